@@ -1,0 +1,46 @@
+"""Chat messages: short ways to make them, and the guard against text that plays markup."""
+
+import re
+
+from schemas.records import Message, Part
+
+# What chat templates of the known model families use for turns and media. An engine adds its tokenizer's own.
+MARKUP = re.compile(
+    r"<\|[^|<>\s]{1,40}\|>"
+    r"|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<bos>|<eos>|<unk>|<pad>"
+    r"|</?(?:image|img|video|audio|image_soft_token|audio_soft_token|IMG_CONTEXT|image_placeholder)>"
+)
+GUARD = "\u2060"  # word joiner: invisible, and no tokenizer has it inside a special token
+
+
+def escape(text: str, specials: re.Pattern = MARKUP) -> str:
+    """`text` with every special token broken by an invisible word joiner, so that data cannot open a turn or claim a media slot."""
+    if "<" not in text and "[" not in text:
+        return text
+    return specials.sub(lambda m: m[0][0] + GUARD + m[0][1:], text)
+
+
+def user(*parts: Part | str) -> Message:
+    """A user's message; plain strings become text parts."""
+    return Message("user", tuple(Part("text", p) if isinstance(p, str) else p for p in parts))
+
+
+def assistant(text: str) -> Message:
+    return Message("assistant", (Part("text", text),))
+
+
+def text_of(messages) -> str:
+    """The text of all parts, one a line, media as [image]."""
+    return "\n".join(p.text if p.type == "text" else f"[{p.type}]" for m in messages for p in m.parts)
+
+
+def ask_about(prompt: tuple[Message, ...], question: str) -> tuple[Message, ...]:
+    """The last user turn's media, with the texts between them, and `question` in place of what was asked after them.
+
+    The question of a turn is the text behind its last media, or before its first when nothing is behind."""
+    turn = [m for m in prompt if m.role == "user"][-1]
+    places = [i for i, p in enumerate(turn.parts) if p.type != "text"]
+    if not places:
+        return (Message("user", (Part("text", question),)),)
+    first = 0 if places[-1] < len(turn.parts) - 1 else places[0]
+    return (Message("user", (*turn.parts[first : places[-1] + 1], Part("text", question))),)

@@ -1,0 +1,64 @@
+"""Every error Pairwright raises on purpose, and what each does to a run.
+
+    PairwrightError
+    ├── UserError            the command line prints one line and exits 2
+    │   ├── RecipeError      the recipe asks for something that cannot be
+    │   ├── InputError       a source cannot be read at all
+    │   └── OutputError      the output folder is not ours to write to
+    ├── RunError             the command line prints one line and exits 1
+    │   ├── EngineError      a model cannot be loaded, or its process died too often
+    │   ├── TrainError       a start-up self-check or the training itself failed
+    │   └── StoreError       the media store, the cache or the Hub does not answer
+    └── RowError             one row is bad: it becomes a Rejection and the run goes on
+
+A foreign error is translated once, at the boundary it crosses.
+"""
+
+from schemas.records import Reason
+
+
+class PairwrightError(Exception):
+    """Base of everything raised on purpose. The message is one line that says what, where and how to mend it."""
+
+    exit_code = 1
+
+
+class UserError(PairwrightError):
+    exit_code = 2
+
+
+class RecipeError(UserError):
+    pass
+
+
+class InputError(UserError):
+    pass
+
+
+class OutputError(UserError):
+    pass
+
+
+class RunError(PairwrightError):
+    exit_code = 1
+
+
+class EngineError(RunError):
+    pass
+
+
+class TrainError(RunError):
+    pass
+
+
+class StoreError(RunError):
+    pass
+
+
+class RowError(PairwrightError):
+    """One row cannot go on. `reason` is from the closed list, the message names the mend."""
+
+    def __init__(self, reason: Reason, detail: str):
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail

@@ -1,0 +1,80 @@
+"""What an operator is: one module with a frozen `Settings`, four declarations and one verb.
+
+    READS   tables it needs         LEAVES  tables it appends to
+    MEDIA   kinds of samples it can handle      SCOPE   "sample" (one sample's rows in, rows out) or "table" (all of them)
+    VERSION raised when its output changes for the same settings
+
+Its folder is its family and its file name its name in a recipe. The verb is the family's (VERBS). A verb of scope `sample`
+is called as `verb(rows, settings, context)` and returns records (it may be a coroutine when it asks an engine); one of
+scope `table` is called as `verb(tables, settings, context)`; a source as `read(settings, context)`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from schemas.ports import Engine, MediaStore
+from schemas.records import Candidate, Claim, Judgement, Pair, Sample
+
+VERBS = {
+    "source": "read", "make": "make", "judge": "judge", "score": "score", "pair": "pair",
+    "filter": "keep", "train": "train", "evaluate": "evaluate",
+}  # fmt: skip
+
+
+class Settings(BaseModel):
+    """Base of every operator's settings: typed, frozen, unknown keys refused, each field explained by the string under it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+
+
+class Rows:
+    """One sample's live rows, as one step may see them."""
+
+    __slots__ = ("candidates", "claims", "judgements", "pairs", "sample")
+
+    def __init__(self, sample: Sample):
+        self.sample = sample
+        self.candidates: list[Candidate] = []
+        self.claims: list[Claim] = []
+        self.judgements: list[Judgement] = []
+        self.pairs: list[Pair] = []
+
+
+class Tables(Protocol):
+    """All live rows of a run, streamed."""
+
+    def batches(self, table: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The live rows of a table in order; `columns` names those wanted (all by default)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """What `flows` hands to a verb: everything that is alive or that has a name outside the operator."""
+
+    step: str
+    """the step's unique name, which the rows it leaves carry"""
+    version: str
+    """digest of the step's settings, prompts, model and code version"""
+    media: MediaStore
+    recipe: str = ""
+    engines: Mapping[str, Engine] = field(default_factory=dict)
+    """loaded engines by the names that the recipe's `models` gives them"""
+    models: Mapping[str, str] = field(default_factory=dict)
+    """paths or names of models by the names that the recipe gives them"""
+    built: Mapping[str, Any] = field(default_factory=dict)
+    """settings that are operators themselves, built: setting's name -> callable(s)"""
+    folder: Path | None = None
+    """where a step of scope `table` may write files"""
+    dataset: Path | None = None
+    """the exported dataset, for `train`"""
+    progress: Any = None
+    """called as progress(done, total, text) now and then on long work"""
+
+
+Records = Iterable  # of Sample, Candidate, Claim, Judgement, Pair, Rejection, Media

@@ -1,0 +1,261 @@
+"""The words of Pairwright as records. Everything else in the project is a function of this page.
+
+Records are named tuples: cheap to make, immutable, and a list of them is a list of columns (`zip(*rows)`).
+Every id is a digest of content, so that joins, caches and resumed runs need no further machinery.
+"""
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import NamedTuple
+
+
+def digest(*parts) -> str:
+    """32 hex characters naming `parts`, which must be JSON values.
+
+    Refuses (TypeError, ValueError) what JSON cannot state exactly: objects, sets, NaN, infinities."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+class Outcome(StrEnum):
+    """What became of one attempt to judge. Only a judge who said tie makes a tie; a missing verdict is never a zero."""
+
+    VERDICT = "verdict"
+    TIE = "tie"
+    ABSTAIN = "abstain"
+    UNPARSABLE = "unparsable"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class Reason(StrEnum):
+    """The closed list of reasons for which a row is dropped or replaced."""
+
+    # sources and media
+    BAD_ROW = "bad_row"
+    MISSING_FILE = "missing_file"
+    UNDECODABLE = "undecodable"
+    UNSUPPORTED_MEDIA = "unsupported_media"
+    EMPTY_MEDIA = "empty_media"
+    EMPTY_PROMPT = "empty_prompt"
+    DUPLICATE = "duplicate"
+    # engines
+    TOO_LONG = "too_long"
+    TOO_MANY_MEDIA = "too_many_media"
+    ENGINE_REFUSED = "engine_refused"
+    ENGINE_FAILED = "engine_failed"
+    ENGINE_CRASH = "engine_crash"
+    # answers, pairs, filters
+    EMPTY_ANSWER = "empty_answer"
+    EQUAL_ANSWERS = "equal_answers"
+    NO_VERDICT = "no_verdict"
+    NO_MARGIN = "no_margin"
+    OVER_CAP = "over_cap"
+    LENGTH = "length"
+    TRUNCATED = "truncated"
+    SUPERSEDED = "superseded"
+
+
+MEDIA_KINDS = ("image", "video", "audio")
+SAMPLE_KINDS = ("text", "image", "multi_image", "video", "audio")  # what a Sample as a whole shows
+
+
+class Media(NamedTuple):
+    """One image, video or audio clip, named by the SHA-256 of its bytes, with the facts found when it was probed once."""
+
+    id: str  # SHA-256 of the bytes, hex
+    kind: str  # image, video, audio
+    mime: str  # e.g. image/png
+    size: int  # bytes
+    width: int | None = None  # pixels
+    height: int | None = None  # pixels
+    seconds: float | None = None
+    frames: int | None = None
+    fps: float | None = None
+    rate: int | None = None  # audio samples a second
+    channels: int | None = None
+    source: str | None = None  # where it was found
+
+
+class Part(NamedTuple):
+    """A piece of a message: text, or one Media by its id."""
+
+    type: str  # text, image, video, audio
+    text: str | None = None
+    media: str | None = None
+
+
+class Message(NamedTuple):
+    role: str  # system, user, assistant
+    parts: tuple[Part, ...]
+
+
+class Sample(NamedTuple):
+    """One prompt with its Media, and what is known about it."""
+
+    id: str
+    prompt: tuple[Message, ...]
+    media: tuple[str, ...]  # Media ids in the order they stand in the prompt
+    kind: str  # one of SAMPLE_KINDS
+    answer: str | None = None  # the short right answer, for rules
+    answer_type: str | None = None
+    facts: str | None = None  # JSON: what is known to be true of the media
+    reference: str | None = None  # a whole good answer
+    source: str | None = None
+    licence: str | None = None
+    split: str | None = None
+    step: str = "source"
+
+
+class Candidate(NamedTuple):
+    """One answer to a Sample, and everything that made it."""
+
+    id: str
+    sample: str
+    step: str
+    text: str
+    role: str | None = None  # chosen or rejected where the maker already knows
+    model: str | None = None  # identity of the model: name and revision, or weights digest
+    settings: str | None = None  # JSON of the maker's settings
+    seed: int | None = None
+    index: int = 0
+    parent: str | None = None
+    prompt: tuple[Message, ...] | None = None  # what was really asked, where it differs from the Sample's prompt
+    tokens: int | None = None
+    finish: str | None = None  # stop, length
+    logprob: float | None = None  # sum over the answer's tokens, natural log
+
+
+class Claim(NamedTuple):
+    """One checkable statement of a Candidate."""
+
+    id: str
+    sample: str
+    candidate: str
+    step: str
+    index: int
+    question: str  # a yes/no question
+    wanted: bool  # the answer the Candidate's statement implies
+
+
+class Judgement(NamedTuple):
+    """One annotator's slip on Candidates, Claims or (a score) on other Judgements. Models, rules and people leave the same record."""
+
+    id: str
+    sample: str
+    step: str
+    target: str  # candidate, claim, pair
+    items: tuple[str, ...]  # ids of what is judged
+    axis: str  # what was asked: claim, truth, form, score ...
+    outcome: str  # one of Outcome
+    value: float | None = None
+    prob: float | None = None  # 0..1, probability of the verdict's positive side
+    raw: str | None = None  # the annotator's own words, kept so that parsing can be repeated
+    annotator: str | None = None
+    version: str | None = None
+    order: int = 0
+    attempt: int = 0
+    revision: int = 0
+    parents: tuple[str, ...] = ()  # Judgements a score rests on
+
+
+class Span(NamedTuple):
+    """A stretch of an answer, in characters, end exclusive."""
+
+    start: int
+    end: int
+    weight: float | None = None
+    label: str | None = None  # the class of the fault
+    severity: float | None = None
+    correction: str | None = None
+
+
+class Pair(NamedTuple):
+    """Chosen and rejected for one Sample. `rejected` may be absent, with a `label`, for unpaired losses."""
+
+    id: str
+    sample: str
+    step: str
+    chosen: str
+    rejected: str | None
+    pair_kind: str = "text"  # text, media, mixed
+    chosen_id: str | None = None
+    rejected_id: str | None = None
+    margin: float | None = None
+    reward_chosen: float | None = None
+    reward_rejected: float | None = None
+    confidence: float | None = None  # 0..1
+    soft_label: float | None = None  # 0..1, probability that chosen is better
+    label: bool | None = None
+    rank: int | None = None
+    hardness: float | None = None
+    needs_media: bool | None = None
+    rejected_media: tuple[str, ...] | None = None
+    media_op: str | None = None
+    media_list: tuple[str, ...] | None = None
+    chosen_spans: tuple[Span, ...] | None = None
+    rejected_spans: tuple[Span, ...] | None = None
+    critique_chosen: str | None = None
+    critique_rejected: str | None = None
+    generator_chosen: str | None = None
+    generator_rejected: str | None = None
+    ref_logp_chosen: float | None = None
+    ref_logp_rejected: float | None = None
+    ref_stamp: str | None = None
+    judgements: tuple[str, ...] = ()
+    recipe: str | None = None
+    seed: int | None = None
+
+
+class Rejection(NamedTuple):
+    """A row that was dropped, replaced, or that a rule could not make. Nothing disappears unnamed."""
+
+    id: str  # the row that is gone; for a row that never came to be, the row it would have come from
+    table: str  # the table it is missing from
+    step: str
+    reason: str  # one of Reason
+    detail: str = ""
+    sample: str | None = None
+
+
+def kind_of(types) -> str:
+    """The kind of a whole Sample, from the kinds of its media in order: none is text, video wins over its own sound."""
+    types = list(types)
+    if not types:
+        return "text"
+    for kind in ("video", "audio"):
+        if kind in types:
+            return kind
+    return "multi_image" if len(types) > 1 else "image"
+
+
+def sample(prompt: tuple[Message, ...], **known) -> Sample:
+    """A Sample named by its prompt and media."""
+    shown = [p for m in prompt for p in m.parts if p.media]
+    return Sample(digest(prompt), prompt, tuple(p.media for p in shown), kind_of(p.type for p in shown), **known)
+
+
+def candidate(sample: str, step: str, text: str, **made) -> Candidate:
+    """A Candidate named by its Sample, its maker's settings, the model, the index and the text."""
+    row = Candidate("", sample, step, text, **made)
+    return row._replace(id=digest(row.sample, row.text, row.settings, row.model, row.seed, row.index, row.parent))
+
+
+def claim(candidate: Candidate, step: str, index: int, question: str, wanted: bool) -> Claim:
+    return Claim(digest(candidate.id, step, index, question, wanted), candidate.sample, candidate.id, step, index, question, wanted)
+
+
+def judgement(sample: str, step: str, target: str, items: tuple[str, ...], axis: str, outcome: str, **slip) -> Judgement:
+    """A Judgement named by what it judges, the axis, the annotator, its version, the order and the attempt."""
+    row = Judgement("", sample, step, target, items, axis, outcome, **slip)
+    return row._replace(id=digest(items, axis, row.annotator, row.version, row.order, row.attempt))
+
+
+def pair(sample: str, step: str, chosen: Candidate, rejected: Candidate, **known) -> Pair:
+    """A Pair of two Candidates, named by them and the step that laid them side by side."""
+    return Pair(
+        digest(sample, step, chosen.id, rejected.id), sample, step, chosen.text, rejected.text,
+        chosen_id=chosen.id, rejected_id=rejected.id,
+        generator_chosen=chosen.model, generator_rejected=rejected.model, **known,
+    )
