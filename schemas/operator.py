@@ -21,7 +21,7 @@ from schemas.ports import Engine, MediaStore
 from schemas.records import Candidate, Claim, Judgement, Pair, Sample
 
 VERBS = {
-    "source": "read", "make": "make", "judge": "judge", "score": "score", "pair": "pair",
+    "source": "read", "make": "make", "judge": "judge", "split": "split", "score": "score", "pair": "pair",
     "filter": "keep", "train": "train", "evaluate": "evaluate",
 }  # fmt: skip
 

@@ -1,0 +1,126 @@
+"""Question -> answer: a model is asked each question once, whatever run, step or restart asks it again.
+
+One SQLite file (WAL, synchronous NORMAL: a kill loses nothing committed, a power cut at most the last commits, which are
+asked again). Answers are committed in batches; a batch is what a kill may cost beyond the requests in flight."""
+
+import asyncio
+import sqlite3
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from schemas.ports import Answer, Engine, Failure, Generated, Request, Result, Scored
+from schemas.records import digest
+
+BATCH = 64  # answers a commit
+DELAY = 0.1  # seconds until a smaller batch is committed
+
+
+class AnswerCache:
+    """Answers by the digest of the whole request, media hashes and model identity included. Several processes may share a file."""
+
+    def __init__(self, path: Path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=60, check_same_thread=False)
+        self._db.execute("pragma journal_mode=wal")
+        self._db.execute("pragma synchronous=normal")
+        self._db.execute("create table if not exists answers (k blob primary key, v blob)")
+        self._new: dict[bytes, bytes] = {}
+        self._oldest = 0.0
+        self.in_flight: dict[bytes, asyncio.Future] = {}
+
+    def get(self, key: bytes) -> Result | None:
+        value = self._new.get(key)
+        if value is None:
+            row = self._db.execute("select v from answers where k = ?", (key,)).fetchone()
+            if row is None:
+                return None
+            value = row[0]
+        return _decode(value)
+
+    def put(self, key: bytes, result: Generated | Scored) -> None:
+        if not self._new:
+            self._oldest = time.monotonic()
+        self._new[key] = _encode(result)
+        if len(self._new) >= BATCH or time.monotonic() - self._oldest > DELAY:
+            self.commit()
+
+    def commit(self) -> None:
+        if not self._new:
+            return
+        self._db.execute("begin immediate")
+        self._db.executemany("insert or ignore into answers values (?, ?)", self._new.items())
+        self._db.execute("commit")
+        self._new.clear()
+
+    def close(self) -> None:
+        self.commit()
+        self._db.close()
+
+
+def _encode(result: Generated | Scored) -> bytes:
+    if isinstance(result, Generated):
+        return orjson.dumps(["g", [list(a) for a in result.answers], result.prompt_tokens])
+    return orjson.dumps(["s", list(result.logprobs), result.prompt_tokens])
+
+
+def _decode(value: bytes) -> Generated | Scored:
+    form, body, prompt_tokens = orjson.loads(value)
+    if form == "g":
+        return Generated(tuple(Answer(*a) for a in body), prompt_tokens)
+    return Scored(tuple(body), prompt_tokens)
+
+
+@dataclass
+class Usage:
+    """What one step asked of one model."""
+
+    asked: int = 0
+    cached: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+
+
+class CachedEngine:
+    """An Engine that looks the request up before any media is opened, and lets equal requests in flight share one answer."""
+
+    def __init__(self, engine: Engine, cache: AnswerCache, usage: Usage):
+        self._engine, self._cache, self._usage = engine, cache, usage
+        self.identity, self.can, self.media, self.slots = engine.identity, engine.can, engine.media, engine.slots
+
+    async def ask(self, request: Request) -> Result:
+        usage, cache = self._usage, self._cache
+        key = bytes.fromhex(digest(self.identity, type(request).__name__, *request))
+        found = cache.get(key)
+        if found is not None:
+            usage.cached += 1
+            return found
+        waiting = cache.in_flight.get(key)
+        if waiting is not None:
+            usage.cached += 1
+            return await asyncio.shield(waiting)
+        future = cache.in_flight[key] = asyncio.get_running_loop().create_future()
+        try:
+            result = await self._engine.ask(request)
+        except BaseException as error:
+            future.set_exception(error)
+            future.exception()  # nobody may be waiting: the raise below tells
+            raise
+        finally:
+            del cache.in_flight[key]
+        usage.asked += 1
+        usage.prompt_tokens += getattr(result, "prompt_tokens", 0)
+        if isinstance(result, Failure):
+            usage.failed += 1
+        else:
+            if isinstance(result, Generated):
+                usage.answer_tokens += sum(a.tokens for a in result.answers)
+            cache.put(key, result)
+        future.set_result(result)
+        return result
+
+    async def close(self) -> None:
+        await self._engine.close()

@@ -1,0 +1,196 @@
+"""A recipe: named models and a list of steps, each an operator of a family; and the check of the whole before anything runs."""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from types import ModuleType
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from schemas.errors import RecipeError
+
+PREDICATES = ("right", "wrong", "has_answer", "no_answer", "best")  # of `where:`; anything else must be a role
+STEP_KEYS = ("name", "from", "where", "share", "as")
+RECIPE_KEYS = ("name", "about", "models", "steps", "rounds")
+
+
+class Step(BaseModel):
+    """One step: an operator, its settings, and which rows it takes."""
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    family: str
+    operator: str
+    settings: dict[str, Any]
+    sources: tuple[str, ...] = ()  # `from:` rows of these steps only
+    where: tuple[str, ...] = ()
+    share: float | Literal["rest"] | None = None
+    binds: str | None = None  # `as:` the name of the model it leaves
+
+    @property
+    def title(self) -> str:
+        return self.family if self.family == self.operator else f"{self.family}.{self.operator}"
+
+
+class Rounds(BaseModel):
+    """The steps again, `n` times in all; from the second time on `models` NAME is what the step `as: VALUE` left."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    n: int = Field(ge=1)
+
+    @property
+    def rebinds(self) -> dict[str, str]:
+        return dict(self.model_extra or {})
+
+
+class Recipe(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    name: str
+    about: str = ""
+    models: dict[str, dict[str, Any]] = {}
+    steps: tuple[Step, ...]
+    rounds: Rounds | None = None
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """What to say about a word that is not among the known ones."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, 1)
+    return (f"did you mean '{close[0]}'? " if close else "") + f"there are: {', '.join(known) or 'none'}"
+
+
+def parse(raw: Any) -> Recipe:
+    """The typed recipe of a parsed YAML document. RecipeError names the first thing that is wrong."""
+    if not isinstance(raw, dict):
+        raise RecipeError("a recipe is a mapping with `name`, `models` and `steps`")
+    for key in raw:
+        if key not in RECIPE_KEYS:
+            raise RecipeError(f"unknown key '{key}' in the recipe: {near(str(key), RECIPE_KEYS)}")
+    if not isinstance(raw.get("name"), str) or not raw["name"]:
+        raise RecipeError("the recipe has no `name`")
+    if not isinstance(raw.get("steps"), list) or not raw["steps"]:
+        raise RecipeError("the recipe has no `steps`: a list like `- make.sample: {model: policy, n: 4}`")
+    models = raw.get("models") or {}
+    if not isinstance(models, dict) or not all(isinstance(m, dict) and isinstance(m.get("engine"), str) for m in models.values()):
+        raise RecipeError("each of `models` needs an engine, like `policy: {engine: vllm, model: data/models/tiny}`")
+    steps = tuple(_step(entry, place) for place, entry in enumerate(raw["steps"], 1))
+    names = [s.name for s in steps]
+    for name in names:
+        if names.count(name) > 1:
+            raise RecipeError(f"two steps are called '{name}': give one of them another `name:`")
+    try:
+        return Recipe(name=raw["name"], about=raw.get("about") or "", models=models, steps=steps, rounds=raw.get("rounds"))
+    except ValidationError as error:
+        raise RecipeError(_say(error, "recipe")) from None
+
+
+def _step(entry: Any, place: int) -> Step:
+    if isinstance(entry, str):
+        entry = {entry: {}}
+    if not isinstance(entry, dict) or len(entry) != 1:
+        raise RecipeError(f"step {place} must be one operator with its settings, like `- make.sample: {{n: 4}}`")
+    title, settings = next(iter(entry.items()))
+    settings = dict(settings or {})
+    family, _, operator = str(title).partition(".")
+    own = {k: settings.pop(k) for k in STEP_KEYS if k in settings}
+    where, sources = own.get("where") or (), own.get("from") or ()
+    try:
+        return Step(
+            name=str(own.get("name") or operator or family), family=family, operator=operator or family, settings=settings,
+            sources=(sources,) if isinstance(sources, str) else tuple(sources),
+            where=(where,) if isinstance(where, str) else tuple(where),
+            share=own.get("share"), binds=own.get("as"),
+        )  # fmt: skip
+    except (ValidationError, TypeError) as error:
+        said = _say(error, str(title)) if isinstance(error, ValidationError) else str(error)
+        raise RecipeError(f"step {place} ({title}): {said}") from None
+
+
+def _say(error: ValidationError, where: str) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or where}: {first['msg']}"
+
+
+def override(raw: dict, assignment: str, read: Callable[[str], Any]) -> None:
+    """Applies `STEP.setting=value` or `models.NAME.setting=value` to a recipe's document, in place. `read` turns the text into a value."""
+    key, equals, text = assignment.partition("=")
+    path = key.strip().split(".")
+    if not equals or len(path) < 2:
+        raise RecipeError(f"'{assignment}' is not STEP.setting=value or models.NAME.setting=value")
+    value = read(text)
+    if path[0] == "models" and len(path) == 3:
+        models = raw.get("models") or {}
+        if path[1] not in models:
+            raise RecipeError(f"'{assignment}': no model '{path[1]}': {near(path[1], models)}")
+        models[path[1]][path[2]] = value
+        return
+    if path[0] == "rounds":
+        raw["rounds"] = {**(raw.get("rounds") or {}), path[1]: value}
+        return
+    steps = {}
+    for place, entry in enumerate(raw.get("steps") or [], 1):
+        step = _step(entry, place)
+        steps[step.name] = place - 1
+    if path[0] not in steps:
+        raise RecipeError(f"'{assignment}': no step '{path[0]}': {near(path[0], [*steps, 'models'])}")
+    entry = raw["steps"][steps[path[0]]]
+    if isinstance(entry, str):
+        entry = raw["steps"][steps[path[0]]] = {entry: {}}
+    title = next(iter(entry))
+    entry[title] = entry[title] or {}
+    target = entry[title]
+    for name in path[1:-1]:
+        target = target.setdefault(name, {})
+    target[path[-1]] = value
+
+
+def settings_of(module: ModuleType, settings: Mapping[str, Any], where: str):
+    """The operator's (or engine's) typed settings. RecipeError names the key and what would be right."""
+    try:
+        return module.Settings(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise RecipeError(f"{where}: unknown setting '{key}': {near(key, module.Settings.model_fields)}") from None
+        raise RecipeError(f"{where}: {key or 'settings'}: {first['msg']}") from None
+
+
+def check(recipe: Recipe, operator: Callable[[str, str], ModuleType]) -> None:
+    """That every step can run on what the steps before it leave, before any model is loaded. RecipeError says which cannot."""
+    left: set[str] = set()
+    roles: set[str] = set()
+    seen: dict[str, Step] = {}
+    bound = {s.binds for s in recipe.steps if s.binds}
+    known = set(recipe.models)
+    for step in recipe.steps:
+        module = operator(step.family, step.operator)
+        settings = settings_of(module, step.settings, step.name)
+        for name in step.sources:
+            if name not in seen:
+                raise RecipeError(f"{step.name}: `from: {name}` names no step before it: {near(name, seen)}")
+        for table in module.READS:
+            if table not in left:
+                raise RecipeError(
+                    f"{step.name} ({step.title}) needs {table}, and no step before it makes any: put one before it"
+                )
+        for predicate in step.where:
+            if predicate not in PREDICATES and predicate not in roles:
+                raise RecipeError(f"{step.name}: unknown `where: {predicate}`: {near(predicate, [*PREDICATES, *roles])}")
+        model = getattr(settings, "model", None)
+        if model is not None and model not in known:
+            hint = "a later step makes it" if model in bound else near(model, known)
+            raise RecipeError(f"{step.name}: no model '{model}': {hint}")
+        if step.binds:
+            if step.family != "train":
+                raise RecipeError(f"{step.name}: only a `train` step leaves a model to call `as: {step.binds}`")
+            if step.binds in known:
+                raise RecipeError(f"{step.name}: `as: {step.binds}` is the name of another model already")
+            known.add(step.binds)
+        left.update(module.LEAVES)
+        seen[step.name] = step
+        if role := getattr(settings, "role", None):
+            roles.add(role)
+    for name, trained in (recipe.rounds.rebinds if recipe.rounds else {}).items():
+        if name not in recipe.models or trained not in bound:
+            raise RecipeError(f"rounds: '{name}: {trained}' must name a model of the recipe and what a step leaves `as:`")
