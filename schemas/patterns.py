@@ -1,4 +1,6 @@
-"""Answers that follow a pattern, split into claims. The patterns are data: `data/scenes/patterns.yaml` explains their format."""
+"""Answers that follow a pattern, split into claims.
+
+The patterns are data; `data/scenes/patterns.yaml` explains their format."""
 
 import re
 from typing import NamedTuple
@@ -68,9 +70,9 @@ def _form(form: dict, slots: dict[str, str]) -> Form:
     if item is not None:
         one = "(?:" + re.sub(r"\(\?P<\w+>", "(?:", _regex(item, slots)) + ")"
         slots = slots | {"items": f"{one}(?:{re.escape(join)}{one})*"}
-    claims = [(q, True) for q in form.get("yes", ())] + [(q, False) for q in form.get("no", ())]
+    claims = [(q, True) for q in form.get("states", ())] + [(q, False) for q in form.get("denies", ())]
     if not claims:
-        raise ValueError(f"{form['answer']!r} makes no claim: give it `yes` or `no`")
+        raise ValueError(f"{form['answer']!r} makes no claim: give it `states` or `denies`")
     whole = re.compile(_regex(form["answer"], slots))
     return Form(whole, item and re.compile(_regex(item, slots)), join, tuple(claims))
 
