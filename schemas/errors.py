@@ -9,12 +9,13 @@
     │   ├── EngineError      a model cannot be loaded, or its process died too often
     │   ├── TrainError       a start-up self-check or the training itself failed
     │   └── StoreError       the media store, the cache or the Hub does not answer
-    └── RowError             one row is bad: it becomes a Rejection and the run goes on
+    ├── RowError             one row is bad: it becomes a Rejection and the run goes on
+    └── NoVerdict            a judge could not decide: it becomes a Judgement without a value
 
 A foreign error is translated once, at the boundary it crosses.
 """
 
-from schemas.records import Reason
+from schemas.records import Outcome, Reason
 
 
 class PairwrightError(Exception):
@@ -62,3 +63,12 @@ class RowError(PairwrightError):
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+
+
+class NoVerdict(PairwrightError):
+    """A judge could not decide. `outcome` says how, `raw` keeps its words."""
+
+    def __init__(self, outcome: Outcome, raw: str):
+        super().__init__(raw)
+        self.outcome = outcome
+        self.raw = raw

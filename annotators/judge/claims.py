@@ -1,0 +1,107 @@
+"""Claim by claim (RLAIF-V): an answer is split into claims, and a model says of each whether the media bear it out.
+
+The verdict is read from the first token: p(yes) = p("yes") + p("Yes"), p(no) alike; a claim stands iff p(yes) > p(no)."""
+
+import asyncio
+import inspect
+import math
+from typing import Any
+
+from schemas import chat
+from schemas.errors import NoVerdict
+from schemas.operator import Context, Rows
+from schemas.operator import Settings as Base
+from schemas.ports import Failure, Score
+from schemas.records import SAMPLE_KINDS, Candidate, Claim, Judgement, Outcome, claim, judgement
+
+from .. import prompts
+
+READS = ("candidates",)
+LEAVES = ("claims", "judgements")
+MEDIA = SAMPLE_KINDS
+SCOPE = "sample"
+VERSION = 1
+BUILDS = {"splitter": "split"}
+CHOICES = ("yes", "Yes", "no", "No")
+
+
+class Settings(Base):
+    model: str
+    """name of the recipe's model that verifies the claims"""
+    splitter: str | dict[str, Any] = "split.patterns"
+    """the operator that splits an answer into claims"""
+    prompt: str | None = None
+    """file with {question}, instead of the one beside this module"""
+
+
+def prompt_texts(settings: Settings) -> tuple[str, ...]:
+    return (prompts.read(settings.prompt, __file__, "claims.txt"),)
+
+
+async def judge(rows: Rows, settings: Settings, context: Context) -> list[Claim | Judgement]:
+    """For each candidate its Claims, a `form` Judgement (could it be split?) and a `claim` Judgement each. Equal questions are asked once."""
+    sample = rows.sample
+    engine = context.engines[settings.model]
+    (template,) = prompt_texts(settings)
+    asked = asked_of(sample.prompt)
+    splits: dict[str, Any] = {}
+    for text in dict.fromkeys(c.text for c in rows.candidates):
+        splits[text] = await _split(context.built["splitter"], asked, text)
+    questions = list(dict.fromkeys(q for s in splits.values() if isinstance(s, list) for q, _ in s))
+    requests = [
+        engine.ask(Score(chat.ask_about(sample.prompt, prompts.fill(template, question=q)), CHOICES)) for q in questions
+    ]
+    answers = dict(zip(questions, await _together(requests), strict=True))
+    out: list[Claim | Judgement] = []
+    for c in rows.candidates:
+        out += _slips(c, splits[c.text], answers, engine.identity, context)
+    return out
+
+
+def _slips(c: Candidate, split, answers, identity: str, context: Context) -> list[Claim | Judgement]:
+    made = {"annotator": identity, "version": context.version}
+    if isinstance(split, NoVerdict):
+        return [judgement(c.sample, context.step, "candidate", (c.id,), "form", split.outcome, raw=split.raw, **made)]
+    formed = float(split is not None)
+    out: list[Claim | Judgement] = [
+        judgement(c.sample, context.step, "candidate", (c.id,), "form", Outcome.VERDICT, value=formed, **made)
+    ]
+    for index, (question, wanted) in enumerate(split or ()):
+        row = claim(c, context.step, index, question, wanted)
+        outcome, prob, raw = answers[question]
+        value = None
+        if prob is not None:
+            prob = prob if wanted else round(1 - prob, 4)
+            value = float(prob > 0.5)
+        out += [row, judgement(c.sample, context.step, "claim", (row.id,), "claim", outcome, value=value, prob=prob, raw=raw, **made)]
+    return out
+
+
+async def _split(splitter, question: str, answer: str):
+    try:
+        found = splitter(question, answer)
+        return await found if inspect.isawaitable(found) else found
+    except NoVerdict as error:
+        return error
+
+
+async def _together(requests) -> list[tuple[str, float | None, str | None]]:
+    return [verdict(r) for r in await asyncio.gather(*requests)]
+
+
+def verdict(result) -> tuple[str, float | None, str | None]:
+    """(outcome, probability of yes in 0..1 rounded to 4 digits, raw) of a first-token Score. No yes and no no: unparsable, never a zero."""
+    if isinstance(result, Failure):
+        return Outcome.FAILED, None, f"{result.reason}: {result.detail}"
+    yes, no = (sum(math.exp(p) for p in pair if p is not None) for pair in (result.logprobs[:2], result.logprobs[2:]))
+    raw = " ".join(f"{c}={'-' if p is None else f'{p:.4f}'}" for c, p in zip(CHOICES, result.logprobs, strict=True))
+    if yes + no == 0:
+        return Outcome.UNPARSABLE, None, raw
+    return Outcome.VERDICT, round(yes / (yes + no), 4), raw
+
+
+def asked_of(prompt) -> str:
+    """What the last user turn asks: its text after (else before) the media."""
+    turn = [m for m in prompt if m.role == "user"][-1]
+    texts = [p.text for p in turn.parts if p.type == "text"]
+    return texts[-1] if texts else ""

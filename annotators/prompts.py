@@ -1,0 +1,22 @@
+"""Prompt files: filled in one pass over known names, so that a brace or a fence inside an answer changes nothing."""
+
+import re
+from pathlib import Path
+
+from schemas.errors import RecipeError
+
+FENCE = re.compile(r"<<<|>>>")
+
+
+def fill(template: str, **words: str) -> str:
+    """`template` with each {name} replaced by its word; a word cannot close the fence it stands in. Other braces stay."""
+    safe = {name: FENCE.sub(lambda m: " ".join(m[0]), word) for name, word in words.items()}
+    return re.sub(r"\{(\w+)\}", lambda m: safe.get(m[1], m[0]), template)
+
+
+def read(path: str | None, beside: str, name: str) -> str:
+    """The user's own prompt file, or the one beside the operator."""
+    try:
+        return (Path(path) if path else Path(beside).with_name(name)).read_text().strip("\n")
+    except OSError as error:
+        raise RecipeError(f"cannot read the prompt file {path}: {error.strerror}") from None

@@ -1,0 +1,64 @@
+"""Splits free text into claims by asking a model twice (RLAIF-V): which facts are stated, then each fact as a question."""
+
+from schemas import chat
+from schemas.errors import NoVerdict
+from schemas.operator import Context
+from schemas.operator import Settings as Base
+from schemas.ports import Failure, Generate
+from schemas.records import Outcome
+
+from .. import prompts
+
+VERSION = 1
+MODELS = ("model",)
+
+
+class Settings(Base):
+    model: str
+    """name of the recipe's model that splits (text is enough: it sees no media)"""
+    facts_prompt: str | None = None
+    """file with {question} and {answer}, instead of the one beside this module"""
+    questions_prompt: str | None = None
+    """file with {facts}, instead of the one beside this module"""
+    max_tokens: int = 512
+    """longest list"""
+
+
+def prompt_texts(settings: Settings) -> tuple[str, ...]:
+    return (
+        prompts.read(settings.facts_prompt, __file__, "facts.txt"),
+        prompts.read(settings.questions_prompt, __file__, "questions.txt"),
+    )
+
+
+async def split(question: str, answer: str, settings: Settings, context: Context) -> list[tuple[str, bool]]:
+    """(yes/no question, True) for each fact; [] when the answer states none. NoVerdict when the model's lists cannot be read."""
+    facts_prompt, questions_prompt = prompt_texts(settings)
+    engine = context.engines[settings.model]
+
+    async def lines(text: str) -> list[str]:
+        result = await engine.ask(Generate((chat.user(text),), 1, 0.0, 1.0, settings.max_tokens, 0))
+        if isinstance(result, Failure):
+            raise NoVerdict(Outcome.FAILED, f"{result.reason}: {result.detail}")
+        return listed(result.answers[0].text)
+
+    facts = await lines(prompts.fill(facts_prompt, question=question, answer=answer))
+    if [f.strip(" .").lower() for f in facts] == ["none"]:
+        return []
+    questions = await lines(prompts.fill(questions_prompt, facts="\n".join(f"- {f}" for f in facts)))
+    if len(questions) != len(facts):
+        raise NoVerdict(Outcome.UNPARSABLE, f"{len(facts)} facts became {len(questions)} questions: {questions}")
+    return [(q, True) for q in dict.fromkeys(questions)]
+
+
+def listed(text: str) -> list[str]:
+    """The items of a list written with "- ", "* " or "1. " marks. NoVerdict when there is none."""
+    items = []
+    for line in text.splitlines():
+        line = line.strip()
+        mark, _, rest = line.partition(" ")
+        if rest.strip() and (mark in "-*•" or mark.rstrip(".)").isdigit()):
+            items.append(rest.strip())
+    if not items:
+        raise NoVerdict(Outcome.UNPARSABLE, text)
+    return items

@@ -1,0 +1,36 @@
+"""Splits answers that follow known patterns (data/scenes/patterns.yaml explains the format). No model is asked."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import yaml
+
+from schemas import patterns
+from schemas.errors import RecipeError
+from schemas.operator import Context
+from schemas.operator import Settings as Base
+
+VERSION = 1
+
+
+class Settings(Base):
+    path: str = "data/scenes/patterns.yaml"
+    """the patterns file"""
+
+
+@lru_cache
+def compiled(path: str) -> patterns.Patterns:
+    try:
+        return patterns.compile_patterns(yaml.safe_load(Path(path).read_text()))
+    except (OSError, yaml.YAMLError, KeyError, ValueError) as error:
+        raise RecipeError(f"{path} is not a readable patterns file: {error}") from None
+
+
+def split(question: str, answer: str, settings: Settings, context: Context) -> list[tuple[str, bool]] | None:
+    """(yes/no question, wanted answer) for each claim; None when the answer has no known form.
+
+    A question that no pattern knows gives None too: its answers state nothing that can be checked."""
+    try:
+        return patterns.split(compiled(settings.path), question, answer)
+    except LookupError:
+        return None

@@ -1,0 +1,59 @@
+"""Length balance: neither side of the pairs may teach the model to write longer or shorter.
+
+`search` is RLAIF-V's: for r = 0, .02 ... 1 keep the pairs with (words of rejected - words of chosen) / words of rejected <= r,
+and take the r at which the mean lengths differ least: |mean chosen - mean rejected| / mean rejected."""
+
+import numpy as np
+import pyarrow.compute as pc
+from pydantic import model_validator
+
+from schemas.operator import Context, Tables
+from schemas.operator import Settings as Base
+from schemas.records import SAMPLE_KINDS, Reason, Rejection
+
+READS = ("pairs",)
+LEAVES = ()
+MEDIA = SAMPLE_KINDS
+SCOPE = "table"
+VERSION = 1
+
+
+class Settings(Base):
+    search: bool = False
+    """find the bound that balances the mean lengths (RLAIF-V)"""
+    max_ratio: float | None = None
+    """or keep pairs whose rejected answer is longer than the chosen one by at most this share of itself"""
+
+    @model_validator(mode="after")
+    def _one_way(self):
+        if self.search == (self.max_ratio is not None):
+            raise ValueError("say either `search: true` or `max_ratio: 0.5`")
+        return self
+
+
+def keep(tables: Tables, settings: Settings, context: Context) -> list[Rejection]:
+    """A rejection for each pair outside the bound. Twelve numbers a pair are held, never its text."""
+    ids, samples, words = [], [], []
+    for batch in tables.batches("pairs", ["id", "sample", "chosen", "rejected"]):
+        ids += batch.column("id").to_pylist()
+        samples += batch.column("sample").to_pylist()
+        sides = [pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(batch.column(s)))) for s in ("chosen", "rejected")]
+        words.append(np.stack([np.asarray(pc.fill_null(s, 0), float) for s in sides], 1))
+    if not ids:
+        return []
+    chosen, rejected = np.concatenate(words).T
+    ratio = (rejected - chosen) / np.maximum(rejected, 1)
+    bound = best_bound(chosen, rejected, ratio) if settings.search else settings.max_ratio
+    detail = f"the rejected answer is longer by more than {bound:.2f} of itself"
+    return [Rejection(ids[i], "pairs", context.step, Reason.LENGTH, detail, samples[i]) for i in np.flatnonzero(ratio > bound)]
+
+
+def best_bound(chosen: np.ndarray, rejected: np.ndarray, ratio: np.ndarray) -> float:
+    """The bound in 0, .02 ... 1 that balances the mean lengths best; the smallest of several, 1 when none keeps a pair."""
+    best = (np.inf, 1.0)
+    for step in range(51):
+        kept = ratio <= step / 50
+        if kept.any() and rejected[kept].mean() > 0:
+            gap = abs(chosen[kept].mean() - rejected[kept].mean()) / rejected[kept].mean()
+            best = min(best, (gap, step / 50))
+    return best[1]

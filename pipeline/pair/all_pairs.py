@@ -1,0 +1,55 @@
+"""Every two answers whose scores differ enough, a seeded few of them a prompt (RLAIF-V: difference 1, 2 a prompt)."""
+
+import random
+
+from pydantic import Field
+
+from schemas.operator import Context, Rows
+from schemas.operator import Settings as Base
+from schemas.records import SAMPLE_KINDS, Pair, Reason, Rejection, digest
+
+from .scores import laid, none_made, scored
+
+READS = ("candidates", "judgements")
+LEAVES = ("pairs",)
+MEDIA = SAMPLE_KINDS
+SCOPE = "sample"
+VERSION = 1
+
+
+class Settings(Base):
+    min_margin: float = 1.0
+    """smallest difference of the scores; equal scores never make a pair"""
+    per_prompt: int | None = Field(None, ge=1)
+    """at most so many pairs a prompt, drawn by the seed; all by default"""
+    axis: str = "score"
+    """the judgements that rank the answers"""
+    seed: int = 0
+    """another seed draws other pairs"""
+
+
+def pair(rows: Rows, settings: Settings, context: Context) -> list[Pair | Rejection]:
+    """Pairs of different texts, each text pair once, in the order of the candidates."""
+    ranked = scored(rows, settings.axis)
+    if len(ranked) < 2:
+        return [none_made(rows, context, Reason.NO_VERDICT, f"{len(ranked)} of {len(rows.candidates)} answers have a score")]
+    found, texts = [], set()
+    for better in ranked:
+        for worse in ranked:
+            margin = better.score - worse.score
+            both = (better.candidate.text, worse.candidate.text)
+            if margin > 0 and margin >= settings.min_margin and both[0] != both[1] and both not in texts:
+                texts.add(both)
+                found.append(laid(better, worse, rows, context))
+    if not found:
+        return [none_made(rows, context, Reason.NO_MARGIN, f"no two answers differ by {settings.min_margin:g}")]
+    if settings.per_prompt is None or len(found) <= settings.per_prompt:
+        return found
+    rng = random.Random(digest(settings.seed, rows.sample.id))
+    kept = set(rng.sample(range(len(found)), settings.per_prompt))
+    out: list[Pair | Rejection] = []
+    for place, row in enumerate(found):
+        out.append(row)
+        if place not in kept:
+            out.append(Rejection(row.id, "pairs", context.step, Reason.OVER_CAP, "", row.sample))
+    return out

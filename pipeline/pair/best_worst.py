@@ -1,0 +1,38 @@
+"""The best answer against the worst one."""
+
+from collections import Counter
+
+from schemas.operator import Context, Rows
+from schemas.operator import Settings as Base
+from schemas.records import SAMPLE_KINDS, Pair, Reason, Rejection
+
+from .scores import laid, none_made, scored
+
+READS = ("candidates", "judgements")
+LEAVES = ("pairs",)
+MEDIA = SAMPLE_KINDS
+SCOPE = "sample"
+VERSION = 1
+
+
+class Settings(Base):
+    min_margin: float = 1.0
+    """smallest difference of the scores; equal scores never make a pair"""
+    axis: str = "score"
+    """the judgements that rank the answers"""
+
+
+def pair(rows: Rows, settings: Settings, context: Context) -> list[Pair | Rejection]:
+    """One pair a sample, or one note why there is none. Among equals the most frequent text stands for the model's habit."""
+    ranked = scored(rows, settings.axis)
+    if len(ranked) < 2:
+        return [none_made(rows, context, Reason.NO_VERDICT, f"{len(ranked)} of {len(rows.candidates)} answers have a score")]
+    often = Counter(s.candidate.text for s in ranked)
+    best = min(ranked, key=lambda s: (-s.score, -often[s.candidate.text], s.candidate.index))
+    worst = min(ranked, key=lambda s: (s.score, -often[s.candidate.text], s.candidate.index))
+    margin = best.score - worst.score
+    if margin <= 0 or margin < settings.min_margin:
+        return [none_made(rows, context, Reason.NO_MARGIN, f"best and worst differ by {margin:g}")]
+    if best.candidate.text == worst.candidate.text:
+        return [none_made(rows, context, Reason.EQUAL_ANSWERS, "best and worst are the same text")]
+    return [laid(best, worst, rows, context)]

@@ -1,0 +1,38 @@
+"""What every pair rule starts from: a sample's answers with their scores."""
+
+from typing import NamedTuple
+
+from schemas.operator import Context, Rows
+from schemas.records import Candidate, Judgement, Outcome, Pair, Reason, Rejection, pair
+
+
+class Scored(NamedTuple):
+    candidate: Candidate
+    score: float
+    judgement: str  # id of the score
+
+
+def scored(rows: Rows, axis: str) -> list[Scored]:
+    """The candidates that have a verdict on `axis`, in their order; of several verdicts the latest counts."""
+    found: dict[str, Judgement] = {}
+    for slip in rows.judgements:
+        if slip.axis == axis and slip.target == "candidate" and slip.outcome == Outcome.VERDICT:
+            found[slip.items[0]] = slip
+    return [
+        Scored(c, slip.value, slip.id)
+        for c in rows.candidates
+        if (slip := found.get(c.id)) is not None and slip.value is not None
+    ]
+
+
+def none_made(rows: Rows, context: Context, reason: Reason, detail: str) -> Rejection:
+    """The note that this sample gave no pair."""
+    return Rejection(rows.sample.id, "pairs", context.step, reason, detail, rows.sample.id)
+
+
+def laid(better: Scored, worse: Scored, rows: Rows, context: Context) -> Pair:
+    return pair(
+        rows.sample.id, context.step, better.candidate, worse.candidate,
+        margin=better.score - worse.score, reward_chosen=better.score, reward_rejected=worse.score,
+        judgements=(better.judgement, worse.judgement), recipe=context.recipe, seed=better.candidate.seed,
+    )  # fmt: skip
