@@ -1,0 +1,32 @@
+# Everything runs in .venv, which `install` makes from environment/*.lock and leaves alone while they stay the same.
+.DEFAULT_GOAL := help
+.PHONY: help install install-gpu demo test lint bench model lock
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+install: ## .venv for tests, the demo and machines without a GPU
+	@environment/install cpu
+
+install-gpu: ## .venv with vLLM for CUDA
+	@environment/install gpu
+
+demo: install ## build the demo dataset and its report into data/runs/demo
+	.venv/bin/pairwright build demo --out data/runs/demo
+
+test: install ## all tests
+	@environment/browser
+	.venv/bin/pytest -q
+
+lint: install ## style and types
+	.venv/bin/ruff check .
+	.venv/bin/ty check schemas pipeline annotators flows
+
+bench: install ## the measurements of docs/benchmarks.md
+	for script in benchmarks/*.py; do .venv/bin/python $$script || exit 1; done
+
+model: install ## train the tiny model of the demo anew
+	.venv/bin/python -m pipeline.train.tiny --out data/models/tiny
+
+lock: ## resolve environment/*.lock again
+	@environment/lock
