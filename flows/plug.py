@@ -1,12 +1,18 @@
 """From a name in a recipe to its module: an operator is one file, its folder is its family, its file name its name."""
 
 import importlib
+import importlib.util
 import pkgutil
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from types import ModuleType
+from typing import Any
 
 from schemas.errors import RecipeError
-from schemas.operator import VERBS
-from schemas.recipe import near
+from schemas.operator import VERBS, Context
+from schemas.records import digest
+from schemas.recipe import near, settings_of
 
 HOME = {
     "source": "pipeline", "make": "pipeline", "pair": "pipeline", "filter": "pipeline", "train": "pipeline",
@@ -14,14 +20,15 @@ HOME = {
 }  # fmt: skip
 
 
-def names(family: str) -> list[str]:
-    """The operators of a family: the modules of its folder that have Settings and the family's verb."""
-    folder = importlib.import_module(f"{HOME[family]}.{family}")
+def names(folder: str, verb: str) -> list[str]:
+    """The modules of a folder that have Settings and the verb; none is imported to find out."""
+    package = importlib.import_module(folder)
     found = []
-    for info in pkgutil.iter_modules(folder.__path__):
-        text = importlib.util.find_spec(f"{folder.__name__}.{info.name}").loader.get_source(None) if not info.ispkg else ""
-        if "class Settings(" in text and f"def {VERBS[family]}(" in text:
-            found.append(info.name)
+    for info in pkgutil.iter_modules(package.__path__):
+        if not info.ispkg:
+            text = importlib.util.find_spec(f"{folder}.{info.name}").loader.get_source(None)
+            if "\nclass Settings(" in text and f"def {verb}(" in text:
+                found.append(info.name)
     return found
 
 
@@ -29,16 +36,64 @@ def operator(family: str, name: str) -> ModuleType:
     """The module of an operator. RecipeError lists what exists."""
     if family not in HOME:
         raise RecipeError(f"no family of operators is called '{family}': {near(family, HOME)}")
-    known = names(family)
-    if name not in known:
-        raise RecipeError(f"no {family} operator is called '{name}': {near(name, known)}")
-    return importlib.import_module(f"{HOME[family]}.{family}.{name}")
+    return _module(f"{HOME[family]}.{family}", name, VERBS[family], f"{family} operator")
 
 
 def engine(name: str) -> ModuleType:
     """The module of an engine. RecipeError lists what exists."""
-    folder = importlib.import_module("pipeline.engines")
-    known = [i.name for i in pkgutil.iter_modules(folder.__path__) if i.name in ("vllm", "openai", "hf")]
+    return _module("pipeline.engines", name, "connect", "engine")
+
+
+def _module(folder: str, name: str, verb: str, what: str) -> ModuleType:
+    known = names(folder, verb)
     if name not in known:
-        raise RecipeError(f"no engine is called '{name}': {near(name, known)}")
-    return importlib.import_module(f"pipeline.engines.{name}")
+        raise RecipeError(f"no {what} is called '{name}': {near(name, known)}")
+    return importlib.import_module(f"{folder}.{name}")
+
+
+def parts(module: ModuleType, settings, where: str) -> Iterator[tuple[str, str, str, ModuleType, Any]]:
+    """The operators among an operator's own settings: (setting, verb, title, module, settings), in order."""
+    for setting, verb in getattr(module, "BUILDS", {}).items():
+        value = getattr(settings, setting)
+        for entry in value if isinstance(value, list | tuple) else [value]:
+            title, inner = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
+            family, _, name = title.partition(".")
+            part = operator(family, name or family)
+            if not hasattr(part, verb):
+                raise RecipeError(f"{where}: {title} cannot serve as {setting}: it has no `{verb}`")
+            yield setting, verb, title, part, settings_of(part, inner or {}, f"{where}.{setting}")
+
+
+def models_of(family: str, name: str, settings: Mapping[str, Any]) -> list[str]:
+    """The names of the models that a step and its parts use."""
+    module = operator(family, name)
+    return list(dict.fromkeys(_models(module, settings_of(module, settings, name), name)))
+
+
+def _models(module: ModuleType, settings, where: str) -> Iterator[str]:
+    if model := getattr(settings, "model", None):
+        yield model
+    for *_, part, inner in parts(module, settings, where):
+        yield from _models(part, inner, where)
+
+
+def version(module: ModuleType, settings, identity: Mapping[str, str], where: str) -> str:
+    """A digest of everything that decides what an operator makes of its rows: code version, settings, prompts, models, parts."""
+    texts = module.prompt_texts(settings) if hasattr(module, "prompt_texts") else ()
+    return digest(
+        module.__name__, module.VERSION, settings.model_dump(mode="json"), texts,
+        identity.get(getattr(settings, "model", None)),
+        [version(part, inner, identity, where) for *_, part, inner in parts(module, settings, where)],
+    )  # fmt: skip
+
+
+def build(module: ModuleType, settings, context: Context) -> Context:
+    """The context with the operator's parts built: a callable for a setting, a list of them for a list."""
+    built: dict[str, Any] = {}
+    for setting, verb, _, part, inner in parts(module, settings, context.step):
+        bound = partial(getattr(part, verb), settings=inner, context=build(part, inner, context))
+        if isinstance(getattr(settings, setting), list | tuple):
+            built.setdefault(setting, []).append(bound)
+        else:
+            built[setting] = bound
+    return replace(context, built=built) if built else context

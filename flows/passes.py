@@ -1,0 +1,322 @@
+"""A pass: neighbouring steps of scope `sample` run as one stream over shards of samples.
+
+A sample's answers are judged while others are still generated; rows are kept in the order of the samples, so a shard's
+bytes do not depend on which answer came first. A pass over one shard knows nothing of where it runs."""
+
+import asyncio
+import dataclasses
+import inspect
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from flows import plug, shards
+from pipeline.cache import AnswerCache, CachedEngine, Usage
+from schemas.arrow import TABLE_OF, TABLES, from_batch
+from schemas.errors import PairwrightError, RowError, RunError
+from schemas.operator import VERBS, Context, Rows
+from schemas.ports import Engine, MediaStore
+from schemas.recipe import Step, settings_of
+from schemas.records import Media, Outcome, Reason, Rejection, Sample, digest
+
+ROW_TABLES = ("candidates", "claims", "judgements", "pairs")
+Progress = Callable[[int, int | None, str], None]
+
+
+@dataclass
+class Bound:
+    """A step with everything that is needed to run it, but for the engines."""
+
+    step: Step
+    module: ModuleType
+    settings: Any
+    version: str
+    models: list[str]
+    leaves: dict[str, set[str]] = field(default_factory=dict)
+    """table -> the steps among `from:` that leave rows in it"""
+    share: tuple[float, float] = (0.0, 1.0)
+
+    @property
+    def key(self) -> str:
+        return digest(self.step.name, self.version, self.step.sources, self.step.where, self.step.share)
+
+
+def bind(steps: Iterable[Step], identities: dict[str, str]) -> list[Bound]:
+    """The steps of a recipe, bound in order. `identities`: model name -> identity."""
+    out: list[Bound] = []
+    for step in steps:
+        module = plug.operator(step.family, step.operator)
+        settings = settings_of(module, step.settings, step.name)
+        names = plug.models_of(step.family, step.operator, step.settings)
+        bound = Bound(step, module, settings, plug.version(module, settings, identities, step.name), names)
+        for source in step.sources:
+            for table in next(b for b in out if b.step.name == source).module.LEAVES:
+                bound.leaves.setdefault(table, set()).add(source)
+        if step.share == "rest":
+            bound.share = (next((b.share[1] for b in reversed(out) if b.step.share not in (None, "rest")), 0.0), 1.0)
+        elif step.share is not None:
+            bound.share = (0.0, float(step.share))
+        out.append(bound)
+    return out
+
+
+def view(bound: Bound, rows: Rows) -> Rows | None:
+    """What the step may see of one sample, or None when the sample is none of its own."""
+    step = bound.step
+    if bound.share != (0.0, 1.0):
+        place = int(digest("share", rows.sample.id)[:8], 16) / 2**32
+        if not bound.share[0] <= place < bound.share[1]:
+            return None
+    if not step.where and not bound.leaves:
+        return rows
+    seen = Rows(rows.sample)
+    for table in ROW_TABLES:
+        wanted = bound.leaves.get(table)
+        setattr(seen, table, [r for r in getattr(rows, table) if not wanted or r.step in wanted])
+    for predicate in step.where:
+        if predicate in ("has_answer", "no_answer"):
+            if (rows.sample.answer is None) == (predicate == "has_answer"):
+                return None
+        else:
+            seen.candidates = _those(predicate, seen, rows)
+    return seen
+
+
+def _those(predicate: str, seen: Rows, rows: Rows) -> list:
+    if predicate not in ("right", "wrong", "best"):
+        return [c for c in seen.candidates if c.role == predicate]
+    axis = "score" if predicate == "best" else "truth"
+    value = {s.items[0]: s.value for s in rows.judgements if s.axis == axis and s.outcome == Outcome.VERDICT}
+    if predicate == "right":
+        return [c for c in seen.candidates if value.get(c.id) == 0]
+    if predicate == "wrong":
+        return [c for c in seen.candidates if value.get(c.id, 0) < 0]
+    top = max((value[c.id] for c in seen.candidates if c.id in value), default=None)
+    return [c for c in seen.candidates if c.id in value and value[c.id] == top]
+
+
+@dataclass
+class Shard:
+    """One shard on its way through a pass."""
+
+    number: int
+    key: str
+    given: list[Rows]
+    first: dict[str, list]
+    """rows that came with the samples: media, samples, rejections of the source"""
+    made: list[list] = field(default_factory=list)
+    left: int = 0
+    usage: dict[str, Usage] = field(default_factory=dict)
+    contexts: list[Context] = field(default_factory=list)
+    started: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return f"{self.number:05d}-{self.key[:16]}"
+
+
+def from_sources(sources: list[Bound], context: Callable[[Bound], Context], key: str) -> Iterator[Shard]:
+    """Shards of what the sources yield. A Sample that came before is a rejection naming its twin."""
+    seen: dict[bytes, int] = {}
+    shown: set[bytes] = set()
+    waiting: list[Media] = []
+    given: list[Rows] = []
+    first: dict[str, list] = {"media": [], "samples": [], "rejections": []}
+    number = 0
+
+    def shard() -> Shard:
+        name = digest(key, [r.sample.id for r in given], [r.id for r in first["rejections"]])
+        return Shard(number, name, given, first)
+
+    for bound in sources:
+        for row in bound.module.read(bound.settings, context(bound)):
+            if isinstance(row, Media):
+                waiting.append(row)
+            elif isinstance(row, Sample):
+                name = bytes.fromhex(row.id)
+                times = seen[name] = seen.get(name, 0) + 1
+                if times > 1:
+                    where = f"{row.source or 'a row'}: the same prompt and media came before; leave one of them out"
+                    first["rejections"].append(
+                        Rejection(f"{row.id}~{times}", "samples", bound.step.name, Reason.DUPLICATE, where)
+                    )
+                    continue
+                for media in waiting:
+                    if (sha := bytes.fromhex(media.id)) not in shown:
+                        shown.add(sha)
+                        first["media"].append(media)
+                waiting = []
+                first["samples"].append(row)
+                given.append(Rows(row))
+            else:
+                waiting = []
+                first["rejections"].append(row)
+            if len(given) + len(first["rejections"]) >= shards.SIZE:
+                yield shard()
+                number, given, first = number + 1, [], {"media": [], "samples": [], "rejections": []}
+    if given or first["rejections"] or number == 0:
+        yield shard()
+
+
+def from_tables(passes: list[list[Path]], key: str) -> Iterator[Shard]:
+    """The shards of earlier passes again, with their live rows."""
+    for number, folders in enumerate(zip(*passes, strict=True)):
+        tables = shards.RunTables([[f] for f in folders])
+        given: dict[str, Rows] = {}
+        for name in ("samples", *ROW_TABLES):
+            for batch in tables.batches(name):
+                for row in from_batch(name, batch):
+                    if name == "samples":
+                        given[row.id] = Rows(row)
+                    else:
+                        getattr(given[row.sample], name).append(row)
+        yield Shard(number, digest(key, [f.name for f in folders]), list(given.values()), {})
+
+
+class Pass:
+    """Runs the steps of one pass over its shards into `folder`."""
+
+    def __init__(self, folder: Path, steps: list[Bound], media: MediaStore, cache: AnswerCache, recipe: str,
+                 connect: Callable[[list[str]], Any], progress: Progress, models: dict[str, str]):  # fmt: skip
+        self.folder, self.media, self.cache, self.recipe = folder, media, cache, recipe
+        self.sources = [b for b in steps if b.step.family == "source"]
+        self.steps = [b for b in steps if b.step.family != "source"]
+        self.connect, self.progress, self.models = connect, progress, models
+        self.names = list(dict.fromkeys(m for b in self.steps for m in b.models))
+        self.engines: dict[str, Engine] = {}
+        self.done = 0
+        self.tokens = 0
+
+    def context(self, bound: Bound, usage: Usage | None = None) -> Context:
+        engines = {n: CachedEngine(e, self.cache, usage or Usage()) for n, e in self.engines.items() if n in bound.models}
+        context = Context(bound.step.name, bound.version, self.media, self.recipe, engines=engines, models=self.models)
+        return plug.build(bound.module, bound.settings, context)
+
+    async def run(self, stream: Iterator[Shard], total: int | None) -> list[str]:
+        """Works through the stream; returns the names of all its shards in order. The first error of a sample ends the pass."""
+        self.total, self.stream, self.names_done, self.jobs = total, stream, [], deque()
+        self.refilling = asyncio.Lock()
+        with ThreadPoolExecutor(1, thread_name_prefix="source") as self.reader:
+            self._read_ahead()
+            try:
+                if await self._refill():
+                    async with asyncio.TaskGroup() as group:
+                        for _ in range(self._window()):
+                            group.create_task(self._work())
+            except BaseExceptionGroup as errors:
+                raise errors.exceptions[0] from None
+            finally:
+                self.cache.commit()
+        return self.names_done
+
+    def _read_ahead(self) -> None:
+        self.ahead = asyncio.get_running_loop().run_in_executor(self.reader, next, self.stream, None)
+
+    def _window(self) -> int:
+        """Samples in flight: as many as the engines have slots for."""
+        return max((e.slots for e in self.engines.values()), default=1)
+
+    async def _refill(self) -> bool:
+        """Opens the next shard that is not there yet; False when none is left. One worker refills at a time."""
+        async with self.refilling:
+            while not self.jobs:
+                shard = await self.ahead
+                if shard is None:
+                    return False
+                self._read_ahead()
+                self.names_done.append(shard.name)
+                if (self.folder / shard.name).exists():
+                    self.done += len(shard.given)
+                    self.progress(self.done, self.total, "already there")
+                    continue
+                if not self.engines and self.names:
+                    self.engines = await self.connect(self.names)
+                self._open(shard)
+                self.jobs.extend((shard, place) for place in range(len(shard.given)))
+                if not shard.given:
+                    self._close(shard)
+        return True
+
+    async def _work(self) -> None:
+        while self.jobs or await self._refill():
+            shard, place = self.jobs.popleft()
+            shard.made[place] = await self._one(shard.given[place], shard)
+            shard.given[place] = None  # its rows are in `made` now
+            shard.left -= 1
+            self.done += 1
+            if shard.left == 0:
+                self._close(shard)
+            if self.done % 8 == 0 or shard.left == 0:
+                self.progress(self.done, self.total, "")
+
+    async def _one(self, rows: Rows, shard: Shard) -> list:
+        made: list = []
+        for bound, context in zip(self.steps, shard.contexts, strict=True):
+            if rows.sample.kind not in bound.module.MEDIA:
+                detail = f"{bound.step.title} cannot handle {rows.sample.kind}; use another operator or leave these out"
+                made.append(Rejection(rows.sample.id, "samples", bound.step.name, Reason.UNSUPPORTED_MEDIA, detail, rows.sample.id))
+                break
+            seen = view(bound, rows)
+            if seen is None:
+                continue
+            try:
+                out = getattr(bound.module, VERBS[bound.step.family])(seen, bound.settings, context)
+                if inspect.isawaitable(out):
+                    out = await out
+            except RowError as error:
+                made.append(Rejection(rows.sample.id, "samples", bound.step.name, error.reason, error.detail, rows.sample.id))
+                break
+            except PairwrightError:
+                raise
+            except Exception as error:
+                raise RunError(
+                    f"{bound.step.name} ({bound.step.title}) failed on sample {rows.sample.id}: {type(error).__name__}: {error}"
+                ) from error
+            if _take(out, rows, made):
+                break
+        return made
+
+    def _open(self, shard: Shard) -> None:
+        shard.left, shard.made, shard.started = len(shard.given), [None] * len(shard.given), time.monotonic()
+        for bound in self.steps:
+            usage = shard.usage.setdefault(bound.step.name, Usage())
+            shard.contexts.append(self.context(bound, usage))
+
+    def _close(self, shard: Shard) -> None:
+        """Publishes a finished shard: media first, then answers, then rows, so that nothing points at what is not there."""
+        tables: dict[str, list] = {name: list(shard.first.get(name, ())) for name in TABLES}
+        for rows in shard.made:
+            for row in rows:
+                tables[TABLE_OF[type(row)]].append(row)
+        shard.made = []
+        self.media.sync()
+        self.cache.commit()
+        shards.publish(self.folder / shard.name, tables, self._record(shard, tables))
+
+    def _record(self, shard: Shard, tables: dict[str, list]) -> dict:
+        return {
+            "key": shard.key,
+            "counts": {name: len(rows) for name, rows in tables.items()},
+            "rejections": shards.counted(tables["rejections"]),
+            "steps": {b.step.name: {"operator": b.step.title, "version": b.version, **dataclasses.asdict(shard.usage[b.step.name])} for b in self.steps},
+            "seconds": round(time.monotonic() - shard.started, 3),
+        }
+
+
+def _take(out, rows: Rows, made: list) -> bool:
+    """Appends a step's rows to the sample's; True when the sample itself was rejected."""
+    for row in out:
+        made.append(row)
+        table = TABLE_OF[type(row)]
+        if table != "rejections":
+            getattr(rows, table).append(row)
+        elif row.table == "samples":
+            return True
+        elif row.table in ROW_TABLES and row.id != rows.sample.id:
+            setattr(rows, row.table, [r for r in getattr(rows, row.table) if r.id != row.id])
+    return False

@@ -1,0 +1,143 @@
+"""Where rows lie: one folder for each pass and shard, one Arrow IPC file a table, `record.json` beside them.
+
+A folder is written beside, fsynced and renamed, so existing means finished. `done.json` lists a finished pass's shards in order."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.ipc as ipc
+
+from schemas import arrow
+from schemas.records import Reason, Rejection
+
+SIZE = 512  # samples a shard
+
+
+def fsync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_json(path: Path, value) -> None:
+    """Atomically: a reader sees the old file or the new one."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(json.dumps(value, indent=1, sort_keys=True))
+    fsync(beside)
+    beside.rename(path)
+    fsync(path.parent)
+
+
+def read_json(path: Path):
+    """The parsed file, or None when there is none."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+
+
+def publish(folder: Path, tables: dict[str, list], record: dict) -> None:
+    """Writes a shard's rows and its record so that the folder exists whole or not at all."""
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    for name, rows in tables.items():
+        if rows:
+            write_table(beside / f"{name}.arrow", name, rows)
+    (beside / "record.json").write_text(json.dumps(record, indent=1, sort_keys=True))
+    for path in beside.iterdir():
+        fsync(path)
+    if folder.exists():  # another process was quicker: the same key holds the same rows
+        shutil.rmtree(beside)
+        return
+    beside.rename(folder)
+    fsync(folder.parent)
+
+
+def write_table(path: Path, name: str, rows: list) -> None:
+    with pa.OSFile(str(path), "wb") as sink, ipc.new_file(sink, arrow.TABLES[name][1]) as writer:
+        for start in range(0, len(rows), 4096):
+            writer.write_batch(arrow.to_batch(name, rows[start : start + 4096]))
+
+
+def batches(path: Path) -> Iterator[pa.RecordBatch]:
+    if path.exists():
+        with pa.memory_map(str(path)) as source, ipc.open_file(source) as reader:
+            for number in range(reader.num_record_batches):
+                yield reader.get_batch(number)
+
+
+def rows(path: Path, name: str) -> list:
+    return [row for batch in batches(path) for row in arrow.from_batch(name, batch)]
+
+
+@dataclass
+class RunTables:
+    """All live rows of a round: what its finished passes left, less what they or its filters rejected. Streams shard by shard."""
+
+    passes: list[list[Path]]
+    """for each pass in order, its shards' folders in order (every pass has the same shards)"""
+    filters: list[Path] = field(default_factory=list)
+    """rejections.arrow of the table steps so far"""
+
+    def batches(self, table: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        dropped = self._dropped(table)
+        for folders in zip(*self.passes, strict=True):
+            if table == "rejections":
+                found = [b for f in folders for b in batches(f / "rejections.arrow")]
+            else:
+                found = self._live(table, folders, dropped)
+            for batch in found:
+                if batch.num_rows:
+                    yield batch.select(columns) if columns else batch
+        if table == "rejections":
+            for path in self.filters:
+                for batch in batches(path):
+                    yield batch.select(columns) if columns else batch
+
+    def _dropped(self, table: str) -> set[str]:
+        return {r.id for path in self.filters for r in rows(path, "rejections") if r.table == table}
+
+    def _live(self, table: str, folders: tuple[Path, ...], dropped: set[str]) -> list[pa.RecordBatch]:
+        gone, lost = set(dropped), set()
+        for folder in folders:
+            for row in rows(folder / "rejections.arrow", "rejections"):
+                if row.table == table:
+                    gone.add(row.id)
+                if row.table == "samples":
+                    lost.add(row.id)
+        found = [b for f in folders for b in batches(f / f"{table}.arrow")]
+        if sum((f / f"{table}.arrow").exists() for f in folders) > 1 and table != "media":
+            found = self._in_sample_order(table, folders, found)
+        if gone:
+            found = [b.filter(pc.invert(pc.is_in(b.column("id"), pa.array(sorted(gone), pa.string())))) for b in found]
+        if lost and table not in ("samples", "media"):
+            found = [b.filter(pc.invert(pc.is_in(b.column("sample"), pa.array(sorted(lost), pa.string())))) for b in found]
+        return found
+
+    def _in_sample_order(self, table: str, folders: tuple[Path, ...], found: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+        """Rows that several passes left, sample by sample again."""
+        if table == "samples" or not found:
+            return found
+        ids = [i for f in folders for b in batches(f / "samples.arrow") for i in b.column("id").to_pylist()]
+        whole = pa.Table.from_batches(found).combine_chunks()
+        place = pc.index_in(whole.column("sample"), pa.array(ids, pa.string()))
+        order = pc.sort_indices(pa.table({"p": place, "i": range(len(whole))}), sort_keys=[("p", "ascending"), ("i", "ascending")])
+        return whole.take(order).to_batches()
+
+
+def counted(rejections: list[Rejection]) -> dict[str, dict[str, int]]:
+    """{step: {reason: n}}"""
+    out: dict[str, dict[str, int]] = {}
+    for row in rejections:
+        reasons = out.setdefault(row.step, {})
+        reasons[str(Reason(row.reason))] = reasons.get(str(row.reason), 0) + 1
+    return out
