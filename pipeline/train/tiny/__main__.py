@@ -1,0 +1,70 @@
+"""Makes the demo's model: python -m pipeline.train.tiny --out FOLDER --seed 1"""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pipeline.source.scenes import SCENES, load_world
+from pipeline.train.tiny.measure import measure
+from pipeline.train.tiny.model import load, new_model, new_tokenizer, save
+from pipeline.train.tiny.pack import Prompter
+from pipeline.train.tiny.pretrain import corpus, pretrain
+from pipeline.train.tiny.warmup import warm_up_audio, warm_up_vision
+
+STEPS = {"vision": 700, "audio": 300, "language": 4200}
+COLUMNS = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+
+def make(
+    out: Annotated[Path, typer.Option(help="folder of the checkpoint")],
+    seed: Annotated[int, typer.Option(help="of the weights and of all scenes")] = 1,
+    steps_scale: Annotated[float, typer.Option(help="1 trains fully, 0.01 is a rehearsal")] = 1.0,
+    prompts: Annotated[int, typer.Option(help="of each kind, for the figures at the end")] = 400,
+) -> None:
+    """Train the demo's model from nothing and save it as a Hub checkpoint."""
+    torch.set_num_threads(1)  # this small, two threads are slower than one; and one thread repeats exactly
+    steps = {name: max(2, round(count * steps_scale)) for name, count in STEPS.items()}
+    world, start = load_world(), time.process_time()
+    tokenizer = new_tokenizer(corpus(world))
+    model, prompter = new_model(tokenizer, seed), Prompter(tokenizer)
+    log: dict = {"seed": seed, "steps": steps, "parameters": sum(p.numel() for p in model.parameters())}
+    with Progress(*COLUMNS, console=Console()) as progress:
+
+        def follow(name):
+            bar = progress.add_task(name, total=steps[name])
+
+            def report(step, text):
+                progress.update(bar, completed=step)
+                if text:
+                    line = f"{name} {step}, {time.process_time() - start:.0f} s: {text}"
+                    progress.console.print(line, highlight=False, soft_wrap=True)
+
+            return report
+
+        log["vision"] = warm_up_vision(model, world, steps["vision"], seed, follow("vision"))
+        log["audio"] = warm_up_audio(model, world, steps["audio"], seed, follow("audio"))
+        for tower in (model.visual, model.audio_tower):
+            tower.requires_grad_(False)  # or the words would spoil what they learnt
+        log["language"] = pretrain(model, prompter, world, steps["language"], seed, follow("language"))
+    save(model, tokenizer, out)
+    log["cpu_seconds"] = time.process_time() - start
+    model, tokenizer = load(out)  # as it was rounded on the way to disk
+    if prompts:
+        log["eval"] = {kind: measure(model, Prompter(tokenizer), world, kind, prompts) for kind in SCENES}
+    (out / "training.json").write_text(json.dumps(_rounded(log), indent=1) + "\n")
+
+
+def _rounded(value):
+    if isinstance(value, dict):
+        return {name: _rounded(v) for name, v in value.items()}
+    return round(value, 4) if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    typer.run(make)
