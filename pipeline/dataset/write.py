@@ -1,0 +1,273 @@
+"""Pairs, their samples and their media, streamed into Parquet: one config a media kind, in the form TRL takes as it is."""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.dataset.columns import BLOBS, CHAT, CONTENT, MEDIA_OF, RECORD, arrow_schema
+from schemas.errors import OutputError, RunError, StoreError
+from schemas.operator import Tables
+from schemas.ports import MediaStore
+from schemas.records import SAMPLE_KINDS
+
+GROUP_BYTES = 32 << 20  # a random read pays a whole row group
+FILE_BYTES = 500 << 20
+BLOB = BLOBS.value_type
+SAMPLE_COLUMNS = ["id", "kind", "prompt", *(c.name for c in RECORD if c.origin == "samples")]
+
+
+def write(tables: Tables, media: MediaStore, out: Path, info: dict) -> dict[str, int]:
+    """Writes the live pairs to `out/<kind>/train-<n>.parquet` and returns the number of pairs by kind (zeros left out).
+
+    `info` (JSON values) is kept in each file's metadata. The same rows give the same bytes. `out` appears whole or not
+    at all; an older export there is replaced. Memory is a row group of media a kind, whatever the number of pairs.
+    Raises OutputError when `out` holds something else, StoreError when the store lacks a medium, RunError when a pair's
+    sample is not live or comes out of order. Without pairs `out` is an empty folder."""
+    out = Path(out)
+    _check_ours(out)
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    configs: dict[str, _Config] = {}
+    for pairs, samples in _joined(tables):
+        kinds = samples["kind"]
+        for kind in kinds.unique().to_pylist():
+            if kind not in configs:
+                configs[kind] = _Config(part / kind, kind, media, info)
+            rows = pc.indices_nonzero(pc.equal(kinds, kind))
+            configs[kind].add(pairs.take(rows), samples.take(rows))
+    for config in configs.values():
+        config.close()
+    _sync(part)
+    _swap(part, out)
+    return {kind: configs[kind].pairs for kind in SAMPLE_KINDS if kind in configs}
+
+
+def _check_ours(out: Path) -> None:
+    strangers = {p.name for p in out.iterdir()} - {*SAMPLE_KINDS, "README.md"} if out.exists() else set()
+    if strangers:
+        raise OutputError(f"{out} holds {min(strangers)}, which no export wrote: choose another folder for the dataset")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _swap(part: Path, out: Path) -> None:
+    old = out.with_name(out.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.rename(old)
+    part.rename(out)
+    _sync(out.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _joined(tables: Tables) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Batches of pairs, and row by row beside them their samples. Both tables are in the order of samples."""
+    samples = _Samples(tables.batches("samples", SAMPLE_COLUMNS))
+    for batch in tables.batches("pairs"):
+        if batch.num_rows:
+            yield pa.Table.from_batches([batch]), samples.of(batch["sample"])
+
+
+class _Samples:
+    """A stream of samples, read forward as far as the pairs need."""
+
+    def __init__(self, batches: Iterable[pa.RecordBatch]):
+        self.batches = iter(batches)
+        self.batch = next(self.batches, None)
+
+    def of(self, ids: pa.Array) -> pa.Table:
+        """The samples named by `ids`, one a name, in their order."""
+        wanted = ids.unique()
+        found, missing = [], len(wanted)
+        while self.batch is not None:
+            found.append(self.batch.filter(pc.is_in(self.batch["id"], wanted)))
+            missing -= found[-1].num_rows
+            if not missing:
+                table = pa.Table.from_batches(found)
+                return table.take(pc.index_in(ids, table["id"].combine_chunks()))
+            self.batch = next(self.batches, None)  # the last batch stays: the next pairs may begin in it
+        raise RunError(f"{missing} pairs in a batch of {len(ids)} name samples that are not live or come out of order")
+
+
+class _Config:
+    """The files of one media kind. Rows wait here until they fill a row group."""
+
+    def __init__(self, folder: Path, kind: str, media: MediaStore, info: dict):
+        self.folder, self.media = folder, media
+        self.schema = arrow_schema(kind, info)
+        self.leaves = [leaf for field in self.schema for leaf in _leaves(field.name, field.type)]
+        self.columns = {prefix: [f"{prefix}{m}s" for m in MEDIA_OF[kind]] for prefix in ("", "rejected_")}
+        self.pairs = self.files = self.file_bytes = 0
+        self.writer: pq.ParquetWriter | None = None
+        folder.mkdir()
+        self._empty()
+
+    def _empty(self) -> None:
+        self.slices: list[tuple[pa.Table, pa.Table]] = []
+        self.blobs: dict[str, list[list[bytes] | None]] = {
+            name: [] for names in self.columns.values() for name in names
+        }
+        self.read: dict[str, bytes] = {}  # pairs of one sample share its media
+        self.bytes = 0
+
+    def add(self, pairs: pa.Table, samples: pa.Table) -> None:
+        """Takes rows in; writes a row group each time one is full."""
+        start = 0
+        rows = zip(
+            _text_bytes(pairs, samples), _media(samples), pairs["rejected_media"].to_pylist(), pairs["id"].to_pylist()
+        )
+        for end, (text, shown, rejected, pair) in enumerate(rows, 1):
+            self.bytes += text + self._open("", shown, pair)
+            self.bytes += self._open("rejected_", _instead(shown, rejected, pair), pair)
+            if self.bytes >= GROUP_BYTES:
+                self.slices.append((pairs.slice(start, end - start), samples.slice(start, end - start)))
+                self._flush()
+                start = end
+        if start < pairs.num_rows:
+            self.slices.append((pairs.slice(start), samples.slice(start)))
+
+    def _open(self, prefix: str, shown: list[tuple[str, str]] | None, pair: str) -> int:
+        """Adds one row to the media columns; returns its bytes."""
+        cells: dict[str, list[bytes] | None] = {name: None if shown is None else [] for name in self.columns[prefix]}
+        for medium, sha in shown or ():
+            if sha not in self.read:
+                try:
+                    self.read[sha] = self.media.read(sha)
+                except KeyError:
+                    raise StoreError(
+                        f"pair {pair}: the media store has no {medium} {sha}: run the source again"
+                    ) from None
+            cells[f"{prefix}{medium}s"].append(self.read[sha])
+        for name, cell in cells.items():
+            self.blobs[name].append(cell)
+        return sum(len(blob) for cell in cells.values() for blob in cell or ())
+
+    def _flush(self) -> None:
+        pairs, samples = (pa.concat_tables(tables).combine_chunks() for tables in zip(*self.slices))
+        built = {
+            "prompt": _prompt(samples["prompt"].combine_chunks()),
+            "chosen": _said(pairs["chosen"].combine_chunks()),
+            "rejected": _said(pairs["rejected"].combine_chunks()),
+            **{name: _blobs(cells) for name, cells in self.blobs.items()},
+            **{c.name: (pairs if c.origin == "pairs" else samples)[c.name] for c in RECORD},
+        }
+        group = pa.table([built[name] for name in self.schema.names], schema=self.schema)
+        if self.writer is None:
+            self.writer = self._new_file(
+                shared=len(self.read) < sum(len(c or ()) for cells in self.blobs.values() for c in cells)
+            )
+        self.writer.write_table(group, row_group_size=group.num_rows)
+        self.pairs += group.num_rows
+        self.file_bytes += self.bytes
+        self._empty()
+        if self.file_bytes >= FILE_BYTES:
+            self._end_file()
+
+    def _new_file(self, shared: bool) -> pq.ParquetWriter:
+        """`shared`: whether pairs share media; a dictionary then stores each once a row group."""
+        self.path = self.folder / f"train-{self.files:05d}.parquet"
+        return pq.ParquetWriter(
+            self.path, self.schema,
+            compression={leaf: "none" if leaf.endswith(".bytes") else "zstd" for leaf in self.leaves},
+            use_dictionary=[leaf for leaf in self.leaves if shared or not leaf.endswith(".bytes")],
+            dictionary_pagesize_limit=2 * GROUP_BYTES, write_statistics=False,
+        )  # fmt: skip
+
+    def _end_file(self) -> None:
+        self.writer.close()
+        _sync(self.path)
+        self.writer, self.file_bytes, self.files = None, 0, self.files + 1
+
+    def close(self) -> None:
+        if self.slices:
+            self._flush()
+        if self.writer:
+            self._end_file()
+        _sync(self.folder)
+
+
+def _leaves(path: str, kind: pa.DataType) -> Iterator[str]:
+    """Paths of the Parquet columns behind an Arrow field."""
+    if pa.types.is_list(kind):
+        yield from _leaves(f"{path}.list.element", kind.value_type)
+    elif pa.types.is_struct(kind):
+        for field in kind:
+            yield from _leaves(f"{path}.{field.name}", field.type)
+    else:
+        yield path
+
+
+def _text_bytes(pairs: pa.Table, samples: pa.Table) -> list[int]:
+    """About how many bytes of text each row brings: its longest columns, and half a kilobyte for ids and numbers."""
+    long = (pairs["chosen"], pairs["rejected"], samples["facts"], samples["reference"])
+    sizes = [pc.fill_null(pc.binary_length(column), 0) for column in long]
+    return [512 + sum(row) for row in zip(*(column.to_pylist() for column in sizes))]
+
+
+def _media(samples: pa.Table) -> list[list[tuple[str, str]]]:
+    """For each sample, its (kind, id) of media in prompt order."""
+    prompts = samples["prompt"].combine_chunks()
+    parts = prompts.flatten().field("parts").flatten()
+    kinds = iter(parts.field("type").filter(parts.field("media").is_valid()).to_pylist())
+    return [[(next(kinds), sha) for sha in ids] for ids in samples["media"].to_pylist()]
+
+
+def _instead(shown: list[tuple[str, str]], ids: list[str] | None, pair: str) -> list[tuple[str, str]] | None:
+    """The (kind, id) of rejected media, which stand in for the prompt's one for one, or are none at all."""
+    if not ids:
+        return None if ids is None else []
+    if len(ids) != len(shown):
+        raise RunError(f"pair {pair} has {len(ids)} rejected media for the {len(shown)} of its prompt")
+    return [(kind, sha) for (kind, _), sha in zip(shown, ids)]
+
+
+def _prompt(messages: pa.ListArray) -> pa.ListArray:
+    """Messages as the chat form: the same lists under other names, media ids left out."""
+    flat = messages.flatten()
+    parts = flat.field("parts")
+    each = parts.flatten()
+    content = pa.ListArray.from_arrays(
+        _offsets(parts),
+        pa.StructArray.from_arrays([each.field("type"), each.field("text")], fields=list(CONTENT.value_type)),
+    )
+    turns = pa.StructArray.from_arrays([flat.field("role"), content], fields=list(CHAT.value_type))
+    return pa.ListArray.from_arrays(_offsets(messages), turns)
+
+
+def _offsets(lists: pa.ListArray) -> pa.Array:
+    """Offsets into `lists.flatten()`, from 0 whatever slice of a buffer `lists` is."""
+    return pa.array([0, *accumulate(pc.list_value_length(lists).to_pylist())], pa.int32())
+
+
+def _said(texts: pa.StringArray) -> pa.ListArray:
+    """Texts as one assistant message each; null stays null."""
+    count = len(texts)
+    each = pa.array(range(count + 1), pa.int32())
+    parts = pa.StructArray.from_arrays([pa.repeat("text", count), texts], fields=list(CONTENT.value_type))
+    turns = pa.StructArray.from_arrays(
+        [pa.repeat("assistant", count), pa.ListArray.from_arrays(each, parts)], fields=list(CHAT.value_type)
+    )
+    return pa.ListArray.from_arrays(each, turns, mask=texts.is_null())
+
+
+def _blobs(cells: list[list[bytes] | None]) -> pa.ListArray:
+    """Lists of files as list<struct<bytes, path>>; None becomes null."""
+    flat = [blob for cell in cells for blob in cell or ()]
+    ends = pa.array([0, *accumulate(map(len, flat))], pa.int32())
+    data = pa.Array.from_buffers(pa.binary(), len(flat), [None, ends.buffers()[1], pa.py_buffer(b"".join(flat))])
+    files = pa.StructArray.from_arrays([data, pa.nulls(len(flat), pa.string())], fields=list(BLOB))
+    offsets = pa.array([0, *accumulate(len(cell or ()) for cell in cells)], pa.int32())
+    return pa.ListArray.from_arrays(offsets, files, mask=pa.array([cell is None for cell in cells]))
