@@ -1,0 +1,90 @@
+"""Audio: its facts, and its samples as every model is to hear them."""
+
+import io
+
+import av
+import numpy as np
+import soundfile
+import soxr
+
+from pipeline.media.container import opened, walk
+from pipeline.media.sniff import Format, broken, sniff, undecodable
+from schemas.errors import RowError
+from schemas.records import Reason
+
+_BLOCK = 1 << 16  # samples
+
+
+def facts(data: bytes, form: Format, name: str) -> dict:
+    """kind, mime, seconds, rate (samples a second) and channels. RowError when it does not decode or has no samples."""
+    if form.library == "soundfile":
+        rate, channels, seconds = _file_facts(data, form, name)
+    else:
+        rate, channels, seconds = _stream_facts(data, form, name)
+    mime = form.mime if "/" in form.mime else f"audio/{form.mime}"
+    return {"kind": "audio", "mime": mime, "rate": rate, "channels": channels, "seconds": seconds}
+
+
+def decode_audio(data: bytes, rate: int = 16000, name: str = "the audio") -> np.ndarray:
+    """Samples [n] float32, mono (mean of the channels), about -1..1, `rate` a second; of a video, its sound.
+
+    RowError when there is none or it does not decode."""
+    form = sniff(data, name)
+    if form.library == "pillow":
+        raise RowError(Reason.UNSUPPORTED_MEDIA, f"{name} is {form.mime}, not audio; drop the row")
+    samples, found = _file_samples(data, name) if form.library == "soundfile" else _stream_samples(data, form, name)
+    if not len(samples):
+        raise _silent(name)
+    return samples if found == rate else soxr.resample(samples, found, rate)
+
+
+def _file_facts(data: bytes, form: Format, name: str) -> tuple[int, int, float]:
+    with undecodable(name, soundfile.LibsndfileError), soundfile.SoundFile(io.BytesIO(data)) as file:
+        if form.name == "OGG" and not _ended(data):
+            raise broken(name)
+        block = np.empty((_BLOCK, file.channels), np.float32)
+        count = sum(len(part) for part in file.blocks(out=block))
+        if count < file.frames:
+            raise broken(name)
+        if not count:
+            raise _silent(name)
+        return file.samplerate, file.channels, round(count / file.samplerate, 6)
+
+
+def _stream_facts(data: bytes, form: Format, name: str) -> tuple[int, int, float | None]:
+    with opened(data, form, name) as container:
+        track = walk(container, container.streams.audio[0]) if container.streams.audio else None
+        if track is None or track.first is None:
+            raise _silent(name)
+        return track.first.sample_rate, track.first.layout.nb_channels, track.seconds
+
+
+def _file_samples(data: bytes, name: str) -> tuple[np.ndarray, int]:
+    with undecodable(name, soundfile.LibsndfileError):
+        samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+    return samples.mean(axis=1), rate
+
+
+def _stream_samples(data: bytes, form: Format, name: str) -> tuple[np.ndarray, int]:
+    with opened(data, form, name) as container:
+        if not container.streams.audio:
+            raise _silent(name)
+        stream = container.streams.audio[0]
+        planes = av.AudioResampler(format="fltp")
+        parts = [
+            part.to_ndarray().mean(axis=0)
+            for frame in (*container.decode(stream), None)
+            for part in planes.resample(frame)
+        ]
+        return np.concatenate(parts) if parts else np.empty(0, np.float32), stream.rate
+
+
+def _ended(data: bytes) -> bool:
+    """Whether the last page of an Ogg file is whole and marked as the last."""
+    page = data.rfind(b"OggS")
+    body = page + 27 + data[page + 26] if page + 26 < len(data) else len(data) + 1
+    return bool(data[page + 5] & 4) and body + sum(data[page + 27 : body]) <= len(data)
+
+
+def _silent(name: str) -> RowError:
+    return RowError(Reason.EMPTY_MEDIA, f"{name} has no sound in it; replace the file or drop the row")

@@ -1,0 +1,125 @@
+"""What kind of file some bytes are, from the bytes and never from a name."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from schemas.errors import RowError
+from schemas.records import Reason
+
+
+class Format(NamedTuple):
+    """A file format, and the library that reads it."""
+
+    library: str  # pillow, soundfile, av
+    name: str  # what the library calls the format
+    mime: str  # av: without its kind, which only the streams inside tell
+
+
+_STARTS = [
+    (b"\xff\xd8\xff", Format("pillow", "JPEG", "image/jpeg")),
+    (b"\x89PNG\r\n\x1a\n", Format("pillow", "PNG", "image/png")),
+    (b"GIF87a", Format("pillow", "GIF", "image/gif")),
+    (b"GIF89a", Format("pillow", "GIF", "image/gif")),
+    (b"BM", Format("pillow", "BMP", "image/bmp")),
+    (b"II*\0", Format("pillow", "TIFF", "image/tiff")),
+    (b"MM\0*", Format("pillow", "TIFF", "image/tiff")),
+    (b"fLaC", Format("soundfile", "FLAC", "audio/flac")),
+    (b"OggS", Format("soundfile", "OGG", "audio/ogg")),
+    (b"ID3", Format("av", "mp3", "mpeg")),
+    *((bytes([0xFF, second]), Format("av", "mp3", "mpeg")) for second in (0xE2, 0xE3, 0xF2, 0xF3, 0xFA, 0xFB)),
+    *((bytes([0xFF, second]), Format("av", "aac", "aac")) for second in (0xF0, 0xF1, 0xF8, 0xF9)),
+    (b"FLV\1", Format("av", "flv", "x-flv")),
+    (b"\0\0\1\xba", Format("av", "mpeg", "mpeg")),
+]
+_FORMS = {  # RIFF and IFF name their form at byte 8
+    b"WEBP": Format("pillow", "WEBP", "image/webp"),
+    b"WAVE": Format("soundfile", "WAV", "audio/wav"),
+    b"AIFF": Format("soundfile", "AIFF", "audio/aiff"),
+    b"AIFC": Format("soundfile", "AIFF", "audio/aiff"),
+    b"AVI ": Format("av", "avi", "x-msvideo"),
+}
+_HEIF = {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"}
+
+
+def sniff(data: bytes, name: str) -> Format:
+    """The format of `data`. RowError: EMPTY_MEDIA for no bytes, UNSUPPORTED_MEDIA for an unknown format,
+    UNDECODABLE when the container says that it is longer than `data`."""
+    if not data:
+        raise RowError(Reason.EMPTY_MEDIA, f"{name} is empty; replace the file or drop the row")
+    found = _format(data)
+    if found is None:
+        raise RowError(
+            Reason.UNSUPPORTED_MEDIA,
+            f"{name} is not an image, video or audio file of a known format, whatever its name says; "
+            "convert it (JPEG, PNG, MP4, WebM, WAV, FLAC ...) or drop the row",
+        )
+    if len(data) < declared_size(data):
+        raise broken(name)
+    return found
+
+
+def broken(name: str) -> RowError:
+    return RowError(Reason.UNDECODABLE, f"{name} is cut off or broken; replace the file or drop the row")
+
+
+@contextmanager
+def undecodable(name: str, *foreign: type[Exception]) -> Iterator[None]:
+    """Turns a decoder's errors into one RowError; their texts hold addresses and differ between versions."""
+    try:
+        yield
+    except foreign as error:
+        raise broken(name) from error
+
+
+def _format(data: bytes) -> Format | None:
+    for start, found in _STARTS:
+        if data.startswith(start):
+            return found
+    if data[:4] in (b"RIFF", b"FORM"):
+        return _FORMS.get(data[8:12])
+    if data[4:8] == b"ftyp":
+        brands = {data[at : at + 4] for at in range(8, min(int.from_bytes(data[:4], "big"), 64), 4)}
+        if b"avif" in brands:
+            return Format("pillow", "AVIF", "image/avif")
+        return None if brands & _HEIF else Format("av", "mp4", "mp4")
+    if data.startswith(b"\x1a\x45\xdf\xa3"):
+        return Format("av", "matroska", "webm" if b"webm" in data[:64] else "x-matroska")
+    if data[:1] == b"G" and data[188:189] == b"G":
+        return Format("av", "mpegts", "mp2t")
+    return None
+
+
+def declared_size(data: bytes) -> int:
+    """How many bytes the container says it has; 0 where it does not say (streamed files, formats without a length)."""
+    if data[:4] in (b"RIFF", b"FORM"):
+        size = int.from_bytes(data[4:8], "little" if data[:4] == b"RIFF" else "big")
+        return size + 8 if size < 0xFFFF_FF00 else 0
+    if data[4:8] == b"ftyp":
+        return _boxes_end(data)
+    if data.startswith(b"\x1a\x45\xdf\xa3"):
+        return _segment_end(data)
+    return 0
+
+
+def _boxes_end(data: bytes) -> int:
+    """Where the last top-level box of an MP4 ends."""
+    at = 0
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        if size == 1:
+            size = int.from_bytes(data[at + 8 : at + 16], "big")
+        if size < 8:  # 0: to the end of the file; others are not boxes
+            return at
+        at += size
+    return at
+
+
+def _segment_end(data: bytes) -> int:
+    """Where the segment of a Matroska or WebM file ends; 0 when its length is unknown."""
+    at = data.find(b"\x18\x53\x80\x67", 0, 4096) + 4
+    if at < 4 or at >= len(data) or not data[at]:
+        return 0
+    length = 9 - data[at].bit_length()
+    size = int.from_bytes(data[at : at + length], "big") & ((1 << 7 * length) - 1)
+    return 0 if size == (1 << 7 * length) - 1 else at + length + size

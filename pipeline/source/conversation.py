@@ -1,0 +1,118 @@
+"""A row's prompt and media columns as chat messages and the Media that stand in them."""
+
+import os
+from functools import lru_cache
+from typing import Any
+
+from pipeline.media.probe import keep, take
+from schemas.errors import RowError
+from schemas.ports import MediaStore
+from schemas.records import MEDIA_KINDS, Media, Message, Part, Reason
+
+ROLES = ("system", "user", "assistant")
+_REMEMBERED = 4096  # files that are not read again when other rows show them too
+
+Piece = tuple[str, Any]  # a part's type, and its text or what names its media; None: whatever the columns hold
+
+
+class Shelf:
+    """The media that rows name by paths relative to `root`: read, probed and kept in the store."""
+
+    def __init__(self, root: str, store: MediaStore):
+        self._root, self._store = root, store
+        self._taken = lru_cache(_REMEMBERED)(self._take)
+
+    def find(self, value: Any, kind: str) -> Media:
+        """The Media of a path, of bytes, or of `{bytes, path}`. RowError when it is no good or of another kind."""
+        path, data = value, None
+        if isinstance(value, dict):
+            path, data = value.get("path"), value.get("bytes")
+        elif isinstance(value, bytes):
+            path, data = None, value
+        name = path if path and isinstance(path, str) else f"the {kind}"
+        if isinstance(data, bytes):
+            media = keep(data, name, self._store)
+        elif isinstance(path, str):
+            media = self._taken(path)
+        else:
+            raise _bad(f"{name} is {type(value).__name__}; give a path or {{bytes, path}}")
+        if media.kind != kind:
+            raise RowError(
+                Reason.UNSUPPORTED_MEDIA, f"{name} is {media.kind} and stands where {kind} is; call it {media.kind}"
+            )
+        return media
+
+    def _take(self, path: str) -> Media:
+        inside = os.path.normpath(path)
+        if inside.split(os.sep)[0] == "..":
+            raise _bad(f"{path} leads out of the folder of the media; set media_root, or give an absolute path")
+        return take(os.path.join(self._root, inside), path, self._store)
+
+
+def converse(prompt: Any, columns: dict[str, list], shelf: Shelf) -> tuple[tuple[Message, ...], list[Media]]:
+    """The messages of a prompt (a text or a list of messages), and their Media in order.
+
+    `columns` holds what the media columns name, by kind: it fills the parts of that kind that name nothing; where there
+    are none it stands before the first user message's text. RowError when anything is missing or of a wrong type."""
+    if isinstance(prompt, str):
+        prompt = [{"role": "user", "content": prompt}]
+    elif not isinstance(prompt, list | None):
+        raise _bad(f"the prompt is {type(prompt).__name__}; make it a text or a list of messages")
+    turns = [_turn(message) for message in prompt or ()]
+    if not any(kind == "text" and value.strip() for role, pieces in turns if role == "user" for kind, value in pieces):
+        raise RowError(Reason.EMPTY_PROMPT, "the prompt is empty; write a question or drop the row")
+    if turns[-1][0] != "user":
+        raise _bad("the last message is not the user's; end the prompt with what is to be answered")
+    _fill(turns, columns)
+    media: list[Media] = []
+    return tuple(Message(role, tuple(_part(piece, shelf, media) for piece in pieces)) for role, pieces in turns), media
+
+
+def _turn(message: Any) -> tuple[str, list[Piece]]:
+    if not isinstance(message, dict) or message.get("role") not in ROLES:
+        raise _bad(f"a message has no role of {', '.join(ROLES)}; write it as {{role, content}}")
+    content = message.get("content")
+    if isinstance(content, str):
+        return message["role"], [("text", content)]
+    if not isinstance(content, list):
+        raise _bad(f"a message's content is {type(content).__name__}; make it a text or a list of parts")
+    return message["role"], [_piece(part) for part in content]
+
+
+def _piece(part: Any) -> Piece:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind in MEDIA_KINDS:
+        return kind, part.get("path")
+    if kind != "text":
+        found = repr(kind) if isinstance(kind, str) else "missing"
+        raise RowError(
+            Reason.UNSUPPORTED_MEDIA, f"a part's type is {found}; the types are text, {', '.join(MEDIA_KINDS)}"
+        )
+    if not isinstance(part.get("text"), str):
+        raise _bad(f"a text part holds {type(part.get('text')).__name__}; make it a text")
+    return kind, part["text"]
+
+
+def _fill(turns: list[tuple[str, list[Piece]]], columns: dict[str, list]) -> None:
+    front: list[Piece] = []
+    for kind, values in columns.items():
+        slots = [(pieces, at) for _, pieces in turns for at, piece in enumerate(pieces) if piece == (kind, None)]
+        if not slots:
+            front += [(kind, value) for value in values]
+        elif len(slots) != len(values):
+            raise _bad(f"{len(slots)} {kind} parts have no path, the columns hold {len(values)}; make them as many")
+        for (pieces, at), value in zip(slots, values):
+            pieces[at] = (kind, value)
+    next(pieces for role, pieces in turns if role == "user")[:0] = front
+
+
+def _part(piece: Piece, shelf: Shelf, media: list[Media]) -> Part:
+    kind, value = piece
+    if kind == "text":
+        return Part("text", value)
+    media.append(shelf.find(value, kind))
+    return Part(kind, media=media[-1].id)
+
+
+def _bad(detail: str) -> RowError:
+    return RowError(Reason.BAD_ROW, detail)
