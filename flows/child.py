@@ -29,7 +29,7 @@ def run(run, unit, restarts: int) -> None:
             raise error
         if code == 0:
             return
-        run.report(unit.name, 0, None, f"its process ended with code {code}; going on from the cache ({attempt + 1} of {restarts})")
+        run.report(unit.name, 0, None, f"its process ended with code {code}; starting it again from the cache")
     raise EngineError(f"{unit.name}: its process died {restarts + 1} times (code {code}); the end of its log: {_tail(log)} ({log})")
 
 
@@ -92,7 +92,8 @@ def _only_json():
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 1024):  # not sys.stdin: its lock would hold up the interpreter's own end
+        pass
     os._exit(1)
 
 

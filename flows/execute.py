@@ -105,7 +105,8 @@ class Run:
         key = digest(spec)
         if key not in self._identities:
             module, settings = _engine(spec, name)
-            self._identities[key] = module.identity_of(settings)
+            from pipeline.engines.identity import identity
+            self._identities[key] = module.identity_of(settings) if hasattr(module, 'identity_of') else identity(settings.model, settings.revision)[0]
         return self._identities[key]
 
     def bound(self, unit: Unit) -> list[Bound]:

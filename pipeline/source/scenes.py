@@ -6,6 +6,7 @@ operator stands at the end.
 """
 
 import io
+import json
 import math
 import random
 from collections.abc import Callable, Iterator
@@ -13,15 +14,23 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import av
 import numpy as np
 import soundfile
 import yaml
 from PIL import Image, ImageDraw
+from pydantic import Field
 
+from pipeline.media.probe import probe
+from schemas.chat import user
+from schemas.operator import Context
+from schemas.operator import Settings as Base
 from schemas.patterns import Patterns, compile_patterns, split
+from schemas.ports import MediaStore
+from schemas.records import Media, Part, Sample
+from schemas.records import sample as make_sample
 
 FOLDER = Path(__file__).parents[2] / "data" / "scenes"
 SPLITS = ("train", "eval")
@@ -531,3 +540,51 @@ _ENCODERS: dict[str, Callable] = {"image": _encode_image, "video": _encode_video
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The operator.
+
+READS = ()
+LEAVES = ("media", "samples")
+MEDIA = tuple(SCENES)
+SCOPE = "sample"
+VERSION = 1
+LICENCE = "CC0-1.0"  # drawn by this program
+
+
+class Settings(Base):
+    n: int = Field(800, ge=1)
+    """scenes, one prompt each"""
+    seed: int = 0
+    """another seed draws other scenes"""
+    split: Literal["train", "eval"] = "train"
+    """eval draws from all combinations, train never one that is reserved for evaluation"""
+    shares: dict[Literal["image", "multi_image", "video", "audio"], int] = SHARES
+    """parts of the run for each kind of media"""
+
+
+def count(settings: Settings) -> int:
+    return settings.n
+
+
+def read(settings: Settings, context: Context) -> Iterator[Media | Sample]:
+    """`n` scenes, each with one of its open questions; the truth travels in `facts`, the whole true answer as `reference`."""
+    world = load_world()
+    for i, scene in enumerate(scenes(world, settings.n, settings.seed, settings.split, settings.shares)):
+        task = random.Random(f"task {settings.seed}/{i}").choice(scene.tasks())
+        parts, media = stored(scene, context.media)
+        yield from media
+        yield make_sample(
+            (user(*parts, task.question),), facts=json.dumps(scene.facts(task), sort_keys=True), reference=task.answer,
+            source=f"scenes {settings.split} {settings.seed}/{i}", licence=LICENCE, split=settings.split, step=context.step,
+        )  # fmt: skip
+
+
+def stored(scene: Scene, store: MediaStore) -> tuple[list[Part], list[Media]]:
+    """The parts of a scene's prompt with its media in the store."""
+    parts, media = [], []
+    for kind, content in scene.parts():
+        if kind == "text":
+            parts.append(Part("text", content))
+            continue
+        data, _ = encode(kind, content, is_flac(scene))
+        media.append(probe(data, f"{scene.kind} scene")._replace(source="source.scenes"))
+        parts.append(Part(kind, media=store.add(data)))
+    return parts, media

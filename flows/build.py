@@ -1,0 +1,69 @@
+"""A recipe as a Prefect flow: one task a unit of work, shown, retried and scheduled by Prefect."""
+
+import time
+from pathlib import Path
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
+
+from flows import execute
+from schemas.errors import RunError
+
+FINISHED = "pairwright.dataset.finished"
+LOG_EVERY = 10  # seconds
+
+
+@flow(log_prints=False)
+def build(recipe: str, out: str, cache: str = "data/cache", settings: list[str] | None = None) -> None:
+    """Builds `recipe` into the folder `out`, or goes on there; `settings` are STEP.setting=value overrides.
+
+    Leaves a summary as an artifact and, where a dataset was made, the event FINISHED with its folder."""
+    run = execute.open_run(recipe, settings or [], out=Path(out), cache=Path(cache), report=logged(get_run_logger()))
+    try:
+        for unit in run.units:
+            do = task(run.do, name=unit.name, retries=2, retry_delay_seconds=5, retry_condition_fn=is_worth_a_retry,
+                      cache_policy=NO_CACHE, persist_result=False)  # fmt: skip
+            do(unit)
+        summary = run.finish()
+    finally:
+        run.close()
+    create_markdown_artifact(described(summary), key="summary", description=f"{run.recipe.name} in {run.folder}")
+    announce(run)
+
+
+def is_worth_a_retry(task, task_run, state) -> bool:
+    """Whether a failed unit may succeed without anybody changing anything: not where the user's input is wrong."""
+    return isinstance(state.result(raise_on_failure=False), RunError)
+
+
+def logged(logger) -> execute.Report:
+    """A report that logs the progress of a unit, at most every LOG_EVERY seconds."""
+    last = time.monotonic()
+
+    def report(unit: str, done: int, total: int | None, text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LOG_EVERY:
+            last = time.monotonic()
+            logger.info("%s: %s of %s %s", unit, done, total or "?", text)
+
+    return report
+
+
+def described(summary: dict) -> str:
+    """The summary as a Markdown table."""
+    rows = [f"| {name} | {value} |" for name, value in summary.items()]
+    return "\n".join(["| | |", "|---|---|", *rows])
+
+
+def announce(run: execute.Run) -> None:
+    """Tells Prefect that a dataset is there, so that what waits for it (training) can start."""
+    dataset = run.dataset(run.units[-1].round)
+    if dataset.exists():
+        name = run.recipe.name
+        emit_event(
+            FINISHED,
+            resource={"prefect.resource.id": f"pairwright.dataset.{name}", "prefect.resource.name": name},
+            payload={"dataset": str(dataset), "run": str(run.folder)},
+        )

@@ -1,0 +1,123 @@
+"""The command line. It starts in a fraction of a second: whatever is heavy is imported by the process that needs it."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from schemas.errors import PairwrightError
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="rich", add_completion=False, pretty_exceptions_enable=False,
+    help="""[bold]Pairwright[/bold] makes preference data for models that see and hear, and trains on it.
+
+Sources are read, a model answers, judges score, pairs come out as a dataset, a model learns from them, and an evaluation
+says whether it helped: a [bold]recipe[/bold] lists the steps, one command runs them.
+
+[dim]Start with:[/dim]  pairwright build demo --out data/runs/demo
+[dim]Then:[/dim]        pairwright show data/runs/demo
+[dim]Your own:[/dim]    pairwright recipes, copy one, change its source and models""",
+)  # fmt: skip
+say = Console(stderr=True, highlight=False)
+
+Out = Annotated[Path, typer.Option("--out", help="folder of the run; the same command again goes on where it stopped")]
+Cache = Annotated[Path, typer.Option("--cache", help="folder of the model answers and media that all runs share")]
+Settings = Annotated[list[str] | None, typer.Argument(help="STEP.setting=value or models.NAME.setting=value", metavar="[KEY=VALUE]...")]
+
+
+@app.command()
+def build(recipe: Annotated[str, typer.Argument(help="a name that `pairwright recipes` lists, or the path of a .yaml file")],
+          settings: Settings = None, out: Out = Path("data/runs/run"), cache: Cache = Path("data/cache")) -> None:  # fmt: skip
+    """Run a recipe: sources to answers to judgements to pairs to a dataset, and what else it lists.
+
+    Killed at any moment and started again, it goes on where it was: every finished part is kept, no answer is asked twice.
+
+    Example: pairwright build demo sample.n=4 scenes.n=200 --out data/runs/small"""
+    from flows import execute
+    from flows.progress import bars, ending
+
+    run = execute.open_run(recipe, settings or [], out=out, cache=cache)
+    with bars(run, say):
+        for _ in execute.everything(run):
+            pass
+    ending(run.finish(), run.folder, say)
+
+
+@app.command()
+def train(dataset: Annotated[Path, typer.Argument(help="folder of a finished run, or of an exported dataset", metavar="DIR")],
+          settings: Annotated[list[str] | None, typer.Argument(help="train.setting=value", metavar="[KEY=VALUE]...")] = None,
+          model: Annotated[str, typer.Option(help="the model to train: a folder or a name on the Hub")] = "data/models/tiny",
+          out: Out = Path("data/runs/train"), cache: Cache = Path("data/cache")) -> None:  # fmt: skip
+    """Train a model on a dataset's pairs (DPO).
+
+    Example: pairwright train data/runs/demo train.beta=0.3 train.lr=4e-4 --out data/runs/dpo"""
+    from flows import execute
+    from flows.progress import lines
+
+    found = execute.train_dataset(dataset, out, settings or [], model=model, cache=cache, report=lines(say))
+    for name in ("pairs", "steps", "loss", "accuracy", "seconds"):
+        say.print(f"  {name:10} {found[name]}")
+    say.print(f"the trained model: [bold]{escape(str(out / 'steps' / 'train' / 'model'))}[/bold]")
+
+
+@app.command()
+def evaluate(model: Annotated[str, typer.Argument(help="folder of a model, or its name on the Hub")],
+             settings: Annotated[list[str] | None, typer.Argument(help="evaluate.setting=value", metavar="[KEY=VALUE]...")] = None,
+             out: Out = Path("data/runs/evaluate"), cache: Cache = Path("data/cache")) -> None:  # fmt: skip
+    """Measure how much a model hallucinates on held-out scenes whose truth is known.
+
+    Example: pairwright evaluate data/models/tiny evaluate.n=100 --out data/runs/tiny"""
+    from flows import execute
+    from flows.progress import figures, lines
+
+    figures({"evaluate": execute.evaluate_model(model, out, settings or [], cache=cache, report=lines(say))}, say)
+
+
+@app.command()
+def export(folder: Annotated[Path, typer.Argument(help="folder of a finished run, or of an exported dataset", metavar="DIR")],
+           hub: Annotated[str, typer.Option(help="the dataset's repository on the Hugging Face Hub, OWNER/NAME")],
+           public: Annotated[bool, typer.Option("--public", help="let everybody see it")] = False) -> None:  # fmt: skip
+    """Push a run's dataset to the Hugging Face Hub. The token comes from HF_TOKEN."""
+    from pipeline.dataset.hub import push
+
+    dataset = folder / "dataset" if (folder / "run.json").exists() else folder
+    say.print(f"pushed to [bold]{escape(push(dataset, hub, not public, os.environ.get('HF_TOKEN')))}[/bold]")
+
+
+@app.command()
+def show(folder: Annotated[Path, typer.Argument(help="folder of a run, finished or not", metavar="DIR")]) -> None:
+    """What happened in a run, and where rows went."""
+    from flows.show import show as shown
+
+    shown(folder)
+
+
+@app.command()
+def recipes() -> None:
+    """The recipes that come with Pairwright, and what each does."""
+    from flows import load
+
+    for name, path in load.known().items():
+        recipe = load.checked(load.document(str(path)))
+        say.print(f"[bold]{name}[/bold]  {escape(recipe.about.strip())}")
+        say.print(f"  [dim]{' · '.join(s.title for s in recipe.steps)}[/dim]\n")
+
+
+def main() -> None:
+    """Runs the command line: one line and exit code 2 for a user's mistake, 1 for a failed run, 130 when stopped."""
+    try:
+        app()
+    except PairwrightError as error:
+        say.print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}", soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        say.print("stopped: the same command goes on from here")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

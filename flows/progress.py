@@ -1,0 +1,101 @@
+"""What a person sees while a run goes on, and at its end."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+FIGURES = ("hallucination", "chair", "recall", "accuracy", "yes_no_accuracy", "yes_no_f1")
+
+
+@contextlib.contextmanager
+def bars(run, console: Console) -> Iterator[None]:
+    """A bar a unit in a terminal, a line a unit elsewhere."""
+    if not console.is_terminal:
+        run.report = lines(console)
+        yield
+        return
+    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("[dim]{task.fields[text]}"))
+    with Progress(*columns, console=console) as progress:
+        tasks: dict[str, int] = {}
+
+        def report(unit: str, done: int, total: int | None, text: str) -> None:
+            if unit not in tasks:
+                tasks[unit] = progress.add_task(escape(unit), total=total, text="")
+            progress.update(tasks[unit], completed=done, total=total, text=escape(text))
+
+        run.report = report
+        yield
+
+
+def lines(console: Console, every: float = 10.0):
+    """A reporter that prints a line when a unit begins, and then one every so many seconds."""
+    last: dict[str, float] = {}
+
+    def report(unit: str, done: int, total: int | None, text: str) -> None:
+        now = time.monotonic()
+        if now - last.get(unit, -every) >= every or (total and done == total):
+            last[unit] = now
+            console.print(escape(f"  {unit}: {done}{f' of {total}' if total else ''} {text}".rstrip()))
+
+    return report
+
+
+def ending(summary: dict, folder: Path, console: Console) -> None:
+    """The counts and figures of a finished run, and where to look."""
+    table = Table(title=f"{summary['name']}: rows by media kind", title_justify="left")
+    kinds = list(summary["samples"])
+    for name in ("", *kinds, "all"):
+        table.add_column(name, justify="right" if name else "left")
+    for name in ("samples", "candidates", "judgements", "pairs"):
+        table.add_row(name, *(str(summary[name].get(k, 0)) for k in kinds), str(sum(summary[name].values())))
+    console.print(table)
+    for step, reasons in summary["rejections"].items():
+        console.print(f"  {escape(step)}: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()))
+    asked, cached = summary["questions_asked"], summary["questions_cached"]
+    console.print(f"  asked {asked:,} questions, {cached:,} from the cache; {summary['tokens']['answer']:,} tokens answered")
+    if summary["evaluate"]:
+        figures(summary["evaluate"], console)
+        console.print(verdict(summary["evaluate"]))
+    if summary["dataset"]:
+        console.print(f"dataset  [bold]{escape(str(folder / summary['dataset']))}[/bold]")
+    if (folder / "report.html").exists():
+        console.print(f"report   [bold]{escape(str(folder / 'report.html'))}[/bold]")
+
+
+def figures(evaluations: dict[str, dict], console: Console) -> None:
+    """The mean figures of each evaluation beside each other, with 95 % intervals, and hallucination by media kind."""
+    table = Table(title="on held-out prompts (mean of the media, 95 % interval)", title_justify="left")
+    for name in ("", *evaluations):
+        table.add_column(name, justify="right" if name else "left")
+    for figure in FIGURES:
+        table.add_row(figure, *(_said(e["mean"][figure]) for e in evaluations.values()))
+    for kind in next(iter(evaluations.values())):
+        if kind != "mean":
+            table.add_row(f"[dim]hallucination, {kind}[/dim]", *(_said(e[kind]["hallucination"]) for e in evaluations.values()))
+    console.print(table)
+
+
+def _said(figure: dict) -> str:
+    return f"{figure['value']:.3f} [dim]({figure['low']:.3f}-{figure['high']:.3f})[/dim]"
+
+
+def verdict(evaluations: dict[str, dict]) -> str:
+    """In a sentence: did training help? Only where there is a before and an after."""
+    if not {"before", "after"} <= evaluations.keys():
+        return ""
+    before, after = (evaluations[k]["mean"]["hallucination"] for k in ("before", "after"))
+    if after["high"] < before["low"]:
+        text = f"Training helped: hallucinated answers fell from {before['value']:.1%} to {after['value']:.1%}."
+    elif after["low"] > before["high"]:
+        text = f"Training HARMED: hallucinated answers rose from {before['value']:.1%} to {after['value']:.1%}."
+    else:
+        text = f"Training did not help measurably: hallucinated answers {before['value']:.1%} before, {after['value']:.1%} after."
+    if "control" in evaluations:
+        text += f" The control (chosen and rejected shuffled): {evaluations['control']['mean']['hallucination']['value']:.1%}."
+    return text

@@ -1,0 +1,17 @@
+"""Training on an exported dataset as a Prefect flow; the trigger of its deployment is a dataset's event."""
+
+from pathlib import Path
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+
+from flows import execute
+from flows.build import described, logged
+
+
+@flow
+def train(dataset: str, out: str, model: str = "data/models/tiny", settings: list[str] | None = None) -> None:
+    """Trains `model` on the folder `dataset` into the folder `out`; `settings` are train.setting=value overrides."""
+    report = logged(get_run_logger())
+    figures = execute.train_dataset(Path(dataset), Path(out), settings or [], model=model, report=report)
+    create_markdown_artifact(described(figures), key="training", description=f"{model} on {dataset}")
