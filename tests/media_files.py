@@ -28,16 +28,17 @@ def image_file(image: Image.Image, form: str, **options) -> bytes:
     return file.getvalue()
 
 
-def mp4(frames: int = 10, seconds: float = 1.0, width: int = 64, height: int = 48, sound: bool = False) -> bytes:
-    """Frame i is grey, brighter with i. No frames: a video without frames."""
-    return movie("mp4", "libx264", frames, seconds, width, height, sound)
+def mp4(frames: int = 10, seconds: float = 1.0, sound: bool = False) -> bytes:
+    return movie("mp4", "libx264", frames, seconds, sound)
 
 
 def webm(frames: int = 10, seconds: float = 1.0) -> bytes:
-    return movie("webm", "libvpx", frames, seconds, 64, 48, False)
+    return movie("webm", "libvpx", frames, seconds)
 
 
-def movie(form: str, codec: str, frames: int, seconds: float, width: int, height: int, sound: bool) -> bytes:
+def movie(form: str, codec: str, frames: int = 10, seconds: float = 1.0, sound: bool = False) -> bytes:
+    """A video of 64 x 48 pixels. Frame i is grey, brighter with i; no frames make a video without frames."""
+    width, height = 64, 48
     file = io.BytesIO()
     options = {} if frames else {"movflags": "empty_moov"}
     with av.open(file, "w", format=form, options=options) as container:
@@ -74,7 +75,7 @@ def flac(seconds: float = 1.0, rate: int = 16000, channels: int = 1) -> bytes:
     return audio_file("FLAC", seconds, rate, channels)
 
 
-def audio_file(form: str, seconds: float, rate: int, channels: int) -> bytes:
+def audio_file(form: str, seconds: float = 1.0, rate: int = 16000, channels: int = 1) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, np.tile(tone(seconds, rate)[:, None], channels), rate, format=form)
     return file.getvalue()

@@ -30,7 +30,7 @@ def opened(data: bytes, form: Format, name: str) -> Iterator[av.container.InputC
     ):
         for stream in (*container.streams.video, *container.streams.audio):
             if stream.codec_context is None:
-                raise RowError(Reason.UNSUPPORTED_MEDIA, f"{name} has an unknown codec; convert it (H.264, AAC)")
+                raise RowError(Reason.UNSUPPORTED_MEDIA, f"{name} has an unknown codec; convert it or drop the row")
             stream.codec_context.thread_count = 1
         yield container
 

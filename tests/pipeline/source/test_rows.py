@@ -1,0 +1,267 @@
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pydantic import ValidationError
+
+from pipeline.source import rows
+from pipeline.store import FolderStore
+from schemas.errors import InputError
+from schemas.operator import Context
+from schemas.records import Media, Message, Part, Reason, Rejection, Sample
+from tests import media_files as make
+
+FILES = {
+    "cat.jpg": make.jpeg(1), "dog.png": make.png(2), "run.mp4": make.mp4(), "bark.wav": make.wav(),
+    "cut.jpg": make.jpeg(1)[:-200], "text.png": b"Not a picture.", "still.mp4": make.mp4(frames=0), "none.wav": b"",
+}  # fmt: skip
+
+
+@pytest.fixture
+def home(tmp_path):
+    for name, data in FILES.items():
+        (tmp_path / "data" / "media" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / "media" / name).write_bytes(data)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def read(home):
+    def read(path="rows.jsonl", **settings):
+        settings = rows.Settings(path=str(home / path), **settings)
+        return list(rows.read(settings, Context(step="ask", version="", media=FolderStore(home.parent / "store"))))
+
+    return read
+
+
+def jsonl(home, *lines, name="rows.jsonl"):
+    text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
+    (home / name).write_text(text + "\n")
+
+
+def one(found) -> Sample:
+    """The only sample, when nothing was rejected."""
+    assert not [row for row in found if isinstance(row, Rejection)]
+    [sample] = [row for row in found if isinstance(row, Sample)]
+    shown = [row.id for row in found if isinstance(row, Media)]
+    assert shown == list(sample.media)
+    assert isinstance(found[-1], Sample)
+    return sample
+
+
+def types(sample: Sample) -> list[str]:
+    return [part.type for message in sample.prompt for part in message.parts]
+
+
+def test_media_stand_before_the_text(home, read):
+    jsonl(home, {"prompt": "What is it?", "image": "media/cat.jpg"})
+    sample = one(read())
+    [cat] = sample.media
+    assert sample.prompt == (Message("user", (Part("image", media=cat), Part("text", "What is it?"))),)
+    assert FolderStore(home.parent / "store").read(cat) == FILES["cat.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "kind", "parts"),
+    [
+        ({}, "text", []),
+        ({"images": ["media/cat.jpg", "media/dog.png"]}, "multi_image", ["image", "image"]),
+        ({"image": "media/cat.jpg", "images": ["media/dog.png"]}, "multi_image", ["image", "image"]),
+        ({"video": "media/run.mp4"}, "video", ["video"]),
+        ({"audios": ["media/bark.wav"], "image": None}, "audio", ["audio"]),
+    ],
+)
+def test_the_media_columns_tell_the_kind(home, read, columns, kind, parts):
+    jsonl(home, {"prompt": "And?"} | columns)
+    sample = one(read())
+    assert (sample.kind, types(sample)) == (kind, [*parts, "text"])
+
+
+def test_a_prompt_may_be_messages(home, read):
+    jsonl(home, {"prompt": [
+        {"role": "system", "content": "Be short."},
+        {"role": "user", "content": [
+            {"type": "text", "text": "First"}, {"type": "image", "path": "media/cat.jpg"},
+            {"type": "text", "text": "then"}, {"type": "audio", "path": "media/bark.wav"},
+        ]},
+    ]})  # fmt: skip
+    sample = one(read())
+    assert [message.role for message in sample.prompt] == ["system", "user"]
+    assert types(sample) == ["text", "text", "image", "text", "audio"]
+    assert sample.kind == "audio"
+
+
+def test_parts_without_a_path_take_the_columns_in_order(home, read):
+    def asked(*content):
+        return [{"role": "user", "content": list(content)}]
+
+    hole, text = {"type": "image"}, {"type": "text", "text": "or"}
+    images = ["media/cat.jpg", "media/dog.png"]
+    jsonl(home, {"prompt": asked(hole, text, hole), "images": images})
+    sample = one(read())
+    assert types(sample) == ["image", "text", "image"]
+    jsonl(home, {"prompt": asked(text), "images": images})
+    assert one(read()).media == sample.media
+    jsonl(home, {"prompt": asked(hole, text), "images": images})
+    assert [(row.reason, row.id) for row in read()] == [(Reason.BAD_ROW, "rows.jsonl#1")]
+
+
+def test_what_is_known_travels_with_the_sample(home, read):
+    known = {
+        "answer": "no",
+        "answer_type": "yes_no",
+        "reference": "No.",
+        "source": "zoo",
+        "licence": "CC0",
+        "split": "eval",
+    }
+    jsonl(home, {"prompt": "Is it?", "facts": {"b": 1, "a": [2]}, "id": 7} | known)
+    sample = one(read())
+    assert {name: getattr(sample, name) for name in known} == known
+    assert sample.facts == '{"a":[2],"b":1}'
+    assert sample.step == "ask"
+    jsonl(home, {"prompt": "Is it?", "facts": '{"b": 1, "a": [2]}', "answer": 3, "id": 7})
+    sample = one(read())
+    assert (sample.facts, sample.answer, sample.source) == ('{"a":[2],"b":1}', "3", "rows.jsonl#7")
+
+
+def test_columns_may_have_other_names(home, read):
+    jsonl(home, {"question": "What is it?", "img": "media/cat.jpg", "prompt": "not this"})
+    sample = one(read(columns={"prompt": "question", "image": "img"}))
+    assert sample.prompt[0].parts[1].text == "What is it?"
+    with pytest.raises(ValidationError, match="picture"):
+        rows.Settings(path="x", columns={"picture": "img"})
+
+
+def test_media_may_lie_under_a_root_of_their_own_or_anywhere(home, read):
+    jsonl(home, {"prompt": "?", "images": ["cat.jpg", str(home / "media" / "dog.png")]})
+    assert len(one(read(media_root=str(home / "media"))).media) == 2
+
+
+def test_parquet_rows_are_read_like_lines(home, read):
+    row = {"prompt": "What is it?", "image": "media/cat.jpg", "answer": "a cat", "facts": {"a": 1}}
+    jsonl(home, row)
+    pq.write_table(pa.Table.from_pylist([row]), home / "rows.parquet")
+    assert one(read("rows.parquet")) == one(read())._replace(source="rows.parquet#1")
+
+
+def test_parquet_may_hold_the_bytes(home, read):
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    table = pa.table({
+        "prompt": ["one?", "two?", "three?", "cut?"],
+        "images": pa.array([
+            [{"bytes": FILES["cat.jpg"], "path": None}], [{"bytes": FILES["cat.jpg"], "path": "nowhere.jpg"}],
+            [{"bytes": None, "path": "media/cat.jpg"}], [{"bytes": FILES["cut.jpg"], "path": None}],
+        ], pa.list_(image)),
+    })  # fmt: skip
+    pq.write_table(table, home / "rows.parquet")
+    *good, cut = read("rows.parquet")
+    assert len({row.media for row in good if isinstance(row, Sample)}) == 1
+    assert (cut.id, cut.reason) == ("rows.parquet#4", Reason.UNDECODABLE)
+
+
+def test_parquet_messages_are_messages(home, read):
+    prompt = [{"role": "user", "content": [
+        {"type": "image", "text": None, "path": "media/cat.jpg"}, {"type": "text", "text": "?", "path": None},
+    ]}]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist([{"prompt": prompt}]), home / "rows.parquet")
+    assert types(one(read("rows.parquet"))) == ["image", "text"]
+
+
+def test_many_parquet_rows_keep_their_order(home, read):
+    pq.write_table(pa.table({"prompt": [f"{i}?" for i in range(200)]}), home / "rows.parquet", row_group_size=70)
+    assert [row.prompt[0].parts[0].text for row in read("rows.parquet")] == [f"{i}?" for i in range(200)]
+    assert [row.source for row in read("rows.parquet", limit=66)][-1] == "rows.parquet#66"
+
+
+def test_a_folder_is_its_files_in_order(home, read):
+    (home / "more").mkdir()
+    jsonl(home, {"prompt": "two?", "image": "../media/cat.jpg"}, name="more/b.jsonl")
+    jsonl(home, {"prompt": "one?"}, name="a.jsonl")
+    (home / "notes.txt").write_text("not rows")
+    assert [row.id if isinstance(row, Rejection) else row.source for row in read("")] == ["a.jsonl#1", "more/b.jsonl#1"]
+
+
+BAD = {
+    "missing file": ({"image": "media/bird.jpg"}, Reason.MISSING_FILE, "media/bird.jpg"),
+    "truncated JPEG": ({"image": "media/cut.jpg"}, Reason.UNDECODABLE, "media/cut.jpg"),
+    "text named .png": ({"image": "media/text.png"}, Reason.UNSUPPORTED_MEDIA, "media/text.png"),
+    "video without frames": ({"video": "media/still.mp4"}, Reason.EMPTY_MEDIA, "media/still.mp4"),
+    "0-byte WAV": ({"audio": "media/none.wav"}, Reason.EMPTY_MEDIA, "media/none.wav"),
+    "audio as an image": ({"image": "media/bark.wav"}, Reason.UNSUPPORTED_MEDIA, "is audio"),
+    "a way out": ({"image": "../../secret.jpg"}, Reason.BAD_ROW, "leads out"),
+    "a hidden way out": ({"image": "media/../../secret.jpg"}, Reason.BAD_ROW, "leads out"),
+    "a number as a path": ({"image": 7}, Reason.BAD_ROW, "int"),
+    "an empty list in a list": ({"images": [[]]}, Reason.BAD_ROW, "list"),
+    "empty prompt": ({"prompt": " \n"}, Reason.EMPTY_PROMPT, "empty"),
+    "no prompt": ({"prompt": None}, Reason.EMPTY_PROMPT, "empty"),
+    "no messages": ({"prompt": []}, Reason.EMPTY_PROMPT, "empty"),
+    "no words": ({"prompt": [{"role": "user", "content": []}]}, Reason.EMPTY_PROMPT, "empty"),
+    "a number as a prompt": ({"prompt": 7}, Reason.BAD_ROW, "int"),
+    "an unknown role": ({"prompt": [{"role": "judge", "content": "?"}]}, Reason.BAD_ROW, "role"),
+    "no content": ({"prompt": [{"role": "user"}]}, Reason.BAD_ROW, "content"),
+    "an answer at the end": (
+        {"prompt": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]}, Reason.BAD_ROW, "last",
+    ),
+    "an unknown kind": (
+        {"prompt": [{"role": "user", "content": [{"type": "smell", "path": "x"}]}]}, Reason.UNSUPPORTED_MEDIA, "smell",
+    ),
+    "an unhashable kind": (
+        {"prompt": [{"role": "user", "content": [{"type": ["image"]}]}]}, Reason.UNSUPPORTED_MEDIA, "type",
+    ),
+    "a text part without text": (
+        {"prompt": [{"role": "user", "content": [{"type": "text"}]}]}, Reason.BAD_ROW, "text part",
+    ),
+    "a list as an answer": ({"answer": ["no"]}, Reason.BAD_ROW, "answer"),
+    "facts that are no JSON": ({"facts": "{a: 1}"}, Reason.BAD_ROW, "facts"),
+    "facts without an exact value": ({"facts": '{"a": NaN}'}, Reason.BAD_ROW, "facts"),
+    "facts that are no object": ({"facts": "[1]"}, Reason.BAD_ROW, "facts"),
+    "a broken line": ('{"prompt": "What', Reason.BAD_ROW, "not JSON"),
+    "a line that is no object": ("[1, 2]", Reason.BAD_ROW, "not an object"),
+    "bytes that are no text": ('{"prompt": "\\ud800"}', Reason.BAD_ROW, "not JSON"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_row_is_one_rejection_and_the_rest_goes_on(home, read, name):
+    row, reason, word = BAD[name]
+    good = {"prompt": "What is it?", "image": "media/cat.jpg"}
+    jsonl(home, good, row if isinstance(row, str) else {"prompt": "What is it?"} | row, "", good)
+    found = read()
+    assert [type(row) for row in found] == [Media, Sample, Rejection, Media, Sample]
+    bad = found[2]
+    assert (bad.id, bad.table, bad.step, bad.reason) == ("rows.jsonl#2", "samples", "ask", reason)
+    assert bad.detail.startswith("rows.jsonl#2: ")
+    assert word in bad.detail
+    assert "\n" not in bad.detail
+    assert found[4].source == "rows.jsonl#4"  # the empty line counts, as in an editor
+
+
+def test_nothing_bad_reaches_the_store(home, read):
+    rows = [row for name, (row, *_) in BAD.items() if isinstance(row, dict) and name != "audio as an image"]
+    jsonl(home, *({"prompt": "?"} | row for row in rows))
+    assert [type(row) for row in read()] == [Rejection] * len(rows)
+    assert not (home.parent / "store").exists()
+
+
+def test_reading_is_the_same_every_time(home, read):
+    jsonl(home, *({"prompt": f"{name}?", "image": f"media/{name}"} for name in FILES))
+    assert read() == read()
+
+
+def test_a_source_that_cannot_be_read_is_an_input_error(home, read):
+    (home / "rows.csv").write_text("prompt\nWhat?")
+    (home / "broken.parquet").write_bytes(b"PAR1 and no more")
+    (home / "empty.jsonl").write_text("\n")
+    jsonl(home, {"question": "What?", "n": 1}, name="other.jsonl")
+    pq.write_table(pa.table({"question": ["What?"]}), home / "other.parquet")
+    for path, line in {
+        "none.jsonl": "no file or folder", "rows.csv": "convert", "media": "convert",
+        "broken.parquet": "no Parquet file", "empty.jsonl": "no rows",
+        "other.jsonl": "no column prompt; it has n, question", "other.parquet": "no column prompt",
+    }.items():  # fmt: skip
+        with pytest.raises(InputError, match=line):
+            read(path)
+    with pytest.raises(InputError, match="no column img"):
+        read("other.jsonl", columns={"prompt": "question", "image": "img"})
