@@ -1,6 +1,7 @@
 """Prompt files: filled in one pass over known names, so that a brace or a fence inside an answer changes nothing."""
 
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from schemas.errors import RecipeError
@@ -14,6 +15,7 @@ def fill(template: str, **words: str) -> str:
     return re.sub(r"\{(\w+)\}", lambda m: safe.get(m[1], m[0]), template)
 
 
+@lru_cache
 def read(path: str | None, beside: str, name: str) -> str:
     """The user's own prompt file, or the one beside the operator."""
     try:

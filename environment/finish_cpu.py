@@ -9,7 +9,7 @@ SITE = Path(sysconfig.get_paths()["purelib"])
 
 
 def shim_torchvision() -> None:
-    """The wheel's C part cannot load without CUDA; a .pth file declares its operators in every process, spawned ones too."""
+    """The wheel's C part cannot load without CUDA; a .pth file declares its operators in every process."""
     shutil.copyfile(Path(__file__).with_name("tvshim.py"), SITE / "tvshim.py")
     (SITE / "tvshim.pth").write_text("import tvshim\n")
 

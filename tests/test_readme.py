@@ -63,7 +63,7 @@ def children() -> dict[str, set[str]]:
         parts = name.split("/")
         for depth, part in enumerate(parts):
             slash = "/" if depth < len(parts) - 1 else ""
-            inside["".join(p + "/" for p in parts[:depth])].add("/".join(parts[:depth] + [part]) + slash)
+            inside["".join(p + "/" for p in parts[:depth])].add("/".join([*parts[:depth], part]) + slash)
     return inside
 
 

@@ -31,7 +31,7 @@ class Column(NamedTuple):
 TALK = (
     Column("prompt", CHAT, "what was asked, as chat messages; parts of type image, video or audio stand where the media stood", ""),
     Column("chosen", CHAT, "the better answer, as one assistant message", ""),
-    Column("rejected", CHAT, "the worse answer, as one assistant message; null where the row has a `label` instead", ""),
+    Column("rejected", CHAT, "the worse answer, as one assistant message; null where the row is `desirable` or not instead", ""),
 )  # fmt: skip
 RECORD = (
     Column("id", pa.string(), "digest of the sample, both candidates and the step that paired them"),
@@ -43,7 +43,7 @@ RECORD = (
     Column("reward_rejected", pa.float64(), "score of rejected"),
     Column("confidence", pa.float64(), "0 to 1: how sure the judges are of the order"),
     Column("soft_label", pa.float64(), "0 to 1: probability that chosen is better"),
-    Column("label", pa.bool_(), "for unpaired losses: whether `chosen` is a good answer"),
+    Column("desirable", pa.bool_(), "for unpaired losses: whether `chosen` is a good answer", ""),  # TRL refuses `label` here
     Column("rank", pa.int32(), "place of the pair among its sample's pairs, 0 first"),
     Column("hardness", pa.float64(), "how hard the pair is to tell apart, in the scorer's units"),
     Column("needs_media", pa.bool_(), "whether the question cannot be answered without its media"),

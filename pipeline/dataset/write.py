@@ -162,7 +162,8 @@ class _Config:
             "chosen": _said(pairs["chosen"].combine_chunks()),
             "rejected": _said(pairs["rejected"].combine_chunks()),
             **{name: _blobs(cells) for name, cells in self.blobs.items()},
-            **{c.name: (pairs if c.origin == "pairs" else samples)[c.name] for c in RECORD},
+            **{c.name: (pairs if c.origin == "pairs" else samples)[c.name] for c in RECORD if c.origin},
+            "desirable": pairs["label"],
         }
         group = pa.table([built[name] for name in self.schema.names], schema=self.schema)
         if self.writer is None:

@@ -1,0 +1,38 @@
+"""What a request shows an engine, checked before any media is opened."""
+
+from collections.abc import Container
+
+from schemas.errors import RowError
+from schemas.ports import MediaStore
+from schemas.records import Message, Part, Reason
+
+
+def shown(messages: tuple[Message, ...], kinds: Container[str], engine: str) -> list[Part]:
+    """The media of a prompt in order. RowError for an empty prompt and for a kind that `engine` does not take."""
+    parts = [part for message in messages for part in message.parts]
+    media = [part for part in parts if part.media]
+    if not media and not any(part.text.strip() for part in parts):
+        raise RowError(Reason.EMPTY_PROMPT, "the prompt has neither text nor media; drop the row")
+    if strange := {part.type for part in media if part.type not in kinds}:
+        raise RowError(Reason.UNSUPPORTED_MEDIA, f"{engine} takes no {min(strange)}; ask another model or drop the row")
+    return media
+
+
+def read(store: MediaStore, part: Part) -> bytes:
+    """The bytes of a media part. RowError when the store has none of that name."""
+    try:
+        return store.read(part.media)
+    except KeyError as error:
+        detail = f"the media store has no {part.type} {part.media}; add the file again"
+        raise RowError(Reason.MISSING_FILE, detail) from error
+
+
+def merged(parts: tuple[Part, ...]) -> list[Part]:
+    """The parts with neighbouring texts as one, so that escaping sees a special token which was cut in two."""
+    out: list[Part] = []
+    for part in parts:
+        if part.type == "text" and out and out[-1].type == "text":
+            out[-1] = Part("text", out[-1].text + part.text)
+        else:
+            out.append(part)
+    return out

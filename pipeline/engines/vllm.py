@@ -1,0 +1,370 @@
+"""vLLM in this process, driven step by step.
+
+One task calls the engine's `step()` while requests are in flight and lets every other coroutine run between two steps,
+so answers come as they finish and need no second process. What vLLM refuses is a Failure of that one request.
+"""
+
+import asyncio
+import contextlib
+import gc
+import itertools
+import os
+import re
+import time
+from collections import Counter
+from typing import Any, Literal
+
+import jinja2
+import numpy as np
+from cachetools import LRUCache
+from pydantic import Field
+
+from pipeline.engines.identity import identity
+from pipeline.engines.shown import merged, read, shown
+from pipeline.media.audio import decode_audio
+from pipeline.media.image import decode_image
+from pipeline.media.video import decode_video
+from schemas import operator
+from schemas.chat import MARKUP, escape
+from schemas.errors import EngineError, RowError
+from schemas.ports import Answer, Failure, Generated, MediaStore, Request, Result, Score, Scored
+from schemas.records import MEDIA_KINDS, Message, Part, Reason
+
+AUDIO_RATE = 16000  # samples a second, what the audio towers of the known families take
+DECODED_BYTES = 256 << 20  # decoded media kept for the next request that shows them
+CPU_KV_BYTES = 128 << 20
+MIN_SIDE = 4  # pixels; vLLM enlarges a smaller picture without a word
+BAN = -100.0
+
+
+class Settings(operator.Settings):
+    model: str
+    """a local folder or the name of a model on the Hub"""
+    revision: str | None = None
+    """branch, tag or commit of a Hub model"""
+    dtype: str = "auto"
+    """type of the weights; auto is the checkpoint's own on a GPU and float32 on a CPU"""
+    slots: int = Field(128, ge=1)
+    """requests in flight, and answers computed at a time"""
+    max_model_len: int | None = Field(None, ge=1)
+    """tokens of prompt and answer together; the model's own limit by default"""
+    limit_mm_per_prompt: dict[Literal[MEDIA_KINDS], int] = Field({"image": 8, "video": 1, "audio": 1})
+    """most media of each kind in one request"""
+    fps: float = Field(2.0, gt=0)
+    """frames a second taken from a video"""
+    max_frames: int = Field(64, ge=1)
+    """most frames taken from a video, spread evenly over it"""
+    tensor_parallel_size: int = Field(1, ge=1)
+    """GPUs that share the model"""
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
+    """share of the GPU's memory that vLLM may take"""
+    kv_cache_memory_bytes: int | None = Field(None, ge=1)
+    """bytes of key-value cache instead of that share; 128 MiB by default on a CPU"""
+    enforce_eager: bool = False
+    """run without CUDA graphs: starts sooner, answers slower; always so on a CPU"""
+
+
+def identity_of(settings: Settings) -> str:
+    """The model's identity, and the settings that change its answers where they are not the default."""
+    name, _ = identity(settings.model, settings.revision)
+    changed = settings.model_dump(include={"dtype", "fps", "max_frames"}, exclude_defaults=True)
+    return " ".join([name, *(f"{key}={value}" for key, value in changed.items())])
+
+
+async def connect(settings: Settings, media: MediaStore) -> "VLLM":
+    """Loads the model, which blocks for seconds to minutes. EngineError when it cannot be loaded."""
+    return VLLM(settings, media, _load(settings))
+
+
+def _load(settings: Settings):
+    import torch
+
+    cpu = not torch.cuda.is_available()
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # this process is already the engine's own
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if cpu:
+        os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")  # compiling the log-probabilities costs 9 s there
+    from vllm import EngineArgs
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+    options: dict[str, Any] = {
+        "dtype": settings.dtype,
+        "enforce_eager": settings.enforce_eager,
+        "gpu_memory_utilization": settings.gpu_memory_utilization,
+        "kv_cache_memory_bytes": settings.kv_cache_memory_bytes,
+    }
+    if cpu:
+        options |= {
+            "dtype": "float32" if settings.dtype == "auto" else settings.dtype,
+            "enforce_eager": True,
+            "kv_cache_memory_bytes": settings.kv_cache_memory_bytes or CPU_KV_BYTES,
+            "enable_chunked_prefill": False,  # with seeds it dies on a CPU: "Generator does not use offset"
+        }
+        del options["gpu_memory_utilization"]
+    try:
+        return LLMEngine.from_engine_args(
+            EngineArgs(
+                model=settings.model, revision=settings.revision, tokenizer_revision=settings.revision,
+                max_model_len=settings.max_model_len, max_num_seqs=settings.slots,
+                limit_mm_per_prompt=dict(settings.limit_mm_per_prompt), mm_processor_cache_gb=1,
+                tensor_parallel_size=settings.tensor_parallel_size, disable_log_stats=True, use_tqdm_on_load=False,
+                **options,
+            )
+        )  # fmt: skip
+    except Exception as error:  # whatever a model's code, its files or the device raise
+        raise EngineError(f"vLLM cannot load {settings.model}: {_line(error)}") from error
+
+
+class VLLM:
+    """An Engine over one loaded vLLM model; `connect` makes it.
+
+    `seconds` is the time spent in vLLM's steps, `requests`, `prompt_tokens` and `answer_tokens` count what was asked
+    and answered."""
+
+    can = frozenset({"Generate", "Score"})
+
+    def __init__(self, settings: Settings, media: MediaStore, llm):
+        self.identity = identity_of(settings)
+        self.slots = settings.slots
+        self.seconds = 0.0
+        self.requests = self.prompt_tokens = self.answer_tokens = 0
+        self._settings = settings
+        self._store = media
+        self._llm = llm
+        self._limits = dict(llm.renderer.mm_processor.info.allowed_mm_limits) if llm.renderer.mm_processor else {}
+        self._tokens = _Tokens(llm.get_tokenizer(), llm.model_config)
+        self.media = frozenset(k for k in MEDIA_KINDS if self._limits.get(k) and self._tokens.shows(k))
+        self._decoded = LRUCache(DECODED_BYTES, getsizeof=_size)
+        self._window = asyncio.Semaphore(settings.slots)
+        self._flying: dict[str, asyncio.Future] = {}
+        self._numbers = map(str, itertools.count())
+        self._stepper: asyncio.Task | None = None
+        self._dead: EngineError | None = None
+
+    async def ask(self, request: Request) -> Result:
+        """The answers, or a Failure when this request cannot be answered. EngineError when the engine is dead."""
+        async with self._window:
+            if self._dead:
+                raise self._dead
+            self.requests += 1
+            try:
+                params, ids = self._params(request)
+                output = await self._submit(self._prompt(request.messages), params)
+            except RowError as error:
+                return Failure(error.reason, error.detail)
+        return self._result(output, ids)
+
+    async def close(self) -> None:
+        """Frees the model, so that another can be loaded in this process. Requests in flight get EngineError."""
+        self._dead = EngineError(f"the engine of {self.identity} is closed")
+        if self._stepper:
+            self._stepper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._stepper
+        self._fail(self._dead)
+        if self._llm:
+            self._llm.engine_core.shutdown()
+            self._llm = self._tokens = None
+            self._decoded.clear()
+            gc.collect()
+
+    # the engine's loop
+
+    async def _submit(self, prompt: dict, params):
+        number = next(self._numbers)
+        try:
+            self._llm.add_request(number, prompt, params)
+        except Exception as error:  # vLLM refuses a request with a dozen types of error
+            raise RowError(_reason(error), f"vLLM refused the request: {_line(error)}") from error
+        future = self._flying[number] = asyncio.get_running_loop().create_future()
+        if self._stepper is None or self._stepper.done():
+            self._stepper = asyncio.create_task(self._run())
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if self._flying.pop(number, None):
+                self._llm.abort_request([number])
+            raise
+
+    async def _run(self) -> None:
+        while self._flying:
+            started = time.perf_counter()
+            try:
+                outputs = self._llm.step()
+            except Exception as error:  # noqa: BLE001  after a failed step the engine's state is unknown
+                self._dead = EngineError(f"vLLM died while it ran {self.identity}: {_line(error)}")
+                self._dead.__cause__ = error
+                self._fail(self._dead)
+                break
+            finally:
+                self.seconds += time.perf_counter() - started
+            for output in outputs:
+                if future := self._flying.pop(output.request_id, None):
+                    future.set_result(output)
+            await asyncio.sleep(0)
+
+    def _fail(self, error: EngineError) -> None:
+        for future in self._flying.values():
+            future.set_exception(error)
+        self._flying.clear()
+
+    # from a request to vLLM's words, and back
+
+    def _params(self, request: Request):
+        """Sampling parameters, and for a Score the token each choice is read from."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        options: dict[str, Any] = {"output_kind": RequestOutputKind.FINAL_ONLY}
+        ids = None
+        if isinstance(request, Score):
+            ids = self._tokens.first(request.choices)
+            wanted = [i for i in ids if i is not None]
+            if not wanted:
+                raise RowError(Reason.ENGINE_REFUSED, f"no choice of {list(request.choices)} has a token of its own")
+            options |= {"temperature": 0.0, "max_tokens": 1, "logprob_token_ids": wanted}
+        else:
+            options |= {
+                "n": request.n, "temperature": request.temperature, "top_p": request.top_p,
+                "max_tokens": request.max_tokens, "logit_bias": self._tokens.banned,
+                "seed": request.seed if request.temperature > 0 else None,
+            }  # fmt: skip
+        try:
+            return SamplingParams(**options), ids
+        except Exception as error:  # ValueError in some releases of vLLM, its own type in others
+            raise RowError(Reason.ENGINE_REFUSED, f"vLLM refused the settings: {_line(error)}") from error
+
+    def _prompt(self, messages: tuple[Message, ...]) -> dict:
+        media = shown(messages, self.media, self.identity)
+        for kind, count in Counter(part.type for part in media).items():
+            if count > self._limits[kind]:
+                limit = f"the engine takes {self._limits[kind]}; raise limit_mm_per_prompt or drop the row"
+                raise RowError(Reason.TOO_MANY_MEDIA, f"{count} of {kind} in one request, {limit}")
+        prompt: dict[str, Any] = {"prompt_token_ids": self._tokens.prompt(messages)}
+        if media:
+            prompt["multi_modal_data"] = data = {}
+            prompt["multi_modal_uuids"] = names = {}  # spare vLLM its hashing
+            for part in media:
+                data.setdefault(part.type, []).append(self._media(part))
+                names.setdefault(part.type, []).append(part.media)
+        return prompt
+
+    def _media(self, part: Part):
+        if (item := self._decoded.get((part.type, part.media))) is None:
+            item = self._decode(part, read(self._store, part))
+            if _size(item) <= DECODED_BYTES:
+                self._decoded[part.type, part.media] = item
+        return item
+
+    def _decode(self, part: Part, data: bytes):
+        name = f"{part.type} {part.media}"
+        if part.type == "image":
+            image = decode_image(data, name)
+            if min(image.size) < MIN_SIDE:
+                raise RowError(Reason.EMPTY_MEDIA, f"{name} has {image.width} x {image.height} pixels; drop the row")
+            return image
+        if part.type == "audio":
+            wave = decode_audio(data, AUDIO_RATE, name)
+            if not np.isfinite(wave).all():
+                raise RowError(Reason.UNDECODABLE, f"{name} holds samples that are no numbers; replace the file")
+            return wave, AUDIO_RATE
+        frames, fps = decode_video(data, self._settings.fps, self._settings.max_frames, name)
+        return frames, {
+            "fps": fps, "duration": len(frames) / fps, "total_num_frames": len(frames),
+            "frames_indices": list(range(len(frames))), "video_backend": "pyav", "do_sample_frames": False,
+        }  # fmt: skip
+
+    def _result(self, output, ids: list[int | None] | None) -> Result:
+        if bad := [o.finish_reason for o in output.outputs if o.finish_reason not in ("stop", "length")]:
+            return Failure(Reason.ENGINE_FAILED, f"vLLM ended an answer with {bad[0]}")
+        length = len(output.prompt_token_ids)
+        self.prompt_tokens += length
+        self.answer_tokens += sum(len(o.token_ids) for o in output.outputs)
+        if ids is None:
+            answers = sorted(output.outputs, key=lambda o: o.index)
+            return Generated(tuple(Answer(o.text, len(o.token_ids), o.finish_reason) for o in answers), length)
+        found = output.outputs[0].logprobs[0]
+        # the same question in another batch differs by up to 6e-6
+        return Scored(tuple(None if i is None else round(found[i].logprob, 4) for i in ids), length)
+
+
+class _Tokens:
+    """What the model's tokenizer and chat template say: prompts as token ids, tokens to ban, tokens to read."""
+
+    def __init__(self, tokenizer, config):
+        self._tokenizer = tokenizer
+        self._template = tokenizer.chat_template or _processor_template(config)
+        special = {token.content: i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+        self._specials = re.compile("|".join([MARKUP.pattern, *(re.escape(t) for t in sorted(special, key=len)[::-1])]))
+        ends = {tokenizer.eos_token_id, *_listed(config.try_get_generation_config().get("eos_token_id"))}
+        self.banned = {i: BAN for i in special.values() if i not in ends and i < config.get_vocab_size()} or None
+
+    def prompt(self, messages: tuple[Message, ...]) -> list[int]:
+        """Token ids of the rendered chat, one placeholder a media. A last turn of the assistant is continued."""
+        turns = [{"role": m.role, "content": self._content(m)} for m in messages]
+        continued = messages[-1].role == "assistant"
+        try:
+            text = self._tokenizer.apply_chat_template(
+                turns, chat_template=self._template, tokenize=False, add_generation_prompt=not continued,
+                continue_final_message=continued,
+            )  # fmt: skip
+            return self._tokenizer.encode(text, add_special_tokens=False)  # the template has written them
+        except Exception as error:  # a template's own words, or text that is no Unicode
+            raise RowError(Reason.ENGINE_REFUSED, f"the chat template refused the prompt: {_line(error)}") from error
+
+    def shows(self, kind: str) -> bool:
+        """Whether the template gives media of this kind a place; one for plain text drops or prints the parts."""
+        text = {"type": "text", "text": "hello"}
+        try:
+            without, shown = (
+                self._tokenizer.apply_chat_template(
+                    [{"role": "user", "content": parts}], chat_template=self._template, tokenize=False
+                )
+                for parts in ([text], [{"type": kind}, text])
+            )
+        except (jinja2.TemplateError, TypeError):
+            return False
+        return shown != without and "'type'" not in shown
+
+    def _content(self, message: Message) -> str | list[dict]:
+        parts = [
+            {"type": "text", "text": escape(part.text, self._specials)} if part.type == "text" else {"type": part.type}
+            for part in merged(message.parts)
+        ]
+        return parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
+
+    def first(self, choices: tuple[str, ...]) -> list[int | None]:
+        """The first token of each choice; None for one that is unknown or that an earlier choice has."""
+        found: list[int | None] = []
+        for choice in choices:
+            ids = self._tokenizer.encode(choice, add_special_tokens=False)
+            own = ids and ids[0] != self._tokenizer.unk_token_id and ids[0] not in found
+            found.append(ids[0] if own else None)
+        return found
+
+
+def _processor_template(config) -> str | None:
+    from transformers import AutoProcessor
+
+    return getattr(AutoProcessor.from_pretrained(config.model, revision=config.revision), "chat_template", None)
+
+
+def _listed(value) -> list:
+    return value if isinstance(value, list) else [value]
+
+
+def _size(item) -> int:
+    """Bytes of a decoded image, of (frames, metadata) or of (wave, rate)."""
+    return item[0].nbytes if isinstance(item, tuple) else item.width * item.height * 3
+
+
+def _reason(error: Exception) -> Reason:
+    text = str(error)
+    return Reason.TOO_LONG if "model length" in text or "context length" in text else Reason.ENGINE_REFUSED
+
+
+def _line(error: Exception) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0][:300]}" if text else type(error).__name__

@@ -1,0 +1,100 @@
+"""Loading a model for training and saving it as the folder it came from."""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from transformers import AutoConfig, AutoModelForMultimodalLM, Qwen2_5OmniThinkerForConditionalGeneration
+
+from schemas.errors import TrainError
+
+TOWERS = {"vision": "image", "audio": "audio"}  # what a recipe may freeze -> what transformers calls it
+PREFIX = "thinker."  # where a full Omni checkpoint keeps the part that reads and writes text
+WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json")
+
+
+def folder_of(name: str) -> str:
+    """A folder with the model: `name` itself, or where the Hub's model of that name was put."""
+    if Path(name).is_dir():
+        return name
+    try:
+        return snapshot_download(name)
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        why = type(error).__name__
+        raise TrainError(f"there is no folder {name}, and the Hub gives no such model ({why})") from error
+
+
+def load(folder: str):
+    """The model in float32, on the GPU where there is one, dropout off. TrainError when transformers cannot load it.
+
+    Of a full Qwen2.5-Omni only the thinker is loaded: it reads all media and writes the text."""
+    try:
+        config = AutoConfig.from_pretrained(folder)
+        kind = Qwen2_5OmniThinkerForConditionalGeneration if _is_omni(config) else AutoModelForMultimodalLM
+        model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise TrainError(f"transformers cannot load {folder}: {str(error).strip().splitlines()[0]}") from error
+    return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def freeze(model, towers: Iterable[str]) -> None:
+    """Leaves the named towers as they are; a model that has none of that kind is left alone."""
+    for name in towers:
+        tower = model.get_encoder(modality=TOWERS[name])
+        if tower is not model:
+            tower.requires_grad_(False)
+
+
+def adapt(model, rank: int):
+    """The model with low-rank adapters of `rank` on every linear layer of its decoder; only they train."""
+    from peft import LoraConfig, get_peft_model
+
+    inside = {id(module) for module in model.get_decoder().modules() if isinstance(module, torch.nn.Linear)}
+    names = [name for name, module in model.named_modules() if id(module) in inside]
+    return get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names))
+
+
+def merge(model):
+    """The plain model again, with its adapters added to its weights; a model without adapters as it is."""
+    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+
+
+def save(model, source: str, folder: Path) -> None:
+    """Writes `folder`: the source's files, with the trained weights in place of its own (same names, same types)."""
+    source = Path(source)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in source.iterdir():
+        if path.is_file() and not any(path.match(pattern) for pattern in WEIGHTS):
+            shutil.copyfile(path, folder / path.name)
+    if _is_omni(AutoConfig.from_pretrained(source)):
+        _replace({PREFIX + name: weight for name, weight in model.named_parameters()}, source, folder)
+    else:
+        config = (folder / "config.json").read_bytes()
+        model.to(AutoConfig.from_pretrained(source).dtype or torch.float32).save_pretrained(folder)
+        (folder / "config.json").write_bytes(config)
+
+
+def _is_omni(config) -> bool:
+    return config.model_type == "qwen2_5_omni"
+
+
+def _replace(trained: dict[str, torch.Tensor], source: Path, folder: Path) -> None:
+    """Copies the source's weight files; what was trained replaces what has its name."""
+    missing = set(trained)
+    for path in source.glob("*.safetensors.index.json"):
+        shutil.copyfile(path, folder / path.name)
+    for path in source.glob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            metadata = file.metadata()
+        for name in missing & set(tensors):
+            tensors[name] = trained[name].detach().to("cpu", tensors[name].dtype).contiguous()
+        missing -= set(tensors)
+        save_file(tensors, folder / path.name, metadata)
+    if missing:
+        raise TrainError(f"{source} has no place for {len(missing)} trained weights, among them {min(missing)}")

@@ -1,0 +1,189 @@
+"""A scripted server of chat completions on loopback: what the tests of everything but the engines ask.
+
+    python -m tests.endpoint --port 0        prints its port, answers until it is stopped
+
+Answers depend on nothing but the request. A prompt that asks for JSON "ratings" gets one rating for each answer in it
+(a line that begins with "Answer A", "[Response 2]" or the like), a request for log-probabilities gets `yes` and `no`,
+every other one short sentences.
+
+GET /stats: {"asked": all, "answered": with 200, "questions": {digest of the body: times asked}}.
+POST /faults sets what goes wrong; what is left out is as in NO_FAULTS.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import hashlib
+import json
+import math
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterator
+
+from aiohttp import web
+
+NO_FAULTS = {
+    "share": 0.0,  # of the questions that fail, chosen by their digest
+    "times": 1,  # how often a chosen question fails before it is answered
+    "kind": "status",  # status, garbage, hang, drop
+    "status": 500,
+    "retry_after": None,  # seconds
+    "message": "scripted fault",
+    "delay": 0.0,  # seconds before every answer
+}
+WORDS = ("red", "blue", "green", "small", "large", "round", "square", "circle", "star", "cup", "dog", "near", "above")
+
+
+class Endpoint:
+    """The server's state and its three routes."""
+
+    def __init__(self, key: str | None = None, **faults):
+        self.key = key
+        self.faults = NO_FAULTS | faults
+        self.questions: Counter[str] = Counter()
+        self.answered = 0
+        self.bodies: list[dict] = []
+        self.keep_bodies = False
+
+    def app(self) -> web.Application:
+        app = web.Application(client_max_size=1 << 30)
+        app.add_routes([
+            web.get("/v1/models", self.models), web.post("/v1/chat/completions", self.chat),
+            web.get("/stats", self.stats), web.post("/faults", self.set_faults),
+        ])  # fmt: skip
+        return app
+
+    async def models(self, request: web.Request) -> web.Response:
+        models = {"object": "list", "data": [{"id": "scripted", "object": "model"}]}
+        return self._locked(request) or web.json_response(models)
+
+    async def stats(self, _) -> web.Response:
+        asked = self.questions.total()
+        return web.json_response({"asked": asked, "answered": self.answered, "questions": self.questions})
+
+    async def set_faults(self, request: web.Request) -> web.Response:
+        self.faults = NO_FAULTS | await request.json()
+        return web.json_response(self.faults)
+
+    async def chat(self, request: web.Request) -> web.Response:
+        raw = await request.read()
+        name = hashlib.sha256(raw).hexdigest()[:16]
+        self.questions[name] += 1
+        if locked := self._locked(request):
+            return locked
+        body = json.loads(raw)
+        if self.keep_bodies:
+            self.bodies.append(body)
+        if self.faults["delay"]:
+            await asyncio.sleep(self.faults["delay"])
+        chosen = int(name, 16) / 2**64 < self.faults["share"]
+        if chosen and self.questions[name] <= self.faults["times"]:
+            return await self._fault(request)
+        self.answered += 1
+        return web.json_response(reply(body))
+
+    async def _fault(self, request: web.Request) -> web.Response:
+        kind = self.faults["kind"]
+        if kind == "garbage":
+            return web.Response(text='{"choices": [{"ind', content_type="application/json")
+        if kind == "hang":
+            await asyncio.sleep(3600)
+        if kind == "drop":
+            request.transport.abort()
+        wait = self.faults["retry_after"]
+        headers = {} if wait is None else {"Retry-After": str(wait)}
+        error = {"error": {"message": self.faults["message"], "code": self.faults["status"]}}
+        return web.json_response(error, status=self.faults["status"], headers=headers)
+
+    def _locked(self, request: web.Request) -> web.Response | None:
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if self.key is None or given == self.key:
+            return None
+        return web.json_response({"error": {"message": f"Incorrect API key provided: {given}"}}, status=401)
+
+
+def reply(body: dict) -> dict:
+    """The answer to a chat request."""
+    text = f"{body['model']}\n{shown_text(body['messages'])}"
+    if body.get("logprobs"):
+        choices = [{"message": {"role": "assistant", "content": "yes"}, "logprobs": {"content": [first_token(text)]}}]
+    else:
+        answers = [answer(text, str(body.get("seed", 0) + i)) for i in range(body.get("n", 1))]
+        choices = [{"message": {"role": "assistant", "content": a}, "logprobs": None} for a in answers]
+    for index, choice in enumerate(choices):
+        choice |= {"index": index, "finish_reason": "stop"}
+    written = sum(len(c["message"]["content"].split()) for c in choices)
+    usage = {"prompt_tokens": len(text.split()), "completion_tokens": written}
+    return {"id": "scripted", "object": "chat.completion", "model": body["model"], "choices": choices, "usage": usage}
+
+
+def shown_text(messages: list[dict]) -> str:
+    """All texts of a chat, and a name for each media, so that another picture gets another answer."""
+    out = []
+    for message in messages:
+        content = message["content"]
+        for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+            text = part.get("text")
+            out.append(hashlib.sha256(json.dumps(part).encode()).hexdigest() if text is None else text)
+    return "\n".join(out)
+
+
+def unit(*parts: str) -> float:
+    """A number in [0, 1) named by `parts`."""
+    return int.from_bytes(hashlib.sha256("\0".join(parts).encode()).digest()[:8], "big") / 2**64
+
+
+def answer(text: str, seed: str) -> str:
+    if "ratings" in text:
+        count = len(re.findall(r"(?m)^\W*(?:answer|response|candidate)\W*\w+", text, re.IGNORECASE)) or 1
+        return json.dumps({"ratings": [1 + int(5 * unit(text, seed, str(i))) for i in range(count)]})
+    length = 4 + int(8 * unit(text, seed))
+    return " ".join(WORDS[int(len(WORDS) * unit(text, seed, str(i)))] for i in range(length)) + "."
+
+
+def first_token(text: str) -> dict:
+    """yes with a probability of .05 to .95, no with 97 % of the rest, and two tokens more."""
+    yes = 0.05 + 0.9 * unit(text, "yes")
+    rest = 1 - yes
+    tokens = {"yes": yes, "no": 0.97 * rest, " Yes": 0.02 * rest, "maybe": 0.01 * rest}
+    top = [{"token": token, "logprob": math.log(p), "bytes": None} for token, p in tokens.items()]
+    return {"token": "yes", "logprob": math.log(yes), "bytes": None, "top_logprobs": top}
+
+
+async def start(endpoint: Endpoint, port: int = 0) -> tuple[web.AppRunner, int]:
+    """Serves on loopback; `(runner, port)`, and `await runner.cleanup()` ends it."""
+    runner = web.AppRunner(endpoint.app(), access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", port)
+    await site.start()
+    return runner, runner.addresses[0][1]
+
+
+@contextlib.contextmanager
+def served(endpoint: Endpoint) -> Iterator[str]:
+    """An endpoint on a thread of its own, for callers with a loop of their own or none; gives its base_url."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    runner, port = asyncio.run_coroutine_threadsafe(start(endpoint), loop).result()
+    try:
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def serve(port: int) -> None:
+    _, port = await start(Endpoint(), port)
+    print(port, flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description="a scripted server of chat completions")
+    arguments.add_argument("--port", type=int, default=0)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(serve(arguments.parse_args().port))

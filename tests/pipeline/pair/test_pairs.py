@@ -1,0 +1,67 @@
+import pytest
+
+from pipeline.pair import all_pairs, best_worst
+from schemas.records import Pair, Rejection
+from tests.rows import context, rows_of
+
+
+def texts(found) -> list[tuple[str, str]]:
+    return [(p.chosen, p.rejected) for p in found if isinstance(p, Pair)]
+
+
+def test_best_worst_takes_the_extremes_and_says_why():
+    rows = rows_of(["a", "b", "c"], [-1.0, 0.0, -3.0])
+    (pair,) = best_worst.pair(rows, best_worst.Settings(), context())
+    assert (pair.chosen, pair.rejected, pair.margin) == ("b", "c", 3.0)
+    assert (pair.reward_chosen, pair.reward_rejected) == (0.0, -3.0)
+    assert pair.judgements == (rows.judgements[1].id, rows.judgements[2].id)
+
+
+def test_among_equals_the_most_frequent_text_wins():
+    rows = rows_of(["once", "often", "often", "bad", "worse", "worse"], [0, 0, 0, -2, -2, -2])
+    (pair,) = best_worst.pair(rows, best_worst.Settings(), context())
+    assert (pair.chosen, pair.rejected) == ("often", "worse")
+
+
+@pytest.mark.parametrize(
+    ("answers", "scores", "reason"),
+    [
+        (["a", "b"], [0.0, 0.0], "no_margin"),
+        (["a", "b"], [0.0, -0.5], "no_margin"),
+        (["a", "a"], [0.0, -1.0], "equal_answers"),
+        (["a", "b"], [0.0, None], "no_verdict"),
+        (["a"], [0.0], "no_verdict"),
+        ([], [], "no_verdict"),
+    ],
+)
+@pytest.mark.parametrize("rule", [best_worst, all_pairs])
+def test_no_pair_without_a_margin_two_texts_and_two_verdicts(rule, answers, scores, reason):
+    (note,) = rule.pair(rows_of(answers, scores), rule.Settings(), context())
+    assert isinstance(note, Rejection)
+    assert note.table == "pairs"
+    if rule is best_worst or reason == "no_verdict":
+        assert note.reason == reason
+
+
+def test_equal_scores_make_no_pair_even_without_a_margin():
+    rows = rows_of(["a", "b"], [1.0, 1.0])
+    assert texts(best_worst.pair(rows, best_worst.Settings(min_margin=0), context())) == []
+    assert texts(all_pairs.pair(rows, all_pairs.Settings(min_margin=0), context())) == []
+
+
+def test_all_pairs_takes_every_two_that_differ_enough_once():
+    # scores 0, -1, -2, and the text of the second again: pairs (a,b) (a,c) (b,c), the twin adds none
+    rows = rows_of(["a", "b", "c", "b"], [0.0, -1.0, -2.0, -1.0])
+    assert texts(all_pairs.pair(rows, all_pairs.Settings(), context())) == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert texts(all_pairs.pair(rows, all_pairs.Settings(min_margin=2), context())) == [("a", "c")]
+
+
+def test_the_cap_draws_the_same_pairs_each_time_and_names_those_left_out():
+    rows = rows_of(list("abcd"), [0.0, -1.0, -2.0, -3.0])  # 6 pairs
+    found = all_pairs.pair(rows, all_pairs.Settings(per_prompt=2), context())
+    assert found == all_pairs.pair(rows, all_pairs.Settings(per_prompt=2), context())
+    dropped = [r.id for r in found if isinstance(r, Rejection)]
+    kept = [p.id for p in found if isinstance(p, Pair) and p.id not in dropped]
+    assert (len(kept), len(dropped)) == (2, 4)
+    other = all_pairs.pair(rows, all_pairs.Settings(per_prompt=2, seed=1), context())
+    assert found != other

@@ -1,0 +1,101 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows import execute, load
+from schemas.errors import RecipeError
+
+GOOD = """
+name: good
+models:
+  policy: {engine: vllm, model: data/models/tiny}
+steps:
+  - source.scenes: {n: 4}
+  - make.sample: {model: policy}
+  - judge.claims: {model: policy}
+  - score.refuted_claims
+  - pair.best_worst
+  - train: {model: policy, as: trained}
+  - evaluate.scenes: {name: after, model: trained}
+"""
+
+
+def changed(old: str, new: str) -> dict:
+    assert old in GOOD
+    return yaml.safe_load(GOOD.replace(old, new))
+
+
+@pytest.mark.parametrize("path", sorted(Path("flows/recipes").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_bundled_recipe_passes_the_check_and_plans(path):
+    recipe = load.checked(load.document(str(path)))
+    assert recipe.about
+    assert execute.plan(recipe)
+
+
+def test_the_good_recipe_becomes_three_kinds_of_units():
+    units = execute.plan(load.checked(yaml.safe_load(GOOD)))
+    assert [(u.name, u.kind, u.child) for u in units] == [
+        ("pass0-best_worst", "pass", True), ("dataset", "dataset", False), ("train", "table", True), ("after", "table", True),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("name: good", "nam: good", "unknown key 'nam' in the recipe: did you mean 'name'"),
+        ("make.sample", "make.smaple", "no make operator is called 'smaple': did you mean 'sample'"),
+        ("make.sample", "mke.sample", "no family of operators is called 'mke': did you mean 'make'"),
+        ("{n: 4}", "{m: 4}", "scenes: unknown setting 'm'"),
+        ("{n: 4}", "{n: many}", "scenes: n: Input should be a valid integer"),
+        ("  - make.sample: {model: policy}\n", "", "claims (judge.claims) needs candidates"),
+        ("  - score.refuted_claims\n", "  - score.refuted_claims: {from: nobody}\n", "`from: nobody` names no step before it"),
+        ("  - score.refuted_claims\n", "  - score.refuted_claims: {where: rihgt}\n", "unknown `where: rihgt`: did you mean 'right'"),
+        ("make.sample: {model: policy}", "make.sample: {model: polcy}", "no model 'polcy': did you mean 'policy'"),
+        ("make.sample: {model: policy}", "make.sample: {model: trained}", "a later step makes it"),
+        ("engine: vllm", "engine: vlm", "no engine is called 'vlm': did you mean 'vllm'"),
+        ("model: data/models/tiny}", "model: data/models/tiny, temprature: 1}", "models.policy: unknown setting 'temprature'"),
+        ("pair.best_worst", "score.refuted_claims", "two steps are called 'refuted_claims'"),
+        ("as: trained", "as: policy", "`as: policy` is the name of another model"),
+        ("source.scenes: {n: 4}", "source.scenes: {n: 4, as: x}", "only a `train` step leaves a model"),
+    ],
+)
+def test_a_wrong_recipe_is_answered_with_what_is_wrong_and_what_would_be_right(old, new, said):
+    with pytest.raises(RecipeError) as error:
+        load.checked(changed(old, new))
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_settings_are_overridden_by_step_and_by_model():
+    raw = yaml.safe_load(GOOD)
+    for assignment in ("sample.n=7", "models.policy.model=other", "train.lr=4e-4", "refuted_claims.malformed=-3"):
+        load.override(raw, assignment)
+    assert raw["steps"][1]["make.sample"]["n"] == 7
+    assert raw["models"]["policy"]["model"] == "other"
+    assert raw["steps"][5]["train"]["lr"] == 4e-4
+    assert raw["steps"][3] == {"score.refuted_claims": {"malformed": -3}}
+
+
+@pytest.mark.parametrize("assignment", ["sample", "smple.n=7", "models.nobody.model=x", "n=7"])
+def test_an_override_that_fits_nowhere_is_refused(assignment):
+    with pytest.raises(RecipeError):
+        load.override(yaml.safe_load(GOOD), assignment)
+
+
+def test_a_second_model_in_process_begins_another_pass():
+    raw = yaml.safe_load(GOOD)
+    raw["models"]["judge"] = {"engine": "vllm", "model": "other"}
+    raw["steps"][2] = {"judge.claims": {"model": "judge"}}
+    kinds = [(u.kind, [s.name for s in u.steps]) for u in execute.plan(load.checked(raw))]
+    assert kinds[0] == ("pass", ["scenes", "sample"])
+    assert kinds[1] == ("pass", ["claims", "refuted_claims", "best_worst"])
+
+
+def test_rounds_repeat_the_steps_with_the_trained_policy():
+    raw = yaml.safe_load(GOOD) | {"rounds": {"n": 2, "policy": "trained"}}
+    names = [u.name for u in execute.plan(load.checked(raw))]
+    assert names[:4] == ["round1-pass0-best_worst", "round1-dataset", "round1-train", "round1-after"]
+    assert len(names) == 8
+    with pytest.raises(RecipeError, match="rounds"):
+        load.checked(yaml.safe_load(GOOD) | {"rounds": {"n": 2, "policy": "nobody"}})
