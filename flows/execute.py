@@ -105,8 +105,7 @@ class Run:
         key = digest(spec)
         if key not in self._identities:
             module, settings = _engine(spec, name)
-            from pipeline.engines.identity import identity
-            self._identities[key] = module.identity_of(settings) if hasattr(module, 'identity_of') else identity(settings.model, settings.revision)[0]
+            self._identities[key] = module.identity_of(settings)
         return self._identities[key]
 
     def bound(self, unit: Unit) -> list[Bound]:
@@ -200,11 +199,13 @@ class Run:
         finally:
             cache.close()
         record: dict[str, Any] = {"key": self.key(unit), "step": bound.step.name, "operator": bound.step.title, "usage": vars(usage)}
+        rows = list(out.pop("rejections", ()) if isinstance(out, dict) else out)
+        shards.write_table(fresh / "rejections.arrow", "rejections", rows)
+        record["rejections"] = shards.counted(rows)
         if isinstance(out, dict):
             record["result"] = out
-        else:
-            shards.write_table(fresh / "rejections.arrow", "rejections", rows := list(out))
-            record["rejections"] = shards.counted(rows)
+            if "model" in out:
+                record["result"]["model"] = str((place / "model").relative_to(self.folder))
         shutil.rmtree(place, ignore_errors=True)
         fresh.rename(place)
         shards.fsync(place.parent)
@@ -291,7 +292,7 @@ def open_run(recipe: str, settings: list[str] = (), *, out: Path, cache: Path = 
 
 
 def _open(raw: dict, out: Path, cache: Path, dataset: Path | None, report: Report | None) -> Run:
-    checked = load.checked(raw)
+    checked = load.checked(raw, given=("samples", "pairs") if dataset else ())
     out, cache = out.absolute(), cache.absolute()
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file: choose a folder for --out")
@@ -318,8 +319,8 @@ def reopen(folder: Path, report: Report | None = None) -> Run:
     known = shards.read_json(folder / "run.json")
     if known is None:
         raise OutputError(f"{folder} is not the folder of a run: name the --out of a `pairwright build`")
-    recipe = load.checked(known["recipe"])
     dataset = known.get("dataset") and Path(known["dataset"])
+    recipe = load.checked(known["recipe"], given=("samples", "pairs") if dataset else ())
     return Run(folder.absolute(), Path(known["cache"]), recipe, known["recipe"], plan(recipe, bool(dataset)), dataset, report or (lambda *a: None))
 
 

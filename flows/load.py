@@ -58,10 +58,10 @@ def _value(text: str):
     return value
 
 
-def checked(raw: dict) -> recipes.Recipe:
-    """The typed recipe, when every step of it can run. RecipeError otherwise."""
+def checked(raw: dict, given: tuple[str, ...] = ()) -> recipes.Recipe:
+    """The typed recipe, when every step of it can run on what is `given` and what the steps leave. RecipeError otherwise."""
     recipe = recipes.parse(raw)
-    recipes.check(recipe, plug.operator)
+    recipes.check(recipe, plug.operator, given)
     for name, spec in recipe.models.items():
         module = plug.engine(spec["engine"])
         recipes.settings_of(module, {k: v for k, v in spec.items() if k != "engine"}, f"models.{name}")

@@ -156,9 +156,9 @@ def settings_of(module: ModuleType, settings: Mapping[str, Any], where: str):
         raise RecipeError(f"{where}: {key or 'settings'}: {first['msg']}") from None
 
 
-def check(recipe: Recipe, operator: Callable[[str, str], ModuleType]) -> None:
-    """That every step can run on what the steps before it leave, before any model is loaded. RecipeError says which cannot."""
-    left: set[str] = set()
+def check(recipe: Recipe, operator: Callable[[str, str], ModuleType], given: Iterable[str] = ()) -> None:
+    """That every step can run on the tables `given` and those that earlier steps leave. RecipeError says which cannot."""
+    left: set[str] = set(given)
     roles: set[str] = set()
     seen: dict[str, Step] = {}
     bound = {s.binds for s in recipe.steps if s.binds}
