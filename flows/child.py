@@ -30,11 +30,17 @@ def run(run, unit, restarts: int) -> None:
         if code == 0:
             return
         run.report(unit.name, 0, None, f"its process ended with code {code}; starting it again from the cache")
-    raise EngineError(f"{unit.name}: its process died {restarts + 1} times (code {code}); the end of its log: {_tail(log)} ({log})")
+    raise EngineError(
+        f"{unit.name}: its process died {restarts + 1} times (code {code}); the end of its log: {_tail(log)} ({log})"
+    )
 
 
 def _once(run, unit, log: Path) -> tuple[int, PairwrightError | None]:
-    env = {**os.environ, "PAIRWRIGHT_UNIT": unit.name, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
+    env = {
+        **os.environ,
+        "PAIRWRIGHT_UNIT": unit.name,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+    }
     env.setdefault("OMP_NUM_THREADS", "1")  # more threads than free cores make small models ten times slower
     env.setdefault("TOKENIZERS_PARALLELISM", "false")
     fds = (run.lock.fileno(),) if run.lock is not None else ()
@@ -77,7 +83,12 @@ def main(folder: str, name: str) -> int:
         say({"error": type(error).__name__, "message": str(error)})
         traceback.print_exc()
     except Exception as error:
-        say({"error": "RunError", "message": f"{name}: {type(error).__name__}: {error} (more in {folder}/logs/{name}.log)"})
+        say(
+            {
+                "error": "RunError",
+                "message": f"{name}: {type(error).__name__}: {error} (more in {folder}/logs/{name}.log)",
+            }
+        )
         traceback.print_exc()
     else:
         return 0

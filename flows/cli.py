@@ -26,7 +26,9 @@ say = Console(stderr=True, highlight=False)
 
 Out = Annotated[Path, typer.Option("--out", help="folder of the run; the same command again goes on where it stopped")]
 Cache = Annotated[Path, typer.Option("--cache", help="folder of the model answers and media that all runs share")]
-Settings = Annotated[list[str] | None, typer.Argument(help="STEP.setting=value or models.NAME.setting=value", metavar="[KEY=VALUE]...")]
+Settings = Annotated[
+    list[str] | None, typer.Argument(help="STEP.setting=value or models.NAME.setting=value", metavar="[KEY=VALUE]...")
+]
 
 
 @app.command()

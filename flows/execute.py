@@ -123,7 +123,11 @@ class Run:
 
     def key(self, unit: Unit) -> str:
         """A digest of everything that decides what the unit leaves, but for the rows that its sources yield."""
-        parents = [shards.read_json(self.place(u) / "done.json")["key"] for u in self.before(unit)] if unit.kind != "pass" else []
+        parents = (
+            [shards.read_json(self.place(u) / "done.json")["key"] for u in self.before(unit)]
+            if unit.kind != "pass"
+            else []
+        )
         return digest(VERSION, unit.kind, [b.key for b in self.bound(unit)], parents)
 
     def do(self, unit: Unit) -> str:
@@ -198,7 +202,12 @@ class Run:
             out = _loop(work())
         finally:
             cache.close()
-        record: dict[str, Any] = {"key": self.key(unit), "step": bound.step.name, "operator": bound.step.title, "usage": vars(usage)}
+        record: dict[str, Any] = {
+            "key": self.key(unit),
+            "step": bound.step.name,
+            "operator": bound.step.title,
+            "usage": vars(usage),
+        }
         rows = list(out.pop("rejections", ()) if isinstance(out, dict) else out)
         shards.write_table(fresh / "rejections.arrow", "rejections", rows)
         record["rejections"] = shards.counted(rows)
@@ -214,7 +223,9 @@ class Run:
     def _write(self, unit: Unit, media, progress) -> dict:
         from pipeline.dataset.write import write
 
-        counts = write(self.tables(unit), media, self.dataset(unit.round), {"recipe": self.recipe.name, "digest": digest(self.raw)})
+        counts = write(
+            self.tables(unit), media, self.dataset(unit.round), {"recipe": self.recipe.name, "digest": digest(self.raw)}
+        )
         self.place(unit).mkdir(parents=True, exist_ok=True)
         return {"key": self.key(unit), "pairs": counts}
 
@@ -272,10 +283,16 @@ def plan(recipe: Recipe, dataset_given: bool = False) -> list[Unit]:
                 waiting.append(step)
                 continue
             flush()
-            if step.family == "train" and not written and any(u.steps and _leaves(u, "pairs") for u in units if u.round == round):
+            if (
+                step.family == "train"
+                and not written
+                and any(u.steps and _leaves(u, "pairs") for u in units if u.round == round)
+            ):
                 units.append(Unit(f"{prefix}dataset", "dataset", (), round))
                 written = True
-            units.append(Unit(f"{prefix}{step.name}", "table", (step,), round, step.family == "train" or bool(heavy(step))))
+            units.append(
+                Unit(f"{prefix}{step.name}", "table", (step,), round, step.family == "train" or bool(heavy(step)))
+            )
         flush()
         if not written and any(_leaves(u, "pairs") for u in units if u.round == round):
             units.append(Unit(f"{prefix}dataset", "dataset", (), round))
@@ -286,7 +303,9 @@ def _leaves(unit: Unit, table: str) -> bool:
     return any(table in plug.operator(s.family, s.operator).LEAVES for s in unit.steps)
 
 
-def open_run(recipe: str, settings: list[str] = (), *, out: Path, cache: Path = Path("data/cache"), report: Report | None = None) -> Run:
+def open_run(
+    recipe: str, settings: list[str] = (), *, out: Path, cache: Path = Path("data/cache"), report: Report | None = None
+) -> Run:
     """Checks the whole recipe, takes the folder (or finds its own work in it) and plans. RecipeError, OutputError."""
     return _open(load.document(recipe, list(settings)), Path(out), Path(cache), None, report)
 
@@ -321,7 +340,15 @@ def reopen(folder: Path, report: Report | None = None) -> Run:
         raise OutputError(f"{folder} is not the folder of a run: name the --out of a `pairwright build`")
     dataset = known.get("dataset") and Path(known["dataset"])
     recipe = load.checked(known["recipe"], given=("samples", "pairs") if dataset else ())
-    return Run(folder.absolute(), Path(known["cache"]), recipe, known["recipe"], plan(recipe, bool(dataset)), dataset, report or (lambda *a: None))
+    return Run(
+        folder.absolute(),
+        Path(known["cache"]),
+        recipe,
+        known["recipe"],
+        plan(recipe, bool(dataset)),
+        dataset,
+        report or (lambda *a: None),
+    )
 
 
 def _take(folder: Path):
@@ -372,14 +399,26 @@ def train_dataset(dataset: Path, out: Path, settings: list[str] = (), *, model: 
     """Trains `model` on an exported dataset (or on the dataset of a run's folder); returns the trainer's report."""
     folder = dataset / "dataset" if (dataset / "run.json").exists() else dataset
     if not any(folder.glob("*/*.parquet")):
-        raise OutputError(f"{dataset} holds no exported dataset: name the --out of a finished `pairwright build`, or its dataset folder")
-    raw = {"name": "train", "models": {"policy": {"engine": "vllm", "model": model}}, "steps": [{"train": {"model": "policy", "as": "trained"}}]}
+        raise OutputError(
+            f"{dataset} holds no exported dataset: name the --out of a finished `pairwright build`, or its dataset folder"
+        )
+    raw = {
+        "name": "train",
+        "models": {"policy": {"engine": "vllm", "model": model}},
+        "steps": [{"train": {"model": "policy", "as": "trained"}}],
+    }
     return _single(raw, settings, out, cache, folder.absolute(), report)
 
 
-def evaluate_model(model: str, out: Path, settings: list[str] = (), *, cache: Path = Path("data/cache"), report: Report | None = None) -> dict:
+def evaluate_model(
+    model: str, out: Path, settings: list[str] = (), *, cache: Path = Path("data/cache"), report: Report | None = None
+) -> dict:
     """Evaluates a model on the held-out scenes; returns the figures."""
-    raw = {"name": "evaluate", "models": {"model": {"engine": "vllm", "model": model}}, "steps": [{"evaluate.scenes": {"model": "model", "name": "evaluate"}}]}
+    raw = {
+        "name": "evaluate",
+        "models": {"model": {"engine": "vllm", "model": model}},
+        "steps": [{"evaluate.scenes": {"model": "model", "name": "evaluate"}}],
+    }
     return _single(raw, settings, out, cache, None, report)
 
 

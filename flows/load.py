@@ -24,7 +24,9 @@ def find(name: str) -> Path:
             raise RecipeError(f"there is no recipe file {name}")
         return path
     if name not in known():
-        raise RecipeError(f"no recipe is called '{name}': {recipes.near(name, known())}; or give the path of a .yaml file")
+        raise RecipeError(
+            f"no recipe is called '{name}': {recipes.near(name, known())}; or give the path of a .yaml file"
+        )
     return known()[name]
 
 

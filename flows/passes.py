@@ -193,7 +193,9 @@ class Pass:
         self.tokens = 0
 
     def context(self, bound: Bound, usage: Usage | None = None) -> Context:
-        engines = {n: CachedEngine(e, self.cache, usage or Usage()) for n, e in self.engines.items() if n in bound.models}
+        engines = {
+            n: CachedEngine(e, self.cache, usage or Usage()) for n, e in self.engines.items() if n in bound.models
+        }
         context = Context(bound.step.name, bound.version, self.media, self.recipe, engines=engines, models=self.models)
         return plug.build(bound.module, bound.settings, context)
 
@@ -259,7 +261,11 @@ class Pass:
         for bound, context in zip(self.steps, shard.contexts, strict=True):
             if rows.sample.kind not in bound.module.MEDIA:
                 detail = f"{bound.step.title} cannot handle {rows.sample.kind}; use another operator or leave these out"
-                made.append(Rejection(rows.sample.id, "samples", bound.step.name, Reason.UNSUPPORTED_MEDIA, detail, rows.sample.id))
+                made.append(
+                    Rejection(
+                        rows.sample.id, "samples", bound.step.name, Reason.UNSUPPORTED_MEDIA, detail, rows.sample.id
+                    )
+                )
                 break
             seen = view(bound, rows)
             if seen is None:
@@ -269,7 +275,9 @@ class Pass:
                 if inspect.isawaitable(out):
                     out = await out
             except RowError as error:
-                made.append(Rejection(rows.sample.id, "samples", bound.step.name, error.reason, error.detail, rows.sample.id))
+                made.append(
+                    Rejection(rows.sample.id, "samples", bound.step.name, error.reason, error.detail, rows.sample.id)
+                )
                 break
             except PairwrightError:
                 raise
@@ -303,7 +311,14 @@ class Pass:
             "key": shard.key,
             "counts": {name: len(rows) for name, rows in tables.items()},
             "rejections": shards.counted(tables["rejections"]),
-            "steps": {b.step.name: {"operator": b.step.title, "version": b.version, **dataclasses.asdict(shard.usage[b.step.name])} for b in self.steps},
+            "steps": {
+                b.step.name: {
+                    "operator": b.step.title,
+                    "version": b.version,
+                    **dataclasses.asdict(shard.usage[b.step.name]),
+                }
+                for b in self.steps
+            },
             "seconds": round(time.monotonic() - shard.started, 3),
         }
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from schemas.errors import RecipeError
 from schemas.operator import VERBS, Context
-from schemas.records import digest
 from schemas.recipe import near, settings_of
+from schemas.records import digest
 
 HOME = {
     "source": "pipeline", "make": "pipeline", "pair": "pipeline", "filter": "pipeline", "train": "pipeline",

@@ -20,7 +20,13 @@ def bars(run, console: Console) -> Iterator[None]:
         run.report = lines(console)
         yield
         return
-    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("[dim]{task.fields[text]}"))
+    columns = (
+        TextColumn("{task.description:<24}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[text]}"),
+    )
     with Progress(*columns, console=console) as progress:
         tasks: dict[str, int] = {}
 
@@ -58,7 +64,9 @@ def ending(summary: dict, folder: Path, console: Console) -> None:
     for step, reasons in summary["rejections"].items():
         console.print(f"  {escape(step)}: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()))
     asked, cached = summary["questions_asked"], summary["questions_cached"]
-    console.print(f"  asked {asked:,} questions, {cached:,} from the cache; {summary['tokens']['answer']:,} tokens answered")
+    console.print(
+        f"  asked {asked:,} questions, {cached:,} from the cache; {summary['tokens']['answer']:,} tokens answered"
+    )
     if summary["evaluate"]:
         figures(summary["evaluate"], console)
         console.print(verdict(summary["evaluate"]))
@@ -77,7 +85,9 @@ def figures(evaluations: dict[str, dict], console: Console) -> None:
         table.add_row(figure, *(_said(e["mean"][figure]) for e in evaluations.values()))
     for kind in next(iter(evaluations.values())):
         if kind != "mean":
-            table.add_row(f"[dim]hallucination, {kind}[/dim]", *(_said(e[kind]["hallucination"]) for e in evaluations.values()))
+            table.add_row(
+                f"[dim]hallucination, {kind}[/dim]", *(_said(e[kind]["hallucination"]) for e in evaluations.values())
+            )
     console.print(table)
 
 

@@ -28,7 +28,9 @@ def write_report(folder: Path, summary: dict, tables: Tables, media: MediaStore)
     import matplotlib
 
     matplotlib.use("svg")
-    env = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
     kinds = [k for k in SAMPLE_KINDS if summary["samples"].get(k)]
     page = env.get_template("report.html.j2").render(
         summary=summary, kinds=kinds, figures=FIGURES, verdict=verdict(summary["evaluate"]), funnel=_funnel(summary, kinds),
@@ -53,7 +55,17 @@ def _svg(figure) -> str:
 def _axes(width: float = 6.4, height: float = 2.6):
     import matplotlib.pyplot as plt
 
-    plt.rcParams.update({"svg.hashsalt": "pairwright", "font.size": 9, "text.color": "#777", "axes.labelcolor": "#777", "xtick.color": "#777", "ytick.color": "#777", "axes.edgecolor": "#999"})
+    plt.rcParams.update(
+        {
+            "svg.hashsalt": "pairwright",
+            "font.size": 9,
+            "text.color": "#777",
+            "axes.labelcolor": "#777",
+            "xtick.color": "#777",
+            "ytick.color": "#777",
+            "axes.edgecolor": "#999",
+        }
+    )
     figure, axes = plt.subplots(figsize=(width, height))
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
@@ -64,7 +76,9 @@ def _funnel(summary: dict, kinds: list[str]) -> str:
     names = ("samples", "candidates", "pairs")
     for i, kind in enumerate(kinds):
         values = [summary[n].get(kind, 0) for n in names]
-        bars = axes.bar(np.arange(len(names)) + (i - (len(kinds) - 1) / 2) * 0.18, values, 0.17, label=kind, color=COLOURS[i % 4])
+        bars = axes.bar(
+            np.arange(len(names)) + (i - (len(kinds) - 1) / 2) * 0.18, values, 0.17, label=kind, color=COLOURS[i % 4]
+        )
         axes.bar_label(bars, fontsize=7, color="#777")
     axes.set_xticks(range(len(names)), names)
     axes.set_yscale("log")
@@ -107,7 +121,15 @@ def _evaluation(evaluations: dict) -> str:
         values = np.array([[found[k]["hallucination"][v] for v in ("value", "low", "high")] for k in kinds]).T
         places = np.arange(len(kinds)) + (i - (len(evaluations) - 1) / 2) * 0.25
         bars = axes.bar(places, values[0], 0.23, label=name, color=COLOURS[(3, 1, 2, 0)[i % 4]])
-        axes.errorbar(places, values[0], [values[0] - values[1], values[2] - values[0]], fmt="none", ecolor="#888", capsize=2, lw=1)
+        axes.errorbar(
+            places,
+            values[0],
+            [values[0] - values[1], values[2] - values[0]],
+            fmt="none",
+            ecolor="#888",
+            capsize=2,
+            lw=1,
+        )
         axes.bar_label(bars, fmt="%.2f", padding=8, fontsize=7, color="#777")
     axes.set_xticks(range(len(kinds)), kinds)
     axes.set_ylabel("hallucinated answers")
@@ -127,10 +149,18 @@ def _pairs(tables: Tables, media: MediaStore) -> dict[str, list[dict]]:
         for sample in from_batch("samples", batch):
             if sample.id in pairs and len(out.setdefault(sample.kind, [])) < SHOWN:
                 samples[sample.id] = sample
-                out[sample.kind].append({"sample": sample, "pair": pairs[sample.id], "question": text_of(sample.prompt)})
+                out[sample.kind].append(
+                    {"sample": sample, "pair": pairs[sample.id], "question": text_of(sample.prompt)}
+                )
     refuted = _refuted(tables, set(samples))
     for shown in (s for found in out.values() for s in found):
-        shown["media"] = [m for message in shown["sample"].prompt for p in message.parts if p.media for m in [_show(p.type, media.read(p.media))]]
+        shown["media"] = [
+            m
+            for message in shown["sample"].prompt
+            for p in message.parts
+            if p.media
+            for m in [_show(p.type, media.read(p.media))]
+        ]
         shown["refuted"] = refuted.get(shown["pair"].rejected_id, [])
     return {k: out[k] for k in SAMPLE_KINDS if out.get(k)}
 
@@ -145,7 +175,9 @@ def _refuted(tables: Tables, samples: set[str]) -> dict[str, list[str]]:
     for batch in tables.batches("claims", ["sample", "id", "candidate", "question", "wanted"]):
         for row in batch.to_pylist():
             if row["id"] in verdicts:
-                out.setdefault(row["candidate"], []).append(f"{row['question']} {'yes' if row['wanted'] else 'no'}: probability {verdicts[row['id']]:.2f}")
+                out.setdefault(row["candidate"], []).append(
+                    f"{row['question']} {'yes' if row['wanted'] else 'no'}: probability {verdicts[row['id']]:.2f}"
+                )
     return out
 
 
@@ -174,7 +206,10 @@ def _show(kind: str, data: bytes) -> str:
         )
     wave = decode_audio(data)
     peaks = np.abs(wave[: len(wave) // 160 * 160].reshape(160, -1)).max(1) if len(wave) >= 160 else np.abs(wave)
-    bars = "".join(f'<rect x="{2 * i}" y="{20 - 20 * p:.1f}" width="1.4" height="{max(0.6, 40 * p):.1f}"/>' for i, p in enumerate(peaks))
+    bars = "".join(
+        f'<rect x="{2 * i}" y="{20 - 20 * p:.1f}" width="1.4" height="{max(0.6, 40 * p):.1f}"/>'
+        for i, p in enumerate(peaks)
+    )
     mime = "audio/flac" if data[:4] == b"fLaC" else "audio/wav" if data[:4] == b"RIFF" else "audio/mpeg"
     title = html.escape(f"waveform, {len(wave) / 16000:.1f} seconds")
     return f'<audio controls src="{_uri(data, mime)}"></audio><svg class="wave" role="img" aria-label="{title}" viewBox="0 0 320 40">{bars}</svg>'

@@ -120,17 +120,23 @@ class RunTables:
         if gone:
             found = [b.filter(pc.invert(pc.is_in(b.column("id"), pa.array(sorted(gone), pa.string())))) for b in found]
         if lost and table not in ("samples", "media"):
-            found = [b.filter(pc.invert(pc.is_in(b.column("sample"), pa.array(sorted(lost), pa.string())))) for b in found]
+            found = [
+                b.filter(pc.invert(pc.is_in(b.column("sample"), pa.array(sorted(lost), pa.string())))) for b in found
+            ]
         return found
 
-    def _in_sample_order(self, table: str, folders: tuple[Path, ...], found: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    def _in_sample_order(
+        self, table: str, folders: tuple[Path, ...], found: list[pa.RecordBatch]
+    ) -> list[pa.RecordBatch]:
         """Rows that several passes left, sample by sample again."""
         if table == "samples" or not found:
             return found
         ids = [i for f in folders for b in batches(f / "samples.arrow") for i in b.column("id").to_pylist()]
         whole = pa.Table.from_batches(found).combine_chunks()
         place = pc.index_in(whole.column("sample"), pa.array(ids, pa.string()))
-        order = pc.sort_indices(pa.table({"p": place, "i": range(len(whole))}), sort_keys=[("p", "ascending"), ("i", "ascending")])
+        order = pc.sort_indices(
+            pa.table({"p": place, "i": range(len(whole))}), sort_keys=[("p", "ascending"), ("i", "ascending")]
+        )
         return whole.take(order).to_batches()
 
 

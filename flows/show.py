@@ -20,7 +20,9 @@ def show(folder: Path) -> None:
         done = shards.read_json(run.place(unit) / "done.json")
         parts = [p for p in run.place(unit).glob("[0-9]*") if p.is_dir()] if unit.kind == "pass" else []
         state = "finished" if done else f"{len(parts)} shards so far" if parts else "not begun"
-        table.add_row(unit.name, " · ".join(s.title for s in unit.steps), state, f"{done['seconds']:.1f}" if done else "")
+        table.add_row(
+            unit.name, " · ".join(s.title for s in unit.steps), state, f"{done['seconds']:.1f}" if done else ""
+        )
     console.print(table)
     summary = shards.read_json(folder / "summary.json")
     if summary is None:

@@ -33,7 +33,13 @@ def summary(run) -> dict[str, Any]:
     last = run.units[-1].round
     out: dict[str, Any] = {"name": run.recipe.name, "about": run.recipe.about, "recipe": run.raw, "rounds": last}
     out |= counts(run.tables(round=last))
-    out |= {"seconds": {}, "steps": {}, "questions_asked": 0, "questions_cached": 0, "tokens": {"prompt": 0, "answer": 0}}
+    out |= {
+        "seconds": {},
+        "steps": {},
+        "questions_asked": 0,
+        "questions_cached": 0,
+        "tokens": {"prompt": 0, "answer": 0},
+    }
     out |= {"train": {}, "evaluate": {}, "dataset": None}
     for unit in run.units:
         done = shards.read_json(run.place(unit) / "done.json")
@@ -63,7 +69,9 @@ def _add(out: dict, unit: str, step: str, usage: dict) -> None:
     out["questions_cached"] += usage["cached"]
     out["tokens"]["prompt"] += usage["prompt_tokens"]
     out["tokens"]["answer"] += usage["answer_tokens"]
-    of_step = out["steps"].setdefault(step, {"unit": unit, "asked": 0, "cached": 0, "failed": 0, "prompt_tokens": 0, "answer_tokens": 0})
+    of_step = out["steps"].setdefault(
+        step, {"unit": unit, "asked": 0, "cached": 0, "failed": 0, "prompt_tokens": 0, "answer_tokens": 0}
+    )
     for key in of_step:
         if key != "unit":
             of_step[key] += usage[key]

@@ -10,10 +10,18 @@ VERSION = 1
 
 PART = pa.struct([("type", pa.string()), ("text", pa.string()), ("media", pa.string())])
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("parts", pa.list_(PART))]))
-SPANS = pa.list_(pa.struct([
-    ("start", pa.int32()), ("end", pa.int32()), ("weight", pa.float32()),
-    ("label", pa.string()), ("severity", pa.float32()), ("correction", pa.string()),
-]))
+SPANS = pa.list_(
+    pa.struct(
+        [
+            ("start", pa.int32()),
+            ("end", pa.int32()),
+            ("weight", pa.float32()),
+            ("label", pa.string()),
+            ("severity", pa.float32()),
+            ("correction", pa.string()),
+        ]
+    )
+)
 IDS = pa.list_(pa.string())
 
 
@@ -23,51 +31,123 @@ def _schema(name: str, *fields) -> pa.Schema:
 
 MEDIA = _schema(
     "media",
-    ("id", pa.string()), ("kind", pa.string()), ("mime", pa.string()), ("size", pa.int64()),
-    ("width", pa.int32()), ("height", pa.int32()), ("seconds", pa.float64()), ("frames", pa.int32()),
-    ("fps", pa.float64()), ("rate", pa.int32()), ("channels", pa.int32()), ("source", pa.string()),
+    ("id", pa.string()),
+    ("kind", pa.string()),
+    ("mime", pa.string()),
+    ("size", pa.int64()),
+    ("width", pa.int32()),
+    ("height", pa.int32()),
+    ("seconds", pa.float64()),
+    ("frames", pa.int32()),
+    ("fps", pa.float64()),
+    ("rate", pa.int32()),
+    ("channels", pa.int32()),
+    ("source", pa.string()),
 )
 SAMPLE = _schema(
     "sample",
-    ("id", pa.string()), ("prompt", MESSAGES), ("media", IDS), ("kind", pa.string()), ("answer", pa.string()),
-    ("answer_type", pa.string()), ("facts", pa.string()), ("reference", pa.string()), ("source", pa.string()),
-    ("licence", pa.string()), ("split", pa.string()), ("step", pa.string()),
+    ("id", pa.string()),
+    ("prompt", MESSAGES),
+    ("media", IDS),
+    ("kind", pa.string()),
+    ("answer", pa.string()),
+    ("answer_type", pa.string()),
+    ("facts", pa.string()),
+    ("reference", pa.string()),
+    ("source", pa.string()),
+    ("licence", pa.string()),
+    ("split", pa.string()),
+    ("step", pa.string()),
 )
 CANDIDATE = _schema(
     "candidate",
-    ("id", pa.string()), ("sample", pa.string()), ("step", pa.string()), ("text", pa.string()), ("role", pa.string()),
-    ("model", pa.string()), ("settings", pa.string()), ("seed", pa.int64()), ("index", pa.int32()),
-    ("parent", pa.string()), ("prompt", MESSAGES), ("tokens", pa.int32()), ("finish", pa.string()),
+    ("id", pa.string()),
+    ("sample", pa.string()),
+    ("step", pa.string()),
+    ("text", pa.string()),
+    ("role", pa.string()),
+    ("model", pa.string()),
+    ("settings", pa.string()),
+    ("seed", pa.int64()),
+    ("index", pa.int32()),
+    ("parent", pa.string()),
+    ("prompt", MESSAGES),
+    ("tokens", pa.int32()),
+    ("finish", pa.string()),
     ("logprob", pa.float64()),
 )
 CLAIM = _schema(
     "claim",
-    ("id", pa.string()), ("sample", pa.string()), ("candidate", pa.string()), ("step", pa.string()),
-    ("index", pa.int32()), ("question", pa.string()), ("wanted", pa.bool_()),
+    ("id", pa.string()),
+    ("sample", pa.string()),
+    ("candidate", pa.string()),
+    ("step", pa.string()),
+    ("index", pa.int32()),
+    ("question", pa.string()),
+    ("wanted", pa.bool_()),
 )
 JUDGEMENT = _schema(
     "judgement",
-    ("id", pa.string()), ("sample", pa.string()), ("step", pa.string()), ("target", pa.string()), ("items", IDS),
-    ("axis", pa.string()), ("outcome", pa.string()), ("value", pa.float64()), ("prob", pa.float64()),
-    ("raw", pa.string()), ("annotator", pa.string()), ("version", pa.string()), ("order", pa.int32()),
-    ("attempt", pa.int32()), ("revision", pa.int32()), ("parents", IDS),
+    ("id", pa.string()),
+    ("sample", pa.string()),
+    ("step", pa.string()),
+    ("target", pa.string()),
+    ("items", IDS),
+    ("axis", pa.string()),
+    ("outcome", pa.string()),
+    ("value", pa.float64()),
+    ("prob", pa.float64()),
+    ("raw", pa.string()),
+    ("annotator", pa.string()),
+    ("version", pa.string()),
+    ("order", pa.int32()),
+    ("attempt", pa.int32()),
+    ("revision", pa.int32()),
+    ("parents", IDS),
 )
 PAIR = _schema(
     "pair",
-    ("id", pa.string()), ("sample", pa.string()), ("step", pa.string()), ("chosen", pa.string()),
-    ("rejected", pa.string()), ("pair_kind", pa.string()), ("chosen_id", pa.string()), ("rejected_id", pa.string()),
-    ("margin", pa.float64()), ("reward_chosen", pa.float64()), ("reward_rejected", pa.float64()),
-    ("confidence", pa.float64()), ("soft_label", pa.float64()), ("label", pa.bool_()), ("rank", pa.int32()),
-    ("hardness", pa.float64()), ("needs_media", pa.bool_()), ("rejected_media", IDS), ("media_op", pa.string()),
-    ("media_list", IDS), ("chosen_spans", SPANS), ("rejected_spans", SPANS), ("critique_chosen", pa.string()),
-    ("critique_rejected", pa.string()), ("generator_chosen", pa.string()), ("generator_rejected", pa.string()),
-    ("ref_logp_chosen", pa.float64()), ("ref_logp_rejected", pa.float64()), ("ref_stamp", pa.string()),
-    ("judgements", IDS), ("recipe", pa.string()), ("seed", pa.int64()),
+    ("id", pa.string()),
+    ("sample", pa.string()),
+    ("step", pa.string()),
+    ("chosen", pa.string()),
+    ("rejected", pa.string()),
+    ("pair_kind", pa.string()),
+    ("chosen_id", pa.string()),
+    ("rejected_id", pa.string()),
+    ("margin", pa.float64()),
+    ("reward_chosen", pa.float64()),
+    ("reward_rejected", pa.float64()),
+    ("confidence", pa.float64()),
+    ("soft_label", pa.float64()),
+    ("label", pa.bool_()),
+    ("rank", pa.int32()),
+    ("hardness", pa.float64()),
+    ("needs_media", pa.bool_()),
+    ("rejected_media", IDS),
+    ("media_op", pa.string()),
+    ("media_list", IDS),
+    ("chosen_spans", SPANS),
+    ("rejected_spans", SPANS),
+    ("critique_chosen", pa.string()),
+    ("critique_rejected", pa.string()),
+    ("generator_chosen", pa.string()),
+    ("generator_rejected", pa.string()),
+    ("ref_logp_chosen", pa.float64()),
+    ("ref_logp_rejected", pa.float64()),
+    ("ref_stamp", pa.string()),
+    ("judgements", IDS),
+    ("recipe", pa.string()),
+    ("seed", pa.int64()),
 )
 REJECTION = _schema(
     "rejection",
-    ("id", pa.string()), ("table", pa.string()), ("step", pa.string()), ("reason", pa.string()),
-    ("detail", pa.string()), ("sample", pa.string()),
+    ("id", pa.string()),
+    ("table", pa.string()),
+    ("step", pa.string()),
+    ("reason", pa.string()),
+    ("detail", pa.string()),
+    ("sample", pa.string()),
 )
 
 # table name -> (record, schema), in the order in which rows come to be
@@ -106,8 +186,17 @@ def _spans(value):
     return value if value is None else tuple(Span(**s) for s in value)
 
 
-_BACK = {"prompt": _messages, "media": _tuple, "items": _tuple, "parents": _tuple, "judgements": _tuple,
-         "rejected_media": _tuple, "media_list": _tuple, "chosen_spans": _spans, "rejected_spans": _spans}
+_BACK = {
+    "prompt": _messages,
+    "media": _tuple,
+    "items": _tuple,
+    "parents": _tuple,
+    "judgements": _tuple,
+    "rejected_media": _tuple,
+    "media_list": _tuple,
+    "chosen_spans": _spans,
+    "rejected_spans": _spans,
+}
 
 
 def from_batch(table: str, batch: pa.RecordBatch) -> Iterable:

@@ -71,7 +71,9 @@ def parse(raw: Any) -> Recipe:
     if not isinstance(raw.get("steps"), list) or not raw["steps"]:
         raise RecipeError("the recipe has no `steps`: a list like `- make.sample: {model: policy, n: 4}`")
     models = raw.get("models") or {}
-    if not isinstance(models, dict) or not all(isinstance(m, dict) and isinstance(m.get("engine"), str) for m in models.values()):
+    if not isinstance(models, dict) or not all(
+        isinstance(m, dict) and isinstance(m.get("engine"), str) for m in models.values()
+    ):
         raise RecipeError("each of `models` needs an engine, like `policy: {engine: vllm, model: data/models/tiny}`")
     steps = tuple(_step(entry, place) for place, entry in enumerate(raw["steps"], 1))
     names = [s.name for s in steps]
@@ -79,7 +81,9 @@ def parse(raw: Any) -> Recipe:
         if names.count(name) > 1:
             raise RecipeError(f"two steps are called '{name}': give one of them another `name:`")
     try:
-        return Recipe(name=raw["name"], about=raw.get("about") or "", models=models, steps=steps, rounds=raw.get("rounds"))
+        return Recipe(
+            name=raw["name"], about=raw.get("about") or "", models=models, steps=steps, rounds=raw.get("rounds")
+        )
     except ValidationError as error:
         raise RecipeError(_say(error, "recipe")) from None
 
@@ -176,7 +180,9 @@ def check(recipe: Recipe, operator: Callable[[str, str], ModuleType], given: Ite
                 )
         for predicate in step.where:
             if predicate not in PREDICATES and predicate not in roles:
-                raise RecipeError(f"{step.name}: unknown `where: {predicate}`: {near(predicate, [*PREDICATES, *roles])}")
+                raise RecipeError(
+                    f"{step.name}: unknown `where: {predicate}`: {near(predicate, [*PREDICATES, *roles])}"
+                )
         model = getattr(settings, "model", None)
         if model is not None and model not in known:
             hint = "a later step makes it" if model in bound else near(model, known)
@@ -193,4 +199,6 @@ def check(recipe: Recipe, operator: Callable[[str, str], ModuleType], given: Ite
             roles.add(role)
     for name, trained in (recipe.rounds.rebinds if recipe.rounds else {}).items():
         if name not in recipe.models or trained not in bound:
-            raise RecipeError(f"rounds: '{name}: {trained}' must name a model of the recipe and what a step leaves `as:`")
+            raise RecipeError(
+                f"rounds: '{name}: {trained}' must name a model of the recipe and what a step leaves `as:`"
+            )

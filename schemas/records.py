@@ -243,10 +243,20 @@ def candidate(sample: str, step: str, text: str, **made) -> Candidate:
 
 
 def claim(candidate: Candidate, step: str, index: int, question: str, wanted: bool) -> Claim:
-    return Claim(digest(candidate.id, step, index, question, wanted), candidate.sample, candidate.id, step, index, question, wanted)
+    return Claim(
+        digest(candidate.id, step, index, question, wanted),
+        candidate.sample,
+        candidate.id,
+        step,
+        index,
+        question,
+        wanted,
+    )
 
 
-def judgement(sample: str, step: str, target: str, items: tuple[str, ...], axis: str, outcome: str, **slip) -> Judgement:
+def judgement(
+    sample: str, step: str, target: str, items: tuple[str, ...], axis: str, outcome: str, **slip
+) -> Judgement:
     """A Judgement named by what it judges, the axis, the annotator, its version, the order and the attempt."""
     row = Judgement("", sample, step, target, items, axis, outcome, **slip)
     return row._replace(id=digest(items, axis, row.annotator, row.version, row.order, row.attempt))
@@ -255,7 +265,14 @@ def judgement(sample: str, step: str, target: str, items: tuple[str, ...], axis:
 def pair(sample: str, step: str, chosen: Candidate, rejected: Candidate, **known) -> Pair:
     """A Pair of two Candidates, named by them and the step that laid them side by side."""
     return Pair(
-        digest(sample, step, chosen.id, rejected.id), sample, step, chosen.text, rejected.text,
-        chosen_id=chosen.id, rejected_id=rejected.id,
-        generator_chosen=chosen.model, generator_rejected=rejected.model, **known,
+        digest(sample, step, chosen.id, rejected.id),
+        sample,
+        step,
+        chosen.text,
+        rejected.text,
+        chosen_id=chosen.id,
+        rejected_id=rejected.id,
+        generator_chosen=chosen.model,
+        generator_rejected=rejected.model,
+        **known,
     )

@@ -73,7 +73,12 @@ def _slips(c: Candidate, split, answers, identity: str, context: Context) -> lis
         if prob is not None:
             prob = prob if wanted else round(1 - prob, 4)
             value = float(prob > 0.5)
-        out += [row, judgement(c.sample, context.step, "claim", (row.id,), "claim", outcome, value=value, prob=prob, raw=raw, **made)]
+        out += [
+            row,
+            judgement(
+                c.sample, context.step, "claim", (row.id,), "claim", outcome, value=value, prob=prob, raw=raw, **made
+            ),
+        ]
     return out
 
 

@@ -73,8 +73,15 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
 def _messages(rows: Rows, settings: Settings):
     (template,) = prompt_texts(settings)
     question = asked_of(rows.sample.prompt)
-    answers = "\n".join(prompts.fill("Answer {n}:\n<<<\n{text}\n>>>", n=str(i + 1), text=c.text) for i, c in enumerate(rows.candidates))
-    words = {"count": str(len(rows.candidates)), "low": str(settings.low), "high": str(settings.high), "question": question}
+    answers = "\n".join(
+        prompts.fill("Answer {n}:\n<<<\n{text}\n>>>", n=str(i + 1), text=c.text) for i, c in enumerate(rows.candidates)
+    )
+    words = {
+        "count": str(len(rows.candidates)),
+        "low": str(settings.low),
+        "high": str(settings.high),
+        "question": question,
+    }
     head, _, tail = template.partition("{answers}")
     text = prompts.fill(head, **words) + answers + prompts.fill(tail, **words)
     return chat.ask_about(rows.sample.prompt, text) if settings.media else (chat.user(text),)

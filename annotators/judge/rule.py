@@ -57,14 +57,18 @@ def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
     for c in rows.claims:
         if facts is not None:
             value = float((c.question in facts["yes"]) == c.wanted)
-            out.append(judgement(sample.id, context.step, "claim", (c.id,), "truth", Outcome.VERDICT, value=value, **made))
+            out.append(
+                judgement(sample.id, context.step, "claim", (c.id,), "truth", Outcome.VERDICT, value=value, **made)
+            )
     for c in rows.candidates:
         if facts is None:
             out.append(judgement(sample.id, context.step, "candidate", (c.id,), "truth", Outcome.ABSTAIN, **made))
             continue
         truth = truth_of(facts, context.built["splitter"](asked_of(sample.prompt), c.text))
         for axis, value in (("truth", -float(truth.false)), ("recall", round(truth.recall, 4))):
-            out.append(judgement(sample.id, context.step, "candidate", (c.id,), axis, Outcome.VERDICT, value=value, **made))
+            out.append(
+                judgement(sample.id, context.step, "candidate", (c.id,), axis, Outcome.VERDICT, value=value, **made)
+            )
     return out
 
 

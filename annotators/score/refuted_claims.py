@@ -35,9 +35,15 @@ def score(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
             value = float(sum(s.value for s in slips) - len(slips))
         out.append(
             judgement(
-                c.sample, context.step, "candidate", (c.id,), "score",
-                Outcome.ABSTAIN if value is None else Outcome.VERDICT, value=value,
-                annotator="refuted_claims", version=context.version,
+                c.sample,
+                context.step,
+                "candidate",
+                (c.id,),
+                "score",
+                Outcome.ABSTAIN if value is None else Outcome.VERDICT,
+                value=value,
+                annotator="refuted_claims",
+                version=context.version,
                 parents=tuple(s.id for s in slips if s) or ((form.id,) if form else ()),
             )  # fmt: skip
         )

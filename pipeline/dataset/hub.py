@@ -24,7 +24,11 @@ def push(dataset: Path, repo: str, private: bool, token: str | None) -> str:
         try:
             url = api.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
             api.upload_folder(
-                repo_id=repo, repo_type="dataset", folder_path=dataset, commit_message="Dataset made by Pairwright", delete_patterns="*/*.parquet"
+                repo_id=repo,
+                repo_type="dataset",
+                folder_path=dataset,
+                commit_message="Dataset made by Pairwright",
+                delete_patterns="*/*.parquet",
             )
         except HFValidationError:
             raise InputError(f"'{repo}' is no name of a repository: say OWNER/NAME") from None
@@ -33,7 +37,9 @@ def push(dataset: Path, repo: str, private: bool, token: str | None) -> str:
             if status in (401, 403):
                 raise StoreError(f"the Hub does not let this token write to {repo} (status {status})") from None
             if attempt == TRIES or status < 500:
-                raise StoreError(f"the Hub did not take the dataset {repo} (status {status}): try again later") from None
+                raise StoreError(
+                    f"the Hub did not take the dataset {repo} (status {status}): try again later"
+                ) from None
         except OSError as error:
             if attempt == TRIES:
                 raise StoreError(f"the Hub cannot be reached ({type(error).__name__}): check the network") from None

@@ -98,11 +98,16 @@ def item(kind: str, number: int, world: scenes.World, settings: Settings, contex
 
 async def _counts(item: Item, engine: Engine, patterns: Patterns, settings: Settings) -> list[float]:
     """What adds up over prompts: answers, with a false claim, false, claims, recall, exact, then questions right, tp, fp, fn, asked."""
-    requests = [Generate(item.prompt, 1, 0.0, 1.0, settings.max_tokens, 0), *(Score(q, CHOICES) for q, _ in item.questions)]
+    requests = [
+        Generate(item.prompt, 1, 0.0, 1.0, settings.max_tokens, 0),
+        *(Score(q, CHOICES) for q, _ in item.questions),
+    ]
     answer, *scores = await asyncio.gather(*(engine.ask(r) for r in requests))
     for result in (answer, *scores):
         if isinstance(result, Failure):
-            raise EngineError(f"the model cannot be evaluated: a held-out prompt failed: {result.reason}: {result.detail}")
+            raise EngineError(
+                f"the model cannot be evaluated: a held-out prompt failed: {result.reason}: {result.detail}"
+            )
     facts = item.scene.facts(item.task)
     claims = split(patterns, item.task.question, answer.answers[0].text)
     yes = set(facts["yes"])

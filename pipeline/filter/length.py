@@ -37,7 +37,10 @@ def keep(tables: Tables, settings: Settings, context: Context) -> list[Rejection
     for batch in tables.batches("pairs", ["id", "sample", "chosen", "rejected"]):
         ids += batch.column("id").to_pylist()
         samples += batch.column("sample").to_pylist()
-        sides = [pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(batch.column(s)))) for s in ("chosen", "rejected")]
+        sides = [
+            pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(batch.column(s))))
+            for s in ("chosen", "rejected")
+        ]
         words.append(np.stack([np.asarray(pc.fill_null(s, 0), float) for s in sides], 1))
     if not ids:
         return []
@@ -45,7 +48,10 @@ def keep(tables: Tables, settings: Settings, context: Context) -> list[Rejection
     ratio = (rejected - chosen) / np.maximum(rejected, 1)
     bound = best_bound(chosen, rejected, ratio) if settings.search else settings.max_ratio
     detail = f"the rejected answer is longer by more than {bound:.2f} of itself"
-    return [Rejection(ids[i], "pairs", context.step, Reason.LENGTH, detail, samples[i]) for i in np.flatnonzero(ratio > bound)]
+    return [
+        Rejection(ids[i], "pairs", context.step, Reason.LENGTH, detail, samples[i])
+        for i in np.flatnonzero(ratio > bound)
+    ]
 
 
 def best_bound(chosen: np.ndarray, rejected: np.ndarray, ratio: np.ndarray) -> float:

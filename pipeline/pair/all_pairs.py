@@ -32,7 +32,9 @@ def pair(rows: Rows, settings: Settings, context: Context) -> list[Pair | Reject
     """Pairs of different texts, each text pair once, in the order of the candidates."""
     ranked = scored(rows, settings.axis)
     if len(ranked) < 2:
-        return [none_made(rows, context, Reason.NO_VERDICT, f"{len(ranked)} of {len(rows.candidates)} answers have a score")]
+        return [
+            none_made(rows, context, Reason.NO_VERDICT, f"{len(ranked)} of {len(rows.candidates)} answers have a score")
+        ]
     found, texts = [], set()
     for better in ranked:
         for worse in ranked:

@@ -26,7 +26,9 @@ def pair(rows: Rows, settings: Settings, context: Context) -> list[Pair | Reject
     """One pair a sample, or one note why there is none. Among equals the most frequent text stands for the model's habit."""
     ranked = scored(rows, settings.axis)
     if len(ranked) < 2:
-        return [none_made(rows, context, Reason.NO_VERDICT, f"{len(ranked)} of {len(rows.candidates)} answers have a score")]
+        return [
+            none_made(rows, context, Reason.NO_VERDICT, f"{len(ranked)} of {len(rows.candidates)} answers have a score")
+        ]
     often = Counter(s.candidate.text for s in ranked)
     best = min(ranked, key=lambda s: (-s.score, -often[s.candidate.text], s.candidate.index))
     worst = min(ranked, key=lambda s: (s.score, -often[s.candidate.text], s.candidate.index))

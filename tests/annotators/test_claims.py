@@ -77,7 +77,10 @@ def test_an_answer_without_form_has_the_score_that_the_recipe_gives_it_or_none()
     [(Failure(Reason.ENGINE_FAILED, "gone"), Outcome.FAILED), ((None, None, None, None), Outcome.UNPARSABLE)],
 )
 def test_a_missing_verdict_is_never_a_zero(answer, outcome):
-    rows = judged(rows_of([TRUE, BOTH], question="describe the picture ."), Verifier({RED: (-0.1, None, None, None), BLUE: answer}))
+    rows = judged(
+        rows_of([TRUE, BOTH], question="describe the picture ."),
+        Verifier({RED: (-0.1, None, None, None), BLUE: answer}),
+    )
     slip = next(s for s in rows.judgements if s.axis == "claim" and s.outcome != Outcome.VERDICT)
     assert (slip.outcome, slip.value) == (outcome, None)
     assert scores(rows, malformed=-3) == [0.0, None]
@@ -120,7 +123,9 @@ def test_a_brace_or_a_fence_in_an_answer_changes_no_prompt():
     )
 
 
-@pytest.mark.parametrize(("text", "items"), [("- a\n- b", ["a", "b"]), ("1. a\n2) b", ["a", "b"]), ("Facts:\n* a c", ["a c"])])
+@pytest.mark.parametrize(
+    ("text", "items"), [("- a\n- b", ["a", "b"]), ("1. a\n2) b", ["a", "b"]), ("Facts:\n* a c", ["a c"])]
+)
 def test_lists_are_read_in_the_usual_marks(text, items):
     assert split_model.listed(text) == items
 

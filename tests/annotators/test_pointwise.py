@@ -22,7 +22,9 @@ class Rater:
 
 def rated(reply, texts=("one", "two"), **settings):
     rater = Rater(reply)
-    slips = asyncio.run(pointwise.judge(rows_of(list(texts)), pointwise.Settings(model="m", **settings), context(engines={"m": rater})))
+    slips = asyncio.run(
+        pointwise.judge(rows_of(list(texts)), pointwise.Settings(model="m", **settings), context(engines={"m": rater}))
+    )
     return slips, rater.asked
 
 

@@ -69,7 +69,9 @@ def kill(process: subprocess.Popen, whole_group: bool) -> None:
 def test_twenty_kills_lose_nothing_double_nothing_and_ask_little_again(tmp_path):
     with served(Endpoint(delay=0.02)) as url:
         recipe = tmp_path / "kills.yaml"
-        recipe.write_text(yaml.safe_dump({**RECIPE, "models": {"policy": {**RECIPE["models"]["policy"], "base_url": url}}}))
+        recipe.write_text(
+            yaml.safe_dump({**RECIPE, "models": {"policy": {**RECIPE["models"]["policy"], "base_url": url}}})
+        )
         log = tmp_path / "log"
         run(recipe, tmp_path / "whole", tmp_path / "cache-whole", log=log)
         undisturbed, expected = asked(url), contents(tmp_path / "whole")
@@ -98,7 +100,9 @@ def verdicts(out: Path) -> list:
 
     tables = execute.reopen(out).tables()
     rows = [(c.id, c.text) for b in tables.batches("candidates") for c in from_batch("candidates", b)]
-    return rows + [(s.id, s.outcome, s.value) for b in tables.batches("judgements") for s in from_batch("judgements", b)]
+    return rows + [
+        (s.id, s.outcome, s.value) for b in tables.batches("judgements") for s in from_batch("judgements", b)
+    ]
 
 
 @pytest.mark.parametrize("whole_group", [True, False], ids=["group", "parent"])
@@ -134,8 +138,9 @@ def answers(cache: Path) -> int:
     if not path.exists():
         return 0
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
-        return db.execute("select count(*) from sqlite_master where name = 'answers'").fetchone()[0] and (
-            db.execute("select count(*) from answers").fetchone()[0]
+        return (
+            db.execute("select count(*) from sqlite_master where name = 'answers'").fetchone()[0]
+            and (db.execute("select count(*) from answers").fetchone()[0])
         )
 
 

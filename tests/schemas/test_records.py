@@ -36,7 +36,10 @@ def every_record() -> dict[str, list]:
         recipe="demo", seed=3,
     )  # fmt: skip
     return {
-        "media": [records.Media(SHA, "video", "video/mp4", 10, 64, 64, 4.0, 8, 2.0, 16000, 1, "x"), records.Media(SHA, "image", "image/png", 1)],
+        "media": [
+            records.Media(SHA, "video", "video/mp4", 10, 64, 64, 4.0, 8, 2.0, 16000, 1, "x"),
+            records.Media(SHA, "image", "image/png", 1),
+        ],
         "samples": [full, bare],
         "candidates": [one, two],
         "claims": [claim],
@@ -106,7 +109,9 @@ def test_text_cannot_smuggle_markup_in():
 
 
 def test_a_question_about_the_media_keeps_their_labels():
-    prompt = (chat.user("picture one", Part("image", media="a"), "picture two", Part("image", media="b"), "describe both"),)
+    prompt = (
+        chat.user("picture one", Part("image", media="a"), "picture two", Part("image", media="b"), "describe both"),
+    )
     (asked,) = chat.ask_about(prompt, "is there a cat ?")
     assert chat.text_of([asked]) == "picture one\n[image]\npicture two\n[image]\nis there a cat ?"
     (before,) = chat.ask_about((chat.user("what is this ?", Part("image", media="a")),), "is it a cat ?")

@@ -102,7 +102,9 @@ def test_all_that_a_pair_knows_is_written(tmp_path):
 def test_a_clip_and_a_sound_in_one_prompt_are_both_kept(tmp_path):
     media = FolderStore(tmp_path / "media")
     sound, clip = media_files.wav(0.1), media_files.mp4(4)
-    sample = records.sample((chat.user(Part("audio", media=media.add(sound)), Part("video", media=media.add(clip)), "?"),))
+    sample = records.sample(
+        (chat.user(Part("audio", media=media.add(sound)), Part("video", media=media.add(clip)), "?"),)
+    )
     write(ListTables({"samples": [sample], "pairs": [pair_of(sample)]}), media, tmp_path / "out", {})
     (example,) = read_examples(tmp_path / "out")
     assert example.media == (("audio", sound), ("video", clip))
@@ -160,7 +162,9 @@ def test_a_pair_whose_sample_is_not_live_stops_the_export_and_leaves_no_dataset(
 def test_a_picture_that_the_store_lost_is_named(tmp_path):
     sample = records.sample((chat.user(Part("image", media="a" * 64), "what?"),))
     with pytest.raises(StoreError, match=f"no image {'a' * 64}"):
-        write(ListTables({"samples": [sample], "pairs": [pair_of(sample)]}), FolderStore(tmp_path), tmp_path / "out", {})
+        write(
+            ListTables({"samples": [sample], "pairs": [pair_of(sample)]}), FolderStore(tmp_path), tmp_path / "out", {}
+        )
 
 
 def test_a_dataset_of_a_newer_version_is_refused(tmp_path):
@@ -199,7 +203,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
 
 def peak(n: int, out: Path) -> int:
     """Peak memory, in MB, of a process that exports n pairs with pictures of 22 kB."""
-    done = subprocess.run([sys.executable, "-c", FLAT, str(n), str(out)], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", FLAT, str(n), str(out)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     return int(done.stdout)
 
 

@@ -12,7 +12,10 @@ class Pairs:
     def __init__(self, words):
         made = []
         for i, (chosen, rejected) in enumerate(words):
-            one, two = (records.candidate("s", "m", " ".join(["w"] * n) + f"{i}" * (n > 0), index=k) for k, n in enumerate((chosen, rejected)))
+            one, two = (
+                records.candidate("s", "m", " ".join(["w"] * n) + f"{i}" * (n > 0), index=k)
+                for k, n in enumerate((chosen, rejected))
+            )
             made.append(records.pair("s", "p", one, two))
         self.rows = made
 
