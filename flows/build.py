@@ -23,9 +23,9 @@ def build(recipe: str, out: str, cache: str = "data/cache", settings: list[str] 
     run = execute.open_run(recipe, settings or [], out=Path(out), cache=Path(cache), report=logged(get_run_logger()))
     try:
         for unit in run.units:
-            do = task(run.do, name=unit.name, retries=2, retry_delay_seconds=5, retry_condition_fn=is_worth_a_retry,
-                      cache_policy=NO_CACHE, persist_result=False)  # fmt: skip
-            do(unit)
+            settled = task(name=unit.name, retries=2, retry_delay_seconds=5, retry_condition_fn=is_worth_a_retry,
+                           cache_policy=NO_CACHE, persist_result=False)  # fmt: skip
+            settled(run.do)(unit)
         summary = run.finish()
     finally:
         run.close()

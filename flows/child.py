@@ -23,7 +23,7 @@ def run(run, unit, restarts: int) -> None:
     """Runs the unit in a child, again after a crash; raises what the child raised, EngineError when it crashed too often."""
     log = run.folder / "logs" / f"{unit.name}.log"
     log.parent.mkdir(exist_ok=True)
-    for attempt in range(restarts + 1):
+    for _ in range(restarts + 1):
         code, error = _once(run, unit, log)
         if error is not None:
             raise error
@@ -50,7 +50,7 @@ def _once(run, unit, log: Path) -> tuple[int, PairwrightError | None]:
     ) as child:  # fmt: skip
         error = None
         try:
-            for line in child.stdout:
+            for line in child.stdout or ():
                 said = json.loads(line)
                 if "error" in said:
                     error = getattr(errors, said["error"], RunError)(said["message"])
@@ -82,7 +82,7 @@ def main(folder: str, name: str) -> int:
     except PairwrightError as error:
         say({"error": type(error).__name__, "message": str(error)})
         traceback.print_exc()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the boundary of the process: the parent is told
         say(
             {
                 "error": "RunError",

@@ -13,7 +13,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -304,7 +304,12 @@ def _leaves(unit: Unit, table: str) -> bool:
 
 
 def open_run(
-    recipe: str, settings: list[str] = (), *, out: Path, cache: Path = Path("data/cache"), report: Report | None = None
+    recipe: str,
+    settings: Sequence[str] = (),
+    *,
+    out: Path,
+    cache: Path = Path("data/cache"),
+    report: Report | None = None,
 ) -> Run:
     """Checks the whole recipe, takes the folder (or finds its own work in it) and plans. RecipeError, OutputError."""
     return _open(load.document(recipe, list(settings)), Path(out), Path(cache), None, report)
@@ -394,7 +399,7 @@ def everything(run: Run) -> Iterator[Unit]:
         yield unit
 
 
-def train_dataset(dataset: Path, out: Path, settings: list[str] = (), *, model: str = "data/models/tiny",
+def train_dataset(dataset: Path, out: Path, settings: Sequence[str] = (), *, model: str = "data/models/tiny",
                   cache: Path = Path("data/cache"), report: Report | None = None) -> dict:  # fmt: skip
     """Trains `model` on an exported dataset (or on the dataset of a run's folder); returns the trainer's report."""
     folder = dataset / "dataset" if (dataset / "run.json").exists() else dataset
@@ -411,7 +416,12 @@ def train_dataset(dataset: Path, out: Path, settings: list[str] = (), *, model: 
 
 
 def evaluate_model(
-    model: str, out: Path, settings: list[str] = (), *, cache: Path = Path("data/cache"), report: Report | None = None
+    model: str,
+    out: Path,
+    settings: Sequence[str] = (),
+    *,
+    cache: Path = Path("data/cache"),
+    report: Report | None = None,
 ) -> dict:
     """Evaluates a model on the held-out scenes; returns the figures."""
     raw = {

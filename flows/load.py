@@ -1,5 +1,6 @@
 """Recipes from their files: found by name or path, overridden by key=value, parsed, and checked as a whole."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -30,7 +31,7 @@ def find(name: str) -> Path:
     return known()[name]
 
 
-def document(name: str, settings: list[str] = ()) -> dict:
+def document(name: str, settings: Sequence[str] = ()) -> dict:
     """The parsed YAML of a recipe with the overrides applied."""
     path = find(name)
     try:

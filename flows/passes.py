@@ -22,7 +22,7 @@ from schemas.errors import PairwrightError, RowError, RunError
 from schemas.operator import VERBS, Context, Rows
 from schemas.ports import Engine, MediaStore
 from schemas.recipe import Step, settings_of
-from schemas.records import Media, Outcome, Reason, Rejection, Sample, digest
+from schemas.records import Media, Reason, Rejection, Sample, digest
 
 ROW_TABLES = ("candidates", "claims", "judgements", "pairs")
 Progress = Callable[[int, int | None, str], None]
@@ -91,7 +91,7 @@ def _those(predicate: str, seen: Rows, rows: Rows) -> list:
     if predicate not in ("right", "wrong", "best"):
         return [c for c in seen.candidates if c.role == predicate]
     axis = "score" if predicate == "best" else "truth"
-    value = {s.items[0]: s.value for s in rows.judgements if s.axis == axis and s.outcome == Outcome.VERDICT}
+    value = {s.items[0]: s.value for s in rows.judgements if s.axis == axis and s.value is not None}
     if predicate == "right":
         return [c for c in seen.candidates if value.get(c.id) == 0]
     if predicate == "wrong":
@@ -290,7 +290,7 @@ class Pass:
         return made
 
     def _open(self, shard: Shard) -> None:
-        shard.left, shard.made, shard.started = len(shard.given), [None] * len(shard.given), time.monotonic()
+        shard.left, shard.made, shard.started = len(shard.given), [[] for _ in shard.given], time.monotonic()
         for bound in self.steps:
             usage = shard.usage.setdefault(bound.step.name, Usage())
             shard.contexts.append(self.context(bound, usage))

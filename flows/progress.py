@@ -2,19 +2,19 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 FIGURES = ("hallucination", "chair", "recall", "accuracy", "yes_no_accuracy", "yes_no_f1")
 
 
 @contextlib.contextmanager
-def bars(run, console: Console) -> Iterator[None]:
+def bars(run, console: Console) -> Generator[None]:
     """A bar a unit in a terminal, a line a unit elsewhere."""
     if not console.is_terminal:
         run.report = lines(console)
@@ -28,7 +28,7 @@ def bars(run, console: Console) -> Iterator[None]:
         TextColumn("[dim]{task.fields[text]}"),
     )
     with Progress(*columns, console=console) as progress:
-        tasks: dict[str, int] = {}
+        tasks: dict[str, TaskID] = {}
 
         def report(unit: str, done: int, total: int | None, text: str) -> None:
             if unit not in tasks:

@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
@@ -86,7 +87,7 @@ def _funnel(summary: dict, kinds: list[str]) -> str:
     return _svg(figure)
 
 
-def _histogram(chosen: list[float], rejected: list[float], label: str) -> str:
+def _histogram(chosen: Sequence[float], rejected: Sequence[float], label: str) -> str:
     if not chosen:
         return ""
     figure, axes = _axes(height=2.2)

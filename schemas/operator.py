@@ -9,7 +9,7 @@ is called as `verb(rows, settings, context)` and returns records (it may be a co
 scope `table` is called as `verb(tables, settings, context)`; a source as `read(settings, context)`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -69,11 +69,11 @@ class Context:
     """paths or names of models by the names that the recipe gives them"""
     built: Mapping[str, Any] = field(default_factory=dict)
     """settings that are operators themselves, built: setting's name -> callable(s)"""
-    folder: Path | None = None
+    folder: Path = Path()
     """where a step of scope `table` may write files"""
-    dataset: Path | None = None
+    dataset: Path = Path()
     """the exported dataset, for `train`"""
-    progress: Any = None
+    progress: Callable[[int, int | None, str], None] = lambda done, total, text: None
     """called as progress(done, total, text) now and then on long work"""
 
 

@@ -76,3 +76,7 @@ class MediaStore(Protocol):
     def read(self, sha: str) -> bytes:
         """The bytes. KeyError when the store has none of that name."""
         ...
+
+    def sync(self) -> None:
+        """Makes everything added so far durable."""
+        ...

@@ -233,7 +233,9 @@ def kind_of(types) -> str:
 def sample(prompt: tuple[Message, ...], **known) -> Sample:
     """A Sample named by its prompt and media."""
     shown = [p for m in prompt for p in m.parts if p.media]
-    return Sample(digest(prompt), prompt, tuple(p.media for p in shown), kind_of(p.type for p in shown), **known)
+    return Sample(
+        digest(prompt), prompt, tuple(p.media for p in shown if p.media), kind_of(p.type for p in shown), **known
+    )
 
 
 def candidate(sample: str, step: str, text: str, **made) -> Candidate:

@@ -74,7 +74,7 @@ def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
 
 def reward(sample: Sample, texts: list[str], settings: Settings, context: Context) -> list[float]:
     """For GRPO: half for an exact answer, half for the F1 of its claims, -1 for a malformed one. Range -1..1."""
-    facts = json.loads(sample.facts)
+    facts = json.loads(sample.facts or '{"yes": []}')
     out = []
     for text in texts:
         truth = truth_of(facts, context.built["splitter"](asked_of(sample.prompt), text))

@@ -32,7 +32,7 @@ def score(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
         elif not form.value:
             value = settings.malformed
         else:
-            value = float(sum(s.value for s in slips) - len(slips))
+            value = float(sum(s.value or 0 for s in slips if s) - len(slips))
         out.append(
             judgement(
                 c.sample,
@@ -45,6 +45,6 @@ def score(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
                 annotator="refuted_claims",
                 version=context.version,
                 parents=tuple(s.id for s in slips if s) or ((form.id,) if form else ()),
-            )  # fmt: skip
+            )
         )
     return out

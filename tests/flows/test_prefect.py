@@ -54,7 +54,7 @@ class running:
     """A Prefect process for the length of a `with`; its output goes to a file in PREFECT_HOME."""
 
     def __init__(self, command: list[str], environment: dict[str, str]):
-        self.log = Path(environment["PREFECT_HOME"], f"{command[0]}.log").open("wb")
+        self.log = Path(environment["PREFECT_HOME"], f"{command[0]}.log").open("wb")  # noqa: SIM115 - open as long as the process
         self.process = subprocess.Popen(
             [PREFECT, *command], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log
         )
