@@ -3,11 +3,14 @@
 import hashlib
 import os
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
 
 from schemas.errors import StoreError
+
+_SYNCING = 8  # files at a time
 
 
 def open_store(where: str | Path) -> "FolderStore | UrlStore":
@@ -59,8 +62,10 @@ class FolderStore:
         paths, self._unsynced = self._unsynced, set()
         folders = {os.path.dirname(path) for path in paths}
         try:
-            for path in (*paths, *folders, *([self.root] if folders else [])):
-                _fsync(path)
+            # side by side, because a filesystem writes its journal once for all that wait for it
+            with ThreadPoolExecutor(_SYNCING) as pool:
+                for batch in (paths, folders, [self.root] if folders else []):
+                    list(pool.map(_fsync, batch))
         except OSError as error:
             raise _failed(self.root, error) from error
 
