@@ -1,87 +1,192 @@
 """The dataset card: what the Hub shows and what a reader must know before training on it. Every figure is of this very run."""
 
+from collections import Counter
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import yaml
 
-from pipeline.dataset.columns import RECORD
+from pipeline.dataset.columns import columns
+from pipeline.dataset.read import dataset_files
 from schemas.records import SAMPLE_KINDS
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-PACKAGES = ("pyarrow", "datasets", "pydantic")
+PACKAGES = ("pairwright", "pyarrow")
+COUNTED = ("samples", "candidates", "judgements", "pairs")
+ORIGINS = ("source", "licence")
+LISTED = 20  # sources that are named
+NUMBERS = ("margin", "reward_chosen", "reward_rejected", "confidence")
 
 
 def write_card(dataset: Path, summary: dict, recipe: dict) -> Path:
-    """Writes `dataset/README.md` from a run's summary and its recipe's document; returns its path."""
-    kinds = [k for k in SAMPLE_KINDS if any((dataset / k).glob("*.parquet"))]
-    text = (
-        f"---\n{yaml.safe_dump(_front(kinds, summary), sort_keys=False)}---\n\n"
-        + "\n\n".join(_body(kinds, summary, recipe))
-        + "\n"
-    )
+    """Writes `dataset/README.md` from the exported files, their run's summary and its recipe's document; returns its path."""
+    facts = _facts(dataset)
+    parts = [f"---\n{yaml.safe_dump(_front(facts, summary), sort_keys=False)}---", *_body(facts, summary, recipe)]
     path = dataset / "README.md"
-    path.write_text(text)
+    path.write_text("\n\n".join(parts) + "\n")
     return path
 
 
-def _front(kinds: list[str], summary: dict) -> dict:
+class _Facts:
+    """What the files say of themselves: numbers a pair, counts of where the samples came from."""
+
+    def __init__(self):
+        self.numbers: dict[str, list[pd.DataFrame]] = {}
+        self.origins: dict[str, Counter] = {name: Counter() for name in ORIGINS}
+
+    @property
+    def kinds(self) -> list[str]:
+        return list(self.numbers)
+
+    def table(self) -> pd.DataFrame:
+        """One row a pair: kind, the NUMBERS, and words of both answers."""
+        return pd.concat([frame.assign(kind=kind) for kind, frames in self.numbers.items() for frame in frames])
+
+
+def _facts(dataset: Path) -> _Facts:
+    found = _Facts()
+    for kind, path in dataset_files(dataset):
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(4096, columns=[*NUMBERS, *ORIGINS, "chosen", "rejected"]):
+                frame = batch.select(list(NUMBERS)).to_pandas()
+                for side in ("chosen", "rejected"):
+                    frame[f"words {side}"] = _words(batch[side]).to_pandas()
+                found.numbers.setdefault(kind, []).append(frame)
+                for name, counts in found.origins.items():
+                    texts = pc.fill_null(batch[name], "not stated")
+                    if name == "source":  # a source may number its rows: only its own name is of interest
+                        texts = pc.replace_substring_regex(texts, r"[\s/]*\d[\d/]*$", "")
+                    counts.update({v["values"]: v["counts"] for v in pc.value_counts(texts).to_pylist()})
+    return found
+
+
+def _words(said: pa.ListArray) -> pa.Array:
+    """Words of each answer; null where there is none."""
+    content = pc.struct_field(pc.list_element(said, 0), "content")
+    text = pc.struct_field(pc.list_element(content, 0), "text")
+    return pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(text)))
+
+
+def _front(facts: _Facts, summary: dict) -> dict:
     pairs = sum(summary["pairs"].values())
-    size = next((name for limit, name in SIZES if pairs < limit), "n>1M")
-    licences = sorted(summary.get("licences", {}))
+    licences = list(facts.origins["licence"])
     return {
         "pretty_name": summary["name"],
-        "license": licences[0].lower() if len(licences) == 1 else "other",
-        "size_categories": [size],
-        "tags": ["preference", "dpo", "multimodal", "pairwright", *kinds],
-        "configs": [{"config_name": k, "data_files": [{"split": "train", "path": f"{k}/*.parquet"}]} for k in kinds],
-    }
+        "license": licences[0].lower() if len(licences) == 1 and licences != ["not stated"] else "other",
+        "size_categories": [next((name for limit, name in SIZES if pairs < limit), "n>1M")],
+        "tags": ["preference", "dpo", "trl", "multimodal", "pairwright", *facts.kinds],
+        "configs": [{"config_name": k, "data_files": [{"split": "train", "path": f"{k}/train-*.parquet"}]} for k in facts.kinds],
+    }  # fmt: skip
 
 
-def _body(kinds: list[str], summary: dict, recipe: dict):
-    yield f"# {summary['name']}\n\n{summary['about']}"
-    yield f"{sum(summary['pairs'].values()):,} preference pairs (chosen, rejected) made by Pairwright. One config a media kind; the media are in the Parquet files."
+def _body(facts: _Facts, summary: dict, recipe: dict) -> Iterator[str]:
+    yield f"# {summary['name']}"
+    yield (recipe.get("about") or "").strip()
     yield (
-        "```python\nfrom datasets import load_dataset\n"
-        + "\n".join(f'{k} = load_dataset("FOLDER_OR_REPOSITORY", "{k}")["train"]' for k in kinds)
-        + "\n```"
+        f"{sum(summary['pairs'].values()):,} preference pairs, made by Pairwright: for one prompt with its media, an answer that "
+        "was found better (`chosen`) and one that was found worse (`rejected`). There is one config a kind of media; the media "
+        "themselves are in the files."
     )
-    yield "## Rows\n\n" + _table(
-        pd.DataFrame({n: summary[n] for n in ("samples", "candidates", "judgements", "pairs")}).fillna(0).astype(int)
+    if facts.kinds:
+        yield "## Loading\n\n" + _loading(facts.kinds)
+    yield "## How it was made\n\n" + "\n".join(
+        f"{i}. {_step(step)}" for i, step in enumerate(recipe.get("steps", ()), 1)
     )
-    dropped = [(step, reason, n) for step, reasons in summary["rejections"].items() for reason, n in reasons.items()]
-    if dropped:
-        yield "Rows that were dropped, and pairs that could not be made:\n\n" + _table(
-            pd.DataFrame(dropped, columns=["step", "reason", "rows"]), index=False
+    yield f"The whole recipe:\n\n```yaml\n{yaml.safe_dump(recipe, sort_keys=False, width=110)}```"
+    yield "## Counts\n\n" + _table(_counts(summary))
+    dropped = pd.DataFrame(
+        [(step, reason, n) for step, reasons in summary["rejections"].items() for reason, n in reasons.items()],
+        columns=["step", "reason", "rows"],
+    )
+    yield (
+        "Rows that were dropped, and pairs that could not be made:\n\n" + _table(dropped)
+        if len(dropped)
+        else "No row was dropped."
+    )
+    if facts.kinds:
+        yield "## Scores and lengths\n\nMean over the pairs of each kind; lengths are in words.\n\n" + _table(
+            _means(facts)
         )
     if summary["judges"]:
-        judges = pd.DataFrame(
-            [(s, j["annotator"], j["judgements"], j["parse_rate"], j["tie_rate"], j["agreement_with_truth"].get("all")) for s, j in summary["judges"].items()],
-            columns=["step", "annotator", "judgements", "parse rate", "tie rate", "agreement with truth"],
-        )  # fmt: skip
-        yield "## Judges\n\n" + _table(judges, index=False)
-    if summary.get("licences"):
-        yield "## Sources\n\n" + _table(
-            pd.Series(summary["licences"], name="samples").rename_axis("licence").to_frame()
+        yield (
+            "## Judges\n\nParse rate: judgements that could be read. Agreement: with what is known to be true, where it is known.\n\n"
+            + _table(_judges(summary["judges"]))
         )
-    yield f"## Recipe\n\n```yaml\n{yaml.safe_dump(recipe, sort_keys=False, width=110)}```"
-    yield (
-        "## Columns\n\n`prompt`, `chosen`, `rejected` are chats in TRL's preference form, `images`, `videos` or `audios` the media in the order of the prompt. Beside them: "
-        + ", ".join(f"`{c.name}`" for c in RECORD)
-        + "."
+    for title, name in (("## Sources", "source"), ("## Licences", "licence")):
+        yield f"{title}\n\n" + _table(_most(facts.origins[name], name))
+    yield "## Columns\n\n" + _table(_columns(facts.kinds))
+    yield "Made with " + ", ".join(f"{package} {version(package)}" for package in PACKAGES) + "."
+
+
+def _loading(kinds: list[str]) -> str:
+    picture = next((k for k in kinds if k in ("image", "multi_image")), None)
+    trains = f" TRL's `DPOTrainer` takes `{picture}` as it is." if picture else ""
+    return (
+        f'```python\nfrom datasets import load_dataset\n\npairs = load_dataset("REPOSITORY_OR_FOLDER", "{kinds[0]}", split="train")'
+        f"\n```\n\nConfigs: {', '.join(f'`{k}`' for k in kinds)}.{trains} Clips and sounds come as bytes, so that no decoder is needed to load them."
     )
-    yield "Made with " + ", ".join(f"{p} {version(p)}" for p in PACKAGES) + "."
 
 
-def _table(frame: pd.DataFrame, index: bool = True) -> str:
+def _step(step: str | dict) -> str:
+    """`make.sample`: model policy, n 8."""
+    if isinstance(step, str):
+        return f"`{step}`"
+    (operator, settings), *_ = step.items()
+    said = ", ".join(f"{key} {value}" for key, value in (settings or {}).items())
+    return f"`{operator}`: {said}" if said else f"`{operator}`"
+
+
+def _counts(summary: dict) -> pd.DataFrame:
+    frame = pd.DataFrame({name: summary[name] for name in COUNTED}).reindex(
+        [k for k in SAMPLE_KINDS if k in summary["samples"]]
+    )
+    frame = frame.fillna(0).astype(int)
+    frame.loc["all"] = frame.sum()
+    return frame.rename_axis("kind").reset_index()
+
+
+def _means(facts: _Facts) -> pd.DataFrame:
+    table = facts.table()
+    means = table.groupby("kind", sort=False).mean(numeric_only=True).round(3)
+    longer = (table["words chosen"] > table["words rejected"]).groupby(table["kind"]).mean().round(3)
+    return means.assign(**{"chosen is longer": longer}).dropna(axis=1, how="all").reset_index()
+
+
+def _most(counts: Counter, name: str) -> pd.DataFrame:
+    most = counts.most_common(LISTED)
+    others = counts.total() - sum(n for _, n in most)
+    return pd.DataFrame(
+        [*most, *([(f"{len(counts) - LISTED} others", others)] if others else ())], columns=[name, "pairs"]
+    )
+
+
+def _judges(judges: dict) -> pd.DataFrame:
+    return pd.DataFrame([
+        {"step": step, "annotator": judge["annotator"], "judgements": judge["judgements"], "parse rate": judge["parse_rate"],
+         "tie rate": judge["tie_rate"], **{f"agreement, {k}": v for k, v in judge["agreement_with_truth"].items()}}
+        for step, judge in judges.items()
+    ])  # fmt: skip
+
+
+def _columns(kinds: list[str]) -> pd.DataFrame:
+    meaning = {c.name: (str(c.type), c.meaning) for kind in kinds for c in columns(kind)}
+    return pd.DataFrame(
+        [(f"`{name}`", "list" if kind.startswith("list") else kind, text) for name, (kind, text) in meaning.items()],
+        columns=["column", "type", "meaning"],
+    )
+
+
+def _table(frame: pd.DataFrame) -> str:
     """A Markdown table; pandas' own needs another package."""
-    frame = (
-        frame.reset_index(names=" ") if index and frame.index.name is None else frame.reset_index() if index else frame
-    )
-    rows = [
-        list(map(str, frame.columns)),
-        ["---"] * len(frame.columns),
-        *(["-" if pd.isna(v) else str(v) for v in row] for row in frame.itertuples(index=False)),
-    ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    rows = [[*frame.columns], ["---"] * len(frame.columns), *frame.itertuples(index=False)]
+    return "\n".join(f"| {' | '.join(_cell(value) for value in row)} |" for row in rows)
+
+
+def _cell(value) -> str:
+    text = "" if pd.isna(value) else f"{value:,}" if isinstance(value, int) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -16,7 +16,7 @@ from schemas.operator import Tables
 from schemas.ports import MediaStore
 from schemas.records import SAMPLE_KINDS
 
-GROUP_BYTES = 32 << 20  # a random read pays a whole row group
+GROUP_BYTES = 8 << 20  # a random read pays a whole row group
 FILE_BYTES = 500 << 20
 BLOB = BLOBS.value_type
 SAMPLE_COLUMNS = ["id", "kind", "prompt", *(c.name for c in RECORD if c.origin == "samples")]

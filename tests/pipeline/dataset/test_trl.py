@@ -28,8 +28,12 @@ def model(processor):
     vision = {"depth": 1, "embed_dim": 32, "hidden_size": 32, "num_heads": 2, "patch_size": 16}
     return Qwen2VLForConditionalGeneration(
         Qwen2VLConfig(
-            text_config=text, vision_config=vision, image_token_id=token("<|IMAGE|>"), video_token_id=token("<|VIDEO|>"),
-            vision_start_token_id=token("<|vision_bos|>"), vision_end_token_id=token("<|vision_eos|>"),
+            text_config=text,
+            vision_config=vision,
+            image_token_id=token("<|IMAGE|>"),
+            video_token_id=token("<|VIDEO|>"),
+            vision_start_token_id=token("<|vision_bos|>"),
+            vision_end_token_id=token("<|vision_eos|>"),
         )  # fmt: skip
     )
 

@@ -176,7 +176,7 @@ def test_a_dataset_of_a_newer_version_is_refused(tmp_path):
 
 
 FLAT = """
-import resource, sys
+import sys
 from schemas import chat, records
 from schemas.arrow import to_batch
 from pipeline.dataset.write import write
@@ -197,7 +197,8 @@ class Tables:
         return records.pair(sample.id, "pair", *(records.candidate(sample.id, "make", t) for t in ("good", "bad")))
 
 write(Tables(), Media(), sys.argv[2], {})
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+# not ru_maxrss: that begins with what the parent held when it forked
+print(next(int(line.split()[1]) >> 10 for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
 
@@ -212,4 +213,4 @@ def peak(n: int, out: Path) -> int:
 def test_memory_does_not_grow_with_the_number_of_pairs(tmp_path):
     small, large = (peak(n, tmp_path / str(n)) for n in (4_000, 20_000))  # 88 and 440 MB of pictures
     assert large - small < 60
-    assert large < 450
+    assert large < 300
