@@ -11,6 +11,8 @@ import httpx
 import pytest
 import yaml
 
+from tests.endpoint import Endpoint, served
+
 ROOT = Path(__file__).parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")
 OVER = ["COMPLETED", "FAILED", "CRASHED"]
@@ -48,6 +50,26 @@ def worker(server, environment):
     prefect(["work-pool", "create", "local", "--type", "process"], environment)
     with running(["worker", "start", "--pool", "local"], environment):
         yield
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    with served(Endpoint()) as url:
+        yield url
+
+
+def small(url: str) -> dict:
+    """A recipe whose answers and ratings come from the scripted endpoint."""
+    return {
+        "name": "small",
+        "models": {"policy": {"engine": "openai", "model": "scripted", "base_url": url}},
+        "steps": [
+            {"source.scenes": {"n": 12, "seed": 1}},
+            {"make.sample": {"model": "policy", "n": 3, "max_tokens": 32}},
+            {"judge.pointwise": {"model": "policy", "media": False}},
+            {"pair.best_worst": {"axis": "rating"}},
+        ],
+    }
 
 
 class running:
@@ -105,19 +127,21 @@ def log_of(api: httpx.Client, run: dict) -> str:
 
 
 def deployments(folder: Path, recipe: Path) -> Path:
-    """prefect.yaml with its paths in `folder`, a small recipe, and the nightly schedule due every 40 seconds."""
+    """prefect.yaml with its paths in `folder`, a small recipe, and the nightly schedule due every 20 seconds."""
     document = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     nightly, training = document["deployments"]
     nightly["parameters"] = {"recipe": str(recipe), "out": str(folder / "nightly"), "cache": str(folder / "cache")}
-    nightly["schedules"] = [{"interval": 40}]
-    training["parameters"] = {"settings": ["train.steps=2"]}
+    nightly["schedules"] = [{"interval": 20}]
+    training["parameters"] = {"settings": ["train.epochs=1"]}
     (folder / "prefect.yaml").write_text(yaml.safe_dump(document))
     return folder / "prefect.yaml"
 
 
-def test_the_nightly_build_runs_on_schedule_and_its_dataset_starts_the_training(tmp_path, server, worker, environment):
+def test_the_nightly_build_runs_on_schedule_and_its_dataset_starts_the_training(
+    tmp_path, server, worker, environment, endpoint
+):
     recipe = tmp_path / "small.yaml"
-    recipe.write_text(yaml.safe_dump({"name": "small", "steps": [{"source.scenes": {"n": 4, "seed": 1}}]}))
+    recipe.write_text(yaml.safe_dump(small(endpoint)))
     prefect(["deploy", "--all", "--prefect-file", str(deployments(tmp_path, recipe))], environment)
 
     built = wait_for(lambda: finished_run(server, "nightly"), 180)

@@ -85,7 +85,8 @@ def test_training_never_shows_a_held_out_combination(kind):
 
 @EACH_KIND
 def test_evaluation_shows_some_held_out_combinations(kind):
-    assert 0.15 < np.mean([draw(WORLD, kind, seed, "eval").held_out for seed in range(1000)]) < 0.35
+    # sounds: one of eight combinations, .125; pictures: two of thirty, in one to four things
+    assert 0.08 < np.mean([draw(WORLD, kind, seed, "eval").held_out for seed in range(1000)]) < 0.35
 
 
 def test_every_colour_shape_direction_and_number_remains_in_training():
