@@ -34,7 +34,7 @@ def model(processor):
             video_token_id=token("<|VIDEO|>"),
             vision_start_token_id=token("<|vision_bos|>"),
             vision_end_token_id=token("<|vision_eos|>"),
-        )  # fmt: skip
+        )
     )
 
 
