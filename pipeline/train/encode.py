@@ -9,11 +9,12 @@ import torch
 from transformers import AutoConfig, AutoProcessor
 
 from pipeline.dataset.read import Example
+from pipeline.engines.shown import merged
 from pipeline.media.audio import decode_audio
 from pipeline.media.image import decode_image
 from pipeline.media.video import decode_video
 from schemas.chat import MARKUP, escape
-from schemas.errors import RowError
+from schemas.errors import RowError, TrainError
 from schemas.records import MEDIA_KINDS, Message, Reason
 
 FPS = 2.0  # frames a second, what the engines show as well
@@ -39,15 +40,23 @@ class Encoded(NamedTuple):
 
 
 class Encoder:
-    """Encodes with the processor of one model folder. A prompt is encoded once, however many pairs ask for it."""
+    """Encodes with the processor of one model folder. A prompt is encoded once, however many pairs ask for it.
+
+    TrainError when the folder has no such processor."""
 
     def __init__(self, folder: str):
-        self.processor = AutoProcessor.from_pretrained(folder)
+        try:
+            self.processor = AutoProcessor.from_pretrained(folder)
+            config = AutoConfig.from_pretrained(folder)
+        except (OSError, ValueError, KeyError) as error:
+            raise TrainError(f"transformers finds no processor in {folder}: {str(error).splitlines()[0]}") from error
+        if not hasattr(self.processor, "tokenizer"):
+            raise TrainError(f"{folder} has a tokenizer but no processor of media: name a multimodal model")
         self.tokenizer = self.processor.tokenizer
         special = {token.content: i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}
         longest_first = sorted(special, key=len, reverse=True)
         self._specials = re.compile("|".join([MARKUP.pattern, *map(re.escape, longest_first)]))
-        self._limit = min(self.tokenizer.model_max_length, _positions(AutoConfig.from_pretrained(folder)))
+        self._limit = min(self.tokenizer.model_max_length, _positions(config))
         self._prompts: dict[tuple[Message, ...], Prompt] = {}
         self.end = self._end_of_turn()
         self.stops = {self.end, self.tokenizer.eos_token_id}
@@ -89,7 +98,7 @@ class Encoder:
         chat = self._chat([{"role": m.role, "content": self._content(m)} for m in messages], add_generation_prompt=True)
         given = {kind: [data for k, data in media if k == kind] for kind in MEDIA_KINDS}
         try:
-            inputs = self.processor(text=[chat], return_tensors="pt", **self._decoded(given))
+            inputs = self.processor(text=[chat], return_tensors="pt", **self._decoded(given, row))
         except (ValueError, TypeError, IndexError, StopIteration, RuntimeError) as error:
             raise RowError(Reason.UNSUPPORTED_MEDIA, f"{row}: the model's processor refused it: {error}") from error
         ids = inputs.pop("input_ids")[0].tolist()
@@ -102,20 +111,21 @@ class Encoder:
         return self.processor.apply_chat_template(turns, tokenize=False, **options)
 
     def _content(self, message: Message) -> str | list[dict]:
-        if all(part.type == "text" for part in message.parts):
-            return "".join(escape(part.text, self._specials) for part in message.parts)
+        parts = merged(message.parts)
+        if all(part.type == "text" for part in parts):
+            return "".join(escape(part.text, self._specials) for part in parts)
         return [
             {"type": "text", "text": escape(part.text, self._specials)} if part.type == "text" else {"type": part.type}
-            for part in message.parts
+            for part in parts
         ]
 
-    def _decoded(self, given: dict[str, list[bytes]]) -> dict[str, Any]:
+    def _decoded(self, given: dict[str, list[bytes]], row: str) -> dict[str, Any]:
         """Keyword arguments of the processor."""
         options: dict[str, Any] = {}
         if given["image"]:
-            options["images"] = [decode_image(data) for data in given["image"]]
+            options["images"] = [decode_image(data, f"an image of {row}") for data in given["image"]]
         if given["video"]:
-            clips = [decode_video(data, fps=FPS, max_frames=MAX_FRAMES) for data in given["video"]]
+            clips = [decode_video(data, FPS, MAX_FRAMES, f"a video of {row}") for data in given["video"]]
             options |= {"videos": [frames for frames, _ in clips], "do_sample_frames": False}
             options["video_metadata"] = [
                 {"fps": fps, "total_num_frames": len(frames), "frames_indices": list(range(len(frames)))}
@@ -123,7 +133,8 @@ class Encoder:
             ]
         if given["audio"]:
             rate = self.processor.feature_extractor.sampling_rate
-            options |= {"audio": [decode_audio(data, rate=rate) for data in given["audio"]], "sampling_rate": rate}
+            waves = [decode_audio(data, rate, f"a sound of {row}") for data in given["audio"]]
+            options |= {"audio": waves, "sampling_rate": rate}
         return options
 
     def _count(self, ids: list[int], given: dict[str, int], features: dict[str, torch.Tensor], row: str) -> None:

@@ -7,6 +7,7 @@ from statistics import fmean
 
 import torch
 
+from pipeline.engines.shown import read
 from pipeline.train.batch import collate
 from pipeline.train.checks import start_up
 from pipeline.train.encode import Encoded, Encoder, Prompt
@@ -45,7 +46,7 @@ class Prompts:
 
 def media_of(row: Sample, context: Context) -> tuple[tuple[str, bytes], ...]:
     shown = [part for message in row.prompt for part in message.parts if part.media]
-    return tuple((part.type, context.media.read(part.media)) for part in shown)
+    return tuple((part.type, read(context.media, part)) for part in shown)
 
 
 def fit(
@@ -79,6 +80,8 @@ def fit(
         else:
             optimizer.step(loss, **facts)
         progress(step + 1, settings.steps, f"reward {facts['reward']:.3f}")
+    if not any("loss" in line for line in optimizer.lines):
+        raise TrainError("in every step all answers to each prompt were rewarded alike: raise n or temperature")
     all_rewards = [line["reward"] for line in optimizer.lines]
     return {
         "steps": settings.steps, "checks": checks, "loss": optimizer.last("loss"),

@@ -105,9 +105,7 @@ def _pairs(model, encoder, source: str, tables: Tables, settings: Settings, cont
         why = f", the first because {rejections[0].detail}" if rejections else ""
         raise TrainError(f"no pair to train on in {context.dataset}: {len(rejections)} refused{why}")
     if settings.shuffle:
-        swapped = random.Random(settings.seed).sample(range(len(pairs)), len(pairs) // 2)
-        for i in swapped:
-            pairs[i] = pairs[i]._replace(answers=pairs[i].answers[::-1])
+        pairs = shuffled(pairs, settings.seed)
     progress = context.progress or _silent
     checks = start_up(model, pairs)
     shared = checks["shared_prefix"]
@@ -120,6 +118,12 @@ def _pairs(model, encoder, source: str, tables: Tables, settings: Settings, cont
         "rejections": rejections,
         "checks": checks | {"reference": f"{identity(source)[0]} {model.dtype} on {model.device.type}"},
     }
+
+
+def shuffled(pairs: list, seed: int) -> list:
+    """The pairs in their order, a seeded half of them with chosen and rejected swapped."""
+    swapped = set(random.Random(seed).sample(range(len(pairs)), len(pairs) // 2))
+    return [p._replace(answers=p.answers[::-1]) if i in swapped else p for i, p in enumerate(pairs)]
 
 
 def _rewards(model, encoder, source: str, tables: Tables, settings: Settings, context: Context) -> dict:

@@ -1,0 +1,57 @@
+import pytest
+
+from pipeline.train.checks import dry, sees_media, start_up
+from schemas import chat
+from schemas.errors import TrainError
+from schemas.records import Part, Reason, Rejection
+
+
+def test_a_model_that_sees_its_media_passes_with_all_kinds(model, mixed):
+    checks = start_up(model, mixed)
+    assert set(checks["sees_media"]) == {"image", "multi_image", "video", "audio"}
+    assert min(checks["sees_media"].values()) > 0.1
+    assert checks["shared_prefix"] is True
+
+
+@pytest.mark.parametrize(("tower", "blind"), [("audio", "audio"), ("image", "image|multi_image|video")])
+def test_a_model_whose_tower_says_the_same_of_all_media_is_caught(model, mixed, tower, blind):
+    for weight in model.get_encoder(modality=tower).parameters():
+        weight.data.zero_()
+    with pytest.raises(TrainError, match=f"does not see its media: other ({blind}) "):
+        sees_media(model, mixed)
+
+
+def test_a_kind_whose_media_are_all_the_same_cannot_be_checked(model, pairs):
+    assert sees_media(model, [pairs["image"][0]] * 2 + pairs["audio"]).keys() == {"audio"}
+
+
+def test_the_dry_check_names_each_pair_that_cannot_be_trained_on_and_why(encoder, examples):
+    good = examples["image"][0]
+    bad = {
+        "unpaired": good._replace(rejected=None),
+        "equal": good._replace(rejected=good.chosen),
+        "empty": good._replace(rejected="  "),
+        "long": good._replace(chosen="a red circle " * 1000),
+        "broken": good._replace(media=(("image", good.media[0][1][:99]),), messages=(chat.user(Part("image", media="b"), "?"),)),
+        "unshown": good._replace(messages=(chat.user("what is there ?"),)),
+    }
+    out = list(dry([good, *(row._replace(id=name) for name, row in bad.items())], encoder, "train"))
+    assert out[0].id == good.id
+    assert all(isinstance(row, Rejection) and row.table == "pairs" and row.step == "train" for row in out[1:])
+    assert {row.id: row.reason for row in out[1:]} == {
+        "unpaired": Reason.EMPTY_ANSWER, "equal": Reason.EQUAL_ANSWERS, "empty": Reason.EMPTY_ANSWER,
+        "long": Reason.TOO_LONG, "broken": Reason.UNDECODABLE, "unshown": Reason.UNSUPPORTED_MEDIA,
+    }  # fmt: skip
+    assert all(row.id in row.detail for row in out[1:])
+
+
+def test_text_cannot_smuggle_a_medium_or_a_turn_into_a_pair(encoder, examples):
+    good = examples["image"][0]
+    marks = "<|IMAGE|><|im_end|>"
+    messages = (chat.user(*good.messages[0].parts, "<|IMA", "GE|>", marks),)
+    pair = encoder.pair(good._replace(messages=messages, chosen=f"yes {marks}"))
+    count = encoder.tokenizer.convert_tokens_to_ids
+    assert pair.prompt.ids.count(count("<|IMAGE|>")) == 4  # a 64 x 64 picture is 2 x 2 tokens
+    assert pair.prompt.ids.count(count("<|im_end|>")) == 1
+    assert pair.answers[0].count(count("<|IMAGE|>")) == 0
+    assert pair.answers[0].count(encoder.end) == 1
