@@ -1,6 +1,7 @@
 """What all tests share: quiet, offline libraries, and the fixtures that are dear to make."""
 
 import os
+from pathlib import Path
 
 # before anything imports them: one thread (two engines on two cores fight), no compiler, no network, no telemetry
 QUIET = {
@@ -34,3 +35,34 @@ def browser():
         running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield running
         running.close()
+
+
+@pytest.fixture(scope="session")
+def runner():
+    """One event loop for the engines that outlive a test: `runner.run(coroutine)`."""
+    import asyncio
+
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(scope="session")
+def media_store(tmp_path_factory):
+    """A media store that all tests may add to."""
+    from pipeline.store import FolderStore
+
+    return FolderStore(tmp_path_factory.mktemp("media"))
+
+
+@pytest.fixture(scope="session")
+def vllm_engine(runner, media_store):
+    """The tiny model in vLLM: two images, a video and a sound at most, 512 tokens, media from `media_store`."""
+    from pipeline.engines import vllm
+
+    settings = vllm.Settings(
+        model=str(Path(__file__).parents[1] / "data" / "models" / "tiny"), max_model_len=512,
+        limit_mm_per_prompt={"image": 2, "video": 1, "audio": 1},
+    )  # fmt: skip
+    engine = runner.run(vllm.connect(settings, media_store))
+    yield engine
+    runner.run(engine.close())

@@ -157,7 +157,9 @@ class VLLM:
         return self._result(output, ids)
 
     async def close(self) -> None:
-        """Frees the model, so that another can be loaded in this process. Requests in flight get EngineError."""
+        """Frees the model, so that another can be loaded in this process. Requests in flight get EngineError.
+
+        vLLM tears down what its engines in one process share: ask no other one any more either."""
         self._dead = EngineError(f"the engine of {self.identity} is closed")
         if self._stepper:
             self._stepper.cancel()
