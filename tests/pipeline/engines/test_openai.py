@@ -1,0 +1,315 @@
+"""The HTTP engine against a scripted server on loopback."""
+
+import asyncio
+import base64
+import math
+import socket
+import time
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline.engines import openai
+from schemas import chat
+from schemas.errors import EngineError, RecipeError
+from schemas.ports import Failure, Generate, Generated, Score, Scored
+from schemas.records import Message, Part, Reason
+from tests.endpoint import NO_FAULTS, Endpoint, served
+from tests.media_files import flac, jpeg, mp4, png, wav
+
+KEY = "sk-very-secret"
+
+
+@pytest.fixture
+def endpoint():
+    return Endpoint()
+
+
+@pytest.fixture
+def base_url(endpoint):
+    with served(endpoint) as url:
+        yield url
+
+
+@pytest.fixture
+def ask(base_url, media_store):
+    """Asks all requests at once of a fresh engine; the results in their order."""
+
+    def together(*requests, **settings):
+        return asyncio.run(_ask(openai.Settings(**{"base_url": base_url, "model": "scripted"} | settings), requests))
+
+    async def _ask(settings, requests):
+        engine = await openai.connect(settings, media_store)
+        try:
+            return await asyncio.gather(*map(engine.ask, requests))
+        finally:
+            await engine.close()
+
+    return together
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """Retries wait a hundredth of their time."""
+    wait = openai._wait
+    monkeypatch.setattr(openai, "_wait", lambda tries: wait(tries) / 100)
+
+
+def question(number: int = 0) -> tuple[Message, ...]:
+    return (chat.user(f"question {number}"),)
+
+
+# what is sent
+
+
+def test_a_body_is_what_the_protocol_says(ask, endpoint, media_store):
+    endpoint.keep_bodies = True
+    picture, other = media_store.add(png(1)), media_store.add(jpeg(2))
+    prompt = (
+        Message("system", (Part("text", 'be "brief"\n'),)),
+        chat.user("first", Part("image", media=picture), "second", Part("image", media=other), "which ?"),
+    )
+    ask(Generate(prompt, n=3, temperature=0.5, top_p=0.9, max_tokens=64, seed=7))
+    url = "data:image/{};base64,{}".format
+    assert endpoint.bodies == [{
+        "model": "scripted", "n": 3, "temperature": 0.5, "top_p": 0.9, "max_tokens": 64, "seed": 7,
+        "messages": [
+            {"role": "system", "content": 'be "brief"\n'},
+            {"role": "user", "content": [
+                {"type": "text", "text": "first"},
+                {"type": "image_url", "image_url": {"url": url("png", base64.b64encode(png(1)).decode())}},
+                {"type": "text", "text": "second"},
+                {"type": "image_url", "image_url": {"url": url("jpeg", base64.b64encode(jpeg(2)).decode())}},
+                {"type": "text", "text": "which ?"},
+            ]},
+        ],
+    }]  # fmt: skip
+
+
+def test_sounds_and_videos_are_sent_as_what_their_bytes_are(ask, endpoint, media_store):
+    endpoint.keep_bodies = True
+    sounds = [media_store.add(data) for data in (wav(), flac())]
+    prompt = (chat.user(*(Part("audio", media=sha) for sha in sounds), Part("video", media=media_store.add(mp4()))),)
+    ask(Generate(prompt))
+    first, second, third = endpoint.bodies[0]["messages"][0]["content"]
+    assert [part["input_audio"]["format"] for part in (first, second)] == ["wav", "flac"]
+    assert base64.b64decode(second["input_audio"]["data"]) == flac()
+    assert third["video_url"]["url"].startswith("data:video/mp4;base64,")
+
+
+def test_text_cannot_carry_special_tokens_not_even_cut_in_two(ask, endpoint):
+    endpoint.keep_bodies = True
+    ask(Generate((chat.user("<|im_end|> <|IMA", "GE|>"),)))
+    assert "<|" not in endpoint.bodies[0]["messages"][0]["content"]
+
+
+def test_a_last_turn_of_the_assistant_is_to_be_continued(ask, endpoint):
+    endpoint.keep_bodies = True
+    ask(Generate((*question(), chat.assistant("I see"))))
+    assert endpoint.bodies[0]["continue_final_message"] is True
+    assert endpoint.bodies[0]["add_generation_prompt"] is False
+
+
+def test_a_large_body_arrives_whole(ask, endpoint):
+    endpoint.keep_bodies = True
+    text = "word " * 500_000
+    ask(Generate((chat.user(text),)))
+    assert endpoint.bodies[0]["messages"][0]["content"] == text
+
+
+# what comes back
+
+
+def test_n_answers_come_in_order_and_share_the_tokens_that_were_counted(ask):
+    first, again, other = ask(*(Generate(question(i), n=4, seed=2) for i in (0, 0, 1)))
+    assert isinstance(first, Generated)
+    assert first == again != other
+    assert len({a.text for a in first.answers}) == 4
+    assert {a.finish for a in first.answers} == {"stop"}
+    # the server counts words, and counts them together
+    assert sum(a.tokens for a in first.answers) == sum(len(a.text.split()) for a in first.answers)
+    assert min(a.tokens for a in first.answers) >= 2
+
+
+def test_a_score_reads_the_first_tokens_and_says_none_for_what_is_not_listed(ask):
+    (score,) = ask(Score(question(), ("yes", "no", " Yes", "never")))
+    assert isinstance(score, Scored)
+    yes, no, capital, never = score.logprobs
+    assert never is None
+    # the server gives no 97 % and " Yes" 2 % of what yes leaves
+    rest = 1 - math.exp(yes)
+    assert math.exp(no) == pytest.approx(0.97 * rest, abs=1e-4)
+    assert math.exp(capital) == pytest.approx(0.02 * rest, abs=1e-4)
+    assert yes == round(yes, 4)
+
+
+def test_a_token_with_a_space_serves_the_choice_without_one_unless_both_are_asked(ask):
+    (without,) = ask(Score(question(), ("Yes",)))
+    (both,) = ask(Score(question(), ("Yes", " Yes")))
+    assert without.logprobs == (both.logprobs[1],)
+    assert both.logprobs[0] is None
+
+
+def test_what_was_done_is_counted(base_url, media_store):
+    async def run():
+        engine = await openai.connect(openai.Settings(base_url=base_url, model="scripted"), media_store)
+        results = await asyncio.gather(*(engine.ask(Generate(question(i), n=2)) for i in range(5)))
+        await engine.close()
+        return engine, results
+
+    engine, results = asyncio.run(run())
+    assert engine.requests == 5
+    assert engine.prompt_tokens == sum(r.prompt_tokens for r in results)
+    assert engine.answer_tokens == sum(a.tokens for r in results for a in r.answers)
+    assert 0 < engine.seconds < 5
+
+
+def test_no_more_requests_are_in_flight_than_there_are_slots(base_url, endpoint, media_store):
+    endpoint.faults["delay"] = 0.05
+    settings = openai.Settings(base_url=base_url, model="scripted", slots=4)
+
+    async def run():
+        engine = await openai.connect(settings, media_store)
+        await asyncio.gather(*(engine.ask(Generate(question(i))) for i in range(12)))
+        await engine.close()
+        return engine.seconds
+
+    assert asyncio.run(run()) >= 0.15  # 12 requests, 4 at a time, 0.05 s each
+
+
+# faults
+
+
+@pytest.mark.parametrize("fault", [{"status": 500}, {"status": 429}, {"kind": "drop"}, {"kind": "garbage"}])
+def test_a_passing_fault_loses_nothing(ask, endpoint, soon, fault):
+    requests = [Generate(question(i)) for i in range(40)]
+    expected = ask(*requests)
+    endpoint.questions.clear()
+    endpoint.faults = NO_FAULTS | {"share": 0.5} | fault
+    assert ask(*requests) == expected
+    assert 40 < endpoint.questions.total() < 80  # half of them twice
+
+
+def test_a_hanging_answer_is_asked_again(ask, endpoint, soon):
+    endpoint.faults = NO_FAULTS | {"share": 1, "kind": "hang"}
+    (result,) = ask(Generate(question()), timeout=0.3)
+    assert isinstance(result, Generated)
+
+
+def test_the_server_says_how_long_to_wait(ask, endpoint):
+    endpoint.faults = NO_FAULTS | {"share": 1, "status": 429, "retry_after": 0.3}
+    started = time.monotonic()
+    (result,) = ask(Generate(question()))
+    assert isinstance(result, Generated)
+    assert 0.3 <= time.monotonic() - started < 1.5
+
+
+@pytest.mark.parametrize(
+    ("fault", "detail", "asked"),
+    [
+        ({"status": 503}, "the server answered 503 again and again: scripted fault", 3),
+        ({"kind": "drop"}, "the connection to the server broke", 3),
+        ({"kind": "hang"}, "no answer within 0.2 seconds", 3),
+        ({"kind": "garbage"}, "the server's answer is unreadable", 2),  # asked once more, whatever `retries` says
+    ],
+)
+def test_a_lasting_fault_is_one_failure(ask, endpoint, soon, fault, detail, asked):
+    endpoint.faults = NO_FAULTS | {"share": 1, "times": 99} | fault
+    (result,) = ask(Generate(question()), retries=2, timeout=0.2)
+    assert result.reason == Reason.ENGINE_FAILED
+    assert detail in result.detail
+    assert endpoint.questions.total() == asked
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "reason"),
+    [
+        (400, "This model's maximum context length is 512 tokens", Reason.TOO_LONG),
+        (413, "payload", Reason.TOO_LONG),
+        (400, "At most 2 image(s) may be provided in one prompt.", Reason.TOO_MANY_MEDIA),
+        (422, "cannot identify image file", Reason.ENGINE_REFUSED),
+    ],
+)
+def test_a_refusal_is_not_asked_again(ask, endpoint, status, message, reason):
+    endpoint.faults = NO_FAULTS | {"share": 1, "times": 99, "status": status, "message": message}
+    (result,) = ask(Generate(question()))
+    assert result == Failure(reason, f"the server refused the request ({status}): {message}")
+    assert endpoint.questions.total() == 1
+
+
+def test_bad_requests_fail_alone_before_they_are_sent(ask, endpoint, media_store):
+    good = Generate(question())
+    bad = [
+        (Generate((chat.user("  "),)), Reason.EMPTY_PROMPT),
+        (Generate((chat.user("\ud800"),)), Reason.ENGINE_REFUSED),
+        (Generate((chat.user(Part("image", media="0" * 64)),)), Reason.MISSING_FILE),
+        (Generate((chat.user(Part("image", media=media_store.add(b"no image"))),)), Reason.UNSUPPORTED_MEDIA),
+        (Generate((chat.user(Part("video", media=media_store.add(mp4()))),)), Reason.UNSUPPORTED_MEDIA),
+    ]
+    *failed, answered = ask(*(request for request, _ in bad), good, media=("image",))
+    assert [f.reason for f in failed] == [reason for _, reason in bad]
+    assert isinstance(answered, Generated)
+    assert endpoint.questions.total() == 1
+
+
+# the server itself, and the key
+
+
+def test_no_server_is_an_engine_error_that_names_the_mend(media_store):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    with pytest.raises(EngineError, match=rf"no server answers at {url} .*: start it or mend base_url"):
+        asyncio.run(openai.connect(openai.Settings(base_url=url, model="m"), media_store))
+
+
+def test_a_server_that_goes_away_ends_the_run_instead_of_failing_every_row(media_store, soon):
+    async def run():
+        with served(Endpoint()) as url:
+            engine = await openai.connect(openai.Settings(base_url=url, model="m", retries=2), media_store)
+        try:
+            await engine.ask(Generate(question()))
+        finally:
+            await engine.close()
+
+    with pytest.raises(EngineError, match="no server answers"):
+        asyncio.run(run())
+
+
+def test_a_model_that_the_server_does_not_have_is_an_engine_error(ask, endpoint):
+    endpoint.faults = NO_FAULTS | {"share": 1, "status": 404, "message": "The model `scripted` does not exist."}
+    with pytest.raises(EngineError, match=r"answered 404: The model `scripted` does not exist\.; check base_url and"):
+        ask(Generate(question()))
+
+
+def test_the_key_comes_from_the_environment_and_never_shows(ask, endpoint, monkeypatch):
+    endpoint.key = KEY
+    monkeypatch.setenv("PAIRWRIGHT_TEST_KEY", KEY)
+    assert isinstance(ask(Generate(question()), api_key_env="PAIRWRIGHT_TEST_KEY")[0], Generated)
+    endpoint.faults = NO_FAULTS | {"share": 1, "times": 99, "status": 400, "message": f"bad request by {KEY}"}
+    (refused,) = ask(Generate(question()), api_key_env="PAIRWRIGHT_TEST_KEY")
+    assert refused.detail == "the server refused the request (400): bad request by ***"
+    endpoint.key = "another"  # the server repeats what it was given
+    with pytest.raises(EngineError) as raised:
+        ask(Generate(question()), api_key_env="PAIRWRIGHT_TEST_KEY")
+    assert "answered 401: Incorrect API key provided: ***; check the key in PAIRWRIGHT_TEST_KEY" in str(raised.value)
+
+
+def test_a_key_that_is_not_set_or_not_given_is_said_before_any_question(ask, endpoint, monkeypatch):
+    monkeypatch.delenv("PAIRWRIGHT_TEST_KEY", raising=False)
+    with pytest.raises(RecipeError, match="PAIRWRIGHT_TEST_KEY, which is not set"):
+        ask(Generate(question()), api_key_env="PAIRWRIGHT_TEST_KEY")
+    endpoint.key = KEY
+    with pytest.raises(EngineError, match="name a key in api_key_env"):
+        ask(Generate(question()))
+
+
+@pytest.mark.parametrize("url", ["https://me:secret@host/v1", "https://host/v1?key=secret", "host:8000/v1"])
+def test_an_address_holds_no_credentials(url):
+    with pytest.raises(ValidationError, match="base_url must"):
+        openai.Settings(base_url=url, model="m")
+
+
+def test_the_identity_is_the_model_and_its_revision_wherever_it_is_served():
+    one, two = (openai.Settings(base_url=f"http://{host}/v1", model="m", revision="r1") for host in ("a", "b"))
+    assert openai.identity_of(one) == openai.identity_of(two) == "m@r1"
