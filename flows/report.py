@@ -1,216 +1,211 @@
-"""One self-contained page about a run: what went in, what came out, who judged, whether training helped."""
+"""One self-contained page about a run, for whoever decides whether to train on its pairs."""
 
-import base64
-import html
-import io
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
-import numpy as np
-from PIL import Image
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
 
+from flows import plots
+from flows.previews import preview
 from flows.progress import FIGURES, verdict
-from pipeline.media.audio import decode_audio
-from pipeline.media.image import decode_image
-from pipeline.media.video import decode_video
 from schemas.arrow import from_batch
-from schemas.chat import text_of
 from schemas.operator import Tables
 from schemas.ports import MediaStore
-from schemas.records import SAMPLE_KINDS
+from schemas.records import SAMPLE_KINDS, Candidate, Claim, Judgement, Outcome, Pair, Sample
 
+STAGES = ("samples", "candidates", "judgements", "pairs")
 SHOWN = 3  # pairs of each kind
-COLOURS = ("#4063d8", "#389826", "#9558b2", "#cb3c33")
+TRUSTED, READABLE = 0.8, 0.95  # shares of judgements below which a reader is warned
+UNLIKE, LONGER = 0.1, (0.35, 0.65)  # so many pairs must differ in length, and so often the longer one may be chosen
+KNOWN = {"text": "text", "image": "pictures", "multi_image": "several pictures", "video": "video", "audio": "sound"}
 
 
 def write_report(folder: Path, summary: dict, tables: Tables, media: MediaStore) -> Path:
-    """Writes folder/report.html, which loads nothing from anywhere; returns its path."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    env = jinja2.Environment(
+    """Writes folder/report.html, which loads nothing from anywhere; returns its path. Memory does not grow with the rows."""
+    kinds = [kind for kind in SAMPLE_KINDS if summary["samples"].get(kind)]
+    stages = {stage: {kind: summary[stage].get(kind, 0) for kind in kinds} for stage in STAGES}
+    sides = _sides(tables)
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    kinds = [k for k in SAMPLE_KINDS if summary["samples"].get(k)]
-    page = env.get_template("report.html.j2").render(
-        summary=summary, kinds=kinds, figures=FIGURES, verdict=verdict(summary["evaluate"]), funnel=_funnel(summary, kinds),
-        scores=_scores(tables), lengths=_lengths(tables), evaluation=_evaluation(summary["evaluate"]), pairs=_pairs(tables, media),
+    page = environment.get_template("report.html.j2").render(
+        summary=summary, kinds=kinds, stages=stages, figures=FIGURES, known=KNOWN, verdict=verdict(summary["evaluate"]),
+        notes=list(_notes(summary, sides)), plots=_plots(summary, stages, sides), sides=sides, units=_units(summary),
+        pairs=_shown(tables, media), recipe=yaml.safe_dump(summary["recipe"], sort_keys=False, width=100),
     )  # fmt: skip
     path = folder / "report.html"
     path.write_text(page)
     return path
 
 
-def _svg(figure) -> str:
-    """The figure as inline SVG without the XML head."""
-    import matplotlib.pyplot as plt
+@dataclass
+class Sides:
+    """How chosen and rejected differ, over all pairs."""
 
-    out = io.StringIO()
-    figure.savefig(out, format="svg", transparent=True, bbox_inches="tight")
-    plt.close(figure)
-    text = out.getvalue()
-    return text[text.index("<svg") :]
+    scores: dict[str, Counter] = field(default_factory=lambda: {"chosen": Counter(), "rejected": Counter()})
+    words: dict[str, Counter] = field(default_factory=lambda: {"chosen": Counter(), "rejected": Counter()})
+    longer: int = 0  # pairs whose chosen answer has more words
+    shorter: int = 0
 
 
-def _axes(width: float = 6.4, height: float = 2.6):
-    import matplotlib.pyplot as plt
-
-    plt.rcParams.update(
-        {
-            "svg.hashsalt": "pairwright",
-            "font.size": 9,
-            "text.color": "#777",
-            "axes.labelcolor": "#777",
-            "xtick.color": "#777",
-            "ytick.color": "#777",
-            "axes.edgecolor": "#999",
+def _sides(tables: Tables) -> Sides:
+    sides = Sides()
+    for batch in tables.batches("pairs", ["chosen", "rejected", "reward_chosen", "reward_rejected"]):
+        words = {
+            side: pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(batch[side])))
+            for side in sides.words
         }
-    )
-    figure, axes = plt.subplots(figsize=(width, height))
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+        for side in sides.words:
+            _count(sides.words[side], words[side])
+            _count(sides.scores[side], pc.round(batch[f"reward_{side}"], 2))
+        sides.longer += pc.sum(pc.greater(words["chosen"], words["rejected"])).as_py() or 0
+        sides.shorter += pc.sum(pc.less(words["chosen"], words["rejected"])).as_py() or 0
+    return sides
 
 
-def _funnel(summary: dict, kinds: list[str]) -> str:
-    figure, axes = _axes()
-    names = ("samples", "candidates", "pairs")
-    for i, kind in enumerate(kinds):
-        values = [summary[n].get(kind, 0) for n in names]
-        bars = axes.bar(
-            np.arange(len(names)) + (i - (len(kinds) - 1) / 2) * 0.18, values, 0.17, label=kind, color=COLOURS[i % 4]
+def _count(counts: Counter, values: pa.Array) -> None:
+    counts.update({v["values"]: v["counts"] for v in pc.value_counts(values.drop_null()).to_pylist()})
+
+
+def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
+    """(is it well?, sentence) of what to know before training on the pairs."""
+    total = sum(summary["pairs"].values())
+    samples = sum(summary["samples"].values())
+    yield total > 0, f"{total:,} pairs came of {samples:,} prompts."
+    if missing := [KNOWN[kind] for kind in summary["samples"] if not summary["pairs"].get(kind)]:
+        yield False, f"No pair shows {' or '.join(missing)}."
+    for step, judge in summary["judges"].items():
+        if agreement := {k: v for k, v in judge["agreement_with_truth"].items() if k != "all"}:
+            worst = min(agreement, key=agreement.__getitem__)
+            yield (
+                agreement[worst] >= TRUSTED,
+                (
+                    f"The judge \u201c{step}\u201d agrees with the truth on {judge['agreement_with_truth']['all']:.0%} of what it judged, "
+                    f"least on {KNOWN[worst]}: {agreement[worst]:.0%}."
+                ),
+            )
+        if (rate := judge["parse_rate"]) is not None and rate < READABLE:
+            yield False, f"Only {rate:.0%} of what the judge \u201c{step}\u201d said could be read."
+    if differ := sides.longer + sides.shorter:
+        share = sides.longer / differ
+        fair = differ < total * UNLIKE or LONGER[0] <= share <= LONGER[1]
+        yield (
+            fair,
+            f"Lengths differ in {differ:,} pairs; there the longer answer is chosen {share:.0%} of the time"
+            + ("." if fair else ": a model could learn the length alone."),
         )
-        axes.bar_label(bars, fontsize=7, color="#777")
-    axes.set_xticks(range(len(names)), names)
-    axes.set_yscale("log")
-    axes.legend(frameon=False, ncols=len(kinds), loc="upper left", bbox_to_anchor=(0, 1.18))
-    return _svg(figure)
+    if failed := sum(step["failed"] for step in summary["steps"].values()):
+        yield False, f"Questions that failed in the engine: {failed:,}."
 
 
-def _histogram(chosen: Sequence[float], rejected: Sequence[float], label: str) -> str:
-    if not chosen:
-        return ""
-    figure, axes = _axes(height=2.2)
-    low, high = min(*chosen, *rejected), max(*chosen, *rejected)
-    bins = np.linspace(low - 0.5, high + 0.5, min(40, int(high - low) + 2))
-    axes.hist([chosen, rejected], bins, label=["chosen", "rejected"], color=COLOURS[1::2][:1] + COLOURS[3:])
-    axes.set_xlabel(label)
-    axes.set_ylabel("pairs")
-    axes.legend(frameon=False)
-    return _svg(figure)
-
-
-def _column(tables: Tables, name: str) -> list:
-    return [v for batch in tables.batches("pairs", [name]) for v in batch.column(name).to_pylist() if v is not None]
-
-
-def _scores(tables: Tables) -> str:
-    return _histogram(_column(tables, "reward_chosen"), _column(tables, "reward_rejected"), "score")
-
-
-def _lengths(tables: Tables) -> str:
-    return _histogram(*([len(t.split()) for t in _column(tables, side)] for side in ("chosen", "rejected")), "words")
-
-
-def _evaluation(evaluations: dict) -> str:
-    """Hallucination of each evaluation by media kind, with its interval."""
-    if not evaluations:
-        return ""
-    figure, axes = _axes(7.2, 3)
-    kinds = list(next(iter(evaluations.values())))
-    for i, (name, found) in enumerate(evaluations.items()):
-        values = np.array([[found[k]["hallucination"][v] for v in ("value", "low", "high")] for k in kinds]).T
-        places = np.arange(len(kinds)) + (i - (len(evaluations) - 1) / 2) * 0.25
-        bars = axes.bar(places, values[0], 0.23, label=name, color=COLOURS[(3, 1, 2, 0)[i % 4]])
-        axes.errorbar(
-            places,
-            values[0],
-            [values[0] - values[1], values[2] - values[0]],
-            fmt="none",
-            ecolor="#888",
-            capsize=2,
-            lw=1,
-        )
-        axes.bar_label(bars, fmt="%.2f", padding=8, fontsize=7, color="#777")
-    axes.set_xticks(range(len(kinds)), kinds)
-    axes.set_ylabel("hallucinated answers")
-    axes.legend(frameon=False)
-    return _svg(figure)
-
-
-def _pairs(tables: Tables, media: MediaStore) -> dict[str, list[dict]]:
-    """A few pairs of each kind, with what can be shown of their media and the claims that the judge refuted."""
-    pairs: dict[str, object] = {}
-    for batch in tables.batches("pairs"):
-        for pair in from_batch("pairs", batch):
-            pairs.setdefault(pair.sample, pair)
-    out: dict[str, list[dict]] = {}
-    samples = {}
-    for batch in tables.batches("samples"):
-        for sample in from_batch("samples", batch):
-            if sample.id in pairs and len(out.setdefault(sample.kind, [])) < SHOWN:
-                samples[sample.id] = sample
-                out[sample.kind].append(
-                    {"sample": sample, "pair": pairs[sample.id], "question": text_of(sample.prompt)}
-                )
-    refuted = _refuted(tables, set(samples))
-    for shown in (s for found in out.values() for s in found):
-        shown["media"] = [
-            m
-            for message in shown["sample"].prompt
-            for p in message.parts
-            if p.media
-            for m in [_show(p.type, media.read(p.media))]
-        ]
-        shown["refuted"] = refuted.get(shown["pair"].rejected_id, [])
-    return {k: out[k] for k in SAMPLE_KINDS if out.get(k)}
-
-
-def _refuted(tables: Tables, samples: set[str]) -> dict[str, list[str]]:
-    verdicts = {}
-    for batch in tables.batches("judgements", ["sample", "axis", "value", "items", "prob"]):
-        for row in batch.to_pylist():
-            if row["sample"] in samples and row["axis"] == "claim" and row["value"] == 0:
-                verdicts[row["items"][0]] = row["prob"]
-    out: dict[str, list[str]] = {}
-    for batch in tables.batches("claims", ["sample", "id", "candidate", "question", "wanted"]):
-        for row in batch.to_pylist():
-            if row["id"] in verdicts:
-                out.setdefault(row["candidate"], []).append(
-                    f"{row['question']} {'yes' if row['wanted'] else 'no'}: probability {verdicts[row['id']]:.2f}"
-                )
+def _plots(summary: dict, stages: dict, sides: Sides) -> dict[str, str]:
+    out = {"funnel": plots.funnel(stages)}
+    if any(sides.words.values()):
+        out["words"] = plots.histogram(sides.words["chosen"], sides.words["rejected"], "words in the answer")
+    if any(sides.scores.values()):
+        out["scores"] = plots.histogram(sides.scores["chosen"], sides.scores["rejected"], "score of the answer")
+    if summary["evaluate"]:
+        out["evaluation"] = plots.intervals(summary["evaluate"], "hallucination", "answers with a false claim")
     return out
 
 
-def _uri(data: bytes, mime: str) -> str:
-    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+def _units(summary: dict) -> list[dict]:
+    """For each pass or step that ran: seconds, and the questions and tokens of its steps together."""
+    counted = ("asked", "cached", "failed", "prompt_tokens", "answer_tokens")
+    steps = summary["steps"]
+    return [
+        {"name": unit, "seconds": seconds, "steps": [name for name, use in steps.items() if use["unit"] == unit]}
+        | {key: sum(use[key] for use in steps.values() if use["unit"] == unit) for key in counted}
+        for unit, seconds in summary["seconds"].items()
+    ]
 
 
-def _png(image: Image.Image, side: int) -> str:
-    image = image.copy()
-    image.thumbnail((side, side))
-    out = io.BytesIO()
-    image.save(out, "PNG")
-    return _uri(out.getvalue(), "image/png")
+def _shown(tables: Tables, media: MediaStore) -> dict[str, list[dict]]:
+    """The first pairs of each kind, with their media as HTML and what the judges said of both answers."""
+    places = _first(tables)
+    samples: dict[str, Sample] = {s.id: s for s in _rows(tables, "samples", "id", list(places))}
+    pairs: list[Pair] = list(_rows(tables, "pairs", "id", list(places.values())))
+    answers = [i for pair in pairs for i in (pair.chosen_id, pair.rejected_id) if i]
+    written: dict[str, Candidate] = {c.id: c for c in _rows(tables, "candidates", "id", answers)}
+    claims: list[Claim] = list(_rows(tables, "claims", "candidate", answers))
+    slips: list[Judgement] = list(_rows(tables, "judgements", "sample", list(places)))
+    out: dict[str, list[dict]] = {}
+    for pair in pairs:
+        sample = samples[pair.sample]
+        shown = {"question": _question(sample), "media": _previews(sample, media), "margin": pair.margin, "sides": []}
+        for side, answer, score in (
+            ("chosen", pair.chosen_id, pair.reward_chosen), ("rejected", pair.rejected_id, pair.reward_rejected)
+        ):  # fmt: skip
+            text = getattr(pair, side)
+            if text is not None:
+                model = written[answer].model if answer in written else None
+                about = {"side": side, "text": text, "score": score, "model": model}
+                shown["sides"].append(about | _why(answer, claims, slips))
+        out.setdefault(sample.kind, []).append(shown)
+    return {kind: out[kind] for kind in SAMPLE_KINDS if kind in out}
 
 
-def _show(kind: str, data: bytes) -> str:
-    """HTML that shows one medium and needs nothing else."""
-    if kind == "image":
-        return f'<img alt="image of the prompt" src="{_png(decode_image(data), 320)}">'
-    if kind == "video":
-        frames = decode_video(data, max_frames=8)[0]
-        strip = Image.fromarray(np.concatenate(list(frames), 1))
-        return (
-            f'<video controls muted loop playsinline src="{_uri(data, "video/mp4")}"></video>'
-            f'<img class="strip" alt="frames of the clip" src="{_png(strip, 960)}">'
-        )
-    wave = decode_audio(data)
-    peaks = np.abs(wave[: len(wave) // 160 * 160].reshape(160, -1)).max(1) if len(wave) >= 160 else np.abs(wave)
-    bars = "".join(
-        f'<rect x="{2 * i}" y="{20 - 20 * p:.1f}" width="1.4" height="{max(0.6, 40 * p):.1f}"/>'
-        for i, p in enumerate(peaks)
-    )
-    mime = "audio/flac" if data[:4] == b"fLaC" else "audio/wav" if data[:4] == b"RIFF" else "audio/mpeg"
-    title = html.escape(f"waveform, {len(wave) / 16000:.1f} seconds")
-    return f'<audio controls src="{_uri(data, mime)}"></audio><svg class="wave" role="img" aria-label="{title}" viewBox="0 0 320 40">{bars}</svg>'
+def _first(tables: Tables) -> dict[str, str]:
+    """{sample: pair} of the first SHOWN samples of each kind that have a pair. Both tables are in the order of samples."""
+    kinds = zip(_values(tables, "samples", "id"), _values(tables, "samples", "kind"))
+    left = dict.fromkeys(SAMPLE_KINDS, SHOWN)
+    found: dict[str, str] = {}
+    current, kind = None, ""
+    for sample, pair in zip(_values(tables, "pairs", "sample"), _values(tables, "pairs", "id")):
+        if sample == current:
+            continue
+        while current != sample:
+            current, kind = next(kinds)
+        if left[kind]:
+            left[kind] -= 1
+            found[sample] = pair
+    return found
+
+
+def _values(tables: Tables, table: str, column: str) -> Iterator[str]:
+    return (value for batch in tables.batches(table, [column]) for value in batch[column].to_pylist())
+
+
+def _rows(tables: Tables, table: str, column: str, wanted: list[str]) -> Iterator:
+    """The records whose `column` is one of `wanted`."""
+    names = pa.array(wanted, pa.string())
+    for batch in tables.batches(table):
+        if (some := batch.filter(pc.is_in(batch[column], names))).num_rows:
+            yield from from_batch(table, some)
+
+
+def _question(sample: Sample) -> str:
+    """The prompt's texts; of several media each stands in its place, as [image 1]."""
+    words, number = [], 0
+    for part in (part for message in sample.prompt for part in message.parts):
+        if part.type == "text":
+            words.append(part.text)
+        elif len(sample.media) > 1:
+            words.append(f"[{part.type} {(number := number + 1)}]")
+    return " ".join(words)
+
+
+def _previews(sample: Sample, media: MediaStore) -> list[str]:
+    shown = [(part.type, part.media) for message in sample.prompt for part in message.parts if part.media]
+    return [preview(kind, media.read(sha), i) for i, (kind, sha) in enumerate(shown, 1)]
+
+
+def _why(answer: str | None, claims: list[Claim], slips: list[Judgement]) -> dict:
+    """What judges said of an answer: its claims with their verdicts, and the words of those who judged it whole."""
+    verdicts = {s.items[0]: s for s in slips if s.target == "claim" and s.axis == "claim"}
+    checked = [(claim, verdicts.get(claim.id)) for claim in claims if claim.candidate == answer]
+    whole = [s for s in slips if s.target == "candidate" and answer in s.items and not s.parents]
+    return {
+        "claims": [
+            {"question": c.question, "wanted": c.wanted, "prob": v and v.prob,
+             "stands": None if v is None or v.outcome != Outcome.VERDICT else bool(v.value)}
+            for c, v in checked
+        ],
+        "malformed": any(s.axis == "form" and s.value == 0 for s in whole),
+        "said": [f"{s.axis}: {s.raw}" for s in whole if s.raw],
+    }  # fmt: skip

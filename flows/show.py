@@ -1,8 +1,10 @@
 """What happened in a run, finished or not, on a terminal."""
 
+from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from flows import execute, shards
@@ -10,22 +12,33 @@ from flows.progress import ending
 
 
 def show(folder: Path) -> None:
-    """The units of the run and how far each is, then the counts and figures of a finished one."""
+    """The units of the run and how far each is; of a finished one its counts and figures, else where rows went so far.
+
+    OutputError when the folder is none of a run."""
     console = Console(highlight=False)
     run = execute.reopen(folder)
-    table = Table(title=f"{run.recipe.name} in {folder}", title_justify="left")
+    table = Table(title=f"{escape(run.recipe.name)} in {escape(str(folder))}", title_justify="left")
     for name in ("unit", "steps", "state", "seconds"):
-        table.add_column(name)
+        table.add_column(name, justify="right" if name == "seconds" else "left")
+    dropped: dict[str, Counter] = {}
     for unit in run.units:
         done = shards.read_json(run.place(unit) / "done.json")
-        parts = [p for p in run.place(unit).glob("[0-9]*") if p.is_dir()] if unit.kind == "pass" else []
-        state = "finished" if done else f"{len(parts)} shards so far" if parts else "not begun"
-        table.add_row(
-            unit.name, " · ".join(s.title for s in unit.steps), state, f"{done['seconds']:.1f}" if done else ""
-        )
+        records = _records(run.place(unit)) if unit.kind == "pass" else [done] if done else []
+        for step, reasons in ((s, r) for record in records for s, r in record.get("rejections", {}).items()):
+            dropped.setdefault(step, Counter()).update(reasons)
+        state = "finished" if done else f"{len(records)} shards so far" if records else "not begun"
+        steps = " · ".join(step.title for step in unit.steps)
+        table.add_row(unit.name, escape(steps), state, f"{done['seconds']:.1f}" if done else "")
     console.print(table)
     summary = shards.read_json(folder / "summary.json")
-    if summary is None:
-        console.print("not finished: the same `pairwright build` goes on from here")
-    else:
+    if summary is not None:
         ending(summary, folder, console)
+        return
+    for step, reasons in dropped.items():
+        console.print(f"  {escape(step)}: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()))
+    console.print("not finished: the same `pairwright build` goes on from here")
+
+
+def _records(place: Path) -> list[dict]:
+    """The records of a pass's finished shards."""
+    return [shards.read_json(path) for path in sorted(place.glob("[!.]*/record.json"))]

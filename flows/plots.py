@@ -1,0 +1,108 @@
+"""The report's plots as inline SVG, drawn by matplotlib. Their text takes the page's colour and font."""
+
+import io
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+INK = "#010203"  # stands for the page's text colour until the SVG is in the page
+GOOD, BAD, PLAIN = "#17977f", "#d9662b", "#858d99"  # legible on light and on dark ground
+EVALUATED = {"before": PLAIN, "after": GOOD, "control": BAD}
+WIDTH = 4.6  # inches: fills a phone, and half a desk
+STYLE: Any = {
+    "svg.fonttype": "none", "svg.hashsalt": "pairwright", "font.family": "sans-serif", "font.size": 10.5, "legend.frameon": False,
+    "text.color": INK, "axes.labelcolor": INK, "axes.titlesize": 10.5, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
+    "axes.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "grid.linewidth": 0.4,
+    "grid.alpha": 0.35, "grid.color": INK,
+}  # fmt: skip
+
+
+@contextmanager
+def _drawing(height: float, columns: int = 1, rows: int = 1) -> Generator[tuple]:
+    """A figure, its axes, and what turns it into SVG."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    def svg() -> str:
+        out = io.StringIO()
+        figure.savefig(
+            out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        )
+        text = out.getvalue()
+        text = re.sub(r'<g id="[^"]*"', "<g", text[text.index("<svg") :])  # the same ids in every plot of the page
+        return text.replace(INK, "currentColor")
+
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        yield figure, figure.subplots(rows, columns, squeeze=False, sharey=True).ravel(), svg
+
+
+def funnel(stages: dict[str, dict[str, int]]) -> str:
+    """{stage: {kind: rows}} as one panel of bars a stage, each with its own scale."""
+    kinds = list(next(iter(stages.values())))
+    with _drawing(0.75 + 0.42 * len(kinds) * ((len(stages) + 1) // 2), 2, (len(stages) + 1) // 2) as (_, panels, svg):
+        for panel, (stage, counts) in zip(panels, stages.items(), strict=False):
+            values = [counts[kind] for kind in kinds]
+            bars = panel.barh(kinds, values, 0.6, color=GOOD if stage == "pairs" else PLAIN)
+            panel.bar_label(bars, [f"{value:,}" for value in values], padding=3)
+            panel.set_title(stage, loc="left", fontweight="bold")
+            panel.set_xlim(0, max(*values, 1) * 1.35)
+            panel.set_ylim(len(kinds) - 0.5, -0.5)
+            panel.spines["bottom"].set_visible(False)
+            panel.tick_params(left=False, bottom=False, labelbottom=False)
+        for panel in panels[len(stages) :]:
+            panel.remove()
+        return svg()
+
+
+def histogram(chosen: dict[float, int], rejected: dict[float, int], label: str) -> str:
+    """{value: pairs} of both sides as bars beside each other; at most 24 bins of one width."""
+    values = [*chosen, *rejected]
+    low, high = min(values), max(values)
+    whole = all(float(value).is_integer() for value in values)
+    bins = np.arange(low - 0.5, high + 1) if whole and high - low < 24 else np.linspace(low, high or low + 1, 25)
+    with _drawing(2.3) as (_, (axes,), svg):
+        axes.hist(
+            [list(chosen), list(rejected)], bins, weights=[list(chosen.values()), list(rejected.values())], label=["chosen", "rejected"],
+            color=[GOOD, BAD], rwidth=0.85,
+        )  # fmt: skip
+        axes.set(xlabel=label, ylabel="pairs")
+        axes.xaxis.get_major_locator().set_params(integer=whole)
+        axes.grid(axis="y")
+        axes.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+        return svg()
+
+
+def intervals(evaluations: dict[str, dict], figure: str, label: str) -> str:
+    """One figure of each evaluation by media kind, as points with their intervals."""
+    kinds = list(next(iter(evaluations.values())))
+    with _drawing(0.9 + 0.42 * len(kinds)) as (_, (axes,), svg):
+        for i, (name, found) in enumerate(evaluations.items()):
+            value, low, high = (
+                np.array([found[kind][figure][key] for kind in kinds]) for key in ("value", "low", "high")
+            )
+            rows = np.arange(len(kinds)) + (i - (len(evaluations) - 1) / 2) * 0.22
+            axes.errorbar(
+                value,
+                rows,
+                xerr=[value - low, high - value],
+                fmt="o",
+                ms=5,
+                lw=1.6,
+                label=name,
+                color=EVALUATED.get(name, PLAIN),
+            )
+        axes.set_yticks(range(len(kinds)), kinds)
+        axes.get_yticklabels()[kinds.index("mean")].set_fontweight("bold")
+        axes.invert_yaxis()
+        axes.set_xlim(left=0)
+        axes.set_xlabel(label)
+        axes.xaxis.set_major_formatter("{x:.0%}")
+        axes.grid(axis="x")
+        axes.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+        return svg()

@@ -1,0 +1,142 @@
+import re
+from collections import Counter
+
+import pytest
+
+from flows.previews import preview
+from flows.report import write_report
+from pipeline.store import FolderStore
+from schemas import chat, records
+from tests import media_files, small_run
+from tests.small_run import ListTables
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a small run with its report, its tables and its media."""
+    folder = tmp_path_factory.mktemp("run")
+    media = FolderStore(folder / "media")
+    tables = small_run.make(media)
+    write_report(folder, small_run.summarised(tables), tables, media)
+    return folder, tables, media
+
+
+@pytest.fixture(scope="module")
+def opened(run, browser):
+    """The report in a browser, with what it asked for and what it complained of."""
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    heard = {"requests": [], "complaints": []}
+    page.on("request", lambda request: heard["requests"].append(request.url))
+    page.on("console", lambda message: heard["complaints"].append(message.text))
+    page.on("pageerror", lambda error: heard["complaints"].append(str(error)))
+    page.goto((run[0] / "report.html").as_uri(), wait_until="load")
+    yield page, heard
+    page.close()
+
+
+def test_the_report_asks_nobody_for_anything_and_complains_of_nothing(opened):
+    _, heard = opened
+    outside = [url for url in heard["requests"] if not url.startswith(("data:", "file:"))]
+    assert outside == []
+    assert sum(url.startswith("file:") for url in heard["requests"]) == 1
+    assert heard["complaints"] == []
+
+
+def test_every_picture_is_really_shown_and_described(opened):
+    page, _ = opened
+    images = page.eval_on_selector_all("img", "all => all.map(i => [i.naturalWidth, i.clientWidth, i.alt])")
+    # three pairs of pictures, three of two pictures, three clips of six frames
+    assert len(images) == 3 + 3 * 2 + 3 * 6
+    assert all(natural > 0 and shown > 0 and alt for natural, shown, alt in images)
+
+
+def test_clips_and_sounds_play(opened):
+    page, _ = opened
+    for medium in ("video", "audio"):
+        assert page.locator(medium).count() == 3
+        page.locator(medium).first.evaluate("m => { m.muted = true; return m.play() }")
+        page.wait_for_function(f"document.querySelector('{medium}').currentTime > 0.2", timeout=10_000)
+
+
+def test_plots_are_drawn_with_names_for_those_who_do_not_see_them(opened):
+    page, _ = opened
+    plots = page.eval_on_selector_all(
+        ".plot", "all => all.map(p => [p.getAttribute('aria-label'), p.querySelector('svg').clientHeight])"
+    )
+    assert len(plots) == 4  # evaluation, funnel, scores, words
+    assert all(label and height > 100 for label, height in plots)
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_runs_over_the_edge_of_a_phone_or_a_desk(opened, width, scheme):
+    page, _ = opened
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_the_verdict_and_what_to_know_come_first(opened, run):
+    page, _ = opened
+    tables = run[1]
+    assert "Training helped: hallucinated answers fell from 37.0% to 4.0%" in page.inner_text(".verdict")
+    notes = page.inner_text(".notes")
+    assert f"{len(tables.rows['pairs'])} pairs came of 40 prompts." in notes
+    assert "Questions that failed in the engine: 1." in notes
+
+
+def test_a_reader_sees_where_rows_went(opened, run):
+    page, _ = opened
+    reasons = Counter((r.step, r.reason.replace("_", " ")) for r in run[1].rows["rejections"])
+    rows = page.eval_on_selector_all("tr", "all => all.map(r => [...r.cells].map(c => c.innerText))")
+    assert {(r[0], r[1]): int(r[2]) for r in rows if len(r) == 3 and tuple(r[:2]) in reasons} == reasons
+
+
+def test_a_shown_pair_says_why_it_is_that_way_round(opened, run):
+    page, _ = opened
+    tables = run[1]
+    kinds = {s.id: s.kind for s in tables.rows["samples"]}
+    pair = next(p for p in tables.rows["pairs"] if kinds[p.sample] == "image")
+    values = {s.items[0]: s.value for s in tables.rows["judgements"] if s.axis == "claim"}
+    refuted = [c for c in tables.rows["claims"] if c.candidate == pair.rejected_id and values[c.id] == 0]
+    card = page.locator(".card").first
+    assert pair.chosen in card.locator(".chosen p").inner_text()
+    crossed = card.locator(".rejected .no").all_inner_texts()
+    assert [re.sub(r" \(.*", "", text) for text in crossed] == [
+        f"✗ {c.question} {'yes' if c.wanted else 'no'}" for c in refuted
+    ]
+
+
+def test_texts_of_rows_cannot_become_markup(run, tmp_path):
+    nasty = "<script>alert(1)</script><b>"
+    sample = records.sample((chat.user(nasty),))
+    answers = [records.candidate(sample.id, nasty, text + nasty) for text in ("a", "b")]
+    rows = {"samples": [sample], "candidates": answers, "pairs": [records.pair(sample.id, "pair", *answers)]}
+    tables = ListTables(rows)
+    summary = small_run.summarised(tables) | {"name": nasty, "evaluate": {}}
+    page = write_report(tmp_path, summary, tables, run[2]).read_text()
+    assert "<script>" not in page
+    assert page.count("&lt;script&gt;alert(1)") >= 4  # name, question, two answers
+
+
+def test_a_run_without_pairs_has_a_report_that_says_so(tmp_path):
+    sample = records.sample((chat.user("why?"),))
+    tables = ListTables({"samples": [sample]})
+    summary = small_run.summarised(tables) | {"evaluate": {}}
+    page = write_report(tmp_path, summary, tables, FolderStore(tmp_path)).read_text()
+    assert "No pair was made" in page
+    assert "Did training help?" not in page
+
+
+def test_a_large_picture_is_shown_small_and_a_broken_one_told_in_its_place():
+    large = media_files.image_file(media_files.picture(1, 2000, 1000), "PNG")
+    html = preview("image", large, 1)
+    assert 'width="320" height="160"' in html  # 2000 x 1000 in a square of 320
+    assert len(html) < len(large) / 5
+    assert preview("image", large[:200], 1).startswith("<p>")
+
+
+def test_the_same_run_gives_the_same_report(run, tmp_path):
+    folder, tables, media = run
+    again = write_report(tmp_path, small_run.summarised(tables), tables, media)
+    assert again.read_text() == (folder / "report.html").read_text()
