@@ -1,6 +1,6 @@
 """A recipe as a Prefect flow: one task a unit of work, shown, retried and scheduled by Prefect."""
 
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
@@ -9,10 +9,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from flows import execute
+from flows.progress import reporter
 from schemas.errors import RunError
 
 FINISHED = "pairwright.dataset.finished"
-LOG_EVERY = 10  # seconds
 
 
 @flow(log_prints=False)
@@ -20,7 +20,7 @@ def build(recipe: str, out: str, cache: str = "data/cache", settings: list[str] 
     """Builds `recipe` into the folder `out`, or goes on there; `settings` are STEP.setting=value overrides.
 
     Leaves a summary as an artifact and, where a dataset was made, the event FINISHED with its folder."""
-    run = execute.open_run(recipe, settings or [], out=Path(out), cache=Path(cache), report=logged(get_run_logger()))
+    run = execute.open_run(recipe, settings or [], out=Path(out), cache=Path(cache), report=reporter(get_run_logger().info))
     try:
         for unit in run.units:
             settled = task(name=unit.name, retries=2, retry_delay_seconds=5, retry_condition_fn=is_worth_a_retry,
@@ -38,23 +38,19 @@ def is_worth_a_retry(task, task_run, state) -> bool:
     return isinstance(state.result(raise_on_failure=False), RunError)
 
 
-def logged(logger) -> execute.Report:
-    """A report that logs the progress of a unit, at most every LOG_EVERY seconds."""
-    last = time.monotonic()
-
-    def report(unit: str, done: int, total: int | None, text: str) -> None:
-        nonlocal last
-        if time.monotonic() - last >= LOG_EVERY:
-            last = time.monotonic()
-            logger.info("%s: %s of %s %s", unit, done, total or "?", text)
-
-    return report
-
-
 def described(summary: dict) -> str:
-    """The summary as a Markdown table."""
-    rows = [f"| {name} | {value} |" for name, value in summary.items()]
-    return "\n".join(["| | |", "|---|---|", *rows])
+    """The summary's figures as a Markdown table; nested names are joined by dots, the recipe is left out."""
+    rows = [f"| {name} | {value} |" for name, value in figures(summary) if not name.startswith("recipe.")]
+    return "\n".join(["| figure | value |", "|---|---|", *rows])
+
+
+def figures(tree: dict, above: str = "") -> Iterator[tuple[str, object]]:
+    """(dotted name, value) of the leaves."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from figures(value, f"{above}{name}.")
+        elif value is not None:
+            yield above + name, value
 
 
 def announce(run: execute.Run) -> None:

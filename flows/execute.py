@@ -10,6 +10,7 @@ process (vLLM, training) run in a child, so that a crash or growing memory is on
 
 import asyncio
 import fcntl
+import hashlib
 import os
 import shutil
 import time
@@ -128,7 +129,19 @@ class Run:
             if unit.kind != "pass"
             else []
         )
+        if self.dataset_given and unit.steps and unit.steps[0].family == "train":
+            parents.append(self.contents(self.dataset_given))
         return digest(VERSION, unit.kind, [b.key for b in self.bound(unit)], parents)
+
+    def contents(self, dataset: Path) -> str:
+        """A digest of the bytes of an exported dataset, which are read once."""
+        if str(dataset) not in self._identities:
+            total = hashlib.sha256()
+            for path in sorted(dataset.glob("*/*.parquet")):
+                with path.open("rb") as file:
+                    total.update(path.name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
+            self._identities[str(dataset)] = total.hexdigest()
+        return self._identities[str(dataset)]
 
     def do(self, unit: Unit) -> str:
         """Brings a unit to its end: "kept" when it was there, else "done". Errors of a child are raised here."""

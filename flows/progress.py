@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from rich.console import Console
@@ -39,15 +39,20 @@ def bars(run, console: Console) -> Generator[None]:
         yield
 
 
-def lines(console: Console, every: float = 10.0):
-    """A reporter that prints a line when a unit begins, and then one every so many seconds."""
+def lines(console: Console):
+    """A reporter that prints its lines on a console."""
+    return reporter(lambda text: console.print(escape(f"  {text}")))
+
+
+def reporter(write: Callable[[str], object], every: float = 10.0):
+    """A reporter that writes a line when a unit begins, and then one every so many seconds."""
     last: dict[str, float] = {}
 
     def report(unit: str, done: int, total: int | None, text: str) -> None:
         now = time.monotonic()
         if now - last.get(unit, -every) >= every or (total and done == total):
             last[unit] = now
-            console.print(escape(f"  {unit}: {done}{f' of {total}' if total else ''} {text}".rstrip()))
+            write(f"{unit}: {done}{f' of {total}' if total else ''} {text}".rstrip())
 
     return report
 

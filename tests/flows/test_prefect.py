@@ -112,7 +112,7 @@ def wait_for(answer, seconds: float):
 
 
 def finished_run(api: httpx.Client, deployment: str) -> dict | None:
-    """The first run of a deployment that came to an end."""
+    """The first run of a deployment that came to an end, but not by being cancelled."""
     asked = {
         "deployments": {"name": {"any_": [deployment]}},
         "flow_runs": {"state": {"type": {"any_": OVER}}},
@@ -147,6 +147,7 @@ def test_the_nightly_build_runs_on_schedule_and_its_dataset_starts_the_training(
     built = wait_for(lambda: finished_run(server, "nightly"), 180)
     assert built["state"]["type"] == "COMPLETED", log_of(server, built)
     assert built["auto_scheduled"]
+    wait_for(lambda: server.patch(f"/deployments/{built['deployment_id']}", json={"paused": True}).is_success, 60)
 
     trained = wait_for(lambda: finished_run(server, "after-dataset"), 180)
     assert trained["state"]["type"] == "COMPLETED", log_of(server, trained)
@@ -154,3 +155,42 @@ def test_the_nightly_build_runs_on_schedule_and_its_dataset_starts_the_training(
 
     artifacts = server.post("/artifacts/filter", json={}).json()
     assert {artifact["key"] for artifact in artifacts} == {"summary", "training"}
+
+
+def test_a_unit_is_tried_again_after_a_failure_but_not_after_a_users_mistake(tmp_path, server, environment):
+    with socket.socket() as closed:  # bound but not listening: whoever connects is refused
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
+        gone = small(url)
+        gone["models"]["policy"]["retries"] = 0
+        assert attempts(tmp_path / "gone", gone, server, environment) == 3  # once and two retries
+        locked = small(url)
+        locked["models"]["policy"]["api_key_env"] = "A_VARIABLE_THAT_IS_NOT_SET"
+        assert attempts(tmp_path / "locked", locked, server, environment) == 1
+
+
+def attempts(folder: Path, recipe: dict, api: httpx.Client, environment: dict[str, str]) -> int:
+    """How often the first unit of a build that fails was tried."""
+    folder.mkdir()
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe | {"name": folder.name}))
+    script = "import sys; from flows.build import build; build(*sys.argv[1:])"
+    words = [str(path), str(folder / "out"), str(folder / "cache")]
+    done = subprocess.run([sys.executable, "-c", script, *words], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    runs = wait_for(lambda: failed_tasks(api, str(path)), 60)
+    return runs[0]["run_count"]
+
+
+def failed_tasks(api: httpx.Client, recipe: str) -> list[dict]:
+    runs = api.post("/flow_runs/filter", json={"sort": "START_TIME_DESC"}).raise_for_status().json()
+    mine = [run["id"] for run in runs if run["parameters"].get("recipe") == recipe]
+    asked = {"flow_runs": {"id": {"any_": mine}}, "task_runs": {"state": {"type": {"any_": ["FAILED"]}}}}
+    return api.post("/task_runs/filter", json=asked).raise_for_status().json()
+
+
+def test_the_automation_for_runs_without_heartbeat_is_taken(server, environment):
+    prefect(["automation", "create", "--from-file", "docs/automations.yaml"], environment)
+    (made,) = [a for a in server.post("/automations/filter", json={}).json() if "heartbeat" in a["name"]]
+    assert made["enabled"]
+    assert made["trigger"]["posture"] == "Proactive"
