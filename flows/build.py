@@ -1,16 +1,18 @@
 """A recipe as a Prefect flow: one task a unit of work, shown, retried and scheduled by Prefect."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
+from prefect.blocks.system import Secret
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from flows import execute
 from flows.progress import reporter
-from schemas.errors import RunError
+from schemas.errors import RecipeError, RunError
 
 FINISHED = "pairwright.dataset.finished"
 
@@ -20,8 +22,11 @@ def build(recipe: str, out: str, cache: str = "data/cache", settings: list[str] 
     """Builds `recipe` into the folder `out`, or goes on there; `settings` are STEP.setting=value overrides.
 
     Leaves a summary as an artifact and, where a dataset was made, the event FINISHED with its folder."""
-    run = execute.open_run(recipe, settings or [], out=Path(out), cache=Path(cache), report=reporter(get_run_logger().info))
+    run = execute.open_run(
+        recipe, settings or [], out=Path(out), cache=Path(cache), report=reporter(get_run_logger().info)
+    )
     try:
+        take_keys(run.recipe.models)
         for unit in run.units:
             settled = task(name=unit.name, retries=2, retry_delay_seconds=5, retry_condition_fn=is_worth_a_retry,
                            cache_policy=NO_CACHE, persist_result=False)  # fmt: skip
@@ -31,6 +36,19 @@ def build(recipe: str, out: str, cache: str = "data/cache", settings: list[str] 
         run.close()
     create_markdown_artifact(described(summary), key="summary", description=f"{run.recipe.name} in {run.folder}")
     announce(run)
+
+
+def take_keys(models: dict[str, dict]) -> None:
+    """Puts the key of each model whose `api_key_env` is not set into the environment, from the Secret block of that name.
+
+    A_KEY comes from the block a-key. RecipeError when there is neither."""
+    for variable in {model["api_key_env"] for model in models.values() if model.get("api_key_env")} - os.environ.keys():
+        block = variable.lower().replace("_", "-")
+        try:
+            secret = Secret.load(block)
+        except ValueError:
+            raise RecipeError(f"api_key_env names {variable}: export it, or make a Secret block {block}") from None
+        os.environ[variable] = secret.get()
 
 
 def is_worth_a_retry(task, task_run, state) -> bool:

@@ -160,33 +160,46 @@ def test_the_nightly_build_runs_on_schedule_and_its_dataset_starts_the_training(
 def test_a_unit_is_tried_again_after_a_failure_but_not_after_a_users_mistake(tmp_path, server, environment):
     with socket.socket() as closed:  # bound but not listening: whoever connects is refused
         closed.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
-        gone = small(url)
+        gone = small(f"http://127.0.0.1:{closed.getsockname()[1]}/v1")
         gone["models"]["policy"]["retries"] = 0
-        assert attempts(tmp_path / "gone", gone, server, environment) == 3  # once and two retries
-        locked = small(url)
-        locked["models"]["policy"]["api_key_env"] = "A_VARIABLE_THAT_IS_NOT_SET"
-        assert attempts(tmp_path / "locked", locked, server, environment) == 1
+        build(tmp_path / "gone", gone, environment, code=1)
+    mistaken = small("http://127.0.0.1:9/v1")
+    mistaken["steps"][0] = {"source.rows": {"path": "no-such-file.jsonl"}}
+    build(tmp_path / "mistaken", mistaken, environment, code=1)
+
+    runs = {run["parameters"]["recipe"]: run["id"] for run in server.post("/flow_runs/filter", json={}).json()}
+
+    def attempts(folder: str) -> list[int]:
+        asked = {"flow_runs": {"id": {"any_": [runs[str(tmp_path / folder / "recipe.yaml")]]}}}
+        tasks = server.post("/task_runs/filter", json=asked).raise_for_status().json()
+        return [task["run_count"] for task in tasks if task["state_type"] == "FAILED"]
+
+    wait_for(lambda: attempts("gone") and attempts("mistaken"), 60)
+    assert attempts("gone") == [3]  # once and two retries
+    assert attempts("mistaken") == [1]
 
 
-def attempts(folder: Path, recipe: dict, api: httpx.Client, environment: dict[str, str]) -> int:
-    """How often the first unit of a build that fails was tried."""
+def test_a_key_comes_from_a_secret_block_and_stays_out_of_what_the_run_leaves(tmp_path, server, environment):
+    script = "from prefect.blocks.system import Secret; Secret(value='open sesame').save('a-servers-key')"
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+    with served(Endpoint(key="open sesame")) as url:
+        recipe = small(url)
+        recipe["models"]["policy"]["api_key_env"] = "A_SERVERS_KEY"
+        build(tmp_path / "locked", recipe, environment, code=0)
+    left = [path for path in (tmp_path / "locked").rglob("*") if path.is_file()]
+    assert left
+    assert [path for path in left if b"open sesame" in path.read_bytes()] == []
+
+
+def build(folder: Path, recipe: dict, environment: dict[str, str], code: int) -> None:
+    """The flow in a process of its own, as a worker would start it."""
     folder.mkdir()
     path = folder / "recipe.yaml"
-    path.write_text(yaml.safe_dump(recipe | {"name": folder.name}))
+    path.write_text(yaml.safe_dump(recipe))
     script = "import sys; from flows.build import build; build(*sys.argv[1:])"
-    words = [str(path), str(folder / "out"), str(folder / "cache")]
-    done = subprocess.run([sys.executable, "-c", script, *words], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 1, done.stderr
-    runs = wait_for(lambda: failed_tasks(api, str(path)), 60)
-    return runs[0]["run_count"]
-
-
-def failed_tasks(api: httpx.Client, recipe: str) -> list[dict]:
-    runs = api.post("/flow_runs/filter", json={"sort": "START_TIME_DESC"}).raise_for_status().json()
-    mine = [run["id"] for run in runs if run["parameters"].get("recipe") == recipe]
-    asked = {"flow_runs": {"id": {"any_": mine}}, "task_runs": {"state": {"type": {"any_": ["FAILED"]}}}}
-    return api.post("/task_runs/filter", json=asked).raise_for_status().json()
+    words = [sys.executable, "-c", script, str(path), str(folder / "out"), str(folder / "cache")]
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
 
 
 def test_the_automation_for_runs_without_heartbeat_is_taken(server, environment):
