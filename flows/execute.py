@@ -27,7 +27,7 @@ from pipeline.store import open_store
 from schemas.errors import OutputError, RecipeError
 from schemas.operator import VERBS, Context
 from schemas.recipe import Recipe, Step, settings_of
-from schemas.records import digest
+from schemas.records import Rejection, digest
 
 VERSION = 1
 RESTARTS = 3  # times a child that crashed is started again
@@ -221,7 +221,7 @@ class Run:
             "operator": bound.step.title,
             "usage": vars(usage),
         }
-        rows = list(out.pop("rejections", ()) if isinstance(out, dict) else out)
+        rows = [Rejection(*row) for row in (out.pop("rejections", ()) if isinstance(out, dict) else out)]
         shards.write_table(fresh / "rejections.arrow", "rejections", rows)
         record["rejections"] = shards.counted(rows)
         if isinstance(out, dict):

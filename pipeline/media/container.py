@@ -1,7 +1,7 @@
 """Files that hold streams (MP4, WebM, AVI, MP3 ...), through PyAV: read from bytes, in order, on one thread."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ class Track(NamedTuple):
 
 
 @contextmanager
-def opened(data: bytes, form: Format, name: str) -> Iterator[av.container.InputContainer]:
+def opened(data: bytes, form: Format, name: str) -> Generator[av.container.InputContainer]:
     """The container, whose errors are RowErrors."""
     # the format is named, so that bytes cannot pose as a playlist of other files
     with (

@@ -1,6 +1,6 @@
 """What kind of file some bytes are, from the bytes and never from a name."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -64,7 +64,7 @@ def broken(name: str) -> RowError:
 
 
 @contextmanager
-def undecodable(name: str, *foreign: type[Exception]) -> Iterator[None]:
+def undecodable(name: str, *foreign: type[Exception]) -> Generator[None]:
     """Turns a decoder's errors into one RowError; their texts hold addresses and differ between versions."""
     try:
         yield

@@ -4,7 +4,7 @@ The model's own forward does the work: it merges media into the prompt and count
 change what it passes on: the decoder gets the mask that keeps the answers of a row apart and positions that restart
 with each answer; the head gets only the hidden states that predict an answer's token."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -37,7 +37,7 @@ def autocast(model) -> torch.autocast:
 
 
 @contextmanager
-def head_sees(model, pick: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
+def head_sees(model, pick: Callable[[torch.Tensor], torch.Tensor]) -> Generator[None]:
     """Inside, the language-model head sees pick(hidden) instead of hidden [rows, length, width]."""
     hook = model.get_output_embeddings().register_forward_pre_hook(lambda _, args: (pick(args[0]),))
     try:
@@ -47,7 +47,7 @@ def head_sees(model, pick: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[N
 
 
 @contextmanager
-def _apart(model, batch: Batch) -> Iterator[None]:
+def _apart(model, batch: Batch) -> Generator[None]:
     def separate(_, args, kwargs):
         positions = kwargs.get("position_ids")
         if positions is None:

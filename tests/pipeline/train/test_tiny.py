@@ -19,7 +19,7 @@ from pipeline.train.tiny.pretrain import answered, corpus, pretrain
 from pipeline.train.tiny.warmup import warm_up_audio, warm_up_vision
 
 CHECKPOINT = Path(__file__).parents[3] / "data" / "models" / "tiny"
-PARAMETERS = 1_163_808
+PARAMETERS = 1_162_272
 WORLD = load_world()
 EACH_KIND = pytest.mark.parametrize("kind", sorted(SCENES))
 
