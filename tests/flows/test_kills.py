@@ -11,10 +11,8 @@ import time
 import urllib.request
 from pathlib import Path
 
-import pytest
 import yaml
 
-from flows.shards import read_json
 from pipeline.cache import BATCH
 from tests.endpoint import Endpoint, served
 
@@ -91,60 +89,3 @@ def test_twenty_kills_lose_nothing_double_nothing_and_ask_little_again(tmp_path)
             assert contents(out) == expected
             assert asked(url) - before <= undisturbed + len(points) * (SLOTS + BATCH)
         assert kills == 20
-
-
-def verdicts(out: Path) -> list:
-    """Every candidate's and judgement's id, text and verdict, shard by shard."""
-    from flows import execute
-    from schemas.arrow import from_batch
-
-    tables = execute.reopen(out).tables()
-    rows = [(c.id, c.text) for b in tables.batches("candidates") for c in from_batch("candidates", b)]
-    return rows + [
-        (s.id, s.outcome, s.value) for b in tables.batches("judgements") for s in from_batch("judgements", b)
-    ]
-
-
-@pytest.mark.parametrize("whole_group", [True, False], ids=["group", "parent"])
-def test_kills_of_a_real_engine_leave_the_same_answers_and_verdicts(tmp_path, whole_group):
-    recipe, log = tmp_path / "real.yaml", tmp_path / "log"
-    recipe.write_text(yaml.safe_dump({
-        "name": "real",
-        "models": {"policy": {"engine": "vllm", "model": "data/models/tiny", "max_model_len": 512}},
-        "steps": [
-            {"source.scenes": {"n": 240, "seed": 5}},
-            {"make.sample": {"model": "policy", "n": 4, "max_tokens": 48}},
-            {"judge.claims": {"model": "policy"}},
-            {"score.refuted_claims": {"malformed": -3}},
-            "pair.best_worst",
-        ],
-    }))  # fmt: skip
-    whole = tmp_path / "whole"
-    run(recipe, whole, tmp_path / "cache-whole", log=log)
-    out, cache = tmp_path / "out", tmp_path / "cache"
-    for share in (0.3, 0.7) if whole_group else (0.5,):
-        process = start(recipe, out, cache, log=log)
-        wait_for_answers(cache, share * answers(tmp_path / "cache-whole"), process, log)
-        kill(process, whole_group)
-    run(recipe, out, cache, log=log)
-    assert verdicts(out) == verdicts(whole)
-    assert read_json(out / "summary.json")["pairs"] == read_json(whole / "summary.json")["pairs"]
-
-
-def answers(cache: Path) -> int:
-    import sqlite3
-
-    path = cache / "answers.sqlite"
-    if not path.exists():
-        return 0
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
-        return (
-            db.execute("select count(*) from sqlite_master where name = 'answers'").fetchone()[0]
-            and (db.execute("select count(*) from answers").fetchone()[0])
-        )
-
-
-def wait_for_answers(cache: Path, wanted: float, process: subprocess.Popen, log: Path) -> None:
-    while answers(cache) < wanted:
-        assert process.poll() is None, log.read_text()
-        time.sleep(0.05)
