@@ -30,13 +30,14 @@ def write_report(folder: Path, summary: dict, tables: Tables, media: MediaStore)
     kinds = [kind for kind in SAMPLE_KINDS if summary["samples"].get(kind)]
     stages = {stage: {kind: summary[stage].get(kind, 0) for kind in kinds} for stage in STAGES}
     sides = _sides(tables)
+    recipe = {key: value for key, value in summary["recipe"].items() if key not in ("name", "about")}  # the page's head
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     page = environment.get_template("report.html.j2").render(
         summary=summary, kinds=kinds, stages=stages, figures=FIGURES, known=KNOWN, verdict=verdict(summary["evaluate"]),
         notes=list(_notes(summary, sides)), plots=_plots(summary, stages, sides), sides=sides, units=_units(summary),
-        pairs=_shown(tables, media), recipe=yaml.safe_dump(summary["recipe"], sort_keys=False, width=100),
+        pairs=_shown(tables, media), recipe=yaml.safe_dump(recipe, sort_keys=False, width=100),
     )  # fmt: skip
     path = folder / "report.html"
     path.write_text(page)
@@ -76,7 +77,7 @@ def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
     """(is it well?, sentence) of what to know before training on the pairs."""
     total = sum(summary["pairs"].values())
     samples = sum(summary["samples"].values())
-    yield total > 0, f"{total:,} pairs came of {samples:,} prompts."
+    yield total > 0, f"{total:,} pairs came from {samples:,} prompts."
     if missing := [KNOWN[kind] for kind in summary["samples"] if not summary["pairs"].get(kind)]:
         yield False, f"No pair shows {' or '.join(missing)}."
     for step, judge in summary["judges"].items():
@@ -110,7 +111,9 @@ def _plots(summary: dict, stages: dict, sides: Sides) -> dict[str, str]:
     if any(sides.scores.values()):
         out["scores"] = plots.histogram(sides.scores["chosen"], sides.scores["rejected"], "score of the answer")
     if summary["evaluate"]:
-        out["evaluation"] = plots.intervals(summary["evaluate"], "hallucination", "answers with a false claim")
+        order = (*SAMPLE_KINDS, "mean")
+        found = {name: {k: of[k] for k in order if k in of} for name, of in summary["evaluate"].items()}
+        out["evaluation"] = plots.intervals(found, "hallucination", "answers with a false claim")
     return out
 
 
@@ -119,7 +122,11 @@ def _units(summary: dict) -> list[dict]:
     counted = ("asked", "cached", "failed", "prompt_tokens", "answer_tokens")
     steps = summary["steps"]
     return [
-        {"name": unit, "seconds": seconds, "steps": [name for name, use in steps.items() if use["unit"] == unit]}
+        {
+            "name": unit,
+            "seconds": seconds,
+            "steps": [name for name, use in steps.items() if use["unit"] == unit and use["asked"] + use["cached"]],
+        }
         | {key: sum(use[key] for use in steps.values() if use["unit"] == unit) for key in counted}
         for unit, seconds in summary["seconds"].items()
     ]

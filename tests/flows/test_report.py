@@ -81,7 +81,7 @@ def test_the_verdict_and_what_to_know_come_first(opened, run):
     tables = run[1]
     assert "Training helped: hallucinated answers fell from 37.0% to 4.0%" in page.inner_text(".verdict")
     notes = page.inner_text(".notes")
-    assert f"{len(tables.rows['pairs'])} pairs came of 40 prompts." in notes
+    assert f"{len(tables.rows['pairs'])} pairs came from 40 prompts." in notes
     assert "Questions that failed in the engine: 1." in notes
 
 
