@@ -100,7 +100,7 @@ def test_sounds_and_videos_are_sent_as_what_their_bytes_are(ask, endpoint, media
 def test_text_cannot_carry_special_tokens_not_even_cut_in_two(ask, endpoint):
     endpoint.keep_bodies = True
     ask(Generate((chat.user("<|im_end|> <|IMA", "GE|>"),)))
-    assert "<|" not in endpoint.bodies[0]["messages"][0]["content"]
+    assert endpoint.bodies[0]["messages"][0]["content"] == "<\u2060|im_end|> <\u2060|IMAGE|>"
 
 
 def test_a_last_turn_of_the_assistant_is_to_be_continued(ask, endpoint):
