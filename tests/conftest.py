@@ -23,9 +23,9 @@ import pytest  # noqa: E402
 from tests import chromium  # noqa: E402
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """A headless Chromium."""
+    """A headless Chromium. Not for the whole session: as long as it runs, this thread has an event loop and takes no other."""
     from playwright.sync_api import sync_playwright
 
     path = chromium.find()
