@@ -167,7 +167,7 @@ def test_a_unit_is_tried_again_after_a_failure_but_not_after_a_users_mistake(tmp
     mistaken["steps"][0] = {"source.rows": {"path": "no-such-file.jsonl"}}
     build(tmp_path / "mistaken", mistaken, environment, code=1)
 
-    runs = {run["parameters"]["recipe"]: run["id"] for run in server.post("/flow_runs/filter", json={}).json()}
+    runs = {run["parameters"].get("recipe"): run["id"] for run in server.post("/flow_runs/filter", json={}).json()}
 
     def attempts(folder: str) -> list[int]:
         asked = {"flow_runs": {"id": {"any_": [runs[str(tmp_path / folder / "recipe.yaml")]]}}}
