@@ -1,0 +1,92 @@
+"""A stand-in for a chat-completions server that answers at once, on a core of its own: it leaves the cost of the client.
+
+    python -m benchmarks.endpoint        prints its port, answers until it is stopped
+
+One process, plain asyncio. A prompt with the marker [[row:12]] gets n answers [[answer:12:INDEX:qQUALITY]] and filler; a
+prompt with such answers in it gets their qualities as JSON ratings. GET /stats: {"requests": n, "first": time of the first}."""
+
+import asyncio
+import hashlib
+import json
+import re
+import time
+
+import orjson
+import uvloop
+
+ROW = re.compile(rb"\[\[row:(\d+)\]\]")
+ANSWER = re.compile(rb"\[\[answer:\d+:\d+:q(\d)\]\]")
+FILLER = ("the image shows a wide view with several objects near its centre and a soft light from the left " * 12).strip()
+
+
+def quality(row: int, index: int) -> int:
+    """1..5, the same for the same answer."""
+    return 1 + hashlib.blake2b(b"%d:%d" % (row, index), digest_size=1).digest()[0] % 5
+
+
+def answers(row: int, n: int) -> list[str]:
+    """Texts of 300 to 900 characters."""
+    return [f"[[answer:{row}:{i}:q{quality(row, i)}]] {FILLER[: 300 + (row * 7 + i * 211) % 600]}" for i in range(n)]
+
+
+class Server(asyncio.Protocol):
+    """Just enough HTTP/1.1: keep-alive and content-length."""
+
+    requests, first = 0, 0.0
+
+    def __init__(self):
+        self.buffer, self.need = bytearray(), 0
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        buffer = self.buffer
+        buffer += data
+        while buffer and len(buffer) >= self.need:
+            end = buffer.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            head = bytes(buffer[:end])
+            at = head.lower().find(b"content-length:")
+            length = int(head[at + 15 :].split(b"\r\n")[0]) if at >= 0 else 0
+            self.need = end + 4 + length
+            if len(buffer) < self.need:
+                return
+            body = bytes(buffer[end + 4 : self.need])
+            del buffer[: self.need]
+            self.need = 0
+            reply = self.reply(head, body)
+            self.transport.write(
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(reply), reply)
+            )
+
+    def reply(self, head: bytes, body: bytes) -> bytes:
+        if head.startswith(b"GET /stats"):
+            return orjson.dumps({"requests": Server.requests, "first": Server.first})
+        if head.startswith(b"GET"):
+            return b'{"object":"list","data":[{"id":"stand-in","object":"model"}]}'
+        Server.requests += 1
+        Server.first = Server.first or time.time()
+        ratings = [int(q) for q in ANSWER.findall(body)]
+        if ratings:
+            texts = [json.dumps({"ratings": ratings})]
+        else:
+            texts = answers(int(ROW.search(body)[1]), orjson.loads(body)["n"])
+        choices = [
+            {"index": i, "message": {"role": "assistant", "content": t}, "logprobs": None, "finish_reason": "stop"}
+            for i, t in enumerate(texts)
+        ]
+        tokens = sum(len(t) for t in texts) // 4
+        usage = {"prompt_tokens": 300, "completion_tokens": tokens, "total_tokens": 300 + tokens}
+        return orjson.dumps({"id": "x", "object": "chat.completion", "model": "stand-in", "choices": choices, "usage": usage})
+
+
+async def serve() -> None:
+    server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", 0, backlog=4096)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve())
