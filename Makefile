@@ -1,5 +1,7 @@
 # Everything runs in .venv, which `install` makes from environment/*.lock and leaves alone while they stay the same.
 .DEFAULT_GOAL := help
+# where it is set, every process compiles what it imports anew: 7 s of CPU for vLLM's
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help install install-gpu demo test lint bench model lock
 
 help: ## this list

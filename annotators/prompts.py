@@ -7,12 +7,18 @@ from pathlib import Path
 from schemas.errors import RecipeError
 
 FENCE = re.compile(r"<<<|>>>")
+NAME = re.compile(r"\{(\w+)\}")
+
+
+def guard(word: str) -> str:
+    """`word`, unable to close the fence <<< >>> it is to stand in."""
+    return FENCE.sub(lambda m: " ".join(m[0]), word) if "<<<" in word or ">>>" in word else word
 
 
 def fill(template: str, **words: str) -> str:
     """`template` with each {name} replaced by its word; a word cannot close the fence it stands in. Other braces stay."""
-    safe = {name: FENCE.sub(lambda m: " ".join(m[0]), word) for name, word in words.items()}
-    return re.sub(r"\{(\w+)\}", lambda m: safe.get(m[1], m[0]), template)
+    safe = {name: guard(word) for name, word in words.items()}
+    return NAME.sub(lambda m: safe.get(m[1], m[0]), template)
 
 
 @lru_cache

@@ -2,7 +2,7 @@
 
     python -m benchmarks.endpoint        prints its port, answers until it is stopped
 
-One process, plain asyncio. A prompt with the marker [[row:12]] gets n answers [[answer:12:INDEX:qQUALITY]] and filler; a
+One process, plain asyncio. A prompt with the marker (row 12) gets n answers (answer 12 INDEX qQUALITY) and filler; a
 prompt with such answers in it gets their qualities as JSON ratings. GET /stats: {"requests": n, "first": time of the first}."""
 
 import asyncio
@@ -14,9 +14,11 @@ import time
 import orjson
 import uvloop
 
-ROW = re.compile(rb"\[\[row:(\d+)\]\]")
-ANSWER = re.compile(rb"\[\[answer:\d+:\d+:q(\d)\]\]")
-FILLER = ("the image shows a wide view with several objects near its centre and a soft light from the left " * 12).strip()
+ROW = re.compile(rb"\(row (\d+)\)")
+ANSWER = re.compile(rb"\(answer \d+ \d+ q(\d)\)")
+FILLER = (
+    "the image shows a wide view with several objects near its centre and a soft light from the left " * 12
+).strip()
 
 
 def quality(row: int, index: int) -> int:
@@ -26,7 +28,7 @@ def quality(row: int, index: int) -> int:
 
 def answers(row: int, n: int) -> list[str]:
     """Texts of 300 to 900 characters."""
-    return [f"[[answer:{row}:{i}:q{quality(row, i)}]] {FILLER[: 300 + (row * 7 + i * 211) % 600]}" for i in range(n)]
+    return [f"(answer {row} {i} q{quality(row, i)}) {FILLER[: 300 + (row * 7 + i * 211) % 600]}" for i in range(n)]
 
 
 class Server(asyncio.Protocol):
@@ -58,7 +60,8 @@ class Server(asyncio.Protocol):
             self.need = 0
             reply = self.reply(head, body)
             self.transport.write(
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(reply), reply)
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+                % (len(reply), reply)
             )
 
     def reply(self, head: bytes, body: bytes) -> bytes:
@@ -79,7 +82,9 @@ class Server(asyncio.Protocol):
         ]
         tokens = sum(len(t) for t in texts) // 4
         usage = {"prompt_tokens": 300, "completion_tokens": tokens, "total_tokens": 300 + tokens}
-        return orjson.dumps({"id": "x", "object": "chat.completion", "model": "stand-in", "choices": choices, "usage": usage})
+        return orjson.dumps(
+            {"id": "x", "object": "chat.completion", "model": "stand-in", "choices": choices, "usage": usage}
+        )
 
 
 async def serve() -> None:

@@ -53,7 +53,9 @@ class Cost(NamedTuple):
 def photo(seed: int, width: int = 512, height: int = 384) -> bytes:
     """A JPEG of about 22 kB: smooth colours, shapes and film grain."""
     rng = np.random.default_rng(seed)
-    image = Image.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+    image = Image.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
     draw = ImageDraw.Draw(image)
     for _ in range(12):
         x, y, size = int(rng.integers(width)), int(rng.integers(height)), int(rng.integers(8, 70))
@@ -80,7 +82,7 @@ def make_rows(folder: Path, sizes: list[int]) -> None:
         path = images / f"{row:06d}.jpg"
         path.write_bytes(commented(photos[row % len(photos)], b"row %d" % row))
         paths.append(str(path))
-    prompts = [f"Describe what happens in this picture and name what you see. [[row:{i}]]" for i in range(len(paths))]
+    prompts = [f"Describe what happens in this picture and name what you see. (row {i})" for i in range(len(paths))]
     for size in sizes:
         pq.write_table(pa.table({"prompt": prompts[:size], "image": paths[:size]}), folder / f"{size}.parquet")
     subprocess.run(["sync"], check=True)
@@ -168,7 +170,9 @@ def main() -> None:
         folder = Path(temporary)
         print("making rows", file=sys.stderr)
         make_rows(folder, [n for n in (chosen.small, chosen.rows, chosen.large) if n])
-        server = subprocess.Popen([sys.executable, "-m", "benchmarks.endpoint"], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        server = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.endpoint"], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        )
         try:
             measure(folder, int(server.stdout.readline()), chosen)
         finally:
@@ -191,7 +195,9 @@ def measure(folder: Path, port: int, chosen: argparse.Namespace) -> None:
     middle = {name: statistics.median(slope(c, chosen)) for name, c in costs.items()}
     print(f"rows {chosen.rows} (start-up taken out with {chosen.small}), {chosen.rounds} rounds, medians; "
           f"{pairs['pairwright', chosen.rows]} pairs each")  # fmt: skip
-    print("| program | CPU us a record | x bare loop | start to first request, s | peak memory, MB |\n|---|---|---|---|---|")
+    print(
+        "| program | CPU us a record | x bare loop | start to first request, s | peak memory, MB |\n|---|---|---|---|---|"
+    )
     for name, sizes in costs.items():
         first = statistics.median(c.first for c in sizes[chosen.small])
         peak = statistics.median(c.memory for c in sizes[chosen.rows])

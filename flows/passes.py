@@ -5,6 +5,7 @@ bytes do not depend on which answer came first. A pass over one shard knows noth
 
 import asyncio
 import dataclasses
+import gc
 import inspect
 import time
 from collections import deque
@@ -205,6 +206,8 @@ class Pass:
         self.refilling = asyncio.Lock()
         with ThreadPoolExecutor(1, thread_name_prefix="source") as self.reader:
             self._read_ahead()
+            gc.freeze()
+            gc.set_threshold(100_000, 50, 100)
             try:
                 if await self._refill():
                     async with asyncio.TaskGroup() as group:

@@ -14,7 +14,7 @@ import orjson
 from schemas.ports import Answer, Engine, Failure, Generated, Request, Result, Scored
 from schemas.records import digest
 
-BATCH = 64  # answers a commit
+BATCH = 256  # answers a commit
 DELAY = 0.1  # seconds until a smaller batch is committed
 
 
@@ -27,6 +27,7 @@ class AnswerCache:
         self._db.execute("pragma journal_mode=wal")
         self._db.execute("pragma synchronous=normal")
         self._db.execute("create table if not exists answers (k blob primary key, v blob)")
+        self._db.execute("begin")  # looking up takes no lock in a transaction; each commit begins a new one
         self._new: dict[bytes, bytes] = {}
         self._oldest = 0.0
         self.in_flight: dict[bytes, asyncio.Future] = {}
@@ -50,9 +51,11 @@ class AnswerCache:
     def commit(self) -> None:
         if not self._new:
             return
-        self._db.execute("begin immediate")
-        self._db.executemany("insert or ignore into answers values (?, ?)", self._new.items())
-        self._db.execute("commit")
+        self._db.execute("rollback")
+        with self._db:
+            self._db.execute("begin immediate")
+            self._db.executemany("insert or ignore into answers values (?, ?)", self._new.items())
+        self._db.execute("begin")
         self._new.clear()
 
     def close(self) -> None:

@@ -2,15 +2,20 @@
 
 import hashlib
 import os
+import re
 import secrets
-from concurrent.futures import ThreadPoolExecutor
+import sqlite3
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
 
 from schemas.errors import StoreError
 
-_SYNCING = 8  # files at a time
+BUFFER = 8 << 20  # bytes that are written together
+_PLACE = "select pack, at, size from media where sha = ?"
 
 
 def open_store(where: str | Path) -> "FolderStore | UrlStore":
@@ -22,56 +27,111 @@ def open_store(where: str | Path) -> "FolderStore | UrlStore":
 
 
 class FolderStore:
-    """Media as files `root/ab/cdef...` of a local folder, which any number of processes may write at once.
+    """Media in a local folder, which any number of processes may write at once: each process appends to a pack of its own
+    (a file a medium would cost ten times the CPU), and `index.sqlite` says where in which pack a medium lies.
 
-    A file appears whole or not at all, but may be lost when the machine goes down before `sync()`."""
+    A medium appears whole or not at all. What a killed process wrote before its `sync` is in no index, and never read."""
 
     def __init__(self, root: str | Path):
         self.root = os.path.abspath(root)
-        self._unsynced: set[str] = set()
+        self._index = f"{self.root}/index.sqlite"
+        self._lock = threading.Lock()  # sources add on a thread of their own
+        self._db: sqlite3.Connection | None = None
+        self._packs: dict[str, int] = {}  # name -> file descriptor, for reading
+        self._own: tuple[str, int] | None = None  # name and descriptor of the pack that is written
+        self._end = 0  # where that pack ends
+        self._new: dict[str, bytes] = {}  # not written yet
+        self._new_bytes = 0
+        self._written: dict[bytes, tuple[str, int, int]] = {}  # key -> pack, offset and size; not in the index yet
 
     def add(self, data: bytes) -> str:
         """Keeps `data`, returns its SHA-256 in hex. StoreError when the folder cannot be written."""
         sha = hashlib.sha256(data).hexdigest()
-        path = self._file(sha)
-        try:
-            if not _holds(path, len(data)):
-                _write(path, data)
-        except OSError as error:
-            raise _failed(self.root, error) from error
-        self._unsynced.add(path)
+        with self._lock, _translated(self.root):
+            if sha not in self._new and self._find(bytes.fromhex(sha), now=False) is None:
+                self._new[sha] = data
+                self._new_bytes += len(data)
+                if self._new_bytes >= BUFFER:
+                    self._write()
         return sha
 
     def read(self, sha: str) -> bytes:
         """The bytes. KeyError when the store has none of that name."""
-        try:
-            with open(self._file(sha), "rb") as file:
-                return file.read()
-        except FileNotFoundError:
-            raise KeyError(sha) from None
-        except OSError as error:
-            raise _failed(self.root, error) from error
-
-    def path(self, sha: str) -> Path | None:
-        """Where the bytes lie; None when the store has none of that name."""
-        path = Path(self._file(sha))
-        return path if path.exists() else None
+        key = _key(sha)
+        with self._lock, _translated(self.root):
+            if (data := self._new.get(sha)) is not None:
+                return data
+            if (place := self._find(key, now=True)) is None:
+                raise KeyError(sha)
+            pack, at, size = place
+            if (file := self._packs.get(pack)) is None:
+                file = self._packs[pack] = os.open(f"{self.root}/{pack}", os.O_RDONLY)
+            data = os.pread(file, size, at)
+        if len(data) != size:
+            raise StoreError(
+                f"the media store {self.root} has lost {sha}: {pack} is cut off; remove the store, run again"
+            )
+        return data
 
     def sync(self) -> None:
-        """Makes durable what was added since the last sync, also where another process wrote it first."""
-        paths, self._unsynced = self._unsynced, set()
-        folders = {os.path.dirname(path) for path in paths}
-        try:
-            # side by side, because a filesystem writes its journal once for all that wait for it
-            with ThreadPoolExecutor(_SYNCING) as pool:
-                for batch in (paths, folders, [self.root] if folders else []):
-                    list(pool.map(_fsync, batch))
-        except OSError as error:
-            raise _failed(self.root, error) from error
+        """Makes durable what was added since the last sync, and lets other processes see it."""
+        with self._lock, _translated(self.root):
+            self._write()
+            if self._own and self._written:
+                os.fsync(self._own[1])
+                db = self._open_index()
+                db.execute("rollback")
+                with db:
+                    db.execute("begin immediate")
+                    rows = ((key, *place) for key, place in self._written.items())
+                    db.executemany("insert or ignore into media values (?, ?, ?, ?)", rows)
+                db.execute("begin")
+                self._written = {}
 
-    def _file(self, sha: str) -> str:
-        _check(sha)
-        return f"{self.root}/{sha[:2]}/{sha[2:]}"
+    def _find(self, key: bytes, now: bool) -> tuple[str, int, int] | None:
+        """(pack, offset, size) of a medium that was written; `now`: also by another process since the last sync."""
+        place = self._written.get(key)
+        if place is None and (self._db or os.path.exists(self._index)):
+            db = self._open_index()
+            place = db.execute(_PLACE, (key,)).fetchone()
+            if place is None and now:
+                db.execute("rollback")
+                db.execute("begin")
+                place = db.execute(_PLACE, (key,)).fetchone()
+        return place
+
+    def _open_index(self) -> sqlite3.Connection:
+        """The index, in a transaction: looking up takes no lock there."""
+        if self._db is None:
+            os.makedirs(self.root, exist_ok=True)
+            self._db = sqlite3.connect(self._index, isolation_level=None, timeout=60, check_same_thread=False)
+            self._db.execute("pragma journal_mode=wal")
+            self._db.execute("pragma synchronous=full")  # a commit outlives a power cut
+            self._db.execute(
+                "create table if not exists media (sha blob primary key, pack text, at integer, size integer)"
+            )
+            self._db.execute("begin")
+        return self._db
+
+    def _write(self) -> None:
+        """Appends what is new to this process's pack."""
+        if not self._new:
+            return
+        if self._own is None:
+            os.makedirs(self.root, exist_ok=True)
+            name = f"{secrets.token_hex(8)}.pack"
+            self._own = name, os.open(f"{self.root}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            folder = os.open(self.root, os.O_RDONLY)
+            os.fsync(folder)  # the pack's name
+            os.close(folder)
+        name, file = self._own
+        for sha, data in self._new.items():
+            view = memoryview(data)
+            while view:
+                view = view[os.write(file, view) :]
+            self._written[bytes.fromhex(sha)] = name, self._end, len(data)
+            self._end += len(data)
+        self._new, self._new_bytes = {}, 0
 
 
 class UrlStore:
@@ -100,60 +160,29 @@ class UrlStore:
         except OSError as error:
             raise _failed(self.url, error) from error
 
-    def path(self, sha: str) -> None:
-        """None: nothing here has a local path."""
-
     def sync(self) -> None:
         """Nothing to do: an object that was put is durable."""
 
     def _object(self, sha: str) -> str:
-        _check(sha)
+        _key(sha)
         return f"{self._root}/{sha[:2]}/{sha[2:]}"
 
 
-def _check(sha: str) -> None:
-    # ids may come from other people's datasets: no name may lead out of the store
-    if len(sha) != 64 or not sha.isalnum():
+def _key(sha: str) -> bytes:
+    """The 32 bytes of a name. KeyError for what is none: ids may come from other people's datasets."""
+    if not re.fullmatch("[0-9a-f]{64}", sha):
         raise KeyError(sha)
+    return bytes.fromhex(sha)
 
 
-def _holds(path: str, size: int) -> bool:
-    # the size is compared because a power cut before a sync can leave a name without its bytes
+@contextmanager
+def _translated(where: str) -> Generator[None]:
     try:
-        return os.stat(path).st_size == size
-    except FileNotFoundError:
-        return False
+        yield
+    except (OSError, sqlite3.Error) as error:
+        raise _failed(where, error) from error
 
 
-def _write(path: str, data: bytes) -> None:
-    beside = f"{path}.{secrets.token_hex(8)}"
-    try:
-        descriptor = _create(beside)
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        descriptor = _create(beside)
-    try:
-        with open(descriptor, "wb", buffering=0) as file:
-            view = memoryview(data)
-            while view:
-                view = view[file.write(view) :]
-        os.rename(beside, path)
-    except OSError:
-        os.unlink(beside)
-        raise
-
-
-def _create(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-
-
-def _fsync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _failed(where: str, error: OSError) -> StoreError:
-    return StoreError(f"the media store {where} does not answer ({error.strerror or error}); check its disk and rights")
+def _failed(where: str, error: Exception) -> StoreError:
+    said = getattr(error, "strerror", None) or error
+    return StoreError(f"the media store {where} does not answer ({said}); check its disk and rights")

@@ -166,10 +166,15 @@ TABLE_OF = {record: name for name, (record, _) in TABLES.items()}
 def to_batch(table: str, rows: list) -> pa.RecordBatch:
     """Rows of one table as a record batch; an empty list gives an empty batch."""
     schema = TABLES[table][1]
-    columns = zip(*rows) if rows else ([] for _ in schema)
+    columns = zip(*rows) if rows else ((),) * len(schema)
     return pa.RecordBatch.from_arrays(
-        [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
+        [_array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
     )
+
+
+def _array(column: tuple, kind: pa.DataType) -> pa.Array:
+    # most records leave most columns empty, which need not be walked by type
+    return pa.nulls(len(column), kind) if column.count(None) == len(column) else pa.array(column, kind)
 
 
 def _messages(value):

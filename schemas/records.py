@@ -9,13 +9,14 @@ import json
 from enum import StrEnum
 from typing import NamedTuple
 
+_exactly = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
 
 def digest(*parts) -> str:
     """32 hex characters naming `parts`, which must be JSON values.
 
     Refuses (TypeError, ValueError) what JSON cannot state exactly: objects, sets, NaN, infinities."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(_exactly(parts).encode(), digest_size=16).hexdigest()
 
 
 class Outcome(StrEnum):
@@ -241,7 +242,8 @@ def sample(prompt: tuple[Message, ...], **known) -> Sample:
 def candidate(sample: str, step: str, text: str, **made) -> Candidate:
     """A Candidate named by its Sample, its maker's settings, the model, the index and the text."""
     row = Candidate("", sample, step, text, **made)
-    return row._replace(id=digest(row.sample, row.text, row.settings, row.model, row.seed, row.index, row.parent))
+    name = digest(sample, text, row.settings, row.model, row.seed, row.index, row.parent)
+    return Candidate(name, *row[1:])
 
 
 def claim(candidate: Candidate, step: str, index: int, question: str, wanted: bool) -> Claim:
@@ -261,7 +263,7 @@ def judgement(
 ) -> Judgement:
     """A Judgement named by what it judges, the axis, the annotator, its version, the order and the attempt."""
     row = Judgement("", sample, step, target, items, axis, outcome, **slip)
-    return row._replace(id=digest(items, axis, row.annotator, row.version, row.order, row.attempt))
+    return Judgement(digest(items, axis, row.annotator, row.version, row.order, row.attempt), *row[1:])
 
 
 def pair(sample: str, step: str, chosen: Candidate, rejected: Candidate, **known) -> Pair:

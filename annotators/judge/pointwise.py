@@ -73,9 +73,7 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
 def _messages(rows: Rows, settings: Settings):
     (template,) = prompt_texts(settings)
     question = asked_of(rows.sample.prompt)
-    answers = "\n".join(
-        prompts.fill("Answer {n}:\n<<<\n{text}\n>>>", n=str(i + 1), text=c.text) for i, c in enumerate(rows.candidates)
-    )
+    answers = "\n".join(f"Answer {i}:\n<<<\n{prompts.guard(c.text)}\n>>>" for i, c in enumerate(rows.candidates, 1))
     words = {
         "count": str(len(rows.candidates)),
         "low": str(settings.low),

@@ -4,20 +4,19 @@ Bodies are joined from bytes that are made once: a media's part is encoded once 
 One request that fails is a Failure; a server that is gone, or that does not know us or the model, is an EngineError."""
 
 import asyncio
-import io
 import math
 import os
 import random
 import time
 from typing import Literal
 
-import aiohttp
 import orjson
 import pybase64
 from cachetools import LRUCache
 from pydantic import Field, field_validator
 from yarl import URL
 
+from pipeline.engines.http import Http, Response, Unreachable
 from pipeline.engines.shown import merged, read, shown
 from pipeline.media.sniff import sniff
 from schemas import operator
@@ -29,11 +28,9 @@ from schemas.records import MEDIA_KINDS, Message, Part, Reason
 PARTS_BYTES = 64 << 20  # encoded media kept for the next request that shows them
 TOP_LOGPROBS = 20  # the most that servers give
 LONGEST_WAIT = 60.0  # seconds before a retry
-LARGE = 1 << 20  # bytes of a body
 PASSING = {408, 409, 425, 429}  # and every 5xx: another try may succeed
 TOO_LONG = ("context length", "context_length", "model length", "too long")  # in what a server says
 LOCKED = {401, 402, 403, 404}  # no request will succeed
-FOREIGN = (aiohttp.ClientError, TimeoutError, OSError)
 
 
 class Settings(operator.Settings):
@@ -112,29 +109,24 @@ class OpenAI:
         self._settings = settings
         self._store = media
         self._key = key
-        self._url = URL(settings.base_url + "/chat/completions")
         self._head = b'{"model":' + orjson.dumps(settings.model) + b',"messages":['
-        self._parts = LRUCache(PARTS_BYTES, getsizeof=len)
+        self._parts = LRUCache(PARTS_BYTES, getsizeof=lambda pieces: sum(map(len, pieces)))
         self._window = asyncio.Semaphore(settings.slots)
         self._in_flight = 0
         self._since = 0.0
-        headers = {"Content-Type": "application/json"}
-        if key:
-            headers["Authorization"] = f"Bearer {key}"
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),  # the window is the limit
-            timeout=aiohttp.ClientTimeout(total=settings.timeout),
-            headers=headers,
-        )
+        url = URL(settings.base_url)
+        self._path = url.raw_path.rstrip("/")
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        self._http = Http(url, headers, settings.timeout)
 
     async def check(self) -> None:
         """Asks for the list of models; a server that has none is taken at its word."""
         try:
-            async with self._session.get(self._settings.base_url + "/models") as response:
-                if response.status in (401, 403):
-                    raise self._locked(response.status, await response.read())
-        except FOREIGN as error:
+            response = await self._http.get(self._path + "/models")
+        except OSError as error:  # TimeoutError among them
             raise self._gone(error) from error
+        if response.status in (401, 403):
+            raise self._locked(response.status, response.body)
 
     async def ask(self, request: Request) -> Result:
         """The answers, or a Failure when this request cannot be answered. EngineError when no request could be."""
@@ -153,11 +145,12 @@ class OpenAI:
                     self.seconds += time.perf_counter() - self._since
 
     async def close(self) -> None:
-        await self._session.close()
+        await self._http.close()
 
     # the body of a request
 
-    def _body(self, request: Request) -> bytes:
+    def _body(self, request: Request) -> list[bytes]:
+        """The body in pieces, which need not be joined: a media's part is large."""
         messages = request.messages
         shown(messages, self.media, self.identity)
         if isinstance(request, Score):
@@ -167,12 +160,12 @@ class OpenAI:
                        "max_tokens": request.max_tokens, "seed": request.seed}  # fmt: skip
         if messages[-1].role == "assistant":  # vLLM's words for: go on where this turn ends
             options |= {"add_generation_prompt": False, "continue_final_message": True}
-        pieces = [self._head]  # joined once: a media's part is large
+        pieces = [self._head]
         for message in messages:
             pieces += (b'{"role":"', message.role.encode(), b'","content":', *self._content(message), b"},")
         pieces[-1] = b"}],"
         pieces.append(orjson.dumps(options)[1:])
-        return b"".join(pieces)
+        return pieces
 
     def _content(self, message: Message) -> list[bytes]:
         parts = merged(message.parts)
@@ -180,23 +173,23 @@ class OpenAI:
             return [_text(parts[0].text)]
         pieces = [b"["]
         for part in parts:
-            pieces += (self._part(part), b",")
+            pieces += (*self._part(part), b",")
         pieces[-1] = b"]"
         return pieces
 
-    def _part(self, part: Part) -> bytes:
+    def _part(self, part: Part) -> tuple[bytes, ...]:
         if part.type == "text":
-            return b'{"type":"text","text":' + _text(part.text) + b"}"
+            return b'{"type":"text","text":', _text(part.text), b"}"
         key = part.type, part.media
         if (made := self._parts.get(key)) is None:
             made = _encode(part, read(self._store, part))
-            if len(made) <= PARTS_BYTES:
+            if sum(map(len, made)) <= PARTS_BYTES:
                 self._parts[key] = made
         return made
 
     # asking, and asking again
 
-    async def _answer(self, request: Request, body: bytes) -> Result:
+    async def _answer(self, request: Request, body: list[bytes]) -> Result:
         tries = 0
         while True:
             try:
@@ -207,34 +200,32 @@ class OpenAI:
                 await asyncio.sleep(_wait(tries) if fault.wait is None else fault.wait)
                 tries += 1
 
-    async def _once(self, request: Request, body: bytes) -> Result:
-        data = body if len(body) < LARGE else io.BytesIO(body)  # aiohttp sends a file in pieces
+    async def _once(self, request: Request, body: list[bytes]) -> Result:
         try:
-            async with self._session.post(self._url, data=data) as response:
-                status, headers, reply = response.status, response.headers, await response.read()
+            response = await self._http.post(self._path + "/chat/completions", body)
         except TimeoutError as error:
             detail = f"the server gave no answer within {self._settings.timeout:g} seconds; raise timeout"
             raise _Fault(RowError(Reason.ENGINE_FAILED, detail)) from error
-        except aiohttp.ClientConnectorError as error:
+        except Unreachable as error:
             raise _Fault(self._gone(error)) from error
-        except FOREIGN as error:
+        except OSError as error:
             detail = f"the connection to the server broke ({type(error).__name__})"
             raise _Fault(RowError(Reason.ENGINE_FAILED, detail)) from error
-        if status != 200:
-            raise self._refusal(status, headers, reply)
+        if response.status != 200:
+            raise self._refusal(response)
         try:
-            return self._read(request, orjson.loads(reply))
+            return self._read(request, orjson.loads(response.body))
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            detail = f"the server's answer is unreadable: {self._clean(reply)}"
+            detail = f"the server's answer is unreadable: {self._clean(response.body)}"
             raise _Fault(RowError(Reason.ENGINE_FAILED, detail), tries=1) from error
 
-    def _refusal(self, status: int, headers, reply: bytes) -> Exception:
-        said = self._clean(reply)
+    def _refusal(self, response: Response) -> Exception:
+        status, said = response.status, self._clean(response.body)
         if status in LOCKED:
-            return self._locked(status, reply)
+            return self._locked(status, response.body)
         if status in PASSING or status >= 500:
             failed = RowError(Reason.ENGINE_FAILED, f"the server answered {status} again and again: {said}")
-            return _Fault(failed, _retry_after(headers))
+            return _Fault(failed, _retry_after(response.headers))
         return RowError(_reason(status, said), f"the server refused the request ({status}): {said}")
 
     def _locked(self, status: int, reply: bytes) -> EngineError:
@@ -276,16 +267,16 @@ def _text(text: str) -> bytes:
         raise RowError(Reason.ENGINE_REFUSED, "the prompt holds a lone surrogate; mend its text") from error
 
 
-def _encode(part: Part, data: bytes) -> bytes:
-    """A media's part of the body."""
+def _encode(part: Part, data: bytes) -> tuple[bytes, bytes, bytes]:
+    """A media's part of the body, in pieces."""
     form = sniff(data, f"{part.type} {part.media}")
     encoded = pybase64.b64encode(data)
     if part.type == "audio":
         kind = form.name.lower().encode()  # wav, flac, mp3 ...
-        return b'{"type":"input_audio","input_audio":{"format":"%b","data":"%b"}}' % (kind, encoded)
+        return b'{"type":"input_audio","input_audio":{"format":"%b","data":"' % kind, encoded, b'"}}'
     mime = form.mime if "/" in form.mime else f"{part.type}/{form.mime}"
-    url = b"data:%b;base64,%b" % (mime.encode(), encoded)
-    return b'{"type":"%b_url","%b_url":{"url":"%b"}}' % (part.type.encode(), part.type.encode(), url)
+    name = part.type.encode()
+    return b'{"type":"%b_url","%b_url":{"url":"data:%b;base64,' % (name, name, mime.encode()), encoded, b'"}}'
 
 
 def _answers(choices: list[dict], n: int, tokens: int) -> tuple[Answer, ...]:
@@ -331,10 +322,10 @@ def _reason(status: int, said: str) -> Reason:
     return Reason.TOO_MANY_MEDIA if "may be provided in one prompt" in said else Reason.ENGINE_REFUSED
 
 
-def _retry_after(headers) -> float | None:
+def _retry_after(headers: dict[str, str]) -> float | None:
     """Seconds that the server asks to wait; None where it does not say so in seconds."""
     try:
-        return min(max(float(headers["Retry-After"]), 0.0), LONGEST_WAIT)
+        return min(max(float(headers["retry-after"]), 0.0), LONGEST_WAIT)
     except (KeyError, ValueError):
         return None
 

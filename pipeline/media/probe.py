@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 
 from pipeline.media import image
 from pipeline.media.sniff import Format, sniff
@@ -14,29 +15,43 @@ def probe(data: bytes, name: str) -> Media:
     """The Media that `data` is, found at `name`; its kind is told by the bytes.
 
     RowError: EMPTY_MEDIA (no bytes, no frames, no samples), UNSUPPORTED_MEDIA (no known format), UNDECODABLE (cut off
-    or broken). Images and audio files are decoded whole; of videos the packets are counted and one frame is decoded."""
+    or broken). Of JPEGs the segments are followed, of videos the packets are counted and one frame is decoded; other
+    images and audio files are decoded whole."""
     known = _facts(data, sniff(data, name), name)
     return Media(hashlib.sha256(data).hexdigest(), size=len(data), source=name, **known)
 
 
 def take(path: str, name: str, store: MediaStore) -> Media:
     """Probes the file at `path` and keeps it in `store`. RowError also when there is none to read (MISSING_FILE)."""
-    if not os.path.isfile(path):  # a pipe or a device would be read forever
-        raise RowError(Reason.MISSING_FILE, f"{name} is not there; mend the path or drop the row")
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        data = _bytes(path)
+    except (FileNotFoundError, ValueError) as error:  # ValueError: a name with a zero byte
+        raise RowError(Reason.MISSING_FILE, f"{name} is not there; mend the path or drop the row") from error
     except OSError as error:
         cause = error.strerror
         raise RowError(Reason.MISSING_FILE, f"{name} cannot be read ({cause}); mend its rights") from error
     return keep(data, name, store)
 
 
+def _bytes(path: str) -> bytes:
+    """The bytes of a file, in the fewest calls of the system. FileNotFoundError for what is none."""
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode):  # a pipe or a device would be read forever
+            raise FileNotFoundError(path)
+        data = os.read(file, found.st_size)
+        while len(data) < found.st_size and (more := os.read(file, found.st_size - len(data))):
+            data += more
+        return data
+    finally:
+        os.close(file)
+
+
 def keep(data: bytes, name: str, store: MediaStore) -> Media:
-    """Probes `data` and keeps it in `store`."""
-    found = probe(data, name)
-    store.add(data)
-    return found
+    """Probes `data` and keeps it in `store`, when it is good."""
+    known = _facts(data, sniff(data, name), name)
+    return Media(store.add(data), size=len(data), source=name, **known)
 
 
 def _facts(data: bytes, form: Format, name: str) -> dict:

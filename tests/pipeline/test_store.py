@@ -1,6 +1,7 @@
 import hashlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -42,66 +43,78 @@ def test_the_scheme_chooses_the_store(tmp_path):
     assert isinstance(open_store("memory://media"), UrlStore)
 
 
-def test_only_a_folder_has_paths(tmp_path):
-    store, remote = FolderStore(tmp_path), UrlStore("memory://media")
-    assert store.path(SHA_OF_ABC) is None
+def test_other_processes_see_what_was_synced(tmp_path):
+    store, other = FolderStore(tmp_path), FolderStore(tmp_path)
     store.add(b"abc")
-    remote.add(b"abc")
-    assert store.path(SHA_OF_ABC) == tmp_path / SHA_OF_ABC[:2] / SHA_OF_ABC[2:]
-    assert remote.path(SHA_OF_ABC) is None
+    with pytest.raises(KeyError):
+        other.read(SHA_OF_ABC)
+    store.sync()
+    assert other.read(SHA_OF_ABC) == FolderStore(tmp_path).read(SHA_OF_ABC) == b"abc"
 
 
-def test_a_file_that_lost_its_bytes_is_written_again(tmp_path):
+def test_a_pack_that_lost_its_end_is_one_clear_line(tmp_path):
     store = FolderStore(tmp_path)
     store.add(b"abc")
-    store.path(SHA_OF_ABC).write_bytes(b"")  # what a power cut before the sync may leave
-    FolderStore(tmp_path).add(b"abc")
-    assert store.read(SHA_OF_ABC) == b"abc"
+    store.sync()
+    (pack,) = tmp_path.glob("*.pack")
+    os.truncate(pack, 2)
+    with pytest.raises(StoreError, match=rf"has lost {SHA_OF_ABC}: .*run again"):
+        FolderStore(tmp_path).read(SHA_OF_ABC)
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path):
     (tmp_path / "media").write_text("a file in the way")
+    store = FolderStore(tmp_path / "media")
+    store.add(b"abc")
     with pytest.raises(StoreError, match="check its disk and rights"):
-        FolderStore(tmp_path / "media").add(b"abc")
+        store.sync()
 
 
-def test_sync_makes_files_and_folders_durable(tmp_path, monkeypatch):
-    synced, fsync = [], os.fsync
-    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
+def test_a_medium_is_durable_before_the_index_names_it(tmp_path, monkeypatch):
+    named, fsync = {}, os.fsync
+
+    def spy(descriptor):
+        with sqlite3.connect(tmp_path / "index.sqlite") as index:
+            tables = index.execute("select count(*) from sqlite_master").fetchone()[0]
+            name = os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))
+            named[name] = tables and index.execute("select count(*) from media").fetchone()[0]
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", spy)
     store = FolderStore(tmp_path)
     store.add(b"abc")
     store.sync()
-    file = store.path(SHA_OF_ABC)
-    assert synced == [str(file), str(file.parent), str(tmp_path)]
-    store.sync()
-    assert len(synced) == 3  # nothing was added in between
+    (pack,) = tmp_path.glob("*.pack")
+    assert named == {tmp_path.name: 0, pack.name: 0}  # the folder that names the pack, and the pack
 
 
-def test_a_killed_writer_leaves_no_half_file(tmp_path):
-    # the child adds 8 MB over and over until it is killed somewhere in the middle
+def test_a_killed_writer_leaves_nothing_half(tmp_path):
+    # the child adds 8 MB over and over, and syncs now and then, until it is killed somewhere in the middle
     child = subprocess.Popen(
         [sys.executable, "-c", "import sys; from pipeline.store import FolderStore; s = FolderStore(sys.argv[1])\n"
-         "for i in range(10**6): print(s.add(i.to_bytes(8, 'big') * 10**6), flush=True)", str(tmp_path)],
+         "for i in range(10**6):\n    print(s.add(i.to_bytes(8, 'big') * 10**6), flush=True)\n    if i % 2: s.sync()", str(tmp_path)],
         stdout=subprocess.PIPE,
     )  # fmt: skip
-    for _ in range(5):
-        child.stdout.readline()
+    names = [child.stdout.readline().decode().strip() for _ in range(6)]
     child.send_signal(signal.SIGKILL)
     child.communicate()
-    names = [file for file in tmp_path.glob("??/*") if "." not in file.name]
-    assert len(names) >= 5
-    for file in names:
-        assert hashlib.sha256(file.read_bytes()).hexdigest() == file.parent.name + file.name
+    with sqlite3.connect(tmp_path / "index.sqlite") as index:
+        kept = [sha.hex() for (sha,) in index.execute("select sha from media")]
+    assert set(names[:4]) <= set(kept)  # the sixth was said after the second sync
+    for sha in kept:
+        assert hashlib.sha256(FolderStore(tmp_path).read(sha)).hexdigest() == sha
 
 
 def _add_all(root: Path) -> list[str]:
     store = FolderStore(root)
-    return [store.add(bytes([i % 20]) * 100_000) for i in range(200)]
+    names = [store.add(bytes([i % 20]) * 100_000) for i in range(200)]
+    store.sync()
+    return names
 
 
 def test_many_processes_write_one_folder(tmp_path):
     with ProcessPoolExecutor(3) as pool:
         first, *others = pool.map(_add_all, [tmp_path] * 3)
     assert others == [first, first]
-    assert sorted(f.parent.name + f.name for f in tmp_path.glob("??/*")) == sorted(set(first))
+    assert len(set(first)) == 20
     assert all(hashlib.sha256(FolderStore(tmp_path).read(sha)).hexdigest() == sha for sha in first)

@@ -1,9 +1,11 @@
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from pipeline.media.audio import decode_audio
-from pipeline.media.image import decode_image
+from pipeline.media.image import _whole_jpeg, decode_image
 from pipeline.media.probe import probe
 from pipeline.media.video import decode_video
 from schemas.errors import RowError
@@ -108,3 +110,28 @@ def test_a_cut_off_file_is_refused(decode, data):
     with pytest.raises(RowError) as caught:
         decode(data[: len(data) // 2])
     assert caught.value.reason == Reason.UNDECODABLE
+
+
+def test_a_jpeg_is_whole_when_its_segments_lead_to_its_end():
+    whole = make.jpeg()
+    assert _whole_jpeg(whole) == Image.open(io.BytesIO(whole)).size
+    for end in range(2, len(whole)):  # cut off anywhere, its end is not there
+        assert _whole_jpeg(whole[:end]) is None
+    assert _whole_jpeg(whole + b"what a camera adds") is not None
+    assert (
+        _whole_jpeg(whole[: len(whole) // 2] + bytes(len(whole) // 2)) is None
+    )  # a download that filled up with zeros
+
+
+def test_a_jpeg_inside_another_ones_metadata_does_not_end_it():
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48)).save(file, "JPEG", comment=make.jpeg()[:60_000])
+    whole = file.getvalue()
+    assert _whole_jpeg(whole) == (64, 48)
+    assert _whole_jpeg(whole[:-2]) is None
+
+
+@pytest.mark.parametrize("cut", [1, 2, 20, 300])
+def test_a_jpeg_that_is_cut_off_is_refused(cut):
+    with pytest.raises(RowError, match="cut off or broken"):
+        probe(make.jpeg()[:-cut], "x")

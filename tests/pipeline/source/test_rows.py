@@ -30,7 +30,10 @@ def home(tmp_path):
 def read(home):
     def read(path="rows.jsonl", **settings):
         settings = rows.Settings(path=str(home / path), **settings)
-        return list(rows.read(settings, Context(step="ask", version="", media=FolderStore(home.parent / "store"))))
+        store = FolderStore(home.parent / "store")
+        found = list(rows.read(settings, Context(step="ask", version="", media=store)))
+        store.sync()
+        return found
 
     return read
 
