@@ -55,9 +55,10 @@ def decode_video(
 def _upright(frames: Iterable[av.VideoFrame]) -> np.ndarray:
     """Frames as RGB, all of the first one's size: a stream may change it on its way."""
     pictures, size = [], {}
+    convert = av.video.reformatter.VideoReformatter()  # a frame's own would be set up anew for each, in milliseconds
     for frame in frames:
         size = size or {"width": frame.width, "height": frame.height}
-        pictures.append(np.rot90(frame.to_ndarray(format="rgb24", **size), _quarter_turns(frame)))
+        pictures.append(np.rot90(convert.reformat(frame, format="rgb24", **size).to_ndarray(), _quarter_turns(frame)))
     return np.stack(pictures)
 
 
