@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -111,7 +112,7 @@ def test_twenty_kills_lose_nothing_double_nothing_and_ask_little_again(tmp_path)
 def held(cache: Path) -> int:
     """The answers that a cache holds, whoever writes to it."""
     try:
-        with sqlite3.connect(f"file:{cache / 'answers.sqlite'}?mode=ro", uri=True) as db:
+        with closing(sqlite3.connect(f"file:{cache / 'answers.sqlite'}?mode=ro", uri=True)) as db:
             return db.execute("select count(*) from answers").fetchone()[0]
     except sqlite3.OperationalError:  # no file or no table yet
         return 0
