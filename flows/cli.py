@@ -46,7 +46,7 @@ def build(recipe: Annotated[str, typer.Argument(help="a name that `pairwright re
     with bars(run, say):
         for _ in execute.everything(run):
             pass
-    ending(run.finish(), run.folder, say)
+    ending(run.finish(), run, say)
 
 
 @app.command()

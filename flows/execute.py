@@ -272,9 +272,11 @@ def plan(recipe: Recipe, dataset_given: bool = False) -> list[Unit]:
     units: list[Unit] = []
     bound = {s.binds: s.settings["model"] for s in recipe.steps if s.binds}
 
+    def engine(model: str) -> str:
+        return engine(bound[model]) if model in bound else recipe.models[model]["engine"]
+
     def heavy(step: Step) -> set[str]:
-        names = plug.models_of(step.family, step.operator, step.settings)
-        return {n for n in names if recipe.models[bound.get(n, n)]["engine"] in IN_PROCESS}
+        return {m for m in plug.models_of(step.family, step.operator, step.settings) if engine(m) in IN_PROCESS}
 
     for round in range(1, (recipe.rounds.n if recipe.rounds else 1) + 1):
         prefix = f"round{round}-" if recipe.rounds else ""

@@ -36,8 +36,9 @@ def document(name: str, settings: Sequence[str] = ()) -> dict:
     path = find(name)
     try:
         raw = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
+    recipes.parse(raw)
     for assignment in settings:
         override(raw, assignment)
     return raw

@@ -56,12 +56,24 @@ def parts(module: ModuleType, settings, where: str) -> Iterator[tuple[str, str, 
     for setting, verb in getattr(module, "BUILDS", {}).items():
         value = getattr(settings, setting)
         for entry in value if isinstance(value, list | tuple) else [value]:
-            title, inner = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
+            title, inner = _titled(entry, f"{where}.{setting}")
             family, _, name = title.partition(".")
             part = operator(family, name or family)
             if not hasattr(part, verb):
                 raise RecipeError(f"{where}: {title} cannot serve as {setting}: it has no `{verb}`")
-            yield setting, verb, title, part, settings_of(part, inner or {}, f"{where}.{setting}")
+            yield setting, verb, title, part, settings_of(part, inner, f"{where}.{setting}")
+
+
+def _titled(entry: Any, where: str) -> tuple[str, dict]:
+    """An operator's title and its settings, from `TITLE` or `{TITLE: settings}`."""
+    match entry:
+        case str():
+            return entry, {}
+        case {**only} if len(only) == 1:
+            ((title, settings),) = only.items()
+            if isinstance(title, str) and isinstance(settings or {}, dict):
+                return title, settings or {}
+    raise RecipeError(f"{where}: name one operator, like split.patterns or {{split.model: {{model: policy}}}}")
 
 
 def models_of(family: str, name: str, settings: Mapping[str, Any]) -> list[str]:

@@ -3,13 +3,16 @@
 import contextlib
 import time
 from collections.abc import Callable, Generator
-from pathlib import Path
 
+import pyarrow.compute as pc
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from schemas.operator import Tables
+
+NAMED = 20  # rows that are named one by one
 FIGURES = ("hallucination", "chair", "recall", "accuracy", "yes_no_accuracy", "yes_no_f1")
 
 
@@ -57,8 +60,8 @@ def reporter(write: Callable[[str], object], every: float = 10.0):
     return report
 
 
-def ending(summary: dict, folder: Path, console: Console) -> None:
-    """The counts and figures of a finished run, and where to look."""
+def ending(summary: dict, run, console: Console) -> None:
+    """The counts and figures of a finished run, what was wrong with which row, and where to look."""
     table = Table(title=f"{summary['name']}: rows by media kind", title_justify="left")
     kinds = list(summary["samples"])
     for name in ("", *kinds, "all"):
@@ -67,7 +70,10 @@ def ending(summary: dict, folder: Path, console: Console) -> None:
         table.add_row(name, *(str(summary[name].get(k, 0)) for k in kinds), str(sum(summary[name].values())))
     console.print(table)
     for step, reasons in summary["rejections"].items():
-        console.print(f"  {escape(step)}: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()))
+        console.print(
+            f"  {escape(step)}: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()), soft_wrap=True
+        )
+    left_out(run.tables(), console)
     asked, cached = summary["questions_asked"], summary["questions_cached"]
     console.print(
         f"  asked {asked:,} questions, {cached:,} from the cache; {summary['tokens']['answer']:,} tokens answered"
@@ -76,9 +82,21 @@ def ending(summary: dict, folder: Path, console: Console) -> None:
         figures(summary["evaluate"], console)
         console.print(verdict(summary["evaluate"]))
     if summary["dataset"]:
-        console.print(f"dataset  [bold]{escape(str(folder / summary['dataset']))}[/bold]")
-    if (folder / "report.html").exists():
-        console.print(f"report   [bold]{escape(str(folder / 'report.html'))}[/bold]")
+        console.print(f"dataset  [bold]{escape(str(run.folder / summary['dataset']))}[/bold]")
+    if (run.folder / "report.html").exists():
+        console.print(f"report   [bold]{escape(str(run.folder / 'report.html'))}[/bold]")
+
+
+def left_out(tables: Tables, console: Console) -> None:
+    """A line for each of the first samples that were left out: which, why, and what would mend it."""
+    found = []
+    for batch in tables.batches("rejections", ["table", "detail", "sample"]):
+        of_samples = batch.filter(pc.equal(batch["table"], "samples"))
+        found += zip(of_samples["detail"].to_pylist(), of_samples["sample"].to_pylist(), strict=True)
+    for detail, sample in found[:NAMED]:  # a row that became no sample is named in the detail
+        console.print(f"    {escape(detail if sample is None else f'sample {sample}: {detail}')}", soft_wrap=True)
+    if len(found) > NAMED:
+        console.print(f"    and {len(found) - NAMED:,} more")
 
 
 def figures(evaluations: dict[str, dict], console: Console) -> None:

@@ -32,10 +32,12 @@ def show(folder: Path) -> None:
     console.print(table)
     summary = shards.read_json(folder / "summary.json")
     if summary is not None:
-        ending(summary, folder, console)
+        ending(summary, run, console)
         return
     for step, reasons in dropped.items():
-        console.print(f"  {escape(step)}: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()))
+        console.print(
+            f"  {escape(step)}: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()), soft_wrap=True
+        )
     console.print("not finished: the same `pairwright build` goes on from here")
 
 

@@ -46,8 +46,6 @@ def summary(run) -> dict[str, Any]:
         out["seconds"][unit.name] = done["seconds"]
         for title, usage in _usages(run, unit, done):
             _add(out, unit.name, title, usage)
-        for step, reasons in done.get("rejections", {}).items():
-            out["rejections"].setdefault(step, {}).update(reasons)
         if unit.kind == "dataset":
             out["dataset"] = str(run.dataset(unit.round).relative_to(run.folder))
         elif unit.kind == "table" and unit.steps[0].family in ("train", "evaluate"):

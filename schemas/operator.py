@@ -29,7 +29,9 @@ VERBS = {
 class Settings(BaseModel):
     """Base of every operator's settings: typed, frozen, unknown keys refused, each field explained by the string under it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 class Rows:

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,13 +18,13 @@ class Step(BaseModel):
     """One step: an operator, its settings, and which rows it takes."""
 
     model_config = ConfigDict(frozen=True)
-    name: str
+    name: str = Field(pattern=r"^\w[\w-]*$")  # names a folder
     family: str
     operator: str
     settings: dict[str, Any]
     sources: tuple[str, ...] = ()  # `from:` rows of these steps only
     where: tuple[str, ...] = ()
-    share: float | Literal["rest"] | None = None
+    share: Annotated[float, Field(gt=0, le=1)] | Literal["rest"] | None = None
     binds: str | None = None  # `as:` the name of the model it leaves
 
     @property
@@ -36,6 +36,7 @@ class Rounds(BaseModel):
     """The steps again, `n` times in all; from the second time on `models` NAME is what the step `as: VALUE` left."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, str]  # ty: ignore[incompatible-mutable-override]  pydantic reads the type of `extra` here
     n: int = Field(ge=1)
 
     @property
@@ -94,13 +95,15 @@ def _step(entry: Any, place: int) -> Step:
     if not isinstance(entry, dict) or len(entry) != 1:
         raise RecipeError(f"step {place} must be one operator with its settings, like `- make.sample: {{n: 4}}`")
     title, settings = next(iter(entry.items()))
+    if not isinstance(settings or {}, dict):
+        raise RecipeError(f"step {place} ({title}): its settings must be a mapping, like {{n: 4}}")
     settings = dict(settings or {})
     family, _, operator = str(title).partition(".")
     own = {k: settings.pop(k) for k in STEP_KEYS if k in settings}
     where, sources = own.get("where") or (), own.get("from") or ()
     try:
         return Step(
-            name=str(own.get("name") or operator or family), family=family, operator=operator or family, settings=settings,
+            name=own.get("name") or operator or family, family=family, operator=operator or family, settings=settings,
             sources=(sources,) if isinstance(sources, str) else tuple(sources),
             where=(where,) if isinstance(where, str) else tuple(where),
             share=own.get("share"), binds=own.get("as"),
@@ -116,7 +119,9 @@ def _say(error: ValidationError, where: str) -> str:
 
 
 def override(raw: dict, assignment: str, read: Callable[[str], Any]) -> None:
-    """Applies `STEP.setting=value` or `models.NAME.setting=value` to a recipe's document, in place. `read` turns the text into a value."""
+    """Applies `STEP.setting=value` or `models.NAME.setting=value` to the document of a recipe that `parse` takes, in place.
+
+    `read` turns the text into a value."""
     key, equals, text = assignment.partition("=")
     path = key.strip().split(".")
     if not equals or len(path) < 2:
@@ -145,6 +150,8 @@ def override(raw: dict, assignment: str, read: Callable[[str], Any]) -> None:
     target = entry[title]
     for name in path[1:-1]:
         target = target.setdefault(name, {})
+        if not isinstance(target, dict):
+            raise RecipeError(f"'{assignment}': {name} holds no settings")
     target[path[-1]] = value
 
 

@@ -3,8 +3,8 @@
     python -m tests.endpoint --port 0        prints its port, answers until it is stopped
 
 Answers depend on nothing but the request. A prompt that asks for JSON "ratings" gets one rating for each answer in it
-(a line that begins with "Answer A", "[Response 2]" or the like), a request for log-probabilities gets `yes` and `no`,
-every other one short sentences.
+(a line that begins with "Answer A", "[Response 2]" or the like), one that ends with "Facts:" or "Questions:" a list (see
+`listed`), a request for log-probabilities gets `yes` and `no`, every other one a short sentence. A word is a token.
 
 GET /stats: {"asked": all, "answered": with 200, "questions": {digest of the body: times asked}}.
 POST /faults sets what goes wrong; what is left out is as in NO_FAULTS.
@@ -112,7 +112,9 @@ def reply(body: dict) -> dict:
         answers = [answer(text, str(body.get("seed", 0) + i)) for i in range(body.get("n", 1))]
         choices = [{"message": {"role": "assistant", "content": a}, "logprobs": None} for a in answers]
     for index, choice in enumerate(choices):
-        choice |= {"index": index, "finish_reason": "stop"}
+        said = choice["message"]["content"]
+        choice["message"]["content"] = kept = re.match(rf"(\s*\S+){{0,{body['max_tokens']}}}", said)[0]
+        choice |= {"index": index, "finish_reason": "stop" if kept == said else "length"}
     written = sum(len(c["message"]["content"].split()) for c in choices)
     usage = {"prompt_tokens": len(text.split()), "completion_tokens": written}
     return {"id": "scripted", "object": "chat.completion", "model": body["model"], "choices": choices, "usage": usage}
@@ -138,8 +140,27 @@ def answer(text: str, seed: str) -> str:
     if "ratings" in text:
         count = len(re.findall(r"(?m)^\W*(?:answer|response|candidate)\W*\w+", text, re.IGNORECASE)) or 1
         return json.dumps({"ratings": [1 + int(5 * unit(text, seed, str(i))) for i in range(count)]})
+    if text.endswith(("Facts:", "Questions:")):
+        return listed(text)
     length = 4 + int(8 * unit(text, seed))
     return " ".join(WORDS[int(len(WORDS) * unit(text, seed, str(i)))] for i in range(length)) + "."
+
+
+def listed(text: str) -> str:
+    """What a splitter says of the text between the marks: every three words are a fact, every fact a question.
+
+    The first word decides what goes wrong: of "dog ..." it lists nothing, "star ..." states no fact, and of "cup ..." it
+    forgets a question."""
+    fenced = re.findall(r"<<<\n(.*?)\n>>>", text, re.DOTALL)[-1]
+    if text.endswith("Questions:"):
+        questions = [f"- is it true that {fact.removeprefix('- ')} ?" for fact in fenced.splitlines()]
+        return "\n".join(questions[1:] if fenced.startswith("- cup") else questions)
+    words = fenced.strip(".").split()
+    if words[0] == "dog":
+        return "I cannot help with that."
+    if words[0] == "star":
+        return "- none"
+    return "\n".join("- " + " ".join(words[i : i + 3]) for i in range(0, len(words), 3))
 
 
 def first_token(text: str) -> dict:

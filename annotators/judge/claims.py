@@ -44,9 +44,9 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Claim 
     engine = context.engines[settings.model]
     (template,) = prompt_texts(settings)
     asked = asked_of(sample.prompt)
-    splits: dict[str, Any] = {}
-    for text in dict.fromkeys(c.text for c in rows.candidates):
-        splits[text] = await _split(context.built["splitter"], asked, text)
+    texts = list(dict.fromkeys(c.text for c in rows.candidates))
+    found = await asyncio.gather(*[_split(context.built["splitter"], asked, text) for text in texts])
+    splits: dict[str, Any] = dict(zip(texts, found, strict=True))
     questions = list(dict.fromkeys(q for s in splits.values() if isinstance(s, list) for q, _ in s))
     requests = [
         engine.ask(Score(chat.ask_about(sample.prompt, prompts.fill(template, question=q)), CHOICES)) for q in questions

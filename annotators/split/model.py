@@ -9,7 +9,7 @@ from schemas.records import Outcome
 
 from .. import prompts
 
-VERSION = 1
+VERSION = 2
 MODELS = ("model",)
 
 
@@ -36,18 +36,23 @@ async def split(question: str, answer: str, settings: Settings, context: Context
     facts_prompt, questions_prompt = prompt_texts(settings)
     engine = context.engines[settings.model]
 
-    async def lines(text: str) -> list[str]:
+    async def reply(text: str) -> str:
         result = await engine.ask(Generate((chat.user(text),), 1, 0.0, 1.0, settings.max_tokens, 0))
         if isinstance(result, Failure):
             raise NoVerdict(Outcome.FAILED, f"{result.reason}: {result.detail}")
-        return listed(result.answers[0].text)
+        said = result.answers[0]
+        if said.finish == "length":  # facts that were cut off could not be refuted
+            raise NoVerdict(Outcome.UNPARSABLE, said.text)
+        return said.text
 
-    facts = await lines(prompts.fill(facts_prompt, question=question, answer=answer))
+    stated = await reply(prompts.fill(facts_prompt, question=question, answer=answer))
+    facts = listed(stated)
     if [f.strip(" .").lower() for f in facts] == ["none"]:
         return []
-    questions = await lines(prompts.fill(questions_prompt, facts="\n".join(f"- {f}" for f in facts)))
+    asked = await reply(prompts.fill(questions_prompt, facts="\n".join(f"- {f}" for f in facts)))
+    questions = listed(asked)
     if len(questions) != len(facts):
-        raise NoVerdict(Outcome.UNPARSABLE, f"{len(facts)} facts became {len(questions)} questions: {questions}")
+        raise NoVerdict(Outcome.UNPARSABLE, f"{stated}\n{asked}")
     return [(q, True) for q in dict.fromkeys(questions)]
 
 

@@ -4,14 +4,17 @@ import json
 import subprocess
 import sys
 import urllib.request
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
 import yaml
 
+from flows import execute
 from flows.shards import read_json
-from tests.endpoint import Endpoint, served
-from tests.media_files import jpeg
+from schemas.arrow import from_batch
+from tests.endpoint import Endpoint, served, shown_text
+from tests.media_files import jpeg, mp4, wav
 
 STEPS = [
     {"make.sample": {"model": "policy", "n": 3, "max_tokens": 32}},
@@ -27,7 +30,9 @@ def endpoint():
 
 
 def pairwright(*words, code: int = 0) -> str:
-    done = subprocess.run([sys.executable, "-m", "flows.cli", *map(str, words)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", *map(str, words)], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -51,34 +56,60 @@ def test_help_names_every_command_and_what_to_start_with():
         assert word in text
 
 
-def test_bad_rows_are_named_and_the_rest_goes_on(tmp_path, endpoint):
+GOOD_ROWS = [
+    {"prompt": "what is this ?", "image": "good.jpg"},
+    {"prompt": "what is said ?", "audio": "good.wav"},
+    {"prompt": "what <|IMAGE|> happens ?", "video": "good.mp4"},  # a media placeholder in a text is no more than text
+    {"prompt": "no media at all"},
+]
+BAD_ROWS = [  # the row, why it is left out, and what is said about it
+    ({"prompt": "what ?", "image": "missing.jpg"}, "missing_file", "missing.jpg is not there; mend the path"),
+    ({"prompt": "what ?", "image": "cut.jpg"}, "undecodable", "cut.jpg is cut off or broken; replace the file or drop"),
+    ({"prompt": "what ?", "image": "text.png"}, "unsupported_media", "text.png is not an image, video or audio file"),
+    ({"prompt": "what ?", "video": "still.mp4"}, "empty_media", "still.mp4 is a video without frames; replace"),
+    ({"prompt": "what ?", "audio": "empty.wav"}, "empty_media", "empty.wav is empty; replace the file or drop the row"),
+    ({"prompt": " ", "image": "good.jpg"}, "empty_prompt", "the prompt is empty; write a question or drop the row"),
+    (GOOD_ROWS[0], "duplicate", "the same prompt and media came before; leave one of them out"),
+    ("{not json", "bad_row", "the line is not JSON"),
+]
+
+
+def test_bad_rows_are_named_with_their_mend_and_the_rest_goes_on(tmp_path):
     (tmp_path / "good.jpg").write_bytes(jpeg(1))
-    (tmp_path / "cut.jpg").write_bytes(jpeg(2)[:-2000])
+    (tmp_path / "good.wav").write_bytes(wav())
+    (tmp_path / "good.mp4").write_bytes(mp4())
+    (tmp_path / "cut.jpg").write_bytes(jpeg(2)[:-200])
     (tmp_path / "text.png").write_text("I am no picture")
+    (tmp_path / "still.mp4").write_bytes(mp4(frames=0))
     (tmp_path / "empty.wav").write_bytes(b"")
-    rows = [
-        {"prompt": "what is this ?", "image": "good.jpg"},
-        {"prompt": "what is this ?", "image": "good.jpg"},
-        {"prompt": "and <|IMAGE|> this ?", "image": "good.jpg"},
-        {"prompt": "what ?", "image": "missing.jpg"},
-        {"prompt": "what ?", "image": "cut.jpg"},
-        {"prompt": "what ?", "image": "text.png"},
-        {"prompt": "what ?", "audio": "empty.wav"},
-        {"prompt": " "},
-        {"prompt": "no media at all"},
-    ]
-    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n{not json\n")
-    recipe = written(tmp_path, endpoint, {"source.rows": {"path": str(tmp_path / "rows.jsonl")}})
-    out = tmp_path / "out"
-    pairwright("build", recipe, "--out", out, "--cache", tmp_path / "cache")
-    summary = read_json(out / "summary.json")
-    assert summary["samples"] == {"text": 1, "image": 2}
-    found = summary["rejections"]["rows"]
-    assert found.pop("duplicate") == 1
-    assert found.pop("missing_file") == 1
-    assert found.pop("empty_prompt") == 1
-    assert sum(found.values()) == 4  # cut, text, empty sound, no JSON
-    assert "rejections" not in pairwright("show", out)
+    # good and bad in turn: every good row but the first comes after a bad one
+    rows = [r for pair in zip_longest(GOOD_ROWS, [row for row, *_ in BAD_ROWS]) for r in pair if r is not None]
+    lines = [r if isinstance(r, str) else json.dumps(r) for r in rows]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    endpoint = Endpoint()
+    endpoint.keep_bodies = True
+    with served(endpoint) as url:
+        recipe = written(tmp_path, url, {"source.rows": {"path": str(tmp_path / "rows.jsonl")}})
+        out = tmp_path / "out"
+        built = pairwright("build", recipe, "--out", out, "--cache", tmp_path / "cache")
+    tables = execute.reopen(out).tables()
+    found = {
+        t: [r for b in tables.batches(t) for r in from_batch(t, b)] for t in ("samples", "candidates", "rejections")
+    }
+    places = [2, 4, 6, 8, 9, 10, 11, 12]  # of the bad rows: between four good ones, and then in a row
+    left_out = [r for r in found["rejections"] if r.table == "samples"]
+    assert [r.reason for r in left_out] == [reason for _, reason, _ in BAD_ROWS]
+    shown = pairwright("show", out).splitlines()
+    for rejection, place, (_, _, said) in zip(left_out, places, BAD_ROWS, strict=True):
+        assert rejection.detail.startswith(f"rows.jsonl#{place}: ")
+        assert said in rejection.detail
+        assert f"    {rejection.detail}" in shown
+        assert rejection.detail in built
+    assert [s.source for s in found["samples"]] == ["rows.jsonl#1", "rows.jsonl#3", "rows.jsonl#5", "rows.jsonl#7"]
+    assert [c.sample for c in found["candidates"]] == [s.id for s in found["samples"] for _ in range(3)]
+    texts = [shown_text(body["messages"]) for body in endpoint.bodies]
+    assert any("IMAGE|> happens" in text for text in texts)
+    assert not any("<|IMAGE|>" in text for text in texts)
 
 
 def test_a_second_run_asks_nothing_and_more_rows_cost_only_themselves(tmp_path, endpoint):
@@ -111,6 +142,25 @@ def test_a_second_run_asks_nothing_and_more_rows_cost_only_themselves(tmp_path, 
 def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path, words, said):
     extra = ["--out", tmp_path / "out"] if words[0] in ("build", "train") else []
     text = pairwright(*words, *extra, code=2)
+    assert said in text
+    assert len(text.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"stepps": []}, "unknown key 'stepps' in the recipe: did you mean 'steps'"),
+        ({"steps": [{"source.scenes": {"n": 4}}, {"make.smaple": {"model": "policy"}}]}, "did you mean 'sample'"),
+        ({"steps": [{"source.scenes": {"n": 4}}, {"judge.pointwise": {"model": "policy"}}]}, "needs candidates"),
+        ({"steps": [{"source.scenes": {"n": 4, "m": 5}}]}, "scenes: unknown setting 'm'"),
+        ({"steps": [{"source.rows": {"path": "nowhere.jsonl"}}]}, "there is no file or folder nowhere.jsonl"),
+        (None, "a recipe is a mapping"),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_one_line_and_exit_code_2(tmp_path, change, said):
+    recipe = written(tmp_path, "http://127.0.0.1:9/v1", {"source.scenes": {"n": 4}})
+    recipe.write_text(yaml.safe_dump(change and yaml.safe_load(recipe.read_text()) | change))
+    text = pairwright("build", recipe, "--out", tmp_path / "out", "--cache", tmp_path / "cache", code=2)
     assert said in text
     assert len(text.strip().splitlines()) == 1
 

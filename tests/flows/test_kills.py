@@ -5,17 +5,24 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
+import psutil
 import yaml
 
+from flows import execute
+from flows.shards import read_json
 from pipeline.cache import BATCH
+from schemas.arrow import from_batch
 from tests.endpoint import Endpoint, served
 
+TINY = Path(__file__).parents[2] / "data" / "models" / "tiny"
 SLOTS = 16
 RECIPE = {
     "name": "kills",
@@ -25,6 +32,17 @@ RECIPE = {
         {"make.sample": {"model": "policy", "n": 3, "max_tokens": 32}},
         {"judge.pointwise": {"model": "policy", "media": False}},
         {"pair.best_worst": {"min_margin": 1, "axis": "rating"}},
+    ],
+}
+REAL = {
+    "name": "real",
+    "models": {"policy": {"engine": "vllm", "model": str(TINY), "max_model_len": 512}},
+    "steps": [
+        {"source.scenes": {"n": 240, "seed": 5}},
+        {"make.sample": {"model": "policy", "n": 4, "max_tokens": 48}},
+        {"judge.claims": {"model": "policy"}},
+        {"score.refuted_claims": {"malformed": -3}},
+        "pair.best_worst",
     ],
 }
 
@@ -89,3 +107,60 @@ def test_twenty_kills_lose_nothing_double_nothing_and_ask_little_again(tmp_path)
             assert contents(out) == expected
             assert asked(url) - before <= undisturbed + len(points) * (SLOTS + BATCH)
         assert kills == 20
+
+
+def held(cache: Path) -> int:
+    """The answers that a cache holds, whoever writes to it."""
+    try:
+        with closing(sqlite3.connect(f"file:{cache / 'answers.sqlite'}?mode=ro", uri=True)) as db:
+            return db.execute("select count(*) from answers").fetchone()[0]
+    except sqlite3.OperationalError:  # no file or no table yet
+        return 0
+
+
+def wait_for(count: int, cache: Path, process: subprocess.Popen, log: Path) -> None:
+    while held(cache) < count:
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.02)
+
+
+def verdicts(out: Path) -> dict[str, list]:
+    """Of every row its id and what it says, but for probabilities: their last digit moves with the batch they came from."""
+    said = {
+        "candidates": lambda c: (c.id, c.text),
+        "claims": lambda c: (c.id, c.candidate, c.question, c.wanted),
+        "judgements": lambda j: (j.id, j.items, j.axis, j.outcome, j.value),
+        "pairs": lambda p: (p.id, p.chosen, p.rejected, p.margin),
+    }
+    tables = execute.reopen(out).tables()
+    return {t: [say(row) for b in tables.batches(t) for row in from_batch(t, b)] for t, say in said.items()}
+
+
+def test_kills_of_a_real_engine_leave_the_same_answers_and_verdicts(tmp_path):
+    recipe, log = tmp_path / "real.yaml", tmp_path / "log"
+    recipe.write_text(yaml.safe_dump(REAL))
+    run(recipe, tmp_path / "whole", tmp_path / "cache-whole", log=log)
+    questions = held(tmp_path / "cache-whole")
+    out, cache = tmp_path / "out", tmp_path / "cache"
+
+    first = start(recipe, out, cache, log=log)
+    wait_for(questions // 4, cache, first, log)
+    kill(first, whole_group=True)
+
+    second = start(recipe, out, cache, log=log)
+    wait_for(questions // 2, cache, second, log)
+    (orphan,) = psutil.Process(second.pid).children()
+    orphan.suspend()  # so that it is still there when the run is started again
+    kill(second, whole_group=False)
+    third = start(recipe, out, cache, log=log)
+    time.sleep(3)
+    assert psutil.Process(third.pid).children() == []  # it waits for the folder
+    orphan.resume()  # nobody listens to it any more: it ends, and with it its hold on the folder
+    wait_for(questions * 3 // 4, cache, third, log)
+    kill(third, whole_group=True)
+
+    kept = held(cache)
+    assert questions * 3 // 4 <= kept < questions
+    run(recipe, out, cache, log=log)
+    assert verdicts(out) == verdicts(tmp_path / "whole")
+    assert read_json(out / "summary.json")["questions_asked"] == questions - kept

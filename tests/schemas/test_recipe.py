@@ -70,6 +70,25 @@ def test_the_good_recipe_becomes_three_kinds_of_units():
         ("pair.best_worst", "score.refuted_claims", "two steps are called 'refuted_claims'"),
         ("as: trained", "as: policy", "`as: policy` is the name of another model"),
         ("source.scenes: {n: 4}", "source.scenes: {n: 4, as: x}", "only a `train` step leaves a model"),
+        ("source.scenes: {n: 4}", "source.scenes: 4", "step 1 (source.scenes): its settings must be a mapping"),
+        ("source.scenes: {n: 4}", "source.scenes: {name: ../x}", "step 1 (source.scenes): name: String should match"),
+        ("make.sample: {model: policy}", "make.sample: {model: policy, share: 2}", "less than or equal to 1"),
+        ("make.sample: {model: policy}", "make.sample: {model: policy, temperature: .inf}", "a finite number"),
+        (
+            "judge.claims: {model: policy}",
+            "judge.claims: {model: policy, splitter: {}}",
+            "claims.splitter: name one operator",
+        ),
+        (
+            "judge.claims: {model: policy}",
+            "judge.claims: {model: policy, splitter: {split.model: 4}}",
+            "name one operator",
+        ),
+        (
+            "name: good",
+            "name: good\nrounds: {n: 2, policy: [trained]}",
+            "rounds.policy: Input should be a valid string",
+        ),
     ],
 )
 def test_a_wrong_recipe_is_answered_with_what_is_wrong_and_what_would_be_right(old, new, said):
@@ -89,7 +108,7 @@ def test_settings_are_overridden_by_step_and_by_model():
     assert raw["steps"][3] == {"score.refuted_claims": {"malformed": -3}}
 
 
-@pytest.mark.parametrize("assignment", ["sample", "smple.n=7", "models.nobody.model=x", "n=7"])
+@pytest.mark.parametrize("assignment", ["sample", "smple.n=7", "models.nobody.model=x", "n=7", "scenes.n.x=7"])
 def test_an_override_that_fits_nowhere_is_refused(assignment):
     with pytest.raises(RecipeError):
         load.override(yaml.safe_load(GOOD), assignment)
@@ -102,6 +121,14 @@ def test_a_second_model_in_process_begins_another_pass():
     kinds = [(u.kind, [s.name for s in u.steps]) for u in execute.plan(load.checked(raw))]
     assert kinds[0] == ("pass", ["scenes", "sample"])
     assert kinds[1] == ("pass", ["claims", "refuted_claims", "best_worst"])
+
+
+def test_a_model_that_is_trained_twice_has_the_engine_it_began_with():
+    raw = yaml.safe_load(GOOD)
+    raw["steps"].insert(6, {"train": {"name": "again", "model": "trained", "as": "better"}})
+    raw["steps"][7]["evaluate.scenes"]["model"] = "better"
+    units = execute.plan(load.checked(raw))
+    assert [u.name for u in units if u.child] == ["pass0-best_worst", "train", "again", "after"]
 
 
 def test_rounds_repeat_the_steps_with_the_trained_policy():
