@@ -5,18 +5,25 @@ Every id is a digest of content, so that joins, caches and resumed runs need no 
 """
 
 import hashlib
-import json
 from enum import StrEnum
+from functools import lru_cache
+from json.encoder import c_make_encoder, encode_basestring_ascii
 from typing import NamedTuple
 
-_exactly = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
+def _refuse(value):
+    raise TypeError(f"{type(value).__name__} cannot be stated exactly in JSON")
+
+
+# json.dumps sets its encoder up anew at each call, which takes half of its time: a sample has a hundred ids
+_exactly = c_make_encoder(None, _refuse, encode_basestring_ascii, None, ":", ",", True, False, False)
 
 
 def digest(*parts) -> str:
-    """32 hex characters naming `parts`, which must be JSON values.
+    """32 hex characters naming `parts`, which must be JSON values: their compact JSON with sorted keys, hashed.
 
     Refuses (TypeError, ValueError) what JSON cannot state exactly: objects, sets, NaN, infinities."""
-    return hashlib.blake2b(_exactly(parts).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b("".join(_exactly(parts, 0)).encode(), digest_size=16).hexdigest()
 
 
 class Outcome(StrEnum):
@@ -258,12 +265,23 @@ def claim(candidate: Candidate, step: str, index: int, question: str, wanted: bo
     )
 
 
+@lru_cache(4096)
+def _slip(axis: str, annotator: str | None, version: str | None, order: int, attempt: int) -> str:
+    """What a step's Judgements have in common, hashed once: they are by far the most rows."""
+    return digest(axis, annotator, version, order, attempt)
+
+
 def judgement(
-    sample: str, step: str, target: str, items: tuple[str, ...], axis: str, outcome: str, **slip
-) -> Judgement:
+    sample: str, step: str, target: str, items: tuple[str, ...], axis: str, outcome: str, *,
+    value: float | None = None, prob: float | None = None, raw: str | None = None, annotator: str | None = None,
+    version: str | None = None, order: int = 0, attempt: int = 0, revision: int = 0, parents: tuple[str, ...] = (),
+) -> Judgement:  # fmt: skip
     """A Judgement named by what it judges, the axis, the annotator, its version, the order and the attempt."""
-    row = Judgement("", sample, step, target, items, axis, outcome, **slip)
-    return Judgement(digest(items, axis, row.annotator, row.version, row.order, row.attempt), *row[1:])
+    whose = _slip(axis, annotator, version, order, attempt)
+    return Judgement(
+        hashlib.blake2b("\n".join((whose, *items)).encode(), digest_size=16).hexdigest(), sample, step, target, items, axis, outcome, value, prob, raw, annotator, version, order, attempt, revision,
+        parents,
+    )  # fmt: skip
 
 
 def pair(sample: str, step: str, chosen: Candidate, rejected: Candidate, **known) -> Pair:

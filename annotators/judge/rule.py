@@ -52,19 +52,23 @@ def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
     """`truth` of each Claim (1 or 0) and of each Candidate (minus its false claims; `recall` beside it). Without facts: abstain."""
     sample = rows.sample
     facts = json.loads(sample.facts) if sample.facts else None
+    yes = set(facts["yes"]) if facts else ()
     made = {"annotator": ANNOTATOR, "version": context.version}
     out = []
     for c in rows.claims:
         if facts is not None:
-            value = float((c.question in facts["yes"]) == c.wanted)
+            value = float((c.question in yes) == c.wanted)
             out.append(
                 judgement(sample.id, context.step, "claim", (c.id,), "truth", Outcome.VERDICT, value=value, **made)
             )
+    question = asked_of(sample.prompt)
+    truths: dict[str, Truth] = {}
     for c in rows.candidates:
         if facts is None:
             out.append(judgement(sample.id, context.step, "candidate", (c.id,), "truth", Outcome.ABSTAIN, **made))
             continue
-        truth = truth_of(facts, context.built["splitter"](asked_of(sample.prompt), c.text))
+        if (truth := truths.get(c.text)) is None:
+            truth = truths[c.text] = truth_of(facts, context.built["splitter"](question, c.text))
         for axis, value in (("truth", -float(truth.false)), ("recall", round(truth.recall, 4))):
             out.append(
                 judgement(sample.id, context.step, "candidate", (c.id,), axis, Outcome.VERDICT, value=value, **made)

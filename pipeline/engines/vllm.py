@@ -6,6 +6,7 @@ so answers come as they finish and need no second process. What vLLM refuses is 
 
 import asyncio
 import contextlib
+import functools
 import gc
 import itertools
 import os
@@ -301,6 +302,7 @@ class _Tokens:
         special = {token.content: i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
         self._specials = re.compile("|".join([MARKUP.pattern, *(re.escape(t) for t in sorted(special, key=len)[::-1])]))
         ends = {tokenizer.eos_token_id, *_listed(config.try_get_generation_config().get("eos_token_id"))}
+        self.first = functools.cache(self._first)  # a judge asks for the same choices again and again
         self.banned = {i: BAN for i in special.values() if i not in ends and i < config.get_vocab_size()} or None
 
     def prompt(self, messages: tuple[Message, ...]) -> list[int]:
@@ -337,7 +339,7 @@ class _Tokens:
         ]
         return parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
 
-    def first(self, choices: tuple[str, ...]) -> list[int | None]:
+    def _first(self, choices: tuple[str, ...]) -> list[int | None]:
         """The first token of each choice; None for one that is unknown or that an earlier choice has."""
         found: list[int | None] = []
         for choice in choices:
