@@ -14,7 +14,7 @@ import fsspec
 
 from schemas.errors import StoreError
 
-BUFFER = 8 << 20  # bytes that are written together
+BUFFER, MEDIA = 8 << 20, 1000  # bytes and media that are written together; a system call takes 1,024 pieces
 _PLACE = "select pack, at, size from media where sha = ?"
 
 
@@ -48,10 +48,10 @@ class FolderStore:
         """Keeps `data`, returns its SHA-256 in hex. StoreError when the folder cannot be written."""
         sha = hashlib.sha256(data).hexdigest()
         with self._lock, _translated(self.root):
-            if sha not in self._new and self._find(bytes.fromhex(sha), now=False) is None:
+            if sha not in self._new:
                 self._new[sha] = data
                 self._new_bytes += len(data)
-                if self._new_bytes >= BUFFER:
+                if self._new_bytes >= BUFFER or len(self._new) >= MEDIA:
                     self._write()
         return sha
 
@@ -61,7 +61,7 @@ class FolderStore:
         with self._lock, _translated(self.root):
             if (data := self._new.get(sha)) is not None:
                 return data
-            if (place := self._find(key, now=True)) is None:
+            if (place := self._find(key)) is None:
                 raise KeyError(sha)
             pack, at, size = place
             if (file := self._packs.get(pack)) is None:
@@ -88,13 +88,13 @@ class FolderStore:
                 db.execute("begin")
                 self._written = {}
 
-    def _find(self, key: bytes, now: bool) -> tuple[str, int, int] | None:
-        """(pack, offset, size) of a medium that was written; `now`: also by another process since the last sync."""
+    def _find(self, key: bytes) -> tuple[str, int, int] | None:
+        """(pack, offset, size) of a medium that was written, also by another process since the last sync."""
         place = self._written.get(key)
         if place is None and (self._db or os.path.exists(self._index)):
             db = self._open_index()
             place = db.execute(_PLACE, (key,)).fetchone()
-            if place is None and now:
+            if place is None:
                 db.execute("rollback")
                 db.execute("begin")
                 place = db.execute(_PLACE, (key,)).fetchone()
@@ -114,8 +114,15 @@ class FolderStore:
         return self._db
 
     def _write(self) -> None:
-        """Appends what is new to this process's pack."""
-        if not self._new:
+        """Appends what is new to this process's pack, in few calls: each lets other threads run, which costs more than it does."""
+        new = {bytes.fromhex(sha): data for sha, data in self._new.items()}
+        self._new, self._new_bytes = {}, 0
+        if new and (self._db or os.path.exists(self._index)):
+            known = f"select sha from media where sha in ({','.join('?' * len(new))})"
+            for (key,) in self._open_index().execute(known, list(new)).fetchall():
+                del new[key]
+        new = {key: data for key, data in new.items() if key not in self._written}
+        if not new:
             return
         if self._own is None:
             os.makedirs(self.root, exist_ok=True)
@@ -125,13 +132,14 @@ class FolderStore:
             os.fsync(folder)  # the pack's name
             os.close(folder)
         name, file = self._own
-        for sha, data in self._new.items():
-            view = memoryview(data)
-            while view:
-                view = view[os.write(file, view) :]
-            self._written[bytes.fromhex(sha)] = name, self._end, len(data)
+        written, total = os.writev(file, list(new.values())), sum(map(len, new.values()))
+        if written < total:  # a disk that is nearly full, or more than two gigabytes
+            rest = memoryview(b"".join(new.values()))[written:]
+            while rest:
+                rest = rest[os.write(file, rest) :]
+        for key, data in new.items():
+            self._written[key] = name, self._end, len(data)
             self._end += len(data)
-        self._new, self._new_bytes = {}, 0
 
 
 class UrlStore:
