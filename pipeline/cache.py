@@ -27,7 +27,6 @@ class AnswerCache:
         self._db.execute("pragma journal_mode=wal")
         self._db.execute("pragma synchronous=normal")
         self._db.execute("create table if not exists answers (k blob primary key, v blob)")
-        self._db.execute("begin")  # looking up takes no lock in a transaction; each commit begins a new one
         self._new: dict[bytes, bytes] = {}
         self._oldest = 0.0
         self.in_flight: dict[bytes, asyncio.Future] = {}
@@ -35,6 +34,8 @@ class AnswerCache:
     def get(self, key: bytes) -> Result | None:
         value = self._new.get(key)
         if value is None:
+            if not self._db.in_transaction:  # inside one, looking up takes no lock; each commit ends it
+                self._db.execute("begin")
             row = self._db.execute("select v from answers where k = ?", (key,)).fetchone()
             if row is None:
                 return None
@@ -51,11 +52,10 @@ class AnswerCache:
     def commit(self) -> None:
         if not self._new:
             return
-        self._db.execute("rollback")
+        self._db.rollback()
         with self._db:
             self._db.execute("begin immediate")
             self._db.executemany("insert or ignore into answers values (?, ?)", self._new.items())
-        self._db.execute("begin")
         self._new.clear()
 
     def close(self) -> None:

@@ -80,12 +80,11 @@ class FolderStore:
             if self._own and self._written:
                 os.fsync(self._own[1])
                 db = self._open_index()
-                db.execute("rollback")
+                db.rollback()
                 with db:
                     db.execute("begin immediate")
                     rows = ((key, *place) for key, place in self._written.items())
                     db.executemany("insert or ignore into media values (?, ?, ?, ?)", rows)
-                db.execute("begin")
                 self._written = {}
 
     def _find(self, key: bytes) -> tuple[str, int, int] | None:
@@ -93,15 +92,15 @@ class FolderStore:
         place = self._written.get(key)
         if place is None and (self._db or os.path.exists(self._index)):
             db = self._open_index()
+            if not db.in_transaction:  # inside one, looking up takes no lock; each sync ends it
+                db.execute("begin")
             place = db.execute(_PLACE, (key,)).fetchone()
             if place is None:
-                db.execute("rollback")
-                db.execute("begin")
+                db.rollback()
                 place = db.execute(_PLACE, (key,)).fetchone()
         return place
 
     def _open_index(self) -> sqlite3.Connection:
-        """The index, in a transaction: looking up takes no lock there."""
         if self._db is None:
             os.makedirs(self.root, exist_ok=True)
             self._db = sqlite3.connect(self._index, isolation_level=None, timeout=60, check_same_thread=False)
@@ -110,7 +109,6 @@ class FolderStore:
             self._db.execute(
                 "create table if not exists media (sha blob primary key, pack text, at integer, size integer)"
             )
-            self._db.execute("begin")
         return self._db
 
     def _write(self) -> None:

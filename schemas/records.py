@@ -7,7 +7,7 @@ Every id is a digest of content, so that joins, caches and resumed runs need no 
 import hashlib
 from enum import StrEnum
 from functools import lru_cache
-from json.encoder import c_make_encoder, encode_basestring_ascii
+from json.encoder import c_make_encoder, encode_basestring_ascii  # ty: ignore[missing-module-member]
 from typing import NamedTuple
 
 

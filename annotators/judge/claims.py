@@ -59,7 +59,7 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Claim 
 
 
 def _slips(c: Candidate, split, answers, identity: str, context: Context) -> list[Claim | Judgement]:
-    made = {"annotator": identity, "version": context.version}
+    made: dict[str, Any] = {"annotator": identity, "version": context.version}
     if isinstance(split, NoVerdict):
         return [judgement(c.sample, context.step, "candidate", (c.id,), "form", split.outcome, raw=split.raw, **made)]
     formed = float(split is not None)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 from pydantic import Field, model_validator
 
@@ -54,7 +55,7 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
         return []
     engine = context.engines[settings.model]
     result = await engine.ask(Generate(_messages(rows, settings), 1, 0.0, 1.0, settings.max_tokens, 0))
-    made = {"annotator": engine.identity, "version": context.version}
+    made: dict[str, Any] = {"annotator": engine.identity, "version": context.version}
     if isinstance(result, Failure):
         outcome, ratings, made["raw"] = Outcome.FAILED, None, f"{result.reason}: {result.detail}"
     else:

@@ -53,7 +53,7 @@ def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
     sample = rows.sample
     facts = json.loads(sample.facts) if sample.facts else None
     yes = set(facts["yes"]) if facts else ()
-    made = {"annotator": ANNOTATOR, "version": context.version}
+    made: dict[str, Any] = {"annotator": ANNOTATOR, "version": context.version}
     out = []
     for c in rows.claims:
         if facts is not None:
