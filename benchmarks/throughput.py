@@ -90,7 +90,7 @@ async def measure(folder: Path, samples: int, rounds: int) -> None:
         async def connect(names: list[str]) -> dict:
             return {"policy": asked}
 
-        work = Pass(folder / f"pass-{number}", steps, media, cache, "demo", connect, lambda *a: None, {})
+        work = Pass(folder / f"pass-{number}", steps, media, cache, "demo", connect, lambda *a: None, {}, beside=True)
         await work.run(from_tables([shards], str(number)), samples)
         cache.close()
 

@@ -176,7 +176,7 @@ class Run:
         work = Pass(
             self.place(unit), bound, media, cache, self.recipe.name,
             lambda names: self.connect(names, unit.round, media), progress,
-            {n: self.spec(n, unit.round).get("model", n) for b in bound for n in b.models},
+            {n: self.spec(n, unit.round).get("model", n) for b in bound for n in b.models}, unit.child,
         )  # fmt: skip
         key = self.key(unit)
         earlier = [self._shards(u) for u in self.before(unit) if u.kind == "pass"]

@@ -26,6 +26,7 @@ from schemas.ports import Engine, MediaStore
 from schemas.recipe import Step, settings_of
 from schemas.records import Media, Reason, Rejection, Sample, digest
 
+ROWS = 4  # rows of a source that are read before others may run
 ROW_TABLES = ("candidates", "claims", "judgements", "pairs")
 Progress = Callable[[int, int | None, str], None]
 
@@ -122,8 +123,10 @@ class Shard:
         return f"{self.number:05d}-{self.key[:16]}"
 
 
-def from_sources(sources: list[Bound], context: Callable[[Bound], Context], key: str) -> Iterator[Shard]:
-    """Shards of what the sources yield. A Sample that came before is a rejection naming its twin."""
+def from_sources(sources: list[Bound], context: Callable[[Bound], Context], key: str) -> Iterator[Shard | None]:
+    """Shards of what the sources yield, and None now and then between them, so that a caller can let others run.
+
+    A Sample that came before is a rejection naming its twin."""
     seen: dict[bytes, int] = {}
     shown: set[bytes] = set()
     waiting: list[Media] = []
@@ -161,6 +164,8 @@ def from_sources(sources: list[Bound], context: Callable[[Bound], Context], key:
             if len(given) + len(first["rejections"]) >= shards.SIZE:
                 yield shard()
                 number, given, first = number + 1, [], {"media": [], "samples": [], "rejections": []}
+            elif not len(given) % ROWS:
+                yield None
     if given or first["rejections"] or number == 0:
         yield shard()
 
@@ -184,11 +189,12 @@ class Pass:
     """Runs the steps of one pass over its shards into `folder`."""
 
     def __init__(self, folder: Path, steps: list[Bound], media: MediaStore, cache: AnswerCache, recipe: str,
-                 connect: Callable[[list[str]], Any], progress: Progress, models: dict[str, str]):  # fmt: skip
+                 connect: Callable[[list[str]], Any], progress: Progress, models: dict[str, str], beside: bool):  # fmt: skip
+        """`beside`: an engine works in this process, so sources are read on a thread of their own."""
         self.folder, self.media, self.cache, self.recipe = folder, media, cache, recipe
         self.sources = [b for b in steps if b.step.family == "source"]
         self.steps = [b for b in steps if b.step.family != "source"]
-        self.connect, self.progress, self.models = connect, progress, models
+        self.connect, self.progress, self.models, self.beside = connect, progress, models, beside
         self.names = list(dict.fromkeys(m for b in self.steps for m in b.models))
         self.engines: dict[str, Engine] = {}
         self.done = 0
@@ -201,7 +207,7 @@ class Pass:
         context = Context(bound.step.name, bound.version, self.media, self.recipe, engines=engines, models=self.models)
         return plug.build(bound.module, bound.settings, context)
 
-    async def run(self, stream: Iterator[Shard], total: int | None) -> list[str]:
+    async def run(self, stream: Iterator[Shard | None], total: int | None) -> list[str]:
         """Works through the stream; returns the names of all its shards in order. The first error of a sample ends the pass."""
         self.total, self.stream, self.names_done, self.jobs = total, stream, [], deque()
         self.refilling = asyncio.Lock()
@@ -216,11 +222,21 @@ class Pass:
             except BaseExceptionGroup as errors:
                 raise errors.exceptions[0] from None
             finally:
+                self.ahead.cancel()
                 self.cache.commit()
         return self.names_done
 
     def _read_ahead(self) -> None:
-        self.ahead = asyncio.get_running_loop().run_in_executor(self.reader, next, self.stream, None)
+        self.ahead = asyncio.create_task(self._next_shard())
+
+    async def _next_shard(self) -> Shard | None:
+        if self.beside:
+            return await asyncio.get_running_loop().run_in_executor(self.reader, next, filter(None, self.stream), None)
+        for shard in self.stream:  # two threads of Python would only take turns, at the price of each turn
+            if shard is not None:
+                return shard
+            await asyncio.sleep(0)
+        return None
 
     def _window(self) -> int:
         """Samples in flight: as many as the engines have slots for."""
