@@ -8,7 +8,7 @@ folder are kept."""
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -21,7 +21,11 @@ from flows.progress import reporter
 MEDIA = ("image", "multi_image", "video", "audio")
 SHUFFLED = ("shuffled1", "shuffled2", "shuffled3")
 MODELS = ("before", "dpo", "grpo", "control")
-Figures = dict[str, dict[str, float]]  # of a seed: model -> {medium or "mean": hallucination, "recall": mean recall}
+COLUMNS = (*MEDIA, "mean", "recall")
+NOVELTY = tuple(f"{kind}, {part}" for kind in MEDIA for part in ("seen", "held out"))
+Figures = dict[
+    str, dict[str, float]
+]  # of a seed: model -> {of COLUMNS and NOVELTY: hallucination; mean recall under "recall"}
 
 
 def recipe(seed: int) -> dict[str, Any]:
@@ -70,24 +74,48 @@ def measure(seed: int, folder: Path) -> Figures:
 
 def figures(evaluations: dict) -> Figures:
     """What the claims are about, of a summary's evaluations. The control is the mean of the shuffled trainings."""
-    found = {
-        name: {kind: of[kind]["hallucination"]["value"] for kind in (*MEDIA, "mean")}
-        | {"recall": of["mean"]["recall"]["value"]}
-        for name, of in evaluations.items()
-    }
+    found = {name: of_model(evaluation) for name, evaluation in evaluations.items()}
     found["control"] = {figure: fmean(found[name][figure] for name in SHUFFLED) for figure in found["before"]}
     return {name: found[name] for name in MODELS}
 
 
+def of_model(evaluation: dict) -> dict[str, float]:
+    found = {kind: evaluation[kind]["hallucination"]["value"] for kind in (*MEDIA, "mean")}
+    found["recall"] = evaluation["mean"]["recall"]["value"]
+    for kind in MEDIA:
+        total, held = evaluation[kind]["prompts"], evaluation[kind]["held_out"]
+        found[f"{kind}, held out"] = held["value"]
+        bad = found[kind] * total - held["value"] * held["prompts"]
+        found[f"{kind}, seen"] = bad / (total - held["prompts"])
+    return found
+
+
 def table(seeds: dict[int, Figures]) -> Iterator[str]:
-    """Lines of Markdown: each seed, then the mean over the seeds."""
-    columns = (*MEDIA, "mean", "recall")
-    yield f"| seed | model | {' | '.join(columns)} |"
-    yield "|---" * (len(columns) + 2) + "|"
-    mean = {m: {c: fmean(of[m][c] for of in seeds.values()) for c in columns} for m in MODELS}
-    for seed, found in [*seeds.items(), ("mean", mean)]:
+    """Lines of Markdown: hallucination in each seed, then the mean over the seeds."""
+    yield from header("seed", "model", *COLUMNS)
+    for seed, found in [*seeds.items(), ("mean", mean(seeds))]:
         for model in MODELS:
-            yield f"| {seed} | {model} | {' | '.join(f'{found[model][c]:.3f}' for c in columns)} |"
+            yield row(f"{seed} | {model}", found[model], COLUMNS)
+
+
+def novelty(seeds: dict[int, Figures]) -> Iterator[str]:
+    """Lines of Markdown: mean hallucination on combinations that training shows, and on those kept for the evaluation."""
+    yield from header("model", *NOVELTY)
+    for model, found in mean(seeds).items():
+        yield row(model, found, NOVELTY)
+
+
+def mean(seeds: dict[int, Figures]) -> Figures:
+    return {m: {c: fmean(of[m][c] for of in seeds.values()) for c in (*COLUMNS, *NOVELTY)} for m in MODELS}
+
+
+def header(*names: str) -> Iterator[str]:
+    yield f"| {' | '.join(names)} |"
+    yield "|---" * len(names) + "|"
+
+
+def row(name: str, found: dict[str, float], columns: Iterable[str]) -> str:
+    return f"| {name} | {' | '.join(f'{found[c]:.3f}' for c in columns)} |"
 
 
 def verdicts(seeds: dict[int, Figures]) -> Iterator[str]:
@@ -120,7 +148,7 @@ def main() -> None:
     arguments.add_argument("--folder", type=Path, default=Path("data/runs/does_it_help"))
     chosen = arguments.parse_args()
     seeds = {seed: measure(seed, chosen.folder) for seed in chosen.seeds}
-    print("\n".join([*table(seeds), "", *verdicts(seeds)]))
+    print("\n".join([*table(seeds), "", *novelty(seeds), "", *verdicts(seeds)]))
 
 
 if __name__ == "__main__":
