@@ -135,7 +135,7 @@ def verdicts(seeds: dict[int, Figures]) -> Iterator[str]:
 
 
 def verdict(claim: str, holds: list[bool], seen: str) -> str:
-    return f"- {'holds' if all(holds) else 'FAILS'} in {sum(holds)} of {len(holds)} seeds: {claim} ({seen})"
+    return f"- {'holds' if all(holds) else 'FAILS'}: {claim}: true in {sum(holds)} of {len(holds)} seeds ({seen})"
 
 
 def shown(values: list[float]) -> str:
