@@ -1,0 +1,155 @@
+"""Does training on the demo's pairs help, with whatever seed, and more than training on shuffled ones? And GRPO?
+
+    python -m benchmarks.does_it_help [--seeds 1 2 3 4 5] [--folder data/runs/does_it_help]
+
+For each seed the demo's recipe with other prompts, answers, order of training and held-out prompts (only the checkpoint stays),
+three shuffled controls instead of one, and GRPO as in the recipe grpo, on the same prompts. Units that are finished in the
+folder are kept."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import yaml
+
+from flows import execute, load
+from flows.progress import reporter
+
+MEDIA = ("image", "multi_image", "video", "audio")
+SHUFFLED = ("shuffled1", "shuffled2", "shuffled3")
+MODELS = ("before", "dpo", "grpo", "control")
+COLUMNS = (*MEDIA, "mean", "recall")
+NOVELTY = tuple(f"{kind}, {part}" for kind in MEDIA for part in ("seen", "held out"))
+Figures = dict[
+    str, dict[str, float]
+]  # of a seed: model -> {of COLUMNS and NOVELTY: hallucination; mean recall under "recall"}
+
+
+def recipe(seed: int) -> dict[str, Any]:
+    """The demo's recipe with this seed everywhere, its trainings and their evaluations replaced by ours."""
+    demo = load.document("demo", [f"scenes.seed={seed}", f"sample.seed={seed}", f"before.seed={1000 + seed}"])
+    steps = {name_of(entry): entry for entry in demo["steps"]}
+    dpo = steps["train"]
+    (grpo,) = (entry for entry in load.document("grpo")["steps"] if name_of(entry) == "train")
+    trained = {"dpo": changed(dpo, seed=seed), "grpo": changed(grpo, seed=seed)}
+    trained |= {name: changed(dpo, shuffle=True, seed=10 * seed + i) for i, name in enumerate(SHUFFLED)}
+    for name in ("train", "shuffled", "after", "control"):
+        del steps[name]
+    entries = list(steps.values())
+    for name, entry in trained.items():
+        entries.append(changed(entry, name=f"train-{name}", **{"as": name}))
+        entries.append(changed(steps["before"], name=name, model=name))
+    return {**demo, "name": f"does-it-help-{seed}", "steps": entries}
+
+
+def name_of(entry: dict) -> str:
+    """The name of a recipe's step."""
+    ((title, settings),) = entry.items()
+    return settings.get("name", title.rpartition(".")[2])
+
+
+def changed(entry: dict, **settings) -> dict:
+    """The step with other settings."""
+    ((title, old),) = entry.items()
+    return {title: {**old, **settings}}
+
+
+def measure(seed: int, folder: Path) -> Figures:
+    """Runs the recipe of a seed to its end, or reads what was found."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"seed-{seed}.yaml"
+    path.write_text(yaml.safe_dump(recipe(seed), sort_keys=False))
+    say = reporter(lambda text: print(f"seed {seed}: {text}", file=sys.stderr), every=30)
+    run = execute.open_run(str(path), out=folder / f"seed-{seed}", cache=folder / "cache", report=say)
+    try:
+        for unit in run.units:
+            run.do(unit)
+        return figures(run.finish()["evaluate"])
+    finally:
+        run.close()
+
+
+def figures(evaluations: dict) -> Figures:
+    """What the claims are about, of a summary's evaluations. The control is the mean of the shuffled trainings."""
+    found = {name: of_model(evaluation) for name, evaluation in evaluations.items()}
+    found["control"] = {figure: fmean(found[name][figure] for name in SHUFFLED) for figure in found["before"]}
+    return {name: found[name] for name in MODELS}
+
+
+def of_model(evaluation: dict) -> dict[str, float]:
+    found = {kind: evaluation[kind]["hallucination"]["value"] for kind in (*MEDIA, "mean")}
+    found["recall"] = evaluation["mean"]["recall"]["value"]
+    for kind in MEDIA:
+        total, held = evaluation[kind]["prompts"], evaluation[kind]["held_out"]
+        found[f"{kind}, held out"] = held["value"]
+        bad = found[kind] * total - held["value"] * held["prompts"]
+        found[f"{kind}, seen"] = bad / (total - held["prompts"])
+    return found
+
+
+def table(seeds: dict[int, Figures]) -> Iterator[str]:
+    """Lines of Markdown: hallucination in each seed, then the mean over the seeds."""
+    yield from header("seed", "model", *COLUMNS)
+    for seed, found in [*seeds.items(), ("mean", mean(seeds))]:
+        for model in MODELS:
+            yield row(f"{seed} | {model}", found[model], COLUMNS)
+
+
+def novelty(seeds: dict[int, Figures]) -> Iterator[str]:
+    """Lines of Markdown: mean hallucination on combinations that training shows, and on those kept for the evaluation."""
+    yield from header("model", *NOVELTY)
+    for model, found in mean(seeds).items():
+        yield row(model, found, NOVELTY)
+
+
+def mean(seeds: dict[int, Figures]) -> Figures:
+    return {m: {c: fmean(of[m][c] for of in seeds.values()) for c in (*COLUMNS, *NOVELTY)} for m in MODELS}
+
+
+def header(*names: str) -> Iterator[str]:
+    yield f"| {' | '.join(names)} |"
+    yield "|---" * len(names) + "|"
+
+
+def row(name: str, found: dict[str, float], columns: Iterable[str]) -> str:
+    return f"| {name} | {' | '.join(f'{found[c]:.3f}' for c in columns)} |"
+
+
+def verdicts(seeds: dict[int, Figures]) -> Iterator[str]:
+    """A line for each claim: whether it holds, in how many seeds."""
+    for model in ("dpo", "grpo"):
+        ratios = {c: [of[model][c] / of["before"][c] for of in seeds.values()] for c in (*MEDIA, "mean")}
+        yield verdict(f"{model}: hallucination's mean under a third of before", [r < 1 / 3 for r in ratios["mean"]],
+                      f"ratios {shown(ratios['mean'])}")  # fmt: skip
+        for kind in MEDIA:
+            yield verdict(f"{model}: {kind} under half", [r < 1 / 2 for r in ratios[kind]],
+                          f"ratios {shown(ratios[kind])}, median {median(ratios[kind]):.2f}")  # fmt: skip
+        gained = [of[model]["recall"] - of["before"]["recall"] for of in seeds.values()]
+        yield verdict(f"{model}: recall not lower", [g >= 0 for g in gained], f"differences {shown(gained)}")
+    gained = [of["control"]["mean"] - of["before"]["mean"] for of in seeds.values()]
+    yield verdict("control: hallucination's mean not lower than before", [g >= 0 for g in gained],
+                  f"differences {shown(gained)}, mean {fmean(gained):.3f}")  # fmt: skip
+
+
+def verdict(claim: str, holds: list[bool], seen: str) -> str:
+    return f"- {'holds' if all(holds) else 'FAILS'}: {claim}: true in {sum(holds)} of {len(holds)} seeds ({seen})"
+
+
+def shown(values: list[float]) -> str:
+    return " ".join(f"{value:.2f}" for value in values)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    arguments.add_argument("--folder", type=Path, default=Path("data/runs/does_it_help"))
+    chosen = arguments.parse_args()
+    seeds = {seed: measure(seed, chosen.folder) for seed in chosen.seeds}
+    print("\n".join([*table(seeds), "", *novelty(seeds), "", *verdicts(seeds)]))
+
+
+if __name__ == "__main__":
+    main()
