@@ -8,6 +8,7 @@ and render the prompts. The figures are CPU seconds of the process, tokens are t
 
 import argparse
 import asyncio
+import gc
 import os
 import statistics
 import tempfile
@@ -47,6 +48,7 @@ def emptied(engine: vllm.VLLM) -> None:
     engine._decoded.clear()
     engine._llm.reset_prefix_cache()
     engine._llm.reset_mm_cache()
+    gc.collect()
 
 
 def step_loop(engine: vllm.VLLM, requests: list[Request]) -> int:

@@ -346,9 +346,8 @@ class Pass:
 def _rarely_collected() -> Generator[None]:
     """Inside, Python looks for cycles seldom, and not among what is there already: rows have none, and it looked every 700 of them."""
     before = gc.get_threshold()
-    gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
+    gc.set_threshold(10_000, 50, 100)
     try:
         yield
     finally:

@@ -89,14 +89,16 @@ def ending(summary: dict, run, console: Console) -> None:
 
 def left_out(tables: Tables, console: Console) -> None:
     """A line for each of the first samples that were left out: which, why, and what would mend it."""
-    found = []
+    count = 0
     for batch in tables.batches("rejections", ["table", "detail", "sample"]):
         of_samples = batch.filter(pc.equal(batch["table"], "samples"))
-        found += zip(of_samples["detail"].to_pylist(), of_samples["sample"].to_pylist(), strict=True)
-    for detail, sample in found[:NAMED]:  # a row that became no sample is named in the detail
-        console.print(f"    {escape(detail if sample is None else f'sample {sample}: {detail}')}", soft_wrap=True)
-    if len(found) > NAMED:
-        console.print(f"    and {len(found) - NAMED:,} more")
+        for row in of_samples.slice(0, max(0, NAMED - count)).to_pylist():
+            named = row["sample"] is not None  # a row that became no sample is named in the detail
+            text = f"sample {row['sample']}: {row['detail']}" if named else row["detail"]
+            console.print(f"    {escape(text)}", soft_wrap=True)
+        count += of_samples.num_rows
+    if count > NAMED:
+        console.print(f"    and {count - NAMED:,} more")
 
 
 def figures(evaluations: dict[str, dict], console: Console) -> None:

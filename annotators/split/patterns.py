@@ -30,7 +30,14 @@ def split(question: str, answer: str, settings: Settings, context: Context) -> l
     """(yes/no question, wanted answer) for each claim; None when the answer has no known form.
 
     A question that no pattern knows gives None too: its answers state nothing that can be checked."""
+    found = _claims(settings.path, question, answer)
+    return None if found is None else list(found)
+
+
+@lru_cache(4096)  # each judge that reads an answer splits it
+def _claims(path: str, question: str, answer: str) -> tuple[tuple[str, bool], ...] | None:
     try:
-        return patterns.split(compiled(settings.path), question, answer)
+        found = patterns.split(compiled(path), question, answer)
     except LookupError:
         return None
+    return None if found is None else tuple(found)
