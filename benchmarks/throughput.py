@@ -3,12 +3,13 @@
     python -m benchmarks.throughput [--samples 800] [--rounds 7]
 
 One engine is loaded. In turn, its caches emptied before each: (a) the pass, from prompts to pairs on disk, with an empty
-answers cache; (b) vLLM's own step loop over the very requests that the pass asks, all put in at once. Both decode the media
+answers cache; (b) vLLM's own step loop over the very requests that the pass asks, as many in flight. Both decode the media
 and render the prompts. The figures are CPU seconds of the process, tokens are those of the answers."""
 
 import argparse
 import asyncio
 import gc
+import itertools
 import os
 import statistics
 import tempfile
@@ -52,15 +53,18 @@ def emptied(engine: vllm.VLLM) -> None:
 
 
 def step_loop(engine: vllm.VLLM, requests: list[Request]) -> int:
-    """Puts all requests into vLLM and steps until they are answered; the tokens of the answers."""
-    tokens = 0
-    for number, request in enumerate(requests):
-        params, _ = engine._params(request)
-        engine._llm.add_request(f"bare-{number}", engine._prompt(request.messages), params)
-    while engine._llm.has_unfinished_requests():
+    """Steps until all requests are answered, as many of them in vLLM at a time as the pass has; the tokens of the answers."""
+    tokens, flying, waiting = 0, 0, enumerate(requests)
+    while True:
+        for number, request in itertools.islice(waiting, engine.slots - flying):
+            params, _ = engine._params(request)
+            engine._llm.add_request(f"bare-{number}", engine._prompt(request.messages), params)
+            flying += 1
+        if not flying:
+            return tokens
         for output in engine._llm.step():
             tokens += sum(len(answer.token_ids) for answer in output.outputs)
-    return tokens
+            flying -= 1
 
 
 def main() -> None:
