@@ -198,7 +198,6 @@ class Pass:
         self.names = list(dict.fromkeys(m for b in self.steps for m in b.models))
         self.engines: dict[str, Engine] = {}
         self.done = 0
-        self.tokens = 0
 
     def context(self, bound: Bound, usage: Usage | None = None) -> Context:
         engines = {

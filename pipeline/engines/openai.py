@@ -72,7 +72,7 @@ async def connect(settings: Settings, media: MediaStore) -> "OpenAI":
     RecipeError when the key's variable is not set; EngineError when no server answers or it does not take the key."""
     key = None
     if settings.api_key_env:
-        key = os.environ.get(settings.api_key_env)
+        key = os.environ.get(settings.api_key_env, "").strip()  # a line's end in it would end the header
         if not key:
             raise RecipeError(f"api_key_env names {settings.api_key_env}, which is not set: export it or leave it out")
     engine = OpenAI(settings, media, key)
