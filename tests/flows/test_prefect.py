@@ -86,7 +86,11 @@ class running:
 
     def __exit__(self, *_):
         self.process.terminate()
-        self.process.wait(30)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:  # a worker that a shell put into the background ignores SIGTERM
+            self.process.kill()
+            self.process.wait()
         self.log.close()
 
 

@@ -250,6 +250,7 @@ def test_engines_follow_each_other_in_one_process_and_a_dead_one_says_so(asked, 
     """In a child: vLLM has one set of process groups, so closing an engine ends those beside it."""
     folder = str(shutil.copytree(TINY, tmp_path / "other"))
     request = greedy(asked["image"][0].prompt)
+    media_store.sync()  # the child reads what was added here
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         answers, errors = pool.submit(one_after_the_other, folder, request, media_store.root).result()
     assert set(answers) == set(ask(request))
