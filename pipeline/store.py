@@ -150,21 +150,18 @@ class UrlStore:
     def add(self, data: bytes) -> str:
         """Keeps `data`, returns its SHA-256 in hex. StoreError when the store does not answer."""
         sha = hashlib.sha256(data).hexdigest()
-        try:
+        with _translated(self.url):
             if not self._system.exists(self._object(sha)):
                 self._system.pipe_file(self._object(sha), data)
-        except OSError as error:
-            raise _failed(self.url, error) from error
         return sha
 
     def read(self, sha: str) -> bytes:
         """The bytes. KeyError when the store has none of that name."""
-        try:
-            return self._system.cat_file(self._object(sha))
-        except FileNotFoundError:
-            raise KeyError(sha) from None
-        except OSError as error:
-            raise _failed(self.url, error) from error
+        with _translated(self.url):
+            try:
+                return self._system.cat_file(self._object(sha))
+            except FileNotFoundError:
+                raise KeyError(sha) from None
 
     def sync(self) -> None:
         """Nothing to do: an object that was put is durable."""
@@ -183,12 +180,9 @@ def _key(sha: str) -> bytes:
 
 @contextmanager
 def _translated(where: str) -> Generator[None]:
+    """Turns what the disk, the network or SQLite raises into one StoreError."""
     try:
         yield
     except (OSError, sqlite3.Error) as error:
-        raise _failed(where, error) from error
-
-
-def _failed(where: str, error: Exception) -> StoreError:
-    said = getattr(error, "strerror", None) or error
-    return StoreError(f"the media store {where} does not answer ({said}); check its disk and rights")
+        said = getattr(error, "strerror", None) or error
+        raise StoreError(f"the media store {where} does not answer ({said}); check its disk and rights") from error
