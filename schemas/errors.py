@@ -8,7 +8,9 @@
     ├── RunError             the command line prints one line and exits 1
     │   ├── EngineError      a model cannot be loaded, or its process died too often
     │   ├── TrainError       a start-up self-check or the training itself failed
-    │   └── StoreError       the media store, the cache or the Hub does not answer
+    │   ├── StoreError       the media store, the cache or the Hub does not answer
+    │   └── ServerError      the labeling server does not answer, or not as it should
+    ├── Waiting              people are not done yet: not a failure, the command line says for what and exits 0
     ├── RowError             one row is bad: it becomes a Rejection and the run goes on
     └── NoVerdict            a judge could not decide: it becomes a Judgement without a value
 
@@ -54,6 +56,16 @@ class TrainError(RunError):
 
 class StoreError(RunError):
     pass
+
+
+class ServerError(RunError):
+    pass
+
+
+class Waiting(PairwrightError):
+    """The run cannot go on before people did more; called again it looks anew."""
+
+    exit_code = 0
 
 
 class RowError(PairwrightError):

@@ -7,12 +7,17 @@
 Its folder is its family and its file name its name in a recipe. The verb is the family's (VERBS). A verb of scope `sample`
 is called as `verb(rows, settings, context)` and returns records (it may be a coroutine when it asks an engine); one of
 scope `table` is called as `verb(tables, settings, context)`; a source as `read(settings, context)`.
+
+An operator of scope `sample` that must first look at all rows (to estimate how reliable judges are, to ask people) has a
+`fit(tables, settings, context)` too. It runs once, before the first sample, and returns a Fitted whose `value` the verb
+finds in `context.fitted`; its `key` names that value, so that rows made with another one are made anew. It may raise Waiting.
+READS may be a function of the settings: `reads(settings)`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
@@ -32,6 +37,13 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
     )
+
+
+class Fitted(NamedTuple):
+    """What an operator learnt from all rows."""
+
+    key: str  # digest of everything in `value` that the verb's rows depend on
+    value: Any
 
 
 class Rows:
@@ -71,8 +83,10 @@ class Context:
     """paths or names of models by the names that the recipe gives them"""
     built: Mapping[str, Any] = field(default_factory=dict)
     """settings that are operators themselves, built: setting's name -> callable(s)"""
+    fitted: Any = None
+    """what the step's own `fit` found"""
     folder: Path = Path()
-    """where a step of scope `table` may write files"""
+    """where a step of scope `table`, or a `fit`, may keep files"""
     dataset: Path = Path()
     """the exported dataset, for `train`"""
     progress: Callable[[int, int | None, str], None] = lambda done, total, text: None
