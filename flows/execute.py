@@ -21,11 +21,11 @@ from typing import Any
 
 import flows.child
 from flows import load, plug, shards
-from flows.passes import Bound, Pass, bind, from_sources, from_tables
+from flows.passes import Bound, Pass, bind, from_sources, from_tables, seen
 from pipeline.cache import AnswerCache, CachedEngine, Usage
 from pipeline.store import open_store
 from schemas.errors import OutputError, RecipeError
-from schemas.operator import VERBS, Context
+from schemas.operator import VERBS, Context, Fitted
 from schemas.recipe import Recipe, Step, settings_of
 from schemas.records import Rejection, digest
 
@@ -122,16 +122,16 @@ class Run:
 
     # doing -----------------------------------------------------------------------------------------------------------
 
-    def key(self, unit: Unit) -> str:
+    def key(self, unit: Unit, bound: list[Bound] | None = None) -> str:
         """A digest of everything that decides what the unit leaves, but for the rows that its sources yield."""
-        parents = (
-            [shards.read_json(self.place(u) / "done.json")["key"] for u in self.before(unit)]
-            if unit.kind != "pass"
-            else []
-        )
+        parents = [  # a pass names its shards by those before it, which leaves what filters dropped
+            shards.read_json(self.place(u) / "done.json")["key"]
+            for u in self.before(unit)
+            if unit.kind != "pass" or u.kind == "table"
+        ]
         if self.dataset_given and unit.steps and unit.steps[0].family == "train":
             parents.append(self.contents(self.dataset_given))
-        return digest(VERSION, unit.kind, [b.key for b in self.bound(unit)], parents)
+        return digest(VERSION, unit.kind, [b.key for b in bound or self.bound(unit)], parents)
 
     def contents(self, dataset: Path) -> str:
         """A digest of the bytes of an exported dataset, which are read once."""
@@ -178,9 +178,11 @@ class Run:
             lambda names: self.connect(names, unit.round, media), progress,
             {n: self.spec(n, unit.round).get("model", n) for b in bound for n in b.models}, unit.child,
         )  # fmt: skip
-        key = self.key(unit)
-        earlier = [self._shards(u) for u in self.before(unit) if u.kind == "pass"]
-        stream = from_tables(earlier, key) if earlier else from_sources(work.sources, work.context, key)
+        earlier = self.tables(unit)
+        if hasattr(bound[0].module, "fit"):
+            bound[0].fitted = self._fit(unit, bound[0], earlier, media, progress)
+        key = self.key(unit, bound)
+        stream = from_tables(earlier, key) if earlier.passes else from_sources(work.sources, work.context, key)
         total = sum(t for b in work.sources if (t := getattr(b.module, "count", lambda s: 0)(b.settings))) or None
         try:
             names = _loop(work.run(stream, total))
@@ -188,6 +190,17 @@ class Run:
             cache.close()
         seconds = sum(getattr(e, "seconds", 0.0) for e in work.engines.values())
         return {"key": digest(key, names), "shards": names, "engine_seconds": round(seconds, 3)}
+
+    def _fit(self, unit: Unit, bound: Bound, earlier: shards.RunTables, media, progress) -> Fitted:
+        context = Context(
+            bound.step.name, bound.version, media, self.recipe.name, progress=progress, tables=earlier,
+            folder=self.kept(unit, bound.step),
+        )  # fmt: skip
+        return bound.module.fit(seen(bound, earlier), bound.settings, context)
+
+    def kept(self, unit: Unit, step: Step) -> Path:
+        """Where a step may keep what outlives a run of it: the ledger of what people were asked and said."""
+        return self.folder / "people" / (f"round{unit.round}-{step.name}" if self.recipe.rounds else step.name)
 
     def _table(self, unit: Unit, media, progress) -> dict:
         (bound,) = self.bound(unit)
@@ -268,7 +281,8 @@ def _loop(work):
 
 
 def plan(recipe: Recipe, dataset_given: bool = False) -> list[Unit]:
-    """The units of a recipe in order. A pass ends at a step of scope `table` and where another model in process is needed."""
+    """The units of a recipe in order. A pass ends at a step of scope `table`, before one that looks at all samples first (`fit`), and
+    where another model in process is needed."""
     units: list[Unit] = []
     bound = {s.binds: s.settings["model"] for s in recipe.steps if s.binds}
 
@@ -293,7 +307,7 @@ def plan(recipe: Recipe, dataset_given: bool = False) -> list[Unit]:
         for step in recipe.steps:
             module = plug.operator(step.family, step.operator)
             if module.SCOPE == "sample":
-                if len({n for s in [*waiting, step] for n in heavy(s)}) > 1:
+                if hasattr(module, "fit") or len({n for s in [*waiting, step] for n in heavy(s)}) > 1:
                     flush()
                 waiting.append(step)
                 continue

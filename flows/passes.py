@@ -21,7 +21,7 @@ from flows import plug, shards
 from pipeline.cache import AnswerCache, CachedEngine, Usage
 from schemas.arrow import TABLE_OF, TABLES, from_batch
 from schemas.errors import PairwrightError, RowError, RunError
-from schemas.operator import VERBS, Context, Rows
+from schemas.operator import VERBS, Context, Fitted, Rows
 from schemas.ports import Engine, MediaStore
 from schemas.recipe import Step, settings_of
 from schemas.records import Media, Reason, Rejection, Sample, digest
@@ -43,10 +43,13 @@ class Bound:
     leaves: dict[str, set[str]] = field(default_factory=dict)
     """table -> the steps among `from:` that leave rows in it"""
     share: tuple[float, float] = (0.0, 1.0)
+    fitted: Fitted | None = None
+    """what the operator's `fit` found"""
 
     @property
     def key(self) -> str:
-        return digest(self.step.name, self.version, self.step.sources, self.step.where, self.step.share)
+        own = (self.fitted.key,) if self.fitted else ()
+        return digest(self.step.name, self.version, self.step.sources, self.step.where, self.step.share, *own)
 
 
 def bind(steps: Iterable[Step], identities: dict[str, str]) -> list[Bound]:
@@ -94,7 +97,11 @@ def _those(predicate: str, seen: Rows, rows: Rows) -> list:
     if predicate not in ("right", "wrong", "best"):
         return [c for c in seen.candidates if c.role == predicate]
     axis = "score" if predicate == "best" else "truth"
-    value = {s.items[0]: s.value for s in rows.judgements if s.axis == axis and s.value is not None}
+    value = {
+        s.items[0]: s.value
+        for s in rows.judgements
+        if s.axis == axis and s.target == "candidate" and s.value is not None
+    }
     if predicate == "right":
         return [c for c in seen.candidates if value.get(c.id) == 0]
     if predicate == "wrong":
@@ -170,19 +177,31 @@ def from_sources(sources: list[Bound], context: Callable[[Bound], Context], key:
         yield shard()
 
 
-def from_tables(passes: list[list[Path]], key: str) -> Iterator[Shard]:
+def from_tables(tables: shards.RunTables, key: str) -> Iterator[Shard]:
     """The shards of earlier passes again, with their live rows."""
-    for number, folders in enumerate(zip(*passes, strict=True)):
-        tables = shards.RunTables([[f] for f in folders])
-        given: dict[str, Rows] = {}
-        for name in ("samples", *ROW_TABLES):
-            for batch in tables.batches(name):
-                for row in from_batch(name, batch):
-                    if name == "samples":
-                        given[row.id] = Rows(row)
-                    else:
-                        getattr(given[row.sample], name).append(row)
-        yield Shard(number, digest(key, [f.name for f in folders]), list(given.values()), {})
+    for number, (folders, shard) in enumerate(tables.shards()):
+        yield Shard(number, digest(key, [f.name for f in folders]), _given(shard), {})
+
+
+def seen(bound: Bound, tables: shards.RunTables) -> Iterator[Rows]:
+    """What the step may see of each sample that earlier passes left, in order."""
+    for _, shard in tables.shards():
+        for rows in _given(shard):
+            if rows.sample.kind in bound.module.MEDIA and (some := view(bound, rows)) is not None:
+                yield some
+
+
+def _given(tables: shards.RunTables) -> list[Rows]:
+    """The live samples of one shard with their live rows."""
+    given: dict[str, Rows] = {}
+    for name in ("samples", *ROW_TABLES):
+        for batch in tables.batches(name):
+            for row in from_batch(name, batch):
+                if name == "samples":
+                    given[row.id] = Rows(row)
+                else:
+                    getattr(given[row.sample], name).append(row)
+    return list(given.values())
 
 
 class Pass:
@@ -203,7 +222,10 @@ class Pass:
         engines = {
             n: CachedEngine(e, self.cache, usage or Usage()) for n, e in self.engines.items() if n in bound.models
         }
-        context = Context(bound.step.name, bound.version, self.media, self.recipe, engines=engines, models=self.models)
+        context = Context(
+            bound.step.name, bound.version, self.media, self.recipe, engines=engines, models=self.models,
+            fitted=bound.fitted and bound.fitted.value,
+        )  # fmt: skip
         return plug.build(bound.module, bound.settings, context)
 
     async def run(self, stream: Iterator[Shard | None], total: int | None) -> list[str]:

@@ -13,6 +13,7 @@ import yaml
 from flows import plots
 from flows.previews import preview
 from flows.progress import FIGURES, verdict
+from schemas import chat
 from schemas.arrow import from_batch
 from schemas.operator import Tables
 from schemas.ports import MediaStore
@@ -144,7 +145,7 @@ def _shown(tables: Tables, media: MediaStore) -> dict[str, list[dict]]:
     out: dict[str, list[dict]] = {}
     for pair in pairs:
         sample = samples[pair.sample]
-        shown = {"question": _question(sample), "media": _previews(sample, media), "margin": pair.margin, "sides": []}
+        shown = {"question": chat.readable(sample.prompt, " "), "media": _previews(sample, media), "margin": pair.margin, "sides": []}
         for side, answer, score in (
             ("chosen", pair.chosen_id, pair.reward_chosen), ("rejected", pair.rejected_id, pair.reward_rejected)
         ):  # fmt: skip
@@ -184,17 +185,6 @@ def _rows(tables: Tables, table: str, column: str, wanted: list[str]) -> Iterato
     for batch in tables.batches(table):
         if (some := batch.filter(pc.is_in(batch[column], names))).num_rows:
             yield from from_batch(table, some)
-
-
-def _question(sample: Sample) -> str:
-    """The prompt's texts; of several media each stands in its place, as [image 1]."""
-    words, number = [], 0
-    for part in (part for message in sample.prompt for part in message.parts):
-        if part.type == "text":
-            words.append(part.text)
-        elif len(sample.media) > 1:
-            words.append(f"[{part.type} {(number := number + 1)}]")
-    return " ".join(words)
 
 
 def _previews(sample: Sample, media: MediaStore) -> list[str]:

@@ -88,6 +88,11 @@ class RunTables:
     filters: list[Path] = field(default_factory=list)
     """rejections.arrow of the table steps so far"""
 
+    def shards(self) -> "Iterator[tuple[tuple[Path, ...], RunTables]]":
+        """Shard by shard: its folders, one a pass, and the live rows in them."""
+        for folders in zip(*self.passes, strict=True):
+            yield folders, RunTables([[f] for f in folders], self.filters)
+
     def batches(self, table: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         dropped = self._dropped(table)
         for folders in zip(*self.passes, strict=True):

@@ -34,6 +34,22 @@ def text_of(messages) -> str:
     return "\n".join(p.text if p.type == "text" else f"[{p.type}]" for m in messages for p in m.parts)
 
 
+def readable(messages, between: str = "\n") -> str:
+    """What a person reads: the texts, of several media each in its place as [image 1], of several turns each with its role."""
+    several = sum(p.type != "text" for m in messages for p in m.parts) > 1
+    words, number = [], 0
+    for message in messages:
+        turn = []
+        for part in message.parts:
+            if part.type == "text":
+                turn.append(part.text)
+            else:
+                number += 1
+                turn += [f"[{part.type} {number}]"] if several else []
+        words.append(f"{message.role}: {between.join(turn)}" if len(messages) > 1 else between.join(turn))
+    return between.join(words)
+
+
 def ask_about(prompt: tuple[Message, ...], question: str) -> tuple[Message, ...]:
     """The last user turn's media, with the texts between them, and `question` in place of what was asked after them.
 

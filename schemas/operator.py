@@ -8,10 +8,10 @@ Its folder is its family and its file name its name in a recipe. The verb is the
 is called as `verb(rows, settings, context)` and returns records (it may be a coroutine when it asks an engine); one of
 scope `table` is called as `verb(tables, settings, context)`; a source as `read(settings, context)`.
 
-An operator of scope `sample` that must first look at all rows (to estimate how reliable judges are, to ask people) has a
-`fit(tables, settings, context)` too. It runs once, before the first sample, and returns a Fitted whose `value` the verb
-finds in `context.fitted`; its `key` names that value, so that rows made with another one are made anew. It may raise Waiting.
-READS may be a function of the settings: `reads(settings)`.
+An operator of scope `sample` that must first look at all samples (to estimate how reliable judges are, to ask people) has a
+`fit(seen, settings, context)` too, `seen` being what the step may see of each sample, in order. It runs once, before the first
+sample, and returns a Fitted whose `value` the verb finds in `context.fitted`; its `key` names that value, so that rows made
+with another one are made anew. It may raise Waiting. Where READS depends on the settings, `reads(settings)` says more.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -85,6 +85,8 @@ class Context:
     """settings that are operators themselves, built: setting's name -> callable(s)"""
     fitted: Any = None
     """what the step's own `fit` found"""
+    tables: Tables | None = None
+    """all live rows, for a `fit` that needs more than it sees of each sample"""
     folder: Path = Path()
     """where a step of scope `table`, or a `fit`, may keep files"""
     dataset: Path = Path()

@@ -180,7 +180,8 @@ def check(recipe: Recipe, operator: Callable[[str, str], ModuleType], given: Ite
         for name in step.sources:
             if name not in seen:
                 raise RecipeError(f"{step.name}: `from: {name}` names no step before it: {near(name, seen)}")
-        for table in module.READS:
+        more = module.reads(settings) if hasattr(module, "reads") else ()
+        for table in (*module.READS, *more):
             if table not in left:
                 raise RecipeError(
                     f"{step.name} ({step.title}) needs {table}, and no step before it makes any: put one before it"

@@ -85,11 +85,6 @@ def order(uid: str, count: int, seed: int, swapped: bool = False) -> tuple[int, 
     return tuple(reversed(places)) if swapped else tuple(places)
 
 
-def back(question: Question, place: int) -> int:
-    """The index into `items` of what stood at `place` (0 first)."""
-    return question.order[place]
-
-
 def votes(reply: Reply, axis: str) -> list[Said]:
     """What of a reply counts as a vote on `axis`: verdicts and ties."""
     return [s for s in reply.said if s.axis == axis and s.outcome in (Outcome.VERDICT, Outcome.TIE)]

@@ -124,4 +124,4 @@ def test_the_error_tree_in_the_docstring_is_the_tree_of_classes():
     classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.PairwrightError)]
     for cls in classes:
         assert cls.__name__ in errors.__doc__
-        assert cls.exit_code == (2 if issubclass(cls, errors.UserError) else 1)
+        assert cls.exit_code == (2 if issubclass(cls, errors.UserError) else 0 if cls is errors.Waiting else 1)

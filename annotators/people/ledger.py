@@ -1,0 +1,304 @@
+"""The ledger of what people were asked and said: one SQLite file in the folder of a run.
+
+Questions are planned once and never change. Annotations are append-only by revision, so that the history of a judgement is kept;
+of what one person said of one question the latest counts. Everything else (who agreed, what is open) is derived when asked for."""
+
+import json
+import sqlite3
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from annotators.people.question import Question, Reply, Said, Unusable
+from schemas.errors import StoreError
+from schemas.records import Outcome, Span, digest
+
+VERSION = 1
+TABLES = """
+create table meta (name text primary key, value text);
+create table question (
+  seq integer primary key, uid text unique, task text, sample text, kind text, items text, "order" text, desk text, ask integer,
+  gold text, prompt text, media text, texts text, withdrawn integer default 0);
+create index question_sample on question (sample);
+create table project (name text primary key, id integer, fingerprint text, cursor text, drifted integer default 0);
+create table task (uid text primary key, project text, id integer, shown text, lost integer default 0);
+create table annotation (
+  id integer, revision integer, uid text, person integer, cancelled integer, deleted integer, seconds real, updated text,
+  digest text, reply text, problem text, detail text, primary key (id, revision));
+create index annotation_uid on annotation (uid);
+create table person (id integer primary key, name text);
+"""
+JSON = ("items", "order", "gold", "media", "texts")  # columns of Question that are kept as JSON
+
+
+class Annotation(NamedTuple):
+    """One annotation as the server has it now."""
+
+    id: int
+    uid: str
+    person: int
+    updated: str  # the server's time, ISO 8601
+    cancelled: bool  # skipped
+    seconds: float | None
+    content: Any  # JSON: what was drawn, typed and ticked; decides whether this is a new revision
+
+
+class Answer(NamedTuple):
+    """What one person's latest revision says of a Question. `reply` is None where it was skipped."""
+
+    question: Question
+    person: int
+    reply: Reply | None
+    seconds: float | None
+    revision: int
+    annotation: int
+
+
+class Project(NamedTuple):
+    """A project of the labeling server."""
+
+    name: str
+    id: int
+    fingerprint: str  # of the labeling config that was given to it
+    cursor: str | None  # the server's time up to which its tasks were read
+    drifted: bool  # its config is another one now
+
+
+class Ledger:
+    """Opens (or makes) the ledger in `folder`. StoreError when its disk does not serve, or a newer Pairwright wrote it."""
+
+    def __init__(self, folder: Path):
+        self.path = folder / "ledger.sqlite"
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.db = sqlite3.connect(self.path, isolation_level=None, timeout=60, check_same_thread=False)
+            self.db.execute("pragma journal_mode=wal")
+            self.db.execute("pragma synchronous=full")
+            with self.together():
+                version = self.db.execute("pragma user_version").fetchone()[0]
+                if version == 0:
+                    for statement in filter(str.strip, TABLES.split(";")):
+                        self.db.execute(statement)
+                    self.db.execute(f"pragma user_version={VERSION}")
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"the ledger {self.path} cannot be opened ({error}); check its disk and rights") from error
+        if version > VERSION:
+            raise StoreError(f"the ledger {self.path} was written by a newer Pairwright: update this one")
+
+    def close(self) -> None:
+        self.db.close()
+
+    @contextmanager
+    def together(self) -> Generator[None]:
+        """Makes what is noted inside durable at once, all of it or nothing."""
+        if self.db.in_transaction:
+            yield
+            return
+        with self.db:
+            self.db.execute("begin immediate")
+            yield
+
+    # what is known of the campaign -------------------------------------------------------------------------------------
+
+    def get(self, name: str) -> Any:
+        row = self.db.execute("select value from meta where name = ?", (name,)).fetchone()
+        return row and json.loads(row[0])
+
+    def set(self, name: str, value: Any) -> None:
+        self.db.execute("insert or replace into meta values (?, ?)", (name, json.dumps(value)))
+
+    # questions ---------------------------------------------------------------------------------------------------------
+
+    def plan(self, questions: Iterable[Question]) -> int:
+        """Adds the questions that are not there yet; returns how many those were."""
+        names = ", ".join(f'"{name}"' for name in Question._fields)
+        marks = ", ".join("?" * len(Question._fields))
+        with self.together():
+            before = self.db.total_changes
+            self.db.executemany(
+                f"insert or ignore into question ({names}) values ({marks})",
+                ([json.dumps(v) if n in JSON else v for n, v in q._asdict().items()] for q in questions),
+            )
+            return self.db.total_changes - before
+
+    def withdraw(self, kept: set[str]) -> int:
+        """Marks all questions but those `kept`: what they ask about is not there any more. Returns how many are marked."""
+        known = self.db.execute("select uid, withdrawn from question").fetchall()
+        with self.together():
+            changed = [(uid not in kept, uid) for uid, gone in known if bool(gone) == (uid in kept)]
+            self.db.executemany("update question set withdrawn = ? where uid = ?", changed)
+        return sum(uid not in kept for uid, _ in known)
+
+    def questions(self, where: str = "1", values: tuple = ()) -> Iterator[Question]:
+        """The questions that are not withdrawn, in the order in which they were planned."""
+        columns = ", ".join(f'question."{name}"' for name in Question._fields)
+        found = self.db.execute(
+            f"select {columns} from question left join task using (uid) where not withdrawn and ({where}) order by seq", values
+        )
+        return map(_question, found)
+
+    def uids(self) -> set[str]:
+        return {uid for (uid,) in self.db.execute("select uid from question")}
+
+    def question(self, uid: str) -> Question | None:
+        return next(self.questions("uid = ?", (uid,)), None)
+
+    def unsent(self) -> Iterator[Question]:
+        return self.questions("task.id is null or lost")
+
+    # the server's side -------------------------------------------------------------------------------------------------
+
+    def projects(self) -> list[Project]:
+        rows = self.db.execute("select name, id, fingerprint, cursor, drifted from project order by id").fetchall()
+        return [Project(*row[:4], bool(row[4])) for row in rows]
+
+    def keep_project(self, project: Project) -> None:
+        self.db.execute("insert or replace into project values (?, ?, ?, ?, ?)", project)
+
+    def sent(self, project: str, tasks: Iterable[tuple[str, int, str]]) -> None:
+        """Notes (uid, the server's id, digest of what is shown) of tasks that are on the server."""
+        with self.together():
+            self.db.executemany(
+                "insert or replace into task values (?, ?, ?, ?, 0)", ((uid, project, id, shown) for uid, id, shown in tasks)
+            )
+
+    def tasks(self, project: str) -> dict[int, tuple[str, str]]:
+        """{the server's id: (uid, digest of what was shown)} of what was sent and is not known to be lost."""
+        rows = self.db.execute("select id, uid, shown from task where project = ? and not lost", (project,))
+        return {id: (uid, shown) for id, uid, shown in rows}
+
+    def lose(self, uids: Iterable[str]) -> None:
+        """Notes that the tasks of these questions vanished from the server: they will be sent anew."""
+        with self.together():
+            self.db.executemany("update task set lost = 1 where uid = ?", ((uid,) for uid in uids))
+
+    # what people said --------------------------------------------------------------------------------------------------
+
+    def record(self, seen: Annotation, understood: Reply | Unusable | None) -> str:
+        """Notes an annotation as it is now: "new", "changed", or "same" when its latest revision is this very one.
+
+        `understood` is None for a skipped one. The order in which states of one annotation are recorded does not matter
+        as long as the last one recorded is the server's: they are read from the server, never from an event."""
+        name = digest(seen.uid, seen.person, seen.cancelled, seen.content, _said(understood))
+        last = self.db.execute(
+            "select revision, digest, deleted from annotation where id = ? order by revision desc limit 1", (seen.id,)
+        ).fetchone()
+        if last and last[1] == name and not last[2]:
+            return "same"
+        problem = (understood.reason, understood.detail) if isinstance(understood, Unusable) else (None, None)
+        reply = json.dumps(understood) if isinstance(understood, Reply) else None
+        self._append(
+            seen.id, last[0] + 1 if last else 0, seen.uid, seen.person, seen.cancelled, False, seen.seconds, seen.updated, name, reply, *problem
+        )  # fmt: skip
+        return "changed" if last else "new"
+
+    def delete(self, ids: Iterable[int]) -> int:
+        """Appends a tombstone to each annotation that has none; returns to how many."""
+        count = 0
+        for id in ids:
+            last = self.db.execute(
+                "select revision, uid, person, deleted, updated from annotation where id = ? order by revision desc limit 1", (id,)
+            ).fetchone()
+            if last and not last[3]:
+                self._append(id, last[0] + 1, last[1], last[2], False, True, None, last[4], "", None, None, None)
+                count += 1
+        return count
+
+    def _append(self, *values) -> None:
+        self.db.execute(f"insert into annotation values ({', '.join('?' * 12)})", values)
+
+    def live(self, project: str | None = None) -> dict[int, str]:
+        """{annotation: uid} of those not deleted, of one project or all."""
+        rows = self.db.execute(
+            f"select id, uid from ({_LATEST}) left join task using (uid) where not deleted and (? is null or project = ?)",
+            (project, project),
+        )
+        return dict(rows.fetchall())
+
+    def answers(self, sample: str | None = None) -> Iterator[Answer]:
+        """Everybody's latest usable answers (skips among them) to questions that are not withdrawn, sample by sample in order of ids."""
+        columns = ", ".join(f'question."{name}"' for name in Question._fields)
+        rows = self.db.execute(
+            f"""select {columns}, person, reply, seconds, revision, a.id from ({_LATEST}) a join question using (uid)
+            where not deleted and problem is null and not withdrawn and (? is null or sample = ?)
+            order by sample, seq, person, updated, a.id""",
+            (sample, sample),
+        )
+        width = len(Question._fields)
+        last: Answer | None = None
+        for row in rows:
+            person, reply, seconds, revision, id = row[width:]
+            answer = Answer(_question(row[:width]), person, reply and _reply(reply), seconds, revision, id)
+            if last and (last.question.uid, last.person) != (answer.question.uid, person):
+                yield last
+            last = answer  # of several by one person the latest counts
+        if last:
+            yield last
+
+    def problems(self) -> list[tuple[int, str, int, str, str]]:
+        """(annotation, uid, person, reason, detail) of what is in quarantine."""
+        return self.db.execute(
+            f"select id, uid, person, problem, detail from ({_LATEST}) where not deleted and problem is not null order by id"
+        ).fetchall()
+
+    def history(self, annotation: int) -> list[tuple[int, str, bool, Reply | None]]:
+        """(revision, updated, deleted, reply) of one annotation, oldest first."""
+        rows = self.db.execute(
+            "select revision, updated, deleted, reply from annotation where id = ? order by revision", (annotation,)
+        )
+        return [(number, updated, bool(gone), reply and _reply(reply)) for number, updated, gone, reply in rows]
+
+    def extra(self) -> int:
+        """Annotations beyond the first of one person on one question: they are kept, the latest counts."""
+        (count,) = self.db.execute(
+            f"select coalesce(sum(n - 1), 0) from (select count(*) n from ({_LATEST}) where not deleted group by uid, person)"
+        ).fetchone()
+        return count
+
+    def answered(self) -> dict[str, int]:
+        """{uid: people who did something with it: judged, skipped, or left what cannot be used}."""
+        rows = self.db.execute(f"select uid, count(distinct person) from ({_LATEST}) where not deleted group by uid")
+        return dict(rows.fetchall())
+
+    # people ------------------------------------------------------------------------------------------------------------
+
+    def name_people(self, names: dict[int, str]) -> None:
+        """Keeps the names of people for whoever leads them; they stay in this file."""
+        self.db.executemany("insert or replace into person values (?, ?)", names.items())
+
+    def people(self) -> dict[int, str]:
+        return dict(self.db.execute("select id, name from person").fetchall())
+
+
+_LATEST = "select * from annotation join (select id, max(revision) revision from annotation group by id) using (id, revision)"
+
+
+def _question(row: Iterable) -> Question:
+    values = [
+        json.loads(value) if name in JSON and value is not None else value
+        for name, value in zip(Question._fields, row, strict=True)
+    ]
+    q = Question(*values)
+    return q._replace(
+        items=tuple(q.items), order=tuple(q.order), gold=q.gold and tuple(q.gold), texts=tuple(q.texts),
+        media=tuple((sha, mime) for sha, mime in q.media),
+    )  # fmt: skip
+
+
+def _reply(text: str) -> Reply:
+    said, rewritten, spans, rationale = json.loads(text)
+    return Reply(
+        tuple(Said(axis, tuple(items), Outcome(outcome), value) for axis, items, outcome, value in said),
+        rewritten,
+        tuple(Span(*span) for span in spans),
+        rationale,
+    )
+
+
+def _said(understood: Reply | Unusable | None) -> Any:
+    """What is understood of an annotation, as JSON: a better parser makes a new revision."""
+    if isinstance(understood, Unusable):
+        return ["unusable", understood.reason]
+    return json.loads(json.dumps(understood))
+

@@ -1,0 +1,116 @@
+"""What people said up to now, frozen: an immutable folder of rows named by their digest, which keys the steps after it."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.ipc as ipc
+
+from annotators.people.ledger import Answer, Ledger
+from annotators.people.plan import SWAPPED
+from schemas.arrow import TABLES, from_batch, to_batch
+from schemas.records import Candidate, Judgement, Outcome, candidate, judgement
+
+TABLE_NAMES = ("judgements", "candidates")
+
+
+class Snapshot:
+    """The rows of a snapshot by sample; they stay on disk, memory holds where each sample's are."""
+
+    def __init__(self, folder: Path):
+        self._tables = {name: _read(folder / f"{name}.arrow") for name in TABLE_NAMES}
+        self._places: dict[str, dict[str, tuple[int, int]]] = {name: {} for name in TABLE_NAMES}
+        for name, table in self._tables.items():
+            start = 0
+            for sample, rows in groupby(s for c in table.column("sample").chunks for s in c.to_pylist()):
+                count = sum(1 for _ in rows)
+                self._places[name][sample] = start, count
+                start += count
+
+    def of(self, sample: str) -> list[Judgement | Candidate]:
+        """What people left about one sample: first the answers they wrote, then what they said; empty where they were not asked."""
+        out: list[Judgement | Candidate] = []
+        for name in reversed(TABLE_NAMES):
+            if place := self._places[name].get(sample):
+                for batch in self._tables[name].slice(*place).to_batches():
+                    out += from_batch(name, batch)
+        return out
+
+
+def take(ledger: Ledger, folder: Path, step: str, version: str) -> tuple[str, Snapshot]:
+    """(digest, snapshot) of the usable answers in the ledger. The same answers give the same digest and the same bytes."""
+    fresh = folder / f".new-{os.getpid()}"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    total = hashlib.sha256()
+    writers = {name: ipc.new_file(str(fresh / f"{name}.arrow"), TABLES[name][1]) for name in TABLE_NAMES}
+    waiting: dict[str, list] = {name: [] for name in TABLE_NAMES}
+
+    def flush(name: str) -> None:
+        writers[name].write_batch(to_batch(name, waiting[name]))
+        waiting[name] = []
+
+    for answer in ledger.answers():
+        for row in rows_of(answer, step, version):
+            total.update(repr(row).encode())
+            name = "candidates" if isinstance(row, Candidate) else "judgements"
+            waiting[name].append(row)
+            if len(waiting[name]) == 4096:
+                flush(name)
+    for name, writer in writers.items():
+        flush(name)
+        writer.close()
+    key = total.hexdigest()[:32]
+    if not (folder / key).exists():
+        fresh.rename(folder / key)
+    else:
+        shutil.rmtree(fresh)
+    return key, Snapshot(folder / key)
+
+
+def rows_of(answer: Answer, step: str, version: str) -> Iterator[Judgement | Candidate]:
+    """One person's answer as records: a Judgement for each thing said, a Candidate where an answer was rewritten.
+
+    `raw` of a Judgement is JSON: `seconds` the task took, `rationale`, and `spans` [start, end, class, severity, correction]
+    on the axis `faults`. `order` is the index of the answer that stood first; a repeat has attempt 1. A skipped question
+    leaves an abstention."""
+    question, reply = answer.question, answer.reply
+    who = f"person:{answer.person}"
+    made = {
+        "annotator": who, "version": version, "order": question.order[0], "attempt": int(question.ask == SWAPPED),
+        "revision": answer.revision,
+    }  # fmt: skip
+    raw = {"seconds": answer.seconds, "rationale": reply.rationale if reply else None}
+    if reply is None:
+        target, items = _target(question.items, range(len(question.items)))
+        yield judgement(question.sample, step, target, items, "skipped", Outcome.ABSTAIN, raw=_json(raw), **made)
+        return
+    if reply.text is not None:
+        yield candidate(question.sample, step, reply.text, model=who, parent=question.items[0], index=answer.revision)
+    for said in reply.said:
+        target, items = _target(question.items, said.items)
+        spans = [[s.start, s.end, s.label, s.severity, s.correction] for s in reply.spans] if said.axis == "faults" else None
+        yield judgement(
+            question.sample, step, target, items, said.axis, said.outcome, value=said.value,
+            raw=_json(raw | ({"spans": spans} if spans else {})), **made,
+        )  # fmt: skip
+
+
+def _target(items: tuple[str, ...], places: Iterable[int]) -> tuple[str, tuple[str, ...]]:
+    chosen = tuple(items[i] for i in places)
+    return ("candidate" if len(chosen) == 1 else "pair"), chosen
+
+
+def _json(value: dict) -> str | None:
+    known = {k: v for k, v in value.items() if v is not None}
+    return json.dumps(known, sort_keys=True) if known else None
+
+
+def _read(path: Path) -> pa.Table:
+    with pa.memory_map(str(path)) as source:
+        return ipc.open_file(source).read_all()
