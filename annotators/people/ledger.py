@@ -3,8 +3,10 @@
 Questions are planned once and never change. Annotations are append-only by revision, so that the history of a judgement is kept;
 of what one person said of one question the latest counts. Everything else (who agreed, what is open) is derived when asked for."""
 
+import fcntl
 import json
 import sqlite3
+import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,14 +21,15 @@ TABLES = """
 create table meta (name text primary key, value text);
 create table question (
   seq integer primary key, uid text unique, task text, sample text, kind text, items text, "order" text, desk text, ask integer,
-  gold text, prompt text, media text, texts text, withdrawn integer default 0);
+  gold text, prompt text, media text, texts text, prelabel real, withdrawn integer default 0);
 create index question_sample on question (sample);
 create table project (name text primary key, id integer, fingerprint text, cursor text, drifted integer default 0);
-create table task (uid text primary key, project text, id integer, shown text, lost integer default 0);
+create table task (uid text primary key, project text, id integer, lost integer default 0);
 create table annotation (
-  id integer, revision integer, uid text, person integer, cancelled integer, deleted integer, seconds real, updated text,
-  digest text, reply text, problem text, detail text, primary key (id, revision));
-create index annotation_uid on annotation (uid);
+  id integer, revision integer, task integer, uid text, person integer, cancelled integer, deleted integer, seconds real, updated text,
+  digest text, reply text, problem text, detail text, latest integer default 1, primary key (id, revision));
+create index annotation_uid on annotation (uid) where latest;
+create index annotation_task on annotation (task) where latest;
 create table person (id integer primary key, name text);
 """
 JSON = ("items", "order", "gold", "media", "texts")  # columns of Question that are kept as JSON
@@ -36,6 +39,7 @@ class Annotation(NamedTuple):
     """One annotation as the server has it now."""
 
     id: int
+    task: int
     uid: str
     person: int
     updated: str  # the server's time, ISO 8601
@@ -90,6 +94,20 @@ class Ledger:
         self.db.close()
 
     @contextmanager
+    def alone(self) -> Generator[None]:
+        """Holds the folder against others who would plan, push or pull at the same time; waits for them. StoreError after a minute."""
+        with (self.path.parent / ".lock").open("w") as lock:
+            for _ in range(600):
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    time.sleep(0.1)
+            else:
+                raise StoreError(f"{self.path.parent} is in use: another push or pull runs; try again when it is done")
+            yield
+
+    @contextmanager
     def together(self) -> Generator[None]:
         """Makes what is noted inside durable at once, all of it or nothing."""
         if self.db.in_transaction:
@@ -130,11 +148,15 @@ class Ledger:
             self.db.executemany("update question set withdrawn = ? where uid = ?", changed)
         return sum(uid not in kept for uid, _ in known)
 
-    def questions(self, where: str = "1", values: tuple = ()) -> Iterator[Question]:
-        """The questions that are not withdrawn, in the order in which they were planned."""
+    def questions(
+        self, where: str = "1", values: tuple = (), order: str = "seq", withdrawn: bool = False
+    ) -> Iterator[Question]:
+        """The questions, without the withdrawn ones unless told, as they were planned or by their samples ("sample, seq")."""
         columns = ", ".join(f'question."{name}"' for name in Question._fields)
         found = self.db.execute(
-            f"select {columns} from question left join task using (uid) where not withdrawn and ({where}) order by seq", values
+            f"select {columns} from question left join task using (uid) "
+            f"where (not withdrawn or ?) and ({where}) order by {order}",
+            (withdrawn, *values),
         )
         return map(_question, found)
 
@@ -156,17 +178,17 @@ class Ledger:
     def keep_project(self, project: Project) -> None:
         self.db.execute("insert or replace into project values (?, ?, ?, ?, ?)", project)
 
-    def sent(self, project: str, tasks: Iterable[tuple[str, int, str]]) -> None:
-        """Notes (uid, the server's id, digest of what is shown) of tasks that are on the server."""
-        with self.together():
-            self.db.executemany(
-                "insert or replace into task values (?, ?, ?, ?, 0)", ((uid, project, id, shown) for uid, id, shown in tasks)
-            )
+    def forget_project(self, name: str) -> None:
+        self.db.execute("delete from project where name = ?", (name,))
 
-    def tasks(self, project: str) -> dict[int, tuple[str, str]]:
-        """{the server's id: (uid, digest of what was shown)} of what was sent and is not known to be lost."""
-        rows = self.db.execute("select id, uid, shown from task where project = ? and not lost", (project,))
-        return {id: (uid, shown) for id, uid, shown in rows}
+    def sent(self, project: str, tasks: Iterable[tuple[str, int]]) -> None:
+        """Notes (uid, the server's id) of tasks that are on the server."""
+        with self.together():
+            self.db.executemany("insert or replace into task values (?, ?, ?, 0)", ((u, project, i) for u, i in tasks))
+
+    def tasks(self, project: str) -> dict[int, str]:
+        """{the server's id: uid} of what was sent and is not known to be lost."""
+        return dict(self.db.execute("select id, uid from task where project = ? and not lost", (project,)).fetchall())
 
     def lose(self, uids: Iterable[str]) -> None:
         """Notes that the tasks of these questions vanished from the server: they will be sent anew."""
@@ -182,14 +204,14 @@ class Ledger:
         as long as the last one recorded is the server's: they are read from the server, never from an event."""
         name = digest(seen.uid, seen.person, seen.cancelled, seen.content, _said(understood))
         last = self.db.execute(
-            "select revision, digest, deleted from annotation where id = ? order by revision desc limit 1", (seen.id,)
+            "select revision, digest, deleted from annotation where id = ? and latest", (seen.id,)
         ).fetchone()
         if last and last[1] == name and not last[2]:
             return "same"
         problem = (understood.reason, understood.detail) if isinstance(understood, Unusable) else (None, None)
         reply = json.dumps(understood) if isinstance(understood, Reply) else None
         self._append(
-            seen.id, last[0] + 1 if last else 0, seen.uid, seen.person, seen.cancelled, False, seen.seconds, seen.updated, name, reply, *problem
+            seen.id, last[0] + 1 if last else 0, seen.task, seen.uid, seen.person, seen.cancelled, False, seen.seconds, seen.updated, name, reply, *problem
         )  # fmt: skip
         return "changed" if last else "new"
 
@@ -198,30 +220,35 @@ class Ledger:
         count = 0
         for id in ids:
             last = self.db.execute(
-                "select revision, uid, person, deleted, updated from annotation where id = ? order by revision desc limit 1", (id,)
+                "select revision, task, uid, person, deleted, updated from annotation where id = ? and latest", (id,)
             ).fetchone()
-            if last and not last[3]:
-                self._append(id, last[0] + 1, last[1], last[2], False, True, None, last[4], "", None, None, None)
+            if last and not last[4]:
+                self._append(id, last[0] + 1, *last[1:4], False, True, None, last[5], "", None, None, None)
                 count += 1
         return count
 
     def _append(self, *values) -> None:
-        self.db.execute(f"insert into annotation values ({', '.join('?' * 12)})", values)
+        with self.together():
+            self.db.execute("update annotation set latest = 0 where id = ? and latest", values[:1])
+            self.db.execute(f"insert into annotation values ({', '.join('?' * 13)}, 1)", values)
 
-    def live(self, project: str | None = None) -> dict[int, str]:
-        """{annotation: uid} of those not deleted, of one project or all."""
+    def live(self, project: str) -> dict[int, int]:
+        """{annotation: task} of a project's annotations that are not deleted."""
         rows = self.db.execute(
-            f"select id, uid from ({_LATEST}) left join task using (uid) where not deleted and (? is null or project = ?)",
-            (project, project),
+            "select a.id, a.task from annotation a join task using (uid) where latest and not deleted and project = ?", (project,)
         )
         return dict(rows.fetchall())
+
+    def of_task(self, task: int) -> set[int]:
+        """The annotations of a task that are not deleted."""
+        return {id for (id,) in self.db.execute("select id from annotation where task = ? and latest and not deleted", (task,))}
 
     def answers(self, sample: str | None = None) -> Iterator[Answer]:
         """Everybody's latest usable answers (skips among them) to questions that are not withdrawn, sample by sample in order of ids."""
         columns = ", ".join(f'question."{name}"' for name in Question._fields)
         rows = self.db.execute(
-            f"""select {columns}, person, reply, seconds, revision, a.id from ({_LATEST}) a join question using (uid)
-            where not deleted and problem is null and not withdrawn and (? is null or sample = ?)
+            f"""select {columns}, person, reply, seconds, revision, a.id from annotation a join question using (uid)
+            where latest and not deleted and problem is null and not withdrawn and (? is null or sample = ?)
             order by sample, seq, person, updated, a.id""",
             (sample, sample),
         )
@@ -239,7 +266,7 @@ class Ledger:
     def problems(self) -> list[tuple[int, str, int, str, str]]:
         """(annotation, uid, person, reason, detail) of what is in quarantine."""
         return self.db.execute(
-            f"select id, uid, person, problem, detail from ({_LATEST}) where not deleted and problem is not null order by id"
+            "select id, uid, person, problem, detail from annotation where latest and not deleted and problem is not null order by id"
         ).fetchall()
 
     def history(self, annotation: int) -> list[tuple[int, str, bool, Reply | None]]:
@@ -252,13 +279,14 @@ class Ledger:
     def extra(self) -> int:
         """Annotations beyond the first of one person on one question: they are kept, the latest counts."""
         (count,) = self.db.execute(
-            f"select coalesce(sum(n - 1), 0) from (select count(*) n from ({_LATEST}) where not deleted group by uid, person)"
+            "select coalesce(sum(n - 1), 0) from "
+            "(select count(*) n from annotation where latest and not deleted group by uid, person)"
         ).fetchone()
         return count
 
     def answered(self) -> dict[str, int]:
         """{uid: people who did something with it: judged, skipped, or left what cannot be used}."""
-        rows = self.db.execute(f"select uid, count(distinct person) from ({_LATEST}) where not deleted group by uid")
+        rows = self.db.execute("select uid, count(distinct person) from annotation where latest and not deleted group by uid")
         return dict(rows.fetchall())
 
     # people ------------------------------------------------------------------------------------------------------------
@@ -269,9 +297,6 @@ class Ledger:
 
     def people(self) -> dict[int, str]:
         return dict(self.db.execute("select id, name from person").fetchall())
-
-
-_LATEST = "select * from annotation join (select id, max(revision) revision from annotation group by id) using (id, revision)"
 
 
 def _question(row: Iterable) -> Question:

@@ -25,6 +25,7 @@ class Draft(NamedTuple):
     prompt: str
     media: tuple[tuple[str, str], ...]
     gold: tuple[float, ...] | None
+    prelabel: float | None = None
 
 
 def drafts(seen: Iterable[Rows], settings, mimes: Callable[[Iterable[str]], dict[str, str]]) -> Iterator[Draft]:
@@ -42,6 +43,7 @@ def drafts(seen: Iterable[Rows], settings, mimes: Callable[[Iterable[str]], dict
                 (doubt, digest(settings.seed, rows.sample.id, items)), rows.sample.id, rows.sample.kind, items,
                 tuple(c.text for c in chosen), chat.readable(rows.sample.prompt), tuple((m, media[m]) for m in rows.sample.media),
                 _known(rows, items, settings.gold_axis) if settings.gold else None,
+                _judged(rows, items, settings.prelabels) if settings.prelabels else None,
             )  # fmt: skip
 
 
@@ -94,13 +96,29 @@ def _doubt(rows: Rows, items: tuple[str, ...], settings) -> float | None:
 
 def _known(rows: Rows, items: tuple[str, ...], axis: str) -> tuple[float, ...] | None:
     """How good each answer is known to be, where that tells them apart."""
-    value = {
+    value = _values(rows, axis)
+    known = tuple(value[i] for i in items if i in value)
+    return known if len(known) == len(items) and len(set(known)) > 1 else None
+
+
+def _judged(rows: Rows, items: tuple[str, ...], axis: str) -> float | None:
+    """What judges say on `axis`: of one answer its value, of two the verdict on the pair, else by how much the first is better."""
+    if len(items) == 2:
+        for s in rows.judgements:
+            if s.axis == axis and s.items == items and s.value is not None:
+                return s.value
+    value = _values(rows, axis)
+    if any(i not in value for i in items):
+        return None
+    return value[items[0]] - (value[items[1]] if len(items) == 2 else 0)
+
+
+def _values(rows: Rows, axis: str) -> dict[str, float]:
+    return {
         s.items[0]: s.value
         for s in rows.judgements
         if s.axis == axis and s.target == "candidate" and s.outcome == Outcome.VERDICT and s.value is not None
     }
-    known = tuple(value[i] for i in items if i in value)
-    return known if len(known) == len(items) and len(set(known)) > 1 else None
 
 
 def select(found: Iterable[Draft], settings, asked: dict[tuple[str, tuple[str, ...]], bool]) -> list[Draft]:
@@ -161,5 +179,5 @@ def question(draft: Draft, campaign: str, settings, desk: str, ask: int) -> Ques
     places = order(base, len(draft.items), settings.seed, ask == SWAPPED)
     return Question(
         name, settings.task, draft.sample, draft.kind, draft.items, places, desk, ask, draft.gold, draft.prompt,
-        draft.media, tuple(draft.texts[i] for i in places),
+        draft.media, tuple(draft.texts[i] for i in places), draft.prelabel,
     )  # fmt: skip

@@ -33,6 +33,7 @@ class Question(NamedTuple):
     prompt: str
     media: tuple[tuple[str, str], ...]  # (Media id, mime), in the order of the prompt
     texts: tuple[str, ...]  # the answers as shown, by place
+    prelabel: float | None = None  # of a review, what judges say: pairwise > 0 the first item is better; ratings 1 to 5
 
 
 class Said(NamedTuple):
@@ -83,6 +84,11 @@ def order(uid: str, count: int, seed: int, swapped: bool = False) -> tuple[int, 
     places = list(range(count))
     random.Random(digest("order", seed, uid)).shuffle(places)
     return tuple(reversed(places)) if swapped else tuple(places)
+
+
+def back(question: Question, place: int) -> int:
+    """The index into `items` of what stood at `place` (0 first)."""
+    return question.order[place]
 
 
 def votes(reply: Reply, axis: str) -> list[Said]:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from annotators.people.ledger import Answer, Ledger
 from annotators.people.plan import SWAPPED, Draft, desks_of, question
 from annotators.people.question import MAIN_AXIS, Question, Task, votes
-from schemas.records import Outcome
 
 
 class State(StrEnum):
@@ -43,35 +42,18 @@ def wanted(question: Question, settings) -> int:
 def standings(ledger: Ledger, settings) -> Iterator[Standing]:
     """Of all that is asked and not withdrawn, sample by sample in the order of their ids."""
     answered = ledger.answered()
-    sent = {uid for project in ledger.projects() for uid, _ in ledger.tasks(project.name).values()}
-    answers = _by_sample(ledger)
+    sent = {uid for project in ledger.projects() for uid in ledger.tasks(project.name).values()}
     for sample, found in groupby(ledger.questions(order="sample, seq"), key=lambda q: q.sample):
-        said = next(answers)[1] if answers.peek() == sample else []
         groups: dict[tuple[str, ...], list[Question]] = {}
         for q in found:
             groups.setdefault(q.items, []).append(q)
+        said = list(ledger.answers(sample)) if any(q.uid in answered for g in groups.values() for q in g) else []
         for items, questions in groups.items():
             own = tuple(a for a in said if a.question.items == items)
             asked = sum(wanted(q, settings) for q in questions)
             done = sum(min(answered.get(q.uid, 0), wanted(q, settings)) for q in questions)
             state = _state(questions, own, asked, done, sent, settings)
             yield Standing(tuple(questions), own, state, asked, done)
-
-
-class _by_sample:
-    """Answers grouped by sample, with a look at the next one's id."""
-
-    def __init__(self, ledger: Ledger):
-        self._groups = ((sample, list(found)) for sample, found in groupby(ledger.answers(), key=lambda a: a.question.sample))
-        self._next = next(self._groups, None)
-
-    def peek(self) -> str | None:
-        return self._next and self._next[0]
-
-    def __next__(self) -> tuple[str, list[Answer]]:
-        now, self._next = self._next, next(self._groups, None)
-        assert now is not None
-        return now
 
 
 def _state(questions, answers: tuple[Answer, ...], asked: int, done: int, sent: set[str], settings) -> State:
@@ -157,7 +139,3 @@ def progress(ledger: Ledger, settings) -> Progress:
         states[s.state] += 1
     return Progress(asked, answered, states)
 
-
-def decided(answer: Answer) -> bool:
-    """Whether a person gave a verdict or said tie."""
-    return answer.reply is not None and any(s.outcome != Outcome.ABSTAIN for s in answer.reply.said)

@@ -1,0 +1,254 @@
+"""Questions to a Label Studio server and answers back. The server is the truth of what people said, the ledger of what they were asked.
+
+Pushing asks by uid what is there already, so a push that was cut off leaves no task twice. Pulling reads what changed since the
+cursor, by the server's own clock. Reconciling compares all ids, and finds what no cursor shows: what was deleted."""
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Generator, Set
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import groupby, islice
+
+from annotators.label_studio import config, results, tasks
+from annotators.label_studio.client import Client, connect
+from annotators.label_studio.links import Links, open_links
+from annotators.people.ledger import Annotation, Ledger, Project
+from annotators.people.question import Question, Said, Task, Unusable
+from annotators.people.standing import again, progress
+from schemas.ports import MediaStore
+from schemas.records import Outcome
+
+BATCH = 500  # tasks a request
+OVERLAP = timedelta(seconds=5)  # a pull reads so much again: transactions may end out of order
+Progress = Callable[[int, int | None, str], None]
+
+
+@dataclass
+class Report:
+    """What a push, pull or reconciliation did, as counts by name; `notes` are lines for a person."""
+
+    counts: Counter = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, other: "Report") -> "Report":
+        self.counts.update(other.counts)
+        self.notes += other.notes
+        return self
+
+
+@contextlib.contextmanager
+def connected(campaign: str, recipe: str, step: str, settings, ledger: Ledger, media: MediaStore) -> Generator["Sync"]:
+    """The sync of one judging step with the server that LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY name."""
+    with connect() as client:
+        yield Sync(client, ledger, campaign, f"{recipe} · {step}", settings, open_links(settings.media, media))
+
+
+@dataclass
+class Sync:
+    client: Client
+    ledger: Ledger
+    campaign: str
+    title: str
+    settings: object
+    links: Links
+
+    def work(self, report: Progress = lambda done, total, text: None) -> Report:
+        """Push, pull, and ask once more where people disagree. The ledger must be held `alone`."""
+        done = self.push(report).add(self.pull(report))
+        if more := again(self.ledger, self.campaign, self.settings):
+            done.counts["asked_again"] += self.ledger.plan(more)
+            done.add(self.push(report))
+        found = progress(self.ledger, self.settings)
+        report(found.answered, found.asked, "annotations")
+        return done
+
+    # to the server -----------------------------------------------------------------------------------------------------
+
+    def push(self, report: Progress = lambda done, total, text: None) -> Report:
+        """Sends every question that is not on the server. ServerError leaves what was sent; the next push goes on from there."""
+        out = Report()
+        waiting = sorted(self.ledger.unsent(), key=self._place)
+        for (desk, spec), questions in groupby(waiting, key=self._place):
+            project, fresh = self._project(desk, spec)
+            # nobody else puts tasks there, so equal counts mean that every task on the server is one we know of
+            known = fresh or self.client.count(project.id) == len(self.ledger.tasks(project.name))
+            stream = iter(questions)
+            while some := list(islice(stream, BATCH)):
+                there = {} if known else self.client.find(project.id, [q.uid for q in some])
+                self._send(project, some, there, out)
+                report(out.counts["sent"] + out.counts["already_there"], len(waiting), "sent to Label Studio")
+        return out
+
+    def _send(self, project: Project, questions: list[Question], there: dict[str, list[int]], out: Report) -> None:
+        missing = [q for q in questions if q.uid not in there]
+        found = [(q.uid, there[q.uid][0]) for q in questions if q.uid in there]
+        ids = self.client.add(project.id, [self._task(q) for q in missing]) if missing else []
+        self.ledger.sent(project.name, found + list(zip((q.uid for q in missing), ids, strict=True)))
+        out.counts.update(sent=len(missing), already_there=len(found))
+
+    def _task(self, question: Question) -> dict:
+        task: dict = {"data": tasks.data(question, tuple(self.links.link(*m) for m in question.media))}
+        if question.prelabel is not None:
+            task["predictions"] = tasks.predictions(question, self._prelabel(question), self.settings.prelabels)
+        return task
+
+    def _prelabel(self, question: Question) -> tuple[Said, ...]:
+        if question.task == Task.PAIRWISE:
+            return (Said("preference", (0, 1), Outcome.VERDICT, question.prelabel),)
+        return tuple(Said(axis, (0,), Outcome.VERDICT, question.prelabel) for axis in self.settings.axes)
+
+    def _place(self, question: Question) -> tuple[str, config.Spec]:
+        return question.desk, config.spec_of(question, self.settings.axes)
+
+    def _project(self, desk: str, spec: config.Spec) -> tuple[Project, bool]:
+        """(the project of a desk and a form, whether it was made just now)."""
+        xml = config.build(spec)
+        fingerprint = config.fingerprint(xml)
+        name = f"{self.campaign[:12]}:{desk}:{fingerprint[:12]}"
+        known = {p.name: p for p in self.ledger.projects()}
+        if name in known:
+            return known[name], False
+        config.check(xml)
+        marker = f"pairwright:{name}"
+        found = self.client.project(marker)
+        fresh = found is None
+        if found is None:
+            title = " · ".join(filter(None, (self.title, spec.kind.replace("_", " "), desk)))
+            found = self.client.create_project(
+                title, marker, xml, 1 if desk else self.settings.overlap, config.guidelines(self.settings.task, self.settings.guidelines), bool(self.settings.prelabels)
+            )
+        if spec.media:
+            self.links.attach(self.client, found["id"])
+        project = Project(name, found["id"], fingerprint, None, False)
+        self.ledger.keep_project(project)
+        return project, fresh
+
+    # back from it ------------------------------------------------------------------------------------------------------
+
+    def pull(self, report: Progress = lambda done, total, text: None) -> Report:
+        """Reads what people did since the last pull: the first time a snapshot of each project, then what its cursor shows.
+
+        A project whose labeling config is not the one it was given is left alone until it is, or `accept` is told."""
+        out = Report()
+        for project in self.ledger.projects():
+            if self._drifted(project, out):
+                continue
+            if project.cursor is None:
+                found = self.client.everything(project.id)
+            else:
+                found = self.client.changed(project.id, _earlier(project.cursor))
+            newest = project.cursor
+            known = self.ledger.tasks(project.name)
+            stream = iter(found)
+            while some := list(islice(stream, BATCH)):
+                with self.ledger.together():
+                    for task in some:
+                        self._take(task, known, project, out)
+                        newest = max(newest or "", _time(task["updated_at"]))
+                report(out.counts["read"], None, "read from Label Studio")
+            if newest != project.cursor:
+                self.ledger.keep_project(project._replace(cursor=newest))
+        if out.counts["new"] or out.counts["changed"]:
+            self.ledger.name_people(self.client.users())
+        return out
+
+    def _drifted(self, project: Project, out: Report) -> bool:
+        drifted = config.fingerprint(self.client.config(project.id)) != project.fingerprint
+        if drifted != project.drifted:
+            self.ledger.keep_project(project._replace(drifted=drifted))
+        if drifted:
+            out.counts["drifted"] += 1
+            out.notes.append(
+                f"project {project.id}: its labeling config was changed on the server; nothing is read from it until it is put "
+                "back, or `pairwright annotate reconcile --accept-config` takes the new one"
+            )
+        return drifted
+
+    def _take(self, task: dict, known: dict[int, str], project: Project, out: Report) -> None:
+        """One task with all its annotations as they are now."""
+        uid = task["data"].get("uid")
+        question = self.ledger.question(uid) if uid else None
+        out.counts["read"] += 1
+        if question is None:
+            out.counts["foreign"] += 1  # made by hand, or withdrawn
+            return
+        if task["id"] not in known:  # ours, but the ledger was lost or the answer to our push was
+            known[task["id"]] = uid
+            self.ledger.sent(project.name, [(uid, task["id"])])
+        edited = tasks.shown(task["data"]) != tasks.shown(tasks.data(question, ("",) * len(question.media)))
+        ids = set()
+        for raw in task["annotations"]:
+            ids.add(raw["id"])
+            seen = Annotation(
+                raw["id"], task["id"], uid, raw["completed_by"], _time(raw["updated_at"]), raw["was_cancelled"], raw["lead_time"], raw["result"],
+            )  # fmt: skip
+            understood = self._understand(raw, question, edited)
+            became = self.ledger.record(seen, understood)
+            out.counts[became] += 1
+            if isinstance(understood, Unusable) and became != "same":
+                out.counts["quarantined"] += 1
+        out.counts["deleted"] += self.ledger.delete(self.ledger.of_task(task["id"]) - ids)
+
+    def _understand(self, raw: dict, question: Question, edited: bool):
+        try:
+            if edited:
+                raise Unusable("task_edited", "what was shown is not what was asked")
+            if (by := raw.get("updated_by")) is not None and by != raw["completed_by"]:
+                raise Unusable("edited_by_other", f"person {by} changed it")
+            if raw["was_cancelled"]:
+                return None
+            if raw["lead_time"] is not None and raw["lead_time"] < self.settings.min_seconds:
+                raise Unusable("too_fast", f"{raw['lead_time']:.1f} s")
+            return results.parse(question, config.spec_of(question, self.settings.axes), raw["result"])
+        except Unusable as problem:
+            return problem
+
+    # all of it ---------------------------------------------------------------------------------------------------------
+
+    def reconcile(self, accept_config: bool = False) -> Report:
+        """Compares every id on the server with the ledger, and reads what changed. What vanished from the server is gone: an
+        annotation gets a tombstone (its history stays), a task or project is sent again at the next push."""
+        out = Report()
+        for project in self.ledger.projects():
+            there = self.client.ids(project.id)
+            if there is None:
+                lost = self.ledger.tasks(project.name)
+                out.notes.append(f"project {project.id} was deleted on the server: a push makes it anew, with all its {len(lost)} tasks")
+                self.ledger.forget_project(project.name)
+                self._lose(project, lost.keys(), lost, out)
+                continue
+            tasks_known = self.ledger.tasks(project.name)
+            self._lose(project, tasks_known.keys() - there.keys(), tasks_known, out)
+            for uid, count in Counter(filter(None, there.values())).items():
+                if count > 1:
+                    out.counts["doubled"] += 1
+                    out.notes.append(f"project {project.id}: {count} tasks ask {uid}; what people say in any of them counts")
+            annotations = self.client.annotation_ids(project.id)
+            known = self.ledger.live(project.name)
+            out.counts["deleted"] += self.ledger.delete(known.keys() - annotations)
+            if annotations - known.keys():
+                self.ledger.keep_project(project._replace(cursor=None))  # something was missed: read all of it
+            if accept_config:
+                fingerprint = config.fingerprint(self.client.config(project.id))
+                if fingerprint != project.fingerprint:
+                    self.ledger.keep_project(project._replace(fingerprint=fingerprint, drifted=False, cursor=None))
+                    out.counts["accepted"] += 1
+        return out.add(self.pull())
+
+    def _lose(self, project: Project, ids: Set[int], known: dict[int, str], out: Report) -> None:
+        lost = {known[i] for i in ids}
+        if not lost:
+            return
+        gone = [annotation for annotation, task in self.ledger.live(project.name).items() if task in ids]
+        self.ledger.lose(lost)
+        out.counts.update(lost=len(lost), deleted=self.ledger.delete(gone))
+
+
+def _time(text: str) -> str:
+    """The server's ISO time with a fixed number of digits, so that it sorts as text."""
+    return datetime.fromisoformat(text).isoformat(timespec="microseconds")
+
+
+def _earlier(cursor: str) -> str:
+    return (datetime.fromisoformat(cursor) - OVERLAP).isoformat(timespec="microseconds")
