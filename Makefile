@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # where it is set, every process compiles what it imports anew: 7 s of CPU for vLLM's
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help install install-gpu demo test lint bench model lock
+.PHONY: help install install-gpu label-studio demo test lint bench model lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -13,10 +13,13 @@ install: ## .venv for tests, the demo and machines without a GPU
 install-gpu: ## .venv with vLLM for CUDA
 	@environment/install gpu
 
+label-studio: ## .label-studio for the Label Studio server, which people annotate in
+	@environment/label_studio
+
 demo: install ## build the demo dataset and its report into data/runs/demo
 	.venv/bin/pairwright build demo --out data/runs/demo
 
-test: install ## all tests
+test: install label-studio ## all tests
 	@environment/browser
 	.venv/bin/pytest -q
 

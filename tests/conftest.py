@@ -66,3 +66,33 @@ def vllm_engine(runner, media_store):
     engine = runner.run(vllm.connect(settings, media_store))
     yield engine
     runner.run(engine.close())
+
+
+@pytest.fixture(scope="session")
+def label_studio(tmp_path_factory):
+    """A Label Studio server, shared: a test makes projects of its own there and counts on nothing else."""
+    from annotators.label_studio import local
+
+    with local.start(tmp_path_factory.mktemp("label-studio")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sign_in(label_studio):
+    """`sign_in("ann")`: an httpx client that speaks to Label Studio as this annotator, who is made when new."""
+    import httpx
+
+    from annotators.label_studio import local
+
+    clients = {}
+
+    def sign_in(name: str) -> httpx.Client:
+        if name not in clients:
+            key = local.people(label_studio, [name])[name].key
+            headers = {"Authorization": f"Token {key}"}
+            clients[name] = httpx.Client(base_url=label_studio.url, headers=headers, timeout=60)
+        return clients[name]
+
+    yield sign_in
+    for client in clients.values():
+        client.close()

@@ -1,0 +1,101 @@
+"""The local server as a whole: what survives a stop, a crash and the end of its parent, and who can log in."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from annotators.label_studio import local
+from schemas.errors import UserError
+
+ROOT = Path(__file__).parents[3]
+
+
+def processes(folder: Path) -> list[psutil.Process]:
+    """The server's own and PostgreSQL's, which both name the folder on their command line."""
+    return [p for p in psutil.process_iter(["cmdline"]) if any(str(folder) in word for word in p.info["cmdline"] or ())]
+
+
+def titles(server: local.LocalServer) -> list[str]:
+    reply = httpx.get(f"{server.url}/api/projects", headers={"Authorization": f"Token {server.key}"})
+    return [project["title"] for project in reply.raise_for_status().json()["results"]]
+
+
+def make_project(server: local.LocalServer, title: str) -> None:
+    headers = {"Authorization": f"Token {server.key}"}
+    httpx.post(f"{server.url}/api/projects", headers=headers, json={"title": title}).raise_for_status()
+
+
+def test_users_keys_and_projects_survive_a_stop_and_a_crash(tmp_path):
+    with local.start(tmp_path) as server:
+        first = local.people(server, ["ann", "bob"])
+        make_project(server, "before the stop")
+    assert processes(tmp_path) == []
+
+    server = local.start(tmp_path)
+    assert local.people(server, ["bob", "ann"]) == first
+    make_project(server, "before the crash")
+    server.kill()
+    assert processes(tmp_path) == []
+
+    with local.start(tmp_path) as server:
+        assert sorted(titles(server)) == ["before the crash", "before the stop"]
+        assert local.people(server, ["ann"])["ann"] == first["ann"]
+
+
+def test_a_killed_parent_leaves_no_server_behind(tmp_path):
+    script = (
+        "import sys, time; from pathlib import Path; from annotators.label_studio import local; "
+        "local.start(Path(sys.argv[1])); print('up', flush=True); time.sleep(600)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout.readline() == "up\n"
+    started = processes(tmp_path)
+    assert {p.name() for p in started} >= {"python", "postgres"}
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    psutil.wait_procs([p for p in started if p.pid != parent.pid], timeout=20)
+    assert processes(tmp_path) == []
+
+
+def test_the_server_is_reached_from_this_machine_only(label_studio):
+    guard = psutil.Process(label_studio._process.pid)
+    listening = {c.laddr.ip for c in guard.net_connections() if c.status == psutil.CONN_LISTEN}
+    assert listening == {"127.0.0.1"}
+    postmaster = int((label_studio.folder / "database" / "postmaster.pid").read_text().split()[0])
+    assert [c for c in psutil.Process(postmaster).net_connections("inet") if c.status == psutil.CONN_LISTEN] == []
+
+
+def test_the_server_reaches_nothing_outside(label_studio):
+    """A browser's first page asks it for tips that it would fetch from the internet."""
+    headers = {"Authorization": f"Token {label_studio.key}"}
+    assert "127.0.0.1:9" in psutil.Process(label_studio._process.pid).environ()["HTTPS_PROXY"]
+    assert httpx.get(f"{label_studio.url}/heidi-tips/", headers=headers, timeout=10).status_code != httpx.codes.OK
+
+
+def test_an_annotator_has_a_key_of_their_own(sign_in):
+    assert sign_in("ann").get("/api/current-user/whoami").json()["email"] == "ann@example.org"
+    assert sign_in("bob").get("/api/current-user/whoami").json()["email"] == "bob@example.org"
+
+
+def test_a_taken_port_is_said(tmp_path, label_studio):
+    taken = int(label_studio.url.rpartition(":")[2])
+    with pytest.raises(UserError, match=f"port {taken} of this machine is taken"):
+        local.start(tmp_path, port=taken)
+
+
+def test_secrets_are_for_their_owner_and_in_no_log(label_studio, sign_in):
+    sign_in("ann")
+    assert (label_studio.folder / "secret").stat().st_mode & 0o077 == 0
+    assert label_studio.key not in (label_studio.folder / "label-studio.log").read_text()
+
+
+def test_without_its_environment_it_says_what_to_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "ENVIRONMENT", tmp_path / "nothing")
+    with pytest.raises(UserError, match="make label-studio"):
+        local.start(tmp_path)
