@@ -9,45 +9,67 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.blocks.system import Secret
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
+from prefect.states import Completed, State
 
 from flows import execute
+from flows.people import PEOPLE
 from flows.progress import reporter
-from schemas.errors import RecipeError, RunError
+from schemas.errors import RecipeError, RunError, Waiting
+from schemas.recipe import Recipe
 
 FINISHED = "pairwright.dataset.finished"
 
 
 @flow(log_prints=False)
-def build(recipe: str, out: str, cache: str = "data/cache", settings: list[str] | None = None) -> None:
-    """Builds `recipe` into the folder `out`, or goes on there; `settings` are STEP.setting=value overrides.
+def build(out: str, recipe: str | None = None, cache: str = "data/cache", settings: list[str] | None = None) -> State:
+    """Builds `recipe` into the folder `out`, or goes on there; `settings` are STEP.setting=value overrides. Without a recipe it
+    goes on with the one that `out` was begun with.
 
-    Leaves a summary as an artifact and, where a dataset was made, the event FINISHED with its folder."""
-    run = execute.open_run(
-        recipe, settings or [], out=Path(out), cache=Path(cache), report=reporter(get_run_logger().info)
-    )
+    Leaves a summary as an artifact and, where a dataset was made, the event FINISHED with its folder. Where people are not
+    done it ends as Completed, named Waiting."""
+    report = reporter(get_run_logger().info)
+    if recipe is None:
+        run = execute.go_on(Path(out), report)
+    else:
+        run = execute.open_run(recipe, settings or [], out=Path(out), cache=Path(cache), report=report)
     try:
-        take_keys(run.recipe.models)
+        take_keys(run.recipe)
         for unit in run.units:
             settled = task(name=unit.name, retries=2, retry_delay_seconds=5, retry_condition_fn=is_worth_a_retry,
                            cache_policy=NO_CACHE, persist_result=False)  # fmt: skip
-            settled(run.do)(unit)
+            if waiting := settled(done_or_waiting)(run, unit):
+                return Completed(name="Waiting", message=waiting)
         summary = run.finish()
     finally:
         run.close()
     create_markdown_artifact(described(summary), key="summary", description=f"{run.recipe.name} in {run.folder}")
     announce(run)
+    return Completed()
 
 
-def take_keys(models: dict[str, dict]) -> None:
-    """Puts the key of each model whose `api_key_env` is not set into the environment, from the Secret block of that name.
+def done_or_waiting(run: execute.Run, unit: execute.Unit) -> str | None:
+    """Does the unit; what it waits for when people are not done, which is no failure."""
+    try:
+        run.do(unit)
+    except Waiting as waiting:
+        return str(waiting)
+    return None
+
+
+def take_keys(recipe: Recipe) -> None:
+    """Puts the keys that a recipe needs and that are not set into the environment, each from the Secret block of its name: those of
+    models (`api_key_env`), and Label Studio's where people judge.
 
     A_KEY comes from the block a-key. RecipeError when there is neither."""
-    for variable in {model["api_key_env"] for model in models.values() if model.get("api_key_env")} - os.environ.keys():
+    needed = {model["api_key_env"] for model in recipe.models.values() if model.get("api_key_env")}
+    if any((step.family, step.operator) == PEOPLE for step in recipe.steps):
+        needed.add("LABEL_STUDIO_API_KEY")
+    for variable in needed - os.environ.keys():
         block = variable.lower().replace("_", "-")
         try:
             secret = Secret.load(block)
         except ValueError:
-            raise RecipeError(f"api_key_env names {variable}: export it, or make a Secret block {block}") from None
+            raise RecipeError(f"{variable} is not set: export it, or make a Secret block {block}") from None
         os.environ[variable] = secret.get()
 
 

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from schemas.errors import PairwrightError
+from schemas.errors import PairwrightError, Waiting
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="rich", add_completion=False, pretty_exceptions_enable=False,
@@ -22,6 +22,14 @@ says whether it helped: a [bold]recipe[/bold] lists the steps, one command runs 
 [dim]Then:[/dim]        pairwright show data/runs/demo
 [dim]Your own:[/dim]    pairwright recipes, copy one, change its source and models""",
 )  # fmt: skip
+annotate = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="rich",
+    help="""What people judge in Label Studio. LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY name the server.
+
+A build whose recipe has a [bold]judge.people[/bold] step puts its questions there and ends, waiting; it goes on when it is
+called again and everybody is done. These commands look after the time between.""",
+)  # fmt: skip
+app.add_typer(annotate, name="annotate")
 say = Console(stderr=True, highlight=False)
 
 Out = Annotated[Path, typer.Option("--out", help="folder of the run; the same command again goes on where it stopped")]
@@ -98,6 +106,72 @@ def show(folder: Annotated[Path, typer.Argument(help="folder of a run, finished 
     shown(folder)
 
 
+Folder = Annotated[Path, typer.Argument(help="folder of a run that asks people", metavar="DIR")]
+
+
+@annotate.command()
+def status(folder: Folder) -> None:
+    """How far people are, how much they agree, and what each is worth. Asks no server: `pull` first for the newest.
+
+    Example: pairwright annotate status data/runs/people"""
+    from flows import execute, people
+
+    people.show(execute.reopen(folder), Console(highlight=False))
+
+
+@annotate.command()
+def push(folder: Folder) -> None:
+    """Put the questions on the server that are not there yet. Said again after a crash, it leaves no question twice."""
+    _synced(folder, "push")
+
+
+@annotate.command()
+def pull(folder: Folder) -> None:
+    """Read back what people did since the last pull."""
+    _synced(folder, "pull")
+
+
+@annotate.command()
+def reconcile(folder: Folder,
+              accept_config: Annotated[bool, typer.Option("--accept-config", help="take labeling configs as they were changed on the server")] = False) -> None:  # fmt: skip
+    """Compare everything with the server, id by id: finds what was deleted there, or missed by a pull, and mends it."""
+    _synced(folder, "reconcile", accept_config=accept_config)
+
+
+@annotate.command()
+def doctor(folder: Folder) -> None:
+    """Is the server there, does the key work, are the media reachable, is anything in the way?"""
+    from flows import execute, people
+
+    people.doctor(execute.reopen(folder), Console(highlight=False))
+
+
+def _synced(folder: Path, what: str, **how) -> None:
+    from flows import execute, people
+
+    for step, report in people.sync(execute.reopen(folder), what, **how).items():
+        counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in report.counts.items() if n)
+        say.print(f"  {escape(step)}: {counts or 'nothing new'}")
+        for note in report.notes:
+            say.print(f"  [yellow]{escape(note)}[/yellow]", soft_wrap=True)
+
+
+@app.command()
+def serve(folder: Folder,
+          url: Annotated[str, typer.Option(help="the address under which the labeling server and the annotators reach this one")] = "",
+          host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+          port: Annotated[int, typer.Option(help="port to listen on")] = 8090,
+          every: Annotated[float, typer.Option(help="seconds between pulls, whatever webhooks say")] = 300) -> None:  # fmt: skip
+    """Serve a run's media to its annotators, and pull what they did as soon as Label Studio's webhooks hint at it.
+
+    PAIRWRIGHT_SERVE_SECRET is what links and webhooks are signed with: 32 characters or more.
+
+    Example: pairwright serve data/runs/people --url https://media.example.org"""
+    from flows import execute, people
+
+    people.serve(execute.reopen(folder), url or f"http://{host}:{port}", host, port, every)
+
+
 @app.command()
 def recipes() -> None:
     """The recipes that come with Pairwright, and what each does."""
@@ -113,6 +187,8 @@ def main() -> None:
     """Runs the command line: one line and exit code 2 for a user's mistake, 1 for a failed run, 130 when stopped."""
     try:
         app()
+    except Waiting as waiting:
+        say.print(f"[yellow]waiting[/yellow]: {escape(str(waiting))}", soft_wrap=True)
     except PairwrightError as error:
         say.print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}", soft_wrap=True)
         sys.exit(error.exit_code)

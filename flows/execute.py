@@ -367,11 +367,16 @@ def _open(raw: dict, out: Path, cache: Path, dataset: Path | None, report: Repor
     return Run(out, cache, checked, raw, plan(checked, dataset is not None), dataset, report or (lambda *a: None), lock)
 
 
+def go_on(folder: Path, report: Report | None = None) -> Run:
+    """The run of a folder, taken again as `open_run` takes it. OutputError when there is none."""
+    known = _known(folder)
+    dataset = known.get("dataset") and Path(known["dataset"])
+    return _open(known["recipe"], folder, Path(known["cache"]), dataset, report)
+
+
 def reopen(folder: Path, report: Report | None = None) -> Run:
     """The run of a folder as it was opened, for its child or for looking at it; takes no lock."""
-    known = shards.read_json(folder / "run.json")
-    if known is None:
-        raise OutputError(f"{folder} is not the folder of a run: name the --out of a `pairwright build`")
+    known = _known(folder)
     dataset = known.get("dataset") and Path(known["dataset"])
     recipe = load.checked(known["recipe"], given=("samples", "pairs") if dataset else ())
     return Run(
@@ -383,6 +388,13 @@ def reopen(folder: Path, report: Report | None = None) -> Run:
         dataset,
         report or (lambda *a: None),
     )
+
+
+def _known(folder: Path) -> dict:
+    known = shards.read_json(folder / "run.json")
+    if known is None:
+        raise OutputError(f"{folder} is not the folder of a run: name the --out of a `pairwright build`")
+    return known
 
 
 def _take(folder: Path):

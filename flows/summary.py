@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from annotators.agreement import Worth
-from flows import shards
+from flows import people, shards
 from schemas.arrow import from_batch
 from schemas.operator import Tables
 from schemas.records import SAMPLE_KINDS
@@ -41,6 +41,8 @@ def summary(run) -> dict[str, Any]:
         "tokens": {"prompt": 0, "answer": 0},
     }
     out |= {"train": {}, "evaluate": {}, "dataset": None}
+    if asked := people.figures(run):
+        out["people"] = asked
     for unit in run.units:
         done = shards.read_json(run.place(unit) / "done.json")
         out["seconds"][unit.name] = done["seconds"]

@@ -20,7 +20,6 @@ from schemas.ports import MediaStore
 
 ROOT = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"  # the server's own name for it
 FOLDER = "pairwright"  # under ROOT
-SECRET = "PAIRWRIGHT_SERVE_SECRET"
 MINUTES = 60  # how long a link works after a task was opened
 
 
@@ -99,13 +98,18 @@ class Bucket:
 class Served:
     def __init__(self, address: str):
         self.address = address.rstrip("/")
-        self.key, self.secret = signing.keys(_needed(SECRET, "the secret that `pairwright serve` runs with"))
+        self.key, self.hidden = signing.keys(secret())
 
     def link(self, sha: str, mime: str) -> str:
         return f"s3://{BUCKET}/{name_of(sha, mime)}"
 
     def attach(self, client: Client, project: int) -> None:
-        client.s3_storage(project, BUCKET, "", self.address, self.key, self.secret, MINUTES)
+        client.s3_storage(project, BUCKET, "", self.address, self.key, self.hidden, MINUTES)
+
+
+def secret() -> str:
+    """What `pairwright serve` signs with, from the environment. UserError where it is not set."""
+    return _needed("PAIRWRIGHT_SERVE_SECRET", "make one with `openssl rand -hex 32` and keep it")
 
 
 def _needed(variable: str, what: str) -> str:

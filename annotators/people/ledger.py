@@ -57,6 +57,7 @@ class Answer(NamedTuple):
     seconds: float | None
     revision: int
     annotation: int
+    updated: str  # the server's time, ISO 8601
 
 
 class Project(NamedTuple):
@@ -247,7 +248,7 @@ class Ledger:
         """Everybody's latest usable answers (skips among them) to questions that are not withdrawn, sample by sample in order of ids."""
         columns = ", ".join(f'question."{name}"' for name in Question._fields)
         rows = self.db.execute(
-            f"""select {columns}, person, reply, seconds, revision, a.id from annotation a join question using (uid)
+            f"""select {columns}, person, reply, seconds, revision, a.id, updated from annotation a join question using (uid)
             where latest and not deleted and problem is null and not withdrawn and (? is null or sample = ?)
             order by sample, seq, person, updated, a.id""",
             (sample, sample),
@@ -255,8 +256,8 @@ class Ledger:
         width = len(Question._fields)
         last: Answer | None = None
         for row in rows:
-            person, reply, seconds, revision, id = row[width:]
-            answer = Answer(_question(row[:width]), person, reply and _reply(reply), seconds, revision, id)
+            person, reply, *rest = row[width:]
+            answer = Answer(_question(row[:width]), person, reply and _reply(reply), *rest)
             if last and (last.question.uid, last.person) != (answer.question.uid, person):
                 yield last
             last = answer  # of several by one person the latest counts

@@ -1,0 +1,37 @@
+"""What people did, as a Prefect flow: pulls for a run that waits, asks once more where they disagree, tells when all are done."""
+
+from pathlib import Path
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.events import emit_event
+from prefect.states import Completed, State
+
+from flows import execute, people
+from flows.build import described, take_keys
+
+DONE = "pairwright.people.done"
+
+
+@flow
+def annotate(out: str) -> State:
+    """Syncs the run in folder `out` with the labeling server; a run that has asked nobody yet is left alone.
+
+    Where everybody is done it sends the event DONE with the run's folder, so that the build can go on."""
+    run = execute.reopen(Path(out))
+    take_keys(run.recipe)
+    for step, report in people.sync(run, "work").items():
+        get_run_logger().info("%s: %s", step, dict(report.counts))
+        for note in report.notes:
+            get_run_logger().warning("%s: %s", step, note)
+    found = people.figures(run)
+    create_markdown_artifact(described(found), key="people", description=f"{run.recipe.name} in {run.folder}")
+    asked, answered = (sum(of[name] for of in found.values()) for name in ("asked", "answered"))
+    if answered < asked:
+        return Completed(name="Waiting", message=f"{answered} of {asked} annotations")
+    emit_event(
+        DONE,
+        resource={"prefect.resource.id": f"pairwright.people.{run.recipe.name}", "prefect.resource.name": run.recipe.name},
+        payload={"out": str(run.folder)},
+    )
+    return Completed(message=f"all {asked} annotations")

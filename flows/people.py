@@ -1,0 +1,154 @@
+"""What a run asks people: its judging steps, how far they are, and the syncing of each with the labeling server."""
+
+import contextlib
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from annotators.judge import people
+from annotators.people import quality
+from annotators.people.ledger import Ledger
+from annotators.people.standing import Progress, progress
+from flows import plug
+from pipeline.store import open_store
+from schemas.errors import OutputError
+from schemas.recipe import settings_of
+
+PEOPLE = ("judge", "people")
+
+
+class Asked(NamedTuple):
+    """One step that asks people, and where its ledger is."""
+
+    step: str
+    settings: people.Settings
+    folder: Path
+
+
+def asked(run) -> Iterator[Asked]:
+    """The steps of a run that ask people and have asked something; of all rounds."""
+    for unit in run.units:
+        for step in unit.steps:
+            if (step.family, step.operator) == PEOPLE and run.kept(unit, step).exists():
+                settings = settings_of(plug.operator(*PEOPLE), step.settings, step.name)
+                yield Asked(step.name, settings, run.kept(unit, step))
+
+
+def needed(run) -> list[Asked]:
+    """Like `asked`; OutputError where a run asks nobody or has not come so far."""
+    if found := list(asked(run)):
+        return found
+    raise OutputError(f"{run.folder} has asked people nothing yet: `pairwright build` a recipe with a judge.people step into it")
+
+
+@contextlib.contextmanager
+def opened(of: Asked) -> Generator[Ledger]:
+    ledger = Ledger(of.folder)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def sync(run, what: str, **how) -> dict[str, Any]:
+    """Does `what` (work, push, pull, reconcile) for every step that asks people: {step: Report}."""
+    from annotators.label_studio.sync import connected
+
+    out = {}
+    media = open_store(run.cache / "media")
+    for of in needed(run):
+        with opened(of) as ledger, ledger.alone():
+            campaign = people.campaign_of(run.recipe.name, of.step, of.settings)
+            with connected(campaign, run.recipe.name, of.step, of.settings, ledger, media) as server:
+                out[of.step] = getattr(server, what)(**how)
+    return out
+
+
+def serve(run, url: str, host: str, port: int, every: float) -> None:
+    """Serves the media that the run's questions show and takes the server's webhooks, until it is told to stop."""
+    from annotators.label_studio import links, signing
+    from annotators.label_studio import serve as server
+    from annotators.label_studio.client import connect
+
+    secret = links.secret()
+    shown: dict[str, str] = {}
+
+    def pull(project: str | None) -> None:
+        sync(run, "work")
+        look()
+
+    def look() -> None:
+        for of in needed(run):
+            with opened(of) as ledger:
+                shown.update(media for q in ledger.questions() for media in q.media)
+
+    look()
+    with connect() as client:
+        for of in needed(run):
+            with opened(of) as ledger:
+                for project in ledger.projects():
+                    hook = f"{url.rstrip('/')}/webhook/{project.id}"
+                    client.webhook(project.id, hook, signing.webhook_headers(secret, str(project.id)))
+        origin = client.url
+    application = server.app(open_store(run.cache / "media"), shown.get, pull, secret, origin, every)
+    server.serve(application, host, port)
+
+
+def figures(run) -> dict[str, dict]:
+    """{step: {asked, answered, states, quarantine: {reason: n}, quality}} of what people were asked so far."""
+    out = {}
+    for of in asked(run):
+        with opened(of) as ledger:
+            found: Progress = progress(ledger, of.settings)
+            reasons = [reason for *_, reason, _ in ledger.problems()]
+            out[of.step] = {
+                "task": str(of.settings.task), "asked": found.asked, "answered": found.answered,
+                "states": {str(state): n for state, n in sorted(found.states.items())},
+                "quarantine": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
+                "quality": quality.report(ledger, of.settings),
+            }  # fmt: skip
+    return out
+
+
+def show(run, console: Console) -> None:
+    """How far people are and what they are worth, on a terminal; names stay on this machine."""
+    for of in needed(run):
+        with opened(of) as ledger:
+            names = ledger.people()
+            problems = ledger.problems()
+        found = figures(run)[of.step]
+        states = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in found["states"].items())
+        console.print(f"[bold]{of.step}[/bold] ({found['task']}): {found['answered']} of {found['asked']} annotations; {states}")
+        if found["quality"]:
+            _quality(found["quality"], names, console)
+        for annotation, uid, person, reason, detail in problems[:20]:
+            text = f"annotation {annotation} by {names.get(person, f'person:{person}')} is in quarantine: {reason} {detail} (question {uid})"
+            console.print(f"  {escape(text.strip())}", soft_wrap=True)
+        if len(problems) > 20:
+            console.print(f"  and {len(problems) - 20} more in quarantine")
+
+
+def _quality(found: dict, names: dict[int, str], console: Console) -> None:
+    for axis, a in found["agreement"].items():
+        alpha = ", ".join(f"{level} {_said(value)}" for level, value in a["alpha"].items())
+        console.print(
+            f"  {axis}: {a['items']} judged by two or more, {_said(a['percent'])} agree; alpha {alpha}; Fleiss {_said(a['fleiss'])}, Cohen {_said(a['cohen'])}"
+        )
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "votes", "skipped", "agrees", "skill", "gold", "left", "repeats", "s a task", ""):
+        table.add_column(name, justify="left" if not name else "right")
+    for name, p in found["annotators"].items():
+        share = lambda of: _said(of and of["share"])
+        table.add_row(
+            escape(names.get(int(name.partition(":")[2]), name)), str(p["votes"]), str(p["skipped"]), _said(p["agreement"]), _said(p["skill"]),
+            share(p["gold"]), share(p["left"]), share(p["repeats"]), _said(p["seconds"]), escape("; ".join(p["flags"])),
+        )  # fmt: skip
+    console.print(table)
+
+
+def _said(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
