@@ -1,0 +1,271 @@
+"""A real browser, a real server: an annotator logs in, sees each kind of task as it should be, and labels it by mouse and keyboard.
+
+What they said is read back through the server's API and understood. The page of each task, as it was submitted, is kept as a
+PNG in the folder that PAIRWRIGHT_SCREENSHOTS names, by default the test's own."""
+
+import os
+import random
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from annotators.label_studio import config, local, tasks
+from annotators.label_studio.results import parse
+from annotators.people.question import Reply, Said, Task
+from pipeline.source import scenes
+from schemas.records import Outcome, Span
+from tests.questions import question
+
+VIEW = {"width": 1280, "height": 800}
+KINDS = ("text", "image", "multi_image", "video", "audio")
+VERDICT, TIE, ABSTAIN = Outcome.VERDICT, Outcome.TIE, Outcome.ABSTAIN
+
+
+def files_of(kind: str) -> list[tuple[bytes, str]]:
+    """The media of a scene of the demo, (bytes, MIME type) each, drawn larger."""
+    if kind == "text":
+        return []
+    found = []
+    for part, content in scenes.draw(scenes.load_world(), kind, seed=5).parts():
+        if part == "text":
+            continue
+        if part == "image":
+            content = larger(content)
+        elif part == "video":
+            content = [larger(frame) for frame in content]
+        found.append(scenes.encode(part, content))
+    return found
+
+
+def larger(picture: Image.Image) -> Image.Image:
+    return picture.resize((480, 480), Image.Resampling.LANCZOS)
+
+
+class Desk:
+    """An annotator at the browser."""
+
+    def __init__(self, server: local.LocalServer, page, ann: httpx.Client, folder: Path):
+        self.page, self.ann, self.folder, self.server = page, ann, folder, server
+        self.asked = None
+        self.failed: list[str] = []
+        page.on("requestfailed", lambda request: self.failed.append(request.url))
+        page.on("request", lambda request: self.failed.append(request.url) if "evil" in request.url else None)
+
+    def open(self, asked, *, instruction: bool = False) -> None:
+        """Makes a project with one task of the Question, and opens it for labeling."""
+        spec = config.spec_of(asked)
+        xml = config.build(spec)
+        config.check(xml)
+        project = self.post("/api/projects", title=f"{asked.task} {asked.kind}", label_config=xml, enable_empty_annotation=False, expert_instruction=config.guidelines(asked.task), show_instruction=instruction)  # fmt: skip
+        assert config.fingerprint(project["label_config"]) == config.fingerprint(xml)
+        links = []
+        if asked.media:
+            folder = self.server.files / "shown"
+            self.post("/api/storages/localfiles", project=project["id"], path=str(folder), title="media", use_blob_urls=True)  # fmt: skip
+            links = [f"/data/local-files/?d=shown/{name}" for name, _ in asked.media]
+        data = tasks.data(asked, tuple(links))
+        (self.task,) = self.post(f"/api/projects/{project['id']}/import?return_task_ids=true", [{"data": data}])["task_ids"]  # fmt: skip
+        assert tasks.shown(self.get(f"/api/tasks/{self.task}")["data"]) == tasks.shown(data)
+        self.asked, self.spec, self.failed[:] = asked, spec, []
+        self.page.goto(f"{self.server.url}/projects/{project['id']}/data?labeling=1")
+        self.submit_button.wait_for()
+
+    @property
+    def submit_button(self):
+        return self.page.get_by_label("Submit current annotation")
+
+    def post(self, where: str, json=None, **fields) -> dict:
+        return self.ann.post(where, json=fields if json is None else json).raise_for_status().json()
+
+    def get(self, where: str) -> dict:
+        return self.ann.get(where).raise_for_status().json()
+
+    def choose(self, text: str) -> None:
+        self.page.locator("label", has_text=re.compile(rf"^{re.escape(text)}(\[.\])?$")).click()
+
+    def keep(self, name: str) -> None:
+        self.page.screenshot(path=self.folder / f"{name}.png")
+
+    def submit(self, name: str) -> Reply:
+        """Keeps a picture of the page, submits, and returns what the server then has, understood."""
+        self.keep(name)
+        with self.page.expect_response(lambda r: "/annotations" in r.url and r.request.method == "POST") as sent:
+            self.submit_button.click()
+        assert sent.value.status == 201
+        (annotation,) = self.get(f"/api/tasks/{self.task}")["annotations"]
+        assert config_takes(config.build(self.spec), annotation["result"])
+        assert self.failed == []
+        return parse(self.asked, self.spec, annotation["result"])
+
+
+def config_takes(xml: str, result: list[dict]) -> bool:
+    from label_studio_sdk.label_interface import LabelInterface
+
+    return LabelInterface(xml).validate_annotation({"result": result})
+
+
+@pytest.fixture(scope="module")
+def page(browser, label_studio):
+    """A page whose annotator has logged in by password."""
+    person = local.people(label_studio, ["ann"])["ann"]
+    page = browser.new_context(viewport=VIEW).new_page()
+    page.set_default_timeout(20_000)
+    page.goto(f"{label_studio.url}/user/login/")
+    page.fill("input[name=email]", person.email)
+    page.fill("input[name=password]", person.password)
+    page.click("button[type=submit]")
+    page.wait_for_url(lambda url: "login" not in url)
+    yield page
+    page.context.close()
+
+
+@pytest.fixture
+def desk(page, label_studio, sign_in, tmp_path):
+    folder = Path(os.environ.get("PAIRWRIGHT_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    desk = Desk(label_studio, page, sign_in("ann"), folder)
+    yield desk
+    page.goto("about:blank")
+
+
+@pytest.fixture(scope="module")
+def shown(label_studio) -> dict[str, tuple[tuple[str, str], ...]]:
+    """(name of its file, MIME type) of each medium by kind of sample."""
+    folder = label_studio.files / "shown"
+    folder.mkdir()
+    found = {}
+    for kind in KINDS:
+        found[kind] = ()
+        for place, (data, mime) in enumerate(files_of(kind)):
+            name = f"{kind}{place}.{mime.partition('/')[2]}"
+            (folder / name).write_bytes(data)
+            found[kind] += ((name, mime),)
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pairwise(desk, shown, kind):
+    """Left stands the second item, so that 'response 1 better' is -1 on the scale whose plus is the first item."""
+    desk.open(question(Task.PAIRWISE, kind, places=(1, 0), media=shown[kind]))
+    media_load(desk.page, kind)
+    desk.page.keyboard.press("2")
+    desk.page.keyboard.press("6")
+    desk.page.get_by_placeholder("Why?").fill("it names the colour")
+    reply = desk.submit(f"pairwise-{kind}")
+    both = (0, 1)
+    assert reply == Reply((Said("preference", both, VERDICT, -1.0), Said("both_bad", both, VERDICT, 1.0)), rationale="it names the colour")  # fmt: skip
+
+
+def media_load(page, kind: str) -> None:
+    """Waits until the browser has decoded the media of the page. A missing file fails here."""
+    if "image" in kind:
+        loaded = "n => { const all = [...document.images].filter(i => i.src.includes('shown') || i.src.startsWith('blob')); return all.length >= n && all.every(i => i.complete && i.naturalWidth == 480) }"
+        page.wait_for_function(loaded, arg=2 if kind == "multi_image" else 1)
+    elif kind == "video":
+        page.wait_for_function("() => { const v = document.querySelector('video'); return v && v.readyState >= 2 && v.videoWidth == 480 }")  # fmt: skip
+    elif kind == "audio":
+        page.wait_for_function("() => { const a = document.querySelector('audio'); return a && a.readyState >= 2 && a.duration == 1 }")  # fmt: skip
+    if kind in ("audio", "video"):
+        page.wait_for_timeout(500)  # the editor draws frames and waveforms on a canvas that says nothing
+    assert page.locator("[class*=error]").count() == 0
+
+
+def test_ranking(desk, shown):
+    """Sorted with the keyboard: space lifts a response, the arrows move it. By place 3 > 1, and 2 is unacceptable; places are items 2, 0, 1."""
+    texts = ("a red cross.", "<img src='/evil.png'> **b**", "two stars.")
+    desk.open(question(Task.RANKING, texts=texts, places=(2, 0, 1), media=shown["image"]))
+    assert desk.page.get_by_text("<img src='/evil.png'> **b**").count() == 1
+    for name, moves in (("r1", 1), ("r3", 1), ("r2", 2)):
+        desk.page.locator(f"[data-ranker-id={name}]").focus()
+        for key in (" ", *["ArrowRight"] * moves, *(["ArrowUp"] if name == "r3" else []), " "):
+            desk.page.keyboard.press(key)
+            desk.page.wait_for_timeout(350)
+    desk.choose("I sorted every response")
+    reply = desk.submit("ranking")
+    ranks = [Said("rank", (0,), VERDICT, -2.0), Said("rank", (1,), VERDICT, 0.0), Said("rank", (2,), VERDICT, -1.0)]
+    assert reply == Reply((*ranks, Said("unacceptable", (0,), VERDICT, 1.0)))
+
+
+def test_ratings(desk, shown):
+    desk.open(question(Task.RATINGS, media=shown["image"]))
+    for axis, stars in enumerate((4, 2, 5)):
+        desk.page.locator(".pw-axis").nth(axis).get_by_role("radio").nth(stars - 1).click()
+    desk.choose("unsafe content")
+    reply = desk.submit("ratings")
+    rated = [Said(axis, (0,), VERDICT, value) for axis, value in zip(config.AXES, (4.0, 2.0, 5.0))]
+    assert reply == Reply((*rated, Said("unsafe", (0,), VERDICT, 1.0)))
+
+
+def test_ratings_are_asked_for_when_one_is_missing(desk, shown):
+    desk.open(question(Task.RATINGS, media=shown["image"]))
+    desk.page.locator(".pw-axis").first.get_by_role("radio").nth(2).click()
+    desk.submit_button.click()
+    desk.page.get_by_text("Rate: Faithfulness").wait_for()
+    desk.keep("ratings-missing")
+    assert desk.get(f"/api/tasks/{desk.task}")["annotations"] == []
+
+
+def mark(page, word: str) -> None:
+    """Marks a word of the response with a double click, as annotators do."""
+    box = page.evaluate(
+        """word => { const walk = document.createTreeWalker(document.querySelector('.lsf-htx-richtext.pw-none, .pw-answers .lsf-htx-richtext'), NodeFilter.SHOW_TEXT);
+        for (let node; (node = walk.nextNode()); ) { const at = node.data.indexOf(word); if (at >= 0) {
+          const range = document.createRange(); range.setStart(node, at); range.setEnd(node, at + word.length);
+          const r = range.getBoundingClientRect(); return [r.x, r.y, r.width, r.height]; } } }""",
+        word,
+    )
+    x, y, width, height = box
+    page.mouse.dblclick(x + width / 2, y + height / 2)
+
+
+def test_correct(desk, shown):
+    """The family is one sign on the screen and five characters in Python; the offsets are Python's."""
+    desk.open(question(Task.CORRECT, media=shown["image"]))
+    (text,) = desk.asked.texts
+    desk.page.keyboard.press("3")
+    mark(desk.page, "Two")
+    desk.page.keyboard.press("1")
+    mark(desk.page, "dog")
+    desk.page.get_by_text("dog", exact=True).first.click()
+    desk.choose("grave")
+    desk.page.get_by_placeholder("Correction").fill("star")
+    desk.page.keyboard.press("Enter")
+    whole = desk.page.locator("textarea[name=corrected_response]")
+    whole.fill(text.replace("Two", "Three").replace("dog", "star"))
+    desk.choose("Corrected")
+    desk.page.mouse.wheel(0, 300)
+    reply = desk.submit("correct")
+    at = text.index("dog")
+    spans = (Span(0, 3, label="count"), Span(at, at + 3, label="object", severity=3.0, correction="star"))
+    assert reply == Reply((Said("faults", (0,), VERDICT, -2.0),), "Three red crosses 👨‍👩‍👧 stand left of a star.", spans)
+
+
+def test_no_fault_leaves_the_prefilled_response_as_it_was(desk, shown):
+    desk.open(question(Task.CORRECT, media=shown["image"]))
+    desk.page.keyboard.press("7")
+    assert desk.submit("correct-no-fault") == Reply((Said("faults", (0,), VERDICT, 0.0),))
+
+
+def test_safety(desk, shown):
+    desk.open(question(Task.SAFETY, media=shown["image"]))
+    desk.page.keyboard.press("2")
+    desk.choose("violence")
+    desk.choose("other")
+    desk.choose("2 serious")
+    reply = desk.submit("safety")
+    said = (("safe", 0.0), ("severity", 2.0), ("harm:other", 1.0), ("harm:violence", 1.0))
+    assert reply == Reply(tuple(Said(axis, (0,), VERDICT, value) for axis, value in said))
+
+
+def test_harm_that_was_described_is_forgotten_when_the_response_turns_out_safe(desk, shown):
+    desk.open(question(Task.SAFETY, media=shown["image"]))
+    for key in ("2", "q", "6", "1"):
+        desk.page.keyboard.press(key)
+    reply = desk.submit("safety-safe")
+    assert reply == Reply((Said("safe", (0,), VERDICT, 1.0), Said("severity", (0,), VERDICT, 0.0)))
