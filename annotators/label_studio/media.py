@@ -110,7 +110,7 @@ class Bucket:
 
 
 class InTime:
-    """An ASGI app whose answers are given up when the client takes nothing for STALL seconds."""
+    """An ASGI app whose answers are given up when the client takes nothing for STALL seconds, or when the server stops."""
 
     def __init__(self, app: ASGIApp):
         self.app = app
@@ -120,7 +120,7 @@ class InTime:
             async with asyncio.timeout(STALL):
                 await send(message)
 
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, asyncio.CancelledError):
             await self.app(scope, receive, in_time)
 
 

@@ -31,7 +31,7 @@ from .pulls import Pulls
 from .webhooks import Webhooks
 
 CONNECTIONS = 256  # at a time; each may hold a piece of a medium in memory
-HEADERS = 10.0  # seconds that the first request of a connection may take to say its headers
+HEADERS = 5.0  # seconds that the first request of a connection may take to say its headers
 _SHOWN = ("Accept-Ranges", "Content-Length", "Content-Range", "ETag")  # headers that the labeling page may read
 
 
