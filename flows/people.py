@@ -70,9 +70,10 @@ def sync(run, what: str, **how) -> dict[str, Any]:
 
 def serve(run, url: str, host: str, port: int, every: float) -> None:
     """Serves the media that the run's questions show and takes the server's webhooks, until it is told to stop."""
+    from annotators.label_studio.client import connect
+
     from annotators.label_studio import links, signing
     from annotators.label_studio import serve as server
-    from annotators.label_studio.client import connect
 
     secret = links.secret()
     shown: dict[str, str] = {}

@@ -18,7 +18,6 @@ from schemas.records import Outcome, Span, digest
 
 VERSION = 1
 TABLES = """
-create table meta (name text primary key, value text);
 create table question (
   seq integer primary key, uid text unique, task text, sample text, kind text, items text, "order" text, desk text, ask integer,
   gold text, prompt text, media text, texts text, prelabel real, withdrawn integer default 0);
@@ -117,15 +116,6 @@ class Ledger:
         with self.db:
             self.db.execute("begin immediate")
             yield
-
-    # what is known of the campaign -------------------------------------------------------------------------------------
-
-    def get(self, name: str) -> Any:
-        row = self.db.execute("select value from meta where name = ?", (name,)).fetchone()
-        return row and json.loads(row[0])
-
-    def set(self, name: str, value: Any) -> None:
-        self.db.execute("insert or replace into meta values (?, ?)", (name, json.dumps(value)))
 
     # questions ---------------------------------------------------------------------------------------------------------
 
