@@ -3,6 +3,7 @@
 Fitting looks at all votes and leaves a small model of the judges; with it the posterior of an item needs only the item's own
 votes, so that items are worked through in a stream."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -33,13 +34,25 @@ class Model(NamedTuple):
 def coded(items, annotators, labels) -> tuple[Votes, list, list, list]:
     """Votes given as three lists of anything hashable, and what the codes stand for: items and annotators by their first
     appearance, labels sorted."""
-    names: list[dict] = [dict.fromkeys(items), dict.fromkeys(annotators), dict.fromkeys(sorted(set(labels)))]
+    names = list(dict.fromkeys(items)), list(dict.fromkeys(annotators)), sorted(set(labels))
     places = [{name: code for code, name in enumerate(of)} for of in names]
-    columns = [
-        np.array([place[name] for name in column], dtype=np.intp)
-        for place, column in zip(places, (items, annotators, labels))
-    ]
-    return Votes(*columns), *(list(of) for of in names)
+    votes = Votes(
+        *(
+            np.array([place[name] for name in column], dtype=np.intp)
+            for place, column in zip(places, (items, annotators, labels), strict=True)
+        )
+    )
+    return votes, *names
+
+
+def mirrored(votes: Votes, labels: int) -> Votes:
+    """The votes and once more all of them with the labels in reverse, on items of their own: of two answers either may be called the
+    first, so a model of preferences must not know which it was."""
+    return Votes(
+        np.concatenate([votes.item, votes.item + votes.item.max(initial=-1) + 1]),
+        np.tile(votes.annotator, 2),
+        np.concatenate([votes.label, labels - 1 - votes.label]),
+    )
 
 
 def majority(item: np.ndarray, label: np.ndarray, labels: int) -> np.ndarray:
@@ -134,8 +147,8 @@ def bradley_terry(wins: np.ndarray, ties: np.ndarray, rounds: int = 1000) -> tup
 
 def davidson(first: float, second: float, nu: float) -> tuple[float, float, float]:
     """(first wins, tie, second wins): probabilities for two log strengths."""
-    a, b = np.exp([(first - second) / 2, (second - first) / 2])
-    return tuple(float(x / (a + b + nu)) for x in (a, nu, b))
+    a, b = math.exp((first - second) / 2), math.exp((second - first) / 2)
+    return a / (a + b + nu), nu / (a + b + nu), b / (a + b + nu)
 
 
 def _judges(votes: Votes, posteriors: np.ndarray, shrink: float) -> Model:
