@@ -56,8 +56,14 @@ class Sync:
     def work(self, report: Progress = lambda done, total, text: None) -> Report:
         """Push, pull, and ask once more where people disagree. The ledger must be held `alone`."""
         done = self.push(report).add(self.pull(report))
-        if more := again(self.ledger, self.campaign, self.settings):
-            done.counts["asked_again"] += self.ledger.plan(more)
+        for more in again(self.ledger, self.campaign, self.settings):
+            if (task := self.ledger.task_of(more.question.uid)) is not None:
+                self.client.set_overlap(task, more.people)  # the server first: told again nothing changes
+                self.ledger.ask_more(more.question.uid, more.people)
+            else:
+                self.ledger.plan([more.question])
+            done.counts["asked_again"] += 1
+        if done.counts["asked_again"]:
             done.add(self.push(report))
         found = progress(self.ledger, self.settings)
         report(found.answered, found.asked, "annotations")

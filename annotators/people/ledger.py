@@ -20,7 +20,7 @@ VERSION = 1
 TABLES = """
 create table question (
   seq integer primary key, uid text unique, task text, sample text, kind text, items text, "order" text, desk text, ask integer,
-  gold text, prompt text, media text, texts text, prelabel real, withdrawn integer default 0);
+  gold text, prompt text, media text, texts text, people integer, prelabel real, withdrawn integer default 0);
 create index question_sample on question (sample);
 create table project (name text primary key, id integer, fingerprint text, cursor text, drifted integer default 0);
 create table task (uid text primary key, project text, id integer, lost integer default 0);
@@ -156,6 +156,15 @@ class Ledger:
 
     def question(self, uid: str) -> Question | None:
         return next(self.questions("uid = ?", (uid,)), None)
+
+    def ask_more(self, uid: str, people: int) -> None:
+        """Notes that so many people are to answer a question now."""
+        self.db.execute("update question set people = ? where uid = ?", (people, uid))
+
+    def task_of(self, uid: str) -> int | None:
+        """The server's id of the task that asks a question."""
+        row = self.db.execute("select id from task where uid = ? and not lost", (uid,)).fetchone()
+        return row and row[0]
 
     def unsent(self) -> Iterator[Question]:
         return self.questions("task.id is null or lost")

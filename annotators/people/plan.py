@@ -146,7 +146,7 @@ def select(found: Iterable[Draft], settings, asked: dict[tuple[str, tuple[str, .
     known: list[Draft] = []
     rest: list[Draft] = []
     while some := list(islice(stream, max(room, 1024))):
-        known = heapq.nsmallest(golden, (d for d in (*known, *some) if d.gold), key=lambda d: d.rank[1])
+        known = heapq.nsmallest(golden, (d for d in (*known, *some) if d.gold), key=lambda d: d.rank[1][::-1])
         rest = heapq.nsmallest(room, (*rest, *some), key=lambda d: d.rank)
     taken = {d.rank for d in known}
     others = [d._replace(gold=None) for d in rest if d.rank not in taken][: room - len(known)]
@@ -179,5 +179,5 @@ def question(draft: Draft, campaign: str, settings, desk: str, ask: int) -> Ques
     places = order(base, len(draft.items), settings.seed, ask == SWAPPED)
     return Question(
         name, settings.task, draft.sample, draft.kind, draft.items, places, desk, ask, draft.gold, draft.prompt,
-        draft.media, tuple(draft.texts[i] for i in places), draft.prelabel,
+        draft.media, tuple(draft.texts[i] for i in places), 1 if desk else settings.overlap, draft.prelabel,
     )  # fmt: skip

@@ -28,11 +28,12 @@ class Question(NamedTuple):
     items: tuple[str, ...]  # Candidates asked about, in their canonical order
     order: tuple[int, ...]  # place on the screen -> index into `items`
     desk: str  # whose project it is put into; "" for the one that all share
-    ask: int  # 0 the first asking, 1 the swapped repeat, 2 and on: asked once more because people disagreed
+    ask: int  # 0, or 1 for the repeat with the answers in reversed order
     gold: tuple[float, ...] | None  # of a gold question how good each item is known to be; higher is better
     prompt: str
     media: tuple[tuple[str, str], ...]  # (Media id, mime), in the order of the prompt
     texts: tuple[str, ...]  # the answers as shown, by place
+    people: int = 1  # who are to answer it
     prelabel: float | None = None  # of a review, what judges say: pairwise > 0 the first item is better; ratings 1 to 5
 
 

@@ -34,11 +34,6 @@ class Standing(NamedTuple):
     answered: int  # annotations there, usable or not, as far as they were wanted
 
 
-def wanted(question: Question, settings) -> int:
-    """How many people are to answer a question: one where it lies on a desk of its own or is asked once more."""
-    return 1 if question.desk or question.ask > SWAPPED else settings.overlap
-
-
 def standings(ledger: Ledger, settings) -> Iterator[Standing]:
     """Of all that is asked and not withdrawn, sample by sample in the order of their ids."""
     answered = ledger.answered()
@@ -50,8 +45,8 @@ def standings(ledger: Ledger, settings) -> Iterator[Standing]:
         said = list(ledger.answers(sample)) if any(q.uid in answered for g in groups.values() for q in g) else []
         for items, questions in groups.items():
             own = tuple(a for a in said if a.question.items == items)
-            asked = sum(wanted(q, settings) for q in questions)
-            done = sum(min(answered.get(q.uid, 0), wanted(q, settings)) for q in questions)
+            asked = sum(q.people for q in questions)
+            done = sum(min(answered.get(q.uid, 0), q.people) for q in questions)
             state = _state(questions, own, asked, done, sent, settings)
             yield Standing(tuple(questions), own, state, asked, done)
 
@@ -94,24 +89,32 @@ def apart(said: list[tuple[float, ...]], settings) -> bool:
     return len({v[0] < 0 if settings.task == Task.CORRECT else v[0] for v in said}) > 1
 
 
-def again(ledger: Ledger, campaign: str, settings) -> list[Question]:
-    """The questions to ask one more person: where people disagree, or too few of them decided, as long as fewer than `most` were
-    asked and the budget lasts."""
+class More(NamedTuple):
+    """One more person is to judge: at the question's own task, or by a new question on another desk."""
+
+    question: Question
+    people: int  # who are to answer the question then
+
+
+def again(ledger: Ledger, campaign: str, settings) -> list[More]:
+    """Where one more person is to be asked: people disagree, or too few of them decided, fewer than `most` were asked, and the
+    budget lasts."""
     found = list(standings(ledger, settings)) if settings.most > settings.overlap else []
     spent = sum(s.asked for s in found)
-    out: list[Question] = []
+    out: list[More] = []
     for s in found:
-        asked = sum(wanted(q, settings) for q in s.questions if q.ask != SWAPPED)
+        first = [q for q in s.questions if q.ask != SWAPPED]
+        asked = sum(q.people for q in first)
         if s.state not in (State.DISPUTED, State.UNDECIDED, State.SKIPPED_ALL) or asked >= settings.most:
             continue
         if settings.budget is not None and spent + len(out) >= settings.budget:
             break
-        first = s.questions[0]
-        draft = _draft(first)
-        used = {q.desk for q in s.questions}
-        free = [desk for desk in desks_of(draft, settings) if desk not in used or not desk]
-        if free:
-            out.append(question(draft, campaign, settings, free[0], 2 + sum(q.ask > SWAPPED for q in s.questions)))
+        if settings.desks:
+            draft = _draft(first[0])
+            free = [desk for desk in desks_of(draft, settings) if desk not in {q.desk for q in first}]
+            out.append(More(question(draft, campaign, settings, free[0], 0), 1))
+        else:
+            out.append(More(first[0], first[0].people + 1))
     return out
 
 
