@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # where it is set, every process compiles what it imports anew: 7 s of CPU for vLLM's
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help install install-gpu label-studio demo test lint bench model lock
+.PHONY: help install install-gpu label-studio demo annotate-demo test lint bench model lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -18,6 +18,9 @@ label-studio: ## .label-studio for the Label Studio server, which people annotat
 
 demo: install ## build the demo dataset and its report into data/runs/demo
 	.venv/bin/pairwright build demo --out data/runs/demo
+
+annotate-demo: install label-studio ## people judge: Label Studio on this machine, three annotators, the demo's pairs
+	.venv/bin/pairwright annotate demo
 
 test: install label-studio ## all tests
 	@environment/browser

@@ -146,6 +146,20 @@ def doctor(folder: Folder) -> None:
     people.doctor(execute.reopen(folder), Console(highlight=False))
 
 
+@annotate.command()
+def demo(recipe: Annotated[str, typer.Argument(help="a recipe with a judge.people step")] = "people", settings: Settings = None,
+         out: Out = Path("data/runs/people"), cache: Cache = Path("data/cache"),
+         server: Annotated[Path, typer.Option(help="folder of the server's data")] = Path("data/label-studio"),
+         port: Annotated[int, typer.Option(help="port of the server")] = 8080,
+         once: Annotated[bool, typer.Option("--once", help="pull once and end, instead of until everybody is done")] = False) -> None:  # fmt: skip
+    """Try it here: a Label Studio server on this machine with three annotators and the questions of a recipe.
+
+    Needs `make label-studio`. Ctrl-C ends it; started again it goes on with the same people and what they did."""
+    from flows import annotate_demo
+
+    annotate_demo.run(recipe, settings or [], out, cache, server, port, once, say)
+
+
 def _synced(folder: Path, what: str, **how) -> None:
     from flows import execute, people
 
