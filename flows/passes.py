@@ -94,7 +94,11 @@ def _those(predicate: str, seen: Rows, rows: Rows) -> list:
     if predicate not in ("right", "wrong", "best"):
         return [c for c in seen.candidates if c.role == predicate]
     axis = "score" if predicate == "best" else "truth"
-    value = {s.items[0]: s.value for s in rows.judgements if s.axis == axis and s.value is not None}
+    value = {
+        s.items[0]: s.value
+        for s in rows.judgements
+        if s.axis == axis and s.target == "candidate" and s.value is not None
+    }
     if predicate == "right":
         return [c for c in seen.candidates if value.get(c.id) == 0]
     if predicate == "wrong":
