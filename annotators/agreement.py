@@ -113,7 +113,7 @@ def quality(votes: Iterable[Vote], axis: str) -> dict[str, Any]:
     """What the votes, in the order they were given, say of their judges on `axis`: plain values for JSON. Shares are 0..1.
 
     {axis, votes, items, agreement: {each axis: {votes, items (judged by two at least), percent, alpha: {nominal, ordinal, interval},
-    fleiss, cohen (mean over every two judges, by the items both judged)}}, annotators: {name: {votes, skipped, skip_rate,
+    fleiss, cohen (mean over every two judges, by the items both judged)}}, annotators: {name: {votes, skipped (questions), skip_rate,
     agreement (mean share of the others who said the same), skill (estimated probability to be right), gold and left
     ({n, share, low, high}, a 95 % interval; left is of choices that are no ties), seconds (median of the `timed` questions), ties (share), repeats ({n, share}
     answered alike), longest_run (of equal answers as shown), flags (reasons to look at this judge, in words)}}}.
@@ -262,19 +262,20 @@ def _alike(votes: list[Vote]) -> dict[str, float]:
 def _person(votes: list[Vote], skill: float | None, agreement: float | None, counted: int) -> dict[str, Any]:
     said = [v for v in votes if v.value is not None]
     seconds = {v.question: v.seconds for v in votes if v.seconds is not None}
-    asked = {v.question: v.label for v in said}
-    repeats = [v.label == asked[v.repeat_of] for v in said if v.repeat_of in asked]
-    sides = [v.left for v in said if v.left is not None]
+    gold = {v.question: v.gold for v in said if v.gold is not None}
+    asked = {(v.question, v.item): v.label for v in said}
+    repeats = [v.label == asked[v.repeat_of, v.item] for v in said if (v.repeat_of, v.item) in asked]
+    questions, answered = {v.question for v in votes}, {v.question for v in said}
     return {
         "votes": counted,
-        "skipped": len(votes) - len(said),
-        "skip_rate": round(1 - len(said) / len(votes), 4),
+        "skipped": len(questions - answered),
+        "skip_rate": round(1 - len(answered) / len(questions), 4),
         "agreement": _rounded(agreement),
         "skill": _rounded(skill),
-        "gold": _share([v.gold for v in said if v.gold is not None]),
+        "gold": _share(list(gold.values())),
         "seconds": _rounded(median(seconds.values())) if seconds else None,
         "timed": len(seconds),
-        "left": _share(sides),
+        "left": _share([v.left for v in said if v.left is not None]),
         "ties": round(sum(v.label == 0 for v in said) / len(said), 4) if said and votes[0].axis == PREFERENCE else None,
         "repeats": {"n": len(repeats), "share": round(fmean(repeats), 4)} if repeats else None,
         "longest_run": _run(said)[1],

@@ -68,38 +68,42 @@ def mean(item: np.ndarray, value: np.ndarray) -> np.ndarray:
         return np.bincount(item, value) / np.bincount(item)
 
 
-def dawid_skene(votes: Votes, labels: int, shrink: float = SHRINK, rounds: int = 100) -> Model:
+def dawid_skene(votes: Votes, labels: int, shrink: float = SHRINK, rounds: int = 300) -> Model:
     """A. P. Dawid, A. M. Skene, "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm", 1979, with the
     judges' matrices shrunk towards their common one. `shrink` 0 is their maximum likelihood; rounds end earlier when no
-    posterior moves by 1e-4. Every item must have a vote, and there must be one."""
+    posterior moves by 1e-4. There must be a vote. Items with only one do not enter: they say nothing of judges, but would start
+    out as proof that theirs is always right."""
+    count, votes = votes.annotator.max() + 1, _compared(votes)
     posteriors = majority(votes.item, votes.label, labels)
     for _ in range(rounds):
-        model = _judges(votes, posteriors, shrink)
+        model = _judges(votes, posteriors, count, shrink)
         before, posteriors = posteriors, _posteriors(model, votes, len(posteriors))
         if np.abs(posteriors - before).max() < 1e-4:
             break
-    return _judges(votes, posteriors, shrink)
+    return _judges(votes, posteriors, count, shrink)
 
 
 def mace(votes: Votes, labels: int) -> Model:
     """D. Hovy et al., "Learning Whom to Trust with MACE", 2013: a judge either knows the label or draws one as is their habit.
-    crowd-kit's, by variational Bayes, which keeps sparse judges from certainty. True labels are equally frequent."""
+    crowd-kit's, by variational Bayes, which keeps sparse judges from certainty. True labels are equally frequent. Items with only one vote do not enter."""
     import pandas as pd
     from crowdkit.aggregation import MACE
 
+    count, votes = votes.annotator.max() + 1, _compared(votes)
     # crowd-kit numbers judges and labels by first appearance in one place and sorts them in another: make both the same
     rows = np.lexsort((votes.item, votes.annotator))
     seen = list(dict.fromkeys(votes.label[rows].tolist()))
     place = np.empty(labels, dtype=np.intp)
     place[seen] = np.arange(len(seen))
-    found = MACE(n_restarts=1).fit(  # its restarts all start from the same state
-        pd.DataFrame({"task": votes.item[rows], "worker": votes.annotator[rows], "label": place[votes.label[rows]]})
-    )
+    frame = {"task": votes.item[rows], "worker": votes.annotator[rows], "label": place[votes.label[rows]]}
+    found = MACE(n_restarts=1).fit(pd.DataFrame(frame))  # its restarts all start from the same state
     habits = np.zeros((len(found.thetas_), labels))
     habits[:, seen] = found.thetas_
-    errors = found.spamming_[:, :1, None] * habits[:, None, :] + found.spamming_[:, 1:, None] * np.eye(labels)
-    errors /= errors.sum(axis=2, keepdims=True)
-    return Model(np.full(labels, 1 / labels), np.concatenate([errors, errors.mean(axis=0, keepdims=True)]))
+    fitted = found.spamming_[:, :1, None] * habits[:, None, :] + found.spamming_[:, 1:, None] * np.eye(labels)
+    fitted /= fitted.sum(axis=2, keepdims=True)
+    errors = np.tile(fitted.mean(axis=0), (count + 1, 1, 1))
+    errors[np.unique(votes.annotator)] = fitted
+    return Model(np.full(labels, 1 / labels), errors)
 
 
 def posterior(model: Model, annotator: np.ndarray, label: np.ndarray) -> np.ndarray:
@@ -151,9 +155,17 @@ def davidson(first: float, second: float, nu: float) -> tuple[float, float, floa
     return a / (a + b + nu), nu / (a + b + nu), b / (a + b + nu)
 
 
-def _judges(votes: Votes, posteriors: np.ndarray, shrink: float) -> Model:
+def _compared(votes: Votes) -> Votes:
+    """The votes on items that have more than one; all of them where no item has."""
+    often = np.bincount(votes.item)[votes.item] > 1
+    if not often.any():
+        return votes
+    return Votes(np.unique(votes.item[often], return_inverse=True)[1], votes.annotator[often], votes.label[often])
+
+
+def _judges(votes: Votes, posteriors: np.ndarray, count: int, shrink: float) -> Model:
     """The M-step: what the judges' matrices are when items are what `posteriors` say."""
-    count, labels = votes.annotator.max() + 1, posteriors.shape[1]
+    labels = posteriors.shape[1]
     said = votes.annotator * labels + votes.label
     counts = np.stack(
         [np.bincount(said, posteriors[votes.item, true], minlength=count * labels) for true in range(labels)]

@@ -100,6 +100,15 @@ def test_time_gold_sides_and_repeats_by_hand():
     assert p["longest_run"] == 2
 
 
+def test_a_question_about_several_answers_is_one_question():
+    votes = [Vote("q1", c, "p", "rank", -i, seconds=9, gold=True) for i, c in enumerate("abc")]
+    votes += [Vote("q2", c, "p", "rank", -i, seconds=9, repeat_of="q1") for i, c in enumerate("acb")]
+    p = of([*votes, Vote("q3", "x", "p", "rank", None)], "rank")["annotators"]["p"]
+    assert (p["votes"], p["gold"]["n"], p["timed"], p["skipped"]) == (3, 1, 2, 1)
+    assert p["skip_rate"] == pytest.approx(1 / 3, abs=1e-4)
+    assert p["repeats"] == {"n": 3, "share": 0.3333}  # b and c changed places
+
+
 def test_ratings_have_no_sides_and_their_own_axis():
     votes = [Vote(f"q{i}", f"c{i}", who, "helpful", float(1 + i), left=None) for i in range(4) for who in "ab"]
     found = of(votes, "helpful")

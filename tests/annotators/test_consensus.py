@@ -97,6 +97,18 @@ def test_judges_of_few_votes_are_never_certain_and_no_worse_together_than_their_
     assert (decided(model, votes, 300) == truth).mean() >= by_majority - 0.01
 
 
+@pytest.mark.parametrize("fit", [consensus.dawid_skene, consensus.mace])
+def test_a_judge_is_not_believed_more_for_what_nobody_else_judged(fit):
+    # judge 3 is right 7 of 10 times; on 300 items beside three good ones, on 20,000 alone
+    votes, truth = simulated(4, 300, np.array([0.9, 0.9, 0.9, 0.7]), 4)
+    rng = np.random.default_rng(0)
+    alone = Votes(np.arange(300, 20300), np.full(20000, 3), rng.integers(0, 2, 20000))
+    model = fit(Votes(*(np.concatenate(both) for both in zip(votes, alone, strict=True))), 2)
+    assert consensus.skills(model)[3] == pytest.approx(
+        (votes.label == truth[votes.item])[votes.annotator == 3].mean(), abs=0.06
+    )
+
+
 def test_one_judge_alone_is_believed():
     votes = Votes(np.arange(4), np.zeros(4, int), np.array([0, 1, 1, 0]))
     model = consensus.dawid_skene(votes, 2)

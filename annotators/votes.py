@@ -1,0 +1,127 @@
+"""Ballots: what each judge says of an item, read from Judgements.
+
+A pair of answers is named by their two ids in order, whichever was asked about first; above 0 its first is better. Who was asked about a
+pair more than once says the mean, and nothing where they contradict themselves."""
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from statistics import fmean
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.operator import Tables
+from schemas.records import Judgement, Outcome
+
+PERSON = "person:"
+Two = tuple[str, str]
+
+
+class Ballot(NamedTuple):
+    """What one judge says of one item."""
+
+    value: float
+    slips: tuple[str, ...]  # ids of the Judgements it is read from
+    graded: bool = True  # its value says by how much
+
+
+Ballots = dict[str, Ballot]  # by judge
+
+
+class Slip(NamedTuple):
+    """What of a Judgement makes a vote."""
+
+    id: str
+    sample: str
+    step: str
+    target: str
+    items: tuple[str, ...]
+    axis: str
+    outcome: str
+    value: float | None
+    annotator: str | None
+
+
+def two(a: str, b: str) -> Two:
+    """The name of a pair."""
+    return (a, b) if a < b else (b, a)
+
+
+def on_pairs(
+    slips: Iterable[Judgement | Slip], live: Iterable[Two], axis: str, also: tuple[str, ...]
+) -> dict[Two, Ballots]:
+    """The ballots on each pair of one sample that is judged on `axis` or `live`, which may be none. Whoever judged both answers on an axis
+    of `also` says by the sign of the difference which is better."""
+    said: dict[Two, dict[str, list[tuple[float, str]]]] = {}
+    scores: dict[str, dict[str, tuple[float, str]]] = {}
+    for s in slips:
+        if s.target == "pair" and s.axis == axis:
+            of = said.setdefault(two(*s.items), {})
+            if (value := _value(s)) is not None:
+                sign = 1 if s.items == two(*s.items) else -1
+                of.setdefault(_judge(s), []).append((sign * value, s.id))
+        elif s.target == "candidate" and s.axis in also and (value := _value(s)) is not None:
+            scores.setdefault(_judge(s), {})[s.items[0]] = value, s.id
+    for pair in live:
+        said.setdefault(pair, {})
+    out: dict[Two, Ballots] = {}
+    for pair, of in said.items():
+        votes = out[pair] = {}
+        for name, found in of.items():
+            value = fmean(v for v, _ in found)
+            if value or not any(v for v, _ in found):
+                votes[name] = Ballot(value, tuple(i for _, i in found))
+        for name, scored in scores.items():
+            if pair[0] in scored and pair[1] in scored:
+                (a, first), (b, second) = scored[pair[0]], scored[pair[1]]
+                votes[name] = Ballot(float((a > b) - (a < b)), (first, second), graded=False)
+    return out
+
+
+def on_candidates(slips: Iterable[Judgement | Slip], axis: str) -> dict[str, Ballots]:
+    """The ballots on each candidate of one sample that has any on `axis`; of several Judgements by one judge the latest counts."""
+    out: dict[str, Ballots] = {}
+    for s in slips:
+        if s.target == "candidate" and s.axis == axis and (value := _value(s)) is not None:
+            out.setdefault(s.items[0], {})[_judge(s)] = Ballot(value, (s.id,))
+    return out
+
+
+def _value(s: Judgement | Slip) -> float | None:
+    if s.outcome == Outcome.TIE:
+        return 0.0
+    return s.value if s.outcome == Outcome.VERDICT else None
+
+
+def _judge(s: Judgement | Slip) -> str:
+    """Who speaks: a person is the same in every step, a model is another judge in another step or on another axis."""
+    person = s.annotator is not None and s.annotator.startswith(PERSON)
+    return s.annotator if person else f"{s.annotator} {s.step}.{s.axis}"
+
+
+def all_pairs(tables: Tables, axis: str, also: tuple[str, ...]) -> Iterator[tuple[Two, Ballots]]:
+    """on_pairs() of every sample of a run, in the order of the samples; pairs that are live count when there is `also`."""
+    live: dict[str, list[Two]] = {}
+    if also:
+        for batch in tables.batches("pairs", ["sample", "chosen_id", "rejected_id"]):
+            for sample, chosen, rejected in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                if chosen and rejected:
+                    live.setdefault(sample, []).append(two(chosen, rejected))
+    for sample, slips in groupby(_slips(tables, [axis, *also]), key=lambda s: s.sample):
+        yield from on_pairs(slips, live.get(sample, ()), axis, also).items()
+
+
+def all_candidates(tables: Tables, axis: str) -> Iterator[tuple[str, Ballots]]:
+    """on_candidates() of every sample of a run, in the order of the samples."""
+    for _, slips in groupby(_slips(tables, [axis]), key=lambda s: s.sample):
+        yield from on_candidates(slips, axis).items()
+
+
+def _slips(tables: Tables, axes: list[str]) -> Iterator[Slip]:
+    wanted = pa.array(axes, pa.string())
+    for batch in tables.batches("judgements", list(Slip._fields)):
+        some = batch.filter(pc.is_in(batch.column("axis"), wanted))
+        for row in zip(*(column.to_pylist() for column in some.columns), strict=True):
+            slip = Slip(*row)
+            yield slip._replace(items=tuple(slip.items))
