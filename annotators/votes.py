@@ -3,15 +3,10 @@
 A pair of answers is named by their two ids in order, whichever was asked about first; above 0 its first is better. Who was asked about a
 pair more than once says the mean, and nothing where they contradict themselves."""
 
-from collections.abc import Iterable, Iterator
-from itertools import groupby
+from collections.abc import Iterable
 from statistics import fmean
 from typing import NamedTuple
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from schemas.operator import Tables
 from schemas.records import Judgement, Outcome
 
 PERSON = "person:"
@@ -29,27 +24,13 @@ class Ballot(NamedTuple):
 Ballots = dict[str, Ballot]  # by judge
 
 
-class Slip(NamedTuple):
-    """What of a Judgement makes a vote."""
-
-    id: str
-    sample: str
-    step: str
-    target: str
-    items: tuple[str, ...]
-    axis: str
-    outcome: str
-    value: float | None
-    annotator: str | None
-
-
 def two(a: str, b: str) -> Two:
     """The name of a pair."""
     return (a, b) if a < b else (b, a)
 
 
 def on_pairs(
-    slips: Iterable[Judgement | Slip], live: Iterable[Two], axis: str, also: tuple[str, ...]
+    slips: Iterable[Judgement], live: Iterable[Two], axis: str, also: tuple[str, ...]
 ) -> dict[Two, Ballots]:
     """The ballots on each pair of one sample that is judged on `axis` or `live`, which may be none. Whoever judged both answers on an axis
     of `also` says by the sign of the difference which is better."""
@@ -79,7 +60,7 @@ def on_pairs(
     return out
 
 
-def on_candidates(slips: Iterable[Judgement | Slip], axis: str) -> dict[str, Ballots]:
+def on_candidates(slips: Iterable[Judgement], axis: str) -> dict[str, Ballots]:
     """The ballots on each candidate of one sample that has any on `axis`; of several Judgements by one judge the latest counts."""
     out: dict[str, Ballots] = {}
     for s in slips:
@@ -88,40 +69,14 @@ def on_candidates(slips: Iterable[Judgement | Slip], axis: str) -> dict[str, Bal
     return out
 
 
-def _value(s: Judgement | Slip) -> float | None:
+def _value(s: Judgement) -> float | None:
     if s.outcome == Outcome.TIE:
         return 0.0
     return s.value if s.outcome == Outcome.VERDICT else None
 
 
-def _judge(s: Judgement | Slip) -> str:
+def _judge(s: Judgement) -> str:
     """Who speaks: a person is the same in every step, a model is another judge in another step or on another axis."""
     person = s.annotator is not None and s.annotator.startswith(PERSON)
     return s.annotator if person else f"{s.annotator} {s.step}.{s.axis}"
 
-
-def all_pairs(tables: Tables, axis: str, also: tuple[str, ...]) -> Iterator[tuple[Two, Ballots]]:
-    """on_pairs() of every sample of a run, in the order of the samples; pairs that are live count when there is `also`."""
-    live: dict[str, list[Two]] = {}
-    if also:
-        for batch in tables.batches("pairs", ["sample", "chosen_id", "rejected_id"]):
-            for sample, chosen, rejected in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                if chosen and rejected:
-                    live.setdefault(sample, []).append(two(chosen, rejected))
-    for sample, slips in groupby(_slips(tables, [axis, *also]), key=lambda s: s.sample):
-        yield from on_pairs(slips, live.get(sample, ()), axis, also).items()
-
-
-def all_candidates(tables: Tables, axis: str) -> Iterator[tuple[str, Ballots]]:
-    """on_candidates() of every sample of a run, in the order of the samples."""
-    for _, slips in groupby(_slips(tables, [axis]), key=lambda s: s.sample):
-        yield from on_candidates(slips, axis).items()
-
-
-def _slips(tables: Tables, axes: list[str]) -> Iterator[Slip]:
-    wanted = pa.array(axes, pa.string())
-    for batch in tables.batches("judgements", list(Slip._fields)):
-        some = batch.filter(pc.is_in(batch.column("axis"), wanted))
-        for row in zip(*(column.to_pylist() for column in some.columns), strict=True):
-            slip = Slip(*row)
-            yield slip._replace(items=tuple(slip.items))

@@ -4,20 +4,21 @@ On preferences a judge's vote is which answer is better; a model that rated answ
 sign of the difference. Judges are fitted once over all votes, each with the errors they make; then every sample is worked out from its
 own votes."""
 
+from collections.abc import Iterable
 from itertools import combinations
 from statistics import fmean, multimode
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import model_validator
 
-from schemas.operator import Context, Fitted, Rows, Tables
+from schemas.operator import Context, Fitted, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement, Outcome, digest, judgement
 
 from .. import consensus
 from ..agreement import PREFERENCE
-from ..votes import Ballots, Two, all_candidates, all_pairs, on_candidates, on_pairs, two
+from ..votes import Ballots, Two, on_candidates, on_pairs, two
 
 READS = ("candidates", "judgements")
 LEAVES = ("judgements",)
@@ -51,22 +52,18 @@ class Judges(NamedTuple):
     model: consensus.Model
 
 
-def fit(tables: Tables, settings: Settings, context: Context) -> Fitted:
+def fit(seen: Iterable[Rows], settings: Settings, context: Context) -> Fitted:
     """The judges by their votes in all samples: memory grows with the votes here, and with the judges only from then on. Methods that
     take all judges alike, and a run without a vote, have nothing to fit."""
     if settings.method not in FITTED:
         return Fitted(digest(settings.method), None)
     items, names, labels = [], [], []
-    on_axis = (
-        all_pairs(tables, settings.axis, settings.also)
-        if settings.axis == PREFERENCE
-        else all_candidates(tables, settings.axis)
-    )
-    for item, votes in on_axis:
-        for name, vote in votes.items():
-            items.append(item)
-            names.append(name)
-            labels.append(_label(vote.value, settings))
+    for rows in seen:
+        for item, votes in _voted(rows, settings).items():
+            for name, vote in votes.items():
+                items.append(item)
+                names.append(name)
+                labels.append(_label(vote.value, settings))
     if not items:
         return Fitted(digest(settings.method), None)
     votes, _, judges, values = consensus.coded(items, names, labels)
@@ -89,9 +86,16 @@ def score(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
     return _candidates(rows, settings, context)
 
 
-def _pairs(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
+def _voted(rows: Rows, settings: Settings) -> dict[Any, Ballots]:
+    """The ballots on each pair, or on each candidate, of one sample; on preferences live pairs may have none."""
+    if settings.axis != PREFERENCE:
+        return on_candidates(rows.judgements, settings.axis)
     live = [two(p.chosen_id, p.rejected_id) for p in rows.pairs if p.chosen_id and p.rejected_id]
-    voted = on_pairs(rows.judgements, live, settings.axis, settings.also)
+    return on_pairs(rows.judgements, live, settings.axis, settings.also)
+
+
+def _pairs(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
+    voted = _voted(rows, settings)
     strengths = _strengths(voted) if settings.method == "bradley_terry" else None
     out = []
     for pair, votes in voted.items():
@@ -112,7 +116,7 @@ def _pairs(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
 
 
 def _candidates(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
-    voted = on_candidates(rows.judgements, settings.axis)
+    voted = _voted(rows, settings)
     strengths = _ranked(rows.candidates, voted) if settings.method == "bradley_terry" else {}
     out = []
     for c in rows.candidates:

@@ -11,7 +11,6 @@ from schemas import records
 from schemas.operator import Rows
 from schemas.records import Candidate, Judgement, Outcome, judgement
 from tests.rows import context, rows_of
-from tests.small_run import ListTables
 
 
 def preferred(a: Candidate, b: Candidate, value: float | None, who: str, **known) -> Judgement:
@@ -35,12 +34,8 @@ def two_answers() -> tuple[Rows, Candidate, Candidate]:
 def scored(rows: Rows, **settings) -> list[Judgement]:
     """fit() over this one sample, then score()."""
     chosen = Settings(**settings)
-    fitted = consensus.fit(tables([rows]), chosen, context())
+    fitted = consensus.fit([rows], chosen, context())
     return consensus.score(rows, chosen, context("consensus", fitted=fitted.value))
-
-
-def tables(samples: list[Rows]) -> ListTables:
-    return ListTables({name: [r for rows in samples for r in getattr(rows, name)] for name in ("judgements", "pairs")})
 
 
 def test_majority_shares_ties_and_says_how_much_better():
@@ -77,7 +72,7 @@ def test_bradley_terry_knows_of_answers_that_were_only_compared_with_others():
 def test_dawid_skene_follows_bayes_rule_with_the_judges_it_fitted():
     rows, a, b = two_answers()
     rows.judgements = [preferred(a, b, 1, "person:1"), preferred(a, b, 1, "person:2"), preferred(a, b, -1, "person:3")]
-    fitted = consensus.fit(tables([rows]), Settings(), context()).value
+    fitted = consensus.fit([rows], Settings(), context()).value
     (found,) = consensus.score(rows, Settings(), context(fitted=fitted))
     prior, errors = fitted.model.prior, fitted.model.errors
     said = {"person:1": 2, "person:2": 2, "person:3": 0}
@@ -100,7 +95,7 @@ def test_which_answer_is_first_means_nothing():
             (samples if sign > 0 else mirrored).append(rows)
     probs = []
     for run in (samples, mirrored):
-        fitted = consensus.fit(tables(run), Settings(), context()).value
+        fitted = consensus.fit(run, Settings(), context()).value
         probs.append([consensus.score(rows, Settings(), context(fitted=fitted))[0].prob for rows in run])
     assert probs[0] == pytest.approx([1 - p for p in probs[1]], abs=2e-4)
     assert len(set(probs[0])) > 3
@@ -159,12 +154,12 @@ def test_models_vote_by_the_sign_of_their_difference_and_also_on_live_pairs():
 def test_another_judge_or_verdict_makes_another_key_and_the_same_votes_the_same():
     rows, a, b = two_answers()
     rows.judgements = [preferred(a, b, 1, "person:1"), preferred(a, b, -1, "person:2")]
-    key = consensus.fit(tables([rows]), Settings(), context()).key
-    assert consensus.fit(tables([rows]), Settings(), context()).key == key
+    key = consensus.fit([rows], Settings(), context()).key
+    assert consensus.fit([rows], Settings(), context()).key == key
     rows.judgements[1] = preferred(a, b, 1, "person:2")
-    changed = consensus.fit(tables([rows]), Settings(), context()).key
+    changed = consensus.fit([rows], Settings(), context()).key
     rows.judgements[1] = preferred(a, b, 1, "person:3")
-    assert len({key, changed, consensus.fit(tables([rows]), Settings(), context()).key}) == 3
+    assert len({key, changed, consensus.fit([rows], Settings(), context()).key}) == 3
 
 
 def simulated_merge(seed: int) -> tuple[list[Rows], dict[str, str]]:
@@ -194,7 +189,7 @@ def test_people_and_a_model_merge_into_one_posterior_with_estimated_skills(metho
     right, brier = {}, {}
     for also in ([], ["rating"]):
         settings = Settings(method=method, also=also)
-        fitted = consensus.fit(tables(samples), settings, context()).value
+        fitted = consensus.fit(samples, settings, context()).value
         found = [s for rows in samples for s in consensus.score(rows, settings, context(fitted=fitted))]
         of_first = [(s.items[0] == truth[s.sample], s.prob) for s in found if s.outcome == "verdict"]
         right[bool(also)] = np.mean([(p > 0.5) == better for better, p in of_first[:300]])
