@@ -54,12 +54,12 @@ class Desk:
         page.on("requestfailed", lambda request: self.failed.append(request.url))
         page.on("request", lambda request: self.failed.append(request.url) if "evil" in request.url else None)
 
-    def open(self, asked, *, instruction: bool = False) -> None:
-        """Makes a project with one task of the Question, and opens it for labeling."""
+    def open(self, asked, *, instruction: bool = False, predictions: tuple[dict, ...] = ()) -> None:
+        """Makes a project with one task of the Question, and opens it for labeling; with predictions it is a review project."""
         spec = config.spec_of(asked)
         xml = config.build(spec)
         config.check(xml)
-        project = self.post("/api/projects", title=f"{asked.task} {asked.kind}", label_config=xml, enable_empty_annotation=False, expert_instruction=config.guidelines(asked.task), show_instruction=instruction)  # fmt: skip
+        project = self.post("/api/projects", title=f"{asked.task} {asked.kind}", label_config=xml, enable_empty_annotation=False, expert_instruction=config.guidelines(asked.task), show_instruction=instruction, show_collab_predictions=bool(predictions))  # fmt: skip
         assert config.fingerprint(project["label_config"]) == config.fingerprint(xml)
         links = []
         if asked.media:
@@ -67,7 +67,7 @@ class Desk:
             self.post("/api/storages/localfiles", project=project["id"], path=str(folder), title="media", use_blob_urls=True)  # fmt: skip
             links = [f"/data/local-files/?d=shown/{name}" for name, _ in asked.media]
         data = tasks.data(asked, tuple(links))
-        (self.task,) = self.post(f"/api/projects/{project['id']}/import?return_task_ids=true", [{"data": data}])["task_ids"]  # fmt: skip
+        (self.task,) = self.post(f"/api/projects/{project['id']}/import?return_task_ids=true", [{"data": data, "predictions": predictions}])["task_ids"]  # fmt: skip
         assert tasks.shown(self.get(f"/api/tasks/{self.task}")["data"]) == tasks.shown(data)
         self.asked, self.spec, self.failed[:] = asked, spec, []
         self.page.goto(f"{self.server.url}/projects/{project['id']}/data?labeling=1")
@@ -149,6 +149,17 @@ def shown(label_studio) -> dict[str, tuple[tuple[str, str], ...]]:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+def test_the_guidelines_come_first(desk):
+    """As HTML with its lists, before the first task of a project."""
+    desk.open(question(Task.PAIRWISE, "text"), instruction=True)
+    first = desk.page.locator("ol > li").first
+    assert first.inner_text().startswith("The media, before the responses.")
+    assert first.evaluate("item => getComputedStyle(item).listStyleType") == "decimal"
+    desk.page.wait_for_timeout(300)
+    desk.keep("guidelines")
+    desk.page.keyboard.press("Escape")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_pairwise(desk, shown, kind):
     """Left stands the second item, so that 'response 1 better' is -1 on the scale whose plus is the first item."""
@@ -160,6 +171,49 @@ def test_pairwise(desk, shown, kind):
     reply = desk.submit(f"pairwise-{kind}")
     both = (0, 1)
     assert reply == Reply((Said("preference", both, VERDICT, -1.0), Said("both_bad", both, VERDICT, 1.0)), rationale="it names the colour")  # fmt: skip
+
+
+def test_who_cannot_judge_need_not_choose(desk, shown):
+    """And a medium that is missing shows as an error, so that `media_load` can fail."""
+    desk.open(question(Task.PAIRWISE, places=(1, 0), media=(("missing.png", "image/png"),)))
+    desk.page.locator("[class*=error]").first.wait_for()
+    desk.page.keyboard.press("1")
+    desk.choose("media does not load")
+    desk.choose("cannot judge")
+    reply = desk.submit("pairwise-cannot-judge")
+    assert reply == Reply((Said("preference", (0, 1), ABSTAIN), Said("media_broken", (0, 1), VERDICT, 1.0)))
+
+
+def test_long_responses_scroll_and_stay_text(desk):
+    hostile = "<img src='/evil.png'> <script>document.title = 'evil'</script> ![x](/evil.png)\n\n" + "one two three. " * 500
+    desk.open(question(Task.PAIRWISE, "text", texts=(hostile, "short")))
+    assert desk.page.get_by_text("<script>document.title").count() == 1
+    assert desk.page.title() != "evil"
+    heights = desk.page.locator(".pw-answers .pw-box").first.evaluate("box => [box.clientHeight, box.scrollHeight]")
+    assert heights[0] <= 300 < heights[1]
+    desk.page.keyboard.press("3")
+    assert desk.submit("pairwise-long") == Reply((Said("preference", (0, 1), TIE, 0.0),))
+
+
+def test_a_verdict_is_asked_for_when_it_is_missing(desk):
+    desk.open(question(Task.PAIRWISE, "text"))
+    desk.choose("unsafe content")
+    desk.submit_button.click()
+    desk.page.get_by_text("Choose which response is better").wait_for()
+    assert desk.get(f"/api/tasks/{desk.task}")["annotations"] == []
+    desk.page.keyboard.press("Escape")
+
+
+@pytest.mark.parametrize("task", [Task.PAIRWISE, Task.RATINGS])
+def test_a_review_project_starts_from_the_judge(desk, shown, task):
+    """Submitted as it stands it says what the judge said: much better is what stands on the right, the first item."""
+    said = (Said("preference", (0, 1), VERDICT, 2.0),)
+    if task == Task.RATINGS:
+        said = tuple(Said(axis, (0,), VERDICT, value) for axis, value in zip(config.AXES, (4.0, 1.0, 5.0)))
+    asked = question(task, media=shown["image"], places=(1, 0) if task == Task.PAIRWISE else (0,))
+    desk.open(asked, predictions=tuple(tasks.predictions(asked, said, "a judge")))
+    desk.page.wait_for_timeout(500)
+    assert desk.submit(f"review-{task}") == Reply(said)
 
 
 def media_load(page, kind: str) -> None:
