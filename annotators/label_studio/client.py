@@ -1,0 +1,345 @@
+"""A thin client of a Label Studio server: projects, tasks, annotations, webhooks and storages as plain JSON.
+
+Keys and connections are label-studio-sdk's; its types are not used, because they change with the state of a task. Reading is
+tried again when the server stumbles, writing never: a request that timed out may still be carried out, and importing twice
+makes tasks twice. What it raises is one line: UserError for an address or a key that its owner must mend, else ServerError."""
+
+import json
+import os
+import re
+import time
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import httpx
+import ijson
+
+from schemas.errors import PairwrightError, ServerError, UserError
+
+OLDEST = (1, 23)  # what the tests run against
+QUICK, SLOW = 60.0, 900.0  # seconds to wait for an answer; imports and exports are made inside the request
+PROJECTS = 100  # in a page, the most that the server gives
+PAGE = 500  # tasks; larger pages cost the server more a task
+UIDS = 100  # in a request: 32 characters each, and addresses of 8 KB are refused on the way
+FIELDS = ("id", "result", "completed_by", "updated_by", "was_cancelled", "lead_time", "created_at", "updated_at")
+"""what is kept of an annotation"""
+EVENTS = sorted(["ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED", "TASKS_DELETED", "PROJECT_UPDATED"])
+
+REFUSALS = {
+    "blacklisted": "it was revoked; make a new one under Account & Settings",
+    "expired": "it has expired; make a new one under Account & Settings",
+    "legacy token authentication has been disabled": "it is a legacy token, which this organization has switched off; "
+    "use a personal access token, or allow legacy tokens under Organization > Access Token Settings",
+}
+"""part of the server's words -> what is wrong with a key, and the mend"""
+
+
+def connect(url: str | None = None, key: str | None = None) -> "Client":
+    """A client of the server at `url` (LABEL_STUDIO_URL by default), which answered and took `key` (LABEL_STUDIO_API_KEY),
+    a legacy token or a personal access token. Importing the SDK costs seconds, so call it once."""
+    url, key = url or os.environ.get("LABEL_STUDIO_URL"), key or os.environ.get("LABEL_STUDIO_API_KEY")
+    if not url:
+        raise UserError(
+            "no Label Studio server is named: set LABEL_STUDIO_URL to its address, as http://localhost:8080"
+        )
+    if not re.match(r"https?://[^/]", url):
+        raise UserError(f"LABEL_STUDIO_URL is no address: {url!r} should be like http://localhost:8080")
+    if not key:
+        raise UserError(
+            f"no API key for {url}: set LABEL_STUDIO_API_KEY to one from Account & Settings in Label Studio"
+        )
+    client = Client(url, key)
+    release = client.version()
+    if tuple(int(part) for part in re.findall(r"\d+", release)[:2]) < OLDEST:
+        wanted = ".".join(map(str, OLDEST))
+        raise ServerError(f"Label Studio at {url} is {release}, which is too old: upgrade it to {wanted} or newer")
+    client.whoami()
+    return client
+
+
+class Client:
+    """Made by `connect`. A project or task that is not there any more is a ServerError."""
+
+    def __init__(self, url: str, key: str):
+        from label_studio_sdk import LabelStudio
+
+        self.url = url.rstrip("/")
+        with self._translated("connect", QUICK):
+            self._http = LabelStudio(base_url=f"{self.url}/", api_key=key)._client_wrapper.httpx_client
+
+    def version(self) -> str:
+        """The server's release, as 1.23.2."""
+        said = self._ask("GET", "api/version", "say its version")
+        if not isinstance(said, dict) or "release" not in said:
+            raise ServerError(f"what answers at {self.url} is no Label Studio: check LABEL_STUDIO_URL")
+        return said["release"]
+
+    def whoami(self) -> dict:
+        """The user whose key it is: `id`, `email` and more."""
+        return self._ask("GET", "api/current-user/whoami", "say whose key it is")
+
+    def users(self) -> dict[int, str]:
+        """The e-mail address of each user by id."""
+        return {user["id"]: user["email"] for user in self._ask("GET", "api/users", "list its users")}
+
+    def project(self, marker: str) -> dict | None:
+        """The project in whose description `marker`, one word, stands; the oldest of several, None without one."""
+        ours = (project for project in self._projects() if marker in (project["description"] or "").split())
+        return min(ours, key=lambda project: project["id"], default=None)
+
+    def create_project(
+        self, title: str, marker: str, config: str, overlap: int, instruction: str, show_predictions: bool = False
+    ) -> dict:
+        """A new project where each task goes to `overlap` people (1 or more); `title` has 3 to 50 characters.
+
+        A config that the server finds wrong is a ServerError, and nothing is made. It does not know all that browsers do."""
+        return self._ask(
+            "POST", "api/projects", f"make the project {title!r}",
+            json={
+                "title": title, "description": marker, "label_config": config, "maximum_annotations": overlap,
+                "expert_instruction": instruction, "show_instruction": bool(instruction),
+                "show_collab_predictions": show_predictions, "enable_empty_annotation": False,
+                "sampling": "Sequential sampling", "skip_queue": "REQUEUE_FOR_OTHERS",
+            },
+        )  # fmt: skip
+
+    def config(self, project_id: int) -> str:
+        """The labeling config as it is now: anybody may have edited it."""
+        return self._ask("GET", f"api/projects/{project_id}", f"show project {project_id}")["label_config"]
+
+    def set_overlap(self, task_id: int, people: int) -> None:
+        """Puts one task back into the queue until `people` have answered it, who must be more than have so far.
+
+        It moves the task's `updated_at`. Changing the overlap of the whole project afterwards would undo it."""
+        self._ask(
+            "PATCH", f"api/tasks/{task_id}", f"ask more people about task {task_id}",
+            json={"overlap": people, "is_labeled": False},  # the queue looks at is_labeled only, which overlap alone leaves
+        )  # fmt: skip
+
+    def find(self, project_id: int, uids: Iterable[str]) -> dict[str, list[int]]:
+        """The tasks of each uid that is there, oldest first: more than one only after an import that was repeated."""
+        wanted, found = list(dict.fromkeys(uids)), {}
+        for start in range(0, len(wanted), UIDS):
+            among = _where("data.uid", "in_list", "String", wanted[start : start + UIDS])
+            for task in self._tasks(project_id, "id,data", "task_only", [among]):
+                found.setdefault(task["data"]["uid"], []).append(task["id"])
+        return found
+
+    def add(self, project_id: int, tasks: list[dict]) -> list[int]:
+        """Imports `tasks`, as {"data": {...}}, all or none of them, and returns their ids in the same order.
+
+        After a ServerError they may be there all the same: `find` says so, when each has a `uid` in its data."""
+        if not tasks:
+            return []
+        said = self._ask(
+            "POST", f"api/projects/{project_id}/import", f"take {len(tasks)} tasks into project {project_id}",
+            json=tasks, params={"return_task_ids": "true"}, timeout=SLOW,
+        )  # fmt: skip
+        if len(said["task_ids"]) != len(tasks):
+            raise ServerError(
+                f"Label Studio at {self.url} made {len(said['task_ids'])} of {len(tasks)} tasks in project {project_id}: "
+                "look for them by their uid before sending any again"
+            )
+        return said["task_ids"]
+
+    def everything(self, project_id: int) -> Iterator[dict]:
+        """All tasks as {id, data, updated_at, annotations}, in no order, of one moment; the fastest way to read a whole
+        project. Annotations have FIELDS, skipped ones are among them, and people are ids."""
+        exports = f"api/projects/{project_id}/exports/"
+        only_ids = {"drafts": {"only_id": True}, "predictions": {"only_id": True}}
+        doing = f"export project {project_id}"
+        made = self._ask(
+            "POST", exports, doing, json={"title": "pairwright", "serialization_options": only_ids}, timeout=SLOW
+        )
+        one = f"{exports}{made['id']}"
+        try:
+            end = time.monotonic() + SLOW
+            while made["status"] != "completed":  # a server with a queue exports in the background
+                if made["status"] == "failed" or time.monotonic() > end:
+                    raise ServerError(f"Label Studio at {self.url} did not {doing} ({made['status']}): see its log")
+                time.sleep(0.5)
+                made = self._ask("GET", one, doing)
+            whole = self._http.stream(
+                f"{one}/download", method="GET", params={"exportType": "JSON"}, request_options={"timeout": SLOW}
+            )
+            with self._translated(doing, SLOW), whole as reply:
+                self._check(reply, doing)
+                yield from map(_task, ijson.items(ijson.from_iter(reply.iter_bytes()), "item", use_float=True))
+        finally:
+            with suppress(
+                ServerError
+            ):  # one that is left costs the server some disk; what went wrong before matters more
+                self._ask("DELETE", one, f"remove the export of project {project_id}")
+
+    def changed(self, project_id: int, since: str | None) -> Iterator[dict]:
+        """The tasks whose `updated_at` is later than `since` (all for None), oldest change first, as `everything` gives them.
+
+        An annotation that is made, edited, skipped or deleted moves its task; deleting a task leaves no trace here. A change
+        may become visible a little after later ones, so go back a few seconds from the last one seen."""
+        fields = ",".join(("data", "annotations", *FIELDS))
+        while True:
+            later = [_where("updated_at", "greater", "Datetime", _exact(since))] if since else []
+            page, total = self._page(project_id, fields, "all", later, "tasks:updated_at")
+            if len(page) == total:
+                yield from map(_task, page)
+                return
+            since = page[-1]["updated_at"]  # others of the same moment, as bulk actions make, may be on the next page
+            yield from (_task(task) for task in page if task["updated_at"] != since)
+            together = _where("updated_at", "equal", "Datetime", _exact(since))
+            yield from map(_task, self._tasks(project_id, fields, "all", [together]))
+
+    def ids(self, project_id: int) -> dict[int, str | None]:
+        """The uid of every task that is there, by id; None for one that is not ours."""
+        return {task["id"]: task["data"].get("uid") for task in self._tasks(project_id, "id,data", "task_only")}
+
+    def annotation_ids(self, project_id: int) -> set[int]:
+        """The ids of all annotations that are there, skipped ones among them."""
+        tasks = self._tasks(project_id, "id,annotations", "all")
+        return {annotation["id"] for task in tasks for annotation in task["annotations"]}
+
+    def webhooks(self, project_id: int) -> list[dict]:
+        """The project's webhooks: `id`, `url`, `headers`, `is_active`, `actions`."""
+        params = {"project": project_id}
+        hooks = self._ask("GET", "api/webhooks", f"list the webhooks of project {project_id}", params=params)
+        return [{**hook, "actions": sorted(hook["actions"])} for hook in hooks]
+
+    def webhook(self, project_id: int, url: str, headers: dict[str, str]) -> dict:
+        """Has EVENTS sent to `url`. The project's webhook with headers of the same names is ours, and is changed when it differs."""
+        wanted = {
+            "project": project_id, "url": url, "headers": headers, "actions": EVENTS, "is_active": True,
+            "send_payload": True, "send_for_all_actions": False,
+        }  # fmt: skip
+        ours = (hook for hook in self.webhooks(project_id) if hook["headers"].keys() == headers.keys())
+        return self._keep("api/webhooks", next(ours, None), wanted, f"send events of project {project_id}")
+
+    def local_storage(self, project_id: int, path: str) -> dict:
+        """Lets the project's people see the files under `path`, a folder of the server below its document root."""
+        return self._storage("localfiles", project_id, {"path": path}, {})
+
+    def s3_storage(
+        self, project_id: int, bucket: str, prefix: str, endpoint: str, key: str, secret: str, presign_ttl: int
+    ) -> dict:
+        """Lets the project's people see what lies under `prefix` in `bucket`, through links that are signed when a task is
+        opened and live `presign_ttl` minutes. The server keeps `key` and `secret`, and shows them to nobody."""
+        settings = {
+            "s3_endpoint": endpoint, "aws_access_key_id": key, "aws_secret_access_key": secret,
+            "presign": True, "presign_ttl": presign_ttl,
+        }  # fmt: skip
+        return self._storage("s3", project_id, {"bucket": bucket, "prefix": prefix}, settings)
+
+    def _projects(self) -> list[dict]:
+        """All of them, read again when their number changed meanwhile: then pages have shifted."""
+        fields = "id,title,description,maximum_annotations"
+        found, counts, page = [], [1], 0
+        while page * PROJECTS < counts[-1]:
+            page += 1
+            params = {"page": page, "page_size": PROJECTS, "include": fields}
+            said = self._ask("GET", "api/projects", "list its projects", params=params)
+            found += said["results"]
+            counts.append(said["count"])
+        return found if len(set(counts[1:])) == 1 else self._projects()
+
+    def _storage(self, kind: str, project_id: int, place: dict, settings: dict) -> dict:
+        path, doing = f"api/storages/{kind}", f"open the storage {'/'.join(place.values())} to project {project_id}"
+        there = self._ask("GET", path, doing, params={"project": project_id})
+        ours = next((storage for storage in there if place.items() <= storage.items()), None)
+        wanted = {"project": project_id, "title": "pairwright", "use_blob_urls": True, **place, **settings}
+        return self._keep(path, ours, wanted, doing)
+
+    def _keep(self, path: str, there: dict | None, wanted: dict, doing: str) -> dict:
+        """Makes it, or changes the one that is there when it is not as wanted; secrets are never shown, so they are sent again."""
+        if there is None:
+            return self._ask("POST", path, doing, json=wanted)
+        if all(there.get(name) == value for name, value in wanted.items()):
+            return there
+        return self._ask("PATCH", f"{path}/{there['id']}", doing, json=wanted)
+
+    def _tasks(self, project_id: int, fields: str, kind: str, filters: Iterable[dict] = ()) -> Iterator[dict]:
+        """By id, page after page; pages by number would shift when tasks are deleted meanwhile."""
+        last, more = 0, True
+        while more:
+            after = _where("id", "greater", "Number", last)
+            page, total = self._page(project_id, fields, kind, [after, *filters], "tasks:id")
+            yield from page
+            last, more = page[-1]["id"] if page else last, len(page) < total
+
+    def _page(self, project_id: int, fields: str, kind: str, filters: list[dict], order: str) -> tuple[list[dict], int]:
+        """The first PAGE tasks, and how many there are in all."""
+        query = json.dumps({"filters": {"conjunction": "and", "items": filters}, "ordering": [order]})
+        params = {"project": project_id, "fields": kind, "include": fields, "query": query, "page_size": PAGE}
+        said = self._ask("GET", "api/tasks", f"list tasks of project {project_id}", params=params)
+        return said["tasks"], said["total"]
+
+    def _ask(self, method: str, path: str, doing: str, timeout: float | None = None, **content: Any) -> Any:
+        wait = timeout or QUICK
+        options: Any = {"max_retries": 2 if method == "GET" else 0, "timeout": wait}
+        with self._translated(doing, wait):
+            reply = self._http.request(path, method=method, request_options=options, **content)
+            self._check(reply, doing)
+            return reply.json() if reply.content else None
+
+    def _check(self, reply: httpx.Response, doing: str) -> None:
+        if reply.is_success:
+            return
+        try:
+            why = _detail(json.loads(reply.read()))
+        except ValueError:
+            why = reply.reason_phrase
+        raise self._error(reply.status_code, why, doing)
+
+    def _error(self, status: int | None, why: str, doing: str) -> PairwrightError:
+        if status == httpx.codes.UNAUTHORIZED:
+            mend = next((mend for words, mend in REFUSALS.items() if words in why), f"{why.rstrip('.')}; copy it again")
+            return UserError(f"Label Studio at {self.url} does not take the key in LABEL_STUDIO_API_KEY: {mend}")
+        if status and status < 500:
+            return ServerError(f"Label Studio at {self.url} refuses to {doing} (status {status}): {why}")
+        return ServerError(f"Label Studio at {self.url} failed to {doing} (status {status}): {why}; see its log")
+
+    @contextmanager
+    def _translated(self, doing: str, wait: float) -> Generator[None]:
+        from label_studio_sdk.core.api_error import ApiError
+
+        try:
+            yield
+        except ApiError as error:  # of the key only; its own text would show headers and cookies
+            raise self._error(error.status_code, _detail(error.body), doing) from None
+        except httpx.TimeoutException as error:
+            raise ServerError(
+                f"Label Studio at {self.url} did not {doing} within {wait:.0f} s, but still may: look before doing it again"
+            ) from error
+        except httpx.TransportError as error:
+            raise ServerError(
+                f"Label Studio at {self.url} cannot be reached to {doing} ({error}): is it running, and LABEL_STUDIO_URL right?"
+            ) from error
+        except (ValueError, httpx.InvalidURL, ijson.JSONError) as error:
+            raise ServerError(
+                f"what answers at {self.url} speaks no JSON when asked to {doing}: check LABEL_STUDIO_URL"
+            ) from error
+
+
+def _task(task: dict) -> dict:
+    return {
+        "id": task["id"], "data": task["data"], "updated_at": task["updated_at"],
+        "annotations": [{name: annotation[name] for name in FIELDS} for annotation in task["annotations"]],
+    }  # fmt: skip
+
+
+def _where(column: str, operator: str, kind: str, value: Any) -> dict:
+    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
+
+
+def _exact(moment: str | None) -> str | None:
+    """The server leaves out a fraction of zero, and fails when it is left out."""
+    return moment if moment is None or "." in moment else f"{moment.removesuffix('Z')}.000000Z"
+
+
+def _detail(body: Any) -> str:
+    """The server's reason in one line, without the task that it may quote."""
+    if isinstance(body, dict):
+        body = body.get("validation_errors") or body.get("detail") or body
+    while isinstance(body, dict):
+        body = next(iter(body.values()), "")
+    if isinstance(body, list):
+        body = next((item for item in body if item), "")
+    return " ".join(str(body).split(" :: ")[0].split())[:300]
