@@ -63,17 +63,16 @@ def sync(run, what: str, **how) -> dict[str, Any]:
     for of in needed(run):
         with opened(of) as ledger, ledger.alone():
             campaign = people.campaign_of(run.recipe.name, of.step, of.settings)
-            with connected(campaign, run.recipe.name, of.step, of.settings, ledger, media) as server:
-                out[of.step] = getattr(server, what)(**how)
+            server = connected(campaign, run.recipe.name, of.step, of.settings, ledger, media)
+            out[of.step] = getattr(server, what)(**how)
     return out
 
 
 def serve(run, url: str, host: str, port: int, every: float) -> None:
     """Serves the media that the run's questions show and takes the server's webhooks, until it is told to stop."""
-    from annotators.label_studio.client import connect
-
     from annotators.label_studio import links, signing
     from annotators.label_studio import serve as server
+    from annotators.label_studio.client import connect
 
     secret = links.secret()
     shown: dict[str, str] = {}
@@ -88,14 +87,13 @@ def serve(run, url: str, host: str, port: int, every: float) -> None:
                 shown.update(media for q in ledger.questions() for media in q.media)
 
     look()
-    with connect() as client:
-        for of in needed(run):
-            with opened(of) as ledger:
-                for project in ledger.projects():
-                    hook = f"{url.rstrip('/')}/webhook/{project.id}"
-                    client.webhook(project.id, hook, signing.webhook_headers(secret, str(project.id)))
-        origin = client.url
-    application = server.app(open_store(run.cache / "media"), shown.get, pull, secret, origin, every)
+    client = connect()
+    for of in needed(run):
+        with opened(of) as ledger:
+            for project in ledger.projects():
+                hook = f"{url.rstrip('/')}/webhook/{project.id}"
+                client.webhook(project.id, hook, signing.webhook_headers(secret, str(project.id)))
+    application = server.app(open_store(run.cache / "media"), shown.get, pull, secret, client.url, every)
     server.serve(application, host, port)
 
 

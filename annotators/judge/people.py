@@ -105,8 +105,8 @@ def fit(seen, settings: Settings, context: Context) -> Fitted:
             if not progress(ledger, settings).done or again(ledger, campaign, settings):
                 from annotators.label_studio import sync
 
-                with sync.connected(campaign, context.recipe, context.step, settings, ledger, context.media) as desk:
-                    desk.work(context.progress)
+                server = sync.connected(campaign, context.recipe, context.step, settings, ledger, context.media)
+                server.work(context.progress)
             found = progress(ledger, settings)
             if not found.done:
                 raise Waiting(

@@ -58,8 +58,12 @@ def connect(url: str | None = None, key: str | None = None) -> "Client":
     return client
 
 
+class Gone(ServerError):
+    """A project or task that is not there any more."""
+
+
 class Client:
-    """Made by `connect`. A project or task that is not there any more is a ServerError."""
+    """Made by `connect`."""
 
     def __init__(self, url: str, key: str):
         from label_studio_sdk import LabelStudio
@@ -107,6 +111,10 @@ class Client:
     def config(self, project_id: int) -> str:
         """The labeling config as it is now: anybody may have edited it."""
         return self._ask("GET", f"api/projects/{project_id}", f"show project {project_id}")["label_config"]
+
+    def count(self, project_id: int) -> int:
+        """The number of tasks that are there."""
+        return self._page(project_id, "id", "task_only", [], "tasks:id")[1]
 
     def set_overlap(self, task_id: int, people: int) -> None:
         """Puts one task back into the queue until `people` have answered it, who must be more than have so far.
@@ -292,6 +300,8 @@ class Client:
         if status == httpx.codes.UNAUTHORIZED:
             mend = next((mend for words, mend in REFUSALS.items() if words in why), f"{why.rstrip('.')}; copy it again")
             return UserError(f"Label Studio at {self.url} does not take the key in LABEL_STUDIO_API_KEY: {mend}")
+        if status == httpx.codes.NOT_FOUND:
+            return Gone(f"Label Studio at {self.url} cannot {doing}: it is not there any more")
         if status and status < 500:
             return ServerError(f"Label Studio at {self.url} refuses to {doing} (status {status}): {why}")
         return ServerError(f"Label Studio at {self.url} failed to {doing} (status {status}): {why}; see its log")

@@ -7,6 +7,8 @@
 import mimetypes
 import os
 import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -57,17 +59,23 @@ class LocalFiles:
     def link(self, sha: str, mime: str) -> str:
         path = self.folder / name_of(sha, mime)
         if not path.exists():
-            try:
-                self.folder.mkdir(exist_ok=True)
+            with self._writing():
                 beside = path.with_name(f".{secrets.token_hex(8)}")
                 beside.write_bytes(self.media.read(sha))
                 beside.rename(path)
-            except OSError as error:
-                raise StoreError(f"{self.folder} cannot be written ({error.strerror}); check {ROOT}") from error
         return f"/data/local-files/?d={FOLDER}/{path.name}"
 
     def attach(self, client: Client, project: int) -> None:
+        with self._writing():
+            self.folder.mkdir(exist_ok=True)
         client.local_storage(project, str(self.folder))
+
+    @contextmanager
+    def _writing(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(f"{self.folder} cannot be written ({error.strerror}); check {ROOT}") from error
 
 
 class Bucket:
@@ -90,9 +98,8 @@ class Bucket:
         return f"{self.where}/{name}"
 
     def attach(self, client: Client, project: int) -> None:
-        client.s3_storage(
-            project, self.bucket, self.prefix, os.environ.get("AWS_ENDPOINT_URL"), self.key, self.secret, MINUTES
-        )
+        endpoint = os.environ.get("AWS_ENDPOINT_URL", "https://s3.amazonaws.com")
+        client.s3_storage(project, self.bucket, self.prefix, endpoint, self.key, self.secret, MINUTES)
 
 
 class Served:

@@ -3,15 +3,15 @@
 Pushing asks by uid what is there already, so a push that was cut off leaves no task twice. Pulling reads what changed since the
 cursor, by the server's own clock. Reconciling compares all ids, and finds what no cursor shows: what was deleted."""
 
-import contextlib
 from collections import Counter
-from collections.abc import Callable, Generator, Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
 
+from annotators.judge.people import Settings
 from annotators.label_studio import config, results, tasks
-from annotators.label_studio.client import Client, connect
+from annotators.label_studio.client import Client, Gone, connect
 from annotators.label_studio.links import Links, open_links
 from annotators.people.ledger import Annotation, Ledger, Project
 from annotators.people.question import Question, Said, Task, Unusable
@@ -20,6 +20,7 @@ from schemas.ports import MediaStore
 from schemas.records import Outcome
 
 BATCH = 500  # tasks a request
+LONGEST = 50  # characters of a project's title, the server's limit
 OVERLAP = timedelta(seconds=5)  # a pull reads so much again: transactions may end out of order
 Progress = Callable[[int, int | None, str], None]
 
@@ -37,24 +38,19 @@ class Report:
         return self
 
 
-@contextlib.contextmanager
-def connected(campaign: str, recipe: str, step: str, settings, ledger: Ledger, media: MediaStore) -> Generator["Sync"]:
-    """The sync of one judging step with the server that LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY name."""
-    with connect() as client:
-        yield Sync(client, ledger, campaign, f"{recipe} · {step}", settings, open_links(settings.media, media))
-
-
 @dataclass
 class Sync:
+    """One judging step, its ledger (which must be held `alone`) and the server."""
+
     client: Client
     ledger: Ledger
     campaign: str
     title: str
-    settings: object
+    settings: Settings
     links: Links
 
     def work(self, report: Progress = lambda done, total, text: None) -> Report:
-        """Push, pull, and ask once more where people disagree. The ledger must be held `alone`."""
+        """Push, pull, and ask once more where people disagree."""
         done = self.push(report).add(self.pull(report))
         for more in again(self.ledger, self.campaign, self.settings):
             if (task := self.ledger.task_of(more.question.uid)) is not None:
@@ -95,7 +91,7 @@ class Sync:
 
     def _task(self, question: Question) -> dict:
         task: dict = {"data": tasks.data(question, tuple(self.links.link(*m) for m in question.media))}
-        if question.prelabel is not None:
+        if question.prelabel is not None and self.settings.prelabels:
             task["predictions"] = tasks.predictions(question, self._prelabel(question), self.settings.prelabels)
         return task
 
@@ -122,7 +118,7 @@ class Sync:
         if found is None:
             title = " · ".join(filter(None, (self.title, spec.kind.replace("_", " "), desk)))
             found = self.client.create_project(
-                title, marker, xml, 1 if desk else self.settings.overlap, config.guidelines(self.settings.task, self.settings.guidelines), bool(self.settings.prelabels)
+                title[:LONGEST], marker, xml, 1 if desk else self.settings.overlap, config.guidelines(self.settings.task, self.settings.guidelines), bool(self.settings.prelabels)
             )
         if spec.media:
             self.links.attach(self.client, found["id"])
@@ -138,26 +134,30 @@ class Sync:
         A project whose labeling config is not the one it was given is left alone until it is, or `accept` is told."""
         out = Report()
         for project in self.ledger.projects():
-            if self._drifted(project, out):
-                continue
-            if project.cursor is None:
-                found = self.client.everything(project.id)
-            else:
-                found = self.client.changed(project.id, _earlier(project.cursor))
-            newest = project.cursor
-            known = self.ledger.tasks(project.name)
-            stream = iter(found)
-            while some := list(islice(stream, BATCH)):
-                with self.ledger.together():
-                    for task in some:
-                        self._take(task, known, project, out)
-                        newest = max(newest or "", _time(task["updated_at"]))
-                report(out.counts["read"], None, "read from Label Studio")
-            if newest != project.cursor:
-                self.ledger.keep_project(project._replace(cursor=newest))
+            try:
+                if not self._drifted(project, out):
+                    self._read(project, out, report)
+            except Gone:
+                out.notes.append(f"project {project.id} was deleted on the server; `pairwright annotate reconcile` notes that")
         if out.counts["new"] or out.counts["changed"]:
             self.ledger.name_people(self.client.users())
         return out
+
+    def _read(self, project: Project, out: Report, report: Progress) -> None:
+        if project.cursor is None:
+            found = self.client.everything(project.id)
+        else:
+            found = self.client.changed(project.id, _earlier(project.cursor))
+        newest = project.cursor or ""
+        known = self.ledger.tasks(project.name)
+        while some := list(islice(found, BATCH)):
+            with self.ledger.together():
+                for task in some:
+                    self._take(task, known, project, out)
+                    newest = max(newest, _time(task["updated_at"]))
+            report(out.counts["read"], None, "read from Label Studio")
+        if newest != project.cursor and newest:
+            self.ledger.keep_project(project._replace(cursor=newest, drifted=False))
 
     def _drifted(self, project: Project, out: Report) -> bool:
         drifted = config.fingerprint(self.client.config(project.id)) != project.fingerprint
@@ -217,8 +217,9 @@ class Sync:
         annotation gets a tombstone (its history stays), a task or project is sent again at the next push."""
         out = Report()
         for project in self.ledger.projects():
-            there = self.client.ids(project.id)
-            if there is None:
+            try:
+                there = self.client.ids(project.id)
+            except Gone:
                 lost = self.ledger.tasks(project.name)
                 out.notes.append(f"project {project.id} was deleted on the server: a push makes it anew, with all its {len(lost)} tasks")
                 self.ledger.forget_project(project.name)
@@ -251,10 +252,19 @@ class Sync:
         out.counts.update(lost=len(lost), deleted=self.ledger.delete(gone))
 
 
+def connected(campaign: str, recipe: str, step: str, settings: Settings, ledger: Ledger, media: MediaStore) -> Sync:
+    """The sync of a judging step with the server that LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY name."""
+    return Sync(connect(), ledger, campaign, f"{recipe} · {step}", settings, open_links(settings.media, media))
+
+
 def _time(text: str) -> str:
-    """The server's ISO time with a fixed number of digits, so that it sorts as text."""
-    return datetime.fromisoformat(text).isoformat(timespec="microseconds")
+    """The server's ISO time as it takes it back, with a fixed number of digits, so that it sorts as text."""
+    return _said(datetime.fromisoformat(text))
 
 
 def _earlier(cursor: str) -> str:
-    return (datetime.fromisoformat(cursor) - OVERLAP).isoformat(timespec="microseconds")
+    return _said(datetime.fromisoformat(cursor) - OVERLAP)
+
+
+def _said(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

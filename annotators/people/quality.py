@@ -59,12 +59,13 @@ def _right(answer: Answer, settings) -> bool | None:
     q = answer.question
     if q.gold is None or answer.reply is None:
         return None
-    given = {s.items: s.value for s in answer.reply.said if s.axis == axis_of(settings) and s.value is not None}
+    given: dict[tuple[int, ...], float] = {
+        s.items: s.value for s in answer.reply.said if s.axis == axis_of(settings) and s.value is not None
+    }
     if q.task == Task.PAIRWISE:
         value = given.get((0, 1))
         return None if value is None else value * (q.gold[0] - q.gold[1]) > 0
-    places = [(given.get((a,)), given.get((b,)), q.gold[a] - q.gold[b]) for a, b in combinations(range(len(q.items)), 2)]
-    if any(a is None or b is None for a, b, _ in places):
+    known = [(a, b) for a, b in combinations(range(len(q.items)), 2) if q.gold[a] != q.gold[b]]
+    if any((i,) not in given for pair in known for i in pair):
         return None
-    return all((a - b) * known > 0 for a, b, known in places if known)
-
+    return all((given[(a,)] - given[(b,)]) * (q.gold[a] - q.gold[b]) > 0 for a, b in known)

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.ipc as ipc
@@ -81,7 +82,7 @@ def rows_of(answer: Answer, step: str, version: str) -> Iterator[Judgement | Can
     leaves an abstention."""
     question, reply = answer.question, answer.reply
     who = f"person:{answer.person}"
-    made = {
+    made: dict[str, Any] = {
         "annotator": who, "version": version, "order": question.order[0], "attempt": int(question.ask == SWAPPED),
         "revision": answer.revision,
     }  # fmt: skip

@@ -4,7 +4,6 @@ What they said is read back through the server's API and understood. The page of
 PNG in the folder that PAIRWRIGHT_SCREENSHOTS names, by default the test's own."""
 
 import os
-import random
 import re
 from pathlib import Path
 

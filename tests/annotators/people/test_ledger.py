@@ -96,9 +96,14 @@ def test_a_lost_task_is_sent_anew(ledger):
 
 def test_together_is_all_or_nothing(ledger):
     (q,) = planned(ledger, [rows(1)], ONE)
-    with pytest.raises(RuntimeError), ledger.together():
-        says(ledger, q, 3, 1.0)
-        raise RuntimeError
+
+    def half():
+        with ledger.together():
+            says(ledger, q, 3, 1.0)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half()
     assert list(ledger.answers()) == []
 
 
