@@ -6,6 +6,7 @@ import re
 from functools import partial
 from pathlib import Path
 
+from annotators import agreement
 from annotators.judge import rule
 from annotators.score import refuted_claims
 from annotators.split import patterns
@@ -88,6 +89,22 @@ def summarised(tables: ListTables) -> dict:
         "evaluate": {"before": _figures(0.37), "after": _figures(0.04), "control": _figures(0.44)},
         "dataset": "dataset",
     }  # fmt: skip
+
+
+def people() -> dict:
+    """What is said of four people who judged the same 60 pairs; of person:4 that they toss a coin."""
+    rng = random.Random(9)
+    votes = []
+    for i in range(60):
+        truth = rng.choice([1, -1])
+        for n in range(1, 5):
+            value = truth if rng.random() < (0.5 if n == 4 else 0.9) else -truth
+            known = value == truth if i < 10 else None
+            left = (value > 0) == (rng.random() < 0.5)
+            votes.append(
+                agreement.Vote(f"q{n}.{i}", f"pair{i}", f"person:{n}", "preference", value, 20 + n, left, known)
+            )
+    return agreement.quality(votes, "preference")
 
 
 def _figures(hallucination: float) -> dict:

@@ -117,6 +117,12 @@ def _body(facts: _Facts, summary: dict, recipe: dict) -> Iterator[str]:
             "## Judges\n\nParse rate: judgements that could be read. Agreement: with what is known to be true, where it is known.\n\n"
             + _table(_judges(summary["judges"]))
         )
+    for step, found in summary.get("people", {}).items():
+        yield (
+            f"## People\n\n`{step}`: {found['votes']:,} votes on {found['items']:,} items, by their axis {found['axis']}. "
+            "Agreement: with the others who judged the same. Skill: the estimated probability to be right.\n\n"
+            + _table(_people(found))
+        )
     for title, name in (("## Sources", "source"), ("## Licences", "licence")):
         yield f"{title}\n\n" + _table(_most(facts.origins[name], name))
     yield "## Columns\n\n" + _table(_columns(facts.kinds))
@@ -171,6 +177,15 @@ def _judges(judges: dict) -> pd.DataFrame:
          "tie rate": judge["tie_rate"], **{f"agreement, {k}": v for k, v in judge["agreement_with_truth"].items()}}
         for step, judge in judges.items()
     ])  # fmt: skip
+
+
+def _people(found: dict) -> pd.DataFrame:
+    together = found["agreement"].get(found["axis"], {})
+    alpha = together.get("alpha", {}).get("ordinal")
+    rows = [("all", found["votes"], together.get("percent"), alpha, None, None)]
+    for name, of in found["annotators"].items():
+        rows.append((name, of["votes"], of["agreement"], None, of["skill"], of["gold"] and of["gold"]["share"]))
+    return pd.DataFrame(rows, columns=["annotator", "votes", "agreement", "Krippendorff's alpha", "skill", "gold"])
 
 
 def _columns(kinds: list[str]) -> pd.DataFrame:
