@@ -93,7 +93,7 @@ def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
             )
         if (rate := judge["parse_rate"]) is not None and rate < READABLE:
             yield False, f"Only {rate:.0%} of what the judge \u201c{step}\u201d said could be read."
-    for step, found in summary.get("people", {}).items():
+    for step, found in _measured(summary).items():
         flagged = sum(bool(person["flags"]) for person in found["annotators"].values())
         share = found["agreement"].get(found["axis"], {}).get("percent")
         agreed = "" if share is None else f" agree on {share:.0%} of what two or more of them judged;"
@@ -113,13 +113,18 @@ def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
         yield False, f"Questions that failed in the engine: {failed:,}."
 
 
+def _measured(summary: dict) -> dict[str, dict]:
+    """What people are worth, by the steps in which anybody was measured."""
+    return {step: found["quality"] for step, found in summary.get("people", {}).items() if found["quality"]}
+
+
 def _plots(summary: dict, stages: dict, sides: Sides) -> dict[str, str]:
     out = {"funnel": plots.funnel(stages)}
     if any(sides.words.values()):
         out["words"] = plots.histogram(sides.words["chosen"], sides.words["rejected"], "words in the answer")
     if any(sides.scores.values()):
         out["scores"] = plots.histogram(sides.scores["chosen"], sides.scores["rejected"], "score of the answer")
-    for step, found in summary.get("people", {}).items():
+    for step, found in _measured(summary).items():
         most = sorted(found["annotators"].items(), key=lambda item: -item[1]["votes"])[:PLOTTED]
         if most := {name: of for name, of in most if of["skill"] is not None or of["agreement"] is not None}:
             out[f"people {step}"] = plots.people(most)

@@ -40,7 +40,7 @@ def summary(run) -> dict[str, Any]:
         "questions_cached": 0,
         "tokens": {"prompt": 0, "answer": 0},
     }
-    out |= {"train": {}, "evaluate": {}, "dataset": None, "people": {}}
+    out |= {"train": {}, "evaluate": {}, "dataset": None}
     for unit in run.units:
         done = shards.read_json(run.place(unit) / "done.json")
         out["seconds"][unit.name] = done["seconds"]

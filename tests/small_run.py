@@ -92,7 +92,7 @@ def summarised(tables: ListTables) -> dict:
 
 
 def people() -> dict:
-    """What is said of four people who judged the same 60 pairs; of person:4 that they toss a coin."""
+    """The figures of a step in which four people judged the same 60 pairs; person:4 tosses a coin."""
     rng = random.Random(9)
     votes = []
     for i in range(60):
@@ -104,7 +104,10 @@ def people() -> dict:
             votes.append(
                 agreement.Vote(f"q{n}.{i}", f"pair{i}", f"person:{n}", "preference", value, 20 + n, left, known)
             )
-    return agreement.quality(votes, "preference")
+    return {
+        "task": "pairwise", "asked": 250, "answered": 240, "states": {"agreed": 50, "open": 10}, "quarantine": {"span_text": 2},
+        "quality": agreement.quality(votes, "preference"),
+    }  # fmt: skip
 
 
 def _figures(hallucination: float) -> dict:

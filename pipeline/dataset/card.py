@@ -117,11 +117,11 @@ def _body(facts: _Facts, summary: dict, recipe: dict) -> Iterator[str]:
             "## Judges\n\nParse rate: judgements that could be read. Agreement: with what is known to be true, where it is known.\n\n"
             + _table(_judges(summary["judges"]))
         )
-    for step, found in summary.get("people", {}).items():
+    if people := {step: of["quality"] for step, of in summary.get("people", {}).items() if of["quality"]}:
         yield (
-            f"## People\n\n`{step}`: {found['votes']:,} votes on {found['items']:,} items, by their axis {found['axis']}. "
-            "Agreement: with the others who judged the same. Skill: the estimated probability to be right.\n\n"
-            + _table(_people(found))
+            "## People\n\nAgreement: with the others who judged the same; alpha is Krippendorff's, ordinal. Skill: the estimated "
+            "probability to be right. Gold: the share of questions with a known answer that were right.\n\n"
+            + _table(_people(people))
         )
     for title, name in (("## Sources", "source"), ("## Licences", "licence")):
         yield f"{title}\n\n" + _table(_most(facts.origins[name], name))
@@ -179,13 +179,15 @@ def _judges(judges: dict) -> pd.DataFrame:
     ])  # fmt: skip
 
 
-def _people(found: dict) -> pd.DataFrame:
-    together = found["agreement"].get(found["axis"], {})
-    alpha = together.get("alpha", {}).get("ordinal")
-    rows = [("all", found["votes"], together.get("percent"), alpha, None, None)]
-    for name, of in found["annotators"].items():
-        rows.append((name, of["votes"], of["agreement"], None, of["skill"], of["gold"] and of["gold"]["share"]))
-    return pd.DataFrame(rows, columns=["annotator", "votes", "agreement", "Krippendorff's alpha", "skill", "gold"])
+def _people(people: dict) -> pd.DataFrame:
+    rows = []
+    for step, found in people.items():
+        together = found["agreement"].get(found["axis"], {"percent": None, "alpha": {"ordinal": None}})
+        rows.append((step, "all", found["votes"], together["percent"], together["alpha"]["ordinal"], None, None))
+        for name, of in found["annotators"].items():
+            gold = of["gold"] and of["gold"]["share"]
+            rows.append((step, name, of["votes"], of["agreement"], None, of["skill"], gold))
+    return pd.DataFrame(rows, columns=["step", "annotator", "votes", "agreement", "alpha", "skill", "gold"])
 
 
 def _columns(kinds: list[str]) -> pd.DataFrame:

@@ -109,8 +109,9 @@ def test_a_shown_pair_says_why_it_is_that_way_round(opened, run):
 
 def test_people_are_shown_with_what_they_are_worth_and_whom_to_look_at(run, browser, tmp_path):
     _, tables, media = run
-    people = small_run.people()
-    summary = small_run.summarised(tables) | {"people": {"asked": people, "nobody came": {**people, "annotators": {}}}}
+    asked = small_run.people()
+    people = asked["quality"]
+    summary = small_run.summarised(tables) | {"people": {"asked": asked, "nobody came": {**asked, "quality": None}}}
     page = browser.new_page(viewport={"width": 400, "height": 900})
     page.goto(write_report(tmp_path, summary, tables, media).as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") == 400
@@ -124,6 +125,8 @@ def test_people_are_shown_with_what_they_are_worth_and_whom_to_look_at(run, brow
     assert shown["person:1"][9] == "21"
     assert ["Krippendorff’s α, ordinal", f"{people['agreement']['preference']['alpha']['ordinal']:.2f}"] in rows
     assert "person:4: skill of" in page.inner_text("main")
+    assert page.inner_text("main").count("Pairwise: 240 of 250 annotations. Questions: 50 agreed, 10 open.") == 2
+    assert "In quarantine: 2 span text." in page.inner_text("main")
     assert "1 of 4 are flagged" in page.inner_text(".notes >> nth=0")
     plot = page.locator(".plot[aria-label*='people of asked']")
     assert [name in plot.inner_html() for name in ("person:1", "skill of the flagged")] == [True, True]
@@ -131,7 +134,7 @@ def test_people_are_shown_with_what_they_are_worth_and_whom_to_look_at(run, brow
 
 
 def test_without_people_nothing_is_said_of_them(run):
-    assert "What people are worth" not in (run[0] / "report.html").read_text()
+    assert "What people did" not in (run[0] / "report.html").read_text()
 
 
 def test_texts_of_rows_cannot_become_markup(run, tmp_path):
