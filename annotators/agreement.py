@@ -264,7 +264,7 @@ def _person(votes: list[Vote], skill: float | None, agreement: float | None, cou
     seconds = {v.question: v.seconds for v in votes if v.seconds is not None}
     gold = {v.question: v.gold for v in said if v.gold is not None}
     asked = {(v.question, v.item): v.label for v in said}
-    repeats = [v.label == asked[v.repeat_of, v.item] for v in said if (v.repeat_of, v.item) in asked]
+    repeats = [v.label == asked[key] for v in said if (key := (v.repeat_of or "", v.item)) in asked]
     questions, answered = {v.question for v in votes}, {v.question for v in said}
     return {
         "votes": counted,

@@ -71,8 +71,8 @@ def mean(item: np.ndarray, value: np.ndarray) -> np.ndarray:
 def dawid_skene(votes: Votes, labels: int, shrink: float = SHRINK, rounds: int = 300) -> Model:
     """A. P. Dawid, A. M. Skene, "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm", 1979, with the
     judges' matrices shrunk towards their common one. `shrink` 0 is their maximum likelihood; rounds end earlier when no
-    posterior moves by 1e-4. There must be a vote. Items with only one do not enter: they say nothing of judges, but would start
-    out as proof that theirs is always right."""
+    posterior moves by 1e-4. There must be a vote. Items with only one do not enter: they say nothing of judges, but start
+    out as if theirs were always right."""
     count, votes = votes.annotator.max() + 1, _compared(votes)
     posteriors = majority(votes.item, votes.label, labels)
     for _ in range(rounds):

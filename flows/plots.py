@@ -106,3 +106,29 @@ def intervals(evaluations: dict[str, dict], figure: str, label: str) -> str:
         axes.grid(axis="x")
         axes.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
         return svg()
+
+
+def people(annotators: dict[str, dict]) -> str:
+    """Each annotator's estimated skill and agreement with the others, in the order given; those with a flag stand out."""
+    names = list(annotators)
+    with _drawing(0.9 + 0.3 * len(names)) as (_, (axes,), svg):
+        for label, figure, flagged, colour, size in (
+            ("agreement", "agreement", None, PLAIN, 4),
+            ("skill", "skill", False, GOOD, 7),
+            ("skill of the flagged", "skill", True, BAD, 7),
+        ):
+            rows = [
+                (place, of[figure])
+                for place, of in enumerate(annotators.values())
+                if of[figure] is not None and flagged in (None, bool(of["flags"]))
+            ]
+            if rows:
+                places, values = zip(*rows, strict=True)
+                axes.plot(values, places, "o", ms=size, color=colour, label=label)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_xlim(0, 1)
+        axes.xaxis.set_major_formatter("{x:.0%}")
+        axes.grid(axis="x")
+        axes.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1), handletextpad=0.1, columnspacing=1)
+        return svg()

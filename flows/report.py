@@ -21,6 +21,7 @@ from schemas.records import SAMPLE_KINDS, Candidate, Claim, Judgement, Outcome, 
 
 STAGES = ("samples", "candidates", "judgements", "pairs")
 SHOWN = 3  # pairs of each kind
+PLOTTED = 30  # annotators in a plot: those with the most votes
 TRUSTED, READABLE = 0.8, 0.95  # shares of judgements below which a reader is warned
 UNLIKE, LONGER = 0.1, (0.35, 0.65)  # so many pairs must differ in length, and so often the longer one may be chosen
 KNOWN = {"text": "text", "image": "pictures", "multi_image": "several pictures", "video": "video", "audio": "sound"}
@@ -93,6 +94,14 @@ def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
             )
         if (rate := judge["parse_rate"]) is not None and rate < READABLE:
             yield False, f"Only {rate:.0%} of what the judge \u201c{step}\u201d said could be read."
+    for step, found in _measured(summary).items():
+        flagged = sum(bool(person["flags"]) for person in found["annotators"].values())
+        share = found["agreement"].get(found["axis"], {}).get("percent")
+        agreed = "" if share is None else f" agree on {share:.0%} of what two or more of them judged;"
+        yield (
+            not flagged,
+            f"The people of \u201c{step}\u201d{agreed or ':'} {flagged} of {len(found['annotators'])} are flagged.",
+        )
     if differ := sides.longer + sides.shorter:
         share = sides.longer / differ
         fair = differ < total * UNLIKE or LONGER[0] <= share <= LONGER[1]
@@ -105,12 +114,21 @@ def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
         yield False, f"Questions that failed in the engine: {failed:,}."
 
 
+def _measured(summary: dict) -> dict[str, dict]:
+    """What people are worth, by the steps in which anybody was measured."""
+    return {step: found["quality"] for step, found in summary.get("people", {}).items() if found["quality"]}
+
+
 def _plots(summary: dict, stages: dict, sides: Sides) -> dict[str, str]:
     out = {"funnel": plots.funnel(stages)}
     if any(sides.words.values()):
         out["words"] = plots.histogram(sides.words["chosen"], sides.words["rejected"], "words in the answer")
     if any(sides.scores.values()):
         out["scores"] = plots.histogram(sides.scores["chosen"], sides.scores["rejected"], "score of the answer")
+    for step, found in _measured(summary).items():
+        most = sorted(found["annotators"].items(), key=lambda item: -item[1]["votes"])[:PLOTTED]
+        if most := {name: of for name, of in most if of["skill"] is not None or of["agreement"] is not None}:
+            out[f"people {step}"] = plots.people(most)
     if summary["evaluate"]:
         order = (*SAMPLE_KINDS, "mean")
         found = {name: {k: of[k] for k in order if k in of} for name, of in summary["evaluate"].items()}

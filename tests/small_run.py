@@ -6,6 +6,7 @@ import re
 from functools import partial
 from pathlib import Path
 
+from annotators import agreement
 from annotators.judge import rule
 from annotators.score import refuted_claims
 from annotators.split import patterns
@@ -87,6 +88,25 @@ def summarised(tables: ListTables) -> dict:
         "train": {"train": {"pairs": 30, "steps": 12, "loss": 0.21, "accuracy": 0.94, "margin": 3.1, "seconds": 11.9}},
         "evaluate": {"before": _figures(0.37), "after": _figures(0.04), "control": _figures(0.44)},
         "dataset": "dataset",
+    }  # fmt: skip
+
+
+def people() -> dict:
+    """The figures of a step in which four people judged the same 60 pairs; person:4 tosses a coin."""
+    rng = random.Random(9)
+    votes = []
+    for i in range(60):
+        truth = rng.choice([1, -1])
+        for n in range(1, 5):
+            value = truth if rng.random() < (0.5 if n == 4 else 0.9) else -truth
+            known = value == truth if i < 10 else None
+            left = (value > 0) == (rng.random() < 0.5)
+            votes.append(
+                agreement.Vote(f"q{n}.{i}", f"pair{i}", f"person:{n}", "preference", value, 20 + n, left, known)
+            )
+    return {
+        "task": "pairwise", "asked": 250, "answered": 240, "states": {"agreed": 50, "open": 10}, "quarantine": {"span_text": 2},
+        "quality": agreement.quality(votes, "preference"),
     }  # fmt: skip
 
 

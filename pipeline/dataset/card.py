@@ -117,6 +117,12 @@ def _body(facts: _Facts, summary: dict, recipe: dict) -> Iterator[str]:
             "## Judges\n\nParse rate: judgements that could be read. Agreement: with what is known to be true, where it is known.\n\n"
             + _table(_judges(summary["judges"]))
         )
+    if people := {step: of["quality"] for step, of in summary.get("people", {}).items() if of["quality"]}:
+        yield (
+            "## People\n\nAgreement: with the others who judged the same; alpha is Krippendorff's, ordinal. Skill: the estimated "
+            "probability to be right. Gold: the share of questions with a known answer that were right.\n\n"
+            + _table(_people(people))
+        )
     for title, name in (("## Sources", "source"), ("## Licences", "licence")):
         yield f"{title}\n\n" + _table(_most(facts.origins[name], name))
     yield "## Columns\n\n" + _table(_columns(facts.kinds))
@@ -171,6 +177,17 @@ def _judges(judges: dict) -> pd.DataFrame:
          "tie rate": judge["tie_rate"], **{f"agreement, {k}": v for k, v in judge["agreement_with_truth"].items()}}
         for step, judge in judges.items()
     ])  # fmt: skip
+
+
+def _people(people: dict) -> pd.DataFrame:
+    rows = []
+    for step, found in people.items():
+        together = found["agreement"].get(found["axis"], {"percent": None, "alpha": {"ordinal": None}})
+        rows.append((step, "all", found["votes"], together["percent"], together["alpha"]["ordinal"], None, None))
+        for name, of in found["annotators"].items():
+            gold = of["gold"] and of["gold"]["share"]
+            rows.append((step, name, of["votes"], of["agreement"], None, of["skill"], gold))
+    return pd.DataFrame(rows, columns=["step", "annotator", "votes", "agreement", "alpha", "skill", "gold"])
 
 
 def _columns(kinds: list[str]) -> pd.DataFrame:

@@ -107,6 +107,36 @@ def test_a_shown_pair_says_why_it_is_that_way_round(opened, run):
     ]
 
 
+def test_people_are_shown_with_what_they_are_worth_and_whom_to_look_at(run, browser, tmp_path):
+    _, tables, media = run
+    asked = small_run.people()
+    people = asked["quality"]
+    summary = small_run.summarised(tables) | {"people": {"asked": asked, "nobody came": {**asked, "quality": None}}}
+    page = browser.new_page(viewport={"width": 400, "height": 900})
+    page.goto(write_report(tmp_path, summary, tables, media).as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    rows = page.eval_on_selector_all("tr", "all => all.map(r => [...r.cells].map(c => c.innerText))")
+    shown = {row[0]: row for row in rows if row[0].startswith("person:")}
+    assert list(shown) == ["person:1", "person:2", "person:3", "person:4 !"]
+    one = people["annotators"]["person:1"]
+    assert shown["person:1"][1] == "60"
+    assert shown["person:1"][3] == f"{100 * one['skill']:.1f} %"
+    assert shown["person:1"][5].startswith(f"{100 * one['gold']['share']:.1f} %")
+    assert shown["person:1"][9] == "21"
+    assert ["Krippendorff’s α, ordinal", f"{people['agreement']['preference']['alpha']['ordinal']:.2f}"] in rows
+    assert "person:4: skill of" in page.inner_text("main")
+    assert page.inner_text("main").count("Pairwise: 240 of 250 annotations. Questions: 50 agreed, 10 open.") == 2
+    assert "In quarantine: 2 span text." in page.inner_text("main")
+    assert "1 of 4 are flagged" in page.inner_text(".notes >> nth=0")
+    plot = page.locator(".plot[aria-label*='people of asked']")
+    assert [name in plot.inner_html() for name in ("person:1", "skill of the flagged")] == [True, True]
+    page.close()
+
+
+def test_without_people_nothing_is_said_of_them(run):
+    assert "What people did" not in (run[0] / "report.html").read_text()
+
+
 def test_texts_of_rows_cannot_become_markup(run, tmp_path):
     nasty = "<script>alert(1)</script><b>"
     sample = records.sample((chat.user(nasty),))

@@ -89,3 +89,18 @@ def test_the_card_of_a_dataset_without_pairs_says_so(tmp_path):
     card = write_card(tmp_path / "dataset", empty, {"steps": ["source.scenes"]}).read_text()
     assert "0 preference pairs" in card
     assert "No row was dropped." in card
+
+
+def test_people_are_in_the_card_when_any_were_asked(dataset, exported):
+    assert "## People" not in (dataset / "README.md").read_text()
+    asked = small_run.people()
+    summary = small_run.summarised(exported.tables) | {
+        "people": {"asked": asked, "nobody came": {**asked, "quality": None}}
+    }
+    rows = table(write_card(dataset, summary, small_run.RECIPE).read_text(), "People")
+    assert [row[:2] for row in rows] == [
+        ["asked", name] for name in ("all", "person:1", "person:2", "person:3", "person:4")
+    ]
+    together, one = asked["quality"]["agreement"]["preference"], asked["quality"]["annotators"]["person:1"]
+    assert [float(x) for x in rows[0][2:5]] == [240, together["percent"], together["alpha"]["ordinal"]]
+    assert rows[1][2:] == ["60", str(one["agreement"]), "", str(one["skill"]), str(one["gold"]["share"])]
