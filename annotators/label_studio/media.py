@@ -48,7 +48,7 @@ class Bucket:
         """GET or HEAD of the bucket or of a medium in it. What is wrong is said as S3 says it."""
         path, query = request.scope["raw_path"].decode("ascii"), request.scope["query_string"].decode("latin-1")
         try:
-            signing.check_media(request.method, path, query, request.headers, self._pair)
+            left = signing.check_media(request.method, path, query, request.headers, self._pair)
         except signing.Denied as denied:
             return _refused(denied.code, str(denied))
         place = request.scope["path"].removeprefix("/")
@@ -64,7 +64,7 @@ class Bucket:
         if not found or not mime:
             return _refused("NoSuchKey", "no task shows this medium")
         try:
-            return await self._medium(request, found[1], mime)
+            return await self._medium(request, found[1], mime, left)
         except KeyError:
             log.error("the medium %s is in a task but not in the media store", found[1])
             return _refused("NoSuchKey", "the media store has lost this medium")
@@ -72,12 +72,12 @@ class Bucket:
             log.error("%s", error)
             return _refused("SlowDown", "the media store does not answer", 503)
 
-    async def _medium(self, request: Request, sha: str, mime: str) -> Response:
+    async def _medium(self, request: Request, sha: str, mime: str, left: int) -> Response:
         size, tag = len(await self._read(sha)), f'"{sha}"'
         headers = {
             "ETag": tag,
             "Accept-Ranges": "bytes",
-            "Cache-Control": "private, max-age=3600, immutable",
+            "Cache-Control": f"private, max-age={left}",  # Label Studio's pages use a link again for as long as this says
             "X-Content-Type-Options": "nosniff",
         }
         if request.headers.get("if-none-match") in (tag, "*"):
@@ -104,7 +104,7 @@ class Bucket:
             async with self._turns:
                 if (data := self._kept.get(sha)) is None:
                     data = await asyncio.to_thread(self._media.read, sha)
-                    if len(data) <= CACHE // 4:
+                    if len(data) <= CACHE:
                         self._kept[sha] = data
         return data
 

@@ -50,14 +50,14 @@ def check_webhook(secret: str, project: str, headers: Mapping[str, str]) -> bool
     return hmac.compare_digest(expected.encode(), headers.get(HEADER, "").encode())
 
 
-def check_media(method: str, path: str, query: str, headers: Mapping[str, str], pair: tuple[str, str]) -> None:
-    """Denied unless the request was signed with the key pair, in its query (a presigned link) or its headers, and is not
-    too old. `path` and `query` as they came over the wire; header names in lower case."""
+def check_media(method: str, path: str, query: str, headers: Mapping[str, str], pair: tuple[str, str]) -> int:
+    """The seconds for which the request is still good. Denied unless it was signed with the key pair, in its query (a
+    presigned link) or its headers, and is not too old. `path` and `query` as they came over the wire; header names in lower case."""
     if not path.startswith("/") or "#" in path + query:
         raise Denied("AccessDenied", "this is no path of S3")
     claimed = _from_query(query) if "X-Amz-" in query else _from_headers(headers)
     access, day, region = claimed.credential
-    _check_time(claimed, day)
+    left = _seconds_left(claimed, day)
     if not hmac.compare_digest(access.encode(), pair[0].encode()):
         raise Denied("InvalidAccessKeyId", "this access key is not known here")
     if "host" not in claimed.names:
@@ -71,6 +71,7 @@ def check_media(method: str, path: str, query: str, headers: Mapping[str, str], 
     expected = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
     if not hmac.compare_digest(expected.encode(), claimed.signature.encode()):
         raise Denied("SignatureDoesNotMatch", "the signature does not fit the request and the keys")
+    return left
 
 
 class _Claimed(NamedTuple):
@@ -119,17 +120,19 @@ def _credential(text: str) -> tuple[str, str, str]:
     return found[1], found[2], found[3]
 
 
-def _check_time(claimed: _Claimed, day: str) -> None:
+def _seconds_left(claimed: _Claimed, day: str) -> int:
     try:
         start = datetime.strptime(claimed.date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
     except ValueError:
         raise Denied("AccessDenied", "the signature's date cannot be read") from None
     if not claimed.date.startswith(day):
         raise Denied("AccessDenied", "the signature has two dates")
-    if time.time() < start - SKEW:
+    age = time.time() - start
+    if age < -SKEW:
         raise Denied("AccessDenied", "the signature lies in the future; set both servers' clocks")
-    if time.time() > start + claimed.seconds:
+    if age > claimed.seconds:
         raise Denied("AccessDenied", "Request has expired")
+    return int(claimed.seconds - age)
 
 
 def _derived(secret: str, label: str) -> str:
