@@ -74,9 +74,9 @@ def _ranking(question: Question, spec: Spec, answers: Answers) -> Reply:
         raise Unusable(Fault.UNTOUCHED)
     left = buckets.get("_", ())
     if sorted([*moved, *left]) != sorted(places):
-        raise Unusable(Fault.RANKING_IDS, ", ".join([*moved, *left])[:100])
+        raise Unusable(Fault.RANKING_IDS, f"{[*moved, *left]}"[:100])
     if left:
-        raise Unusable(Fault.UNSORTED, ", ".join(left))
+        raise Unusable(Fault.UNSORTED, f"{left}")
     ranked, refused = (
         [back(question, places[name]) for name in buckets.get(b, ())] for b in ("ranked", "unacceptable")
     )
@@ -173,7 +173,7 @@ def _read(known: dict[str, Control], result: list[dict]) -> Answers:
             raise Unusable(Fault.MALFORMED, "an entry without a value")
         name = entry.get("from_name")
         if not isinstance(name, str) or (control := known.get(name)) is None or control.type != entry.get("type"):
-            raise Unusable(Fault.UNKNOWN_CONTROL, f"{name} of type {entry.get('type')}"[:100])
+            raise Unusable(Fault.UNKNOWN_CONTROL, f"{name!r} of type {entry.get('type')!r}"[:100])
         target = _region(answers, entry, value) if control.region else answers.once
         if name in target:
             raise Unusable(Fault.DOUBLED, name)
@@ -206,14 +206,14 @@ def _value(name: str, control: Control, value: dict) -> Any:
         if not isinstance(found, dict) or not all(_strings(ids) for ids in found.values()):
             raise Unusable(Fault.MALFORMED, name)
         if unknown := set(found) - control.options - {"_"}:
-            raise Unusable(Fault.UNKNOWN_CHOICE, f"{name}: {min(unknown)}"[:100])
+            raise Unusable(Fault.UNKNOWN_CHOICE, f"{name}: {min(unknown)!r}"[:100])
         return found
     if not _strings(found):
         raise Unusable(Fault.MALFORMED, name)
     if control.type == "textarea":
         return "\n".join(found)
     if unknown := set(found) - control.options:
-        raise Unusable(Fault.UNKNOWN_CHOICE, f"{name}: {min(unknown)}"[:100])
+        raise Unusable(Fault.UNKNOWN_CHOICE, f"{name}: {min(unknown)!r}"[:100])
     if len(set(found)) < len(found) or (control.one and len(found) > 1):
         raise Unusable(Fault.DOUBLED, name)
     return found

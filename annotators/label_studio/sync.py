@@ -92,7 +92,8 @@ class Sync:
     def _task(self, question: Question) -> dict:
         task: dict = {"data": tasks.data(question, tuple(self.links.link(*m) for m in question.media))}
         if question.prelabel is not None and self.settings.prelabels:
-            task["predictions"] = tasks.predictions(question, self._prelabel(question), self.settings.prelabels)
+            spec = config.spec_of(question, self.settings.axes)
+            task["predictions"] = tasks.predictions(question, spec, self._prelabel(question), self.settings.prelabels)
         return task
 
     def _prelabel(self, question: Question) -> tuple[Said, ...]:

@@ -6,10 +6,10 @@ A judge's verdict goes along only as a pre-label of a review project, where nobo
 import re
 
 from schemas.errors import RecipeError
-from schemas.records import Outcome, digest
+from schemas.records import digest
 
 from ..people.question import Question, Said, Task, back
-from .config import names, shown_media, spec_of
+from .config import Spec, names, shown_media, spec_of
 
 LINK = re.compile(r"(image|video|audio)(_\d+)?")
 STEPS = {2: "L2", 1: "L1", 0: "T", -1: "R1", -2: "R2"}
@@ -43,15 +43,15 @@ def shown(data: dict) -> str:
     return digest("shown", {name: value for name, value in data.items() if not LINK.fullmatch(name)})
 
 
-def predictions(question: Question, said: tuple[Said, ...], judge: str) -> list[dict]:
+def predictions(question: Question, spec: Spec, said: tuple[Said, ...], judge: str) -> list[dict]:
     """What a judge said, as the pre-label of a task in a review project; nothing when it said nothing that can be shown.
 
     Takes verdicts and ties on `preference` of a pairwise task (-2 to 2) or on the axes of ratings (1 to 5), rounded to whole
-    steps and held within them. RecipeError for other tasks."""
-    if question.task not in (Task.PAIRWISE, Task.RATINGS):
-        raise RecipeError(f"there are no pre-labels for the task '{question.task}'; only for pairwise and ratings")
-    region = _preference if question.task == Task.PAIRWISE else _rating
-    result = [region(question, s) for s in said if s.outcome in (Outcome.VERDICT, Outcome.TIE) and s.value is not None]
+    steps and held within them; other axes are left out. RecipeError for other tasks."""
+    if spec.task not in (Task.PAIRWISE, Task.RATINGS):
+        raise RecipeError(f"there are no pre-labels for the task '{spec.task}'; only for pairwise and ratings")
+    region, axes = (_preference, ("preference",)) if spec.task == Task.PAIRWISE else (_rating, spec.axes)
+    result = [region(question, s) for s in said if s.axis in axes and s.value is not None]
     return [{"model_version": judge, "result": result}] if result else []
 
 

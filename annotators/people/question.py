@@ -52,10 +52,12 @@ class Reply(NamedTuple):
     pairwise: `preference` on (0, 1): 2, 1 the first item is (much) better, -1, -2 the second; 0 and outcome tie for a tie
     ranking:  `rank` on each item: 0 the best, -1 the next ...; unacceptable ones share the last place
     ratings:  each axis on (0,): 1 to 5
-    correct:  `faults` on (0,): minus the number of spans; `text` when the answer was rewritten, `spans` on the answer as shown
-    safety:   `safe` on (0,): 1 or 0; `severity` 0 to 3
-    all:      `both_bad`, `unacceptable`, `unsafe`, `media_broken` with value 1 where they were ticked
-    Who cannot judge abstains on the main axis."""
+    correct:  `faults` on (0,): minus the number of spans, at least one where the answer was rewritten; `text` when it was,
+              `spans` on the answer as shown
+    safety:   `safe` on (0,): 1 or 0; `severity` 0 to 3, 0 when safe; `harm:KIND` with value 1 for each kind of harm
+    all:      `both_bad`, `unsafe`, `media_broken` on all items, with value 1 where they were ticked; `unacceptable` on each
+              item that was put there or cannot be corrected
+    Who cannot judge abstains on the main axis (of ratings on every axis, of a ranking on every item)."""
 
     said: tuple[Said, ...]
     text: str | None = None

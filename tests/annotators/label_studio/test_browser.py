@@ -184,7 +184,9 @@ def test_who_cannot_judge_need_not_choose(desk, shown):
 
 
 def test_long_responses_scroll_and_stay_text(desk):
-    hostile = "<img src='/evil.png'> <script>document.title = 'evil'</script> ![x](/evil.png)\n\n" + "one two three. " * 500
+    hostile = (
+        "<img src='/evil.png'> <script>document.title = 'evil'</script> ![x](/evil.png)\n\n" + "one two three. " * 500
+    )
     desk.open(question(Task.PAIRWISE, "text", texts=(hostile, "short")))
     assert desk.page.get_by_text("<script>document.title").count() == 1
     assert desk.page.title() != "evil"
@@ -210,7 +212,7 @@ def test_a_review_project_starts_from_the_judge(desk, shown, task):
     if task == Task.RATINGS:
         said = tuple(Said(axis, (0,), VERDICT, value) for axis, value in zip(config.AXES, (4.0, 1.0, 5.0)))
     asked = question(task, media=shown["image"], places=(1, 0) if task == Task.PAIRWISE else (0,))
-    desk.open(asked, predictions=tuple(tasks.predictions(asked, said, "a judge")))
+    desk.open(asked, predictions=tuple(tasks.predictions(asked, config.spec_of(asked), said, "a judge")))
     desk.page.wait_for_timeout(500)
     assert desk.submit(f"review-{task}") == Reply(said)
 
@@ -296,7 +298,9 @@ def test_correct(desk, shown):
     reply = desk.submit("correct")
     at = text.index("dog")
     spans = (Span(0, 3, label="count"), Span(at, at + 3, label="object", severity=3.0, correction="star"))
-    assert reply == Reply((Said("faults", (0,), VERDICT, -2.0),), "Three red crosses 👨‍👩‍👧 stand left of a star.", spans)
+    assert reply == Reply(
+        (Said("faults", (0,), VERDICT, -2.0),), "Three red crosses 👨‍👩‍👧 stand left of a star.", spans
+    )
 
 
 def test_no_fault_leaves_the_prefilled_response_as_it_was(desk, shown):
