@@ -21,14 +21,19 @@ NAME = "labelstudio"  # the database
 
 
 def main(folder: Path, port: str) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with _lock(folder / "lock"):  # a server that is still stopping has it
         database = folder / "database"
         if not database.exists():
             _copy(_template(), database)
         os.environ.update(_reached_at(_postgres(database)))
+        from django.core.servers.basehttp import WSGIRequestHandler
         from label_studio import server
 
+        WSGIRequestHandler.disable_nagle_algorithm = (
+            True  # else each answer waits 40 ms for the reader's acknowledgement
+        )
         sys.argv = ["label-studio", "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", port]
         server.main()
 
