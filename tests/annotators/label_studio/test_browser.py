@@ -28,7 +28,7 @@ def files_of(kind: str) -> list[tuple[bytes, str]]:
     if kind == "text":
         return []
     found = []
-    for part, content in scenes.draw(scenes.load_world(), kind, seed=5).parts():
+    for part, content in scenes.draw(scenes.load_world(), kind, seed=1).parts():
         if part == "text":
             continue
         if part == "image":
@@ -233,7 +233,7 @@ def media_load(page, kind: str) -> None:
 
 def test_ranking(desk, shown):
     """Sorted with the keyboard: space lifts a response, the arrows move it. By place 3 > 1, and 2 is unacceptable; places are items 2, 0, 1."""
-    texts = ("a red cross.", "<img src='/evil.png'> **b**", "two stars.")
+    texts = ("a red square and a cross.", "<img src='/evil.png'> **b**", "two stars.")
     desk.open(question(Task.RANKING, texts=texts, places=(2, 0, 1), media=shown["image"]))
     assert desk.page.get_by_text("<img src='/evil.png'> **b**").count() == 1
     for name, moves in (("r1", 1), ("r3", 1), ("r2", 2)):
@@ -262,6 +262,7 @@ def test_ratings_are_asked_for_when_one_is_missing(desk, shown):
     desk.page.locator(".pw-axis").first.get_by_role("radio").nth(2).click()
     desk.submit_button.click()
     desk.page.get_by_text("Rate: Faithfulness").wait_for()
+    desk.page.wait_for_timeout(300)
     desk.keep("ratings-missing")
     assert desk.get(f"/api/tasks/{desk.task}")["annotations"] == []
 
@@ -269,7 +270,7 @@ def test_ratings_are_asked_for_when_one_is_missing(desk, shown):
 def mark(page, word: str) -> None:
     """Marks a word of the response with a double click, as annotators do."""
     box = page.evaluate(
-        """word => { const walk = document.createTreeWalker(document.querySelector('.lsf-htx-richtext.pw-none, .pw-answers .lsf-htx-richtext'), NodeFilter.SHOW_TEXT);
+        """word => { const walk = document.createTreeWalker(document.querySelector('.pw-answers .lsf-htx-richtext'), NodeFilter.SHOW_TEXT);
         for (let node; (node = walk.nextNode()); ) { const at = node.data.indexOf(word); if (at >= 0) {
           const range = document.createRange(); range.setStart(node, at); range.setEnd(node, at + word.length);
           const r = range.getBoundingClientRect(); return [r.x, r.y, r.width, r.height]; } } }""",
@@ -279,28 +280,27 @@ def mark(page, word: str) -> None:
     page.mouse.dblclick(x + width / 2, y + height / 2)
 
 
-def test_correct(desk, shown):
-    """The family is one sign on the screen and five characters in Python; the offsets are Python's."""
-    desk.open(question(Task.CORRECT, media=shown["image"]))
-    (text,) = desk.asked.texts
+@pytest.mark.parametrize("name", ["correct", "correct-unicode"])
+def test_correct(desk, shown, name):
+    """A family is one sign on the screen, eight units in the browser and five characters in Python; the offsets are Python's."""
+    family = "👨‍👩‍👧 " if name == "correct-unicode" else ""
+    text = f"Two red squares {family}stand at the top, left of a dog."
+    desk.open(question(Task.CORRECT, texts=(text,), media=shown["image"]))
     desk.page.keyboard.press("3")
     mark(desk.page, "Two")
     desk.page.keyboard.press("1")
     mark(desk.page, "dog")
     desk.page.get_by_text("dog", exact=True).first.click()
     desk.choose("grave")
-    desk.page.get_by_placeholder("Correction").fill("star")
+    desk.page.get_by_placeholder("Correction").fill("cross")
     desk.page.keyboard.press("Enter")
-    whole = desk.page.locator("textarea[name=corrected_response]")
-    whole.fill(text.replace("Two", "Three").replace("dog", "star"))
+    corrected = f"One red square {family}stands at the top, left of a cross."
+    desk.page.locator("textarea[name=corrected_response]").fill(corrected)
     desk.choose("Corrected")
-    desk.page.mouse.wheel(0, 300)
-    reply = desk.submit("correct")
-    at = text.index("dog")
-    spans = (Span(0, 3, label="count"), Span(at, at + 3, label="object", severity=3.0, correction="star"))
-    assert reply == Reply(
-        (Said("faults", (0,), VERDICT, -2.0),), "Three red crosses 👨‍👩‍👧 stand left of a star.", spans
-    )
+    reply = desk.submit(name)
+    at = 44 + len(family)  # "Two red squares " has 16 characters, "stand at the top, left of a " 28
+    spans = (Span(0, 3, label="count"), Span(at, at + 3, label="object", severity=3.0, correction="cross"))
+    assert reply == Reply((Said("faults", (0,), VERDICT, -2.0),), corrected, spans)
 
 
 def test_no_fault_leaves_the_prefilled_response_as_it_was(desk, shown):
