@@ -90,11 +90,11 @@ class Desk:
     def keep(self, name: str) -> None:
         self.page.screenshot(path=self.folder / f"{name}.png")
 
-    def submit(self, name: str) -> Reply:
-        """Keeps a picture of the page, submits, and returns what the server then has, understood."""
+    def submit(self, name: str, key: str | None = None) -> Reply:
+        """Keeps a picture of the page, submits by the button or a key, and returns what the server then has, understood."""
         self.keep(name)
         with self.page.expect_response(lambda r: "/annotations" in r.url and r.request.method == "POST") as sent:
-            self.submit_button.click()
+            self.page.keyboard.press(key) if key else self.submit_button.click()
         assert sent.value.status == 201
         (annotation,) = self.get(f"/api/tasks/{self.task}")["annotations"]
         assert config_takes(config.build(self.spec), annotation["result"])
@@ -320,7 +320,7 @@ def test_correct(desk, shown, name):
 def test_no_fault_leaves_the_prefilled_response_as_it_was(desk, shown):
     desk.open(question(Task.CORRECT, media=shown["image"]))
     desk.page.keyboard.press("7")
-    assert desk.submit("correct-no-fault") == Reply((Said("faults", (0,), VERDICT, 0.0),))
+    assert desk.submit("correct-no-fault", "Control+Enter") == Reply((Said("faults", (0,), VERDICT, 0.0),))
 
 
 def test_safety(desk, shown):
