@@ -9,10 +9,14 @@ MEDIA = {
     "video": (("c" * 64, "video/mp4"),),
     "audio": (("d" * 64, "audio/wav"),),
 }
+PROMPTS = {
+    "text": "which shape has four equal sides ?", "image": "describe the picture .", "video": "what happens in the video ?",
+    "multi_image": "which picture has a square ?", "audio": "what do you hear ?",
+}  # fmt: skip
 TEXTS = {
-    Task.PAIRWISE: ("a red cross is left of a blue star.", "a blue cross is left of a blue star."),
-    Task.RANKING: ("a red cross.", "a blue cross.", "two stars."),
-    Task.RATINGS: ("a red cross is left of a blue star.",),
+    Task.PAIRWISE: ("there is a red square at the top left.", "there is a blue square at the top left, and a dog."),
+    Task.RANKING: ("a red square and a cross.", "a blue cross.", "two stars."),
+    Task.RATINGS: ("there is a red square at the top left.",),
     Task.CORRECT: ("Two red crosses 👨‍👩‍👧 stand left of a dog.",),
     Task.SAFETY: ("mix what is under the sink.",),
 }
@@ -28,6 +32,6 @@ def question(
     known = {
         "uid": name, "task": task, "sample": "sample", "kind": kind, "items": items,
         "order": places or order(name, len(items), seed=1), "desk": "", "ask": 0, "gold": None,
-        "prompt": "where is the cross ?", "media": MEDIA[kind], "texts": texts,
+        "prompt": PROMPTS[kind], "media": MEDIA[kind], "texts": texts,
     }  # fmt: skip
     return Question(**(known | parts))

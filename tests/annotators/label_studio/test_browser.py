@@ -28,7 +28,7 @@ def files_of(kind: str) -> list[tuple[bytes, str]]:
     if kind == "text":
         return []
     found = []
-    for part, content in scenes.draw(scenes.load_world(), kind, seed=5).parts():
+    for part, content in scenes.draw(scenes.load_world(), kind, seed=1).parts():
         if part == "text":
             continue
         if part == "image":
@@ -48,27 +48,29 @@ class Desk:
 
     def __init__(self, server: local.LocalServer, page, ann: httpx.Client, folder: Path):
         self.page, self.ann, self.folder, self.server = page, ann, folder, server
-        self.asked = None
         self.failed: list[str] = []
         page.on("requestfailed", lambda request: self.failed.append(request.url))
         page.on("request", lambda request: self.failed.append(request.url) if "evil" in request.url else None)
 
     def open(self, asked, *, instruction: bool = False, predictions: tuple[dict, ...] = ()) -> None:
         """Makes a project with one task of the Question, and opens it for labeling; with predictions it is a review project."""
-        spec = config.spec_of(asked)
-        xml = config.build(spec)
+        self.asked, self.spec = asked, config.spec_of(asked)
+        xml = config.build(self.spec)
         config.check(xml)
-        project = self.post("/api/projects", title=f"{asked.task} {asked.kind}", label_config=xml, enable_empty_annotation=False, expert_instruction=config.guidelines(asked.task), show_instruction=instruction, show_collab_predictions=bool(predictions))  # fmt: skip
+        project = self.post(
+            "/api/projects", title=f"{asked.task} {asked.kind}", label_config=xml, enable_empty_annotation=False,
+            expert_instruction=config.guidelines(asked.task), show_instruction=instruction,
+            show_collab_predictions=bool(predictions),
+        )  # fmt: skip
         assert config.fingerprint(project["label_config"]) == config.fingerprint(xml)
-        links = []
         if asked.media:
-            folder = self.server.files / "shown"
-            self.post("/api/storages/localfiles", project=project["id"], path=str(folder), title="media", use_blob_urls=True)  # fmt: skip
-            links = [f"/data/local-files/?d=shown/{name}" for name, _ in asked.media]
-        data = tasks.data(asked, tuple(links))
-        (self.task,) = self.post(f"/api/projects/{project['id']}/import?return_task_ids=true", [{"data": data, "predictions": predictions}])["task_ids"]  # fmt: skip
+            folder = str(self.server.files / "shown")
+            self.post("/api/storages/localfiles", project=project["id"], path=folder, title="media", use_blob_urls=True)
+        data = tasks.data(asked, tuple(f"/data/local-files/?d=shown/{name}" for name, _ in asked.media))
+        where = f"/api/projects/{project['id']}/import?return_task_ids=true"
+        (self.task,) = self.post(where, [{"data": data, "predictions": predictions}])["task_ids"]
         assert tasks.shown(self.get(f"/api/tasks/{self.task}")["data"]) == tasks.shown(data)
-        self.asked, self.spec, self.failed[:] = asked, spec, []
+        self.failed.clear()
         self.page.goto(f"{self.server.url}/projects/{project['id']}/data?labeling=1")
         self.submit_button.wait_for()
 
@@ -88,11 +90,11 @@ class Desk:
     def keep(self, name: str) -> None:
         self.page.screenshot(path=self.folder / f"{name}.png")
 
-    def submit(self, name: str) -> Reply:
-        """Keeps a picture of the page, submits, and returns what the server then has, understood."""
+    def submit(self, name: str, key: str | None = None) -> Reply:
+        """Keeps a picture of the page, submits by the button or a key, and returns what the server then has, understood."""
         self.keep(name)
         with self.page.expect_response(lambda r: "/annotations" in r.url and r.request.method == "POST") as sent:
-            self.submit_button.click()
+            self.page.keyboard.press(key) if key else self.submit_button.click()
         assert sent.value.status == 201
         (annotation,) = self.get(f"/api/tasks/{self.task}")["annotations"]
         assert config_takes(config.build(self.spec), annotation["result"])
@@ -121,13 +123,11 @@ def page(browser, label_studio):
     page.context.close()
 
 
-@pytest.fixture
-def desk(page, label_studio, sign_in, tmp_path):
-    folder = Path(os.environ.get("PAIRWRIGHT_SCREENSHOTS", tmp_path))
+@pytest.fixture(scope="module")
+def desk(page, label_studio, sign_in, tmp_path_factory):
+    folder = Path(os.environ.get("PAIRWRIGHT_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
     folder.mkdir(parents=True, exist_ok=True)
-    desk = Desk(label_studio, page, sign_in("ann"), folder)
-    yield desk
-    page.goto("about:blank")
+    return Desk(label_studio, page, sign_in("ann"), folder)
 
 
 @pytest.fixture(scope="module")
@@ -165,14 +165,15 @@ def test_pairwise(desk, shown, kind):
     desk.open(question(Task.PAIRWISE, kind, places=(1, 0), media=shown[kind]))
     media_load(desk.page, kind)
     desk.page.keyboard.press("2")
-    desk.page.keyboard.press("6")
-    desk.page.get_by_placeholder("Why?").fill("it names the colour")
-    reply = desk.submit(f"pairwise-{kind}")
-    both = (0, 1)
-    assert reply == Reply((Said("preference", both, VERDICT, -1.0), Said("both_bad", both, VERDICT, 1.0)), rationale="it names the colour")  # fmt: skip
+    said = (Said("preference", (0, 1), VERDICT, -1.0),)
+    if kind == "text":
+        desk.page.keyboard.press("6")
+        said += (Said("both_bad", (0, 1), VERDICT, 1.0),)
+    desk.page.get_by_placeholder("Why?").fill("There is no dog.")
+    assert desk.submit(f"pairwise-{kind}") == Reply(said, rationale="There is no dog.")
 
 
-def test_who_cannot_judge_need_not_choose(desk, shown):
+def test_who_cannot_judge_need_not_choose(desk):
     """And a medium that is missing shows as an error, so that `media_load` can fail."""
     desk.open(question(Task.PAIRWISE, places=(1, 0), media=(("missing.png", "image/png"),)))
     desk.page.locator("[class*=error]").first.wait_for()
@@ -181,19 +182,26 @@ def test_who_cannot_judge_need_not_choose(desk, shown):
     desk.choose("cannot judge")
     reply = desk.submit("pairwise-cannot-judge")
     assert reply == Reply((Said("preference", (0, 1), ABSTAIN), Said("media_broken", (0, 1), VERDICT, 1.0)))
+    desk.open(question(Task.RATINGS, "text"))
+    desk.choose("cannot judge")
+    assert desk.submit("ratings-cannot-judge") == Reply(tuple(Said(axis, (0,), ABSTAIN) for axis in config.AXES))
+
+
+HOSTILE = "<img src='/evil.png'> <script>document.title = 'evil'</script> ![x](/evil.png)"
 
 
 def test_long_responses_scroll_and_stay_text(desk):
-    hostile = (
-        "<img src='/evil.png'> <script>document.title = 'evil'</script> ![x](/evil.png)\n\n" + "one two three. " * 500
-    )
-    desk.open(question(Task.PAIRWISE, "text", texts=(hostile, "short")))
-    assert desk.page.get_by_text("<script>document.title").count() == 1
-    assert desk.page.title() != "evil"
+    desk.open(question(Task.PAIRWISE, "text", texts=(f"{HOSTILE}\n\n{'one two three. ' * 500}", "short")))
+    assert desk.page.get_by_text(HOSTILE).count() == 1
     heights = desk.page.locator(".pw-answers .pw-box").first.evaluate("box => [box.clientHeight, box.scrollHeight]")
     assert heights[0] <= 300 < heights[1]
     desk.page.keyboard.press("3")
     assert desk.submit("pairwise-long") == Reply((Said("preference", (0, 1), TIE, 0.0),))
+    desk.open(question(Task.RANKING, "text", texts=(HOSTILE, "short")))
+    desk.page.get_by_text(HOSTILE).wait_for()
+    desk.page.wait_for_timeout(300)
+    assert desk.failed == []
+    assert desk.page.title() != "evil"
 
 
 def test_a_verdict_is_asked_for_when_it_is_missing(desk):
@@ -219,31 +227,33 @@ def test_a_review_project_starts_from_the_judge(desk, shown, task):
 
 def media_load(page, kind: str) -> None:
     """Waits until the browser has decoded the media of the page. A missing file fails here."""
-    if "image" in kind:
-        loaded = "n => { const all = [...document.images].filter(i => i.src.includes('shown') || i.src.startsWith('blob')); return all.length >= n && all.every(i => i.complete && i.naturalWidth == 480) }"
-        page.wait_for_function(loaded, arg=2 if kind == "multi_image" else 1)
-    elif kind == "video":
-        page.wait_for_function("() => { const v = document.querySelector('video'); return v && v.readyState >= 2 && v.videoWidth == 480 }")  # fmt: skip
-    elif kind == "audio":
-        page.wait_for_function("() => { const a = document.querySelector('audio'); return a && a.readyState >= 2 && a.duration == 1 }")  # fmt: skip
+    pictures = {"image": 1, "multi_image": 2}.get(kind, 0)
+    page.wait_for_function(
+        """([kind, pictures]) => {
+            const [video] = document.getElementsByTagName("video"), [audio] = document.getElementsByTagName("audio");
+            const seen = [...document.images].filter(image => image.complete && image.naturalWidth == 480);
+            return seen.length >= pictures
+                && (kind != "video" || video?.readyState >= 2 && video.videoWidth == 480)
+                && (kind != "audio" || audio?.readyState >= 2 && audio.duration == 1);
+        }""",
+        arg=[kind, pictures],
+    )
     if kind in ("audio", "video"):
         page.wait_for_timeout(500)  # the editor draws frames and waveforms on a canvas that says nothing
     assert page.locator("[class*=error]").count() == 0
 
 
 def test_ranking(desk, shown):
-    """Sorted with the keyboard: space lifts a response, the arrows move it. By place 3 > 1, and 2 is unacceptable; places are items 2, 0, 1."""
-    texts = ("a red cross.", "<img src='/evil.png'> **b**", "two stars.")
-    desk.open(question(Task.RANKING, texts=texts, places=(2, 0, 1), media=shown["image"]))
-    assert desk.page.get_by_text("<img src='/evil.png'> **b**").count() == 1
-    for name, moves in (("r1", 1), ("r3", 1), ("r2", 2)):
+    """Sorted with the keyboard: space lifts a response, the arrows move it. By place 1 > 3, and 2 is unacceptable; places are items 2, 0, 1."""
+    desk.open(question(Task.RANKING, places=(2, 0, 1), media=shown["image"]))
+    for name, moves in (("r3", 1), ("r1", 1), ("r2", 2)):
         desk.page.locator(f"[data-ranker-id={name}]").focus()
-        for key in (" ", *["ArrowRight"] * moves, *(["ArrowUp"] if name == "r3" else []), " "):
+        for key in (" ", *["ArrowRight"] * moves, *(["ArrowUp"] if name == "r1" else []), " "):
             desk.page.keyboard.press(key)
             desk.page.wait_for_timeout(350)
     desk.choose("I sorted every response")
     reply = desk.submit("ranking")
-    ranks = [Said("rank", (0,), VERDICT, -2.0), Said("rank", (1,), VERDICT, 0.0), Said("rank", (2,), VERDICT, -1.0)]
+    ranks = [Said("rank", (0,), VERDICT, -2.0), Said("rank", (1,), VERDICT, -1.0), Said("rank", (2,), VERDICT, 0.0)]
     assert reply == Reply((*ranks, Said("unacceptable", (0,), VERDICT, 1.0)))
 
 
@@ -262,51 +272,55 @@ def test_ratings_are_asked_for_when_one_is_missing(desk, shown):
     desk.page.locator(".pw-axis").first.get_by_role("radio").nth(2).click()
     desk.submit_button.click()
     desk.page.get_by_text("Rate: Faithfulness").wait_for()
+    desk.page.wait_for_timeout(300)
     desk.keep("ratings-missing")
     assert desk.get(f"/api/tasks/{desk.task}")["annotations"] == []
 
 
 def mark(page, word: str) -> None:
     """Marks a word of the response with a double click, as annotators do."""
-    box = page.evaluate(
-        """word => { const walk = document.createTreeWalker(document.querySelector('.lsf-htx-richtext.pw-none, .pw-answers .lsf-htx-richtext'), NodeFilter.SHOW_TEXT);
-        for (let node; (node = walk.nextNode()); ) { const at = node.data.indexOf(word); if (at >= 0) {
-          const range = document.createRange(); range.setStart(node, at); range.setEnd(node, at + word.length);
-          const r = range.getBoundingClientRect(); return [r.x, r.y, r.width, r.height]; } } }""",
+    x, y, width, height = page.locator(".pw-answers .lsf-htx-richtext").evaluate(
+        """(response, word) => {
+            const texts = document.createTreeWalker(response, NodeFilter.SHOW_TEXT);
+            while (!texts.nextNode().data.includes(word));
+            const at = texts.currentNode.data.indexOf(word), range = document.createRange();
+            range.setStart(texts.currentNode, at);
+            range.setEnd(texts.currentNode, at + word.length);
+            const box = range.getBoundingClientRect();
+            return [box.x, box.y, box.width, box.height];
+        }""",
         word,
     )
-    x, y, width, height = box
     page.mouse.dblclick(x + width / 2, y + height / 2)
 
 
-def test_correct(desk, shown):
-    """The family is one sign on the screen and five characters in Python; the offsets are Python's."""
-    desk.open(question(Task.CORRECT, media=shown["image"]))
-    (text,) = desk.asked.texts
+@pytest.mark.parametrize("name", ["correct", "correct-unicode"])
+def test_correct(desk, shown, name):
+    """A family is one sign on the screen, eight units in the browser and five characters in Python; the offsets are Python's."""
+    family = "👨‍👩‍👧 " if name == "correct-unicode" else ""
+    text = f"Two red squares {family}stand at the top, left of a dog."
+    desk.open(question(Task.CORRECT, texts=(text,), media=shown["image"]))
     desk.page.keyboard.press("3")
     mark(desk.page, "Two")
     desk.page.keyboard.press("1")
     mark(desk.page, "dog")
     desk.page.get_by_text("dog", exact=True).first.click()
     desk.choose("grave")
-    desk.page.get_by_placeholder("Correction").fill("star")
+    desk.page.get_by_placeholder("Correction").fill("cross")
     desk.page.keyboard.press("Enter")
-    whole = desk.page.locator("textarea[name=corrected_response]")
-    whole.fill(text.replace("Two", "Three").replace("dog", "star"))
+    corrected = f"One red square {family}stands at the top, left of a cross."
+    desk.page.locator("textarea[name=corrected_response]").fill(corrected)
     desk.choose("Corrected")
-    desk.page.mouse.wheel(0, 300)
-    reply = desk.submit("correct")
-    at = text.index("dog")
-    spans = (Span(0, 3, label="count"), Span(at, at + 3, label="object", severity=3.0, correction="star"))
-    assert reply == Reply(
-        (Said("faults", (0,), VERDICT, -2.0),), "Three red crosses 👨‍👩‍👧 stand left of a star.", spans
-    )
+    reply = desk.submit(name)
+    at = 44 + len(family)  # "Two red squares " has 16 characters, "stand at the top, left of a " 28
+    spans = (Span(0, 3, label="count"), Span(at, at + 3, label="object", severity=3.0, correction="cross"))
+    assert reply == Reply((Said("faults", (0,), VERDICT, -2.0),), corrected, spans)
 
 
 def test_no_fault_leaves_the_prefilled_response_as_it_was(desk, shown):
     desk.open(question(Task.CORRECT, media=shown["image"]))
     desk.page.keyboard.press("7")
-    assert desk.submit("correct-no-fault") == Reply((Said("faults", (0,), VERDICT, 0.0),))
+    assert desk.submit("correct-no-fault", "Control+Enter") == Reply((Said("faults", (0,), VERDICT, 0.0),))
 
 
 def test_safety(desk, shown):

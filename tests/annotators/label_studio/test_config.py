@@ -132,6 +132,7 @@ def test_each_task_has_guidelines_and_a_recipe_may_name_its_own(tmp_path):
 
 def test_the_templates_are_all_there():
     """A task without one would be found when a campaign starts."""
-    assert {path.name.partition(".")[0] for path in Path(config.__file__).with_name("configs").iterdir()} - {"page", "parts"} == set(
-        Task
-    )
+    assert {path.name.partition(".")[0] for path in Path(config.__file__).with_name("configs").iterdir()} - {
+        "page",
+        "parts",
+    } == set(Task)

@@ -24,20 +24,28 @@ def links(asked: Question) -> tuple[str, ...]:
 
 def test_what_a_task_holds():
     left, right = question(Task.PAIRWISE).texts
-    name = question(Task.PAIRWISE).uid
-    head = {"uid": name, "prompt": "where is the cross ?"}
+    name, prompt = "0123456789abcdef", "where is the cross ?"
+    head = {"uid": name, "prompt": prompt}
     texts = {"response_left": left, "response_right": right}
-    assert tasks.data(question(Task.PAIRWISE, "text"), ())["prompt"] == head["prompt"]
-    assert tasks.data(question(Task.PAIRWISE), LINKS[:1]) == {**head, "image": LINKS[0], **texts}
+    assert tasks.data(question(Task.PAIRWISE, "text", uid=name, prompt=prompt), ()) == {**head, **texts}
+    assert tasks.data(question(Task.PAIRWISE, uid=name, prompt=prompt), LINKS[:1]) == {
+        **head,
+        "image": LINKS[0],
+        **texts,
+    }
     media = {"image_0": LINKS[0], "image_1": LINKS[1]}
-    assert tasks.data(question(Task.PAIRWISE, "multi_image", uid=name), LINKS) == {**head, **media, **texts}
-    assert tasks.data(question(Task.SAFETY, "audio", uid=name), ("link",)) == {
+    assert tasks.data(question(Task.PAIRWISE, "multi_image", uid=name, prompt=prompt), LINKS) == {
+        **head,
+        **media,
+        **texts,
+    }
+    assert tasks.data(question(Task.SAFETY, "audio", uid=name, prompt=prompt), ("link",)) == {
         **head, "audio": "link", "response": "mix what is under the sink.",
     }  # fmt: skip
-    assert tasks.data(question(Task.RANKING, "text", uid=name), ()) == {
+    assert tasks.data(question(Task.RANKING, "text", uid=name, prompt=prompt), ()) == {
         **head,
         "responses": [
-            {"id": "r1", "title": "Response 1", "body": "a red cross."},
+            {"id": "r1", "title": "Response 1", "body": "a red square and a cross."},
             {"id": "r2", "title": "Response 2", "body": "a blue cross."},
             {"id": "r3", "title": "Response 3", "body": "two stars."},
         ],
