@@ -58,16 +58,17 @@ class Control(NamedTuple):
 def spec_of(question: Question, axes: tuple[str, ...] = AXES) -> Spec:
     """The Spec of the project that a Question belongs to; `axes` matter for ratings, the number of answers for rankings."""
     task = Task(question.task)
-    media = tuple(mime.partition("/")[0] for _, mime in shown_media(question))
+    media = tuple(question.media[place][1].partition("/")[0] for place in shown_media(question))
     return Spec(
         task, question.kind, media, axes if task is Task.RATINGS else AXES,
         len(question.items) if task is Task.RANKING else 2,
     )  # fmt: skip
 
 
-def shown_media(question: Question) -> tuple[tuple[str, str], ...]:
-    """The media of a Question that are shown: a video that also stands for its own sound is shown once."""
-    return tuple({sha: (sha, mime) for sha, mime in reversed(question.media)}.values())[::-1]
+def shown_media(question: Question) -> tuple[int, ...]:
+    """Which of a Question's media are shown: all of its pictures; a video that also stands for its own sound once."""
+    media = question.media
+    return tuple(p for p, (_, mime) in enumerate(media) if mime.startswith("image/") or media[p] not in media[:p])
 
 
 def names(media: tuple[str, ...]) -> tuple[str, ...]:

@@ -18,8 +18,8 @@ STEPS = {2: "L2", 1: "L1", 0: "T", -1: "R1", -2: "R2"}
 
 def data(question: Question, links: tuple[str, ...]) -> dict:
     """A task's data; `links` say where the server finds each of `question.media`, in the same order (ValueError when their numbers differ)."""
-    found = {sha: link for (sha, _), link in zip(question.media, links, strict=True)}
-    media = dict(zip(names(spec_of(question).media), (found[sha] for sha, _ in shown_media(question)), strict=True))
+    found = [link for _, link in zip(question.media, links, strict=True)]
+    media = dict(zip(names(spec_of(question).media), [found[place] for place in shown_media(question)], strict=True))
     return {"uid": question.uid, "prompt": question.prompt, **media, **_answers(question)}
 
 

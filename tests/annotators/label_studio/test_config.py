@@ -48,13 +48,20 @@ def test_media_are_named_by_their_kind_and_place():
     assert names(("image", "audio", "image")) == ("image_0", "audio", "image_1")
     xml = build(Spec(Task.PAIRWISE, "multi_image", ("image",) * 3))
     assert re.findall(r'<Image name="(\w+)"', xml) == ["image_0", "image_1", "image_2"]
+    assert re.findall(r'value="(Image \d)"', xml) == ["Image 1", "Image 2", "Image 3"]
 
 
 def test_a_video_with_sound_is_shown_once():
     """Its sound is a part of the prompt of its own, with the same bytes."""
     asked = question(Task.PAIRWISE, "video", media=((SHA, "video/mp4"), (SHA, "video/mp4")))
     assert spec_of(asked).media == ("video",)
-    assert data(asked, ("first", "again"))["video"] == "again"
+    assert data(asked, ("first", "again"))["video"] == "first"
+
+
+def test_a_picture_that_stands_twice_is_shown_twice():
+    """Else the prompt's 'picture three' would be another one."""
+    asked = question(Task.PAIRWISE, "multi_image", media=tuple((sha, "image/png") for sha in "aba"))
+    assert [data(asked, ("one", "two", "one"))[f"image_{place}"] for place in range(3)] == ["one", "two", "one"]
 
 
 def test_tasks_that_look_alike_share_a_spec():
