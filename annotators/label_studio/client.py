@@ -10,6 +10,8 @@ import re
 import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -78,6 +80,14 @@ class Client:
         if not isinstance(said, dict) or "release" not in said:
             raise ServerError(f"what answers at {self.url} is no Label Studio: check LABEL_STUDIO_URL")
         return said["release"]
+
+    def now(self) -> datetime:
+        """The time by the server's own clock, in whole seconds."""
+        doing = "say what time it is"
+        with self._translated(doing, QUICK):
+            reply = self._http.request("api/version", method="GET", request_options={"timeout": QUICK})
+            self._check(reply, doing)
+            return parsedate_to_datetime(reply.headers["date"])
 
     def whoami(self) -> dict:
         """The user whose key it is: `id`, `email` and more."""

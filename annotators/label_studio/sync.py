@@ -21,7 +21,7 @@ from schemas.records import Outcome
 
 BATCH = 500  # tasks a request
 LONGEST = 50  # characters of a project's title, the server's limit
-OVERLAP = timedelta(seconds=5)  # a pull reads so much again: transactions may end out of order
+OVERLAP = timedelta(seconds=5)  # a pull reads so much again: a change may become visible a little after later ones
 Progress = Callable[[int, int | None, str], None]
 
 
@@ -145,20 +145,18 @@ class Sync:
         return out
 
     def _read(self, project: Project, out: Report, report: Progress) -> None:
+        now = self.client.now()
         if project.cursor is None:
             found = self.client.everything(project.id)
         else:
-            found = self.client.changed(project.id, _earlier(project.cursor))
-        newest = project.cursor or ""
+            found = self.client.changed(project.id, project.cursor)
         known = self.ledger.tasks(project.name)
         while some := list(islice(found, BATCH)):
             with self.ledger.together():
                 for task in some:
                     self._take(task, known, project, out)
-                    newest = max(newest, _time(task["updated_at"]))
             report(out.counts["read"], None, "read from Label Studio")
-        if newest != project.cursor and newest:
-            self.ledger.keep_project(project._replace(cursor=newest, drifted=False))
+        self.ledger.keep_project(project._replace(cursor=_said(now - OVERLAP), drifted=False))
 
     def _drifted(self, project: Project, out: Report) -> bool:
         drifted = config.fingerprint(self.client.config(project.id)) != project.fingerprint
@@ -261,10 +259,6 @@ def connected(campaign: str, recipe: str, step: str, settings: Settings, ledger:
 def _time(text: str) -> str:
     """The server's ISO time as it takes it back, with a fixed number of digits, so that it sorts as text."""
     return _said(datetime.fromisoformat(text))
-
-
-def _earlier(cursor: str) -> str:
-    return _said(datetime.fromisoformat(cursor) - OVERLAP)
 
 
 def _said(moment: datetime) -> str:

@@ -65,7 +65,7 @@ class Project(NamedTuple):
     name: str
     id: int
     fingerprint: str  # of the labeling config that was given to it
-    cursor: str | None  # the server's time up to which its tasks were read
+    cursor: str | None  # by the server's clock: everything that changed before was read
     drifted: bool  # its config is another one now
 
 
