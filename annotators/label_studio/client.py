@@ -135,6 +135,13 @@ class Client:
             json={"overlap": people, "is_labeled": False},  # the queue looks at is_labeled only, which overlap alone leaves
         )  # fmt: skip
 
+    def answered(self, task_id: int) -> bool:
+        """Whether anybody has judged or skipped a task."""
+        return bool(self._ask("GET", f"api/tasks/{task_id}", f"show task {task_id}")["annotations"])
+
+    def remove_task(self, task_id: int) -> None:
+        self._ask("DELETE", f"api/tasks/{task_id}", f"remove task {task_id}")
+
     def find(self, project_id: int, uids: Iterable[str]) -> dict[str, list[int]]:
         """The tasks of each uid that is there, oldest first: more than one only after an import that was repeated."""
         wanted, found = list(dict.fromkeys(uids)), {}

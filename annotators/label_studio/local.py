@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,9 +63,8 @@ class LocalServer:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         note = self.folder / "database" / "postmaster.pid"
-        if note.exists():
-            pid = int(note.read_text().split()[0])
-            os.kill(pid, signal.SIGQUIT)  # PostgreSQL's own way to crash: it recovers at its next start
+        with suppress(FileNotFoundError, ProcessLookupError):
+            os.kill(int(note.read_text().split()[0]), signal.SIGQUIT)  # PostgreSQL's own way to crash
             while note.exists():
                 time.sleep(0.02)
 
@@ -72,7 +72,8 @@ class LocalServer:
 def start(folder: Path, *, port: int | None = None) -> LocalServer:
     """Starts the server whose data are in `folder`, made when it is new; users, keys and projects are those of the last start.
 
-    `port` is any free one by default, so the address changes from start to start. UserError when the server is not
+    `port` is any free one by default, so the address changes from start to start. For root PostgreSQL runs as a user of
+    its own, `embedded_postgres`, for whom the folders above `folder` are made readable. UserError when the server is not
     installed, or when `port` is taken; ServerError when it does not come up."""
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():

@@ -3,6 +3,7 @@
 Pushing asks by uid what is there already, so a push that was cut off leaves no task twice. Pulling reads what changed since the
 cursor, by the server's own clock. Reconciling compares all ids, and finds what no cursor shows: what was deleted."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from schemas.ports import MediaStore
 from schemas.records import Outcome
 
 BATCH = 500  # tasks a request
+PATIENCE = 10.0  # seconds in which a server ends an import that nobody waits for any more
 LONGEST = 50  # characters of a project's title, the server's limit
 OVERLAP = timedelta(seconds=5)  # a pull reads so much again: a change may become visible a little after later ones
 Progress = Callable[[int, int | None, str], None]
@@ -73,18 +75,34 @@ class Sync:
         waiting = sorted(self.ledger.unsent(), key=self._place)
         for (desk, spec), questions in groupby(waiting, key=self._place):
             project, fresh = self._project(desk, spec)
+            settled = self._settle(project)
+            out.counts["already_there"] += len(settled)
             # nobody else puts tasks there, so equal counts mean that every task on the server is one we know of
             known = fresh or self.client.count(project.id) == len(self.ledger.tasks(project.name))
-            stream = iter(questions)
+            stream = (q for q in questions if q.uid not in settled)
             while some := list(islice(stream, BATCH)):
                 there = {} if known else self.client.find(project.id, [q.uid for q in some])
                 self._send(project, some, there, out)
                 report(out.counts["sent"] + out.counts["already_there"], len(waiting), "sent to Label Studio")
         return out
 
+    def _settle(self, project: Project) -> set[str]:
+        """The uids of a push that was cut off whose tasks came to be: the server may still be at it, so it gets a while to show them."""
+        torn = self.ledger.in_flight(project.name)
+        found: dict[str, list[int]] = {}
+        end = time.monotonic() + PATIENCE
+        while torn:
+            found = self.client.find(project.id, torn)
+            if len(found) == len(torn) or time.monotonic() > end:
+                break
+            time.sleep(1)
+        self.ledger.sent(project.name, [(uid, ids[0]) for uid, ids in found.items()])
+        return set(found)
+
     def _send(self, project: Project, questions: list[Question], there: dict[str, list[int]], out: Report) -> None:
         missing = [q for q in questions if q.uid not in there]
         found = [(q.uid, there[q.uid][0]) for q in questions if q.uid in there]
+        self.ledger.sending(project.name, [q.uid for q in missing])
         ids = self.client.add(project.id, [self._task(q) for q in missing]) if missing else []
         self.ledger.sent(project.name, found + list(zip((q.uid for q in missing), ids, strict=True)))
         out.counts.update(sent=len(missing), already_there=len(found))
@@ -226,10 +244,6 @@ class Sync:
                 continue
             tasks_known = self.ledger.tasks(project.name)
             self._lose(project, tasks_known.keys() - there.keys(), tasks_known, out)
-            for uid, count in Counter(filter(None, there.values())).items():
-                if count > 1:
-                    out.counts["doubled"] += 1
-                    out.notes.append(f"project {project.id}: {count} tasks ask {uid}; what people say in any of them counts")
             annotations = self.client.annotation_ids(project.id)
             known = self.ledger.live(project.name)
             out.counts["deleted"] += self.ledger.delete(known.keys() - annotations)
@@ -240,7 +254,19 @@ class Sync:
                 if fingerprint != project.fingerprint:
                     self.ledger.keep_project(project._replace(fingerprint=fingerprint, drifted=False, cursor=None))
                     out.counts["accepted"] += 1
+            self._doubles(project, there, out)
         return out.add(self.pull())
+
+    def _doubles(self, project: Project, there: dict[int, str | None], out: Report) -> None:
+        """Removes the tasks that ask what another one asks and that nobody has answered; what people say in any of them counts."""
+        often = Counter(filter(None, there.values()))
+        known = self.ledger.tasks(project.name)
+        for task, uid in there.items():
+            if uid and often[uid] > 1 and task not in known:
+                out.counts["doubled"] += 1
+                if not self.client.answered(task):
+                    self.client.remove_task(task)
+                    out.counts["removed"] += 1
 
     def _lose(self, project: Project, ids: Set[int], known: dict[int, str], out: Report) -> None:
         lost = {known[i] for i in ids}

@@ -181,6 +181,15 @@ class Ledger:
     def forget_project(self, name: str) -> None:
         self.db.execute("delete from project where name = ?", (name,))
 
+    def sending(self, project: str, uids: Iterable[str]) -> None:
+        """Notes that tasks are about to be sent: until `sent` says so, nobody knows whether they are there."""
+        with self.together():
+            self.db.executemany("insert or replace into task values (?, ?, null, 0)", ((uid, project) for uid in uids))
+
+    def in_flight(self, project: str) -> set[str]:
+        """The uids of tasks whose sending was cut off."""
+        return {uid for (uid,) in self.db.execute("select uid from task where project = ? and id is null", (project,))}
+
     def sent(self, project: str, tasks: Iterable[tuple[str, int]]) -> None:
         """Notes (uid, the server's id) of tasks that are on the server."""
         with self.together():
@@ -188,7 +197,7 @@ class Ledger:
 
     def tasks(self, project: str) -> dict[int, str]:
         """{the server's id: uid} of what was sent and is not known to be lost."""
-        return dict(self.db.execute("select id, uid from task where project = ? and not lost", (project,)).fetchall())
+        return dict(self.db.execute("select id, uid from task where project = ? and id not null and not lost", (project,)).fetchall())
 
     def lose(self, uids: Iterable[str]) -> None:
         """Notes that the tasks of these questions vanished from the server: they will be sent anew."""

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import httpx
@@ -78,11 +80,19 @@ def test_the_server_is_reached_from_this_machine_only(label_studio):
     assert [c for c in psutil.Process(postmaster).net_connections("inet") if c.status == psutil.CONN_LISTEN] == []
 
 
-def test_the_server_reaches_nothing_outside(label_studio):
-    """A browser's first page asks it for tips that it would fetch from the internet."""
-    headers = {"Authorization": f"Token {label_studio.key}"}
-    assert "127.0.0.1:9" in psutil.Process(label_studio._process.pid).environ()["HTTPS_PROXY"]
-    assert httpx.get(f"{label_studio.url}/heidi-tips/", headers=headers, timeout=10).status_code != httpx.codes.OK
+def test_what_the_server_fetches_from_the_internet_goes_nowhere(tmp_path, monkeypatch):
+    """A browser's first page asks it for tips, which it fetches from GitHub: here somebody listens where nobody does."""
+    assert local._answers(int(local.NOWHERE.rpartition(":")[2])) is False
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        nobody.settimeout(20)
+        monkeypatch.setattr(local, "NOWHERE", f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        with local.start(tmp_path) as server:
+            page = threading.Thread(target=httpx.get, args=(f"{server.url}/heidi-tips/",), kwargs={"timeout": 60})
+            page.start()
+            asked, _ = nobody.accept()
+            with asked:
+                assert asked.recv(4096).startswith(b"CONNECT raw.githubusercontent.com:443")
+            page.join()
 
 
 def test_an_annotator_has_a_key_of_their_own(sign_in):

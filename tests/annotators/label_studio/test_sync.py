@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import threading
 
 import pytest
 
@@ -301,17 +302,48 @@ def test_an_annotation_that_every_pull_missed_is_found_by_reconciling(bench):
     assert bench.said() == {q.uid: [2.0]}
 
 
-def test_two_tasks_that_ask_the_same_are_said_and_both_count(bench):
-    (q,) = bench.plan(1)
+def test_of_tasks_that_ask_the_same_the_unanswered_go_and_the_answered_count(bench):
+    one, two = bench.plan(2)
     bench.sync.push()
-    (twin,) = bench.client.add(bench.project, [bench.sync._task(q)])
-    body = {"result": preference(q, 1.0), "lead_time": 5.0}
-    bench.sign_in("bob").post(f"/api/tasks/{twin}/annotations/", json=body).raise_for_status()
+    answered, unanswered = bench.client.add(bench.project, [bench.sync._task(q) for q in (one, two)])
+    body = {"result": preference(one, 1.0), "lead_time": 5.0}
+    bench.sign_in("bob").post(f"/api/tasks/{answered}/annotations/", json=body).raise_for_status()
     report = bench.sync.reconcile()
-    assert report.counts["doubled"] == 1
-    assert bench.said() == {q.uid: [1.0]}
+    assert (report.counts["doubled"], report.counts["removed"]) == (2, 1)
+    assert bench.said() == {one.uid: [1.0]}
+    assert unanswered not in bench.client.ids(bench.project)
     bench.sync.pull()
-    assert bench.said() == {q.uid: [1.0]}
+    assert bench.said() == {one.uid: [1.0]}
+
+
+def test_a_push_waits_for_an_import_that_the_server_is_still_at(bench, monkeypatch):
+    """As after kill -9 of the push before: the request is out, and the tasks appear a little later."""
+    asked = bench.plan(20)
+    real = bench.client.add
+
+    def cut_off(project, tasks):
+        threading.Timer(1.5, real, (project, tasks)).start()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench.client, "add", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        bench.sync.push()
+    monkeypatch.setattr(bench.client, "add", real)
+    report = bench.sync.push()
+    assert (report.counts["sent"], report.counts["already_there"]) == (0, 20)
+    assert bench.on_server() == sorted(q.uid for q in asked)
+
+
+def test_what_never_arrived_is_sent_again(bench, monkeypatch):
+    asked = bench.plan(3)
+    monkeypatch.setattr("annotators.label_studio.sync.PATIENCE", 1.0)
+    real = bench.client.add
+    monkeypatch.setattr(bench.client, "add", lambda project, tasks: (_ for _ in ()).throw(ServerError("gone")))
+    with pytest.raises(ServerError):
+        bench.sync.push()
+    monkeypatch.setattr(bench.client, "add", real)
+    assert bench.sync.push().counts["sent"] == 3
+    assert bench.on_server() == sorted(q.uid for q in asked)
 
 
 def test_a_changed_config_stops_the_pull_until_it_is_put_back_or_taken(bench):
