@@ -113,6 +113,18 @@ def figures(run) -> dict[str, dict]:
     return out
 
 
+def doctor(run, console: Console) -> None:
+    """Says of everything that people need whether it is there."""
+    from annotators.label_studio import doctor as check
+    from annotators.label_studio.client import connect
+
+    client = connect()
+    for of in needed(run):
+        with opened(of) as ledger:
+            for well, sentence in check.check(client, ledger):
+                console.print(f"  {'[green]ok[/green]  ' if well else '[red]look[/red]'}  {escape(sentence)}", soft_wrap=True)
+
+
 def show(run, console: Console) -> None:
     """How far people are and what they are worth, on a terminal; names stay on this machine."""
     for of in needed(run):

@@ -139,6 +139,21 @@ class Client:
         """Whether anybody has judged or skipped a task."""
         return bool(self._ask("GET", f"api/tasks/{task_id}", f"show task {task_id}")["annotations"])
 
+    def links(self, task_id: int) -> list[str]:
+        """The media of a task, as a page would ask the server for them now."""
+        data = self._ask("GET", f"api/tasks/{task_id}", f"show task {task_id}")["data"]
+        return [value for value in data.values() if isinstance(value, str) and value.startswith(("/data/", "/tasks/"))]
+
+    def fetch(self, link: str) -> int:
+        """Opens a link of a task and what it leads to; returns the number of bytes."""
+        doing = "show a medium"
+        with self._translated(doing, QUICK):
+            reply = self._http.request(link.lstrip("/"), method="GET", request_options={"timeout": QUICK})
+            if reply.is_redirect:  # signed just now, for somebody else to answer
+                reply = httpx.get(reply.headers["location"], timeout=QUICK)
+            self._check(reply, doing)
+            return len(reply.content)
+
     def remove_task(self, task_id: int) -> None:
         self._ask("DELETE", f"api/tasks/{task_id}", f"remove task {task_id}")
 
@@ -318,6 +333,8 @@ class Client:
         if status == httpx.codes.UNAUTHORIZED:
             mend = next((mend for words, mend in REFUSALS.items() if words in why), f"{why.rstrip('.')}; copy it again")
             return UserError(f"Label Studio at {self.url} does not take the key in LABEL_STUDIO_API_KEY: {mend}")
+        if "reserved network address" in why:
+            why += "; start it with LABEL_STUDIO_SSRF_PROTECTION_ENABLED=false, or give us a public address"
         if status == httpx.codes.NOT_FOUND:
             return Gone(f"Label Studio at {self.url} cannot {doing}: it is not there any more")
         if status and status < 500:

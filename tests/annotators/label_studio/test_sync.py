@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from annotators.judge.people import Settings
-from annotators.label_studio import local
+from annotators.label_studio import doctor, local
 from annotators.label_studio.client import connect
 from annotators.label_studio.links import LocalFiles
 from annotators.label_studio.sync import Sync
@@ -465,3 +465,24 @@ def test_a_server_that_stops_in_the_middle_of_a_push_loses_and_doubles_nothing(t
         bench.ledger.close()
     finally:
         server.stop()
+
+
+def test_the_doctor_looks_at_the_server_the_projects_and_the_media(bench):
+    asked = bench.plan(2)
+    assert [line for well, line in doctor.check(bench.client, bench.ledger) if not well] == [
+        "it has none of our projects yet: `pairwright annotate push` makes them",
+        "2 questions are not on the server: `pairwright annotate push`",
+    ]
+    bench.sync.push()
+    found = list(doctor.check(bench.client, bench.ledger))
+    assert [line for well, line in found if not well] == []
+    size = len(png(16, 16))
+    assert f"project {bench.project} shows its media ({size:,} bytes)" in [line for _, line in found]
+    for path in (bench.server.files / "pairwright").iterdir():
+        path.rename(path.with_suffix(".gone"))
+    bench.client.remove_task(bench.ledger.task_of(asked[1].uid))
+    sick = [line for well, line in doctor.check(bench.client, bench.ledger) if not well]
+    for path in (bench.server.files / "pairwright").iterdir():
+        path.rename(path.with_suffix(".png"))
+    assert f"project {bench.project} has 1 tasks, 2 are known: `reconcile`" in sick
+    assert any("cannot show its media" in line for line in sick)
