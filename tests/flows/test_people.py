@@ -15,9 +15,12 @@ import yaml
 from annotators.label_studio import local
 from annotators.label_studio.tasks import STEPS
 from annotators.people.ledger import Ledger
+from annotators.people.question import Question
 from flows import execute
 from flows.shards import read_json
 from schemas.arrow import from_batch
+from tests.annotators.label_studio.written import choices, entry, ranker, stars, whole
+from tests.endpoint import Endpoint, served
 
 TINY = Path(__file__).parents[2] / "data" / "models" / "tiny"
 MODEL = {"engine": "vllm", "model": str(TINY), "max_model_len": 512, "limit_mm_per_prompt": {"image": 2, "video": 1, "audio": 1}}
@@ -188,3 +191,73 @@ def test_without_a_server_the_build_says_what_to_do(tmp_path, environment):
     assert "cannot be reached" in said
     said = pairwright(down, "annotate", "status", tmp_path / "run")
     assert "0 of" in said
+
+
+# the other tasks, on answers of the scripted endpoint (tests/endpoint.py) ---------------------------------------------
+
+
+def corrected(question: Question) -> list[dict]:
+    (text,) = question.texts
+    word = text.split()[0]
+    return [
+        entry("fault", "labels", {"start": 0, "end": len(word), "text": word, "labels": ["object"]}, "response"),
+        choices("verdict", "corrected"), whole(f"corrected {text}"),
+    ]  # fmt: skip
+
+
+def ranked(question: Question) -> list[dict]:
+    """The longer the better; the shortest nobody should get."""
+    names = {f"r{place}": len(text) for place, text in enumerate(question.texts, 1)}
+    *good, bad = sorted(names, key=names.__getitem__, reverse=True)
+    return [ranker(good, [bad]), choices("done", "sorted")]
+
+
+def rated(question: Question) -> list[dict]:
+    (text,) = question.texts
+    return [stars(axis, min(5, max(1, len(text) - 20))) for axis in ("helpfulness", "faithfulness", "safety")]
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    with served(Endpoint()) as url:
+        yield url
+
+
+@pytest.mark.parametrize(
+    ("task", "answer", "then"),
+    [
+        ({"task": "correct"}, corrected, ["pair.with_parent"]),
+        ({"task": "ranking", "repeat": 0}, ranked, [{"score.consensus": {"axis": "rank", "method": "bradley_terry"}}, "pair.best_worst"]),
+        ({"task": "ratings", "per_prompt": 3}, rated, [{"score.consensus": {"axis": "helpfulness", "method": "mean"}}, "pair.best_worst"]),
+    ],
+    ids=["correct", "ranking", "ratings"],
+)  # fmt: skip
+def test_every_task_leads_to_pairs(tmp_path, endpoint, annotators, environment, task, answer, then):
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps({"prompt": f"what is {n} ?"}) for n in range(4)))
+    recipe, out = tmp_path / "people.yaml", tmp_path / "run"
+    steps = [
+        {"source.rows": {"path": str(tmp_path / "rows.jsonl")}},
+        {"make.sample": {"model": "policy", "n": 3, "max_tokens": 32}},
+        {"judge.people": task},
+        *then,
+    ]
+    models = {"policy": {"engine": "openai", "model": "scripted", "base_url": endpoint}}
+    recipe.write_text(yaml.safe_dump({"name": str(tmp_path), "models": models, "steps": steps}))
+    build = ("build", recipe, "--out", out, "--cache", tmp_path / "cache")
+    assert "waiting" in pairwright(environment, *build)
+    ledger = Ledger(out / "people" / "people")
+    for q in ledger.questions():
+        body = {"result": answer(q), "lead_time": 6.0}
+        annotators[0].post(f"/api/tasks/{ledger.task_of(q.uid)}/annotations/", json=body).raise_for_status()
+    ledger.close()
+    assert "waiting" not in pairwright(environment, *build)
+    pairs = rows(execute.reopen(out), "pairs")
+    assert pairs
+    for p in pairs:
+        if task["task"] == "correct":
+            assert p.chosen == f"corrected {p.rejected}"
+            assert p.generator_chosen.startswith("person:")
+            (span,) = p.rejected_spans
+            assert (p.rejected[span.start : span.end], span.label) == (p.rejected.split()[0], "object")
+        else:
+            assert len(p.chosen) > len(p.rejected)
