@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from annotators import consensus
-from annotators.people.question import MAIN_AXIS, Task
+from annotators.people.question import MAIN_AXIS, PERSON, Task
 from schemas.records import Judgement, Outcome
 
 TRUTH = "truth"
@@ -45,7 +45,7 @@ class Worth:
                 continue
             self.outcomes[s.step][s.outcome] += 1
             if s.annotator:
-                self.annotators[s.step] = s.annotator
+                self.annotators[s.step] = "people" if s.annotator.startswith(PERSON) else s.annotator
             if s.target == "claim" and s.axis != TRUTH and s.outcome == Outcome.VERDICT and s.items[0] in truth:
                 for name in (kind, "all"):
                     count = self.agreed[s.step][name]

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from statistics import fmean
 from typing import NamedTuple
 
+from annotators.people.question import PERSON
 from schemas.records import Judgement, Outcome
 
-PERSON = "person:"
 Two = tuple[str, str]
 
 

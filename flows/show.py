@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows import execute, shards
+from flows import execute, people, shards
 from flows.progress import ending
 
 
@@ -34,6 +34,8 @@ def show(folder: Path) -> None:
     if summary is not None:
         ending(summary, run, console)
         return
+    for step, found in people.figures(run).items():
+        console.print(f"  {escape(step)}: {found['answered']} of {found['asked']} annotations (`pairwright annotate status`)")
     for step, reasons in dropped.items():
         console.print(
             f"  {escape(step)}: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()), soft_wrap=True

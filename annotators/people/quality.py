@@ -7,7 +7,7 @@ from typing import Any
 from annotators.agreement import Vote, quality
 from annotators.people.ledger import Answer, Ledger
 from annotators.people.plan import SWAPPED
-from annotators.people.question import MAIN_AXIS, Task
+from annotators.people.question import MAIN_AXIS, PERSON, Task
 
 
 def report(ledger: Ledger, settings) -> dict[str, Any] | None:
@@ -39,7 +39,7 @@ def _votes(ledger: Ledger, settings) -> Iterator[tuple[str, Vote]]:
             for axis, items, value in _said(answer, axes):
                 left = None if axis != "preference" or not value else (value > 0) == (q.order[0] == 0)
                 yield answer.updated, Vote(
-                    q.uid, "|".join(items), f"person:{answer.person}", axis, value, answer.seconds, left, gold, repeats
+                    q.uid, "|".join(items), f"{PERSON}{answer.person}", axis, value, answer.seconds, left, gold, repeats
                 )
 
 

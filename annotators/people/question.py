@@ -20,6 +20,10 @@ class Task(StrEnum):
     SAFETY = "safety"  # one answer: safe or not, what harm, how bad
 
 
+PERSON = "person:"
+"""How an annotator who is a person is called: this and the server's number, no name."""
+
+
 class Question(NamedTuple):
     uid: str  # names it everywhere, also in the labeling server
     task: str  # one of Task

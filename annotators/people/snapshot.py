@@ -14,6 +14,7 @@ import pyarrow.ipc as ipc
 
 from annotators.people.ledger import Answer, Ledger
 from annotators.people.plan import SWAPPED
+from annotators.people.question import PERSON
 from schemas.arrow import TABLES, from_batch, to_batch
 from schemas.records import Candidate, Judgement, Outcome, candidate, judgement
 
@@ -81,7 +82,7 @@ def rows_of(answer: Answer, step: str, version: str) -> Iterator[Judgement | Can
     on the axis `faults`. `order` is the index of the answer that stood first; a repeat has attempt 1. A skipped question
     leaves an abstention."""
     question, reply = answer.question, answer.reply
-    who = f"person:{answer.person}"
+    who = f"{PERSON}{answer.person}"
     made: dict[str, Any] = {
         "annotator": who, "version": version, "order": question.order[0], "attempt": int(question.ask == SWAPPED),
         "revision": answer.revision,
