@@ -105,6 +105,9 @@ class Sync:
         self.ledger.sending(project.name, [q.uid for q in missing])
         ids = self.client.add(project.id, [self._task(q) for q in missing]) if missing else []
         self.ledger.sent(project.name, found + list(zip((q.uid for q in missing), ids, strict=True)))
+        for question, task in zip(missing, ids, strict=True):
+            if question.people > self._overlap(question.desk):  # it was lost after one more person was asked
+                self.client.set_overlap(task, question.people)
         out.counts.update(sent=len(missing), already_there=len(found))
 
     def _task(self, question: Question) -> dict:
@@ -118,6 +121,10 @@ class Sync:
         if question.task == Task.PAIRWISE:
             return (Said("preference", (0, 1), Outcome.VERDICT, question.prelabel),)
         return tuple(Said(axis, (0,), Outcome.VERDICT, question.prelabel) for axis in self.settings.axes)
+
+    def _overlap(self, desk: str) -> int:
+        """How many people a project's tasks go to."""
+        return 1 if desk else self.settings.overlap
 
     def _place(self, question: Question) -> tuple[str, config.Spec]:
         return question.desk, config.spec_of(question, self.settings.axes)
@@ -136,8 +143,9 @@ class Sync:
         fresh = found is None
         if found is None:
             title = " · ".join(filter(None, (self.title, spec.kind.replace("_", " "), desk)))
+            guidelines = config.guidelines(self.settings.task, self.settings.guidelines)
             found = self.client.create_project(
-                title[:LONGEST], marker, xml, 1 if desk else self.settings.overlap, config.guidelines(self.settings.task, self.settings.guidelines), bool(self.settings.prelabels)
+                title[:LONGEST], marker, xml, self._overlap(desk), guidelines, bool(self.settings.prelabels)
             )
         if spec.media:
             self.links.attach(self.client, found["id"])
@@ -168,11 +176,11 @@ class Sync:
             found = self.client.everything(project.id)
         else:
             found = self.client.changed(project.id, project.cursor)
-        known = self.ledger.tasks(project.name)
+        sent = set(self.ledger.tasks(project.name).values())
         while some := list(islice(found, BATCH)):
             with self.ledger.together():
                 for task in some:
-                    self._take(task, known, project, out)
+                    self._take(task, sent, project, out)
             report(out.counts["read"], None, "read from Label Studio")
         self.ledger.keep_project(project._replace(cursor=_said(now - OVERLAP), drifted=False))
 
@@ -188,23 +196,23 @@ class Sync:
             )
         return drifted
 
-    def _take(self, task: dict, known: dict[int, str], project: Project, out: Report) -> None:
+    def _take(self, task: dict, sent: set[str], project: Project, out: Report) -> None:
         """One task with all its annotations as they are now."""
         uid = task["data"].get("uid")
         question = self.ledger.question(uid) if uid else None
         out.counts["read"] += 1
         if question is None:
-            out.counts["foreign"] += 1  # made by hand, or withdrawn
+            out.counts["foreign"] += 1  # made by hand
             return
-        if task["id"] not in known:  # ours, but the ledger was lost or the answer to our push was
-            known[task["id"]] = uid
-            self.ledger.sent(project.name, [(uid, task["id"])])
+        if question.uid not in sent:  # ours, but the ledger was lost or the answer to our push was
+            sent.add(question.uid)
+            self.ledger.sent(project.name, [(question.uid, task["id"])])
         edited = tasks.shown(task["data"]) != tasks.shown(tasks.data(question, ("",) * len(question.media)))
         ids = set()
         for raw in task["annotations"]:
             ids.add(raw["id"])
             seen = Annotation(
-                raw["id"], task["id"], uid, raw["completed_by"], _time(raw["updated_at"]), raw["was_cancelled"], raw["lead_time"], raw["result"],
+                raw["id"], task["id"], question.uid, raw["completed_by"], _time(raw["updated_at"]), raw["was_cancelled"], raw["lead_time"], raw["result"],
             )  # fmt: skip
             understood = self._understand(raw, question, edited)
             became = self.ledger.record(seen, understood)

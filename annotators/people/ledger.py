@@ -155,7 +155,8 @@ class Ledger:
         return {uid for (uid,) in self.db.execute("select uid from question")}
 
     def question(self, uid: str) -> Question | None:
-        return next(self.questions("uid = ?", (uid,)), None)
+        """The question of that name, withdrawn or not."""
+        return next(self.questions("uid = ?", (uid,), withdrawn=True), None)
 
     def ask_more(self, uid: str, people: int) -> None:
         """Notes that so many people are to answer a question now."""

@@ -486,3 +486,30 @@ def test_the_doctor_looks_at_the_server_the_projects_and_the_media(bench):
         path.rename(path.with_suffix(".png"))
     assert f"project {bench.project} has 1 tasks, 2 are known: `reconcile`" in sick
     assert any("cannot show its media" in line for line in sick)
+
+
+def test_what_people_say_of_a_withdrawn_question_counts_when_it_comes_back(bench):
+    one, two = bench.plan(2)
+    bench.sync.push()
+    bench.sync.pull()
+    bench.ledger.withdraw({two.uid})
+    bench.answer("ann", one, 2.0)
+    bench.sync.pull()
+    assert bench.said() == {}
+    bench.ledger.withdraw({one.uid, two.uid})
+    assert bench.said() == {one.uid: [2.0]}
+
+
+def test_a_task_that_was_lost_after_one_more_was_asked_asks_as_many_again(label_studio, sign_in, tmp_path):
+    bench = Bench(label_studio, tmp_path, sign_in, Settings(repeat=0, overlap=2, most=3))
+    (q,) = bench.plan(1)
+    bench.sync.push()
+    bench.answer("ann", q, 1.0)
+    bench.answer("bob", q, -1.0)
+    assert bench.sync.work().counts["asked_again"] == 1
+    bench.client.remove_task(bench.ledger.task_of(q.uid))
+    bench.sync.reconcile()
+    bench.sync.push()
+    task = sign_in("ann").get(f"/api/tasks/{bench.ledger.task_of(q.uid)}").json()
+    assert task["overlap"] == 3
+    bench.ledger.close()
