@@ -17,7 +17,7 @@ import fsspec
 from annotators.label_studio import signing
 from annotators.label_studio.client import Client
 from annotators.label_studio.media import BUCKET
-from schemas.errors import StoreError, UserError
+from schemas.errors import ServerError, StoreError, UserError
 from schemas.ports import MediaStore
 
 ROOT = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"  # the server's own name for it
@@ -61,7 +61,7 @@ class LocalFiles:
         if not path.exists():
             with self._writing():
                 beside = path.with_name(f".{secrets.token_hex(8)}")
-                beside.write_bytes(self.media.read(sha))
+                beside.write_bytes(_read(self.media, sha))
                 beside.rename(path)
         return f"/data/local-files/?d={FOLDER}/{path.name}"
 
@@ -92,7 +92,7 @@ class Bucket:
         name = name_of(sha, mime)
         try:
             if not self._system.exists(f"{self._root}/{name}"):
-                self._system.pipe_file(f"{self._root}/{name}", self.media.read(sha), ContentType=mime)
+                self._system.pipe_file(f"{self._root}/{name}", _read(self.media, sha), ContentType=mime)
         except OSError as error:
             raise StoreError(f"{self.where} cannot be written ({type(error).__name__}); check its key and rights") from error
         return f"{self.where}/{name}"
@@ -111,12 +111,25 @@ class Served:
         return f"s3://{BUCKET}/{name_of(sha, mime)}"
 
     def attach(self, client: Client, project: int) -> None:
-        client.s3_storage(project, BUCKET, "", self.address, self.key, self.hidden, MINUTES)
+        try:
+            client.s3_storage(project, BUCKET, "", self.address, self.key, self.hidden, MINUTES)
+        except ServerError as error:
+            raise ServerError(
+                f"Label Studio finds no media at {self.address}: start `pairwright serve` there, on the folder of this run and with "
+                f"the same PAIRWRIGHT_SERVE_SECRET; it sends the questions itself ({error})"
+            ) from error
 
 
 def secret() -> str:
     """What `pairwright serve` signs with, from the environment. UserError where it is not set."""
     return _needed("PAIRWRIGHT_SERVE_SECRET", "make one with `openssl rand -hex 32` and keep it")
+
+
+def _read(media: MediaStore, sha: str) -> bytes:
+    try:
+        return media.read(sha)
+    except KeyError:
+        raise StoreError(f"the media store has lost {sha}, which a question shows: build again with the cache of before") from None
 
 
 def _needed(variable: str, what: str) -> str:
