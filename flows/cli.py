@@ -181,9 +181,10 @@ def serve(folder: Folder,
     PAIRWRIGHT_SERVE_SECRET is what links and webhooks are signed with: 32 characters or more.
 
     Example: pairwright serve data/runs/people --url https://media.example.org"""
-    from flows import execute, people
+    from flows import execute
+    from flows import serve as server
 
-    people.serve(execute.reopen(folder), url or f"http://{host}:{port}", host, port, every)
+    server.serve(execute.reopen(folder), url or f"http://{host}:{port}", host, port, every)
 
 
 @app.command()

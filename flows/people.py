@@ -42,7 +42,9 @@ def needed(run) -> list[Asked]:
     """Like `asked`; OutputError where a run asks nobody or has not come so far."""
     if found := list(asked(run)):
         return found
-    raise OutputError(f"{run.folder} has asked people nothing yet: `pairwright build` a recipe with a judge.people step into it")
+    if any((step.family, step.operator) == PEOPLE for step in run.recipe.steps):
+        raise OutputError(f"{run.folder} has asked people nothing yet: `pairwright build` goes on with it until it does")
+    raise OutputError(f"{run.folder} asks people nothing: its recipe has no judge.people step")
 
 
 @contextlib.contextmanager
@@ -66,35 +68,6 @@ def sync(run, what: str, **how) -> dict[str, Any]:
             server = connected(campaign, run.recipe.name, of.step, of.settings, ledger, media)
             out[of.step] = getattr(server, what)(**how)
     return out
-
-
-def serve(run, url: str, host: str, port: int, every: float) -> None:
-    """Serves the media that the run's questions show and takes the server's webhooks, until it is told to stop."""
-    from annotators.label_studio import links, signing
-    from annotators.label_studio import serve as server
-    from annotators.label_studio.client import connect
-
-    secret = links.secret()
-    shown: dict[str, str] = {}
-
-    def pull(project: str | None) -> None:
-        sync(run, "work")
-        look()
-
-    def look() -> None:
-        for of in needed(run):
-            with opened(of) as ledger:
-                shown.update(media for q in ledger.questions() for media in q.media)
-
-    look()
-    client = connect()
-    for of in needed(run):
-        with opened(of) as ledger:
-            for project in ledger.projects():
-                hook = f"{url.rstrip('/')}/webhook/{project.id}"
-                client.webhook(project.id, hook, signing.webhook_headers(secret, str(project.id)))
-    application = server.app(open_store(run.cache / "media"), shown.get, pull, secret, client.url, every)
-    server.serve(application, host, port)
 
 
 def figures(run) -> dict[str, dict]:
