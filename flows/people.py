@@ -10,10 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from annotators.judge import people
-from annotators.people import quality
+from annotators.people import quality, snapshot
 from annotators.people.ledger import Ledger
 from annotators.people.standing import Progress, progress
-from flows import plug
+from flows import plug, shards
 from pipeline.store import open_store
 from schemas.errors import OutputError
 from schemas.recipe import settings_of
@@ -24,6 +24,7 @@ PEOPLE = ("judge", "people")
 class Asked(NamedTuple):
     """One step that asks people, and where its ledger is."""
 
+    unit: Any
     step: str
     settings: people.Settings
     folder: Path
@@ -35,7 +36,7 @@ def asked(run) -> Iterator[Asked]:
         for step in unit.steps:
             if (step.family, step.operator) == PEOPLE and run.kept(unit, step).exists():
                 settings = settings_of(plug.operator(*PEOPLE), step.settings, step.name)
-                yield Asked(step.name, settings, run.kept(unit, step))
+                yield Asked(unit, step.name, settings, run.kept(unit, step))
 
 
 def needed(run) -> list[Asked]:
@@ -68,6 +69,20 @@ def sync(run, what: str, **how) -> dict[str, Any]:
             server = connected(campaign, run.recipe.name, of.step, of.settings, ledger, media)
             out[of.step] = getattr(server, what)(**how)
     return out
+
+
+def built(run) -> bool:
+    """Whether a build came to its end with what people have said up to now; not where they said more meanwhile, or it died."""
+    summary = run.folder / "summary.json"
+    for of in asked(run):
+        done = run.place(of.unit) / "done.json"
+        if not (done.exists() and summary.exists() and summary.stat().st_mtime >= done.stat().st_mtime):
+            return False
+        with opened(of) as ledger, ledger.alone():
+            now, _ = snapshot.take(ledger, of.folder / "snapshots", of.step, run.bound(of.unit)[0].version)
+        if shards.read_json(done).get("fitted") != now:
+            return False
+    return True
 
 
 def figures(run) -> dict[str, dict]:
