@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 import fsspec
+from botocore.exceptions import BotoCoreError
 
 from annotators.label_studio import signing
 from annotators.label_studio.client import Client
@@ -93,13 +94,19 @@ class Bucket:
         try:
             if not self._system.exists(f"{self._root}/{name}"):
                 self._system.pipe_file(f"{self._root}/{name}", _read(self.media, sha), ContentType=mime)
-        except OSError as error:
+        except (OSError, BotoCoreError) as error:
             raise StoreError(f"{self.where} cannot be written ({type(error).__name__}); check its key and rights") from error
         return f"{self.where}/{name}"
 
     def attach(self, client: Client, project: int) -> None:
         endpoint = os.environ.get("AWS_ENDPOINT_URL", "https://s3.amazonaws.com")
-        client.s3_storage(project, self.bucket, self.prefix, endpoint, self.key, self.secret, MINUTES)
+        try:
+            client.s3_storage(project, self.bucket, self.prefix, endpoint, self.key, self.secret, MINUTES)
+        except ServerError as error:
+            raise ServerError(
+                f"Label Studio cannot read {self.where} at {endpoint}: check that it reaches that address, and what PAIRWRIGHT_S3_KEY "
+                f"may do ({error})"
+            ) from error
 
 
 class Served:
