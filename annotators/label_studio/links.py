@@ -7,8 +7,6 @@
 import mimetypes
 import os
 import secrets
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -32,7 +30,7 @@ class Links(Protocol):
         ...
 
     def attach(self, client: Client, project: int) -> None:
-        """Tells a project of the server where its media are; told again nothing changes."""
+        """Tells a project of the server where its media are, one of which must be there; told again nothing changes."""
         ...
 
 
@@ -60,23 +58,17 @@ class LocalFiles:
     def link(self, sha: str, mime: str) -> str:
         path = self.folder / name_of(sha, mime)
         if not path.exists():
-            with self._writing():
+            try:
+                self.folder.mkdir(exist_ok=True)
                 beside = path.with_name(f".{secrets.token_hex(8)}")
                 beside.write_bytes(_read(self.media, sha))
                 beside.rename(path)
+            except OSError as error:
+                raise StoreError(f"{self.folder} cannot be written ({error.strerror}); check {ROOT}") from error
         return f"/data/local-files/?d={FOLDER}/{path.name}"
 
     def attach(self, client: Client, project: int) -> None:
-        with self._writing():
-            self.folder.mkdir(exist_ok=True)
         client.local_storage(project, str(self.folder))
-
-    @contextmanager
-    def _writing(self) -> Generator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StoreError(f"{self.folder} cannot be written ({error.strerror}); check {ROOT}") from error
 
 
 class Bucket:
