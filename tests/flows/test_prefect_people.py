@@ -11,6 +11,7 @@ import yaml
 
 from annotators.people.ledger import Ledger
 from flows import execute
+from flows.annotate import annotate
 from tests.asked import environment_of, label, write_recipe
 from tests.prefect_server import build, deployed, finished_runs, log_of, wait_for
 
@@ -81,3 +82,9 @@ def test_a_build_waits_for_people_and_goes_on_when_a_pull_finds_them_done(
         assert {run["state"]["type"] for run in finished_runs(prefect_api, "pull-people")} == {"COMPLETED"}
     left = [path for path in out.rglob("*") if path.is_file() and label_studio.key.encode() in path.read_bytes()]
     assert left == []
+
+
+def test_a_run_that_has_asked_nobody_yet_is_left_alone(tmp_path, endpoint):
+    execute.open_run(str(write_recipe(tmp_path, endpoint, 6)), out=tmp_path / "out", cache=tmp_path / "cache").close()
+    state = annotate.fn(str(tmp_path / "out"))
+    assert (state.type, state.name, state.message) == ("COMPLETED", "Waiting", "nobody was asked yet")

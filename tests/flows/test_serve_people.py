@@ -16,9 +16,9 @@ import pytest
 
 from annotators.label_studio import local, signing
 from annotators.people.ledger import Ledger
-from flows import execute
+from flows import execute, people
 from flows.serve import Shown
-from tests.asked import environment_of, label, pairwright, write_recipe
+from tests.asked import environment_of, label, pairwright, preference, write_recipe
 from tests.endpoint import Endpoint, served
 from tests.serving import SECRET, wait_for
 
@@ -233,6 +233,21 @@ def test_a_build_and_serve_at_the_same_time_wait_for_each_other(serve, ann):
     assert serve.health()["pulls"]["failed"] == failed
     assert "waiting" not in pairwright(serve.environment, *serve.build)  # everybody is done
     assert execute.reopen(serve.out).dataset(1).exists()
+
+
+def test_whether_a_build_has_taken_what_people_say_is_known_when_they_change_their_mind(serve, ann):
+    run = execute.reopen(serve.out)
+    assert people.built(run)
+    with closing(serve.ledger()) as ledger:
+        said = next(ledger.answers())
+    other = preference(said.question, -said.reply.said[0].value)
+    ann.patch(f"/api/annotations/{said.annotation}/", json={"result": other}).raise_for_status()
+    wait_for(lambda: not people.built(run), 10)
+    pairwright(serve.environment, *serve.build)
+    assert people.built(run)
+    (asked,) = people.asked(run)
+    (run.place(asked.unit) / "done.json").touch()  # as a build that died afterwards leaves it
+    assert not people.built(run)
 
 
 def test_sigterm_ends_it_and_nothing_secret_was_said(serve):
