@@ -8,7 +8,7 @@ from prefect.events import emit_event
 from prefect.states import Completed, State
 
 from flows import execute, people
-from flows.build import described, take_keys
+from flows.build import LABEL_STUDIO_KEY, described, take_keys
 
 DONE = "pairwright.people.done"
 
@@ -17,9 +17,13 @@ DONE = "pairwright.people.done"
 def annotate(out: str) -> State:
     """Syncs the run in folder `out` with the labeling server; a run that has asked nobody yet is left alone.
 
-    Where everybody is done it sends the event DONE with the run's folder, so that the build can go on."""
+    Where everybody is done it sends the event DONE with the run's folder, so that the build can go on: at each pull until a build
+    came to its end with what they said, and again when they say something else afterwards. Until they are done it ends as
+    Completed, named Waiting."""
     run = execute.reopen(Path(out))
-    take_keys(run.recipe)
+    if not any(people.asked(run)):
+        return Completed(name="Waiting", message="nobody was asked yet")
+    take_keys({LABEL_STUDIO_KEY})
     for step, report in people.sync(run, "work").items():
         get_run_logger().info("%s: %s", step, dict(report.counts))
         for note in report.notes:
@@ -29,6 +33,8 @@ def annotate(out: str) -> State:
     asked, answered = (sum(of[name] for of in found.values()) for name in ("asked", "answered"))
     if answered < asked:
         return Completed(name="Waiting", message=f"{answered} of {asked} annotations")
+    if people.built(run):
+        return Completed(message=f"all {asked} annotations, and a build has taken them")
     emit_event(
         DONE,
         resource={"prefect.resource.id": f"pairwright.people.{run.recipe.name}", "prefect.resource.name": run.recipe.name},

@@ -18,6 +18,7 @@ from schemas.errors import RecipeError, RunError, Waiting
 from schemas.recipe import Recipe
 
 FINISHED = "pairwright.dataset.finished"
+LABEL_STUDIO_KEY = "LABEL_STUDIO_API_KEY"
 
 
 @flow(log_prints=False)
@@ -33,7 +34,7 @@ def build(out: str, recipe: str | None = None, cache: str = "data/cache", settin
     else:
         run = execute.open_run(recipe, settings or [], out=Path(out), cache=Path(cache), report=report)
     try:
-        take_keys(run.recipe)
+        take_keys(keys_of(run.recipe))
         for unit in run.units:
             settled = task(name=unit.name, retries=2, retry_delay_seconds=5, retry_condition_fn=is_worth_a_retry,
                            cache_policy=NO_CACHE, persist_result=False)  # fmt: skip
@@ -56,14 +57,18 @@ def done_or_waiting(run: execute.Run, unit: execute.Unit) -> str | None:
     return None
 
 
-def take_keys(recipe: Recipe) -> None:
-    """Puts the keys that a recipe needs and that are not set into the environment, each from the Secret block of its name: those of
-    models (`api_key_env`), and Label Studio's where people judge.
-
-    A_KEY comes from the block a-key. RecipeError when there is neither."""
+def keys_of(recipe: Recipe) -> set[str]:
+    """The variables that hold the keys which a build needs: those of models (`api_key_env`), and Label Studio's where people judge."""
     needed = {model["api_key_env"] for model in recipe.models.values() if model.get("api_key_env")}
     if any((step.family, step.operator) == PEOPLE for step in recipe.steps):
-        needed.add("LABEL_STUDIO_API_KEY")
+        needed.add(LABEL_STUDIO_KEY)
+    return needed
+
+
+def take_keys(needed: set[str]) -> None:
+    """Puts the keys that are not set into the environment, each from the Secret block of its name: A_KEY from the block a-key.
+
+    RecipeError when there is neither."""
     for variable in needed - os.environ.keys():
         block = variable.lower().replace("_", "-")
         try:

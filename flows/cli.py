@@ -150,7 +150,7 @@ def doctor(folder: Folder) -> None:
 def demo(recipe: Annotated[str, typer.Argument(help="a recipe with a judge.people step")] = "people", settings: Settings = None,
          out: Out = Path("data/runs/people"), cache: Cache = Path("data/cache"),
          server: Annotated[Path, typer.Option(help="folder of the server's data")] = Path("data/label-studio"),
-         port: Annotated[int, typer.Option(help="port of the server")] = 8080,
+         port: Annotated[int, typer.Option(min=1, max=65535, help="port of the server")] = 8080,
          once: Annotated[bool, typer.Option("--once", help="pull once and end, instead of until everybody is done")] = False) -> None:  # fmt: skip
     """Try it here: a Label Studio server on this machine with three annotators and the questions of a recipe.
 
@@ -174,16 +174,17 @@ def _synced(folder: Path, what: str, **how) -> None:
 def serve(folder: Folder,
           url: Annotated[str, typer.Option(help="the address under which the labeling server and the annotators reach this one")] = "",
           host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
-          port: Annotated[int, typer.Option(help="port to listen on")] = 8090,
-          every: Annotated[float, typer.Option(help="seconds between pulls, whatever webhooks say")] = 300) -> None:  # fmt: skip
+          port: Annotated[int, typer.Option(min=1, max=65535, help="port to listen on")] = 8090,
+          every: Annotated[float, typer.Option(min=1, help="seconds between pulls, whatever webhooks say")] = 300) -> None:  # fmt: skip
     """Serve a run's media to its annotators, and pull what they did as soon as Label Studio's webhooks hint at it.
 
     PAIRWRIGHT_SERVE_SECRET is what links and webhooks are signed with: 32 characters or more.
 
     Example: pairwright serve data/runs/people --url https://media.example.org"""
-    from flows import execute, people
+    from flows import execute
+    from flows import serve as server
 
-    people.serve(execute.reopen(folder), url or f"http://{host}:{port}", host, port, every)
+    server.serve(execute.reopen(folder), url or f"http://{host}:{port}", host, port, every)
 
 
 @app.command()

@@ -189,7 +189,8 @@ class Run:
         finally:
             cache.close()
         seconds = sum(getattr(e, "seconds", 0.0) for e in work.engines.values())
-        return {"key": digest(key, names), "shards": names, "engine_seconds": round(seconds, 3)}
+        fitted = bound[0].fitted and bound[0].fitted.key
+        return {"key": digest(key, names), "shards": names, "fitted": fitted, "engine_seconds": round(seconds, 3)}
 
     def _fit(self, unit: Unit, bound: Bound, earlier: shards.RunTables, media, progress) -> Fitted:
         context = Context(

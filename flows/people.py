@@ -10,10 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from annotators.judge import people
-from annotators.people import quality
+from annotators.people import quality, snapshot
 from annotators.people.ledger import Ledger
 from annotators.people.standing import Progress, progress
-from flows import plug
+from flows import plug, shards
 from pipeline.store import open_store
 from schemas.errors import OutputError
 from schemas.recipe import settings_of
@@ -24,6 +24,7 @@ PEOPLE = ("judge", "people")
 class Asked(NamedTuple):
     """One step that asks people, and where its ledger is."""
 
+    unit: Any
     step: str
     settings: people.Settings
     folder: Path
@@ -35,14 +36,16 @@ def asked(run) -> Iterator[Asked]:
         for step in unit.steps:
             if (step.family, step.operator) == PEOPLE and run.kept(unit, step).exists():
                 settings = settings_of(plug.operator(*PEOPLE), step.settings, step.name)
-                yield Asked(step.name, settings, run.kept(unit, step))
+                yield Asked(unit, step.name, settings, run.kept(unit, step))
 
 
 def needed(run) -> list[Asked]:
     """Like `asked`; OutputError where a run asks nobody or has not come so far."""
     if found := list(asked(run)):
         return found
-    raise OutputError(f"{run.folder} has asked people nothing yet: `pairwright build` a recipe with a judge.people step into it")
+    if any((step.family, step.operator) == PEOPLE for step in run.recipe.steps):
+        raise OutputError(f"{run.folder} has asked people nothing yet: `pairwright build` goes on with it until it does")
+    raise OutputError(f"{run.folder} asks people nothing: its recipe has no judge.people step")
 
 
 @contextlib.contextmanager
@@ -68,33 +71,18 @@ def sync(run, what: str, **how) -> dict[str, Any]:
     return out
 
 
-def serve(run, url: str, host: str, port: int, every: float) -> None:
-    """Serves the media that the run's questions show and takes the server's webhooks, until it is told to stop."""
-    from annotators.label_studio import links, signing
-    from annotators.label_studio import serve as server
-    from annotators.label_studio.client import connect
-
-    secret = links.secret()
-    shown: dict[str, str] = {}
-
-    def pull(project: str | None) -> None:
-        sync(run, "work")
-        look()
-
-    def look() -> None:
-        for of in needed(run):
-            with opened(of) as ledger:
-                shown.update(media for q in ledger.questions() for media in q.media)
-
-    look()
-    client = connect()
-    for of in needed(run):
-        with opened(of) as ledger:
-            for project in ledger.projects():
-                hook = f"{url.rstrip('/')}/webhook/{project.id}"
-                client.webhook(project.id, hook, signing.webhook_headers(secret, str(project.id)))
-    application = server.app(open_store(run.cache / "media"), shown.get, pull, secret, client.url, every)
-    server.serve(application, host, port)
+def built(run) -> bool:
+    """Whether a build came to its end with what people have said up to now; not where they said more meanwhile, or it died."""
+    summary = run.folder / "summary.json"
+    for of in asked(run):
+        done = run.place(of.unit) / "done.json"
+        if not (done.exists() and summary.exists() and summary.stat().st_mtime >= done.stat().st_mtime):
+            return False
+        with opened(of) as ledger, ledger.alone():
+            now, _ = snapshot.take(ledger, of.folder / "snapshots", of.step, run.bound(of.unit)[0].version)
+        if shards.read_json(done).get("fitted") != now:
+            return False
+    return True
 
 
 def figures(run) -> dict[str, dict]:

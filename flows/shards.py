@@ -40,7 +40,7 @@ def read_json(path: Path):
     """The parsed file, or None when there is none."""
     try:
         return json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

@@ -7,17 +7,16 @@
 import mimetypes
 import os
 import secrets
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import fsspec
+from botocore.exceptions import BotoCoreError
 
 from annotators.label_studio import signing
 from annotators.label_studio.client import Client
 from annotators.label_studio.media import BUCKET
-from schemas.errors import StoreError, UserError
+from schemas.errors import ServerError, StoreError, UserError
 from schemas.ports import MediaStore
 
 ROOT = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"  # the server's own name for it
@@ -31,7 +30,7 @@ class Links(Protocol):
         ...
 
     def attach(self, client: Client, project: int) -> None:
-        """Tells a project of the server where its media are; told again nothing changes."""
+        """Tells a project of the server where its media are, one of which must be there; told again nothing changes."""
         ...
 
 
@@ -59,23 +58,17 @@ class LocalFiles:
     def link(self, sha: str, mime: str) -> str:
         path = self.folder / name_of(sha, mime)
         if not path.exists():
-            with self._writing():
+            try:
+                self.folder.mkdir(exist_ok=True)
                 beside = path.with_name(f".{secrets.token_hex(8)}")
-                beside.write_bytes(self.media.read(sha))
+                beside.write_bytes(_read(self.media, sha))
                 beside.rename(path)
+            except OSError as error:
+                raise StoreError(f"{self.folder} cannot be written ({error.strerror}); check {ROOT}") from error
         return f"/data/local-files/?d={FOLDER}/{path.name}"
 
     def attach(self, client: Client, project: int) -> None:
-        with self._writing():
-            self.folder.mkdir(exist_ok=True)
         client.local_storage(project, str(self.folder))
-
-    @contextmanager
-    def _writing(self) -> Generator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StoreError(f"{self.folder} cannot be written ({error.strerror}); check {ROOT}") from error
 
 
 class Bucket:
@@ -92,14 +85,20 @@ class Bucket:
         name = name_of(sha, mime)
         try:
             if not self._system.exists(f"{self._root}/{name}"):
-                self._system.pipe_file(f"{self._root}/{name}", self.media.read(sha), ContentType=mime)
-        except OSError as error:
+                self._system.pipe_file(f"{self._root}/{name}", _read(self.media, sha), ContentType=mime)
+        except (OSError, BotoCoreError) as error:
             raise StoreError(f"{self.where} cannot be written ({type(error).__name__}); check its key and rights") from error
         return f"{self.where}/{name}"
 
     def attach(self, client: Client, project: int) -> None:
         endpoint = os.environ.get("AWS_ENDPOINT_URL", "https://s3.amazonaws.com")
-        client.s3_storage(project, self.bucket, self.prefix, endpoint, self.key, self.secret, MINUTES)
+        try:
+            client.s3_storage(project, self.bucket, self.prefix, endpoint, self.key, self.secret, MINUTES)
+        except ServerError as error:
+            raise ServerError(
+                f"Label Studio cannot read {self.where} at {endpoint}: check that it reaches that address, and what PAIRWRIGHT_S3_KEY "
+                f"may do ({error})"
+            ) from error
 
 
 class Served:
@@ -111,12 +110,25 @@ class Served:
         return f"s3://{BUCKET}/{name_of(sha, mime)}"
 
     def attach(self, client: Client, project: int) -> None:
-        client.s3_storage(project, BUCKET, "", self.address, self.key, self.hidden, MINUTES)
+        try:
+            client.s3_storage(project, BUCKET, "", self.address, self.key, self.hidden, MINUTES)
+        except ServerError as error:
+            raise ServerError(
+                f"Label Studio finds no media at {self.address}: start `pairwright serve` there, on the folder of this run and with "
+                f"the same PAIRWRIGHT_SERVE_SECRET; it sends the questions itself ({error})"
+            ) from error
 
 
 def secret() -> str:
     """What `pairwright serve` signs with, from the environment. UserError where it is not set."""
     return _needed("PAIRWRIGHT_SERVE_SECRET", "make one with `openssl rand -hex 32` and keep it")
+
+
+def _read(media: MediaStore, sha: str) -> bytes:
+    try:
+        return media.read(sha)
+    except KeyError:
+        raise StoreError(f"the media store has lost {sha}, which a question shows: build again with the cache of before") from None
 
 
 def _needed(variable: str, what: str) -> str:

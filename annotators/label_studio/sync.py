@@ -73,8 +73,9 @@ class Sync:
         """Sends every question that is not on the server. ServerError leaves what was sent; the next push goes on from there."""
         out = Report()
         waiting = sorted(self.ledger.unsent(), key=self._place)
-        for (desk, spec), questions in groupby(waiting, key=self._place):
-            project, fresh = self._project(desk, spec)
+        for (desk, spec), group in groupby(waiting, key=self._place):
+            questions = list(group)
+            project, fresh = self._project(desk, spec, questions[0])
             settled = self._settle(project)
             out.counts["already_there"] += len(settled)
             # nobody else puts tasks there, so equal counts mean that every task on the server is one we know of
@@ -129,8 +130,8 @@ class Sync:
     def _place(self, question: Question) -> tuple[str, config.Spec]:
         return question.desk, config.spec_of(question, self.settings.axes)
 
-    def _project(self, desk: str, spec: config.Spec) -> tuple[Project, bool]:
-        """(the project of a desk and a form, whether it was made just now)."""
+    def _project(self, desk: str, spec: config.Spec, first: Question) -> tuple[Project, bool]:
+        """(the project of a desk and a form whose first question is `first`, whether it was made just now)."""
         xml = config.build(spec)
         fingerprint = config.fingerprint(xml)
         name = f"{self.campaign[:12]}:{desk}:{fingerprint[:12]}"
@@ -148,6 +149,7 @@ class Sync:
                 title[:LONGEST], marker, xml, self._overlap(desk), guidelines, bool(self.settings.prelabels)
             )
         if spec.media:
+            self.links.link(*first.media[0])  # the server refuses a place in a bucket where nothing lies yet
             self.links.attach(self.client, found["id"])
         project = Project(name, found["id"], fingerprint, None, False)
         self.ledger.keep_project(project)

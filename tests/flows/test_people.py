@@ -2,9 +2,6 @@
 learns from them and is evaluated."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
@@ -13,13 +10,13 @@ import pytest
 import yaml
 
 from annotators.label_studio import local
-from annotators.label_studio.tasks import STEPS
 from annotators.people.ledger import Ledger
 from annotators.people.question import Question
 from flows import execute
 from flows.shards import read_json
 from schemas.arrow import from_batch
 from tests.annotators.label_studio.written import choices, entry, ranker, stars, whole
+from tests.asked import environment_of, label, pairwright
 from tests.endpoint import Endpoint, served
 
 TINY = Path(__file__).parents[2] / "data" / "models" / "tiny"
@@ -56,38 +53,7 @@ def annotators(label_studio):
 
 @pytest.fixture(scope="module")
 def environment(label_studio):
-    return {
-        **os.environ,
-        "LABEL_STUDIO_URL": label_studio.url,
-        "LABEL_STUDIO_API_KEY": label_studio.key,
-        "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(label_studio.files),
-    }
-
-
-def pairwright(environment, *words, code: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", *map(str, words)], capture_output=True, text=True, timeout=300, env=environment
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
-    assert environment["LABEL_STUDIO_API_KEY"] not in done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def label(ledger: Ledger, annotators: list[httpx.Client], value) -> int:
-    """Everybody takes tasks from the label stream until there are none, and says `value(question, who)`: > 0 the first is better."""
-    count = 0
-    for project in ledger.projects():
-        for who, client in enumerate(annotators):
-            while (task := client.get(f"/api/projects/{project.id}/next")).status_code == 200:
-                question = ledger.question(task.json()["data"]["uid"])
-                said = value(question, who)
-                choice = STEPS[said if question.order[0] == 0 else -said]
-                result = [{"id": "x", "from_name": "preference", "to_name": "prompt", "type": "choices", "value": {"choices": [choice]}}]
-                body = {"result": result, "lead_time": 6.0}
-                client.post(f"/api/tasks/{task.json()['id']}/annotations/", json=body).raise_for_status()
-                count += 1
-    return count
+    return environment_of(label_studio)
 
 
 def rows(run, table: str, before: str | None = None) -> list:
