@@ -1,6 +1,7 @@
 """What a run asks people: its judging steps, how far they are, and the syncing of each with the labeling server."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,7 +56,7 @@ def opened(of: Asked) -> Generator[Ledger]:
 
 
 def sync(run, what: str, **how) -> dict[str, Any]:
-    """Does `what` (work, push, pull, reconcile) for every step that asks people: {step: Report}."""
+    """Does `what` (work, push, pull, reconcile, doctor) for every step that asks people: {step: Report}."""
     from annotators.label_studio.sync import connected
 
     out = {}
@@ -95,6 +96,18 @@ def serve(run, url: str, host: str, port: int, every: float) -> None:
                 client.webhook(project.id, hook, signing.webhook_headers(secret, str(project.id)))
     application = server.app(open_store(run.cache / "media"), shown.get, pull, secret, client.url, every)
     server.serve(application, host, port)
+
+
+def standing(run) -> tuple[bool, str]:
+    """Whether everybody is done, and in a line how far they are and who did how much."""
+    asked, answered, by = 0, 0, Counter()
+    for of in needed(run):
+        with opened(of) as ledger:
+            found, names = progress(ledger, of.settings), ledger.people()
+            asked, answered = asked + found.asked, answered + found.answered
+            by.update({names.get(person, f"person:{person}"): n for person, n in ledger.shares().items()})
+    text = f"{answered} of {asked} annotations"
+    return answered >= asked, f"{text}: {', '.join(f'{name} {n}' for name, n in sorted(by.items()))}" if by else text
 
 
 def figures(run) -> dict[str, dict]:

@@ -16,11 +16,13 @@ from annotators.label_studio.links import Links, open_links
 from annotators.people.ledger import Annotation, Ledger, Project
 from annotators.people.question import Question, Said, Task, Unusable
 from annotators.people.standing import again, progress
+from schemas.errors import ServerError
 from schemas.ports import MediaStore
 from schemas.records import Outcome
 
 BATCH = 500  # tasks a request
 LONGEST = 50  # characters of a project's title, the server's limit
+SKEW = 60.0  # seconds between the server's clock and ours that are no matter
 OVERLAP = timedelta(seconds=5)  # a pull reads so much again: a change may become visible a little after later ones
 Progress = Callable[[int, int | None, str], None]
 
@@ -158,8 +160,11 @@ class Sync:
             report(out.counts["read"], None, "read from Label Studio")
         self.ledger.keep_project(project._replace(cursor=_said(now - OVERLAP), drifted=False))
 
+    def _changed(self, project: Project) -> bool:
+        return config.fingerprint(self.client.config(project.id)) != project.fingerprint
+
     def _drifted(self, project: Project, out: Report) -> bool:
-        drifted = config.fingerprint(self.client.config(project.id)) != project.fingerprint
+        drifted = self._changed(project)
         if drifted != project.drifted:
             self.ledger.keep_project(project._replace(drifted=drifted))
         if drifted:
@@ -242,6 +247,44 @@ class Sync:
                     out.counts["accepted"] += 1
         return out.add(self.pull())
 
+    # a look at it --------------------------------------------------------------------------------------------------------
+
+    def doctor(self) -> Report:
+        """What is in the way of people or of pulls, as notes; changes nothing. Where there is no note all is well.
+
+        A medium is opened as the server lets a person open it, one a project."""
+        out = Report()
+        if abs(skew := (self.client.now() - datetime.now(UTC)).total_seconds()) > SKEW:
+            out.notes.append(f"the server's clock and this one differ by {abs(skew):.0f} s: links that one signs, another may refuse")
+        for project in self.ledger.projects():
+            out.counts["projects"] += 1
+            try:
+                if self._changed(project):
+                    out.notes.append(f"project {project.id}: its labeling config was changed on the server; nothing is read from it")
+                known = self.ledger.tasks(project.name)
+                out.counts["tasks"] += len(known)
+                if (there := self.client.count(project.id)) != len(known):
+                    out.notes.append(f"project {project.id} holds {there} tasks, {len(known)} were sent: `pairwright annotate reconcile`")
+                out.counts["webhooks"] += len(self.client.webhooks(project.id))
+                self._opened(project, known, out)
+            except Gone as gone:
+                out.notes.append(f"project {project.id}: {gone}; `pairwright annotate reconcile` notes what is missing")
+        if waiting := sum(1 for _ in self.ledger.unsent()):
+            out.notes.append(f"{waiting} questions are not on the server: `pairwright annotate push`")
+        for reason, n in sorted(Counter(reason for *_, reason, _ in self.ledger.problems()).items()):
+            out.notes.append(f"{n} annotations are in quarantine: {reason}")
+        return out
+
+    def _opened(self, project: Project, known: dict[int, str], out: Report) -> None:
+        task = next(iter(known), None)
+        question = self.ledger.question(known[task]) if task is not None else None
+        if task is None or question is None or not question.media:
+            return
+        try:
+            out.counts["media"] += self.client.opens(task)
+        except ServerError as error:
+            out.notes.append(f"project {project.id}: {error}")
+
     def _lose(self, project: Project, ids: Set[int], known: dict[int, str], out: Report) -> None:
         lost = {known[i] for i in ids}
         if not lost:
@@ -253,7 +296,7 @@ class Sync:
 
 def connected(campaign: str, recipe: str, step: str, settings: Settings, ledger: Ledger, media: MediaStore) -> Sync:
     """The sync of a judging step with the server that LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY name."""
-    return Sync(connect(), ledger, campaign, f"{recipe} · {step}", settings, open_links(settings.media, media))
+    return Sync(connect(), ledger, campaign, " · ".join(dict.fromkeys((recipe, step))), settings, open_links(settings.media, media))
 
 
 def _time(text: str) -> str:
