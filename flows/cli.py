@@ -142,7 +142,8 @@ def reconcile(folder: Folder,
 @annotate.command()
 def doctor(folder: Folder) -> None:
     """Is the server there, does the key work, are its tasks and their media in place, is anything in the way?"""
-    _synced(folder, "doctor")
+    if not _synced(folder, "doctor"):
+        say.print("  nothing is in the way")
 
 
 @annotate.command()
@@ -158,14 +159,17 @@ def demo(recipe: Annotated[str, typer.Argument(help="a recipe with a judge.peopl
     annotate_demo.run(recipe, settings or [], out, cache, server, port, say)
 
 
-def _synced(folder: Path, what: str, **how) -> None:
+def _synced(folder: Path, what: str, **how) -> bool:
+    """Does it and says what was done; whether there was anything for a person to note."""
     from flows import execute, people
 
-    for step, report in people.sync(execute.reopen(folder), what, **how).items():
+    reports = people.sync(execute.reopen(folder), what, **how)
+    for step, report in reports.items():
         counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in report.counts.items() if n)
         say.print(f"  {escape(step)}: {counts or 'nothing new'}")
         for note in report.notes:
             say.print(f"  [yellow]{escape(note)}[/yellow]", soft_wrap=True)
+    return any(report.notes for report in reports.values())
 
 
 @app.command()

@@ -250,7 +250,7 @@ class Sync:
     # a look at it --------------------------------------------------------------------------------------------------------
 
     def doctor(self) -> Report:
-        """What is in the way of people or of pulls, as notes, which `problems` counts; changes nothing.
+        """What is in the way of people or of pulls, as notes; changes nothing.
 
         A medium is opened as the server lets a person open it, one a project."""
         out = Report()
@@ -264,7 +264,7 @@ class Sync:
                 known = self.ledger.tasks(project.name)
                 out.counts["tasks"] += len(known)
                 if (there := self.client.count(project.id)) != len(known):
-                    out.notes.append(f"project {project.id} holds {there} tasks, {len(known)} were sent: `pairwright annotate reconcile`")
+                    out.notes.append(f"project {project.id} holds {there} tasks, {len(known)} were sent: `pairwright annotate reconcile` says why")
                 out.counts["webhooks"] += len(self.client.webhooks(project.id))
                 self._opened(project, known, out)
             except Gone as gone:
@@ -273,7 +273,6 @@ class Sync:
             out.notes.append(f"{waiting} questions are not on the server: `pairwright annotate push`")
         for reason, n in sorted(Counter(reason for *_, reason, _ in self.ledger.problems()).items()):
             out.notes.append(f"{n} annotations are in quarantine: {reason}")
-        out.counts["problems"] = len(out.notes)
         return out
 
     def _opened(self, project: Project, known: dict[int, str], out: Report) -> None:

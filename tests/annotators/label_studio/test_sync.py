@@ -2,11 +2,12 @@
 
 import itertools
 import re
+from datetime import datetime, timedelta
 
 import pytest
 
 from annotators.judge.people import Settings
-from annotators.label_studio import local
+from annotators.label_studio import local, sync
 from annotators.label_studio.client import connect
 from annotators.label_studio.links import LocalFiles
 from annotators.label_studio.sync import Sync
@@ -334,6 +335,51 @@ def test_a_changed_config_stops_the_pull_until_it_is_put_back_or_taken(bench):
     assert two.uid not in bench.said()
     assert bench.sync.reconcile(accept_config=True).counts["accepted"] == 1
     assert bench.said() == {one.uid: [2.0], two.uid: [1.0]}
+
+
+class Tomorrow(datetime):
+    """A clock of ours that is a day ahead."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return datetime.now(tz) + timedelta(days=1)
+
+
+def test_a_clock_of_ours_that_is_wrong_loses_nothing(bench, monkeypatch):
+    one, two = bench.plan(2)
+    bench.sync.push()
+    monkeypatch.setattr(sync, "datetime", Tomorrow)
+    for q in (one, two):
+        bench.sync.pull()
+        bench.answer("ann", q, 2.0)
+        assert bench.sync.pull().counts["new"] == 1
+    (said,) = bench.sync.doctor().notes
+    assert re.search(r"clock and this one differ by 8\d{4} s", said)  # a day has 86,400
+
+
+def test_the_doctor_says_what_is_in_the_way_and_changes_nothing(bench):
+    asked = bench.plan(3)
+    (said,) = bench.sync.doctor().notes
+    assert "3 questions are not on the server" in said
+    bench.sync.push()
+    report = bench.sync.doctor()
+    assert (report.notes, report.counts) == ([], {"projects": 1, "tasks": 3, "media": 1, "webhooks": 0})
+    bench.answer("ann", asked[0], 2.0, result=[])
+    bench.sync.pull()
+    before = bench.ledger.projects()
+    bench.sign_in("bob").delete(f"/api/tasks/{bench.ledger.task_of(asked[2].uid)}").raise_for_status()
+    config = bench.client.config(bench.project)
+    change = {"label_config": config.replace("Which response is better?", "Which response is worse?")}
+    bench.sign_in("bob").patch(f"/api/projects/{bench.project}/", json=change).raise_for_status()
+    (shown,) = (name for name in bench.sync.links.folder.iterdir() if name.name.startswith(bench.picture))
+    hidden = shown.rename(shown.with_name("hidden"))
+    found = bench.sync.doctor().notes
+    hidden.rename(shown)
+    words = ("config was changed", "holds 2 tasks, 3 were sent", "cannot show the media", "1 annotations are in quarantine: missing_verdict")
+    assert [word in said for word, said in zip(words, found, strict=True)] == [True] * 4
+    assert bench.ledger.projects() == before
+    bench.sign_in("bob").delete(f"/api/projects/{bench.project}/").raise_for_status()
+    assert "not there any more" in bench.sync.doctor().notes[0]
 
 
 def test_a_task_made_by_hand_is_left_alone(bench):
