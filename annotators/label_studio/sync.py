@@ -218,7 +218,7 @@ class Sync:
 
     def reconcile(self, accept_config: bool = False) -> Report:
         """Compares every id on the server with the ledger, and reads what changed. What vanished from the server is gone: an
-        annotation gets a tombstone (its history stays), a task or project is sent again at the next push."""
+        annotation gets a tombstone (its history stays), a task or project is sent again at the next push. Renews the storages of media."""
         out = Report()
         for project in self.ledger.projects():
             try:
@@ -230,6 +230,8 @@ class Sync:
                 self._lose(project, lost.keys(), lost, out)
                 continue
             tasks_known = self.ledger.tasks(project.name)
+            if self._with_media(tasks_known) is not None:
+                self.links.attach(self.client, project.id)  # its key may be another one now
             self._lose(project, tasks_known.keys() - there.keys(), tasks_known, out)
             for uid, count in Counter(filter(None, there.values())).items():
                 if count > 1:
@@ -276,14 +278,18 @@ class Sync:
         return out
 
     def _opened(self, project: Project, known: dict[int, str], out: Report) -> None:
-        task = next(iter(known), None)
-        question = self.ledger.question(known[task]) if task is not None else None
-        if task is None or question is None or not question.media:
-            return
-        try:
-            out.counts["media"] += self.client.opens(task)
-        except ServerError as error:
-            out.notes.append(f"project {project.id}: {error}")
+        if (task := self._with_media(known)) is not None:
+            try:
+                out.counts["media"] += self.client.opens(task)
+            except ServerError as error:
+                out.notes.append(f"project {project.id}: {error}")
+
+    def _with_media(self, known: dict[int, str]) -> int | None:
+        """A task of a project whose tasks show media; they all do, or none does."""
+        for task, uid in known.items():
+            if question := self.ledger.question(uid):
+                return task if question.media else None
+        return None
 
     def _lose(self, project: Project, ids: Set[int], known: dict[int, str], out: Report) -> None:
         lost = {known[i] for i in ids}

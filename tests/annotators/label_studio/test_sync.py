@@ -290,6 +290,17 @@ def test_a_deleted_project_is_made_anew(bench):
     assert bench.said() == {}
 
 
+def test_a_storage_that_somebody_removed_is_put_back_by_reconciling(bench):
+    bench.plan(1)
+    bench.sync.push()
+    storages = lambda: bench.sign_in("bob").get("/api/storages/localfiles", params={"project": bench.project}).json()
+    (there,) = storages()
+    bench.sign_in("bob").delete(f"/api/storages/localfiles/{there['id']}").raise_for_status()
+    assert storages() == []
+    bench.sync.reconcile()
+    assert [storage["path"] for storage in storages()] == [there["path"]]
+
+
 def test_an_annotation_that_every_pull_missed_is_found_by_reconciling(bench):
     (q,) = bench.plan(1)
     bench.sync.push()
