@@ -20,6 +20,7 @@ PREFERENCE = MAIN_AXIS[Task.PAIRWISE]
 Level = Literal["nominal", "ordinal", "interval"]
 LEVELS: tuple[Level, ...] = ("nominal", "ordinal", "interval")
 ENOUGH = 20  # votes below which nobody's skill is called chance
+SIDES = 10  # choices below which nobody has a habit of sides
 TIMED = 5  # questions below which nobody is called hurried
 HURRIED = 1 / 3  # of the others' median time
 GOLD = 0.7  # share of gold questions that whoever tries gets right
@@ -294,7 +295,7 @@ def _flags(name: str, people: dict[str, dict], chance: float, votes: list[Vote],
     times = [p["seconds"] for who, p in people.items() if who != name and p["seconds"] is not None]
     if len(times) > 1 and me["timed"] >= TIMED and me["seconds"] < HURRIED * median(times):
         yield f"{me['seconds']:.0f} s a question where the others take {median(times):.0f} s"
-    if (left := me["left"]) and not left["low"] <= 0.5 <= left["high"]:
+    if (left := me["left"]) and left["n"] >= SIDES and not left["low"] <= 0.5 <= left["high"]:
         yield f"chose the left side {left['share']:.0%} of {left['n']} times ({left['low']:.0%} to {left['high']:.0%})"
     if (gold := me["gold"]) and gold["high"] < GOLD:
         yield f"{gold['share']:.0%} of {gold['n']} gold questions right ({gold['low']:.0%} to {gold['high']:.0%})"

@@ -30,6 +30,7 @@ A build whose recipe has a [bold]judge.people[/bold] step puts its questions the
 called again and everybody is done. These commands look after the time between.""",
 )  # fmt: skip
 app.add_typer(annotate, name="annotate")
+STOPPED = 130  # what typer makes of Ctrl-C
 say = Console(stderr=True, highlight=False)
 
 Out = Annotated[Path, typer.Option("--out", help="folder of the run; the same command again goes on where it stopped")]
@@ -140,34 +141,35 @@ def reconcile(folder: Folder,
 
 @annotate.command()
 def doctor(folder: Folder) -> None:
-    """Is the server there, does the key work, are the media reachable, is anything in the way?"""
-    from flows import execute, people
-
-    people.doctor(execute.reopen(folder), Console(highlight=False))
+    """Is the server there, does the key work, are its tasks and their media in place, is anything in the way?"""
+    if not _synced(folder, "doctor"):
+        say.print("  nothing is in the way")
 
 
 @annotate.command()
 def demo(recipe: Annotated[str, typer.Argument(help="a recipe with a judge.people step")] = "people", settings: Settings = None,
          out: Out = Path("data/runs/people"), cache: Cache = Path("data/cache"),
          server: Annotated[Path, typer.Option(help="folder of the server's data")] = Path("data/label-studio"),
-         port: Annotated[int, typer.Option(min=1, max=65535, help="port of the server")] = 8080,
-         once: Annotated[bool, typer.Option("--once", help="pull once and end, instead of until everybody is done")] = False) -> None:  # fmt: skip
+         port: Annotated[int, typer.Option(min=1, max=65535, help="port of the server")] = 8080) -> None:  # fmt: skip
     """Try it here: a Label Studio server on this machine with three annotators and the questions of a recipe.
 
     Needs `make label-studio`. Ctrl-C ends it; started again it goes on with the same people and what they did."""
     from flows import annotate_demo
 
-    annotate_demo.run(recipe, settings or [], out, cache, server, port, once, say)
+    annotate_demo.run(recipe, settings or [], out, cache, server, port, say)
 
 
-def _synced(folder: Path, what: str, **how) -> None:
+def _synced(folder: Path, what: str, **how) -> bool:
+    """Does it and says what was done; whether there was anything for a person to note."""
     from flows import execute, people
 
-    for step, report in people.sync(execute.reopen(folder), what, **how).items():
+    reports = people.sync(execute.reopen(folder), what, **how)
+    for step, report in reports.items():
         counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in report.counts.items() if n)
         say.print(f"  {escape(step)}: {counts or 'nothing new'}")
         for note in report.notes:
             say.print(f"  [yellow]{escape(note)}[/yellow]", soft_wrap=True)
+    return any(report.notes for report in reports.values())
 
 
 @app.command()
@@ -207,9 +209,10 @@ def main() -> None:
     except PairwrightError as error:
         say.print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}", soft_wrap=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        say.print("stopped: the same command goes on from here")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == STOPPED:
+            say.print("stopped: the same command goes on from here")
+        raise
 
 
 if __name__ == "__main__":

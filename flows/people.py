@@ -1,6 +1,7 @@
 """What a run asks people: its judging steps, how far they are, and the syncing of each with the labeling server."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from schemas.errors import OutputError
 from schemas.recipe import settings_of
 
 PEOPLE = ("judge", "people")
+NAMED = 20  # annotations in quarantine that are named one by one
 
 
 class Asked(NamedTuple):
@@ -58,7 +60,7 @@ def opened(of: Asked) -> Generator[Ledger]:
 
 
 def sync(run, what: str, **how) -> dict[str, Any]:
-    """Does `what` (work, push, pull, reconcile) for every step that asks people: {step: Report}."""
+    """Does `what` (work, push, pull, reconcile, doctor) for every step that asks people: {step: Report}."""
     from annotators.label_studio.sync import connected
 
     out = {}
@@ -85,6 +87,18 @@ def built(run) -> bool:
     return True
 
 
+def standing(run) -> tuple[bool, str]:
+    """Whether everybody is done, and in a line how far they are and who did how much."""
+    asked, answered, by = 0, 0, Counter()
+    for of in needed(run):
+        with opened(of) as ledger:
+            found, names = progress(ledger, of.settings), ledger.people()
+            asked, answered = asked + found.asked, answered + found.answered
+            by.update({_name(names, person): n for person, n in ledger.shares().items()})
+    text = f"{answered} of {asked} annotations"
+    return answered >= asked, f"{text}: {', '.join(f'{name} {n}' for name, n in sorted(by.items()))}" if by else text
+
+
 def figures(run) -> dict[str, dict]:
     """{step: {asked, answered, states, quarantine: {reason: n}, quality}} of what people were asked so far."""
     out = {}
@@ -101,52 +115,56 @@ def figures(run) -> dict[str, dict]:
     return out
 
 
-def doctor(run, console: Console) -> None:
-    """Says of everything that people need whether it is there."""
-    from annotators.label_studio import doctor as check
-    from annotators.label_studio.client import connect
-
-    client = connect()
-    for of in needed(run):
-        with opened(of) as ledger:
-            for well, sentence in check.check(client, ledger):
-                console.print(f"  {'[green]ok[/green]  ' if well else '[red]look[/red]'}  {escape(sentence)}", soft_wrap=True)
-
-
 def show(run, console: Console) -> None:
     """How far people are and what they are worth, on a terminal; names stay on this machine."""
+    found = figures(run)
     for of in needed(run):
         with opened(of) as ledger:
-            names = ledger.people()
-            problems = ledger.problems()
-        found = figures(run)[of.step]
-        states = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in found["states"].items())
-        console.print(f"[bold]{of.step}[/bold] ({found['task']}): {found['answered']} of {found['asked']} annotations; {states}")
-        if found["quality"]:
-            _quality(found["quality"], names, console)
-        for annotation, uid, person, reason, detail in problems[:20]:
-            text = f"annotation {annotation} by {names.get(person, f'person:{person}')} is in quarantine: {reason} {detail} (question {uid})"
-            console.print(f"  {escape(text.strip())}", soft_wrap=True)
-        if len(problems) > 20:
-            console.print(f"  and {len(problems) - 20} more in quarantine")
+            names, problems = ledger.people(), ledger.problems()
+        one = found[of.step]
+        states = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in one["states"].items())
+        console.print(f"[bold]{escape(of.step)}[/bold] ({one['task']}): {one['answered']} of {one['asked']} annotations; questions: {states}", soft_wrap=True)  # fmt: skip
+        if one["quality"]:
+            _quality(one["quality"], names, console)
+        for annotation, uid, person, reason, detail in problems[:NAMED]:
+            why = f"{reason} {detail}".strip()
+            text = f"annotation {annotation} by {_name(names, person)} is in quarantine: {why} (question {uid})"
+            console.print(f"  {escape(text)}", soft_wrap=True)
+        if len(problems) > NAMED:
+            console.print(f"  and {len(problems) - NAMED} more in quarantine")
+    if all(one["answered"] >= one["asked"] for one in found.values()):
+        console.print("everybody is done: the same `pairwright build` goes on from here")
 
 
 def _quality(found: dict, names: dict[int, str], console: Console) -> None:
     for axis, a in found["agreement"].items():
-        alpha = ", ".join(f"{level} {_said(value)}" for level, value in a["alpha"].items())
+        alpha = ", ".join(f"{_said(value)} {level}" for level, value in a["alpha"].items())
         console.print(
-            f"  {axis}: {a['items']} judged by two or more, {_said(a['percent'])} agree; alpha {alpha}; Fleiss {_said(a['fleiss'])}, Cohen {_said(a['cohen'])}"
+            f"  {axis}: {a['items']} judged by two or more, {_share(a['percent'])} of their votes agree; alpha {alpha}; "
+            f"kappa {_said(a['fleiss'])} Fleiss, {_said(a['cohen'])} Cohen",
+            soft_wrap=True,
         )
-    table = Table(box=None, pad_edge=False)
-    for name in ("", "votes", "skipped", "agrees", "skill", "gold", "left", "repeats", "s a task", ""):
-        table.add_column(name, justify="left" if not name else "right")
-    for name, p in found["annotators"].items():
-        share = lambda of: _said(of and of["share"])
-        table.add_row(
-            escape(names.get(int(name.partition(":")[2]), name)), str(p["votes"]), str(p["skipped"]), _said(p["agreement"]), _said(p["skill"]),
-            share(p["gold"]), share(p["left"]), share(p["repeats"]), _said(p["seconds"]), escape("; ".join(p["flags"])),
-        )  # fmt: skip
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("  who", "votes", "skipped", "agree", "skill", "gold", "left", "repeats", "seconds"):
+        table.add_column(name, justify="left" if name == "  who" else "right", no_wrap=True)
+    people = {_name(names, int(who.partition(":")[2])): of for who, of in found["annotators"].items()}
+    for name, p in people.items():
+        shares = (p["agreement"], p["skill"], *(of and of["share"] for of in (p["gold"], p["left"], p["repeats"])))
+        seconds = "-" if p["seconds"] is None else f"{p['seconds']:.0f}"
+        mark = "! " if p["flags"] else "  "
+        table.add_row(mark + escape(name), str(p["votes"]), str(p["skipped"]), *map(_share, shares), seconds)
     console.print(table)
+    for name, p in people.items():
+        for flag in p["flags"]:
+            console.print(f"  [yellow]! {escape(name)}: {escape(flag)}[/yellow]", soft_wrap=True)
+
+
+def _name(names: dict[int, str], person: int) -> str:
+    return names.get(person, f"person:{person}")
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
 
 
 def _said(value: float | None) -> str:

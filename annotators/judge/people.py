@@ -47,7 +47,7 @@ class Settings(Base):
     route_axis: str = "score"
     """the judgements that `unsure` and `disagree` look at"""
     budget: int | None = Field(None, ge=1)
-    """annotations asked for in all, repeats and gold among them"""
+    """annotations asked for at most, repeats, gold and the `most` people of every question among them"""
     gold: float = Field(0.0, ge=0, le=1)
     """share of the questions whose answer is known, mixed in unseen (pairwise, ranking)"""
     gold_axis: str = "truth"

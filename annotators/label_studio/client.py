@@ -26,6 +26,8 @@ PAGE = 500  # tasks; larger pages cost the server more a task
 UIDS = 150  # in a request: its address stays below the 8 KB that proxies allow
 FIELDS = ("id", "result", "completed_by", "updated_by", "was_cancelled", "lead_time", "created_at", "updated_at")
 """what is kept of an annotation"""
+MEDIUM = re.compile(r"/data/local-files/|/tasks/\d+/resolve/")
+"""how the server writes a link that it resolves when a task is viewed"""
 EVENTS = sorted(["ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED", "TASKS_DELETED", "PROJECT_UPDATED"])
 
 REFUSALS = {
@@ -139,21 +141,6 @@ class Client:
         """Whether anybody has judged or skipped a task."""
         return bool(self._ask("GET", f"api/tasks/{task_id}", f"show task {task_id}")["annotations"])
 
-    def links(self, task_id: int) -> list[str]:
-        """The media of a task, as a page would ask the server for them now."""
-        data = self._ask("GET", f"api/tasks/{task_id}", f"show task {task_id}")["data"]
-        return [value for value in data.values() if isinstance(value, str) and value.startswith(("/data/", "/tasks/"))]
-
-    def fetch(self, link: str) -> int:
-        """Opens a link of a task and what it leads to; returns the number of bytes."""
-        doing = "show a medium"
-        with self._translated(doing, QUICK):
-            reply = self._http.request(link.lstrip("/"), method="GET", request_options={"timeout": QUICK})
-            if reply.is_redirect:  # signed just now, for somebody else to answer
-                reply = httpx.get(reply.headers["location"], timeout=QUICK)
-            self._check(reply, doing)
-            return len(reply.content)
-
     def remove_task(self, task_id: int) -> None:
         self._ask("DELETE", f"api/tasks/{task_id}", f"remove task {task_id}")
 
@@ -237,6 +224,18 @@ class Client:
         """The ids of all annotations that are there, skipped ones among them."""
         tasks = self._tasks(project_id, "id,annotations", "all")
         return {annotation["id"] for task in tasks for annotation in task["annotations"]}
+
+    def opens(self, task_id: int) -> int:
+        """How many media of a task were opened as its page opens them, by their first byte. ServerError for one that is not had."""
+        doing = f"show the media of task {task_id}"
+        data = self._ask("GET", f"api/tasks/{task_id}", doing)["data"]
+        found = [link for link in data.values() if isinstance(link, str) and MEDIUM.match(link)]
+        for link in found:
+            with self._translated(doing, QUICK):
+                asked = self._http.stream(link, method="GET", headers={"Range": "bytes=0-0"}, request_options={"timeout": QUICK})
+                with asked as reply:
+                    self._check(reply, doing)
+        return len(found)
 
     def webhooks(self, project_id: int) -> list[dict]:
         """The project's webhooks: `id`, `url`, `headers`, `is_active`, `actions`."""

@@ -82,7 +82,7 @@ def start(folder: Path, *, port: int | None = None) -> LocalServer:
     (folder / "files").mkdir(parents=True, exist_ok=True)
     port = port or _free_port()
     if _answers(port):
-        raise UserError(f"port {port} of this machine is taken: stop what listens there, or name another")
+        raise UserError(f"port {port} of this machine is taken: stop what listens there, or name another by --port")
     secret = _secret(folder)
     log = folder / "label-studio.log"
     with log.open("ab") as sink:
@@ -155,7 +155,7 @@ def people(server: LocalServer, names: Sequence[str]) -> dict[str, Person]:
     for name in names:
         email = f"{name.lower()}@example.org"
         with httpx.Client(base_url=server.url, trust_env=False, timeout=60) as page:
-            form = {"email": email, "password": _derived(secret, email)}
+            form = {"email": email, "password": _derived(secret, email)[:12]}  # short enough to type
             where = "/user/login/" if email in there else invitation
             page.get(where)
             reply = page.post(where, data={**form, "csrfmiddlewaretoken": page.cookies["csrftoken"]})

@@ -17,12 +17,14 @@ from annotators.label_studio.links import Links, open_links
 from annotators.people.ledger import Annotation, Ledger, Project
 from annotators.people.question import Question, Said, Task, Unusable
 from annotators.people.standing import again, progress
+from schemas.errors import ServerError
 from schemas.ports import MediaStore
 from schemas.records import Outcome
 
 BATCH = 500  # tasks a request
 PATIENCE = 10.0  # seconds in which a server ends an import that nobody waits for any more
 LONGEST = 50  # characters of a project's title, the server's limit
+SKEW = 60.0  # seconds between the server's clock and ours that are no matter
 OVERLAP = timedelta(seconds=5)  # a pull reads so much again: a change may become visible a little after later ones
 Progress = Callable[[int, int | None, str], None]
 
@@ -186,8 +188,11 @@ class Sync:
             report(out.counts["read"], None, "read from Label Studio")
         self.ledger.keep_project(project._replace(cursor=_said(now - OVERLAP), drifted=False))
 
+    def _changed(self, project: Project) -> bool:
+        return config.fingerprint(self.client.config(project.id)) != project.fingerprint
+
     def _drifted(self, project: Project, out: Report) -> bool:
-        drifted = config.fingerprint(self.client.config(project.id)) != project.fingerprint
+        drifted = self._changed(project)
         if drifted != project.drifted:
             self.ledger.keep_project(project._replace(drifted=drifted))
         if drifted:
@@ -241,7 +246,7 @@ class Sync:
 
     def reconcile(self, accept_config: bool = False) -> Report:
         """Compares every id on the server with the ledger, and reads what changed. What vanished from the server is gone: an
-        annotation gets a tombstone (its history stays), a task or project is sent again at the next push."""
+        annotation gets a tombstone (its history stays), a task or project is sent again at the next push. Renews the storages of media."""
         out = Report()
         for project in self.ledger.projects():
             try:
@@ -253,6 +258,8 @@ class Sync:
                 self._lose(project, lost.keys(), lost, out)
                 continue
             tasks_known = self.ledger.tasks(project.name)
+            if self._with_media(tasks_known) is not None:
+                self.links.attach(self.client, project.id)  # its key may be another one now
             self._lose(project, tasks_known.keys() - there.keys(), tasks_known, out)
             annotations = self.client.annotation_ids(project.id)
             known = self.ledger.live(project.name)
@@ -278,6 +285,48 @@ class Sync:
                     self.client.remove_task(task)
                     out.counts["removed"] += 1
 
+    # a look at it --------------------------------------------------------------------------------------------------------
+
+    def doctor(self) -> Report:
+        """What is in the way of people or of pulls, as notes; changes nothing.
+
+        A medium is opened as the server lets a person open it, one a project."""
+        out = Report()
+        if abs(skew := (self.client.now() - datetime.now(UTC)).total_seconds()) > SKEW:
+            out.notes.append(f"the server's clock and this one differ by {abs(skew):.0f} s: links that one signs, another may refuse")
+        for project in self.ledger.projects():
+            out.counts["projects"] += 1
+            try:
+                if self._changed(project):
+                    out.notes.append(f"project {project.id}: its labeling config was changed on the server; nothing is read from it")
+                known = self.ledger.tasks(project.name)
+                out.counts["tasks"] += len(known)
+                if (there := self.client.count(project.id)) != len(known):
+                    out.notes.append(f"project {project.id} holds {there} tasks, {len(known)} were sent: `pairwright annotate reconcile` says why")
+                out.counts["webhooks"] += len(self.client.webhooks(project.id))
+                self._opened(project, known, out)
+            except Gone as gone:
+                out.notes.append(f"project {project.id}: {gone}; `pairwright annotate reconcile` notes what is missing")
+        if waiting := sum(1 for _ in self.ledger.unsent()):
+            out.notes.append(f"{waiting} questions are not on the server: `pairwright annotate push`")
+        for reason, n in sorted(Counter(reason for *_, reason, _ in self.ledger.problems()).items()):
+            out.notes.append(f"{n} annotations are in quarantine: {reason}")
+        return out
+
+    def _opened(self, project: Project, known: dict[int, str], out: Report) -> None:
+        if (task := self._with_media(known)) is not None:
+            try:
+                out.counts["media"] += self.client.opens(task)
+            except ServerError as error:
+                out.notes.append(f"project {project.id}: {error}")
+
+    def _with_media(self, known: dict[int, str]) -> int | None:
+        """A task of a project whose tasks show media; they all do, or none does."""
+        for task, uid in known.items():
+            if question := self.ledger.question(uid):
+                return task if question.media else None
+        return None
+
     def _lose(self, project: Project, ids: Set[int], known: dict[int, str], out: Report) -> None:
         lost = {known[i] for i in ids}
         if not lost:
@@ -289,7 +338,7 @@ class Sync:
 
 def connected(campaign: str, recipe: str, step: str, settings: Settings, ledger: Ledger, media: MediaStore) -> Sync:
     """The sync of a judging step with the server that LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY name."""
-    return Sync(connect(), ledger, campaign, f"{recipe} · {step}", settings, open_links(settings.media, media))
+    return Sync(connect(), ledger, campaign, " · ".join(dict.fromkeys((recipe, step))), settings, open_links(settings.media, media))
 
 
 def _time(text: str) -> str:

@@ -301,6 +301,11 @@ class Ledger:
 
     # people ------------------------------------------------------------------------------------------------------------
 
+    def shares(self) -> dict[int, int]:
+        """{person: questions they did something with}, as `answered` counts."""
+        rows = self.db.execute("select person, count(distinct uid) from annotation where latest and not deleted group by person")
+        return dict(rows.fetchall())
+
     def name_people(self, names: dict[int, str]) -> None:
         """Keeps the names of people for whoever leads them; they stay in this file."""
         self.db.executemany("insert or replace into person values (?, ?)", names.items())

@@ -123,9 +123,9 @@ def _values(rows: Rows, axis: str) -> dict[str, float]:
 
 def select(found: Iterable[Draft], settings, asked: dict[tuple[str, tuple[str, ...]], bool]) -> list[Draft]:
     """The drafts that are asked: those `asked` already (True: as a gold question), and as many more as the budget of annotations
-    allows, most doubtful first. A share `gold` of all are drafts with a known answer, as far as there are any; no other
-    draft keeps what is known of it."""
-    limit = None if settings.budget is None else int(settings.budget / (settings.overlap * (1 + settings.repeat)))
+    allows when each is asked of `most`, most doubtful first. A share `gold` of all are drafts with a known answer, as far as there
+    are any; no other draft keeps what is known of it."""
+    limit = None if settings.budget is None else int(settings.budget / (settings.most + settings.overlap * settings.repeat))
     old: list[Draft] = []
 
     def fresh() -> Iterator[Draft]:

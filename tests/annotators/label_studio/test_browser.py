@@ -3,6 +3,7 @@
 What they said is read back through the server's API and understood. The page of each task, as it was submitted, is kept as a
 PNG in the folder that PAIRWRIGHT_SCREENSHOTS names, by default the test's own."""
 
+import io
 import os
 import re
 from pathlib import Path
@@ -171,6 +172,23 @@ def test_pairwise(desk, shown, kind):
         said += (Said("both_bad", (0, 1), VERDICT, 1.0),)
     desk.page.get_by_placeholder("Why?").fill("There is no dog.")
     assert desk.submit(f"pairwise-{kind}") == Reply(said, rationale="There is no dog.")
+
+
+def test_a_small_video_fills_its_box(desk, label_studio, shown):
+    """The editor itself would draw it at its own 64 pixels, in the middle of a box that is 300 high."""
+    data, mime = scenes.encode("video", [Image.new("RGB", (64, 64), "red")] * 8)
+    (label_studio.files / "shown" / "small.mp4").write_bytes(data)
+    desk.open(question(Task.PAIRWISE, "video", media=(("small.mp4", mime),)))
+    desk.page.wait_for_function("document.querySelector('video')?.readyState >= 2")
+    desk.page.wait_for_timeout(500)
+    box = desk.page.locator(".lsf-video-canvas__view").bounding_box()
+    assert box["height"] == 300
+    assert desk.page.locator("video").bounding_box() == box
+    picture = Image.open(io.BytesIO(desk.page.screenshot())).convert("RGB")
+    middle, across = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    for down in (-140, 140):
+        red, green, blue = picture.getpixel((round(middle), round(across + down)))
+        assert red > 200 > 60 > max(green, blue)
 
 
 def test_who_cannot_judge_need_not_choose(desk):

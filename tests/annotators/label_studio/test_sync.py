@@ -3,11 +3,12 @@
 import itertools
 import re
 import threading
+from datetime import datetime, timedelta
 
 import pytest
 
 from annotators.judge.people import Settings
-from annotators.label_studio import doctor, local
+from annotators.label_studio import local, sync
 from annotators.label_studio.client import connect
 from annotators.label_studio.links import LocalFiles
 from annotators.label_studio.sync import Sync
@@ -290,6 +291,17 @@ def test_a_deleted_project_is_made_anew(bench):
     assert bench.said() == {}
 
 
+def test_a_storage_that_somebody_removed_is_put_back_by_reconciling(bench):
+    bench.plan(1)
+    bench.sync.push()
+    storages = lambda: bench.sign_in("bob").get("/api/storages/localfiles", params={"project": bench.project}).json()
+    (there,) = storages()
+    bench.sign_in("bob").delete(f"/api/storages/localfiles/{there['id']}").raise_for_status()
+    assert storages() == []
+    bench.sync.reconcile()
+    assert [storage["path"] for storage in storages()] == [there["path"]]
+
+
 def test_an_annotation_that_every_pull_missed_is_found_by_reconciling(bench):
     (q,) = bench.plan(1)
     bench.sync.push()
@@ -366,6 +378,51 @@ def test_a_changed_config_stops_the_pull_until_it_is_put_back_or_taken(bench):
     assert two.uid not in bench.said()
     assert bench.sync.reconcile(accept_config=True).counts["accepted"] == 1
     assert bench.said() == {one.uid: [2.0], two.uid: [1.0]}
+
+
+class Tomorrow(datetime):
+    """A clock of ours that is a day ahead."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return datetime.now(tz) + timedelta(days=1)
+
+
+def test_a_clock_of_ours_that_is_wrong_loses_nothing(bench, monkeypatch):
+    one, two = bench.plan(2)
+    bench.sync.push()
+    monkeypatch.setattr(sync, "datetime", Tomorrow)
+    for q in (one, two):
+        bench.sync.pull()
+        bench.answer("ann", q, 2.0)
+        assert bench.sync.pull().counts["new"] == 1
+    (said,) = bench.sync.doctor().notes
+    assert re.search(r"clock and this one differ by 8\d{4} s", said)  # a day has 86,400
+
+
+def test_the_doctor_says_what_is_in_the_way_and_changes_nothing(bench):
+    asked = bench.plan(3)
+    (said,) = bench.sync.doctor().notes
+    assert "3 questions are not on the server" in said
+    bench.sync.push()
+    report = bench.sync.doctor()
+    assert (report.notes, report.counts) == ([], {"projects": 1, "tasks": 3, "media": 1, "webhooks": 0})
+    bench.answer("ann", asked[0], 2.0, result=[])
+    bench.sync.pull()
+    before = bench.ledger.projects()
+    bench.sign_in("bob").delete(f"/api/tasks/{bench.ledger.task_of(asked[2].uid)}").raise_for_status()
+    config = bench.client.config(bench.project)
+    change = {"label_config": config.replace("Which response is better?", "Which response is worse?")}
+    bench.sign_in("bob").patch(f"/api/projects/{bench.project}/", json=change).raise_for_status()
+    (shown,) = (name for name in bench.sync.links.folder.iterdir() if name.name.startswith(bench.picture))
+    hidden = shown.rename(shown.with_name("hidden"))
+    found = bench.sync.doctor().notes
+    hidden.rename(shown)
+    words = ("config was changed", "holds 2 tasks, 3 were sent", "cannot show the media", "1 annotations are in quarantine: missing_verdict")
+    assert [word in said for word, said in zip(words, found, strict=True)] == [True] * 4
+    assert bench.ledger.projects() == before
+    bench.sign_in("bob").delete(f"/api/projects/{bench.project}/").raise_for_status()
+    assert "not there any more" in bench.sync.doctor().notes[0]
 
 
 def test_a_task_made_by_hand_is_left_alone(bench):
@@ -465,27 +522,6 @@ def test_a_server_that_stops_in_the_middle_of_a_push_loses_and_doubles_nothing(t
         bench.ledger.close()
     finally:
         server.stop()
-
-
-def test_the_doctor_looks_at_the_server_the_projects_and_the_media(bench):
-    asked = bench.plan(2)
-    assert [line for well, line in doctor.check(bench.client, bench.ledger) if not well] == [
-        "it has none of our projects yet: `pairwright annotate push` makes them",
-        "2 questions are not on the server: `pairwright annotate push`",
-    ]
-    bench.sync.push()
-    found = list(doctor.check(bench.client, bench.ledger))
-    assert [line for well, line in found if not well] == []
-    size = len(png(16, 16))
-    assert f"project {bench.project} shows its media ({size:,} bytes)" in [line for _, line in found]
-    for path in (bench.server.files / "pairwright").iterdir():
-        path.rename(path.with_suffix(".gone"))
-    bench.client.remove_task(bench.ledger.task_of(asked[1].uid))
-    sick = [line for well, line in doctor.check(bench.client, bench.ledger) if not well]
-    for path in (bench.server.files / "pairwright").iterdir():
-        path.rename(path.with_suffix(".png"))
-    assert f"project {bench.project} has 1 tasks, 2 are known: `reconcile`" in sick
-    assert any("cannot show its media" in line for line in sick)
 
 
 def test_what_people_say_of_a_withdrawn_question_counts_when_it_comes_back(bench):

@@ -83,13 +83,14 @@ def test_on_desks_one_more_is_another_desk(ledger):
 
 
 def test_the_budget_stops_asking(ledger):
-    settings = TWO.model_copy(update={"budget": 5})
+    settings = TWO.model_copy(update={"budget": 6})
     found = planned(ledger, [rows(n) for n in range(5)], settings)
-    assert len(found) == 2  # 5 annotations pay for 2 questions of 2
+    assert len(found) == 2  # 6 annotations pay for 2 questions of at most 3
     for q in found:
         says(ledger, q, 3, 1.0)
         says(ledger, q, 4, -1.0)
-    assert len(again(ledger, "c", settings)) == 1  # 4 are spent, 1 is left
+    assert len(again(ledger, "c", settings)) == 2  # 4 are spent, 2 are left
+    assert len(again(ledger, "c", TWO.model_copy(update={"budget": 5}))) == 1
 
 
 def test_what_cannot_be_used_is_an_answer_without_a_verdict(ledger):
