@@ -83,7 +83,7 @@ def _invite(server: local.LocalServer, console: Console) -> None:
 def _wait(run, console: Console) -> None:
     """Pulls until everybody is done, and says how far they are whenever that changes."""
     said = ""
-    with console.status("") as status:
+    with console.status("asking Label Studio ...") as status:
         while True:
             people.sync(run, "work")
             done, text = people.standing(run)
