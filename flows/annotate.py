@@ -8,7 +8,7 @@ from prefect.events import emit_event
 from prefect.states import Completed, State
 
 from flows import execute, people
-from flows.build import LABEL_STUDIO_KEY, described, take_keys
+from flows.build import described, take_keys
 
 DONE = "pairwright.people.done"
 
@@ -23,7 +23,7 @@ def annotate(out: str) -> State:
     run = execute.reopen(Path(out))
     if not any(people.asked(run)):
         return Completed(name="Waiting", message="nobody was asked yet")
-    take_keys({LABEL_STUDIO_KEY})
+    take_keys(people.keys(run.recipe))
     for step, report in people.sync(run, "work").items():
         get_run_logger().info("%s: %s", step, dict(report.counts))
         for note in report.notes:

@@ -11,14 +11,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.states import Completed, State
 
-from flows import execute
-from flows.people import PEOPLE
+from flows import execute, people
 from flows.progress import reporter
 from schemas.errors import RecipeError, RunError, Waiting
 from schemas.recipe import Recipe
 
 FINISHED = "pairwright.dataset.finished"
-LABEL_STUDIO_KEY = "LABEL_STUDIO_API_KEY"
 
 
 @flow(log_prints=False)
@@ -58,11 +56,8 @@ def done_or_waiting(run: execute.Run, unit: execute.Unit) -> str | None:
 
 
 def keys_of(recipe: Recipe) -> set[str]:
-    """The variables that hold the keys which a build needs: those of models (`api_key_env`), and Label Studio's where people judge."""
-    needed = {model["api_key_env"] for model in recipe.models.values() if model.get("api_key_env")}
-    if any((step.family, step.operator) == PEOPLE for step in recipe.steps):
-        needed.add(LABEL_STUDIO_KEY)
-    return needed
+    """The variables that hold the keys which a build needs: those of models (`api_key_env`), and what asking people takes."""
+    return {model["api_key_env"] for model in recipe.models.values() if model.get("api_key_env")} | people.keys(recipe)
 
 
 def take_keys(needed: set[str]) -> None:

@@ -14,10 +14,10 @@ from annotators.judge import people
 from annotators.people import quality, snapshot
 from annotators.people.ledger import Ledger
 from annotators.people.standing import Progress, progress
-from flows import plug, shards
+from flows import shards
 from pipeline.store import open_store
 from schemas.errors import OutputError
-from schemas.recipe import settings_of
+from schemas.recipe import Recipe, settings_of
 
 PEOPLE = ("judge", "people")
 NAMED = 20  # annotations in quarantine that are named one by one
@@ -32,12 +32,23 @@ class Asked(NamedTuple):
     folder: Path
 
 
+def keys(recipe: Recipe) -> set[str]:
+    """The environment variables with the secrets that asking people takes; none of a recipe that asks nobody."""
+    steps = [step for step in recipe.steps if (step.family, step.operator) == PEOPLE]
+    if not steps:
+        return set()
+    from annotators.label_studio.links import secrets_of
+
+    where = [settings_of(people, step.settings, step.name).media for step in steps]
+    return {"LABEL_STUDIO_API_KEY"}.union(*map(secrets_of, where))
+
+
 def asked(run) -> Iterator[Asked]:
     """The steps of a run that ask people and have asked something; of all rounds."""
     for unit in run.units:
         for step in unit.steps:
             if (step.family, step.operator) == PEOPLE and run.kept(unit, step).exists():
-                settings = settings_of(plug.operator(*PEOPLE), step.settings, step.name)
+                settings = settings_of(people, step.settings, step.name)
                 yield Asked(unit, step.name, settings, run.kept(unit, step))
 
 

@@ -21,7 +21,15 @@ from schemas.ports import MediaStore
 
 ROOT = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"  # the server's own name for it
 FOLDER = "pairwright"  # under ROOT
+S3_KEY, S3_SECRET, SERVE_SECRET = "PAIRWRIGHT_S3_KEY", "PAIRWRIGHT_S3_SECRET", "PAIRWRIGHT_SERVE_SECRET"
 MINUTES = 60  # how long a link works after a task was opened
+
+
+def secrets_of(where: str) -> set[str]:
+    """The environment variables with the secrets that a `media` setting needs, but for those of fsspec."""
+    if where.startswith("s3://"):
+        return {S3_KEY, S3_SECRET}
+    return {SERVE_SECRET} if where.startswith(("http://", "https://")) else set()
 
 
 class Links(Protocol):
@@ -78,7 +86,7 @@ class Bucket:
     def __init__(self, where: str, media: MediaStore):
         self.where, self.media = where.rstrip("/"), media
         self.bucket, _, self.prefix = self.where.removeprefix("s3://").partition("/")
-        self.key, self.secret = (_needed(f"PAIRWRIGHT_S3_{n}", "a key that may read the bucket") for n in ("KEY", "SECRET"))
+        self.key, self.secret = (_needed(name, "a key that may read the bucket") for name in (S3_KEY, S3_SECRET))
         self._system, self._root = fsspec.core.url_to_fs(self.where)
 
     def link(self, sha: str, mime: str) -> str:
@@ -96,7 +104,7 @@ class Bucket:
             client.s3_storage(project, self.bucket, self.prefix, endpoint, self.key, self.secret, MINUTES)
         except ServerError as error:
             raise ServerError(
-                f"Label Studio cannot read {self.where} at {endpoint}: check that it reaches that address, and what PAIRWRIGHT_S3_KEY "
+                f"Label Studio cannot read {self.where} at {endpoint}: check that it reaches that address, and what {S3_KEY} "
                 f"may do ({error})"
             ) from error
 
@@ -115,13 +123,13 @@ class Served:
         except ServerError as error:
             raise ServerError(
                 f"Label Studio finds no media at {self.address}: start `pairwright serve` there, on the folder of this run and with "
-                f"the same PAIRWRIGHT_SERVE_SECRET; it sends the questions itself ({error})"
+                f"the same {SERVE_SECRET}; it sends the questions itself ({error})"
             ) from error
 
 
 def secret() -> str:
     """What `pairwright serve` signs with, from the environment. UserError where it is not set."""
-    return _needed("PAIRWRIGHT_SERVE_SECRET", "make one with `openssl rand -hex 32` and keep it")
+    return _needed(SERVE_SECRET, "make one with `openssl rand -hex 32` and keep it")
 
 
 def _read(media: MediaStore, sha: str) -> bytes:

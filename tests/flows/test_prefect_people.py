@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from annotators.people.ledger import Ledger
-from flows import execute
+from flows import execute, load, people
 from flows.annotate import annotate
 from tests.asked import environment_of, label, write_recipe
 from tests.prefect_server import build, deployed, finished_runs, log_of, wait_for
@@ -88,3 +88,18 @@ def test_a_run_that_has_asked_nobody_yet_is_left_alone(tmp_path, endpoint):
     execute.open_run(str(write_recipe(tmp_path, endpoint, 6)), out=tmp_path / "out", cache=tmp_path / "cache").close()
     state = annotate.fn(str(tmp_path / "out"))
     assert (state.type, state.name, state.message) == ("COMPLETED", "Waiting", "nobody was asked yet")
+
+
+@pytest.mark.parametrize(
+    ("media", "more"),
+    [
+        ("local", set()),
+        ("s3://bucket/place", {"PAIRWRIGHT_S3_KEY", "PAIRWRIGHT_S3_SECRET"}),
+        ("https://media.example.org", {"PAIRWRIGHT_SERVE_SECRET"}),
+    ],
+)
+def test_what_is_secret_about_media_may_be_in_blocks_too(tmp_path, endpoint, media, more):
+    document = yaml.safe_load(write_recipe(tmp_path, endpoint, 6, media=media).read_text())
+    assert people.keys(load.checked(document)) == {"LABEL_STUDIO_API_KEY"} | more
+    document["steps"] = document["steps"][:2]
+    assert people.keys(load.checked(document)) == set()

@@ -52,7 +52,9 @@ def held(out, label_studio) -> Counter:
     ledger = Ledger(out / "people" / "people")
     with closing(ledger):
         (project,) = ledger.projects()
-        there = connect(label_studio.url, label_studio.key).ids(project.id)
+        client = connect(label_studio.url, label_studio.key)
+        assert [p["description"] for p in client._projects()].count(f"pairwright:{project.name}") == 1
+        there = client.ids(project.id)
         assert ledger.tasks(project.name) == there
         assert {q.uid for q in ledger.questions()} == set(there.values())
         assert not list(ledger.unsent())
