@@ -4,6 +4,7 @@ their own (`make label-studio`), without root, reachable from this machine only 
 import hashlib
 import hmac
 import os
+import random
 import secrets
 import signal
 import socket
@@ -81,7 +82,7 @@ def start(folder: Path, *, port: int | None = None) -> LocalServer:
     folder = folder.resolve()
     (folder / "files").mkdir(parents=True, exist_ok=True)
     port = port or _free_port()
-    if _answers(port):
+    if _taken(port):
         raise UserError(f"port {port} of this machine is taken: stop what listens there, or name another by --port")
     secret = _secret(folder)
     log = folder / "label-studio.log"
@@ -187,11 +188,15 @@ def _derived(secret: str, name: str) -> str:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One that the system does not give to outgoing connections: a server may be started again on it."""
+    return next(port for port in random.sample(range(20_000, 32_000), 1_000) if not _taken(port))
 
 
-def _answers(port: int) -> bool:
+def _taken(port: int) -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+        return False
