@@ -82,7 +82,7 @@ def test_the_server_is_reached_from_this_machine_only(label_studio):
 
 def test_what_the_server_fetches_from_the_internet_goes_nowhere(tmp_path, monkeypatch):
     """A browser's first page asks it for tips, which it fetches from GitHub: here somebody listens where nobody does."""
-    assert local._answers(int(local.NOWHERE.rpartition(":")[2])) is False
+    assert not local._taken(int(local.NOWHERE.rpartition(":")[2]))
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         nobody.settimeout(20)
         monkeypatch.setattr(local, "NOWHERE", f"http://127.0.0.1:{nobody.getsockname()[1]}")
