@@ -15,7 +15,7 @@ from schemas.recipe import near, settings_of
 from schemas.records import digest
 
 HOME = {
-    "source": "pipeline", "make": "pipeline", "pair": "pipeline", "filter": "pipeline", "train": "pipeline",
+    "source": "pipeline", "prompt": "pipeline", "make": "pipeline", "pair": "pipeline", "filter": "pipeline", "train": "pipeline",
     "evaluate": "pipeline", "judge": "annotators", "split": "annotators", "score": "annotators",
 }  # fmt: skip
 
