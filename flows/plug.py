@@ -1,5 +1,6 @@
 """From a name in a recipe to its module: an operator is one file, its folder is its family, its file name its name."""
 
+import hashlib
 import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
@@ -92,11 +93,21 @@ def _models(module: ModuleType, settings, where: str) -> Iterator[str]:
 def version(module: ModuleType, settings, identity: Mapping[str, str], where: str) -> str:
     """A digest of everything that decides what an operator makes of its rows: code version, settings, prompts, models, parts."""
     texts = module.prompt_texts(settings) if hasattr(module, "prompt_texts") else ()
+    files = [_contents(Path(p)) for p in module.files(settings)] if hasattr(module, "files") else ()
     return digest(
-        module.__name__, module.VERSION, settings.model_dump(mode="json"), texts,
+        module.__name__, module.VERSION, settings.model_dump(mode="json"), [*texts, *files],
         identity.get(getattr(settings, "model", None)),
         [version(part, inner, identity, where) for *_, part, inner in parts(module, settings, where)],
     )  # fmt: skip
+
+
+def _contents(path: Path) -> str:
+    """A digest of a file, or of the files in a folder; of what is not there too, which the operator says better."""
+    total = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file()):
+        with file.open("rb") as data:
+            total.update(hashlib.file_digest(data, "sha256").digest())
+    return total.hexdigest()
 
 
 def build(module: ModuleType, settings, context: Context) -> Context:
