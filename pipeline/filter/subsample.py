@@ -46,7 +46,7 @@ class Settings(Base):
     """how many samples stay; all when there are fewer"""
     by: Literal["strata", "clusters"] = "strata"
     """what is balanced"""
-    weights: dict[Literal["long", "short", "mcq"], float] = {"long": 4, "short": 5, "mcq": 1}
+    weights: dict[Literal["long", "short", "mcq"], float] = Field({"long": 4, "short": 5, "mcq": 1})
     """shares of the strata; one that is not named is left out. What a stratum lacks the others make up for"""
     long: int = Field(128, ge=0)
     """a reference of more characters is long"""

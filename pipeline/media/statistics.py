@@ -45,7 +45,14 @@ def writing(grey: np.ndarray) -> float:
     found = np.zeros(grey.shape, bool)
     for x, y, width, height, filled in boxes[1:count]:
         inside = ink[y : y + height, x : x + width] > 0
-        changes = np.count_nonzero(np.diff(inside, axis=1)) / height  # strokes that a line through the box crosses, twice
-        if 6 <= height <= 96 and width >= 2 * height and filled >= 0.45 * width * height and changes >= width / height * 1.2:
+        changes = (
+            np.count_nonzero(np.diff(inside, axis=1)) / height
+        )  # strokes that a line through the box crosses, twice
+        if (
+            6 <= height <= 96
+            and width >= 2 * height
+            and filled >= 0.45 * width * height
+            and changes >= width / height * 1.2
+        ):
             found[y : y + height, x : x + width] = True
     return float(found.mean())
