@@ -36,8 +36,8 @@ class Settings(Base):
     """length of the runs of words that are compared"""
     shortest: int = Field(8, ge=1)
     """of a question of fewer words only the pictures are compared: anybody asks it"""
-    share: float = Field(0.5, gt=0, le=1)
-    """what share of a question's runs in one sample makes it contaminated"""
+    overlap: float = Field(0.5, gt=0, le=1)
+    """what part of a question's runs in one sample makes it contaminated"""
     bits: int | None = Field(6, ge=0, le=10)
     """of 64 bits of a picture's hash, how many may differ; null leaves pictures uncompared"""
 
@@ -154,7 +154,7 @@ class _Benchmarks:
                 top = int(shares.argmax())
                 said = f"{self._rows[numbers[top]]} asks it ({shares[top]:.2f} of its runs of {n} words)"
                 best = max(best, (float(shares[top]), said))
-        return best[1] if best[0] >= self.settings.share else None
+        return best[1] if best[0] >= self.settings.overlap else None
 
     def shown(self, tables: Tables, context: Context) -> Callable[[Sample], str | None]:
         """A function that says of a sample which benchmark shows one of its media."""
