@@ -95,19 +95,20 @@ def keep(tables: Tables, settings: Settings, context: Context) -> dict:
 def allocate(had: Mapping[str, int], weights: Mapping[str, float], n: int) -> dict[str, int]:
     """How many of each group stay: `n` in all by weight, none more than it has; what some lack the others make up for.
 
-    What is left of fractions goes to the largest weights. Less than `n` when the groups with a weight have no more."""
+    Fractions go to the largest remainders. Less than `n` when the groups with a weight have no more."""
     quota = dict.fromkeys(had, 0)
-    while (left := n - sum(quota.values())) > 0 and (
-        open_ := {g for g in had if weights.get(g, 0) > 0 and quota[g] < had[g]}
-    ):
-        total = sum(weights[g] for g in open_)
-        exact = {g: left * weights[g] / total for g in sorted(open_)}
-        given = {g: min(int(exact[g]), had[g] - quota[g]) for g in exact}
-        if not any(given.values()):  # only remainders are left
-            largest = sorted(exact, key=lambda g: (-exact[g], g))[:left]
-            given = dict.fromkeys(largest, 1)
-        for g, more in given.items():
-            quota[g] += more
+    open_ = sorted(g for g in had if weights.get(g, 0) > 0)
+    while open_:
+        left, total = n - sum(quota.values()), sum(weights[g] for g in open_)
+        exact = {g: left * (weights[g] / total) for g in open_}
+        full = [g for g in open_ if exact[g] >= had[g]]
+        if not full:
+            quota |= {g: int(exact[g]) for g in open_}
+            for g in sorted(open_, key=lambda g: int(exact[g]) - exact[g])[: n - sum(quota.values())]:
+                quota[g] += 1
+            break
+        quota |= {g: had[g] for g in full}
+        open_ = [g for g in open_ if g not in full]
     return quota
 
 
