@@ -39,13 +39,14 @@ def earlier(keys: Sequence[np.ndarray], among: np.ndarray, of: np.ndarray, near:
     for key in keys:
         rows = len(key)
         place = np.sort(key[among] * rows + among)  # by key, then by number
+        number = place % rows
         open_ = np.flatnonzero(found < 0)
         of_key = key[of[open_]] * rows
         first = np.searchsorted(place, of_key)
         last = np.searchsorted(place, of_key + of[open_])  # behind the last one before it
         while len(open_ := open_[live := last > first]):
             first, last = first[live], last[live] - 1
-            other = place[last] % rows
+            other = number[last]
             hit = near(other, of[open_])
             found[open_[hit]] = other[hit]
             open_, first, last = open_[~hit], first[~hit], last[~hit]
