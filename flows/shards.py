@@ -93,7 +93,7 @@ class RunTables:
         """Shard by shard: its folders, one a pass, and the live rows in them."""
         for folders in zip(*self.passes, strict=True):
             shard = RunTables([[f] for f in folders], self.filters)
-            shard.__dict__["dropped"] = self.dropped  # read once, not once a shard
+            shard.dropped = self.dropped  # read once, not once a shard
             yield folders, shard
 
     def successors(self) -> Iterator[tuple[str, str]]:
