@@ -5,7 +5,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -103,11 +103,15 @@ def version(module: ModuleType, settings, identity: Mapping[str, str], where: st
 
 def _contents(path: Path) -> str:
     """A digest of a file, or of the files in a folder; of what is not there too, which the operator says better."""
-    total = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file()):
-        with file.open("rb") as data:
-            total.update(hashlib.file_digest(data, "sha256").digest())
-    return total.hexdigest()
+    files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
+    return digest([_read(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files])
+
+
+@lru_cache(4096)
+def _read(file: Path, size: int, changed: int) -> str:
+    """A digest of a file's bytes, which are read once while its size and time stay."""
+    with file.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
 
 
 def build(module: ModuleType, settings, context: Context) -> Context:

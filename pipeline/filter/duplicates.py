@@ -30,7 +30,7 @@ class Settings(Base):
     """what must be nearly the same: media and prompt, the media whatever is asked, or the prompt whatever is shown"""
     bits: int = Field(6, ge=0, le=10)
     """of 64 bits of a picture's hash, how many may differ"""
-    likeness: float = Field(0.8, ge=0.6, le=1)
+    likeness: float = Field(0.9, ge=0.6, le=1)
     """how many of all runs of characters in two prompts must be in both, 0.6 to 1"""
 
 

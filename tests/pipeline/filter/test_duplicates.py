@@ -131,3 +131,12 @@ def test_a_picture_that_does_not_decode_is_only_like_itself(store):
 def test_no_samples_drop_none(store):
     for by in ("both", "media", "prompt"):
         assert dropped(Held(samples=[]), store, by=by) == {}
+
+
+def test_one_word_makes_another_question(store):
+    data = jpeg_of(pieces()[0])
+    asked = "In the picture shown above, what color is the big {} that sits there on the left?"
+    tables = tables_of(store, [(asked.format("cat"), [data]), (asked.format("dog"), [data])])
+    assert dropped(tables, store) == {}
+    # its 80 characters have 76 runs, of which the word touches 7: (76 - 7) / (76 + 7) = .83, estimated within .04
+    assert dropped(tables, store, likeness=0.7) == {"rows.jsonl#2": "rows.jsonl#1"}
