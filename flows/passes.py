@@ -75,7 +75,7 @@ def view(bound: Bound, rows: Rows) -> Rows | None:
     """What the step may see of one sample, or None when the sample is none of its own."""
     step = bound.step
     if bound.share != (0.0, 1.0):
-        place = int(digest("share", rows.sample.id)[:8], 16) / 2**32
+        place = int(digest("share", rows.origin)[:8], 16) / 2**32
         if not bound.share[0] <= place < bound.share[1]:
             return None
     if not step.where and not bound.leaves:
@@ -118,7 +118,9 @@ class Shard:
     key: str
     given: list[Rows]
     first: dict[str, list]
-    """rows that came with the samples: media, samples, rejections of the source"""
+    """rows that came with the samples: media, rejections of the source"""
+    fresh: bool = False
+    """whether the samples themselves are this pass's rows too"""
     made: list[list] = field(default_factory=list)
     left: int = 0
     usage: dict[str, Usage] = field(default_factory=dict)
@@ -138,12 +140,12 @@ def from_sources(sources: list[Bound], context: Callable[[Bound], Context], key:
     shown: set[bytes] = set()
     waiting: list[Media] = []
     given: list[Rows] = []
-    first: dict[str, list] = {"media": [], "samples": [], "rejections": []}
+    first: dict[str, list] = {"media": [], "rejections": []}
     number = 0
 
     def shard() -> Shard:
         name = digest(key, [r.sample.id for r in given], [r.id for r in first["rejections"]])
-        return Shard(number, name, given, first)
+        return Shard(number, name, given, first, fresh=True)
 
     for bound in sources:
         for row in bound.module.read(bound.settings, context(bound)):
@@ -163,14 +165,13 @@ def from_sources(sources: list[Bound], context: Callable[[Bound], Context], key:
                         shown.add(sha)
                         first["media"].append(media)
                 waiting = []
-                first["samples"].append(row)
                 given.append(Rows(row))
             else:
                 waiting = []
                 first["rejections"].append(row)
             if len(given) + len(first["rejections"]) >= shards.SIZE:
                 yield shard()
-                number, given, first = number + 1, [], {"media": [], "samples": [], "rejections": []}
+                number, given, first = number + 1, [], {"media": [], "rejections": []}
             elif not len(given) % ROWS:
                 yield None
     if given or first["rejections"] or number == 0:
@@ -194,11 +195,14 @@ def seen(bound: Bound, tables: shards.RunTables) -> Iterator[Rows]:
 def _given(tables: shards.RunTables) -> list[Rows]:
     """The live samples of one shard with their live rows."""
     given: dict[str, Rows] = {}
+    origins: dict[str, str] = {}
+    for old, new in tables.successors():
+        origins[new] = origins.get(old, old)
     for name in ("samples", *ROW_TABLES):
         for batch in tables.batches(name):
             for row in from_batch(name, batch):
                 if name == "samples":
-                    given[row.id] = Rows(row)
+                    given[row.id] = Rows(row, origins.get(row.id))
                 else:
                     getattr(given[row.sample], name).append(row)
     return list(given.values())
@@ -297,7 +301,7 @@ class Pass:
                 self.progress(self.done, self.total, "")
 
     async def _one(self, rows: Rows, shard: Shard) -> list:
-        made: list = []
+        made: list = [rows.sample] if shard.fresh else []  # in order: a sample, what it became, its rows
         for bound, context in zip(self.steps, shard.contexts, strict=True):
             if rows.sample.kind not in bound.module.MEDIA:
                 detail = f"{bound.step.title} cannot handle {rows.sample.kind}; use another operator or leave these out"
@@ -377,14 +381,27 @@ def _rarely_collected() -> Generator[None]:
 
 
 def _take(out, rows: Rows, made: list) -> bool:
-    """Appends a step's rows to the sample's; True when the sample itself was rejected."""
+    """Appends a step's rows to the sample's; True when the sample itself was rejected. A Sample supersedes the one before."""
     for row in out:
         made.append(row)
         table = TABLE_OF[type(row)]
-        if table != "rejections":
+        if isinstance(row, Sample):
+            made.append(_superseded(rows.sample, row))
+            rows.sample = row
+            for name in ROW_TABLES:
+                setattr(rows, name, [])
+        elif table in ROW_TABLES:
             getattr(rows, table).append(row)
+        elif table != "rejections":
+            continue
         elif row.table == "samples":
             return True
         elif row.table in ROW_TABLES and row.id != rows.sample.id:
             setattr(rows, row.table, [r for r in getattr(rows, row.table) if r.id != row.id])
     return False
+
+
+def _superseded(old: Sample, new: Sample) -> Rejection:
+    return Rejection(
+        old.id, "samples", new.step, Reason.SUPERSEDED, f"{old.source or 'a row'}: {new.step} wrote it anew", new.id
+    )

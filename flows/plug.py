@@ -1,10 +1,11 @@
 """From a name in a recipe to its module: an operator is one file, its folder is its family, its file name its name."""
 
+import hashlib
 import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +16,7 @@ from schemas.recipe import near, settings_of
 from schemas.records import digest
 
 HOME = {
-    "source": "pipeline", "make": "pipeline", "pair": "pipeline", "filter": "pipeline", "train": "pipeline",
+    "source": "pipeline", "prompt": "pipeline", "make": "pipeline", "pair": "pipeline", "filter": "pipeline", "train": "pipeline",
     "evaluate": "pipeline", "judge": "annotators", "split": "annotators", "score": "annotators",
 }  # fmt: skip
 
@@ -92,11 +93,25 @@ def _models(module: ModuleType, settings, where: str) -> Iterator[str]:
 def version(module: ModuleType, settings, identity: Mapping[str, str], where: str) -> str:
     """A digest of everything that decides what an operator makes of its rows: code version, settings, prompts, models, parts."""
     texts = module.prompt_texts(settings) if hasattr(module, "prompt_texts") else ()
+    files = [_contents(Path(p)) for p in module.files(settings)] if hasattr(module, "files") else ()
     return digest(
-        module.__name__, module.VERSION, settings.model_dump(mode="json"), texts,
+        module.__name__, module.VERSION, settings.model_dump(mode="json"), [*texts, *files],
         identity.get(getattr(settings, "model", None)),
         [version(part, inner, identity, where) for *_, part, inner in parts(module, settings, where)],
     )  # fmt: skip
+
+
+def _contents(path: Path) -> str:
+    """A digest of a file, or of the files in a folder; of what is not there too, which the operator says better."""
+    files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
+    return digest([_read(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files])
+
+
+@lru_cache(4096)
+def _read(file: Path, size: int, changed: int) -> str:
+    """A digest of a file's bytes, which are read once while its size and time stay."""
+    with file.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
 
 
 def build(module: ModuleType, settings, context: Context) -> Context:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from schemas.operator import Tables
+from schemas.records import Reason
 
 NAMED = 20  # rows that are named one by one
 FIGURES = ("hallucination", "chair", "recall", "accuracy", "yes_no_accuracy", "yes_no_f1")
@@ -90,8 +91,9 @@ def ending(summary: dict, run, console: Console) -> None:
 def left_out(tables: Tables, console: Console) -> None:
     """A line for each of the first samples that were left out: which, why, and what would mend it."""
     count = 0
-    for batch in tables.batches("rejections", ["table", "detail", "sample"]):
-        of_samples = batch.filter(pc.equal(batch["table"], "samples"))
+    for batch in tables.batches("rejections", ["table", "reason", "detail", "sample"]):
+        gone = pc.and_(pc.equal(batch["table"], "samples"), pc.not_equal(batch["reason"], str(Reason.SUPERSEDED)))
+        of_samples = batch.filter(gone)
         for row in of_samples.slice(0, max(0, NAMED - count)).to_pylist():
             named = row["sample"] is not None  # a row that became no sample is named in the detail
             text = f"sample {row['sample']}: {row['detail']}" if named else row["detail"]

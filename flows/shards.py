@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
@@ -91,15 +92,24 @@ class RunTables:
     def shards(self) -> "Iterator[tuple[tuple[Path, ...], RunTables]]":
         """Shard by shard: its folders, one a pass, and the live rows in them."""
         for folders in zip(*self.passes, strict=True):
-            yield folders, RunTables([[f] for f in folders], self.filters)
+            shard = RunTables([[f] for f in folders], self.filters)
+            shard.dropped = self.dropped  # read once, not once a shard
+            yield folders, shard
+
+    def successors(self) -> Iterator[tuple[str, str]]:
+        """(old, new) ids of the samples that prompt steps superseded, in order."""
+        for folders in zip(*self.passes, strict=True):
+            for folder in folders:
+                for row in rows(folder / "rejections.arrow", "rejections"):
+                    if row.reason == Reason.SUPERSEDED and row.table == "samples":
+                        yield row.id, row.sample
 
     def batches(self, table: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-        dropped = self._dropped(table)
         for folders in zip(*self.passes, strict=True):
             if table == "rejections":
                 found = [b for f in folders for b in batches(f / "rejections.arrow")]
             else:
-                found = self._live(table, folders, dropped)
+                found = self._live(table, folders)
             for batch in found:
                 if batch.num_rows:
                     yield batch.select(columns) if columns else batch
@@ -108,11 +118,19 @@ class RunTables:
                 for batch in batches(path):
                     yield batch.select(columns) if columns else batch
 
-    def _dropped(self, table: str) -> set[str]:
-        return {r.id for path in self.filters for r in rows(path, "rejections") if r.table == table}
+    @cached_property
+    def dropped(self) -> dict[str, pa.Array]:
+        """What table steps rejected: table -> ids."""
+        found: dict[str, list[pa.Array]] = {}
+        for path in self.filters:
+            for batch in batches(path):
+                for table in batch.column("table").unique().to_pylist():
+                    ids = batch.filter(pc.equal(batch.column("table"), table)).column("id")
+                    found.setdefault(table, []).append(ids)
+        return {table: pa.concat_arrays(ids).unique() for table, ids in found.items()}
 
-    def _live(self, table: str, folders: tuple[Path, ...], dropped: set[str]) -> list[pa.RecordBatch]:
-        gone, lost = set(dropped), set()
+    def _live(self, table: str, folders: tuple[Path, ...]) -> list[pa.RecordBatch]:
+        gone, lost = set(), set()
         for folder in folders:
             for row in rows(folder / "rejections.arrow", "rejections"):
                 if row.table == table:
@@ -122,27 +140,39 @@ class RunTables:
         found = [b for f in folders for b in batches(f / f"{table}.arrow")]
         if sum((f / f"{table}.arrow").exists() for f in folders) > 1 and table != "media":
             found = self._in_sample_order(table, folders, found)
-        if gone:
-            found = [b.filter(pc.invert(pc.is_in(b.column("id"), pa.array(sorted(gone), pa.string())))) for b in found]
-        if lost and table not in ("samples", "media"):
-            found = [
-                b.filter(pc.invert(pc.is_in(b.column("sample"), pa.array(sorted(lost), pa.string())))) for b in found
-            ]
+        found = _without(found, "id", pa.array(sorted(gone), pa.string()))
+        found = _without(found, "id", self.dropped.get(table))
+        if table not in ("samples", "media"):  # with a sample go all its rows
+            found = _without(found, "sample", pa.array(sorted(lost), pa.string()))
+            found = _without(found, "sample", self.dropped.get("samples"))
         return found
 
     def _in_sample_order(
         self, table: str, folders: tuple[Path, ...], found: list[pa.RecordBatch]
     ) -> list[pa.RecordBatch]:
-        """Rows that several passes left, sample by sample again."""
-        if table == "samples" or not found:
+        """Rows that several passes left, sample by sample again; a sample stands where the one it superseded stood."""
+        if not found:
             return found
-        ids = [i for f in folders for b in batches(f / "samples.arrow") for i in b.column("id").to_pylist()]
+        before = {new: old for old, new in RunTables([[f] for f in folders]).successors()}
+        places: dict[str, int] = {}
+        for folder in folders:
+            for batch in batches(folder / "samples.arrow"):
+                for name in batch.column("id").to_pylist():
+                    places[name] = places.get(before.get(name, ""), len(places))
         whole = pa.Table.from_batches(found).combine_chunks()
-        place = pc.index_in(whole.column("sample"), pa.array(ids, pa.string()))
+        names = whole.column("id" if table == "samples" else "sample")
+        place = pa.array(places.values()).take(pc.index_in(names, pa.array(places, pa.string())))
         order = pc.sort_indices(
             pa.table({"p": place, "i": range(len(whole))}), sort_keys=[("p", "ascending"), ("i", "ascending")]
         )
         return whole.take(order).to_batches()
+
+
+def _without(found: list[pa.RecordBatch], column: str, ids: pa.Array | None) -> list[pa.RecordBatch]:
+    """The batches less the rows whose `column` is among `ids`."""
+    if ids is None or not len(ids):
+        return found
+    return [b.filter(pc.invert(pc.is_in(b.column(column), ids))) for b in found]
 
 
 def counted(rejections: list[Rejection]) -> dict[str, dict[str, int]]:

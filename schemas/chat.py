@@ -60,3 +60,16 @@ def ask_about(prompt: tuple[Message, ...], question: str) -> tuple[Message, ...]
         return (Message("user", (Part("text", question),)),)
     first = 0 if places[-1] < len(turn.parts) - 1 else places[0]
     return (Message("user", (*turn.parts[first : places[-1] + 1], Part("text", question))),)
+
+
+def asked_of(prompt: tuple[Message, ...]) -> str:
+    """What the last user turn asks: its text after (else before) the media."""
+    turn = [m for m in prompt if m.role == "user"][-1]
+    texts = [p.text for p in turn.parts if p.type == "text"]
+    return (texts[-1] or "") if texts else ""
+
+
+def rephrase(prompt: tuple[Message, ...], question: str) -> tuple[Message, ...]:
+    """`prompt` with `question` in place of what its last user turn asks; the turns around it stay."""
+    last = max(i for i, m in enumerate(prompt) if m.role == "user")
+    return (*prompt[:last], *ask_about(prompt, question), *prompt[last + 1 :])

@@ -8,10 +8,14 @@ Its folder is its family and its file name its name in a recipe. The verb is the
 is called as `verb(rows, settings, context)` and returns records (it may be a coroutine when it asks an engine); one of
 scope `table` is called as `verb(tables, settings, context)`; a source as `read(settings, context)`.
 
+A Sample that an operator of scope `sample` returns supersedes the one it was given: later steps see the new one, and the old
+one with the rows it had is a Rejection `superseded`.
+
 An operator of scope `sample` that must first look at all samples (to estimate how reliable judges are, to ask people) has a
 `fit(seen, settings, context)` too, `seen` being what the step may see of each sample, in order. It runs once, before the first
 sample, and returns a Fitted whose `value` the verb finds in `context.fitted`; its `key` names that value, so that rows made
 with another one are made anew. It may raise Waiting. Where READS depends on the settings, `reads(settings)` says more.
+Prompt files and other files that decide what an operator leaves are named by `prompt_texts(settings)` and `files(settings)`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,7 +30,7 @@ from schemas.ports import Engine, MediaStore
 from schemas.records import Candidate, Claim, Judgement, Pair, Sample
 
 VERBS = {
-    "source": "read", "make": "make", "judge": "judge", "split": "split", "score": "score", "pair": "pair",
+    "source": "read", "prompt": "write", "make": "make", "judge": "judge", "split": "split", "score": "score", "pair": "pair",
     "filter": "keep", "train": "train", "evaluate": "evaluate",
 }  # fmt: skip
 
@@ -49,10 +53,11 @@ class Fitted(NamedTuple):
 class Rows:
     """One sample's live rows, as one step may see them."""
 
-    __slots__ = ("candidates", "claims", "judgements", "pairs", "sample")
+    __slots__ = ("candidates", "claims", "judgements", "origin", "pairs", "sample")
 
-    def __init__(self, sample: Sample):
+    def __init__(self, sample: Sample, origin: str | None = None):
         self.sample = sample
+        self.origin = origin or sample.id  # the Sample of the source that prompt steps made this one of
         self.candidates: list[Candidate] = []
         self.claims: list[Claim] = []
         self.judgements: list[Judgement] = []

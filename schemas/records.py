@@ -48,12 +48,25 @@ class Reason(StrEnum):
     EMPTY_MEDIA = "empty_media"
     EMPTY_PROMPT = "empty_prompt"
     DUPLICATE = "duplicate"
+    # samples that are sifted out
+    CONTAMINATED = "contaminated"
+    LICENCE = "licence"
+    NOT_SAMPLED = "not_sampled"
+    RESOLUTION = "resolution"
+    ASPECT = "aspect"
+    DURATION = "duration"
+    OBJECTS = "objects"
+    COMPLEXITY = "complexity"
+    TEXT_IN_PICTURE = "text_in_picture"
     # engines
     TOO_LONG = "too_long"
     TOO_MANY_MEDIA = "too_many_media"
     ENGINE_REFUSED = "engine_refused"
     ENGINE_FAILED = "engine_failed"
     ENGINE_CRASH = "engine_crash"
+    # prompts that are made
+    NO_MATCH = "no_match"
+    UNPARSABLE = "unparsable"
     # answers, pairs, filters
     EMPTY_ANSWER = "empty_answer"
     EQUAL_ANSWERS = "equal_answers"
@@ -224,7 +237,7 @@ class Rejection(NamedTuple):
     step: str
     reason: str  # one of Reason
     detail: str = ""
-    sample: str | None = None
+    sample: str | None = None  # of a Sample that was superseded: the one that stands in its place
 
 
 def kind_of(types) -> str:
@@ -244,6 +257,14 @@ def sample(prompt: tuple[Message, ...], **known) -> Sample:
     return Sample(
         digest(prompt), prompt, tuple(p.media for p in shown if p.media), kind_of(p.type for p in shown), **known
     )
+
+
+def successor(old: Sample, prompt: tuple[Message, ...], step: str, **known) -> Sample:
+    """The Sample that a prompt step puts in the place of `old`: all that is known of it stays, but for `known`.
+
+    Its id names its ancestor too, so that two Samples stay two when they are given the same prompt."""
+    made = sample(prompt)
+    return old._replace(id=digest(old.id, prompt), prompt=prompt, media=made.media, kind=made.kind, step=step, **known)
 
 
 def candidate(sample: str, step: str, text: str, **made) -> Candidate:

@@ -4,7 +4,7 @@
 
 Answers depend on nothing but the request. A prompt that asks for JSON "ratings" gets one rating for each answer in it
 (a line that begins with "Answer A", "[Response 2]" or the like), one that ends with "Facts:" or "Questions:" a list (see
-`listed`), a request for log-probabilities gets `yes` and `no`, every other one a short sentence. A word is a token.
+`listed`), one that asks for JSON "question" or "objects" such JSON (see `written`), a request for log-probabilities gets `yes` and `no`, every other one a short sentence. A word is a token.
 
 GET /stats: {"asked": all, "answered": with 200, "questions": {digest of the body: times asked}}.
 POST /faults sets what goes wrong; what is left out is as in NO_FAULTS.
@@ -142,8 +142,21 @@ def answer(text: str, seed: str) -> str:
         return json.dumps({"ratings": [1 + int(5 * unit(text, seed, str(i))) for i in range(count)]})
     if text.endswith(("Facts:", "Questions:")):
         return listed(text)
+    if '{"question"' in text:
+        return written(text, seed)
+    if '{"objects"' in text:
+        return json.dumps({"objects": int(10 * unit(text, "objects")), "writing": int(100 * unit(text, "writing"))})
     length = 4 + int(8 * unit(text, seed))
     return " ".join(WORDS[int(len(WORDS) * unit(text, seed, str(i)))] for i in range(length)) + "."
+
+
+def written(text: str, seed: str) -> str:
+    """A question with two answers, in a fence; one in eight says nothing that can be read."""
+    if unit(text, seed, "mood") < 0.125:
+        return "I would rather not."
+    words = [WORDS[int(len(WORDS) * unit(text, seed, word))] for word in ("question", "right")]
+    said = {"question": f"Is the {words[0]} {words[1]} ?", "right": f"yes, {words[1]}", "wrong": "no, it is not"}
+    return f"Sure:\n```json\n{json.dumps(said)}\n```"
 
 
 def listed(text: str) -> str:

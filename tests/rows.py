@@ -1,12 +1,13 @@
 """Small made-up rows for tests of operators that ask no model."""
 
-from schemas import chat
+from pipeline.media.probe import keep
+from schemas import arrow, chat
 from schemas.operator import Context, Rows
 from schemas.records import Outcome, Part, candidate, judgement, sample
 
 
-def context(step: str = "step", **parts) -> Context:
-    return Context(step, "v1", None, "test", **parts)
+def context(step: str = "step", media=None, **parts) -> Context:
+    return Context(step, "v1", media, "test", **parts)
 
 
 def rows_of(texts: list[str], scores: list[float | None] = (), question: str = "what is there ?", **known) -> Rows:
@@ -21,3 +22,27 @@ def rows_of(texts: list[str], scores: list[float | None] = (), question: str = "
         for c, score in zip(rows.candidates, scores, strict=False)
     ]  # fmt: skip
     return rows
+
+
+class Held:
+    """Tables whose rows are given, in batches of three."""
+
+    def __init__(self, **tables: list):
+        self.tables = tables
+
+    def batches(self, table, columns=None):
+        rows = self.tables.get(table, [])
+        for start in range(0, len(rows), 3):
+            batch = arrow.to_batch(table, rows[start : start + 3])
+            yield batch.select(columns) if columns else batch
+
+
+def tables_of(store, rows: list[tuple[str, list[bytes]]], **known) -> Held:
+    """Samples `rows.jsonl#1`, `#2` ... of these prompts and media files, which are kept in the store."""
+    media, samples = {}, []
+    for number, (prompt, files) in enumerate(rows, 1):
+        shown = [keep(data, f"file {number}", store) for data in files]
+        media |= {m.id: m for m in shown}
+        parts = [Part(m.kind, media=m.id) for m in shown]
+        samples.append(sample((chat.user(*parts, prompt),), source=f"rows.jsonl#{number}", **known))
+    return Held(media=list(media.values()), samples=samples)

@@ -13,7 +13,7 @@ from annotators.split import patterns
 from flows import summary
 from pipeline.pair import best_worst
 from pipeline.source import scenes
-from schemas import records
+from schemas import chat, records
 from schemas.arrow import TABLE_OF, TABLES, to_batch
 from schemas.operator import Context, Rows
 from schemas.ports import MediaStore
@@ -142,7 +142,7 @@ def _faulty(answer: str, rng: random.Random) -> str:
 
 def _judged(candidate, rows: Rows, rng: random.Random):
     """Claims and verdicts as `judge.claims` leaves them, one in twenty wrong and one in fifty unreadable."""
-    found = _split(rule.asked_of(rows.sample.prompt), candidate.text)
+    found = _split(chat.asked_of(rows.sample.prompt), candidate.text)
     made = {"annotator": "tiny@1", "version": "v"}
     slip = partial(records.judgement, candidate.sample, "claims")
     slips = [slip("candidate", (candidate.id,), "form", Outcome.VERDICT, value=float(found is not None), **made)]

@@ -7,14 +7,12 @@ import inspect
 import math
 from typing import Any
 
-from schemas import chat
+from schemas import chat, prompts
 from schemas.errors import NoVerdict
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.ports import Failure, Score
 from schemas.records import SAMPLE_KINDS, Candidate, Claim, Judgement, Outcome, claim, judgement
-
-from .. import prompts
 
 READS = ("candidates",)
 LEAVES = ("claims", "judgements")
@@ -43,7 +41,7 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Claim 
     sample = rows.sample
     engine = context.engines[settings.model]
     (template,) = prompt_texts(settings)
-    asked = asked_of(sample.prompt)
+    asked = chat.asked_of(sample.prompt)
     texts = list(dict.fromkeys(c.text for c in rows.candidates))
     found = await asyncio.gather(*[_split(context.built["splitter"], asked, text) for text in texts])
     splits: dict[str, Any] = dict(zip(texts, found, strict=True))
@@ -103,10 +101,3 @@ def verdict(result) -> tuple[str, float | None, str | None]:
     if yes + no == 0:
         return Outcome.UNPARSABLE, None, raw
     return Outcome.VERDICT, round(yes / (yes + no), 4), raw
-
-
-def asked_of(prompt) -> str:
-    """What the last user turn asks: its text after (else before) the media."""
-    turn = [m for m in prompt if m.role == "user"][-1]
-    texts = [p.text for p in turn.parts if p.type == "text"]
-    return texts[-1] if texts else ""

@@ -12,12 +12,11 @@ from annotators.people.ledger import Ledger
 from annotators.people.plan import drafts, questions, select
 from annotators.people.question import Task
 from annotators.people.standing import again, progress
+from schemas import prompts
 from schemas.errors import Waiting
 from schemas.operator import Context, Fitted, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement, digest
-
-from .. import prompts
 
 READS = ("candidates",)
 LEAVES = ("judgements", "candidates")

@@ -6,14 +6,11 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from schemas import chat
+from schemas import chat, prompts
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.ports import Failure, Generate
 from schemas.records import SAMPLE_KINDS, Judgement, Outcome, judgement
-
-from .. import prompts
-from .claims import asked_of
 
 READS = ("candidates",)
 LEAVES = ("judgements",)
@@ -73,7 +70,7 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
 
 def _messages(rows: Rows, settings: Settings):
     (template,) = prompt_texts(settings)
-    question = asked_of(rows.sample.prompt)
+    question = chat.asked_of(rows.sample.prompt)
     answers = "\n".join(f"Answer {i}:\n<<<\n{prompts.guard(c.text)}\n>>>" for i, c in enumerate(rows.candidates, 1))
     words = {
         "count": str(len(rows.candidates)),

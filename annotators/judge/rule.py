@@ -6,11 +6,10 @@ other question is answered no. `expect` is what a complete true answer states.""
 import json
 from typing import Any, NamedTuple
 
+from schemas import chat
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Judgement, Outcome, Sample, judgement
-
-from .claims import asked_of
 
 READS = ("candidates",)
 LEAVES = ("judgements",)
@@ -61,7 +60,7 @@ def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
             out.append(
                 judgement(sample.id, context.step, "claim", (c.id,), "truth", Outcome.VERDICT, value=value, **made)
             )
-    question = asked_of(sample.prompt)
+    question = chat.asked_of(sample.prompt)
     truths: dict[str, Truth] = {}
     for c in rows.candidates:
         if facts is None:
@@ -81,7 +80,7 @@ def reward(sample: Sample, texts: list[str], settings: Settings, context: Contex
     facts = json.loads(sample.facts or '{"yes": []}')
     out = []
     for text in texts:
-        truth = truth_of(facts, context.built["splitter"](asked_of(sample.prompt), text))
+        truth = truth_of(facts, context.built["splitter"](chat.asked_of(sample.prompt), text))
         precision = 1 - truth.false / truth.claims if truth.claims else 0.0
         f1 = 2 * precision * truth.recall / (precision + truth.recall) if precision + truth.recall else 0.0
         out.append(-1.0 if truth.malformed else 0.5 * truth.exact + 0.5 * f1)

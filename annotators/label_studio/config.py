@@ -14,10 +14,10 @@ from xml.etree import ElementTree
 
 import jinja2
 
+from schemas import prompts
 from schemas.errors import RecipeError
 from schemas.records import MEDIA_KINDS, SAMPLE_KINDS, digest
 
-from .. import prompts
 from ..people.question import Question, Task
 
 AXES = ("helpfulness", "faithfulness", "safety")

@@ -1,13 +1,11 @@
 """Splits free text into claims by asking a model twice (RLAIF-V): which facts are stated, then each fact as a question."""
 
-from schemas import chat
+from schemas import chat, prompts
 from schemas.errors import NoVerdict
 from schemas.operator import Context
 from schemas.operator import Settings as Base
 from schemas.ports import Failure, Generate
 from schemas.records import Outcome
-
-from .. import prompts
 
 VERSION = 2
 MODELS = ("model",)

@@ -36,15 +36,18 @@ def facts(data: bytes, form: Format, name: str) -> dict:
     return {"kind": "image", "mime": form.mime, "width": size[0], "height": size[1]}
 
 
-def decode_image(data: bytes, name: str = "the image") -> Image.Image:
+def decode_image(data: bytes, name: str = "the image", edge: int | None = None) -> Image.Image:
     """An RGB picture: turned as its EXIF says, on white where it is transparent, the first picture of an animation.
 
+    Where `edge` pixels a side are enough, a larger JPEG is decoded at an eighth to a half of its size, for as little.
     RowError when `data` is no image or does not decode."""
     form = sniff(data, name)
     if form.library != "pillow":
         raise RowError(Reason.UNSUPPORTED_MEDIA, f"{name} is {form.mime}, not an image; drop the row")
     with undecodable(name, *_FOREIGN):
         image = _open(data, form, name)
+        if edge:
+            image.draft("RGB", (edge, edge))
         image.load()
         return _rgb(ImageOps.exif_transpose(image))
 

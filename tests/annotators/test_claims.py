@@ -3,11 +3,11 @@ import math
 
 import pytest
 
-from annotators import prompts
 from annotators.judge import claims, rule
 from annotators.score import refuted_claims
 from annotators.split import model as split_model
 from annotators.split import patterns
+from schemas import prompts
 from schemas.errors import NoVerdict
 from schemas.operator import Rows
 from schemas.ports import Failure, Score, Scored

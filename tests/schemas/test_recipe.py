@@ -3,8 +3,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import execute, load
+from flows import execute, load, plug
 from schemas.errors import RecipeError
+from schemas.operator import VERBS
+from schemas.recipe import STEP_KEYS
 
 GOOD = """
 name: good
@@ -138,3 +140,9 @@ def test_rounds_repeat_the_steps_with_the_trained_policy():
     assert len(names) == 8
     with pytest.raises(RecipeError, match="rounds"):
         load.checked(yaml.safe_load(GOOD) | {"rounds": {"n": 2, "policy": "nobody"}})
+
+
+@pytest.mark.parametrize("family", VERBS)
+def test_no_setting_is_called_what_the_step_itself_understands(family):
+    for name in plug.names(f"{plug.HOME[family]}.{family}", VERBS[family]):
+        assert not set(STEP_KEYS) & plug.operator(family, name).Settings.model_fields.keys()

@@ -1,0 +1,189 @@
+"""Fewer samples, chosen so that what is rare stays: by strata with weights, or evenly over clusters.
+
+`strata` is MM-RLHF's: long, short and multiple-choice questions 4 : 5 : 1, long being a reference of more than 128 characters.
+`clusters` is its other step: k-means with 100 clusters, as many samples of each. Its CLIP embedding is replaced by a light one:
+an 8 x 8 grey picture with a 4 x 4 x 4 colour histogram, or hashed runs of characters of the prompt."""
+
+import hashlib
+import re
+import tempfile
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import BinaryIO, Literal
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+from pydantic import Field, model_validator
+
+from pipeline.filter import looks, words
+from pipeline.media import phash
+from schemas.arrow import from_batch
+from schemas.errors import RowError
+from schemas.operator import Context, Tables
+from schemas.operator import Settings as Base
+from schemas.records import SAMPLE_KINDS, Reason, Rejection, Sample
+
+READS = ("samples",)
+LEAVES = ()
+MEDIA = SAMPLE_KINDS
+SCOPE = "table"
+VERSION = 1
+
+GRID, LEVELS, PROMPT_WIDTH = 8, 4, 256
+PICTURE_WIDTH = GRID**2 + LEVELS**3
+ALONE = "without a picture"
+EMBEDDINGS = {
+    "picture": f"picture ({GRID} x {GRID} grey values, {LEVELS} x {LEVELS} x {LEVELS} colour histogram)",
+    "prompt": f"prompt (runs of 3 to 5 characters hashed into {PROMPT_WIDTH} places)",
+}
+_OPTIONS = re.compile(r"(?:^|\s)\(?A[.):]\s.*?(?:^|\s)\(?B[.):]\s", re.DOTALL)
+
+
+class Settings(Base):
+    n: int = Field(ge=1)
+    """how many samples stay; all when there are fewer"""
+    by: Literal["strata", "clusters"] = "strata"
+    """what is balanced"""
+    weights: dict[Literal["long", "short", "mcq"], float] = Field({"long": 4, "short": 5, "mcq": 1})
+    """shares of the strata; one that is not named is left out. What a stratum lacks the others make up for"""
+    long: int = Field(128, ge=0)
+    """a reference of more characters is long"""
+    clusters: int = Field(100, ge=2)
+    """how many clusters k-means looks for"""
+    embedding: Literal["picture", "prompt"] = "picture"
+    """what clusters are made of; samples without a picture are a cluster of their own"""
+    seed: int = 0
+    """another seed draws other samples and starts k-means elsewhere"""
+
+    @model_validator(mode="after")
+    def _shares(self):
+        if any(w < 0 for w in self.weights.values()) or not sum(self.weights.values()):
+            raise ValueError("weights must not be negative, and one must be above 0")
+        return self
+
+
+def keep(tables: Tables, settings: Settings, context: Context) -> dict:
+    """A rejection for each sample that is not drawn, naming its stratum or cluster; and, for the step's record, how many of each
+    there were and stayed, and the embedding.
+
+    Which samples of a stratum stay hangs on their ids and the seed alone. Embeddings (half a kilobyte to one each) wait in a
+    temporary file; of a sample are held its id and a few numbers."""
+    ids, sources = _names(tables)
+    if settings.by == "strata":
+        labels = [stratum(row, settings.long) for row in _samples(tables)]
+        weights, said = settings.weights, "stratum {}"
+    else:
+        labels = _clusters(tables, settings, context)
+        weights, said = dict.fromkeys(labels, 1.0), f"{{}} by {settings.embedding}"
+    had = Counter(labels)
+    quota = allocate(had, weights, settings.n)
+    places = Counter()
+    out = []
+    for i in sorted(range(len(labels)), key=lambda i: _draw(settings.seed, ids[i].as_py())):
+        places[labels[i]] += 1
+        if places[labels[i]] > quota[labels[i]]:
+            name, label = ids[i].as_py(), said.format(labels[i])
+            detail = f"{sources[i].as_py() or f'sample {name}'}: {label} keeps {quota[labels[i]]} of {had[labels[i]]}"
+            out.append((i, Rejection(name, "samples", context.step, Reason.NOT_SAMPLED, detail, name)))
+    counts = {name: {"had": had[name], "kept": quota[name]} for name in sorted(had)}
+    record = {"rejections": [row for _, row in sorted(out)], "samples": counts}
+    return record | ({"embedding": EMBEDDINGS[settings.embedding]} if settings.by == "clusters" else {})
+
+
+def allocate(had: Mapping[str, int], weights: Mapping[str, float], n: int) -> dict[str, int]:
+    """How many of each group stay: `n` in all by weight, none more than it has; what some lack the others make up for.
+
+    Fractions go to the largest remainders. Less than `n` when the groups with a weight have no more."""
+    quota = dict.fromkeys(had, 0)
+    open_ = sorted(g for g in had if weights.get(g, 0) > 0)
+    while open_:
+        left, total = n - sum(quota.values()), sum(weights[g] for g in open_)
+        exact = {g: left * (weights[g] / total) for g in open_}
+        full = [g for g in open_ if exact[g] >= had[g]]
+        if not full:
+            quota |= {g: int(exact[g]) for g in open_}
+            for g in sorted(open_, key=lambda g: int(exact[g]) - exact[g])[: n - sum(quota.values())]:
+                quota[g] += 1
+            break
+        quota |= {g: had[g] for g in full}
+        open_ = [g for g in open_ if g not in full]
+    return quota
+
+
+def _draw(seed: int, name: str) -> bytes:
+    """Orders samples at random, but always alike: more rows do not change which of two comes first."""
+    return hashlib.blake2b(f"{seed} {name}".encode(), digest_size=8).digest()
+
+
+def _names(tables: Tables) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    found = list(tables.batches("samples", ["id", "source"]))
+    return tuple(pa.chunked_array([b.column(name) for b in found], pa.string()) for name in ("id", "source"))
+
+
+def _samples(tables: Tables) -> Iterator[Sample]:
+    for batch in tables.batches("samples"):
+        yield from from_batch("samples", batch)
+
+
+def stratum(row: Sample, long: int) -> str:
+    """mcq: the prompt lists options A and B, or the right answer is a letter; else long or short by the reference."""
+    if _OPTIONS.search(words.said(row.prompt)) or re.fullmatch(r"\(?[A-J][.)]?", row.answer or ""):
+        return "mcq"
+    return "long" if len(row.reference or "") > long else "short"
+
+
+def _clusters(tables: Tables, settings: Settings, context: Context) -> list[str]:
+    """Each sample's cluster."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    with tempfile.TemporaryFile() as file:
+        if settings.embedding == "picture":
+            points, width = _pictures(tables, context, file), PICTURE_WIDTH
+        else:
+            points, width = _prompts(tables, file), PROMPT_WIDTH
+        file.flush()
+        count = file.tell() // (4 * width)
+        if not count:
+            return [ALONE] * len(points)
+        embedded = np.memmap(file, np.float32, "r", shape=(count, width))
+        k = min(settings.clusters, count)
+        found = MiniBatchKMeans(k, random_state=settings.seed, n_init=1, batch_size=1024).fit(embedded).labels_
+    return [f"cluster {found[point]} of {k}" if point >= 0 else ALONE for point in points]
+
+
+def _pictures(tables: Tables, context: Context, file: BinaryIO) -> array:
+    """Writes the embedding of each image and video; gives for each sample the number of its first one, or -1."""
+    numbers = looks.Numbers()
+    for name, _, found in looks.measured(looks.listed(tables), context.media, embedded):
+        if not isinstance(found, RowError):
+            numbers.add(name)
+            file.write(found.tobytes())
+    numbers.close()
+    shown = ((numbers.find(name) for name in row.media) for row in _samples(tables))
+    return array("q", (next((number for number in found if number >= 0), -1) for found in shown))
+
+
+def embedded(data: bytes, kind: str, name: str) -> np.ndarray:
+    """[PICTURE_WIDTH] float32 of unit length for a picture, or for the first frame of a video: grey values about their mean,
+    and the square roots of the histogram's shares, which weigh as much."""
+    picture = next(iter(phash.pictures(data, kind, 1, looks.EDGE, name))).resize((64, 64))
+    grey = np.asarray(picture.convert("L").resize((GRID, GRID), Image.Resampling.BOX), np.float32).ravel()
+    grey -= grey.mean()
+    levels = np.asarray(picture).reshape(-1, 3) // (256 // LEVELS)
+    colours = np.bincount(levels @ (LEVELS**2, LEVELS, 1), minlength=LEVELS**3) / len(levels)
+    return np.concatenate([grey / max(float(np.linalg.norm(grey)), 1e-6), np.sqrt(colours)]).astype(np.float32) / 2**0.5
+
+
+def _prompts(tables: Tables, file: BinaryIO) -> range:
+    """Writes the embedding of each sample's prompt; gives their numbers."""
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    hashing = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 5), n_features=PROMPT_WIDTH, dtype=np.float32)
+    count = 0
+    for batch in tables.batches("samples"):
+        if texts := [" ".join(words.words(words.said(row.prompt))) for row in from_batch("samples", batch)]:
+            file.write(hashing.transform(texts).toarray().tobytes())
+            count += len(texts)
+    return range(count)

@@ -1,0 +1,185 @@
+"""One picture among others: the question of a sample is asked where only one of several pictures is meant.
+
+`sequence`, `grid` and `inset` are MIA-DPO's; `demonstrations` are in-context examples, whose answers SymDPO replaces by symbols
+without a meaning, so that only who looks at them can answer. The other pictures come from other samples of the run."""
+
+import heapq
+import json
+import random
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from pydantic import Field, model_validator
+
+from pipeline.media import collage
+from pipeline.media.image import decode_image
+from pipeline.media.probe import keep
+from schemas.chat import assistant, user
+from schemas.errors import RowError
+from schemas.operator import Context, Fitted, Rows
+from schemas.operator import Settings as Base
+from schemas.ports import MediaStore
+from schemas.records import Media, Message, Part, Reason, Sample, digest, successor
+
+READS = ("samples",)
+LEAVES = ("media", "samples")
+MEDIA = ("image",)
+SCOPE = "sample"
+VERSION = 1
+
+MOST = {"sequence": 5, "grid": 9, "inset": 2, "demonstrations": 9}  # pictures in all
+MEANT = {
+    "sequence": "Only picture {number} of {count} is meant.",
+    "grid": "Only the picture with the number {number} is meant.",
+    "inset": "Only the {which} picture is meant.",
+}
+
+
+class Settings(Base):
+    layout: Literal["sequence", "grid", "inset", "demonstrations"]
+    """pictures one after the other, numbered in one picture, a small one inside a large one, or questions with their answers first"""
+    pictures: tuple[int, int] | None = None
+    """how many in all, the sample's own included, at least and at most: [2, 5] of a sequence, [2, 9] of the others by default"""
+    symbols: tuple[str, ...] = ()
+    """of demonstrations: what stands for the answers, a symbol an answer; the sample's own answer is then among theirs"""
+    pool: int = Field(2048, ge=2)
+    """from so many samples, drawn from the run, the other pictures are taken"""
+    side: int = Field(336, ge=64)
+    """pixels of a side of a picture in a grid, and of half a side of the large picture around an inset"""
+    seed: int = 0
+    """another seed draws other pictures, places and symbols"""
+
+    @model_validator(mode="after")
+    def _possible(self):
+        low, high = self.between
+        if not 2 <= low <= high <= MOST[self.layout]:
+            raise ValueError(f"`pictures` of {self.layout} are [2, {MOST[self.layout]}] or less")
+        if self.symbols and self.layout != "demonstrations":
+            raise ValueError("`symbols` stand for the answers of `layout: demonstrations` only")
+        if self.symbols and len(set(self.symbols)) < high:
+            raise ValueError(f"give at least {high} different symbols: every picture may have another answer")
+        return self
+
+    @property
+    def between(self) -> tuple[int, int]:
+        return self.pictures or (2, MOST[self.layout])
+
+
+class Other(NamedTuple):
+    """What is remembered of a sample whose picture others may be shown beside."""
+
+    sample: str
+    media: str
+    question: str
+    answer: str | None
+
+
+def fit(seen: Iterable[Rows], settings: Settings, context: Context) -> Fitted:
+    """The pool: `pool` samples with a single picture, drawn by the seed, whatever their order."""
+    place = lambda other: digest(settings.seed, other.sample)
+    others = (o for rows in seen if (o := _other(rows.sample)) and (settings.layout != "demonstrations" or o.answer))
+    drawn = heapq.nsmallest(settings.pool, others, key=place)
+    return Fitted(digest(*(list(o) for o in drawn)), drawn)
+
+
+def write(rows: Rows, settings: Settings, context: Context) -> list[Media | Sample]:
+    """The sample among others' pictures, behind the Media that were made for it; `facts.composed` names layout, target, media.
+
+    RowError: BAD_ROW when its prompt has several turns, NO_MATCH when the pool holds too few other pictures (or answers)."""
+    sample = rows.sample
+    own = _other(sample)
+    if own is None:
+        raise RowError(Reason.BAD_ROW, f"{_named(sample)}: its prompt has several turns; compose single questions")
+    rng = random.Random(digest(settings.seed, sample.id))
+    count = rng.randint(*settings.between)
+    if settings.layout == "demonstrations":
+        return [_demonstrated(sample, own, count, rng, settings, context)]
+    shown = [o.media for o in _drawn(own, count - 1, rng, context.fitted, sample)]
+    target = rng.randint(1, count)
+    shown.insert(target - 1, own.media)
+    made = [] if settings.layout == "sequence" else [_collage(shown, rng, settings, context.media)]
+    which = "large" if target == 1 else "small"
+    meant = MEANT[settings.layout].format(number=target, count=count, which=which)
+    parts = [Part("image", media=m) for m in ([m.id for m in made] or shown)]
+    facts = _facts(sample, layout=settings.layout, target=target, media=shown)
+    prompt = (*_system(sample), user(*parts, f"{meant} {own.question}"))
+    return [*made, successor(sample, prompt, context.step, facts=facts)]
+
+
+def _other(sample: Sample) -> Other | None:
+    """None for what is no single question about a single picture."""
+    turns = [m for m in sample.prompt if m.role != "system"]
+    if len(turns) != 1 or len(sample.media) != 1:
+        return None
+    question = "\n".join(p.text for p in turns[0].parts if p.text)
+    return Other(sample.id, sample.media[0], question, sample.answer)
+
+
+def _drawn(own: Other, count: int, rng: random.Random, pool: list[Other], sample: Sample) -> list[Other]:
+    """`count` of the pool with a picture each that is not the sample's."""
+    found: dict[str, Other] = {}
+    for other in rng.sample(pool, len(pool)):
+        if len(found) == count:
+            break
+        if other.media != own.media:
+            found.setdefault(other.media, other)
+    if len(found) < count:
+        detail = (
+            f"{_named(sample)}: {count} other pictures are wanted, {len(found)} are there; add samples or show fewer"
+        )
+        raise RowError(Reason.NO_MATCH, detail)
+    return list(found.values())
+
+
+def _demonstrated(
+    sample: Sample, own: Other, count: int, rng: random.Random, settings: Settings, context: Context
+) -> Sample:
+    """Questions and answers about other pictures, then the sample's own question."""
+    shown = _drawn(own, count - 1, rng, context.fitted, sample)
+    made = {}
+    said = lambda other: other.answer
+    if settings.symbols:
+        if own.answer is None:
+            raise RowError(Reason.BAD_ROW, f"{_named(sample)}: it has no answer that a symbol could stand for; add it")
+        same = [o for o in context.fitted if _plain(o) == _plain(own) and o.media != own.media]
+        if not same:
+            detail = f"{_named(sample)}: no other sample has the answer '{own.answer}'; raise `pool` or drop the row"
+            raise RowError(Reason.NO_MATCH, detail)
+        if all(_plain(o) != _plain(own) for o in shown):
+            shown[rng.randrange(len(shown))] = rng.choice(same)
+        answers = list(dict.fromkeys(_plain(o) for o in (*shown, own)))
+        symbols = dict(zip(answers, rng.sample(settings.symbols, len(answers))))
+        said = lambda other: symbols[_plain(other)]
+        made = {"answer": said(own), "reference": None}
+    turns = [t for o in shown for t in (user(Part("image", media=o.media), o.question), assistant(said(o)))]
+    media = [*(o.media for o in shown), own.media]
+    facts = _facts(sample, layout="demonstrations", target=count, media=media, answer=own.answer)
+    prompt = (*_system(sample), *turns, user(Part("image", media=own.media), own.question))
+    return successor(sample, prompt, context.step, facts=facts, **made)
+
+
+def _plain(other: Other) -> str:
+    return (other.answer or "").strip().casefold()
+
+
+def _system(sample: Sample) -> list[Message]:
+    return [m for m in sample.prompt if m.role == "system"]
+
+
+def _collage(shown: list[str], rng: random.Random, settings: Settings, store: MediaStore) -> Media:
+    pictures = [decode_image(store.read(name), f"image {name}") for name in shown]
+    if settings.layout == "grid":
+        data = collage.grid(pictures, settings.side)
+    else:
+        data = collage.inset(*pictures, rng.randrange(4), settings.side)
+    return keep(data, f"{settings.layout} of {', '.join(name[:12] for name in shown)}", store)
+
+
+def _facts(sample: Sample, **composed) -> str:
+    """The sample's facts, which hold for the target, and how it was composed: the parents' ids and the target's place from 1."""
+    known = json.loads(sample.facts) if sample.facts else {}
+    return json.dumps(known | {"composed": composed}, sort_keys=True, separators=(",", ":"))
+
+
+def _named(sample: Sample) -> str:
+    return sample.source or f"sample {sample.id}"

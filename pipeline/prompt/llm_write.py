@@ -1,0 +1,102 @@
+"""A model writes the question: it is shown the sample's media and asks something new about them, with answers if wanted."""
+
+import json
+import re
+
+from pydantic import Field
+
+from schemas import prompts
+from schemas.chat import ask_about, asked_of, rephrase
+from schemas.operator import Context, Rows
+from schemas.operator import Settings as Base
+from schemas.ports import Failure, Generate
+from schemas.records import SAMPLE_KINDS, Candidate, Reason, Rejection, Sample, candidate, digest, successor
+
+READS = ("samples",)
+LEAVES = ("samples", "candidates")
+MEDIA = SAMPLE_KINDS
+SCOPE = "sample"
+VERSION = 1
+
+_LABEL = re.compile(r"^\W*(question|right|wrong|q)(?:\s+answer)?\W*:\W*(.+?)[\s*_]*$", re.IGNORECASE | re.MULTILINE)
+
+
+class Settings(Base):
+    model: str
+    """name of the recipe's model that writes"""
+    answers: bool = False
+    """also a right answer, which becomes the reference and a candidate `chosen`, and a wrong one, a candidate `rejected`"""
+    temperature: float = Field(1.0, ge=0)
+    """0 is greedy"""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """share of the probability that is sampled from"""
+    max_tokens: int = Field(256, ge=1)
+    """longest reply, in tokens"""
+    seed: int = 0
+    """another seed draws other questions"""
+    prompt: str | None = None
+    """file with {prompt} (what was asked before) that asks for the JSON, instead of the one beside this module"""
+
+
+def prompt_texts(settings: Settings) -> tuple[str, ...]:
+    name = "llm_write_answers.txt" if settings.answers else "llm_write.txt"
+    return (prompts.read(settings.prompt, __file__, name),)
+
+
+async def write(rows: Rows, settings: Settings, context: Context) -> list[Sample | Candidate | Rejection]:
+    """The sample with the model's question in place of its own; what is known of the old one's answer goes.
+
+    A reply that cannot be read drops the sample (UNPARSABLE, with the words), as do equal answers (EQUAL_ANSWERS)."""
+    sample, engine = rows.sample, context.engines[settings.model]
+    seed = int(digest(settings.seed, sample.id)[:8], 16) & 0x7FFFFFFF
+    (template,) = prompt_texts(settings)
+    messages = ask_about(sample.prompt, prompts.fill(template, prompt=asked_of(sample.prompt)))
+    result = await engine.ask(Generate(messages, 1, settings.temperature, settings.top_p, settings.max_tokens, seed))
+    if isinstance(result, Failure):
+        return [_gone(sample, context, result.reason, result.detail)]
+    said = result.answers[0].text
+    found = parse(said, ("question", "right", "wrong") if settings.answers else ("question",))
+    if found is None:
+        return [_gone(sample, context, Reason.UNPARSABLE, f"no question can be read in: {said}")]
+    if settings.answers and found["right"] == found["wrong"]:
+        return [_gone(sample, context, Reason.EQUAL_ANSWERS, f"the right and the wrong answer are one: {said}")]
+    prompt = rephrase(sample.prompt, found["question"])
+    new = successor(
+        sample,
+        prompt,
+        context.step,
+        answer=None,
+        answer_type=None,
+        reference=found.get("right") if settings.answers else None,
+    )
+    roles = (("right", "chosen"), ("wrong", "rejected")) if settings.answers else ()
+    made = {"model": engine.identity, "settings": context.version, "seed": seed}
+    return [
+        new,
+        *(candidate(new.id, context.step, found[w], role=r, index=i, **made) for i, (w, r) in enumerate(roles)),
+    ]
+
+
+def _gone(sample: Sample, context: Context, reason: Reason, said: str) -> Rejection:
+    detail = f"{sample.source or f'sample {sample.id}'}: {said}"
+    return Rejection(sample.id, "samples", context.step, reason, detail, sample.id)
+
+
+def parse(text: str, names: tuple[str, ...]) -> dict[str, str] | None:
+    """The texts of these names in a model's reply: from the first JSON object that has them, whatever stands around it, or
+    from lines like "Question: ...". None when one is missing, empty or no text."""
+    for at in (m.start() for m in re.finditer(r"\{", text)):
+        try:
+            found, _ = json.JSONDecoder(strict=False).raw_decode(text, at)
+        except (ValueError, RecursionError):
+            continue
+        if whole := _whole(found, names):
+            return whole
+    labels = {"q": "question"}
+    return _whole({labels.get(m[1].lower(), m[1].lower()): m[2] for m in _LABEL.finditer(text)}, names)
+
+
+def _whole(found: dict, names: tuple[str, ...]) -> dict[str, str] | None:
+    texts = {name: found.get(name) for name in names}
+    good = all(isinstance(text, str) and text.strip() for text in texts.values())
+    return {name: text.strip() for name, text in texts.items()} if good else None
