@@ -11,7 +11,8 @@ scope `table` is called as `verb(tables, settings, context)`; a source as `read(
 An operator of scope `sample` that must first look at all samples (to estimate how reliable judges are, to ask people) has a
 `fit(seen, settings, context)` too, `seen` being what the step may see of each sample, in order. It runs once, before the first
 sample, and returns a Fitted whose `value` the verb finds in `context.fitted`; its `key` names that value, so that rows made
-with another one are made anew. It may raise Waiting. Where READS depends on the settings, `reads(settings)` says more.
+with another one are made anew. It may raise Waiting. Where READS depends on the settings, `reads(settings)` says more. ROLES names the
+roles that an operator gives to candidates whatever its settings.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
