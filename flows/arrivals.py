@@ -64,7 +64,9 @@ def gathered(stream: Stream) -> Stream:
     count = 0
     with closing(sqlite3.connect("", isolation_level=None, check_same_thread=False)) as spool:
         spool.execute("PRAGMA journal_mode = OFF")
-        spool.execute("CREATE TABLE arrivals (place INTEGER, number INTEGER, body BLOB, PRIMARY KEY (place, number)) WITHOUT ROWID")
+        spool.execute(
+            "CREATE TABLE arrivals (place INTEGER, number INTEGER, body BLOB, PRIMARY KEY (place, number)) WITHOUT ROWID"
+        )
         for number, item in enumerate(stream):
             if item is None:
                 yield None

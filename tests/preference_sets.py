@@ -86,7 +86,12 @@ def ms_swift(folder: Path) -> None:
     jsonl(
         folder / "swift.jsonl",
         {"messages": talk, "rejected_response": "This is a puppy.", "images": ["cat.jpg"], "margin": 0.5},
-        {"messages": talk, "rejected_response": "This is a puppy.", "images": ["cat.jpg"], "rejected_images": ["dog.png"]},
+        {
+            "messages": talk,
+            "rejected_response": "This is a puppy.",
+            "images": ["cat.jpg"],
+            "rejected_images": ["dog.png"],
+        },
         {"messages": talk, "rejected_messages": talk, "images": ["cat.jpg"], "rejected_images": ["dog.png"]},
         {"messages": talk, "label": False, "images": ["dog.png"]},
         {"messages": [{"role": "user", "content": "<video>What happens?"}], "videos": ["run.mp4"], "solution": "a run"},
@@ -122,13 +127,21 @@ def vlfeedback(folder: Path) -> None:
 
     def row(name: str, image: str) -> dict:
         answers = [completion("llava", "A pet.", "3", "5", "4"), completion("gpt4v", "A cat.", "5", "5", "N/A")]
-        return {"id": name, "prompt": f"{name}?", "models": ["llava", "gpt4v"], "completions": answers, "img_path": image}
+        return {
+            "id": name,
+            "prompt": f"{name}?",
+            "models": ["llava", "gpt4v"],
+            "completions": answers,
+            "img_path": image,
+        }
 
     jsonl(folder / "lines.jsonl", row("first", "cat.jpg"))
     slip = {"Rating": TEXT, "Rationale": TEXT}
     completions = Sequence({"annotations": {axis: slip for axis in AXES}, "model": TEXT, "response": TEXT})
     through = row("second", "dog.png")
-    through["completions"] = {key: [c[key] for c in through["completions"]] for key in ("annotations", "model", "response")}
+    through["completions"] = {
+        key: [c[key] for c in through["completions"]] for key in ("annotations", "model", "response")
+    }
     kinds = {"id": TEXT, "prompt": TEXT, "models": List(TEXT), "completions": completions, "img_path": TEXT}
     parquet(folder / "through.parquet", [through], kinds)
 
@@ -179,7 +192,11 @@ def ultrafeedback(folder: Path) -> None:
         "messages": talk("Why?", "Because."), "score_chosen": 8.5, "score_rejected": 4.0,
     }  # fmt: skip
     kinds = {"prompt": TEXT, "prompt_id": TEXT, "chosen": TALK, "rejected": TALK, "messages": TALK}
-    parquet(folder / "train_prefs.parquet", [row], kinds | dict.fromkeys(("score_chosen", "score_rejected"), Value("float64")))
+    parquet(
+        folder / "train_prefs.parquet",
+        [row],
+        kinds | dict.fromkeys(("score_chosen", "score_rejected"), Value("float64")),
+    )
 
 
 def distilabel(folder: Path) -> None:
@@ -226,5 +243,17 @@ def label_studio(folder: Path) -> None:
 
 SETS = {
     f.__name__: f
-    for f in (trl, llama_factory, ms_swift, rlaif_v, vlfeedback, mm_rlhf, mmpr, llava, ultrafeedback, distilabel, label_studio)
+    for f in (
+        trl,
+        llama_factory,
+        ms_swift,
+        rlaif_v,
+        vlfeedback,
+        mm_rlhf,
+        mmpr,
+        llava,
+        ultrafeedback,
+        distilabel,
+        label_studio,
+    )
 }

@@ -31,7 +31,8 @@ def read(row: Row) -> Draft:
         return Draft(shown(turns(row["messages"], "messages", tags=True), media), known=known, id=name)
     if not talk:
         raise bad("messages are empty; write the question and the answer")
-    prompt, words = shown(talk[:-1], media), said(talk[-1], "messages")
+    words = said(talk[-1], "messages")
+    prompt = shown(talk[:-1], media)
     if other is None and label is None:
         return Draft(prompt, known=known | {"reference": words}, id=name)
     if other is None:
