@@ -105,7 +105,7 @@ def rlaif_v(folder: Path) -> None:
         "ds_name": "RLAIF-V", "image": embedded("cat.jpg"), "question": "Describe the picture.", "chosen": "A cat.", "rejected": "Two cats.",
         "origin_dataset": "COCO", "origin_split": origin, "idx": 7, "image_path": "cat.jpg",
     }  # fmt: skip
-    kinds = {name: TEXT for name in row} | {"image": Image(), "idx": Value("int64")}
+    kinds = dict.fromkeys(row, TEXT) | {"image": Image(), "idx": Value("int64")}
     parquet(folder / "hub.parquet", [row], kinds)
     scores = {"chosen": {"judge": "llava", "score": -1}, "rejected": {"judge": "llava", "score": -3}}
     jsonl(
@@ -137,7 +137,7 @@ def vlfeedback(folder: Path) -> None:
 
     jsonl(folder / "lines.jsonl", row("first", "cat.jpg"))
     slip = {"Rating": TEXT, "Rationale": TEXT}
-    completions = Sequence({"annotations": {axis: slip for axis in AXES}, "model": TEXT, "response": TEXT})
+    completions = Sequence({"annotations": dict.fromkeys(AXES, slip), "model": TEXT, "response": TEXT})
     through = row("second", "dog.png")
     through["completions"] = {
         key: [c[key] for c in through["completions"]] for key in ("annotations", "model", "response")

@@ -82,7 +82,7 @@ def read(settings: Settings, context: Context) -> Iterator[Record]:
         try:
             records = _records(_draft(row, found.format, settings), place, settings, shelf, context)
         except RowError as error:
-            detail = f"{place}: {error.detail}".encode(errors="backslashreplace").decode()
+            detail = _line(f"{place}: {error.detail}")
             first = first or detail
             yield Rejection(place, "samples", context.step, error.reason, detail)
             continue
@@ -215,6 +215,11 @@ def _pair(
         rejected_media=tuple(other),
         pair_kind="media" if chosen.text == rejected.text else "mixed",
     )
+
+
+def _line(text: str) -> str:
+    """One line that can be written: names of fields come from the row, and may be anything."""
+    return " ".join(text.split()).encode(errors="backslashreplace").decode()
 
 
 def _said(path: str | tuple[str, ...]) -> str:

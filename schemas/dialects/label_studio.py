@@ -148,7 +148,7 @@ def _said(result: dict, value: dict, names: dict[str, int], who: str, at: str) -
         case "pairwise":
             side = value.get("selected")
             if side not in ("left", "right") or len(names) != 2:
-                raise bad(f"{at} selects {str(side)[:40]} of {len(names)} answers; it must be left or right of two")
+                raise bad(f"{at} selects {side!r:.40} of {len(names)} answers; it must be left or right of two")
             return [Said((0, 1), "preference", SIDES[side], who, raw)]
         case "rating":
             score = number(value.get("rating"), f"{at}.value.rating")
@@ -166,7 +166,7 @@ def _said(result: dict, value: dict, names: dict[str, int], who: str, at: str) -
 def _choice(word: str, result: dict, names: dict[str, int], axis: str, who: str, raw: str, at: str) -> Said:
     """A choice between two answers, or a grade of one; one of neither is kept without a value."""
     plain = word.strip().lower()
-    if len(names) == 2 and result.get("to_name") not in names:
+    if len(names) == 2 and _named(result, names) is None:
         if plain in TIES:
             return Said((0, 1), "preference", 0.0, who, raw, Outcome.TIE)
         sides = SIDES | {name.lower(): (1.0, -1.0)[i] for name, i in names.items()}
@@ -181,12 +181,16 @@ def _which(result: dict, names: dict[str, int], at: str) -> int:
     """The answer that a result is about: the only one, or the one its object is called like."""
     if len(names) == 1:
         return 0
+    found = _named(result, names)
+    if found is None:
+        name = result.get("to_name")
+        raise bad(f"{at}.to_name is {name!r:.40}, which of {', '.join(names)} is not said; call the object like one")
+    return found
+
+
+def _named(result: dict, names: dict[str, int]) -> int | None:
     name = result.get("to_name")
-    if not isinstance(name, str) or name not in names:
-        raise bad(
-            f"{at}.to_name is {str(name)[:40]}, which of {', '.join(names)} is not said; call the object like one"
-        )
-    return names[name]
+    return names.get(name) if isinstance(name, str) else None
 
 
 def _ranks(buckets: Any, names: dict[str, int], who: str, raw: str, at: str) -> list[Said]:
@@ -195,7 +199,7 @@ def _ranks(buckets: Any, names: dict[str, int], who: str, raw: str, at: str) -> 
         raise bad(f"{at}.value.ranker is {kind(buckets)}; make it an object of lists")
     order = [str(name) for ids in buckets.values() for name in listed(ids)]
     if strange := next((name for name in order if name not in names or order.count(name) > 1), None):
-        raise bad(f"{at} ranks {strange[:40]}, which is no item of the task, or ranks it twice")
+        raise bad(f"{at} ranks {strange!r:.40}, which is no item of the task, or ranks it twice")
     return [Said((names[name],), "rank", 0.0 - place, who, raw) for place, name in enumerate(order)]
 
 

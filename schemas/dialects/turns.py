@@ -112,7 +112,7 @@ def instead(prompt: Sequence[Turn], media: Media) -> tuple[Any, ...] | None:
 def said(turn: Turn, name: str) -> str:
     """The text of an assistant's message. RowError for another role, and for one that shows media."""
     if turn.role != "assistant":
-        raise bad(f"the last message of {name} is of {turn.role[:40]}; end it with the assistant's answer")
+        raise bad(f"the last message of {name} is of {turn.role!r:.40}; end it with the assistant's answer")
     if any(kind != "text" for kind, _ in turn.pieces):
         raise RowError(Reason.UNSUPPORTED_MEDIA, f"the answer in {name} shows media; only texts can be answers")
     return "".join(value for _, value in turn.pieces)

@@ -68,7 +68,7 @@ REFUSED = {
     "no from": (ROW | {"conversations": [{"value": "x"}]}, BAD, "conversations[0].role is missing"),
     "a from that is nothing": (ROW | {"conversations": [{"from": None, "value": "x"}]}, BAD, "conversations[0].from is missing"),
     "no rejected": (without(ROW, "rejected"), BAD, "rejected is missing"),
-    "an answer of the human": (ROW | {"chosen": {"from": "human", "value": "x"}}, BAD, "is of user"),
+    "an answer of the human": (ROW | {"chosen": {"from": "human", "value": "x"}}, BAD, "is of 'user'"),
     "an empty answer": (ROW | {"chosen": {"from": "gpt", "value": ""}}, EMPTY, "chosen is empty"),
     "equal answers": (ROW | {"chosen": ROW["rejected"]}, EQUAL, "same text"),
     "a tag that is a text": (KTO | {"kto_tag": "true"}, BAD, "kto_tag is a str"),
@@ -76,7 +76,7 @@ REFUSED = {
     "an answer that shows": (
         KTO | {"messages": [{"role": "assistant", "content": [{"type": "image"}]}]}, MEDIA, "shows media",
     ),
-    "no messages": (KTO | {"messages": []}, BAD, "is of user"),
+    "no messages": (KTO | {"messages": []}, BAD, "is of 'user'"),
     "history of one": (ALPACA | {"history": [["Hi"]]}, BAD, "history[0] is a list"),
     "history of numbers": (ALPACA | {"history": [[1, 2]]}, BAD, "history[0][0] is a int"),
     "an input that is a list": (ALPACA | {"input": ["1"]}, BAD, "input is a list"),

@@ -42,7 +42,7 @@ REFUSED = {
         BAD, "differ before",
     ),
     "ends with the human": (ROW | {"conversations": talk("<image>\nDescribe.", "A.", "B?"), "rejected_conversations":
-                                   talk("<image>\nDescribe.", "A.", "C?")}, BAD, "is of user"),
+                                   talk("<image>\nDescribe.", "A.", "C?")}, BAD, "is of 'user'"),
     "equal answers": (ROW | {"rejected_conversations": ROW["conversations"]}, EQUAL, "same text"),
     "an empty answer": (ROW | {"rejected_conversations": talk("<image>\nDescribe.", "")}, EMPTY, "rejected is empty"),
     "a tag too many": (

@@ -71,7 +71,7 @@ REFUSED = {
     "the same answer": (ROW | {"rejected_response": "A cat."}, EQUAL, "same text"),
     "an empty answer": (ROW | {"rejected_response": " "}, EMPTY, "rejected is empty"),
     "an answer that is a number": (ROW | {"rejected_response": 5}, BAD, "rejected_response is a int"),
-    "ends with the user": (ROW | {"messages": [ASKED]}, BAD, "is of user"),
+    "ends with the user": (ROW | {"messages": [ASKED]}, BAD, "is of 'user'"),
     "a label that is a number": ({"messages": TALK, "images": ["a.jpg"], "label": 1}, BAD, "label is a int"),
     "a margin that is no number": (ROW | {"margin": NAN}, BAD, "margin is nan"),
     "a margin that is a text": (ROW | {"margin": "0.5"}, BAD, "margin is a str"),

@@ -40,7 +40,7 @@ def test_media_of_the_rejected_side_and_a_single_answer():
 REFUSED = {
     "no prompt": (without(ROW, "prompt"), BAD, "prompt is missing"),
     "no chosen": (without(ROW, "chosen"), BAD, "chosen is missing"),
-    "no answer at all": (ROW | {"chosen": [], "rejected": None}, BAD, "is of user"),
+    "no answer at all": (ROW | {"chosen": [], "rejected": None}, BAD, "is of 'user'"),
     "an empty answer": (ROW | {"chosen": says("assistant", part("text", "")), "rejected": None}, EMPTY, "is empty"),
     "equal answers": (ROW | {"rejected": ROW["chosen"]}, EQUAL, "same text"),
     "an image too many": (ROW | {"images": ROW["images"] * 2}, BAD, "1 places for image files, the row holds 2"),

@@ -107,7 +107,7 @@ REFUSED = {
     "a part of no type": (ROW | {"prompt": [{"role": "user", "content": [{}]}]}, MEDIA, "without a type"),
     "a part of a strange type": (ROW | {"prompt": [{"role": "user", "content": [{"type": "smell"}]}]}, MEDIA, "smell"),
     "an answer that shows": (ROW | {"chosen": says("assistant", part("image"))}, MEDIA, "shows media"),
-    "an answer of the user's": (ROW | {"chosen": says("user", part("text", "x"))}, BAD, "is of user"),
+    "an answer of the user's": (ROW | {"chosen": says("user", part("text", "x"))}, BAD, "is of 'user'"),
     "answers that differ before": ({"chosen": [OTHER[1], *TALK], "rejected": [TALK[1], *OTHER]}, BAD, "differ before"),
     "a prompt of its own": ({"prompt": "Why?", "chosen": TALK, "rejected": OTHER}, BAD, "not what chosen and rejected begin"),
     "no messages": (ROW | {"chosen": []}, BAD, "chosen has no messages"),
