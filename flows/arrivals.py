@@ -34,7 +34,8 @@ def arrivals(records: Iterable, every: int) -> Stream:
     now: Arrival | None = None
     count = 0
     for row in records:
-        if isinstance(row, Media | Sample) and now is not None:
+        of_now = now is not None and not isinstance(row, Media | Sample) and row.sample == now.sample.id
+        if now is not None and not of_now:
             yield now
             now, count = None, count + 1
         if isinstance(row, Media):
@@ -44,7 +45,7 @@ def arrivals(records: Iterable, every: int) -> Stream:
         elif isinstance(row, Rejection):
             yield row
             waiting, count = [], count + 1
-        elif now is None or row.sample != now.sample.id:
+        elif now is None:
             raise ValueError(f"a source yields a {type(row).__name__} that does not stand behind its Sample")
         else:
             now.rows.append(row)

@@ -25,7 +25,7 @@ def read(row: Row) -> Draft:
     both begin with, as TRL has it."""
     answer = maybe_text(row.get("answer"), "answer") or maybe_text(row.get("solution"), "solution")
     known, name, media = {"answer": answer} if answer else {}, maybe_text(row.get("id"), "id"), media_of(row)
-    if row.get("chosen") is None and row.get("rejected") is None:
+    if "chosen" not in row and "rejected" not in row:
         prompt = shown(turns(row.get("prompt"), "prompt"), media)
         return Draft(prompt, *_alone(row), known=known, id=name)
     prompt, chosen, rejected = two(row)
