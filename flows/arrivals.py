@@ -63,20 +63,19 @@ def gathered(stream: Stream) -> Stream:
     that was there, a judgement that contradicts one, and a Sample that brings nothing, are rejections naming their twin."""
     places: dict[bytes, int] = {}
     count = 0
-    with closing(sqlite3.connect("", isolation_level=None, check_same_thread=False)) as spool:
+    with closing(sqlite3.connect("", check_same_thread=False)) as spool:
         spool.execute("PRAGMA journal_mode = OFF")
-        spool.execute(
-            "CREATE TABLE arrivals (place INTEGER, number INTEGER, body BLOB, PRIMARY KEY (place, number)) WITHOUT ROWID"
-        )
-        for number, item in enumerate(stream):
+        spool.execute("CREATE TABLE arrivals (place INTEGER, body BLOB)")
+        for item in stream:
             if item is None:
                 yield None
                 continue
             place = places.setdefault(bytes.fromhex(item.sample.id), count) if isinstance(item, Arrival) else count
             count += place == count
-            spool.execute("INSERT INTO arrivals VALUES (?, ?, ?)", (place, number, pickle.dumps(item, 5)))
+            spool.execute("INSERT INTO arrivals VALUES (?, ?)", (place, pickle.dumps(item, 5)))
         places.clear()
-        found = spool.execute("SELECT place, body FROM arrivals ORDER BY place, number")
+        spool.execute("CREATE INDEX by_place ON arrivals (place)")
+        found = spool.execute("SELECT place, body FROM arrivals ORDER BY place, rowid")
         for _, group in groupby(found, itemgetter(0)):
             first, *others = [pickle.loads(body) for _, body in group]
             yield from _together(first, others) if isinstance(first, Arrival) else [first]
