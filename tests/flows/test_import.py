@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import execute
+from flows import execute, load
 from pipeline.dataset.read import read_examples
 from pipeline.media.probe import probe
 from schemas.arrow import from_batch
@@ -26,7 +26,7 @@ PAIRS = {
     "llava": {"image": 2},
     "ultrafeedback": {"text": 1},
     "distilabel": {"image": 1, "text": 2},  # the pair that is there, and the rule's of the same two answers
-    "label_studio": {"image": 1},
+    "label_studio": {"image": 2},  # the second is contested: left and a tie, so left is the more probable one
     "pairwright": {"image": 2, "multi_image": 1, "text": 1},
 }
 
@@ -112,6 +112,20 @@ def test_import_says_what_came_in_and_what_did_not(tmp_path):
     assert "finished" in pairwright("show", out)
     assert {s.licence for s in rows(out, "samples")} == {"CC0"}
     assert "license: cc0" in (out / "dataset" / "README.md").read_text()
+
+
+def test_a_second_run_reads_again_and_writes_nothing(tmp_path):
+    set_ = with_media(tmp_path / "set")
+    SETS["trl"](set_)
+    first = built("trl", set_, tmp_path / "out")
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "passes").rglob("*.arrow")}
+    assert built("trl", set_, tmp_path / "out")["pairs"] == first["pairs"]
+    assert written == {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "passes").rglob("*.arrow")}
+
+
+def test_the_roles_of_a_set_may_be_asked_for():
+    steps = [{"source.pairs": {"path": "x"}}, {"judge.rule": {"where": "chosen"}}]
+    assert load.checked({"name": "roles", "steps": steps}).steps[1].where == ("chosen",)
 
 
 def test_prompts_alone_are_samples_without_a_dataset(tmp_path):
