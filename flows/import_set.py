@@ -28,7 +28,8 @@ def import_set(form: str, path: str, settings: Sequence[str], out: Path, cache: 
     module = plug.operator(step.family, step.operator)
     found = Counter((f.format, f.why) for f in module.formats(settings_of(module, step.settings, step.name)))
     for (name, why), files in found.items():
-        console.print(f"  {files} file{'s' * (files > 1)} of format [bold]{name}[/bold]: {escape(why)}", soft_wrap=True)
+        what = f"format [bold]{name}[/bold]" if name else "no known format"
+        console.print(f"  {files} file{'s' * (files > 1)} of {what}: {escape(why)}", soft_wrap=True)
     fresh = not out.exists()
     run = execute.open_document(raw, out=out, cache=cache)
     try:

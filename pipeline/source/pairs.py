@@ -62,25 +62,25 @@ class Settings(Base):
 
 
 class Found(NamedTuple):
-    """A file of rows and what its format is."""
+    """A file of rows and what its format is; none when it is none of those known."""
 
     file: Path
     label: str  # what its rows are called in rejections
-    format: str
+    format: str | None
     why: str
 
 
 def read(settings: Settings, context: Context) -> Iterator[Record]:
     """For each row the Media it shows, its Sample, and behind it the Candidates, Judgements and Pairs the row holds.
 
-    A row that is no good is a Rejection named `file#number`, from 1; an empty answer among several is one of its own. Rows of an equal
-    prompt come as they stand, each with its Sample: whoever reads them puts them together.
-    InputError when a file cannot be read or is of no known format, and when not a single row could be read."""
+    A row that is no good is a Rejection named `file#number`, from 1, and so is a file of no known format; an empty answer among several is
+    one of its own. Rows of an equal prompt come as they stand, each with its Sample: whoever reads them puts them together.
+    InputError when a file cannot be read, and when not a single row could be."""
     first: str | None = None
     good = 0
     for place, row, found, shelf in islice(_rows(settings, context), settings.limit):
         try:
-            records = _records(_draft(row, found.format, settings), place, settings, shelf, context)
+            records = _records(_draft(row, found, settings), place, settings, shelf, context)
         except RowError as error:
             detail = _line(f"{place}: {error.detail}")
             first = first or detail
@@ -103,32 +103,33 @@ def formats(settings: Settings) -> Iterator[Found]:
 
 
 def _rows(settings: Settings, context: Context) -> Iterator[tuple[str, Any, Found, Shelf]]:
+    """Each row's place, the row, its file and the shelf its media lie on; a file of no known format is a row of its own."""
     for found in formats(settings):
         shelf = Shelf(settings.media_root or str(found.file.parent), context.media)
+        if found.format is None:
+            yield found.label, None, found, shelf
+            continue
         for number, row in rows_of(found.file):
             yield f"{found.label}#{number}", row, found, shelf
 
 
-def _format(file: Path, settings: Settings) -> tuple[str, str]:
+def _format(file: Path, settings: Settings) -> tuple[str | None, str]:
     if settings.format != "auto":
         return settings.format, "as you say"
     rows = [_renamed(row, settings) for _, row in islice(rows_of(file), _LOOKED_AT) if isinstance(row, dict)]
     columns = list(dict.fromkeys(chain.from_iterable(rows)))
-    found = guess(columns)
-    if found is None:
-        has = f"it has {', '.join(columns)}" if columns else "it has no rows with columns"
-        raise InputError(
-            f"{file} is of no known format: {has}; name its format ({', '.join(DIALECTS)}) and its columns"
-        )
-    return found
+    has = f"it has {', '.join(columns)}" if columns else "it has no rows with columns"
+    return guess(columns) or (None, f"{has}; name its format ({', '.join(DIALECTS)}) and its columns, or take it away")
 
 
-def _draft(row: Any, name: str, settings: Settings) -> Draft:
+def _draft(row: Any, found: Found, settings: Settings) -> Draft:
+    if found.format is None:
+        raise bad(f"the file is of no known format: {found.why}")
     if isinstance(row, bytes):
         raise bad("the line is not JSON; mend it")
     if not isinstance(row, dict):
         raise bad(f"the row is {kind(row)}, not an object; write it as {{...}}")
-    return DIALECTS[name].read(_renamed(row, settings))
+    return DIALECTS[found.format].read(_renamed(row, settings))
 
 
 def _renamed(row: Row, settings: Settings) -> Row:

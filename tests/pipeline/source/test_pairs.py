@@ -6,11 +6,13 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from typing import get_args
 
 import pyarrow as pa
 import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 import pytest
+from datasets import Dataset
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 
@@ -295,6 +297,21 @@ for row in pairs.read(pairs.Settings(path=sys.argv[1]), context):
     if isinstance(row, Sample) and seen in (1000, 8000):
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
+
+
+def test_a_folder_may_hold_files_that_are_no_rows(home, read):
+    """As `save_to_disk` of `datasets` leaves it."""
+    Dataset.from_list([ROW, ROW | {"prompt": "Hm?"}]).save_to_disk(home / "saved")
+    found = read("saved", media_root=str(home))
+    assert [s.source for s in of(Sample, found)] == ["data-00000-of-00001.arrow#1", "data-00000-of-00001.arrow#2"]
+    assert [(r.id, r.reason) for r in of(Rejection, found)] == [
+        ("dataset_info.json", Reason.BAD_ROW), ("state.json", Reason.BAD_ROW),
+    ]  # fmt: skip
+    assert "of no known format: it has no rows with columns; name its format" in of(Rejection, found)[0].detail
+
+
+def test_the_setting_names_every_format():
+    assert set(get_args(pairs.Format)) == {"auto", *DIALECTS}
 
 
 @pytest.mark.parametrize("name", ["media.parquet", "lines.jsonl", "array.json"])
