@@ -58,6 +58,20 @@ def build(recipe: Annotated[str, typer.Argument(help="a name that `pairwright re
     ending(run.finish(), run, say)
 
 
+@app.command("import")
+def import_set(form: Annotated[str, typer.Argument(help="a format of docs/import.md, or auto", metavar="FORMAT")],
+               path: Annotated[str, typer.Argument(help="a file of rows, or a folder of them", metavar="PATH")],
+               settings: Annotated[list[str] | None, typer.Argument(help="pairs.setting=value", metavar="[KEY=VALUE]...")] = None,
+               out: Out = Path("data/runs/import"), cache: Cache = Path("data/cache")) -> None:  # fmt: skip
+    """Read an existing preference set: TRL, LLaMA-Factory, ms-swift, RLAIF-V, VLFeedback, MM-RLHF, MMPR, LLaVA, UltraFeedback,
+    distilabel, a Label Studio export, or a dataset of Pairwright.
+
+    Example: pairwright import auto pairs.jsonl pairs.media_root=pictures --out data/runs/theirs"""
+    from flows.import_set import import_set
+
+    import_set(form, path, settings or [], out, cache, say)
+
+
 @app.command()
 def train(dataset: Annotated[Path, typer.Argument(help="folder of a finished run, or of an exported dataset", metavar="DIR")],
           settings: Annotated[list[str] | None, typer.Argument(help="train.setting=value", metavar="[KEY=VALUE]...")] = None,

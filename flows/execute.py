@@ -342,7 +342,12 @@ def open_run(
     report: Report | None = None,
 ) -> Run:
     """Checks the whole recipe, takes the folder (or finds its own work in it) and plans. RecipeError, OutputError."""
-    return _open(load.document(recipe, list(settings)), Path(out), Path(cache), None, report)
+    return open_document(load.document(recipe, list(settings)), out=out, cache=cache, report=report)
+
+
+def open_document(raw: dict, *, out: Path, cache: Path, report: Report | None = None) -> Run:
+    """The same for a recipe's parsed document."""
+    return _open(raw, Path(out), Path(cache), None, report)
 
 
 def _open(raw: dict, out: Path, cache: Path, dataset: Path | None, report: Report | None) -> Run:

@@ -18,16 +18,18 @@ from types import ModuleType
 from typing import Any
 
 from flows import plug, shards
+from flows.arrivals import arrivals, gathered, twin
 from pipeline.cache import AnswerCache, CachedEngine, Usage
 from schemas.arrow import TABLE_OF, TABLES, from_batch
 from schemas.errors import PairwrightError, RowError, RunError
 from schemas.operator import VERBS, Context, Fitted, Rows
 from schemas.ports import Engine, MediaStore
 from schemas.recipe import Step, settings_of
-from schemas.records import Media, Reason, Rejection, Sample, digest
+from schemas.records import Reason, Rejection, digest
 
 ROWS = 4  # rows of a source that are read before others may run
 ROW_TABLES = ("candidates", "claims", "judgements", "pairs")
+LIVE = frozenset(ROW_TABLES)
 Progress = Callable[[int, int | None, str], None]
 
 
@@ -119,9 +121,8 @@ class Shard:
     given: list[Rows]
     first: dict[str, list]
     """rows that came with the samples: media, rejections of the source"""
-    fresh: bool = False
-    """whether the samples themselves are this pass's rows too"""
     made: list[list] = field(default_factory=list)
+    """for each sample, the rows that this pass leaves: at first the sample and what its source brought"""
     left: int = 0
     usage: dict[str, Usage] = field(default_factory=dict)
     contexts: list[Context] = field(default_factory=list)
@@ -135,45 +136,45 @@ class Shard:
 def from_sources(sources: list[Bound], context: Callable[[Bound], Context], key: str) -> Iterator[Shard | None]:
     """Shards of what the sources yield, and None now and then between them, so that a caller can let others run.
 
-    A Sample that came before is a rejection naming its twin."""
+    Answers, judgements and pairs that a source yields behind a Sample are the Sample's own: its steps see them, and they are in its shard.
+    Where sources leave such rows, those of equal Samples are put together; else a Sample that came before is a rejection."""
+    records = (row for bound in sources for row in bound.module.read(bound.settings, context(bound)))
+    stream = arrivals(records, ROWS)
+    if any(not LIVE.isdisjoint(bound.module.LEAVES) for bound in sources):
+        stream = gathered(stream)
     seen: dict[bytes, int] = {}
     shown: set[bytes] = set()
-    waiting: list[Media] = []
     given: list[Rows] = []
     first: dict[str, list] = {"media": [], "rejections": []}
     number = 0
 
     def shard() -> Shard:
-        name = digest(key, [r.sample.id for r in given], [r.id for r in first["rejections"]])
-        return Shard(number, name, given, first, fresh=True)
+        made = [[r.sample, *(row for table in ROW_TABLES for row in getattr(r, table))] for r in given]
+        # by all that came in: also what is known of a prompt may change
+        return Shard(number, digest(key, first, made), given, first, made)
 
-    for bound in sources:
-        for row in bound.module.read(bound.settings, context(bound)):
-            if isinstance(row, Media):
-                waiting.append(row)
-            elif isinstance(row, Sample):
-                name = bytes.fromhex(row.id)
-                times = seen[name] = seen.get(name, 0) + 1
-                if times > 1:
-                    where = f"{row.source or 'a row'}: the same prompt and media came before; leave one of them out"
-                    first["rejections"].append(
-                        Rejection(f"{row.id}~{times}", "samples", bound.step.name, Reason.DUPLICATE, where)
-                    )
-                    continue
-                for media in waiting:
+    for item in stream:
+        if item is None:
+            yield None
+            continue
+        if isinstance(item, Rejection):
+            first["rejections"].append(item)
+        else:
+            name = bytes.fromhex(item.sample.id)
+            times = seen[name] = seen.get(name, 0) + 1
+            if times > 1:
+                first["rejections"].append(twin(item.sample, times))
+            else:
+                for media in item.media:
                     if (sha := bytes.fromhex(media.id)) not in shown:
                         shown.add(sha)
                         first["media"].append(media)
-                waiting = []
-                given.append(Rows(row))
-            else:
-                waiting = []
-                first["rejections"].append(row)
-            if len(given) + len(first["rejections"]) >= shards.SIZE:
-                yield shard()
-                number, given, first = number + 1, [], {"media": [], "rejections": []}
-            elif not len(given) % ROWS:
-                yield None
+                given.append(Rows(item.sample))
+                for row in item.rows:
+                    getattr(given[-1], TABLE_OF[type(row)]).append(row)
+        if len(given) + len(first["rejections"]) >= shards.SIZE:
+            yield shard()
+            number, given, first = number + 1, [], {"media": [], "rejections": []}
     if given or first["rejections"] or number == 0:
         yield shard()
 
@@ -291,7 +292,7 @@ class Pass:
     async def _work(self) -> None:
         while self.jobs or await self._refill():
             shard, place = self.jobs.popleft()
-            shard.made[place] = await self._one(shard.given[place], shard)
+            await self._one(shard.given[place], shard, shard.made[place])
             shard.given[place] = None  # its rows are in `made` now
             shard.left -= 1
             self.done += 1
@@ -300,8 +301,8 @@ class Pass:
             if self.done % 8 == 0 or shard.left == 0:
                 self.progress(self.done, self.total, "")
 
-    async def _one(self, rows: Rows, shard: Shard) -> list:
-        made: list = [rows.sample] if shard.fresh else []  # in order: a sample, what it became, its rows
+    async def _one(self, rows: Rows, shard: Shard, made: list) -> None:
+        """Runs all steps on one sample; appends their rows to `made`, in order: a sample, what it became, its rows."""
         for bound, context in zip(self.steps, shard.contexts, strict=True):
             if rows.sample.kind not in bound.module.MEDIA:
                 detail = f"{bound.step.title} cannot handle {rows.sample.kind}; use another operator or leave these out"
@@ -331,10 +332,10 @@ class Pass:
                 ) from error
             if _take(out, rows, made):
                 break
-        return made
 
     def _open(self, shard: Shard) -> None:
-        shard.left, shard.made, shard.started = len(shard.given), [[] for _ in shard.given], time.monotonic()
+        shard.left, shard.started = len(shard.given), time.monotonic()
+        shard.made = shard.made or [[] for _ in shard.given]
         for bound in self.steps:
             usage = shard.usage.setdefault(bound.step.name, Usage())
             shard.contexts.append(self.context(bound, usage))

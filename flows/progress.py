@@ -88,17 +88,17 @@ def ending(summary: dict, run, console: Console) -> None:
         console.print(f"report   [bold]{escape(str(run.folder / 'report.html'))}[/bold]")
 
 
-def left_out(tables: Tables, console: Console) -> None:
-    """A line for each of the first samples that were left out: which, why, and what would mend it."""
+def left_out(tables: Tables, console: Console, table: str = "samples") -> None:
+    """A line for each of the first rows of a table that were left out: which, why, and what would mend it."""
     count = 0
     for batch in tables.batches("rejections", ["table", "reason", "detail", "sample"]):
-        gone = pc.and_(pc.equal(batch["table"], "samples"), pc.not_equal(batch["reason"], str(Reason.SUPERSEDED)))
-        of_samples = batch.filter(gone)
-        for row in of_samples.slice(0, max(0, NAMED - count)).to_pylist():
+        gone = pc.and_(pc.equal(batch["table"], table), pc.not_equal(batch["reason"], str(Reason.SUPERSEDED)))
+        of_table = batch.filter(gone)
+        for row in of_table.slice(0, max(0, NAMED - count)).to_pylist():
             named = row["sample"] is not None  # a row that became no sample is named in the detail
             text = f"sample {row['sample']}: {row['detail']}" if named else row["detail"]
             console.print(f"    {escape(text)}", soft_wrap=True)
-        count += of_samples.num_rows
+        count += of_table.num_rows
     if count > NAMED:
         console.print(f"    and {count - NAMED:,} more")
 

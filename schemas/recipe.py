@@ -203,6 +203,7 @@ def check(recipe: Recipe, operator: Callable[[str, str], ModuleType], given: Ite
             known.add(step.binds)
         left.update(module.LEAVES)
         seen[step.name] = step
+        roles.update(getattr(module, "ROLES", ()))
         if role := getattr(settings, "role", None):
             roles.add(role)
     for name, trained in (recipe.rounds.rebinds if recipe.rounds else {}).items():

@@ -1,0 +1,115 @@
+"""What sources yield, sample by sample; and where they bring answers and pairs along, each sample once.
+
+Preference sets hold many pairs of one prompt, often far apart. They are put together in a file that SQLite keeps on disk and removes, so
+that memory stays flat; the price is that the first sample waits for the last row."""
+
+import pickle
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from schemas.arrow import TABLE_OF
+from schemas.records import Candidate, Judgement, Media, Reason, Rejection, Sample
+
+
+class Arrival(NamedTuple):
+    """A Sample with the Media that came before it and its own rows (Candidates, Claims, Judgements, Pairs) that came behind."""
+
+    media: list[Media]
+    sample: Sample
+    rows: list
+
+
+Stream = Iterator[Arrival | Rejection | None]  # None: nothing yet, others may run
+
+
+def arrivals(records: Iterable, every: int) -> Stream:
+    """The records of a source as arrivals and rejections, and None after each `every` of them.
+
+    Media without a Sample behind them are dropped; a row belongs to the last Sample."""
+    waiting: list[Media] = []
+    now: Arrival | None = None
+    count = 0
+    for row in records:
+        of_now = now is not None and not isinstance(row, Media | Sample) and row.sample == now.sample.id
+        if now is not None and not of_now:
+            yield now
+            now, count = None, count + 1
+        if isinstance(row, Media):
+            waiting.append(row)
+        elif isinstance(row, Sample):
+            now, waiting = Arrival(waiting, row, []), []
+        elif isinstance(row, Rejection):
+            yield row
+            waiting, count = [], count + 1
+        elif now is None:
+            raise ValueError(f"a source yields a {type(row).__name__} that does not stand behind its Sample")
+        else:
+            now.rows.append(row)
+        if count >= every:
+            yield None
+            count = 0
+    if now is not None:
+        yield now
+
+
+def gathered(stream: Stream) -> Stream:
+    """The same with each Sample once, at its first place: what came behind equal ones later stands behind it.
+
+    An answer or a judgement that was there is no news; an answer that is chosen in one pair and rejected in another has no role. A pair
+    that was there, a judgement that contradicts one, and a Sample that brings nothing, are rejections naming their twin."""
+    places: dict[bytes, int] = {}
+    count = 0
+    with closing(sqlite3.connect("", check_same_thread=False)) as spool:
+        spool.execute("PRAGMA journal_mode = OFF")
+        spool.execute("CREATE TABLE arrivals (place INTEGER, body BLOB)")
+        for item in stream:
+            if item is None:
+                yield None
+                continue
+            place = places.setdefault(bytes.fromhex(item.sample.id), count) if isinstance(item, Arrival) else count
+            count += place == count
+            spool.execute("INSERT INTO arrivals VALUES (?, ?)", (place, pickle.dumps(item, 5)))
+        places.clear()
+        spool.execute("CREATE INDEX by_place ON arrivals (place)")
+        found = spool.execute("SELECT place, body FROM arrivals ORDER BY place, rowid")
+        for _, group in groupby(found, itemgetter(0)):
+            first, *others = [pickle.loads(body) for _, body in group]
+            yield from _together(first, others) if isinstance(first, Arrival) else [first]
+
+
+def _together(first: Arrival, others: list[Arrival]) -> Iterator[Arrival | Rejection]:
+    """One arrival of all, and what of the others was there."""
+    rows: dict[tuple[str, str], Any] = {}
+    media = {m.id: m for m in first.media}
+    twins: list[Rejection] = []
+    for times, arrival in enumerate((first, *others), 1):
+        media |= {m.id: m for m in arrival.media if m.id not in media}
+        where = arrival.sample.source or "a row"
+        if times > 1 and not arrival.rows:
+            twins.append(twin(arrival.sample, times))
+        for row in arrival.rows:
+            key = TABLE_OF[type(row)], row.id
+            before = rows.setdefault(key, row)
+            if before is row:
+                continue
+            if isinstance(row, Candidate):
+                if row.role != before.role:
+                    rows[key] = row._replace(role=None)
+            elif not (isinstance(row, Judgement) and row == before):
+                detail = f"{where}: the same {key[0][:-1]} came before; leave one of them out"
+                twins.append(Rejection(f"{row.id}~{times}", key[0], row.step, Reason.DUPLICATE, detail, row.sample))
+    yield Arrival(list(media.values()), first.sample, sorted(rows.values(), key=lambda row: ORDER.index(type(row))))
+    yield from twins
+
+
+ORDER = list(TABLE_OF)  # records in the order in which they come to be
+
+
+def twin(sample: Sample, times: int) -> Rejection:
+    """The note that a Sample came before, for the `times`-th time."""
+    detail = f"{sample.source or 'a row'}: the same prompt and media came before; leave one of them out"
+    return Rejection(f"{sample.id}~{times}", "samples", sample.step, Reason.DUPLICATE, detail)

@@ -1,0 +1,227 @@
+"""Existing preference sets, in the formats in which trainers and papers keep them: their prompts, answers, ratings and pairs."""
+
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field
+
+from pipeline.source.conversation import Shelf, converse
+from pipeline.source.rowfiles import files_of, rows_of
+from schemas.dialects.draft import Answer, Draft, Pairing
+from schemas.dialects.fields import Row, bad, kind
+from schemas.dialects.known import DIALECTS, guess
+from schemas.errors import InputError, RowError
+from schemas.operator import Context
+from schemas.operator import Settings as Base
+from schemas.records import (
+    SAMPLE_KINDS,
+    Candidate,
+    Judgement,
+    Media,
+    Pair,
+    Reason,
+    Rejection,
+    Sample,
+    candidate,
+    digest,
+    judgement,
+    sample,
+)  # fmt: skip
+from schemas.records import pair as laid
+
+READS = ()
+LEAVES = ("media", "samples", "candidates", "judgements", "pairs")
+MEDIA = SAMPLE_KINDS
+SCOPE = "sample"
+VERSION = 1
+ROLES = ("chosen", "rejected")
+
+Format = Literal[
+    "auto", "trl", "llama_factory", "ms_swift", "rlaif_v", "vlfeedback", "mm_rlhf", "mmpr", "llava", "ultrafeedback", "distilabel",
+    "label_studio", "pairwright",
+]  # fmt: skip
+Record = Media | Sample | Candidate | Judgement | Pair | Rejection
+_LOOKED_AT = 64  # rows whose columns are looked at to tell the format: optional ones may be absent from the first
+
+
+class Settings(Base):
+    path: str | tuple[str, ...] = Field(min_length=1)
+    """A file of rows (.jsonl, .json, .parquet, .arrow, .csv), a folder of them, or several of these."""
+    format: Format = "auto"
+    """What wrote the rows; `auto` tells it from each file's columns."""
+    columns: dict[str, str] = Field({})
+    """What the file calls the format's columns, where not as the format does: {chosen: better}."""
+    media_root: str | None = None
+    """Folder that media paths are relative to; the folder of the row's file when absent."""
+    licence: str | None = None
+    """Licence of the rows that do not state one."""
+    limit: int | None = Field(None, ge=1)
+    """How many rows are read at most, good and bad; all when absent."""
+
+
+class Found(NamedTuple):
+    """A file of rows and what its format is; none when it is none of those known."""
+
+    file: Path
+    label: str  # what its rows are called in rejections
+    format: str | None
+    why: str
+
+
+def read(settings: Settings, context: Context) -> Iterator[Record]:
+    """For each row the Media it shows, its Sample, and behind it the Candidates, Judgements and Pairs the row holds.
+
+    A row that is no good is a Rejection named `file#number`, from 1, and so is a file of no known format; an empty answer among several is
+    one of its own. Rows of an equal prompt come as they stand, each with its Sample: whoever reads them puts them together.
+    InputError when a file cannot be read, and when not a single row could be."""
+    first: str | None = None
+    good = 0
+    for place, row, found, shelf in islice(_rows(settings, context), settings.limit):
+        try:
+            records = _records(_draft(row, found, settings), place, settings, shelf, context)
+        except RowError as error:
+            detail = _line(f"{place}: {error.detail}")
+            first = first or detail
+            yield Rejection(place, "samples", context.step, error.reason, detail)
+            continue
+        good += 1
+        yield from records
+    if not good:
+        why = f"the first problem is {first}" if first else "there are no rows"
+        raise InputError(f"no row of {_said(settings.path)} could be read; {why}")
+
+
+def formats(settings: Settings) -> Iterator[Found]:
+    """The files of rows and their formats, in order. InputError as `read` raises it."""
+    for path in [settings.path] if isinstance(settings.path, str) else settings.path:
+        root = Path(path)
+        for file in files_of(path):
+            label = file.name if file == root else file.relative_to(root).as_posix()
+            yield Found(file, label, *_format(file, settings))
+
+
+def _rows(settings: Settings, context: Context) -> Iterator[tuple[str, Any, Found, Shelf]]:
+    """Each row's place, the row, its file and the shelf its media lie on; a file of no known format is a row of its own."""
+    for found in formats(settings):
+        shelf = Shelf(settings.media_root or str(found.file.parent), context.media)
+        if found.format is None:
+            yield found.label, None, found, shelf
+            continue
+        for number, row in rows_of(found.file):
+            yield f"{found.label}#{number}", row, found, shelf
+
+
+def _format(file: Path, settings: Settings) -> tuple[str | None, str]:
+    if settings.format != "auto":
+        return settings.format, "as you say"
+    rows = [_renamed(row, settings) for _, row in islice(rows_of(file), _LOOKED_AT) if isinstance(row, dict)]
+    columns = list(dict.fromkeys(chain.from_iterable(rows)))
+    has = f"it has {', '.join(columns)}" if columns else "it has no rows with columns"
+    return guess(columns) or (None, f"{has}; name its format ({', '.join(DIALECTS)}) and its columns, or take it away")
+
+
+def _draft(row: Any, found: Found, settings: Settings) -> Draft:
+    if found.format is None:
+        raise bad(f"the file is of no known format: {found.why}")
+    if isinstance(row, bytes):
+        raise bad("the line is not JSON; mend it")
+    if not isinstance(row, dict):
+        raise bad(f"the row is {kind(row)}, not an object; write it as {{...}}")
+    return DIALECTS[found.format].read(_renamed(row, settings))
+
+
+def _renamed(row: Row, settings: Settings) -> Row:
+    return (
+        row if not settings.columns else {**row, **{name: row.get(other) for name, other in settings.columns.items()}}
+    )
+
+
+def _records(draft: Draft, place: str, settings: Settings, shelf: Shelf, context: Context) -> list[Record]:
+    """All that a row becomes, in the order in which it is yielded."""
+    messages, media = converse([_message(turn.role, turn.pieces) for turn in draft.prompt], {}, shelf)
+    others = [[shelf.find(_file(v), m.kind) for v, m in zip(p.rejected_media or (), media)] for p in draft.pairs]
+    file, _, number = place.rpartition("#")
+    known = {"source": f"{file}#{draft.id or number}", "licence": settings.licence, **draft.known}
+    made = sample(messages, step=context.step, **known)
+    out: list[Record] = [*media, *chain.from_iterable(others), made]
+    answers = _answers(draft, made.id, context.step)
+    for i, answer in enumerate(answers):
+        if not answer.text.strip():
+            detail = f"{place}: answer {i + 1} of {len(answers)} is empty; write it or drop it"
+            out.append(Rejection(f"{place}~{i + 1}", "candidates", context.step, Reason.EMPTY_ANSWER, detail, made.id))
+    filled = {answer.id for answer in answers if answer.text.strip()}
+    slips = [
+        judgement(
+            made.id, context.step, "candidate" if len(said.items) == 1 else "pair", tuple(answers[i].id for i in said.items),
+            said.axis, said.outcome, value=said.value, raw=said.raw, annotator=said.annotator,
+        )
+        for said in draft.said
+    ]  # fmt: skip
+    slips = [slip for slip in slips if filled.issuperset(slip.items)]
+    pairs = [_pair(p, [m.id for m in o], answers, slips, context) for p, o in zip(draft.pairs, others, strict=True)]
+    return [*out, *(answer for answer in answers if answer.id in filled), *slips, *pairs]
+
+
+def _message(role: str, pieces) -> dict[str, Any]:
+    parts = [{"type": k, "text": value} if k == "text" else {"type": k, "path": _file(value)} for k, value in pieces]
+    return {"role": role, "content": parts}
+
+
+def _file(value: Any) -> Any:
+    """What names a medium, unless it is a URL, which may hold credentials and is not repeated."""
+    path = value.get("path") if isinstance(value, dict) and value.get("bytes") is None else value
+    if isinstance(path, str) and "://" in path:
+        raise RowError(Reason.UNSUPPORTED_MEDIA, "a URL stands where a file should; fetch it and give its path")
+    return value
+
+
+def _answers(draft: Draft, name: str, step: str) -> list[Candidate]:
+    """The candidates; `index` counts the earlier ones of the same text and model, so that an answer is the same one in every row."""
+    seen: dict[Answer, int] = {}
+    out = []
+    for answer in draft.answers:
+        same = answer._replace(role=None)
+        out.append(candidate(name, step, answer.text, role=answer.role, model=answer.model, index=seen.get(same, 0)))
+        seen[same] = seen.get(same, 0) + 1
+    return out
+
+
+def _pair(
+    pairing: Pairing, other: list[str], answers: list[Candidate], slips: list[Judgement], context: Context
+) -> Pair:
+    chosen, known = answers[pairing.chosen], {"recipe": context.recipe, **pairing.known}
+    if pairing.rejected is None:
+        about = digest(chosen.sample, context.step, chosen.id, None)
+        return Pair(
+            about,
+            chosen.sample,
+            context.step,
+            chosen.text,
+            None,
+            chosen_id=chosen.id,
+            generator_chosen=chosen.model,
+            **known,
+        )
+    rejected = answers[pairing.rejected]
+    both = {chosen.id, rejected.id}
+    compared = [s.id for s in slips if set(s.items) == both and s.target == "pair"]
+    rated = [s.id for s in slips if s.target == "candidate" and s.items[0] in both]
+    made = laid(chosen.sample, context.step, chosen, rejected, judgements=tuple(compared or rated), **known)
+    if pairing.rejected_media is None:
+        return made
+    return made._replace(
+        id=digest(made.id, other),
+        rejected_media=tuple(other),
+        pair_kind="media" if chosen.text == rejected.text else "mixed",
+    )
+
+
+def _line(text: str) -> str:
+    """One line that can be written: names of fields come from the row, and may be anything."""
+    return " ".join(text.split()).encode(errors="backslashreplace").decode()
+
+
+def _said(path: str | tuple[str, ...]) -> str:
+    return path if isinstance(path, str) else ", ".join(path)

@@ -1,0 +1,360 @@
+"""Preference sets as files with real media become records; whatever a row holds, it is records or a rejection."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections import Counter
+from typing import get_args
+
+import pyarrow as pa
+import pyarrow.ipc as ipc
+import pyarrow.parquet as pq
+import pytest
+from datasets import Dataset
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+
+from pipeline.source import pairs
+from pipeline.store import FolderStore
+from schemas.arrow import TABLE_OF, to_batch
+from schemas.errors import InputError
+from schemas.operator import Context
+from schemas.records import Candidate, Judgement, Media, Outcome, Pair, Reason, Rejection, Sample
+from tests import media_files as make
+from tests.preference_sets import SETS, jsonl, with_media
+from tests.schemas.dialects.test_known import DIALECTS, rows
+
+# by hand from tests/preference_sets.py: rows of each kind that a set becomes, one Sample a row
+COUNTS = {
+    "trl": {"Media": 4, "Sample": 4, "Candidate": 8, "Pair": 4},  # 1 + 2 + 1 + 0 images
+    "llama_factory": {"Media": 4, "Sample": 4, "Candidate": 7, "Pair": 4},  # the KTO row has one answer
+    "ms_swift": {
+        "Media": 7,
+        "Sample": 5,
+        "Candidate": 7,
+        "Pair": 4,
+    },  # two rows show two images, the last has no answer
+    "rlaif_v": {"Media": 2, "Sample": 2, "Candidate": 4, "Judgement": 2, "Pair": 2},  # the scores of the pair stage
+    "vlfeedback": {"Media": 2, "Sample": 2, "Candidate": 4, "Judgement": 12},  # 2 rows, 2 answers, 3 axes
+    "mm_rlhf": {"Media": 5, "Sample": 4, "Candidate": 8, "Judgement": 4, "Pair": 3},  # a tie; a mixed-up image
+    "mmpr": {"Media": 3, "Sample": 3, "Candidate": 6, "Pair": 3},
+    "llava": {"Media": 2, "Sample": 2, "Candidate": 4, "Pair": 2},
+    "ultrafeedback": {"Sample": 1, "Candidate": 2, "Judgement": 2, "Pair": 1},
+    "distilabel": {
+        "Media": 1,
+        "Sample": 2,
+        "Candidate": 4,
+        "Judgement": 4,
+        "Pair": 1,
+        "Rejection": 1,
+    },  # one generation failed
+    # verdicts 2 + 1, a skip, 1 + a tie, a rating, 2 ranks; only the first task is agreed upon
+    "label_studio": {"Media": 3, "Sample": 5, "Candidate": 9, "Judgement": 9, "Pair": 1},
+}
+ROW = {"prompt": "What?", "chosen": "A cat.", "rejected": "A dog.", "image": "cat.jpg"}
+
+
+@pytest.fixture
+def home(tmp_path):
+    return with_media(tmp_path / "set")
+
+
+@pytest.fixture
+def read(home):
+    def read(path="", **settings):
+        settings = pairs.Settings(**{"path": str(home / path) if isinstance(path, str) else path, **settings})
+        context = Context(step="import", version="", media=FolderStore(home.parent / "store"), recipe="r")
+        return list(pairs.read(settings, context))
+
+    return read
+
+
+def of(kind, found) -> list:
+    return [row for row in found if isinstance(row, kind)]
+
+
+@pytest.mark.parametrize("form", ["auto", "named"])
+@pytest.mark.parametrize("name", SETS)
+def test_a_set_becomes_records(home, read, name, form):
+    SETS[name](home)
+    found = read(format="auto" if form == "auto" else name)
+    assert Counter(type(row).__name__ for row in found) == COUNTS[name]
+    behind = None
+    for row in found:  # each row stands behind its Sample, and names only what is there
+        behind = row.id if isinstance(row, Sample) else behind
+        if isinstance(row, Candidate | Judgement | Pair):
+            assert (row.sample, row.step) == (behind, "import")
+    answers = {c.id for c in of(Candidate, found)}
+    assert answers.issuperset(i for slip in of(Judgement, found) for i in slip.items)
+    assert answers.issuperset(p.chosen_id for p in of(Pair, found))
+    slips = {slip.id for slip in of(Judgement, found)}
+    assert slips.issuperset(i for pair in of(Pair, found) for i in pair.judgements)
+    media = {m.id for m in of(Media, found)}
+    assert media.issuperset(m for sample in of(Sample, found) for m in sample.media)
+    for kind in (Media, Sample, Candidate, Judgement, Pair, Rejection):
+        to_batch(TABLE_OF[kind], of(kind, found))  # Arrow takes them
+
+
+def test_a_pair_knows_its_answers_margin_and_judgements(home, read):
+    SETS["rlaif_v"](home)
+    found = read("pairs.jsonl")
+    sample, pair, (better, worse) = of(Sample, found)[0], of(Pair, found)[0], of(Candidate, found)
+    assert (sample.kind, sample.source) == ("image", "pairs.jsonl#q1")
+    assert (better.role, worse.role) == ("chosen", "rejected")
+    assert (pair.chosen, pair.rejected, pair.margin) == ("A dog.", "A wolf, a bear and a fox.", 2.0)
+    assert (pair.chosen_id, pair.rejected_id, pair.recipe) == (better.id, worse.id, "r")
+    assert pair.judgements == tuple(slip.id for slip in of(Judgement, found))
+    assert [(s.axis, s.value, s.annotator, s.items) for s in of(Judgement, found)] == [
+        ("score", -1.0, "llava", (better.id,)), ("score", -3.0, "llava", (worse.id,)),
+    ]  # fmt: skip
+
+
+def test_media_that_differ_between_the_sides(home, read):
+    SETS["ms_swift"](home)
+    text, mixed, media, alone = of(Pair, read())
+    cat, dog = (of(Media, read("cat_and_dog.jsonl"))[i].id for i in range(2)) if _two(home) else (None, None)
+    assert (text.pair_kind, text.rejected_media) == ("text", None)
+    assert (mixed.pair_kind, mixed.rejected_media) == ("mixed", (dog,))
+    assert (media.pair_kind, media.rejected_media, media.chosen) == ("media", (dog,), media.rejected)
+    assert (alone.rejected, alone.label) == (None, False)
+    assert len({text.id, mixed.id, media.id}) == 3
+    assert cat != dog
+
+
+def _two(home) -> bool:
+    jsonl(home / "cat_and_dog.jsonl", {"prompt": "?", "images": ["cat.jpg", "dog.png"]})
+    return True
+
+
+def test_ties_skips_and_ratings_that_are_none(home, read):
+    SETS["label_studio"](home)
+    outcomes = Counter((s.axis, s.outcome) for s in of(Judgement, read()))
+    assert outcomes == {
+        ("preference", Outcome.VERDICT): 4, ("preference", Outcome.TIE): 1, ("skipped", Outcome.ABSTAIN): 1,
+        ("quality", Outcome.VERDICT): 1, ("rank", Outcome.VERDICT): 2,
+    }  # fmt: skip
+    (pair,) = of(Pair, read())
+    assert (pair.chosen, len(pair.judgements)) == ("A cat.", 3)  # two people, and the model that saw it the other way
+    SETS["vlfeedback"](home)
+    slips = of(Judgement, read("lines.jsonl"))
+    assert [s.value for s in slips] == [3, 5, 4, 5, 5, None]
+    assert json.loads(slips[5].raw)["Rating"] == "N/A"
+
+
+def test_the_same_answers_have_the_same_ids_in_every_row_and_draws_their_own(home, read):
+    jsonl(home / "a.jsonl", ROW, ROW | {"rejected": "A horse."}, {"instruction": "What?", "generations": ["x", "x"]})
+    first, second, third, fourth = of(Candidate, read("a.jsonl", format="trl"))
+    assert (first.id, second.text, fourth.text) == (third.id, "A dog.", "A horse.")
+    jsonl(home / "b.jsonl", {"instruction": "What?", "generations": ["x", "x"]})
+    one, two = of(Candidate, read("b.jsonl"))
+    assert (one.index, two.index) == (0, 1)
+
+
+def test_every_kind_of_file_holds_the_same_rows(home, read):
+    plain = [ROW | {"margin": 1.5}, ROW | {"prompt": 'Say "a,\nb"', "margin": None}]
+    jsonl(home / "a.jsonl", *plain)
+    (home / "b.json").write_text(json.dumps(plain, indent=2))
+    (home / "c.json").write_text("\n".join(map(json.dumps, plain)))
+    table = pa.Table.from_pylist(plain)
+    pq.write_table(table, home / "d.parquet")
+    with pa.OSFile(str(home / "e.arrow"), "wb") as sink, ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    with pa.OSFile(str(home / "f.arrow"), "wb") as sink, ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(plain[0]))
+    writer.writeheader()
+    writer.writerows(plain)
+    (home / "g.csv").write_text(text.getvalue())
+    files = sorted(p.name for p in home.iterdir() if p.suffix not in (".jpg", ".png", ".mp4", ".wav"))
+    assert len(files) == 7
+    first = of(Pair, read(files[0]))
+    assert [p.margin for p in first] == [1.5, None]
+    assert all(of(Pair, read(name)) == first for name in files)
+    assert of(Sample, read("g.csv"))[1].source == "g.csv#2"
+
+
+def test_cells_of_csv_may_be_conversations(home, read):
+    talk = json.dumps([{"from": "human", "value": "<image>?"}, {"from": "gpt", "value": "A cat."}])
+    (home / "a.csv").write_text(f'image,conversations,kto_tag\ncat.jpg,"{talk.replace(chr(34), chr(34) * 2)}",True\n')
+    (pair,) = of(Pair, read("a.csv"))
+    assert (pair.chosen, pair.label) == ("A cat.", True)
+
+
+def test_several_paths_a_limit_a_licence_and_columns_of_other_names(home, read):
+    jsonl(home / "a.jsonl", *[ROW] * 3)
+    jsonl(home / "b.jsonl", {"better": "A cat.", "worse": "A dog.", "prompt": "?"})
+    paths = (str(home / "a.jsonl"), str(home / "b.jsonl"))
+    found = read(paths, limit=4, licence="CC0", columns={"chosen": "better", "rejected": "worse"}, format="trl")
+    # of a.jsonl, `chosen` is named by a column that is not there
+    assert [type(row) for row in of((Sample, Rejection), found)] == [Rejection] * 3 + [Sample]
+    found = read("a.jsonl", limit=2, licence="CC0")
+    assert [(s.source, s.licence) for s in of(Sample, found)] == [("a.jsonl#1", "CC0"), ("a.jsonl#2", "CC0")]
+    assert of(Pair, read("b.jsonl", columns={"chosen": "better", "rejected": "worse"}))[0].chosen == "A cat."
+
+
+def test_media_may_lie_under_a_root_of_their_own(home, read):
+    (home / "rows").mkdir()
+    jsonl(home / "rows" / "a.jsonl", ROW)
+    assert len(of(Sample, read("rows", media_root=str(home)))) == 1
+    with pytest.raises(InputError, match=r"no row of .* the first problem is a.jsonl#1: cat.jpg is not there"):
+        read("rows")
+
+
+BAD = {
+    "a missing file": (ROW | {"image": "horse.jpg"}, Reason.MISSING_FILE, "horse.jpg is not there"),
+    "a broken image": (ROW | {"image": "cut.jpg"}, Reason.UNDECODABLE, "cut.jpg is cut off"),
+    "a text as an image": (ROW | {"image": "text.png"}, Reason.UNSUPPORTED_MEDIA, "text.png"),
+    "a sound as an image": (ROW | {"image": "bark.wav"}, Reason.UNSUPPORTED_MEDIA, "is audio"),
+    "a way out": (ROW | {"image": "../secret.jpg"}, Reason.BAD_ROW, "leads out"),
+    "a URL": (ROW | {"image": "https://ann:secret@example.org/a.jpg"}, Reason.UNSUPPORTED_MEDIA, "a URL stands"),
+    "a URL beside no bytes": (ROW | {"image": {"path": "s3://k:secret@b/a", "bytes": None}}, Reason.UNSUPPORTED_MEDIA, "a URL"),
+    "bytes that are nothing": (ROW | {"image": "data:image/png;base64,"}, Reason.EMPTY_MEDIA, "empty"),
+    "an empty prompt": (ROW | {"prompt": " "}, Reason.EMPTY_PROMPT, "the prompt is empty"),
+    "no words": (ROW | {"prompt": [], "image": None}, Reason.EMPTY_PROMPT, "the prompt is empty"),
+    "a tool's message": (ROW | {"prompt": [{"role": "tool", "content": "x"}], "image": None}, Reason.BAD_ROW, "role"),
+    "ends with the assistant": (
+        ROW | {"prompt": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "x"}]}, Reason.BAD_ROW, "last message",
+    ),
+    "an empty answer": (ROW | {"chosen": ""}, Reason.EMPTY_ANSWER, "chosen is empty"),
+    "equal answers": (ROW | {"chosen": "A dog."}, Reason.EQUAL_ANSWERS, "the same text"),
+    "a number": (5, Reason.BAD_ROW, "the row is a int"),
+    "a list": ([ROW], Reason.BAD_ROW, "the row is a list"),
+    "a broken line": ('{"prompt": "What', Reason.BAD_ROW, "not JSON"),
+    "a margin that is NaN": ('{"prompt": "?", "chosen": "a", "rejected": "b", "margin": NaN}', Reason.BAD_ROW, "margin is nan"),
+    "half a character": ('{"prompt": "\\ud800", "chosen": "a", "rejected": "b"}', Reason.BAD_ROW, "half a character"),
+    "bytes that are no text": (b'{"prompt": "\xff", "chosen": "a", "rejected": "b"}', Reason.BAD_ROW, "not JSON"),
+    "too deep": ("[" * 100_000, Reason.BAD_ROW, "not JSON"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_row_is_one_rejection_and_the_rest_goes_on(home, read, name):
+    (home / "cut.jpg").write_bytes(make.jpeg(1)[:-200])
+    (home / "text.png").write_bytes(b"Not a picture.")
+    row, reason, word = BAD[name]
+    line = row if isinstance(row, bytes) else (row if isinstance(row, str) else json.dumps(row)).encode()
+    good = json.dumps(ROW).encode()
+    (home / "rows.jsonl").write_bytes(b"\n".join([good, line, b"", good]))
+    found = read("rows.jsonl")
+    assert [s.source for s in of(Sample, found)] == ["rows.jsonl#1", "rows.jsonl#4"]
+    (bad,) = of(Rejection, found)
+    assert (bad.id, bad.table, bad.step, bad.reason) == ("rows.jsonl#2", "samples", "import", reason)
+    assert bad.detail.startswith("rows.jsonl#2: ")
+    assert word in bad.detail
+    assert "\n" not in bad.detail
+    assert "secret@" not in bad.detail
+    assert len(of(Pair, found)) == 2
+
+
+def test_an_empty_answer_among_several_is_left_out_alone(home, read):
+    SETS["distilabel"](home)
+    found = read("rated.jsonl")
+    (gone,) = of(Rejection, found)
+    (sample,) = of(Sample, found)
+    assert (gone.table, gone.reason, gone.sample) == ("candidates", Reason.EMPTY_ANSWER, sample.id)
+    assert "answer 3 of 3 is empty" in gone.detail
+    assert [c.text for c in of(Candidate, found)] == ["A cat.", "A dog."]
+    assert [s.value for s in of(Judgement, found)] == [5, 2]
+
+
+def test_what_cannot_be_read_is_an_input_error(home, read):
+    (home / "empty.jsonl").write_text("\n")
+    (home / "cut.json").write_text(json.dumps([ROW, ROW])[:-20])
+    (home / "broken.parquet").write_bytes(b"PAR1 and no more")
+    (home / "broken.arrow").write_bytes(b"ARROW1 and no more")
+    (home / "latin.csv").write_bytes("prompt,chosen,rejected\ncaf\xe9,a,b\n".encode("latin-1"))
+    (home / "notes.txt").write_text("x")
+    jsonl(home / "other.jsonl", {"text": "x", "label": 1})
+    jsonl(home / "bad.jsonl", ROW | {"chosen": 1}, ROW)
+    (home / "media").mkdir()
+    for path, line in {
+        "none.jsonl": "no file or folder", "notes.txt": "holds no, file of rows", "media": "holds no, file of rows",
+        "empty.jsonl": "no known format: it has no rows", "cut.json": r"breaks off or is no \.json file",
+        "broken.parquet": r"is no \.parquet file", "broken.arrow": r"is no \.arrow file", "latin.csv": r"is no \.csv file",
+        "other.jsonl": "no known format: it has text, label; name its format",
+    }.items():  # fmt: skip
+        with pytest.raises(InputError, match=line):
+            read(path)
+    with pytest.raises(InputError, match=r"no row of .* the first problem is bad.jsonl#1: question is missing"):
+        read("bad.jsonl", format="mmpr")
+
+
+READ = """
+import resource, sys
+from pathlib import Path
+from pipeline.source import pairs
+from pipeline.store import FolderStore
+from schemas.operator import Context
+from schemas.records import Sample
+
+context = Context(step="s", version="", media=FolderStore(Path(sys.argv[2])))
+seen = 0
+for row in pairs.read(pairs.Settings(path=sys.argv[1]), context):
+    seen += isinstance(row, Sample)
+    if isinstance(row, Sample) and seen in (1000, 8000):
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_a_folder_may_hold_files_that_are_no_rows(home, read):
+    """As `save_to_disk` of `datasets` leaves it."""
+    Dataset.from_list([ROW, ROW | {"prompt": "Hm?"}]).save_to_disk(home / "saved")
+    found = read("saved", media_root=str(home))
+    assert [s.source for s in of(Sample, found)] == ["data-00000-of-00001.arrow#1", "data-00000-of-00001.arrow#2"]
+    assert [(r.id, r.reason) for r in of(Rejection, found)] == [
+        ("dataset_info.json", Reason.BAD_ROW), ("state.json", Reason.BAD_ROW),
+    ]  # fmt: skip
+    assert "of no known format: it has no rows with columns; name its format" in of(Rejection, found)[0].detail
+
+
+def test_the_setting_names_every_format():
+    assert set(get_args(pairs.Format)) == {"auto", *DIALECTS}
+
+
+@pytest.mark.parametrize("name", ["media.parquet", "lines.jsonl", "array.json"])
+def test_memory_stays_flat_as_rows_grow(home, name):
+    data, text = make.jpeg(1, 640, 480), "word " * 4000
+    rows = [ROW | {"prompt": f"{i}?", "image": {"bytes": data, "path": None}} for i in range(8000)]
+    if name == "media.parquet":
+        pq.write_table(
+            pa.Table.from_pylist(rows), home / name, row_group_size=100, compression="none", use_dictionary=False
+        )
+    else:
+        lines = [json.dumps(ROW | {"prompt": f"{i}?", "chosen": text}) for i in range(8000)]
+        (home / name).write_text("\n".join(lines) if name == "lines.jsonl" else f"[{','.join(lines)}]")
+    assert (home / name).stat().st_size > 60e6
+    done = subprocess.run(
+        [sys.executable, "-c", READ, str(home / name), str(home.parent / "store")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    early, late = map(int, done.stdout.split())
+    assert (late - early) * 1024 < 20e6  # bytes; what came in between is more than 50 MB
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_any_row_becomes_records_or_a_rejection(home, monkeypatch, name):
+    (home / "a.jpg").write_bytes(make.jpeg(1))
+    jsonl(home / "rows.jsonl", ROW)
+    context = Context(step="s", version="", media=FolderStore(home.parent / "store"))
+    seen = set()
+
+    @examples(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(rows(name))
+    def check(row):
+        monkeypatch.setattr(pairs, "rows_of", lambda file: iter([(1, row)]))
+        found = []
+        try:
+            found += pairs.read(pairs.Settings(path=str(home / "rows.jsonl"), format=name), context)
+        except InputError:  # the one row was no good
+            found = [Rejection("rows.jsonl#1", "samples", "s", Reason.BAD_ROW)]
+        for record in found:
+            to_batch(TABLE_OF[type(record)], [record])  # Arrow takes it
+            seen.add(type(record))
+
+    check()
+    assert Rejection in seen
