@@ -25,7 +25,7 @@ from schemas.errors import PairwrightError, RowError, RunError
 from schemas.operator import VERBS, Context, Fitted, Rows
 from schemas.ports import Engine, MediaStore
 from schemas.recipe import Step, settings_of
-from schemas.records import Reason, Rejection, digest
+from schemas.records import Reason, Rejection, Sample, digest
 
 ROWS = 4  # rows of a source that are read before others may run
 ROW_TABLES = ("candidates", "claims", "judgements", "pairs")
