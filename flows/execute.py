@@ -177,6 +177,7 @@ class Run:
             self.place(unit), bound, media, cache, self.recipe.name,
             lambda names: self.connect(names, unit.round, media), progress,
             {n: self.spec(n, unit.round).get("model", n) for b in bound for n in b.models}, unit.child,
+            self.cache,
         )  # fmt: skip
         earlier = self.tables(unit)
         if hasattr(bound[0].module, "fit"):

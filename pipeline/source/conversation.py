@@ -2,9 +2,12 @@
 
 import os
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from pipeline import urls
 from pipeline.media.probe import keep, take
+from pipeline.media.remote import Remote
 from schemas.errors import RowError
 from schemas.ports import MediaStore
 from schemas.records import MEDIA_KINDS, Media, Message, Part, Reason
@@ -16,11 +19,26 @@ Piece = tuple[str, Any]  # a part's type, and its text or what names its media; 
 
 
 class Shelf:
-    """The media that rows name by paths relative to `root`: read, probed and kept in the store."""
+    """The media that rows name by paths relative to `root` or by URLs: read, probed and kept in the store."""
 
-    def __init__(self, root: str, store: MediaStore):
-        self._root, self._store = root, store
+    def __init__(self, root: str, store: MediaStore, remote: Remote, within: tuple[str, ...] | None = None):
+        """`root`: a folder, here or at a URL. `within`: the only folders of this machine that rows may name; None: any."""
+        self._root, self._store, self._remote, self._within = root, store, remote, within
         self._taken = lru_cache(_REMEMBERED)(self._take)
+
+    def url(self, value: Any) -> str | None:
+        """The URL behind what a media column holds; None where there is none, or where it is no good."""
+        path = value
+        if isinstance(value, dict):
+            path = None if isinstance(value.get("bytes"), bytes) else value.get("path")
+        if not isinstance(path, str):
+            return None
+        if urls.is_url(path):
+            return path
+        try:
+            return urls.join(self._root, self._inside(path)) if urls.is_url(self._root) else None
+        except RowError:
+            return None
 
     def find(self, value: Any, kind: str) -> Media:
         """The Media of a path, of bytes, or of `{bytes, path}`. RowError when it is no good or of another kind."""
@@ -29,7 +47,9 @@ class Shelf:
             path, data = value.get("path"), value.get("bytes")
         elif isinstance(value, bytes):
             path, data = None, value
-        name = path if path and isinstance(path, str) else f"the {kind}"
+        name = f"the {kind}"
+        if path and isinstance(path, str):
+            name = urls.clean(path) if urls.is_url(path) else path
         if isinstance(data, bytes):
             media = keep(data, name, self._store)
         elif isinstance(path, str):
@@ -43,10 +63,24 @@ class Shelf:
         return media
 
     def _take(self, path: str) -> Media:
+        if url := self.url(path):
+            return self._remote.take(url)
+        inside = os.path.join(self._root, self._inside(path))
+        if self._within is not None and not any(_below(folder, inside) for folder in self._within):
+            raise RowError(Reason.UNSAFE, f"{path} is a file of this machine, which the rows may not name")
+        return take(inside, path, self._store)
+
+    def _inside(self, path: str) -> str:
         inside = os.path.normpath(path)
         if inside.split(os.sep)[0] == "..":
             raise _bad(f"{path} leads out of the folder of the media; set media_root, or give an absolute path")
-        return take(os.path.join(self._root, inside), path, self._store)
+        if os.path.isabs(inside) and urls.is_url(self._root):
+            raise RowError(Reason.UNSAFE, f"{path} is a file of this machine, which rows from elsewhere may not name")
+        return inside
+
+
+def _below(folder: str, path: str) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def converse(prompt: Any, columns: dict[str, list], shelf: Shelf) -> tuple[tuple[Message, ...], list[Media]]:

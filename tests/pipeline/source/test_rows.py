@@ -254,13 +254,13 @@ def test_reading_is_the_same_every_time(home, read):
 
 
 def test_a_source_that_cannot_be_read_is_an_input_error(home, read):
-    (home / "rows.csv").write_text("prompt\nWhat?")
+    (home / "rows.xlsx").write_text("prompt\nWhat?")
     (home / "broken.parquet").write_bytes(b"PAR1 and no more")
     (home / "empty.jsonl").write_text("\n")
     jsonl(home, {"question": "What?", "n": 1}, name="other.jsonl")
     pq.write_table(pa.table({"question": ["What?"]}), home / "other.parquet")
     for path, line in {
-        "none.jsonl": "no file or folder", "rows.csv": "convert", "media": "convert",
+        "none.jsonl": "no file or folder", "rows.xlsx": "convert", "media": "convert",
         "broken.parquet": "no Parquet file", "empty.jsonl": "no rows",
         "other.jsonl": "no column prompt; it has n, question", "other.parquet": "no column prompt",
     }.items():  # fmt: skip

@@ -1,0 +1,136 @@
+"""Rows with named columns as Samples, for every source whose rows have columns."""
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal, get_args
+
+from pipeline import urls
+from pipeline.media.remote import Remote
+from pipeline.source.conversation import Shelf, converse
+from pipeline.source.tables import Row, no_columns
+from schemas.errors import InputError, RowError
+from schemas.records import MEDIA_KINDS, Media, Reason, Rejection, Sample, sample
+
+Column = Literal[
+    "id", "prompt", "image", "images", "video", "videos", "audio", "audios",
+    "answer", "answer_type", "facts", "reference", "source", "licence", "split",
+]  # fmt: skip
+
+
+def names_of(columns: dict[Column, str]) -> dict[str, str]:
+    """What the rows call each of our columns."""
+    return {name: name for name in get_args(Column)} | columns
+
+
+def read(
+    rows: Iterable[Row], columns: dict[Column, str], shelf: Callable[[str], Shelf], remote: Remote, step: str, said: str,
+    licence: str | None = None,
+) -> Iterator[Media | Sample | Rejection]:  # fmt: skip
+    """One Sample a row, behind the Media it shows. A row that is no good is a Rejection named by its place.
+
+    `shelf` gives the media of rows by their folder, `said` is what the source is called, `licence` is that of rows without one.
+    InputError when there are no rows, or when none has a column that `columns` names."""
+    names = names_of(columns)
+    missing = {names["prompt"], *columns.values()}
+    held: dict | None = None
+    count = 0
+    for row, found, wanted in _ahead(rows, names, shelf, remote):
+        count += 1
+        try:
+            if isinstance(found, RowError):
+                raise found
+            held = found
+            missing -= held.keys()
+            media, made = _sample(held, names, row.place, shelf(row.folder), step, licence)
+        except RowError as error:
+            yield Rejection(row.place, "samples", step, error.reason, f"{row.place}: {error.detail}")
+            continue
+        finally:
+            for url in wanted:
+                remote.drop(url)
+        yield from media
+        yield made
+    if not count:
+        raise InputError(f"{said} holds no rows; set path to a file that has some")
+    if missing and held is not None:
+        raise no_columns(said, missing, held)
+
+
+def _ahead(rows: Iterable[Row], names, shelf, remote: Remote) -> Iterator[tuple[Row, dict | RowError, list[str]]]:
+    """The rows in order, some of them held back until the media they name by URLs are on their way."""
+    waiting: deque[tuple[Row, dict | RowError, list[str]]] = deque()
+    for row in rows:
+        wanted: list[str] = []
+        try:
+            found: dict | RowError = row.values()
+        except RowError as error:
+            found = error
+        else:
+            wanted = [url for value in _shown(found, names) if (url := shelf(row.folder).url(value))]
+            for url in wanted:
+                remote.start(url)
+        waiting.append((row, found, wanted))
+        if len(waiting) > remote.ahead:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _shown(row: dict, names: dict[str, str]) -> Iterator[Any]:
+    """Whatever in a row may name a medium."""
+    for kind in MEDIA_KINDS:
+        yield from _listed(row.get(names[kind]))
+        yield from _listed(row.get(names[f"{kind}s"]))
+    for message in _listed(row.get(names["prompt"])):
+        for part in _listed(message.get("content")) if isinstance(message, dict) else ():
+            if isinstance(part, dict) and part.get("type") in MEDIA_KINDS:
+                yield part.get("path")
+
+
+def _sample(
+    row: dict, names: dict[str, str], place: str, shelf: Shelf, step: str, licence: str | None
+) -> tuple[list[Media], Sample]:
+    known = {
+        name: _text(name, row.get(names[name]))
+        for name in ("answer", "answer_type", "reference", "source", "licence", "split", "id")
+    }
+    file, _, number = place.rpartition("#")
+    known["source"] = known["source"] or f"{file}#{known['id'] or number}"
+    known["licence"] = known["licence"] or licence
+    del known["id"]
+    shown = {kind: _listed(row.get(names[kind])) + _listed(row.get(names[f"{kind}s"])) for kind in MEDIA_KINDS}
+    facts = _facts(row.get(names["facts"]))
+    messages, media = converse(row.get(names["prompt"]), shown, shelf)
+    return media, sample(messages, facts=facts, step=step, **known)
+
+
+def _text(name: str, value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return urls.clean(value) if name == "source" and value and urls.is_url(value) else value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise _bad(f"{name} is {type(value).__name__}; make it a text")
+
+
+def _facts(value: Any) -> str | None:
+    """JSON with sorted keys."""
+    if value is None:
+        return None
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+        text = json.dumps(found, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _bad(f"facts are not JSON ({error}); mend them") from error
+    if not isinstance(found, dict):
+        raise _bad(f"facts are {type(found).__name__}; make them an object")
+    return text
+
+
+def _listed(value: Any) -> list:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _bad(detail: str) -> RowError:
+    return RowError(Reason.BAD_ROW, detail)
