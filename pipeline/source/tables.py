@@ -87,7 +87,11 @@ def read(
     InputError when a file is not there, not of a known format, broken beyond a row, or without the needed column."""
     path, first = _limited(path)
     most = min((n for n in (first, limit) if n), default=None)
-    every = lambda: islice(_rows(path, columns, need, fetch or Limits()), most)
+    return part(lambda: islice(_rows(path, columns, need, fetch or Limits()), most), sample)
+
+
+def part(every: Callable[[], Iterator[Row]], sample: Sampling | None) -> Iterator[Row]:
+    """Those of the rows, which `every` reads from their start, that are drawn, in order; all of them without a `sample`."""
     if sample is None:
         yield from every()
     elif sample.share is not None:
