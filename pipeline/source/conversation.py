@@ -41,13 +41,14 @@ class Shelf:
             return None
 
     def find(self, value: Any, kind: str) -> Media:
-        """The Media of a path, of bytes, or of `{bytes, path}`. RowError when it is no good or of another kind."""
+        """The Media of a path, a URL, of bytes, or of `{bytes, path}`. RowError when it is no good or of another kind than
+        `kind`, which may be `any`."""
         path, data = value, None
         if isinstance(value, dict):
             path, data = value.get("path"), value.get("bytes")
         elif isinstance(value, bytes):
             path, data = None, value
-        name = f"the {kind}"
+        name = "the medium" if kind == "any" else f"the {kind}"
         if path and isinstance(path, str):
             name = urls.clean(path) if urls.is_url(path) else path
         if isinstance(data, bytes):
@@ -56,7 +57,7 @@ class Shelf:
             media = self._taken(path)
         else:
             raise _bad(f"{name} is {type(value).__name__}; give a path or {{bytes, path}}")
-        if media.kind != kind:
+        if kind not in (media.kind, "any"):
             raise RowError(
                 Reason.UNSUPPORTED_MEDIA, f"{name} is {media.kind} and stands where {kind} is; call it {media.kind}"
             )
@@ -86,7 +87,7 @@ def _below(folder: str, path: str) -> bool:
 def converse(prompt: Any, columns: dict[str, list], shelf: Shelf) -> tuple[tuple[Message, ...], list[Media]]:
     """The messages of a prompt (a text or a list of messages), and their Media in order.
 
-    `columns` holds what the media columns name, by kind: it fills the parts of that kind that name nothing; where there
+    `columns` holds what the media columns name, by kind (`any` for media that may be of each): it fills the parts of that kind that name nothing; where there
     are none it stands before the first user message's text. RowError when anything is missing or of a wrong type."""
     if isinstance(prompt, str):
         prompt = [{"role": "user", "content": prompt}]
@@ -145,7 +146,7 @@ def _part(piece: Piece, shelf: Shelf, media: list[Media]) -> Part:
     if kind == "text":
         return Part("text", value)
     media.append(shelf.find(value, kind))
-    return Part(kind, media=media[-1].id)
+    return Part(media[-1].kind, media=media[-1].id)
 
 
 def _bad(detail: str) -> RowError:

@@ -24,12 +24,12 @@ def is_file(path: str) -> bool:
         return system.isfile(inside)
 
 
-def walk(root: str) -> Iterator[str]:
-    """Paths of all files below a folder, relative to it: those of a folder in order of their names, then the folders in it.
+def folders(root: str) -> Iterator[tuple[str, list[str]]]:
+    """A folder and all below it, each with the names of its files in order; a folder's path is relative, "" for the first.
     Hidden ones are passed over. InputError when it cannot be listed."""
     if not urls.is_url(root):
         found = os.walk(root, onerror=_unlistable)
-        inside = lambda folder: os.path.relpath(folder, root)
+        below = lambda folder: os.path.relpath(folder, root)
     elif urls.scheme(root) in urls.WEB:
         raise InputError(
             f"{urls.clean(root)}: a web server has no folders to list; name its files, or a store like s3://"
@@ -37,14 +37,24 @@ def walk(root: str) -> Iterator[str]:
     else:
         system, path = _system(root)
         found = system.walk(path, on_error="raise")
-        top = path.rstrip("/")
-        inside = lambda folder: folder.rstrip("/")[len(top) :].strip("/") or "."
+        below = lambda folder: folder.rstrip("/")[len(path.rstrip("/")) :].strip("/") or "."
     with _told(root):
-        for folder, folders, files in found:
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            below = inside(folder)
-            for name in sorted(name for name in files if name and not name.startswith(".")):
-                yield name if below == "." else f"{below}/{name}"
+        for folder, inside, names in found:
+            inside[:] = sorted(name for name in inside if not name.startswith("."))
+            name = below(folder)
+            yield "" if name == "." else name, sorted(name for name in names if name and not name.startswith("."))
+
+
+def walk(root: str) -> Iterator[str]:
+    """Paths of all files below a folder, relative to it: those of a folder first, then those of the folders in it."""
+    for folder, names in folders(root):
+        for name in names:
+            yield f"{folder}/{name}" if folder else name
+
+
+def printable(name: str) -> str:
+    """A name as text of one line: bytes that are no UTF-8 and control characters are written out."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name.encode(errors="backslashreplace").decode())
 
 
 def join(root: str, name: str) -> str:

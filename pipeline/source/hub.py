@@ -84,7 +84,7 @@ def _card(settings: Settings) -> tuple[str, str | None]:
 
     try:
         found = HfApi(token=_token(), library_name="pairwright").dataset_info(settings.path, revision=settings.revision)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever the library raises
         raise _unreadable(settings, error) from None
     licence = found.card_data.get("license") if found.card_data else None
     return found.sha, ", ".join(licence) if isinstance(licence, list) else licence
@@ -110,7 +110,7 @@ def _load(settings: Settings, commit: str | None) -> Any:
         return data.decode(False) if settings.streaming else data
     except InputError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever the library raises
         raise _unreadable(settings, error) from None
 
 
@@ -122,7 +122,7 @@ def _rows(data: Any, label: str, names: set[str], path: str) -> Iterator[Row]:
     while True:
         try:
             batch = next(batches, None)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever the library raises
             raise InputError(
                 f"{path} broke off after {number} rows ({type(error).__name__}); run it again, or set streaming: false"
             ) from None

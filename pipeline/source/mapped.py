@@ -42,9 +42,9 @@ def read(
                 raise found
             held = found
             missing -= held.keys()
-            media, made = _sample(held, names, row.place, shelf(row.folder), step, licence)
+            media, made = _sample(held, row, names, shelf(row.folder), step, licence)
         except RowError as error:
-            yield Rejection(row.place, "samples", step, error.reason, f"{row.place}: {error.detail}")
+            yield Rejection(row.place, "samples", step, error.reason, _named(row.place, error.detail))
             continue
         finally:
             for url in wanted:
@@ -67,7 +67,7 @@ def _ahead(rows: Iterable[Row], names, shelf, remote: Remote) -> Iterator[tuple[
         except RowError as error:
             found = error
         else:
-            wanted = [url for value in _shown(found, names) if (url := shelf(row.folder).url(value))]
+            wanted = [url for value in (*row.media, *_shown(found, names)) if (url := shelf(row.folder).url(value))]
             for url in wanted:
                 remote.start(url)
         waiting.append((row, found, wanted))
@@ -88,20 +88,25 @@ def _shown(row: dict, names: dict[str, str]) -> Iterator[Any]:
 
 
 def _sample(
-    row: dict, names: dict[str, str], place: str, shelf: Shelf, step: str, licence: str | None
+    held: dict, row: Row, names: dict[str, str], shelf: Shelf, step: str, licence: str | None
 ) -> tuple[list[Media], Sample]:
     known = {
-        name: _text(name, row.get(names[name]))
+        name: _text(name, held.get(names[name]))
         for name in ("answer", "answer_type", "reference", "source", "licence", "split", "id")
     }
-    file, _, number = place.rpartition("#")
+    file, _, number = row.place.rpartition("#")
     known["source"] = known["source"] or f"{file}#{known['id'] or number}"
     known["licence"] = known["licence"] or licence
     del known["id"]
-    shown = {kind: _listed(row.get(names[kind])) + _listed(row.get(names[f"{kind}s"])) for kind in MEDIA_KINDS}
-    facts = _facts(row.get(names["facts"]))
-    messages, media = converse(row.get(names["prompt"]), shown, shelf)
+    shown = {kind: _listed(held.get(names[kind])) + _listed(held.get(names[f"{kind}s"])) for kind in MEDIA_KINDS}
+    shown["any"] = list(row.media)
+    facts = _facts(held.get(names["facts"]))
+    messages, media = converse(held.get(names["prompt"]), shown, shelf)
     return media, sample(messages, facts=facts, step=step, **known)
+
+
+def _named(place: str, detail: str) -> str:
+    return detail if detail.startswith(place) else f"{place}: {detail}"
 
 
 def _text(name: str, value: Any) -> str | None:

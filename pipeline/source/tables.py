@@ -60,6 +60,7 @@ class Row(NamedTuple):
     place: str  # file#number
     folder: str  # path or URL that paths in it are relative to
     raw: Raw
+    media: tuple = ()  # paths, or {bytes, path}, of media of any kind that belong to it beside its columns
 
     def values(self) -> dict[str, Any]:
         """What the row holds, by column. RowError BAD_ROW when it is no object."""
