@@ -29,7 +29,17 @@ from schemas.records import Reason
 PORTS = (80, 443, 8080, 8443)
 REDIRECTS, TRIES, IDLE = 5, 3, 15.0  # IDLE: seconds in which something must come
 _AGAIN = (429, 500, 502, 503, 504)
-_NEVER = [ipaddress.ip_network(n) for n in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32", "168.63.129.16/32")]
+_NEVER = [  # link-local, clouds' own, and what older Pythons take for public
+    ipaddress.ip_network(network)
+    for network in (
+        "169.254.0.0/16",
+        "fe80::/10",
+        "fd00:ec2::/32",
+        "168.63.129.16/32",
+        "192.0.0.0/24",
+        "64:ff9b:1::/48",
+    )
+]
 _EMBEDDED = ipaddress.ip_network("64:ff9b::/96")  # IPv4 behind a translator
 _deadline: ContextVar[float] = ContextVar("deadline")
 

@@ -117,6 +117,8 @@ class Remote:
         try:
             system, path = urls.filesystem(url)
             facts = system.info(path)
+            if facts.get("type") == "directory":
+                raise IsADirectoryError
             validator = next((str(facts[k]) for k in ("ETag", "etag", "md5Hash", "blob_id") if facts.get(k)), None)
             if known and validator == known:
                 return None, validator

@@ -117,6 +117,9 @@ def _told(path: str) -> Generator[None]:
         yield
     except PairwrightError:
         raise
+    except FileNotFoundError:
+        said = urls.clean(path) if urls.is_url(path) else path
+        raise InputError(f"there is no file or folder {said}; set path to one") from None
     except ImportError as error:
         raise InputError(f"{urls.clean(path)} needs the package {error.name}; install it") from None
     except Exception as error:

@@ -185,6 +185,6 @@ class _Header(tarfile.TarInfo):
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(str(error)) from None
-        if found.size > (_SKIPPED if found.isreg() else _HEADER):
+        if not 0 <= found.size <= (_SKIPPED if found.isreg() else _HEADER):
             raise tarfile.ReadError("a size is absurd")
         return found
