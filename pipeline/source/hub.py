@@ -68,8 +68,10 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     data = _load(settings, commit)
     named = f"{settings.path}@{commit[:12]}" if commit else Path(settings.path).name
     label = "/".join(filter(None, (named, settings.config, settings.split)))
-    names = set(mapped.names_of(settings.columns).values())
-    rows = tables.part(lambda: islice(_rows(data, label, names, settings.path), settings.limit), settings.sample)
+    names = mapped.names_of(settings.columns)
+    if data.column_names and names["prompt"] not in data.column_names:
+        raise tables.no_columns(label, {names["prompt"]}, data.column_names)
+    rows = tables.part(lambda: islice(_rows(data, label, set(names.values()), settings.path), settings.limit), settings.sample)
     root, within = _media(settings, commit)
     with Remote(settings.fetch, context.media, context.cache) as remote:
         shelf = lru_cache(1)(lambda folder: Shelf(root, context.media, remote, within))

@@ -1,4 +1,5 @@
 import json
+import time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,6 +12,7 @@ from schemas.errors import InputError
 from schemas.operator import Context
 from schemas.records import Media, Message, Part, Reason, Rejection, Sample
 from tests import media_files as make
+from tests import web
 
 FILES = {
     "cat.jpg": make.jpeg(1), "dog.png": make.png(2), "run.mp4": make.mp4(), "bark.wav": make.wav(),
@@ -268,3 +270,56 @@ def test_a_source_that_cannot_be_read_is_an_input_error(home, read):
             read(path)
     with pytest.raises(InputError, match="no column img"):
         read("other.jsonl", columns={"prompt": "question", "image": "img"})
+
+
+def test_media_may_lie_at_urls_and_rows_keep_their_order(home, read):
+    """The rows whose media come late do not move, and those of a server that is not allowed are named."""
+    late = lambda request: (time.sleep(0.3), web.page(make.png(7))(request))
+    with web.serving({"/late.png": late, "/d/cat.png": web.page(make.png(8))}) as server:
+        jsonl(home,
+            {"prompt": "one?", "image": f"{server.url}/late.png"}, {"prompt": "two?", "image": "media/cat.jpg"},
+            {"prompt": "three?", "images": [f"{server.url}/d/cat.png?sig=hunter2", {"path": f"{server.url}/late.png"}]},
+            {"prompt": "four?", "image": f"{server.url}/none.png?sig=hunter2"},
+            {"prompt": [{"role": "user", "content": [{"type": "image", "path": f"{server.url}/d/cat.png"}, {"type": "text", "text": "five?"}]}]},
+            {"prompt": "six?", "image": "http://169.254.169.254/latest"}, {"prompt": "seven?", "source": f"http://u:hunter2@{server.host}/x?sig=hunter2"},
+        )  # fmt: skip
+        found = read(fetch={"allow_private": ["127.0.0.1"]})
+        assert [s.prompt[0].parts[-1].text for s in found if isinstance(s, Sample)] == [
+            "one?",
+            "two?",
+            "three?",
+            "five?",
+            "seven?",
+        ]
+        assert [(r.id, r.reason) for r in found if isinstance(r, Rejection)] == [
+            ("rows.jsonl#4", Reason.MISSING_FILE), ("rows.jsonl#6", Reason.UNSAFE),
+        ]  # fmt: skip
+        assert server.asked("/late.png") == 1
+        assert "hunter2" not in repr(found)
+        assert {row.reason for row in read() if isinstance(row, Rejection)} == {Reason.UNSAFE}
+
+
+def test_rows_from_elsewhere_name_media_beside_them_and_no_file_of_this_machine(home, tmp_path):
+    secret = home / "media" / "cat.jpg"
+    lines = [
+        {"prompt": "beside?", "image": "a/cat.png"},
+        {"prompt": "here?", "image": str(secret)},
+        {"prompt": "up?", "image": "../../x"},
+    ]
+    pages = {
+        "/d/rows.jsonl": web.page("\n".join(map(json.dumps, lines)).encode()),
+        "/d/a/cat.png": web.page(make.png(1)),
+    }
+    with web.serving(pages) as server:
+        settings = rows.Settings(path=f"{server.url}/d/rows.jsonl?sig=1", fetch={"allow_private": ["127.0.0.1"]})
+        found = list(rows.read(settings, Context(step="ask", version="", media=FolderStore(tmp_path / "store"))))
+    assert [getattr(row, "reason", None) for row in found] == [None, None, Reason.UNSAFE, Reason.BAD_ROW]
+    assert found[0].source == f"{server.url}/d/a/cat.png"
+
+
+def test_a_part_of_the_rows(home, read):
+    jsonl(home, *({"prompt": f"{n}?"} for n in range(50)))
+    assert [s.source for s in read("rows.jsonl#3")] == ["rows.jsonl#1", "rows.jsonl#2", "rows.jsonl#3"]
+    some = read(sample={"n": 5, "seed": 1})
+    assert len(some) == 5
+    assert set(some) < set(read())
