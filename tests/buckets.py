@@ -1,7 +1,10 @@
 """A real S3 server (moto) on loopback, found by the environment, as in production."""
 
+import os
+import urllib.request
 from contextlib import contextmanager
 
+import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -18,8 +21,10 @@ def serving(*buckets: str):
             patch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*moto.get_host_and_port()))
             patch.setenv("AWS_ACCESS_KEY_ID", "key")
             patch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
-            system, _ = urls.filesystem("s3://")
-            type(system).clear_instance_cache()  # instances outlive the environment that they were made in
+            urllib.request.urlopen(f"{os.environ['AWS_ENDPOINT_URL']}/moto-api/reset", b"").close()  # what another left
+            fsspec.get_filesystem_class(
+                "s3"
+            ).clear_instance_cache()  # instances outlive the environment they were made in
             system, _ = urls.filesystem("s3://")
             for bucket in buckets:
                 system.mkdir(bucket)
