@@ -22,6 +22,7 @@ OBJECTS = (
     "hf",
     "memory",
 )  # no host that a row could choose
+_URL = re.compile(r"[A-Za-z][\w+.-]*:(:|//)")
 _SIGNATURE = re.compile(  # parts of a query that change with each signature of the same object
     r"x-(amz|goog|oss|obs|cos)-.*|aws.*|googleaccessid|ossaccesskeyid|signature|sig|policy|key-pair-id|expires|"
     r"s[tpervsk]|s(k|r|d|i)[a-z]{1,3}|.*token.*|.*secret.*|.*passw.*|.*auth.*|.*api_?-?key.*|hdnts",
@@ -31,7 +32,7 @@ _SIGNATURE = re.compile(  # parts of a query that change with each signature of 
 
 def is_url(path: str) -> bool:
     """Whether `path` is a URL and no path of this machine."""
-    return re.match(r"[A-Za-z][\w+.-]*:(:|//)", path) is not None
+    return ":" in path and _URL.match(path) is not None
 
 
 def scheme(url: str) -> str:

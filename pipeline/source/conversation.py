@@ -129,9 +129,14 @@ def _piece(part: Any) -> Piece:
 
 
 def _fill(turns: list[tuple[str, list[Piece]]], columns: dict[str, list]) -> None:
+    holes: dict[str, list[tuple[list[Piece], int]]] = {}
+    for _, pieces in turns:
+        for at, (kind, value) in enumerate(pieces):
+            if value is None:
+                holes.setdefault(kind, []).append((pieces, at))
     front: list[Piece] = []
-    for kind, values in columns.items():
-        slots = [(pieces, at) for _, pieces in turns for at, piece in enumerate(pieces) if piece == (kind, None)]
+    for kind in {**columns, **holes}:
+        slots, values = holes.get(kind, ()), columns.get(kind, ())
         if not slots:
             front += [(kind, value) for value in values]
         elif len(slots) != len(values):

@@ -54,6 +54,8 @@ def walk(root: str) -> Iterator[str]:
 
 def printable(name: str) -> str:
     """A name as text of one line: bytes that are no UTF-8 and control characters are written out."""
+    if name.isprintable():
+        return name
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name.encode(errors="backslashreplace").decode())
 
 

@@ -61,12 +61,13 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
 
 
 def _rows(settings: Settings, said: str) -> Iterator[Row]:
+    columns = mapped.names_of(settings.columns)
     named: set[str] = set()  # media that rows of metadata show
     empty = True
     for folder, names in files.folders(settings.path):
         metadata = next((name for name in _METADATA if name in names), None)
         if metadata:
-            for row in _metadata(settings, folder, metadata):
+            for row in _metadata(settings, columns, folder, metadata):
                 named.update(row.media)
                 empty = False
                 yield row
@@ -76,7 +77,7 @@ def _rows(settings: Settings, said: str) -> Iterator[Row]:
             path = f"{folder}/{name}" if folder else name
             if name not in texts and name != metadata and path not in named:
                 empty = False
-                yield _file(settings, folder, path, beside.get(os.path.splitext(name)[0], {}))
+                yield _file(settings, columns, folder, path, beside.get(os.path.splitext(name)[0], {}))
     if empty:
         raise InputError(f"the folder {said} holds no files; set path to a folder of media")
 
@@ -94,17 +95,16 @@ def _beside(names: list[str]) -> dict[str, dict[str, str]]:
     return {stem: texts for stem, texts in found.items() if stem in media}
 
 
-def _file(settings: Settings, folder: str, path: str, beside: dict[str, str]) -> Row:
+def _file(settings: Settings, names: dict[str, str], folder: str, path: str, beside: dict[str, str]) -> Row:
     place = files.printable(path)
     try:
         if place != path:
             raise RowError(Reason.BAD_ROW, f"{place} has a name that is no text of one line; rename it")
         texts = {kind: _text(settings, f"{folder}/{name}" if folder else name) for kind, name in beside.items()}
-        held = described(texts, settings.columns, settings.prompt)
+        held = described(texts, names, settings.prompt)
     except RowError as error:
         return Row(place, settings.path, error)
-    source = mapped.names_of(settings.columns)["source"]
-    return Row(place, settings.path, {source: files.base(settings.path.rstrip("/")), **held}, (path,))
+    return Row(place, settings.path, {names["source"]: files.base(settings.path.rstrip("/")), **held}, (path,))
 
 
 def _text(settings: Settings, path: str) -> bytes:
@@ -118,7 +118,7 @@ def _text(settings: Settings, path: str) -> bytes:
     return data
 
 
-def _metadata(settings: Settings, folder: str, name: str) -> Iterator[Row]:
+def _metadata(settings: Settings, names: dict[str, str], folder: str, name: str) -> Iterator[Row]:
     path = f"{folder}/{name}" if folder else name
     for row in tables.read(files.join(settings.path, path), fetch=settings.fetch):
         place = f"{path}#{row.place.rpartition('#')[2]}"
@@ -129,6 +129,6 @@ def _metadata(settings: Settings, folder: str, name: str) -> Iterator[Row]:
             if not shown or not all(isinstance(one, str) and one for one in shown):
                 raise RowError(Reason.BAD_ROW, "its file_name names no file; name one below the folder")
             media = tuple(normpath(f"{folder or '.'}/{one}") for one in shown)
-            yield Row(place, settings.path, captioned(held, settings.columns, settings.prompt), media)
+            yield Row(place, settings.path, captioned(held, names, settings.prompt), media)
         except RowError as error:
             yield Row(place, settings.path, error)

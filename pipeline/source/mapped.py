@@ -18,6 +18,10 @@ Column = Literal[
 ]  # fmt: skip
 
 
+_KNOWN = ("id", "answer", "answer_type", "reference", "source", "licence", "split")
+MEDIA_COLUMNS = tuple(column for kind in MEDIA_KINDS for column in (kind, f"{kind}s"))
+
+
 def names_of(columns: dict[Column, str]) -> dict[str, str]:
     """What the rows call each of our columns."""
     return {name: name for name in get_args(Column)} | columns
@@ -78,10 +82,11 @@ def _ahead(rows: Iterable[Row], names, shelf, remote: Remote) -> Iterator[tuple[
 
 def _shown(row: dict, names: dict[str, str]) -> Iterator[Any]:
     """Whatever in a row may name a medium."""
-    for kind in MEDIA_KINDS:
-        yield from _listed(row.get(names[kind]))
-        yield from _listed(row.get(names[f"{kind}s"]))
-    for message in _listed(row.get(names["prompt"])):
+    for column in MEDIA_COLUMNS:
+        if (value := row.get(names[column])) is not None:
+            yield from _listed(value)
+    prompt = row.get(names["prompt"])
+    for message in prompt if isinstance(prompt, list) else ():
         for part in _listed(message.get("content")) if isinstance(message, dict) else ():
             if isinstance(part, dict) and part.get("type") in MEDIA_KINDS:
                 yield part.get("path")
@@ -90,28 +95,30 @@ def _shown(row: dict, names: dict[str, str]) -> Iterator[Any]:
 def _sample(
     held: dict, row: Row, names: dict[str, str], shelf: Shelf, step: str, licence: str | None
 ) -> tuple[list[Media], Sample]:
-    known = {
-        name: _text(name, held.get(names[name]))
-        for name in ("answer", "answer_type", "reference", "source", "licence", "split", "id")
-    }
+    known = {name: _text(name, value) for name in _KNOWN if (value := held.get(names[name])) is not None}
     file, _, number = row.place.rpartition("#")
-    known["source"] = known["source"] or f"{file}#{known['id'] or number}"
-    known["licence"] = known["licence"] or licence
-    del known["id"]
-    shown = {kind: _listed(held.get(names[kind])) + _listed(held.get(names[f"{kind}s"])) for kind in MEDIA_KINDS}
-    shown["any"] = list(row.media)
+    own = known.pop("id", None)
+    known["source"] = known.get("source") or f"{file}#{own or number}"
+    known["licence"] = known.get("licence") or licence
+    shown = {kind: found for kind in MEDIA_KINDS if (found := _media(held, names, kind))}
+    if row.media:
+        shown["any"] = list(row.media)
     facts = _facts(held.get(names["facts"]))
     messages, media = converse(held.get(names["prompt"]), shown, shelf)
     return media, sample(messages, facts=facts, step=step, **known)
+
+
+def _media(held: dict, names: dict[str, str], kind: str) -> list:
+    return _listed(held.get(names[kind])) + _listed(held.get(names[f"{kind}s"]))
 
 
 def _named(place: str, detail: str) -> str:
     return detail if detail.startswith(place) else f"{place}: {detail}"
 
 
-def _text(name: str, value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return urls.clean(value) if name == "source" and value and urls.is_url(value) else value
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return urls.clean(value) if name == "source" and urls.is_url(value) else value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise _bad(f"{name} is {type(value).__name__}; make it a text")

@@ -115,7 +115,7 @@ class _Group:
             if self.trouble:
                 raise self.trouble
             texts = {kind: self.members.pop(suffix[1:]) for suffix, kind in TEXTS.items() if suffix[1:] in self.members}
-            held = described(texts, settings.columns, settings.prompt)
+            held = described(texts, mapped.names_of(settings.columns), settings.prompt)
         except RowError as error:
             return Row(place, "", error)
         media = tuple({"bytes": data, "path": f"{self.stem}.{end}"} for end, data in self.members.items())

@@ -4,18 +4,19 @@ from typing import Any
 
 import orjson
 
-from pipeline.source.mapped import names_of
+from pipeline.source.mapped import MEDIA_COLUMNS
 from schemas.errors import RowError
-from schemas.records import MEDIA_KINDS, Reason
+from schemas.records import Reason
 
 LONGEST = 16 << 20  # bytes of a text
 TEXTS = {".txt": "text", ".json": "json"}
 _CAPTIONS = ("text", "caption")  # what columns of a caption are called
-_MEDIA = {column for kind in MEDIA_KINDS for column in (kind, f"{kind}s")}
 
 
-def described(texts: dict[str, bytes], columns: dict, prompt: str | None) -> dict[str, Any]:
-    """The columns of a row whose media have these `text` and `json` beside them. RowError when they are no such thing."""
+def described(texts: dict[str, bytes], names: dict[str, str], prompt: str | None) -> dict[str, Any]:
+    """The columns of a row whose media have these `text` and `json` beside them; `names` are what they call ours.
+
+    RowError when they are no such thing."""
     held: Any = {}
     if "json" in texts:
         try:
@@ -29,13 +30,12 @@ def described(texts: dict[str, bytes], columns: dict, prompt: str | None) -> dic
             held = {**held, "text": texts["text"].decode("utf-8-sig").strip()}
         except UnicodeDecodeError as error:
             raise _bad("its .txt is not UTF-8; write it as UTF-8") from error
-    return captioned(held, columns, prompt)
+    return captioned(held, names, prompt)
 
 
-def captioned(held: dict[str, Any], columns: dict, prompt: str | None) -> dict[str, Any]:
+def captioned(held: dict[str, Any], names: dict[str, str], prompt: str | None) -> dict[str, Any]:
     """The columns with a prompt: their own, else `prompt`, and the caption is the reference; without either the caption is the prompt."""
-    held = {title: value for title, value in held.items() if title not in _MEDIA}
-    names = names_of(columns)
+    held = {title: value for title, value in held.items() if title not in MEDIA_COLUMNS}
     asked, reference = names["prompt"], names["reference"]
     caption = next((held[title] for title in _CAPTIONS if held.get(title)), None)
     if held.get(asked) is None:
