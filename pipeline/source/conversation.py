@@ -5,6 +5,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import pybase64
+
 from pipeline import urls
 from pipeline.media.probe import keep, take
 from pipeline.media.remote import Remote
@@ -13,6 +15,7 @@ from schemas.ports import MediaStore
 from schemas.records import MEDIA_KINDS, Media, Message, Part, Reason
 
 ROLES = ("system", "user", "assistant")
+_LONGEST_PATH = 4096  # characters
 _REMEMBERED = 4096  # files that are not read again when other rows show them too
 
 Piece = tuple[str, Any]  # a part's type, and its text or what names its media; None: whatever the columns hold
@@ -49,7 +52,13 @@ class Shelf:
         elif isinstance(value, bytes):
             path, data = None, value
         name = "the medium" if kind == "any" else f"the {kind}"
+        if isinstance(path, str) and path.startswith("data:"):
+            path, data = None, _inline(path)
         if path and isinstance(path, str):
+            if len(path) > _LONGEST_PATH:
+                raise _bad(
+                    f"{name} is a path of {len(path):,} characters; give bytes in text as data:image/png;base64,..."
+                )
             name = urls.clean(path) if urls.is_url(path) else path
         if isinstance(data, bytes):
             media = keep(data, name, self._store)
@@ -78,6 +87,16 @@ class Shelf:
         if os.path.isabs(inside) and urls.is_url(self._root):
             raise RowError(Reason.UNSAFE, f"{path} is a file of this machine, which rows from elsewhere may not name")
         return inside
+
+
+def _inline(url: str) -> bytes:
+    head, _, body = url.partition(",")
+    try:
+        if head.endswith(";base64"):
+            return pybase64.b64decode(body, validate=True)
+    except ValueError:
+        pass
+    raise _bad("a data: URL is not base64; write it as data:image/png;base64,...")
 
 
 def _below(folder: str, path: str) -> bool:

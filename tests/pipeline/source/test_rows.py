@@ -1,3 +1,4 @@
+import base64
 import json
 import time
 
@@ -200,6 +201,9 @@ BAD = {
     "a number as a path": ({"image": 7}, Reason.BAD_ROW, "int"),
     "an empty list in a list": ({"images": [[]]}, Reason.BAD_ROW, "list"),
     "empty prompt": ({"prompt": " \n"}, Reason.EMPTY_PROMPT, "empty"),
+    "a data URL that is no base64": ({"image": "data:image/png;base64,?"}, Reason.BAD_ROW, "not base64"),
+    "a data URL without base64": ({"image": "data:image/png,abc"}, Reason.BAD_ROW, "not base64"),
+    "base64 in place of a path": ({"image": "iVBORw0KGgo" * 1000}, Reason.BAD_ROW, "11,000 characters"),
     "no prompt": ({"prompt": None}, Reason.EMPTY_PROMPT, "empty"),
     "no messages": ({"prompt": []}, Reason.EMPTY_PROMPT, "empty"),
     "no words": ({"prompt": [{"role": "user", "content": []}]}, Reason.EMPTY_PROMPT, "empty"),
@@ -315,6 +319,12 @@ def test_rows_from_elsewhere_name_media_beside_them_and_no_file_of_this_machine(
         found = list(rows.read(settings, Context(step="ask", version="", media=FolderStore(tmp_path / "store"))))
     assert [getattr(row, "reason", None) for row in found] == [None, None, Reason.UNSAFE, Reason.BAD_ROW]
     assert found[0].source == f"{server.url}/d/a/cat.png"
+
+
+def test_bytes_may_stand_in_the_row(home, read):
+    jsonl(home, {"prompt": "?", "image": "data:image/png;base64," + base64.b64encode(FILES["dog.png"]).decode()})
+    [dog] = one(read()).media
+    assert FolderStore(home.parent / "store").read(dog) == FILES["dog.png"]
 
 
 def test_a_part_of_the_rows(home, read):
