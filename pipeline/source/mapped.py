@@ -75,7 +75,7 @@ def _ahead(rows: Iterable[Row], names, shelf, remote: Remote) -> Iterator[tuple[
             for url in wanted:
                 remote.start(url)
         waiting.append((row, found, wanted))
-        if len(waiting) > remote.ahead:
+        while waiting and (not waiting[0][2] or len(waiting) > remote.ahead):  # rows may carry the bytes of their media
             yield waiting.popleft()
     yield from waiting
 

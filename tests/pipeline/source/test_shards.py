@@ -182,6 +182,20 @@ def test_many_samples_in_flat_memory(tmp_path):
     tracemalloc.stop()
 
 
+def test_one_sample_is_held_at_a_time(tmp_path):
+    sound = make.wav(seconds=60)  # 1.9 MB
+    (tmp_path / "s.tar").write_bytes(
+        tar(*(m for n in range(12) for m in ((f"{n}.wav", sound), (f"{n}.txt", b"%d?" % n))))
+    )
+    read(tmp_path, tmp_path, limit=1)  # imports
+    tracemalloc.start()
+    assert len(samples(read(tmp_path, tmp_path))) == 12
+    assert tracemalloc.get_traced_memory()[1] < 6 * len(
+        sound
+    )  # its bytes, once more in the store, and what decodes them
+    tracemalloc.stop()
+
+
 def test_shards_lie_at_urls(tmp_path):
     data = tar(*GOOD)
     with buckets.serving("sets") as s3:
