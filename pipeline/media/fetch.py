@@ -96,7 +96,7 @@ class Fetcher:
                     found = self._follow(url, write, max_bytes, known)
                 except _Refused as refused:
                     raise _unsafe(clean(url), str(refused)) from None
-                except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
+                except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, ValueError) as error:
                     trouble = _TROUBLE.get(type(error), "broke the connection or sent what is no HTTP")
                 else:
                     if isinstance(found, Fetched):
@@ -131,7 +131,7 @@ class Fetcher:
                     headers.pop("authorization", None)  # it was for the first host
                     target = _parsed(said["location"], clean(url), target)
                     continue
-                validator = said.get("etag") or said.get("last-modified")
+                validator = next((v for k in ("etag", "last-modified") if (v := said.get(k)) and v.isascii()), None)
                 if status == 304 and known:
                     return Fetched(None, validator or known)
                 if status in _AGAIN:
@@ -147,7 +147,7 @@ class Fetcher:
                         f"{clean(url)}: the server answered {status}; see whether it needs credentials",
                     )
                 length = said.get("content-length", "")
-                if length.isdigit() and int(length) > max_bytes:
+                if length.isdecimal() and float(length) > max_bytes:
                     raise _too_large(url, max_bytes)
                 size = 0
                 for chunk in response.iter_stream():
@@ -185,7 +185,7 @@ class _Guard(httpcore.NetworkBackend):
             raise _Refused(f"port {port} is none of {', '.join(map(str, PORTS))}; list the host in fetch.allow_private")
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
+        except (OSError, ValueError):
             raise httpcore.ConnectError(_NO_NAME) from None
         addresses = list(dict.fromkeys(str(place[0]) for *_, place in found))
         for address in addresses:
@@ -266,9 +266,9 @@ def _basic(url: URL) -> str:
 
 def _retry_after(text: str) -> float:
     """Seconds that a server asks to be left alone: a number, or a date; 0 when it does not say."""
-    if text.isdigit():
+    if text.isdecimal():
         return float(text)
-    with contextlib.suppress(ValueError, TypeError):
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
     return 0.0
 

@@ -188,3 +188,32 @@ def test_credentials_go_to_their_host_only_and_into_no_message(server):
         error = refused(url, "127.0.0.1", seconds=1)
         assert "hunter2" not in error.detail
         assert error.__cause__ is None
+
+
+HEADERS = {
+    "length": b"HTTP/1.1 200 OK\r\ncontent-length: " + b"9" * 5000, "negative": b"HTTP/1.1 200 OK\r\ncontent-length: -1",
+    "retry": b"HTTP/1.1 503 No\r\ncontent-length: 0\r\nretry-after: \xb2", "date": b"HTTP/1.1 503 No\r\ncontent-length: 0\r\nretry-after: Mon, 01 Jan 99999999 00:00:00 GMT",
+    "status": b"HTTP/1.1 999999 OK\r\ncontent-length: 0", "location": b"HTTP/1.1 302 Found\r\ncontent-length: 0\r\nlocation: http://\xff\x80:99999/\xb2",
+    "long": b"HTTP/1.1 200 OK\r\nx: " + b"y" * 300_000, "none": b"SSH-2.0-OpenSSH_9.6", "zero": b"HTTP/1.1 302 Found\r\ncontent-length: 0\r\nlocation: http://a%00b/",
+    "inflated": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffffff",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_whatever_a_server_says_is_one_named_error(server, name, monkeypatch):
+    def answer(request):
+        request.wfile.write(HEADERS[name] + b"\r\n\r\n")
+        request.close_connection = True
+
+    monkeypatch.setattr(fetch, "TRIES", 1)
+    server.pages["/odd"] = answer
+    assert refused(f"{server.url}/odd", "127.0.0.1", seconds=2).reason in (
+        Reason.UNREACHABLE,
+        Reason.UNSAFE,
+        Reason.TOO_LARGE,
+    )
+
+
+def test_an_etag_that_cannot_be_sent_back_is_not_remembered(server):
+    server.pages["/tagged"] = web.tagged(DATA, '"\xe9"')
+    assert get(f"{server.url}/tagged", "127.0.0.1") == (DATA, None)
