@@ -73,6 +73,24 @@ def import_set(form: Annotated[str, typer.Argument(help="a format of docs/import
 
 
 @app.command()
+def ingest(recipe: Annotated[str, typer.Argument(help="a name that `pairwright recipes` lists, or the path of a .yaml file")],
+           settings: Settings = None, out: Out = Path("data/runs/run"), cache: Cache = Path("data/cache")) -> None:  # fmt: skip
+    """Bring in a recipe's samples and media, and say what came in and what did not, before any model is loaded.
+
+    Runs its sources and the prompt makers and filters right behind them; `build` with the same folder goes on from there.
+
+    Example: pairwright ingest my.yaml --out data/runs/mine"""
+    from flows import execute
+    from flows import ingest as incoming
+    from flows.progress import bars
+
+    run = execute.open_run(recipe, settings or [], out=out, cache=cache, ingest=True)
+    with bars(run, say):
+        found = incoming.ingest(run)
+    incoming.show(run, found, say)
+
+
+@app.command()
 def train(dataset: Annotated[Path, typer.Argument(help="folder of a finished run, or of an exported dataset", metavar="DIR")],
           settings: Annotated[list[str] | None, typer.Argument(help="train.setting=value", metavar="[KEY=VALUE]...")] = None,
           model: Annotated[str, typer.Option(help="the model to train: a folder or a name on the Hub")] = "data/models/tiny",

@@ -16,6 +16,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ class Run:
     dataset_given: Path | None = None
     report: Report = lambda unit, done, total, text: None
     lock: Any = None
+    ingested: bool = False  # what comes in is a pass of its own
     _identities: dict[str, str] = field(default_factory=dict)
 
     # what is where ---------------------------------------------------------------------------------------------------
@@ -177,6 +179,7 @@ class Run:
             self.place(unit), bound, media, cache, self.recipe.name,
             lambda names: self.connect(names, unit.round, media), progress,
             {n: self.spec(n, unit.round).get("model", n) for b in bound for n in b.models}, unit.child,
+            self.cache,
         )  # fmt: skip
         earlier = self.tables(unit)
         if hasattr(bound[0].module, "fit"):
@@ -281,10 +284,19 @@ def _loop(work):
     return uvloop.run(work)
 
 
-def plan(recipe: Recipe, dataset_given: bool = False) -> list[Unit]:
-    """The units of a recipe in order. A pass ends at a step of scope `table`, before one that looks at all samples first (`fit`), and
-    where another model in process is needed."""
+INGEST = ("source", "prompt", "filter")  # families of the steps by which samples come in
+
+
+def ingesting(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The first steps of a recipe, those by which samples come in."""
+    return tuple(takewhile(lambda step: step.family in INGEST, steps))
+
+
+def plan(recipe: Recipe, dataset_given: bool = False, ingested: bool = False) -> list[Unit]:
+    """The units of a recipe in order. A pass ends at a step of scope `table`, before one that looks at all samples first (`fit`),
+    where another model in process is needed, and, when samples were `ingested` before, where they are in."""
     units: list[Unit] = []
+    first = ingesting(recipe.steps)
     bound = {s.binds: s.settings["model"] for s in recipe.steps if s.binds}
 
     def engine(model: str) -> str:
@@ -307,6 +319,8 @@ def plan(recipe: Recipe, dataset_given: bool = False) -> list[Unit]:
 
         for step in recipe.steps:
             module = plug.operator(step.family, step.operator)
+            if ingested and step not in first and all(s in first for s in waiting):
+                flush()
             if module.SCOPE == "sample":
                 if hasattr(module, "fit") or len({n for s in [*waiting, step] for n in heavy(s)}) > 1:
                     flush()
@@ -340,9 +354,12 @@ def open_run(
     out: Path,
     cache: Path = Path("data/cache"),
     report: Report | None = None,
+    ingest: bool = False,
 ) -> Run:
-    """Checks the whole recipe, takes the folder (or finds its own work in it) and plans. RecipeError, OutputError."""
-    return open_document(load.document(recipe, list(settings)), out=out, cache=cache, report=report)
+    """Checks the whole recipe, takes the folder (or finds its own work in it) and plans. RecipeError, OutputError.
+
+    `ingest`: what comes in is a pass of its own, from now on in this folder."""
+    return _open(load.document(recipe, list(settings)), Path(out), Path(cache), None, report, ingest)
 
 
 def open_document(raw: dict, *, out: Path, cache: Path, report: Report | None = None) -> Run:
@@ -350,7 +367,9 @@ def open_document(raw: dict, *, out: Path, cache: Path, report: Report | None = 
     return _open(raw, Path(out), Path(cache), None, report)
 
 
-def _open(raw: dict, out: Path, cache: Path, dataset: Path | None, report: Report | None) -> Run:
+def _open(
+    raw: dict, out: Path, cache: Path, dataset: Path | None, report: Report | None, ingest: bool = False
+) -> Run:
     checked = load.checked(raw, given=("samples", "pairs") if dataset else ())
     out, cache = out.absolute(), cache.absolute()
     if out.exists() and not out.is_dir():
@@ -358,7 +377,10 @@ def _open(raw: dict, out: Path, cache: Path, dataset: Path | None, report: Repor
     out.mkdir(parents=True, exist_ok=True)
     lock = _take(out)
     known = shards.read_json(out / "run.json")
-    mine = {"recipe": raw, "cache": str(cache), "dataset": dataset and str(dataset), "version": VERSION}
+    ingested = ingest or bool(known and known.get("ingested"))
+    mine = {
+        "recipe": raw, "cache": str(cache), "dataset": dataset and str(dataset), "version": VERSION, "ingested": ingested,
+    }  # fmt: skip
     if known is None:
         if any(p.name not in (".lock",) and not p.name.startswith(".run.json") for p in out.iterdir()):
             raise OutputError(f"{out} holds files that no run of Pairwright left: choose an empty folder for --out")
@@ -368,9 +390,10 @@ def _open(raw: dict, out: Path, cache: Path, dataset: Path | None, report: Repor
             f"{out} holds a run of another recipe ({_difference(known['recipe'], raw)}): choose another --out; "
             "the cache keeps the answers, so only what is new is asked"
         )
-    elif known["cache"] != str(cache):
+    elif known["cache"] != str(cache) or bool(known.get("ingested")) != ingested:
         shards.write_json(out / "run.json", mine)
-    return Run(out, cache, checked, raw, plan(checked, dataset is not None), dataset, report or (lambda *a: None), lock)
+    units = plan(checked, dataset is not None, ingested)
+    return Run(out, cache, checked, raw, units, dataset, report or (lambda *a: None), lock, ingested)
 
 
 def go_on(folder: Path, report: Report | None = None) -> Run:
@@ -390,9 +413,10 @@ def reopen(folder: Path, report: Report | None = None) -> Run:
         Path(known["cache"]),
         recipe,
         known["recipe"],
-        plan(recipe, bool(dataset)),
+        plan(recipe, bool(dataset), bool(known.get("ingested"))),
         dataset,
         report or (lambda *a: None),
+        ingested=bool(known.get("ingested")),
     )
 
 

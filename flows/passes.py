@@ -213,12 +213,14 @@ class Pass:
     """Runs the steps of one pass over its shards into `folder`."""
 
     def __init__(self, folder: Path, steps: list[Bound], media: MediaStore, cache: AnswerCache, recipe: str,
-                 connect: Callable[[list[str]], Any], progress: Progress, models: dict[str, str], beside: bool):  # fmt: skip
-        """`beside`: an engine works in this process, so sources are read on a thread of their own."""
+                 connect: Callable[[list[str]], Any], progress: Progress, models: dict[str, str], beside: bool,
+                 shared: Path | None = None):  # fmt: skip
+        """`beside`: an engine works in this process, so sources are read on a thread of their own. `shared`: what all runs share."""
         self.folder, self.media, self.cache, self.recipe = folder, media, cache, recipe
         self.sources = [b for b in steps if b.step.family == "source"]
         self.steps = [b for b in steps if b.step.family != "source"]
         self.connect, self.progress, self.models, self.beside = connect, progress, models, beside
+        self.shared = shared
         self.names = list(dict.fromkeys(m for b in self.steps for m in b.models))
         self.engines: dict[str, Engine] = {}
         self.done = 0
@@ -229,7 +231,7 @@ class Pass:
         }
         context = Context(
             bound.step.name, bound.version, self.media, self.recipe, engines=engines, models=self.models,
-            fitted=bound.fitted and bound.fitted.value,
+            fitted=bound.fitted and bound.fitted.value, cache=self.shared,
         )  # fmt: skip
         return plug.build(bound.module, bound.settings, context)
 

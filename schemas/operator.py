@@ -95,6 +95,8 @@ class Context:
     """all live rows, for a `fit` that needs more than it sees of each sample"""
     folder: Path = Path()
     """where a step of scope `table`, or a `fit`, may keep files"""
+    cache: Path | None = None
+    """what all runs share, for what a source remembers of what it fetched"""
     dataset: Path = Path()
     """the exported dataset, for `train`"""
     progress: Callable[[int, int | None, str], None] = lambda done, total, text: None

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
+import yaml
+
 TOKEN = "hf_standin_secret"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 DATE = "2026-01-01T00:00:00.000Z"
@@ -106,8 +108,9 @@ class _Handler(BaseHTTPRequestHandler):
         repo = self.hub.repos.get(name)
         if repo is None:
             return self._error(404, "Repository not found", "RepoNotFound")
+        card = re.match(r"---\n(.*?)\n---", repo.files.get("README.md", b"").decode(), re.DOTALL)
         return self._reply({
-            "_id": "1", "id": name, "author": name.split("/")[0], "sha": COMMIT, "private": repo.private, "gated": False,
+            "cardData": yaml.safe_load(card[1]) if card else None, "_id": "1", "id": name, "author": name.split("/")[0], "sha": COMMIT, "private": repo.private, "gated": False,
             "disabled": False, "downloads": 0, "likes": 0, "tags": [], "lastModified": DATE, "createdAt": DATE,
             "siblings": [{"rfilename": path} for path in sorted(repo.files)],
         })  # fmt: skip

@@ -2,57 +2,111 @@
 
 import os
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+import pybase64
+
+from pipeline import urls
 from pipeline.media.probe import keep, take
+from pipeline.media.remote import Remote
 from schemas.errors import RowError
 from schemas.ports import MediaStore
 from schemas.records import MEDIA_KINDS, Media, Message, Part, Reason
 
 ROLES = ("system", "user", "assistant")
+_LONGEST_PATH = 4096  # characters
 _REMEMBERED = 4096  # files that are not read again when other rows show them too
 
 Piece = tuple[str, Any]  # a part's type, and its text or what names its media; None: whatever the columns hold
 
 
 class Shelf:
-    """The media that rows name by paths relative to `root`: read, probed and kept in the store."""
+    """The media that rows name by paths relative to `root` or by URLs: read, probed and kept in the store."""
 
-    def __init__(self, root: str, store: MediaStore):
-        self._root, self._store = root, store
+    def __init__(self, root: str, store: MediaStore, remote: Remote, within: tuple[str, ...] | None = None):
+        """`root`: a folder, here or at a URL. `within`: the only folders of this machine that rows may name; None: any."""
+        self._root, self._store, self._remote, self._within = root, store, remote, within
         self._taken = lru_cache(_REMEMBERED)(self._take)
 
+    def url(self, value: Any) -> str | None:
+        """The URL behind what a media column holds; None where there is none, or where it is no good."""
+        path = value
+        if isinstance(value, dict):
+            path = None if isinstance(value.get("bytes"), bytes) else value.get("path")
+        if not isinstance(path, str):
+            return None
+        if urls.is_url(path):
+            return path
+        try:
+            return urls.join(self._root, self._inside(path)) if urls.is_url(self._root) else None
+        except RowError:
+            return None
+
     def find(self, value: Any, kind: str) -> Media:
-        """The Media of a path, of bytes, or of `{bytes, path}`. RowError when it is no good or of another kind."""
+        """The Media of a path, a URL, of bytes, or of `{bytes, path}`. RowError when it is no good or of another kind than
+        `kind`, which may be `any`."""
         path, data = value, None
         if isinstance(value, dict):
             path, data = value.get("path"), value.get("bytes")
         elif isinstance(value, bytes):
             path, data = None, value
-        name = path if path and isinstance(path, str) else f"the {kind}"
+        name = "the medium" if kind == "any" else f"the {kind}"
+        if isinstance(path, str) and path.startswith("data:"):
+            path, data = None, _inline(path)
+        if path and isinstance(path, str):
+            if len(path) > _LONGEST_PATH:
+                raise _bad(
+                    f"{name} is a path of {len(path):,} characters; give bytes in text as data:image/png;base64,..."
+                )
+            name = urls.clean(path) if urls.is_url(path) else path
         if isinstance(data, bytes):
             media = keep(data, name, self._store)
         elif isinstance(path, str):
             media = self._taken(path)
         else:
             raise _bad(f"{name} is {type(value).__name__}; give a path or {{bytes, path}}")
-        if media.kind != kind:
+        if kind not in (media.kind, "any"):
             raise RowError(
                 Reason.UNSUPPORTED_MEDIA, f"{name} is {media.kind} and stands where {kind} is; call it {media.kind}"
             )
         return media
 
     def _take(self, path: str) -> Media:
+        if url := self.url(path):
+            return self._remote.take(url)
+        inside = os.path.join(self._root, self._inside(path))
+        if self._within is not None and not any(_below(folder, inside) for folder in self._within):
+            raise RowError(Reason.UNSAFE, f"{path} is a file of this machine, which the rows may not name")
+        return take(inside, path, self._store)
+
+    def _inside(self, path: str) -> str:
         inside = os.path.normpath(path)
         if inside.split(os.sep)[0] == "..":
             raise _bad(f"{path} leads out of the folder of the media; set media_root, or give an absolute path")
-        return take(os.path.join(self._root, inside), path, self._store)
+        if os.path.isabs(inside) and urls.is_url(self._root):
+            raise RowError(Reason.UNSAFE, f"{path} is a file of this machine, which rows from elsewhere may not name")
+        return inside
+
+
+def _inline(url: str) -> bytes:
+    head, _, body = url.partition(",")
+    try:
+        if head.endswith(";base64"):
+            return pybase64.b64decode(body, validate=True)
+    except ValueError:
+        pass
+    raise _bad("a data: URL is not base64; write it as data:image/png;base64,...")
+
+
+def _below(folder: str, path: str) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def converse(prompt: Any, columns: dict[str, list], shelf: Shelf) -> tuple[tuple[Message, ...], list[Media]]:
     """The messages of a prompt (a text or a list of messages), and their Media in order.
 
-    `columns` holds what the media columns name, by kind: it fills the parts of that kind that name nothing; where there
+    `columns` holds what the media columns name, by kind (`any` for media that may be of each): it fills the parts of that kind that name nothing; where there
     are none it stands before the first user message's text. RowError when anything is missing or of a wrong type."""
     if isinstance(prompt, str):
         prompt = [{"role": "user", "content": prompt}]
@@ -94,9 +148,14 @@ def _piece(part: Any) -> Piece:
 
 
 def _fill(turns: list[tuple[str, list[Piece]]], columns: dict[str, list]) -> None:
+    holes: dict[str, list[tuple[list[Piece], int]]] = {}
+    for _, pieces in turns:
+        for at, (kind, value) in enumerate(pieces):
+            if value is None:
+                holes.setdefault(kind, []).append((pieces, at))
     front: list[Piece] = []
-    for kind, values in columns.items():
-        slots = [(pieces, at) for _, pieces in turns for at, piece in enumerate(pieces) if piece == (kind, None)]
+    for kind in {**columns, **holes}:
+        slots, values = holes.get(kind, ()), columns.get(kind, ())
         if not slots:
             front += [(kind, value) for value in values]
         elif len(slots) != len(values):
@@ -111,7 +170,7 @@ def _part(piece: Piece, shelf: Shelf, media: list[Media]) -> Part:
     if kind == "text":
         return Part("text", value)
     media.append(shelf.find(value, kind))
-    return Part(kind, media=media[-1].id)
+    return Part(media[-1].kind, media=media[-1].id)
 
 
 def _bad(detail: str) -> RowError:

@@ -1,66 +1,134 @@
-"""A folder of media files, and one question asked of each."""
+"""A folder of media files, each asked the same question or what the texts beside it say.
+
+Beside `x.jpg` may lie its caption `x.txt` or its columns `x.json`; or a `metadata.csv`, `.jsonl` or `.parquet`, as the imagefolder of
+`datasets` has it, whose `file_name` (or list `file_names`) names the media of each row, below the folder it lies in."""
 
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import islice
-from pathlib import Path
+from posixpath import normpath
 
 from pydantic import Field
 
-from pipeline.media.probe import take
-from schemas.chat import user
+from pipeline import urls
+from pipeline.media.fetch import Limits
+from pipeline.media.remote import Remote
+from pipeline.source import files, mapped, tables
+from pipeline.source.conversation import Shelf
+from pipeline.source.mapped import Column
+from pipeline.source.sidecar import LONGEST, TEXTS, captioned, described
+from pipeline.source.tables import Row
+from pipeline.urls import Place
 from schemas.errors import InputError, RowError
 from schemas.operator import Context
 from schemas.operator import Settings as Base
-from schemas.records import SAMPLE_KINDS, Media, Part, Rejection, Sample, sample
+from schemas.records import SAMPLE_KINDS, Media, Reason, Rejection, Sample
 
 READS = ()
 LEAVES = ("media", "samples")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 1
+VERSION = 2
+_METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 
 
 class Settings(Base):
-    path: str
-    """Folder of images, videos and audio files, with the folders in it; hidden ones are passed over."""
-    prompt: str = Field(pattern=r"\S")
-    """What is asked of each file."""
+    path: Place
+    """Folder of images, videos and audio files, here or at a URL like s3://, with the folders in it; hidden ones are passed over."""
+    prompt: str | None = Field(None, pattern=r"\S")
+    """What is asked of each file that says nothing else; captions are then references. Without it they are the prompts."""
+    columns: dict[Column, str] = Field({})
+    """What the texts beside the files call their columns, where not as here: {reference: description}."""
     licence: str | None = None
-    """Licence of the files."""
+    """Licence of files that name none."""
     limit: int | None = Field(None, ge=1)
     """How many files are read at most, good and bad; all when absent."""
+    fetch: Limits = Limits()
+    """What may be fetched from URLs."""
 
 
 def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Rejection]:
-    """One Sample a file, in order of the names. A file that is no media or does not decode is a Rejection.
+    """One Sample a file, in order of the names; rows of metadata before the files of their folder. A file that is no media,
+    does not decode or has nothing to be asked is a Rejection.
 
     InputError when the folder cannot be listed or holds no file."""
-    count = 0
-    for name in islice(_files(settings.path), settings.limit):
-        count += 1
+    said = urls.clean(settings.path) if urls.is_url(settings.path) else settings.path
+    rows = islice(_rows(settings, said), settings.limit)
+    with Remote(settings.fetch, context.media, context.cache) as remote:
+        shelf = lru_cache(1)(lambda folder: Shelf(settings.path, context.media, remote))
+        yield from mapped.read(rows, settings.columns, shelf, remote, context.step, said, settings.licence)
+
+
+def _rows(settings: Settings, said: str) -> Iterator[Row]:
+    columns = mapped.names_of(settings.columns)
+    named: set[str] = set()  # media that rows of metadata show
+    empty = True
+    for folder, names in files.folders(settings.path):
+        metadata = next((name for name in _METADATA if name in names), None)
+        if metadata:
+            for row in _metadata(settings, columns, folder, metadata):
+                named.update(row.media)
+                empty = False
+                yield row
+        beside = _beside(names)
+        texts = {name for found in beside.values() for name in found.values()}
+        for name in names:
+            path = f"{folder}/{name}" if folder else name
+            if name not in texts and name != metadata and path not in named:
+                empty = False
+                yield _file(settings, columns, folder, path, beside.get(os.path.splitext(name)[0], {}))
+    if empty:
+        raise InputError(f"the folder {said} holds no files; set path to a folder of media")
+
+
+def _beside(names: list[str]) -> dict[str, dict[str, str]]:
+    """The texts beside media, by the stem of their names."""
+    found: dict[str, dict[str, str]] = {}
+    media = set()
+    for name in names:
+        stem, suffix = os.path.splitext(name)
+        if kind := TEXTS.get(suffix.lower()):
+            found.setdefault(stem, {})[kind] = name
+        else:
+            media.add(stem)
+    return {stem: texts for stem, texts in found.items() if stem in media}
+
+
+def _file(settings: Settings, names: dict[str, str], folder: str, path: str, beside: dict[str, str]) -> Row:
+    place = files.printable(path)
+    try:
+        if place != path:
+            raise RowError(Reason.BAD_ROW, f"{place} has a name that is no text of one line; rename it")
+        texts = {kind: _text(settings, f"{folder}/{name}" if folder else name) for kind, name in beside.items()}
+        held = described(texts, names, settings.prompt)
+    except RowError as error:
+        return Row(place, settings.path, error)
+    return Row(place, settings.path, {names["source"]: files.base(settings.path.rstrip("/")), **held}, (path,))
+
+
+def _text(settings: Settings, path: str) -> bytes:
+    try:
+        with files.opened(files.join(settings.path, path), settings.fetch) as file:
+            data = file.read(LONGEST + 1)
+    except InputError as error:
+        raise RowError(Reason.MISSING_FILE, str(error)) from None
+    if len(data) > LONGEST:
+        raise RowError(Reason.TOO_LARGE, f"{path} is longer than {LONGEST:,} bytes; shorten it")
+    return data
+
+
+def _metadata(settings: Settings, names: dict[str, str], folder: str, name: str) -> Iterator[Row]:
+    path = f"{folder}/{name}" if folder else name
+    for row in tables.read(files.join(settings.path, path), fetch=settings.fetch):
+        place = f"{path}#{row.place.rpartition('#')[2]}"
         try:
-            media = take(os.path.join(settings.path, name), name, context.media)
+            held = row.values()
+            shown = held.get("file_names") or held.get("file_name")
+            shown = shown if isinstance(shown, list) else [shown]
+            if not shown or not all(isinstance(one, str) and one for one in shown):
+                raise RowError(Reason.BAD_ROW, "its file_name names no file; name one below the folder")
+            media = tuple(normpath(f"{folder or '.'}/{one}") for one in shown)
+            yield Row(place, settings.path, captioned(held, names, settings.prompt), media)
         except RowError as error:
-            yield Rejection(name, "samples", context.step, error.reason, error.detail)
-            continue
-        yield media
-        yield sample(
-            (user(Part(media.kind, media=media.id), settings.prompt),),
-            source=Path(settings.path).name, licence=settings.licence, step=context.step,
-        )  # fmt: skip
-    if not count:
-        raise InputError(f"the folder {settings.path} holds no files; set path to a folder of media")
-
-
-def _files(root: str) -> Iterator[str]:
-    """Paths of all files below `root`, relative to it."""
-    for folder, folders, files in os.walk(root, onerror=_unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        inside = os.path.relpath(folder, root)
-        for name in sorted(name for name in files if not name.startswith(".")):
-            yield name if inside == "." else f"{inside}/{name}"
-
-
-def _unreadable(error: OSError) -> None:
-    raise InputError(f"the folder {error.filename} cannot be listed ({error.strerror}); set path to a folder of media")
+            yield Row(place, settings.path, error)

@@ -6,6 +6,7 @@ from pipeline.store import FolderStore
 from schemas.errors import InputError
 from schemas.operator import Context
 from schemas.records import Media, Part, Reason, Rejection, Sample
+from tests import buckets
 from tests import media_files as make
 
 
@@ -57,3 +58,95 @@ def test_a_folder_without_files_is_an_input_error(tmp_path):
 def test_an_empty_prompt_is_refused():
     with pytest.raises(ValidationError):
         folder.Settings(path="x", prompt="  ")
+
+
+def write(root, **files):
+    for name, data in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    return root
+
+
+def captioned(path, tmp_path, **settings):
+    context = Context(step="clips", version="", media=FolderStore(tmp_path / "store"))
+    return list(folder.read(folder.Settings(path=str(path), **settings), context))
+
+
+def asked(found) -> list[tuple]:
+    return [(s.prompt[0].parts[-1].text, s.reference, s.answer) for s in found if isinstance(s, Sample)]
+
+
+def rejected(found) -> list[tuple[str, Reason]]:
+    return [(row.id, row.reason) for row in found if isinstance(row, Rejection)]
+
+
+def test_texts_beside_a_file_say_what_is_asked_and_what_is_known(tmp_path):
+    root = write(tmp_path / "clips", **{
+        "a.jpg": make.jpeg(1), "a.txt": "A cat.\n", "b.png": make.png(2), "b.json": '{"prompt": "Who?", "answer": 3, "image": "/etc/passwd"}',
+        "c.png": make.png(3), "d.wav": make.wav(), "d.TXT": b"\xff", "e.png": make.png(4), "e.json": "[]", "f.txt": "alone",
+    })  # fmt: skip
+    found = captioned(root, tmp_path, prompt="What?")
+    assert asked(found) == [("What?", "A cat.", None), ("Who?", None, "3"), ("What?", None, None)]
+    bad = [("d.wav", Reason.BAD_ROW), ("e.png", Reason.BAD_ROW), ("f.txt", Reason.UNSUPPORTED_MEDIA)]
+    assert rejected(found) == bad
+    found = captioned(root, tmp_path)  # without a prompt the captions are the prompts
+    assert asked(found) == [("A cat.", None, None), ("Who?", None, "3")]
+    assert rejected(found) == [("c.png", Reason.EMPTY_PROMPT), *bad[:2], ("f.txt", Reason.EMPTY_PROMPT)]
+
+
+def test_metadata_says_what_is_asked_as_in_an_imagefolder(tmp_path):
+    root = write(tmp_path / "clips", **{
+        "a/x.jpg": make.jpeg(1), "a/deep/y.png": make.png(2), "a/z.png": make.png(3), "b/w.png": make.png(4), "secret.png": make.png(5),
+        "a/metadata.csv": "file_name,text,licence\nx.jpg,A cat.,CC0\ndeep/y.png,A dog.,\ngone.png,?,\n../b/w.png,Up?,\n,Nothing,\n",
+        "b/metadata.jsonl": '{"file_names": ["w.png", "/secret.png"], "prompt": "Both?"}\n{"file_name": "../../../secret.png"}\n{"file_name": "http://10.0.0.1/a.png", "text": "?"}\n',
+    })  # fmt: skip
+    found = captioned(root, tmp_path, prompt="What?", licence="MIT")
+    assert asked(found) == [
+        ("What?", None, None),
+        ("What?", "A cat.", None),
+        ("What?", "A dog.", None),
+        ("What?", "Up?", None),
+        ("What?", None, None),
+    ]
+    assert [s.licence for s in found if isinstance(s, Sample)] == ["MIT", "CC0", "MIT", "MIT", "MIT"]
+    assert rejected(found) == [
+        ("a/metadata.csv#3", Reason.MISSING_FILE), ("a/metadata.csv#5", Reason.BAD_ROW),
+        ("b/metadata.jsonl#1", Reason.MISSING_FILE), ("b/metadata.jsonl#2", Reason.BAD_ROW), ("b/metadata.jsonl#3", Reason.MISSING_FILE),
+    ]  # fmt: skip
+
+
+def test_a_name_that_is_no_text_is_a_rejection(tmp_path):
+    root = write(tmp_path / "clips", **{"a.png": make.png(1)})
+    (root / b"\xff.png".decode(errors="surrogateescape")).write_bytes(make.png(2))
+    (root / "b\nc.png").write_bytes(make.png(2))
+    found = captioned(root, tmp_path, prompt="What?")
+    assert rejected(found) == [("b\\nc.png", Reason.BAD_ROW), ("\\udcff.png", Reason.BAD_ROW)]
+    assert len(asked(found)) == 1
+
+
+def test_a_folder_may_be_a_bucket(tmp_path):
+    with buckets.serving("clips") as s3:
+        files = {
+            "b.png": make.png(1),
+            "b.txt": b"Two.",
+            "a/c.wav": make.wav(),
+            "a/cut.jpg": make.jpeg(1)[:-100],
+            ".x/y.png": make.png(2),
+        }
+        for name, data in files.items():
+            s3.pipe_file(f"clips/in/{name}", data)
+        found = captioned("s3://clips/in", tmp_path, prompt="What?")
+        assert [row.source for row in found if isinstance(row, Media)] == [
+            "s3://clips/in/b.png",
+            "s3://clips/in/a/c.wav",
+        ]
+        assert asked(found) == [("What?", "Two.", None), ("What?", None, None)]
+        assert rejected(found) == [("a/cut.jpg", Reason.UNDECODABLE)]
+        with pytest.raises(InputError, match="no file or folder"):
+            captioned("s3://clips/none", tmp_path, prompt="What?")
+
+
+def test_a_recipe_holds_no_credentials():
+    with pytest.raises(ValidationError, match="holds no credentials"):
+        folder.Settings(path="s3://key:hunter2@bucket/a", prompt="?")

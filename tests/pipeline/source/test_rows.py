@@ -1,4 +1,6 @@
+import base64
 import json
+import time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,6 +13,7 @@ from schemas.errors import InputError
 from schemas.operator import Context
 from schemas.records import Media, Message, Part, Reason, Rejection, Sample
 from tests import media_files as make
+from tests import web
 
 FILES = {
     "cat.jpg": make.jpeg(1), "dog.png": make.png(2), "run.mp4": make.mp4(), "bark.wav": make.wav(),
@@ -198,6 +201,9 @@ BAD = {
     "a number as a path": ({"image": 7}, Reason.BAD_ROW, "int"),
     "an empty list in a list": ({"images": [[]]}, Reason.BAD_ROW, "list"),
     "empty prompt": ({"prompt": " \n"}, Reason.EMPTY_PROMPT, "empty"),
+    "a data URL that is no base64": ({"image": "data:image/png;base64,?"}, Reason.BAD_ROW, "not base64"),
+    "a data URL without base64": ({"image": "data:image/png,abc"}, Reason.BAD_ROW, "not base64"),
+    "base64 in place of a path": ({"image": "iVBORw0KGgo" * 1000}, Reason.BAD_ROW, "11,000 characters"),
     "no prompt": ({"prompt": None}, Reason.EMPTY_PROMPT, "empty"),
     "no messages": ({"prompt": []}, Reason.EMPTY_PROMPT, "empty"),
     "no words": ({"prompt": [{"role": "user", "content": []}]}, Reason.EMPTY_PROMPT, "empty"),
@@ -254,13 +260,13 @@ def test_reading_is_the_same_every_time(home, read):
 
 
 def test_a_source_that_cannot_be_read_is_an_input_error(home, read):
-    (home / "rows.csv").write_text("prompt\nWhat?")
+    (home / "rows.xlsx").write_text("prompt\nWhat?")
     (home / "broken.parquet").write_bytes(b"PAR1 and no more")
     (home / "empty.jsonl").write_text("\n")
     jsonl(home, {"question": "What?", "n": 1}, name="other.jsonl")
     pq.write_table(pa.table({"question": ["What?"]}), home / "other.parquet")
     for path, line in {
-        "none.jsonl": "no file or folder", "rows.csv": "convert", "media": "convert",
+        "none.jsonl": "no file or folder", "rows.xlsx": "convert", "media": "convert",
         "broken.parquet": "no Parquet file", "empty.jsonl": "no rows",
         "other.jsonl": "no column prompt; it has n, question", "other.parquet": "no column prompt",
     }.items():  # fmt: skip
@@ -268,3 +274,62 @@ def test_a_source_that_cannot_be_read_is_an_input_error(home, read):
             read(path)
     with pytest.raises(InputError, match="no column img"):
         read("other.jsonl", columns={"prompt": "question", "image": "img"})
+
+
+def test_media_may_lie_at_urls_and_rows_keep_their_order(home, read):
+    """The rows whose media come late do not move, and those of a server that is not allowed are named."""
+    late = lambda request: (time.sleep(0.3), web.page(make.png(7))(request))
+    with web.serving({"/late.png": late, "/d/cat.png": web.page(make.png(8))}) as server:
+        jsonl(home,
+            {"prompt": "one?", "image": f"{server.url}/late.png"}, {"prompt": "two?", "image": "media/cat.jpg"},
+            {"prompt": "three?", "images": [f"{server.url}/d/cat.png?sig=hunter2", {"path": f"{server.url}/late.png"}]},
+            {"prompt": "four?", "image": f"{server.url}/none.png?sig=hunter2"},
+            {"prompt": [{"role": "user", "content": [{"type": "image", "path": f"{server.url}/d/cat.png"}, {"type": "text", "text": "five?"}]}]},
+            {"prompt": "six?", "image": "http://169.254.169.254/latest"}, {"prompt": "seven?", "source": f"http://u:hunter2@{server.host}/x?sig=hunter2"},
+        )  # fmt: skip
+        found = read(fetch={"allow_private": ["127.0.0.1"]})
+        assert [s.prompt[0].parts[-1].text for s in found if isinstance(s, Sample)] == [
+            "one?",
+            "two?",
+            "three?",
+            "five?",
+            "seven?",
+        ]
+        assert [(r.id, r.reason) for r in found if isinstance(r, Rejection)] == [
+            ("rows.jsonl#4", Reason.MISSING_FILE), ("rows.jsonl#6", Reason.UNSAFE),
+        ]  # fmt: skip
+        assert server.asked("/late.png") == 1
+        assert "hunter2" not in repr(found)
+        assert {row.reason for row in read() if isinstance(row, Rejection)} == {Reason.UNSAFE}
+
+
+def test_rows_from_elsewhere_name_media_beside_them_and_no_file_of_this_machine(home, tmp_path):
+    secret = home / "media" / "cat.jpg"
+    lines = [
+        {"prompt": "beside?", "image": "a/cat.png"},
+        {"prompt": "here?", "image": str(secret)},
+        {"prompt": "up?", "image": "../../x"},
+    ]
+    pages = {
+        "/d/rows.jsonl": web.page("\n".join(map(json.dumps, lines)).encode()),
+        "/d/a/cat.png": web.page(make.png(1)),
+    }
+    with web.serving(pages) as server:
+        settings = rows.Settings(path=f"{server.url}/d/rows.jsonl?sig=1", fetch={"allow_private": ["127.0.0.1"]})
+        found = list(rows.read(settings, Context(step="ask", version="", media=FolderStore(tmp_path / "store"))))
+    assert [getattr(row, "reason", None) for row in found] == [None, None, Reason.UNSAFE, Reason.BAD_ROW]
+    assert found[0].source == f"{server.url}/d/a/cat.png"
+
+
+def test_bytes_may_stand_in_the_row(home, read):
+    jsonl(home, {"prompt": "?", "image": "data:image/png;base64," + base64.b64encode(FILES["dog.png"]).decode()})
+    [dog] = one(read()).media
+    assert FolderStore(home.parent / "store").read(dog) == FILES["dog.png"]
+
+
+def test_a_part_of_the_rows(home, read):
+    jsonl(home, *({"prompt": f"{n}?"} for n in range(50)))
+    assert [s.source for s in read("rows.jsonl#3")] == ["rows.jsonl#1", "rows.jsonl#2", "rows.jsonl#3"]
+    some = read(sample={"n": 5, "seed": 1})
+    assert len(some) == 5
+    assert set(some) < set(read())

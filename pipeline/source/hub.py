@@ -1,0 +1,160 @@
+"""A dataset of the Hugging Face Hub, or one that the `datasets` library reads from a folder.
+
+Media come as the bytes that the dataset holds; the library decodes nothing. A dataset of the Hub is read at one commit, which every
+row's source names, so that a dataset that changed makes other rows. The token comes from HF_TOKEN."""
+
+import os
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from pipeline.media.fetch import Limits
+from pipeline.media.remote import Remote
+from pipeline.source import mapped, tables
+from pipeline.source.conversation import Shelf
+from pipeline.source.mapped import Column
+from pipeline.source.tables import Row, Sampling
+from schemas.errors import InputError
+from schemas.operator import Context
+from schemas.operator import Settings as Base
+from schemas.records import SAMPLE_KINDS, Media, Rejection, Sample
+
+READS = ()
+LEAVES = ("media", "samples")
+MEDIA = SAMPLE_KINDS
+SCOPE = "sample"
+VERSION = 1
+_BATCH = 64  # rows at a time: they carry the bytes of their media
+
+
+class Settings(Base):
+    path: str
+    """OWNER/NAME on the Hub, or a folder: files that `datasets` can load, or what `save_to_disk` left."""
+    config: str | None = None
+    """Which of the dataset's configs (subsets); its only one, or its default, when absent."""
+    split: str = "train"
+    """Which split."""
+    revision: str | None = None
+    """Branch, tag or commit on the Hub; the main branch when absent."""
+    streaming: bool = True
+    """Whether rows are read as they come. Otherwise all is copied into the library's cache first, which a second start then reads."""
+    columns: dict[Column, str] = Field({})
+    """What the dataset calls its columns, where not as here: {prompt: question, image: img}."""
+    licence: str | None = None
+    """Licence of rows that name none; that of the dataset's card when absent."""
+    limit: int | None = Field(None, ge=1)
+    """How many rows are read at most, good and bad; all when absent."""
+    sample: Sampling | None = None
+    """A seeded part of the rows: {n: 1000} or {share: 0.1}, and a seed."""
+    fetch: Limits = Limits()
+    """What may be fetched from URLs in the rows: {allow_private: [host], max_bytes, seconds, at_once}."""
+
+
+def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Rejection]:
+    """One Sample a row, behind the Media it shows, as `source.rows` makes them. A bad row is a Rejection named
+    `path[@commit]/[config/]split#number`.
+
+    Rows of the Hub name files of the dataset and URLs, never files of this machine. InputError when the dataset, config or
+    split is not there, cannot be reached, or has no such column."""
+    local = os.path.exists(settings.path)
+    if not local and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", settings.path):
+        raise InputError(f"there is no folder {settings.path}, and it is no name on the Hub: say OWNER/NAME")
+    commit, licence = (None, None) if local else _card(settings)
+    data = _load(settings, commit)
+    named = f"{settings.path}@{commit[:12]}" if commit else Path(settings.path).name
+    label = "/".join(filter(None, (named, settings.config, settings.split)))
+    names = mapped.names_of(settings.columns)
+    if data.column_names and names["prompt"] not in data.column_names:
+        raise tables.no_columns(label, {names["prompt"]}, data.column_names)
+    rows = tables.part(lambda: islice(_rows(data, label, set(names.values()), settings.path), settings.limit), settings.sample)
+    root, within = _media(settings, commit)
+    with Remote(settings.fetch, context.media, context.cache) as remote:
+        shelf = lru_cache(1)(lambda folder: Shelf(root, context.media, remote, within))
+        yield from mapped.read(
+            rows, settings.columns, shelf, remote, context.step, label, settings.licence or licence
+        )  # fmt: skip
+
+
+def _card(settings: Settings) -> tuple[str, str | None]:
+    """The commit that is read, and the licence of the dataset's card."""
+    from huggingface_hub import HfApi
+
+    try:
+        found = HfApi(token=_token(), library_name="pairwright").dataset_info(settings.path, revision=settings.revision)
+    except Exception as error:  # noqa: BLE001 - whatever the library raises
+        raise _unreadable(settings, error) from None
+    licence = found.card_data.get("license") if found.card_data else None
+    return found.sha, ", ".join(licence) if isinstance(licence, list) else licence
+
+
+def _load(settings: Settings, commit: str | None) -> Any:
+    import datasets
+
+    datasets.disable_progress_bars()
+    folder = Path(settings.path)
+    try:
+        if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
+            data = datasets.load_from_disk(settings.path)
+            if not isinstance(data, datasets.DatasetDict):
+                return data
+            if settings.split not in data:
+                raise InputError(f"{settings.path} has no split {settings.split}; it has {', '.join(data)}")
+            return data[settings.split]
+        data = datasets.load_dataset(
+            settings.path, settings.config, split=settings.split, streaming=settings.streaming, revision=commit,
+            token=None if folder.exists() else _token(),
+        )  # fmt: skip
+        return data.decode(False) if settings.streaming else data
+    except InputError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever the library raises
+        raise _unreadable(settings, error) from None
+
+
+def _rows(data: Any, label: str, names: set[str], path: str) -> Iterator[Row]:
+    if data.column_names:
+        data = data.select_columns([name for name in data.column_names if name in names])
+    number = 0
+    batches = data.with_format("arrow").iter(_BATCH)
+    while True:
+        try:
+            batch = next(batches, None)
+        except Exception as error:  # noqa: BLE001 - whatever the library raises
+            raise InputError(
+                f"{path} broke off after {number} rows ({type(error).__name__}); run it again, or set streaming: false"
+            ) from None
+        if batch is None:
+            return
+        for row in batch.to_pylist():
+            number += 1
+            yield Row(f"{label}#{number}", path, row)
+
+
+def _media(settings: Settings, commit: str | None) -> tuple[str, tuple[str, ...] | None]:
+    """What paths in rows are relative to, and the only folders of this machine that they may name."""
+    if commit is None:
+        return settings.path, None
+    if settings.streaming:
+        return f"hf://datasets/{settings.path}@{commit}", ()
+    import datasets
+
+    cache = str(datasets.config.HF_CACHE_HOME)
+    return cache, (cache,)
+
+
+def _token() -> str | None:
+    return os.environ.get("HF_TOKEN")
+
+
+def _unreadable(settings: Settings, error: Exception) -> InputError:
+    """The library's and the Hub's errors are many, and their texts hold addresses and run over lines."""
+    kind = type(error).__name__
+    asked = " ".join(filter(None, (settings.path, settings.config, settings.split)))
+    known = "; ".join(re.findall(r"(?:Available|available|one of|Should be)[^\n]{0,200}", str(error))[:1])
+    hint = known or "see whether it is there under this name, config and split, and whether HF_TOKEN may read it"
+    return InputError(f"the dataset {asked} cannot be read ({kind}): {hint}")

@@ -1,0 +1,148 @@
+"""Rows with named columns as Samples, for every source whose rows have columns."""
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal, get_args
+
+from pipeline import urls
+from pipeline.media.remote import Remote
+from pipeline.source.conversation import Shelf, converse
+from pipeline.source.tables import Row, no_columns
+from schemas.errors import InputError, RowError
+from schemas.records import MEDIA_KINDS, Media, Reason, Rejection, Sample, sample
+
+Column = Literal[
+    "id", "prompt", "image", "images", "video", "videos", "audio", "audios",
+    "answer", "answer_type", "facts", "reference", "source", "licence", "split",
+]  # fmt: skip
+
+
+_KNOWN = ("id", "answer", "answer_type", "reference", "source", "licence", "split")
+MEDIA_COLUMNS = tuple(column for kind in MEDIA_KINDS for column in (kind, f"{kind}s"))
+
+
+def names_of(columns: dict[Column, str]) -> dict[str, str]:
+    """What the rows call each of our columns."""
+    return {name: name for name in get_args(Column)} | columns
+
+
+def read(
+    rows: Iterable[Row], columns: dict[Column, str], shelf: Callable[[str], Shelf], remote: Remote, step: str, said: str,
+    licence: str | None = None,
+) -> Iterator[Media | Sample | Rejection]:  # fmt: skip
+    """One Sample a row, behind the Media it shows. A row that is no good is a Rejection named by its place.
+
+    `shelf` gives the media of rows by their folder, `said` is what the source is called, `licence` is that of rows without one.
+    InputError when there are no rows, or when none has a column that `columns` names."""
+    names = names_of(columns)
+    missing = {names["prompt"], *columns.values()}
+    held: dict | None = None
+    count = 0
+    for row, found, wanted in _ahead(rows, names, shelf, remote):
+        count += 1
+        try:
+            if isinstance(found, RowError):
+                raise found
+            held = found
+            missing -= held.keys()
+            media, made = _sample(held, row, names, shelf(row.folder), step, licence)
+        except RowError as error:
+            yield Rejection(row.place, "samples", step, error.reason, _named(row.place, error.detail))
+            continue
+        finally:
+            for url in wanted:
+                remote.drop(url)
+        yield from media
+        yield made
+    if not count:
+        raise InputError(f"{said} holds no rows; set path to a file that has some")
+    if missing and held is not None:
+        raise no_columns(said, missing, held)
+
+
+def _ahead(rows: Iterable[Row], names, shelf, remote: Remote) -> Iterator[tuple[Row, dict | RowError, list[str]]]:
+    """The rows in order, some of them held back until the media they name by URLs are on their way."""
+    waiting: deque[tuple[Row, dict | RowError, list[str]]] = deque()
+    for row in rows:
+        wanted: list[str] = []
+        try:
+            found: dict | RowError = row.values()
+        except RowError as error:
+            found = error
+        else:
+            wanted = [url for value in (*row.media, *_shown(found, names)) if (url := shelf(row.folder).url(value))]
+            for url in wanted:
+                remote.start(url)
+        waiting.append((row, found, wanted))
+        while waiting and (not waiting[0][2] or len(waiting) > remote.ahead):  # rows may carry the bytes of their media
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _shown(row: dict, names: dict[str, str]) -> Iterator[Any]:
+    """Whatever in a row may name a medium."""
+    for column in MEDIA_COLUMNS:
+        if (value := row.get(names[column])) is not None:
+            yield from _listed(value)
+    prompt = row.get(names["prompt"])
+    for message in prompt if isinstance(prompt, list) else ():
+        for part in _listed(message.get("content")) if isinstance(message, dict) else ():
+            if isinstance(part, dict) and part.get("type") in MEDIA_KINDS:
+                yield part.get("path")
+
+
+def _sample(
+    held: dict, row: Row, names: dict[str, str], shelf: Shelf, step: str, licence: str | None
+) -> tuple[list[Media], Sample]:
+    known = {name: _text(name, value) for name in _KNOWN if (value := held.get(names[name])) is not None}
+    file, _, number = row.place.rpartition("#")
+    own = known.pop("id", None)
+    known["source"] = known.get("source") or f"{file}#{own or number}"
+    known["licence"] = known.get("licence") or licence
+    shown = {kind: found for kind in MEDIA_KINDS if (found := _media(held, names, kind))}
+    if row.media:
+        shown["any"] = list(row.media)
+    facts = _facts(held.get(names["facts"]))
+    messages, media = converse(held.get(names["prompt"]), shown, shelf)
+    return media, sample(messages, facts=facts, step=step, **known)
+
+
+def _media(held: dict, names: dict[str, str], kind: str) -> list:
+    return _listed(held.get(names[kind])) + _listed(held.get(names[f"{kind}s"]))
+
+
+def _named(place: str, detail: str) -> str:
+    return detail if detail.startswith(place) else f"{place}: {detail}"
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return urls.clean(value) if name == "source" and urls.is_url(value) else value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise _bad(f"{name} is {type(value).__name__}; make it a text")
+
+
+def _facts(value: Any) -> str | None:
+    """JSON with sorted keys."""
+    if value is None:
+        return None
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+        text = json.dumps(found, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _bad(f"facts are not JSON ({error}); mend them") from error
+    if not isinstance(found, dict):
+        raise _bad(f"facts are {type(found).__name__}; make them an object")
+    return text
+
+
+def _listed(value: Any) -> list:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _bad(detail: str) -> RowError:
+    return RowError(Reason.BAD_ROW, detail)

@@ -1,0 +1,300 @@
+"""Rows of files, in every format that rows come in: one place reads them all, streaming, each row named `file#number`.
+
+JSON Lines (`.jsonl`, `.ndjson`), JSON (`.json`: an array, or lines), CSV and TSV, Parquet, Arrow and Feather (IPC files and streams);
+text formats also as `.gz`, `.zst` or `.bz2`. A file may lie at a URL. The number of a row of JSON Lines is that of its line, of others
+that of the row, from 1."""
+
+import csv
+import heapq
+import io
+import os
+import re
+from collections.abc import Callable, Collection, Iterator
+from hashlib import sha256
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import IO, Any, NamedTuple
+
+import orjson
+import pyarrow as pa
+import pyarrow.ipc as ipc
+import pyarrow.parquet as pq
+from pydantic import Field, model_validator
+
+from pipeline import urls
+from pipeline.media.fetch import Limits
+from pipeline.source import files
+from schemas.errors import InputError, RowError
+from schemas.operator import Settings as Base
+from schemas.records import Reason
+
+_BATCH = 64  # rows of columns at a time: they may carry the bytes of their media
+_LONGEST = 64 << 20  # bytes of a row of text
+_COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+_BOOKKEEPING = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")  # of `datasets`
+_BOM = b"\xef\xbb\xbf"
+
+Raw = bytes | dict | RowError  # a line, what it holds, or what is wrong with it
+
+
+class Sampling(Base):
+    """A seeded part of the rows, drawn by what is in them: the same rows are drawn when others are added or their order changes."""
+
+    n: int | None = Field(None, ge=1)
+    """How many rows; the file is read twice."""
+    share: float | None = Field(None, gt=0, lt=1)
+    """Or the share of them, each drawn for itself."""
+    seed: int = 0
+    """Another seed draws other rows."""
+
+    @model_validator(mode="after")
+    def _one(self):
+        if (self.n is None) == (self.share is None):
+            raise ValueError("say n or share")
+        return self
+
+
+class Row(NamedTuple):
+    """A row, not yet parsed where it is a line."""
+
+    place: str  # file#number
+    folder: str  # path or URL that paths in it are relative to
+    raw: Raw
+    media: tuple = ()  # paths, or {bytes, path}, of media of any kind that belong to it beside its columns
+
+    def values(self) -> dict[str, Any]:
+        """What the row holds, by column. RowError BAD_ROW when it is no object."""
+        if isinstance(self.raw, dict):
+            return self.raw
+        if isinstance(self.raw, RowError):
+            raise self.raw
+        try:
+            found = orjson.loads(self.raw)
+        except orjson.JSONDecodeError as error:
+            raise _bad(f"the line is not JSON ({error}); mend it") from error
+        if not isinstance(found, dict):
+            raise _no_object("line", found)
+        return found
+
+
+def read(
+    path: str, *, columns: Collection[str] | None = None, need: str | None = None, limit: int | None = None,
+    sample: Sampling | None = None, fetch: Limits | None = None,
+) -> Iterator[Row]:  # fmt: skip
+    """The rows of a file or of all such files in a folder, in order of their names; `path#n` stands for the first n.
+
+    Of a table with columns those in `columns` are read (all when None), and it must have the one that is called `need`.
+    `limit` rows are read at most, good and bad, and of these `sample` draws.
+    InputError when a file is not there, not of a known format, broken beyond a row, or without the needed column."""
+    path, first = _limited(path)
+    most = min((n for n in (first, limit) if n), default=None)
+    return part(lambda: islice(_rows(path, columns, need, fetch or Limits()), most), sample)
+
+
+def part(every: Callable[[], Iterator[Row]], sample: Sampling | None) -> Iterator[Row]:
+    """Those of the rows, which `every` reads from their start, that are drawn, in order; all of them without a `sample`."""
+    if sample is None:
+        yield from every()
+    elif sample.share is not None:
+        yield from (row for row in every() if _draw(row, sample.seed) < sample.share)
+    else:
+        least: list[tuple[float, int]] = []  # the n least draws, the largest of them first
+        for at, row in enumerate(every()):
+            held = (-_draw(row, sample.seed), -at)
+            if len(least) < sample.n:
+                heapq.heappush(least, held)
+            elif held > least[0]:
+                heapq.heapreplace(least, held)
+        drawn = {-at for _, at in least}
+        yield from (row for at, row in enumerate(every()) if at in drawn)
+
+
+def readable(name: str) -> bool:
+    """Whether a file of this name holds rows, as far as its name tells."""
+    return _format(name) is not None and files.base(name) not in _BOOKKEEPING
+
+
+def no_columns(path: str, missing: set[str], found) -> InputError:
+    lacks, has = ", ".join(sorted(missing)), ", ".join(sorted(map(str, found)))
+    return InputError(f"{path} has no column {lacks}; it has {has}: say which is which in columns: {{prompt: ...}}")
+
+
+def _limited(path: str) -> tuple[str, int | None]:
+    found = re.fullmatch(r"(.+)#([1-9]\d*)", path, re.DOTALL)
+    return (found[1], int(found[2])) if found and not os.path.exists(path) else (path, None)
+
+
+def _draw(row: Row, seed: int) -> float:
+    """A number in 0..1 that the row's content and the seed decide."""
+    raw = row.raw
+    if isinstance(raw, dict):
+        hashed = lambda value: sha256(value).hexdigest() if isinstance(value, bytes) else repr(value)
+        raw = orjson.dumps(raw, default=hashed, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    elif isinstance(raw, RowError):
+        raw = row.place.encode(errors="surrogatepass")
+    return int.from_bytes(sha256(b"%d\0" % seed + raw.strip()).digest()[:8]) / 2**64
+
+
+def _rows(path: str, columns: Collection[str] | None, need: str | None, limits: Limits) -> Iterator[Row]:
+    for file, label in _files(path):
+        reader, compression = _format(file) or (_jsonl, None)
+        said = urls.clean(file) if urls.is_url(file) else file
+        with files.opened(file, limits) as opened:
+            stream = pa.CompressedInputStream(opened, compression) if compression else opened
+            try:
+                for number, raw in reader(stream, said, columns, need):
+                    yield Row(f"{label}#{number}", files.parent(file), raw)
+            except (pa.ArrowException, OSError, EOFError) as error:
+                what = _NAMES[reader]
+                raise InputError(f"{said} is no {what} file that can be read; write it anew") from error
+
+
+def _files(root: str) -> list[tuple[str, str]]:
+    """(path, name in messages) of each file."""
+    said = urls.clean(root) if urls.is_url(root) else root
+    if files.is_file(root):
+        found = [(root, files.base(root))] if readable(files.base(root)) else []
+    elif urls.is_url(root) or os.path.isdir(root):
+        names = sorted(filter(readable, files.walk(root)), key=lambda name: PurePosixPath(name).parts)
+        found = [(files.join(root, name), name) for name in names]
+    else:
+        raise InputError(f"there is no file or folder {root}; set path to one")
+    if not found:
+        raise InputError(
+            f"{said} is not, and holds no, file of rows (.jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather); "
+            "convert the rows to one of these"
+        )
+    return found
+
+
+def _format(name: str) -> "tuple[Reader, str | None] | None":
+    """The reader of a file and its compression, by its name; None when it holds no rows."""
+    stem, suffix = os.path.splitext(files.base(name).lower())
+    if compression := _COMPRESSED.get(suffix):
+        reader = _READERS.get(os.path.splitext(stem)[1])
+        return (reader, compression) if reader in (_jsonl, _json, _csv, _tsv) else None
+    reader = _READERS.get(suffix)
+    return reader and (reader, None)
+
+
+Reader = Callable[[IO[bytes], str, Collection[str] | None, str | None], Iterator[tuple[int, Raw]]]
+
+
+def _jsonl(file: IO[bytes], name: str, columns, need) -> Iterator[tuple[int, Raw]]:
+    file, number = io.BufferedReader(file, 1 << 20), 0
+    while line := file.readline(_LONGEST):
+        number += 1
+        if number == 1:
+            line = line.removeprefix(_BOM)
+        if len(line) == _LONGEST and not line.endswith(b"\n"):
+            while (more := file.readline(1 << 20)) and not more.endswith(b"\n"):
+                pass
+            yield number, RowError(Reason.TOO_LARGE, f"the line is longer than {_LONGEST:,} bytes; put media in files")
+        elif line and not line.isspace():
+            yield number, line
+
+
+def _json(file: IO[bytes], name: str, columns, need) -> Iterator[tuple[int, Raw]]:
+    import ijson
+
+    file = io.BufferedReader(file, 1 << 16)
+    if file.peek(3).startswith(_BOM):
+        file.read(3)
+    start = file.peek(1).lstrip()[:1]
+    if start == b"{":
+        yield from _jsonl(file, name, columns, need)
+        return
+    number = 0
+    try:
+        for number, item in enumerate(ijson.items(file, "item", use_float=True), 1):
+            yield number, item if isinstance(item, dict) else _no_object("row", item)
+    except (ijson.JSONError, ValueError) as error:
+        raise InputError(f"{name} is no JSON array of rows: it breaks after row {number}; write it anew") from error
+
+
+def _csv(file: IO[bytes], name: str, columns, need, delimiter: str = ",") -> Iterator[tuple[int, Raw]]:
+    """Every value is text, an empty one is absent."""
+    csv.field_size_limit(_LONGEST)
+    lines = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    number, header = 0, None
+    while True:
+        try:
+            found = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if header is None:
+                raise InputError(f"{name} is no CSV file that can be read ({error}); write it anew") from error
+            number += 1
+            yield number, _bad(f"the row is not CSV ({error}); mend its quotes")
+            continue
+        if not found:
+            continue
+        if header is None:
+            header = [title.strip() for title in found]
+            if need and need not in header:
+                raise no_columns(name, {need}, header)
+            continue
+        number += 1
+        if len(found) != len(header):
+            yield number, _bad(f"the row has {len(found)} fields, the header {len(header)}; mend its commas and quotes")
+        elif any("\udc80" <= c <= "\udcff" for value in found for c in value if c > "\ud7ff"):
+            yield number, _bad("the row is not UTF-8; write the file as UTF-8")
+        else:
+            yield number, {title: value or None for title, value in zip(header, found)}
+
+
+def _tsv(file: IO[bytes], name: str, columns, need) -> Iterator[tuple[int, Raw]]:
+    return _csv(file, name, columns, need, "\t")
+
+
+def _parquet(file: IO[bytes], name: str, columns, need) -> Iterator[tuple[int, Raw]]:
+    with pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as table:
+        wanted = _wanted(name, table.schema_arrow.names, columns, need)
+        yield from _batches(table.iter_batches(_BATCH, columns=wanted))
+
+
+def _arrow(file: IO[bytes], name: str, columns, need) -> Iterator[tuple[int, Raw]]:
+    stream = file.read(6) != b"ARROW1"
+    file.seek(0)
+    with ipc.open_stream(file) if stream else ipc.open_file(file) as reader:
+        wanted = _wanted(name, reader.schema.names, columns, need)
+        found = reader if stream else (reader.get_batch(n) for n in range(reader.num_record_batches))
+        yield from _batches(batch.select(wanted) for batch in found)
+
+
+def _wanted(name: str, found: list[str], columns, need) -> list[str]:
+    if need and need not in found:
+        raise no_columns(name, {need}, found)
+    return [title for title in found if columns is None or title in columns]
+
+
+def _batches(batches) -> Iterator[tuple[int, Raw]]:
+    number = 0
+    for batch in batches:
+        batch.validate(full=True)  # offsets that lead out of a broken file would crash the process
+        for start in range(0, batch.num_rows, _BATCH):
+            part = batch.slice(start, _BATCH)
+            try:
+                found = part.to_pylist()
+            except UnicodeDecodeError as error:
+                raise pa.ArrowInvalid(str(error)) from error
+            for row in found:
+                number += 1
+                yield number, row
+
+
+_READERS: dict[str, Reader] = {
+    ".jsonl": _jsonl, ".ndjson": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _tsv,
+    ".parquet": _parquet, ".arrow": _arrow, ".feather": _arrow,
+}  # fmt: skip
+_NAMES = {_jsonl: "JSON Lines", _json: "JSON", _csv: "CSV", _tsv: "TSV", _parquet: "Parquet", _arrow: "Arrow"}
+
+
+def _no_object(what: str, found: Any) -> RowError:
+    return _bad(f"the {what} is {type(found).__name__}, not an object; write it as {{...}}")
+
+
+def _bad(detail: str) -> RowError:
+    return RowError(Reason.BAD_ROW, detail)
