@@ -6,10 +6,10 @@ from contextlib import closing
 import boto3
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
 
 from annotators.people.ledger import Ledger
 from tests.asked import environment_of, pairwright, write_recipe
+from tests.s3_server import s3_server
 
 OURS = {"AWS_ACCESS_KEY_ID": "our-key-may-write", "AWS_SECRET_ACCESS_KEY": "our-secret"}
 THEIRS = {"PAIRWRIGHT_S3_KEY": "a-key-that-reads", "PAIRWRIGHT_S3_SECRET": "a-secret-that-reads"}
@@ -20,15 +20,12 @@ TYPES = {"image/png", "video/mp4", "audio/flac"}
 @pytest.fixture(scope="module")
 def bucket():
     """An S3 server with the empty bucket `campaign`."""
-    moto = ThreadedMotoServer("127.0.0.1", 0)
-    moto.start()
-    client = boto3.client(
-        "s3", endpoint_url="http://{}:{}".format(*moto.get_host_and_port()), region_name="us-east-1",
-        aws_access_key_id="any", aws_secret_access_key="any",
-    )  # fmt: skip
-    client.create_bucket(Bucket="campaign")
-    yield client
-    moto.stop()
+    with s3_server() as address:
+        client = boto3.client(
+            "s3", endpoint_url=address, region_name="us-east-1", aws_access_key_id="any", aws_secret_access_key="any"
+        )
+        client.create_bucket(Bucket="campaign")
+        yield client
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import boto3
 import httpx
 import jwt
 import pytest
-from moto.server import ThreadedMotoServer
 
 from annotators.label_studio import client as module
 from annotators.label_studio import local
 from annotators.label_studio.client import Gone, connect
 from schemas.errors import ServerError, UserError
+from tests.s3_server import s3_server
 
 CONFIG = (
     '<View><Text name="prompt" value="$prompt"/><Choices name="preference" toName="prompt" required="true">'
@@ -415,13 +415,10 @@ def test_local_files_are_seen_once_their_folder_is_opened(client, project, label
 
 
 def test_links_to_s3_are_signed_when_a_task_is_opened(client, project, sign_in):
-    s3 = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    s3.start()
-    host, port = s3.get_host_and_port()
-    access = {"endpoint_url": f"http://{host}:{port}", "aws_access_key_id": "ours", "aws_secret_access_key": "s3cret"}
-    bucket = boto3.resource("s3", region_name="us-east-1", **access).create_bucket(Bucket="pets")
-    bucket.put_object(Key="media/cat.txt", Body=b"a cat")
-    try:
+    with s3_server() as address:
+        access = {"endpoint_url": address, "aws_access_key_id": "ours", "aws_secret_access_key": "s3cret"}
+        bucket = boto3.resource("s3", region_name="us-east-1", **access).create_bucket(Bucket="pets")
+        bucket.put_object(Key="media/cat.txt", Body=b"a cat")
         place = (project, "pets", "media", access["endpoint_url"], "ours", "s3cret")
         made = client.s3_storage(*place, presign_ttl=30)
         again = client.s3_storage(*place, presign_ttl=10)
@@ -435,5 +432,3 @@ def test_links_to_s3_are_signed_when_a_task_is_opened(client, project, sign_in):
         assert httpx.get(signed).text == "a cat"
         with pytest.raises(ServerError, match="to open the storage dogs/media to project"):
             client.s3_storage(project, "dogs", "media", access["endpoint_url"], "ours", "s3cret", 10)
-    finally:
-        s3.stop()

@@ -18,12 +18,12 @@ import psutil
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from moto.server import ThreadedMotoServer
 
 from annotators.label_studio import local, serve, signing
 from annotators.label_studio.media import BUCKET
 from schemas.errors import UserError
 from tests import media_files
+from tests.s3_server import s3_server
 from tests.serving import SECRET, Served, wait_for
 
 PICTURE = media_files.jpeg(1)
@@ -793,10 +793,7 @@ def test_label_studio_refuses_a_storage_with_wrong_keys(served, admin):
 
 
 def test_label_studio_presigns_media_in_s3(served, admin):
-    moto = ThreadedMotoServer("127.0.0.1", 0)
-    moto.start()
-    try:
-        endpoint = "http://{}:{}".format(*moto.get_host_and_port())
+    with s3_server() as endpoint:
         client = s3(None, pair=("any", "any"), endpoint=endpoint)
         client.create_bucket(Bucket="campaign")
         for sha, data, end in ((served.picture, PICTURE, "jpg"), (served.clip, CLIP, "webm")):
@@ -804,8 +801,6 @@ def test_label_studio_presigns_media_in_s3(served, admin):
         _, task = project_with(admin, served, "campaign", endpoint, ("any", "any"))
         answer = looked_at(admin, task, "campaign", f"{served.picture}.jpg")
         assert (answer.content, answer.headers["content-type"]) == (PICTURE, "image/jpeg")
-    finally:
-        moto.stop()
 
 
 def test_label_studio_sends_webhooks_that_are_known(alone, admin):
