@@ -125,6 +125,8 @@ def _format(file: Path, settings: Settings) -> tuple[str | None, str]:
 def _draft(row: Any, found: Found, settings: Settings) -> Draft:
     if found.format is None:
         raise bad(f"the file is of no known format: {found.why}")
+    if isinstance(row, RowError):
+        raise row
     if isinstance(row, bytes):
         raise bad("the line is not JSON; mend it")
     if not isinstance(row, dict):
