@@ -74,7 +74,7 @@ def read(settings: Settings, context: Context) -> Iterator[Record]:
     """For each row the Media it shows, its Sample, and behind it the Candidates, Judgements and Pairs the row holds.
 
     A row that is no good is a Rejection named `file#number`, from 1, and so is a file of no known format; an empty answer among several is
-    one of its own. Rows of an equal prompt come as they stand, each with its Sample: whoever reads them puts them together.
+    one of its own, and what was said of it goes with it. Rows of an equal prompt come as they stand, each with its Sample: whoever reads them puts them together.
     InputError when a file cannot be read, and when not a single row could be."""
     first: str | None = None
     good = 0
@@ -125,6 +125,8 @@ def _format(file: Path, settings: Settings) -> tuple[str | None, str]:
 def _draft(row: Any, found: Found, settings: Settings) -> Draft:
     if found.format is None:
         raise bad(f"the file is of no known format: {found.why}")
+    if isinstance(row, RowError):
+        raise row
     if isinstance(row, bytes):
         raise bad("the line is not JSON; mend it")
     if not isinstance(row, dict):
@@ -133,9 +135,9 @@ def _draft(row: Any, found: Found, settings: Settings) -> Draft:
 
 
 def _renamed(row: Row, settings: Settings) -> Row:
-    return (
-        row if not settings.columns else {**row, **{name: row.get(other) for name, other in settings.columns.items()}}
-    )
+    if not settings.columns:
+        return row
+    return {**row, **{name: row.get(other) for name, other in settings.columns.items()}}
 
 
 def _records(draft: Draft, place: str, settings: Settings, shelf: Shelf, context: Context) -> list[Record]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 
-from schemas.dialects.fields import Cell
+from schemas.dialects.fields import Cell, bad
 from schemas.errors import InputError
 
 BATCH = 64  # Arrow rows at a time: they may carry the bytes of their media
@@ -37,7 +37,7 @@ def files_of(path: str) -> list[Path]:
 
 def rows_of(file: Path) -> Rows:
     """(number, row) of a file, from 1: of JSON Lines the line's. A row is what stood there, of whatever type; a line that is no JSON
-    is its bytes. InputError when the file cannot be read any further."""
+    is its bytes, a line of CSV with too many fields a RowError. InputError when the file cannot be read any further."""
     try:
         yield from READERS[file.suffix](file)
     except (pa.ArrowException, ijson.JSONError, csv.Error, UnicodeDecodeError) as error:
@@ -108,7 +108,10 @@ def _csv(file: Path) -> Rows:
     csv.field_size_limit(1 << 30)
     with file.open(encoding="utf-8-sig", newline="") as lines:
         for number, row in enumerate(csv.DictReader(lines), 1):
-            yield number, {name: _cell(value) for name, value in row.items() if name is not None}
+            if None in row:
+                yield number, bad("the row has more fields than the header; mend its commas and quotes")
+            else:
+                yield number, {name: _cell(value) for name, value in row.items()}
 
 
 def _cell(value: str | None) -> Any:

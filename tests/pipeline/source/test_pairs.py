@@ -183,6 +183,15 @@ def test_cells_of_csv_may_be_conversations(home, read):
     assert (pair.chosen, pair.label) == ("A cat.", True)
 
 
+def test_a_row_of_csv_with_too_many_fields_is_a_rejection(home, read):
+    (home / "a.csv").write_text("prompt,chosen,rejected\nWhat, really?,a,b\nWhy?,a,b\n")
+    found = read("a.csv")
+    assert [s.source for s in of(Sample, found)] == ["a.csv#2"]
+    assert (
+        of(Rejection, found)[0].detail == "a.csv#1: the row has more fields than the header; mend its commas and quotes"
+    )
+
+
 def test_several_paths_a_limit_a_licence_and_columns_of_other_names(home, read):
     jsonl(home / "a.jsonl", *[ROW] * 3)
     jsonl(home / "b.jsonl", {"better": "A cat.", "worse": "A dog.", "prompt": "?"})
