@@ -144,7 +144,7 @@ def _rows(path: str, columns: Collection[str] | None, need: str | None, limits: 
             try:
                 for number, raw in reader(stream, said, columns, need):
                     yield Row(f"{label}#{number}", files.parent(file), raw)
-            except (pa.ArrowException, OSError, EOFError) as error:
+            except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, MemoryError) as error:
                 what = _NAMES[reader]
                 raise InputError(f"{said} is no {what} file that can be read; write it anew") from error
 
@@ -276,11 +276,7 @@ def _batches(batches) -> Iterator[tuple[int, Raw]]:
         batch.validate(full=True)  # offsets that lead out of a broken file would crash the process
         for start in range(0, batch.num_rows, _BATCH):
             part = batch.slice(start, _BATCH)
-            try:
-                found = part.to_pylist()
-            except UnicodeDecodeError as error:
-                raise pa.ArrowInvalid(str(error)) from error
-            for row in found:
+            for row in part.to_pylist():
                 number += 1
                 yield number, row
 

@@ -152,6 +152,7 @@ def test_a_line_without_end_is_passed_over_in_flat_memory(tmp_path, monkeypatch)
         ("r.arrow", arrow(ROWS, False)[:-100], "no Arrow file"), ("r.feather", b"FEA1....FEA1", "no Arrow file"), ("r.parquet", b"PAR1PAR1", "no Parquet file"),
         ("r.csv", b'"never closed', "no CSV file"), ("r.jsonl.gz", b"not gzip", "no JSON Lines file"),
         ("r.jsonl.gz", gzip.compress(jsonl(ROWS) * 1000)[:-20], "no JSON Lines file"), ("r.csv", b"question\n?\n", "has no column prompt; it has question"),
+        ("r.arrow", arrow(ROWS, True).replace(b"prompt", b"prom\xc3t"), "no Arrow file"), ("r.parquet", parquet(ROWS).replace(b"prompt", b"prom\xc3t"), "no Parquet file"),
         ("r.arrow", arrow([{"q": 1}], True), "no column prompt"), ("r.xml", b"", "convert"), ("r.parquet.gz", b"", "convert"),
     ],
 )  # fmt: skip
