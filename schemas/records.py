@@ -46,6 +46,9 @@ class Reason(StrEnum):
     UNDECODABLE = "undecodable"
     UNSUPPORTED_MEDIA = "unsupported_media"
     EMPTY_MEDIA = "empty_media"
+    TOO_LARGE = "too_large"  # more pixels, seconds, bytes ... than pipeline/media/limits.py allows
+    TOO_SLOW = "too_slow"  # its decoder ran out of time
+    DECODER_DIED = "decoder_died"  # its decoder crashed
     EMPTY_PROMPT = "empty_prompt"
     DUPLICATE = "duplicate"
     # engines

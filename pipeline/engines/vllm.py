@@ -22,9 +22,7 @@ from pydantic import Field
 
 from pipeline.engines.identity import identity
 from pipeline.engines.shown import merged, read, shown
-from pipeline.media.audio import decode_audio
-from pipeline.media.image import decode_image
-from pipeline.media.video import decode_video
+from pipeline.media.decode import decode_audio, decode_image, decode_video
 from schemas import operator
 from schemas.chat import MARKUP, escape
 from schemas.errors import EngineError, RowError
