@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
+_KEPT = 16 << 20  # bytes of a worker's memory file that are not given back between two questions
 
 
 def facts(data: bytes, form: Format, name: str) -> dict:
@@ -67,13 +68,16 @@ class _Worker:
 
     def __init__(self):
         ours, theirs = socket.socketpair()
+        self._memory = os.memfd_create("media")
         env = os.environ | {
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
             "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
         }  # fmt: skip
         with theirs:
-            command = [sys.executable, "-P", "-m", "pipeline.media.worker"]
-            self.process = subprocess.Popen(command, stdin=theirs, stdout=subprocess.DEVNULL, env=env)
+            command = [sys.executable, "-P", "-m", "pipeline.media.worker", str(self._memory)]
+            self.process = subprocess.Popen(
+                command, stdin=theirs, stdout=subprocess.DEVNULL, env=env, pass_fds=[self._memory]
+            )
         ours.settimeout(limits.WALL_SECONDS)
         self._socket, self._stream = ours, ours.makefile("rwb")
         if self._stream.readline() != b"ready\n":
@@ -81,16 +85,17 @@ class _Worker:
 
     def ask(self, asked: dict, data: bytes) -> tuple[dict, bytearray]:
         """The answer and its bytes. OSError (TimeoutError among them) when there is none."""
+        os.pwrite(self._memory, data, 0)
         self._stream.write(json.dumps(asked | {"size": len(data)}).encode() + b"\n")
-        self._stream.write(data)
         self._stream.flush()
         line = self._stream.readline()
         if not line:
             raise ConnectionError
         said = json.loads(line)
         payload = bytearray(said["size"])
-        if self._stream.readinto(payload) < len(payload):
-            raise ConnectionError
+        os.preadv(self._memory, [payload], 0)
+        if max(len(data), len(payload)) > _KEPT:
+            os.ftruncate(self._memory, 0)
         return said, payload
 
     def end(self, kill: bool = False) -> int:
@@ -98,6 +103,7 @@ class _Worker:
         with contextlib.suppress(OSError):
             self._stream.close()
         self._socket.close()
+        os.close(self._memory)
         if kill:
             self.process.kill()
         return self.process.wait()
