@@ -63,6 +63,11 @@ def decode_audio(
     return np.frombuffer(samples, np.float32)
 
 
+def as_wav(data: bytes, name: str) -> bytes:
+    """The sound of `data`, of a video too, as a WAV file. RowError as decode_image."""
+    return bytes(_ask(data, name, limits.DECODE_SECONDS, do="wav")[1])
+
+
 class _Worker:
     """One process, for one question at a time."""
 

@@ -24,9 +24,9 @@ def facts(data: bytes, form: Format, name: str) -> dict:
     """kind, mime, width and height (pixels, as shown: after EXIF rotation). RowError when it does not decode."""
     with undecodable(name, *_FOREIGN):
         image = _open(data, form, name)
+        image.load()  # turns a TIFF
         turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
         size = image.size[::-1] if turned else image.size
-        image.load()
     return {"kind": "image", "mime": form.mime, "width": size[0], "height": size[1]}
 
 

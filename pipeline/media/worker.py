@@ -109,11 +109,15 @@ def _audio(data: bytes, name: str, **options: Any) -> tuple[dict, memoryview]:
     return {}, _bytes(audio.decode_audio(data, name=name, **options))
 
 
+def _wav(data: bytes, name: str) -> tuple[dict, bytes]:
+    return {}, audio.as_wav(data, name)
+
+
 def _bytes(array: np.ndarray) -> memoryview:
     return memoryview(np.ascontiguousarray(array)).cast("B")
 
 
-_DO: dict[str, Callable] = {"facts": _facts, "image": _image, "video": _video, "audio": _audio}
+_DO: dict[str, Callable] = {"facts": _facts, "image": _image, "video": _video, "audio": _audio, "wav": _wav}
 
 if __name__ == "__main__":
     main(int(sys.argv[1]))

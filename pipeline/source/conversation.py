@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.media.probe import keep, take
 from schemas.errors import RowError
 from schemas.ports import MediaStore
-from schemas.records import MEDIA_KINDS, Media, Message, Part, Reason
+from schemas.records import MEDIA_KINDS, Media, Message, Part, Reason, one_line
 
 ROLES = ("system", "user", "assistant")
 _REMEMBERED = 4096  # files that are not read again when other rows show them too
@@ -23,20 +23,22 @@ class Shelf:
         self._taken = lru_cache(_REMEMBERED)(self._take)
 
     def find(self, value: Any, kind: str) -> Media:
-        """The Media of a path, of bytes, or of `{bytes, path}`. RowError when it is no good or of another kind."""
+        """The Media of a path, of bytes, or of `{bytes, path}`. RowError when it is no good or of another kind.
+
+        Where a sound stands, a video that has one will do: a prompt that shows a video and its sound names it twice."""
         path, data = value, None
         if isinstance(value, dict):
             path, data = value.get("path"), value.get("bytes")
         elif isinstance(value, bytes):
             path, data = None, value
-        name = path if path and isinstance(path, str) else f"the {kind}"
+        name = one_line(path) if path and isinstance(path, str) else f"the {kind}"
         if isinstance(data, bytes):
             media = keep(data, name, self._store)
         elif isinstance(path, str):
             media = self._taken(path)
         else:
             raise _bad(f"{name} is {type(value).__name__}; give a path or {{bytes, path}}")
-        if media.kind != kind:
+        if media.kind != kind and not (kind == "audio" and media.rate):  # a video's sound
             raise RowError(
                 Reason.UNSUPPORTED_MEDIA, f"{name} is {media.kind} and stands where {kind} is; call it {media.kind}"
             )
@@ -46,7 +48,7 @@ class Shelf:
         inside = os.path.normpath(path)
         if inside.split(os.sep)[0] == "..":
             raise _bad(f"{path} leads out of the folder of the media; set media_root, or give an absolute path")
-        return take(os.path.join(self._root, inside), path, self._store)
+        return take(os.path.join(self._root, inside), one_line(path), self._store)
 
 
 def converse(prompt: Any, columns: dict[str, list], shelf: Shelf) -> tuple[tuple[Message, ...], list[Media]]:

@@ -12,7 +12,7 @@ from schemas.chat import user
 from schemas.errors import InputError, RowError
 from schemas.operator import Context
 from schemas.operator import Settings as Base
-from schemas.records import SAMPLE_KINDS, Media, Part, Rejection, Sample, sample
+from schemas.records import SAMPLE_KINDS, Media, Part, Rejection, Sample, one_line, sample
 
 READS = ()
 LEAVES = ("media", "samples")
@@ -37,10 +37,11 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
 
     InputError when the folder cannot be listed or holds no file."""
     count = 0
-    for name in islice(_files(settings.path), settings.limit):
+    for file in islice(_files(settings.path), settings.limit):
         count += 1
+        name = one_line(file)
         try:
-            media = take(os.path.join(settings.path, name), name, context.media)
+            media = take(os.path.join(settings.path, file), name, context.media)
         except RowError as error:
             yield Rejection(name, "samples", context.step, error.reason, error.detail)
             continue

@@ -15,7 +15,7 @@ from pipeline.source.conversation import Shelf, converse
 from schemas.errors import InputError, RowError
 from schemas.operator import Context
 from schemas.operator import Settings as Base
-from schemas.records import MEDIA_KINDS, SAMPLE_KINDS, Media, Reason, Rejection, Sample, sample
+from schemas.records import MEDIA_KINDS, SAMPLE_KINDS, Media, Reason, Rejection, Sample, one_line, sample
 
 READS = ()
 LEAVES = ("media", "samples")
@@ -73,7 +73,7 @@ def _rows(settings: Settings, names: dict[str, str], context: Context) -> Iterat
     """Each row's place, the row itself (of JSON Lines: its line), and the shelf its media lie on."""
     root = Path(settings.path)
     for file in _files(root):
-        label = file.name if file == root else file.relative_to(root).as_posix()
+        label = one_line(file.name if file == root else file.relative_to(root).as_posix())
         shelf = Shelf(settings.media_root or str(file.parent), context.media)
         lines = _lines(file) if file.suffix == ".jsonl" else _records(file, names)
         for number, row in lines:
