@@ -53,7 +53,7 @@ def _load() -> None:
     for module in pkgutil.walk_packages(av.__path__, "av."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    for codec in ("ascii", "latin_1", "utf_16", "utf_16_be", "utf_16_le"):  # of texts in images
+    for codec in ("ascii", "latin_1", "unicode_escape", "utf_16", "utf_16_be", "utf_16_le"):
         importlib.import_module(f"encodings.{codec}")
 
 
