@@ -36,7 +36,7 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     """One Sample a file, in order of the names. A file that is no media or does not decode is a Rejection.
 
     InputError when the folder cannot be listed or holds no file."""
-    count = 0
+    count, source = 0, Path(settings.path).name
     for file in islice(_files(settings.path), settings.limit):
         count += 1
         name = one_line(file)
@@ -48,7 +48,7 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
         yield media
         yield sample(
             (user(Part(media.kind, media=media.id), settings.prompt),),
-            source=Path(settings.path).name, licence=settings.licence, step=context.step,
+            source=source, licence=settings.licence, step=context.step,
         )  # fmt: skip
     if not count:
         raise InputError(f"the folder {settings.path} holds no files; set path to a folder of media")
