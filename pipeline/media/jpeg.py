@@ -15,7 +15,10 @@ def size_of_whole(data: bytes) -> tuple[int, int] | None:
 
     None when it must be decoded to be sure: no such end, no scan, Exif data that are odd or doubled, XMP that may turn it, a frame
     that is not the common one of 8 bits, sequential or progressive, or a thousand segments."""
-    size, turn, at, seen = None, None, 2, set()
+    size: tuple[int, int] | None = None
+    turn = 0  # unknown
+    seen: set[int] = set()
+    at = 2
     for _ in range(_SEGMENTS):
         marker = _MARKER.search(data, at)
         if marker is None:
@@ -25,12 +28,12 @@ def size_of_whole(data: bytes) -> tuple[int, int] | None:
         if code == _END:
             if not seen >= _NEEDED:
                 return None
-            return size[::-1] if size and turn and turn > 4 else size
+            return size[::-1] if size and turn > 4 else size
         length = int.from_bytes(data[at : at + 2], "big")
         if code == _APP1:
             segment = data[at + 2 : at + length]
             if segment.startswith(b"Exif\0\0"):
-                if turn is not None or (turn := _orientation(segment)) is None:
+                if turn or not (turn := _orientation(segment)):
                     return None
             elif b"Orientation" in segment:
                 return None
@@ -42,20 +45,20 @@ def size_of_whole(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _orientation(segment: bytes) -> int | None:
-    """1 to 8, what Exif data say of how a picture is turned, 1 when they say nothing; None when they are odd."""
+def _orientation(segment: bytes) -> int:
+    """1 to 8, what Exif data say of how a picture is turned, 1 when they say nothing; 0 when they are odd."""
     order, tags = _ORDERS.get(segment[:10]), segment[6:]
     if order is None:
-        return None
+        return 0
     first = int.from_bytes(tags[4:8], order)
     start, count = first + 2, int.from_bytes(tags[first : first + 2], order)
     if first < 8 or start + 12 * count > len(tags):
-        return None
+        return 0
     found = 1
     for entry in range(start, start + 12 * count, 12):
         tag, kind = (int.from_bytes(tags[at : at + 2], order) for at in (entry, entry + 2))
         if tag == _ORIENTATION:
             found = int.from_bytes(tags[entry + 8 : entry + 10], order)
             if kind != _SHORT or int.from_bytes(tags[entry + 4 : entry + 8], order) != 1 or not 1 <= found <= 8:
-                return None
+                return 0
     return found
