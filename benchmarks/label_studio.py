@@ -76,7 +76,9 @@ def labeled(server, client: Client, folder: Path, count: int) -> Sync:
     sync.push()
     (project,) = sync.ledger.projects()
     person = client.whoami()["id"]
-    result = [{"id": "x", "from_name": "preference", "to_name": "prompt", "type": "choices", "value": {"choices": ["L1"]}}]
+    result = [
+        {"id": "x", "from_name": "preference", "to_name": "prompt", "type": "choices", "value": {"choices": ["L1"]}}
+    ]
     said = {"result": result, "completed_by": person, "lead_time": 9.0, "ground_truth": False}
     stream = iter(asked[1:])
     while some := list(islice(stream, BATCH)):
@@ -106,7 +108,15 @@ def answer(server, sync: Sync, count: int) -> None:
     (project,) = sync.ledger.projects()
     with bare(server) as http:
         for task in list(sync.ledger.tasks(project.name))[:count]:
-            result = [{"id": "x", "from_name": "preference", "to_name": "prompt", "type": "choices", "value": {"choices": ["R1"]}}]
+            result = [
+                {
+                    "id": "x",
+                    "from_name": "preference",
+                    "to_name": "prompt",
+                    "type": "choices",
+                    "value": {"choices": ["R1"]},
+                }
+            ]
             http.post(f"/api/tasks/{task}/annotations/", json={"result": result, "lead_time": 9.0}).raise_for_status()
 
 

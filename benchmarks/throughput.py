@@ -120,7 +120,9 @@ async def measure(folder: Path, samples: int, rounds: int) -> None:
         bare = time.process_time() - started
         ratios.append(tokens / passed / (bare_tokens / bare))
         print(f"| {number} | {passed:.2f} | {bare:.2f} | {ratios[-1]:.3f} |", flush=True)
-    print(f"median {statistics.median(ratios):.3f} (lowest {min(ratios):.3f}, highest {max(ratios):.3f}); {tokens:,} tokens")
+    print(
+        f"median {statistics.median(ratios):.3f} (lowest {min(ratios):.3f}, highest {max(ratios):.3f}); {tokens:,} tokens"
+    )
     await engine.close()
 
 

@@ -11,9 +11,7 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from pipeline.media.audio import decode_audio
-from pipeline.media.image import decode_image
-from pipeline.media.video import decode_video
+from pipeline.media.decode import decode_audio, decode_image, decode_video
 from schemas.errors import RowError
 
 SIDE = 320  # pixels, the longer side of a picture

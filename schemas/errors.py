@@ -17,7 +17,9 @@
 A foreign error is translated once, at the boundary it crosses.
 """
 
-from schemas.records import Outcome, Reason
+from schemas.records import Outcome, Reason, one_line
+
+_LONGEST = 1000  # characters of a RowError's detail
 
 
 class PairwrightError(Exception):
@@ -69,9 +71,13 @@ class Waiting(PairwrightError):
 
 
 class RowError(PairwrightError):
-    """One row cannot go on. `reason` is from the closed list, the message names the mend."""
+    """One row cannot go on. `reason` is from the closed list, the message names the mend: one line, cut in its middle where
+    a row's own words would make it long."""
 
     def __init__(self, reason: Reason, detail: str):
+        detail = one_line(detail)
+        if len(detail) > _LONGEST:
+            detail = f"{detail[: _LONGEST // 2]} ... {detail[-_LONGEST // 2 :]}"
         super().__init__(detail)
         self.reason = reason
         self.detail = detail

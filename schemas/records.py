@@ -26,6 +26,14 @@ def digest(*parts) -> str:
     return hashlib.blake2b("".join(_exactly(parts, 0)).encode(), digest_size=16).hexdigest()
 
 
+def one_line(text: str) -> str:
+    """`text` as one line that any file and terminal can hold: what is no printable character is written as an escape, bytes
+    of a file's name that are no UTF-8 among them."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
 class Outcome(StrEnum):
     """What became of one attempt to judge. Only a judge who said tie makes a tie; a missing verdict is never a zero."""
 
@@ -49,6 +57,8 @@ class Reason(StrEnum):
     UNSAFE = "unsafe"
     TOO_LARGE = "too_large"
     EMPTY_MEDIA = "empty_media"
+    TOO_SLOW = "too_slow"  # its decoder ran out of time
+    DECODER_DIED = "decoder_died"  # its decoder crashed
     EMPTY_PROMPT = "empty_prompt"
     DUPLICATE = "duplicate"
     # samples that are sifted out

@@ -18,6 +18,13 @@ def jpeg(seed: int = 0, width: int = 64, height: int = 48, **options) -> bytes:
     return image_file(picture(seed, width, height), "JPEG", quality=80, **options)
 
 
+def many_scans(side: int, times: int) -> bytes:
+    """A small progressive JPEG, each of whose many scans makes a decoder go over the whole picture again."""
+    whole = image_file(Image.new("L", (side, side), 128), "JPEG", progressive=True, quality=50)
+    last = whole.rindex(b"\xff\xda")
+    return whole[:last] + whole[last:-2] * times + whole[-2:]
+
+
 def png(seed: int = 0, width: int = 64, height: int = 48) -> bytes:
     return image_file(picture(seed, width, height), "PNG")
 

@@ -18,6 +18,7 @@ from yarl import URL
 
 from pipeline.engines.http import Http, Response, Unreachable
 from pipeline.engines.shown import merged, read, shown
+from pipeline.media.decode import as_wav
 from pipeline.media.sniff import sniff
 from schemas import operator
 from schemas.chat import escape
@@ -269,14 +270,18 @@ def _text(text: str) -> bytes:
 
 def _encode(part: Part, data: bytes) -> tuple[bytes, bytes, bytes]:
     """A media's part of the body, in pieces."""
-    form = sniff(data, f"{part.type} {part.media}")
+    name = f"{part.type} {part.media}"
+    form = sniff(data, name)
+    if part.type == "audio" and form.library == "av" and form.name != "mp3":  # a video's sound, or one in its container
+        data = as_wav(data, name)
+        form = sniff(data, name)
     encoded = pybase64.b64encode(data)
     if part.type == "audio":
         kind = form.name.lower().encode()  # wav, flac, mp3 ...
         return b'{"type":"input_audio","input_audio":{"format":"%b","data":"' % kind, encoded, b'"}}'
     mime = form.mime if "/" in form.mime else f"{part.type}/{form.mime}"
-    name = part.type.encode()
-    return b'{"type":"%b_url","%b_url":{"url":"data:%b;base64,' % (name, name, mime.encode()), encoded, b'"}}'
+    kind = part.type.encode()
+    return b'{"type":"%b_url","%b_url":{"url":"data:%b;base64,' % (kind, kind, mime.encode()), encoded, b'"}}'
 
 
 def _answers(choices: list[dict], n: int, tokens: int) -> tuple[Answer, ...]:

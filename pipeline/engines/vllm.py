@@ -16,15 +16,13 @@ from collections import Counter
 from typing import Any, Literal
 
 import jinja2
-import numpy as np
 from cachetools import LRUCache
 from pydantic import Field
 
 from pipeline.engines.identity import identity
 from pipeline.engines.shown import merged, read, shown
-from pipeline.media.audio import decode_audio
-from pipeline.media.image import decode_image
-from pipeline.media.video import decode_video
+from pipeline.media.decode import decode_audio, decode_image, decode_video
+from pipeline.media.limits import HEARD_SECONDS
 from schemas import operator
 from schemas.chat import MARKUP, escape
 from schemas.errors import EngineError, RowError
@@ -55,6 +53,8 @@ class Settings(operator.Settings):
     """frames a second taken from a video"""
     max_frames: int = Field(64, ge=1)
     """most frames taken from a video, spread evenly over it"""
+    max_seconds: float = Field(HEARD_SECONDS, gt=0)
+    """most seconds heard of a sound; what comes later is cut off"""
     tensor_parallel_size: int = Field(1, ge=1)
     """GPUs that share the model"""
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
@@ -68,7 +68,7 @@ class Settings(operator.Settings):
 def identity_of(settings: Settings) -> str:
     """The model's identity, and the settings that change its answers where they are not the default."""
     name, _ = identity(settings.model, settings.revision)
-    changed = settings.model_dump(include={"dtype", "fps", "max_frames"}, exclude_defaults=True)
+    changed = settings.model_dump(include={"dtype", "fps", "max_frames", "max_seconds"}, exclude_defaults=True)
     return " ".join([name, *(f"{key}={value}" for key, value in changed.items())])
 
 
@@ -251,7 +251,7 @@ class VLLM:
             prompt["multi_modal_uuids"] = names = {}  # spare vLLM its hashing
             for part in media:
                 data.setdefault(part.type, []).append(self._media(part))
-                names.setdefault(part.type, []).append(part.media)
+                names.setdefault(part.type, []).append(f"{part.type} {part.media}")  # a video's sound has its name
         return prompt
 
     def _media(self, part: Part):
@@ -269,9 +269,7 @@ class VLLM:
                 raise RowError(Reason.EMPTY_MEDIA, f"{name} has {image.width} x {image.height} pixels; drop the row")
             return image
         if part.type == "audio":
-            wave = decode_audio(data, AUDIO_RATE, name)
-            if not np.isfinite(wave).all():
-                raise RowError(Reason.UNDECODABLE, f"{name} holds samples that are no numbers; replace the file")
+            wave = decode_audio(data, AUDIO_RATE, name, self._settings.max_seconds)
             return wave, AUDIO_RATE
         frames, fps = decode_video(data, self._settings.fps, self._settings.max_frames, name)
         return frames, {

@@ -1,22 +1,26 @@
-"""Audio: its facts, and its samples as every model is to hear them."""
+"""Audio: its facts, and its samples as every model is to hear them. Runs in the decoder's process (see decode.py)."""
 
 import io
+from collections.abc import Iterator
 
 import av
 import numpy as np
 import soundfile
 import soxr
 
-from pipeline.media.container import opened, walk
+from pipeline.media.container import audible, not_too_long, opened, walk
+from pipeline.media.limits import HEARD_SECONDS
 from pipeline.media.sniff import Format, broken, sniff, undecodable
 from schemas.errors import RowError
 from schemas.records import Reason
 
 _BLOCK = 1 << 16  # samples
+_SPOKEN = 16_000  # samples a second: what the audio towers of the known models take
 
 
 def facts(data: bytes, form: Format, name: str) -> dict:
-    """kind, mime, seconds, rate (samples a second) and channels. RowError when it does not decode or has no samples."""
+    """kind, mime, seconds, rate (samples a second) and channels. RowError when it does not decode, has no samples, is over
+    a cap or holds samples that are no numbers."""
     if form.library == "soundfile":
         rate, channels, seconds = _file_facts(data, form, name)
     else:
@@ -25,25 +29,51 @@ def facts(data: bytes, form: Format, name: str) -> dict:
     return {"kind": "audio", "mime": mime, "rate": rate, "channels": channels, "seconds": seconds}
 
 
-def decode_audio(data: bytes, rate: int = 16000, name: str = "the audio") -> np.ndarray:
-    """Samples [n] float32, mono (mean of the channels), about -1..1, `rate` a second; of a video, its sound.
+def decode_audio(
+    data: bytes, rate: int = 16000, name: str = "the audio", max_seconds: float = HEARD_SECONDS
+) -> np.ndarray:
+    """Samples [n] float32, mono (mean of the channels), about -1..1, `rate` a second; of a video, its sound. What comes
+    after `max_seconds` is cut off.
 
     RowError when there is none or it does not decode."""
     form = sniff(data, name)
     if form.library == "pillow":
         raise RowError(Reason.UNSUPPORTED_MEDIA, f"{name} is {form.mime}, not audio; drop the row")
-    samples, found = _file_samples(data, name) if form.library == "soundfile" else _stream_samples(data, form, name)
+    read = _file_parts if form.library == "soundfile" else _stream_parts
+    parts, left, found = [], None, rate
+    for part, found in read(data, form, name):
+        left = round(max_seconds * found) if left is None else left
+        parts.append(part[:left])
+        left -= len(parts[-1])
+        if left <= 0:
+            break
+    samples = np.concatenate(parts) if parts else np.empty(0, np.float32)
     if not len(samples):
         raise _silent(name)
+    if not np.isfinite(samples).all():
+        raise _no_numbers(name)
     return samples if found == rate else soxr.resample(samples, found, rate)
+
+
+def as_wav(data: bytes, name: str) -> bytes:
+    """The sound of `data` as a WAV file of 16 bits, for servers that take no containers. RowError as decode_audio."""
+    file = io.BytesIO()
+    soundfile.write(file, decode_audio(data, _SPOKEN, name), _SPOKEN, subtype="PCM_16", format="WAV")
+    return file.getvalue()
 
 
 def _file_facts(data: bytes, form: Format, name: str) -> tuple[int, int, float]:
     with undecodable(name, soundfile.LibsndfileError), soundfile.SoundFile(io.BytesIO(data)) as file:
+        audible(file.samplerate, file.channels, name)
+        not_too_long(file.frames / file.samplerate, name)
         if form.name == "OGG" and not _ended(data):
             raise broken(name)
         block = np.empty((_BLOCK, file.channels), np.float32)
-        count = sum(len(part) for part in file.blocks(out=block))
+        count = 0
+        for part in file.blocks(out=block):
+            count += len(part)
+            if not np.isfinite(part).all():
+                raise _no_numbers(name)
         if count < file.frames:
             raise broken(name)
         if not count:
@@ -53,30 +83,31 @@ def _file_facts(data: bytes, form: Format, name: str) -> tuple[int, int, float]:
 
 def _stream_facts(data: bytes, form: Format, name: str) -> tuple[int, int, float | None]:
     with opened(data, form, name) as container:
-        track = walk(container, container.streams.audio[0]) if container.streams.audio else None
+        track = walk(container, container.streams.audio[0], name) if container.streams.audio else None
         if track is None or track.first is None:
             raise _silent(name)
-        return track.first.sample_rate, track.first.layout.nb_channels, track.seconds
+        rate, channels = track.first.sample_rate, track.first.layout.nb_channels
+        audible(rate, channels, name)
+        return rate, channels, track.seconds
 
 
-def _file_samples(data: bytes, name: str) -> tuple[np.ndarray, int]:
-    with undecodable(name, soundfile.LibsndfileError):
-        samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
-    return samples.mean(axis=1), rate
+def _file_parts(data: bytes, form: Format, name: str) -> Iterator[tuple[np.ndarray, int]]:
+    with undecodable(name, soundfile.LibsndfileError), soundfile.SoundFile(io.BytesIO(data)) as file:
+        audible(file.samplerate, file.channels, name)
+        for part in file.blocks(_BLOCK, dtype="float32", always_2d=True):
+            yield part.mean(axis=1), file.samplerate
 
 
-def _stream_samples(data: bytes, form: Format, name: str) -> tuple[np.ndarray, int]:
+def _stream_parts(data: bytes, form: Format, name: str) -> Iterator[tuple[np.ndarray, int]]:
     with opened(data, form, name) as container:
         if not container.streams.audio:
             raise _silent(name)
         stream = container.streams.audio[0]
-        planes = av.AudioResampler(format="fltp")
-        parts = [
-            part.to_ndarray().mean(axis=0)
-            for frame in (*container.decode(stream), None)
-            for part in planes.resample(frame)
-        ]
-        return np.concatenate(parts) if parts else np.empty(0, np.float32), stream.rate
+        audible(stream.rate, stream.channels, name)
+        planes = av.AudioResampler(format="fltp", rate=stream.rate)
+        for frame in container.decode(stream):
+            for part in planes.resample(frame):
+                yield part.to_ndarray().mean(axis=0), stream.rate
 
 
 def _ended(data: bytes) -> bool:
@@ -88,3 +119,7 @@ def _ended(data: bytes) -> bool:
 
 def _silent(name: str) -> RowError:
     return RowError(Reason.EMPTY_MEDIA, f"{name} has no sound in it; replace the file or drop the row")
+
+
+def _no_numbers(name: str) -> RowError:
+    return RowError(Reason.UNDECODABLE, f"{name} holds samples that are no numbers; replace the file or drop the row")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from PIL import Image
 
-from pipeline.media.image import decode_image
+from pipeline.media.decode import decode_image, decode_video
 
 SIDE, LOW = 32, 8
 BITS = LOW * LOW
@@ -37,7 +37,5 @@ def pictures(data: bytes, kind: str, frames: int, edge: int, name: str) -> Itera
     are fewer. Images need not be larger than `edge` pixels. RowError when it does not decode."""
     if kind == "image":
         return [decode_image(data, name, edge)]
-    from pipeline.media.video import decode_video
-
     found, _ = decode_video(data, max_frames=frames, name=name)
     return [Image.fromarray(found[min(i, len(found) - 1)]) for i in range(frames)]

@@ -4,8 +4,10 @@ import hashlib
 import os
 import stat
 
-from pipeline.media import image
-from pipeline.media.sniff import Format, sniff
+from pipeline.media import decode
+from pipeline.media.jpeg import size_of_whole
+from pipeline.media.limits import MAX_BYTES, MAX_PIXELS
+from pipeline.media.sniff import Format, sniff, too_large
 from schemas.errors import RowError
 from schemas.ports import MediaStore
 from schemas.records import Media, Reason
@@ -15,16 +17,19 @@ def probe(data: bytes, name: str) -> Media:
     """The Media that `data` is, found at `name`; its kind is told by the bytes.
 
     RowError: EMPTY_MEDIA (no bytes, no frames, no samples), UNSUPPORTED_MEDIA (no known format), UNDECODABLE (cut off
-    or broken). Of JPEGs the segments are followed, of videos the packets are counted and one frame is decoded; other
-    images and audio files are decoded whole."""
+    or broken), TOO_LARGE (over a cap of limits.py), TOO_SLOW, DECODER_DIED. Of JPEGs the segments are followed, of videos
+    the packets are counted and one frame is decoded; other images and audio files are decoded whole. What is decoded is
+    so in a process of its own (decode.py)."""
     known = _facts(data, sniff(data, name), name)
     return Media(hashlib.sha256(data).hexdigest(), size=len(data), source=name, **known)
 
 
 def take(path: str, name: str, store: MediaStore) -> Media:
-    """Probes the file at `path` and keeps it in `store`. RowError also when there is none to read (MISSING_FILE)."""
+    """Probes the file at `path` and keeps it in `store`. RowError also when there is none to read (MISSING_FILE).
+
+    A link to a file is followed: folders of links are common, and this user made or unpacked them."""
     try:
-        data = _bytes(path)
+        data = _bytes(path, name)
     except (FileNotFoundError, ValueError) as error:  # ValueError: a name with a zero byte
         raise RowError(Reason.MISSING_FILE, f"{name} is not there; mend the path or drop the row") from error
     except OSError as error:
@@ -33,13 +38,15 @@ def take(path: str, name: str, store: MediaStore) -> Media:
     return keep(data, name, store)
 
 
-def _bytes(path: str) -> bytes:
+def _bytes(path: str, name: str) -> bytes:
     """The bytes of a file, in the fewest calls of the system. FileNotFoundError for what is none."""
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):  # a pipe or a device would be read forever
             raise FileNotFoundError(path)
+        if found.st_size > MAX_BYTES:
+            raise too_large(name, f"{found.st_size:,} bytes", f"{MAX_BYTES:,}")
         data = os.read(file, found.st_size)
         while len(data) < found.st_size and (more := os.read(file, found.st_size - len(data))):
             data += more
@@ -55,14 +62,11 @@ def keep(data: bytes, name: str, store: MediaStore) -> Media:
 
 
 def _facts(data: bytes, form: Format, name: str) -> dict:
-    if form.library == "pillow":
-        return image.facts(data, form, name)
-    # the libraries of moving pictures and sound are only loaded for them
-    if form.library == "av":
-        from pipeline.media import video
-
-        if found := video.facts(data, form, name):
-            return found
-    from pipeline.media import audio
-
-    return audio.facts(data, form, name)
+    if len(data) > MAX_BYTES:
+        raise too_large(name, f"{len(data):,} bytes", f"{MAX_BYTES:,}")
+    size = size_of_whole(data) if form.name == "JPEG" else None
+    if size is None:
+        return decode.facts(data, form, name)
+    if size[0] * size[1] > MAX_PIXELS:
+        raise too_large(name, f"{size[0]} x {size[1]} pixels", f"{MAX_PIXELS:,}")
+    return {"kind": "image", "mime": form.mime, "width": size[0], "height": size[1]}

@@ -26,6 +26,7 @@ _STARTS = [
     (b"MM\0*", Format("pillow", "TIFF", "image/tiff")),
     (b"fLaC", Format("soundfile", "FLAC", "audio/flac")),
     (b"OggS", Format("soundfile", "OGG", "audio/ogg")),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", Format("av", "asf", "x-ms-asf")),
     (b"ID3", Format("av", "mp3", "mpeg")),
     *((bytes([0xFF, second]), Format("av", "mp3", "mpeg")) for second in (0xE2, 0xE3, 0xF2, 0xF3, 0xFA, 0xFB)),
     *((bytes([0xFF, second]), Format("av", "aac", "aac")) for second in (0xF0, 0xF1, 0xF8, 0xF9)),
@@ -40,6 +41,7 @@ _FORMS = {  # RIFF and IFF name their form at byte 8
     b"AVI ": Format("av", "avi", "x-msvideo"),
 }
 _HEIF = {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"}
+_QUICKTIME = (b"moov", b"mdat", b"wide")  # before files named their brand
 
 
 def sniff(data: bytes, name: str) -> Format:
@@ -63,6 +65,10 @@ def broken(name: str) -> RowError:
     return RowError(Reason.UNDECODABLE, f"{name} is cut off or broken; replace the file or drop the row")
 
 
+def too_large(name: str, has: str, most: str) -> RowError:
+    return RowError(Reason.TOO_LARGE, f"{name} has {has}, more than {most}; shrink it or drop the row")
+
+
 @contextmanager
 def undecodable(name: str, *foreign: type[Exception]) -> Generator[None]:
     """Turns a decoder's errors into one RowError; their texts hold addresses and differ between versions."""
@@ -75,14 +81,16 @@ def undecodable(name: str, *foreign: type[Exception]) -> Generator[None]:
 def _format(data: bytes) -> Format | None:
     for start, found in _STARTS:
         if data.startswith(start):
-            return found
+            return Format("av", "ogg", "ogg") if start == b"OggS" and b"\x80theora" in data[:4096] else found
     if data[:4] in (b"RIFF", b"FORM"):
         return _FORMS.get(data[8:12])
     if data[4:8] == b"ftyp":
         brands = {data[at : at + 4] for at in range(8, min(int.from_bytes(data[:4], "big"), 64), 4)}
         if b"avif" in brands:
             return Format("pillow", "AVIF", "image/avif")
-        return None if brands & _HEIF else Format("av", "mp4", "mp4")
+        return Format("pillow", "HEIF", "image/heic") if brands & _HEIF else Format("av", "mp4", "mp4")
+    if data[4:8] in _QUICKTIME:
+        return Format("av", "mov", "quicktime")
     if data.startswith(b"\x1a\x45\xdf\xa3"):
         return Format("av", "matroska", "webm" if b"webm" in data[:64] else "x-matroska")
     if data[:1] == b"G" and data[188:189] == b"G":
@@ -95,7 +103,7 @@ def declared_size(data: bytes) -> int:
     if data[:4] in (b"RIFF", b"FORM"):
         size = int.from_bytes(data[4:8], "little" if data[:4] == b"RIFF" else "big")
         return size + 8 if size < 0xFFFF_FF00 else 0
-    if data[4:8] == b"ftyp":
+    if data[4:8] in (b"ftyp", *_QUICKTIME):
         return _boxes_end(data)
     if data.startswith(b"\x1a\x45\xdf\xa3"):
         return _segment_end(data)

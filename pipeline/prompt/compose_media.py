@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from pipeline.media import collage
-from pipeline.media.image import decode_image
+from pipeline.media.decode import decode_image
 from pipeline.media.probe import keep
 from schemas.chat import assistant, user
 from schemas.errors import RowError

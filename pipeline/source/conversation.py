@@ -12,7 +12,7 @@ from pipeline.media.probe import keep, take
 from pipeline.media.remote import Remote
 from schemas.errors import RowError
 from schemas.ports import MediaStore
-from schemas.records import MEDIA_KINDS, Media, Message, Part, Reason
+from schemas.records import MEDIA_KINDS, Media, Message, Part, Reason, one_line
 
 ROLES = ("system", "user", "assistant")
 _LONGEST_PATH = 4096  # characters
@@ -45,7 +45,9 @@ class Shelf:
 
     def find(self, value: Any, kind: str) -> Media:
         """The Media of a path, a URL, of bytes, or of `{bytes, path}`. RowError when it is no good or of another kind than
-        `kind`, which may be `any`."""
+        `kind`, which may be `any`.
+
+        Where a sound stands, a video that has one will do: a prompt that shows a video and its sound names it twice."""
         path, data = value, None
         if isinstance(value, dict):
             path, data = value.get("path"), value.get("bytes")
@@ -59,14 +61,14 @@ class Shelf:
                 raise _bad(
                     f"{name} is a path of {len(path):,} characters; give bytes in text as data:image/png;base64,..."
                 )
-            name = urls.clean(path) if urls.is_url(path) else path
+            name = urls.clean(path) if urls.is_url(path) else one_line(path)
         if isinstance(data, bytes):
             media = keep(data, name, self._store)
         elif isinstance(path, str):
             media = self._taken(path)
         else:
             raise _bad(f"{name} is {type(value).__name__}; give a path or {{bytes, path}}")
-        if kind not in (media.kind, "any"):
+        if kind not in (media.kind, "any") and not (kind == "audio" and media.rate):  # a video's sound
             raise RowError(
                 Reason.UNSUPPORTED_MEDIA, f"{name} is {media.kind} and stands where {kind} is; call it {media.kind}"
             )
@@ -78,7 +80,7 @@ class Shelf:
         inside = os.path.join(self._root, self._inside(path))
         if self._within is not None and not any(_below(folder, inside) for folder in self._within):
             raise RowError(Reason.UNSAFE, f"{path} is a file of this machine, which the rows may not name")
-        return take(inside, path, self._store)
+        return take(inside, one_line(path), self._store)
 
     def _inside(self, path: str) -> str:
         inside = os.path.normpath(path)

@@ -52,13 +52,6 @@ def walk(root: str) -> Iterator[str]:
             yield f"{folder}/{name}" if folder else name
 
 
-def printable(name: str) -> str:
-    """A name as text of one line: bytes that are no UTF-8 and control characters are written out."""
-    if name.isprintable():
-        return name
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name.encode(errors="backslashreplace").decode())
-
-
 def join(root: str, name: str) -> str:
     return urls.join(root, name) if urls.is_url(root) else os.path.join(root, name)
 

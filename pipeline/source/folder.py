@@ -23,7 +23,7 @@ from pipeline.urls import Place
 from schemas.errors import InputError, RowError
 from schemas.operator import Context
 from schemas.operator import Settings as Base
-from schemas.records import SAMPLE_KINDS, Media, Reason, Rejection, Sample
+from schemas.records import SAMPLE_KINDS, Media, Reason, Rejection, Sample, one_line
 
 READS = ()
 LEAVES = ("media", "samples")
@@ -96,10 +96,8 @@ def _beside(names: list[str]) -> dict[str, dict[str, str]]:
 
 
 def _file(settings: Settings, names: dict[str, str], folder: str, path: str, beside: dict[str, str]) -> Row:
-    place = files.printable(path)
+    place = one_line(path)
     try:
-        if place != path:
-            raise RowError(Reason.BAD_ROW, f"{place} has a name that is no text of one line; rename it")
         texts = {kind: _text(settings, f"{folder}/{name}" if folder else name) for kind, name in beside.items()}
         held = described(texts, names, settings.prompt)
     except RowError as error:

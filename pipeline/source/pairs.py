@@ -1,16 +1,21 @@
 """Existing preference sets, in the formats in which trainers and papers keep them: their prompts, answers, ratings and pairs."""
 
+import json
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import orjson
 from pydantic import Field
 
+from pipeline.media.fetch import Limits
+from pipeline.media.remote import Remote
+from pipeline.source import tables
 from pipeline.source.conversation import Shelf, converse
-from pipeline.source.rowfiles import files_of, rows_of
+from pipeline.urls import Place
 from schemas.dialects.draft import Answer, Draft, Pairing
-from schemas.dialects.fields import Row, bad, kind
+from schemas.dialects.fields import Cell, Row, bad, kind
 from schemas.dialects.known import DIALECTS, guess
 from schemas.errors import InputError, RowError
 from schemas.operator import Context
@@ -27,6 +32,7 @@ from schemas.records import (
     candidate,
     digest,
     judgement,
+    one_line,
     sample,
 )  # fmt: skip
 from schemas.records import pair as laid
@@ -47,24 +53,26 @@ _LOOKED_AT = 64  # rows whose columns are looked at to tell the format: optional
 
 
 class Settings(Base):
-    path: str | tuple[str, ...] = Field(min_length=1)
-    """A file of rows (.jsonl, .json, .parquet, .arrow, .csv), a folder of them, or several of these."""
+    path: Place | tuple[Place, ...] = Field(min_length=1)
+    """A file of rows (.jsonl, .json, .csv, .tsv, .parquet, .arrow), a folder of them, here or at a URL, or several of these."""
     format: Format = "auto"
     """What wrote the rows; `auto` tells it from each file's columns."""
     columns: dict[str, str] = Field({})
     """What the file calls the format's columns, where not as the format does: {chosen: better}."""
-    media_root: str | None = None
-    """Folder that media paths are relative to; the folder of the row's file when absent."""
+    media_root: Place | None = None
+    """Folder or URL that media paths are relative to; the folder of the row's file when absent."""
     licence: str | None = None
     """Licence of the rows that do not state one."""
     limit: int | None = Field(None, ge=1)
     """How many rows are read at most, good and bad; all when absent."""
+    fetch: Limits = Limits()
+    """What may be fetched from URLs."""
 
 
 class Found(NamedTuple):
     """A file of rows and what its format is; none when it is none of those known."""
 
-    file: Path
+    file: str  # path or URL
     label: str  # what its rows are called in rejections
     format: str | None
     why: str
@@ -78,16 +86,18 @@ def read(settings: Settings, context: Context) -> Iterator[Record]:
     InputError when a file cannot be read, and when not a single row could be."""
     first: str | None = None
     good = 0
-    for place, row, found, shelf in islice(_rows(settings, context), settings.limit):
-        try:
-            records = _records(_draft(row, found, settings), place, settings, shelf, context)
-        except RowError as error:
-            detail = _line(f"{place}: {error.detail}")
-            first = first or detail
-            yield Rejection(place, "samples", context.step, error.reason, detail)
-            continue
-        good += 1
-        yield from records
+    with Remote(settings.fetch, context.media, context.cache) as remote:
+        shelf = lru_cache(1)(lambda folder: Shelf(settings.media_root or folder, context.media, remote))
+        for place, folder, row, found in islice(_rows(settings), settings.limit):
+            try:
+                records = _records(_draft(row, found, settings), place, settings, shelf(folder), context)
+            except RowError as error:
+                detail = one_line(f"{place}: {error.detail}")
+                first = first or detail
+                yield Rejection(place, "samples", context.step, error.reason, detail)
+                continue
+            good += 1
+            yield from records
     if not good:
         why = f"the first problem is {first}" if first else "there are no rows"
         raise InputError(f"no row of {_said(settings.path)} could be read; {why}")
@@ -96,27 +106,51 @@ def read(settings: Settings, context: Context) -> Iterator[Record]:
 def formats(settings: Settings) -> Iterator[Found]:
     """The files of rows and their formats, in order. InputError as `read` raises it."""
     for path in [settings.path] if isinstance(settings.path, str) else settings.path:
-        root = Path(path)
-        for file in files_of(path):
-            label = file.name if file == root else file.relative_to(root).as_posix()
+        for file, label in tables.listed(path):
             yield Found(file, label, *_format(file, settings))
 
 
-def _rows(settings: Settings, context: Context) -> Iterator[tuple[str, Any, Found, Shelf]]:
-    """Each row's place, the row, its file and the shelf its media lie on; a file of no known format is a row of its own."""
+def _rows(settings: Settings) -> Iterator[tuple[str, str, Any, Found]]:
+    """Each row's place, the folder its media lie in, the row and its file; a file of no known format is a row of its own."""
     for found in formats(settings):
-        shelf = Shelf(settings.media_root or str(found.file.parent), context.media)
         if found.format is None:
-            yield found.label, None, found, shelf
+            yield found.label, "", None, found
             continue
-        for number, row in rows_of(found.file):
-            yield f"{found.label}#{number}", row, found, shelf
+        for row in tables.read(found.file, fetch=settings.fetch):
+            yield f"{found.label}#{row.place.rpartition('#')[2]}", row.folder, _parsed(row.raw, found.file), found
 
 
-def _format(file: Path, settings: Settings) -> tuple[str | None, str]:
+def _parsed(raw: tables.Raw, file: str) -> Any:
+    """What a line holds; bytes when it is no JSON. A cell of a CSV file that holds a list or an object in JSON is that; any other
+    is a text that may stand for a number."""
+    if isinstance(raw, dict) and any(end in file for end in (".csv", ".tsv")):
+        return {name: _cell(value) for name, value in raw.items()}
+    if not isinstance(raw, bytes):
+        return raw
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(raw)  # it takes the NaN that Python writes, so that the field can be named
+    except (ValueError, RecursionError):
+        return raw
+
+
+def _cell(value: str | None) -> Any:
+    if value and value[0] in "[{":
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            pass
+    return value and Cell(value)
+
+
+def _format(file: str, settings: Settings) -> tuple[str | None, str]:
     if settings.format != "auto":
         return settings.format, "as you say"
-    rows = [_renamed(row, settings) for _, row in islice(rows_of(file), _LOOKED_AT) if isinstance(row, dict)]
+    found = (_parsed(row.raw, file) for row in islice(tables.read(file, fetch=settings.fetch), _LOOKED_AT))
+    rows = [_renamed(row, settings) for row in found if isinstance(row, dict)]
     columns = list(dict.fromkeys(chain.from_iterable(rows)))
     has = f"it has {', '.join(columns)}" if columns else "it has no rows with columns"
     return guess(columns) or (None, f"{has}; name its format ({', '.join(DIALECTS)}) and its columns, or take it away")
@@ -125,6 +159,8 @@ def _format(file: Path, settings: Settings) -> tuple[str | None, str]:
 def _draft(row: Any, found: Found, settings: Settings) -> Draft:
     if found.format is None:
         raise bad(f"the file is of no known format: {found.why}")
+    if isinstance(row, RowError):
+        raise row
     if isinstance(row, RowError):
         raise row
     if isinstance(row, bytes):
@@ -143,7 +179,7 @@ def _renamed(row: Row, settings: Settings) -> Row:
 def _records(draft: Draft, place: str, settings: Settings, shelf: Shelf, context: Context) -> list[Record]:
     """All that a row becomes, in the order in which it is yielded."""
     messages, media = converse([_message(turn.role, turn.pieces) for turn in draft.prompt], {}, shelf)
-    others = [[shelf.find(_file(v), m.kind) for v, m in zip(p.rejected_media or (), media)] for p in draft.pairs]
+    others = [[shelf.find(v, m.kind) for v, m in zip(p.rejected_media or (), media)] for p in draft.pairs]
     file, _, number = place.rpartition("#")
     known = {"source": f"{file}#{draft.id or number}", "licence": settings.licence, **draft.known}
     made = sample(messages, step=context.step, **known)
@@ -167,16 +203,8 @@ def _records(draft: Draft, place: str, settings: Settings, shelf: Shelf, context
 
 
 def _message(role: str, pieces) -> dict[str, Any]:
-    parts = [{"type": k, "text": value} if k == "text" else {"type": k, "path": _file(value)} for k, value in pieces]
+    parts = [{"type": k, "text": value} if k == "text" else {"type": k, "path": value} for k, value in pieces]
     return {"role": role, "content": parts}
-
-
-def _file(value: Any) -> Any:
-    """What names a medium, unless it is a URL, which may hold credentials and is not repeated."""
-    path = value.get("path") if isinstance(value, dict) and value.get("bytes") is None else value
-    if isinstance(path, str) and "://" in path:
-        raise RowError(Reason.UNSUPPORTED_MEDIA, "a URL stands where a file should; fetch it and give its path")
-    return value
 
 
 def _answers(draft: Draft, name: str, step: str) -> list[Candidate]:
@@ -218,11 +246,6 @@ def _pair(
         rejected_media=tuple(other),
         pair_kind="media" if chosen.text == rejected.text else "mixed",
     )
-
-
-def _line(text: str) -> str:
-    """One line that can be written: names of fields come from the row, and may be anything."""
-    return " ".join(text.split()).encode(errors="backslashreplace").decode()
 
 
 def _said(path: str | tuple[str, ...]) -> str:

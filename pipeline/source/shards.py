@@ -27,7 +27,7 @@ from pipeline.urls import Place
 from schemas.errors import InputError, RowError
 from schemas.operator import Context
 from schemas.operator import Settings as Base
-from schemas.records import SAMPLE_KINDS, Media, Reason, Rejection, Sample
+from schemas.records import SAMPLE_KINDS, Media, Reason, Rejection, Sample, one_line
 
 READS = ()
 LEAVES = ("media", "samples")
@@ -110,7 +110,7 @@ class _Group:
         self.members: dict[str, bytes] = {}
 
     def row(self, label: str, settings: Settings) -> Row:
-        place = f"{label}#{files.printable(self.stem)}"
+        place = f"{label}#{one_line(self.stem)}"
         try:
             if self.trouble:
                 raise self.trouble
@@ -150,7 +150,7 @@ def _groups(file: IO[bytes], most: int) -> Iterator[_Group]:
 
 
 def _check(member: tarfile.TarInfo, name: str) -> None:
-    said = files.printable(member.name[:200])
+    said = one_line(member.name[:200])
     if os.path.isabs(name) or name.split(os.sep)[0] == "..":
         raise RowError(Reason.UNSAFE, f"{said} leads out of the shard; name its members by relative paths")
     if member.issym() or member.islnk():

@@ -136,7 +136,7 @@ def _draw(row: Row, seed: int) -> float:
 
 
 def _rows(path: str, columns: Collection[str] | None, need: str | None, limits: Limits) -> Iterator[Row]:
-    for file, label in _files(path):
+    for file, label in listed(path):
         reader, compression = _format(file) or (_jsonl, None)
         said = urls.clean(file) if urls.is_url(file) else file
         with files.opened(file, limits) as opened:
@@ -149,8 +149,8 @@ def _rows(path: str, columns: Collection[str] | None, need: str | None, limits: 
                 raise InputError(f"{said} is no {what} file that can be read; write it anew") from error
 
 
-def _files(root: str) -> list[tuple[str, str]]:
-    """(path, name in messages) of each file."""
+def listed(root: str) -> list[tuple[str, str]]:
+    """(path or URL, name in messages) of each file of rows. InputError when there is none."""
     said = urls.clean(root) if urls.is_url(root) else root
     if files.is_file(root):
         found = [(root, files.base(root))] if readable(files.base(root)) else []

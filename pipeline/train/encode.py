@@ -10,9 +10,7 @@ from transformers import AutoConfig, AutoProcessor
 
 from pipeline.dataset.read import Example
 from pipeline.engines.shown import merged
-from pipeline.media.audio import decode_audio
-from pipeline.media.image import decode_image
-from pipeline.media.video import decode_video
+from pipeline.media.decode import decode_audio, decode_image, decode_video
 from schemas.chat import MARKUP, escape
 from schemas.errors import RowError, TrainError
 from schemas.records import MEDIA_KINDS, Message, Reason

@@ -97,6 +97,16 @@ def test_sounds_and_videos_are_sent_as_what_their_bytes_are(ask, endpoint, media
     assert third["video_url"]["url"].startswith("data:video/mp4;base64,")
 
 
+def test_the_sound_of_a_video_is_sent_as_a_wav(ask, endpoint, media_store):
+    endpoint.keep_bodies = True
+    clip = media_store.add(mp4(sound=True))
+    ask(Generate((chat.user(Part("video", media=clip), Part("audio", media=clip), "What is said?"),)))
+    video, sound, _ = endpoint.bodies[0]["messages"][0]["content"]
+    assert video["video_url"]["url"].startswith("data:video/mp4;base64,")
+    assert sound["input_audio"]["format"] == "wav"
+    assert base64.b64decode(sound["input_audio"]["data"]).startswith(b"RIFF")
+
+
 def test_text_cannot_carry_special_tokens_not_even_cut_in_two(ask, endpoint):
     endpoint.keep_bodies = True
     ask(Generate((chat.user("<|im_end|> <|IMA", "GE|>"),)))

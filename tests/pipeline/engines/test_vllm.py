@@ -15,15 +15,14 @@ import soundfile
 from PIL import Image
 
 from pipeline.engines import vllm
-from pipeline.media.audio import decode_audio
-from pipeline.media.image import decode_image
-from pipeline.media.video import decode_video
+from pipeline.media import limits
+from pipeline.media.decode import as_wav, decode_audio, decode_image, decode_video
 from pipeline.store import FolderStore
 from schemas import chat
 from schemas.errors import EngineError
 from schemas.ports import Failure, Generate, Generated, Score, Scored
 from schemas.records import Part, Reason
-from tests.media_files import png
+from tests.media_files import many_scans, mp4, png
 
 TINY = Path(__file__).parents[3] / "data" / "models" / "tiny"
 KINDS = ("text", "image", "multi_image", "video", "audio")
@@ -121,6 +120,35 @@ def test_greedy_answers_and_scores_are_those_of_transformers(ask, asked, media_s
         generated, scored = ask(greedy(a.prompt), Score(a.true, ("yes", "no")))
         assert generated.answers[0].text == oracle(media_store, a.prompt)[0]
         assert scored.logprobs == pytest.approx(oracle(media_store, a.true)[1:], abs=2e-4)
+
+
+def test_a_video_and_its_own_sound_both_reach_the_model(ask, media_store):
+    clip, wave = media_store.add(mp4(sound=True)), media_store.add(as_wav(mp4(sound=True), "x"))
+    silence = media_store.add(wav_of_silence())
+
+    def asked(video: str, sound: str):
+        prompt = (chat.user(Part("video", media=video), Part("audio", media=sound), "is there a red circle ?"),)
+        return Score(prompt, ("yes", "no"))
+
+    own, same, other = ask(asked(clip, clip), asked(clip, wave), asked(clip, silence))
+    assert own.prompt_tokens == same.prompt_tokens
+    assert own.logprobs == pytest.approx(same.logprobs, abs=0.01)  # the WAV has 16 bits
+    assert own.logprobs != pytest.approx(other.logprobs, abs=0.01)
+
+
+def test_a_picture_that_takes_too_long_fails_one_request(ask, asked, media_store, monkeypatch):
+    slow = media_store.add(many_scans(4000, 900))  # 7 seconds; the limit is the second of CPU that the decoder is in
+    monkeypatch.setattr(limits, "DECODE_SECONDS", 0)
+    (failed,) = ask(greedy((chat.user(Part("image", media=slow), "what is shown ?"),)))
+    assert (failed.reason, slow in failed.detail) == (Reason.TOO_SLOW, True)
+    monkeypatch.undo()
+    assert isinstance(ask(greedy(asked["image"][0].prompt))[0], Generated)
+
+
+def wav_of_silence() -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(16000, np.float32), 16000, format="WAV")
+    return file.getvalue()
 
 
 # scores

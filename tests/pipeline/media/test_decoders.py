@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from pipeline.media.audio import decode_audio
-from pipeline.media.image import _whole_jpeg, decode_image
+from pipeline.media.image import decode_image
+from pipeline.media.jpeg import size_of_whole
 from pipeline.media.probe import probe
 from pipeline.media.video import decode_video
 from schemas.errors import RowError
@@ -114,12 +115,12 @@ def test_a_cut_off_file_is_refused(decode, data):
 
 def test_a_jpeg_is_whole_when_its_segments_lead_to_its_end():
     whole = make.jpeg()
-    assert _whole_jpeg(whole) == Image.open(io.BytesIO(whole)).size
+    assert size_of_whole(whole) == Image.open(io.BytesIO(whole)).size
     for end in range(2, len(whole)):  # cut off anywhere, its end is not there
-        assert _whole_jpeg(whole[:end]) is None
-    assert _whole_jpeg(whole + b"what a camera adds") is not None
+        assert size_of_whole(whole[:end]) is None
+    assert size_of_whole(whole + b"what a camera adds") is not None
     assert (
-        _whole_jpeg(whole[: len(whole) // 2] + bytes(len(whole) // 2)) is None
+        size_of_whole(whole[: len(whole) // 2] + bytes(len(whole) // 2)) is None
     )  # a download that filled up with zeros
 
 
@@ -127,8 +128,8 @@ def test_a_jpeg_inside_another_ones_metadata_does_not_end_it():
     file = io.BytesIO()
     Image.new("RGB", (64, 48)).save(file, "JPEG", comment=make.jpeg()[:60_000])
     whole = file.getvalue()
-    assert _whole_jpeg(whole) == (64, 48)
-    assert _whole_jpeg(whole[:-2]) is None
+    assert size_of_whole(whole) == (64, 48)
+    assert size_of_whole(whole[:-2]) is None
 
 
 @pytest.mark.parametrize("cut", [1, 2, 20, 300])

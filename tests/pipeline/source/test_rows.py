@@ -60,6 +60,17 @@ def types(sample: Sample) -> list[str]:
     return [part.type for message in sample.prompt for part in message.parts]
 
 
+def test_a_video_may_stand_where_its_sound_does(home, read):
+    (home / "talk.mp4").write_bytes(make.mp4(sound=True))
+    jsonl(home, {"prompt": "What is said?", "video": "talk.mp4", "audio": "talk.mp4"})
+    sample = one(read())
+    assert (types(sample), sample.kind) == (["video", "audio", "text"], "video")
+    assert len(set(sample.media)) == 1
+    jsonl(home, {"prompt": "What is said?", "audio": "media/run.mp4"})  # has no sound
+    [row] = read()
+    assert row.reason == Reason.UNSUPPORTED_MEDIA
+
+
 def test_media_stand_before_the_text(home, read):
     jsonl(home, {"prompt": "What is it?", "image": "media/cat.jpg"})
     sample = one(read())

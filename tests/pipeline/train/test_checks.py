@@ -32,7 +32,9 @@ def test_the_dry_check_names_each_pair_that_cannot_be_trained_on_and_why(encoder
         "equal": good._replace(rejected=good.chosen),
         "empty": good._replace(rejected="  "),
         "long": good._replace(chosen="a red circle " * 1000),
-        "broken": good._replace(media=(("image", good.media[0][1][:99]),), messages=(chat.user(Part("image", media="b"), "?"),)),
+        "broken": good._replace(
+            media=(("image", good.media[0][1][:99]),), messages=(chat.user(Part("image", media="b"), "?"),)
+        ),
         "unshown": good._replace(messages=(chat.user("what is there ?"),)),
     }
     out = list(dry([good, *(row._replace(id=name) for name, row in bad.items())], encoder, "train"))

@@ -73,7 +73,14 @@ TEXT = {
 
 def qwen():
     rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 2, 2]}
-    tower = {"depth": 1, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 64, "patch_size": 14}
+    tower = {
+        "depth": 1,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_heads": 2,
+        "out_hidden_size": 64,
+        "patch_size": 14,
+    }
     tokens = {"image_token_id": 120, "video_token_id": 121, "vision_start_token_id": 122, "vision_end_token_id": 123}
     config = Qwen2_5_VLConfig(text_config=TEXT | {"rope_parameters": rope}, vision_config=tower, **tokens)
     return Qwen2_5_VLForConditionalGeneration(config)

@@ -29,7 +29,8 @@ def test_answers_end_with_a_stop_or_at_the_limit_and_hold_no_special_token(model
 def test_a_seed_gives_the_same_answers_again(model, encoder, mixed):
     prompts = [pair.prompt for pair in mixed[:4]]
     first, again = (
-        sample(model, prompts, 4, 1.0, 20, encoder.stops, encoder.banned, torch.Generator().manual_seed(1)) for _ in "12"
+        sample(model, prompts, 4, 1.0, 20, encoder.stops, encoder.banned, torch.Generator().manual_seed(1))
+        for _ in "12"
     )
     assert first == again
     assert len({tuple(answer) for several in first for answer in several}) > 4

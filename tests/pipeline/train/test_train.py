@@ -79,7 +79,9 @@ def test_it_says_how_far_it_is(run):
 def test_the_model_it_leaves_is_a_folder_like_the_one_it_came_from(run):
     folder = run.context.folder
     old, new = (load_file(Path(place) / "model.safetensors") for place in (TINY, folder))
-    assert {name: (w.shape, w.dtype) for name, w in old.items()} == {name: (w.shape, w.dtype) for name, w in new.items()}
+    assert {name: (w.shape, w.dtype) for name, w in old.items()} == {
+        name: (w.shape, w.dtype) for name, w in new.items()
+    }
     changed = {name for name in old if not torch.equal(old[name], new[name])}
     assert "thinker.model.layers.0.self_attn.q_proj.weight" in changed
     assert not any("visual" in name or "audio_tower" in name for name in changed)

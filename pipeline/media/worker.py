@@ -1,0 +1,123 @@
+"""The process in which media are decoded: `python -m pipeline.media.worker FD`, a socket for its standard input.
+
+It may crash, hang or want all memory; decode.py asks it and replaces it. Once it has imported everything it can open no
+file and no connection any more, so nothing in a medium can name another one and be heard.
+
+A request is a line of JSON, `{do, name, size, cpu, ...}`; `size` bytes for it are in the memory file FD. So is an answer,
+`{size, ...}`: through the socket, decoded pictures took twice the time."""
+
+import importlib
+import json
+import math
+import os
+import pkgutil
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import av
+import numpy as np
+import pillow_heif  # noqa: F401  image.py registers it
+from PIL import Image
+
+from pipeline.media import audio, image, video
+from pipeline.media.limits import MAX_BYTES, MEMORY
+from pipeline.media.sniff import Format, broken, too_large
+from schemas.errors import RowError
+from schemas.records import Reason
+
+
+def main(memory: int) -> None:
+    """Answers until the other side closes the socket."""
+    stream = socket.socket(fileno=os.dup(0)).makefile("rwb")
+    _load()
+    _lock_up()
+    stream.write(b"ready\n")
+    stream.flush()
+    while line := stream.readline():
+        asked = json.loads(line)
+        said, payload = _answer(os.pread(memory, asked.pop("size"), 0), **asked)
+        if len(payload) > MAX_BYTES:
+            said, payload = _refusal(too_large(asked["name"], f"{len(payload):,} bytes of pixels", f"{MAX_BYTES:,}"))
+        os.pwrite(memory, payload, 0)
+        stream.write(json.dumps(said | {"size": len(payload)}).encode() + b"\n")
+        stream.flush()
+
+
+def _load() -> None:
+    """Imports what the libraries would import when they first need it."""
+    Image.init()
+    for module in pkgutil.walk_packages(av.__path__, "av."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    for codec in ("ascii", "latin_1", "unicode_escape", "utf_16", "utf_16_be", "utf_16_le"):
+        importlib.import_module(f"encodings.{codec}")
+
+
+def _lock_up() -> None:
+    silent = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):  # libraries print what they dislike about a file
+        os.dup2(silent, stream)
+    os.close(silent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the run, whose end ends this process
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))  # what is open stays open, nothing else ever is
+
+
+def _answer(data: bytes, do: str, name: str, cpu: int, **options: Any) -> tuple[dict, bytes | memoryview]:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used.ru_utime + used.ru_stime) + cpu, hard))
+    try:
+        return _DO[do](data, name=name, **options)
+    except RowError as error:
+        return _refusal(error)
+    except MemoryError:
+        detail = f"{name} needs more than {MEMORY >> 30} GB of memory to decode; shrink it or drop the row"
+        return _refusal(RowError(Reason.TOO_LARGE, detail))
+    except Exception:  # noqa: BLE001  a decoder's bug; no file may end the process by one
+        return _refusal(broken(name))
+
+
+def _refusal(error: RowError) -> tuple[dict, bytes]:
+    return {"reason": error.reason, "detail": error.detail}, b""
+
+
+def _facts(data: bytes, name: str, form: list[str]) -> tuple[dict, bytes]:
+    known = Format(*form)
+    if known.library == "pillow":
+        return {"facts": image.facts(data, known, name)}, b""
+    found = video.facts(data, known, name) if known.library == "av" else None
+    return {"facts": found or audio.facts(data, known, name)}, b""
+
+
+def _image(data: bytes, name: str, edge: int | None) -> tuple[dict, bytes]:
+    picture = image.decode_image(data, name, edge)
+    return {"shape": picture.size}, picture.tobytes()
+
+
+def _video(data: bytes, name: str, **options: Any) -> tuple[dict, memoryview]:
+    frames, fps = video.decode_video(data, name=name, **options)
+    return {"shape": frames.shape, "fps": fps}, _bytes(frames)
+
+
+def _audio(data: bytes, name: str, **options: Any) -> tuple[dict, memoryview]:
+    return {}, _bytes(audio.decode_audio(data, name=name, **options))
+
+
+def _wav(data: bytes, name: str) -> tuple[dict, bytes]:
+    return {}, audio.as_wav(data, name)
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    return memoryview(np.ascontiguousarray(array)).cast("B")
+
+
+_DO: dict[str, Callable] = {"facts": _facts, "image": _image, "video": _video, "audio": _audio, "wav": _wav}
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
