@@ -93,7 +93,7 @@ def _models(module: ModuleType, settings, where: str) -> Iterator[str]:
 def version(module: ModuleType, settings, identity: Mapping[str, str], where: str) -> str:
     """A digest of everything that decides what an operator makes of its rows: code version, settings, prompts, models, parts."""
     texts = module.prompt_texts(settings) if hasattr(module, "prompt_texts") else ()
-    files = [_contents(Path(p)) for p in module.files(settings)] if hasattr(module, "files") else ()
+    files = [_contents(Path(p)) for p in module.named_files(settings)] if hasattr(module, "named_files") else ()
     return digest(
         module.__name__, module.VERSION, settings.model_dump(mode="json"), [*texts, *files],
         identity.get(getattr(settings, "model", None)),

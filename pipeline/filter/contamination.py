@@ -49,7 +49,7 @@ class Settings(Base):
         )
 
 
-def files(settings: Settings) -> list[str]:
+def named_files(settings: Settings) -> list[str]:
     """What the step's key rests on: the benchmarks' rows (media beside them are taken to stay what they are)."""
     return [s.path for s in settings.sets.values()]
 

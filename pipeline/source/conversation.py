@@ -172,7 +172,7 @@ def _part(piece: Piece, shelf: Shelf, media: list[Media]) -> Part:
     if kind == "text":
         return Part("text", value)
     media.append(shelf.find(value, kind))
-    return Part(media[-1].kind, media=media[-1].id)
+    return Part(media[-1].kind if kind == "any" else kind, media=media[-1].id)  # a video may stand where its sound does
 
 
 def _bad(detail: str) -> RowError:

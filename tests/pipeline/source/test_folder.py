@@ -116,13 +116,14 @@ def test_metadata_says_what_is_asked_as_in_an_imagefolder(tmp_path):
     ]  # fmt: skip
 
 
-def test_a_name_that_is_no_text_is_a_rejection(tmp_path):
+def test_a_name_that_is_no_text_is_written_with_escapes(tmp_path):
     root = write(tmp_path / "clips", **{"a.png": make.png(1)})
     (root / b"\xff.png".decode(errors="surrogateescape")).write_bytes(make.png(2))
     (root / "b\nc.png").write_bytes(make.png(2))
     found = captioned(root, tmp_path, prompt="What?")
-    assert rejected(found) == [("b\\nc.png", Reason.BAD_ROW), ("\\udcff.png", Reason.BAD_ROW)]
-    assert len(asked(found)) == 1
+    assert rejected(found) == []
+    assert [m.source for m in found if isinstance(m, Media)] == ["a.png", "b\\nc.png", "\\udcff.png"]
+    assert len(asked(found)) == 3
 
 
 def test_a_folder_may_be_a_bucket(tmp_path):
