@@ -27,6 +27,7 @@ class Shelf:
     def __init__(self, root: str, store: MediaStore, remote: Remote, within: tuple[str, ...] | None = None):
         """`root`: a folder, here or at a URL. `within`: the only folders of this machine that rows may name; None: any."""
         self._root, self._store, self._remote, self._within = root, store, remote, within
+        self._elsewhere = urls.is_url(root)
         self._taken = lru_cache(_REMEMBERED)(self._take)
 
     def url(self, value: Any) -> str | None:
@@ -39,7 +40,7 @@ class Shelf:
         if urls.is_url(path):
             return path
         try:
-            return urls.join(self._root, self._inside(path)) if urls.is_url(self._root) else None
+            return urls.join(self._root, self._inside(path)) if self._elsewhere else None
         except RowError:
             return None
 
@@ -86,7 +87,7 @@ class Shelf:
         inside = os.path.normpath(path)
         if inside.split(os.sep)[0] == "..":
             raise _bad(f"{path} leads out of the folder of the media; set media_root, or give an absolute path")
-        if os.path.isabs(inside) and urls.is_url(self._root):
+        if self._elsewhere and os.path.isabs(inside):
             raise RowError(Reason.UNSAFE, f"{path} is a file of this machine, which rows from elsewhere may not name")
         return inside
 

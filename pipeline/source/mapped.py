@@ -36,17 +36,18 @@ def read(
     `shelf` gives the media of rows by their folder, `said` is what the source is called, `licence` is that of rows without one.
     InputError when there are no rows, or when none has a column that `columns` names."""
     names = names_of(columns)
+    holding = [(names[column], column.removesuffix("s")) for column in MEDIA_COLUMNS]
     missing = {names["prompt"], *columns.values()}
     held: dict | None = None
     count = 0
-    for row, found, wanted in _ahead(rows, names, shelf, remote):
+    for row, found, shown, wanted in _ahead(rows, names["prompt"], holding, shelf, remote):
         count += 1
         try:
             if isinstance(found, RowError):
                 raise found
             held = found
             missing -= held.keys()
-            media, made = _sample(held, row, names, shelf(row.folder), step, licence)
+            media, made = _sample(held, shown, row, names, shelf(row.folder), step, licence)
         except RowError as error:
             yield Rejection(row.place, "samples", step, error.reason, _named(row.place, error.detail))
             continue
@@ -61,55 +62,59 @@ def read(
         raise no_columns(said, missing, held)
 
 
-def _ahead(rows: Iterable[Row], names, shelf, remote: Remote) -> Iterator[tuple[Row, dict | RowError, list[str]]]:
-    """The rows in order, some of them held back until the media they name by URLs are on their way."""
-    waiting: deque[tuple[Row, dict | RowError, list[str]]] = deque()
+Shown = dict[str, list]  # kind of media, or "any" -> what names them
+
+
+def _ahead(
+    rows: Iterable[Row], prompt: str, holding: list[tuple[str, str]], shelf: Callable[[str], Shelf], remote: Remote
+) -> Iterator[tuple[Row, dict | RowError, Shown, list[str]]]:
+    """The rows in order with what their columns show, some of them held back until the media they name by URLs are on their way."""
+    waiting: deque[tuple[Row, dict | RowError, Shown, list[str]]] = deque()
     for row in rows:
+        shown: Shown = {}
         wanted: list[str] = []
         try:
             found: dict | RowError = row.values()
         except RowError as error:
             found = error
         else:
-            wanted = [url for value in (*row.media, *_shown(found, names)) if (url := shelf(row.folder).url(value))]
+            for column, kind in holding:
+                if (value := found.get(column)) is not None:
+                    shown[kind] = shown.get(kind, []) + _listed(value)
+            if row.media:
+                shown["any"] = list(row.media)
+            named = [*shown.values(), _parts(found.get(prompt))]
+            place = shelf(row.folder)
+            wanted = [url for values in named for value in values if (url := place.url(value))]
             for url in wanted:
                 remote.start(url)
-        waiting.append((row, found, wanted))
-        while waiting and (not waiting[0][2] or len(waiting) > remote.ahead):  # rows may carry the bytes of their media
+        waiting.append((row, found, shown, wanted))
+        while waiting and (not waiting[0][3] or len(waiting) > remote.ahead):  # rows may carry the bytes of their media
             yield waiting.popleft()
     yield from waiting
 
 
-def _shown(row: dict, names: dict[str, str]) -> Iterator[Any]:
-    """Whatever in a row may name a medium."""
-    for column in MEDIA_COLUMNS:
-        if (value := row.get(names[column])) is not None:
-            yield from _listed(value)
-    prompt = row.get(names["prompt"])
-    for message in prompt if isinstance(prompt, list) else ():
-        for part in _listed(message.get("content")) if isinstance(message, dict) else ():
-            if isinstance(part, dict) and part.get("type") in MEDIA_KINDS:
-                yield part.get("path")
+def _parts(prompt: Any) -> list:
+    """Whatever in a prompt may name a medium."""
+    return [
+        part.get("path")
+        for message in (prompt if isinstance(prompt, list) else ())
+        for part in (_listed(message.get("content")) if isinstance(message, dict) else ())
+        if isinstance(part, dict) and part.get("type") in MEDIA_KINDS
+    ]
 
 
 def _sample(
-    held: dict, row: Row, names: dict[str, str], shelf: Shelf, step: str, licence: str | None
+    held: dict, shown: Shown, row: Row, names: dict[str, str], shelf: Shelf, step: str, licence: str | None
 ) -> tuple[list[Media], Sample]:
     known = {name: _text(name, value) for name in _KNOWN if (value := held.get(names[name])) is not None}
     file, _, number = row.place.rpartition("#")
     own = known.pop("id", None)
     known["source"] = known.get("source") or f"{file}#{own or number}"
     known["licence"] = known.get("licence") or licence
-    shown = {kind: found for kind in MEDIA_KINDS if (found := _media(held, names, kind))}
-    if row.media:
-        shown["any"] = list(row.media)
     facts = _facts(held.get(names["facts"]))
     messages, media = converse(held.get(names["prompt"]), shown, shelf)
     return media, sample(messages, facts=facts, step=step, **known)
-
-
-def _media(held: dict, names: dict[str, str], kind: str) -> list:
-    return _listed(held.get(names[kind])) + _listed(held.get(names[f"{kind}s"]))
 
 
 def _named(place: str, detail: str) -> str:
