@@ -116,7 +116,7 @@ def test_no_pair_is_lost_over_many_shards():
     assert not any(s.first["rejections"] for s in found)
     assert given[0].sample == blocks[0][0]  # in the order in which prompts first came
     assert all(p.sample == rows.sample.id for rows in given for p in rows.pairs)
-    assert [len(made) for made in found[0].made] == [7] * 512
+    assert [len(made) for made in found[0].made] == [8] * 512  # the sample, four answers, three pairs
 
 
 def test_a_shards_name_depends_on_what_its_rows_say():
