@@ -111,17 +111,20 @@ def converse(prompt: Any, columns: dict[str, list], shelf: Shelf) -> tuple[tuple
 
     `columns` holds what the media columns name, by kind (`any` for media that may be of each): it fills the parts of that kind that name nothing; where there
     are none it stands before the first user message's text. RowError when anything is missing or of a wrong type."""
-    if isinstance(prompt, str):
-        prompt = [{"role": "user", "content": prompt}]
-    elif not isinstance(prompt, list | None):
+    media: list[Media] = []
+    if isinstance(prompt, str):  # most rows: no parts to fill
+        if not prompt.strip():
+            raise _no_words()
+        shown = [_part((kind, value), shelf, media) for kind, values in columns.items() for value in values]
+        return (Message("user", (*shown, Part("text", prompt))),), media
+    if not isinstance(prompt, list | None):
         raise _bad(f"the prompt is {type(prompt).__name__}; make it a text or a list of messages")
     turns = [_turn(message) for message in prompt or ()]
     if not any(kind == "text" and value.strip() for role, pieces in turns if role == "user" for kind, value in pieces):
-        raise RowError(Reason.EMPTY_PROMPT, "the prompt is empty; write a question or drop the row")
+        raise _no_words()
     if turns[-1][0] != "user":
         raise _bad("the last message is not the user's; end the prompt with what is to be answered")
     _fill(turns, columns)
-    media: list[Media] = []
     return tuple(Message(role, tuple(_part(piece, shelf, media) for piece in pieces)) for role, pieces in turns), media
 
 
@@ -174,6 +177,10 @@ def _part(piece: Piece, shelf: Shelf, media: list[Media]) -> Part:
         return Part("text", value)
     media.append(shelf.find(value, kind))
     return Part(media[-1].kind if kind == "any" else kind, media=media[-1].id)  # a video may stand where its sound does
+
+
+def _no_words() -> RowError:
+    return RowError(Reason.EMPTY_PROMPT, "the prompt is empty; write a question or drop the row")
 
 
 def _bad(detail: str) -> RowError:
