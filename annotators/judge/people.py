@@ -133,7 +133,7 @@ def plan(ledger: Ledger, seen, campaign: str, settings: Settings, context: Conte
 
 
 def _mimes(context: Context):
-    """Looks up MIME types of media; the table is read once, and only what is not there yet is kept."""
+    """Looks up MIME types of media by their ids; the table is read once."""
     known: dict[str, str] = {}
     if context.tables:
         for batch in context.tables.batches("media", ["id", "mime"]):

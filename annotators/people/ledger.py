@@ -151,9 +151,6 @@ class Ledger:
         )
         return map(_question, found)
 
-    def uids(self) -> set[str]:
-        return {uid for (uid,) in self.db.execute("select uid from question")}
-
     def question(self, uid: str) -> Question | None:
         """The question of that name, withdrawn or not."""
         return next(self.questions("uid = ?", (uid,), withdrawn=True), None)
