@@ -12,11 +12,11 @@ from typing import Any
 
 from schemas.errors import RecipeError
 from schemas.operator import VERBS, Context
-from schemas.recipe import near, settings_of
+from schemas.recipe import models, near, settings_of
 from schemas.records import digest
 
 HOME = {
-    "source": "pipeline", "prompt": "pipeline", "make": "pipeline", "pair": "pipeline", "filter": "pipeline", "train": "pipeline",
+    "source": "pipeline", "prompt": "pipeline", "make": "pipeline", "corrupt": "pipeline", "pair": "pipeline", "filter": "pipeline", "train": "pipeline",
     "evaluate": "pipeline", "judge": "annotators", "split": "annotators", "score": "annotators",
 }  # fmt: skip
 
@@ -84,8 +84,7 @@ def models_of(family: str, name: str, settings: Mapping[str, Any]) -> list[str]:
 
 
 def _models(module: ModuleType, settings, where: str) -> Iterator[str]:
-    if model := getattr(settings, "model", None):
-        yield model
+    yield from models(settings)
     for *_, part, inner in parts(module, settings, where):
         yield from _models(part, inner, where)
 
@@ -96,7 +95,7 @@ def version(module: ModuleType, settings, identity: Mapping[str, str], where: st
     files = [_contents(Path(p)) for p in module.named_files(settings)] if hasattr(module, "named_files") else ()
     return digest(
         module.__name__, module.VERSION, settings.model_dump(mode="json"), [*texts, *files],
-        identity.get(getattr(settings, "model", None)),
+        [identity.get(model) for model in models(settings)],
         [version(part, inner, identity, where) for *_, part, inner in parts(module, settings, where)],
     )  # fmt: skip
 

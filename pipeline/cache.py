@@ -11,11 +11,27 @@ from pathlib import Path
 
 import orjson
 
-from schemas.ports import Answer, Engine, Failure, Generated, Request, Result, Scored
+from schemas.ports import (
+    Answer,
+    Attended,
+    Embedded,
+    Engine,
+    Failure,
+    Found,
+    Generated,
+    Likely,
+    Perturbed,
+    Rated,
+    Request,
+    Result,
+    Scored,
+)  # fmt: skip
 from schemas.records import digest
 
 BATCH = 256  # answers a commit
 DELAY = 0.1  # seconds until a smaller batch is committed
+FORMS = {"g": Generated, "s": Scored, "l": Likely, "r": Rated, "e": Embedded, "a": Attended, "p": Perturbed}  # as kept
+NAMES = {form: name for name, form in FORMS.items()}
 
 
 class AnswerCache:
@@ -42,7 +58,7 @@ class AnswerCache:
             value = row[0]
         return _decode(value)
 
-    def put(self, key: bytes, result: Generated | Scored) -> None:
+    def put(self, key: bytes, result: Found) -> None:
         if not self._new:
             self._oldest = time.monotonic()
         self._new[key] = _encode(result)
@@ -63,17 +79,21 @@ class AnswerCache:
         self._db.close()
 
 
-def _encode(result: Generated | Scored) -> bytes:
+def _encode(result: Found) -> bytes:
     if isinstance(result, Generated):
         return orjson.dumps(["g", [list(a) for a in result.answers], result.prompt_tokens])
-    return orjson.dumps(["s", list(result.logprobs), result.prompt_tokens])
+    return orjson.dumps([NAMES[type(result)], *result])
 
 
-def _decode(value: bytes) -> Generated | Scored:
-    form, body, prompt_tokens = orjson.loads(value)
-    if form == "g":
-        return Generated(tuple(Answer(*a) for a in body), prompt_tokens)
-    return Scored(tuple(body), prompt_tokens)
+def _decode(value: bytes) -> Found:
+    name, body, prompt_tokens = orjson.loads(value)
+    if name == "g":
+        return Generated(tuple(Answer(*a[:4], _tuple(a[4])) for a in body), prompt_tokens)
+    return FORMS[name](_tuple(body), prompt_tokens)
+
+
+def _tuple(value):
+    return tuple(value) if isinstance(value, list) else value
 
 
 @dataclass

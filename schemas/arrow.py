@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from schemas.records import Candidate, Claim, Judgement, Media, Message, Pair, Part, Rejection, Sample, Span
 
-VERSION = 1
+VERSION = 2  # 2: candidates have token_logprobs
 
 PART = pa.struct([("type", pa.string()), ("text", pa.string()), ("media", pa.string())])
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("parts", pa.list_(PART))]))
@@ -75,6 +75,7 @@ CANDIDATE = _schema(
     ("tokens", pa.int32()),
     ("finish", pa.string()),
     ("logprob", pa.float64()),
+    ("token_logprobs", pa.list_(pa.float32())),
 )
 CLAIM = _schema(
     "claim",
@@ -194,6 +195,7 @@ def _spans(value):
 _BACK = {
     "prompt": _messages,
     "media": _tuple,
+    "token_logprobs": _tuple,
     "items": _tuple,
     "parents": _tuple,
     "judgements": _tuple,
@@ -205,13 +207,16 @@ _BACK = {
 
 
 def from_batch(table: str, batch: pa.RecordBatch) -> Iterable:
-    """The rows of a record batch, as records. A batch of a newer version is refused."""
+    """The rows of a record batch, as records; what an older version did not know is None. A batch of a newer version is refused."""
     record, schema = TABLES[table]
     found = int((batch.schema.metadata or {}).get(b"version", b"0"))
     if found > VERSION:
         raise ValueError(f"the {table} were written by a newer Pairwright (version {found}, this one reads {VERSION})")
     columns = []
     for field in schema:
+        if field.name not in batch.schema.names:
+            columns.append([None] * batch.num_rows)
+            continue
         values = batch.column(field.name).to_pylist()
         back = _BACK.get(field.name)
         columns.append([back(v) for v in values] if back and not pa.types.is_string(field.type) else values)

@@ -31,7 +31,7 @@ from schemas.ports import Engine, MediaStore
 from schemas.records import Candidate, Claim, Judgement, Pair, Sample
 
 VERBS = {
-    "source": "read", "prompt": "write", "make": "make", "judge": "judge", "split": "split", "score": "score", "pair": "pair",
+    "source": "read", "prompt": "write", "make": "make", "corrupt": "corrupt", "judge": "judge", "split": "split", "score": "score", "pair": "pair",
     "filter": "keep", "train": "train", "evaluate": "evaluate",
 }  # fmt: skip
 

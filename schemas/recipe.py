@@ -99,7 +99,8 @@ def _step(entry: Any, place: int) -> Step:
         raise RecipeError(f"step {place} ({title}): its settings must be a mapping, like {{n: 4}}")
     settings = dict(settings or {})
     family, _, operator = str(title).partition(".")
-    own = {k: settings.pop(k) for k in STEP_KEYS if k in settings}
+    keys = STEP_KEYS if family != "corrupt" else [k for k in STEP_KEYS if k != "as"]  # there a setting: as what it is stored
+    own = {k: settings.pop(k) for k in keys if k in settings}
     where, sources = own.get("where") or (), own.get("from") or ()
     try:
         return Step(
@@ -167,6 +168,12 @@ def settings_of(module: ModuleType, settings: Mapping[str, Any], where: str):
         raise RecipeError(f"{where}: {key or 'settings'}: {first['msg']}") from None
 
 
+def models(settings: Any) -> tuple[str, ...]:
+    """The recipe's models that an operator's settings name: its `model`, or the pool `models`."""
+    one = getattr(settings, "model", None)
+    return (*((one,) if one else ()), *(getattr(settings, "models", None) or ()))
+
+
 def check(recipe: Recipe, operator: Callable[[str, str], ModuleType], given: Iterable[str] = ()) -> None:
     """That every step can run on the tables `given` and those that earlier steps leave. RecipeError says which cannot."""
     left: set[str] = set(given)
@@ -191,8 +198,9 @@ def check(recipe: Recipe, operator: Callable[[str, str], ModuleType], given: Ite
                 raise RecipeError(
                     f"{step.name}: unknown `where: {predicate}`: {near(predicate, [*PREDICATES, *roles])}"
                 )
-        model = getattr(settings, "model", None)
-        if model is not None and model not in known:
+        for model in models(settings):
+            if model in known:
+                continue
             hint = "a later step makes it" if model in bound else near(model, known)
             raise RecipeError(f"{step.name}: no model '{model}': {hint}")
         if step.binds:

@@ -81,6 +81,8 @@ class Reason(StrEnum):
     NO_MATCH = "no_match"
     UNPARSABLE = "unparsable"
     # answers, pairs, filters
+    NO_REFERENCE = "no_reference"
+    TOO_SHORT = "too_short"
     EMPTY_ANSWER = "empty_answer"
     EQUAL_ANSWERS = "equal_answers"
     NO_VERDICT = "no_verdict"
@@ -159,6 +161,7 @@ class Candidate(NamedTuple):
     tokens: int | None = None
     finish: str | None = None  # stop, length
     logprob: float | None = None  # sum over the answer's tokens, natural log
+    token_logprobs: tuple[float, ...] | None = None  # one a token, where the maker asked for them
 
 
 class Claim(NamedTuple):
