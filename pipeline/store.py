@@ -14,7 +14,7 @@ import fsspec
 
 from schemas.errors import StoreError
 
-BUFFER, MEDIA = 8 << 20, 1000  # bytes and media that are written together; a system call takes 1,024 pieces
+BUFFER, MEDIA = 2 << 20, 1000  # bytes and media that are written together; a system call takes 1,024 pieces
 _PLACE = "select pack, at, size from media where sha = ?"
 
 
@@ -40,27 +40,32 @@ class FolderStore:
         self._packs: dict[str, int] = {}  # name -> file descriptor, for reading
         self._own: tuple[str, int] | None = None  # name and descriptor of the pack that is written
         self._end = 0  # where that pack ends
-        self._new: dict[str, bytes] = {}  # not written yet
-        self._new_bytes = 0
+        self._new: dict[str, tuple[int, int]] = {}  # not written yet: offset and size in the buffer
+        self._buffer = memoryview(
+            b""
+        )  # one for all: media that were held until they are written took their pages anew each time
+        self._filled = 0
         self._written: dict[bytes, tuple[str, int, int]] = {}  # key -> pack, offset and size; not in the index yet
 
     def add(self, data: bytes) -> str:
         """Keeps `data`, returns its SHA-256 in hex. StoreError when the folder cannot be written."""
         sha = hashlib.sha256(data).hexdigest()
-        with self._lock, _translated(self.root):
+        with self._lock:
             if sha not in self._new:
-                self._new[sha] = data
-                self._new_bytes += len(data)
-                if self._new_bytes >= BUFFER or len(self._new) >= MEDIA:
-                    self._write()
+                end = self._filled + len(data)
+                if end > len(self._buffer) or len(self._new) >= MEDIA:
+                    end = self._make_room(len(data))
+                self._buffer[self._filled : end] = data
+                self._new[sha] = self._filled, len(data)
+                self._filled = end
         return sha
 
     def read(self, sha: str) -> bytes:
         """The bytes. KeyError when the store has none of that name."""
         key = _key(sha)
         with self._lock, _translated(self.root):
-            if (data := self._new.get(sha)) is not None:
-                return data
+            if (place := self._new.get(sha)) is not None:
+                return bytes(self._buffer[place[0] : sum(place)])
             if (place := self._find(key)) is None:
                 raise KeyError(sha)
             pack, at, size = place
@@ -107,14 +112,22 @@ class FolderStore:
             self._db.execute("pragma journal_mode=wal")
             self._db.execute("pragma synchronous=full")  # a commit outlives a power cut
             self._db.execute(
-                "create table if not exists media (sha blob primary key, pack text, at integer, size integer)"
+                "create table if not exists media (sha blob primary key, pack text, at integer, size integer) without rowid"
             )
         return self._db
 
+    def _make_room(self, size: int) -> int:
+        """Empties the buffer; where the next medium, of `size` bytes, ends in it."""
+        with _translated(self.root):
+            self._write()
+        if len(self._buffer) != max(size, BUFFER):  # one that was made for a large medium goes with it
+            self._buffer = memoryview(bytearray(max(size, BUFFER)))
+        return size
+
     def _write(self) -> None:
         """Appends what is new to this process's pack, in few calls: each lets other threads run, which costs more than it does."""
-        new = {bytes.fromhex(sha): data for sha, data in self._new.items()}
-        self._new, self._new_bytes = {}, 0
+        new = {bytes.fromhex(sha): self._buffer[at : at + size] for sha, (at, size) in self._new.items()}
+        self._new, self._filled = {}, 0
         if new and (self._db or os.path.exists(self._index)):
             known = f"select sha from media where sha in ({','.join('?' * len(new))})"
             for (key,) in self._open_index().execute(known, list(new)).fetchall():
