@@ -12,6 +12,7 @@ from pathlib import Path
 
 import fsspec
 
+from pipeline import urls
 from schemas.errors import StoreError
 
 BUFFER, MEDIA = 2 << 20, 1000  # bytes and media that are written together; a system call takes 1,024 pieces
@@ -158,19 +159,20 @@ class UrlStore:
 
     def __init__(self, url: str):
         self.url = url
-        self._system, self._root = fsspec.core.url_to_fs(url)
+        with _answering(url):
+            self._system, self._root = fsspec.core.url_to_fs(url)
 
     def add(self, data: bytes) -> str:
         """Keeps `data`, returns its SHA-256 in hex. StoreError when the store does not answer."""
         sha = hashlib.sha256(data).hexdigest()
-        with _translated(self.url):
+        with _answering(self.url):
             if not self._system.exists(self._object(sha)):
                 self._system.pipe_file(self._object(sha), data)
         return sha
 
     def read(self, sha: str) -> bytes:
         """The bytes. KeyError when the store has none of that name."""
-        with _translated(self.url):
+        with _answering(self.url):
             try:
                 return self._system.cat_file(self._object(sha))
             except FileNotFoundError:
@@ -193,9 +195,21 @@ def _key(sha: str) -> bytes:
 
 @contextmanager
 def _translated(where: str) -> Generator[None]:
-    """Turns what the disk, the network or SQLite raises into one StoreError."""
+    """Turns what the disk or SQLite raises into one StoreError."""
     try:
         yield
     except (OSError, sqlite3.Error) as error:
         said = getattr(error, "strerror", None) or error
         raise StoreError(f"the media store {where} does not answer ({said}); check its disk and rights") from error
+
+
+@contextmanager
+def _answering(url: str) -> Generator[None]:
+    """Turns whatever a filesystem's backend raises into one StoreError; its own text may hold credentials."""
+    try:
+        yield
+    except KeyError:
+        raise
+    except Exception as error:  # noqa: BLE001  each backend has its own types
+        said = f"{urls.clean(url)} does not answer ({type(error).__name__})"
+        raise StoreError(f"the media store {said}; check its address, credentials and rights") from None

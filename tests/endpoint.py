@@ -142,7 +142,7 @@ def answer(text: str, seed: str) -> str:
         return json.dumps({"ratings": [1 + int(5 * unit(text, seed, str(i))) for i in range(count)]})
     if text.endswith(("Facts:", "Questions:")):
         return listed(text)
-    if '{"question"' in text:
+    if '{"question"' in text or '{"context"' in text:
         return written(text, seed)
     if '{"objects"' in text:
         return json.dumps({"objects": int(10 * unit(text, "objects")), "writing": int(100 * unit(text, "writing"))})
@@ -156,6 +156,8 @@ def written(text: str, seed: str) -> str:
         return "I would rather not."
     words = [WORDS[int(len(WORDS) * unit(text, seed, word))] for word in ("question", "right")]
     said = {"question": f"Is the {words[0]} {words[1]} ?", "right": f"yes, {words[1]}", "wrong": "no, it is not"}
+    if '{"context"' in text:
+        said = {"context": f"There is a {words[0]} {words[1]} in it."}
     return f"Sure:\n```json\n{json.dumps(said)}\n```"
 
 

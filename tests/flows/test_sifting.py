@@ -224,6 +224,19 @@ def test_a_model_writes_questions_and_answers(folder):
     assert all(asked_of(s.prompt).startswith("Is the ") and s.answer is None for s in samples.values())
 
 
+def test_a_model_writes_what_contradicts_the_picture(folder):
+    run = build(folder, "llm_write", "llm_write.answers=false", "llm_write.conflict=true")
+    assert set(gone(run, "llm_write").values()) == {"unparsable"}
+    asked = {json.loads(line)["prompt"] for line in (folder[0] / "rows.jsonl").read_text().splitlines()}
+    samples = list(rows(run, "samples"))
+    assert len(samples) == len(left(run))
+    for sample in samples:
+        said, question = asked_of(sample.prompt).split(" in it. ")
+        assert said.startswith("There is a ")
+        assert question in asked
+        assert sample.answer is not None  # it is as true as before
+
+
 def test_a_changed_benchmark_is_compared_anew(folder, tmp_path):
     bench = tmp_path / "bench.jsonl"
     bench.write_text(json.dumps({"prompt": "who?"}))
