@@ -85,14 +85,15 @@ class Encoder:
     def prompt(self, messages: tuple[Message, ...], media: tuple[tuple[str, bytes], ...], row: str) -> Prompt:
         """The prompt up to where the answer begins. `media` are (kind, bytes) in the order they are shown."""
         if messages not in self._prompts:
-            self._prompts[messages] = self._encode(messages, media, row)
+            self._prompts[messages] = self.encode(messages, media, row)
         return self._prompts[messages]
 
     def text(self, ids: list[int]) -> str:
         """What an answer's tokens say, without the end of its turn."""
         return self.tokenizer.decode(ids, skip_special_tokens=True).strip()
 
-    def _encode(self, messages, media, row) -> Prompt:
+    def encode(self, messages: tuple[Message, ...], media: tuple[tuple[str, bytes], ...], row: str) -> Prompt:
+        """The same, not kept."""
         chat = self._chat([{"role": m.role, "content": self._content(m)} for m in messages], add_generation_prompt=True)
         given = {kind: [data for k, data in media if k == kind] for kind in MEDIA_KINDS}
         try:
