@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
+from pipeline.corrupt.adversarial import Adversarial
 from pipeline.corrupt.base import Kind
 from pipeline.corrupt.clips import Drop, Freeze, Reverse, Shuffle
 from pipeline.corrupt.images import (
@@ -19,6 +20,7 @@ from pipeline.corrupt.images import (
     Rotate,
 )  # fmt: skip
 from pipeline.corrupt.sounds import Mute, Noise, Pitch, Reverb, Stretch
+from pipeline.corrupt.swap import Swap
 from schemas.recipe import near
 
 
@@ -29,8 +31,8 @@ class Nothing(Kind):
 
 
 Known = (
-    Nothing | Diffusion | Crop | Rotate | Black | Blur | Pixelate | Downscale | Jitter | PixelMask | RegionMask | Drop | Freeze
-    | Shuffle | Reverse | Noise | Mute | Pitch | Stretch | Reverb
+    Nothing | Diffusion | Crop | Rotate | Black | Blur | Pixelate | Downscale | Jitter | PixelMask | RegionMask | Swap
+    | Adversarial | Drop | Freeze | Shuffle | Reverse | Noise | Mute | Pitch | Stretch | Reverb
 )  # fmt: skip
 KINDS: dict[str, type[Kind]] = {kind.model_fields["kind"].default: kind for kind in get_args(Known)}
 
