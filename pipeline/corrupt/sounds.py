@@ -8,8 +8,6 @@ from pydantic import Field
 
 from pipeline.corrupt.base import Kind
 from pipeline.corrupt.clips import Reverse, Shuffle, reverse, shuffle
-from schemas.errors import RowError
-from schemas.records import Reason
 
 
 class Noise(Kind):
@@ -55,12 +53,10 @@ class Reverb(Kind):
 
 
 def noise(samples: np.ndarray, rate: int, kind: Noise, rng: np.random.Generator) -> np.ndarray:
-    """The noise has exactly the power that the ratio asks for. RowError for silence, to which no noise has a ratio."""
-    power = float(np.mean(samples.astype(float) ** 2))
-    if power == 0:
-        raise RowError(Reason.EMPTY_MEDIA, "the sound is silent, so that no noise has a ratio to it; use another kind")
+    """The noise has exactly the power that the ratio asks for; silence stays silent."""
     white = rng.standard_normal(len(samples))
-    return samples + white * np.sqrt(power / 10 ** (kind.snr / 10) / np.mean(white**2))
+    power = np.mean(samples.astype(float) ** 2) / 10 ** (kind.snr / 10)
+    return samples + white * np.sqrt(power / np.mean(white**2))
 
 
 def mute(samples: np.ndarray, rate: int, kind: Mute, rng: np.random.Generator) -> np.ndarray:

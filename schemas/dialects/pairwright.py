@@ -36,9 +36,9 @@ def read(row: Row) -> Draft:
         answer = unpaired(words)._replace(model=models[0])
         return Draft(asked, (answer,), (), (Pairing(0, None, known=pair),), known, name)
     _, chosen, rejected = answers(None, row.get("chosen"), row.get("rejected"))
+    other = () if row.get("rejected_media") == [] else instead(asked, media_of(row, "rejected_"))  # (): no media at all
     return preferred(
-        asked, Answer(chosen, models[0]), Answer(rejected, models[1]), instead=instead(asked, media_of(row, "rejected_")),
-        pair=pair, known=known, id=name,
+        asked, Answer(chosen, models[0]), Answer(rejected, models[1]), instead=other, pair=pair, known=known, id=name,
     )  # fmt: skip
 
 
