@@ -163,7 +163,9 @@ def _shown(tables: Tables, media: MediaStore) -> dict[str, list[dict]]:
     out: dict[str, list[dict]] = {}
     for pair in pairs:
         sample = samples[pair.sample]
-        shown = {"question": chat.readable(sample.prompt, " "), "margin": pair.margin, "sides": []} | _previews(sample, pair, media)
+        shown = {"question": chat.readable(sample.prompt, " "), "margin": pair.margin, "sides": []} | _previews(
+            sample, pair, media
+        )
         for side, answer, score in (
             ("chosen", pair.chosen_id, pair.reward_chosen), ("rejected", pair.rejected_id, pair.reward_rejected)
         ):  # fmt: skip

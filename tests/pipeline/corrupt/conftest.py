@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -37,7 +39,12 @@ def shop(tmp_path) -> Shop:
     return Shop(FolderStore(tmp_path))
 
 
-@pytest.fixture(scope="session")
-def files() -> dict[str, bytes]:
-    """One of each medium."""
-    return {"image": media_files.png(), "video": media_files.mp4(20, 2.0, sound=True), "audio": media_files.wav(2.0)}
+@pytest.fixture
+def eyes(runner, shop) -> Iterator:
+    """The tiny model in transformers, which has gradients and vectors."""
+    from pipeline.engines import hf
+
+    model = Path(__file__).parents[3] / "data" / "models" / "tiny"
+    engine = runner.run(hf.connect(hf.Settings(model=str(model)), shop.store))
+    yield engine
+    runner.run(engine.close())

@@ -41,7 +41,9 @@ def moving() -> bytes:
 
 def test_there_is_a_kind_for_every_medium():
     assert {medium for _, medium in EACH} == set(MEDIA)
-    assert len(EACH) == 9 * 2 + 4 + 2 + 5 * 2  # pictures and frames; orders of frames, two of them of sounds; sounds, videos'
+    assert (
+        len(EACH) == 9 * 2 + 4 + 2 + 5 * 2
+    )  # pictures and frames; orders of frames, two of them of sounds; sounds, videos'
 
 
 @pytest.mark.parametrize(("kind", "medium"), EACH)
@@ -50,7 +52,10 @@ def test_every_kind_makes_a_file_of_its_medium_and_the_same_bytes_again(kind, me
     data = {"image": media_files.png(3), "video": moving, "audio": corrupted(rich, "audio", Noise(snr=10))}[medium]
     made = corrupted(data, medium, KINDS[kind]())
     found = probe(made, "what was made")
-    assert (found.kind, found.mime) == (medium, {"image": "image/png", "video": "video/mp4", "audio": "audio/wav"}[medium])
+    assert (found.kind, found.mime) == (
+        medium,
+        {"image": "image/png", "video": "video/mp4", "audio": "audio/wav"}[medium],
+    )
     assert made != data
     assert corrupted(data, medium, KINDS[kind]()) == made
     if medium == "video":

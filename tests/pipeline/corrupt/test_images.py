@@ -154,7 +154,10 @@ def test_brightness_and_hue_stay_in_their_ranges():
     red[..., 0] = 255
     levels = [one(images.Jitter(hue=0), grey, seed)[0, 0] for seed in range(40)]
     assert all(np.ptp(level) == 0 for level in levels)
-    assert (50 <= min(level[0] for level in levels) < 65, 135 < max(level[0] for level in levels) <= 150) == (True, True)
+    assert (50 <= min(level[0] for level in levels) < 65, 135 < max(level[0] for level in levels) <= 150) == (
+        True,
+        True,
+    )
     turned = [one(images.Jitter(brightness=0), red, seed)[0, 0] for seed in range(40)]
     assert all(pixel.max() >= 253 for pixel in turned)
     # 0.3 of the wheel is 108 degrees: red turned by 60 is yellow or magenta, by 120 it would be green or blue; so of two
