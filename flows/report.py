@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pyarrow as pa
@@ -163,9 +164,8 @@ def _shown(tables: Tables, media: MediaStore) -> dict[str, list[dict]]:
     out: dict[str, list[dict]] = {}
     for pair in pairs:
         sample = samples[pair.sample]
-        shown = {"question": chat.readable(sample.prompt, " "), "margin": pair.margin, "sides": []} | _previews(
-            sample, pair, media
-        )
+        shown: dict[str, Any] = {"question": chat.readable(sample.prompt, " "), "margin": pair.margin, "sides": []}
+        shown |= _previews(sample, pair, media)
         for side, answer, score in (
             ("chosen", pair.chosen_id, pair.reward_chosen), ("rejected", pair.rejected_id, pair.reward_rejected)
         ):  # fmt: skip

@@ -9,7 +9,6 @@ from pipeline.store import FolderStore
 from schemas import chat
 from schemas.operator import Rows
 from schemas.records import Media, Part, Sample, candidate, pair, sample
-from tests import media_files
 
 
 class Shop(NamedTuple):

@@ -95,8 +95,8 @@ def test_an_unpaired_answer_differs_by_its_media_only(shop):
 
 def test_rejected_media_stand_in_one_for_one(shop):
     rows = shop.paired(shop.asked(png(1), wav(), png(1)), ("yes", "no"))
-    picture, sound, _ = rows.sample.media
-    (media, _, (pair,), _) = by_type(left(shop, rows, kind="noise", **{"as": "rejected_media"}))
+    picture, *_ = rows.sample.media
+    media, _, (pair,), _ = by_type(left(shop, rows, kind="noise", **{"as": "rejected_media"}))
     assert pair.rejected_media == (picture, media[0].id, picture)
     (pair,) = by_type(left(shop, rows, kind="none", **{"as": "rejected_media"}))[2]
     assert pair.rejected_media == ()

@@ -91,7 +91,7 @@ def test_chips_crop_stays_as_it_was_cut(places):
     wide = np.concatenate([places, places], axis=1)  # 512 x 256
     cut = one(images.Crop(pixels=(240, 320)), wide)
     assert cut.shape == (256, 240, 3)  # no higher than the picture is
-    left = np.flatnonzero((wide[0, :, 0] == cut[0, 0, 0]))
+    left = np.flatnonzero(wide[0, :, 0] == cut[0, 0, 0])
     assert any(np.array_equal(wide[:, at : at + 240], cut) for at in left)
 
 

@@ -61,8 +61,8 @@ def test_media_are_swapped_for_their_like_or_not_at_all(shop, run):
 
 def test_a_picture_of_the_same_sample_is_no_other(shop):
     both = shop.asked(BUSY[1], BUSY[2])
+    fitted = swap.fit([Rows(both)], Swap(), context("c", shop.store))
     with pytest.raises(RowError, match="no other image"):
-        fitted = swap.fit([Rows(both)], Swap(), context("c", shop.store))
         asyncio.run(fitted.value.instead(both.media[0], "image", Swap(), both, context("c", shop.store)))
 
 
