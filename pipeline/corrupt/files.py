@@ -83,7 +83,7 @@ def png(picture: np.ndarray) -> bytes:
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "PNG")
+    Image.fromarray(picture).save(file, "PNG", compress_level=1)  # a half to a third of the time for a few percent more bytes
     return file.getvalue()
 
 
@@ -103,16 +103,17 @@ def mp4(frames: np.ndarray, fps: float, sound: np.ndarray | None) -> bytes:
     with av.open(file, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         rate = Fraction(fps).limit_denominator(100_000)
         # x264's macroblock tree reads memory that nobody wrote: with it the same frames gave other bytes in half of all sizes
-        options = {"crf": "18", "preset": "veryfast", "x264-params": "mbtree=0"}
+        options = {"preset": "veryfast", "x264-params": "mbtree=0"}
         stream = container.add_stream("libx264", rate=rate, options=options)
         stream.codec_context.thread_count = 1
         stream.codec_context.time_base = 1 / rate
-        even = np.pad(frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), "edge")
-        stream.height, stream.width = even.shape[1:3]
-        stream.pix_fmt = "yuv420p"  # its colour is half as wide and high
+        height, width = frames.shape[1:3]
+        stream.height, stream.width = height + height % 2, width + width % 2  # yuv420p has half as much of its colours
+        stream.pix_fmt = "yuv420p"
         track = container.add_stream("aac", rate=RATE, layout="mono") if sound is not None else None
-        for number, pixels in enumerate(even):
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        for number, pixels in enumerate(frames):
+            even = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+            frame = av.VideoFrame.from_ndarray(even, format="rgb24")
             frame.pts, frame.time_base = number, 1 / rate
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
