@@ -36,7 +36,7 @@ class Shuffle(Kind):
     pieces: int = Field(8, ge=2)
     """how many, at most as many as there are frames"""
     sound: bool = False
-    """of a video: its own sound is shuffled too, piece for piece; else it is left"""
+    """of a video: its own sound is shuffled too, in the same order where there are frames for all pieces; else it is left"""
 
 
 class Reverse(Kind):

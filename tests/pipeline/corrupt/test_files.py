@@ -100,6 +100,17 @@ def test_a_video_runs_backwards_and_its_sound_is_left(moving):
     assert np.abs(second).mean() > 20 * np.abs(first).mean()
 
 
+def test_frames_and_their_sound_are_shuffled_alike():
+    # four quarters of half a second, each louder and brighter than the one before
+    frames = np.repeat(np.arange(1, 5, dtype=np.uint8) * 50, 5)[:, None, None, None] * np.ones((1, 48, 64, 3), np.uint8)
+    sound = media_files.tone(2.0, changed.RATE) * np.repeat([0.25, 0.5, 0.75, 1], changed.RATE // 2)
+    for seed in range(3):
+        made = corrupted(changed.mp4(frames, 10.0, sound), "video", Shuffle(pieces=4, sound=True, seed=seed))
+        bright = [quarter.mean() for quarter in np.array_split(decode_video(made)[0], 4)]
+        loud = [np.abs(quarter).mean() for quarter in np.array_split(heard(made)[: 2 * changed.RATE], 4)]
+        assert np.argsort(bright).tolist() == np.argsort(loud).tolist() != [0, 1, 2, 3]
+
+
 def test_a_videos_sound_alone_is_muted_and_its_pictures_are_left(moving):
     made = corrupted(moving, "video", Mute(portion=1))
     assert np.abs(heard(made)).max() < 1e-3
