@@ -109,6 +109,12 @@ class RegionMask(Kind):
     levels: int = Field(1, ge=1)
     """more than one, of a stored corruption: `media_list` is the picture, then `levels` pictures whose box fades step by step"""
 
+    @model_validator(mode="after")
+    def _ordered(self):
+        if self.box and not (0 <= self.box[0] < self.box[2] and 0 <= self.box[1] < self.box[3]):
+            raise ValueError("`box` must be [left, top, right, bottom]")
+        return self
+
 
 class Fade(RegionMask):
     """One picture of a `region_mask` whose box is known."""
@@ -208,8 +214,9 @@ def pixel_mask(frames: np.ndarray, kind: PixelMask, rng: np.random.Generator) ->
 def fade(frames: np.ndarray, kind: Fade, rng: np.random.Generator) -> np.ndarray:
     height, width = frames.shape[1:3]
     opacity = kind.level / kind.levels
-    left, top, right, bottom = np.array(kind.box) * ([width, height] * 2 if max(kind.box) <= 1 else 1)
-    where = slice(max(0, math.floor(top)), math.ceil(bottom)), slice(max(0, math.floor(left)), math.ceil(right))
+    sides = np.array([width, height] * 2)
+    left, top, right, bottom = np.clip(np.array(kind.box) * (sides if max(kind.box) <= 1 else 1), 0, sides)
+    where = slice(math.floor(top), math.ceil(bottom)), slice(math.floor(left), math.ceil(right))
     out = frames.copy()
     for frame in out:
         frame[where] = _bytes((1 - opacity) * frame[where] + opacity * _mean(frame).astype(float))

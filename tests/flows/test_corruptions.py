@@ -173,7 +173,9 @@ def test_a_model_is_shown_the_noise_and_so_is_the_dataset(folder):
     originals = {probe((folder / f"{n}.jpg").read_bytes(), "it").id for n in range(3)}
     assert {media for f in facts for media in f["media"]} == originals
     made = {m.id for m in rows(run, "media")} - originals
-    assert {s.media[0] for s in samples} == made == {row["media"][0] for row in found}
+    assert {s.media[0] for s in samples} == made
+    assert found  # answers that are rated alike make no pair
+    assert {row["media"][0] for row in found} <= made
     asked = [part["image_url"]["url"] for body in endpoint.bodies for m in body["messages"] if isinstance(m["content"], list)
              for part in m["content"] if part["type"] == "image_url"]  # fmt: skip
     sent = {probe(base64.b64decode(url.partition(",")[2]), "it").id for url in asked}

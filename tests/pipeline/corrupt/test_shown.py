@@ -44,6 +44,7 @@ def test_a_name_a_mapping_and_the_typed_setting_are_the_same(shop):
         ({"kind": "diffusion", "t": 1000}, "less than 1000"),
         ({"area": [0.1, 0.2]}, "no kind is called 'None'"),
         ({"kind": "adversarial"}, "Field required"),
+        ({"kind": "region_mask", "box": [0.5, 0.1, 0.2, 0.9]}, "`box` must be [left, top, right, bottom]"),
         ({"kind": "swap", "by": "embedding"}, "`model` is the one"),
     ],
 )
