@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from pipeline.corrupt.base import Kind, drawn
-from schemas.errors import RecipeError, RowError
+from schemas.errors import RecipeError, RowError, StoreError
 from schemas.operator import Context
 from schemas.ports import Failure, Perturb
 from schemas.records import Sample
@@ -25,9 +25,9 @@ class Adversarial(Kind):
     """steps of the descent"""
 
 
-async def perturbed(sha: str, kind: Adversarial, sample: Sample, context: Context) -> str:
-    """The id of the picture that the engine put into the store. RowError for what the engine cannot do with this picture; RecipeError when it
-    can do it with none."""
+async def perturbed(sha: str, kind: Adversarial, sample: Sample, context: Context) -> bytes:
+    """The picture that the engine put into the store. RowError for what the engine cannot do with this picture; RecipeError when it
+    can do it with none; StoreError when the picture was made before and is gone."""
     engine = context.engines.get(kind.model)
     if engine is None or "Perturb" not in engine.can:
         raise RecipeError(f"{context.step}: {kind.model} cannot perturb pictures; name a model of the engine hf")
@@ -35,4 +35,8 @@ async def perturbed(sha: str, kind: Adversarial, sample: Sample, context: Contex
     result = await engine.ask(Perturb(sha, kind.epsilon, kind.step, kind.steps, seed))
     if isinstance(result, Failure):
         raise RowError(result.reason, result.detail)
-    return result.media
+    try:
+        return context.media.read(result.media)
+    except KeyError:
+        detail = f"the media store has lost what {kind.model} made of {sha}: give {context.step} another seed"
+        raise StoreError(detail) from None

@@ -82,8 +82,7 @@ async def _one(sha: str, medium: str, kind: Kind, sample: Sample, context: Conte
         return await pool_of(context).instead(sha, medium, kind, sample, context), None
     label = f"{kind.kind} of {sha[:12]}"
     if isinstance(kind, Adversarial):
-        data = context.media.read(await perturbed(sha, kind, sample, context))
-        made = await _aside(keep, data, label, context.media)
+        made = await _aside(keep, await perturbed(sha, kind, sample, context), label, context.media)
     else:
         made = await _aside(_made, sha, medium, kind, sample, context, label)
     return made.id, made

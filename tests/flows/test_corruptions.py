@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
     for number, piece in enumerate(pieces()):
         (folder / f"{number}.jpg").write_bytes(jpeg_of(piece))
     (folder / "run.mp4").write_bytes(mp4(10, 1.0, sound=True))
-    (folder / "bark.wav").write_bytes(wav(1.0))
+    (folder / "bark.wav").write_bytes(wav(1.03))
     said = {"chosen": "A roof.", "rejected": "A boat."}
     pairs = [{"prompt": f"What is {n}?", "image": f"{n}.jpg", **said} for n in range(12)]
     jsonl(folder / "trl.jsonl", *pairs, pairs[0] | {"rejected": "A cat."}, {"prompt": "Hello?", **said})
@@ -159,6 +159,52 @@ def test_a_sound_is_noisy_behind_the_rejected_answer(folder):
     part = other @ shown / (shown @ shown)
     noise = other - part * shown
     assert 10 * np.log10((part * shown).var() / noise.var()) == pytest.approx(0, abs=0.2)
+
+
+STORED = {
+    "corrupt_crop": (
+        "image",
+        "boxes",
+        "none diffusion rotate black blur pixelate downscale jitter pixel_mask region_mask swap",
+    ),
+    "corrupt_reverse": (
+        "video",
+        "clips",
+        "none diffusion black downscale drop freeze shuffle noise mute pitch stretch reverb",
+    ),
+    "corrupt_noise": ("audio", "sounds", "none mute pitch stretch reverb shuffle reverse"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [(name, kind) for name, (*_, kinds) in STORED.items() for kind in kinds.split()]
+)
+def test_every_kind_is_stored_by_its_name_alone(folder, name, kind):
+    medium, given, _ = STORED[name]
+    form = "pairwright" if given == "boxes" else "trl"
+    said = [f"pairs.path={folder / given}.jsonl", f"pairs.format={form}", f"corrupt.kind={kind}"]
+    found = exported(build(folder, name, *said, out=f"{name}-{kind}"))
+    assert len(found) == (1 if medium != "image" else 2 if kind == "region_mask" else 3)  # a picture has no box
+    for row in found:
+        assert json.loads(row["media_op"])["kind"] == kind
+        assert len(row["rejected_media"]) == len(row[f"rejected_{medium}s"]) == (kind != "none")
+        assert row["rejected_media"] != row["media"]
+
+
+def test_an_adversarial_picture_is_stored(folder):
+    found = exported(
+        build(
+            folder,
+            "corrupt_adversarial",
+            f"pairs.path={folder / 'boxes.jsonl'}",
+            "pairs.format=auto",
+            "corrupt.steps=2",
+        )
+    )
+    assert len(found) == 3
+    for row in found:
+        assert probe(row["rejected_images"][0]["bytes"], "it").mime == "image/png"
+        assert row["rejected_media"] != row["media"]
 
 
 def test_a_model_is_shown_the_noise_and_so_is_the_dataset(folder):
