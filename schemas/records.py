@@ -81,6 +81,8 @@ class Reason(StrEnum):
     # prompts that are made
     NO_MATCH = "no_match"
     UNPARSABLE = "unparsable"
+    # media that are corrupted
+    UNCHANGED = "unchanged"
     # answers, pairs, filters
     NO_REFERENCE = "no_reference"
     TOO_SHORT = "too_short"
