@@ -26,12 +26,13 @@ from aiohttp import web
 NO_FAULTS = {
     "share": 0.0,  # of the questions that fail, chosen by their digest
     "times": 1,  # how often a chosen question fails before it is answered
-    "kind": "status",  # status, garbage, hang, drop
+    "kind": "status",  # status, garbage, hang, drop, or mixed: each question has its own of these, a 429 among them
     "status": 500,
-    "retry_after": None,  # seconds
+    "retry_after": None,  # seconds, or a date
     "message": "scripted fault",
     "delay": 0.0,  # seconds before every answer
 }
+MIXED = (("status", 500), ("status", 429), ("garbage", 200), ("hang", 200), ("drop", 200))
 WORDS = ("red", "blue", "green", "small", "large", "round", "square", "circle", "star", "cup", "dog", "near", "above")
 
 
@@ -43,6 +44,7 @@ class Endpoint:
         self.faults = NO_FAULTS | faults
         self.questions: Counter[str] = Counter()
         self.answered = 0
+        self.mixed: Counter[tuple[str, int]] = Counter()
         self.bodies: list[dict] = []
         self.keep_bodies = False
 
@@ -79,12 +81,15 @@ class Endpoint:
             await asyncio.sleep(self.faults["delay"])
         chosen = int(name, 16) / 2**64 < self.faults["share"]
         if chosen and self.questions[name] <= self.faults["times"]:
-            return await self._fault(request)
+            return await self._fault(request, int(name, 16))
         self.answered += 1
         return web.json_response(reply(body))
 
-    async def _fault(self, request: web.Request) -> web.Response:
-        kind = self.faults["kind"]
+    async def _fault(self, request: web.Request, number: int) -> web.Response:
+        kind, status = self.faults["kind"], self.faults["status"]
+        if kind == "mixed":
+            kind, status = MIXED[number % len(MIXED)]
+            self.mixed[kind, status] += 1
         if kind == "garbage":
             return web.Response(text='{"choices": [{"ind', content_type="application/json")
         if kind == "hang":
@@ -93,8 +98,8 @@ class Endpoint:
             request.transport.abort()
         wait = self.faults["retry_after"]
         headers = {} if wait is None else {"Retry-After": str(wait)}
-        error = {"error": {"message": self.faults["message"], "code": self.faults["status"]}}
-        return web.json_response(error, status=self.faults["status"], headers=headers)
+        error = {"error": {"message": self.faults["message"], "code": status}}
+        return web.json_response(error, status=status, headers=headers)
 
     def _locked(self, request: web.Request) -> web.Response | None:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -106,15 +111,19 @@ class Endpoint:
 def reply(body: dict) -> dict:
     """The answer to a chat request."""
     text = f"{body['model']}\n{shown_text(body['messages'])}"
-    if body.get("logprobs"):
+    if body.get("top_logprobs"):
         choices = [{"message": {"role": "assistant", "content": "yes"}, "logprobs": {"content": [first_token(text)]}}]
     else:
-        answers = [answer(text, str(body.get("seed", 0) + i)) for i in range(body.get("n", 1))]
+        seeds = [str(body.get("seed", 0) + i) for i in range(body.get("n", 1))]
+        form = body.get("response_format", {}).get("json_schema", {}).get("schema")
+        answers = [json.dumps(formed(form, text, seed)) if form else answer(text, seed) for seed in seeds]
         choices = [{"message": {"role": "assistant", "content": a}, "logprobs": None} for a in answers]
     for index, choice in enumerate(choices):
         said = choice["message"]["content"]
         choice["message"]["content"] = kept = re.match(rf"(\s*\S+){{0,{body['max_tokens']}}}", said)[0]
         choice |= {"index": index, "finish_reason": "stop" if kept == said else "length"}
+        if body.get("logprobs") and not choice["logprobs"]:
+            choice["logprobs"] = {"content": [{"token": w, "logprob": -unit(w)} for w in kept.split()]}
     written = sum(len(c["message"]["content"].split()) for c in choices)
     usage = {"prompt_tokens": len(text.split()), "completion_tokens": written}
     return {"id": "scripted", "object": "chat.completion", "model": body["model"], "choices": choices, "usage": usage}
@@ -148,6 +157,16 @@ def answer(text: str, seed: str) -> str:
         return json.dumps({"objects": int(10 * unit(text, "objects")), "writing": int(100 * unit(text, "writing"))})
     length = 4 + int(8 * unit(text, seed))
     return " ".join(WORDS[int(len(WORDS) * unit(text, seed, str(i)))] for i in range(length)) + "."
+
+
+def formed(schema: dict, text: str, seed: str):
+    """JSON of the schema: the properties of an object, one of an enum, a number in its range, a word that has its pattern."""
+    if schema.get("type") == "object":
+        return {name: formed(inner, text, f"{seed}.{name}") for name, inner in schema["properties"].items()}
+    if schema.get("type") == "integer":
+        return schema["minimum"] + int((schema["maximum"] + 1 - schema["minimum"]) * unit(text, seed))
+    of = schema.get("enum") or [w for w in WORDS if re.search(schema["pattern"], w)]
+    return of[int(len(of) * unit(text, seed))]
 
 
 def written(text: str, seed: str) -> str:

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import httptools
 from yarl import URL
 
+CONNECT = 30.0  # seconds until a server that takes no connection is unreachable
+
 
 class Response(NamedTuple):
     status: int
@@ -57,7 +59,7 @@ class Http:
     async def _connect(self) -> "_Connection":
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(min(self._timeout, CONNECT)):
                 _, connection = await loop.create_connection(_Connection, self._host, self._port, ssl=self._tls)
         except OSError as error:
             raise Unreachable(str(error)) from error

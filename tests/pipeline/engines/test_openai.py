@@ -9,7 +9,7 @@ import time
 import pytest
 from pydantic import ValidationError
 
-from pipeline.engines import openai
+from pipeline.engines import endpoints, openai
 from schemas import chat
 from schemas.errors import EngineError, RecipeError
 from schemas.ports import Failure, Generate, Generated, Score, Scored
@@ -51,8 +51,8 @@ def ask(base_url, media_store):
 @pytest.fixture
 def soon(monkeypatch):
     """Retries wait a hundredth of their time."""
-    wait = openai._wait
-    monkeypatch.setattr(openai, "_wait", lambda tries: wait(tries) / 100)
+    pause = endpoints.pause
+    monkeypatch.setattr(endpoints, "pause", lambda times: pause(times) / 100)
 
 
 def question(number: int = 0) -> tuple[Message, ...]:
@@ -220,7 +220,7 @@ def test_the_server_says_how_long_to_wait(ask, endpoint):
         ({"status": 503}, "the server answered 503 again and again: scripted fault", 3),
         ({"kind": "drop"}, "the connection to the server broke", 3),
         ({"kind": "hang"}, "no answer within 0.2 seconds", 3),
-        ({"kind": "garbage"}, "the server's answer is unreadable", 2),  # asked once more, whatever `retries` says
+        ({"kind": "garbage"}, "the server's answer is unreadable", 3),
     ],
 )
 def test_a_lasting_fault_is_one_failure(ask, endpoint, soon, fault, detail, asked):
