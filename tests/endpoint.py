@@ -31,6 +31,9 @@ NO_FAULTS = {
     "retry_after": None,  # seconds, or a date
     "message": "scripted fault",
     "delay": 0.0,  # seconds before every answer
+    "delays": None,  # an iterator of such seconds instead
+    "poison": None,  # a word in a question that fails each time
+    "most": None,  # requests at a time: one more is answered with 429
 }
 MIXED = (("status", 500), ("status", 429), ("garbage", 200), ("hang", 200), ("drop", 200))
 WORDS = ("red", "blue", "green", "small", "large", "round", "square", "circle", "star", "cup", "dog", "near", "above")
@@ -43,7 +46,7 @@ class Endpoint:
         self.key = key
         self.faults = NO_FAULTS | faults
         self.questions: Counter[str] = Counter()
-        self.answered = 0
+        self.answered = self.in_flight = self.peak = self.refused = 0
         self.mixed: Counter[tuple[str, int]] = Counter()
         self.bodies: list[dict] = []
         self.keep_bodies = False
@@ -69,6 +72,17 @@ class Endpoint:
         return web.json_response(self.faults)
 
     async def chat(self, request: web.Request) -> web.Response:
+        if self.faults["most"] is not None and self.in_flight >= self.faults["most"]:
+            self.refused += 1
+            return web.json_response({"error": {"message": "too many requests"}}, status=429)
+        self.in_flight += 1
+        self.peak = max(self.peak, self.in_flight)
+        try:
+            return await self._chat(request)
+        finally:
+            self.in_flight -= 1
+
+    async def _chat(self, request: web.Request) -> web.Response:
         raw = await request.read()
         name = hashlib.sha256(raw).hexdigest()[:16]
         self.questions[name] += 1
@@ -77,8 +91,10 @@ class Endpoint:
         body = json.loads(raw)
         if self.keep_bodies:
             self.bodies.append(body)
-        if self.faults["delay"]:
-            await asyncio.sleep(self.faults["delay"])
+        if delay := next(self.faults["delays"] or iter(()), self.faults["delay"]):
+            await asyncio.sleep(delay)
+        if self.faults["poison"] and self.faults["poison"].encode() in raw:
+            return await self._fault(request, 0)
         chosen = int(name, 16) / 2**64 < self.faults["share"]
         if chosen and self.questions[name] <= self.faults["times"]:
             return await self._fault(request, int(name, 16))

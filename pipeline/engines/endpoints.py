@@ -45,9 +45,9 @@ class Endpoint(operator.Settings):
     base_url: str
     """where the server answers, up to and with /v1"""
     weight: float = Field(1.0, gt=0)
-    """its share of the requests beside the weights of the others"""
+    """its share of the requests in flight beside the weights of the others"""
     slots: int | None = Field(None, ge=1)
-    """requests in flight there, if not the model's `slots`"""
+    """most requests in flight there, where that is fewer than the model's `slots`"""
     api_key_env: str | None = None
     """name of the environment variable that holds its key, if not the model's"""
 
@@ -64,7 +64,7 @@ class Server:
 
     def __init__(self, endpoint: Endpoint, slots: int, key: str | None, timeout: float):
         self.url, self.weight, self.key, self.key_env = endpoint.base_url, endpoint.weight, key, endpoint.api_key_env
-        self.slots = endpoint.slots or slots
+        self.slots = min(endpoint.slots or slots, slots)
         self.limit = float(self.slots)
         self.in_flight = 0
         self.error: EngineError | None = None  # why it was left alone last
@@ -114,9 +114,11 @@ class Server:
             self._until = -math.inf
         self._faults = self.strikes = 0
         self._culprits.clear()
+        if 2 * self.in_flight < self.limit:  # how an idle server does says nothing of a full one
+            return
         if self.limit < self.slots:
             self.limit = min(self.slots, self.limit + 1 / self.limit)
-        if sent > self._halved and 2 * self.in_flight >= self.limit:  # an idle server is faster: that says nothing
+        if sent > self._halved:
             self._watch(sent, kind)
 
     def busy(self, sent: float, wait: float | None) -> None:
@@ -177,10 +179,12 @@ class Server:
 
 
 class Pool:
-    """Hands out the slots of the servers, in the order in which they were asked for."""
+    """Hands out slots of the servers, `slots` of them at a time, in the order in which they were asked for."""
 
-    def __init__(self, servers: Sequence[Server]):
+    def __init__(self, servers: Sequence[Server], slots: int):
         self.servers = servers
+        self.slots = min(slots, sum(server.slots for server in servers))
+        self.in_flight = 0
         self._waiting: deque[tuple[asyncio.Future[Server], Server | None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -203,6 +207,7 @@ class Pool:
 
     def give(self, server: Server) -> None:
         server.in_flight -= 1
+        self.in_flight -= 1
         if self._waiting:
             self._serve()
 
@@ -220,6 +225,8 @@ class Pool:
             await server.close()
 
     def _pick(self, avoid: Server | None) -> Server | None:
+        if self.in_flight >= self.slots:
+            return None
         now = asyncio.get_running_loop().time()
         best, least = None, (True, math.inf)
         for server in self.servers:
@@ -227,6 +234,7 @@ class Pool:
                 best, least = server, load
         if best is not None:
             best.take(now)
+            self.in_flight += 1
         return best
 
     def _serve(self) -> None:

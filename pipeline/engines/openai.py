@@ -72,7 +72,7 @@ class Settings(operator.Settings):
     api_key_env: str | None = None
     """name of the environment variable that holds the key"""
     slots: int = Field(64, ge=1)
-    """most requests in flight at a server; fewer while it says that it has too many or grows slow"""
+    """most requests in flight, at all endpoints together; fewer while a server says that it has too many or grows slow"""
     timeout: float = Field(600, gt=0)
     """seconds until an unanswered request is asked again"""
     retries: int = Field(5, ge=0)
@@ -138,17 +138,16 @@ class OpenAI:
     def __init__(self, settings: Settings, media: MediaStore, servers: list[Server]):
         self.identity = identity_of(settings)
         self.media = frozenset(settings.media)
-        self.slots = sum(server.slots for server in servers)
+        self._pool = Pool(servers, settings.slots)
+        self.slots = self._pool.slots
         self.seconds = 0.0
         self.requests = self.prompt_tokens = self.answer_tokens = 0
         self._settings = settings
         self._store = media
         self._vllm = settings.server == "vllm"
-        self._pool = Pool(servers)
         self._head = b'{"model":' + orjson.dumps(settings.model) + b',"messages":['
         self._parts = LRUCache(PARTS_BYTES, getsizeof=lambda pieces: sum(map(len, pieces)))
-        self._in_flight = 0
-        self._since = 0.0
+        self._since: float | None = None
 
     @property
     def can(self) -> frozenset[str]:
@@ -256,9 +255,8 @@ class OpenAI:
         server, tries = None, 0
         while True:
             server = await self._pool.take(avoid=server)
-            if not self._in_flight:
+            if self._since is None:
                 self._since = time.perf_counter()
-            self._in_flight += 1
             try:
                 body = body or self._body(request.messages, options)
                 if (reply := await self._post(server, body, kind)) is not None:
@@ -270,9 +268,9 @@ class OpenAI:
                 waited = fault.waited
             finally:
                 self._pool.give(server)
-                self._in_flight -= 1
-                if not self._in_flight:
+                if not self._pool.in_flight:
                     self.seconds += time.perf_counter() - self._since
+                    self._since = None
             tries += 1
             if not waited:
                 await asyncio.sleep(endpoints.pause(tries - 1))
