@@ -232,12 +232,12 @@ async def start(endpoint: Endpoint, port: int = 0) -> tuple[web.AppRunner, int]:
 
 
 @contextlib.contextmanager
-def served(endpoint: Endpoint) -> Iterator[str]:
+def served(endpoint: Endpoint, port: int = 0) -> Iterator[str]:
     """An endpoint on a thread of its own, for callers with a loop of their own or none; gives its base_url."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    runner, port = asyncio.run_coroutine_threadsafe(start(endpoint), loop).result()
+    runner, port = asyncio.run_coroutine_threadsafe(start(endpoint, port), loop).result()
     try:
         yield f"http://127.0.0.1:{port}/v1"
     finally:
