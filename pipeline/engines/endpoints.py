@@ -86,8 +86,8 @@ class Server:
     async def post(self, path: str, body: Sequence[bytes]) -> Response:
         return await self._http.post(self._path + path, body)
 
-    async def close(self) -> None:
-        await self._http.close()
+    def close(self) -> None:
+        self._http.close()
 
     # what it may be given
 
@@ -132,7 +132,7 @@ class Server:
 
     def failed(self, sent: float, who: object, error: EngineError, patience: int) -> None:
         """It failed at the request `who`, which may itself be the reason: however often that one fails, it counts once."""
-        if sent < self._left:
+        if sent <= self._left:
             return
         self._faults += 1
         if self.strikes or self._faults >= FAULTS:
@@ -140,8 +140,9 @@ class Server:
 
     def leave(self, sent: float, error: EngineError, patience: int, who: object = None) -> None:
         """It is gone, or as good as: leaves it alone, for good after `patience` times and one."""
-        if sent < self._left:  # more requests of the same moment
+        if sent <= self._left:  # sent before, or in the same tick of the loop's clock
             return
+        self.close()  # what comes back in its place knows nothing of these connections
         if who is None or not any(who is other for other in self._culprits):
             self.strikes += 1
             self._culprits.append(who)
@@ -159,7 +160,7 @@ class Server:
         self.given_up, self.error = True, error
 
     def _halve(self, sent: float) -> None:
-        if sent < self._halved:  # asked before the limit was halved last
+        if sent <= self._halved:  # asked before the limit was halved last
             return
         self.limit = max(1.0, self.limit / 2)
         self._halved = asyncio.get_running_loop().time()
@@ -218,11 +219,11 @@ class Pool:
         errors = [str(server.error) for server in self.servers]
         return EngineError(errors[0] if len(errors) == 1 else f"no endpoint is left: {'; '.join(errors)}")
 
-    async def close(self) -> None:
+    def close(self) -> None:
         if self._timer:
             self._timer.cancel()
         for server in self.servers:
-            await server.close()
+            server.close()
 
     def _pick(self, avoid: Server | None) -> Server | None:
         if self.in_flight >= self.slots:

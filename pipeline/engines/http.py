@@ -42,7 +42,8 @@ class Http:
         """Sends a JSON body given in pieces. Unreachable, TimeoutError, or ConnectionError when the answer breaks off."""
         return await self._ask(b"POST", path, body)
 
-    async def close(self) -> None:
+    def close(self) -> None:
+        """Closes the connections that rest; a request that comes later opens others."""
         while self._idle:
             self._idle.pop().transport.close()
 

@@ -190,7 +190,7 @@ class OpenAI:
             return Failure(error.reason, error.detail)
 
     async def close(self) -> None:
-        await self._pool.close()
+        self._pool.close()
 
     # the body of a request
 
