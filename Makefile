@@ -31,7 +31,7 @@ lint: install ## style and types
 	.venv/bin/ty check schemas pipeline annotators flows
 
 bench: install ## the measurements of docs/benchmarks.md (an hour)
-	for name in overhead throughput ingest near_duplicates label_studio does_it_help; do .venv/bin/python -m benchmarks.$$name || exit 1; done
+	for name in overhead generate ingest near_duplicates label_studio does_it_help; do .venv/bin/python -m benchmarks.$$name || exit 1; done
 
 model: install ## train the tiny model of the demo anew
 	.venv/bin/python -m pipeline.train.tiny --out data/models/tiny

@@ -11,7 +11,7 @@ import math
 import random
 import statistics
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Awaitable, Hashable, Sequence
 
 from pydantic import Field, field_validator
 from yarl import URL
@@ -80,11 +80,11 @@ class Server:
         self._seconds: dict[Hashable, list[float]] = {}
         self._medians: dict[Hashable, deque[float]] = {}
 
-    async def get(self, path: str) -> Response:
-        return await self._http.get(self._path + path)
+    def get(self, path: str) -> Awaitable[Response]:
+        return self._http.get(self._path + path)
 
-    async def post(self, path: str, body: Sequence[bytes]) -> Response:
-        return await self._http.post(self._path + path, body)
+    def post(self, path: str, body: Sequence[bytes]) -> Awaitable[Response]:
+        return self._http.post(self._path + path, body)
 
     def close(self) -> None:
         self._http.close()

@@ -5,7 +5,7 @@ one kind of request and no cookies, redirects or compression. The parsing is htt
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import NamedTuple
 
 import httptools
@@ -35,12 +35,12 @@ class Http:
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode()
         self._idle: list[_Connection] = []
 
-    async def get(self, path: str) -> Response:
-        return await self._ask(b"GET", path, ())
+    def get(self, path: str) -> Awaitable[Response]:
+        return self._ask(b"GET", path, ())
 
-    async def post(self, path: str, body: Sequence[bytes]) -> Response:
+    def post(self, path: str, body: Sequence[bytes]) -> Awaitable[Response]:
         """Sends a JSON body given in pieces. Unreachable, TimeoutError, or ConnectionError when the answer breaks off."""
-        return await self._ask(b"POST", path, body)
+        return self._ask(b"POST", path, body)
 
     def close(self) -> None:
         """Closes the connections that rest; a request that comes later opens others."""
