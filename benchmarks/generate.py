@@ -3,9 +3,9 @@
     python -m benchmarks.generate [vllm] [slots] [client] [--rounds 7]        all three by default; run it alone on the machine
 
 vllm    One engine is loaded. In turn, its caches emptied before each: (a) the demo's generate-and-judge pass, from prompts to pairs on
-        disk, with an empty answers cache; (b) bare vLLM given the very same requests at once, rendered and decoded beforehand; (c) vLLM's
-        step loop over the same requests as many at a time as the pass has, rendering and decoding on the way. CPU seconds of the process,
-        tokens are those of the answers.
+        disk, with an empty answers cache; (b) bare vLLM given the very same requests at once, their media decoded beforehand; (c) vLLM's step
+        loop over the same requests, as many at a time as the pass has, media decoded on the way. Both render the prompts. CPU seconds of the
+        process, tokens are those of the answers.
 slots   The job of overhead.py on a server whose answers take long-tailed times, 64 in flight: the share of the time, from the first request to
         the last answer, that the 64 slots are busy, beside the bare loop's.
 client  The server answers at once: CPU of a request with a JPEG of 22 kB and n=4 through the cache and the HTTP engine, beside the bare loop's.
@@ -23,8 +23,9 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 import pybase64
@@ -35,6 +36,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from benchmarks import bare_loop, overhead
 from flows import execute, load
 from flows.passes import Pass, bind, from_tables
+from flows.shards import RunTables
 from pipeline.cache import AnswerCache, CachedEngine, Usage
 from pipeline.engines import openai, vllm
 from pipeline.engines.identity import identity
@@ -93,57 +95,85 @@ def stepped(engine: vllm.VLLM, requests: Iterator[tuple], most: int | None) -> i
             flying -= 1
 
 
-async def in_process(folder: Path, samples: int, rounds: int) -> None:
-    document = load.document("demo", [f"scenes.n={samples}"])
+class Job(NamedTuple):
+    """A recipe whose samples are drawn and whose one model is loaded."""
+
+    engine: vllm.VLLM
+    requests: list[Request]  # that its pass asks
+    run_pass: Callable[[vllm.VLLM | Recorder], Awaitable[None]]
+
+
+async def prepared(folder: Path, document: dict) -> Job:
+    """Runs the recipe's pass once, which warms the process and tells its requests. Its models are one, on vLLM."""
     document["steps"] = [s for s in document["steps"] if next(iter(s)).split(".")[0] in ("source", *WORK)]
     recipe = load.checked(document)
+    ((name, spec),) = ((n, {k: v for k, v in m.items() if k != "engine"}) for n, m in recipe.models.items())
     drawn = {"name": "drawn", "steps": document["steps"][:1]}
     source = execute._open(drawn, folder / "source", folder / "cache", None, None)
     await asyncio.to_thread(source.do, source.units[0])
     shards = source._shards(source.units[0])
 
     media = open_store(folder / "cache" / "media")
-    spec = {k: v for k, v in recipe.models["policy"].items() if k != "engine"}
-    engine = await vllm.connect(settings_of(vllm, spec, "policy"), media)
-    steps = bind(recipe.steps, {"policy": identity(spec["model"], None)[0]})[1:]
+    engine = await vllm.connect(settings_of(vllm, spec, name), media)
+    steps = bind(recipe.steps, {name: identity(spec["model"], None)[0]})[1:]
+    numbers = itertools.count()
 
-    async def run_pass(number: int, asked) -> None:
+    async def run_pass(asked: vllm.VLLM | Recorder) -> None:
+        number = next(numbers)
         cache = AnswerCache(folder / f"answers-{number}.sqlite")
 
         async def connect(names: list[str]) -> dict:
-            return {"policy": asked}
+            return {name: asked}
 
-        work = Pass(folder / f"pass-{number}", steps, media, cache, "demo", connect, lambda *a: None, {}, beside=True)
-        await work.run(from_tables([shards], str(number)), samples)
+        work = Pass(folder / f"pass-{number}", steps, media, cache, "job", connect, lambda *a: None, {}, beside=True)
+        await work.run(from_tables(RunTables([shards], []), str(number)), None)
         cache.close()
 
     recorder = Recorder(engine)
-    await run_pass(0, recorder)  # the first run warms the process and tells the requests
-    requests = recorder.requests
-    generations = sum(isinstance(r, Generate) for r in requests)
-    print(f"{samples} samples: {generations} requests for answers, {len(requests) - generations} for a verdict")
+    await run_pass(recorder)
+    return Job(engine, recorder.requests, run_pass)
+
+
+async def timed_pass(job: Job, clock: Callable[[], float]) -> tuple[int, float]:
+    """(tokens, seconds) of the pass, from prompts to pairs on disk, nothing cached."""
+    emptied(job.engine)
+    before, started = job.engine.answer_tokens, clock()
+    await job.run_pass(job.engine)
+    return job.engine.answer_tokens - before, clock() - started
+
+
+def timed_bare(job: Job, clock: Callable[[], float], most: int | None) -> tuple[int, float]:
+    """The same of bare vLLM: given all requests at once, their media decoded before, or `most` at a time, decoded on the way."""
+    engine = job.engine
+    emptied(engine)
+    if most is None:
+        for request in job.requests:
+            for message in request.messages:
+                for part in filter(lambda part: part.media, message.parts):
+                    engine._media(part)
+    given = (ready(engine, request) for request in job.requests)
+    started = clock()
+    return stepped(engine, given, most), clock() - started
+
+
+async def in_process(folder: Path, samples: int, rounds: int) -> None:
+    job = await prepared(folder, load.document("demo", [f"scenes.n={samples}"]))
+    generations = sum(isinstance(r, Generate) for r in job.requests)
+    print(f"{samples} samples: {generations} requests for answers, {len(job.requests) - generations} for a verdict")
     print("| round | pass, CPU s | at once, decoded, CPU s | step loop, CPU s | pass / at once | pass / step loop |")
     print("|---|---|---|---|---|---|")
     ratios: dict[str, list[float]] = {"at once": [], "step loop": []}
     for number in range(1, rounds + 1):
-        emptied(engine)
-        before, started = engine.answer_tokens, time.process_time()
-        await run_pass(number, engine)
-        passed = time.process_time() - started
-        tokens = engine.answer_tokens - before
+        tokens, seconds = await timed_pass(job, time.process_time)
         bare = {}
-        for name, most in (("at once", None), ("step loop", engine.slots)):
-            emptied(engine)
-            given = [ready(engine, r) for r in requests] if most is None else (ready(engine, r) for r in requests)
-            started = time.process_time()
-            found = stepped(engine, iter(given), most)
-            bare[name] = time.process_time() - started
-            ratios[name].append(tokens / passed / (found / bare[name]))
-        print(f"| {number} | {passed:.2f} | {bare['at once']:.2f} | {bare['step loop']:.2f} | "
+        for name, most in (("at once", None), ("step loop", job.engine.slots)):
+            found, bare[name] = timed_bare(job, time.process_time, most)
+            ratios[name].append(tokens / seconds / (found / bare[name]))
+        print(f"| {number} | {seconds:.2f} | {bare['at once']:.2f} | {bare['step loop']:.2f} | "
               f"{ratios['at once'][-1]:.3f} | {ratios['step loop'][-1]:.3f} |", flush=True)  # fmt: skip
     for name, found in ratios.items():
         print(f"pass / {name}, tokens a second: median {spread(found)}; {tokens:,} tokens")
-    await engine.close()
+    await job.engine.close()
 
 
 # a server
@@ -173,7 +203,7 @@ def busy_share(folder: Path, rows: int, rounds: int) -> None:
             for name, command in programs.items():
                 forget = urllib.request.Request(f"http://127.0.0.1:{port}/stats?seed={number}", method="DELETE")
                 urllib.request.urlopen(forget).close()
-                overhead.run(command(rows), port)
+                subprocess.run(command(rows), check=True, capture_output=True, cwd=overhead.ROOT)
                 stats = overhead.stats(port)
                 shares[name].append(stats["busy"] / IN_FLIGHT / (stats["last"] - stats["first"]))
             print(f"| {number} | " + " | ".join(f"{found[-1]:.3f}" for found in shares.values()) + " |", flush=True)

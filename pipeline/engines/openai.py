@@ -42,7 +42,7 @@ from schemas.ports import (
 )  # fmt: skip
 from schemas.records import MEDIA_KINDS, Message, Part, Reason
 
-PARTS_BYTES = 256 << 20  # encoded media kept for the next request that shows them
+PARTS_BYTES = 64 << 20  # encoded media kept for the next request that shows them
 TOP_LOGPROBS = 20  # the most that servers give
 LONGEST_WAIT = 600.0  # seconds that a server may ask us to wait
 FIRST = 30.0  # seconds that a server may take to say which models it has
