@@ -294,7 +294,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("parts", nargs="*", choices=["vllm", "slots", "client", []], default=[])
     arguments.add_argument("--samples", type=int, default=400, help="of the pass over vLLM")
-    arguments.add_argument("--rows", type=int, default=8000, help="of the jobs over HTTP")
+    arguments.add_argument("--rows", type=int, default=6000, help="of the jobs over HTTP")
     arguments.add_argument("--rounds", type=int, default=7)
     chosen = arguments.parse_args()
     for part in chosen.parts or ["client", "slots", "vllm"]:
