@@ -288,7 +288,7 @@ class Pass:
                 self._open(shard)
                 self.jobs.extend((shard, place) for place in range(len(shard.given)))
                 if not shard.given:
-                    self._close(shard)
+                    await self._close(shard)
         return True
 
     async def _work(self) -> None:
@@ -299,7 +299,7 @@ class Pass:
             shard.left -= 1
             self.done += 1
             if shard.left == 0:
-                self._close(shard)
+                await self._close(shard)
             if self.done % 8 == 0 or shard.left == 0:
                 self.progress(self.done, self.total, "")
 
@@ -342,8 +342,10 @@ class Pass:
             usage = shard.usage.setdefault(bound.step.name, Usage())
             shard.contexts.append(self.context(bound, usage))
 
-    def _close(self, shard: Shard) -> None:
-        """Publishes a finished shard: media first, then answers, then rows, so that nothing points at what is not there."""
+    async def _close(self, shard: Shard) -> None:
+        """Publishes a finished shard: media first, then answers, then rows, so that nothing points at what is not there.
+
+        Rows are written on a thread of their own: written on the loop, no request left it for a tenth of a second."""
         tables: dict[str, list] = {name: list(shard.first.get(name, ())) for name in TABLES}
         for rows in shard.made:
             for row in rows:
@@ -351,7 +353,7 @@ class Pass:
         shard.made = []
         self.media.sync()
         self.cache.commit()
-        shards.publish(self.folder / shard.name, tables, self._record(shard, tables))
+        await asyncio.to_thread(shards.publish, self.folder / shard.name, tables, self._record(shard, tables))
 
     def _record(self, shard: Shard, tables: dict[str, list]) -> dict:
         return {
