@@ -54,23 +54,34 @@ class Bound:
         return digest(self.step.name, self.version, self.step.sources, self.step.where, self.step.share, *own)
 
 
-def bind(steps: Iterable[Step], identities: dict[str, str]) -> list[Bound]:
-    """The steps of a recipe, bound in order. `identities`: model name -> identity."""
+def bind(steps: Iterable[Step], identities: dict[str, str], before: Iterable[Step] = ()) -> list[Bound]:
+    """The steps of a unit, bound in order. `identities`: model name -> identity; `before`: the recipe's steps before them."""
     out: list[Bound] = []
+    tables = {s.name: plug.operator(s.family, s.operator).LEAVES for s in before}
+    taken = 0.0  # the share of the last step that has one, which `rest` leaves over
+    for step in before:
+        taken = step.share if isinstance(step.share, float) else taken
     for step in steps:
         module = plug.operator(step.family, step.operator)
         settings = settings_of(module, step.settings, step.name)
         names = plug.models_of(step.family, step.operator, step.settings)
         bound = Bound(step, module, settings, plug.version(module, settings, identities, step.name), names)
         for source in step.sources:
-            for table in next(b for b in out if b.step.name == source).module.LEAVES:
+            for table in tables[source]:
                 bound.leaves.setdefault(table, set()).add(source)
-        if step.share == "rest":
-            bound.share = (next((b.share[1] for b in reversed(out) if b.step.share not in (None, "rest")), 0.0), 1.0)
-        elif step.share is not None:
-            bound.share = (0.0, float(step.share))
+        tables[step.name] = module.LEAVES
+        bound.share = _share(step, taken)
+        if isinstance(step.share, float):
+            taken = step.share
         out.append(bound)
     return out
+
+
+def _share(step: Step, taken: float) -> tuple[float, float]:
+    """Which samples, placed between 0 and 1, the step takes."""
+    if step.share == "rest":
+        return taken, 1.0
+    return 0.0, 1.0 if step.share is None else float(step.share)
 
 
 def view(bound: Bound, rows: Rows) -> Rows | None:

@@ -148,7 +148,9 @@ class HF:
                 request.steps,
                 request.seed,
             )
-            return Perturbed(self._store.add(made))
+            name = self._store.add(made)
+            self._store.sync()  # the answer that names it may be kept before the shard's media are
+            return Perturbed(name)
         if isinstance(request, Likelihood | Attend):
             prompt, ids, media = self._judged(request.messages)
             self.prompt_tokens += len(prompt.ids)
