@@ -165,6 +165,8 @@ def answer(text: str, seed: str) -> str:
     if "ratings" in text:
         count = len(re.findall(r"(?m)^\W*(?:answer|response|candidate)\W*\w+", text, re.IGNORECASE)) or 1
         return json.dumps({"ratings": [1 + int(5 * unit(text, seed, str(i))) for i in range(count)]})
+    if "between <<< and >>>" in " ".join(text.split()):
+        return rewritten(text, seed)
     if text.endswith(("Facts:", "Questions:")):
         return listed(text)
     if '{"question"' in text or '{"context"' in text:
@@ -194,6 +196,18 @@ def written(text: str, seed: str) -> str:
     if '{"context"' in text:
         said = {"context": f"There is a {words[0]} {words[1]} in it."}
     return f"Sure:\n```json\n{json.dumps(said)}\n```"
+
+
+def rewritten(text: str, seed: str) -> str:
+    """The fenced answer with another last word, in a fence; one in eight forgets the fence, one in eight changes nothing."""
+    (old,) = re.findall(r"<<<\n(.*?)\n>>>", text, re.DOTALL)
+    mood = unit(text, seed, "mood")
+    if mood < 0.125:
+        return "I would rather not."
+    words = old.split()
+    last = "[MASK]" if "Replace every object" in text else WORDS[int(len(WORDS) * unit(text, seed, "last"))]
+    new = " ".join([*words[:-1], last])
+    return f"Here it is:\n<<<\n{old if mood < 0.25 else new}\n>>>"
 
 
 def listed(text: str) -> str:
