@@ -12,6 +12,7 @@ from PIL import Image
 from flows import execute
 from schemas.arrow import from_batch
 from schemas.chat import asked_of
+from schemas.errors import EngineError
 from tests.endpoint import Endpoint, served
 from tests.photographs import jpeg_of, pieces
 
@@ -160,6 +161,22 @@ def test_clusters(folder):
     assert sum(c["had"] for c in record["samples"].values()) == 17
     for row in (r for r in rows(run, "rejections") if r.step == "subsample"):
         assert " of 4 by picture keeps " in row.detail
+
+
+def test_clusters_in_the_eyes_of_a_model(folder):
+    run = build(folder, "subsample_model")
+    assert len(left(run)) == 8
+    record = json.loads((run.place(run.units[1]) / "done.json").read_text())
+    assert record["result"]["embedding"].startswith("model tiny@")
+    assert record["result"]["embedding"].endswith(" hf")
+    assert record["usage"]["asked"] == 17
+    for row in (r for r in rows(run, "rejections") if r.step == "subsample"):
+        assert " of 4 by model keeps " in row.detail
+
+
+def test_a_model_without_vectors_is_one_clear_line(folder):
+    with pytest.raises(EngineError, match="subsample: scripted has no vectors to give; name a model on the engine hf"):
+        build(folder, "subsample_model", "subsample.model=policy")
 
 
 def test_templates_supersede(folder):
