@@ -393,7 +393,7 @@ def test_a_score_and_an_answer_count_the_same_prompt(ask, asked):
     assert generated.prompt_tokens == scored.prompt_tokens
 
 
-def test_an_adapter_answers_on_top_of_its_model(runner, asked, media_store, tmp_path):
+def test_an_adapter_answers_on_top_of_its_model(asked, media_store, tmp_path):
     """As transformers does with the same adapter."""
     import torch
     from peft import PeftModel
@@ -410,14 +410,14 @@ def test_an_adapter_answers_on_top_of_its_model(runner, asked, media_store, tmp_
     adapted.save_pretrained(tmp_path / "adapter")
     shutil.copytree(tmp_path / "adapter", tmp_path / "omni")
     (file,) = (tmp_path / "omni").glob("*.safetensors")  # a full Omni calls the part that writes text its thinker
-    save_file({n.replace("base_model.model.", "base_model.model.thinker."): w for n, w in load_file(file).items()}, file)
+    save_file(
+        {n.replace("base_model.model.", "base_model.model.thinker."): w for n, w in load_file(file).items()}, file
+    )
     plain = vllm.Settings(model=str(TINY), max_model_len=512, limit_mm_per_prompt={"image": 2})
     settings = plain.model_copy(update={"adapter": str(tmp_path / "omni")})
     assert vllm.identity_of(settings).startswith(f"{vllm.identity_of(plain)} adapter=omni@")
-    engine = runner.run(vllm.connect(settings, media_store))
     question = asked["text"][0].prompt
-    said = runner.run(engine.ask(greedy(question))).answers[0].text
-    runner.run(engine.close())
+    said = in_its_own_process(settings, greedy(question), media_store.root).answers[0].text
     model = PeftModel.from_pretrained(load(str(TINY)), tmp_path / "adapter").merge_and_unload()
     tokenizer = AutoTokenizer.from_pretrained(TINY)
     turns = [{"role": "user", "content": chat.asked_of(question)}]
@@ -426,7 +426,7 @@ def test_an_adapter_answers_on_top_of_its_model(runner, asked, media_store, tmp_
     assert said == tokenizer.decode(out, skip_special_tokens=True)
 
 
-def test_an_adapter_that_changes_nothing_is_refused(runner, media_store, tmp_path):
+def test_an_adapter_that_changes_nothing_is_refused(media_store, tmp_path):
     """One of the thinker alone: vLLM finds no place for its names, and says nothing."""
     import torch
 
@@ -437,8 +437,23 @@ def test_an_adapter_that_changes_nothing_is_refused(runner, media_store, tmp_pat
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.3)
     adapted.save_pretrained(tmp_path)
+    settings = vllm.Settings(model=str(TINY), max_model_len=512, adapter=str(tmp_path))
     with pytest.raises(EngineError, match="changes nothing: the names of its weights"):
-        runner.run(vllm.connect(vllm.Settings(model=str(TINY), max_model_len=512, adapter=str(tmp_path)), media_store))
+        in_its_own_process(settings, greedy((chat.user("hello"),)), media_store.root)
+
+
+def in_its_own_process(settings: vllm.Settings, request: Generate, media: str) -> Generated:
+    """Closing an engine tears down what all engines of a process share, those of other tests too."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(answer_of_one_engine, settings, request, media).result()
+
+
+def answer_of_one_engine(settings: vllm.Settings, request: Generate, media: str) -> Generated:
+    async def answer():
+        engine = await vllm.connect(settings, FolderStore(media))
+        return await engine.ask(request)
+
+    return asyncio.run(answer())
 
 
 def test_a_folder_without_an_adapter_is_an_engine_error(runner, media_store, tmp_path):
