@@ -10,7 +10,7 @@ import gc
 import inspect
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,13 +54,12 @@ class Bound:
         return digest(self.step.name, self.version, self.step.sources, self.step.where, self.step.share, *own)
 
 
-def bind(steps: Iterable[Step], identities: dict[str, str], before: Iterable[Step] = ()) -> list[Bound]:
+def bind(steps: Iterable[Step], identities: dict[str, str], before: Sequence[Step] = ()) -> list[Bound]:
     """The steps of a unit, bound in order. `identities`: model name -> identity; `before`: the recipe's steps before them."""
     out: list[Bound] = []
     tables = {s.name: plug.operator(s.family, s.operator).LEAVES for s in before}
-    taken = 0.0  # the share of the last step that has one, which `rest` leaves over
-    for step in before:
-        taken = step.share if isinstance(step.share, float) else taken
+    # the share of the last step that has one, which `rest` leaves over
+    taken = next((s.share for s in reversed(before) if isinstance(s.share, float)), 0.0)
     for step in steps:
         module = plug.operator(step.family, step.operator)
         settings = settings_of(module, step.settings, step.name)

@@ -9,13 +9,14 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from pipeline.engines.told import rounded
 from pipeline.train.batch import collate
 from pipeline.train.encode import Encoder, Prompt
 from pipeline.train.logps import autocast, head_sees, token_logps
 from pipeline.train.sample import State, read
 from schemas.errors import RowError
 from schemas.ports import Answer, Beams, Form, Generate
-from schemas.records import Reason
+from schemas.records import MEDIA_KINDS, Reason
 
 
 def continued(prompt: Prompt, ids: list[int]) -> Prompt:
@@ -31,7 +32,6 @@ def generate(model, encoder: Encoder, prompt: Prompt, asked: Generate) -> tuple[
 
 def _one(model, encoder: Encoder, prompt: Prompt, asked: Generate, seed: int) -> Answer:
     inputs = _inputs(model, prompt)
-    options = {}
     if asked.temperature > 0:
         options = {
             "do_sample": True,
@@ -97,7 +97,7 @@ def beams(model, encoder: Encoder, prompt: Prompt, asked: Beams) -> tuple[Answer
     rows = width * asked.groups
     state = read(model, [prompt], rows)
     ids: list[list[int]] = [[] for _ in range(rows)]
-    logps = [[0.0] * 0 for _ in range(rows)]
+    logps: list[list[float]] = [[] for _ in range(rows)]
     total = torch.full((rows,), -torch.inf)
     total[::width] = 0.0  # all beams of a group are alike at first
     done: dict[tuple[int, ...], Answer] = {}
@@ -199,7 +199,7 @@ def shares(paid: np.ndarray, places: Sequence[range]) -> tuple[float, ...]:
 
 def placeholders(encoder: Encoder) -> set[int]:
     """Ids of the tokens that stand for media."""
-    names = (getattr(encoder.processor, f"{kind}_token", None) for kind in ("image", "video", "audio"))
+    names = (getattr(encoder.processor, f"{kind}_token", None) for kind in MEDIA_KINDS)
     return {encoder.tokenizer.convert_tokens_to_ids(name) for name in names if name}
 
 
@@ -288,7 +288,3 @@ def _inputs(model, prompt: Prompt) -> dict[str, torch.Tensor]:
         name: torch.tensor([[*types, *[0] * (len(prompt.ids) - len(types))]]) for name, types in prompt.types.items()
     }
     return {name: value.to(model.device) for name, value in inputs.items()}
-
-
-def rounded(logprob: float) -> float:
-    return round(logprob, 4) + 0.0  # no -0.0

@@ -11,8 +11,10 @@ from pydantic import Field
 
 from pipeline.engines.identity import identity
 from pipeline.engines.shown import read, shown
+from pipeline.engines.told import first_tokens, markup, specials
 from pipeline.media.decode import decode_image
 from schemas import operator
+from schemas.chat import escape
 from schemas.errors import EngineError, RowError, TrainError
 from schemas.ports import (
     Attend,
@@ -34,7 +36,7 @@ from schemas.ports import (
     Score,
     Scored,
 )  # fmt: skip
-from schemas.records import Message, Part, Reason
+from schemas.records import MEDIA_KINDS, Message, Part, Reason
 
 ANSWERS = frozenset({"Generate", "Beams", "Score", "Likelihood", "Embed", "Attend", "Perturb"})
 HEAD = "ForSequenceClassification"  # ends the name of an architecture that gives one number
@@ -97,8 +99,7 @@ class HF:
 
         self._model: Any = load(folder)
         self._encoder = Encoder(folder)
-        kinds = ("image", "video", "audio")
-        self.media = frozenset(k for k in kinds if getattr(self._encoder.processor, f"{k}_token", None))
+        self.media = frozenset(k for k in MEDIA_KINDS if getattr(self._encoder.processor, f"{k}_token", None))
 
     async def ask(self, request: Request) -> Result:
         """The answer, or a Failure when this request cannot be answered. EngineError when the engine is closed."""
@@ -160,7 +161,9 @@ class HF:
         prompt = self._prompt(request.messages)
         self.prompt_tokens += len(prompt.ids)
         if isinstance(request, Score):
-            return Scored(forward.first(model, prompt, _firsts(encoder.tokenizer, request.choices)), len(prompt.ids))
+            return Scored(
+                forward.first(model, prompt, first_tokens(encoder.tokenizer, request.choices)), len(prompt.ids)
+            )
         if isinstance(request, Embed):
             return Embedded(forward.embed(model, prompt), len(prompt.ids))
         if isinstance(request, Beams):
@@ -204,6 +207,7 @@ class _Headed(HF):
 
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+            self._specials = markup(specials(self._tokenizer))
             self._model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
         except (OSError, ValueError, KeyError) as error:
             raise EngineError(f"transformers cannot load {folder}: {str(error).strip().splitlines()[0]}") from error
@@ -216,10 +220,11 @@ class _Headed(HF):
     def _answer(self, request: Request) -> Rated:
         import torch
 
-        from schemas.chat import escape
-
         shown(request.messages, self.media, self.identity)
-        turns = [{"role": m.role, "content": "".join(escape(p.text or "") for p in m.parts)} for m in request.messages]
+        turns = [
+            {"role": m.role, "content": "".join(escape(p.text or "", self._specials) for p in m.parts)}
+            for m in request.messages
+        ]
         inputs = self._tokenizer.apply_chat_template(turns, return_tensors="pt", return_dict=True).to(
             self._model.device
         )
@@ -227,14 +232,3 @@ class _Headed(HF):
             value = self._model(**inputs).logits[0, 0].item()
         self.prompt_tokens += inputs["input_ids"].shape[1]
         return Rated(round(value, 4), inputs["input_ids"].shape[1])
-
-
-def _firsts(tokenizer, choices: tuple[str, ...]) -> list[int | None]:
-    """The first token of each choice; None for one that is unknown or that an earlier choice has."""
-    found: list[int | None] = []
-    for choice in choices:
-        ids = tokenizer.encode(choice, add_special_tokens=False)
-        found.append(ids[0] if ids and ids[0] != tokenizer.unk_token_id and ids[0] not in found else None)
-    if not any(i is not None for i in found):
-        raise RowError(Reason.ENGINE_REFUSED, f"no choice of {list(choices)} has a token of its own")
-    return found

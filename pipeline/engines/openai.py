@@ -22,6 +22,7 @@ from pipeline.engines import endpoints, forms
 from pipeline.engines.endpoints import Endpoint, Pool, Server
 from pipeline.engines.http import Response, Unreachable
 from pipeline.engines.shown import merged, read, shown
+from pipeline.engines.told import rounded
 from pipeline.media.decode import as_wav
 from pipeline.media.sniff import sniff
 from schemas import operator
@@ -392,7 +393,7 @@ class OpenAI:
         try:
             ids, alone, found = reply["prompt_token_ids"], prompt["prompt_token_ids"], reply["prompt_logprobs"]
             length = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ids, alone)))
-            logprobs = [_rounded(of[str(i)]["logprob"]) for i, of in zip(ids[length:], found[length:], strict=True)]
+            logprobs = [rounded(of[str(i)]["logprob"]) for i, of in zip(ids[length:], found[length:], strict=True)]
         except (LookupError, TypeError) as error:
             detail = "the server tells no likelihoods of prompts, so it is no vLLM; set server: openai"
             raise RowError(Reason.ENGINE_REFUSED, detail) from error
@@ -445,8 +446,8 @@ def _answers(choices: list[dict], request: Generate, tokens: int) -> tuple[Answe
 
 
 def _with_logprobs(text: str, choice: dict) -> Answer:
-    each = tuple(_rounded(token["logprob"]) for token in _said_of_tokens(choice))
-    return Answer(text, len(each), choice["finish_reason"], _rounded(sum(each)), each)
+    each = tuple(rounded(token["logprob"]) for token in _said_of_tokens(choice))
+    return Answer(text, len(each), choice["finish_reason"], rounded(sum(each)), each)
 
 
 def _said_of_tokens(choice: dict) -> list[dict]:
@@ -454,10 +455,6 @@ def _said_of_tokens(choice: dict) -> list[dict]:
     if not said or not said.get("content"):
         raise RowError(Reason.ENGINE_REFUSED, "the server gives no log-probabilities; use another model for this step")
     return said["content"]
-
-
-def _rounded(logprob: float) -> float:
-    return round(logprob, 4) + 0.0  # as batches differ; no -0.0
 
 
 def _logprobs(choice: dict, wanted: tuple[str, ...]) -> tuple[float | None, ...]:
@@ -468,7 +465,7 @@ def _logprobs(choice: dict, wanted: tuple[str, ...]) -> tuple[float | None, ...]
         text = token["token"]
         name = text if text in wanted else text.lstrip()
         if name in wanted and name not in found:
-            found[name] = _rounded(token["logprob"])
+            found[name] = rounded(token["logprob"])
     return tuple(found.get(name) for name in wanted)
 
 

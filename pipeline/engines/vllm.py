@@ -11,7 +11,6 @@ import gc
 import itertools
 import json
 import os
-import re
 import time
 from collections import Counter
 from pathlib import Path
@@ -23,10 +22,11 @@ from pydantic import Field
 
 from pipeline.engines.identity import identity
 from pipeline.engines.shown import merged, read, shown
+from pipeline.engines.told import first_tokens, markup, rounded, specials
 from pipeline.media.decode import decode_audio, decode_image, decode_video
 from pipeline.media.limits import HEARD_SECONDS
 from schemas import operator
-from schemas.chat import MARKUP, assistant, escape, user
+from schemas.chat import assistant, escape, user
 from schemas.errors import EngineError, RowError
 from schemas.ports import (
     Answer,
@@ -280,10 +280,7 @@ class VLLM:
         ids = None
         if isinstance(request, Score):
             ids = self._tokens.first(request.choices)
-            wanted = [i for i in ids if i is not None]
-            if not wanted:
-                raise RowError(Reason.ENGINE_REFUSED, f"no choice of {list(request.choices)} has a token of its own")
-            options |= {"temperature": 0.0, "max_tokens": 1, "logprob_token_ids": wanted}
+            options |= {"temperature": 0.0, "max_tokens": 1, "logprob_token_ids": [i for i in ids if i is not None]}
         elif isinstance(request, Likelihood):
             options |= {"temperature": 0.0, "max_tokens": 1, "prompt_logprobs": 0}
         elif isinstance(request, Generate):
@@ -352,13 +349,13 @@ class VLLM:
         if ids is None:
             return Generated(tuple(_answer(o) for o in sorted(output.outputs, key=lambda o: o.index)), length)
         found = output.outputs[0].logprobs[0]
-        return Scored(tuple(None if i is None else _rounded(found[i].logprob) for i in ids), length)
+        return Scored(tuple(None if i is None else rounded(found[i].logprob) for i in ids), length)
 
     def _likely(self, output, answer: list[int]) -> Likely:
         length = len(output.prompt_token_ids)
         self.prompt_tokens += length
         found = zip(output.prompt_logprobs[-len(answer) :], answer, strict=True)
-        return Likely(tuple(_rounded(of[i].logprob) for of, i in found), length - len(answer))
+        return Likely(tuple(rounded(of[i].logprob) for of, i in found), length - len(answer))
 
 
 class _Tokens:
@@ -367,10 +364,12 @@ class _Tokens:
     def __init__(self, tokenizer, config):
         self._tokenizer = tokenizer
         self._template = tokenizer.chat_template or _processor_template(config)
-        special = {token.content: i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-        self._specials = re.compile("|".join([MARKUP.pattern, *(re.escape(t) for t in sorted(special, key=len)[::-1])]))
+        special = specials(tokenizer)
+        self._specials = markup(special)
         ends = {tokenizer.eos_token_id, *_listed(config.try_get_generation_config().get("eos_token_id"))}
-        self.first = functools.cache(self._first)  # a judge asks for the same choices again and again
+        self.first = functools.cache(
+            functools.partial(first_tokens, tokenizer)
+        )  # a judge asks for the same choices again and again
         self.banned = {i: BAN for i in special.values() if i not in ends and i < config.get_vocab_size()} or None
 
     def prompt(self, messages: tuple[Message, ...]) -> list[int]:
@@ -414,15 +413,6 @@ class _Tokens:
         ]
         return parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
 
-    def _first(self, choices: tuple[str, ...]) -> list[int | None]:
-        """The first token of each choice; None for one that is unknown or that an earlier choice has."""
-        found: list[int | None] = []
-        for choice in choices:
-            ids = self._tokenizer.encode(choice, add_special_tokens=False)
-            own = ids and ids[0] != self._tokenizer.unk_token_id and ids[0] not in found
-            found.append(ids[0] if own else None)
-        return found
-
 
 def _processor_template(config) -> str | None:
     from transformers import AutoProcessor
@@ -451,13 +441,8 @@ def _structure(form: Form | None):
 def _answer(output) -> Answer:
     if output.logprobs is None:
         return Answer(output.text, len(output.token_ids), output.finish_reason)
-    each = tuple(_rounded(of[i].logprob) for of, i in zip(output.logprobs, output.token_ids, strict=True))
-    return Answer(output.text, len(output.token_ids), output.finish_reason, _rounded(sum(each)), each)
-
-
-def _rounded(logprob: float) -> float:
-    """The same question in another batch differs by up to 6e-6."""
-    return round(logprob, 4) + 0.0  # no -0.0
+    each = tuple(rounded(of[i].logprob) for of, i in zip(output.logprobs, output.token_ids, strict=True))
+    return Answer(output.text, len(output.token_ids), output.finish_reason, rounded(sum(each)), each)
 
 
 def _listed(value) -> list:

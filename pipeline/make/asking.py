@@ -1,14 +1,14 @@
 """What makers share: answers of one model to one prompt as Candidates, and their settings."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from pydantic import Field
 
+from pipeline.corrupt.shown import Spec, corrupted
 from schemas.operator import Context
 from schemas.operator import Settings as Base
-from schemas.ports import Failure, Generate
-from schemas.records import Candidate, Message, Reason, Rejection, Sample, candidate, digest
+from schemas.ports import Generate
+from schemas.records import Candidate, Media, Message, Reason, Rejection, Sample, candidate, digest
 
 
 class Drawing(Base):
@@ -28,6 +28,13 @@ class Drawing(Base):
     """what these answers are: chosen or rejected, where the maker already knows"""
 
 
+class Looking(Drawing):
+    """The same, where the model may be shown something else than the sample shows."""
+
+    media: Spec | None = None
+    """what is shown instead: `none`, or a corruption; the sample keeps its media"""
+
+
 def seed_of(seed: int, sample: str) -> int:
     """A seed of 31 bits that is the sample's own, so that neither order nor batch changes an answer."""
     return int(digest(seed, sample)[:8], 16) & 0x7FFFFFFF
@@ -39,9 +46,16 @@ def asked(messages: tuple[Message, ...], settings: Drawing, seed: int, **more: A
     return Generate(messages, **known | more)
 
 
-def lost(failures: Iterable[Failure], sample: Sample, context: Context) -> list[Rejection]:
-    """What a request that failed leaves, where the sample has other answers: the reason why these are missing."""
-    return [Rejection(sample.id, "candidates", context.step, f.reason, f.detail, sample.id) for f in failures]
+async def shown(
+    prompt: tuple[Message, ...], settings: Looking, sample: Sample, context: Context
+) -> tuple[tuple[Message, ...], list[Media]]:
+    """The prompt as the model is shown it, and the Media that were made for it. RowError as `corrupted`."""
+    return (prompt, []) if settings.media is None else await corrupted(prompt, settings.media, sample, context)
+
+
+def unmade(parent: Candidate, reason: Reason, detail: str, context: Context) -> Rejection:
+    """The note that no answer could be made of this one, which stays."""
+    return Rejection(f"{parent.id}~{context.step}", "candidates", context.step, reason, detail, parent.sample)
 
 
 def made(text: str, prefix: str, row: dict[str, Any], sample: Sample, context: Context) -> list[Candidate | Rejection]:

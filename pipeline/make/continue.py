@@ -6,8 +6,7 @@ import re
 
 from pydantic import Field, model_validator
 
-from pipeline.corrupt.shown import Spec, corrupted
-from pipeline.make.asking import Drawing, asked, made, seed_of
+from pipeline.make.asking import Looking, asked, made, seed_of, shown, unmade
 from schemas.chat import assistant
 from schemas.operator import Context, Rows
 from schemas.ports import Failure
@@ -23,15 +22,13 @@ _WORD = re.compile(r"\S+")
 _SENTENCE = re.compile(r"[^.!?。！？]*[.!?。！？]+[\"')\]]*\s*|[^.!?。！？]+$")
 
 
-class Settings(Drawing):
+class Settings(Looking):
     model: str
     """name of the recipe's model that continues"""
     prefix_ratio: float | None = Field(None, gt=0, lt=1)
     """share of an answer's words that stays; 0.5 where neither is said"""
     drop_sentences: int | None = Field(None, ge=1)
     """or how many sentences go at its end"""
-    media: Spec | None = None
-    """what is shown instead: `none`, or a corruption; the sample keeps its media"""
 
     @model_validator(mode="after")
     def _one(self):
@@ -45,9 +42,7 @@ async def make(rows: Rows, settings: Settings, context: Context) -> list[Media |
 
     An answer of which nothing would stay or go is a Rejection TOO_SHORT, and one whose request fails says why."""
     sample, engine = rows.sample, context.engines[settings.model]
-    prompt, media = sample.prompt, []
-    if settings.media is not None:
-        prompt, media = await corrupted(prompt, settings.media, sample, context)
+    prompt, media = await shown(sample.prompt, settings, sample, context)
     seed = seed_of(settings.seed, sample.id)
     prefixes = {c.id: prefix(c.text, settings.prefix_ratio, settings.drop_sentences) for c in rows.candidates}
     cut = [c for c in rows.candidates if prefixes[c.id]]
@@ -57,14 +52,10 @@ async def make(rows: Rows, settings: Settings, context: Context) -> list[Media |
     for c in rows.candidates:
         if not prefixes[c.id]:
             detail = f"nothing of the answer would stay, or nothing would go: {c.text[:100]!r}"
-            out.append(
-                Rejection(f"{c.id}~{context.step}", "candidates", context.step, Reason.TOO_SHORT, detail, sample.id)
-            )
+            out.append(unmade(c, Reason.TOO_SHORT, detail, context))
     for c, request, result in zip(cut, requests, results, strict=True):
         if isinstance(result, Failure):
-            out.append(
-                Rejection(f"{c.id}~{context.step}", "candidates", context.step, result.reason, result.detail, sample.id)
-            )
+            out.append(unmade(c, result.reason, result.detail, context))
             continue
         (answer,) = result.answers
         row = {

@@ -11,8 +11,7 @@ import asyncio
 import re
 from typing import Literal
 
-from pipeline.corrupt.shown import Spec, corrupted
-from pipeline.make.asking import Drawing, asked, made, seed_of
+from pipeline.make.asking import Looking, asked, made, seed_of, shown, unmade
 from schemas import prompts
 from schemas.chat import ask_about, asked_of
 from schemas.operator import Context, Rows
@@ -28,15 +27,13 @@ VERSION = 1
 _FENCED = re.compile(r"<<<\s*(.*?)\s*>>>", re.DOTALL)
 
 
-class Settings(Drawing):
+class Settings(Looking):
     model: str
     """name of the recipe's model that rewrites"""
     kind: Literal["fix", "inject", "mask", "refill", "restyle", "ambiguous"]
     """what is done to an answer"""
     facts: bool = False
     """show the writer what is known: the sample's facts, else its reference, else its answer"""
-    media: Spec | None = None
-    """what the writer is shown instead: `none`, or a corruption; the sample keeps its media"""
     prompt: str | None = None
     """file with {question}, {answer} and {facts} that asks for the new answer between <<< and >>>, instead of the kind's own"""
 
@@ -48,10 +45,7 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
 async def make(rows: Rows, settings: Settings, context: Context) -> list[Media | Candidate | Rejection]:
     """A Candidate for each there is, its `parent`. A reply without one answer between <<< and >>> is asked for once more and
     then a Rejection UNPARSABLE; a text that did not change is EQUAL_ANSWERS. The old answer stays."""
-    sample = rows.sample
-    prompt, media = sample.prompt, []
-    if settings.media is not None:
-        prompt, media = await corrupted(prompt, settings.media, sample, context)
+    prompt, media = await shown(rows.sample.prompt, settings, rows.sample, context)
     out: list[Media | Candidate | Rejection] = list(media)
     for found in await asyncio.gather(*(_rewritten(c, prompt, rows, settings, context) for c in rows.candidates)):
         out += found
@@ -67,16 +61,13 @@ async def _rewritten(
     text = prompts.fill(template, question=asked_of(sample.prompt), answer=c.text, facts=known)
     asking = ask_about(prompt, text)
     reply = await _reply(engine, asking, settings, seed_of(settings.seed, c.id))
-    none = lambda reason, detail: [
-        Rejection(f"{c.id}~{context.step}", "candidates", context.step, reason, detail, sample.id)
-    ]
     if isinstance(reply, Failure):
-        return none(reply.reason, reply.detail)
+        return [unmade(c, reply.reason, reply.detail, context)]
     said, new, tokens, seed = reply
     if new is None:
-        return none(Reason.UNPARSABLE, f"no one answer between <<< and >>> in: {said[:1000]}")
+        return [unmade(c, Reason.UNPARSABLE, f"no one answer between <<< and >>> in: {said[:1000]}", context)]
     if new == c.text.strip():
-        return none(Reason.EQUAL_ANSWERS, "the rewritten answer is the old one")
+        return [unmade(c, Reason.EQUAL_ANSWERS, "the rewritten answer is the old one", context)]
     row = {
         "role": settings.role, "model": engine.identity, "settings": context.version, "seed": seed, "parent": c.id,
         "prompt": asking, "tokens": tokens,

@@ -5,8 +5,7 @@ import random
 
 from pydantic import Field, model_validator
 
-from pipeline.corrupt.shown import Spec, corrupted
-from pipeline.make.asking import Drawing, asked, lost, made, seed_of
+from pipeline.make.asking import Looking, asked, made, seed_of, shown
 from schemas import prompts
 from schemas.chat import asked_of, rephrase
 from schemas.operator import Context, Rows
@@ -20,7 +19,7 @@ SCOPE = "sample"
 VERSION = 1
 
 
-class Settings(Drawing):
+class Settings(Looking):
     model: str | None = None
     """name of the recipe's model that answers"""
     models: tuple[str, ...] = ()
@@ -37,8 +36,6 @@ class Settings(Drawing):
     """keep the log-probability of each token"""
     prompt: str | None = None
     """file with {question} that asks otherwise than the sample does (STIC's long, structured prompt)"""
-    media: Spec | None = None
-    """what is shown instead: `none`, or a corruption; the sample keeps its media"""
 
     @model_validator(mode="after")
     def _answered(self):
@@ -61,11 +58,10 @@ async def make(rows: Rows, settings: Settings, context: Context) -> list[Media |
     """Answers by model, temperature and index. Where some requests fail the others' answers stay; where all do, the sample goes.
 
     What was really asked stands in a Candidate's `prompt` where it is not the Sample's."""
-    sample, prompt, media = rows.sample, rows.sample.prompt, []
+    sample, prompt = rows.sample, rows.sample.prompt
     for template in prompt_texts(settings):
         prompt = rephrase(prompt, prompts.fill(template, question=asked_of(prompt)))
-    if settings.media is not None:
-        prompt, media = await corrupted(prompt, settings.media, sample, context)
+    prompt, media = await shown(prompt, settings, sample, context)
     seed = seed_of(settings.seed, sample.id)
     ways = [(name, t) for name in _drawn(settings, sample.id) for t in settings.temperatures or (settings.temperature,)]
     kept = {"n": settings.n, "stop": settings.stop, "logprobs": settings.logprobs}
@@ -75,7 +71,8 @@ async def make(rows: Rows, settings: Settings, context: Context) -> list[Media |
     failures = [r for r in results if isinstance(r, Failure)]
     if len(failures) == len(results):
         return [Rejection(sample.id, "samples", context.step, failures[0].reason, failures[0].detail, sample.id)]
-    out: list[Media | Candidate | Rejection] = [*media, *lost(failures, sample, context)]
+    out: list[Media | Candidate | Rejection] = [*media]
+    out += [Rejection(sample.id, "candidates", context.step, f.reason, f.detail, sample.id) for f in failures]
     for place, ((name, t), result) in enumerate(zip(ways, results, strict=True)):
         if isinstance(result, Failure):
             continue

@@ -11,7 +11,7 @@ from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement, Pair, Reason, Rejection, Span, digest
 from schemas.records import pair as laid
 
-from .scores import none_made
+from .scores import none_made, over_cap
 
 READS = ("candidates",)
 LEAVES = ("pairs",)
@@ -47,14 +47,7 @@ def pair(rows: Rows, settings: Settings, context: Context) -> list[Pair | Reject
                 continue
             texts.add(edited.text)
             found.append(_pair(edited, original, rows, context))
-        out += found
-        if settings.per_parent is not None and len(found) > settings.per_parent:
-            kept = random.Random(digest(settings.seed, parent)).sample(range(len(found)), settings.per_parent)
-            out += [
-                Rejection(p.id, "pairs", context.step, Reason.OVER_CAP, "", p.sample)
-                for i, p in enumerate(found)
-                if i not in kept
-            ]
+        out += over_cap(found, settings.per_parent, random.Random(digest(settings.seed, parent)), context)
     return out
 
 

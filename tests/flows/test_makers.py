@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from flows import execute
 from schemas.arrow import from_batch
@@ -42,8 +43,6 @@ def build(folder):
 
     def run(name: str) -> execute.Run:
         if name not in done:
-            import yaml
-
             document = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())
             settings = [f"models.{model}.base_url={url}" for model in document["models"]]
             if any("source.rows" in step for step in document["steps"]):

@@ -222,6 +222,7 @@ def test_a_reward_model_rates_a_conversation(runner, media_store, tmp_path):
     from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
     tokenizer = AutoTokenizer.from_pretrained(TINY)
+    tokenizer.add_tokens(["[STOP]"], special_tokens=True)  # one of its own, which no other family has
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
@@ -238,6 +239,10 @@ def test_a_reward_model_rates_a_conversation(runner, media_store, tmp_path):
         ids = tokenizer.apply_chat_template(turns, return_tensors="pt", return_dict=True)["input_ids"]
         assert rated.value == pytest.approx(model(ids).logits.item(), abs=1e-4)
     assert rated == again
+    sly, broken = (
+        runner.run(engine.ask(Rate((chat.user("what ?"), chat.assistant(text))))) for text in ("[STOP]", "[\u2060STOP]")
+    )
+    assert sly == broken  # a text cannot hold the token itself
     picture = (chat.user(Part("image", media="ab" * 32), "what ?"), chat.assistant("a cup"))
     assert runner.run(engine.ask(Rate(picture))).reason == Reason.UNSUPPORTED_MEDIA
     assert runner.run(engine.ask(Generate(talk))).reason == Reason.ENGINE_REFUSED
