@@ -42,7 +42,7 @@ from pipeline.engines import openai, vllm
 from pipeline.engines.identity import identity
 from pipeline.store import open_store
 from schemas import chat
-from schemas.ports import Failure, Generate, Likelihood, Request, Result
+from schemas.ports import Failure, Generate, Request, Result
 from schemas.recipe import settings_of
 from schemas.records import Part
 
@@ -74,10 +74,16 @@ def emptied(engine: vllm.VLLM) -> None:
 
 
 def ready(engine: vllm.VLLM, request: Request) -> tuple:
-    """What vLLM takes: the prompt with its media decoded, and the parameters."""
+    """What vLLM takes: the prompt with its media, which are decoded here unless they are already, and the parameters."""
     params, _ = engine._params(request)
-    prompt, _ = engine._prompt(request.messages, isinstance(request, Likelihood))
-    return prompt, params
+    messages, answer = engine._asked(request)
+    return engine._prompt(messages, answer, [(part, decoded(engine, part)) for part in engine._shown(messages)]), params
+
+
+def decoded(engine: vllm.VLLM, part: Part):
+    if part not in engine._decoded:
+        engine._decoded[part] = engine._decode(part)
+    return engine._decoded[part]
 
 
 def stepped(engine: vllm.VLLM, requests: Iterator[tuple], most: int | None) -> int:
@@ -148,9 +154,8 @@ def timed_bare(job: Job, clock: Callable[[], float], most: int | None) -> tuple[
     emptied(engine)
     if most is None:
         for request in job.requests:
-            for message in request.messages:
-                for part in filter(lambda part: part.media, message.parts):
-                    engine._media(part)
+            for part in engine._shown(request.messages):
+                decoded(engine, part)
     given = (ready(engine, request) for request in job.requests)
     started = clock()
     return stepped(engine, given, most), clock() - started

@@ -13,6 +13,7 @@ import json
 import os
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,8 +47,10 @@ from schemas.records import MEDIA_KINDS, Message, Part, Reason
 
 AUDIO_RATE = 16000  # samples a second, what the audio towers of the known families take
 DECODED_BYTES = 256 << 20  # decoded media kept for the next request that shows them
+DECODERS = 16  # media decoded at a time, where there are as many cores
 CPU_KV_BYTES = 128 << 20
 MIN_SIDE = 4  # pixels; vLLM enlarges a smaller picture without a word
+BURST = 32  # answers handed out together while the model has enough to do: what follows costs less in a row than between two steps
 BAN = -100.0
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # of adapters, that vLLM can be set to
 
@@ -177,6 +180,8 @@ class VLLM:
         self._tokens = _Tokens(llm.get_tokenizer(), llm.model_config)
         self.media = frozenset(k for k in MEDIA_KINDS if self._limits.get(k) and self._tokens.shows(k))
         self._decoded = LRUCache(DECODED_BYTES, getsizeof=_size)
+        self._decoders = ThreadPoolExecutor(min(DECODERS, len(os.sched_getaffinity(0))), "decode")
+        self._decoding: dict[Part, asyncio.Future] = {}
         self._window = asyncio.Semaphore(settings.slots)
         self._flying: dict[str, asyncio.Future] = {}
         self._numbers = map(str, itertools.count())
@@ -192,8 +197,9 @@ class VLLM:
             self.requests += 1
             try:
                 params, ids = self._params(request)
-                prompt, answer = self._prompt(request.messages, isinstance(request, Likelihood))
-                output = await self._submit(prompt, params)
+                messages, answer = self._asked(request)
+                media = [(part, await self._media(part)) for part in self._shown(messages)]
+                output = await self._submit(self._prompt(messages, answer, media), params)
             except RowError as error:
                 return Failure(error.reason, error.detail)
         return self._likely(output, answer) if answer else self._result(output, ids)
@@ -223,6 +229,7 @@ class VLLM:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._stepper
         self._fail(self._dead)
+        self._decoders.shutdown(cancel_futures=True)
         if self._llm:
             self._llm.engine_core.shutdown()
             self._llm = self._tokens = None
@@ -232,6 +239,8 @@ class VLLM:
     # the engine's loop
 
     async def _submit(self, prompt: dict, params):
+        if self._dead:  # while its media were decoded
+            raise self._dead
         number = next(self._numbers)
         try:
             self._llm.add_request(number, prompt, params, lora_request=self._lora)
@@ -248,6 +257,7 @@ class VLLM:
             raise
 
     async def _run(self) -> None:
+        done: list = []
         while self._flying:
             started = time.perf_counter()
             try:
@@ -259,9 +269,12 @@ class VLLM:
                 break
             finally:
                 self.seconds += time.perf_counter() - started
-            for output in outputs:
-                if future := self._flying.pop(output.request_id, None):
-                    future.set_result(output)
+            done += outputs
+            if len(done) >= BURST or self._llm.get_num_unfinished_requests() < self.slots:
+                for output in done:
+                    if future := self._flying.pop(output.request_id, None):
+                        future.set_result(output)
+                done.clear()
             await asyncio.sleep(0)
 
     def _fail(self, error: EngineError) -> None:
@@ -297,35 +310,48 @@ class VLLM:
         except Exception as error:  # ValueError in some releases of vLLM, its own type in others
             raise RowError(Reason.ENGINE_REFUSED, f"vLLM refused the settings: {_line(error)}") from error
 
-    def _prompt(self, messages: tuple[Message, ...], rated: bool = False) -> tuple[dict, list[int]]:
-        """What vLLM is shown, and where the answer is `rated`, its tokens at the prompt's end."""
-        answer: list[int] = []
-        if rated:
-            *before, last = messages
-            answer, messages = self._tokens.answer(last), tuple(before)
+    def _asked(self, request: Request) -> tuple[tuple[Message, ...], list[int]]:
+        """The messages that are shown, and the tokens of an answer whose likelihood is asked for."""
+        if not isinstance(request, Likelihood):
+            return request.messages, []
+        *before, last = request.messages
+        return tuple(before), self._tokens.answer(last)
+
+    def _shown(self, messages: tuple[Message, ...]) -> list[Part]:
         media = shown(messages, self.media, self.identity)
         for kind, count in Counter(part.type for part in media).items():
             if count > self._limits[kind]:
                 limit = f"the engine takes {self._limits[kind]}; raise limit_mm_per_prompt or drop the row"
                 raise RowError(Reason.TOO_MANY_MEDIA, f"{count} of {kind} in one request, {limit}")
+        return media
+
+    def _prompt(self, messages: tuple[Message, ...], answer: list[int], media: list[tuple[Part, Any]]) -> dict:
         prompt: dict[str, Any] = {"prompt_token_ids": [*self._tokens.prompt(messages), *answer]}
         if media:
             prompt["multi_modal_data"] = data = {}
             prompt["multi_modal_uuids"] = names = {}  # spare vLLM its hashing
-            for part in media:
-                data.setdefault(part.type, []).append(self._media(part))
+            for part, item in media:
+                data.setdefault(part.type, []).append(item)
                 names.setdefault(part.type, []).append(f"{part.type} {part.media}")  # a video's sound has its name
-        return prompt, answer
+        return prompt
 
-    def _media(self, part: Part):
-        if (item := self._decoded.get((part.type, part.media))) is None:
-            item = self._decode(part, read(self._store, part))
-            if _size(item) <= DECODED_BYTES:
-                self._decoded[part.type, part.media] = item
-        return item
+    async def _media(self, part: Part):
+        """Decoded on a thread: large pictures take as long as several steps, which would stand still meanwhile."""
+        if (item := self._decoded.get(part)) is not None:
+            return item
+        if (decoding := self._decoding.get(part)) is None:
+            decoding = asyncio.get_running_loop().run_in_executor(self._decoders, self._decode, part)
+            self._decoding[part] = decoding
+            decoding.add_done_callback(lambda done: self._keep(part, done))
+        return await asyncio.shield(decoding)  # others may wait for it too
 
-    def _decode(self, part: Part, data: bytes):
-        name = f"{part.type} {part.media}"
+    def _keep(self, part: Part, decoded: asyncio.Future) -> None:
+        del self._decoding[part]
+        if not decoded.cancelled() and not decoded.exception() and _size(decoded.result()) <= DECODED_BYTES:
+            self._decoded[part] = decoded.result()
+
+    def _decode(self, part: Part):
+        name, data = f"{part.type} {part.media}", read(self._store, part)
         if part.type == "image":
             image = decode_image(data, name)
             if min(image.size) < MIN_SIDE:

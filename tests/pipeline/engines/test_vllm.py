@@ -7,6 +7,7 @@ import math
 import multiprocessing
 import re
 import shutil
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from pipeline.media import limits
 from pipeline.media.decode import as_wav, decode_audio, decode_image, decode_video
 from pipeline.store import FolderStore
 from schemas import chat
-from schemas.errors import EngineError
+from schemas.errors import EngineError, RowError
 from schemas.ports import Embed, Failure, Form, Generate, Generated, Likelihood, Score, Scored
 from schemas.records import Part, Reason
 from tests.media_files import many_scans, mp4, png
@@ -128,11 +129,31 @@ def test_what_vllm_cannot_tell_is_refused(ask, asked):
 def test_a_clip_is_decoded_once_for_all_its_requests(ask, asked, vllm_engine, monkeypatch):
     shown = []
     decode = vllm_engine._decode
-    monkeypatch.setattr(vllm_engine, "_decode", lambda part, data: shown.append(part.media) or decode(part, data))
+    monkeypatch.setattr(vllm_engine, "_decode", lambda part: shown.append(part.media) or decode(part))
     vllm_engine._decoded.clear()
     prompt = asked["video"][0].prompt
     ask(*(Generate(prompt, seed=seed, max_tokens=8) for seed in range(12)), *(Score(prompt, ("yes", "no")),) * 4)
     assert len(shown) == 1
+
+
+def test_others_are_answered_while_a_medium_is_decoded(runner, asked, vllm_engine, monkeypatch):
+    answered, decode = threading.Event(), vllm_engine._decode
+
+    def decode_late(part):
+        if not answered.wait(60):
+            raise RowError(Reason.TOO_SLOW, "nobody else was answered")
+        return decode(part)
+
+    monkeypatch.setattr(vllm_engine, "_decode", decode_late)
+    vllm_engine._decoded.clear()
+
+    async def together():
+        late = asyncio.ensure_future(vllm_engine.ask(greedy(asked["image"][0].prompt)))
+        await vllm_engine.ask(greedy((chat.user("hello"),)))
+        answered.set()
+        return await late
+
+    assert isinstance(runner.run(together()), Generated)
 
 
 def test_settings_reach_the_engine(vllm_engine):
