@@ -224,13 +224,14 @@ class Pass:
 
     def __init__(self, folder: Path, steps: list[Bound], media: MediaStore, cache: AnswerCache, recipe: str,
                  connect: Callable[[list[str]], Any], progress: Progress, models: dict[str, str], beside: bool,
-                 shared: Path | None = None):  # fmt: skip
-        """`beside`: an engine works in this process, so sources are read on a thread of their own. `shared`: what all runs share."""
+                 shared: Path | None = None, after_shard: Callable[[], None] | None = None):  # fmt: skip
+        """`beside`: an engine works in this process, so sources are read on a thread of their own. `shared`: what all runs share.
+        `after_shard` is called when one is there; what it raises ends the pass."""
         self.folder, self.media, self.cache, self.recipe = folder, media, cache, recipe
         self.sources = [b for b in steps if b.step.family == "source"]
         self.steps = [b for b in steps if b.step.family != "source"]
         self.connect, self.progress, self.models, self.beside = connect, progress, models, beside
-        self.shared = shared
+        self.shared, self.after_shard = shared, after_shard
         self.names = list(dict.fromkeys(m for b in self.steps for m in b.models))
         self.engines: dict[str, Engine] = {}
         self.done = 0
@@ -364,6 +365,8 @@ class Pass:
         self.media.sync()
         self.cache.commit()
         await asyncio.to_thread(shards.publish, self.folder / shard.name, tables, self._record(shard, tables))
+        if self.after_shard:
+            self.after_shard()
 
     def _record(self, shard: Shard, tables: dict[str, list]) -> dict:
         return {
