@@ -69,7 +69,7 @@ class Child:
     def _once(self, unit) -> int | None:
         """None when the unit is done, else the code with which the process ended."""
         process = self._process or self._start(unit)
-        error = None
+        error = afresh = None
         try:
             process.stdin.write(f"{unit.name}\n".encode())
             process.stdin.flush()
@@ -79,8 +79,8 @@ class Child:
                     return None
                 if "error" in said:
                     error = getattr(errors, said["error"], RunError)(said["message"])
-                elif "afresh" in said:
-                    self._run.report(unit.name, 0, None, f"{said['afresh']}; going on in a new process")
+                elif afresh := said.get("afresh"):
+                    self._run.report(unit.name, 0, None, f"{afresh}; going on in a new process")
                 else:
                     self._run.report(unit.name, said["done"], said["total"], said["text"])
         except BrokenPipeError:  # it died while it waited
@@ -93,7 +93,7 @@ class Child:
         self.end()
         if error is not None:
             raise error
-        return code
+        return AFRESH if afresh else code
 
     def _start(self, unit) -> subprocess.Popen:
         env = {

@@ -47,7 +47,7 @@ def summary(run) -> dict[str, Any]:
     for unit in run.units:
         done = shards.read_json(run.place(unit) / "done.json")
         out["seconds"][unit.name] = done["seconds"]
-        for model, times in done["loads"].items():
+        for model, times in done.get("loads", {}).items():
             out["loads"][model] = out["loads"].get(model, 0) + times
         for title, usage in _usages(run, unit, done):
             _add(out, unit.name, title, usage)

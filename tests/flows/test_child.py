@@ -209,8 +209,4 @@ def test_a_parent_that_is_killed_between_two_units_leaves_no_child(tmp_path):
         parent.kill()
     wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 10)
     run, _ = built(tmp_path, raw)
-    assert [row["asked"] for row in run.finish()["steps"].values()] == [
-        8,
-        shards.read_json(run.place(run.units[1]) / "done.json")["usage"]["asked"],
-    ]
     assert loads(run) == {"pass0-sample": {"policy": 1}, "evaluate": {"policy": 1}}
