@@ -17,7 +17,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,8 @@ from flows import load, plug, shards
 from flows.child import Child
 from flows.host import Host, engine_of
 from flows.passes import Bound, Pass, bind, from_sources, from_tables, seen
+from flows.plan import Unit, plan
 from pipeline.cache import AnswerCache, CachedEngine, Usage
-from pipeline.engines.device import fit
 from schemas.errors import OutputError, RecipeError
 from schemas.operator import VERBS, Context, Fitted
 from schemas.recipe import Recipe, Step
@@ -34,21 +33,6 @@ from schemas.records import Rejection, digest
 
 VERSION = 1
 Report = Callable[[str, int, int | None, str], None]
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One thing that is either finished or not."""
-
-    name: str
-    kind: str  # pass, table, dataset
-    steps: tuple[Step, ...]
-    round: int = 1
-    child: bool = False
-
-    @property
-    def trains(self) -> bool:
-        return any(step.family == "train" for step in self.steps)
 
 
 @dataclass
@@ -87,7 +71,7 @@ class Run:
         units = self.before(unit) if unit else [u for u in self.units if u.round == (round or self.units[-1].round)]
         passes = [self._shards(u) for u in units if u.kind == "pass"]
         found = [self.place(u) / "rejections.arrow" for u in units if u.kind == "table"]
-        return shards.RunTables(passes, [p for p in found if p.exists()])
+        return shards.RunTables(passes, [p for p in found if p.exists()], [s.name for s in self.recipe.steps])
 
     def _shards(self, unit: Unit) -> list[Path]:
         done = shards.read_json(self.place(unit) / "done.json")
@@ -118,9 +102,7 @@ class Run:
 
     def bound(self, unit: Unit) -> list[Bound]:
         names = {m for s in unit.steps for m in plug.models_of(s.family, s.operator, s.settings)}
-        steps = self.recipe.steps
-        before = steps[: steps.index(unit.steps[0])] if unit.steps else ()
-        return bind(unit.steps, {n: self.identity(n, unit.round) for n in names}, before)
+        return bind(unit.steps, {n: self.identity(n, unit.round) for n in names}, self.recipe.steps)
 
     async def connect(self, names: list[str], round: int, host: Host) -> dict[str, Any]:
         return await host.connect({n: (self.spec(n, round), self.identity(n, round)) for n in names})
@@ -190,7 +172,7 @@ class Run:
             self.place(unit), bound, host.media, cache, self.recipe.name,
             lambda names: self.connect(names, unit.round, host), progress,
             {n: self.spec(n, unit.round).get("model", n) for b in bound for n in b.models}, unit.child,
-            self.cache, host.watchdog.look if unit.child else None,
+            self.cache, host.watchdog.look if unit.child else None, self._order(unit),
         )  # fmt: skip
         earlier = self.tables(unit)
         if hasattr(bound[0].module, "fit"):
@@ -204,6 +186,12 @@ class Run:
             cache.close()
         fitted = bound[0].fitted and bound[0].fitted.key
         return {"key": digest(key, names), "shards": names, "fitted": fitted}
+
+    def _order(self, unit: Unit) -> list[str]:
+        """The names of the recipe's steps where an earlier unit ran some that stand behind those of this one, else none."""
+        steps = self.recipe.steps
+        ran = [steps.index(step) for u in self.before(unit) for step in u.steps]
+        return [step.name for step in steps] if ran and max(ran) > steps.index(unit.steps[0]) else []
 
     def _fit(self, unit: Unit, bound: Bound, earlier: shards.RunTables, media, progress) -> Fitted:
         context = Context(
@@ -282,80 +270,6 @@ class Run:
         if self.lock is not None:
             self.lock.close()
             self.lock = None
-
-
-INGEST = ("source", "prompt", "filter")  # families of the steps by which samples come in
-
-
-def ingesting(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """The first steps of a recipe, those by which samples come in."""
-    return tuple(takewhile(lambda step: step.family in INGEST, steps))
-
-
-def plan(recipe: Recipe, dataset_given: bool = False, ingested: bool = False) -> list[Unit]:
-    """The units of a recipe in order. A pass ends at a step of scope `table`, before one that looks at all samples first (`fit`),
-    where another model in process is needed that does not fit beside its own, and, when samples were `ingested` before, where
-    they are in."""
-    units: list[Unit] = []
-    first = ingesting(recipe.steps)
-    bound = {s.binds: s.settings["model"] for s in recipe.steps if s.binds}
-
-    def shares(step: Step) -> dict[str, float]:
-        """What the step's models in process take of the device's memory; names of one model count once."""
-        found = {}
-        for name in plug.models_of(step.family, step.operator, step.settings):
-            base = name
-            while base in bound:
-                base = bound[base]
-            module, settings = engine_of(recipe.models[base], base)
-            if hasattr(module, "share"):
-                found[name if base != name else digest(recipe.models[name])] = module.share(settings)
-        return found
-
-    def crowded(steps: Sequence[Step]) -> bool:
-        taken = {name: share for step in steps for name, share in shares(step).items()}
-        return len(taken) > 1 and not fit(taken.values())
-
-    for round in range(1, (recipe.rounds.n if recipe.rounds else 1) + 1):
-        prefix = f"round{round}-" if recipe.rounds else ""
-        waiting: list[Step] = []
-        written = dataset_given
-
-        def flush(waiting=waiting, prefix=prefix, round=round):
-            if waiting:
-                child = any(shares(s) for s in waiting)
-                number = sum(u.kind == "pass" and u.round == round for u in units)
-                units.append(Unit(f"{prefix}pass{number}-{waiting[-1].name}", "pass", tuple(waiting), round, child))
-                waiting.clear()
-
-        for step in recipe.steps:
-            module = plug.operator(step.family, step.operator)
-            if ingested and step not in first and all(s in first for s in waiting):
-                flush()
-            if module.SCOPE == "sample":
-                if hasattr(module, "fit") or crowded([*waiting, step]):
-                    flush()
-                waiting.append(step)
-                continue
-            flush()
-            if (
-                step.family == "train"
-                and not written
-                and any(u.steps and _leaves(u, "pairs") for u in units if u.round == round)
-            ):
-                units.append(Unit(f"{prefix}dataset", "dataset", (), round))
-                written = True
-            units.append(
-                Unit(f"{prefix}{step.name}", "table", (step,), round, step.family == "train" or bool(shares(step)))
-            )
-        flush()
-        if not written and any(_leaves(u, "pairs") for u in units if u.round == round):
-            units.append(Unit(f"{prefix}dataset", "dataset", (), round))
-    return units
-
-
-def _leaves(unit: Unit, table: str) -> bool:
-    return any(table in plug.operator(s.family, s.operator).LEAVES for s in unit.steps)
 
 
 def open_run(

@@ -83,6 +83,7 @@ def two(tmp_path_factory):
             {"make.sample": {"name": "of_a", "model": "a", "n": 2, "max_tokens": 32}},
             {"make.sample": {"name": "of_b", "model": "b", "n": 2, "max_tokens": 32}},
             {"judge.claims": {"name": "by_a", "model": "same"}},
+            {"judge.claims": {"name": "by_b", "model": "b"}},
             {"score.refuted_claims": {"malformed": -3}},
             "pair.all_pairs",
             {"evaluate.scenes": {"model": "a", "n": 4, "questions": 1}},
@@ -106,8 +107,8 @@ def test_models_that_do_not_fit_follow_each_other_and_leave_the_same_rows(tmp_pa
     hooked(LITTLE="1")
     monkeypatch.setattr(device, "MOST_OF_MACHINE", 1e-9)
     apart, said = built(tmp_path / "apart", two)
-    assert [u.name for u in apart.units] == ["pass0-of_a", "pass1-of_b", "pass2-all_pairs", "evaluate", "dataset"]
-    assert loads(apart) == {"pass0-of_a": {"a": 1}, "pass1-of_b": {"b": 1}, "pass2-all_pairs": {"same": 1}}
+    assert [u.name for u in apart.units] == ["pass0-of_a", "pass1-by_b", "pass2-all_pairs", "evaluate", "dataset"]
+    assert loads(apart) == {"pass0-of_a": {"a": 1}, "pass1-by_b": {"b": 1}, "pass2-all_pairs": {"same": 1}}
     assert sum("does not fit into memory" in text for text in said) == 2
     assert verdicts(apart.folder) == verdicts(together.folder)
 
