@@ -45,7 +45,7 @@ class Child:
             if code == AFRESH:
                 continue
             notes = self._run.folder / "in_flight"
-            if crashes.note(journal.in_flight(notes)):
+            if found := crashes.note(journal.in_flight(notes)):
                 culprits, restarts = culprits + 1, 0
             else:
                 restarts += 1
@@ -53,9 +53,9 @@ class Child:
             if restarts > RESTARTS or culprits > CULPRITS:
                 crashes.forget()
                 raise EngineError(self._died(unit, code))
-            self._run.report(
-                unit.name, 0, None, f"its process ended with code {code}; starting it again from the cache"
-            )
+            without = ", without the request that crashes it" if found else ""
+            said = f"its process ended with code {code}; starting it again from the cache{without}"
+            self._run.report(unit.name, 0, None, said)
 
     def end(self) -> None:
         """Ends the process, which is between units, and frees what it loaded."""

@@ -1,14 +1,22 @@
 """Which steps share a pass, and that no step runs before what it needs."""
 
+import asyncio
 import inspect
 import re
+from types import SimpleNamespace
 
 import pytest
 
-from flows import load, plug
+from flows import load, plug, shards
+from flows.passes import Bound, Pass, from_tables
 from flows.plan import MOVE, plan
+from pipeline.cache import AnswerCache
 from pipeline.engines import device
+from pipeline.store import open_store
+from schemas import chat, records
 from schemas.arrow import TABLES
+from schemas.recipe import Step
+from schemas.records import SAMPLE_KINDS, Outcome
 
 A, B = ({"engine": "vllm", "model": f"data/models/{name}"} for name in ("tiny", "none-of-that-name"))
 SOURCE = {"source.scenes": {"n": 4}}
@@ -85,3 +93,59 @@ def test_makers_and_judges_name_every_table_they_look_at(family, name):
     module = plug.operator(family, name)
     looked = set(re.findall(rf"\b(?:rows|seen)\.({'|'.join(TABLES)})\b", inspect.getsource(module)))
     assert looked - {*module.READS, *getattr(module, "SEES", ())} == set() or hasattr(module, "reads")
+
+
+# rows stand in the order of the recipe
+
+
+ORDER = ["source", "early", "late", "last"]
+
+
+def slip(sample: str, step: str):
+    return records.judgement(sample, step, "candidate", ("c",), "truth", Outcome.VERDICT, value=1.0)
+
+
+@pytest.fixture
+def passes_in_another_order(tmp_path):
+    """Two samples and, behind them, a pass of the step `late`."""
+    samples = [records.sample((chat.user(text),)) for text in ("one", "two")]
+    shards.publish(tmp_path / "0", {"samples": samples}, {})
+    shards.publish(tmp_path / "1", {"judgements": [slip(s.id, "late") for s in samples]}, {})
+    return [s.id for s in samples], [[tmp_path / "0"], [tmp_path / "1"]]
+
+
+def test_of_a_samples_rows_those_of_earlier_steps_stand_first(passes_in_another_order, tmp_path):
+    (one, two), folders = passes_in_another_order
+    shards.publish(tmp_path / "2", {"judgements": [slip(one, "early"), slip(two, "early")]}, {})
+    tables = shards.RunTables([*folders, [tmp_path / "2"]], [], ORDER)
+    found = [(row["sample"], row["step"]) for batch in tables.batches("judgements") for row in batch.to_pylist()]
+    assert found == [(one, "early"), (one, "late"), (two, "early"), (two, "late")]
+
+
+def test_a_step_sees_them_in_that_order_whatever_pass_ran_first(passes_in_another_order, tmp_path):
+    _, folders = passes_in_another_order
+    seen = []
+    early = SimpleNamespace(MEDIA=SAMPLE_KINDS, judge=lambda rows, *_: [slip(rows.sample.id, "early")])
+    last = SimpleNamespace(
+        MEDIA=SAMPLE_KINDS, judge=lambda rows, *_: seen.append([j.step for j in rows.judgements]) or []
+    )
+    bound = [
+        Bound(Step(name=name, family="judge", operator="rule", settings={}), module, None, "v", [])
+        for name, module in (("early", early), ("last", last))
+    ]
+    cache = AnswerCache(tmp_path / "answers.sqlite")
+    work = Pass(
+        tmp_path / "pass",
+        bound,
+        open_store(tmp_path / "media"),
+        cache,
+        "r",
+        None,
+        lambda *_: None,
+        {},
+        False,
+        order=ORDER,
+    )
+    asyncio.run(work.run(from_tables(shards.RunTables(folders, [], ORDER), "key"), None))
+    cache.close()
+    assert seen == [["early", "late"], ["early", "late"]]
