@@ -1,98 +1,163 @@
-"""A unit in a process of its own, so that a crash of an engine is one restart, resumed from the cache.
+"""A process for the units that hold a model, so that a crash of an engine is one restart, resumed from the cache.
 
-    python -m flows.child FOLDER UNIT
+    python -m flows.child FOLDER
 
-The child says how far it is in JSON lines on its standard output, writes everything else to FOLDER/logs/UNIT.log, and
-ends when its standard input closes: a parent that is killed leaves no orphan behind."""
+It does one unit after another and keeps the engines that they loaded. It reads the names of units from its standard input,
+says in JSON lines on its standard output how far it is, and writes everything else to FOLDER/logs/UNIT.log. It ends when
+its standard input closes: a parent that is killed leaves no orphan behind."""
 
+import contextlib
 import json
 import os
+import queue
 import subprocess
 import sys
 import threading
 import traceback
 from pathlib import Path
 
+from flows.crashes import Crashes
+from flows.watchdog import Afresh
+from pipeline import journal
 from schemas import errors
 from schemas.errors import EngineError, PairwrightError, RunError
 
 ROOT = Path(__file__).resolve().parents[1]
+RESTARTS = 3  # times it is started again after a crash: two make a request suspected, at the third it is known
+CULPRITS = 5  # requests of one unit that may be found to crash an engine; with more, the engine is to blame
+AFRESH = 75  # its exit code when another should go on
 
 
-def run(run, unit, restarts: int) -> None:
-    """Runs the unit in a child, again after a crash; raises what the child raised, EngineError when it crashed too often."""
-    log = run.folder / "logs" / f"{unit.name}.log"
-    log.parent.mkdir(exist_ok=True)
-    for _ in range(restarts + 1):
-        code, error = _once(run, unit, log)
-        if error is not None:
-            raise error
-        if code == 0:
-            return
-        run.report(unit.name, 0, None, f"its process ended with code {code}; starting it again from the cache")
-    raise EngineError(
-        f"{unit.name}: its process died {restarts + 1} times (code {code}); the end of its log: {_tail(log)} ({log})"
-    )
+class Child:
+    """The parent's end of it."""
 
+    def __init__(self, run):
+        """Starts nothing yet. `run`: whose units it does; its lock goes to the process too."""
+        self._run = run
+        self._process: subprocess.Popen | None = None
 
-def _once(run, unit, log: Path) -> tuple[int, PairwrightError | None]:
-    env = {
-        **os.environ,
-        "PAIRWRIGHT_UNIT": unit.name,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
-    }
-    env.setdefault("OMP_NUM_THREADS", "1")  # more threads than free cores make small models ten times slower
-    env.setdefault("TOKENIZERS_PARALLELISM", "false")
-    fds = (run.lock.fileno(),) if run.lock is not None else ()
-    with log.open("ab") as sink, subprocess.Popen(
-        [sys.executable, "-m", "flows.child", str(run.folder), unit.name],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sink, env=env, pass_fds=fds,
-    ) as child:  # fmt: skip
-        error = None
+    def do(self, unit) -> None:
+        """Brings a unit to its end, with another process after a crash. Raises what the child raised, and EngineError when
+        it crashed too often; neither leaves a process."""
+        crashes = Crashes(self._run.folder)
+        restarts = culprits = 0
+        while (code := self._once(unit)) is not None:
+            if code == AFRESH:
+                continue
+            notes = self._run.folder / "in_flight"
+            if found := crashes.note(journal.in_flight(notes)):
+                culprits, restarts = culprits + 1, 0
+            else:
+                restarts += 1
+            notes.unlink(missing_ok=True)
+            if restarts > RESTARTS or culprits > CULPRITS:
+                crashes.forget()
+                raise EngineError(self._died(unit, code))
+            without = ", without the request that crashes it" if found else ""
+            said = f"its process ended with code {code}; starting it again from the cache{without}"
+            self._run.report(unit.name, 0, None, said)
+
+    def end(self) -> None:
+        """Ends the process, which is between units, and frees what it loaded."""
+        if self._process:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+            self._process.wait()
+            self._process.stdout.close()
+            self._process = None
+
+    def _once(self, unit) -> int | None:
+        """None when the unit is done, else the code with which the process ended."""
+        process = self._process or self._start(unit)
+        error = afresh = None
         try:
-            for line in child.stdout or ():
+            process.stdin.write(f"{unit.name}\n".encode())
+            process.stdin.flush()
+            for line in process.stdout or ():
                 said = json.loads(line)
+                if "finished" in said:
+                    return None
                 if "error" in said:
                     error = getattr(errors, said["error"], RunError)(said["message"])
+                elif afresh := said.get("afresh"):
+                    self._run.report(unit.name, 0, None, f"{afresh}; going on in a new process")
                 else:
-                    run.report(unit.name, said["done"], said["total"], said["text"])
+                    self._run.report(unit.name, said["done"], said["total"], said["text"])
+        except BrokenPipeError:  # it died while it waited
+            pass
         except BaseException:
-            child.kill()
+            process.kill()
+            self.end()
             raise
-        return child.wait(), error
+        code = process.wait()
+        self.end()
+        if error is not None:
+            raise error
+        return AFRESH if afresh else code
+
+    def _start(self, unit) -> subprocess.Popen:
+        env = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+        }
+        env.setdefault("OMP_NUM_THREADS", "1")  # more threads than free cores make small models ten times slower
+        env.setdefault("TOKENIZERS_PARALLELISM", "false")
+        lock = self._run.lock
+        log = _log(self._run.folder, unit.name)
+        log.parent.mkdir(exist_ok=True)
+        with log.open("ab") as sink:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "flows.child", str(self._run.folder)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sink, env=env,
+                pass_fds=(lock.fileno(),) if lock is not None else (),
+            )  # fmt: skip
+        return self._process
+
+    def _died(self, unit, code: int) -> str:
+        log = _log(self._run.folder, unit.name)
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        said = lines[-1][:300] if lines else "(empty)"
+        return f"{unit.name}: its process died again and again (code {code}); the end of its log: {said} ({log})"
 
 
-def _tail(log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "(empty)"
+def _log(folder: Path, unit: str) -> Path:
+    return folder / "logs" / f"{unit}.log"
 
 
-def main(folder: str, name: str) -> int:
-    from flows import execute
+def main(folder: Path) -> int:
+    """The child's end: does what it is told until it is told no more."""
+    from flows import execute, host
 
     say = _only_json()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    orders: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(orders,), daemon=True).start()
 
     def report(unit: str, done: int, total: int | None, text: str) -> None:
         say({"done": done, "total": total, "text": text})
 
-    try:
-        run = execute.reopen(Path(folder), report)
-        run.work(next(u for u in run.units if u.name == name))
-    except PairwrightError as error:
-        say({"error": type(error).__name__, "message": str(error)})
-        traceback.print_exc()
-    except Exception as error:  # noqa: BLE001 - the boundary of the process: the parent is told
-        say(
-            {
-                "error": "RunError",
-                "message": f"{name}: {type(error).__name__}: {error} (more in {folder}/logs/{name}.log)",
-            }
-        )
-        traceback.print_exc()
-    else:
-        return 0
-    return 1
+    run = here = None
+    while True:
+        name = orders.get()
+        _log_to(_log(folder, name))
+        try:
+            if run is None or here is None:
+                run, crashes = execute.reopen(folder, report), Crashes(folder)
+                notes = journal.Journal(folder / "in_flight", crashes.suspects, crashes.culprits)
+                here = host.Host(run.cache, notes)
+            run.work(next(u for u in run.units if u.name == name), here)
+            say({"finished": name})
+        except Afresh as why:
+            say({"afresh": str(why)})
+            return AFRESH
+        except PairwrightError as error:
+            say({"error": type(error).__name__, "message": str(error)})
+            traceback.print_exc()
+            return 1
+        except Exception as error:  # noqa: BLE001 - the boundary of the process: the parent is told
+            said = f"{name}: {type(error).__name__}: {error} (more in {_log(folder, name)})"
+            say({"error": "RunError", "message": said})
+            traceback.print_exc()
+            return 1
 
 
 def _only_json():
@@ -102,11 +167,22 @@ def _only_json():
     return lambda said: print(json.dumps(said), file=out)
 
 
-def _end_with_parent() -> None:
-    while os.read(0, 1024):  # not sys.stdin: its lock would hold up the interpreter's own end
-        pass
+def _log_to(log: Path) -> None:
+    """From now on standard output and error are this file."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+
+
+def _listen(orders: queue.SimpleQueue) -> None:
+    said = b""
+    while read := os.read(0, 1024):  # not sys.stdin: its lock would hold up the interpreter's own end
+        *names, said = (said + read).split(b"\n")
+        for name in names:
+            orders.put(name.decode())
     os._exit(1)
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(Path(sys.argv[1])))

@@ -6,7 +6,8 @@
     run.finish()
 
 A unit is a pass (neighbouring steps of scope `sample`), a step of scope `table`, or the dataset. Units that hold a model in
-process (vLLM, training) run in a child, so that a crash or growing memory is one restart, resumed from the cache."""
+process (vLLM, training) run in a child, so that a crash or growing memory is one restart, resumed from the cache; the child
+stays, so that a model is loaded once."""
 
 import asyncio
 import fcntl
@@ -16,35 +17,22 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-import flows.child
 from flows import load, plug, shards
+from flows.child import Child
+from flows.host import Host, engine_of
 from flows.passes import Bound, Pass, bind, from_sources, from_tables, seen
+from flows.plan import Unit, plan
 from pipeline.cache import AnswerCache, CachedEngine, Usage
-from pipeline.store import open_store
 from schemas.errors import OutputError, RecipeError
 from schemas.operator import VERBS, Context, Fitted
-from schemas.recipe import Recipe, Step, settings_of
+from schemas.recipe import Recipe, Step
 from schemas.records import Rejection, digest
 
 VERSION = 1
-RESTARTS = 3  # times a child that crashed is started again
-IN_PROCESS = ("vllm", "hf")
 Report = Callable[[str, int, int | None, str], None]
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One thing that is either finished or not."""
-
-    name: str
-    kind: str  # pass, table, dataset
-    steps: tuple[Step, ...]
-    round: int = 1
-    child: bool = False
 
 
 @dataclass
@@ -61,6 +49,7 @@ class Run:
     lock: Any = None
     ingested: bool = False  # what comes in is a pass of its own
     _identities: dict[str, str] = field(default_factory=dict)
+    _child: Child | None = None
 
     # what is where ---------------------------------------------------------------------------------------------------
 
@@ -82,7 +71,7 @@ class Run:
         units = self.before(unit) if unit else [u for u in self.units if u.round == (round or self.units[-1].round)]
         passes = [self._shards(u) for u in units if u.kind == "pass"]
         found = [self.place(u) / "rejections.arrow" for u in units if u.kind == "table"]
-        return shards.RunTables(passes, [p for p in found if p.exists()])
+        return shards.RunTables(passes, [p for p in found if p.exists()], [s.name for s in self.recipe.steps])
 
     def _shards(self, unit: Unit) -> list[Path]:
         done = shards.read_json(self.place(unit) / "done.json")
@@ -107,22 +96,16 @@ class Run:
         spec = self.spec(name, round)
         key = digest(spec)
         if key not in self._identities:
-            module, settings = _engine(spec, name)
+            module, settings = engine_of(spec, name)
             self._identities[key] = module.identity_of(settings)
         return self._identities[key]
 
     def bound(self, unit: Unit) -> list[Bound]:
         names = {m for s in unit.steps for m in plug.models_of(s.family, s.operator, s.settings)}
-        steps = self.recipe.steps
-        before = steps[: steps.index(unit.steps[0])] if unit.steps else ()
-        return bind(unit.steps, {n: self.identity(n, unit.round) for n in names}, before)
+        return bind(unit.steps, {n: self.identity(n, unit.round) for n in names}, self.recipe.steps)
 
-    async def connect(self, names: list[str], round: int, media) -> dict[str, Any]:
-        out = {}
-        for name in names:
-            module, settings = _engine(self.spec(name, round), name)
-            out[name] = await module.connect(settings, media)
-        return out
+    async def connect(self, names: list[str], round: int, host: Host) -> dict[str, Any]:
+        return await host.connect({n: (self.spec(n, round), self.identity(n, round)) for n in names})
 
     # doing -----------------------------------------------------------------------------------------------------------
 
@@ -151,51 +134,64 @@ class Run:
         """Brings a unit to its end: "kept" when it was there, else "done". Errors of a child are raised here."""
         if unit.kind != "pass" and self.finished(unit):
             return "kept"
-        if unit.child and os.environ.get("PAIRWRIGHT_UNIT") != unit.name:
-            flows.child.run(self, unit, RESTARTS)
-        else:
-            self.work(unit)
+        if not unit.child:
+            with Host(self.cache) as host:
+                self.work(unit, host)
+            return "done"
+        self._child = self._child or Child(self)
+        if unit.trains:
+            self._child.end()  # training takes all the memory there is
+        self._child.do(unit)
+        if unit.trains or not any(u.child for u in self.units[self.units.index(unit) + 1 :]):
+            self._child.end()
         return "done"
 
     def finished(self, unit: Unit) -> bool:
         done = shards.read_json(self.place(unit) / "done.json")
         return done is not None and done["key"] == self.key(unit)
 
-    def work(self, unit: Unit) -> None:
+    def work(self, unit: Unit, host: Host) -> None:
         """Does the unit in this process."""
-        started = time.monotonic()
-        media = open_store(self.cache / "media")
+        started, loads, engine_seconds = time.monotonic(), host.loads.copy(), host.seconds
         progress = lambda done, total, text="": self.report(unit.name, done, total, text)
         work = {"pass": self._pass, "table": self._table, "dataset": self._write}[unit.kind]
-        result = work(unit, media, progress)
+        result = work(unit, host, progress)
+        cost = {
+            "seconds": round(time.monotonic() - started, 3), "engine_seconds": round(host.seconds - engine_seconds, 3),
+            "loads": dict(host.loads - loads),
+        }  # fmt: skip
         before = shards.read_json(self.place(unit) / "done.json") or {}
-        seconds = time.monotonic() - started
         if before.get("key") == result["key"]:
-            seconds = before["seconds"]  # nothing was left to do
-        shards.write_json(self.place(unit) / "done.json", {"unit": unit.name, **result, "seconds": round(seconds, 3)})
+            cost |= {name: before[name] for name in cost if name in before}  # nothing was left to do
+        shards.write_json(self.place(unit) / "done.json", {"unit": unit.name, **result, **cost})
 
-    def _pass(self, unit: Unit, media, progress) -> dict:
+    def _pass(self, unit: Unit, host: Host, progress) -> dict:
         bound = self.bound(unit)
-        cache = AnswerCache(self.cache / "answers.sqlite")
+        cache = AnswerCache(self.cache / "answers.sqlite", host.journal)
         work = Pass(
-            self.place(unit), bound, media, cache, self.recipe.name,
-            lambda names: self.connect(names, unit.round, media), progress,
+            self.place(unit), bound, host.media, cache, self.recipe.name,
+            lambda names: self.connect(names, unit.round, host), progress,
             {n: self.spec(n, unit.round).get("model", n) for b in bound for n in b.models}, unit.child,
-            self.cache,
+            self.cache, host.watchdog.look if unit.child else None, self._order(unit),
         )  # fmt: skip
         earlier = self.tables(unit)
         if hasattr(bound[0].module, "fit"):
-            bound[0].fitted = self._fit(unit, bound[0], earlier, media, progress)
+            bound[0].fitted = self._fit(unit, bound[0], earlier, host.media, progress)
         key = self.key(unit, bound)
         stream = from_tables(earlier, key) if earlier.passes else from_sources(work.sources, work.context, key)
         total = sum(t for b in work.sources if (t := getattr(b.module, "count", lambda s: 0)(b.settings))) or None
         try:
-            names = _loop(work.run(stream, total))
+            names = host.run(work.run(stream, total))
         finally:
             cache.close()
-        seconds = sum(getattr(e, "seconds", 0.0) for e in work.engines.values())
         fitted = bound[0].fitted and bound[0].fitted.key
-        return {"key": digest(key, names), "shards": names, "fitted": fitted, "engine_seconds": round(seconds, 3)}
+        return {"key": digest(key, names), "shards": names, "fitted": fitted}
+
+    def _order(self, unit: Unit) -> list[str]:
+        """The names of the recipe's steps where an earlier unit ran some that stand behind those of this one, else none."""
+        steps = self.recipe.steps
+        ran = [steps.index(step) for u in self.before(unit) for step in u.steps]
+        return [step.name for step in steps] if ran and max(ran) > steps.index(unit.steps[0]) else []
 
     def _fit(self, unit: Unit, bound: Bound, earlier: shards.RunTables, media, progress) -> Fitted:
         context = Context(
@@ -208,20 +204,20 @@ class Run:
         """Where a step may keep what outlives a run of it: the ledger of what people were asked and said."""
         return self.folder / "people" / (f"round{unit.round}-{step.name}" if self.recipe.rounds else step.name)
 
-    def _table(self, unit: Unit, media, progress) -> dict:
+    def _table(self, unit: Unit, host: Host, progress) -> dict:
         (bound,) = self.bound(unit)
         place = self.place(unit)
         fresh = place.with_name(f".{place.name}.new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
-        cache = AnswerCache(self.cache / "answers.sqlite")
+        cache = AnswerCache(self.cache / "answers.sqlite", host.journal)
         usage = Usage()
         needs_engine = bound.step.family != "train"
 
         async def work():
-            engines = await self.connect(bound.models, unit.round, media) if needs_engine else {}
+            engines = await self.connect(bound.models, unit.round, host) if needs_engine else {}
             context = Context(
-                bound.step.name, bound.version, media, self.recipe.name,
+                bound.step.name, bound.version, host.media, self.recipe.name,
                 engines={n: CachedEngine(e, cache, usage) for n, e in engines.items()},
                 models={n: self.spec(n, unit.round)["model"] for n in bound.models if "model" in self.spec(n, unit.round)},
                 folder=fresh / "model" if bound.step.binds else fresh, dataset=self.dataset(unit.round), progress=progress,
@@ -231,7 +227,7 @@ class Run:
             return await out if asyncio.iscoroutine(out) else out
 
         try:
-            out = _loop(work())
+            out = host.run(work())
         finally:
             cache.close()
         record: dict[str, Any] = {
@@ -252,11 +248,11 @@ class Run:
         shards.fsync(place.parent)
         return record
 
-    def _write(self, unit: Unit, media, progress) -> dict:
+    def _write(self, unit: Unit, host: Host, progress) -> dict:
         from pipeline.dataset.write import write
 
         counts = write(
-            self.tables(unit), media, self.dataset(unit.round), {"recipe": self.recipe.name, "digest": digest(self.raw)}
+            self.tables(unit), host.media, self.dataset(unit.round), {"recipe": self.recipe.name, "digest": digest(self.raw)}
         )
         self.place(unit).mkdir(parents=True, exist_ok=True)
         return {"key": self.key(unit), "pairs": counts}
@@ -268,85 +264,12 @@ class Run:
         return summary.finish(self)
 
     def close(self) -> None:
+        """Ends the child and lets go of the folder."""
+        if self._child is not None:
+            self._child.end()
         if self.lock is not None:
             self.lock.close()
             self.lock = None
-
-
-def _engine(spec: dict[str, Any], name: str):
-    module = plug.engine(spec["engine"])
-    return module, settings_of(module, {k: v for k, v in spec.items() if k != "engine"}, f"models.{name}")
-
-
-def _loop(work):
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(work)
-    return uvloop.run(work)
-
-
-INGEST = ("source", "prompt", "filter")  # families of the steps by which samples come in
-
-
-def ingesting(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """The first steps of a recipe, those by which samples come in."""
-    return tuple(takewhile(lambda step: step.family in INGEST, steps))
-
-
-def plan(recipe: Recipe, dataset_given: bool = False, ingested: bool = False) -> list[Unit]:
-    """The units of a recipe in order. A pass ends at a step of scope `table`, before one that looks at all samples first (`fit`),
-    where another model in process is needed, and, when samples were `ingested` before, where they are in."""
-    units: list[Unit] = []
-    first = ingesting(recipe.steps)
-    bound = {s.binds: s.settings["model"] for s in recipe.steps if s.binds}
-
-    def engine(model: str) -> str:
-        return engine(bound[model]) if model in bound else recipe.models[model]["engine"]
-
-    def heavy(step: Step) -> set[str]:
-        return {m for m in plug.models_of(step.family, step.operator, step.settings) if engine(m) in IN_PROCESS}
-
-    for round in range(1, (recipe.rounds.n if recipe.rounds else 1) + 1):
-        prefix = f"round{round}-" if recipe.rounds else ""
-        waiting: list[Step] = []
-        written = dataset_given
-
-        def flush(waiting=waiting, prefix=prefix, round=round):
-            if waiting:
-                child = any(heavy(s) for s in waiting)
-                number = sum(u.kind == "pass" and u.round == round for u in units)
-                units.append(Unit(f"{prefix}pass{number}-{waiting[-1].name}", "pass", tuple(waiting), round, child))
-                waiting.clear()
-
-        for step in recipe.steps:
-            module = plug.operator(step.family, step.operator)
-            if ingested and step not in first and all(s in first for s in waiting):
-                flush()
-            if module.SCOPE == "sample":
-                if hasattr(module, "fit") or len({n for s in [*waiting, step] for n in heavy(s)}) > 1:
-                    flush()
-                waiting.append(step)
-                continue
-            flush()
-            if (
-                step.family == "train"
-                and not written
-                and any(u.steps and _leaves(u, "pairs") for u in units if u.round == round)
-            ):
-                units.append(Unit(f"{prefix}dataset", "dataset", (), round))
-                written = True
-            units.append(
-                Unit(f"{prefix}{step.name}", "table", (step,), round, step.family == "train" or bool(heavy(step)))
-            )
-        flush()
-        if not written and any(_leaves(u, "pairs") for u in units if u.round == round):
-            units.append(Unit(f"{prefix}dataset", "dataset", (), round))
-    return units
-
-
-def _leaves(unit: Unit, table: str) -> bool:
-    return any(table in plug.operator(s.family, s.operator).LEAVES for s in unit.steps)
 
 
 def open_run(

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows import execute, shards
+from flows.plan import ingesting
 from flows.progress import left_out
 from schemas.errors import RecipeError
 from schemas.operator import Tables
@@ -30,7 +31,7 @@ def ingest(run: execute.Run) -> dict[str, Any]:
 
 def units_of(run: execute.Run) -> list[execute.Unit]:
     """The first units of a run, those by which samples come in."""
-    first = {step.name for step in execute.ingesting(run.recipe.steps)}
+    first = {step.name for step in ingesting(run.recipe.steps)}
     return [u for u in run.units if u.round == 1 and u.steps and first >= {step.name for step in u.steps}]
 
 

@@ -10,7 +10,7 @@ import gc
 import inspect
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,25 +54,25 @@ class Bound:
         return digest(self.step.name, self.version, self.step.sources, self.step.where, self.step.share, *own)
 
 
-def bind(steps: Iterable[Step], identities: dict[str, str], before: Sequence[Step] = ()) -> list[Bound]:
-    """The steps of a unit, bound in order. `identities`: model name -> identity; `before`: the recipe's steps before them."""
+def bind(steps: Sequence[Step], identities: dict[str, str], recipe: Sequence[Step] = ()) -> list[Bound]:
+    """The steps of a unit, bound in order. `identities`: model name -> identity; `recipe`: all steps, those of the unit by default."""
     out: list[Bound] = []
-    tables = {s.name: plug.operator(s.family, s.operator).LEAVES for s in before}
-    # the share of the last step that has one, which `rest` leaves over
-    taken = next((s.share for s in reversed(before) if isinstance(s.share, float)), 0.0)
-    for step in steps:
+    tables: dict[str, tuple[str, ...]] = {}
+    taken = 0.0  # the share of the last step that has one, which `rest` leaves over
+    for step in recipe or steps:
         module = plug.operator(step.family, step.operator)
-        settings = settings_of(module, step.settings, step.name)
-        names = plug.models_of(step.family, step.operator, step.settings)
-        bound = Bound(step, module, settings, plug.version(module, settings, identities, step.name), names)
-        for source in step.sources:
-            for table in tables[source]:
-                bound.leaves.setdefault(table, set()).add(source)
         tables[step.name] = module.LEAVES
-        bound.share = _share(step, taken)
+        if step in steps:
+            settings = settings_of(module, step.settings, step.name)
+            names = plug.models_of(step.family, step.operator, step.settings)
+            bound = Bound(step, module, settings, plug.version(module, settings, identities, step.name), names)
+            for source in step.sources:
+                for table in tables[source]:
+                    bound.leaves.setdefault(table, set()).add(source)
+            bound.share = _share(step, taken)
+            out.append(bound)
         if isinstance(step.share, float):
             taken = step.share
-        out.append(bound)
     return out
 
 
@@ -224,13 +224,17 @@ class Pass:
 
     def __init__(self, folder: Path, steps: list[Bound], media: MediaStore, cache: AnswerCache, recipe: str,
                  connect: Callable[[list[str]], Any], progress: Progress, models: dict[str, str], beside: bool,
-                 shared: Path | None = None):  # fmt: skip
-        """`beside`: an engine works in this process, so sources are read on a thread of their own. `shared`: what all runs share."""
+                 shared: Path | None = None, after_shard: Callable[[], None] | None = None,
+                 order: Sequence[str] = ()):  # fmt: skip
+        """`beside`: an engine works in this process, so sources are read on a thread of their own. `shared`: what all runs share.
+        `after_shard` is called when one is there; what it raises ends the pass. `order`: the names of the
+        recipe's steps, where an earlier pass ran some that stand behind those of this one: rows stand in that order."""
         self.folder, self.media, self.cache, self.recipe = folder, media, cache, recipe
         self.sources = [b for b in steps if b.step.family == "source"]
         self.steps = [b for b in steps if b.step.family != "source"]
         self.connect, self.progress, self.models, self.beside = connect, progress, models, beside
-        self.shared = shared
+        self.shared, self.after_shard = shared, after_shard
+        self.rank = {name: place for place, name in enumerate(order)}
         self.names = list(dict.fromkeys(m for b in self.steps for m in b.models))
         self.engines: dict[str, Engine] = {}
         self.done = 0
@@ -344,6 +348,9 @@ class Pass:
                 ) from error
             if _take(out, rows, made):
                 break
+            if self.rank:
+                for table in ROW_TABLES:
+                    getattr(rows, table).sort(key=lambda row: self.rank.get(row.step, -1))
 
     def _open(self, shard: Shard) -> None:
         shard.left, shard.started = len(shard.given), time.monotonic()
@@ -364,6 +371,8 @@ class Pass:
         self.media.sync()
         self.cache.commit()
         await asyncio.to_thread(shards.publish, self.folder / shard.name, tables, self._record(shard, tables))
+        if self.after_shard:
+            self.after_shard()
 
     def _record(self, shard: Shard, tables: dict[str, list]) -> dict:
         return {

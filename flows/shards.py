@@ -5,7 +5,7 @@ A folder is written beside, fsynced and renamed, so existing means finished. `do
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -88,11 +88,13 @@ class RunTables:
     """for each pass in order, its shards' folders in order (every pass has the same shards)"""
     filters: list[Path] = field(default_factory=list)
     """rejections.arrow of the table steps so far"""
+    order: Sequence[str] = ()
+    """the names of the recipe's steps: of a sample's rows in several passes, those of earlier steps stand before those of later ones"""
 
     def shards(self) -> "Iterator[tuple[tuple[Path, ...], RunTables]]":
         """Shard by shard: its folders, one a pass, and the live rows in them."""
         for folders in zip(*self.passes, strict=True):
-            shard = RunTables([[f] for f in folders], self.filters)
+            shard = RunTables([[f] for f in folders], self.filters, self.order)
             shard.dropped = self.dropped  # read once, not once a shard
             yield folders, shard
 
@@ -162,8 +164,9 @@ class RunTables:
         whole = pa.Table.from_batches(found).combine_chunks()
         names = whole.column("id" if table == "samples" else "sample")
         place = pa.array(places.values()).take(pc.index_in(names, pa.array(places, pa.string())))
+        step = pc.fill_null(pc.index_in(whole.column("step"), pa.array(self.order, pa.string())), -1)
         order = pc.sort_indices(
-            pa.table({"p": place, "i": range(len(whole))}), sort_keys=[("p", "ascending"), ("i", "ascending")]
+            pa.table({"p": place, "s": step, "i": range(len(whole))}), sort_keys=[(name, "ascending") for name in "psi"]
         )
         return whole.take(order).to_batches()
 

@@ -35,6 +35,7 @@ def summary(run) -> dict[str, Any]:
     out |= counts(run.tables(round=last))
     out |= {
         "seconds": {},
+        "loads": {},
         "steps": {},
         "questions_asked": 0,
         "questions_cached": 0,
@@ -46,6 +47,8 @@ def summary(run) -> dict[str, Any]:
     for unit in run.units:
         done = shards.read_json(run.place(unit) / "done.json")
         out["seconds"][unit.name] = done["seconds"]
+        for model, times in done.get("loads", {}).items():
+            out["loads"][model] = out["loads"].get(model, 0) + times
         for title, usage in _usages(run, unit, done):
             _add(out, unit.name, title, usage)
         if unit.kind == "dataset":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import orjson
 
+from pipeline.journal import Journal
 from schemas.ports import (
     Answer,
     Attended,
@@ -35,9 +36,11 @@ NAMES = {form: name for name, form in FORMS.items()}
 
 
 class AnswerCache:
-    """Answers by the digest of the whole request, media hashes and model identity included. Several processes may share a file."""
+    """Answers by the digest of the whole request, media hashes and model identity included. Several processes may share a file.
 
-    def __init__(self, path: Path):
+    `journal` notes what engines in this process are asked, where they can crash."""
+
+    def __init__(self, path: Path, journal: Journal | None = None):
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path, isolation_level=None, timeout=60, check_same_thread=False)
         self._db.execute("pragma journal_mode=wal")
@@ -46,6 +49,7 @@ class AnswerCache:
         self._new: dict[bytes, bytes] = {}
         self._oldest = 0.0
         self.in_flight: dict[bytes, asyncio.Future] = {}
+        self.journal = journal
 
     def get(self, key: bytes) -> Result | None:
         value = self._new.get(key)
@@ -127,7 +131,10 @@ class CachedEngine:
             return await asyncio.shield(waiting)
         future = cache.in_flight[key] = asyncio.get_running_loop().create_future()
         try:
-            result = await self._engine.ask(request)
+            if cache.journal is None:
+                result = await self._engine.ask(request)
+            else:
+                result = await cache.journal.ask(self._engine, key, request)
         except BaseException as error:
             future.set_exception(error)
             future.exception()  # nobody may be waiting: the raise below tells

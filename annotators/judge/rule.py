@@ -12,6 +12,7 @@ from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Judgement, Outcome, Sample, judgement
 
 READS = ("candidates",)
+SEES = ("claims",)
 LEAVES = ("judgements",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"

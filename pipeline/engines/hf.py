@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
+from pipeline.engines.device import has_gpu, share_of
 from pipeline.engines.identity import identity
 from pipeline.engines.shown import read, shown
 from pipeline.engines.told import first_tokens, markup, specials
@@ -39,6 +40,7 @@ from schemas.ports import (
 from schemas.records import MEDIA_KINDS, Message, Part, Reason
 
 ANSWERS = frozenset({"Generate", "Beams", "Score", "Likelihood", "Embed", "Attend", "Perturb"})
+ROOM = 1 << 30  # bytes for what one request takes, gradients of a picture among them
 HEAD = "ForSequenceClassification"  # ends the name of an architecture that gives one number
 
 
@@ -54,6 +56,11 @@ class Settings(operator.Settings):
 def identity_of(settings: Settings) -> str:
     """The model's identity; its answers are those of another engine, which the name says."""
     return f"{identity(settings.model, settings.revision)[0]} hf"
+
+
+def share(settings: Settings) -> float:
+    """The share of the machine's memory that the model takes, an estimate; all of a GPU's, for it claims as it goes."""
+    return 1.0 if has_gpu() else share_of(settings.model, settings.revision, ROOM)
 
 
 async def connect(settings: Settings, media: MediaStore) -> "HF":

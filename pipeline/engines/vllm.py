@@ -21,6 +21,7 @@ import jinja2
 from cachetools import LRUCache
 from pydantic import Field
 
+from pipeline.engines.device import has_gpu, share_of
 from pipeline.engines.identity import identity
 from pipeline.engines.shown import merged, read, shown
 from pipeline.engines.told import first_tokens, markup, rounded, specials
@@ -97,6 +98,14 @@ def identity_of(settings: Settings) -> str:
     if settings.adapter:
         changed["adapter"], _ = identity(settings.adapter)
     return " ".join([name, *(f"{key}={value}" for key, value in changed.items())])
+
+
+def share(settings: Settings) -> float:
+    """The share of the device's memory that the engine takes: of the GPU's as set, of the machine's an estimate."""
+    if has_gpu():
+        return settings.gpu_memory_utilization
+    kept = (settings.kv_cache_memory_bytes or CPU_KV_BYTES) + int(settings.mm_processor_cache_gb * 2**30) + DECODED_BYTES
+    return share_of(settings.model, settings.revision, kept)
 
 
 async def connect(settings: Settings, media: MediaStore) -> "VLLM":
