@@ -131,7 +131,7 @@ def cohen(first: Sequence, second: Sequence) -> float | None:
     return None if by_chance == 1 else (same - by_chance) / (1 - by_chance)
 
 
-def wilson(hits: float, n: int) -> tuple[float, float]:
+def wilson(hits: float, n: float) -> tuple[float, float]:
     """The 95 % interval of a share, 0..1, after `n` trials (E. B. Wilson, 1927); `n` is 1 at least."""
     z, share = 1.959964, hits / n
     middle, half = share + z * z / (2 * n), z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
