@@ -71,7 +71,8 @@ class Bench:
         longer: the accuracy of preferring more words. rank_distance: of rankings, 0..1. scores: the correlation with what is known of single answers.
         Several verdicts on a pair (asked both ways round, or again) count by their sum. macro: means over the categories, None of fewer than two."""
         categories: dict[str, dict[str, Any]] = {}
-        for name, shares in sorted(self._shares.items(), key=lambda item: (item[0] == "all", item[0])):
+        for name in sorted({*self._shares, *self._scores}, key=lambda name: (name == "all", name)):
+            shares = self._shares[name]
             figures = {figure: shares[figure].figure() if figure in shares else None for figure in SHARES}
             categories[name] = {"pairs": shares["read"].n, **figures, "scores": self._scores[name].figure()}
         apart = [of for name, of in categories.items() if name != "all"]

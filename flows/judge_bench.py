@@ -23,6 +23,7 @@ from schemas.recipe import Step
 SOURCE = "bench"
 RESULT = "judge-bench.json"
 SCORE = "score.refuted_claims"  # what claims say of an answer where the recipe has no score
+MEASURED = ("accuracy", "longer")  # are shown with their intervals
 COLUMNS = {
     "accuracy": "accuracy", "longer": "longer wins", "accuracy_plus": "all of a prompt", "accuracy_with_ties": "with known ties",
     "decided": "decided", "read": "read", "rank_distance": "rank distance",
@@ -139,7 +140,10 @@ def show(found: dict[str, Any], console: Console) -> None:
     for name in ("", "pairs", *shown.values(), *(["Pearson's r"] if scores else [])):
         table.add_column(name, justify="right" if name else "left")
     for name, of in categories.items():
-        row = [progress.share(of[figure]) for figure in shown]
+        row = [
+            progress.share(of[figure]) if figure in MEASURED else f"{of[figure]['share']:.3f}" if of[figure] else ""
+            for figure in shown
+        ]
         if scores:
             r = of["scores"]
             row.append(f"{r['r']:.3f} [dim]({r['low']:.3f}-{r['high']:.3f})[/dim]" if r else "")
@@ -147,7 +151,7 @@ def show(found: dict[str, Any], console: Console) -> None:
     if found["macro"]["accuracy"] is not None:
         means = {name: "" if value is None else f"{value:.3f}" for name, value in found["macro"].items()}
         table.add_row(
-            "mean of the categories", "", *(means.get(figure, "") for figure in shown), *([""] if scores else [])
+            "mean", "", *(means.get(figure, "") for figure in shown), *([""] if scores else [])
         )
     console.print(table)
     if found["worth"]:
