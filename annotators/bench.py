@@ -68,7 +68,7 @@ class Bench:
         accuracy: of the pairs on which the judge said anything, those on which it prefers the better answer; a tie does not. accuracy_plus: of the
         prompts all whose pairs it could judge, those where all are right. accuracy_with_ties: of all pairs, known ties among them, those on which it says what is known.
         accuracy_of_decided: of the pairs on which it prefers one answer. decided: how many these are. read: of all pairs, those on which it said anything.
-        longer: the accuracy of preferring more words. rank_distance: of rankings, 0..1. scores: the correlation with what is known of single answers.
+        longer: the accuracy of preferring more words, one half where both have as many. rank_distance: of rankings, 0..1. scores: the correlation with what is known of single answers.
         Several verdicts on a pair (asked both ways round, or again) count by their sum. macro: means over the categories, None of fewer than two."""
         categories: dict[str, dict[str, Any]] = {}
         for name in sorted({*self._shares, *self._scores}, key=lambda name: (name == "all", name)):
@@ -82,9 +82,9 @@ class Bench:
     def _pairs(
         self, name: str, truth: dict[Two, int], verdicts: dict[Two, float], answers: Mapping[str, Answer]
     ) -> None:
-        counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+        counts: dict[str, list[float]] = defaultdict(lambda: [0, 0])
 
-        def count(figure: str, hit: bool) -> None:
+        def count(figure: str, hit: float) -> None:
             counts[figure][0] += hit
             counts[figure][1] += 1
 
@@ -97,7 +97,7 @@ class Bench:
                 continue
             a, b = (answers.get(item) for item in pair)
             if a and b:
-                count("longer", longer(a.text, b.text) == sign)
+                count("longer", (1 + longer(a.text, b.text) * sign) / 2)
             if value is not None:
                 count("accuracy", value * sign > 0)
                 count("decided", value != 0)
@@ -108,7 +108,7 @@ class Bench:
             count("accuracy_plus", right == judged)
         for figure, (hits, n) in counts.items():
             if n:
-                self._shares[name][figure].add(hits, n)
+                self._shares[name][figure].add(hits, int(n))
 
     def _rated(self, name: str, theirs: list[Judgement], ours: list[Judgement]) -> None:
         """Scores of single answers, and rankings of several."""

@@ -10,6 +10,8 @@ from schemas.records import Judgement, Outcome
 ASIDE = frozenset({"form", "both_bad", "unsafe", "unacceptable", "media_broken", "severity", "skipped"})
 """Axes that say something of an answer, but not how good it is."""
 HARM = "harm:"
+BLIND = "blind"
+"""The axis of what a judge prefers without the media: one verdict, however it was asked."""
 
 
 class Order(NamedTuple):
@@ -42,7 +44,8 @@ def orders(slips: Iterable[Judgement]) -> Iterator[Order]:
             pair = two(*s.items)
             turned = pair != s.items
             prob = None if s.prob is None else 1 - s.prob if turned else s.prob
-            shown = None if s.parents or s.version is None or s.order > 1 else s.items[s.order]
+            apart = s.parents or s.version is None or s.axis == BLIND or s.order > 1
+            shown = None if apart else s.items[s.order]
             yield Order(pair, s.step, s.annotator, s.axis, -value if turned else value, prob, shown)
         elif s.target == "candidate":
             rated.setdefault((s.step, s.annotator, s.axis), {})[s.items[0]] = value

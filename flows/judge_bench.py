@@ -25,9 +25,13 @@ RESULT = "judge-bench.json"
 SCORE = "score.refuted_claims"  # what claims say of an answer where the recipe has no score
 MEASURED = ("accuracy", "longer")  # are shown with their intervals
 COLUMNS = {
-    "accuracy": "accuracy", "longer": "longer wins", "accuracy_plus": "all of a prompt", "accuracy_with_ties": "with known ties",
-    "decided": "decided", "read": "read", "rank_distance": "rank distance",
+    "accuracy": "accuracy", "longer": "longer wins", "accuracy_plus": "ACC+", "accuracy_with_ties": "with ties", "decided": "decided",
+    "read": "read", "rank_distance": "distance",
 }  # fmt: skip
+SAME = (
+    "accuracy_plus",
+    "accuracy_with_ties",
+)  # say nothing of their own where prompts have one pair, or no ties are known
 
 
 def judge_bench(
@@ -133,26 +137,28 @@ def show(found: dict[str, Any], console: Console) -> None:
     """The figures by category, the judge's biases below."""
     categories = found["categories"]
     shown = {figure: title for figure, title in COLUMNS.items() if any(of[figure] for of in categories.values())}
-    if all(of["accuracy_with_ties"] == of["accuracy"] for of in categories.values()):
-        shown.pop("accuracy_with_ties", None)
+    for figure in SAME:
+        if all(of[figure] == of["accuracy"] for of in categories.values()):
+            shown.pop(figure, None)
     scores = any(of["scores"] for of in categories.values())
     table = Table(title=f"{escape(found['step'])} on {escape(found['set'])} (95 % interval)", title_justify="left")
     for name in ("", "pairs", *shown.values(), *(["Pearson's r"] if scores else [])):
         table.add_column(name, justify="right" if name else "left")
     for name, of in categories.items():
-        row = [
-            progress.share(of[figure]) if figure in MEASURED else f"{of[figure]['share']:.3f}" if of[figure] else ""
-            for figure in shown
-        ]
+        row = [_cell(of[figure], figure in MEASURED) for figure in shown]
         if scores:
-            r = of["scores"]
-            row.append(f"{r['r']:.3f} [dim]({r['low']:.3f}-{r['high']:.3f})[/dim]" if r else "")
+            row.append(_cell(of["scores"], True))
         table.add_row(escape(name), f"{of['pairs']:,}", *row)
     if found["macro"]["accuracy"] is not None:
-        means = {name: "" if value is None else f"{value:.3f}" for name, value in found["macro"].items()}
-        table.add_row(
-            "mean", "", *(means.get(figure, "") for figure in shown), *([""] if scores else [])
-        )
+        means = {name: "" if value is None else f"{value:.2f}" for name, value in found["macro"].items()}
+        table.add_row("mean", "", *(means.get(figure, "") for figure in shown), *([""] if scores else []))
     console.print(table)
     if found["worth"]:
         progress.judges({found["step"]: found["worth"]}, console)
+
+
+def _cell(of: dict[str, Any] | None, measured: bool) -> str:
+    if not of:
+        return ""
+    value = of["r"] if "r" in of else of["share"]
+    return f"{value:.2f} [dim]({of['low']:.2f}-{of['high']:.2f})[/dim]" if measured else f"{value:.2f}"

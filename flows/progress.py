@@ -84,6 +84,8 @@ def ending(summary: dict, run, console: Console) -> None:
         f"  asked {asked:,} questions, {cached:,} from the cache; {summary['tokens']['answer']:,} tokens answered"
     )
     judges(summary["judges"], console)
+    if probed := summary["survive_without_media"].get("all"):
+        console.print(f"  without the media {share(probed)} of {probed['n']:,} preferences survive")
     if summary["evaluate"]:
         figures(summary["evaluate"], console)
         console.print(verdict(summary["evaluate"]))

@@ -24,6 +24,7 @@ STAGES = ("samples", "candidates", "judgements", "pairs")
 SHOWN = 3  # pairs of each kind
 PLOTTED = 30  # annotators in a plot: those with the most votes
 TRUSTED, READABLE = 0.8, 0.95  # shares of judgements below which a reader is warned
+ENOUGH_WORDS = 0.8  # share of preferences that survive without the media above which a reader is warned; of a judge who tosses a coin half do
 UNLIKE, LONGER = 0.1, (0.35, 0.65)  # so many pairs must differ in length, and so often the longer one may be chosen
 KNOWN = {"text": "text", "image": "pictures", "multi_image": "several pictures", "video": "video", "audio": "sound"}
 
@@ -96,6 +97,12 @@ def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
         yield from ((False, f"The judge \u201c{step}\u201d {bias}.") for bias in _biases(judge))
         if (rate := judge["parse_rate"]) is not None and rate < READABLE:
             yield False, f"Only {rate:.0%} of what the judge \u201c{step}\u201d said could be read."
+    if probed := summary["survive_without_media"].get("all"):
+        yield (
+            probed["low"] <= ENOUGH_WORDS,
+            f"Asked again without the media, the judge prefers the same answer in {probed['share']:.0%} of {probed['n']:,} pairs"
+            + ("." if probed["low"] <= ENOUGH_WORDS else ": these preferences can be learnt from words alone."),
+        )
     for step, found in _measured(summary).items():
         flagged = sum(bool(person["flags"]) for person in found["annotators"].values())
         share = found["agreement"].get(found["axis"], {}).get("percent")

@@ -120,6 +120,11 @@ def _body(facts: _Facts, summary: dict, recipe: dict) -> Iterator[str]:
             "model (`longer truth`: how often the longer one is better). Contradicted: of pairs judged both ways round, those on which it changed sides.\n\n"
             + _table(_judges(summary["judges"]))
         )
+    if probed := summary.get("survive_without_media", {}).get("all"):
+        yield (
+            f"Of {probed['n']:,} pairs the judge was asked again without the media: {probed['share']:.0%} of the preferences stayed as they were "
+            "(`needs_media` is false there)."
+        )
     if people := {step: of["quality"] for step, of in summary.get("people", {}).items() if of["quality"]}:
         yield (
             "## People\n\nAgreement: with the others who judged the same; alpha is Krippendorff's, ordinal. Skill: the estimated "

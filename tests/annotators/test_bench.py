@@ -146,7 +146,7 @@ def test_a_dead_judge_has_no_accuracy():
         None,
         None,
         (1, 0.0),
-        (1, 0.0),
+        (1, 0.5),  # as many words: a coin
     ]
     assert found["macro"]["accuracy"] is None
     assert figures((rows, [], [better(a, b)]))["worth"] is None

@@ -290,14 +290,12 @@ def test_given_weights_are_by_the_step_or_the_person():
     (found,) = scored(rows, method="weighted", weights={"large": 0, "small": 0, "person:7": 0})
     assert found.outcome == "abstain"
     with pytest.raises(
-        RecipeError, match="consensus|step: `weights` name 'lage', who has no vote: did you mean 'large'"
+        RecipeError, match="step: `weights` name 'lage', who has no vote: did you mean 'large'"
     ):
         scored(rows, method="weighted", weights={"lage": 3})
     rows.judgements = [rated(a, 5, "tiny@1", step="large"), rated(a, 2, "tiny@1", step="small")]
-    assert (
-        scored(rows, method="weighted", axis="rating", weights={"large": 2})[0].value == 4
-        or rows.candidates[0] is not a
-    )
+    found = {s.items[0]: s.value for s in scored(rows, method="weighted", axis="rating", weights={"large": 2})}
+    assert found == {a.id: 4, b.id: None}  # (2 x 5 + 1 x 2) / 3
 
 
 def test_measured_weights_are_the_log_odds_of_being_right_where_truth_is_known():
@@ -408,13 +406,13 @@ def test_a_jury_on_claims_takes_the_same_claim_of_several_judges_for_one():
         ("claim", "score", 0, third),
     ]
     assert [(s.value, s.items) for s in found[2:4]] == [(1, (rows.claims[2].id,)), (0, (rows.claims[3].id,))]
+    weighed = scored(rows, axis="claim", method="weighted", weights={"three": 4})
+    assert [s.prob for s in weighed[:2]] == [third, pytest.approx(1 / 6, abs=1e-4)]  # 2 against 4, 1 against 5
     rows.judgements += [judgement(c.sample, "one", "candidate", (c.id,), "form", Outcome.VERDICT, value=1.0), *found]
     rows.claims = rows.claims[:2]  # as `from: [sample, one, jury]` has it
     (answer,) = refuted_claims.score(rows, refuted_claims.Settings(axis="score"), context("refuted"))
     assert answer.value == -1
     assert {s.outcome for s in scored(rows, axis="claim", method="majority", quorum=4)} == {"abstain"}
-    fitted = scored(rows, axis="claim")
-    assert fitted[0].prob > fitted[1].prob
 
 
 @pytest.mark.parametrize(

@@ -86,8 +86,8 @@ def bench(tmp_path_factory, endpoint):
     rows.append({"question": "what is it ?", "image": "gone.jpg", "chosen": "x", "rejected": "y"})
     (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
     models = {"m": {"engine": "openai", "model": "scripted", "base_url": endpoint}}
-    (folder / "judge.yaml").write_text(yaml.safe_dump({"name": "judge", "models": models, "steps": JURY["steps"][:1] + [
-        {"make.sample": {"model": "m"}}, {"judge.pointwise": {"model": "m"}},
+    (folder / "judge.yaml").write_text(yaml.safe_dump({"name": "judge", "models": models, "steps": [
+        JURY["steps"][0], {"make.sample": {"model": "m"}}, {"judge.pointwise": {"model": "m"}},
     ]}))  # fmt: skip
     words = [
         "judge-bench",
