@@ -38,7 +38,7 @@ from schemas.ports import (
 )  # fmt: skip
 from schemas.records import MEDIA_KINDS, Message, Part, Reason
 
-ANSWERS = frozenset({"Generate", "Beams", "Score", "Likelihood", "Embed", "Attend", "Perturb"})
+ANSWERS = frozenset({"Generate", "Form", "Beams", "Score", "Likelihood", "Embed", "Attend", "Perturb"})
 HEAD = "ForSequenceClassification"  # ends the name of an architecture that gives one number
 
 

@@ -75,6 +75,10 @@ def test_a_probe_marks_the_pairs_it_asked_about_and_the_report_counts_them(tmp_p
 
 
 JUDGES = {
+    "pairwise": (
+        {"judge.pairwise": {"model": "policy"}},
+        [{"score.consensus": {"method": "round_robin", "of": "answers"}}, {"pair.best_worst": {"min_margin": 1}}],
+    ),
     "pointwise": ({"judge.pointwise": {"model": "policy"}}, [{"pair.best_worst": {"axis": "rating"}}]),
     "claims": (
         {"judge.claims": {"model": "policy", "splitter": {"split.model": {"model": "policy"}}}},
