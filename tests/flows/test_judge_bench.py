@@ -10,6 +10,7 @@ from flows import execute, judge_bench
 from flows.shards import read_json
 from schemas.arrow import from_batch
 from schemas.errors import RecipeError
+from tests import scene_pairs
 from tests.flows.test_cli import pairwright
 from tests.media_files import jpeg
 
@@ -171,3 +172,38 @@ def test_rankings_scores_and_ties_of_people_are_read_too(bench, endpoint):
         )
         figure, n = expected[name]
         assert read_json(Path(out) / "judge-bench.json")["categories"]["coco"][figure]["n"] == n
+
+
+def test_a_judge_of_pairs_is_asked_both_ways_round_and_its_habits_are_counted(bench, endpoint):
+    folder, _, _ = bench
+    models = {"m": {"engine": "openai", "model": "scripted", "base_url": endpoint}}
+    steps = [JURY["steps"][0], {"make.sample": {"model": "m"}}, {"judge.pairwise": {"model": "m"}}]
+    (folder / "pairwise.yaml").write_text(yaml.safe_dump({"name": "pairwise", "models": models, "steps": steps}))
+    out = folder / "out-pairwise"
+    pairwright(
+        "judge-bench", folder / "pairwise.yaml", folder / "pairs.jsonl", "--out", out, "--cache", folder / "cache"
+    )
+    found = read_json(out / "judge-bench.json")
+    slips = [r for b in execute.reopen(out).tables().batches("judgements") for r in from_batch("judgements", b)]
+    said = {(s.items, s.order): s.value for s in slips if s.value is not None}
+    first = [value > 0 if order == 0 else value < 0 for (_, order), value in said.items() if value]
+    both = [(said[items, 0], said[items, 1]) for items, order in said if order == 0 and (items, 1) in said]
+    worth = found["worth"]
+    assert (worth["shown_first"]["n"], worth["shown_first"]["share"]) == (
+        len(first),
+        pytest.approx(sum(first) / len(first), abs=1e-4),
+    )
+    assert worth["contradicted"]["n"] == len(both) > 20
+    assert worth["contradicted"]["share"] == pytest.approx(sum(a * b < 0 for a, b in both) / len(both), abs=1e-4)
+
+
+def test_the_demos_judge_on_pairs_of_scenes(tmp_path):
+    """The real model: it finds most of the exchanged words, and what it cannot tell apart is a tie, never a wrong verdict by lot."""
+    path = scene_pairs.write(tmp_path / "set", 24)
+    out = tmp_path / "out"
+    pairwright("judge-bench", "demo", path, "--step", "claims", "--out", out, "--cache", tmp_path / "cache")
+    found = read_json(out / "judge-bench.json")["categories"]
+    assert {name: of["pairs"] for name, of in found.items()} == {"image": 7, "multi_image": 7, "video": 5, "audio": 5, "all": 24}
+    assert found["all"]["read"]["share"] == 1
+    assert found["all"]["accuracy"]["share"] > 0.75
+    assert found["all"]["longer"]["share"] == 0.5  # a word for a word: as many
