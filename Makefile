@@ -31,7 +31,7 @@ lint: install ## style and types
 	.venv/bin/ty check schemas pipeline annotators flows
 
 bench: install ## the measurements of docs/benchmarks.md (an hour)
-	for name in overhead generate ingest near_duplicates label_studio does_it_help; do .venv/bin/python -m benchmarks.$$name || exit 1; done
+	for name in overhead generate ingest near_duplicates aggregate label_studio does_it_help; do .venv/bin/python -m benchmarks.$$name || exit 1; done
 
 gpu-check: ## on a machine with a CUDA GPU: how much of vLLM's speed a pass keeps with a model of 3 billion weights
 	@nvidia-smi -L >/dev/null 2>&1 || { echo "gpu-check needs a CUDA GPU and there is none" >&2; exit 2; }

@@ -1,7 +1,5 @@
-"""What judges, models and people, are worth: how often they decide, agree with the truth, and agree with each other.
-
-`Worth` counts a run's Judgements as they stream by; `quality` looks at all votes of a campaign together. Where there is nothing to
-compare a figure is None, never a zero."""
+"""How far those who judged the same agree, and what each of them is worth by it. Where there is nothing to compare a figure is None,
+never a zero."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,10 +10,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from annotators import consensus
-from annotators.people.question import MAIN_AXIS, PERSON, Task
-from schemas.records import Judgement, Outcome
+from annotators.people.question import MAIN_AXIS, Task
 
-TRUTH = "truth"
 PREFERENCE = MAIN_AXIS[Task.PAIRWISE]
 Level = Literal["nominal", "ordinal", "interval"]
 LEVELS: tuple[Level, ...] = ("nominal", "ordinal", "interval")
@@ -25,51 +21,6 @@ TIMED = 5  # questions below which nobody is called hurried
 HURRIED = 1 / 3  # of the others' median time
 GOLD = 0.7  # share of gold questions that whoever tries gets right
 UNLIKELY = 0.001  # chance of a run of equal answers below which it is no accident
-
-
-class Worth:
-    """Counts of every judging step, fed one sample at a time; memory grows with the steps and media kinds, not with rows.
-
-    Truth is what a Judgement on the axis `truth` says of the same item: a claim that stands (1) or not (0)."""
-
-    def __init__(self):
-        self.outcomes: dict[str, Counter] = defaultdict(Counter)
-        self.annotators: dict[str, str] = {}
-        self.agreed: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
-
-    def add(self, slips: Iterable[Judgement], kind: str) -> None:
-        """The Judgements of one sample, whose media kind is `kind`."""
-        slips = list(slips)
-        truth = {s.items[0]: s.value for s in slips if s.axis == TRUTH and s.outcome == Outcome.VERDICT}
-        for s in slips:
-            if s.parents:  # a score rests on Judgements and is none of its own
-                continue
-            self.outcomes[s.step][s.outcome] += 1
-            if s.annotator:
-                self.annotators[s.step] = "people" if s.annotator.startswith(PERSON) else s.annotator
-            if s.target == "claim" and s.axis != TRUTH and s.outcome == Outcome.VERDICT and s.items[0] in truth:
-                for name in (kind, "all"):
-                    count = self.agreed[s.step][name]
-                    count[0] += s.value == truth[s.items[0]]
-                    count[1] += 1
-
-    def report(self) -> dict[str, dict]:
-        """{step: {annotator, judgements, parse_rate, tie_rate, agreement_with_truth: {kind: share}}}. Rates are 0..1;
-        a judge whose verdicts have no known truth has no agreement."""
-        out = {}
-        for step, outcomes in sorted(self.outcomes.items()):
-            total = sum(outcomes.values())
-            asked = total - outcomes[Outcome.ABSTAIN]
-            parsed = outcomes[Outcome.VERDICT] + outcomes[Outcome.TIE]
-            out[step] = {
-                "annotator": self.annotators.get(step),
-                "judgements": total,
-                "outcomes": dict(sorted(outcomes.items())),
-                "parse_rate": round(parsed / asked, 4) if asked else None,
-                "tie_rate": round(outcomes[Outcome.TIE] / asked, 4) if asked else None,
-                "agreement_with_truth": {k: round(a / n, 4) for k, (a, n) in sorted(self.agreed[step].items())},
-            }
-        return out
 
 
 class Vote(NamedTuple):
@@ -98,16 +49,6 @@ class Vote(NamedTuple):
     def shown(self) -> str | float | None:
         """The answer as the judge saw it."""
         return self.label if self.left is None else "left" if self.left else "right"
-
-
-def votes_of(slips: Iterable[Judgement], axis: str) -> list[Vote]:
-    """The votes that Judgements on `axis` are; a score, which rests on Judgements, is none."""
-    said = (Outcome.VERDICT, Outcome.TIE)
-    return [
-        Vote(s.id, "|".join(s.items), s.annotator or s.step, axis, s.value if s.outcome in said else None)
-        for s in slips
-        if s.axis == axis and not s.parents
-    ]
 
 
 def quality(votes: Iterable[Vote], axis: str) -> dict[str, Any]:
@@ -190,7 +131,7 @@ def cohen(first: Sequence, second: Sequence) -> float | None:
     return None if by_chance == 1 else (same - by_chance) / (1 - by_chance)
 
 
-def wilson(hits: float, n: int) -> tuple[float, float]:
+def wilson(hits: float, n: float) -> tuple[float, float]:
     """The 95 % interval of a share, 0..1, after `n` trials (E. B. Wilson, 1927); `n` is 1 at least."""
     z, share = 1.959964, hits / n
     middle, half = share + z * z / (2 * n), z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from annotators.people.question import PERSON
-from schemas.records import Judgement, Outcome
+from schemas.records import Claim, Judgement, Outcome
 
 Two = tuple[str, str]
 
@@ -60,13 +60,28 @@ def on_pairs(
     return out
 
 
-def on_candidates(slips: Iterable[Judgement], axis: str) -> dict[str, Ballots]:
-    """The ballots on each candidate of one sample that has any on `axis`; of several Judgements by one judge the latest counts."""
+def on_candidates(slips: Iterable[Judgement], axes: tuple[str, ...]) -> dict[str, Ballots]:
+    """The ballots on each candidate of one sample that has any on one of `axes`; of several Judgements by one judge the latest counts."""
     out: dict[str, Ballots] = {}
     for s in slips:
-        if s.target == "candidate" and s.axis == axis and (value := _value(s)) is not None:
+        if s.target == "candidate" and s.axis in axes and (value := _value(s)) is not None:
             out.setdefault(s.items[0], {})[_judge(s)] = Ballot(value, (s.id,))
     return out
+
+
+def on_claims(slips: Iterable[Judgement], claims: Iterable[Claim], axis: str) -> dict[tuple[str, str, bool], Ballots]:
+    """The ballots on what is claimed: (candidate, question, wanted), which several steps may have found, each as a Claim of its own."""
+    names = {c.id: (c.candidate, c.question, c.wanted) for c in claims}
+    out: dict[tuple[str, str, bool], Ballots] = {name: {} for name in names.values()}
+    for s in slips:
+        if s.target == "claim" and s.axis == axis and s.items[0] in names and (value := _value(s)) is not None:
+            out[names[s.items[0]]][_judge(s)] = Ballot(value, (s.id,))
+    return out
+
+
+def speaker(judge: str) -> str:
+    """What a recipe calls a judge of Ballots: the person, or the step in which a model speaks."""
+    return judge if judge.startswith(PERSON) else judge.rpartition(" ")[2].partition(".")[0]
 
 
 def _value(s: Judgement) -> float | None:

@@ -120,6 +120,23 @@ def evaluate(model: Annotated[str, typer.Argument(help="folder of a model, or it
     figures({"evaluate": execute.evaluate_model(model, out, settings or [], cache=cache, report=lines(say))}, say)
 
 
+@app.command("judge-bench")
+def judge_bench(judge: Annotated[str, typer.Argument(help="a recipe with a step that judges: a name or the path of a .yaml file", metavar="JUDGE")],
+                file: Annotated[str, typer.Argument(help="rows whose better answers are known, in a format of docs/import.md", metavar="FILE")],
+                settings: Settings = None,
+                step: Annotated[str | None, typer.Option(help="which of the recipe's steps; needed where several ask a model")] = None,
+                out: Out = Path("data/runs/judge-bench"), cache: Cache = Path("data/cache")) -> None:  # fmt: skip
+    """Measure a judge on a set whose better answers are known: VL-RewardBench, MM-RLHF-RewardBench, Multimodal RewardBench, MLLM-as-a-Judge, or pairs
+    of your own (question, image, video or audio, chosen, rejected, category).
+
+    Accuracy with intervals, by category, beside that of a judge that only counts words; agreement with itself; biases.
+
+    Example: pairwright judge-bench demo pairs.jsonl --step claims --out data/runs/bench"""
+    from flows.judge_bench import judge_bench as bench
+
+    bench(judge, file, settings or [], step, out, cache, say)
+
+
 @app.command()
 def export(folder: Annotated[Path, typer.Argument(help="folder of a finished run, or of an exported dataset", metavar="DIR")],
            hub: Annotated[str, typer.Option(help="the dataset's repository on the Hugging Face Hub, OWNER/NAME")],

@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,22 @@ def intervals(evaluations: dict[str, dict], figure: str, label: str) -> str:
         axes.set_xlabel(label)
         axes.xaxis.set_major_formatter("{x:.0%}")
         axes.grid(axis="x")
+        axes.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+        return svg()
+
+
+def calibration(judges: dict[str, list[dict]]) -> str:
+    """Each judge's curve: of verdicts it was so sure of, so many were right."""
+    with _drawing(2.6) as (_, (axes,), svg):
+        axes.plot([0.5, 1], [0.5, 1], color=INK, lw=0.6, ls=":")
+        for (name, bins), colour in zip(judges.items(), cycle((GOOD, BAD, PLAIN))):
+            axes.plot(
+                [b["sure"] for b in bins], [b["right"] for b in bins], "o-", ms=4, lw=1.2, color=colour, label=name
+            )
+        axes.set(xlabel="how sure the judge was", ylabel="how many were right", xlim=(0.49, 1.01), ylim=(0, 1.02))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:.0%}")
+        axes.grid()
         axes.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
         return svg()
 

@@ -14,6 +14,10 @@ from schemas.operator import Tables
 from schemas.records import Reason
 
 NAMED = 20  # rows that are named one by one
+HABITS = {
+    "shown_first": "chose the first shown", "contradicted": "contradicted", "consistency": "same again", "longer": "chose the longer",
+    "equal_length": "agreement at equal length", "own": "chose its own", "agreement_with_people": "agreement with people",
+}  # fmt: skip
 FIGURES = ("hallucination", "chair", "recall", "accuracy", "yes_no_accuracy", "yes_no_f1")
 
 
@@ -79,6 +83,9 @@ def ending(summary: dict, run, console: Console) -> None:
     console.print(
         f"  asked {asked:,} questions, {cached:,} from the cache; {summary['tokens']['answer']:,} tokens answered"
     )
+    judges(summary["judges"], console)
+    if probed := summary["survive_without_media"].get("all"):
+        console.print(f"  without the media {share(probed)} of {probed['n']:,} preferences survive")
     if summary["evaluate"]:
         figures(summary["evaluate"], console)
         console.print(verdict(summary["evaluate"]))
@@ -101,6 +108,33 @@ def left_out(tables: Tables, console: Console, table: str = "samples") -> None:
         count += of_table.num_rows
     if count > NAMED:
         console.print(f"    and {count - NAMED:,} more")
+
+
+def judges(found: dict[str, dict], console: Console) -> None:
+    """What the judges are worth; nothing where nothing is known of them but what they said."""
+    names = {"agreement": "agreement with the truth", **HABITS}
+    rows = {}
+    for step, judge in found.items():
+        row = {"agreement": judge["agreement_with_truth"].get("all"), **{name: judge[name] for name in HABITS}}
+        if any(row.values()):
+            rows[step] = row
+    if not rows:
+        return
+    table = Table(title="what the judges are worth (95 % interval)", title_justify="left")
+    for name in ("", *rows):
+        table.add_column(name, justify="right" if name else "left")
+    for name, title in names.items():
+        if any(row[name] for row in rows.values()):
+            table.add_row(title, *(share(row[name]) for row in rows.values()))
+    if any(found[step]["calibration"] for step in rows):
+        errors = [found[step]["calibration"] for step in rows]
+        table.add_row("calibration error", *(f"{of['error']:.3f}" if of else "" for of in errors))
+    console.print(table)
+
+
+def share(of: dict | None) -> str:
+    """A share with its interval; empty where there is none."""
+    return f"{of['share']:.3f} [dim]({of['low']:.3f}-{of['high']:.3f})[/dim]" if of else ""
 
 
 def figures(evaluations: dict[str, dict], console: Console) -> None:

@@ -13,7 +13,7 @@ import yaml
 
 from flows import plots
 from flows.previews import preview
-from flows.progress import FIGURES, verdict
+from flows.progress import FIGURES, HABITS, verdict
 from schemas import chat
 from schemas.arrow import from_batch
 from schemas.operator import Tables
@@ -24,6 +24,7 @@ STAGES = ("samples", "candidates", "judgements", "pairs")
 SHOWN = 3  # pairs of each kind
 PLOTTED = 30  # annotators in a plot: those with the most votes
 TRUSTED, READABLE = 0.8, 0.95  # shares of judgements below which a reader is warned
+ENOUGH_WORDS = 0.8  # share of preferences that survive without the media above which a reader is warned; of a judge who tosses a coin half do
 UNLIKE, LONGER = 0.1, (0.35, 0.65)  # so many pairs must differ in length, and so often the longer one may be chosen
 KNOWN = {"text": "text", "image": "pictures", "multi_image": "several pictures", "video": "video", "audio": "sound"}
 
@@ -38,7 +39,7 @@ def write_report(folder: Path, summary: dict, tables: Tables, media: MediaStore)
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     page = environment.get_template("report.html.j2").render(
-        summary=summary, kinds=kinds, stages=stages, figures=FIGURES, known=KNOWN, verdict=verdict(summary["evaluate"]),
+        summary=summary, kinds=kinds, stages=stages, figures=FIGURES, habits=HABITS, inclined=_inclined(summary), known=KNOWN, verdict=verdict(summary["evaluate"]),
         notes=list(_notes(summary, sides)), plots=_plots(summary, stages, sides), sides=sides, units=_units(summary),
         pairs=_shown(tables, media), recipe=yaml.safe_dump(recipe, sort_keys=False, width=100),
     )  # fmt: skip
@@ -85,16 +86,23 @@ def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
         yield False, f"No pair shows {' or '.join(missing)}."
     for step, judge in summary["judges"].items():
         if agreement := {k: v for k, v in judge["agreement_with_truth"].items() if k != "all"}:
-            worst = min(agreement, key=agreement.__getitem__)
+            worst = min(agreement, key=lambda kind: agreement[kind]["share"])
             yield (
-                agreement[worst] >= TRUSTED,
+                agreement[worst]["share"] >= TRUSTED,
                 (
-                    f"The judge \u201c{step}\u201d agrees with the truth on {judge['agreement_with_truth']['all']:.0%} of what it judged, "
-                    f"least on {KNOWN[worst]}: {agreement[worst]:.0%}."
+                    f"The judge \u201c{step}\u201d agrees with the truth on {judge['agreement_with_truth']['all']['share']:.0%} of what it "
+                    f"judged, least on {KNOWN[worst]}: {agreement[worst]['share']:.0%}."
                 ),
             )
+        yield from ((False, f"The judge \u201c{step}\u201d {bias}.") for bias in _biases(judge))
         if (rate := judge["parse_rate"]) is not None and rate < READABLE:
             yield False, f"Only {rate:.0%} of what the judge \u201c{step}\u201d said could be read."
+    if probed := summary["survive_without_media"].get("all"):
+        yield (
+            probed["low"] <= ENOUGH_WORDS,
+            f"Asked again without the media, the judge prefers the same answer in {probed['share']:.0%} of {probed['n']:,} pairs"
+            + ("." if probed["low"] <= ENOUGH_WORDS else ": these preferences can be learnt from words alone."),
+        )
     for step, found in _measured(summary).items():
         flagged = sum(bool(person["flags"]) for person in found["annotators"].values())
         share = found["agreement"].get(found["axis"], {}).get("percent")
@@ -115,6 +123,21 @@ def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
         yield False, f"Questions that failed in the engine: {failed:,}."
 
 
+def _inclined(summary: dict) -> dict[str, dict]:
+    """The judges of whose habits anything is known."""
+    return {step: judge for step, judge in summary["judges"].items() if any(judge[habit] for habit in HABITS)}
+
+
+def _biases(judge: dict) -> Iterator[str]:
+    """Habits that cannot be chance, in words."""
+    if (first := judge["shown_first"]) and not first["low"] <= 0.5 <= first["high"]:
+        yield f"chose the answer that was shown first {first['share']:.0%} of {first['n']:,} times"
+    for habit, answer in (("longer", "the longer answer"), ("own", "its own model\u2019s answer")):
+        said, truth = judge[habit], judge[f"{habit}_truth"]
+        if said and truth and not said["low"] <= truth["share"] <= said["high"]:
+            yield f"chose {answer} {said['share']:.0%} of the time, which is better {truth['share']:.0%} of the time"
+
+
 def _measured(summary: dict) -> dict[str, dict]:
     """What people are worth, by the steps in which anybody was measured."""
     return {step: found["quality"] for step, found in summary.get("people", {}).items() if found["quality"]}
@@ -126,6 +149,8 @@ def _plots(summary: dict, stages: dict, sides: Sides) -> dict[str, str]:
         out["words"] = plots.histogram(sides.words["chosen"], sides.words["rejected"], "words in the answer")
     if any(sides.scores.values()):
         out["scores"] = plots.histogram(sides.scores["chosen"], sides.scores["rejected"], "score of the answer")
+    if curves := {step: of["calibration"]["bins"] for step, of in summary["judges"].items() if of["calibration"]}:
+        out["calibration"] = plots.calibration(curves)
     for step, found in _measured(summary).items():
         most = sorted(found["annotators"].items(), key=lambda item: -item[1]["votes"])[:PLOTTED]
         if most := {name: of for name, of in most if of["skill"] is not None or of["agreement"] is not None}:

@@ -1,10 +1,13 @@
 """What a run did, from its records and tables: summary.json, the dataset card, report.html. Every figure is of this very run."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from typing import Any
 
-from annotators.agreement import Worth
+from annotators.figures import Share
+from annotators.worth import Answer, Worth
 from flows import people, shards
 from schemas.arrow import from_batch
 from schemas.operator import Tables
@@ -81,7 +84,8 @@ def _add(out: dict, unit: str, step: str, usage: dict) -> None:
 
 
 def counts(tables: Tables) -> dict[str, Any]:
-    """Live rows by media kind, rejections by step and reason, and the worth of the judges, in one stream."""
+    """Live rows by media kind, rejections by step and reason, the worth of the judges, and of the pairs that were probed how many preferences survive
+    without the media, in one stream."""
     kinds: dict[str, str] = {}
     found = {name: Counter() for name in COUNTED}
     rejections: dict[str, dict[str, int]] = {}
@@ -90,28 +94,65 @@ def counts(tables: Tables) -> dict[str, Any]:
         new = dict(zip(batch.column("id").to_pylist(), batch.column("kind").to_pylist(), strict=True))
         kinds |= new
         found["samples"].update(new.values())
-    for name in ("candidates", "pairs"):
-        for batch in tables.batches(name, ["sample"]):
-            found[name].update(kinds[s] for s in batch.column("sample").to_pylist())
-    for slips in _by_sample(tables):
-        kind = kinds[slips[0].sample]
+    for batch in tables.batches("candidates", ["sample"]):
+        found["candidates"].update(kinds[s] for s in batch.column("sample").to_pylist())
+    probed: dict[str, Share] = {}
+    for sample, needs in _pairs(tables):
+        found["pairs"].update([kinds[sample]] * len(needs))
+        if survived := [not need for need in needs if need is not None]:
+            for name in (kinds[sample], "all"):
+                probed.setdefault(name, Share()).add(sum(survived), len(survived))
+    written = following(_answers(tables), itemgetter(0))
+    judged = following(records(tables, "judgements"), attrgetter("sample"))
+    for sample, kind in kinds.items():
+        answers, slips = written(sample), judged(sample)
         found["judgements"][kind] += len(slips)
-        worth.add(slips, kind)
+        worth.add(kind, {name: answer for _, name, answer in answers}, slips)
     for batch in tables.batches("rejections", ["step", "reason"]):
         for step, reason in zip(batch.column("step").to_pylist(), batch.column("reason").to_pylist(), strict=True):
             reasons = rejections.setdefault(step, {})
             reasons[reason] = reasons.get(reason, 0) + 1
     out: dict[str, Any] = {name: {k: n[k] for k in SAMPLE_KINDS if n[k]} for name, n in found.items()}
-    return out | {"rejections": rejections, "judges": worth.report()}
+    survived = {kind: share.figure() for kind, share in sorted(probed.items())}
+    return out | {"rejections": rejections, "judges": worth.report(), "survive_without_media": survived}
 
 
-def _by_sample(tables: Tables) -> Iterator[list]:
-    slips: list = []
-    for batch in tables.batches("judgements"):
-        for slip in from_batch("judgements", batch):
-            if slips and slip.sample != slips[0].sample:
-                yield slips
-                slips = []
-            slips.append(slip)
-    if slips:
-        yield slips
+def following(rows: Iterable, sample: Callable[[Any], str]) -> Callable[[str], list]:
+    """Rows that lie sample by sample, for one who asks for each sample's in that order; memory holds one sample's."""
+    groups = groupby(rows, key=sample)
+    head = next(groups, None)
+
+    def of(name: str) -> list:
+        nonlocal head
+        if head is None or head[0] != name:
+            return []
+        found = list(head[1])
+        head = next(groups, None)
+        return found
+
+    return of
+
+
+def records(tables: Tables, table: str) -> Iterator:
+    """All rows of a table."""
+    return (row for batch in tables.batches(table) for row in from_batch(table, batch))
+
+
+def _pairs(tables: Tables) -> Iterator[tuple[str, list[bool | None]]]:
+    """Each sample with whether its pairs need the media."""
+    columns = ["sample", "needs_media"]
+    rows = (
+        row
+        for batch in tables.batches("pairs", columns)
+        for row in zip(*(batch[c].to_pylist() for c in columns), strict=True)
+    )
+    for sample, those in groupby(rows, key=itemgetter(0)):
+        yield sample, [needs for _, needs in those]
+
+
+def _answers(tables: Tables) -> Iterator[tuple[str, str, Answer]]:
+    """(sample, id, answer) of all candidates."""
+    columns = ["sample", "id", "text", "model"]
+    for batch in tables.batches("candidates", columns):
+        for sample, name, text, model in zip(*(batch[c].to_pylist() for c in columns), strict=True):
+            yield sample, name, Answer(text, model)

@@ -141,7 +141,7 @@ class Engine(Protocol):
     """A loaded model. `ask` may be awaited any number of times at once; results come as they finish."""
 
     identity: str  # model name and revision, or digest of the weights: part of ids and cache keys
-    can: frozenset[str]  # names of the request types it answers
+    can: frozenset[str]  # names of the request types it answers; and Form, where it always holds an answer to one
     media: frozenset[str]  # of MEDIA_KINDS
     slots: int  # requests it works on at a time
 

@@ -4,7 +4,9 @@
 
 Answers depend on nothing but the request. A prompt that asks for JSON "ratings" gets one rating for each answer in it
 (a line that begins with "Answer A", "[Response 2]" or the like), one that ends with "Facts:" or "Questions:" a list (see
-`listed`), one that asks for JSON "question" or "objects" such JSON (see `written`), a request for log-probabilities gets `yes` and `no`, every other one a short sentence. A word is a token.
+`listed`), one that asks for JSON "question" or "objects" such JSON (see `written`), one that asks for a "ranking", for "faults" or for a verdict in
+double square brackets such a verdict (see `judged`), a request for log-probabilities gets `yes` and `no`, or `one`, `two` and `tie` where two
+answers stand in it, every other one a short sentence. A word is a token.
 
 GET /stats: {"asked": all, "answered": with 200, "questions": {digest of the body: times asked}}.
 POST /faults sets what goes wrong; what is left out is as in NO_FAULTS.
@@ -162,9 +164,16 @@ def unit(*parts: str) -> float:
 
 
 def answer(text: str, seed: str) -> str:
+    axes = re.findall(r'"(\w+)": \[one whole number', text)
+    if axes and axes != ["ratings"]:
+        fenced = answers_in(text)
+        said = {axis: [1 + int(5 * unit(seed, axis, a)) for a in fenced] for axis in axes}
+        return json.dumps(({"rationale": "as it looks"} if '"rationale"' in text else {}) | said)
     if "ratings" in text:
         count = len(re.findall(r"(?m)^\W*(?:answer|response|candidate)\W*\w+", text, re.IGNORECASE)) or 1
         return json.dumps({"ratings": [1 + int(5 * unit(text, seed, str(i))) for i in range(count)]})
+    if "double square brackets" in text or '{"ranking"' in text or '{"faults"' in text:
+        return judged(text, seed)
     if "between <<< and >>>" in " ".join(text.split()):
         return rewritten(text, seed)
     if text.endswith(("Facts:", "Questions:")):
@@ -198,6 +207,40 @@ def written(text: str, seed: str) -> str:
     return f"Sure:\n```json\n{json.dumps(said)}\n```"
 
 
+def answers_in(text: str) -> list[str]:
+    """The fenced answers of a question to a judge."""
+    return re.findall(r"(?m)^Answer(?: \w+)?:\n<<<\n((?:(?!<<<|>>>)[\s\S])*)\n>>>", text)
+
+
+def merit(answer: str) -> float:
+    """How good a judge finds an answer, whatever its place, its length and what it asks for."""
+    return unit(answer, "merit")
+
+
+def judged(text: str, seed: str) -> str:
+    """A verdict by `merit`; one in eight says nothing that can be read, one in sixteen refuses, each until it is asked with another seed."""
+    mood = unit(text, seed, "mood")
+    if mood < 0.125:
+        return "Both have something."
+    if mood < 0.1875:
+        return "I'm sorry, but I can't judge this."
+    fenced = answers_in(text)
+    if '{"ranking"' in text:
+        order = sorted(range(len(fenced)), key=lambda i: -merit(fenced[i]))
+        return f"By what is shown:\n{' > '.join(str(i + 1) for i in order)}"
+    if '{"faults"' in text:
+        kinds = re.search(r'"class": one of (.*?), "severity"', text)[1].split(", ")
+        words = fenced[0].split()
+        wrong = [words[-1]] if words and merit(fenced[0]) < 0.5 else []
+        return json.dumps({"faults": [
+            {"text": word, "class": kinds[int(len(kinds) * unit(word))], "severity": 1 + int(3 * unit(word)), "correction": "a hat"} for word in wrong
+        ]})  # fmt: skip
+    first, second = map(merit, fenced)
+    if "much better" in text:
+        return f'It says "[[1]]" somewhere. So: [[{4 - round(3 * (first - second))}]]'
+    return f'Answer two says "[[2]]". So: [[{1 if first > second else 2}]]'
+
+
 def rewritten(text: str, seed: str) -> str:
     """The fenced answer with another last word, in a fence; one in eight forgets the fence, one in eight changes nothing."""
     (old,) = re.findall(r"<<<\n(.*?)\n>>>", text, re.DOTALL)
@@ -229,11 +272,21 @@ def listed(text: str) -> str:
 
 def first_token(text: str) -> dict:
     """yes with a probability of .05 to .95, no with 97 % of the rest, and two tokens more."""
+    if len(fenced := answers_in(text)) == 2:
+        return compared(*map(merit, fenced))
     yes = 0.05 + 0.9 * unit(text, "yes")
     rest = 1 - yes
     tokens = {"yes": yes, "no": 0.97 * rest, " Yes": 0.02 * rest, "maybe": 0.01 * rest}
     top = [{"token": token, "logprob": math.log(p), "bytes": None} for token, p in tokens.items()]
     return {"token": "yes", "logprob": math.log(yes), "bytes": None, "top_logprobs": top}
+
+
+def compared(first: float, second: float) -> dict:
+    """one, two and tie: a tenth for the tie, of the rest `one` its share by merit."""
+    one = 0.9 * first / (first + second)
+    tokens = {"one": one, "Two": 0.9 - one, "tie": 0.1}
+    top = [{"token": token, "logprob": math.log(p), "bytes": None} for token, p in tokens.items()]
+    return {"token": "one", "logprob": math.log(one), "bytes": None, "top_logprobs": top}
 
 
 async def start(endpoint: Endpoint, port: int = 0) -> tuple[web.AppRunner, int]:

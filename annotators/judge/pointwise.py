@@ -1,39 +1,49 @@
-"""A model rates all answers to a prompt in one call."""
+"""A model rates answers, all to a prompt in one call (VLFeedback, arXiv 2312.10665) or one by one; as a whole, or on axes with rubrics."""
 
+import asyncio
 import json
-import re
-from typing import Any
+from functools import lru_cache
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from schemas import chat, prompts
+from annotators.judge import replies
+from annotators.judge.asking import Asking, heard, listed, put, slip, template
+from schemas import prompts
 from schemas.operator import Context, Rows
-from schemas.operator import Settings as Base
-from schemas.ports import Failure, Generate
-from schemas.records import SAMPLE_KINDS, Judgement, Outcome, judgement
+from schemas.ports import Engine, Form
+from schemas.records import SAMPLE_KINDS, Candidate, Judgement
 
 READS = ("candidates",)
 LEAVES = ("judgements",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 1
+VERSION = 2
+Rubric = Literal["helpfulness", "visual_faithfulness", "ethical_considerations"]
+WHOLE = "ratings"  # what the reply calls the rating of an answer as a whole
+RATINGS = "[one whole number for each answer, in their order]"
+RATIONALE = '"why, in a sentence or two for each answer"'
 
 
-class Settings(Base):
-    model: str
-    """name of the recipe's model that rates"""
+class Settings(Asking):
     low: int = 1
     """worst rating"""
     high: int = 5
-    """best rating"""
-    media: bool = True
-    """show the judge the media; without them it can only weigh the words"""
+    """best rating; LLaVA-Critic's scales end at 10 and 100"""
     axis: str = "rating"
-    """what the judgements are called, for the pair rule's `axis`"""
-    prompt: str | None = None
-    """file with {count}, {low}, {high}, {question} and {answers}, instead of the one beside this module"""
+    """what the judgements are called, for the pair rule's `axis`; with `axes` they are called as those are"""
+    axes: tuple[Rubric, ...] | dict[str, str] = ()
+    """rate each of these instead: names with a rubric each, or only names, of VLFeedback's rubrics helpfulness, visual_faithfulness
+    and ethical_considerations, which come along and are for 1 to 5"""
+    together: bool = True
+    """show all answers in one call; else each alone, so that none is rated against another"""
     max_tokens: int = Field(256, ge=1)
-    """longest reply"""
+    """longest reply, in tokens"""
+    rationale: bool = False
+    """ask why, too; it is kept in `raw`"""
+    prompt: str | None = None
+    """file with {count}, {low}, {high}, {question}, {answers} and, if need be, {facts}, {rubrics} and {form}, instead of the one beside
+    this module"""
 
     @model_validator(mode="after")
     def _ordered(self):
@@ -43,56 +53,61 @@ class Settings(Base):
 
 
 def prompt_texts(settings: Settings) -> tuple[str, ...]:
-    return (prompts.read(settings.prompt, __file__, "pointwise.txt"),)
+    """The prompt, and the rubrics of its axes."""
+    text = template(settings, __file__, "pointwise_axes.txt" if settings.axes else "pointwise.txt")
+    if isinstance(settings.axes, dict):
+        return text, *settings.axes.values()
+    return text, *(prompts.read(None, __file__, f"rubric_{axis}.txt") for axis in settings.axes)
 
 
 async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
-    """One Judgement a candidate. A reply that cannot be read leaves them all `unparsable`, with its words."""
-    if not rows.candidates:
-        return []
+    """One Judgement a candidate and axis. A reply that cannot be read leaves them all `unparsable`, with its words; without an answer
+    nothing is asked."""
     engine = context.engines[settings.model]
-    result = await engine.ask(Generate(_messages(rows, settings), 1, 0.0, 1.0, settings.max_tokens, 0))
-    made: dict[str, Any] = {"annotator": engine.identity, "version": context.version}
-    if isinstance(result, Failure):
-        outcome, ratings, made["raw"] = Outcome.FAILED, None, f"{result.reason}: {result.detail}"
-    else:
-        made["raw"] = result.answers[0].text
-        ratings = parse(made["raw"], len(rows.candidates), settings.low, settings.high)
-        outcome = Outcome.UNPARSABLE if ratings is None else Outcome.VERDICT
+    some = [rows.candidates] if settings.together else [[c] for c in rows.candidates]
+    calls = (_rated(of, rows, settings, context, engine) for of in some if of)
+    return [row for found in await asyncio.gather(*calls) for row in found]
+
+
+async def _rated(
+    of: list[Candidate], rows: Rows, settings: Settings, context: Context, engine: Engine
+) -> list[Judgement]:
+    keys = tuple(settings.axes) or (WHOLE,)
+    said = await heard(
+        engine, _messages(of, rows, settings), settings,
+        lambda text: replies.ratings(text, keys, len(of), settings.low, settings.high),
+        _form(keys, len(of), settings.low, settings.high, settings.rationale),
+    )  # fmt: skip
+    found: Any = said.reply.value
     return [
-        judgement(
-            rows.sample.id, context.step, "candidate", (c.id,), settings.axis, outcome,
-            value=None if ratings is None else float(ratings[i]), **made,
-        )
-        for i, c in enumerate(rows.candidates)
+        slip(said, rows, context, engine, "candidate", (c.id,), key if settings.axes else settings.axis, found and found[key][i])
+        for i, c in enumerate(of)
+        for key in keys
     ]  # fmt: skip
 
 
-def _messages(rows: Rows, settings: Settings):
-    (template,) = prompt_texts(settings)
-    question = chat.asked_of(rows.sample.prompt)
-    answers = "\n".join(f"Answer {i}:\n<<<\n{prompts.guard(c.text)}\n>>>" for i, c in enumerate(rows.candidates, 1))
-    words = {
-        "count": str(len(rows.candidates)),
-        "low": str(settings.low),
-        "high": str(settings.high),
-        "question": question,
+def _messages(of: list[Candidate], rows: Rows, settings: Settings):
+    text, *rubrics = prompt_texts(settings)
+    keys = tuple(settings.axes) or (WHOLE,)
+    form = ", ".join([f'"rationale": {RATIONALE}'] * settings.rationale + [f'"{key}": {RATINGS}' for key in keys])
+    return put(
+        text, rows, settings, listed(of), count=str(len(of)), low=str(settings.low), high=str(settings.high), form=f"{{{form}}}",
+        rubrics="\n\n".join(f"{axis}: {rubric}" for axis, rubric in zip(settings.axes, rubrics, strict=True)),
+    )  # fmt: skip
+
+
+@lru_cache(256)
+def _form(keys: tuple[str, ...], count: int, low: int, high: int, rationale: bool) -> Form:
+    """The JSON Schema of a reply."""
+    some = {
+        "type": "array",
+        "items": {"type": "integer", "minimum": low, "maximum": high},
+        "minItems": count,
+        "maxItems": count,
     }
-    head, _, tail = template.partition("{answers}")
-    text = prompts.fill(head, **words) + answers + prompts.fill(tail, **words)
-    return chat.ask_about(rows.sample.prompt, text) if settings.media else (chat.user(text),)
-
-
-def parse(text: str, count: int, low: int, high: int) -> list[int] | None:
-    """The ratings of the one JSON object in `text`, or None: none or several verdicts, a wrong number of them, not whole, out of range."""
-    found = [m[0] for m in re.finditer(r"\{[^{}]*\}", text) if '"ratings"' in m[0]]
-    if len(found) != 1:
-        return None
-    try:
-        ratings = json.loads(found[0])["ratings"]
-    except ValueError:
-        return None
-    if not isinstance(ratings, list) or len(ratings) != count:
-        return None
-    good = all(isinstance(r, int) and not isinstance(r, bool) and low <= r <= high for r in ratings)
-    return ratings if good else None
+    known: dict[str, Any] = ({"rationale": {"type": "string"}} if rationale else {}) | dict.fromkeys(keys, some)
+    return Form(
+        schema=json.dumps(
+            {"type": "object", "properties": known, "required": list(known), "additionalProperties": False}
+        )
+    )

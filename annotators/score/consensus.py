@@ -1,46 +1,78 @@
-"""What all judges of a pair, or of an answer, say together; people and models alike.
+"""What all judges of a pair, an answer or a claim say together: a jury of people and models alike.
 
 On preferences a judge's vote is which answer is better; a model that rated answers on an axis of `also` votes on each pair by the
 sign of the difference. Judges are fitted once over all votes, each with the errors they make; then every sample is worked out from its
-own votes."""
+own votes. Who abstains, cannot be read or contradicts themselves has no vote."""
 
+import math
+from array import array
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import combinations
 from statistics import fmean, multimode
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
+from schemas.errors import RecipeError
 from schemas.operator import Context, Fitted, Rows
 from schemas.operator import Settings as Base
+from schemas.recipe import near
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement, Outcome, digest, judgement
 
 from .. import consensus
 from ..agreement import PREFERENCE
-from ..votes import Ballots, Two, on_candidates, on_pairs, two
+from ..orders import orders, said
+from ..votes import Ballot, Ballots, Two, on_candidates, on_claims, on_pairs, speaker, two
+from ..worth import TRUTH
 
 READS = ("candidates", "judgements")
 LEAVES = ("judgements",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 1
+CLAIM = "claim"
 FITTED = {"dawid_skene": consensus.dawid_skene, "mace": consensus.mace}
+WEIGHED = ("weighted", "rank_mix")
 SIDES = (-1.0, 0.0, 1.0)  # labels of preferences: the second is better, a tie, the first is better
 
 
 class Settings(Base):
-    method: Literal["dawid_skene", "mace", "bradley_terry", "majority", "mean"] = "dawid_skene"
-    """dawid_skene and mace weigh judges by the errors they are estimated to make; the others take all alike"""
+    method: Literal[
+        "dawid_skene", "mace", "bradley_terry", "majority", "mean", "weighted", "round_robin", "rank_mix"
+    ] = "dawid_skene"
+    """dawid_skene and mace weigh judges by the errors they are estimated to make, weighted by `weights`; the others take all alike. bradley_terry and
+    round_robin look at all comparisons of a sample's answers, rank_mix at each judge's ranking of them"""
     axis: str = PREFERENCE
-    """the judgements that are votes: preference on pairs, any other on answers"""
+    """the judgements that are votes: preference on pairs, claim on claims, any other on answers"""
     also: tuple[str, ...] = ()
-    """axes on which models judged answers, whose differences are votes on pairs as well"""
+    """axes on which models judged answers, whose differences are votes on pairs as well; of rank_mix more axes that rank"""
+    of: Literal["pairs", "answers"] = "pairs"
+    """what a preference gives a score: each pair, or (bradley_terry, round_robin) each answer by all its pairs"""
+    weights: dict[str, Annotated[float, Field(ge=0)]] = Field({})
+    """of weighted and rank_mix: what a vote counts, by the judge's step or person:N, 1 where not named. Without any, weighted takes the log odds
+    that the judge is right where the truth is known"""
+    quorum: int = Field(1, ge=1)
+    """fewer votes than this on an item give no verdict"""
 
     @model_validator(mode="after")
-    def _pairs_only(self):
-        if self.also and self.axis != PREFERENCE:
+    def _fitting(self):
+        preferences = self.axis == PREFERENCE
+        if self.also and not preferences and self.method != "rank_mix":
             raise ValueError(f"`also` adds votes on pairs; leave it out, or say `axis: {PREFERENCE}`")
+        if self.method == "round_robin" and (self.of == "pairs" or not preferences):
+            raise ValueError(f"round_robin scores answers by their pairs; say `of: answers` and `axis: {PREFERENCE}`")
+        if self.of == "answers" and (self.method not in ("round_robin", "bradley_terry") or not preferences):
+            raise ValueError("`of: answers` is for bradley_terry and round_robin on preferences")
+        if self.method == "rank_mix" and self.axis in (PREFERENCE, CLAIM):
+            raise ValueError("rank_mix mixes rankings of answers; name the axis on which judges rated or ranked them")
+        if self.method == "bradley_terry" and self.axis == CLAIM:
+            raise ValueError("bradley_terry compares answers; claims are not compared")
+        if self.weights and self.method not in WEIGHED:
+            raise ValueError(f"`weights` are for {' and '.join(WEIGHED)}")
+        if self.method == "weighted" and not self.weights and self.axis not in (PREFERENCE, CLAIM):
+            raise ValueError("nothing measures how right a rating is: give `weights`")
         return self
 
 
@@ -52,44 +84,106 @@ class Judges(NamedTuple):
     model: consensus.Model
 
 
+def reads(settings: Settings) -> tuple[str, ...]:
+    return ("claims",) if settings.axis == CLAIM else ()
+
+
 def fit(seen: Iterable[Rows], settings: Settings, context: Context) -> Fitted:
-    """The judges by their votes in all samples: memory grows with the votes here, and with the judges only from then on. Methods that
-    take all judges alike, and a run without a vote, have nothing to fit."""
+    """The judges by their votes in all samples: 12 bytes a vote here, nothing but the judges from then on. Methods that take all judges
+    alike, and a run without a vote, have nothing to fit. RecipeError where weights are to be measured and no truth is known, or name somebody
+    without a vote."""
+    if settings.method == "weighted" and not settings.weights:
+        return _measured(seen, settings, context)
+    if settings.weights:
+        _named(seen, settings, context)
     if settings.method not in FITTED:
         return Fitted(digest(settings.method), None)
-    items, names, labels = [], [], []
+    places: dict[str, int] = {}
+    items, judges, values = array("i"), array("i"), array("f")
     for rows in seen:
-        for item, votes in _voted(rows, settings).items():
+        for votes in _voted(rows, settings).values():
+            item = items[-1] + 1 if items else 0
             for name, vote in votes.items():
                 items.append(item)
-                names.append(name)
-                labels.append(_label(vote.value, settings))
-    if not items:
+                judges.append(places.setdefault(name, len(places)))
+                values.append(_label(vote.value, settings))
+    if not places:
         return Fitted(digest(settings.method), None)
-    votes, _, judges, values = consensus.coded(items, names, labels)
+    given = np.frombuffer(values, np.float32)
+    labels, said = (
+        (np.array(SIDES), given + 1) if settings.axis == PREFERENCE else np.unique(given, return_inverse=True)
+    )
+    votes = consensus.Votes(np.array(items, np.intp), np.array(judges, np.intp), said.astype(np.intp))
     if settings.axis == PREFERENCE:
-        votes = consensus.mirrored(votes._replace(label=np.array(labels, dtype=np.intp) + 1), len(SIDES))
-        values = SIDES
-    model = consensus.Model(*(part.round(6) for part in FITTED[settings.method](votes, len(values))))
-    key = digest(settings.method, judges, list(values), *(part.tolist() for part in model))
-    return Fitted(key, Judges({name: i for i, name in enumerate(judges)}, tuple(values), model))
+        votes = consensus.mirrored(votes, len(SIDES))
+    model = consensus.Model(*(part.round(6) for part in FITTED[settings.method](votes, len(labels))))
+    key = digest(settings.method, list(places), labels.tolist(), *(part.tolist() for part in model))
+    return Fitted(key, Judges(places, tuple(labels.tolist()), model))
+
+
+def _named(seen: Iterable[Rows], settings: Settings, context: Context) -> None:
+    """That everybody in `weights` votes somewhere."""
+    speakers = {speaker(name) for rows in seen for votes in _voted(rows, settings).values() for name in votes}
+    for name in settings.weights:
+        if name not in speakers:
+            raise RecipeError(f"{context.step}: `weights` name '{name}', who has no vote: {near(name, speakers)}")
+
+
+def _measured(seen: Iterable[Rows], settings: Settings, context: Context) -> Fitted:
+    """The weight of each judge: log(p / (1 - p)), which is best for independent judges (S. Nitzan, J. Paroush, "Optimal Decision Rules in
+    Uncertain Dichotomous Choice Situations", 1982); p counts one right and one wrong vote more, and who is worse than a coin has no weight. Judges of
+    whom nothing is known have the weight of all together."""
+    right: Counter[str] = Counter()
+    asked: Counter[str] = Counter()
+    names: set[str] = set()
+    for rows in seen:
+        truth = _truth(rows, settings)
+        for item, votes in _voted(rows, settings).items():
+            names |= votes.keys()
+            for name, vote in votes.items() if truth.get(item) is not None else ():
+                if settings.axis == CLAIM or vote.value:
+                    asked[name] += 1
+                    right[name] += _label(vote.value, settings) == truth[item]
+    if names and not asked:
+        detail = "no truth is known to measure the judges by; give `weights`, or put `judge.rule` before"
+        raise RecipeError(f"{context.step}: {detail}")
+    weigh = lambda hits, n: max(0.0, math.log((hits + 1) / (n - hits + 1)))
+    others = weigh(right.total(), asked.total())
+    weights = {name: round(weigh(right[name], asked[name]) if asked[name] else others, 4) for name in sorted(names)}
+    return Fitted(digest(settings.method, weights), weights)
+
+
+def _truth(rows: Rows, settings: Settings) -> dict[Any, float]:
+    """What is known of the items: of pairs the side that is better, of claims 1 or 0."""
+    if settings.axis == CLAIM:
+        slips = [s for s in rows.judgements if s.axis == TRUTH and s.target == "claim"]
+        known = {s.items[0]: value for s in slips if (value := said(s)) is not None}
+        return {(c.candidate, c.question, c.wanted): known[c.id] for c in rows.claims if c.id in known}
+    return {o.pair: float(o.sign) for o in orders(s for s in rows.judgements if s.axis == TRUTH) if o.value}
 
 
 def score(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
-    """One `score` Judgement a pair, or a candidate when the axis is on answers. It abstains where nobody has a verdict.
+    """One `score` Judgement a pair; a candidate when the axis is on answers or `of` says so; a claim when it is on claims. It abstains where fewer than
+    `quorum` have a verdict.
 
     Of a pair (items in the order of their ids): `prob` that the first is better, ties shared; `value` from -2 to 2, (p(first) - p(second)) x
     the mean strength of the votes that grade it; with `mean` the mean of the votes, which then count by their strength.
-    Of a candidate: the mean, the most frequent value (of several their mean), the posterior's mean, or the log strength among the sample's candidates."""
+    Of a candidate: the (weighted) mean, the most frequent value (of several their mean), the posterior's mean, the log strength among the sample's
+    candidates, of round_robin wins less losses (LLaVA-Critic), of rank_mix minus the weighted mean of its ranks, 1 the best (CSR).
+    Of a claim: `prob` that it stands, and whether that is more than one half."""
+    if settings.of == "answers":
+        return _compared(rows, settings, context)
     if settings.axis == PREFERENCE:
         return _pairs(rows, settings, context)
-    return _candidates(rows, settings, context)
+    return _claims(rows, settings, context) if settings.axis == CLAIM else _candidates(rows, settings, context)
 
 
 def _voted(rows: Rows, settings: Settings) -> dict[Any, Ballots]:
-    """The ballots on each pair, or on each candidate, of one sample; on preferences live pairs may have none."""
+    """The ballots on each pair, candidate, or claim (by what it says of which candidate) of one sample; on preferences live pairs may have none."""
+    if settings.axis == CLAIM:
+        return on_claims(rows.judgements, rows.claims, settings.axis)
     if settings.axis != PREFERENCE:
-        return on_candidates(rows.judgements, settings.axis)
+        return on_candidates(rows.judgements, (settings.axis, *settings.also))
     live = [two(p.chosen_id, p.rejected_id) for p in rows.pairs if p.chosen_id and p.rejected_id]
     return on_pairs(rows.judgements, live, settings.axis, settings.also)
 
@@ -99,60 +193,106 @@ def _pairs(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
     strengths = _strengths(voted) if settings.method == "bradley_terry" else None
     out = []
     for pair, votes in voted.items():
-        if not votes:
-            out.append(_slip(rows, context, settings, "pair", pair, votes, Outcome.ABSTAIN))
+        if not _enough(votes, settings, context):
+            out.append(_slip(rows, context, settings, "pair", pair, votes.values(), Outcome.ABSTAIN))
             continue
         if strengths:
             of, nu = strengths
             first, tie, second = consensus.davidson(of[pair[0]], of[pair[1]], nu)
         else:
-            second, tie, first = _sides(votes, settings, context.fitted)
+            second, tie, first = _shares(votes, settings, context.fitted, SIDES)
         value = (first - second) * fmean([abs(v.value) for v in votes.values() if v.graded and v.value] or [1.0])
         if settings.method == "mean":
             value = fmean(v.value for v in votes.values())
         outcome = Outcome.TIE if tie > max(first, second) else Outcome.VERDICT
-        out.append(_slip(rows, context, settings, "pair", pair, votes, outcome, value, first + tie / 2))
+        out.append(_slip(rows, context, settings, "pair", pair, votes.values(), outcome, value, first + tie / 2))
+    return out
+
+
+def _compared(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
+    """Each answer by all the pairs that it is in."""
+    voted = {pair: votes for pair, votes in _voted(rows, settings).items() if _enough(votes, settings, context)}
+    values = _strengths(voted)[0] if settings.method == "bradley_terry" else _points(voted)
+    out = []
+    for c in rows.candidates:
+        mine = [vote for pair, votes in voted.items() if c.id in pair for vote in votes.values()]
+        outcome = Outcome.VERDICT if mine else Outcome.ABSTAIN
+        out.append(_slip(rows, context, settings, "candidate", (c.id,), mine, outcome, values[c.id] if mine else None))
     return out
 
 
 def _candidates(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
-    voted = _voted(rows, settings)
-    strengths = _ranked(rows.candidates, voted) if settings.method == "bradley_terry" else {}
+    voted = {item: votes for item, votes in _voted(rows, settings).items() if _enough(votes, settings, context)}
+    among = {"bradley_terry": _ranked, "rank_mix": _mixed}.get(settings.method)
+    values = among(rows.candidates, voted, settings) if among else {}
     out = []
     for c in rows.candidates:
         votes = voted.get(c.id, {})
         said = [v.value for v in votes.values()]
         if not said:
             value = None
-        elif settings.method == "bradley_terry":
-            value = strengths[c.id]
-        elif settings.method == "mean":
-            value = fmean(said)
+        elif among:
+            value = values[c.id]
         elif settings.method == "majority":
             value = fmean(multimode(said))
-        else:
+        elif settings.method in FITTED:
             value = float(_posterior(votes, context.fitted, settings) @ np.array(context.fitted.labels))
+        else:
+            value = fmean(said, _weights(votes, settings, context.fitted))
         outcome = Outcome.ABSTAIN if value is None else Outcome.VERDICT
-        out.append(_slip(rows, context, settings, "candidate", (c.id,), votes, outcome, value))
+        out.append(_slip(rows, context, settings, "candidate", (c.id,), votes.values(), outcome, value))
     return out
 
 
-def _slip(rows: Rows, context: Context, settings: Settings, target: str, items: tuple[str, ...], votes: Ballots, outcome: str,
+def _claims(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
+    """The same claim of several steps is one item; each of their rows gets its verdict."""
+    voted, out = _voted(rows, settings), []
+    for c in rows.claims:
+        votes = voted.get((c.candidate, c.question, c.wanted), {})
+        if not _enough(votes, settings, context):
+            out.append(_slip(rows, context, settings, "claim", (c.id,), votes.values(), Outcome.ABSTAIN))
+            continue
+        labels = context.fitted.labels if settings.method in FITTED else (0.0, 1.0)
+        prob = float(_shares(votes, settings, context.fitted, labels) @ np.array(labels))
+        out.append(
+            _slip(rows, context, settings, "claim", (c.id,), votes.values(), Outcome.VERDICT, float(prob > 0.5), prob)
+        )
+    return out
+
+
+def _slip(rows: Rows, context: Context, settings: Settings, target: str, items: tuple[str, ...], votes: Iterable[Ballot], outcome: str,
           value: float | None = None, prob: float | None = None) -> Judgement:  # fmt: skip
     return judgement(
         rows.sample.id, context.step, target, items, "score", outcome,
         value=None if value is None else round(value, 4), prob=None if prob is None else round(prob, 4),
         annotator=f"consensus.{settings.method}", version=context.version,
-        parents=tuple(i for v in votes.values() for i in v.slips),
+        parents=tuple(i for v in votes for i in v.slips),
     )  # fmt: skip
 
 
-def _sides(votes: Ballots, settings: Settings, judges: Judges) -> np.ndarray:
-    """Probabilities of SIDES."""
+def _enough(votes: Ballots, settings: Settings, context: Context) -> bool:
+    """Whether the votes make a verdict: a quorum, of whom somebody counts."""
+    return len(votes) >= settings.quorum and any(_weights(votes, settings, context.fitted))
+
+
+def _weights(votes: Ballots, settings: Settings, fitted: Any) -> list[float]:
+    """What each vote counts."""
+    if settings.method not in WEIGHED:
+        return [1.0] * len(votes)
+    if settings.weights or settings.method == "rank_mix":
+        return [settings.weights.get(speaker(name), 1.0) for name in votes]
+    return [fitted[name] for name in votes]
+
+
+def _shares(votes: Ballots, settings: Settings, fitted: Any, labels: tuple[float, ...]) -> np.ndarray:
+    """Probabilities of the labels of one item."""
     if settings.method in FITTED:
-        return _posterior(votes, judges, settings)
-    weights = [abs(v.value) or 1 if settings.method == "mean" else 1 for v in votes.values()]
-    shares = np.bincount([int(np.sign(v.value)) + 1 for v in votes.values()], weights, minlength=len(SIDES))
+        return _posterior(votes, fitted, settings)
+    weights = _weights(votes, settings, fitted)
+    if settings.method == "mean" and settings.axis == PREFERENCE:
+        weights = [abs(v.value) or 1 for v in votes.values()]
+    said = [labels.index(_label(v.value, settings)) for v in votes.values()]
+    shares = np.bincount(said, weights, minlength=len(labels))
     return shares / shares.sum()
 
 
@@ -162,7 +302,7 @@ def _posterior(votes: Ballots, judges: Judges, settings: Settings) -> np.ndarray
 
 
 def _label(value: float, settings: Settings) -> float:
-    return float(np.sign(value)) if settings.axis == PREFERENCE else value
+    return float(np.sign(value)) if settings.axis == PREFERENCE else float(np.float32(value))
 
 
 def _strengths(voted: dict[Two, Ballots]) -> tuple[dict[str, float], float]:
@@ -176,7 +316,18 @@ def _strengths(voted: dict[Two, Ballots]) -> tuple[dict[str, float], float]:
     return dict(zip(names, strengths.tolist(), strict=True)), nu
 
 
-def _ranked(candidates: list[Candidate], voted: dict[str, Ballots]) -> dict[str, float]:
+def _points(voted: dict[Two, Ballots]) -> dict[str, float]:
+    """Wins less losses of a sample's answers, each judge once a pair."""
+    points: dict[str, float] = defaultdict(float)
+    for (first, second), votes in voted.items():
+        for vote in votes.values():
+            side = float(np.sign(vote.value))
+            points[first] += side
+            points[second] -= side
+    return points
+
+
+def _ranked(candidates: list[Candidate], voted: dict[str, Ballots], settings: Settings) -> dict[str, float]:
     """Log strengths of the answers that have votes: each judge compares every two they judged."""
     names = [c.id for c in candidates if c.id in voted]
     wins, ties = np.zeros((len(names), len(names))), np.zeros((len(names), len(names)))
@@ -184,6 +335,22 @@ def _ranked(candidates: list[Candidate], voted: dict[str, Ballots]) -> dict[str,
         for judge in voted[a].keys() & voted[b].keys():
             _note(wins, ties, i, j, voted[a][judge].value - voted[b][judge].value)
     return dict(zip(names, consensus.bradley_terry(wins, ties)[0].tolist(), strict=True))
+
+
+def _mixed(candidates: list[Candidate], voted: dict[str, Ballots], settings: Settings) -> dict[str, float]:
+    """Minus the weighted mean of the ranks that judges give each answer among those that have votes; equals share the mean of their places."""
+    from scipy.stats import rankdata
+
+    names = [c.id for c in candidates if c.id in voted]
+    ranks: dict[str, dict[str, float]] = {name: {} for name in names}
+    for judge in {judge for name in names for judge in voted[name]}:
+        mine = [name for name in names if judge in voted[name]]
+        for name, rank in zip(mine, rankdata([-voted[name][judge].value for name in mine]), strict=True):
+            ranks[name][judge] = float(rank)
+    return {
+        name: -fmean([ranks[name][judge] for judge in voted[name]], _weights(voted[name], settings, None))
+        for name in names
+    }
 
 
 def _note(wins: np.ndarray, ties: np.ndarray, i: int, j: int, value: float) -> None:

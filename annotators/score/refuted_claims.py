@@ -1,5 +1,7 @@
 """Minus the number of an answer's claims that the judge refuted (RLAIF-V's score; 0 is best)."""
 
+from typing import Literal
+
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Judgement, Outcome, judgement
@@ -14,11 +16,13 @@ VERSION = 1
 class Settings(Base):
     malformed: float | None = None
     """score of an answer that cannot be split into claims; without one such an answer has no score"""
+    axis: Literal["claim", "score"] = "claim"
+    """whose verdicts on the claims count: their judge's, or (score) those of a jury of several"""
 
 
 def score(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
     """One `score` Judgement a candidate. It abstains where a claim has no verdict: a missing verdict is never a zero."""
-    verdicts = {s.items[0]: s for s in rows.judgements if s.axis == "claim" and s.target == "claim"}
+    verdicts = {s.items[0]: s for s in rows.judgements if s.axis == settings.axis and s.target == "claim"}
     forms = {s.items[0]: s for s in rows.judgements if s.axis == "form"}
     claims: dict[str, list[Judgement | None]] = {}
     for c in rows.claims:

@@ -20,6 +20,7 @@ PACKAGES = ("pairwright", "pyarrow")
 COUNTED = ("samples", "candidates", "judgements", "pairs")
 ORIGINS = ("source", "licence")
 LISTED = 20  # sources that are named
+HABITS = ("agreement_with_people", "shown_first", "contradicted", "longer", "longer_truth", "own")
 NUMBERS = ("margin", "reward_chosen", "reward_rejected", "confidence")
 
 
@@ -114,8 +115,15 @@ def _body(facts: _Facts, summary: dict, recipe: dict) -> Iterator[str]:
         )
     if summary["judges"]:
         yield (
-            "## Judges\n\nParse rate: judgements that could be read. Agreement: with what is known to be true, where it is known.\n\n"
+            "## Judges\n\nParse rate: judgements that could be read. Agreement: with what is known to be true, where it is known, or with people. "
+            "Shown first, longer, own: the share of verdicts for the answer that stood first, has more words, or is of the judge's own "
+            "model (`longer truth`: how often the longer one is better). Contradicted: of pairs judged both ways round, those on which it changed sides.\n\n"
             + _table(_judges(summary["judges"]))
+        )
+    if probed := summary.get("survive_without_media", {}).get("all"):
+        yield (
+            f"Of {probed['n']:,} pairs the judge was asked again without the media: {probed['share']:.0%} of the preferences stayed as they were "
+            "(`needs_media` is false there)."
         )
     if people := {step: of["quality"] for step, of in summary.get("people", {}).items() if of["quality"]}:
         yield (
@@ -172,11 +180,16 @@ def _most(counts: Counter, name: str) -> pd.DataFrame:
 
 
 def _judges(judges: dict) -> pd.DataFrame:
+    def share(of: dict | None) -> float | None:
+        return of and of["share"]
+
     return pd.DataFrame([
         {"step": step, "annotator": judge["annotator"], "judgements": judge["judgements"], "parse rate": judge["parse_rate"],
-         "tie rate": judge["tie_rate"], **{f"agreement, {k}": v for k, v in judge["agreement_with_truth"].items()}}
+         "tie rate": judge["tie_rate"], **{f"agreement, {k}": share(of) for k, of in judge["agreement_with_truth"].items()},
+         **{habit.replace("_", " "): share(judge[habit]) for habit in HABITS},
+         "calibration error": judge["calibration"] and judge["calibration"]["error"]}
         for step, judge in judges.items()
-    ])  # fmt: skip
+    ]).dropna(axis=1, how="all")  # fmt: skip
 
 
 def _people(people: dict) -> pd.DataFrame:

@@ -39,7 +39,7 @@ from schemas.ports import (
 )  # fmt: skip
 from schemas.records import MEDIA_KINDS, Message, Part, Reason
 
-ANSWERS = frozenset({"Generate", "Beams", "Score", "Likelihood", "Embed", "Attend", "Perturb"})
+ANSWERS = frozenset({"Generate", "Form", "Beams", "Score", "Likelihood", "Embed", "Attend", "Perturb"})
 ROOM = 1 << 30  # bytes for what one request takes, gradients of a picture among them
 HEAD = "ForSequenceClassification"  # ends the name of an architecture that gives one number
 

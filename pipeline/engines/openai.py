@@ -152,7 +152,7 @@ class OpenAI:
 
     @property
     def can(self) -> frozenset[str]:
-        return frozenset({"Generate", "Score", "Likelihood"} if self._vllm else {"Generate", "Score"})
+        return frozenset({"Generate", "Form", "Score", "Likelihood"} if self._vllm else {"Generate", "Score"})
 
     async def check(self) -> None:
         """Asks every server for its models; one that has no such list is taken at its word."""

@@ -175,7 +175,7 @@ class VLLM:
     `seconds` is the time spent in vLLM's steps, `requests`, `prompt_tokens` and `answer_tokens` count what was asked
     and answered."""
 
-    can = frozenset({"Generate", "Score", "Likelihood"})
+    can = frozenset({"Generate", "Form", "Score", "Likelihood"})
 
     def __init__(self, settings: Settings, media: MediaStore, llm):
         self.identity = identity_of(settings)

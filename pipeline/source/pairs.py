@@ -15,7 +15,7 @@ from pipeline.source import tables
 from pipeline.source.conversation import Shelf, converse
 from pipeline.urls import Place
 from schemas.dialects.draft import Answer, Draft, Pairing
-from schemas.dialects.fields import Cell, Row, bad, kind
+from schemas.dialects.fields import Cell, Row, bad, kind, text
 from schemas.dialects.known import DIALECTS, guess
 from schemas.errors import InputError, RowError
 from schemas.operator import Context
@@ -41,12 +41,12 @@ READS = ()
 LEAVES = ("media", "samples", "candidates", "judgements", "pairs")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 1
+VERSION = 2
 ROLES = ("chosen", "rejected")
 
 Format = Literal[
     "auto", "trl", "llama_factory", "ms_swift", "rlaif_v", "vlfeedback", "mm_rlhf", "mmpr", "llava", "ultrafeedback", "distilabel",
-    "label_studio", "pairwright",
+    "label_studio", "pairwright", "vl_rewardbench", "multimodal_rewardbench", "mllm_judge",
 ]  # fmt: skip
 Record = Media | Sample | Candidate | Judgement | Pair | Rejection
 _LOOKED_AT = 64  # rows whose columns are looked at to tell the format: optional ones may be absent from the first
@@ -79,7 +79,8 @@ class Found(NamedTuple):
 
 
 def read(settings: Settings, context: Context) -> Iterator[Record]:
-    """For each row the Media it shows, its Sample, and behind it the Candidates, Judgements and Pairs the row holds.
+    """For each row the Media it shows, its Sample, and behind it the Candidates (in the order of their ids), Judgements and Pairs the row holds.
+    What the row calls its `category`, in any format, is the Sample's `split`.
 
     A row that is no good is a Rejection named `file#number`, from 1, and so is a file of no known format; an empty answer among several is
     one of its own, and what was said of it goes with it. Rows of an equal prompt come as they stand, each with its Sample: whoever reads them puts them together.
@@ -167,7 +168,11 @@ def _draft(row: Any, found: Found, settings: Settings) -> Draft:
         raise bad("the line is not JSON; mend it")
     if not isinstance(row, dict):
         raise bad(f"the row is {kind(row)}, not an object; write it as {{...}}")
-    return DIALECTS[found.format].read(_renamed(row, settings))
+    row = _renamed(row, settings)
+    draft = DIALECTS[found.format].read(row)
+    if "split" in draft.known or not row.get("category"):
+        return draft
+    return draft._replace(known={**draft.known, "split": text(row["category"], "category")})
 
 
 def _renamed(row: Row, settings: Settings) -> Row:
@@ -203,7 +208,9 @@ def _records(draft: Draft, place: str, settings: Settings, shelf: Shelf, context
         _pair(p, [m.id for m in o], [m.id for m in r], answers, slips, context)
         for p, o, r in zip(draft.pairs, others, ranked, strict=True)
     ]
-    return [*out, *(answer for answer in answers if answer.id in filled), *slips, *pairs]
+    # by their ids, which tell nothing: whoever shows them in order must not have the chosen one first
+    kept = sorted((answer for answer in answers if answer.id in filled), key=lambda answer: answer.id)
+    return [*out, *kept, *slips, *pairs]
 
 
 def _message(role: str, pieces) -> dict[str, Any]:

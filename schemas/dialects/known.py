@@ -8,13 +8,16 @@ from schemas.dialects import (
     label_studio,
     llama_factory,
     llava,
+    mllm_judge,
     mm_rlhf,
     mmpr,
     ms_swift,
+    multimodal_rewardbench,
     pairwright,
     rlaif_v,
     trl,
     ultrafeedback,
+    vl_rewardbench,
     vlfeedback,
 )  # fmt: skip
 
@@ -22,7 +25,7 @@ from schemas.dialects import (
 DIALECTS: dict[str, ModuleType] = {
     module.__name__.rpartition(".")[2]: module
     for module in (
-        label_studio, pairwright, vlfeedback, distilabel, ultrafeedback, mm_rlhf, rlaif_v, mmpr, llava, llama_factory, ms_swift, trl,
+        label_studio, pairwright, mllm_judge, multimodal_rewardbench, vl_rewardbench, vlfeedback, distilabel, ultrafeedback, mm_rlhf, rlaif_v, mmpr, llava, llama_factory, ms_swift, trl,
     )
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ from schemas.dialects.fields import Row, bad, both, flag, maybe_text, media_of, 
 from schemas.dialects.turns import instead, shown, turns
 from schemas.records import Outcome
 
+CATEGORIES = ("mcq", "long", "short", "safety", "video")
 OWN = ("chosen_reason", "rejected_reason", "is_tie", "mixed_up_image", "ls_factor", "reference_chosen_logp")
 
 
@@ -19,7 +20,8 @@ def fits(columns: Collection[str]) -> str | None:
 
 
 def read(row: Row) -> Draft:
-    """A Draft; RowError says what is wrong with the row. A tie is said and makes no pair; `mixed_up_image` is the rejected side's picture."""
+    """A Draft; RowError says what is wrong with the row. A tie is said and makes no pair; `mixed_up_image` is the rejected side's picture;
+    the sample's `split` is its category in MM-RLHF-RewardBench."""
     prompt = shown(turns(text(row.get("prompt"), "prompt"), "prompt", tags=True), media_of(row))
     tie = flag(row.get("is_tie"), "is_tie") or False
     logps = ("reference_chosen_logp", "reference_rejected_logp")
@@ -31,7 +33,7 @@ def read(row: Row) -> Draft:
     )
     draft = preferred(
         prompt, Answer(text(row.get("chosen"), "chosen")), Answer(text(row.get("rejected"), "rejected")),
-        instead=instead(prompt, _mixed(row)), id=maybe_text(row.get("id"), "id"),
+        instead=instead(prompt, _mixed(row)), id=maybe_text(row.get("id"), "id"), known=_category(row),
         said=(Said((0, 1), "preference", 0.0 if tie else 1.0, "mm_rlhf", None, Outcome.TIE if tie else Outcome.VERDICT),),
         pair=known | {
             "critique_chosen": maybe_text(row.get("chosen_reason"), "chosen_reason"),
@@ -41,6 +43,13 @@ def read(row: Row) -> Draft:
     if not tie:
         return draft
     return draft._replace(answers=tuple(answer._replace(role=None) for answer in draft.answers), pairs=())
+
+
+def _category(row: Row) -> dict[str, str]:
+    """What MM-RLHF-RewardBench counts apart: the first folder of the picture or video, by name."""
+    paths = [path for path in (row.get("image"), row.get("video")) if isinstance(path, str)]
+    found = {name for path in paths for name in CATEGORIES if path.startswith(f"{name}/")}
+    return {"split": found.pop()} if len(found) == 1 else {}
 
 
 def _mixed(row: Row) -> dict[str, list]:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from annotators import agreement
-from annotators.agreement import Vote, quality, votes_of
-from schemas.records import Outcome, judgement
+from annotators.agreement import Vote, quality
 
 FLEISS = [  # ten items, fourteen votes each on five labels, from the encyclopedia's worked example: kappa 0.210
     [0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1],
@@ -178,15 +177,3 @@ def test_whoever_gives_one_answer_all_along_is_flagged():
     people = of(votes, "helpful")["annotators"]
     assert any(flag.startswith("30 times in a row the same answer") for flag in people["straight"]["flags"])
     assert not any("in a row" in flag for name in "ab" for flag in people[name]["flags"])
-
-
-def test_judgements_are_votes_too_but_scores_are_not():
-    slips = [
-        judgement("s", "rate", "candidate", ("c1",), "rating", Outcome.VERDICT, value=4.0, annotator="tiny@1"),
-        judgement("s", "rate", "candidate", ("c2",), "rating", Outcome.UNPARSABLE, annotator="tiny@1"),
-        judgement("s", "score", "candidate", ("c1",), "rating", Outcome.VERDICT, value=1.0, parents=("x",)),
-        judgement("s", "rate", "candidate", ("c1",), "other", Outcome.VERDICT, value=2.0),
-    ]
-    votes = votes_of(slips, "rating")
-    assert [(v.item, v.annotator, v.value) for v in votes] == [("c1", "tiny@1", 4.0), ("c2", "tiny@1", None)]
-    assert of(votes, "rating")["annotators"]["tiny@1"]["skip_rate"] == 0.5

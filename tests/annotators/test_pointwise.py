@@ -10,7 +10,7 @@ from tests.rows import context, rows_of
 
 
 class Rater:
-    identity = "rater@1"
+    identity, can = "rater@1", frozenset({"Generate"})
 
     def __init__(self, reply):
         self.reply, self.asked = reply, []

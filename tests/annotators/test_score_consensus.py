@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from annotators.score import consensus
+from annotators.score import consensus, refuted_claims
 from annotators.score.consensus import Settings
 from schemas import records
+from schemas.errors import RecipeError
 from schemas.operator import Rows
 from schemas.records import Candidate, Judgement, Outcome, judgement
 from tests.rows import context, rows_of
@@ -254,3 +255,178 @@ def test_a_run_without_votes_fits_nothing_and_says_nothing():
     rows = rows_of(["a", "b"])
     for method, axis in itertools.product(("dawid_skene", "mace", "majority"), ("preference", "rank")):
         assert all(s.outcome == "abstain" for s in scored(rows, method=method, axis=axis))
+
+
+def test_too_few_votes_are_no_verdict():
+    rows, a, b = two_answers()
+    rows.judgements = [
+        preferred(a, b, 1, "person:1"),
+        preferred(a, b, 1, "person:2"),
+        preferred(a, b, None, "person:3"),
+    ]
+    assert [s.outcome for s in scored(rows, method="majority", quorum=2)] == ["verdict"]
+    for method in ("majority", "mean", "dawid_skene", "bradley_terry"):
+        (found,) = scored(rows, method=method, quorum=3)  # who could not judge does not count
+        assert (found.outcome, found.value, found.prob) == ("abstain", None, None)
+        assert len(found.parents) == 2
+    rows.judgements = [rated(a, 4, "person:1"), rated(a, 2, "person:2"), rated(b, 1, "person:1")]
+    found = {s.items[0]: s for s in scored(rows, axis="rating", method="mean", quorum=2)}
+    assert (found[a.id].value, found[b.id].outcome) == (3, "abstain")
+
+
+def verdict(a: Candidate, b: Candidate, value: float, step: str, order: int = 0) -> Judgement:
+    """What a model says in a step of its own."""
+    return judgement(
+        a.sample, step, "pair", (a.id, b.id), "preference", Outcome.VERDICT, value=value, annotator="tiny@1", version="v", order=order
+    )  # fmt: skip
+
+
+def test_given_weights_are_by_the_step_or_the_person():
+    rows, a, b = two_answers()
+    rows.judgements = [verdict(a, b, 1, "large"), verdict(a, b, -1, "small"), preferred(a, b, -1, "person:7")]
+    (found,) = scored(rows, method="weighted", weights={"large": 3, "person:7": 0.5})
+    # 3 for a; 1 and .5 for b
+    assert found.prob == pytest.approx(3 / 4.5, abs=1e-4)
+    (found,) = scored(rows, method="weighted", weights={"large": 0, "small": 0, "person:7": 0})
+    assert found.outcome == "abstain"
+    with pytest.raises(
+        RecipeError, match="step: `weights` name 'lage', who has no vote: did you mean 'large'"
+    ):
+        scored(rows, method="weighted", weights={"lage": 3})
+    rows.judgements = [rated(a, 5, "tiny@1", step="large"), rated(a, 2, "tiny@1", step="small")]
+    found = {s.items[0]: s.value for s in scored(rows, method="weighted", axis="rating", weights={"large": 2})}
+    assert found == {a.id: 4, b.id: None}  # (2 x 5 + 1 x 2) / 3
+
+
+def test_measured_weights_are_the_log_odds_of_being_right_where_truth_is_known():
+    samples = []
+    for i in range(10):
+        rows = rows_of(["a", "b"], question=f"{i} ?")
+        a, b = rows.candidates
+        rows.judgements = [
+            verdict(a, b, 1 if i < 8 else -1, "good"), verdict(a, b, 1 if i < 5 else -1, "coin"), verdict(a, b, -1, "worse"),
+        ]  # fmt: skip
+        rows.judgements += [rated(a, 0, "rule.facts", "truth", "truth"), rated(b, -1, "rule.facts", "truth", "truth")]
+        samples.append(rows)
+    settings = Settings(method="weighted")
+    fitted = consensus.fit(samples, settings, context())
+    # 8 of 10 right: log 9/3; 5 of 10: log 6/6; 0 of 10: less than a coin
+    assert {name.split()[1]: w for name, w in fitted.value.items()} == {
+        "good.preference": pytest.approx(np.log(3), abs=1e-4), "coin.preference": 0, "worse.preference": 0,
+    }  # fmt: skip
+    unknown = rows_of(["a", "b"], question="unknown ?")
+    a, b = unknown.candidates
+    unknown.judgements = [verdict(a, b, 1, "good"), verdict(a, b, -1, "worse"), verdict(a, b, -1, "coin")]
+    (found,) = consensus.score(unknown, settings, context(fitted=fitted.value))
+    assert found.prob == (1 if found.items[0] == a.id else 0)
+    with pytest.raises(RecipeError, match="no truth is known to measure the judges by"):
+        consensus.fit([unknown], settings, context())
+
+
+def test_measured_weights_beat_the_majority_of_judges_who_mostly_guess():
+    rng = random.Random(3)
+    samples, truth = [], {}
+    for i in range(600):
+        rows = rows_of(["a", "b"], question=f"{i} ?")
+        a, b = rng.sample(rows.candidates, 2)  # a is better
+        truth[rows.sample.id] = a.id
+        for step, skill in (("good", 0.9), ("poor", 0.55), ("poorer", 0.52)):
+            rows.judgements.append(verdict(a, b, 1 if rng.random() < skill else -1, step))
+        if i < 200:
+            rows.judgements += [
+                rated(a, 0, "rule.facts", "truth", "truth"),
+                rated(b, -1, "rule.facts", "truth", "truth"),
+            ]
+        samples.append(rows)
+
+    def right(**settings) -> float:
+        chosen = Settings(**settings)
+        fitted = consensus.fit(samples, chosen, context()).value
+        found = [s for rows in samples[200:] for s in consensus.score(rows, chosen, context(fitted=fitted))]
+        return float(np.mean([(s.prob > 0.5) == (s.items[0] == truth[s.sample]) for s in found]))
+
+    assert right(method="weighted") > right(method="majority") + 0.1
+
+
+def test_round_robin_is_wins_less_losses():
+    rows = rows_of(["a", "b", "c"])
+    a, b, c = rows.candidates
+    rows.judgements = [
+        verdict(a, b, 1, "j"), verdict(a, b, 2, "j", order=1), verdict(a, c, 1, "j"), verdict(a, c, -1, "j", order=1), verdict(b, c, 3, "j"),
+        verdict(a, b, 1, "k"),
+    ]  # fmt: skip
+    found = {s.items[0]: s for s in scored(rows, method="round_robin", of="answers")}
+    # a beats b twice (two judges), on a-c the judge contradicts itself, b beats c
+    assert [found[x.id].value for x in (a, b, c)] == [2, -1, -1]
+    assert [(s.target, s.axis, s.outcome) for s in found.values()] == [("candidate", "score", "verdict")] * 3
+    rows.judgements = rows.judgements[-1:]
+    assert [s.value for s in scored(rows, method="round_robin", of="answers")] == [1, -1, None]
+
+
+def test_bradley_terry_scores_answers_by_all_their_pairs_with_ties():
+    rows = rows_of(["a", "b", "c"])
+    a, b, c = rows.candidates
+    rows.judgements = [verdict(x, y, 1, f"j{i}") for i in range(6) for x, y in ((a, b), (b, c))]
+    rows.judgements += [preferred(a, c, 0, "person:1")]
+    values = [s.value for s in scored(rows, method="bradley_terry", of="answers")]
+    assert values[0] > values[1] > values[2]
+    assert sum(values) == pytest.approx(0, abs=1e-3)
+    assert values[1] == pytest.approx(0, abs=1e-3)  # by symmetry
+
+
+def test_rank_mix_is_the_weighted_mean_of_ranks_whatever_the_scales():
+    rows = rows_of(["a", "b", "c"])
+    a, b, c = rows.candidates
+    rows.judgements = [rated(x, v, "clip@1", "clip", "clip") for x, v in ((a, 0.31), (b, 0.30), (c, 0.29))]
+    rows.judgements += [rated(x, v, "lm@1", "likelihood", "lm") for x, v in ((a, -90.0), (b, -5.0), (c, -90.0))]
+    settings = {"method": "rank_mix", "axis": "likelihood", "also": ["clip"]}
+    rows.judgements = [s._replace(axis="likelihood") if s.axis == "lm" else s for s in rows.judgements]
+    # clip ranks 1 2 3, lm 2.5 1 2.5
+    assert [s.value for s in scored(rows, **settings)] == [-1.75, -1.5, -2.75]
+    assert [s.value for s in scored(rows, **settings, weights={"clip": 3})] == [-1.375, -1.75, -2.875]
+
+
+def test_a_jury_on_claims_takes_the_same_claim_of_several_judges_for_one():
+    rows = rows_of(["a red dog"])
+    (c,) = rows.candidates
+    votes = {"one": (1, 1), "two": (1, 0), "three": (0, 0)}
+    for step, values in votes.items():
+        for i, (question, value) in enumerate(zip(("is it red ?", "is it a dog ?"), values, strict=True)):
+            row = records.claim(c, step, i, question, True)
+            rows.claims.append(row)
+            rows.judgements.append(
+                judgement(
+                    c.sample, step, "claim", (row.id,), "claim", Outcome.VERDICT, value=float(value), annotator="tiny@1"
+                )
+            )
+    found = scored(rows, axis="claim", method="majority")
+    third = pytest.approx(1 / 3, abs=1e-4)
+    assert [(s.target, s.axis, s.value, s.prob) for s in found[:2]] == [
+        ("claim", "score", 1, pytest.approx(2 / 3, abs=1e-4)),
+        ("claim", "score", 0, third),
+    ]
+    assert [(s.value, s.items) for s in found[2:4]] == [(1, (rows.claims[2].id,)), (0, (rows.claims[3].id,))]
+    weighed = scored(rows, axis="claim", method="weighted", weights={"three": 4})
+    assert [s.prob for s in weighed[:2]] == [third, pytest.approx(1 / 6, abs=1e-4)]  # 2 against 4, 1 against 5
+    rows.judgements += [judgement(c.sample, "one", "candidate", (c.id,), "form", Outcome.VERDICT, value=1.0), *found]
+    rows.claims = rows.claims[:2]  # as `from: [sample, one, jury]` has it
+    (answer,) = refuted_claims.score(rows, refuted_claims.Settings(axis="score"), context("refuted"))
+    assert answer.value == -1
+    assert {s.outcome for s in scored(rows, axis="claim", method="majority", quorum=4)} == {"abstain"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"method": "round_robin"}, "say `of: answers`"),
+        ({"method": "majority", "of": "answers"}, "is for bradley_terry and round_robin"),
+        ({"method": "rank_mix"}, "name the axis on which judges rated"),
+        ({"method": "bradley_terry", "axis": "claim"}, "claims are not compared"),
+        ({"method": "majority", "weights": {"a": 1}}, "`weights` are for weighted and rank_mix"),
+        ({"method": "weighted", "axis": "rating"}, "give `weights`"),
+        ({"method": "weighted", "weights": {"a": -1}}, "greater than or equal to 0"),
+    ],
+)
+def test_what_cannot_be_is_refused(settings, words):
+    with pytest.raises(ValidationError, match=words):
+        Settings(**settings)

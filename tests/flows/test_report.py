@@ -63,7 +63,7 @@ def test_plots_are_drawn_with_names_for_those_who_do_not_see_them(opened):
     plots = page.eval_on_selector_all(
         ".plot", "all => all.map(p => [p.getAttribute('aria-label'), p.querySelector('svg').clientHeight])"
     )
-    assert len(plots) == 4  # evaluation, funnel, scores, words
+    assert len(plots) == 5  # evaluation, funnel, scores, words, calibration
     assert all(label and height > 100 for label, height in plots)
 
 
@@ -182,3 +182,17 @@ def test_the_same_run_gives_the_same_report(run, tmp_path):
     folder, tables, media = run
     again = write_report(tmp_path, small_run.summarised(tables), tables, media)
     assert again.read_text() == (folder / "report.html").read_text()
+
+
+def test_what_judges_are_worth_is_told_with_intervals_and_biases_are_named(run, tmp_path):
+    _, tables, media = run
+    summary = small_run.summarised(tables)
+    share = {"n": 400, "share": 0.7, "low": 0.65, "high": 0.75}
+    truth = {"n": 200, "share": 0.5, "low": 0.43, "high": 0.57}
+    summary["judges"]["claims"] |= {"shown_first": share, "contradicted": truth, "longer": share, "longer_truth": truth, "own": truth, "own_truth": truth}
+    page = write_report(tmp_path, summary, tables, media).read_text()
+    assert "chose the answer that was shown first 70% of 400 times" in page
+    assert "chose the longer answer 70% of the time, which is better 50% of the time" in page
+    assert "own model" not in page  # 50 % of its own are better, and 50 % are chosen
+    assert page.count("70.0 % <small>(65–75, 400)</small>") == 2
+    assert "50.0 % in truth" in page

@@ -61,7 +61,7 @@ def clip_with_sound(media_store):
 
 
 def test_the_engine_says_what_it_can_and_what_it_takes(engine):
-    assert engine.can == {"Generate", "Beams", "Score", "Likelihood", "Embed", "Attend", "Perturb"}
+    assert engine.can == {"Generate", "Form", "Beams", "Score", "Likelihood", "Embed", "Attend", "Perturb"}
     assert engine.media == {"image", "video", "audio"}
     assert engine.identity.startswith("tiny@")
     assert engine.identity.endswith(" hf")  # its answers are kept apart from vLLM's

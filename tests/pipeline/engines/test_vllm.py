@@ -55,7 +55,7 @@ def test_every_medium_is_answered(ask, asked, kind):
 
 
 def test_the_engine_says_what_it_can_and_what_it_takes(vllm_engine):
-    assert vllm_engine.can == {"Generate", "Score", "Likelihood"}
+    assert vllm_engine.can == {"Generate", "Form", "Score", "Likelihood"}
     assert vllm_engine.media == {"image", "video", "audio"}
     assert re.fullmatch(r"tiny@[0-9a-f]{12}", vllm_engine.identity)
 

@@ -317,6 +317,21 @@ def test_a_folder_may_hold_files_that_are_no_rows(home, read):
     assert of(Rejection, found) == []
 
 
+def test_a_category_is_the_split_in_any_format(home, read):
+    jsonl(home / "rows.jsonl", ROW | {"category": "video"}, ROW | {"prompt": "And?", "category": 5}, ROW | {"prompt": "Or?"})
+    found = read("rows.jsonl")
+    assert [s.split for s in of(Sample, found)] == ["video", None]
+    assert [r.detail for r in of(Rejection, found)] == ["rows.jsonl#2: category is a int; make it a text"]
+
+
+def test_the_order_of_the_answers_does_not_tell_which_is_chosen(home, read):
+    jsonl(home / "rows.jsonl", *(ROW | {"prompt": f"{i}?"} for i in range(40)))
+    answers = of(Candidate, read("rows.jsonl"))
+    first = [c.role for c in answers[::2]]
+    assert {c.role for c in answers} == {"chosen", "rejected"}
+    assert 10 <= first.count("chosen") <= 30  # 20 of 40 by chance, less than 10 one in a thousand times
+
+
 def test_the_setting_names_every_format():
     assert set(get_args(pairs.Format)) == {"auto", *DIALECTS}
 

@@ -13,13 +13,16 @@ from tests.schemas.dialects import (
     test_label_studio,
     test_llama_factory,
     test_llava,
+    test_mllm_judge,
     test_mm_rlhf,
     test_mmpr,
     test_ms_swift,
+    test_multimodal_rewardbench,
     test_pairwright,
     test_rlaif_v,
     test_trl,
     test_ultrafeedback,
+    test_vl_rewardbench,
     test_vlfeedback,
 )  # fmt: skip
 
@@ -31,6 +34,8 @@ GOOD = {
     "pairwright": [test_pairwright.ROW], "rlaif_v": [test_rlaif_v.HUB, test_rlaif_v.STAGE],
     "trl": [test_trl.ROW, {"chosen": test_trl.TALK, "rejected": test_trl.OTHER}, {"prompt": "?", "completion": "x", "label": True},
             {"prompt": "?"}],
+    "mllm_judge": [test_mllm_judge.SCORE, test_mllm_judge.PAIR, test_mllm_judge.BATCH],
+    "multimodal_rewardbench": [test_multimodal_rewardbench.ROW], "vl_rewardbench": [test_vl_rewardbench.ROW],
     "ultrafeedback": [test_ultrafeedback.ROW], "vlfeedback": [test_vlfeedback.ROW],
 }  # fmt: skip
 

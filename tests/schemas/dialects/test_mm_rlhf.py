@@ -34,6 +34,12 @@ def test_a_video_several_images_and_a_mixed_up_one():
     assert mixed.pairs[0].rejected_media == ("b.jpg",)
 
 
+def test_the_bench_counts_by_the_first_folder_of_the_picture_or_video():
+    assert mm_rlhf.read(ROW | {"image": "long/1.jpg"}).known == {"split": "long"}
+    assert mm_rlhf.read(without(ROW, "image") | {"video": "video/1.mp4"}).known == {"split": "video"}
+    assert mm_rlhf.read(ROW).known == mm_rlhf.read(ROW | {"image": "longer/1.jpg"}).known == {}
+
+
 REFUSED = {
     "no prompt": (without(ROW, "prompt"), BAD, "prompt is missing"),
     "a prompt of messages": (ROW | {"prompt": []}, BAD, "prompt is a list"),

@@ -1,0 +1,157 @@
+"""Does a preference need the media? The judge is asked again as before, but without them, or with another sample's in their place.
+
+A preference that survives could have been learnt from the words alone: such a pair teaches a model to talk, not to look. The step's own
+`share` says of how many samples the pairs are probed."""
+
+import heapq
+import inspect
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from annotators.orders import BLIND, orders
+from annotators.score import refuted_claims
+from annotators.votes import two
+from schemas.operator import Context, Fitted, Rows
+from schemas.operator import Settings as Base
+from schemas.records import (
+    SAMPLE_KINDS,
+    Claim,
+    Judgement,
+    Message,
+    Outcome,
+    Pair,
+    Part,
+    Reason,
+    Rejection,
+    Sample,
+    digest,
+    judgement,
+    kind_of,
+)
+
+READS = ("candidates", "pairs")
+LEAVES = ("judgements", "pairs")
+MEDIA = SAMPLE_KINDS
+SCOPE = "sample"
+VERSION = 1
+BUILDS = {"judge": "judge"}
+POOL = 2048  # media of each kind that are drawn from the run to swap with
+UNREAD = (Outcome.FAILED, Outcome.UNPARSABLE, Outcome.REFUSED)
+
+
+class Settings(Base):
+    judge: str | dict[str, Any]
+    """the operator that judged, with its settings as before: {judge.pairwise: {model: large}}"""
+    media: Literal["none", "swap"] = "none"
+    """what it is shown now: no media, or another sample's of the same kind"""
+    seed: int = 0
+    """another seed swaps with others"""
+
+    @model_validator(mode="after")
+    def _asks_a_model(self):
+        title = self.judge if isinstance(self.judge, str) else next(iter(self.judge), "")
+        if title in ("judge.people", "judge.probe"):
+            raise ValueError(f"{title} cannot be asked again; name an operator that asks a model")
+        return self
+
+
+def fit(seen: Iterable[Rows], settings: Settings, context: Context) -> Fitted:
+    """What may be shown instead: POOL media of each kind, drawn by the seed whatever their order. Nothing where media are left out."""
+    if settings.media == "none":
+        return Fitted(digest("none"), None)
+    drawn: dict[str, dict[str, str]] = {}
+    for rows in seen:
+        for media, kind in _shown(rows.sample).items():
+            pool = drawn.setdefault(kind, {})
+            pool[digest(settings.seed, media)] = media
+            if len(pool) > 2 * POOL:
+                drawn[kind] = {place: pool[place] for place in heapq.nsmallest(POOL, pool)}
+    pools = {kind: [pool[place] for place in heapq.nsmallest(POOL, pool)] for kind, pool in sorted(drawn.items())}
+    return Fitted(digest(pools), pools)
+
+
+async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgement | Pair | Rejection]:
+    """For each live pair of two answers a Judgement on the axis `blind`, above 0 where the first of the two (in the order of their ids) is better, and where that is a
+    verdict or a tie a Pair that says whether the preference `needs_media`, in the place of the one before. Claims count as `score.refuted_claims`
+    counts them. A sample without media, or with none to swap with, is left as it is."""
+    pairs = [p for p in rows.pairs if p.chosen_id and p.rejected_id and p.chosen != p.rejected]
+    blind = _blind(rows.sample, settings, context) if rows.sample.media and pairs else None
+    if blind is None:
+        return []
+    seen = Rows(blind)
+    seen.candidates, seen.pairs = rows.candidates, pairs
+    found = context.built["judge"](seen)
+    found = await found if inspect.isawaitable(found) else found
+    seen.claims = [row for row in found if isinstance(row, Claim)]
+    seen.judgements = [row for row in found if isinstance(row, Judgement)]
+    if seen.claims:
+        seen.judgements += refuted_claims.score(seen, refuted_claims.Settings(), context)
+    values: dict[tuple[str, str], float] = {}
+    for o in orders(seen.judgements):
+        values[o.pair] = values.get(o.pair, 0.0) + o.value
+    out: list[Judgement | Pair | Rejection] = []
+    for pair in pairs:
+        out += _probed(pair, values, seen.judgements, context)
+    return out
+
+
+def _probed(
+    pair: Pair, values: dict[tuple[str, str], float], slips: list[Judgement], context: Context
+) -> list[Judgement | Pair | Rejection]:
+    """The blind verdict on a pair, and the pair that knows of it."""
+    items = two(pair.chosen_id or "", pair.rejected_id or "")
+    value = values.get(items)
+    about = [s for s in slips if s.outcome in UNREAD and (s.target == "claim" or set(s.items) <= set(items))]
+    outcome = (
+        Outcome.VERDICT if value else Outcome.TIE if value == 0 else about[0].outcome if about else Outcome.ABSTAIN
+    )
+    made = judgement(
+        pair.sample, context.step, "pair", items, BLIND, outcome, value=value, raw=about[0].raw if about and value is None else None,
+        annotator=next((s.annotator for s in slips if not s.parents), None), version=context.version,
+    )  # fmt: skip
+    if value is None:
+        return [made]
+    needs = (value if items[0] == pair.chosen_id else -value) <= 0
+    detail = f"{context.step} asked again without the media"
+    return [
+        made,
+        Rejection(pair.id, "pairs", context.step, Reason.SUPERSEDED, detail, pair.sample),
+        pair._replace(id=digest(pair.id, context.step, needs), step=context.step, needs_media=needs),
+    ]
+
+
+def _blind(sample: Sample, settings: Settings, context: Context) -> Sample | None:
+    """The sample as it is shown now, under its own id; None where there is nothing to swap with."""
+    if settings.media == "none":
+        return _showing(sample, {})
+    new = {}
+    for media, kind in _shown(sample).items():
+        others = [other for other in context.fitted.get(kind, ()) if other not in sample.media]
+        if not others:
+            return None
+        new[media] = others[int(digest(settings.seed, sample.id, media)[:8], 16) % len(others)]
+    return _showing(sample, new)
+
+
+def _shown(sample: Sample) -> dict[str, str]:
+    """{media: its kind}; a video that is heard too is a video."""
+    parts = [part for message in sample.prompt for part in message.parts if part.media]
+    return {p.media: p.type for p in parts if p.media} | {
+        p.media: p.type for p in parts if p.media and p.type == "video"
+    }
+
+
+def _showing(sample: Sample, new: dict[str, str]) -> Sample:
+    """The sample with the media that stand for its own; those that nothing stands for are left out."""
+    prompt = []
+    for message in sample.prompt:
+        parts = [
+            p._replace(media=new[p.media]) if p.media else p for p in message.parts if not p.media or p.media in new
+        ]
+        prompt.append(Message(message.role, tuple(parts) or (Part("text", ""),)))
+    shown = [p for m in prompt for p in m.parts if p.media]
+    return sample._replace(
+        prompt=tuple(prompt), media=tuple(p.media or "" for p in shown), kind=kind_of([p.type for p in shown])
+    )
