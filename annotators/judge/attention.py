@@ -11,6 +11,7 @@ import orjson
 from pydantic import Field, field_validator
 
 from schemas import chat
+from schemas.errors import RecipeError
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.ports import Attend, Attended, Failure
@@ -41,8 +42,12 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
     """Of each Candidate its `attention` (0..1), and `hallucination`: -1 where that is at most the threshold; it abstains above.
 
     A candidate whose role is chosen is what others are held against: 0, unasked. Where facts name no picture: abstain; an answer that
-    the engine cannot look at `failed`."""
+    the engine cannot look at `failed`. RecipeError where the engine looks at none."""
     sample, engine = rows.sample, context.engines[settings.model]
+    if "Attend" not in engine.can:
+        raise RecipeError(
+            f"{context.step}: {engine.identity} does not say where it looks; name a model on the engine hf"
+        )
     made: dict[str, Any] = {"annotator": engine.identity, "version": context.version}
     target = target_of(sample)
     asked = [c for c in rows.candidates if target is not None and c.role != "chosen"]

@@ -173,7 +173,7 @@ def _enough(kind: str, settings: Settings) -> float:
 async def _checked(kind: Kind, text: str, sample: Sample, settings: Settings) -> Checked | NoVerdict:
     try:
         if kind in SLOW:
-            return await asyncio.to_thread(check, kind, text, sample, settings)
+            return await asyncio.get_running_loop().run_in_executor(slow.turns, check, kind, text, sample, settings)
         return check(kind, text, sample, settings)
     except NoVerdict as error:
         return error

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from schemas import chat
+from schemas.errors import RecipeError
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.ports import Embed, Engine, Failure, Likelihood, Likely, Rate, Result
@@ -25,6 +26,13 @@ LEAVES = ("judgements",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 1
+
+ASKS = {"reward": Rate, "clip": Embed, "likelihood": Likelihood}
+FIT = {
+    "reward": "a model ...ForSequenceClassification on the engine hf",
+    "clip": "a model of two encoders, like CLIP, on the engine hf",
+    "likelihood": "a model on vllm or hf, or a server that is vLLM's",
+}
 
 
 class Settings(Base):
@@ -64,7 +72,7 @@ class Scored(NamedTuple):
 
 async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
     """One `score` a Candidate. It abstains of an answer without words, and clip of a sample without media; what the engine cannot
-    answer is `failed`. Equal texts are asked once."""
+    answer is `failed`. Equal texts are asked once. RecipeError where the model is none that scores by this kind."""
     texts = list(dict.fromkeys(c.text for c in rows.candidates))
     scored = dict(zip(texts, await _scored(rows.sample, texts, settings, context), strict=True))
     annotator = " against ".join(context.engines[name].identity for name in _models(settings))
@@ -91,11 +99,18 @@ def _models(settings: Settings) -> list[str]:
 
 async def _scored(sample: Sample, texts: list[str], settings: Settings, context: Context) -> list[Scored]:
     engines = [context.engines[name] for name in _models(settings)]
+    for engine in engines:
+        # a decoder embeds too, but its vectors of texts and pictures have nothing in common
+        if ASKS[settings.kind].__name__ not in engine.can or (settings.kind == "clip" and "Generate" in engine.can):
+            raise RecipeError(
+                f"{context.step}: {engine.identity} cannot score by `kind: {settings.kind}`; name {FIT[settings.kind]}"
+            )
     if settings.kind == "clip":
         return await _clip(sample, texts, settings, engines[0])
     shown = sample.prompt if settings.media else _without_media(sample.prompt)
-    request = Rate if settings.kind == "reward" else Likelihood
-    requests = [engine.ask(request((*shown, chat.assistant(t)))) for t in texts if t.strip() for engine in engines]
+    requests = [
+        engine.ask(ASKS[settings.kind]((*shown, chat.assistant(t)))) for t in texts if t.strip() for engine in engines
+    ]
     results = iter(await asyncio.gather(*requests))
     return [_of([next(results) for _ in engines], settings) if t.strip() else NOTHING for t in texts]
 

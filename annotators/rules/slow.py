@@ -13,6 +13,7 @@ import select
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from annotators.rules.answers import Checked, final, unfit
@@ -117,6 +118,9 @@ class Worker:
 
 
 worker = Worker()
+turns = ThreadPoolExecutor(
+    1, thread_name_prefix="rules"
+)  # for who may not wait: questions that queue here hold up nothing else
 atexit.register(worker.close)
 
 

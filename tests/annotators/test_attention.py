@@ -10,6 +10,7 @@ from pipeline.engines import hf
 from pipeline.pair import right_wrong
 from pipeline.source import scenes
 from schemas import chat
+from schemas.errors import RecipeError
 from schemas.operator import Rows
 from schemas.ports import Attend, Attended, Failure
 from schemas.records import Part, Reason, Sample, candidate, sample
@@ -19,7 +20,7 @@ from tests.rows import context
 class Looking:
     """A scripted engine behind the port: the first picture's share is the number that the answer says, the rest is shared out."""
 
-    identity, slots = "looker@1", 4
+    identity, slots, can = "looker@1", 4, frozenset({"Attend"})
 
     async def ask(self, request: Attend):
         said = request.messages[-1].parts[0].text
@@ -83,6 +84,13 @@ def test_pairs_are_what_is_chosen_against_what_is_hallucinated(runner):
     assert told(rows.judgements)[0] == ("hallucination", "verdict", 0.0)
     found = right_wrong.pair(rows, right_wrong.Settings(axis="hallucination"), context("pair"))
     assert [(p.chosen, p.rejected) for p in found] == [("the cup is red", "0.2")]
+
+
+def test_an_engine_that_does_not_say_where_it_looks_is_the_recipes_mistake(runner):
+    blind = Looking()
+    blind.can = frozenset({"Generate"})
+    with pytest.raises(RecipeError, match="engine hf"):
+        judged(runner, rows_with(2, ["0.1"]), blind)
 
 
 def test_thresholds_are_shares():

@@ -8,8 +8,10 @@ from pydantic import ValidationError
 from annotators.judge import scorer
 from pipeline.engines import hf
 from schemas import chat
+from schemas.errors import RecipeError
 from schemas.operator import Rows
 from schemas.ports import Embed, Embedded, Failure, Likelihood, Likely, Rate, Rated
+from schemas.recipe import models
 from schemas.records import Outcome, Part, Reason, candidate, sample
 from tests.media_files import png
 from tests.rows import context, rows_of
@@ -19,7 +21,7 @@ from tests.scorer_models import clip_model, reward_model
 class Known:
     """A scripted engine behind the port: what it answers to a text, or to a medium, is given."""
 
-    slots = 4
+    slots, can = 4, frozenset({"Embed", "Rate", "Likelihood"})
 
     def __init__(self, answers: dict, identity: str = "scorer@1"):
         self.answers, self.identity, self.asked = answers, identity, []
@@ -103,6 +105,20 @@ def test_makers_get_the_numbers_alone():
     step = context("tree", engines={"scorer": engine})
     found = scorer.rate(rows_of([]).sample, [BLUE, " "], scorer.Settings(model="scorer", kind="clip"), step)
     assert asyncio.run(found) == [100.0, None]
+
+
+@pytest.mark.parametrize(
+    ("kind", "can"), [("reward", "Embed"), ("clip", "Rate"), ("clip", "Embed Generate"), ("likelihood", "Rate")]
+)
+def test_a_model_that_cannot_score_so_is_the_recipes_mistake(kind, can):
+    engine = Known({})
+    engine.can = frozenset(can.split())
+    with pytest.raises(RecipeError, match="cannot score"):
+        scores(rows_of([BLUE]), {"scorer": engine}, kind=kind)
+
+
+def test_the_reference_is_a_model_of_the_recipe():
+    assert models(scorer.Settings(model="m", kind="likelihood", reference="old")) == ("m", "old")
 
 
 def test_settings_that_belong_to_another_kind_are_refused():
