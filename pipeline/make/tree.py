@@ -15,7 +15,7 @@ from pipeline.make.asking import Drawing, asked, seed_of
 from schemas.chat import assistant
 from schemas.errors import RowError
 from schemas.operator import Context, Rows
-from schemas.ports import Answer, Beams, Engine, Failure, Result
+from schemas.ports import Answer, Beams, Engine, Failure, Generate, Generated
 from schemas.records import (
     SAMPLE_KINDS,
     Candidate,
@@ -24,6 +24,7 @@ from schemas.records import (
     Outcome,
     Reason,
     Rejection,
+    Sample,
     candidate,
     digest,
     judgement,
@@ -93,37 +94,35 @@ async def make(rows: Rows, settings: Settings, context: Context) -> list[Candida
     seed = seed_of(settings.seed, sample.id)
     live, done, lost = [Path()], [], []
     while live:
-        results = await asyncio.gather(*(engine.ask(_next(p, engine, sample.prompt, settings, seed)) for p in live))
-        offered = [_offered(path, result) for path, result in zip(live, results, strict=True)]
-        said = await asyncio.gather(
-            *(context.built["scorer"](sample, [s for s, *_ in o]) if o else _none() for o in offered)
-        )
-        grown: list[Path] = []
-        for path, result, sentences, scores in zip(live, results, offered, said, strict=True):
-            if isinstance(result, Failure):
-                if not path.text:
-                    raise RowError(result.reason, result.detail)
-                lost.append((path, result.reason, result.detail))
-                continue
-            if not sentences and path.text:  # nothing is said behind it: it was whole
-                done.append(path._replace(finish="stop"))
-            lost += [
-                (path, Reason.NO_VERDICT, f"no score for {s[0][:100]!r}")
-                for s, v in zip(sentences, scores)
-                if v is None
-            ]
-            scored = [(s, v) for s, v in zip(sentences, scores, strict=True) if v is not None]
-            grown += _children(path, scored, settings)
-        done += [p for p in grown if p.finish]
-        live = _kept([p for p in grown if not p.finish], settings)
-    return _leave(done, lost, seed, engine, rows, settings, context)
+        found = await asyncio.gather(*(_grown(path, engine, sample, seed, settings, context) for path in live))
+        grown = [path for paths, _ in found for path in paths]
+        lost += [rejection for _, rejections in found for rejection in rejections]
+        done += [path for path in grown if path.finish]
+        live = _kept([path for path in grown if not path.finish], settings)
+    return _leave(done, lost, seed, engine, sample, settings, context)
 
 
-async def _none() -> list:
-    return []
+async def _grown(
+    path: Path, engine: Engine, sample: Sample, seed: int, settings: Settings, context: Context
+) -> tuple[list[Path], list[Rejection]]:
+    """The path with each sentence that is offered behind it, or the path itself where none is; and what could not be."""
+    lost = lambda reason, detail: Rejection(
+        digest(sample.id, context.step, path.text, detail), "candidates", context.step, reason, detail, sample.id
+    )
+    result = await engine.ask(_next(path, engine, sample.prompt, settings, seed))
+    if isinstance(result, Failure):
+        if not path.text:
+            raise RowError(result.reason, result.detail)
+        return [], [lost(result.reason, result.detail)]
+    offered = _offered(result)
+    if not offered:
+        return [path._replace(finish="stop")] if path.text else [], []
+    told = list(zip(offered, await context.built["scorer"](sample, [s.text for s in offered]), strict=True))
+    without = [lost(Reason.NO_VERDICT, f"no score for {s.text[:100]!r}") for s, value in told if value is None]
+    return _children(path, [(s, value) for s, value in told if value is not None], settings), without
 
 
-def _next(path: Path, engine: Engine, prompt: tuple[Message, ...], settings: Settings, seed: int):
+def _next(path: Path, engine: Engine, prompt: tuple[Message, ...], settings: Settings, seed: int) -> Beams | Generate:
     """The request for the sentences behind a path."""
     messages = (*prompt, assistant(path.text)) if path.text else prompt
     if "Beams" in engine.can:
@@ -139,10 +138,8 @@ class Sentence(NamedTuple):
     finish: str | None  # None: more follows
 
 
-def _offered(path: Path, result: Result) -> list[Sentence]:
-    """The different sentences that the model offers behind a path."""
-    if isinstance(result, Failure):
-        return []
+def _offered(result: Generated) -> list[Sentence]:
+    """The different sentences that the model offers."""
     found: dict[str, Sentence] = {}
     for answer in result.answers:
         if len(answer.text.strip()) >= SHORTEST:
@@ -199,27 +196,29 @@ def _kept(paths: list[Path], settings: Settings) -> list[Path]:
     return [*ranked[: settings.best], *ranked[-settings.worst :]]
 
 
-def _leave(done: list[Path], lost: list, seed: int, engine: Engine, rows: Rows, settings: Settings, context: Context):
-    sample = rows.sample
-    out: list[Candidate | Judgement | Rejection] = []
+def _leave(
+    done: list[Path],
+    lost: list[Rejection],
+    seed: int,
+    engine: Engine,
+    sample: Sample,
+    settings: Settings,
+    context: Context,
+) -> list[Candidate | Judgement | Rejection]:
     whole: dict[str, Path] = {}
     for path in done:
         whole.setdefault(path.text.strip(), path)
+    if not whole:
+        return [Rejection(sample.id, "samples", context.step, Reason.EMPTY_ANSWER, "no path came to an end", sample.id)]
+    out: list[Candidate | Judgement | Rejection] = []
     for index, (text, path) in enumerate(whole.items()):
         new = candidate(
             sample.id, context.step, text, role=settings.role, model=engine.identity, settings=context.version,
             seed=seed, index=index, tokens=path.tokens, finish=path.finish, logprob=round(path.logprob, 4),
         )  # fmt: skip
-        out += [
-            new,
-            judgement(
-                sample.id, context.step, "candidate", (new.id,), "score", Outcome.VERDICT, value=round(path.score, 4),
-                raw=" | ".join(path.raw), annotator=f"tree of {engine.identity}", version=context.version,
-            ),
-        ]  # fmt: skip
-    if not out:
-        return [Rejection(sample.id, "samples", context.step, Reason.EMPTY_ANSWER, "no path came to an end", sample.id)]
-    for path, reason, detail in lost:
-        name = digest(sample.id, context.step, path.text, detail)
-        out.append(Rejection(name, "candidates", context.step, reason, detail, sample.id))
-    return out
+        slip = judgement(
+            sample.id, context.step, "candidate", (new.id,), "score", Outcome.VERDICT, value=round(path.score, 4),
+            raw=" | ".join(path.raw), annotator=f"tree of {engine.identity}", version=context.version,
+        )  # fmt: skip
+        out += [new, slip]
+    return [*out, *lost]
