@@ -23,7 +23,7 @@ def unfit(answer: str, why: str) -> RowError:
     return RowError(Reason.BAD_ROW, f"the known answer {answer[:100]!r} {why}")
 
 
-MARKERS = ("final answer:", "final answer is", "answer:")
+MARKER = re.compile(r"final answer is\b|answer\*{0,2}\s?:\*{0,2}", re.IGNORECASE)
 ARTICLES = frozenset(("a", "an", "the"))
 NUMBER = re.compile(
     r"(?<![\w.])[-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d{1,4})?(?:\s?/\s?\d+(?:\.\d+)?)?"
@@ -42,12 +42,8 @@ def final(text: str) -> tuple[str | None, bool]:
     if tagged:
         return (tagged[0] if len(set(tagged)) == 1 else None), True
     rest = text.rpartition("</think>")[2]
-    lower = rest.lower()
-    for marker in MARKERS:
-        # lower() may change the length of a text that is not ASCII
-        if len(lower) == len(rest) and (at := lower.rfind(marker)) >= 0:
-            return rest[at + len(marker) :].strip(), True
-    return rest.strip(), False
+    markers = [m.end() for m in MARKER.finditer(rest)]
+    return rest[markers[-1] if markers else 0 :].strip(), bool(markers)
 
 
 def exact(text: str, answer: str) -> Checked:
@@ -67,7 +63,8 @@ def normalised(text: str, answer: str) -> Checked:
 
 def plain(text: str) -> str:
     """`text` without case, accents' ways of writing, punctuation, articles and doubled white space: SQuAD's normalisation
-    (arXiv 1606.05250), with VQA's care for numbers (3.5 keeps its point, 1,000 loses its comma; arXiv 1505.00468)."""
+    (arXiv 1606.05250), with VQA's care for numbers (3.5 keeps its point, 1,000 loses its comma; arXiv 1505.00468). What is
+    articles only stays: "A" may be a letter."""
     kept = []
     folded = unicodedata.normalize("NFKC", text).casefold()
     for i, c in enumerate(folded):
@@ -76,7 +73,8 @@ def plain(text: str) -> str:
             kept.append(c)
         elif c not in ".'’" and not (c == "," and before_digit):
             kept.append(" ")
-    return " ".join(word for word in "".join(kept).split() if word not in ARTICLES)
+    words = "".join(kept).split()
+    return " ".join([word for word in words if word not in ARTICLES] or words)
 
 
 def label(text: str, answer: str, labels: Sequence[str]) -> Checked:

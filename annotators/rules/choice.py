@@ -15,7 +15,7 @@ WAYS = (
     rf"(?i:answer|option|choice)(?i:\s{{1,3}}is|\s{{1,3}}would be)?[\s:=(\[*\"']{{1,6}}({L})\b(?!['’]){ALONE}",  # the answer is (B)
     rf"[(\[*]({L})[)\]*]",  # I choose (B)
     rf"\b({L})\b(?=\s{{1,3}}(?:is|was) (?:the )?(?:correct|right|best|answer))",  # B is correct
-    rf"(?<![\w'’])(?!(?:A|I)\s{{1,3}}(?!(?:and|or|but|because|since|as|is)\b)\w)({L})(?![\w'’])",  # a letter alone
+    rf"(?<![a-zA-Z0-9_'’])(?!(?:A|I)\s{{1,3}}(?!(?:and|or|but|because|since|as|is)\b)\w)({L})(?![a-zA-Z0-9_'’])",  # a letter alone
 )
 WAYS = tuple(re.compile(way) for way in WAYS)
 DRESS = re.compile(r"\\(?:boxed|text|textbf|mathrm|mathbf)\b|[{}$]")

@@ -34,6 +34,8 @@ HOSTILE = (
         ("<answer>red</answer> <answer>red</answer>", ("red", True)),
         ("<answer>red</answer> <answer>blue</answer>", (None, True)),
         ("Answer: red? No. Final Answer: blue", ("blue", True)),
+        ("**Answer:** blue", ("blue", True)),
+        ("İ the FINAL answer is blue", ("blue", True)),
         ("<think>so</think> red", ("red", False)),
         ("", ("", False)),
     ],
@@ -52,9 +54,11 @@ def test_exact_wants_the_characters_normalised_the_words():
     assert answers.normalised("3.5", "35").value == 0
     assert answers.normalised("red,blue", "red, blue").value == 1
     assert answers.normalised("", "cat").value == 0
+    assert answers.normalised("a", "A").value == 1
+    assert answers.normalised("a", "B").value == 0
     assert answers.exact("", "").value == 0
     with pytest.raises(RowError, match="no letter"):
-        answers.normalised("x", "the ...")
+        answers.normalised("x", "...")
 
 
 OPTIONS = {"A": "a roof", "B": "two cups"}
@@ -65,7 +69,7 @@ OPTIONS = {"A": "a roof", "B": "two cups"}
     [
         "B", "(B)", "b", "**B**", "B. two cups", "B) cups", "The answer is B.", "so the answer is (B), as seen", "Answer: B", "\\boxed{B}",
         "$\\boxed{\\text{B}}$", "I choose (B).", "B is correct", "I think it is B", "two cups", "Two cups!", "A man says so: it is B",
-        "<think>A? C?</think><answer>B</answer>", "Option B",
+        "<think>A? C?</think><answer>B</answer>", "Option B", "The correct answer is: **B. two cups**", "选B", "答案：B。",
     ],
 )  # fmt: skip
 def test_the_letter_is_found_however_it_is_written(text):
