@@ -169,9 +169,13 @@ def settings_of(module: ModuleType, settings: Mapping[str, Any], where: str):
 
 
 def models(settings: Any) -> tuple[str, ...]:
-    """The recipe's models that an operator's settings name: its `model`, or the pool `models`."""
-    one = getattr(settings, "model", None)
-    return (*((one,) if one else ()), *(getattr(settings, "models", None) or ()))
+    """The recipe's models that an operator's settings name: its `model`, the pool `models`, the `reference` it is held against."""
+    named = (
+        getattr(settings, "model", None),
+        *(getattr(settings, "models", None) or ()),
+        getattr(settings, "reference", None),
+    )
+    return tuple(name for name in named if name)
 
 
 def check(recipe: Recipe, operator: Callable[[str, str], ModuleType], given: Iterable[str] = ()) -> None:

@@ -1,5 +1,6 @@
 """A small run's rows without a model: real scenes, answers with drawn faults, a judge that errs now and then, real scores and pairs."""
 
+import asyncio
 import json
 import random
 import re
@@ -67,7 +68,7 @@ def make(media: MediaStore, n: int = 40, seed: int = 3) -> ListTables:
             claims, slips = _judged(candidate, rows, rng)
             rows.claims += claims
             rows.judgements += slips
-        rows.judgements += rule.judge(rows, rule.Settings(), context(step="truth"))
+        rows.judgements += asyncio.run(rule.judge(rows, rule.Settings(), context(step="truth")))
         rows.judgements += refuted_claims.score(rows, refuted_claims.Settings(malformed=-3), context(step="score"))
         paired = best_worst.pair(rows, best_worst.Settings(), context(step="pair", recipe="small"))
         for row in (sample, *rows.candidates, *rows.claims, *rows.judgements, *paired):

@@ -1,12 +1,21 @@
-"""Judges by rule, where the truth is known: an answer's claims against the Sample's `facts`.
+"""Judges by rule, where the truth is known: an answer against the Sample's `answer`, its claims against the Sample's `facts`,
+or its form against a pattern.
 
 Facts are JSON {"yes": [questions truly answered yes], "expect": [[question, wanted], ...]}; the world is closed, so every
 other question is answered no. `expect` is what a complete true answer states."""
 
+import asyncio
 import json
-from typing import Any, NamedTuple
+import re
+from functools import lru_cache, partial
+from typing import Any, Literal, NamedTuple, get_args
 
-from schemas import chat
+from pydantic import Field, model_validator
+
+from annotators.rules import answers, boxes, choice, slow
+from annotators.rules.answers import Checked
+from schemas import chat, prompts
+from schemas.errors import NoVerdict, RowError
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Judgement, Outcome, Sample, judgement
@@ -18,12 +27,51 @@ MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 1
 BUILDS = {"splitter": "split"}
-ANNOTATOR = "rule.facts"
+
+Kind = Literal[
+    "facts", "exact", "normalised", "math", "choice", "number", "iou", "class", "regex", "json_schema", "refusal"
+]
+FORMS = ("regex", "json_schema", "refusal")  # they need no known answer
+SLOW = ("math", "regex", "json_schema")  # they work in a process that can be ended
+AXES = {"regex": "format", "json_schema": "format", "refusal": "refusal"}
+THINK = r"<think>.*?</think>\s*<answer>.*?</answer>"
 
 
 class Settings(Base):
+    kind: Kind | None = None
+    """the rule; by default the sample's `answer_type` where that names one, else facts where it has any, else normalised"""
     splitter: str | dict[str, Any] = "split.patterns"
-    """the operator that splits an answer into claims (one that asks no model)"""
+    """of facts: the operator that splits an answer into claims (one that asks no model)"""
+    tolerance: float = Field(0.05, ge=0)
+    """of number: how far off it may be, as a share of the right one; 0 for counts"""
+    threshold: float = Field(0.5, gt=0, le=1)
+    """of iou: from which intersection over union on a box is right"""
+    labels: tuple[str, ...] = ()
+    """of class: all labels"""
+    regex: str = THINK
+    """of regex: what the whole answer must match; thoughts and answer in their tags by default"""
+    json_schema: dict[str, Any] | None = None
+    """of json_schema: the JSON Schema"""
+    refusals: str | None = None
+    """of refusal: a file with a phrase a line, instead of the one beside the rules"""
+    axis: str | None = None
+    """what the judgements are called: truth by default, format of a form, refusal of a refusal"""
+
+    @model_validator(mode="after")
+    def _whole(self):
+        if self.kind == "class" and not self.labels:
+            raise ValueError("`kind: class` needs its `labels`")
+        if (self.kind == "json_schema") != (self.json_schema is not None):
+            raise ValueError("`kind: json_schema` and the setting `json_schema` belong together")
+        try:
+            re.compile(self.regex)
+        except re.error as error:
+            raise ValueError(f"`regex` cannot be compiled: {error}") from None
+        return self
+
+
+def prompt_texts(settings: Settings) -> tuple[str, ...]:
+    return (prompts.read(settings.refusals, answers.__file__, "refusals.txt"),) if settings.kind == "refusal" else ()
 
 
 class Truth(NamedTuple):
@@ -48,41 +96,144 @@ def truth_of(facts: dict, claims: list[tuple[str, bool]] | None) -> Truth:
     return Truth(len(claims), false, recall, False)
 
 
-def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
-    """`truth` of each Claim (1 or 0) and of each Candidate (minus its false claims; `recall` beside it). Without facts: abstain."""
-    sample = rows.sample
-    facts = json.loads(sample.facts) if sample.facts else None
-    yes = set(facts["yes"]) if facts else ()
-    made: dict[str, Any] = {"annotator": ANNOTATOR, "version": context.version}
+def kind_of(sample: Sample, settings: Settings) -> Kind | None:
+    """The rule for a sample; None where nothing is known that one could hold its answers against."""
+    if settings.kind:
+        return settings.kind if settings.kind in FORMS or _known(sample, settings.kind) else None
+    return next((k for k in (*_typed(sample), "facts", "normalised") if _known(sample, k)), None)
+
+
+def _typed(sample: Sample) -> list[Kind]:
+    return [k for k in get_args(Kind) if k == sample.answer_type and k not in FORMS]
+
+
+def _known(sample: Sample, kind: str) -> bool:
+    return _facts(sample.facts) is not None if kind == "facts" else sample.answer is not None
+
+
+@lru_cache(4)
+def _facts(text: str | None) -> dict | None:
+    """Facts that claims can be held against; what else is known of a sample are none."""
+    found = json.loads(text) if text else None
+    return found if isinstance(found, dict) and "yes" in found else None
+
+
+async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
+    """Of each Candidate its `truth`: 0 where it is right, less where it is wrong. Where nothing is known of the sample: abstain.
+
+    facts leave minus the number of false claims, `recall` beside it, and 1 or 0 of each Claim; iou leaves the IoU beside it;
+    refusal leaves 1 (refuses) or 0. RowError (BAD_ROW) where the known answer is of another kind than the rule. A rule that
+    takes too long on an answer, or breaks, has `failed`, which is no verdict."""
+    sample, kind = rows.sample, kind_of(rows.sample, settings)
+    if kind == "facts":
+        return _by_facts(rows, settings, context)
+    made: dict[str, Any] = {"annotator": f"rule.{kind or settings.kind or 'facts'}", "version": context.version}
+    axis = settings.axis or AXES.get(kind, "truth")
+    found: dict[str, Checked | NoVerdict] = {}
+    out = []
+    for c in rows.candidates:
+        slip = partial(judgement, sample.id, context.step, "candidate", (c.id,), **made)
+        if kind is None:
+            out.append(slip(axis, Outcome.ABSTAIN))
+            continue
+        if c.text not in found:
+            found[c.text] = await _checked(kind, c.text, sample, settings)
+        checked = found[c.text]
+        if isinstance(checked, NoVerdict):
+            out.append(slip(axis, checked.outcome, raw=checked.raw))
+            continue
+        value = checked.value if kind == "refusal" else float(checked.value >= _enough(kind, settings)) - 1
+        out.append(slip(axis, Outcome.VERDICT, value=value, raw=checked.read))
+        if kind == "iou":
+            out.append(slip("iou", Outcome.VERDICT, value=checked.value, raw=checked.read))
+    return out
+
+
+def _by_facts(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
+    sample, facts = rows.sample, _facts(rows.sample.facts) or {}
+    yes = set(facts["yes"])
+    slip = partial(judgement, sample.id, context.step, annotator="rule.facts", version=context.version)
     out = []
     for c in rows.claims:
-        if facts is not None:
-            value = float((c.question in yes) == c.wanted)
-            out.append(
-                judgement(sample.id, context.step, "claim", (c.id,), "truth", Outcome.VERDICT, value=value, **made)
-            )
+        value = float((c.question in yes) == c.wanted)
+        out.append(slip("claim", (c.id,), "truth", Outcome.VERDICT, value=value))
     question = chat.asked_of(sample.prompt)
     truths: dict[str, Truth] = {}
     for c in rows.candidates:
-        if facts is None:
-            out.append(judgement(sample.id, context.step, "candidate", (c.id,), "truth", Outcome.ABSTAIN, **made))
-            continue
         if (truth := truths.get(c.text)) is None:
             truth = truths[c.text] = truth_of(facts, context.built["splitter"](question, c.text))
-        for axis, value in (("truth", -float(truth.false)), ("recall", round(truth.recall, 4))):
-            out.append(
-                judgement(sample.id, context.step, "candidate", (c.id,), axis, Outcome.VERDICT, value=value, **made)
-            )
+        for axis, value in ((settings.axis or "truth", -float(truth.false)), ("recall", round(truth.recall, 4))):
+            out.append(slip("candidate", (c.id,), axis, Outcome.VERDICT, value=value))
     return out
+
+
+def _enough(kind: str, settings: Settings) -> float:
+    return settings.threshold if kind == "iou" else 1.0
+
+
+async def _checked(kind: Kind, text: str, sample: Sample, settings: Settings) -> Checked | NoVerdict:
+    try:
+        if kind in SLOW:
+            return await asyncio.get_running_loop().run_in_executor(slow.turns, check, kind, text, sample, settings)
+        return check(kind, text, sample, settings)
+    except NoVerdict as error:
+        return error
+
+
+def check(kind: Kind, text: str, sample: Sample, settings: Settings) -> Checked:
+    """One answer by one rule (not facts), which may take up to five seconds. NoVerdict where that is not enough; RowError
+    (BAD_ROW) where the known answer is of another kind."""
+    known = sample.answer or ""
+    try:
+        match kind:
+            case "exact":
+                return answers.exact(text, known)
+            case "normalised":
+                return answers.normalised(text, known)
+            case "math":
+                return slow.worker.ask("mathematics", text, known)
+            case "choice":
+                return choice.choice(text, known, choice.options_of(chat.text_of(sample.prompt)))
+            case "number":
+                return answers.number(text, known, settings.tolerance)
+            case "iou":
+                return boxes.iou(text, known)
+            case "class":
+                return answers.label(text, known, settings.labels)
+            case "regex":
+                return slow.worker.ask("pattern", text, settings.regex)
+            case "json_schema":
+                return slow.worker.ask("schema", text, settings.json_schema)
+            case "refusal":
+                return answers.refused(text, _phrases(settings.refusals))
+            case "facts":
+                raise ValueError("facts are no rule about one known answer")
+    except RowError as error:
+        where = sample.source or f"sample {sample.id}"
+        raise RowError(error.reason, f"{where}: {error.detail}; mend it, or judge it by another `kind:`") from None
+
+
+@lru_cache
+def _phrases(path: str | None) -> list[str]:
+    return prompts.read(path, answers.__file__, "refusals.txt").splitlines()
 
 
 def reward(sample: Sample, texts: list[str], settings: Settings, context: Context) -> list[float]:
-    """For GRPO: half for an exact answer, half for the F1 of its claims, -1 for a malformed one. Range -1..1."""
-    facts = json.loads(sample.facts or '{"yes": []}')
-    out = []
-    for text in texts:
-        truth = truth_of(facts, context.built["splitter"](chat.asked_of(sample.prompt), text))
-        precision = 1 - truth.false / truth.claims if truth.claims else 0.0
-        f1 = 2 * precision * truth.recall / (precision + truth.recall) if precision + truth.recall else 0.0
-        out.append(-1.0 if truth.malformed else 0.5 * truth.exact + 0.5 * f1)
-    return out
+    """For GRPO. facts: half for an exact answer, half for the F1 of its claims, -1 for a malformed one; range -1..1. iou: the IoU
+    (VLM-R1). Every other kind: 1 or 0. What the rule cannot tell is 0 for all answers alike, from which nothing is learnt."""
+    kind = kind_of(sample, settings)
+    if kind is None:
+        return [0.0] * len(texts)
+    if kind == "facts":
+        return [_reward_of(text, _facts(sample.facts) or {}, sample, context) for text in texts]
+    try:
+        return [check(kind, text, sample, settings).value for text in texts]
+    except (NoVerdict, RowError):
+        return [0.0] * len(texts)
+
+
+def _reward_of(text: str, facts: dict, sample: Sample, context: Context) -> float:
+    truth = truth_of(facts, context.built["splitter"](chat.asked_of(sample.prompt), text))
+    precision = 1 - truth.false / truth.claims if truth.claims else 0.0
+    f1 = 2 * precision * truth.recall / (precision + truth.recall) if precision + truth.recall else 0.0
+    return -1.0 if truth.malformed else 0.5 * truth.exact + 0.5 * f1

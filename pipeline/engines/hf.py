@@ -13,7 +13,7 @@ from pipeline.engines.device import has_gpu, share_of
 from pipeline.engines.identity import identity
 from pipeline.engines.shown import read, shown
 from pipeline.engines.told import first_tokens, markup, specials
-from pipeline.media.decode import decode_image
+from pipeline.media.decode import decode_audio, decode_image, decode_video
 from schemas import operator
 from schemas.chat import escape
 from schemas.errors import EngineError, RowError, TrainError
@@ -41,6 +41,7 @@ from schemas.records import MEDIA_KINDS, Message, Part, Reason
 
 ANSWERS = frozenset({"Generate", "Form", "Beams", "Score", "Likelihood", "Embed", "Attend", "Perturb"})
 ROOM = 1 << 30  # bytes for what one request takes, gradients of a picture among them
+FRAMES = 8  # of a video, for a model that knows pictures only
 HEAD = "ForSequenceClassification"  # ends the name of an architecture that gives one number
 
 
@@ -69,19 +70,24 @@ async def connect(settings: Settings, media: MediaStore) -> "HF":
 
     try:
         folder = folder_of(settings.model)
-        return (_Headed if _has_head(folder) else HF)(settings, media, folder)
+        return _class_of(folder)(settings, media, folder)
     except TrainError as error:
         raise EngineError(str(error)) from error
 
 
-def _has_head(folder: str) -> bool:
-    from transformers import AutoConfig
+def _class_of(folder: str) -> "type[HF]":
+    """What works with the model of a folder, by the architectures that its config names."""
+    import transformers
 
     try:
-        names = AutoConfig.from_pretrained(folder).architectures or []
+        names = transformers.AutoConfig.from_pretrained(folder).architectures or []
     except (OSError, ValueError, KeyError) as error:
         raise EngineError(f"transformers cannot load {folder}: {str(error).strip().splitlines()[0]}") from error
-    return any(name.endswith(HEAD) for name in names)
+    if any(name.endswith(HEAD) for name in names):
+        return _Headed
+    if any(hasattr(getattr(transformers, name, None), "get_text_features") for name in names):
+        return _Twin
+    return HF
 
 
 class HF:
@@ -239,3 +245,65 @@ class _Headed(HF):
             value = self._model(**inputs).logits[0, 0].item()
         self.prompt_tokens += inputs["input_ids"].shape[1]
         return Rated(round(value, 4), inputs["input_ids"].shape[1])
+
+
+class _Twin(HF):
+    """A model of two encoders into one space (CLIP, SigLIP, CLAP): `Embed` of a text, or of one picture, video or sound.
+
+    A text is cut at the model's longest; a video is the mean of its frames (CLIP4Clip, arXiv 2104.08860)."""
+
+    can = frozenset({"Embed"})
+    media = frozenset()
+
+    def _load(self, folder: str) -> None:
+        import torch
+        from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoModel, AutoTokenizer
+
+        try:
+            self._model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+            self._specials = markup(specials(self._tokenizer))
+            hears = hasattr(self._model, "get_audio_features")
+            self._processor: Any = (AutoFeatureExtractor if hears else AutoImageProcessor).from_pretrained(folder)
+        except (OSError, ValueError, KeyError) as error:
+            raise EngineError(f"transformers cannot load {folder}: {str(error).strip().splitlines()[0]}") from error
+        self.media = frozenset({"audio"} if hears else {"image", "video"})
+        self._model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def _answer(self, request: Request) -> Embedded:
+        import torch
+        import torch.nn.functional as F
+
+        media = shown(request.messages, self.media, self.identity)
+        text = "".join(p.text or "" for m in request.messages for p in m.parts)
+        if len(media) + bool(text.strip()) != 1:
+            raise RowError(Reason.ENGINE_REFUSED, f"{self.identity} takes one text or one medium at a time")
+        with torch.no_grad():
+            found, tokens = self._seen(media[0]) if media else self._read(text)
+        each = found if isinstance(found, torch.Tensor) else found.pooler_output
+        vector = F.normalize(F.normalize(each.float(), dim=-1).mean(0), dim=0)
+        self.prompt_tokens += tokens
+        return Embedded(tuple(round(x, 6) for x in vector.tolist()), tokens)
+
+    def _read(self, text: str):
+        """The features of a text, and how many tokens it has."""
+        config = self._model.config.text_config
+        padded = config.model_type.startswith("siglip")  # trained on padded texts without a mask: it reads the last place
+        inputs = self._tokenizer(
+            escape(text, self._specials), return_tensors="pt", padding="max_length" if padded else False,
+            truncation=True, max_length=min(config.max_position_embeddings, self._tokenizer.model_max_length),
+        )  # fmt: skip
+        names = ("input_ids",) if padded else ("input_ids", "attention_mask")
+        given = {name: inputs[name].to(self._model.device) for name in names}
+        return self._model.get_text_features(**given), inputs["input_ids"].shape[1]
+
+    def _seen(self, part: Part):
+        """The features of a medium, one row a frame of a video."""
+        data, name = read(self._store, part), f"{part.type} {part.media}"
+        if part.type == "audio":
+            rate = self._processor.sampling_rate
+            inputs = self._processor(decode_audio(data, rate, name), sampling_rate=rate, return_tensors="pt")
+            return self._model.get_audio_features(**inputs.to(self._model.device)), 0
+        frames = [decode_image(data, name)] if part.type == "image" else list(decode_video(data, None, FRAMES, name)[0])
+        inputs = self._processor(images=frames, return_tensors="pt").to(self._model.device)
+        return self._model.get_image_features(**inputs), 0

@@ -11,6 +11,7 @@ from schemas.chat import assistant
 from schemas.operator import Context, Rows
 from schemas.ports import Failure
 from schemas.records import SAMPLE_KINDS, Candidate, Media, Reason, Rejection
+from schemas.sentences import sentences
 
 READS = ("candidates",)
 LEAVES = ("media", "candidates")
@@ -19,7 +20,6 @@ SCOPE = "sample"
 VERSION = 1
 
 _WORD = re.compile(r"\S+")
-_SENTENCE = re.compile(r"[^.!?。！？]*[.!?。！？]+[\"')\]]*\s*|[^.!?。！？]+$")
 
 
 class Settings(Looking):
@@ -66,11 +66,11 @@ async def make(rows: Rows, settings: Settings, context: Context) -> list[Media |
     return out
 
 
-def prefix(text: str, ratio: float | None, sentences: int | None) -> str:
+def prefix(text: str, ratio: float | None, dropped: int | None) -> str:
     """What stays of an answer, without white space at its end; empty when nothing would stay or nothing would go."""
-    if sentences is not None:
-        found = [m[0] for m in _SENTENCE.finditer(text) if m[0].strip()]
-        return "".join(found[: max(0, len(found) - sentences)]).rstrip()
+    if dropped is not None:
+        found = sentences(text)
+        return "".join(found[: max(0, len(found) - dropped)]).rstrip()
     words = list(_WORD.finditer(text))
     kept = int(len(words) * (0.5 if ratio is None else ratio))
     return text[: words[kept - 1].end()] if 0 < kept < len(words) else ""

@@ -97,7 +97,7 @@ def test_a_denied_claim_stands_when_the_judge_says_no():
 def test_truth_is_judged_claim_by_claim_beside_the_policy():
     facts = f'{{"yes": ["{RED}"], "expect": [["{RED}", true], ["{BLUE}", true]]}}'
     rows = judged(rows_of([TRUE, BOTH, "what"], question="describe the picture .", facts=facts), Verifier())
-    slips = rule.judge(rows, rule.Settings(), context("truth", built={"splitter": split}))
+    slips = asyncio.run(rule.judge(rows, rule.Settings(), context("truth", built={"splitter": split})))
     assert [s.value for s in slips if s.target == "claim"] == [1.0, 1.0, 0.0]
     assert [s.value for s in slips if s.axis == "truth" and s.target == "candidate"] == [0.0, -1.0, -1.0]
     # TRUE states one of the two expected claims; BOTH states both (one is not true, but it is stated); "what" none
@@ -105,7 +105,7 @@ def test_truth_is_judged_claim_by_claim_beside_the_policy():
 
 
 def test_without_facts_the_rule_abstains():
-    slips = rule.judge(rows_of(["a"]), rule.Settings(), context(built={"splitter": split}))
+    slips = asyncio.run(rule.judge(rows_of(["a"]), rule.Settings(), context(built={"splitter": split})))
     assert [s.outcome for s in slips] == ["abstain"]
 
 
