@@ -29,7 +29,7 @@ def run(run, unit, restarts: int) -> None:
             raise error
         if code == 0:
             return
-        run.report(unit.name, 0, None, f"its process ended with code {code}; starting it again from the cache")
+        run.report(unit.name, 0, None, f"its process ended with code {code}; starting it again from the cache", {})
     raise EngineError(
         f"{unit.name}: its process died {restarts + 1} times (code {code}); the end of its log: {_tail(log)} ({log})"
     )
@@ -55,7 +55,7 @@ def _once(run, unit, log: Path) -> tuple[int, PairwrightError | None]:
                 if "error" in said:
                     error = getattr(errors, said["error"], RunError)(said["message"])
                 else:
-                    run.report(unit.name, said["done"], said["total"], said["text"])
+                    run.report(unit.name, said["done"], said["total"], said["text"], said["used"])
         except BaseException:
             child.kill()
             raise
@@ -73,8 +73,8 @@ def main(folder: str, name: str) -> int:
     say = _only_json()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    def report(unit: str, done: int, total: int | None, text: str) -> None:
-        say({"done": done, "total": total, "text": text})
+    def report(unit: str, done: int, total: int | None, text: str, used: dict) -> None:
+        say({"done": done, "total": total, "text": text, "used": used})
 
     try:
         run = execute.reopen(Path(folder), report)

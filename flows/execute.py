@@ -14,6 +14,7 @@ import hashlib
 import os
 import shutil
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -21,19 +22,20 @@ from pathlib import Path
 from typing import Any
 
 import flows.child
-from flows import load, plug, shards
-from flows.passes import Bound, Pass, bind, from_sources, from_tables, seen
-from pipeline.cache import AnswerCache, CachedEngine, Usage
+from flows import costs, load, plug, shards
+from flows.passes import Bound, Pass, Used, bind, from_sources, from_tables, seen
+from pipeline.cache import AnswerCache, Usage
 from pipeline.store import open_store
 from schemas.errors import OutputError, RecipeError
 from schemas.operator import VERBS, Context, Fitted
-from schemas.recipe import Recipe, Step, settings_of
+from schemas.recipe import Recipe, Step, settings_of, unpriced
 from schemas.records import Rejection, digest
 
-VERSION = 1
+VERSION = 2
 RESTARTS = 3  # times a child that crashed is started again
 IN_PROCESS = ("vllm", "hf")
-Report = Callable[[str, int, int | None, str], None]
+Report = Callable[[str, int, int | None, str, dict], None]
+"""called as report(unit, done, total, text, used): `used` is what the unit asked so far, as `costs.priced` says it"""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Run:
     raw: dict
     units: list[Unit]
     dataset_given: Path | None = None
-    report: Report = lambda unit, done, total, text: None
+    report: Report = lambda unit, done, total, text, used: None
     lock: Any = None
     ingested: bool = False  # what comes in is a pass of its own
     _identities: dict[str, str] = field(default_factory=dict)
@@ -165,7 +167,11 @@ class Run:
         """Does the unit in this process."""
         started = time.monotonic()
         media = open_store(self.cache / "media")
-        progress = lambda done, total, text="": self.report(unit.name, done, total, text)
+
+        def progress(done: int, total: int | None, text: str = "", used: Used | None = None) -> None:
+            figures = {name: usage.figures() for name, usage in (used or {}).items()}
+            self.report(unit.name, done, total, text, costs.priced(figures, self.recipe.prices))
+
         work = {"pass": self._pass, "table": self._table, "dataset": self._write}[unit.kind]
         result = work(unit, media, progress)
         before = shards.read_json(self.place(unit) / "done.json") or {}
@@ -174,9 +180,12 @@ class Run:
             seconds = before["seconds"]  # nothing was left to do
         shards.write_json(self.place(unit) / "done.json", {"unit": unit.name, **result, "seconds": round(seconds, 3)})
 
+    def answers(self) -> AnswerCache:
+        return AnswerCache(self.cache / "answers.sqlite")
+
     def _pass(self, unit: Unit, media, progress) -> dict:
         bound = self.bound(unit)
-        cache = AnswerCache(self.cache / "answers.sqlite")
+        cache = self.answers()
         work = Pass(
             self.place(unit), bound, media, cache, self.recipe.name,
             lambda names: self.connect(names, unit.round, media), progress,
@@ -193,9 +202,12 @@ class Run:
             names = _loop(work.run(stream, total))
         finally:
             cache.close()
-        seconds = sum(getattr(e, "seconds", 0.0) for e in work.engines.values())
         fitted = bound[0].fitted and bound[0].fitted.key
-        return {"key": digest(key, names), "shards": names, "fitted": fitted, "engine_seconds": round(seconds, 3)}
+        records = (shards.read_json(self.place(unit) / name / "record.json") for name in names)
+        return {
+            "key": digest(key, names), "shards": names, "fitted": fitted,
+            "usage": costs.by_step(map(costs.of_record, records)),
+        }  # fmt: skip
 
     def _fit(self, unit: Unit, bound: Bound, earlier: shards.RunTables, media, progress) -> Fitted:
         context = Context(
@@ -214,17 +226,18 @@ class Run:
         fresh = place.with_name(f".{place.name}.new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
-        cache = AnswerCache(self.cache / "answers.sqlite")
-        usage = Usage()
+        cache = self.answers()
+        used: Used = defaultdict(Usage)
         needs_engine = bound.step.family != "train"
 
         async def work():
             engines = await self.connect(bound.models, unit.round, media) if needs_engine else {}
             context = Context(
                 bound.step.name, bound.version, media, self.recipe.name,
-                engines={n: CachedEngine(e, cache, usage) for n, e in engines.items()},
+                engines={n: cache.engine(e, used[n]) for n, e in engines.items()},
                 models={n: self.spec(n, unit.round)["model"] for n in bound.models if "model" in self.spec(n, unit.round)},
-                folder=fresh / "model" if bound.step.binds else fresh, dataset=self.dataset(unit.round), progress=progress,
+                folder=fresh / "model" if bound.step.binds else fresh, dataset=self.dataset(unit.round),
+                progress=lambda done, total, text="": progress(done, total, text, used),
             )  # fmt: skip
             context = plug.build(bound.module, bound.settings, context)
             out = getattr(bound.module, VERBS[bound.step.family])(self.tables(unit), bound.settings, context)
@@ -238,7 +251,7 @@ class Run:
             "key": self.key(unit),
             "step": bound.step.name,
             "operator": bound.step.title,
-            "usage": vars(usage),
+            "usage": {bound.step.name: {name: usage.figures() for name, usage in used.items()}},
         }
         rows = [Rejection(*row) for row in (out.pop("rejections", ()) if isinstance(out, dict) else out)]
         shards.write_table(fresh / "rejections.arrow", "rejections", rows)
@@ -256,7 +269,7 @@ class Run:
         from pipeline.dataset.write import write
 
         counts = write(
-            self.tables(unit), media, self.dataset(unit.round), {"recipe": self.recipe.name, "digest": digest(self.raw)}
+            self.tables(unit), media, self.dataset(unit.round), {"recipe": self.recipe.name, "digest": digest(unpriced(self.raw))}
         )
         self.place(unit).mkdir(parents=True, exist_ok=True)
         return {"key": self.key(unit), "pairs": counts}
@@ -387,12 +400,12 @@ def _open(
         if any(p.name not in (".lock",) and not p.name.startswith(".run.json") for p in out.iterdir()):
             raise OutputError(f"{out} holds files that no run of Pairwright left: choose an empty folder for --out")
         shards.write_json(out / "run.json", mine)
-    elif known["recipe"] != raw or known.get("dataset") != mine["dataset"]:
+    elif unpriced(known["recipe"]) != unpriced(raw) or known.get("dataset") != mine["dataset"]:
         raise OutputError(
             f"{out} holds a run of another recipe ({_difference(known['recipe'], raw)}): choose another --out; "
             "the cache keeps the answers, so only what is new is asked"
         )
-    elif known["cache"] != str(cache) or bool(known.get("ingested")) != ingested:
+    elif known != mine:
         shards.write_json(out / "run.json", mine)
     units = plan(checked, dataset is not None, ingested)
     return Run(out, cache, checked, raw, units, dataset, report or (lambda *a: None), lock, ingested)
