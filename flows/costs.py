@@ -74,14 +74,14 @@ def purse(priced: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     return found
 
 
-def amount(value: float, currency: str) -> str:
-    """12.30 EUR; small sums with the digits that say something."""
-    return f"{value:,.2f} {currency}" if value >= 1 or not value else f"{value:.2g} {currency}"
+def amount(value: float) -> str:
+    """12.30; small sums with the digits that say something."""
+    return f"{value:,.2f}" if value >= 1 or not value else f"{value:.2g}"
 
 
 def amounts(purse: Mapping[str, Mapping[str, float]], which: str) -> str:
     """`spent` or `saved` in all currencies, as text."""
-    return " + ".join(amount(of[which], currency) for currency, of in purse.items())
+    return " + ".join(f"{amount(of[which])} {currency}" for currency, of in purse.items())
 
 
 def short(count: float) -> str:

@@ -109,7 +109,7 @@ class Run:
         spec = self.spec(name, round)
         key = digest(spec)
         if key not in self._identities:
-            module, settings = _engine(spec, name)
+            module, settings = engine_of(spec, name)
             self._identities[key] = module.identity_of(settings)
         return self._identities[key]
 
@@ -122,7 +122,7 @@ class Run:
     async def connect(self, names: list[str], round: int, media) -> dict[str, Any]:
         out = {}
         for name in names:
-            module, settings = _engine(self.spec(name, round), name)
+            module, settings = engine_of(self.spec(name, round), name)
             out[name] = await module.connect(settings, media)
         return out
 
@@ -286,7 +286,8 @@ class Run:
             self.lock = None
 
 
-def _engine(spec: dict[str, Any], name: str):
+def engine_of(spec: dict[str, Any], name: str):
+    """The module of a model's engine, and its settings."""
     module = plug.engine(spec["engine"])
     return module, settings_of(module, {k: v for k, v in spec.items() if k != "engine"}, f"models.{name}")
 

@@ -60,7 +60,7 @@ def _requests(used: dict[str, dict]) -> int:
 def said(usage: dict) -> str:
     """What a model was asked, in a line."""
     failed = f", {usage['failed']:,} failed" if usage["failed"] else ""
-    money = f", {costs.amount(usage['spent'], usage['currency'])}" if "currency" in usage else ""
+    money = f", {costs.amount(usage['spent'])} {usage['currency']}" if "currency" in usage else ""
     tokens = f"{costs.short(usage['prompt_tokens'])} tokens in, {costs.short(usage['answer_tokens'])} out"
     return f"{usage['asked']:,} asked, {usage['cached']:,} cached{failed}, {tokens}{money}"
 
@@ -160,7 +160,9 @@ def asked_of(models: dict[str, dict], title: str) -> Table:
     for model, usage in models.items():
         counts = [f"{usage[key]:,}" for key in ("asked", "cached", "failed", "prompt_tokens", "answer_tokens")]
         money = (
-            [costs.amount(usage[key], usage["currency"]) for key in ("spent", "saved")] if "currency" in usage else []
+            [f"{costs.amount(usage[key])} {usage['currency']}" for key in ("spent", "saved")]
+            if "currency" in usage
+            else []
         )
         table.add_row(escape(model), *counts, *money)
     return table

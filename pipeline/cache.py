@@ -56,7 +56,7 @@ class Sort(NamedTuple):
 
 @dataclass
 class Measured:
-    """What requests of one sort took, ever since the cache is there; those that failed are not among them."""
+    """What requests of one sort took, ever since the cache is there. Those that failed are not among them."""
 
     requests: int = 0
     answers: int = 0
@@ -89,7 +89,7 @@ class AnswerCache:
         """`engine` behind this cache; what it asks is added to `usage`."""
         return CachedEngine(engine, self, usage)
 
-    def get(self, key: bytes) -> Result | None:
+    def get(self, key: bytes) -> Found | None:
         value = self._new.get(key)
         if value is None:
             if not self._db.in_transaction:  # inside one, looking up takes no lock; each commit ends it
@@ -202,6 +202,11 @@ def total(usages: Iterable[Mapping[str, Any]]) -> Usage:
     return out
 
 
+def key_of(identity: str, request: Request) -> bytes:
+    """What an answer is kept by."""
+    return bytes.fromhex(digest(identity, type(request).__name__, *request))
+
+
 class Clock:
     """Divides an engine's busy time among the requests in flight: each gets 1/k of it while there are k."""
 
@@ -244,7 +249,7 @@ class CachedEngine:
 
     async def ask(self, request: Request) -> Result:
         cache = self._cache
-        key = bytes.fromhex(digest(self.identity, type(request).__name__, *request))
+        key = key_of(self.identity, request)
         found = cache.get(key)
         if found is not None:
             return self._spared(found)

@@ -39,6 +39,7 @@ from schemas.ports import (
 from schemas.records import MEDIA_KINDS, Message, Part, Reason
 
 ANSWERS = frozenset({"Generate", "Beams", "Score", "Likelihood", "Embed", "Attend", "Perturb"})
+RATES = frozenset({"Rate"})  # what a model with a head answers
 HEAD = "ForSequenceClassification"  # ends the name of an architecture that gives one number
 
 
@@ -54,6 +55,11 @@ class Settings(operator.Settings):
 def identity_of(settings: Settings) -> str:
     """The model's identity; its answers are those of another engine, which the name says."""
     return f"{identity(settings.model, settings.revision)[0]} hf"
+
+
+def able(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
+    """What it answers and the kinds of media it takes, as far as settings tell before it is loaded."""
+    return ANSWERS | RATES, frozenset(MEDIA_KINDS)
 
 
 async def connect(settings: Settings, media: MediaStore) -> "HF":
@@ -198,7 +204,7 @@ class HF:
 class _Headed(HF):
     """A reward model: one number for a conversation in text."""
 
-    can = frozenset({"Rate"})
+    can = RATES
     media = frozenset()
 
     def _load(self, folder: str) -> None:

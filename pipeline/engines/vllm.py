@@ -96,6 +96,11 @@ def identity_of(settings: Settings) -> str:
     return " ".join([name, *(f"{key}={value}" for key, value in changed.items())])
 
 
+def able(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
+    """What it answers and the kinds of media it takes, as far as settings tell before it is loaded."""
+    return VLLM.can, frozenset(kind for kind, most in settings.limit_mm_per_prompt.items() if most)
+
+
 async def connect(settings: Settings, media: MediaStore) -> "VLLM":
     """Loads the model, which blocks for seconds to minutes. EngineError when it cannot be loaded, or its adapter changes nothing."""
     engine = VLLM(settings, media, _load(settings))
