@@ -284,29 +284,20 @@ def show(found: Estimate, console: Console) -> None:
     """The figures in a table, and what to know of them."""
     table = Table(
         title=f"what {escape(found.name)} will ask, of {found.samples:,} samples", title_justify="left", box=SIMPLE_HEAD,
-        padding=(0, 1), collapse_padding=True, pad_edge=False,
+        padding=0,
     )  # fmt: skip
-    priced = any(row.money for row in found.rows)
-    names = (
-        "step",
-        "model",
-        "requests",
-        "cached",
-        "tokens in",
-        "out",
-        "at most",
-        "time",
-        *(("money", "at most") if priced else ()),
-    )
+    currencies = list(dict.fromkeys(row.money["currency"] for row in found.rows if row.money))
+    money = (" + ".join(currencies), "at most") if currencies else ()
+    names = ("step", "model", "asked", "cached", "tokens in", "out", "at most", "time", *money)
     for name in names:
         table.add_column(name, justify="left" if name in names[:2] else "right")
     for row in found.rows:
-        table.add_row(escape(row.step), escape(row.model), *_cells(row.usage), *_money([row]))
+        table.add_row(escape(row.step), escape(row.model), *_cells(row.usage), *_money([row], currencies))
     if len(found.rows) > 1:
         whole = total([{**row.usage, "seconds": row.usage["seconds"] or 0} for row in found.rows]).figures()
         if any(row.usage["seconds"] is None and row.usage["asked"] for row in found.rows):
             whole["seconds"] = None
-        table.add_row("all", "", *_cells(whole), *_money(found.rows))
+        table.add_row("all", "", *_cells(whole), *_money(found.rows, currencies))
     console.print(table)
     if found.rows and not any(row.usage["asked"] for row in found.rows):
         console.print("  every answer is in the cache: nothing will be asked")
@@ -321,12 +312,10 @@ def _cells(usage: dict[str, Any]) -> list[str]:
     return [f"{usage['asked']:,}", f"{usage['cached']:,}", *tokens, time]
 
 
-def _money(rows: list[Row]) -> list[str]:
-    """What is spent, by currency, and what it may come to at most."""
-    purse: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for row in rows:
-        if row.money:
-            sums = purse[row.money["currency"]]
-            sums[0] += row.money["spent"]
-            sums[1] += row.money["most"]
-    return [" + ".join(f"{costs.amount(sums[i])} {name}" for name, sums in purse.items()) for i in (0, 1)]
+def _money(rows: list[Row], currencies: list[str]) -> list[str]:
+    """What is spent, in each currency, and what it may come to at most; nothing where no price is known."""
+    found = [row.money for row in rows if row.money]
+    if not found:
+        return []
+    sums = [[sum(m[key] for m in found if m["currency"] == name) for name in currencies] for key in ("spent", "most")]
+    return [" + ".join(map(costs.amount, of)) for of in sums]

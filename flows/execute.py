@@ -153,6 +153,7 @@ class Run:
         """Brings a unit to its end: "kept" when it was there, else "done". Errors of a child are raised here."""
         if unit.kind != "pass" and self.finished(unit):
             return "kept"
+        self.report(unit.name, 0, None, "", {})
         if unit.child and os.environ.get("PAIRWRIGHT_UNIT") != unit.name:
             flows.child.run(self, unit, RESTARTS)
         else:
@@ -197,7 +198,10 @@ class Run:
             bound[0].fitted = self._fit(unit, bound[0], earlier, media, progress)
         key = self.key(unit, bound)
         stream = from_tables(earlier, key) if earlier.passes else from_sources(work.sources, work.context, key)
-        total = sum(t for b in work.sources if (t := getattr(b.module, "count", lambda s: 0)(b.settings))) or None
+        if earlier.passes:
+            total = sum(batch.num_rows for batch in earlier.batches("samples", ["id"]))
+        else:
+            total = sum(t for b in work.sources if (t := getattr(b.module, "count", lambda s: 0)(b.settings))) or None
         try:
             names = _loop(work.run(stream, total))
         finally:

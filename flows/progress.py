@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 import pyarrow.compute as pc
 from rich.console import Console, RenderableType
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from flows import costs
@@ -43,14 +43,14 @@ class Meter:
     def rate(self, model: str) -> float:
         """Requests a second, over the last seconds."""
         (since, then), (until, now) = self._ticks[0], self._ticks[-1]
-        return (now[model] - then.get(model, 0)) / (until - since) if until > since else 0.0
+        return (now[model] - then.get(model, 0)) / (until - since) if until - since >= 1 else 0.0
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """(model, what it was asked)"""
         for model, usage in self.models().items():
             if usage["asked"] + usage["cached"]:
-                rate = f"{self.rate(model):,.0f} requests/s, " if self.rate(model) else ""
-                yield model, rate + said(usage)
+                rate = self.rate(model)
+                yield model, (f"{rate:,.{0 if rate >= 10 else 1}f}/s, " if rate else "") + said(usage)
 
 
 def _requests(used: dict[str, dict]) -> int:
@@ -61,7 +61,7 @@ def said(usage: dict) -> str:
     """What a model was asked, in a line."""
     failed = f", {usage['failed']:,} failed" if usage["failed"] else ""
     money = f", {costs.amount(usage['spent'])} {usage['currency']}" if "currency" in usage else ""
-    tokens = f"{costs.short(usage['prompt_tokens'])} tokens in, {costs.short(usage['answer_tokens'])} out"
+    tokens = f"tokens {costs.short(usage['prompt_tokens'])} in, {costs.short(usage['answer_tokens'])} out"
     return f"{usage['asked']:,} asked, {usage['cached']:,} cached{failed}, {tokens}{money}"
 
 
@@ -71,10 +71,16 @@ class Bars(Progress):
     def __init__(self, meter: Meter, console: Console):
         self.meter = meter
         super().__init__(
-            TextColumn("{task.description:<24}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("{task.description:<24}"), BarColumn(bar_width=24), TextColumn("{task.fields[count]}"), TimeElapsedColumn(),
             TextColumn("[dim]{task.fields[text]}"),
             console=console,
         )  # fmt: skip
+
+    def all_done(self) -> None:
+        """What came before is finished, also where nobody knew how much it would be, or a filter dropped some of it."""
+        for task in self.tasks:
+            self.update(task.id, total=task.completed or 1, completed=task.completed or 1, text="")
+            self.stop_task(task.id)
 
     def get_renderables(self) -> Iterator[RenderableType]:
         yield self.make_tasks_table(self.tasks)
@@ -97,14 +103,15 @@ def bars(run, console: Console) -> Generator[None]:
 
         def report(unit: str, done: int, total: int | None, text: str, used: dict) -> None:
             if unit not in tasks:
-                for task in tasks.values():
-                    progress.stop_task(task)
-                tasks[unit] = progress.add_task(escape(unit), total=total, text="")
+                progress.all_done()
+                tasks[unit] = progress.add_task(escape(unit), total=total, count="", text="")
             meter.note(unit, used)
-            progress.update(tasks[unit], completed=done, total=total, text=escape(text))
+            count = f"{done:,}{f' of {total:,}' if total else ''}" if done or total else ""
+            progress.update(tasks[unit], completed=done, total=total, count=count, text=escape(text))
 
         run.report = report
         yield
+        progress.all_done()
 
 
 def lines(console: Console):
