@@ -7,6 +7,7 @@ sort, else those of references, else any."""
 import dataclasses
 import hashlib
 import json
+import random
 import re
 from collections import Counter as Tally
 from collections import defaultdict
@@ -275,8 +276,7 @@ def _laid_out(prompt: str, words: int, draw: float) -> str | None:
 
 
 def _words(count: int, draw: float) -> str:
-    start = int(draw * 10_000)
-    return " ".join(WORDS[(start * (i + 1) + i) % len(WORDS)] for i in range(count)) + "."
+    return " ".join(random.Random(draw).choices(WORDS, k=count)) + "."
 
 
 def _formed(form: Form, draw: float) -> str:
