@@ -76,7 +76,7 @@ def purse(priced: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
 
 def amount(value: float) -> str:
     """12.30; small sums with the digits that say something."""
-    return f"{value:,.2f}" if value >= 1 or not value else f"{value:.2g}"
+    return f"{value:,.2f}" if value >= 1 or not value else f"{value:#.2g}"
 
 
 def amounts(purse: Mapping[str, Mapping[str, float]], which: str) -> str:

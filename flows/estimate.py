@@ -2,6 +2,7 @@
 
 Sources, filters and every other step do their real work in a folder that is thrown away; the cache is only looked up."""
 
+import heapq
 import shutil
 import tempfile
 from collections import Counter as Tally
@@ -60,8 +61,8 @@ class DryRun(execute.Run):
     known: Known = field(default_factory=lambda: Known({}))
     trained: Path | None = None
     """folder of the real run, in which models may be that it trained"""
-    dropped: Path | None = None
-    """rejections.arrow of the samples that are not tried"""
+    dropped: list[Path] = field(default_factory=list)
+    """rejections of the samples that are not tried"""
     loaded: dict[tuple[str, int], Model] = field(default_factory=dict)
 
     @property
@@ -121,7 +122,7 @@ class DryRun(execute.Run):
 
     def tables(self, unit: execute.Unit | None = None, round: int | None = None) -> shards.RunTables:
         found = super().tables(unit, round)
-        dropped = [self.dropped] if self.dropped and unit not in self.incoming else []
+        dropped = self.dropped if unit not in self.incoming else []
         return shards.RunTables([folders for folders in found.passes if folders], [*found.filters, *dropped])
 
 
@@ -183,14 +184,19 @@ def _choose(run: DryRun, samples: int) -> tuple[int, int]:
         return 0, 0
     after = next((u for u in run.units if u not in run.incoming), None)
     tables = run.tables(after)
-    ids = sorted(name for batch in tables.batches("samples", ["id"]) for name in batch["id"].to_pylist())
-    gone = [Rejection(name, "samples", "estimate", Reason.NOT_SAMPLED, "", name) for name in ids[samples:]]
-    run.dropped = run.folder / "dropped.arrow"
-    shards.write_table(run.dropped, "rejections", gone)
+    came = sum(batch.num_rows for batch in tables.batches("samples", ["id"]))
+    first = heapq.nsmallest(
+        samples, (name for batch in tables.batches("samples", ["id"]) for name in batch["id"].to_pylist())
+    )
+    for number, batch in enumerate(tables.batches("samples", ["id"]) if came > samples else ()):
+        gone = [name for name in batch["id"].to_pylist() if name > first[-1]]
+        run.dropped.append(run.folder / f"dropped-{number}.arrow")
+        rows = [Rejection(name, "samples", "estimate", Reason.NOT_SAMPLED, "", name) for name in gone]
+        shards.write_table(run.dropped[-1], "rejections", rows)
     for batch in run.tables(after).batches("samples"):
         for row in from_batch("samples", batch):
             run.known.sample(row)
-    return len(ids), min(samples, len(ids))
+    return came, len(first)
 
 
 def _work(run: DryRun, units: list[execute.Unit]) -> None:

@@ -162,10 +162,11 @@ def asked_of(models: dict[str, dict], title: str) -> Table:
     """What each model was asked, and the money where it has a price."""
     table = Table(title=title, title_justify="left")
     priced = any("currency" in usage for usage in models.values())
-    for name in ("", "asked", "cached", "failed", "tokens in", "tokens out", *(("spent", "saved") if priced else ())):
+    failed = ("failed",) if any(usage["failed"] for usage in models.values()) else ()
+    for name in ("", "asked", "cached", *failed, "tokens in", "out", *(("spent", "saved") if priced else ())):
         table.add_column(name, justify="right" if name else "left")
     for model, usage in models.items():
-        counts = [f"{usage[key]:,}" for key in ("asked", "cached", "failed", "prompt_tokens", "answer_tokens")]
+        counts = [f"{usage[key]:,}" for key in ("asked", "cached", *failed, "prompt_tokens", "answer_tokens")]
         money = (
             [f"{costs.amount(usage[key])} {usage['currency']}" for key in ("spent", "saved")]
             if "currency" in usage

@@ -49,7 +49,9 @@ def summary(run) -> dict[str, Any]:
             out["dataset"] = str(run.dataset(unit.round).relative_to(run.folder))
         elif unit.kind == "table" and unit.steps[0].family in ("train", "evaluate"):
             out[unit.steps[0].family][unit.name] = done["result"]
-    return out | asked(costs.by_step(usages), units, run.recipe.prices)
+    found = costs.by_step(usages)
+    ordered = {step.name: found[step.name] for step in run.recipe.steps if step.name in found}
+    return out | asked(ordered, units, run.recipe.prices)
 
 
 def asked(usages: costs.Usages, units: dict[str, str], prices: dict[str, Price]) -> dict[str, Any]:

@@ -177,3 +177,16 @@ def test_a_line_says_what_a_model_was_asked():
     written = []
     reporter(written.append)("pass0", 7, 20, "", {"policy": usage})
     assert written == [f"pass0: 7 of 20; policy: {said(usage)}"]
+
+
+def test_the_artifact_of_a_flow_has_what_each_step_asked(priced):
+    from flows.build import asked, described
+
+    _, summary = priced
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in asked(summary).splitlines()]
+    assert lines[0][:4] == ["step", "model", "asked", "cached"]
+    assert [line[:4] for line in lines[2:]] == [["sample", "policy", "20", "0"], ["pointwise", "judge", "20", "0"]]
+    assert lines[2][-1] == "EUR"
+    assert "steps." not in described(summary)
+    assert "| money.EUR.spent |" in described(summary)
+    assert described({"steps": 3}).endswith("| steps | 3 |")  # a training has a figure of that name
