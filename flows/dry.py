@@ -66,6 +66,7 @@ WORDS = (
     "them",
 )
 _JSON = re.compile(r"\{[^{}]*\}")
+_VERDICT = re.compile(r"\[\[\w+\]\]")
 
 
 class Model(NamedTuple):
@@ -160,10 +161,11 @@ class DryCache(AnswerCache):
 
 
 class MadeUp:
-    """An Engine that makes answers up. `ask` is DryEngine's."""
+    """An Engine that makes answers up. It holds them to any form, so that operators can read them. `ask` is DryEngine's."""
 
     def __init__(self, model: Model, store: MediaStore):
-        self.identity, _, self.can, self.media, self.slots, self.counter = model
+        self.identity, self.media, self.slots, self.counter = model.identity, model.media, model.slots, model.counter
+        self.can = model.can | {"Form"}
         self.model, self.store = model, store
 
 
@@ -176,7 +178,12 @@ class DryEngine(CachedEngine):
     async def ask(self, request: Request) -> Result:
         cache, engine = self._cache, self._engine
         key = key_of(engine.identity, request)
-        if (found := cache.get(key)) is not None:
+        found = cache.get(key)
+        if (
+            found is None and isinstance(request, Generate) and request.form
+        ):  # the real engine may not have been held to it
+            found = cache.get(key_of(engine.identity, request._replace(form=None)))
+        if found is not None:
             cache.known.learn(engine.model, request, found)
             return self._spared(found)
         if (made := cache.known.made.get(key)) is not None:
@@ -260,13 +267,15 @@ def _text(request: Generate | Beams, known: Known, sort: Sort, words: int, index
 
 
 def _laid_out(prompt: str, words: int, draw: float) -> str | None:
-    """A list with "- ", a text between <<< and >>>, or a JSON object, where the prompt asks for one."""
+    """A list with "- ", a text between <<< and >>>, a JSON object or a word in double square brackets, where the prompt asks for one."""
     if '"- "' in prompt:
         fenced = prompt.rpartition("<<<")[2]
         items = sum(line.startswith("- ") for line in fenced.splitlines()) or max(1, words // ITEM)
         return "\n".join(f"- {_words(ITEM, (draw + i / items) % 1)}" for i in range(items))
     if "between <<< and >>>" in " ".join(prompt.split()):
         return f"<<<\n{_words(words, draw)}\n>>>"
+    if choices := _VERDICT.findall(prompt.partition("double square brackets")[2]):
+        return f"{_words(words, draw)} {choices[int(draw * len(choices))]}"
     for example in reversed(_JSON.findall(prompt)):
         try:
             return json.dumps({k: _words(words, draw) if v == "..." else v for k, v in json.loads(example).items()})
@@ -287,7 +296,8 @@ def _formed(form: Form, draw: float) -> str:
 
 
 def instance(schema: dict, draw: float) -> Any:
-    """A value that a plain JSON Schema allows: of an enum, a range, an object or a list of such."""
+    """A value that a plain JSON Schema allows: of an enum, a range, an object or a list of such, as short as may be. The numbers of a
+    list go round their range, so that as many as there are in it are all of them: a ranking."""
     if "const" in schema or "enum" in schema:
         options = schema.get("enum") or [schema["const"]]
         return options[int(draw * len(options))]
@@ -295,8 +305,11 @@ def instance(schema: dict, draw: float) -> Any:
     if kind == "object":
         return {k: instance(v, draw * (i + 7) % 1) for i, (k, v) in enumerate(schema.get("properties", {}).items())}
     if kind == "array":
-        count = schema.get("minItems", schema.get("maxItems", 1))
-        return [instance(schema.get("items", {}), draw * (i + 7) % 1) for i in range(count)]
+        item, count = schema.get("items", {}), schema.get("minItems", 0)
+        if item.get("type") == "integer":
+            low, size = item.get("minimum", 0), item.get("maximum", 10) - item.get("minimum", 0) + 1
+            return [low + (i + int(draw * size)) % size for i in range(count)]
+        return [instance(item, draw * (i + 7) % 1) for i in range(count)]
     if kind in ("integer", "number"):
         low = schema.get("minimum", 0)
         return low + int(draw * (schema.get("maximum", low + 10) - low + 1))

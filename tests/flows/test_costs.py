@@ -105,6 +105,7 @@ def test_a_price_makes_no_other_run_and_no_other_row(priced, url):
     without = build(document(folder, url), folder)
     assert without["money"] == {}
     assert files == {p: p.stat().st_mtime_ns for p in (folder / "out" / "passes").rglob("*.arrow")}
+    assert build(document(folder, url, price={"answer": 1}), folder, "free")["questions_asked"] == 0
     build(document(folder, url), folder, "unpriced", "other cache")
     others = {
         p.relative_to(folder / "unpriced"): p.read_bytes() for p in (folder / "unpriced" / "dataset").rglob("*.parquet")

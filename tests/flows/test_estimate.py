@@ -133,15 +133,20 @@ def test_made_up_answers_have_the_layout_that_a_prompt_shows(tmp_path, url):
 
 
 def test_what_made_up_answers_cannot_tell_is_said(tmp_path):
-    sample = {"make.sample": {"model": "policy", "n": 1}}
-    path = written(tmp_path, [sample, RATE, {"judge.people": {"task": "ratings"}}, "score.consensus"])
+    (tmp_path / "own.txt").write_text("Spoil this: {answer}")  # shows no layout, and is answered in none
+    spoil = {
+        "make.rewrite": {"model": "judge", "kind": "inject", "prompt": str(tmp_path / "own.txt"), "temperature": 0}
+    }
+    people = {"judge.people": {"task": "ratings"}}
+    after = {"evaluate.scenes": {"name": "after", "model": "policy", "n": 2, "questions": 1}}
+    path = written(tmp_path, [{"make.reference": {}}, spoil, people, "score.consensus", after])
     found = estimate(path, cache=tmp_path / "cache")
-    assert "what comes behind people hangs on what they will say, and is not in here" in found.notes
-    assert set(told(found)) == {"sample", "pointwise"}
+    assert {row.step: row.usage["asked"] for row in found.rows} == {"rewrite": 40, "after": 4 * 2 * 2}
     assert (
-        "pointwise: made-up answers could mostly not be read: it may ask less, and the steps behind it more"
+        "rewrite: made-up answers could mostly not be read: it may ask less, and the steps behind it more"
         in found.notes
     )
+    assert "what comes behind people hangs on what they will say, and is not in here" in found.notes
 
 
 def test_mistakes_are_those_of_a_build(tmp_path, url):
