@@ -17,6 +17,7 @@ from schemas.errors import RecipeError, RunError, Waiting
 from schemas.recipe import Recipe
 
 FINISHED = "pairwright.dataset.finished"
+ASKED = ("asked", "cached", "failed", "prompt_tokens", "answer_tokens", "seconds", "spent", "saved", "currency")
 
 
 @flow(log_prints=False)
@@ -41,7 +42,8 @@ def build(out: str, recipe: str | None = None, cache: str = "data/cache", settin
         summary = run.finish()
     finally:
         run.close()
-    create_markdown_artifact(described(summary), key="summary", description=f"{run.recipe.name} in {run.folder}")
+    text = f"{described(summary)}\n\n{asked(summary)}"
+    create_markdown_artifact(text, key="summary", description=f"{run.recipe.name} in {run.folder}")
     announce(run)
     return Completed()
 
@@ -78,10 +80,21 @@ def is_worth_a_retry(task, task_run, state) -> bool:
     return isinstance(state.result(raise_on_failure=False), RunError)
 
 
-def described(summary: dict) -> str:
-    """The summary's figures as a Markdown table; nested names are joined by dots, the recipe is left out."""
-    rows = [f"| {name} | {value} |" for name, value in figures(summary) if not name.startswith("recipe.")]
+def described(found: dict) -> str:
+    """Figures as a Markdown table; nested names are joined by dots. The recipe is left out, and what `asked` says."""
+    rows = [f"| {name} | {value} |" for name, value in figures(found) if not name.startswith(("recipe.", "steps."))]
     return "\n".join(["| figure | value |", "|---|---|", *rows])
+
+
+def asked(summary: dict) -> str:
+    """What each step asked each model, as a Markdown table."""
+    rows = [
+        f"| {step} | {model} | {' | '.join(str(usage.get(key, '')) for key in ASKED)} |"
+        for step, of in summary["steps"].items()
+        for model, usage in of["models"].items()
+    ]
+    head = f"| step | model | {' | '.join(ASKED).replace('_', ' ')} |"
+    return "\n".join([head, "|---" * (len(ASKED) + 2) + "|", *rows])
 
 
 def figures(tree: dict, above: str = "") -> Iterator[tuple[str, object]]:

@@ -55,7 +55,7 @@ class Child:
                 raise EngineError(self._died(unit, code))
             without = ", without the request that crashes it" if found else ""
             said = f"its process ended with code {code}; starting it again from the cache{without}"
-            self._run.report(unit.name, 0, None, said)
+            self._run.report(unit.name, 0, None, said, {})
 
     def end(self) -> None:
         """Ends the process, which is between units, and frees what it loaded."""
@@ -80,9 +80,9 @@ class Child:
                 if "error" in said:
                     error = getattr(errors, said["error"], RunError)(said["message"])
                 elif afresh := said.get("afresh"):
-                    self._run.report(unit.name, 0, None, f"{afresh}; going on in a new process")
+                    self._run.report(unit.name, 0, None, f"{afresh}; going on in a new process", {})
                 else:
-                    self._run.report(unit.name, said["done"], said["total"], said["text"])
+                    self._run.report(unit.name, said["done"], said["total"], said["text"], said["used"])
         except BrokenPipeError:  # it died while it waited
             pass
         except BaseException:
@@ -132,8 +132,8 @@ def main(folder: Path) -> int:
     orders: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
 
-    def report(unit: str, done: int, total: int | None, text: str) -> None:
-        say({"done": done, "total": total, "text": text})
+    def report(unit: str, done: int, total: int | None, text: str, used: dict) -> None:
+        say({"done": done, "total": total, "text": text, "used": used})
 
     run = here = None
     while True:

@@ -58,6 +58,25 @@ def build(recipe: Annotated[str, typer.Argument(help="a name that `pairwright re
     ending(run.finish(), run, say)
 
 
+@app.command()
+def estimate(recipe: Annotated[str, typer.Argument(help="a name that `pairwright recipes` lists, or the path of a .yaml file")],
+             settings: Settings = None, cache: Cache = Path("data/cache"),
+             out: Annotated[Path | None, typer.Option("--out", help="folder of the run where it was begun: models that it trained are known then")] = None,
+             samples: Annotated[int, typer.Option(min=1, help="try the steps on so many samples, and extrapolate")] = 1000) -> None:  # fmt: skip
+    """Say what a recipe will ask of its models before it asks: requests, tokens, what the cache holds already, time and money.
+
+    No model is asked or loaded. Sources are read to their end, as a build reads them, and their media are kept in the cache.
+
+    Example: pairwright estimate demo sample.n=4 'models.policy.price={prompt: 2.5, answer: 10}'"""
+    from flows import estimate as estimates
+
+    with say.status("reading the sources") as status:
+        found = estimates.estimate(
+            recipe, settings or [], cache=cache, out=out, samples=samples, say=lambda text: status.update(escape(text))
+        )
+    estimates.show(found, Console(highlight=False))
+
+
 @app.command("import")
 def import_set(form: Annotated[str, typer.Argument(help="a format of docs/import.md, or auto", metavar="FORMAT")],
                path: Annotated[str, typer.Argument(help="a file of rows, or a folder of them", metavar="PATH")],

@@ -15,24 +15,26 @@ import hashlib
 import os
 import shutil
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows import load, plug, shards
+from flows import costs, load, plug, shards
 from flows.child import Child
 from flows.host import Host, engine_of
-from flows.passes import Bound, Pass, bind, from_sources, from_tables, seen
+from flows.passes import Bound, Pass, Used, bind, from_sources, from_tables, seen
 from flows.plan import Unit, plan
-from pipeline.cache import AnswerCache, CachedEngine, Usage
+from pipeline.cache import AnswerCache, Usage
 from schemas.errors import OutputError, RecipeError
 from schemas.operator import VERBS, Context, Fitted
-from schemas.recipe import Recipe, Step
+from schemas.recipe import Recipe, Step, unpriced
 from schemas.records import Rejection, digest
 
-VERSION = 1
-Report = Callable[[str, int, int | None, str], None]
+VERSION = 2
+Report = Callable[[str, int, int | None, str, dict], None]
+"""called as report(unit, done, total, text, used): `used` is what the unit asked so far, as `costs.priced` says it"""
 
 
 @dataclass
@@ -45,7 +47,7 @@ class Run:
     raw: dict
     units: list[Unit]
     dataset_given: Path | None = None
-    report: Report = lambda unit, done, total, text: None
+    report: Report = lambda unit, done, total, text, used: None
     lock: Any = None
     ingested: bool = False  # what comes in is a pass of its own
     _identities: dict[str, str] = field(default_factory=dict)
@@ -134,6 +136,7 @@ class Run:
         """Brings a unit to its end: "kept" when it was there, else "done". Errors of a child are raised here."""
         if unit.kind != "pass" and self.finished(unit):
             return "kept"
+        self.report(unit.name, 0, None, "", {})
         if not unit.child:
             with Host(self.cache) as host:
                 self.work(unit, host)
@@ -152,22 +155,26 @@ class Run:
 
     def work(self, unit: Unit, host: Host) -> None:
         """Does the unit in this process."""
-        started, loads, engine_seconds = time.monotonic(), host.loads.copy(), host.seconds
-        progress = lambda done, total, text="": self.report(unit.name, done, total, text)
+        started, loads = time.monotonic(), host.loads.copy()
+
+        def progress(done: int, total: int | None, text: str = "", used: Used | None = None) -> None:
+            figures = {name: usage.figures() for name, usage in (used or {}).items()}
+            self.report(unit.name, done, total, text, costs.priced(figures, self.recipe.prices))
+
         work = {"pass": self._pass, "table": self._table, "dataset": self._write}[unit.kind]
         result = work(unit, host, progress)
-        cost = {
-            "seconds": round(time.monotonic() - started, 3), "engine_seconds": round(host.seconds - engine_seconds, 3),
-            "loads": dict(host.loads - loads),
-        }  # fmt: skip
+        cost = {"seconds": round(time.monotonic() - started, 3), "loads": dict(host.loads - loads)}
         before = shards.read_json(self.place(unit) / "done.json") or {}
         if before.get("key") == result["key"]:
             cost |= {name: before[name] for name in cost if name in before}  # nothing was left to do
         shards.write_json(self.place(unit) / "done.json", {"unit": unit.name, **result, **cost})
 
+    def answers(self, host: Host) -> AnswerCache:
+        return AnswerCache(self.cache / "answers.sqlite", host.journal)
+
     def _pass(self, unit: Unit, host: Host, progress) -> dict:
         bound = self.bound(unit)
-        cache = AnswerCache(self.cache / "answers.sqlite", host.journal)
+        cache = self.answers(host)
         work = Pass(
             self.place(unit), bound, host.media, cache, self.recipe.name,
             lambda names: self.connect(names, unit.round, host), progress,
@@ -179,13 +186,20 @@ class Run:
             bound[0].fitted = self._fit(unit, bound[0], earlier, host.media, progress)
         key = self.key(unit, bound)
         stream = from_tables(earlier, key) if earlier.passes else from_sources(work.sources, work.context, key)
-        total = sum(t for b in work.sources if (t := getattr(b.module, "count", lambda s: 0)(b.settings))) or None
+        if earlier.passes:
+            total = sum(batch.num_rows for batch in earlier.batches("samples", ["id"]))
+        else:
+            total = sum(t for b in work.sources if (t := getattr(b.module, "count", lambda s: 0)(b.settings))) or None
         try:
             names = host.run(work.run(stream, total))
         finally:
             cache.close()
         fitted = bound[0].fitted and bound[0].fitted.key
-        return {"key": digest(key, names), "shards": names, "fitted": fitted}
+        records = (shards.read_json(self.place(unit) / name / "record.json") for name in names)
+        return {
+            "key": digest(key, names), "shards": names, "fitted": fitted,
+            "usage": costs.by_step(map(costs.of_record, records)),
+        }  # fmt: skip
 
     def _order(self, unit: Unit) -> list[str]:
         """The names of the recipe's steps where an earlier unit ran some that stand behind those of this one, else none."""
@@ -210,17 +224,18 @@ class Run:
         fresh = place.with_name(f".{place.name}.new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
-        cache = AnswerCache(self.cache / "answers.sqlite", host.journal)
-        usage = Usage()
+        cache = self.answers(host)
+        used: Used = defaultdict(Usage)
         needs_engine = bound.step.family != "train"
 
         async def work():
             engines = await self.connect(bound.models, unit.round, host) if needs_engine else {}
             context = Context(
                 bound.step.name, bound.version, host.media, self.recipe.name,
-                engines={n: CachedEngine(e, cache, usage) for n, e in engines.items()},
+                engines={n: cache.engine(e, used[n]) for n, e in engines.items()},
                 models={n: self.spec(n, unit.round)["model"] for n in bound.models if "model" in self.spec(n, unit.round)},
-                folder=fresh / "model" if bound.step.binds else fresh, dataset=self.dataset(unit.round), progress=progress,
+                folder=fresh / "model" if bound.step.binds else fresh, dataset=self.dataset(unit.round),
+                progress=lambda done, total, text="": progress(done, total, text, used),
             )  # fmt: skip
             context = plug.build(bound.module, bound.settings, context)
             out = getattr(bound.module, VERBS[bound.step.family])(self.tables(unit), bound.settings, context)
@@ -234,7 +249,7 @@ class Run:
             "key": self.key(unit),
             "step": bound.step.name,
             "operator": bound.step.title,
-            "usage": vars(usage),
+            "usage": {bound.step.name: {name: usage.figures() for name, usage in used.items()}},
         }
         rows = [Rejection(*row) for row in (out.pop("rejections", ()) if isinstance(out, dict) else out)]
         shards.write_table(fresh / "rejections.arrow", "rejections", rows)
@@ -252,7 +267,7 @@ class Run:
         from pipeline.dataset.write import write
 
         counts = write(
-            self.tables(unit), host.media, self.dataset(unit.round), {"recipe": self.recipe.name, "digest": digest(self.raw)}
+            self.tables(unit), host.media, self.dataset(unit.round), {"recipe": self.recipe.name, "digest": digest(unpriced(self.raw))}
         )
         self.place(unit).mkdir(parents=True, exist_ok=True)
         return {"key": self.key(unit), "pairs": counts}
@@ -310,12 +325,12 @@ def _open(
         if any(p.name not in (".lock",) and not p.name.startswith(".run.json") for p in out.iterdir()):
             raise OutputError(f"{out} holds files that no run of Pairwright left: choose an empty folder for --out")
         shards.write_json(out / "run.json", mine)
-    elif known["recipe"] != raw or known.get("dataset") != mine["dataset"]:
+    elif unpriced(known["recipe"]) != unpriced(raw) or known.get("dataset") != mine["dataset"]:
         raise OutputError(
             f"{out} holds a run of another recipe ({_difference(known['recipe'], raw)}): choose another --out; "
             "the cache keeps the answers, so only what is new is asked"
         )
-    elif known["cache"] != str(cache) or bool(known.get("ingested")) != ingested:
+    elif known != mine:
         shards.write_json(out / "run.json", mine)
     units = plan(checked, dataset is not None, ingested)
     return Run(out, cache, checked, raw, units, dataset, report or (lambda *a: None), lock, ingested)

@@ -43,11 +43,6 @@ class Host:
     def run(self, work: Coroutine) -> Any:
         return self._runner.run(work)
 
-    @property
-    def seconds(self) -> float:
-        """What all engines worked so far."""
-        return sum(getattr(engine, "seconds", 0.0) for engine in self._engines.values())
-
     async def connect(self, wanted: dict[str, tuple[dict[str, Any], str]]) -> dict[str, Engine]:
         """The engines of these models, name -> (spec, identity): those that are here and, of the rest, new ones.
 

@@ -5,11 +5,10 @@ bytes do not depend on which answer came first. A pass over one shard knows noth
 
 import asyncio
 import contextlib
-import dataclasses
 import gc
 import inspect
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from typing import Any
 
 from flows import plug, shards
 from flows.arrivals import arrivals, gathered, twin
-from pipeline.cache import AnswerCache, CachedEngine, Usage
+from pipeline.cache import AnswerCache, Usage
 from schemas.arrow import TABLE_OF, TABLES, from_batch
 from schemas.errors import PairwrightError, RowError, RunError
 from schemas.operator import VERBS, Context, Fitted, Rows
@@ -30,7 +29,8 @@ from schemas.records import Reason, Rejection, Sample, digest
 ROWS = 4  # rows of a source that are read before others may run
 ROW_TABLES = ("candidates", "claims", "judgements", "pairs")
 LIVE = frozenset(ROW_TABLES)
-Progress = Callable[[int, int | None, str], None]
+Used = dict[str, Usage]  # by the recipe's name of the model
+Progress = Callable[[int, int | None, str, Used], None]
 
 
 @dataclass
@@ -134,7 +134,8 @@ class Shard:
     made: list[list] = field(default_factory=list)
     """for each sample, the rows that this pass leaves: at first the sample and what its source brought"""
     left: int = 0
-    usage: dict[str, Usage] = field(default_factory=dict)
+    usage: dict[str, Used] = field(default_factory=dict)
+    """what each step asked"""
     contexts: list[Context] = field(default_factory=list)
     started: float = 0.0
 
@@ -238,11 +239,12 @@ class Pass:
         self.names = list(dict.fromkeys(m for b in self.steps for m in b.models))
         self.engines: dict[str, Engine] = {}
         self.done = 0
+        self.open: list[Shard] = []
+        self.spent: Used = defaultdict(Usage)  # in shards that are closed
 
-    def context(self, bound: Bound, usage: Usage | None = None) -> Context:
-        engines = {
-            n: CachedEngine(e, self.cache, usage or Usage()) for n, e in self.engines.items() if n in bound.models
-        }
+    def context(self, bound: Bound, usage: Used | None = None) -> Context:
+        usage = defaultdict(Usage) if usage is None else usage
+        engines = {n: self.cache.engine(e, usage[n]) for n, e in self.engines.items() if n in bound.models}
         context = Context(
             bound.step.name, bound.version, self.media, self.recipe, engines=engines, models=self.models,
             fitted=bound.fitted and bound.fitted.value, cache=self.shared,
@@ -295,7 +297,7 @@ class Pass:
                 self.names_done.append(shard.name)
                 if (self.folder / shard.name).exists():
                     self.done += len(shard.given)
-                    self.progress(self.done, self.total, "already there")
+                    self.progress(self.done, self.total, "already there", self.used())
                     continue
                 if not self.engines and self.names:
                     self.engines = await self.connect(self.names)
@@ -315,7 +317,15 @@ class Pass:
             if shard.left == 0:
                 await self._close(shard)
             if self.done % 8 == 0 or shard.left == 0:
-                self.progress(self.done, self.total, "")
+                self.progress(self.done, self.total, "", self.used())
+
+    def used(self) -> Used:
+        """What this pass has asked so far."""
+        found: Used = defaultdict(Usage)
+        for used in (self.spent, *(used for shard in self.open for used in shard.usage.values())):
+            for name, usage in used.items():
+                found[name].add(usage)
+        return found
 
     async def _one(self, rows: Rows, shard: Shard, made: list) -> None:
         """Runs all steps on one sample; appends their rows to `made`, in order: a sample, what it became, its rows."""
@@ -356,8 +366,9 @@ class Pass:
         shard.left, shard.started = len(shard.given), time.monotonic()
         shard.made = shard.made or [[] for _ in shard.given]
         for bound in self.steps:
-            usage = shard.usage.setdefault(bound.step.name, Usage())
-            shard.contexts.append(self.context(bound, usage))
+            used = shard.usage[bound.step.name] = defaultdict(Usage)
+            shard.contexts.append(self.context(bound, used))
+        self.open.append(shard)
 
     async def _close(self, shard: Shard) -> None:
         """Publishes a finished shard: media first, then answers, then rows, so that nothing points at what is not there.
@@ -368,6 +379,10 @@ class Pass:
             for row in rows:
                 tables[TABLE_OF[type(row)]].append(row)
         shard.made = []
+        self.open.remove(shard)
+        for used in shard.usage.values():
+            for name, usage in used.items():
+                self.spent[name].add(usage)
         self.media.sync()
         self.cache.commit()
         await asyncio.to_thread(shards.publish, self.folder / shard.name, tables, self._record(shard, tables))
@@ -383,7 +398,7 @@ class Pass:
                 b.step.name: {
                     "operator": b.step.title,
                     "version": b.version,
-                    **dataclasses.asdict(shard.usage[b.step.name]),
+                    "models": {name: usage.figures() for name, usage in shard.usage[b.step.name].items()},
                 }
                 for b in self.steps
             },

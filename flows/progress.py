@@ -2,14 +2,16 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Generator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
 
 import pyarrow.compute as pc
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from flows import costs
 from schemas.operator import Tables
 from schemas.records import Reason
 
@@ -18,49 +20,119 @@ HABITS = {
     "shown_first": "chose the first shown", "contradicted": "contradicted", "consistency": "same again", "longer": "chose the longer",
     "equal_length": "agreement at equal length", "own": "chose its own", "agreement_with_people": "agreement with people",
 }  # fmt: skip
+WINDOW = 10.0  # seconds over which requests a second are counted
 FIGURES = ("hallucination", "chair", "recall", "accuracy", "yes_no_accuracy", "yes_no_f1")
+
+
+class Meter:
+    """What the units of a run asked each model so far, and how fast they ask now."""
+
+    def __init__(self):
+        self._units: dict[str, dict[str, dict]] = {}
+        self._ended: list[dict[str, dict]] = []  # of processes that died
+        self._ticks: deque[tuple[float, dict[str, int]]] = deque()
+
+    def note(self, unit: str, used: dict[str, dict]) -> None:
+        if _requests(used) < _requests(self._units.get(unit, {})):  # its process was started again, and counts anew
+            self._ended.append(self._units[unit])
+        self._units[unit] = used
+        now = time.monotonic()
+        while self._ticks and now - self._ticks[0][0] > WINDOW:
+            self._ticks.popleft()
+        self._ticks.append((now, {model: usage["asked"] for model, usage in self.models().items()}))
+
+    def models(self) -> dict[str, dict]:
+        return costs.added([*self._ended, *self._units.values()])
+
+    def rate(self, model: str) -> float:
+        """Requests a second, over the last seconds."""
+        (since, then), (until, now) = self._ticks[0], self._ticks[-1]
+        return (now[model] - then.get(model, 0)) / (until - since) if until - since >= 1 else 0.0
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """(model, what it was asked)"""
+        for model, usage in self.models().items():
+            if usage["asked"] + usage["cached"]:
+                rate = self.rate(model)
+                yield model, (f"{rate:,.{0 if rate >= 10 else 1}f}/s, " if rate else "") + said(usage)
+
+
+def _requests(used: dict[str, dict]) -> int:
+    return sum(usage["asked"] + usage["cached"] for usage in used.values())
+
+
+def said(usage: dict) -> str:
+    """What a model was asked, in a line."""
+    failed = f", {usage['failed']:,} failed" if usage["failed"] else ""
+    money = f", {costs.amount(usage['spent'])} {usage['currency']}" if "currency" in usage else ""
+    tokens = f"tokens {costs.short(usage['prompt_tokens'])} in, {costs.short(usage['answer_tokens'])} out"
+    return f"{usage['asked']:,} asked, {usage['cached']:,} cached{failed}, {tokens}{money}"
+
+
+class Bars(Progress):
+    """A bar for each unit, and under them a line for each model."""
+
+    def __init__(self, meter: Meter, console: Console):
+        self.meter = meter
+        super().__init__(
+            TextColumn("{task.description:<24}"), BarColumn(bar_width=24), TextColumn("{task.fields[count]}"), TimeElapsedColumn(),
+            TextColumn("[dim]{task.fields[text]}"),
+            console=console,
+        )  # fmt: skip
+
+    def all_done(self) -> None:
+        """What came before is finished, also where nobody knew how much it would be, or a filter dropped some of it."""
+        for task in self.tasks:
+            self.update(task.id, total=task.completed or 1, completed=task.completed or 1, text="")
+            self.stop_task(task.id)
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        models = Table.grid(padding=(0, 1))
+        for model, text in self.meter.lines():
+            models.add_row(escape(model), f"[dim]{text}")
+        yield models
 
 
 @contextlib.contextmanager
 def bars(run, console: Console) -> Generator[None]:
-    """A bar a unit in a terminal, a line a unit elsewhere."""
+    """A bar a unit and a line a model in a terminal, a line a unit elsewhere."""
     if not console.is_terminal:
         run.report = lines(console)
         yield
         return
-    columns = (
-        TextColumn("{task.description:<24}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[text]}"),
-    )
-    with Progress(*columns, console=console) as progress:
+    meter = Meter()
+    with Bars(meter, console) as progress:
         tasks: dict[str, TaskID] = {}
 
-        def report(unit: str, done: int, total: int | None, text: str) -> None:
+        def report(unit: str, done: int, total: int | None, text: str, used: dict) -> None:
             if unit not in tasks:
-                tasks[unit] = progress.add_task(escape(unit), total=total, text="")
-            progress.update(tasks[unit], completed=done, total=total, text=escape(text))
+                progress.all_done()
+                tasks[unit] = progress.add_task(escape(unit), total=total, count="", text="")
+            meter.note(unit, used)
+            count = f"{done:,}{f' of {total:,}' if total else ''}" if done or total else ""
+            progress.update(tasks[unit], completed=done, total=total, count=count, text=escape(text))
 
         run.report = report
         yield
+        progress.all_done()
 
 
 def lines(console: Console):
     """A reporter that prints its lines on a console."""
-    return reporter(lambda text: console.print(escape(f"  {text}")))
+    return reporter(lambda text: console.print(escape(f"  {text}"), soft_wrap=True))
 
 
 def reporter(write: Callable[[str], object], every: float = 10.0):
     """A reporter that writes a line when a unit begins, and then one every so many seconds."""
     last: dict[str, float] = {}
 
-    def report(unit: str, done: int, total: int | None, text: str) -> None:
+    def report(unit: str, done: int, total: int | None, text: str, used: dict) -> None:
         now = time.monotonic()
         if now - last.get(unit, -every) >= every or (total and done == total):
             last[unit] = now
-            write(f"{unit}: {done}{f' of {total}' if total else ''} {text}".rstrip())
+            asked = "".join(f"; {model}: {said(usage)}" for model, usage in used.items())
+            write(f"{unit}: {done}{f' of {total}' if total else ''} {text}".rstrip() + asked)
 
     return report
 
@@ -79,10 +151,8 @@ def ending(summary: dict, run, console: Console) -> None:
             f"  {escape(step)}: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()), soft_wrap=True
         )
     left_out(run.tables(), console)
-    asked, cached = summary["questions_asked"], summary["questions_cached"]
-    console.print(
-        f"  asked {asked:,} questions, {cached:,} from the cache; {summary['tokens']['answer']:,} tokens answered"
-    )
+    if summary["models"]:
+        console.print(asked_of(summary["models"], "what models were asked"))
     judges(summary["judges"], console)
     if probed := summary["survive_without_media"].get("all"):
         console.print(f"  without the media {share(probed)} of {probed['n']:,} preferences survive")
@@ -93,6 +163,24 @@ def ending(summary: dict, run, console: Console) -> None:
         console.print(f"dataset  [bold]{escape(str(run.folder / summary['dataset']))}[/bold]")
     if (run.folder / "report.html").exists():
         console.print(f"report   [bold]{escape(str(run.folder / 'report.html'))}[/bold]")
+
+
+def asked_of(models: dict[str, dict], title: str) -> Table:
+    """What each model was asked, and the money where it has a price."""
+    table = Table(title=title, title_justify="left")
+    priced = any("currency" in usage for usage in models.values())
+    failed = ("failed",) if any(usage["failed"] for usage in models.values()) else ()
+    for name in ("", "asked", "cached", *failed, "tokens in", "out", *(("spent", "saved") if priced else ())):
+        table.add_column(name, justify="right" if name else "left")
+    for model, usage in models.items():
+        counts = [f"{usage[key]:,}" for key in ("asked", "cached", *failed, "prompt_tokens", "answer_tokens")]
+        money = (
+            [f"{costs.amount(usage[key])} {usage['currency']}" for key in ("spent", "saved")]
+            if "currency" in usage
+            else []
+        )
+        table.add_row(escape(model), *counts, *money)
+    return table
 
 
 def left_out(tables: Tables, console: Console, table: str = "samples") -> None:

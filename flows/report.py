@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from flows import plots
+from flows import costs, plots
 from flows.previews import preview
 from flows.progress import FIGURES, HABITS, verdict
 from schemas import chat
@@ -40,7 +40,8 @@ def write_report(folder: Path, summary: dict, tables: Tables, media: MediaStore)
     )
     page = environment.get_template("report.html.j2").render(
         summary=summary, kinds=kinds, stages=stages, figures=FIGURES, habits=HABITS, inclined=_inclined(summary), known=KNOWN, verdict=verdict(summary["evaluate"]),
-        notes=list(_notes(summary, sides)), plots=_plots(summary, stages, sides), sides=sides, units=_units(summary),
+        amount=costs.amount, amounts=costs.amounts,
+        notes=list(_notes(summary, sides)), plots=_plots(summary, stages, sides), sides=sides, asked=_asked(summary),
         pairs=_shown(tables, media), recipe=yaml.safe_dump(recipe, sort_keys=False, width=100),
     )  # fmt: skip
     path = folder / "report.html"
@@ -119,7 +120,7 @@ def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
             f"Lengths differ in {differ:,} pairs; there the longer answer is chosen {share:.0%} of the time"
             + ("." if fair else ": a model could learn the length alone."),
         )
-    if failed := sum(step["failed"] for step in summary["steps"].values()):
+    if failed := summary["questions_failed"]:
         yield False, f"Questions that failed in the engine: {failed:,}."
 
 
@@ -162,18 +163,13 @@ def _plots(summary: dict, stages: dict, sides: Sides) -> dict[str, str]:
     return out
 
 
-def _units(summary: dict) -> list[dict]:
-    """For each pass or step that ran: seconds, and the questions and tokens of its steps together."""
-    counted = ("asked", "cached", "failed", "prompt_tokens", "answer_tokens")
-    steps = summary["steps"]
-    return [
-        {
-            "name": unit,
-            "seconds": seconds,
-            "steps": [name for name, use in steps.items() if use["unit"] == unit and use["asked"] + use["cached"]],
-        }
-        | {key: sum(use[key] for use in steps.values() if use["unit"] == unit) for key in counted}
-        for unit, seconds in summary["seconds"].items()
+def _asked(summary: dict) -> list[dict]:
+    """For each step and model what was asked, and the sums of each model."""
+    steps = [
+        {"step": step, "model": model, **usage} for step, of in summary["steps"].items() for model, usage in of["models"].items()
+    ]
+    return [row for row in steps if row["asked"] + row["cached"]] + [
+        {"step": None, "model": model, **usage} for model, usage in summary["models"].items()
     ]
 
 

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows import execute, people, shards
-from flows.progress import ending
+from flows import costs, execute, people, shards
+from flows.progress import asked_of, ending
 
 
 def show(folder: Path) -> None:
@@ -21,11 +21,13 @@ def show(folder: Path) -> None:
     for name in ("unit", "steps", "state", "seconds"):
         table.add_column(name, justify="right" if name == "seconds" else "left")
     dropped: dict[str, Counter] = {}
+    usages: list[costs.Usages] = []
     for unit in run.units:
         done = shards.read_json(run.place(unit) / "done.json")
         records = _records(run.place(unit)) if unit.kind == "pass" else [done] if done else []
         for step, reasons in ((s, r) for record in records for s, r in record.get("rejections", {}).items()):
             dropped.setdefault(step, Counter()).update(reasons)
+        usages += [costs.of_record(record) if unit.kind == "pass" else record.get("usage", {}) for record in records]
         state = "finished" if done else f"{len(records)} shards so far" if records else "not begun"
         steps = " · ".join(step.title for step in unit.steps)
         table.add_row(unit.name, escape(steps), state, f"{done['seconds']:.1f}" if done else "")
@@ -34,6 +36,8 @@ def show(folder: Path) -> None:
     if summary is not None:
         ending(summary, run, console)
         return
+    if models := costs.by_model(costs.by_step(usages)):
+        console.print(asked_of(costs.priced(models, run.recipe.prices), "asked so far"))
     for step, found in people.figures(run).items():
         console.print(f"  {escape(step)}: {found['answered']} of {found['asked']} annotations (`pairwright annotate status`)")
     for step, reasons in dropped.items():

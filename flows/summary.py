@@ -8,9 +8,11 @@ from typing import Any
 
 from annotators.figures import Share
 from annotators.worth import Answer, Worth
-from flows import people, shards
+from flows import costs, people, shards
+from pipeline.cache import total
 from schemas.arrow import from_batch
 from schemas.operator import Tables
+from schemas.recipe import Price
 from schemas.records import SAMPLE_KINDS
 
 COUNTED = ("samples", "candidates", "judgements", "pairs")
@@ -32,55 +34,42 @@ def finish(run) -> dict:
 
 
 def summary(run) -> dict[str, Any]:
-    """The summary of the last round, with the seconds, questions and tokens of all of them."""
+    """The summary of the last round, with the seconds of all of them, and what was asked in all of them."""
     last = run.units[-1].round
     out: dict[str, Any] = {"name": run.recipe.name, "about": run.recipe.about, "recipe": run.raw, "rounds": last}
     out |= counts(run.tables(round=last))
-    out |= {
-        "seconds": {},
-        "loads": {},
-        "steps": {},
-        "questions_asked": 0,
-        "questions_cached": 0,
-        "tokens": {"prompt": 0, "answer": 0},
-    }
-    out |= {"train": {}, "evaluate": {}, "dataset": None}
-    if asked := people.figures(run):
-        out["people"] = asked
+    out |= {"seconds": {}, "loads": {}, "train": {}, "evaluate": {}, "dataset": None}
+    if of_people := people.figures(run):
+        out["people"] = of_people
+    usages: list[costs.Usages] = []
+    units: dict[str, str] = {}
     for unit in run.units:
         done = shards.read_json(run.place(unit) / "done.json")
         out["seconds"][unit.name] = done["seconds"]
         for model, times in done.get("loads", {}).items():
             out["loads"][model] = out["loads"].get(model, 0) + times
-        for title, usage in _usages(run, unit, done):
-            _add(out, unit.name, title, usage)
+        usages.append(done.get("usage", {}))
+        units |= dict.fromkeys(usages[-1], unit.name)
         if unit.kind == "dataset":
             out["dataset"] = str(run.dataset(unit.round).relative_to(run.folder))
         elif unit.kind == "table" and unit.steps[0].family in ("train", "evaluate"):
             out[unit.steps[0].family][unit.name] = done["result"]
-    return out
+    found = costs.by_step(usages)
+    ordered = {step.name: found[step.name] for step in run.recipe.steps if step.name in found}
+    return out | asked(ordered, units, run.recipe.prices)
 
 
-def _usages(run, unit, done: dict) -> Iterator[tuple[str, dict]]:
-    if unit.kind == "pass":
-        for name in done["shards"]:
-            record = shards.read_json(run.place(unit) / name / "record.json")
-            yield from record["steps"].items()
-    elif "usage" in done:
-        yield unit.name, done["usage"]
-
-
-def _add(out: dict, unit: str, step: str, usage: dict) -> None:
-    out["questions_asked"] += usage["asked"]
-    out["questions_cached"] += usage["cached"]
-    out["tokens"]["prompt"] += usage["prompt_tokens"]
-    out["tokens"]["answer"] += usage["answer_tokens"]
-    of_step = out["steps"].setdefault(
-        step, {"unit": unit, "asked": 0, "cached": 0, "failed": 0, "prompt_tokens": 0, "answer_tokens": 0}
-    )
-    for key in of_step:
-        if key != "unit":
-            of_step[key] += usage[key]
+def asked(usages: costs.Usages, units: dict[str, str], prices: dict[str, Price]) -> dict[str, Any]:
+    """What was asked, by step and by model, and the money for it; `units`: where each step ran."""
+    models = costs.priced(costs.by_model(usages), prices)
+    whole = total(costs.by_model(usages).values())
+    steps = {step: {"unit": units[step], "models": costs.priced(of, prices)} for step, of in usages.items()}
+    return {
+        "steps": steps, "models": models, "money": costs.purse(models.values()),
+        "questions_asked": whole.asked, "questions_cached": whole.cached, "questions_failed": whole.failed,
+        "tokens": {"prompt": whole.prompt_tokens, "answer": whole.answer_tokens},
+        "tokens_cached": {"prompt": whole.cached_prompt_tokens, "answer": whole.cached_answer_tokens},
+    }  # fmt: skip
 
 
 def counts(tables: Tables) -> dict[str, Any]:

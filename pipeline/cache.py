@@ -4,10 +4,14 @@ One SQLite file (WAL, synchronous NORMAL: a kill loses nothing committed, a powe
 asked again). Answers are committed in batches; a batch is what a kill may cost beyond the requests in flight."""
 
 import asyncio
+import dataclasses
 import sqlite3
 import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -15,16 +19,20 @@ from pipeline.journal import Journal
 from schemas.ports import (
     Answer,
     Attended,
+    Beams,
     Embedded,
     Engine,
     Failure,
     Found,
+    Generate,
     Generated,
     Likely,
+    Perturb,
     Perturbed,
     Rated,
     Request,
     Result,
+    Score,
     Scored,
 )  # fmt: skip
 from schemas.records import digest
@@ -35,8 +43,32 @@ FORMS = {"g": Generated, "s": Scored, "l": Likely, "r": Rated, "e": Embedded, "a
 NAMES = {form: name for name, form in FORMS.items()}
 
 
+class Sort(NamedTuple):
+    """Requests that are alike as far as their price goes."""
+
+    model: str  # identity
+    request: str  # name of the request's type
+    most: int  # tokens that one answer may have
+
+    @classmethod
+    def of(cls, identity: str, request: Request) -> "Sort":
+        return cls(identity, type(request).__name__, getattr(request, "max_tokens", 0))
+
+
+@dataclass
+class Measured:
+    """What requests of one sort took, ever since the cache is there. Those that failed are not among them."""
+
+    requests: int = 0
+    answers: int = 0
+    answer_tokens: int = 0
+    seconds: float = 0.0  # as Usage's
+
+
 class AnswerCache:
     """Answers by the digest of the whole request, media hashes and model identity included. Several processes may share a file.
+
+    What the answers took is kept beside them, so that the next run can be estimated.
 
     `journal` notes what engines in this process are asked, where they can crash."""
 
@@ -46,12 +78,22 @@ class AnswerCache:
         self._db.execute("pragma journal_mode=wal")
         self._db.execute("pragma synchronous=normal")
         self._db.execute("create table if not exists answers (k blob primary key, v blob)")
+        self._db.execute(
+            "create table if not exists measured (model text, request text, most integer, requests integer, answers integer, "
+            "answer_tokens integer, seconds real, primary key (model, request, most)) without rowid"
+        )
         self._new: dict[bytes, bytes] = {}
+        self._took: defaultdict[Sort, Measured] = defaultdict(Measured)
         self._oldest = 0.0
         self.in_flight: dict[bytes, asyncio.Future] = {}
+        self.clocks: defaultdict[str, Clock] = defaultdict(Clock)
         self.journal = journal
 
-    def get(self, key: bytes) -> Result | None:
+    def engine(self, engine: Engine, usage: "Usage") -> "CachedEngine":
+        """`engine` behind this cache; what it asks is added to `usage`."""
+        return CachedEngine(engine, self, usage)
+
+    def get(self, key: bytes) -> Found | None:
         value = self._new.get(key)
         if value is None:
             if not self._db.in_transaction:  # inside one, looking up takes no lock; each commit ends it
@@ -69,6 +111,18 @@ class AnswerCache:
         if len(self._new) >= BATCH or time.monotonic() - self._oldest > DELAY:
             self.commit()
 
+    def took(self, sort: Sort, answers: int, answer_tokens: int, seconds: float) -> None:
+        """Notes what an answered request took; kept with the next commit of answers."""
+        measured = self._took[sort]
+        measured.requests += 1
+        measured.answers += answers
+        measured.answer_tokens += answer_tokens
+        measured.seconds += seconds
+
+    def measured(self) -> dict[Sort, Measured]:
+        """What is kept of that."""
+        return {Sort(*row[:3]): Measured(*row[3:]) for row in self._db.execute("select * from measured")}
+
     def commit(self) -> None:
         if not self._new:
             return
@@ -76,7 +130,14 @@ class AnswerCache:
         with self._db:
             self._db.execute("begin immediate")
             self._db.executemany("insert or ignore into answers values (?, ?)", self._new.items())
+            self._db.executemany(
+                "insert into measured values (?, ?, ?, ?, ?, ?, ?) on conflict do update set requests = requests + excluded.requests, "
+                "answers = answers + excluded.answers, answer_tokens = answer_tokens + excluded.answer_tokens, "
+                "seconds = seconds + excluded.seconds",
+                [(*sort, *dataclasses.astuple(took)) for sort, took in self._took.items()],
+            )
         self._new.clear()
+        self._took.clear()
 
     def close(self) -> None:
         self.commit()
@@ -105,10 +166,82 @@ class Usage:
     """What one step asked of one model."""
 
     asked: int = 0
+    """requests that came to the engine"""
     cached: int = 0
+    """requests that were answered already, or were just being asked"""
     failed: int = 0
+    """of those asked, the ones that got no answer; their tokens are not known"""
+    media: int = 0
+    """media that those asked showed"""
     prompt_tokens: int = 0
+    """of those asked; n answers to a prompt count it once, as servers do"""
     answer_tokens: int = 0
+    """of those asked; the token that a Score reads is one"""
+    most_answer_tokens: int = 0
+    """as many as those asked allowed"""
+    cached_prompt_tokens: int = 0
+    """what the cache spared"""
+    cached_answer_tokens: int = 0
+    seconds: float = 0.0
+    """engine time: while k requests are in flight in an engine, waiting for a slot included, each is given 1/k of the time that
+    passes. Over all steps it adds up to the time in which the engine had anything to do"""
+
+    def add(self, other: "Usage") -> None:
+        for name in FIGURES:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def figures(self) -> dict[str, Any]:
+        """As records keep it."""
+        return dataclasses.asdict(self) | {"seconds": round(self.seconds, 3)}
+
+
+FIGURES = tuple(field.name for field in dataclasses.fields(Usage))
+
+
+def total(usages: Iterable[Mapping[str, Any]]) -> Usage:
+    """The sum of recorded usages."""
+    out = Usage()
+    for usage in usages:
+        out.add(Usage(**usage))
+    return out
+
+
+def key_of(identity: str, request: Request) -> bytes:
+    """What an answer is kept by."""
+    return bytes.fromhex(digest(identity, type(request).__name__, *request))
+
+
+class Clock:
+    """Divides an engine's busy time among the requests in flight: each gets 1/k of it while there are k."""
+
+    def __init__(self):
+        self.in_flight, self._share, self._last = 0, 0.0, 0.0
+
+    def change(self, by: int) -> float:
+        """`by` requests more are in flight. The time that a request would have been given which is there since ever."""
+        now = time.perf_counter()
+        if self.in_flight:
+            self._share += (now - self._last) / self.in_flight
+        self._last = now
+        self.in_flight += by
+        return self._share
+
+
+def tokens(result: Result) -> tuple[int, int]:
+    """The prompt's and the answers' tokens of a result. A given answer whose likelihood was asked for is part of the prompt."""
+    prompt = getattr(result, "prompt_tokens", 0)
+    if isinstance(result, Generated):
+        return prompt, sum(a.tokens for a in result.answers)
+    if isinstance(result, Likely):
+        return prompt + len(result.logprobs), 0
+    return prompt, int(isinstance(result, Scored))
+
+
+def shows(request: Request) -> int:
+    """How many media a request shows."""
+    if isinstance(request, Perturb):
+        return 1
+    return sum(part.media is not None for message in request.messages for part in message.parts)
 
 
 class CachedEngine:
@@ -119,17 +252,17 @@ class CachedEngine:
         self.identity, self.can, self.media, self.slots = engine.identity, engine.can, engine.media, engine.slots
 
     async def ask(self, request: Request) -> Result:
-        usage, cache = self._usage, self._cache
-        key = bytes.fromhex(digest(self.identity, type(request).__name__, *request))
+        cache = self._cache
+        key = key_of(self.identity, request)
         found = cache.get(key)
         if found is not None:
-            usage.cached += 1
-            return found
+            return self._spared(found)
         waiting = cache.in_flight.get(key)
         if waiting is not None:
-            usage.cached += 1
-            return await asyncio.shield(waiting)
+            return self._spared(await asyncio.shield(waiting))
         future = cache.in_flight[key] = asyncio.get_running_loop().create_future()
+        clock = cache.clocks[self.identity]
+        since = clock.change(+1)
         try:
             if cache.journal is None:
                 result = await self._engine.ask(request)
@@ -140,17 +273,46 @@ class CachedEngine:
             future.exception()  # nobody may be waiting: the raise below tells
             raise
         finally:
+            until = clock.change(-1)
             del cache.in_flight[key]
-        usage.asked += 1
-        usage.prompt_tokens += getattr(result, "prompt_tokens", 0)
-        if isinstance(result, Failure):
-            usage.failed += 1
-        else:
-            if isinstance(result, Generated):
-                usage.answer_tokens += sum(a.tokens for a in result.answers)
+        self._asked(request, result, until - since)
+        if not isinstance(result, Failure):
             cache.put(key, result)
         future.set_result(result)
         return result
 
+    def _spared(self, found: Result) -> Result:
+        usage = self._usage
+        usage.cached += 1
+        prompt, answer = tokens(found)
+        usage.cached_prompt_tokens += prompt
+        usage.cached_answer_tokens += answer
+        return found
+
+    def _asked(self, request: Request, result: Result, seconds: float) -> None:
+        usage = self._usage
+        usage.asked += 1
+        usage.failed += isinstance(result, Failure)
+        usage.media += shows(request)
+        usage.seconds += seconds
+        prompt, answer = tokens(result)
+        usage.prompt_tokens += prompt
+        usage.answer_tokens += answer
+        usage.most_answer_tokens += most(request)
+        if not isinstance(result, Failure):
+            self._cache.took(Sort.of(self.identity, request), answers(request), answer, seconds)
+
     async def close(self) -> None:
         await self._engine.close()
+
+
+def answers(request: Request) -> int:
+    """How many answers are written to a request."""
+    if isinstance(request, Generate):
+        return request.n
+    return request.beams if isinstance(request, Beams) else int(isinstance(request, Score))
+
+
+def most(request: Request) -> int:
+    """How many tokens all answers to a request may have together."""
+    return answers(request) * getattr(request, "max_tokens", 1)

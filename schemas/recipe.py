@@ -44,11 +44,23 @@ class Rounds(BaseModel):
         return dict(self.model_extra or {})
 
 
+class Price(BaseModel):
+    """What a model costs. It decides nothing about any row, so it is no part of a model's settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    prompt: float = Field(0, ge=0)  # of a million tokens
+    answer: float = Field(0, ge=0)  # of a million tokens
+    request: float = Field(0, ge=0)  # of one request
+    currency: str = Field("USD", min_length=1)
+
+
 class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True)
     name: str
     about: str = ""
     models: dict[str, dict[str, Any]] = {}
+    """name -> engine and settings"""
+    prices: dict[str, Price] = {}
     steps: tuple[Step, ...]
     rounds: Rounds | None = None
 
@@ -76,6 +88,8 @@ def parse(raw: Any) -> Recipe:
         isinstance(m, dict) and isinstance(m.get("engine"), str) for m in models.values()
     ):
         raise RecipeError("each of `models` needs an engine, like `policy: {engine: vllm, model: data/models/tiny}`")
+    prices = {name: _price(name, m["price"]) for name, m in models.items() if "price" in m}
+    models = {name: {k: v for k, v in m.items() if k != "price"} for name, m in models.items()}
     steps = tuple(_step(entry, place) for place, entry in enumerate(raw["steps"], 1))
     names = [s.name for s in steps]
     for name in names:
@@ -83,8 +97,9 @@ def parse(raw: Any) -> Recipe:
             raise RecipeError(f"two steps are called '{name}': give one of them another `name:`")
     try:
         return Recipe(
-            name=raw["name"], about=raw.get("about") or "", models=models, steps=steps, rounds=raw.get("rounds")
-        )
+            name=raw["name"], about=raw.get("about") or "", models=models, prices=prices, steps=steps,
+            rounds=raw.get("rounds"),
+        )  # fmt: skip
     except ValidationError as error:
         raise RecipeError(_say(error, "recipe")) from None
 
@@ -112,6 +127,23 @@ def _step(entry: Any, place: int) -> Step:
     except (ValidationError, TypeError) as error:
         said = _say(error, str(title)) if isinstance(error, ValidationError) else str(error)
         raise RecipeError(f"step {place} ({title}): {said}") from None
+
+
+def _price(model: str, said: Any) -> Price:
+    example = "price: {prompt: 2.5, answer: 10}, of a million tokens"
+    try:
+        return Price.model_validate(said)
+    except ValidationError as error:
+        raise RecipeError(f"models.{model}.price: {_say(error, 'price')}; say it like {example}") from None
+
+
+def unpriced(raw: dict) -> dict:
+    """A recipe's document as far as it decides anything: without prices."""
+    models = {
+        name: {k: v for k, v in spec.items() if k != "price"} if isinstance(spec, dict) else spec
+        for name, spec in (raw.get("models") or {}).items()
+    }
+    return {**raw, "models": models} if "models" in raw else raw
 
 
 def _say(error: ValidationError, where: str) -> str:

@@ -12,12 +12,14 @@ from annotators.judge import rule
 from annotators.score import refuted_claims
 from annotators.split import patterns
 from flows import summary
+from pipeline.cache import Usage
 from pipeline.pair import best_worst
 from pipeline.source import scenes
 from schemas import chat, records
 from schemas.arrow import TABLE_OF, TABLES, to_batch
 from schemas.operator import Context, Rows
 from schemas.ports import MediaStore
+from schemas.recipe import Price
 from schemas.records import Outcome, Reason, Rejection
 
 RECIPE = {
@@ -32,6 +34,14 @@ RECIPE = {
         {"score.refuted_claims": {"malformed": -3}},
         {"pair.best_worst": {"min_margin": 1}},
     ],
+}
+USAGES = {
+    "sample": {"policy": Usage(40, prompt_tokens=2120, answer_tokens=1740, media=50, seconds=12.5).figures()},
+    "claims": {
+        "policy": Usage(
+            270, 12, failed=1, prompt_tokens=8410, answer_tokens=282, cached_prompt_tokens=370, cached_answer_tokens=12
+        ).figures()
+    },
 }
 SWAPS = [["red", "green", "blue", "yellow", "purple", "orange"], ["circle", "square", "triangle", "star", "cross"],
          ["left", "right"], ["up", "down"], ["low", "high"], ["one", "two", "three", "four"]]  # fmt: skip
@@ -81,11 +91,7 @@ def summarised(tables: ListTables) -> dict:
     """The summary such a run leaves, with a training and three evaluations as the demo has them."""
     return {"name": RECIPE["name"], "about": RECIPE["about"], "recipe": RECIPE, "rounds": 1} | summary.counts(tables) | {
         "seconds": {"pass-1": 41.2, "before": 7.1, "dataset": 0.3, "train": 11.9, "after": 7.0, "control": 7.2},
-        "steps": {
-            "sample": {"unit": "pass-1", "asked": 40, "cached": 0, "failed": 0, "prompt_tokens": 2120, "answer_tokens": 1740},
-            "claims": {"unit": "pass-1", "asked": 270, "cached": 12, "failed": 1, "prompt_tokens": 8410, "answer_tokens": 282},
-        },
-        "questions_asked": 310, "questions_cached": 12, "tokens": {"prompt": 10530, "answer": 2022},
+        **summary.asked(USAGES, {"sample": "pass-1", "claims": "pass-1"}, {"policy": Price(prompt=2.5, answer=10, currency="EUR")}),
         "train": {"train": {"pairs": 30, "steps": 12, "loss": 0.21, "accuracy": 0.94, "margin": 3.1, "seconds": 11.9}},
         "evaluate": {"before": _figures(0.37), "after": _figures(0.04), "control": _figures(0.44)},
         "dataset": "dataset",

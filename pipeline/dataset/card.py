@@ -100,6 +100,7 @@ def _body(facts: _Facts, summary: dict, recipe: dict) -> Iterator[str]:
     )
     yield f"The whole recipe:\n\n```yaml\n{yaml.safe_dump(recipe, sort_keys=False, width=110)}```"
     yield "## Counts\n\n" + _table(_counts(summary))
+    yield _asked(summary)
     dropped = pd.DataFrame(
         [(step, reason, n) for step, reasons in summary["rejections"].items() for reason, n in reasons.items()],
         columns=["step", "reason", "rows"],
@@ -162,6 +163,15 @@ def _counts(summary: dict) -> pd.DataFrame:
     frame = frame.fillna(0).astype(int)
     frame.loc["all"] = frame.sum()
     return frame.rename_axis("kind").reset_index()
+
+
+def _asked(summary: dict) -> str:
+    """What all answers together took, whether they were asked for now or in an earlier run: a rebuild says the same."""
+    prompt, answer = (summary["tokens"][side] + summary["tokens_cached"][side] for side in ("prompt", "answer"))
+    requests = summary["questions_asked"] + summary["questions_cached"]
+    worth = " + ".join(f"{of['spent'] + of['saved']:,.2f} {name}" for name, of in summary["money"].items())
+    priced = f", {worth} at the prices of the recipe" if worth else ""
+    return f"Models were asked {requests:,} requests: {prompt:,} prompt tokens and {answer:,} answer tokens{priced}."
 
 
 def _means(facts: _Facts) -> pd.DataFrame:

@@ -40,6 +40,7 @@ from schemas.ports import (
 from schemas.records import MEDIA_KINDS, Message, Part, Reason
 
 ANSWERS = frozenset({"Generate", "Form", "Beams", "Score", "Likelihood", "Embed", "Attend", "Perturb"})
+RATES = frozenset({"Rate"})  # what a model with a head answers
 ROOM = 1 << 30  # bytes for what one request takes, gradients of a picture among them
 FRAMES = 8  # of a video, for a model that knows pictures only
 HEAD = "ForSequenceClassification"  # ends the name of an architecture that gives one number
@@ -62,6 +63,11 @@ def identity_of(settings: Settings) -> str:
 def share(settings: Settings) -> float:
     """The share of the machine's memory that the model takes, an estimate; all of a GPU's, for it claims as it goes."""
     return 1.0 if has_gpu() else share_of(settings.model, settings.revision, ROOM)
+
+
+def able(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
+    """What it answers and the kinds of media it takes, as far as settings tell before it is loaded."""
+    return ANSWERS | RATES, frozenset(MEDIA_KINDS)
 
 
 async def connect(settings: Settings, media: MediaStore) -> "HF":
@@ -211,7 +217,7 @@ class HF:
 class _Headed(HF):
     """A reward model: one number for a conversation in text."""
 
-    can = frozenset({"Rate"})
+    can = RATES
     media = frozenset()
 
     def _load(self, folder: str) -> None:

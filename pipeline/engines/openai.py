@@ -56,6 +56,8 @@ CONTINUED = {
     "add_generation_prompt": False,
     "continue_final_message": True,
 }  # vLLM's words for: go on where this turn ends
+ANY = frozenset({"Generate", "Score"})  # what any server answers
+VLLM = ANY | {"Form", "Likelihood"}
 RATED = {"max_tokens": 1, "temperature": 0, "return_token_ids": True}
 
 
@@ -95,6 +97,11 @@ class Settings(operator.Settings):
 
 def identity_of(settings: Settings) -> str:
     return f"{settings.model}@{settings.revision}" if settings.revision else settings.model
+
+
+def able(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
+    """What it answers and the kinds of media it takes, as far as settings tell before it is asked."""
+    return (VLLM if settings.server == "vllm" else ANY), frozenset(settings.media)
 
 
 async def connect(settings: Settings, media: MediaStore) -> "OpenAI":
@@ -152,7 +159,7 @@ class OpenAI:
 
     @property
     def can(self) -> frozenset[str]:
-        return frozenset({"Generate", "Form", "Score", "Likelihood"} if self._vllm else {"Generate", "Score"})
+        return VLLM if self._vllm else ANY
 
     async def check(self) -> None:
         """Asks every server for its models; one that has no such list is taken at its word."""

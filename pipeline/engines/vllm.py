@@ -108,6 +108,11 @@ def share(settings: Settings) -> float:
     return share_of(settings.model, settings.revision, kept)
 
 
+def able(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
+    """What it answers and the kinds of media it takes, as far as settings tell before it is loaded."""
+    return VLLM.can, frozenset(kind for kind, most in settings.limit_mm_per_prompt.items() if most)
+
+
 async def connect(settings: Settings, media: MediaStore) -> "VLLM":
     """Loads the model, which blocks for seconds to minutes. EngineError when it cannot be loaded, or its adapter changes nothing."""
     engine = VLLM(settings, media, _load(settings))

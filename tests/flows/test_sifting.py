@@ -169,7 +169,8 @@ def test_clusters_in_the_eyes_of_a_model(folder):
     record = json.loads((run.place(run.units[1]) / "done.json").read_text())
     assert record["result"]["embedding"].startswith("model tiny@")
     assert record["result"]["embedding"].endswith(" hf")
-    assert record["usage"]["asked"] == 17
+    ((_, usage),) = record["usage"]["subsample"].items()
+    assert usage["asked"] == 17
     for row in (r for r in rows(run, "rejections") if r.step == "subsample"):
         assert " of 4 by model keeps " in row.detail
 

@@ -6,7 +6,7 @@ import yaml
 from flows import execute, load, plug
 from schemas.errors import RecipeError
 from schemas.operator import VERBS
-from schemas.recipe import STEP_KEYS
+from schemas.recipe import STEP_KEYS, parse, unpriced
 
 GOOD = """
 name: good
@@ -146,3 +146,20 @@ def test_rounds_repeat_the_steps_with_the_trained_policy():
 def test_no_setting_is_called_what_the_step_itself_understands(family):
     for name in plug.names(f"{plug.HOME[family]}.{family}", VERBS[family]):
         assert not set(STEP_KEYS) & plug.operator(family, name).Settings.model_fields.keys()
+
+
+def priced(price) -> dict:
+    return {"name": "small", "models": {"policy": {"engine": "vllm", "model": "tiny", "price": price}}, "steps": ["train"]}
+
+
+def test_a_price_is_the_recipes_and_no_setting_of_the_engine():
+    recipe = parse(priced({"prompt": 2.5, "answer": 10, "currency": "EUR"}))
+    assert recipe.models == {"policy": {"engine": "vllm", "model": "tiny"}}
+    assert recipe.prices["policy"].model_dump() == {"prompt": 2.5, "answer": 10, "request": 0, "currency": "EUR"}
+    assert unpriced(priced({"prompt": 1})) == unpriced(priced({"answer": 9})) != priced({"prompt": 1})
+
+
+@pytest.mark.parametrize("price", [{"promt": 1}, {"prompt": -1}, {"prompt": "dear"}, 3, {"prompt": float("nan")}])
+def test_a_price_that_is_none_is_refused_in_a_line(price):
+    with pytest.raises(RecipeError, match=r"^models.policy.price: .*say it like price: \{prompt: 2.5"):
+        parse(priced(price))

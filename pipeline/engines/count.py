@@ -1,0 +1,91 @@
+"""How many tokens a prompt has, before any model is loaded: by its tokenizer and chat template where they can be had, else by a rule of thumb.
+
+Media count as the few tokens that hold their place: how many a picture becomes is the business of the model's own processor."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer
+
+from schemas.records import Message
+
+CHARACTERS = 4  # of English a token, as OpenAI's help says
+AROUND = 4  # tokens that open and close a turn
+FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+
+
+class Counter:
+    """Counts tokens; `how` says in words by what."""
+
+    def __init__(self, folder: Path | None):
+        """`folder`: where tokenizer and template of the model lie; without one, or where they cannot be read, the rule of thumb holds."""
+        self._tokenizer: Tokenizer | None = None
+        self._template: jinja2.Template | None = None
+        self._names: dict[str, str] = {}
+        self.how = f"{CHARACTERS} characters a token"
+        if folder is not None and (folder / FILES[0]).is_file():
+            self._tokenizer = Tokenizer.from_file(str(folder / FILES[0]))
+            self.how = "its own tokenizer"
+            self._read(folder)
+
+    def _read(self, folder: Path) -> None:
+        config = _json(folder / FILES[1])
+        self._names = {k: v for k, v in config.items() if k.endswith("_token") and isinstance(v, str)}
+        template = config.get("chat_template")
+        if (folder / FILES[2]).is_file():
+            template = (folder / FILES[2]).read_text()
+        if isinstance(template, str):
+            environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+            environment.filters["tojson"] = lambda value, **options: json.dumps(value, ensure_ascii=False)
+            self._template = environment.from_string(template)
+
+    def text(self, text: str) -> int:
+        if self._tokenizer is None:
+            return -(-len(text) // CHARACTERS)
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def prompt(self, messages: tuple[Message, ...]) -> int:
+        """Tokens of a chat as an engine renders it, each media as its place."""
+        if self._template is not None:
+            turns = [{"role": m.role, "content": _content(m)} for m in messages]
+            continued = messages[-1].role == "assistant"
+            try:
+                return self.text(
+                    self._template.render(messages=turns, add_generation_prompt=not continued, **self._names)
+                )
+            except (jinja2.TemplateError, TypeError):  # a template that wants more than these words
+                self._template = None
+        parts = [self.text(part.text or "") if part.type == "text" else 1 for m in messages for part in m.parts]
+        return sum(parts) + AROUND * len(messages)
+
+
+def _content(message: Message) -> str | list[dict[str, Any]]:
+    if len(message.parts) == 1 and message.parts[0].type == "text":
+        return message.parts[0].text or ""
+    return [{"type": part.type, **({"text": part.text} if part.type == "text" else {})} for part in message.parts]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def folder_of(model: str, revision: str | None) -> Path | None:
+    """Where the tokenizer of a model lies: in its own folder, or in the Hub's cache, into which it is fetched; None where there is none."""
+    if Path(model).is_dir():
+        return Path(model)
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    found = None
+    for name in FILES:
+        try:
+            found = Path(hf_hub_download(model, name, revision=revision)).parent
+        except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
+            continue
+    return found
