@@ -80,20 +80,20 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
     blind = _blind(rows.sample, settings, context) if rows.sample.media and pairs else None
     if blind is None:
         return []
-    seen = Rows(blind)
-    seen.candidates, seen.pairs = rows.candidates, pairs
-    found = context.built["judge"](seen)
+    again = Rows(blind)
+    again.candidates, again.pairs = rows.candidates, pairs
+    found = context.built["judge"](again)
     found = await found if inspect.isawaitable(found) else found
-    seen.claims = [row for row in found if isinstance(row, Claim)]
-    seen.judgements = [row for row in found if isinstance(row, Judgement)]
-    if seen.claims:
-        seen.judgements += refuted_claims.score(seen, refuted_claims.Settings(), context)
+    again.claims = [row for row in found if isinstance(row, Claim)]
+    again.judgements = [row for row in found if isinstance(row, Judgement)]
+    if again.claims:
+        again.judgements += refuted_claims.score(again, refuted_claims.Settings(), context)
     values: dict[tuple[str, str], float] = {}
-    for o in orders(seen.judgements):
+    for o in orders(again.judgements):
         values[o.pair] = values.get(o.pair, 0.0) + o.value
     out: list[Judgement | Pair | Rejection] = []
     for pair in pairs:
-        out += _probed(pair, values, seen.judgements, context)
+        out += _probed(pair, values, again.judgements, context)
     return out
 
 
