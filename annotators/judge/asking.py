@@ -7,7 +7,7 @@ from pydantic import Field
 
 from annotators.judge.replies import Reply
 from schemas import chat, prompts
-from schemas.errors import RecipeError
+from schemas.errors import NotAsked, RecipeError
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.ports import Engine, Failure, Form, Generate
@@ -79,7 +79,10 @@ async def heard(engine: Engine, messages: tuple[Message, ...], settings: Asking,
     said = await _once(engine, messages, settings, read, form, 0)
     if said.reply.outcome not in LOST:
         return said
-    again = await _once(engine, messages, settings, read, form, 1)
+    try:
+        again = await _once(engine, messages, settings, read, form, 1)
+    except NotAsked:  # an engine that only remembers, and a parser that is stricter than it was
+        return said
     return said if again.reply.outcome == Outcome.FAILED else again
 
 
