@@ -89,7 +89,9 @@ async def heard(engine: Engine, messages: tuple[Message, ...], settings: Asking,
 async def _once(engine: Engine, messages: tuple[Message, ...], settings: Asking, read: Callable[[str], Reply], form: Form | None, attempt: int) -> Heard:  # fmt: skip
     temperature = max(settings.temperature, AGAIN) if attempt else settings.temperature
     held = form if "Form" in engine.can else None
-    asked = Generate(messages, 1, temperature, max_tokens=settings.max_tokens, seed=settings.seed ^ attempt, form=held)
+    asked = Generate(
+        messages, 1, temperature, max_tokens=settings.max_tokens, seed=settings.seed ^ attempt << 20, form=held
+    )
     result = await engine.ask(asked)
     if isinstance(result, Failure):
         return Heard(Reply(Outcome.FAILED), f"{result.reason}: {result.detail}")
