@@ -107,7 +107,19 @@ class Run:
         return bind(unit.steps, {n: self.identity(n, unit.round) for n in names}, self.recipe.steps)
 
     async def connect(self, names: list[str], round: int, host: Host) -> dict[str, Any]:
-        return await host.connect({n: (self.spec(n, round), self.identity(n, round)) for n in names})
+        found = await host.connect({n: (self.spec(n, round), self.identity(n, round)) for n in names})
+        self.remember({digest(self.spec(name, round)): engine for name, engine in found.items()})
+        return found
+
+    def remember(self, engines: dict[str, Any]) -> None:
+        """Writes down what the engines of these specs can, for who looks at their answers without them."""
+        known = shards.read_json(self.folder / "engines.json") or {}
+        new = {
+            spec: {"identity": e.identity, "can": sorted(e.can), "media": sorted(e.media), "slots": e.slots}
+            for spec, e in engines.items()
+        }
+        if known != known | new:
+            shards.write_json(self.folder / "engines.json", known | new)
 
     # doing -----------------------------------------------------------------------------------------------------------
 

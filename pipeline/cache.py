@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from pipeline.journal import Journal
+from schemas.errors import NotAsked
 from schemas.ports import (
     Answer,
     Attended,
@@ -35,7 +36,7 @@ from schemas.ports import (
     Score,
     Scored,
 )  # fmt: skip
-from schemas.records import digest
+from schemas.records import Reason, digest
 
 BATCH = 256  # answers a commit
 DELAY = 0.1  # seconds until a smaller batch is committed
@@ -82,7 +83,9 @@ class AnswerCache:
             "create table if not exists measured (model text, request text, most integer, requests integer, answers integer, "
             "answer_tokens integer, seconds real, primary key (model, request, most)) without rowid"
         )
+        self._db.execute("create table if not exists failures (k blob primary key, reason text, detail text)")
         self._new: dict[bytes, bytes] = {}
+        self._failed: dict[bytes, Failure] = {}
         self._took: defaultdict[Sort, Measured] = defaultdict(Measured)
         self._oldest = 0.0
         self.in_flight: dict[bytes, asyncio.Future] = {}
@@ -123,8 +126,17 @@ class AnswerCache:
         """What is kept of that."""
         return {Sort(*row[:3]): Measured(*row[3:]) for row in self._db.execute("select * from measured")}
 
+    def note(self, key: bytes, failure: Failure) -> None:
+        """Keeps that no answer came. It is asked again all the same; only who asks no model looks it up."""
+        self._failed[key] = failure
+
+    def failure(self, key: bytes) -> Failure | None:
+        """How the question last failed, as far as that is committed."""
+        row = self._db.execute("select reason, detail from failures where k = ?", (key,)).fetchone()
+        return row and Failure(Reason(row[0]), row[1])
+
     def commit(self) -> None:
-        if not self._new:
+        if not self._new and not self._failed:
             return
         self._db.rollback()
         with self._db:
@@ -136,8 +148,13 @@ class AnswerCache:
                 "seconds = seconds + excluded.seconds",
                 [(*sort, *dataclasses.astuple(took)) for sort, took in self._took.items()],
             )
+            self._db.executemany(
+                "insert or replace into failures values (?, ?, ?)",
+                ((key, *failure) for key, failure in self._failed.items()),
+            )
         self._new.clear()
         self._took.clear()
+        self._failed.clear()
 
     def close(self) -> None:
         self.commit()
@@ -244,6 +261,24 @@ def shows(request: Request) -> int:
     return sum(part.media is not None for message in request.messages for part in message.parts)
 
 
+class Remembered:
+    """An Engine that is not there: behind the cache, it fails as the real one did, and was asked nothing else."""
+
+    def __init__(self, cache: AnswerCache, identity: str, can: Iterable[str], media: Iterable[str], slots: int):
+        self.identity, self.can, self.media, self.slots = identity, frozenset(can), frozenset(media), slots
+        self._cache = cache
+
+    async def ask(self, request: Request) -> Result:
+        """The Failure that this request came to. NotAsked when it never came to any."""
+        found = self._cache.failure(key_of(self.identity, request))
+        if found is None:
+            raise NotAsked(f"{self.identity} was never asked this: `pairwright build` asks it")
+        return found
+
+    async def close(self) -> None:
+        pass
+
+
 class CachedEngine:
     """An Engine that looks the request up before any media is opened, and lets equal requests in flight share one answer."""
 
@@ -276,7 +311,9 @@ class CachedEngine:
             until = clock.change(-1)
             del cache.in_flight[key]
         self._asked(request, result, until - since)
-        if not isinstance(result, Failure):
+        if isinstance(result, Failure):
+            cache.note(key, result)
+        else:
             cache.put(key, result)
         future.set_result(result)
         return result

@@ -133,9 +133,9 @@ def test_a_verdict_behind_reasons_is_read_from_the_text_with_one_more_try(script
     assert len(slips) == 56
     assert seeds.count(0) == 56
     # the server does not decide 3 questions in 16, which are asked once more, not greedily
-    assert 0 < seeds.count(1) < 28
-    assert {body["temperature"] for body in asked if body["seed"] == 1} == {0.7}
-    assert sum(s.attempt for s in slips) == seeds.count(1)
+    assert 0 < seeds.count(1 << 20) < 28
+    assert {body["temperature"] for body in asked if body["seed"]} == {0.7}
+    assert sum(s.attempt for s in slips) == seeds.count(1 << 20)
     for s in slips:
         if s.outcome in DECIDED:
             assert s.value == (1.0 if quality[s.items[0]] > quality[s.items[1]] else -1.0)
@@ -184,6 +184,21 @@ def test_what_is_known_is_told_only_when_asked_for(scripted, tmp_path):
     own.write_text("{question} {first} {second}")
     with pytest.raises(RecipeError, match="needs a prompt with"):
         pairwise.prompt_texts(pairwise.Settings(model="m", prompt=str(own), facts=True))
+
+
+def test_a_prompt_of_ones_own_says_what_it_says_and_no_more(scripted, tmp_path):
+    own = tmp_path / "own.txt"
+    own.write_text("which answer is better ?\n{question}\none\n<<<\n{first}\n>>>\ntwo\n<<<\n{second}\n>>>\n")
+    _, asked = scripted(pairwise, rows_of(TEXTS[:2]), prompt=str(own), order="fixed")
+    assert text(asked[0]) == (
+        "which answer is better ?\nwhat is there ?\none\n<<<\na red cup\n>>>\ntwo\n<<<\na blue dog near a star\n>>>"
+    )
+    own = tmp_path / "rate.txt"
+    own.write_text("rate {count} answers from {low} to {high} .\n{question}\n{answers}\n")
+    _, asked = scripted(pointwise, rows_of(TEXTS[:2]), prompt=str(own))
+    assert text(asked[0]) == (
+        "rate 2 answers from 1 to 5 .\nwhat is there ?\nAnswer 1:\n<<<\na red cup\n>>>\nAnswer 2:\n<<<\na blue dog near a star\n>>>"
+    )
 
 
 HOSTILE = (
