@@ -194,7 +194,7 @@ class Run:
             self.cache, host.watchdog.look if unit.child else None, self._order(unit),
         )  # fmt: skip
         earlier = self.tables(unit)
-        if hasattr(bound[0].module, "fit"):
+        if plug.fits(bound[0].module, bound[0].settings):
             bound[0].fitted = self._fit(unit, bound[0], earlier, host.media, progress)
         key = self.key(unit, bound)
         stream = from_tables(earlier, key) if earlier.passes else from_sources(work.sources, work.context, key)

@@ -61,7 +61,8 @@ def _round(recipe: Recipe, prefix: str, round: int, written: bool, ingested: Seq
 
     for step in recipe.steps:
         module = plug.operator(step.family, step.operator)
-        if hasattr(module, "fit") or (ingested and step not in ingested and all(s in ingested for s in waiting)):
+        fits = plug.fits(module, settings_of(module, step.settings, step.name))
+        if fits or (ingested and step not in ingested and all(s in ingested for s in waiting)):
             flush()
         if module.SCOPE == "sample":
             waiting.append(step)

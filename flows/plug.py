@@ -113,6 +113,11 @@ def _read(file: Path, size: int, changed: int) -> str:
         return hashlib.file_digest(data, "sha256").hexdigest()
 
 
+def fits(module: ModuleType, settings) -> bool:
+    """Whether the operator must look at all samples before the first."""
+    return hasattr(module, "fit") and getattr(module, "fits", lambda settings: True)(settings)
+
+
 def build(module: ModuleType, settings, context: Context) -> Context:
     """The context with the operator's parts built: a callable for a setting, a list of them for a list."""
     built: dict[str, Any] = {}

@@ -14,7 +14,7 @@ one with the rows it had is a Rejection `superseded`.
 An operator of scope `sample` that must first look at all samples (to estimate how reliable judges are, to ask people) has a
 `fit(seen, settings, context)` too, `seen` being what the step may see of each sample, in order. It runs once, before the first
 sample, and returns a Fitted whose `value` the verb finds in `context.fitted`; its `key` names that value, so that rows made
-with another one are made anew. It may raise Waiting. Where READS depends on the settings, `reads(settings)` says more; SEES names
+with another one are made anew. It may raise Waiting. Where not all settings need it, `fits(settings)` says which do. Where READS depends on the settings, `reads(settings)` says more; SEES names
 tables that it looks at but does not need.
 Prompt files and other files that decide what an operator leaves are named by `prompt_texts(settings)` and `named_files(settings)`. ROLES names
 the roles that an operator gives to candidates whatever its settings.

@@ -201,9 +201,11 @@ def settings_of(module: ModuleType, settings: Mapping[str, Any], where: str):
 
 
 def models(settings: Any) -> tuple[str, ...]:
-    """The recipe's models that an operator's settings name: its `model`, the pool `models`, the `reference` it is held against."""
+    """The recipe's models that an operator's settings name: its `model`, the pool `models`, the `reference` it is held against,
+    the one that spoils its `media`."""
     named = (
         getattr(settings, "model", None),
+        getattr(getattr(settings, "media", None), "model", None),
         *(getattr(settings, "models", None) or ()),
         getattr(settings, "reference", None),
     )

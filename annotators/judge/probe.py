@@ -57,10 +57,12 @@ class Settings(Base):
         return self
 
 
+def fits(settings: Settings) -> bool:
+    return settings.media == "swap"
+
+
 def fit(seen: Iterable[Rows], settings: Settings, context: Context) -> Fitted:
-    """What may be shown instead: POOL media of each kind, drawn by the seed whatever their order. Nothing where media are left out."""
-    if settings.media == "none":
-        return Fitted(digest("none"), None)
+    """What may be shown instead: POOL media of each kind, drawn by the seed whatever their order."""
     drawn: dict[str, dict[str, str]] = {}
     for rows in seen:
         for media, kind in _shown(rows.sample).items():

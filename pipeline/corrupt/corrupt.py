@@ -56,9 +56,13 @@ def reads(settings: Settings) -> tuple[str, ...]:
     return ("pairs",) if settings.as_ else ()
 
 
+def fits(settings: Settings) -> bool:
+    return isinstance(settings.kind, Swap)
+
+
 def fit(seen: Iterable[Rows], settings: Settings, context: Context) -> Fitted:
-    """The pool that `swap` takes from; other kinds need to know no other samples."""
-    return swap.fit(seen, settings.kind, context) if isinstance(settings.kind, Swap) else Fitted("", None)
+    """The pool that `swap` takes from."""
+    return swap.fit(seen, settings.kind, context)
 
 
 async def corrupt(rows: Rows, settings: Settings, context: Context) -> list[Media | Sample | Pair | Rejection]:

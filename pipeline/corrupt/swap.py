@@ -105,8 +105,7 @@ def fit(seen: Iterable[Rows], kind: Swap, context: Context) -> Fitted:
 def pool_of(context: Context) -> Pool:
     """What `fit` found for the step."""
     if not isinstance(context.fitted, Pool):
-        detail = "`swap` must see all samples first; put it in a step `corrupt` of its own"
-        raise RecipeError(f"{context.step}: {detail}")
+        raise RecipeError(f"{context.step} never sees all samples, which `swap` must; use another kind there")
     return context.fitted
 
 

@@ -1,11 +1,13 @@
 """What makers share: answers of one model to one prompt as Candidates, and their settings."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import Field
 
+from pipeline.corrupt import swap
 from pipeline.corrupt.shown import Spec, corrupted
-from schemas.operator import Context
+from schemas.operator import Context, Fitted, Rows
 from schemas.operator import Settings as Base
 from schemas.ports import Generate
 from schemas.records import Candidate, Media, Message, Reason, Rejection, Sample, candidate, digest
@@ -33,6 +35,15 @@ class Looking(Drawing):
 
     media: Spec | None = None
     """what is shown instead: `none`, or a corruption; the sample keeps its media"""
+
+
+def fits(settings: Looking) -> bool:
+    return isinstance(settings.media, swap.Swap)
+
+
+def fit(seen: Iterable[Rows], settings: Looking, context: Context) -> Fitted:
+    """The pool of media that are shown instead."""
+    return swap.fit(seen, settings.media, context)
 
 
 def seed_of(seed: int, sample: str) -> int:

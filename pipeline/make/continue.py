@@ -6,7 +6,7 @@ import re
 
 from pydantic import Field, model_validator
 
-from pipeline.make.asking import Looking, asked, made, seed_of, shown, unmade
+from pipeline.make.asking import Looking, asked, fit, fits, made, seed_of, shown, unmade  # noqa: F401  fit and fits are the operator's own
 from schemas.chat import assistant
 from schemas.operator import Context, Rows
 from schemas.ports import Failure

@@ -11,7 +11,7 @@ import asyncio
 import re
 from typing import Literal
 
-from pipeline.make.asking import Looking, asked, made, seed_of, shown, unmade
+from pipeline.make.asking import Looking, asked, fit, fits, made, seed_of, shown, unmade  # noqa: F401  fit and fits are the operator's own
 from schemas import prompts
 from schemas.chat import ask_about, asked_of
 from schemas.operator import Context, Rows

@@ -5,7 +5,7 @@ import random
 
 from pydantic import Field, model_validator
 
-from pipeline.make.asking import Looking, asked, made, seed_of, shown
+from pipeline.make.asking import Looking, asked, fit, fits, made, seed_of, shown  # noqa: F401  fit and fits are the operator's own
 from schemas import prompts
 from schemas.chat import asked_of, rephrase
 from schemas.operator import Context, Rows

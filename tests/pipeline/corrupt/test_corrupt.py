@@ -17,8 +17,7 @@ from tests.rows import context
 
 def left(shop, rows, engines=None, **said) -> list:
     settings = settings_of(corrupt, said, "worse")
-    fitted = corrupt.fit([rows], settings, context("worse", shop.store)).value
-    of = context("worse", shop.store, fitted=fitted, engines=engines or {})
+    of = context("worse", shop.store, engines=engines or {})
     return asyncio.run(corrupt.corrupt(rows, settings, of))
 
 

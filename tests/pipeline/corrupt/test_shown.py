@@ -126,8 +126,8 @@ def test_a_broken_picture_is_named(shop):
     assert error.value.detail.startswith("rows.jsonl#9: image ")
 
 
-def test_swapping_needs_a_step_that_sees_all_samples(shop):
-    with pytest.raises(RecipeError, match="make: `swap` must see all samples first"):
+def test_only_a_step_that_sees_all_samples_swaps(shop):
+    with pytest.raises(RecipeError, match="make never sees all samples, which `swap` must"):
         show(shop, shop.asked(png()), "swap")
 
 
