@@ -86,7 +86,7 @@ def two(tmp_path_factory):
             {"judge.claims": {"name": "by_b", "model": "b"}},
             {"score.refuted_claims": {"malformed": -3}},
             "pair.all_pairs",
-            {"evaluate.scenes": {"model": "a", "n": 4, "questions": 1}},
+            {"evaluate.scenes": {"name": "evaluate", "model": "a", "n": 4, "questions": 1}},
         ],
     }
 
@@ -200,7 +200,7 @@ def test_a_parent_that_is_killed_between_two_units_leaves_no_child(tmp_path):
         "steps": [
             {"source.scenes": {"n": 8, "seed": 5}},
             {"make.sample": {"model": "policy", "n": 1, "max_tokens": 8}},
-            {"evaluate.scenes": {"model": "policy", "n": 2, "questions": 1}},
+            {"evaluate.scenes": {"name": "evaluate", "model": "policy", "n": 2, "questions": 1}},
         ],
     }
     command = [sys.executable, "-c", BETWEEN, json.dumps(raw), str(tmp_path / "out"), str(tmp_path / "cache")]
