@@ -334,25 +334,54 @@ def test_what_could_not_be_read_is_kept_and_breaks_no_pair(scripted):
     assert all(p.rejected_spans is None for p in with_parent.pair(rows, with_parent.Settings(), context("pair")))
 
 
-# the real engine
+# the real engine: the tiny model has no idea of judging, and 512 tokens for the prompt
 
 
-def test_pairwise_reads_the_first_token_of_a_real_model(real):
+@pytest.fixture
+def short(tmp_path):
+    """A prompt file that is short."""
+
+    def write(words: str) -> str:
+        (tmp_path / "short.txt").write_text(words)
+        return str(tmp_path / "short.txt")
+
+    return write
+
+
+@pytest.mark.parametrize("strength", [False, True])
+def test_pairwise_reads_the_first_token_of_a_real_model(real, short, strength):
     rows = rows_of(("red cup .", "blue star ."))
-    slips = real(pairwise, rows)
+    own = {"prompt": short("which ?\n<<<\n{first}\n>>>\n<<<\n{second}\n>>>"), "strength": strength}
+    slips = real(pairwise, rows, **own)
     assert [s.order for s in slips] == [0, 1]
     for s in slips:
-        assert s.outcome in (*DECIDED, "unparsable", "abstain", "failed")
-        assert s.outcome != "failed", s.raw
-        assert s.raw.startswith("one=")
-        assert s.annotator.startswith("tiny")
-    assert real(pairwise, rows) == slips
+        assert s.outcome in DECIDED, s.raw
+        assert 0 <= s.prob <= 1
+        assert s.raw.startswith("1=-" if strength else "one=-")
+        assert s.annotator.startswith("tiny@")
+    assert real(pairwise, rows, **own) == slips
+
+
+def test_a_real_model_is_read_from_its_text(real, short):
+    (slip, _) = real(
+        pairwise, rows_of(("red .", "blue .")), prompt=short("{first} {second}"), reason=True, max_tokens=4
+    )
+    assert (slip.outcome, slip.attempt, slip.value) == ("unparsable", 1, None)
+    assert slip.raw
 
 
 @pytest.mark.parametrize("module", [pointwise, listwise, segments])
-def test_a_real_engine_holds_a_reply_to_its_form(real, module):
+def test_a_real_engine_holds_a_reply_to_its_form(real, short, module):
     rows = rows_of(("red cup .", "blue star ."))
-    for s in real(module, rows, max_tokens=200):
-        assert s.outcome == "verdict", s.raw
-    cut = real(module, rows, max_tokens=2)
+    words = "<<<\n{answer}\n>>>" if module is segments else "{answers}"
+    for s in real(module, rows, prompt=short(words), max_tokens=200):
+        said = json.loads(s.raw)["reply"] if module is segments else s.raw
+        assert said.lstrip().startswith("{")
+        if module is pointwise and s.outcome == "verdict":
+            assert s.value in (1.0, 2.0, 3.0, 4.0, 5.0)
+        assert s.outcome in (
+            "verdict",
+            "unparsable",
+        )  # what is left may be filled with spaces, or with one number twice
+    cut = real(module, rows, prompt=short(words), max_tokens=2)
     assert {(s.outcome, s.attempt) for s in cut} == {("unparsable", 1)}

@@ -188,6 +188,9 @@ def test_the_command_says_what_changed(tmp_path, rows_file, monkeypatch):
 def test_no_model_need_be_on_disk(tmp_path, monkeypatch):
     """The tiny model of a finished run is gone; its answers are read again."""
     model = tmp_path / "model"
+    pair, several = tmp_path / "pair.txt", tmp_path / "several.txt"
+    pair.write_text("{first} or {second} ?")
+    several.write_text("{answers}")
     shutil.copytree(Path(__file__).parents[2] / "data" / "models" / "tiny", model)
     raw = {
         "name": "gone",
@@ -195,16 +198,15 @@ def test_no_model_need_be_on_disk(tmp_path, monkeypatch):
         "steps": [
             {"source.scenes": {"n": 4, "seed": 5}},
             {"make.sample": {"model": "policy", "n": 2, "max_tokens": 24}},
-            {"judge.pairwise": {"model": "policy", "reason": True, "max_tokens": 8}},
-            {"judge.listwise": {"model": "policy", "max_tokens": 48}},
+            {"judge.pairwise": {"model": "policy", "reason": True, "max_tokens": 8, "prompt": str(pair)}},
+            {"judge.listwise": {"model": "policy", "max_tokens": 48, "prompt": str(several)}},
         ],
     }  # fmt: skip
     run = build(tmp_path, raw)
-    kept = [s for s in slips(run, "listwise") if s.outcome == "verdict"]
+    assert "failed" not in {s.outcome for name in ("pairwise", "listwise") for s in slips(run, name)}
     shutil.rmtree(model)
     release(monkeypatch, lambda text, tie=True: replies.Reply(Outcome.TIE, 0.0))
     found = rejudge.rejudge(execute.reopen(run.folder))
     assert found.left is None
     assert {now for _, _, now in found.changed} == {"tie"}
     assert found.same["listwise"] == len(slips(run, "listwise"))
-    assert kept
