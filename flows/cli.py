@@ -156,6 +156,26 @@ def show(folder: Annotated[Path, typer.Argument(help="folder of a run, finished 
     shown(folder)
 
 
+@app.command()
+def rejudge(folder: Annotated[Path, typer.Argument(help="folder of a run", metavar="DIR")]) -> None:
+    """Read what a run's judges said again, as they are read now: no model is loaded and no server asked.
+
+    Says what changed; the same `pairwright build` goes on from there.
+
+    Example: pairwright rejudge data/runs/judged"""
+    from flows import execute
+    from flows import rejudge as replies
+    from flows.progress import bars
+
+    run = execute.go_on(folder)
+    try:
+        with bars(run, say):
+            found = replies.rejudge(run)
+        replies.show(found, say)
+    finally:
+        run.close()
+
+
 Folder = Annotated[Path, typer.Argument(help="folder of a run that asks people", metavar="DIR")]
 
 

@@ -122,7 +122,18 @@ class Run:
         for name in names:
             module, settings = _engine(self.spec(name, round), name)
             out[name] = await module.connect(settings, media)
+        self.remember({digest(self.spec(name, round)): engine for name, engine in out.items()})
         return out
+
+    def remember(self, engines: dict[str, Any]) -> None:
+        """Writes down what the engines of these specs can, for who looks at their answers without them."""
+        known = shards.read_json(self.folder / "engines.json") or {}
+        new = {
+            spec: {"identity": e.identity, "can": sorted(e.can), "media": sorted(e.media), "slots": e.slots}
+            for spec, e in engines.items()
+        }
+        if known != known | new:
+            shards.write_json(self.folder / "engines.json", known | new)
 
     # doing -----------------------------------------------------------------------------------------------------------
 

@@ -6,11 +6,13 @@ asked again). Answers are committed in batches; a batch is what a kill may cost 
 import asyncio
 import sqlite3
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
+from schemas.errors import NotAsked
 from schemas.ports import (
     Answer,
     Attended,
@@ -26,7 +28,7 @@ from schemas.ports import (
     Result,
     Scored,
 )  # fmt: skip
-from schemas.records import digest
+from schemas.records import Reason, digest
 
 BATCH = 256  # answers a commit
 DELAY = 0.1  # seconds until a smaller batch is committed
@@ -43,7 +45,9 @@ class AnswerCache:
         self._db.execute("pragma journal_mode=wal")
         self._db.execute("pragma synchronous=normal")
         self._db.execute("create table if not exists answers (k blob primary key, v blob)")
+        self._db.execute("create table if not exists failures (k blob primary key, reason text, detail text)")
         self._new: dict[bytes, bytes] = {}
+        self._failed: dict[bytes, Failure] = {}
         self._oldest = 0.0
         self.in_flight: dict[bytes, asyncio.Future] = {}
 
@@ -65,14 +69,28 @@ class AnswerCache:
         if len(self._new) >= BATCH or time.monotonic() - self._oldest > DELAY:
             self.commit()
 
+    def note(self, key: bytes, failure: Failure) -> None:
+        """Keeps that no answer came. It is asked again all the same; only who asks no model looks it up."""
+        self._failed[key] = failure
+
+    def failure(self, key: bytes) -> Failure | None:
+        """How the question last failed, as far as that is committed."""
+        row = self._db.execute("select reason, detail from failures where k = ?", (key,)).fetchone()
+        return row and Failure(Reason(row[0]), row[1])
+
     def commit(self) -> None:
-        if not self._new:
+        if not self._new and not self._failed:
             return
         self._db.rollback()
         with self._db:
             self._db.execute("begin immediate")
             self._db.executemany("insert or ignore into answers values (?, ?)", self._new.items())
+            self._db.executemany(
+                "insert or replace into failures values (?, ?, ?)",
+                ((key, *failure) for key, failure in self._failed.items()),
+            )
         self._new.clear()
+        self._failed.clear()
 
     def close(self) -> None:
         self.commit()
@@ -107,6 +125,28 @@ class Usage:
     answer_tokens: int = 0
 
 
+def key_of(identity: str, request: Request) -> bytes:
+    return bytes.fromhex(digest(identity, type(request).__name__, *request))
+
+
+class Remembered:
+    """An Engine that is not there: behind the cache, it fails as the real one did, and was asked nothing else."""
+
+    def __init__(self, cache: AnswerCache, identity: str, can: Iterable[str], media: Iterable[str], slots: int):
+        self.identity, self.can, self.media, self.slots = identity, frozenset(can), frozenset(media), slots
+        self._cache = cache
+
+    async def ask(self, request: Request) -> Result:
+        """The Failure that this request came to. NotAsked when it never came to any."""
+        found = self._cache.failure(key_of(self.identity, request))
+        if found is None:
+            raise NotAsked(f"{self.identity} was never asked this: `pairwright build` asks it")
+        return found
+
+    async def close(self) -> None:
+        pass
+
+
 class CachedEngine:
     """An Engine that looks the request up before any media is opened, and lets equal requests in flight share one answer."""
 
@@ -116,7 +156,7 @@ class CachedEngine:
 
     async def ask(self, request: Request) -> Result:
         usage, cache = self._usage, self._cache
-        key = bytes.fromhex(digest(self.identity, type(request).__name__, *request))
+        key = key_of(self.identity, request)
         found = cache.get(key)
         if found is not None:
             usage.cached += 1
@@ -138,6 +178,7 @@ class CachedEngine:
         usage.prompt_tokens += getattr(result, "prompt_tokens", 0)
         if isinstance(result, Failure):
             usage.failed += 1
+            cache.note(key, result)
         else:
             if isinstance(result, Generated):
                 usage.answer_tokens += sum(a.tokens for a in result.answers)

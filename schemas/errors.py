@@ -7,6 +7,7 @@
     │   └── OutputError      the output folder is not ours to write to
     ├── RunError             the command line prints one line and exits 1
     │   ├── EngineError      a model cannot be loaded, or its process died too often
+    │   │   └── NotAsked     an engine that only remembers was never asked this
     │   ├── TrainError       a start-up self-check or the training itself failed
     │   ├── StoreError       the media store, the cache or the Hub does not answer
     │   └── ServerError      the labeling server does not answer, or not as it should
@@ -49,6 +50,10 @@ class RunError(PairwrightError):
 
 
 class EngineError(RunError):
+    pass
+
+
+class NotAsked(EngineError):
     pass
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from annotators.judge.replies import Reply
 from schemas import chat, prompts
-from schemas.errors import RecipeError
+from schemas.errors import NotAsked, RecipeError
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.ports import Engine, Failure, Form, Generate
@@ -79,14 +79,19 @@ async def heard(engine: Engine, messages: tuple[Message, ...], settings: Asking,
     said = await _once(engine, messages, settings, read, form, 0)
     if said.reply.outcome not in LOST:
         return said
-    again = await _once(engine, messages, settings, read, form, 1)
+    try:
+        again = await _once(engine, messages, settings, read, form, 1)
+    except NotAsked:  # an engine that only remembers, and a parser that is stricter than it was
+        return said
     return said if again.reply.outcome == Outcome.FAILED else again
 
 
 async def _once(engine: Engine, messages: tuple[Message, ...], settings: Asking, read: Callable[[str], Reply], form: Form | None, attempt: int) -> Heard:  # fmt: skip
     temperature = max(settings.temperature, AGAIN) if attempt else settings.temperature
     held = form if "Form" in engine.can else None
-    asked = Generate(messages, 1, temperature, max_tokens=settings.max_tokens, seed=settings.seed ^ attempt, form=held)
+    asked = Generate(
+        messages, 1, temperature, max_tokens=settings.max_tokens, seed=settings.seed ^ attempt << 20, form=held
+    )
     result = await engine.ask(asked)
     if isinstance(result, Failure):
         return Heard(Reply(Outcome.FAILED), f"{result.reason}: {result.detail}")

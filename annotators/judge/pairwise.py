@@ -12,10 +12,10 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from annotators.agreement import PREFERENCE
 from annotators.judge import replies
 from annotators.judge.asking import Asking, Heard, heard, put, slip, template
 from annotators.judge.replies import Reply
+from annotators.people.question import MAIN_AXIS, Task
 from schemas import prompts
 from schemas.operator import Context, Rows
 from schemas.ports import Engine, Failure, Score
@@ -27,7 +27,6 @@ MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 1
 WORDS = {"one": 1.0, "One": 1.0, "two": -1.0, "Two": -1.0, "tie": 0.0, "Tie": 0.0}
-STRENGTHS = {str(n): 4.0 - n for n in range(1, 8)}
 SCALE = {
     "1": "answer one is much better", "2": "better", "3": "slightly better", "4": "both are equally good",
     "5": "answer two is slightly better", "6": "better", "7": "much better",
@@ -130,7 +129,7 @@ async def _said(engine: Engine, messages: tuple[Message, ...], settings: Setting
     if settings.reason or "Score" not in engine.can:
         read = replies.strength if settings.strength else replies.preference
         return await heard(engine, messages, settings, lambda text: read(text, settings.tie))
-    values = {c: v for c, v in (STRENGTHS if settings.strength else WORDS).items() if v or settings.tie}
+    values = {c: v for c, v in (replies.STRENGTHS if settings.strength else WORDS).items() if v or settings.tie}
     result = await engine.ask(Score(messages, tuple(values)))
     if isinstance(result, Failure):
         return Heard(Reply(Outcome.FAILED), f"{result.reason}: {result.detail}")
@@ -145,4 +144,4 @@ def _slip(one: Shown, said: Heard, rows: Rows, context: Context, engine: Engine)
         value = None if value is None else 0.0 - value
         said = said._replace(prob=None if said.prob is None else round(1 - said.prob, 4))
     items = (one.answers[0].id, one.answers[1].id)
-    return slip(said, rows, context, engine, "pair", items, PREFERENCE, value, one.order)
+    return slip(said, rows, context, engine, "pair", items, MAIN_AXIS[Task.PAIRWISE], value, one.order)

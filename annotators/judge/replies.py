@@ -12,8 +12,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from schemas.records import Outcome, Span
 
 T = TypeVar("T")
-STRENGTHS = 7  # 1 the first answer is much better, 4 equally good, 7 the second is much better
-
+STRENGTHS = {
+    str(n): 4.0 - n for n in range(1, 8)
+}  # 1 the first answer is much better, 4 equally good, 7 the second is much better
 STARTS = 64  # of objects that are none: each may take as long as the text
 
 # no part of these can match in two ways, and each stops at the next opening mark: time is linear
@@ -25,12 +26,13 @@ _WHOLE = re.compile(
     re.IGNORECASE,
 )
 _SIDES = {"one": 1.0, "1": 1.0, "a": 1.0, "two": -1.0, "2": -1.0, "b": -1.0, "tie": 0.0, "c": 0.0}
-_EDGE = " \t\r\n*_#.!:()[]'"
+_EDGE = " \t\r\n*_#.!:()'"
 _REFUSAL = re.compile(
     r"\W*(?:(?:i(?:'|’)?m|i am|we are) (?:really |very )?(?:sorry|unable|not able)|sorry\b|i apologi[sz]e|as an? (?:ai|language model)"
     r"|(?:i|we) (?:can(?:'|’|no)?t|cannot|can not|won(?:'|’)?t|will not|must decline|decline)\b)",
     re.IGNORECASE,
 )
+_CHAIN = re.compile(r"\d{1,4}(?:\s*>\s*\d{1,4})+")
 _OPENING = re.compile(r"\{\s{0,80}[\"}]")
 _ABSTAINS = re.compile(
     r"abstain(?:s|ed)?|cannot (?:judge|decide|tell)|can't (?:judge|decide|tell)|unsure", re.IGNORECASE
@@ -55,8 +57,7 @@ def preference(text: str, tie: bool = True) -> Reply[float]:
 
 def strength(text: str, tie: bool = True) -> Reply[float]:
     """By how much the first of two answers is better, from a rating of 1 (much) over 4 (equal) to 7 (the second much): 3 to -3."""
-    steps = {str(n): float(4 - n) for n in range(1, STRENGTHS + 1) if tie or n != 4}
-    return _spoken(text, steps)
+    return _spoken(text, {step: by for step, by in STRENGTHS.items() if tie or by})
 
 
 def _spoken(text: str, known: dict[str, float]) -> Reply[float]:
@@ -123,11 +124,11 @@ def ranking(text: str, count: int) -> Reply[tuple[int, ...]]:
     """The places (0 first) of `count` answers, best first: from the JSON `{"ranking": [2, 1, 3]}`, else from one line `2 > 1 > 3`.
 
     Anything but a permutation cannot be read."""
-    said = _object(text, ("ranking",))
-    order = said["ranking"] if isinstance(said, dict) else _chain(text)
-    if order is None:
-        return Reply(said if isinstance(said, Outcome) else Outcome.UNPARSABLE)
-    if not isinstance(order, list) or not all(_whole(n, 1, count) for n in order) or len(order) != count:
+    said = [o["ranking"] for o in _having(text, ("ranking",))] + _chains(text)
+    if len(said) != 1:
+        return Reply(Outcome.UNPARSABLE if said else unread(text))
+    (order,) = said
+    if not isinstance(order, list) or len(order) != count or not all(_whole(n, 1, count) for n in order):
         return Reply(Outcome.UNPARSABLE)
     places = tuple(n - 1 for n in order)
     return Reply(Outcome.VERDICT, places) if len(set(places)) == count else Reply(Outcome.UNPARSABLE)
@@ -173,11 +174,16 @@ def unquoted(text: str) -> str:
 
 
 def _object(text: str, keys: Sequence[str]) -> dict[str, Any] | Outcome:
-    """The one JSON object outside fences that has all `keys`; else what became of the reply."""
-    found = [o for o in _objects(_FENCED.sub(" ", text)) if all(k in o for k in keys)]
+    """The one JSON object that has all `keys`; else what became of the reply."""
+    found = _having(text, keys)
     if len(found) == 1:
         return found[0]
     return Outcome.UNPARSABLE if found else unread(text)
+
+
+def _having(text: str, keys: Sequence[str]) -> list[dict[str, Any]]:
+    """The JSON objects outside fences that have all `keys`."""
+    return [o for o in _objects(_FENCED.sub(" ", text)) if all(k in o for k in keys)]
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
@@ -205,11 +211,10 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(object_pairs_hook=_once)
 
 
-def _chain(text: str) -> list[int] | None:
-    """The numbers of the one line that is a chain like `2 > 1 > 3`; None where there is none, or there are several."""
-    lines = [line.strip(_EDGE) for line in _FENCED.sub(" ", text).splitlines()]
-    chains = [line for line in lines if re.fullmatch(r"\d{1,4}(?:\s*>\s*\d{1,4})+", line)]
-    return [int(n) for n in chains[0].split(">")] if len(chains) == 1 else None
+def _chains(text: str) -> list[list[int]]:
+    """The numbers of each line outside fences that is a chain like `2 > 1 > 3`."""
+    lines = [_plain(line) for line in _FENCED.sub(" ", text).splitlines()]
+    return [[int(n) for n in line.split(">")] for line in lines if _CHAIN.fullmatch(line)]
 
 
 def _whole(value: Any, low: int, high: int) -> bool:

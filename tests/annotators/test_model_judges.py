@@ -133,9 +133,9 @@ def test_a_verdict_behind_reasons_is_read_from_the_text_with_one_more_try(script
     assert len(slips) == 56
     assert seeds.count(0) == 56
     # the server does not decide 3 questions in 16, which are asked once more, not greedily
-    assert 0 < seeds.count(1) < 28
-    assert {body["temperature"] for body in asked if body["seed"] == 1} == {0.7}
-    assert sum(s.attempt for s in slips) == seeds.count(1)
+    assert 0 < seeds.count(1 << 20) < 28
+    assert {body["temperature"] for body in asked if body["seed"]} == {0.7}
+    assert sum(s.attempt for s in slips) == seeds.count(1 << 20)
     for s in slips:
         if s.outcome in DECIDED:
             assert s.value == (1.0 if quality[s.items[0]] > quality[s.items[1]] else -1.0)
@@ -184,6 +184,21 @@ def test_what_is_known_is_told_only_when_asked_for(scripted, tmp_path):
     own.write_text("{question} {first} {second}")
     with pytest.raises(RecipeError, match="needs a prompt with"):
         pairwise.prompt_texts(pairwise.Settings(model="m", prompt=str(own), facts=True))
+
+
+def test_a_prompt_of_ones_own_says_what_it_says_and_no_more(scripted, tmp_path):
+    own = tmp_path / "own.txt"
+    own.write_text("which answer is better ?\n{question}\none\n<<<\n{first}\n>>>\ntwo\n<<<\n{second}\n>>>\n")
+    _, asked = scripted(pairwise, rows_of(TEXTS[:2]), prompt=str(own), order="fixed")
+    assert text(asked[0]) == (
+        "which answer is better ?\nwhat is there ?\none\n<<<\na red cup\n>>>\ntwo\n<<<\na blue dog near a star\n>>>"
+    )
+    own = tmp_path / "rate.txt"
+    own.write_text("rate {count} answers from {low} to {high} .\n{question}\n{answers}\n")
+    _, asked = scripted(pointwise, rows_of(TEXTS[:2]), prompt=str(own))
+    assert text(asked[0]) == (
+        "rate 2 answers from 1 to 5 .\nwhat is there ?\nAnswer 1:\n<<<\na red cup\n>>>\nAnswer 2:\n<<<\na blue dog near a star\n>>>"
+    )
 
 
 HOSTILE = (
@@ -319,25 +334,54 @@ def test_what_could_not_be_read_is_kept_and_breaks_no_pair(scripted):
     assert all(p.rejected_spans is None for p in with_parent.pair(rows, with_parent.Settings(), context("pair")))
 
 
-# the real engine
+# the real engine: the tiny model has no idea of judging, and 512 tokens for the prompt
 
 
-def test_pairwise_reads_the_first_token_of_a_real_model(real):
+@pytest.fixture
+def short(tmp_path):
+    """A prompt file that is short."""
+
+    def write(words: str) -> str:
+        (tmp_path / "short.txt").write_text(words)
+        return str(tmp_path / "short.txt")
+
+    return write
+
+
+@pytest.mark.parametrize("strength", [False, True])
+def test_pairwise_reads_the_first_token_of_a_real_model(real, short, strength):
     rows = rows_of(("red cup .", "blue star ."))
-    slips = real(pairwise, rows)
+    own = {"prompt": short("which ?\n<<<\n{first}\n>>>\n<<<\n{second}\n>>>"), "strength": strength}
+    slips = real(pairwise, rows, **own)
     assert [s.order for s in slips] == [0, 1]
     for s in slips:
-        assert s.outcome in (*DECIDED, "unparsable", "abstain", "failed")
-        assert s.outcome != "failed", s.raw
-        assert s.raw.startswith("one=")
-        assert s.annotator.startswith("tiny")
-    assert real(pairwise, rows) == slips
+        assert s.outcome in DECIDED, s.raw
+        assert 0 <= s.prob <= 1
+        assert s.raw.startswith("1=-" if strength else "one=-")
+        assert s.annotator.startswith("tiny@")
+    assert real(pairwise, rows, **own) == slips
+
+
+def test_a_real_model_is_read_from_its_text(real, short):
+    (slip, _) = real(
+        pairwise, rows_of(("red .", "blue .")), prompt=short("{first} {second}"), reason=True, max_tokens=4
+    )
+    assert (slip.outcome, slip.attempt, slip.value) == ("unparsable", 1, None)
+    assert slip.raw
 
 
 @pytest.mark.parametrize("module", [pointwise, listwise, segments])
-def test_a_real_engine_holds_a_reply_to_its_form(real, module):
+def test_a_real_engine_holds_a_reply_to_its_form(real, short, module):
     rows = rows_of(("red cup .", "blue star ."))
-    for s in real(module, rows, max_tokens=200):
-        assert s.outcome == "verdict", s.raw
-    cut = real(module, rows, max_tokens=2)
+    words = "<<<\n{answer}\n>>>" if module is segments else "{answers}"
+    for s in real(module, rows, prompt=short(words), max_tokens=200):
+        said = json.loads(s.raw)["reply"] if module is segments else s.raw
+        assert said.lstrip().startswith("{")
+        if module is pointwise and s.outcome == "verdict":
+            assert s.value in (1.0, 2.0, 3.0, 4.0, 5.0)
+        assert s.outcome in (
+            "verdict",
+            "unparsable",
+        )  # what is left may be filled with spaces, or with one number twice
+    cut = real(module, rows, prompt=short(words), max_tokens=2)
     assert {(s.outcome, s.attempt) for s in cut} == {("unparsable", 1)}

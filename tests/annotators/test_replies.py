@@ -64,6 +64,7 @@ def test_a_preference_is_read_however_it_is_written(text, value):
         "“[[1]]”",
         "I like one of them more than the other one",
         "I think that [[1",
+        "So:\n[[1",
     ],
 )
 def test_two_verdicts_or_a_quoted_one_are_none(text):
@@ -172,7 +173,7 @@ def test_a_ranking_is_a_permutation_or_nothing():
         assert replies.ranking(text, 3) == (VERDICT, (1, 2, 0))
     for text in (
         '{"ranking": [2, 3]}', '{"ranking": [2, 2, 1]}', '{"ranking": [0, 1, 2]}', '{"ranking": [2, 3, 4]}', '{"ranking": [2, "3", 1]}',
-        '{"ranking": null}', "2 > 3", "2 > 3 > 1\n1 > 2 > 3", "2 > 3 > 1 > 1", "<<<\n2 > 3 > 1\n>>>",
+        '{"ranking": null}', "2 > 3", "2 > 3 > 1\n1 > 2 > 3", "2 > 3 > 1 > 1", "<<<\n2 > 3 > 1\n>>>", '{"ranking": [1, 2, 3]}\n2 > 3 > 1', '{"ranking": [1, 2, 3]} {"ranking": [1, 3, 2]}\n2 > 3 > 1',
     ):  # fmt: skip
         assert replies.ranking(text, 3) == (LOST, None)
 
