@@ -17,11 +17,12 @@ FLOOR = 1e-6
 
 
 class Votes(NamedTuple):
-    """Three arrays of equal length, one entry a vote; codes start at 0."""
+    """Three arrays of equal length, one entry a vote; codes start at 0. Items with the same votes may be told as one that counts `times`."""
 
     item: np.ndarray
     annotator: np.ndarray
     label: np.ndarray
+    times: np.ndarray | None = None  # [item]: how many items have these very votes; one each without
 
 
 class Model(NamedTuple):
@@ -52,6 +53,7 @@ def mirrored(votes: Votes, labels: int) -> Votes:
         np.concatenate([votes.item, votes.item + votes.item.max(initial=-1) + 1]),
         np.tile(votes.annotator, 2),
         np.concatenate([votes.label, labels - 1 - votes.label]),
+        None if votes.times is None else np.tile(votes.times, 2),
     )
 
 
@@ -89,7 +91,7 @@ def mace(votes: Votes, labels: int) -> Model:
     import pandas as pd
     from crowdkit.aggregation import MACE
 
-    count, votes = votes.annotator.max() + 1, _compared(votes)
+    count, votes = votes.annotator.max() + 1, _apart(_compared(votes))
     # crowd-kit numbers judges and labels by first appearance in one place and sorts them in another: make both the same
     rows = np.lexsort((votes.item, votes.annotator))
     seen = list(dict.fromkeys(votes.label[rows].tolist()))
@@ -160,12 +162,26 @@ def _compared(votes: Votes) -> Votes:
     often = np.bincount(votes.item)[votes.item] > 1
     if not often.any():
         return votes
-    return Votes(np.unique(votes.item[often], return_inverse=True)[1], votes.annotator[often], votes.label[often])
+    items, item = np.unique(votes.item[often], return_inverse=True)
+    times = None if votes.times is None else votes.times[items]
+    return Votes(item, votes.annotator[often], votes.label[often], times)
+
+
+def _apart(votes: Votes) -> Votes:
+    """The votes with every item told for itself."""
+    if votes.times is None:
+        return votes
+    times = votes.times[votes.item]
+    before = (np.cumsum(votes.times) - votes.times)[votes.item]
+    copy = np.arange(times.sum()) - np.repeat(np.cumsum(times) - times, times)
+    return Votes(np.repeat(before, times) + copy, np.repeat(votes.annotator, times), np.repeat(votes.label, times))
 
 
 def _judges(votes: Votes, posteriors: np.ndarray, count: int, shrink: float) -> Model:
     """The M-step: what the judges' matrices are when items are what `posteriors` say."""
     labels = posteriors.shape[1]
+    if votes.times is not None:
+        posteriors = posteriors * votes.times[:, None]
     said = votes.annotator * labels + votes.label
     counts = np.stack(
         [np.bincount(said, posteriors[votes.item, true], minlength=count * labels) for true in range(labels)]
@@ -175,7 +191,7 @@ def _judges(votes: Votes, posteriors: np.ndarray, count: int, shrink: float) -> 
     pooled /= pooled.sum(axis=1, keepdims=True)
     errors = counts + max(shrink, FLOOR) * pooled
     errors /= errors.sum(axis=2, keepdims=True)
-    prior = (posteriors.sum(axis=0) + 1) / (len(posteriors) + labels)
+    prior = (posteriors.sum(axis=0) + 1) / (posteriors.sum() + labels)
     return Model(prior, np.concatenate([errors, pooled[None]]))
 
 

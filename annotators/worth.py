@@ -17,6 +17,11 @@ TRUTH = "truth"
 NEAR = 0.1  # lengths that differ by no more than this share of the longer one are equal
 
 
+FIGURES = (
+    "decided", "agreement_with_people", "consistency", "shown_first", "contradicted", "longer", "longer_truth", "equal_length", "own", "own_truth",
+)  # fmt: skip
+
+
 class Answer(NamedTuple):
     """What a habit may look at."""
 
@@ -137,11 +142,6 @@ class Worth:
             if len(way) == 2:
                 one, other = way.values()
                 _count(counts, step, "contradicted", one * other < 0)
-
-
-FIGURES = (
-    "decided", "agreement_with_people", "consistency", "shown_first", "contradicted", "longer", "longer_truth", "equal_length", "own", "own_truth",
-)  # fmt: skip
 
 
 def longer(a: str, b: str) -> int:

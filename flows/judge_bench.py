@@ -71,13 +71,11 @@ def made(raw: dict, path: str, step: str | None = None) -> tuple[dict, str]:
     target = _target(recipe.steps, step)
     place = recipe.steps.index(target)
     if target.family == "score":
-        taken = [
-            entry for entry in entries[: place + 1] if entry[0].family in ("judge", "score") and not _people(entry[0])
-        ]
+        taken = [entry for entry in entries[: place + 1] if _judges(entry[0])]
     else:
         taken = [entries[place]]
         if "claims" in plug.operator(target.family, target.operator).LEAVES:
-            behind = next((entry for entry in entries[place:] if entry[0].family == "score"), None)
+            behind = next((entry for entry in entries[place:] if _counts_claims(entry[0])), None)
             taken.append(behind or (recipes.parse({"name": "x", "steps": [SCORE]}).steps[0], SCORE))
     names = {s.name for s, _ in taken}
     models = {m for s, _ in taken for m in plug.models_of(s.family, s.operator, s.settings)}
@@ -92,7 +90,7 @@ def made(raw: dict, path: str, step: str | None = None) -> tuple[dict, str]:
 
 
 def _target(steps: Sequence[Step], name: str | None) -> Step:
-    able = {s.name: s for s in steps if s.family in ("judge", "score") and not _people(s)}
+    able = {s.name: s for s in steps if _judges(s)}
     if name is not None:
         if name not in able:
             raise RecipeError(f"no step '{name}' judges: {recipes.near(name, able)}")
@@ -105,8 +103,13 @@ def _target(steps: Sequence[Step], name: str | None) -> Step:
     return asking[0]
 
 
-def _people(step: Step) -> bool:
-    return step.title == "judge.people"
+def _judges(step: Step) -> bool:
+    """Whether it can judge here: people wait for nobody, and what is probed are a run's own pairs."""
+    return step.family in ("judge", "score") and step.title not in ("judge.people", "judge.probe")
+
+
+def _counts_claims(step: Step) -> bool:
+    return step.family == "score" and "claims" in plug.operator(step.family, step.operator).READS
 
 
 def _alone(entry: Any, names: set[str]) -> Any:

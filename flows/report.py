@@ -39,7 +39,7 @@ def write_report(folder: Path, summary: dict, tables: Tables, media: MediaStore)
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     page = environment.get_template("report.html.j2").render(
-        summary=summary, kinds=kinds, stages=stages, figures=FIGURES, habits=HABITS, inclined=_inclined(summary), known=KNOWN, verdict=verdict(summary["evaluate"]),
+        summary=summary, kinds=kinds, stages=stages, figures=FIGURES, habits=_habits(summary), known=KNOWN, verdict=verdict(summary["evaluate"]),
         amount=costs.amount, amounts=costs.amounts,
         notes=list(_notes(summary, sides)), plots=_plots(summary, stages, sides), sides=sides, asked=_asked(summary),
         pairs=_shown(tables, media), recipe=yaml.safe_dump(recipe, sort_keys=False, width=100),
@@ -124,9 +124,11 @@ def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
         yield False, f"Questions that failed in the engine: {failed:,}."
 
 
-def _inclined(summary: dict) -> dict[str, dict]:
-    """The judges of whose habits anything is known."""
-    return {step: judge for step, judge in summary["judges"].items() if any(judge[habit] for habit in HABITS)}
+def _habits(summary: dict) -> dict[str, str]:
+    """The habits of which anything is known of a judge, with their titles."""
+    return {
+        habit: title for habit, title in HABITS.items() if any(judge[habit] for judge in summary["judges"].values())
+    }
 
 
 def _biases(judge: dict) -> Iterator[str]:

@@ -33,16 +33,20 @@ def _row(scene, name: str, folder: Path, number: int) -> dict:
         (folder / path).write_bytes(data)
         media.setdefault(kind, []).append(path)
         question += f"<{kind}>" if scene.kind == "multi_image" else ""
-    chosen = task.answer
-    word, group = rng.choice(_words(chosen))
-    rejected = re.sub(rf"\b{word}\b", rng.choice([w for w in group if w != word]), chosen, count=1)
+    rejected = exchanged(task.answer, rng)
     return {
         "question": question + task.question,
         **media,
-        "chosen": chosen,
+        "chosen": task.answer,
         "rejected": rejected,
         "category": scene.kind,
     }
+
+
+def exchanged(answer: str, rng: random.Random) -> str:
+    """The answer with a word of it exchanged."""
+    word, group = rng.choice(_words(answer))
+    return re.sub(rf"\b{word}\b", rng.choice([w for w in group if w != word]), answer, count=1)
 
 
 def _words(answer: str) -> list[tuple[str, list[str]]]:

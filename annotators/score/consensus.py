@@ -5,7 +5,6 @@ sign of the difference. Judges are fitted once over all votes, each with the err
 own votes. Who abstains, cannot be read or contradicts themselves has no vote."""
 
 import math
-from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import combinations
@@ -89,9 +88,9 @@ def reads(settings: Settings) -> tuple[str, ...]:
 
 
 def fit(seen: Iterable[Rows], settings: Settings, context: Context) -> Fitted:
-    """The judges by their votes in all samples: 12 bytes a vote here, nothing but the judges from then on. Methods that take all judges
-    alike, and a run without a vote, have nothing to fit. RecipeError where weights are to be measured and no truth is known, or name somebody
-    without a vote."""
+    """The judges by their votes in all samples: memory grows with the different ways in which an item is voted on, not with the items.
+    Methods that take all judges alike, and a run without a vote, have nothing to fit. RecipeError where weights are to be measured
+    and no truth is known, or name somebody without a vote."""
     if settings.method == "weighted" and not settings.weights:
         return _measured(seen, settings, context)
     if settings.weights:
@@ -99,26 +98,31 @@ def fit(seen: Iterable[Rows], settings: Settings, context: Context) -> Fitted:
     if settings.method not in FITTED:
         return Fitted(digest(settings.method), None)
     places: dict[str, int] = {}
-    items, judges, values = array("i"), array("i"), array("f")
+    patterns: Counter[tuple[tuple[int, float], ...]] = Counter()
     for rows in seen:
         for votes in _voted(rows, settings).values():
-            item = items[-1] + 1 if items else 0
-            for name, vote in votes.items():
-                items.append(item)
-                judges.append(places.setdefault(name, len(places)))
-                values.append(_label(vote.value, settings))
+            said = [
+                (places.setdefault(name, len(places)), _label(vote.value, settings)) for name, vote in votes.items()
+            ]
+            patterns[tuple(sorted(said))] += bool(said)
+    patterns.pop((), None)
     if not places:
         return Fitted(digest(settings.method), None)
-    given = np.frombuffer(values, np.float32)
-    labels, said = (
-        (np.array(SIDES), given + 1) if settings.axis == PREFERENCE else np.unique(given, return_inverse=True)
+    items, judges, given = zip(
+        *((i, judge, label) for i, said in enumerate(patterns) for judge, label in said), strict=True
     )
-    votes = consensus.Votes(np.array(items, np.intp), np.array(judges, np.intp), said.astype(np.intp))
+    labels = SIDES if settings.axis == PREFERENCE else tuple(sorted(set(given)))
+    votes = consensus.Votes(
+        np.array(items),
+        np.array(judges),
+        np.array([labels.index(label) for label in given]),
+        np.array(list(patterns.values())),
+    )
     if settings.axis == PREFERENCE:
         votes = consensus.mirrored(votes, len(SIDES))
     model = consensus.Model(*(part.round(6) for part in FITTED[settings.method](votes, len(labels))))
-    key = digest(settings.method, list(places), labels.tolist(), *(part.tolist() for part in model))
-    return Fitted(key, Judges(places, tuple(labels.tolist()), model))
+    key = digest(settings.method, list(places), list(labels), *(part.tolist() for part in model))
+    return Fitted(key, Judges(places, labels, model))
 
 
 def _named(seen: Iterable[Rows], settings: Settings, context: Context) -> None:
@@ -302,7 +306,7 @@ def _posterior(votes: Ballots, judges: Judges, settings: Settings) -> np.ndarray
 
 
 def _label(value: float, settings: Settings) -> float:
-    return float(np.sign(value)) if settings.axis == PREFERENCE else float(np.float32(value))
+    return float(np.sign(value)) if settings.axis == PREFERENCE else value
 
 
 def _strengths(voted: dict[Two, Ballots]) -> tuple[dict[str, float], float]:

@@ -25,7 +25,7 @@ def decided(model, votes: Votes, items: int) -> np.ndarray:
 
 def test_codes_are_by_first_appearance_and_labels_by_size():
     votes, items, annotators, labels = consensus.coded(["p", "q", "p"], ["b", "a", "a"], [1, -1, 0])
-    assert [c.tolist() for c in votes] == [[0, 1, 0], [0, 1, 1], [2, 0, 1]]
+    assert [c.tolist() for c in votes[:3]] == [[0, 1, 0], [0, 1, 1], [2, 0, 1]]
     assert (items, annotators, labels) == (["p", "q"], ["b", "a"], [-1, 0, 1])
 
 
@@ -103,7 +103,7 @@ def test_a_judge_is_not_believed_more_for_what_nobody_else_judged(fit):
     votes, truth = simulated(4, 300, np.array([0.9, 0.9, 0.9, 0.7]), 4)
     rng = np.random.default_rng(0)
     alone = Votes(np.arange(300, 20300), np.full(20000, 3), rng.integers(0, 2, 20000))
-    model = fit(Votes(*(np.concatenate(both) for both in zip(votes, alone, strict=True))), 2)
+    model = fit(Votes(*(np.concatenate(both) for both in zip(votes[:3], alone[:3], strict=True))), 2)
     assert consensus.skills(model)[3] == pytest.approx(
         (votes.label == truth[votes.item])[votes.annotator == 3].mean(), abs=0.06
     )
@@ -151,3 +151,17 @@ def test_bradley_terry_stays_finite_and_serves_one_item_and_none():
     assert np.isfinite(strength).all()
     assert strength[0] > strength[2] > strength[1]  # never compared: in between
     assert consensus.bradley_terry(np.zeros((1, 1)), np.zeros((1, 1)))[0].tolist() == [0.0]
+
+
+@pytest.mark.parametrize("fit", [consensus.dawid_skene, consensus.mace])
+def test_equal_votes_told_once_with_their_number_fit_the_same_judges(fit):
+    votes, _ = simulated(4, 300, np.array([0.6, 0.8, 0.95]), 3)
+    order = np.argsort(votes.item * 3 + votes.annotator)
+    said = votes.label[order].reshape(300, 3)  # every judge on every item
+    patterns, times = np.unique(said, axis=0, return_counts=True)
+    once = Votes(np.repeat(np.arange(len(patterns)), 3), np.tile(np.arange(3), len(patterns)), patterns.ravel(), times)
+    assert len(patterns) <= 8
+    for found, expected in zip(fit(once, 2), fit(votes, 2), strict=True):
+        assert found == pytest.approx(expected, abs=1e-3)
+    one, both = fit(consensus.mirrored(once, 2), 2), fit(consensus.mirrored(votes, 2), 2)
+    assert one.errors == pytest.approx(both.errors, abs=1e-3)

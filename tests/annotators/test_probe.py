@@ -1,11 +1,17 @@
+import random
+from functools import partial
+
 import pytest
 from pydantic import ValidationError
 
-from annotators.judge import probe
+from annotators.judge import claims, probe
 from annotators.judge.probe import Settings
+from pipeline.source import scenes
 from schemas import chat, records
 from schemas.operator import Rows
-from schemas.records import Judgement, Outcome, Pair, Part, Rejection, judgement
+from schemas.records import Judgement, Outcome, Pair, Part, Rejection, Sample, judgement
+from tests import scene_pairs
+from tests.annotators.test_claims import split
 from tests.rows import context, rows_of
 
 MEDIA = "ab" * 32  # of rows_of
@@ -117,3 +123,33 @@ def test_a_video_that_is_heard_too_stays_one_clip():
 def test_people_are_not_asked_again():
     with pytest.raises(ValidationError, match=r"judge\.people cannot be asked again"):
         Settings(judge={"judge.people": {}})
+
+
+def test_the_real_model_prefers_what_it_sees_and_without_seeing_it_cannot(runner, vllm_engine, media_store):
+    """Twelve pictures, the true description and one with a word of it exchanged: claim by claim the model prefers the true one of most,
+    and with another picture in its place, or none, of few."""
+    samples = [
+        row
+        for row in scenes.read(scenes.Settings(n=12, shares={"image": 1}), context("scenes", media_store))
+        if isinstance(row, Sample)
+    ]
+    inner = context("probe", media_store, engines={"policy": vllm_engine}, built={"splitter": split})
+    ask = partial(claims.judge, settings=claims.Settings(model="policy"), context=inner)
+    survived = {}
+    for media in ("none", "swap", "own"):
+        settings = Settings(judge="judge.claims", media="swap" if media == "own" else media)
+        fitted = probe.fit([Rows(s) for s in samples], settings, context()).value
+        survived[media] = 0
+        for sample in samples:
+            rows = Rows(sample)
+            wrong = scene_pairs.exchanged(sample.reference, random.Random(sample.id))
+            rows.candidates = [records.candidate(sample.id, "sample", text) for text in (sample.reference, wrong)]
+            rows.pairs = [records.pair(sample.id, "pair", *rows.candidates)]
+            if media == "own":  # the probe of a probe: swapped with itself
+                fitted = {"image": list(sample.media)}
+                rows.sample = sample._replace(media=("f" * 64,))
+            found = runner.run(probe.judge(rows, settings, context("probe", built={"judge": ask}, fitted=fitted)))
+            survived[media] += sum(row.needs_media is False for row in found if isinstance(row, Pair))
+    assert survived["own"] >= 8
+    assert survived["none"] <= 3
+    assert survived["swap"] <= 5

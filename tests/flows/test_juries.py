@@ -96,3 +96,53 @@ def test_every_kind_of_judge_can_be_asked_again(tmp_path, endpoint, name):
     said = sum(s.outcome in ("verdict", "tie") for s in blind)
     assert said == sum(p.needs_media is not None for p in rows["pairs"]) > 0
     assert {c.step for c in rows["claims"]} <= {"claims"}  # what the probe asked about stays its own
+
+
+def test_a_jury_on_claims_counts_each_claim_once(tmp_path, endpoint):
+    _, rows, _ = built("jury_claims", tmp_path, endpoint)
+    votes = {}
+    claims = {c.id: c for c in rows["claims"]}
+    for s in rows["judgements"]:
+        if s.axis == "claim" and s.value is not None:
+            c = claims[s.items[0]]
+            votes.setdefault((c.candidate, c.question, c.wanted), []).append(s.value)
+    scores = {s.items[0]: s.value for s in rows["judgements"] if s.step == "refuted_claims" and s.value is not None}
+    assert len(scores) > 20
+    for answer, value in scores.items():
+        mine = [of for (candidate, *_), of in votes.items() if candidate == answer]
+        assert {len(of) for of in mine} <= {3}
+        assert value == -sum(sum(of) < 2 for of in mine)  # at most one of three bears it out
+
+
+def test_ranks_of_coarse_and_fine_scales_are_mixed(tmp_path, endpoint):
+    _, rows, _ = built("jury_ranks", tmp_path, endpoint)
+    found = {s.items[0]: s for s in rows["judgements"] if s.axis == "score"}
+    of = {axis: {s.items[0]: s.value for s in rows["judgements"] if s.axis == axis} for axis in ("coarse", "fine")}
+    assert rows["pairs"]
+    for sample in rows["samples"]:
+        ids = [c.id for c in rows["candidates"] if c.sample == sample.id]
+
+        def rank(axis: str, item: str, ids: list = ids) -> float:
+            better = sum(of[axis][other] > of[axis][item] for other in ids)
+            equal = sum(of[axis][other] == of[axis][item] for other in ids)
+            return better + (equal + 1) / 2
+
+        for item in ids:
+            assert found[item].value == pytest.approx(-(rank("coarse", item) + 3 * rank("fine", item)) / 4, abs=1e-3)
+
+
+def test_the_round_robin_of_two_judges_adds_up(tmp_path, endpoint):
+    summary, rows, _ = built("jury_pairs", tmp_path, endpoint)
+    totals = {}
+    for s in rows["judgements"]:
+        if s.axis == "score" and s.value is not None:
+            totals[s.sample] = totals.get(s.sample, 0) + s.value
+    assert totals
+    assert set(totals.values()) == {0}  # what one wins another loses
+    worth = summary["judges"]["one"]
+    assert worth["contradicted"]["n"] > 40
+    assert worth["shown_first"]["n"] > worth["contradicted"]["n"]
+
+
+def test_every_sample_recipe_of_juries_is_tried_here():
+    assert {path.stem for path in ROOT.glob("jury*.yaml")} == {"jury", "jury_claims", "jury_ranks", "jury_pairs"}
