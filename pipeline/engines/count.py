@@ -50,16 +50,20 @@ class Counter:
     def prompt(self, messages: tuple[Message, ...]) -> int:
         """Tokens of a chat as an engine renders it, each media as its place."""
         if self._template is not None:
-            turns = [{"role": m.role, "content": _content(m)} for m in messages]
-            continued = messages[-1].role == "assistant"
             try:
-                return self.text(
-                    self._template.render(messages=turns, add_generation_prompt=not continued, **self._names)
-                )
+                return self.text(self._rendered(self._template, messages))
             except (jinja2.TemplateError, TypeError):  # a template that wants more than these words
                 self._template = None
         parts = [self.text(part.text or "") if part.type == "text" else 1 for m in messages for part in m.parts]
         return sum(parts) + AROUND * len(messages)
+
+    def _rendered(self, template: jinja2.Template, messages: tuple[Message, ...]) -> str:
+        """The chat as text; a last turn of the assistant ends with its words, which are continued."""
+        turns = [{"role": m.role, "content": _content(m)} for m in messages]
+        continued = messages[-1].role == "assistant"
+        text = template.render(messages=turns, add_generation_prompt=not continued, **self._names)
+        words = (messages[-1].parts[-1].text or "").strip() if continued else ""
+        return text[: text.rindex(words) + len(words)] if words in text and words else text
 
 
 def _content(message: Message) -> str | list[dict[str, Any]]:

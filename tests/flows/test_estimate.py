@@ -10,6 +10,7 @@ import yaml
 
 from flows import execute
 from flows.estimate import estimate
+from flows.shards import read_json
 from pipeline.cache import AnswerCache
 from schemas.errors import OutputError, RecipeError
 from tests.endpoint import Endpoint, served
@@ -212,16 +213,16 @@ DEMO = ["scenes.n=60", "before.n=12", "after.n=12", "control.n=12", "train.epoch
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """Estimates of the demo, small, before any answer was there, after its first scenes were asked about, and after all; and the run."""
+    """Estimates of the demo, small, before any answer was there, after some were there, and after all; and the run."""
     folder = tmp_path_factory.mktemp("demo")
     cache, out = folder / "cache", folder / "out"
     blind = estimate("demo", DEMO, cache=cache)
-    part = ["scenes.n=15", *DEMO[1:4], "sample.n=4"]
-    first = execute.open_run("demo", part, out=folder / "part", cache=cache)
+    first = execute.open_run("demo", [*DEMO, "sample.share=0.3"], out=folder / "part", cache=cache)
     for unit in first.units[:2]:  # answers, judgements and pairs; the evaluation before training
         first.do(unit)
     first.close()
-    begun = estimate("demo", DEMO, cache=cache)
+    (done,) = (folder / "part" / "passes").glob("*/done.json")
+    begun = estimate("demo", DEMO, cache=cache), read_json(done)["usage"]["sample"]["policy"]["asked"]
     run = execute.open_run("demo", DEMO, out=out, cache=cache)
     for _ in execute.everything(run):
         pass
@@ -244,16 +245,18 @@ def test_of_the_demo_requests_are_exact_where_they_hang_on_no_answer(demo):
 
 
 def test_of_the_demo_tokens_and_time_are_measured_once_some_were_asked(demo):
-    _, begun, _, summary = demo
+    _, (begun, there), _, summary = demo
     usage = told(begun)
-    assert (usage["sample"]["asked"], usage["sample"]["cached"]) == (45, 15)
+    assert 10 < there < 26  # of 60, three in ten
+    assert (usage["sample"]["asked"], usage["sample"]["cached"]) == (60 - there, there)
     assert (usage["before"]["asked"], usage["before"]["cached"]) == (0, 96)
-    for step, bound in (("sample", 0.15), ("claims", 0.35), ("after", 0.15), ("control", 0.25)):
+    # claims hang on answers that are made up; the evaluation's greedy answers are shorter than the sampled ones that were measured
+    for step, requests, out in (("sample", 0, 0.15), ("claims", 0.35, 0.35), ("after", 0, 0.3), ("control", 0, 0.3)):
         (real,) = summary["steps"][step]["models"].values()
-        assert usage[step]["asked"] == pytest.approx(real["asked"], rel=bound), step
-        assert usage[step]["prompt_tokens"] == pytest.approx(real["prompt_tokens"], rel=bound), step
-        assert usage[step]["answer_tokens"] == pytest.approx(real["answer_tokens"], rel=bound), step
-        assert real["seconds"] / 4 < usage[step]["seconds"] < real["seconds"] * 4, step
+        assert usage[step]["asked"] == pytest.approx(real["asked"], rel=requests), step
+        assert usage[step]["prompt_tokens"] == pytest.approx(real["prompt_tokens"], rel=requests or 0.02), step
+        assert usage[step]["answer_tokens"] == pytest.approx(real["answer_tokens"], rel=out), step
+        assert real["seconds"] / 5 < usage[step]["seconds"] < real["seconds"] * 5, step
 
 
 def test_of_the_demo_nothing_is_asked_again(demo):
