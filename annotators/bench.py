@@ -12,8 +12,8 @@ from statistics import fmean
 from typing import Any
 
 from annotators.figures import Correlation, Share
-from annotators.orders import orders, said
-from annotators.votes import Two, two
+from annotators.orders import orders
+from annotators.votes import Two, said, two
 from annotators.worth import TRUTH, Answer, Worth, longer
 from schemas.records import Judgement, Outcome, Pair, Sample, judgement
 

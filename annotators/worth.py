@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from annotators.figures import Calibration, Share
-from annotators.orders import Order, orders, said
+from annotators.orders import Order, orders
 from annotators.people.question import PERSON
-from annotators.votes import Two
+from annotators.votes import Two, said
 from schemas.records import Judgement, Outcome
 
 TRUTH = "truth"
