@@ -12,9 +12,10 @@ from statistics import fmean
 from typing import Any
 
 from annotators.figures import Correlation, Share
-from annotators.orders import orders, said
-from annotators.votes import Two, two
-from annotators.worth import TRUTH, Answer, Worth, longer
+from annotators.judge.length import longer
+from annotators.orders import orders
+from annotators.votes import Two, said, two
+from annotators.worth import TRUTH, Answer, Worth
 from schemas.records import Judgement, Outcome, Pair, Sample, judgement
 
 RANK = "rank"

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import NamedTuple
 
-from annotators.votes import Two, two
-from schemas.records import Judgement, Outcome
+from annotators.votes import Two, said, two
+from schemas.records import Judgement
 
 ASIDE = frozenset({"form", "both_bad", "unsafe", "unacceptable", "media_broken", "severity", "skipped"})
 """Axes that say something of an answer, but not how good it is."""
@@ -52,10 +52,3 @@ def orders(slips: Iterable[Judgement]) -> Iterator[Order]:
     for (step, annotator, axis), values in rated.items():
         for a, b in combinations(sorted(values), 2):
             yield Order((a, b), step, annotator, axis, values[a] - values[b])
-
-
-def said(s: Judgement) -> float | None:
-    """The value of a verdict, 0 of a tie, None of everything else."""
-    if s.outcome == Outcome.TIE:
-        return 0.0
-    return s.value if s.outcome == Outcome.VERDICT else None

@@ -34,20 +34,20 @@ def on_pairs(
 ) -> dict[Two, Ballots]:
     """The ballots on each pair of one sample that is judged on `axis` or `live`, which may be none. Whoever judged both answers on an axis
     of `also` says by the sign of the difference which is better."""
-    said: dict[Two, dict[str, list[tuple[float, str]]]] = {}
+    compared: dict[Two, dict[str, list[tuple[float, str]]]] = {}
     scores: dict[str, dict[str, tuple[float, str]]] = {}
     for s in slips:
         if s.target == "pair" and s.axis == axis:
-            of = said.setdefault(two(*s.items), {})
-            if (value := _value(s)) is not None:
+            of = compared.setdefault(two(*s.items), {})
+            if (value := said(s)) is not None:
                 sign = 1 if s.items == two(*s.items) else -1
                 of.setdefault(_judge(s), []).append((sign * value, s.id))
-        elif s.target == "candidate" and s.axis in also and (value := _value(s)) is not None:
+        elif s.target == "candidate" and s.axis in also and (value := said(s)) is not None:
             scores.setdefault(_judge(s), {})[s.items[0]] = value, s.id
     for pair in live:
-        said.setdefault(pair, {})
+        compared.setdefault(pair, {})
     out: dict[Two, Ballots] = {}
-    for pair, of in said.items():
+    for pair, of in compared.items():
         votes = out[pair] = {}
         for name, found in of.items():
             value = fmean(v for v, _ in found)
@@ -64,7 +64,7 @@ def on_candidates(slips: Iterable[Judgement], axes: tuple[str, ...]) -> dict[str
     """The ballots on each candidate of one sample that has any on one of `axes`; of several Judgements by one judge the latest counts."""
     out: dict[str, Ballots] = {}
     for s in slips:
-        if s.target == "candidate" and s.axis in axes and (value := _value(s)) is not None:
+        if s.target == "candidate" and s.axis in axes and (value := said(s)) is not None:
             out.setdefault(s.items[0], {})[_judge(s)] = Ballot(value, (s.id,))
     return out
 
@@ -74,17 +74,18 @@ def on_claims(slips: Iterable[Judgement], claims: Iterable[Claim], axis: str) ->
     names = {c.id: (c.candidate, c.question, c.wanted) for c in claims}
     out: dict[tuple[str, str, bool], Ballots] = {name: {} for name in names.values()}
     for s in slips:
-        if s.target == "claim" and s.axis == axis and s.items[0] in names and (value := _value(s)) is not None:
+        if s.target == "claim" and s.axis == axis and s.items[0] in names and (value := said(s)) is not None:
             out[names[s.items[0]]][_judge(s)] = Ballot(value, (s.id,))
     return out
 
 
 def speaker(judge: str) -> str:
     """What a recipe calls a judge of Ballots: the person, or the step in which a model speaks."""
-    return judge if judge.startswith(PERSON) else judge.rpartition(" ")[2].partition(".")[0]
+    return judge if judge.startswith(PERSON) else judge.partition(".")[0]
 
 
-def _value(s: Judgement) -> float | None:
+def said(s: Judgement) -> float | None:
+    """The value of a verdict, 0 of a tie, None of everything else."""
     if s.outcome == Outcome.TIE:
         return 0.0
     return s.value if s.outcome == Outcome.VERDICT else None
@@ -93,5 +94,5 @@ def _value(s: Judgement) -> float | None:
 def _judge(s: Judgement) -> str:
     """Who speaks: a person is the same in every step, a model is another judge in another step or on another axis."""
     person = s.annotator is not None and s.annotator.startswith(PERSON)
-    return s.annotator if person else f"{s.annotator} {s.step}.{s.axis}"
+    return s.annotator if person else f"{s.step}.{s.axis} {s.annotator}"
 

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from annotators.figures import Calibration, Share
-from annotators.orders import Order, orders, said
+from annotators.judge.length import longer, words
+from annotators.orders import Order, orders
 from annotators.people.question import PERSON
-from annotators.votes import Two
+from annotators.votes import Two, said
 from schemas.records import Judgement, Outcome
 
 TRUTH = "truth"
@@ -144,12 +145,6 @@ class Worth:
                 _count(counts, step, "contradicted", one * other < 0)
 
 
-def longer(a: str, b: str) -> int:
-    """1 where `a` has more words, -1 where `b` has, 0 where neither."""
-    first, second = len(a.split()), len(b.split())
-    return (first > second) - (first < second)
-
-
 def _habits(o: Order, right: int | None, answers: Mapping[str, Answer], counts) -> None:
     a, b = (answers.get(item) for item in o.pair)
     if a is None or b is None:
@@ -168,7 +163,7 @@ def _habits(o: Order, right: int | None, answers: Mapping[str, Answer], counts) 
 
 
 def _near(a: str, b: str) -> bool:
-    first, second = len(a.split()), len(b.split())
+    first, second = words(a), words(b)
     return abs(first - second) <= NEAR * max(first, second)
 
 

@@ -3,6 +3,7 @@
 It is a recipe made on the fly: the set read by `source.pairs`, and the judge's own step (with what it needs) behind it. So answers are
 cached, media are checked and bad rows are rejections as in any run."""
 
+import shutil
 from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
@@ -17,7 +18,7 @@ from annotators.worth import Answer
 from flows import execute, load, plug, progress, shards
 from flows.summary import following, records
 from schemas import recipe as recipes
-from schemas.errors import RecipeError
+from schemas.errors import InputError, RecipeError
 from schemas.recipe import Step
 
 SOURCE = "bench"
@@ -44,6 +45,7 @@ def judge_bench(
     raw, name = made(load.document(judge), path, step)
     for assignment in settings:
         load.override(raw, assignment)
+    fresh = not out.exists()
     run = execute.open_document(raw, out=out, cache=cache)
     try:
         with progress.bars(run, console):
@@ -57,6 +59,10 @@ def judge_bench(
             progress.left_out(run.tables(), console, table)
         console.print(f"figures  [bold]{escape(str(out / RESULT))}[/bold]")
         return found
+    except InputError:
+        if fresh:  # so that the next try, with another file, may have the folder
+            shutil.rmtree(out)
+        raise
     finally:
         run.close()
 

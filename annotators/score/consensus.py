@@ -22,8 +22,8 @@ from schemas.records import SAMPLE_KINDS, Candidate, Judgement, Outcome, digest,
 
 from .. import consensus
 from ..agreement import PREFERENCE
-from ..orders import orders, said
-from ..votes import Ballot, Ballots, Two, on_candidates, on_claims, on_pairs, speaker, two
+from ..orders import orders
+from ..votes import Ballot, Ballots, Two, on_candidates, on_claims, on_pairs, said, speaker, two
 from ..worth import TRUTH
 
 READS = ("candidates", "judgements")
@@ -101,15 +101,15 @@ def fit(seen: Iterable[Rows], settings: Settings, context: Context) -> Fitted:
     patterns: Counter[tuple[tuple[int, float], ...]] = Counter()
     for rows in seen:
         for votes in _voted(rows, settings).values():
-            said = [
+            cast = [
                 (places.setdefault(name, len(places)), _label(vote.value, settings)) for name, vote in votes.items()
             ]
-            patterns[tuple(sorted(said))] += bool(said)
+            patterns[tuple(sorted(cast))] += bool(cast)
     patterns.pop((), None)
     if not places:
         return Fitted(digest(settings.method), None)
     items, judges, given = zip(
-        *((i, judge, label) for i, said in enumerate(patterns) for judge, label in said), strict=True
+        *((i, judge, label) for i, cast in enumerate(patterns) for judge, label in cast), strict=True
     )
     labels = SIDES if settings.axis == PREFERENCE else tuple(sorted(set(given)))
     votes = consensus.Votes(
@@ -232,17 +232,17 @@ def _candidates(rows: Rows, settings: Settings, context: Context) -> list[Judgem
     out = []
     for c in rows.candidates:
         votes = voted.get(c.id, {})
-        said = [v.value for v in votes.values()]
-        if not said:
+        given = [v.value for v in votes.values()]
+        if not given:
             value = None
         elif among:
             value = values[c.id]
         elif settings.method == "majority":
-            value = fmean(multimode(said))
+            value = fmean(multimode(given))
         elif settings.method in FITTED:
             value = float(_posterior(votes, context.fitted, settings) @ np.array(context.fitted.labels))
         else:
-            value = fmean(said, _weights(votes, settings, context.fitted))
+            value = fmean(given, _weights(votes, settings, context.fitted))
         outcome = Outcome.ABSTAIN if value is None else Outcome.VERDICT
         out.append(_slip(rows, context, settings, "candidate", (c.id,), votes.values(), outcome, value))
     return out
@@ -295,14 +295,14 @@ def _shares(votes: Ballots, settings: Settings, fitted: Any, labels: tuple[float
     weights = _weights(votes, settings, fitted)
     if settings.method == "mean" and settings.axis == PREFERENCE:
         weights = [abs(v.value) or 1 for v in votes.values()]
-    said = [labels.index(_label(v.value, settings)) for v in votes.values()]
-    shares = np.bincount(said, weights, minlength=len(labels))
+    codes = [labels.index(_label(v.value, settings)) for v in votes.values()]
+    shares = np.bincount(codes, weights, minlength=len(labels))
     return shares / shares.sum()
 
 
 def _posterior(votes: Ballots, judges: Judges, settings: Settings) -> np.ndarray:
-    said = [judges.labels.index(_label(v.value, settings)) for v in votes.values()]
-    return consensus.posterior(judges.model, np.array([judges.places.get(name, -1) for name in votes]), np.array(said))
+    codes = [judges.labels.index(_label(v.value, settings)) for v in votes.values()]
+    return consensus.posterior(judges.model, np.array([judges.places.get(name, -1) for name in votes]), np.array(codes))
 
 
 def _label(value: float, settings: Settings) -> float:

@@ -311,7 +311,7 @@ def test_measured_weights_are_the_log_odds_of_being_right_where_truth_is_known()
     settings = Settings(method="weighted")
     fitted = consensus.fit(samples, settings, context())
     # 8 of 10 right: log 9/3; 5 of 10: log 6/6; 0 of 10: less than a coin
-    assert {name.split()[1]: w for name, w in fitted.value.items()} == {
+    assert {name.split()[0]: w for name, w in fitted.value.items()} == {
         "good.preference": pytest.approx(np.log(3), abs=1e-4), "coin.preference": 0, "worse.preference": 0,
     }  # fmt: skip
     unknown = rows_of(["a", "b"], question="unknown ?")
