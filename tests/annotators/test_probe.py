@@ -6,10 +6,11 @@ from pydantic import ValidationError
 
 from annotators.judge import claims, probe
 from annotators.judge.probe import Settings
+from annotators.score import refuted_claims
 from pipeline.source import scenes
 from schemas import chat, records
 from schemas.operator import Rows
-from schemas.records import Judgement, Outcome, Pair, Part, Rejection, Sample, judgement
+from schemas.records import Claim, Judgement, Outcome, Pair, Part, Rejection, Sample, judgement
 from tests import scene_pairs
 from tests.annotators.test_claims import split
 from tests.rows import context, rows_of
@@ -126,30 +127,54 @@ def test_people_are_not_asked_again():
 
 
 def test_the_real_model_prefers_what_it_sees_and_without_seeing_it_cannot(runner, vllm_engine, media_store):
-    """Twelve pictures, the true description and one with a word of it exchanged: claim by claim the model prefers the true one of most,
-    and with another picture in its place, or none, of few."""
-    samples = [
-        row
-        for row in scenes.read(scenes.Settings(n=12, shares={"image": 1}), context("scenes", media_store))
-        if isinstance(row, Sample)
-    ]
+    """24 pictures, the true description and one with a word of it exchanged: claim by claim the model prefers the true one of most when it
+    sees them, and of far fewer when it sees another picture, or none."""
+    rows = scenes.read(scenes.Settings(n=24, shares={"image": 1}), context("scenes", media_store))
+    samples = [row for row in rows if isinstance(row, Sample)]
     inner = context("probe", media_store, engines={"policy": vllm_engine}, built={"splitter": split})
     ask = partial(claims.judge, settings=claims.Settings(model="policy"), context=inner)
-    survived = {}
-    for media in ("none", "swap", "own"):
-        settings = Settings(judge="judge.claims", media="swap" if media == "own" else media)
-        fitted = probe.fit([Rows(s) for s in samples], settings, context()).value
-        survived[media] = 0
+
+    def survive(media: str, pool: list[str]) -> int:
+        settings, found = Settings(judge="judge.claims", media=media), []
         for sample in samples:
             rows = Rows(sample)
-            wrong = scene_pairs.exchanged(sample.reference, random.Random(sample.id))
-            rows.candidates = [records.candidate(sample.id, "sample", text) for text in (sample.reference, wrong)]
+            rows.candidates = [
+                records.candidate(sample.id, "sample", text) for text in (sample.reference, _wrong(sample))
+            ]
             rows.pairs = [records.pair(sample.id, "pair", *rows.candidates)]
-            if media == "own":  # the probe of a probe: swapped with itself
-                fitted = {"image": list(sample.media)}
-                rows.sample = sample._replace(media=("f" * 64,))
-            found = runner.run(probe.judge(rows, settings, context("probe", built={"judge": ask}, fitted=fitted)))
-            survived[media] += sum(row.needs_media is False for row in found if isinstance(row, Pair))
-    assert survived["own"] >= 8
-    assert survived["none"] <= 3
-    assert survived["swap"] <= 5
+            pools = {"image": [media for media in pool if media not in sample.media]}
+            found += runner.run(probe.judge(rows, settings, context("probe", built={"judge": ask}, fitted=pools)))
+        return sum(row.needs_media is False for row in found if isinstance(row, Pair))
+
+    seen = sum(
+        runner.run(
+            _prefers(
+                ask,
+                sample,
+                [records.candidate(sample.id, "sample", text) for text in (sample.reference, _wrong(sample))],
+            )
+        )
+        for sample in samples
+    )
+    blind, swapped = survive("none", []), survive("swap", [s.media[0] for s in samples])
+    assert seen >= 14
+    assert blind <= seen - 8
+    assert swapped <= seen - 8
+
+
+def _wrong(sample: Sample) -> str:
+    """The reference with a word exchanged that leaves it well-formed."""
+    rng, question = random.Random(sample.id), chat.asked_of(sample.prompt)
+    return next(
+        text for _ in range(100) if split(question, text := scene_pairs.exchanged(sample.reference, rng)) is not None
+    )
+
+
+async def _prefers(ask, sample: Sample, answers: list) -> bool:
+    """Whether the judge refutes fewer claims of the first answer than of the second."""
+    rows = Rows(sample)
+    rows.candidates = answers
+    for row in await ask(rows):
+        (rows.claims if isinstance(row, Claim) else rows.judgements).append(row)
+    first, second = refuted_claims.score(rows, refuted_claims.Settings(), context("score"))
+    return first.value > second.value
