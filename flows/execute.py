@@ -24,7 +24,7 @@ from flows import load, plug, shards
 from flows.child import Child
 from flows.host import Host, engine_of
 from flows.passes import Bound, Pass, bind, from_sources, from_tables, seen
-from flows.plan import Unit, plan
+from flows.plan import Unit, fits, passes_of, plan
 from pipeline.cache import AnswerCache, CachedEngine, Usage
 from schemas.errors import OutputError, RecipeError
 from schemas.operator import VERBS, Context, Fitted
@@ -303,8 +303,12 @@ def _open(
     lock = _take(out)
     known = shards.read_json(out / "run.json")
     ingested = ingest or bool(known and known.get("ingested"))
+    units = plan(checked, dataset is not None, ingested, known.get("passes", ()) if known else ())
+    if not fits(units, checked):  # they were decided on a larger machine
+        units = plan(checked, dataset is not None, ingested)
     mine = {
         "recipe": raw, "cache": str(cache), "dataset": dataset and str(dataset), "version": VERSION, "ingested": ingested,
+        "passes": passes_of(units),
     }  # fmt: skip
     if known is None:
         if any(p.name not in (".lock",) and not p.name.startswith(".run.json") for p in out.iterdir()):
@@ -315,9 +319,8 @@ def _open(
             f"{out} holds a run of another recipe ({_difference(known['recipe'], raw)}): choose another --out; "
             "the cache keeps the answers, so only what is new is asked"
         )
-    elif known["cache"] != str(cache) or bool(known.get("ingested")) != ingested:
+    elif known != mine:
         shards.write_json(out / "run.json", mine)
-    units = plan(checked, dataset is not None, ingested)
     return Run(out, cache, checked, raw, units, dataset, report or (lambda *a: None), lock, ingested)
 
 
@@ -338,7 +341,7 @@ def reopen(folder: Path, report: Report | None = None) -> Run:
         Path(known["cache"]),
         recipe,
         known["recipe"],
-        plan(recipe, bool(dataset), bool(known.get("ingested"))),
+        plan(recipe, bool(dataset), bool(known.get("ingested")), known.get("passes", ())),
         dataset,
         report or (lambda *a: None),
         ingested=bool(known.get("ingested")),
