@@ -25,7 +25,7 @@ from flows import costs, load, plug, shards
 from flows.child import Child
 from flows.host import Host, engine_of
 from flows.passes import Bound, Pass, Used, bind, from_sources, from_tables, seen
-from flows.plan import Unit, plan
+from flows.plan import Unit, fits, passes_of, plan
 from pipeline.cache import AnswerCache, Usage
 from schemas.errors import OutputError, RecipeError
 from schemas.operator import VERBS, Context, Fitted
@@ -330,8 +330,12 @@ def _open(
     lock = _take(out)
     known = shards.read_json(out / "run.json")
     ingested = ingest or bool(known and known.get("ingested"))
+    units = plan(checked, dataset is not None, ingested, known.get("passes", ()) if known else ())
+    if not fits(units, checked):  # they were decided on a larger machine
+        units = plan(checked, dataset is not None, ingested)
     mine = {
         "recipe": raw, "cache": str(cache), "dataset": dataset and str(dataset), "version": VERSION, "ingested": ingested,
+        "passes": passes_of(units),
     }  # fmt: skip
     if known is None:
         if any(p.name not in (".lock",) and not p.name.startswith(".run.json") for p in out.iterdir()):
@@ -344,7 +348,6 @@ def _open(
         )
     elif known != mine:
         shards.write_json(out / "run.json", mine)
-    units = plan(checked, dataset is not None, ingested)
     return Run(out, cache, checked, raw, units, dataset, report or (lambda *a: None), lock, ingested)
 
 
@@ -365,7 +368,7 @@ def reopen(folder: Path, report: Report | None = None) -> Run:
         Path(known["cache"]),
         recipe,
         known["recipe"],
-        plan(recipe, bool(dataset), bool(known.get("ingested"))),
+        plan(recipe, bool(dataset), bool(known.get("ingested")), known.get("passes", ())),
         dataset,
         report or (lambda *a: None),
         ingested=bool(known.get("ingested")),

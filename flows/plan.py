@@ -35,23 +35,39 @@ def ingesting(steps: Sequence[Step]) -> tuple[Step, ...]:
     return tuple(takewhile(lambda step: step.family in INGEST, steps))
 
 
-def plan(recipe: Recipe, dataset_given: bool = False, ingested: bool = False) -> list[Unit]:
+def plan(
+    recipe: Recipe, dataset_given: bool = False, ingested: bool = False, passes: Sequence[Sequence[str]] = ()
+) -> list[Unit]:
     """The units of a recipe in order. A pass ends at a step of scope `table`, before one that looks at all samples first (`fit`),
     where another model in process is needed that does not fit beside its own, and, when samples were `ingested` before, where
-    they are in. A maker or a judge runs before steps of another model when it needs nothing of theirs."""
+    they are in. A maker or a judge runs before steps of another model when it needs nothing of theirs.
+
+    `passes`: the names of the steps that share a pass, where that was decided before, on whatever machine."""
     units: list[Unit] = []
     for round in range(1, (recipe.rounds.n if recipe.rounds else 1) + 1):
         prefix = f"round{round}-" if recipe.rounds else ""
-        units += _round(recipe, prefix, round, dataset_given, ingesting(recipe.steps) if ingested else ())
+        units += _round(recipe, prefix, round, dataset_given, ingesting(recipe.steps) if ingested else (), passes)
     return units
 
 
-def _round(recipe: Recipe, prefix: str, round: int, written: bool, ingested: Sequence[Step]) -> list[Unit]:
+def fits(units: Sequence[Unit], recipe: Recipe) -> bool:
+    """Whether the models of each pass fit into the memory here."""
+    return not any(unit.kind == "pass" and _crowded(unit.steps, recipe) for unit in units)
+
+
+def passes_of(units: Sequence[Unit]) -> list[list[str]]:
+    """The names of the steps that share a pass, for another `plan`."""
+    return [[step.name for step in unit.steps] for unit in units if unit.kind == "pass" and unit.round == 1]
+
+
+def _round(
+    recipe: Recipe, prefix: str, round: int, written: bool, ingested: Sequence[Step], decided: Sequence[Sequence[str]]
+) -> list[Unit]:
     units: list[Unit] = []
     waiting: list[Step] = []
 
     def flush() -> None:
-        for steps in _passes(waiting, recipe):
+        for steps in _as_decided(waiting, decided) or _passes(waiting, recipe):
             name = f"{prefix}pass{sum(u.kind == 'pass' for u in units)}-{steps[-1].name}"
             units.append(Unit(name, "pass", tuple(steps), round, any(_shares(s, recipe) for s in steps)))
         waiting.clear()
@@ -77,6 +93,12 @@ def _round(recipe: Recipe, prefix: str, round: int, written: bool, ingested: Seq
     if not written and pairs():
         units.append(Unit(f"{prefix}dataset", "dataset", (), round))
     return units
+
+
+def _as_decided(steps: Sequence[Step], passes: Sequence[Sequence[str]]) -> list[list[Step]]:
+    """The steps in these passes; none when a step is in none of them."""
+    found = [group for names in passes if (group := [step for step in steps if step.name in names])]
+    return found if sum(map(len, found)) == len(steps) else []
 
 
 def _passes(steps: Sequence[Step], recipe: Recipe) -> list[list[Step]]:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from flows import load, plug, shards
+from flows import execute, load, plug, shards
 from flows.passes import Bound, Pass, from_tables
 from flows.plan import MOVE, plan
 from pipeline.cache import AnswerCache
@@ -93,6 +93,28 @@ def test_makers_and_judges_name_every_table_they_look_at(family, name):
     module = plug.operator(family, name)
     looked = set(re.findall(rf"\b(?:rows|seen)\.({'|'.join(TABLES)})\b", inspect.getsource(module)))
     assert looked - {*module.READS, *getattr(module, "SEES", ())} == set() or hasattr(module, "reads")
+
+
+# what was decided stays
+
+
+def test_a_run_keeps_its_passes_on_another_machine_while_they_fit(tmp_path, monkeypatch):
+    models = {"a": A, "b": A | {"slots": 9}}
+    raw = {"name": "r", "models": models, "steps": [SOURCE, make("a"), make("b"), judge("a")]}
+
+    def opened() -> list[str]:
+        run = execute.open_document(raw, out=tmp_path / "out", cache=tmp_path / "cache")
+        run.close()
+        return [u.name for u in run.units]
+
+    together, apart = ["pass0-judge_a"], ["pass0-make_a", "pass1-make_b", "pass2-judge_a"]
+    assert opened() == together
+    with monkeypatch.context() as little:
+        little.setattr(device, "MOST_OF_MACHINE", 0)
+        assert [u.name for u in execute.reopen(tmp_path / "out").units] == together  # looking at it needs no memory
+        assert opened() == apart
+    assert [u.name for u in execute.reopen(tmp_path / "out").units] == apart
+    assert opened() == apart
 
 
 # rows stand in the order of the recipe
