@@ -129,13 +129,11 @@ class Known:
         return max(0.0, seen["tokens"] / seen["media"]) if seen["media"] else 0.0
 
     def rate(self, sort: Sort) -> Measured | None:
-        """What requests of this sort took; else all of this type that the model was asked."""
-        if sort in self.measured:
-            return self.measured[sort]
-        alike = [m for s, m in self.measured.items() if s[:2] == sort[:2]]
-        if not alike:
-            return None
-        return Measured(*(sum(getattr(m, f.name) for m in alike) for f in dataclasses.fields(Measured)))
+        """What requests of this sort took; else those of the model at any temperature, else with any limit."""
+        for alike in (len(sort), 3, 2):
+            if found := [m for s, m in self.measured.items() if s[:alike] == sort[:alike]]:
+                return Measured(*(sum(getattr(m, f.name) for m in found) for f in dataclasses.fields(Measured)))
+        return None
 
     def length(self, sort: Sort) -> float:
         """Tokens of an answer to expect."""

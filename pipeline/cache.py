@@ -50,10 +50,13 @@ class Sort(NamedTuple):
     model: str  # identity
     request: str  # name of the request's type
     most: int  # tokens that one answer may have
+    temperature: float  # greedy answers have other lengths than sampled ones
 
     @classmethod
     def of(cls, identity: str, request: Request) -> "Sort":
-        return cls(identity, type(request).__name__, getattr(request, "max_tokens", 0))
+        return cls(
+            identity, type(request).__name__, getattr(request, "max_tokens", 0), getattr(request, "temperature", 0.0)
+        )
 
 
 @dataclass
@@ -80,8 +83,8 @@ class AnswerCache:
         self._db.execute("pragma synchronous=normal")
         self._db.execute("create table if not exists answers (k blob primary key, v blob)")
         self._db.execute(
-            "create table if not exists measured (model text, request text, most integer, requests integer, answers integer, "
-            "answer_tokens integer, seconds real, primary key (model, request, most)) without rowid"
+            "create table if not exists took (model text, request text, most integer, temperature real, requests integer, "
+            "answers integer, answer_tokens integer, seconds real, primary key (model, request, most, temperature)) without rowid"
         )
         self._db.execute("create table if not exists failures (k blob primary key, reason text, detail text)")
         self._new: dict[bytes, bytes] = {}
@@ -124,7 +127,7 @@ class AnswerCache:
 
     def measured(self) -> dict[Sort, Measured]:
         """What is kept of that."""
-        return {Sort(*row[:3]): Measured(*row[3:]) for row in self._db.execute("select * from measured")}
+        return {Sort(*row[:4]): Measured(*row[4:]) for row in self._db.execute("select * from took")}
 
     def note(self, key: bytes, failure: Failure) -> None:
         """Keeps that no answer came. It is asked again all the same; only who asks no model looks it up."""
@@ -143,7 +146,7 @@ class AnswerCache:
             self._db.execute("begin immediate")
             self._db.executemany("insert or ignore into answers values (?, ?)", self._new.items())
             self._db.executemany(
-                "insert into measured values (?, ?, ?, ?, ?, ?, ?) on conflict do update set requests = requests + excluded.requests, "
+                "insert into took values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do update set requests = requests + excluded.requests, "
                 "answers = answers + excluded.answers, answer_tokens = answer_tokens + excluded.answer_tokens, "
                 "seconds = seconds + excluded.seconds",
                 [(*sort, *dataclasses.astuple(took)) for sort, took in self._took.items()],

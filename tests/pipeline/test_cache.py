@@ -108,7 +108,7 @@ def test_what_answers_took_is_kept_and_added_up_over_processes(cache, tmp_path):
     (found,) = other.measured().items()
     other.close()
     sort, measured = found
-    assert sort == Sort("slow@1", "Generate", 10)
+    assert sort == Sort("slow@1", "Generate", 10, 1.0)
     assert replace(measured, seconds=0) == Measured(requests=3, answers=6, answer_tokens=21)
     assert 0.2 < measured.seconds < 1
 
