@@ -132,7 +132,8 @@ def reporter(write: Callable[[str], object], every: float = 10.0):
         if now - last.get(unit, -every) >= every or (total and done == total):
             last[unit] = now
             asked = "".join(f"; {model}: {said(usage)}" for model, usage in used.items())
-            write(f"{unit}: {done}{f' of {total}' if total else ''} {text}".rstrip() + asked)
+            count = f"{done}{f' of {total}' if total else ''}" if done else "begins"
+            write(f"{unit}: {count} {text}".rstrip() + asked)
 
     return report
 

@@ -20,7 +20,6 @@ class Settings(Base):
 
 class Engine:
     slots = 1
-    seconds = 1.5
 
     def __init__(self):
         self.loop = asyncio.get_running_loop()
@@ -55,7 +54,6 @@ def test_what_is_here_is_not_loaded_again(engines):
     assert first["a"] is first["same"] is again["a"]
     assert again["b"].loop is first["a"].loop
     assert dict(engines.loads) == {"a": 1, "b": 1}
-    assert engines.seconds == 3.0
 
 
 def test_a_model_of_the_same_name_whose_weights_changed_is_another(engines):
