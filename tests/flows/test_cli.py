@@ -163,7 +163,7 @@ def test_a_mistake_in_a_recipe_is_one_line_and_exit_code_2(tmp_path, change, sai
     text = pairwright("build", recipe, "--out", tmp_path / "out", "--cache", tmp_path / "cache", code=2)
     *before, line = text.strip().splitlines()
     assert said in line
-    assert before in ([], ["  pass0-rows: begins"])  # what cannot be opened shows when it is
+    assert before in ([], ["pass0-rows: begins"])  # what cannot be opened shows when it is
 
 
 def test_the_folder_of_another_recipe_is_refused_with_the_difference(tmp_path, endpoint):
