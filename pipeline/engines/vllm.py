@@ -51,7 +51,7 @@ DECODED_BYTES = 256 << 20  # decoded media kept for the next request that shows 
 DECODERS = 16  # media decoded at a time, where there are as many cores
 CPU_KV_BYTES = 128 << 20
 MIN_SIDE = 4  # pixels; vLLM enlarges a smaller picture without a word
-BURST = 32  # answers handed out together while the model has enough to do: what follows costs less in a row than between two steps
+BURST = 1 / 4  # of the slots: answers handed out together while the model has enough to do, for what follows costs less in a row
 BAN = -100.0
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # of adapters, that vLLM can be set to
 
@@ -284,7 +284,7 @@ class VLLM:
             finally:
                 self.seconds += time.perf_counter() - started
             done += outputs
-            if len(done) >= BURST or self._llm.get_num_unfinished_requests() < self.slots:
+            if len(done) >= BURST * self.slots or self._llm.get_num_unfinished_requests() < self.slots:
                 for output in done:
                     if future := self._flying.pop(output.request_id, None):
                         future.set_result(output)
