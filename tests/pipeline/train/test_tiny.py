@@ -12,14 +12,15 @@ from transformers import Qwen2_5OmniThinkerForConditionalGeneration as Thinker
 from pipeline.source.scenes import SCENES, draw, load_world
 from pipeline.train.tiny.features import features, log_mel, patchify
 from pipeline.train.tiny.habits import habitual
-from pipeline.train.tiny.measure import Item, items, judge, measure, sample, yes_minus_no
+from pipeline.train.tiny.judging import quality
+from pipeline.train.tiny.measure import items, measure, sample, yes_minus_no
 from pipeline.train.tiny.model import load, new_model, new_processor, new_tokenizer
 from pipeline.train.tiny.pack import IGNORED, Answered, Prompter, collate, hidden, pack
 from pipeline.train.tiny.pretrain import answered, corpus, pretrain
 from pipeline.train.tiny.warmup import warm_up_audio, warm_up_vision
 
 CHECKPOINT = Path(__file__).parents[3] / "data" / "models" / "tiny"
-PARAMETERS = 1_162_272
+PARAMETERS = 1_315_232
 WORLD = load_world()
 EACH_KIND = pytest.mark.parametrize("kind", sorted(SCENES))
 
@@ -78,7 +79,7 @@ def loss_on(model, prompter, kinds=("image", "audio")):
         for seed in range(4):
             scene = draw(WORLD, kind, seed)
             rows.append((features(scene.parts()), [Answered(task.question, task.answer) for task in scene.tasks()]))
-        batch, labels, _ = pack(prompter, rows)
+        batch, labels, *_ = pack(prompter, rows)
         with torch.no_grad():
             scores = model.lm_head(hidden(model, **batch, use_cache=False).last_hidden_state[:, :-1])
         total += cross_entropy(scores.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED).item()
@@ -117,11 +118,11 @@ def test_a_packed_question_is_answered_as_if_it_were_alone(tokenizer, prompter, 
     model = new_model(tokenizer, 3).eval()
     scene = draw(WORLD, kind, 5)
     seen, questions = features(scene.parts()), answered(scene, random.Random(0), 0.0)[:3]
-    batch, labels, _ = pack(prompter, [(seen, questions)])
+    batch, labels, *_ = pack(prompter, [(seen, questions)])
     with torch.no_grad():
         packed = model.lm_head(hidden(model, **batch, use_cache=False).last_hidden_state[0])
         starts = [i for i in range(1, labels.shape[1]) if labels[0, i] != IGNORED and labels[0, i - 1] == IGNORED]
-        for start, (question, _, _) in zip(starts, questions, strict=True):
+        for start, (question, *_) in zip(starts, questions, strict=True):
             alone = collate([prompter.prompt(seen, question)])
             scores = model.lm_head(hidden(model, **alone, use_cache=False).last_hidden_state[0, -1])
             torch.testing.assert_close(packed[start - 1], scores, atol=1e-4, rtol=1e-4)
@@ -147,14 +148,10 @@ def test_habits_are_well_formed_and_never_name_a_held_out_combination(kind):
         scene = draw(WORLD, kind, seed)
         for task in scene.tasks():
             answer = habitual(scene, task, rng, 1.0)
-            assert judge_text(scene, task, answer)["malformed"] == 0
+            assert not quality(scene, task, answer).malformed
             assert not any(f"{colour} {shape}" in answer for colour, shape in WORLD.held_pictures)
             changed += answer != task.answer
     assert changed > 60
-
-
-def judge_text(scene, task, answer):
-    return judge(Item(scene, task, None), answer)
 
 
 def test_the_committed_checkpoint_is_the_model_that_this_package_makes(checkpoint):
@@ -162,7 +159,7 @@ def test_the_committed_checkpoint_is_the_model_that_this_package_makes(checkpoin
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS
     fresh = new_tokenizer(corpus(WORLD))
     assert fresh.get_vocab() == prompter.tokenizer.get_vocab()
-    assert (CHECKPOINT / "model.safetensors").stat().st_size < 2.5e6
+    assert (CHECKPOINT / "model.safetensors").stat().st_size < 2.8e6
 
 
 def test_the_committed_checkpoint_keeps_what_vllm_needs():
@@ -186,7 +183,7 @@ def test_transformers_reads_the_checkpoint_and_answers_as_our_sampler_does(check
         out = theirs.generate(**inputs, max_new_tokens=64, do_sample=False)
         ours = sample(model, prompter, [item.prompt])[0][0]
         assert out[0, inputs["input_ids"].shape[1] :].tolist() == ours
-        assert judge(item, prompter.decode(ours))["malformed"] == 0
+        assert not quality(item.scene, item.task, prompter.decode(ours)).malformed
 
 
 @EACH_KIND
