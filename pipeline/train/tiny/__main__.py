@@ -17,7 +17,7 @@ from pipeline.train.tiny.pack import Prompter
 from pipeline.train.tiny.pretrain import corpus, pretrain
 from pipeline.train.tiny.warmup import warm_up_audio, warm_up_vision
 
-STEPS = {"vision": 700, "audio": 300, "language": 4800}
+STEPS = {"vision": 700, "audio": 300, "language": 4000}
 COLUMNS = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 

@@ -46,7 +46,13 @@ def _row(scene: Scene, i: int, seed: int, out: Path) -> dict:
         paths.append(path)
         words += f"<{kind}>" if scene.kind == "multi_image" else ""  # its labels stand between the pictures
     shown = {kind: paths if len(paths) > 1 else paths[0] for kind, paths in media.items()}
-    return {"question": words + task.question, **shown, "chosen": better.text, "rejected": worse.text, "category": scene.kind}
+    return {
+        "question": words + task.question,
+        **shown,
+        "chosen": better.text,
+        "rejected": worse.text,
+        "category": scene.kind,
+    }
 
 
 if __name__ == "__main__":

@@ -8,8 +8,17 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from pipeline.source.scenes import (
-    FOLDER, MAX_BEEPS, AudioScene, ImageScene, MultiImageScene, Scene, Task, Thing, VideoScene, World,
-)  # fmt: skip
+    FOLDER,
+    MAX_BEEPS,
+    AudioScene,
+    ImageScene,
+    MultiImageScene,
+    Scene,
+    Task,
+    Thing,
+    VideoScene,
+    World,
+)
 from pipeline.train.tiny.habits import habitual
 from schemas import prompts
 from schemas.patterns import split
@@ -23,7 +32,7 @@ MARKS = 4 + RATINGS  # 0 to 3 claims are false, or a rating
 PAIRS = 0.5  # of what is judged; the rest are answers to rate
 TIES = 0.25  # of the pairs
 WAYS = {"true": 6, "habit": 4, "wrong": 5, "worse": 2, "less": 2, "malformed": 1}  # odds of an answer
-COUNTS = {1: 4, 2: 4, 3: 3, 4: 2, 6: 1, 8: 1}  # odds of this many answers to rate at once
+COUNTS = {1: 4, 2: 4, 3: 3, 4: 2, 8: 1}  # odds of this many answers to rate at once
 
 
 class Quality(NamedTuple):
@@ -128,9 +137,8 @@ def _marks(answers: list[Quoted]) -> tuple[int | None, ...]:
 
 def _held_out(world: World, text: str) -> bool:
     """Whether the answer names a combination of the evaluation's."""
-    words = text.split()
     held = [*world.held_pictures, *world.held_videos, *world.held_sounds]
-    return any(" ".join(look) in " ".join(words).replace("moves ", "") for look in held)
+    return any(" ".join(words) in text.replace("moves ", "") for words in held)
 
 
 def _wrong(scene: Scene, task: Task, rng: random.Random, edits: int = 1) -> str:

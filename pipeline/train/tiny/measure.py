@@ -189,13 +189,11 @@ def _rating(model, prompter, asked: list[Item], seed: int) -> dict[str, float]:
         truth.append([answer.quality.rating for answer in answers])
     replies = [_ratings(prompter.decode(row[0])) for row in sample(model, prompter, prompts)]
     read = [(r, t) for reply, ratings in zip(replies, truth) for r, t in zip(reply, ratings)]
-    said, true = np.array(read).T if read else np.zeros((2, 0))
-    return {
-        "spearman": float(spearmanr(said, true).statistic),
-        "exact": float((said == true).mean()),
-        "unparsable": float(np.mean([not reply for reply in replies])),
-        "n": len(read),
-    }
+    out = {"unparsable": float(np.mean([not reply for reply in replies])), "n": len(read)}
+    if not read:
+        return out
+    said, true = np.array(read).T
+    return {"spearman": float(spearmanr(said, true).statistic), "exact": float((said == true).mean())} | out
 
 
 def _ratings(reply: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""The demo's model: a Qwen2.5-Omni thinker of 1.3 million parameters, in the layout of a Hub checkpoint.
+"""The demo's model: a Qwen2.5-Omni thinker of 1.5 million parameters, in the layout of a Hub checkpoint.
 
 Every head is 32 wide, because vLLM's attention on CPUs takes no narrower one."""
 
@@ -78,7 +78,7 @@ def new_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5OmniThinkerConfig:
         "vocab_size": len(tokenizer),
         "hidden_size": 128,
         "intermediate_size": 256,
-        "num_hidden_layers": 4,
+        "num_hidden_layers": 5,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "max_position_embeddings": LENGTH,

@@ -51,8 +51,8 @@ def pretrain(
 ) -> dict[str, float]:
     """One cosine over `steps`. The towers must be frozen before. Returns the last losses by kind, in nats a token.
 
-    A linear head, thrown away in the end, marks the quoted answers sentence by sentence: from the verdicts alone the
-    model would not find out in time what is to be compared with the media."""
+    A linear head on the last layer but one, thrown away in the end, marks the quoted answers sentence by sentence: from
+    the verdicts alone the model would not find out in time what is to be compared with the media."""
     rng = random.Random(f"pretrain {seed}")
     torch.manual_seed(seed)
     marker = Linear(model.config.text_config.hidden_size, MARKS)
@@ -107,10 +107,11 @@ def _set_rate(optimizers, rate: float) -> None:
 
 def _step(model, marker, optimizers, batch, labels, weights, marks) -> list[float]:
     """One step; returns the losses named in LOSSES: a token of each kind of answer, a sentence that is marked."""
-    states = hidden(model, **batch, use_cache=False).last_hidden_state
+    seen = hidden(model, **batch, use_cache=False, output_hidden_states=True)
     marked = marks != IGNORED
-    amiss = cross_entropy(marker(states[marked]), marks[marked])
-    states, labels, weights = states[:, :-1], labels[:, 1:], weights[:, 1:]
+    early = model.model.norm(seen.hidden_states[-2][marked])  # the last layer is left for the verdict
+    amiss = cross_entropy(marker(early), marks[marked])
+    states, labels, weights = seen.last_hidden_state[:, :-1], labels[:, 1:], weights[:, 1:]
     learnt = labels != IGNORED
     losses = cross_entropy(model.lm_head(states[learnt]).float(), labels[learnt], reduction="none")
     weights = weights[learnt]
