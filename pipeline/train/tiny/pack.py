@@ -3,6 +3,7 @@
 Packing: a row holds the media of one scene once, then several questions with their answers. A mask hides every question
 from the others, so that each is exactly the prompt that it would be alone."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +46,7 @@ class Prompter:
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast):
         self.tokenizer = tokenizer
-        self._known: dict[str, np.ndarray] = {}
+        self.encode = lru_cache(10_000)(self._encode)  # questions about scenes come again and again
         self.head = self.encode("<|im_start|>user\n")
         self.tail = self.encode("<|im_end|>\n<|im_start|>assistant\n")
         self.stop = self.encode("<|im_end|>")
@@ -56,11 +57,9 @@ class Prompter:
         self._around = {"image": vision, "video": vision, "audio": (token("<|audio_bos|>"), token("<|audio_eos|>"))}
         self._slot = {kind: token(f"<|{kind.upper()}|>") for kind in self._around}
 
-    def encode(self, text: str) -> np.ndarray:
-        """Token ids of `text`; those of texts met before are remembered."""
-        if text not in self._known:
-            self._known[text] = np.array(self.tokenizer.encode(text, add_special_tokens=False), np.int64)
-        return self._known[text]
+    def _encode(self, text: str) -> np.ndarray:
+        """Token ids of `text`."""
+        return np.array(self.tokenizer.encode(text, add_special_tokens=False), np.int64)
 
     def decode(self, ids) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True).strip()
