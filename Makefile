@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # where it is set, every process compiles what it imports anew: 7 s of CPU for vLLM's
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help install install-gpu label-studio demo annotate-demo test lint bench model lock
+.PHONY: help install install-gpu label-studio demo annotate-demo test lint bench gpu-check model lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -31,7 +31,12 @@ lint: install ## style and types
 	.venv/bin/ty check schemas pipeline annotators flows
 
 bench: install ## the measurements of docs/benchmarks.md (an hour)
-	for name in overhead throughput ingest near_duplicates label_studio does_it_help; do .venv/bin/python -m benchmarks.$$name || exit 1; done
+	for name in overhead generate ingest near_duplicates label_studio does_it_help; do .venv/bin/python -m benchmarks.$$name || exit 1; done
+
+gpu-check: ## on a machine with a CUDA GPU: how much of vLLM's speed a pass keeps with a model of 3 billion weights
+	@nvidia-smi -L >/dev/null 2>&1 || { echo "gpu-check needs a CUDA GPU and there is none" >&2; exit 2; }
+	@environment/install gpu
+	.venv/bin/python -m benchmarks.gpu_check
 
 model: install ## train the tiny model of the demo anew
 	.venv/bin/python -m pipeline.train.tiny --out data/models/tiny

@@ -1,19 +1,25 @@
 """A stand-in for a chat-completions server that answers at once, on a core of its own: it leaves the cost of the client.
 
-    python -m benchmarks.endpoint        prints its port, answers until it is stopped
+    python -m benchmarks.endpoint [--latency 0.1 --sigma 0.8]        prints its port, answers until it is stopped
 
 One process, plain asyncio. A prompt with the marker (row 12) gets n answers (answer 12 INDEX qQUALITY) and filler; a
-prompt with such answers in it gets their qualities as JSON ratings. GET /stats: {"requests": n, "first": time of the first}."""
+prompt with such answers in it gets their qualities as JSON ratings. With a latency each answer takes a time drawn from a log-normal
+distribution with that median, in seconds, which has a long tail. GET /stats: {"requests": n, "first": time of the first, "last": that of
+the last answer, "busy": seconds of all requests together}; DELETE /stats?seed=1 starts them anew, and the times with this seed."""
 
+import argparse
 import asyncio
 import hashlib
 import json
+import math
+import random
 import re
 import time
 
 import orjson
 import uvloop
 
+SEED = re.compile(rb"seed=(\d+)")
 ROW = re.compile(rb"\(row (\d+)\)")
 ANSWER = re.compile(rb"\(answer \d+ \d+ q(\d)\)")
 FILLER = (
@@ -34,7 +40,9 @@ def answers(row: int, n: int) -> list[str]:
 class Server(asyncio.Protocol):
     """Just enough HTTP/1.1: keep-alive and content-length."""
 
-    requests, first = 0, 0.0
+    requests, first, last, busy = 0, 0.0, 0.0, 0.0
+    latency, sigma = 0.0, 0.0
+    random = random.Random(1)
 
     def __init__(self):
         self.buffer, self.need = bytearray(), 0
@@ -59,14 +67,27 @@ class Server(asyncio.Protocol):
             del buffer[: self.need]
             self.need = 0
             reply = self.reply(head, body)
-            self.transport.write(
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
-                % (len(reply), reply)
-            )
+            if Server.latency and head.startswith(b"POST"):
+                seconds = Server.random.lognormvariate(math.log(Server.latency), Server.sigma)
+                asyncio.get_running_loop().call_later(seconds, self.answer, reply, time.time())
+            else:
+                self.answer(reply)
+
+    def answer(self, reply: bytes, since: float | None = None) -> None:
+        if since:
+            Server.last = time.time()
+            Server.busy += Server.last - since
+        self.transport.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(reply), reply)
+        )
 
     def reply(self, head: bytes, body: bytes) -> bytes:
-        if head.startswith(b"GET /stats"):
-            return orjson.dumps({"requests": Server.requests, "first": Server.first})
+        if head.startswith(b"DELETE"):
+            Server.requests, Server.first, Server.last, Server.busy = 0, 0.0, 0.0, 0.0
+            Server.random.seed(int(SEED.search(head)[1]))
+        if head.startswith((b"GET /stats", b"DELETE")):
+            names = ("requests", "first", "last", "busy")
+            return orjson.dumps({name: getattr(Server, name) for name in names})
         if head.startswith(b"GET"):
             return b'{"object":"list","data":[{"id":"stand-in","object":"model"}]}'
         Server.requests += 1
@@ -94,4 +115,9 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--latency", type=float, default=0.0)
+    arguments.add_argument("--sigma", type=float, default=0.8)
+    chosen = arguments.parse_args()
+    Server.latency, Server.sigma = chosen.latency, chosen.sigma
     uvloop.run(serve())

@@ -1,6 +1,6 @@
 """How long near-duplicates take: among hashes, among prompts, and to hash a picture. `near_hashes` can be timed from elsewhere.
 
-    python -m benchmarks.near_duplicates
+python -m benchmarks.near_duplicates
 """
 
 import json

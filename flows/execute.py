@@ -113,7 +113,9 @@ class Run:
 
     def bound(self, unit: Unit) -> list[Bound]:
         names = {m for s in unit.steps for m in plug.models_of(s.family, s.operator, s.settings)}
-        return bind(unit.steps, {n: self.identity(n, unit.round) for n in names})
+        steps = self.recipe.steps
+        before = steps[: steps.index(unit.steps[0])] if unit.steps else ()
+        return bind(unit.steps, {n: self.identity(n, unit.round) for n in names}, before)
 
     async def connect(self, names: list[str], round: int, media) -> dict[str, Any]:
         out = {}

@@ -10,7 +10,7 @@ import gc
 import inspect
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,23 +54,33 @@ class Bound:
         return digest(self.step.name, self.version, self.step.sources, self.step.where, self.step.share, *own)
 
 
-def bind(steps: Iterable[Step], identities: dict[str, str]) -> list[Bound]:
-    """The steps of a recipe, bound in order. `identities`: model name -> identity."""
+def bind(steps: Iterable[Step], identities: dict[str, str], before: Sequence[Step] = ()) -> list[Bound]:
+    """The steps of a unit, bound in order. `identities`: model name -> identity; `before`: the recipe's steps before them."""
     out: list[Bound] = []
+    tables = {s.name: plug.operator(s.family, s.operator).LEAVES for s in before}
+    # the share of the last step that has one, which `rest` leaves over
+    taken = next((s.share for s in reversed(before) if isinstance(s.share, float)), 0.0)
     for step in steps:
         module = plug.operator(step.family, step.operator)
         settings = settings_of(module, step.settings, step.name)
         names = plug.models_of(step.family, step.operator, step.settings)
         bound = Bound(step, module, settings, plug.version(module, settings, identities, step.name), names)
         for source in step.sources:
-            for table in next(b for b in out if b.step.name == source).module.LEAVES:
+            for table in tables[source]:
                 bound.leaves.setdefault(table, set()).add(source)
-        if step.share == "rest":
-            bound.share = (next((b.share[1] for b in reversed(out) if b.step.share not in (None, "rest")), 0.0), 1.0)
-        elif step.share is not None:
-            bound.share = (0.0, float(step.share))
+        tables[step.name] = module.LEAVES
+        bound.share = _share(step, taken)
+        if isinstance(step.share, float):
+            taken = step.share
         out.append(bound)
     return out
+
+
+def _share(step: Step, taken: float) -> tuple[float, float]:
+    """Which samples, placed between 0 and 1, the step takes."""
+    if step.share == "rest":
+        return taken, 1.0
+    return 0.0, 1.0 if step.share is None else float(step.share)
 
 
 def view(bound: Bound, rows: Rows) -> Rows | None:
@@ -288,7 +298,7 @@ class Pass:
                 self._open(shard)
                 self.jobs.extend((shard, place) for place in range(len(shard.given)))
                 if not shard.given:
-                    self._close(shard)
+                    await self._close(shard)
         return True
 
     async def _work(self) -> None:
@@ -299,7 +309,7 @@ class Pass:
             shard.left -= 1
             self.done += 1
             if shard.left == 0:
-                self._close(shard)
+                await self._close(shard)
             if self.done % 8 == 0 or shard.left == 0:
                 self.progress(self.done, self.total, "")
 
@@ -342,8 +352,10 @@ class Pass:
             usage = shard.usage.setdefault(bound.step.name, Usage())
             shard.contexts.append(self.context(bound, usage))
 
-    def _close(self, shard: Shard) -> None:
-        """Publishes a finished shard: media first, then answers, then rows, so that nothing points at what is not there."""
+    async def _close(self, shard: Shard) -> None:
+        """Publishes a finished shard: media first, then answers, then rows, so that nothing points at what is not there.
+
+        Rows are written on a thread of their own: written on the loop, no request left it for a tenth of a second."""
         tables: dict[str, list] = {name: list(shard.first.get(name, ())) for name in TABLES}
         for rows in shard.made:
             for row in rows:
@@ -351,7 +363,7 @@ class Pass:
         shard.made = []
         self.media.sync()
         self.cache.commit()
-        shards.publish(self.folder / shard.name, tables, self._record(shard, tables))
+        await asyncio.to_thread(shards.publish, self.folder / shard.name, tables, self._record(shard, tables))
 
     def _record(self, shard: Shard, tables: dict[str, list]) -> dict:
         return {

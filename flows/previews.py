@@ -20,31 +20,31 @@ RATE, SECONDS = 16_000, 20  # of a sound
 BARS = 100  # of a waveform
 
 
-def preview(kind: str, data: bytes, number: int) -> str:
-    """HTML for the `number`th medium of a prompt. One that cannot be decoded is told in its place."""
+def preview(kind: str, data: bytes, name: str) -> str:
+    """HTML for a medium, which is told as `name`. One that cannot be decoded is told in its place."""
     try:
-        return _PREVIEWS[kind](data, number)
+        return _PREVIEWS[kind](data, name)
     except RowError as error:
         return f"<p>{escape(error.detail)}</p>"
 
 
-def _image(data: bytes, number: int) -> str:
-    return f"<figure>{_picture(decode_image(data), f'picture {number} of the prompt')}</figure>"
+def _image(data: bytes, name: str) -> str:
+    return f"<figure>{_picture(decode_image(data), f'picture {name}')}</figure>"
 
 
-def _video(data: bytes, number: int) -> str:
+def _video(data: bytes, name: str) -> str:
     frames, fps = decode_video(data, max_frames=FRAMES)
     pictures = [_small(Image.fromarray(frame)) for frame in frames]
     some = [pictures[i] for i in np.linspace(0, len(pictures) - 1, min(STRIP, len(pictures))).round().astype(int)]
     strip = "".join(_picture(picture, f"frame {i} of {len(some)}") for i, picture in enumerate(some, 1))
     clip = _uri(_webm(pictures, fps), "video/webm")
     return (
-        f'<figure class="clip"><video controls loop muted playsinline preload="auto" aria-label="clip {number} of the prompt" '
+        f'<figure class="clip"><video controls loop muted playsinline preload="auto" aria-label="clip {name}" '
         f'src="{clip}"></video><div class="strip">{strip}</div></figure>'
     )
 
 
-def _audio(data: bytes, number: int) -> str:
+def _audio(data: bytes, name: str) -> str:
     wave = decode_audio(data, RATE)[: SECONDS * RATE]
     out = io.BytesIO()
     soundfile.write(out, wave, RATE, format="MP3")
@@ -54,14 +54,14 @@ def _audio(data: bytes, number: int) -> str:
         f'<rect x="{3 * i}" y="{20 - 19 * p / top:.1f}" width="2" height="{38 * p / top + 0.5:.1f}"/>'
         for i, p in enumerate(peaks)
     )
-    name = f"waveform of sound {number}, {len(wave) / RATE:.1f} seconds"
+    label = f"waveform of sound {name}, {len(wave) / RATE:.1f} seconds"
     return (
-        f'<figure class="sound"><svg viewBox="0 0 {3 * BARS} 40" preserveAspectRatio="none" role="img" aria-label="{name}">{bars}</svg>'
-        f'<audio controls aria-label="sound {number} of the prompt" src="{_uri(out.getvalue(), "audio/mpeg")}"></audio></figure>'
+        f'<figure class="sound"><svg viewBox="0 0 {3 * BARS} 40" preserveAspectRatio="none" role="img" aria-label="{label}">{bars}</svg>'
+        f'<audio controls aria-label="sound {name}" src="{_uri(out.getvalue(), "audio/mpeg")}"></audio></figure>'
     )
 
 
-_PREVIEWS: dict[str, Callable[[bytes, int], str]] = {"image": _image, "video": _video, "audio": _audio}
+_PREVIEWS: dict[str, Callable[[bytes, str], str]] = {"image": _image, "video": _video, "audio": _audio}
 
 
 def _small(image: Image.Image) -> Image.Image:

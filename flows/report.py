@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pyarrow as pa
@@ -163,7 +164,8 @@ def _shown(tables: Tables, media: MediaStore) -> dict[str, list[dict]]:
     out: dict[str, list[dict]] = {}
     for pair in pairs:
         sample = samples[pair.sample]
-        shown = {"question": chat.readable(sample.prompt, " "), "media": _previews(sample, media), "margin": pair.margin, "sides": []}
+        shown: dict[str, Any] = {"question": chat.readable(sample.prompt, " "), "margin": pair.margin, "sides": []}
+        shown |= _previews(sample, pair, media)
         for side, answer, score in (
             ("chosen", pair.chosen_id, pair.reward_chosen), ("rejected", pair.rejected_id, pair.reward_rejected)
         ):  # fmt: skip
@@ -205,9 +207,14 @@ def _rows(tables: Tables, table: str, column: str, wanted: list[str]) -> Iterato
             yield from from_batch(table, some)
 
 
-def _previews(sample: Sample, media: MediaStore) -> list[str]:
+def _previews(sample: Sample, pair: Pair, media: MediaStore) -> dict[str, list[str]]:
+    """HTML of the prompt's media, and of those behind the rejected answer where they are others."""
     shown = [(part.type, part.media) for message in sample.prompt for part in message.parts if part.media]
-    return [preview(kind, media.read(sha), i) for i, (kind, sha) in enumerate(shown, 1)]
+    other = [(kind, sha) for (kind, _), sha in zip(shown, pair.rejected_media or (), strict=False)]
+    return {
+        side: [preview(kind, media.read(sha), f"{i} {whose}") for i, (kind, sha) in enumerate(files, 1)]
+        for side, files, whose in (("media", shown, "of the prompt"), ("other", other, "behind the rejected answer"))
+    }
 
 
 def _why(answer: str | None, claims: list[Claim], slips: list[Judgement]) -> dict:

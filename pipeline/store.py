@@ -12,9 +12,10 @@ from pathlib import Path
 
 import fsspec
 
+from pipeline import urls
 from schemas.errors import StoreError
 
-BUFFER, MEDIA = 8 << 20, 1000  # bytes and media that are written together; a system call takes 1,024 pieces
+BUFFER, MEDIA = 2 << 20, 1000  # bytes and media that are written together; a system call takes 1,024 pieces
 _PLACE = "select pack, at, size from media where sha = ?"
 
 
@@ -40,27 +41,32 @@ class FolderStore:
         self._packs: dict[str, int] = {}  # name -> file descriptor, for reading
         self._own: tuple[str, int] | None = None  # name and descriptor of the pack that is written
         self._end = 0  # where that pack ends
-        self._new: dict[str, bytes] = {}  # not written yet
-        self._new_bytes = 0
+        self._new: dict[str, tuple[int, int]] = {}  # not written yet: offset and size in the buffer
+        self._buffer = memoryview(
+            b""
+        )  # one for all: media that were held until they are written took their pages anew each time
+        self._filled = 0
         self._written: dict[bytes, tuple[str, int, int]] = {}  # key -> pack, offset and size; not in the index yet
 
     def add(self, data: bytes) -> str:
         """Keeps `data`, returns its SHA-256 in hex. StoreError when the folder cannot be written."""
         sha = hashlib.sha256(data).hexdigest()
-        with self._lock, _translated(self.root):
+        with self._lock:
             if sha not in self._new:
-                self._new[sha] = data
-                self._new_bytes += len(data)
-                if self._new_bytes >= BUFFER or len(self._new) >= MEDIA:
-                    self._write()
+                end = self._filled + len(data)
+                if end > len(self._buffer) or len(self._new) >= MEDIA:
+                    end = self._make_room(len(data))
+                self._buffer[self._filled : end] = data
+                self._new[sha] = self._filled, len(data)
+                self._filled = end
         return sha
 
     def read(self, sha: str) -> bytes:
         """The bytes. KeyError when the store has none of that name."""
         key = _key(sha)
         with self._lock, _translated(self.root):
-            if (data := self._new.get(sha)) is not None:
-                return data
+            if (place := self._new.get(sha)) is not None:
+                return bytes(self._buffer[place[0] : sum(place)])
             if (place := self._find(key)) is None:
                 raise KeyError(sha)
             pack, at, size = place
@@ -107,14 +113,22 @@ class FolderStore:
             self._db.execute("pragma journal_mode=wal")
             self._db.execute("pragma synchronous=full")  # a commit outlives a power cut
             self._db.execute(
-                "create table if not exists media (sha blob primary key, pack text, at integer, size integer)"
+                "create table if not exists media (sha blob primary key, pack text, at integer, size integer) without rowid"
             )
         return self._db
 
+    def _make_room(self, size: int) -> int:
+        """Empties the buffer; where the next medium, of `size` bytes, ends in it."""
+        with _translated(self.root):
+            self._write()
+        if len(self._buffer) != max(size, BUFFER):  # one that was made for a large medium goes with it
+            self._buffer = memoryview(bytearray(max(size, BUFFER)))
+        return size
+
     def _write(self) -> None:
         """Appends what is new to this process's pack, in few calls: each lets other threads run, which costs more than it does."""
-        new = {bytes.fromhex(sha): data for sha, data in self._new.items()}
-        self._new, self._new_bytes = {}, 0
+        new = {bytes.fromhex(sha): self._buffer[at : at + size] for sha, (at, size) in self._new.items()}
+        self._new, self._filled = {}, 0
         if new and (self._db or os.path.exists(self._index)):
             known = f"select sha from media where sha in ({','.join('?' * len(new))})"
             for (key,) in self._open_index().execute(known, list(new)).fetchall():
@@ -145,19 +159,20 @@ class UrlStore:
 
     def __init__(self, url: str):
         self.url = url
-        self._system, self._root = fsspec.core.url_to_fs(url)
+        with _answering(url):
+            self._system, self._root = fsspec.core.url_to_fs(url)
 
     def add(self, data: bytes) -> str:
         """Keeps `data`, returns its SHA-256 in hex. StoreError when the store does not answer."""
         sha = hashlib.sha256(data).hexdigest()
-        with _translated(self.url):
+        with _answering(self.url):
             if not self._system.exists(self._object(sha)):
                 self._system.pipe_file(self._object(sha), data)
         return sha
 
     def read(self, sha: str) -> bytes:
         """The bytes. KeyError when the store has none of that name."""
-        with _translated(self.url):
+        with _answering(self.url):
             try:
                 return self._system.cat_file(self._object(sha))
             except FileNotFoundError:
@@ -180,9 +195,21 @@ def _key(sha: str) -> bytes:
 
 @contextmanager
 def _translated(where: str) -> Generator[None]:
-    """Turns what the disk, the network or SQLite raises into one StoreError."""
+    """Turns what the disk or SQLite raises into one StoreError."""
     try:
         yield
     except (OSError, sqlite3.Error) as error:
         said = getattr(error, "strerror", None) or error
         raise StoreError(f"the media store {where} does not answer ({said}); check its disk and rights") from error
+
+
+@contextmanager
+def _answering(url: str) -> Generator[None]:
+    """Turns whatever a filesystem's backend raises into one StoreError; its own text may hold credentials."""
+    try:
+        yield
+    except KeyError:
+        raise
+    except Exception as error:  # noqa: BLE001  each backend has its own types
+        said = f"{urls.clean(url)} does not answer ({type(error).__name__})"
+        raise StoreError(f"the media store {said}; check its address, credentials and rights") from None

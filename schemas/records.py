@@ -5,6 +5,7 @@ Every id is a digest of content, so that joins, caches and resumed runs need no 
 """
 
 import hashlib
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import lru_cache
 from json.encoder import c_make_encoder, encode_basestring_ascii  # ty: ignore[missing-module-member]
@@ -80,6 +81,8 @@ class Reason(StrEnum):
     # prompts that are made
     NO_MATCH = "no_match"
     UNPARSABLE = "unparsable"
+    # media that are corrupted
+    UNCHANGED = "unchanged"
     # answers, pairs, filters
     NO_REFERENCE = "no_reference"
     TOO_SHORT = "too_short"
@@ -256,9 +259,8 @@ class Rejection(NamedTuple):
     sample: str | None = None  # of a Sample that was superseded: the one that stands in its place
 
 
-def kind_of(types) -> str:
+def kind_of(types: Sequence[str]) -> str:
     """The kind of a whole Sample, from the kinds of its media in order: none is text, video wins over its own sound."""
-    types = list(types)
     if not types:
         return "text"
     for kind in ("video", "audio"):
@@ -270,9 +272,8 @@ def kind_of(types) -> str:
 def sample(prompt: tuple[Message, ...], **known) -> Sample:
     """A Sample named by its prompt and media."""
     shown = [p for m in prompt for p in m.parts if p.media]
-    return Sample(
-        digest(prompt), prompt, tuple(p.media for p in shown if p.media), kind_of(p.type for p in shown), **known
-    )
+    media: tuple = tuple([p.media for p in shown])
+    return Sample(digest(prompt), prompt, media, kind_of([p.type for p in shown]), **known)
 
 
 def successor(old: Sample, prompt: tuple[Message, ...], step: str, **known) -> Sample:

@@ -26,12 +26,16 @@ from aiohttp import web
 NO_FAULTS = {
     "share": 0.0,  # of the questions that fail, chosen by their digest
     "times": 1,  # how often a chosen question fails before it is answered
-    "kind": "status",  # status, garbage, hang, drop
+    "kind": "status",  # status, garbage, hang, drop, or mixed: each question has its own of these, a 429 among them
     "status": 500,
-    "retry_after": None,  # seconds
+    "retry_after": None,  # seconds, or a date
     "message": "scripted fault",
     "delay": 0.0,  # seconds before every answer
+    "delays": None,  # an iterator of such seconds instead
+    "poison": None,  # a word in a question that fails each time
+    "most": None,  # requests at a time: one more is answered with 429
 }
+MIXED = (("status", 500), ("status", 429), ("garbage", 200), ("hang", 200), ("drop", 200))
 WORDS = ("red", "blue", "green", "small", "large", "round", "square", "circle", "star", "cup", "dog", "near", "above")
 
 
@@ -42,7 +46,8 @@ class Endpoint:
         self.key = key
         self.faults = NO_FAULTS | faults
         self.questions: Counter[str] = Counter()
-        self.answered = 0
+        self.answered = self.in_flight = self.peak = self.refused = 0
+        self.mixed: Counter[tuple[str, int]] = Counter()
         self.bodies: list[dict] = []
         self.keep_bodies = False
 
@@ -67,6 +72,17 @@ class Endpoint:
         return web.json_response(self.faults)
 
     async def chat(self, request: web.Request) -> web.Response:
+        if self.faults["most"] is not None and self.in_flight >= self.faults["most"]:
+            self.refused += 1
+            return web.json_response({"error": {"message": "too many requests"}}, status=429)
+        self.in_flight += 1
+        self.peak = max(self.peak, self.in_flight)
+        try:
+            return await self._chat(request)
+        finally:
+            self.in_flight -= 1
+
+    async def _chat(self, request: web.Request) -> web.Response:
         raw = await request.read()
         name = hashlib.sha256(raw).hexdigest()[:16]
         self.questions[name] += 1
@@ -75,16 +91,21 @@ class Endpoint:
         body = json.loads(raw)
         if self.keep_bodies:
             self.bodies.append(body)
-        if self.faults["delay"]:
-            await asyncio.sleep(self.faults["delay"])
+        if delay := next(self.faults["delays"] or iter(()), self.faults["delay"]):
+            await asyncio.sleep(delay)
+        if self.faults["poison"] and self.faults["poison"].encode() in raw:
+            return await self._fault(request, 0)
         chosen = int(name, 16) / 2**64 < self.faults["share"]
         if chosen and self.questions[name] <= self.faults["times"]:
-            return await self._fault(request)
+            return await self._fault(request, int(name, 16))
         self.answered += 1
         return web.json_response(reply(body))
 
-    async def _fault(self, request: web.Request) -> web.Response:
-        kind = self.faults["kind"]
+    async def _fault(self, request: web.Request, number: int) -> web.Response:
+        kind, status = self.faults["kind"], self.faults["status"]
+        if kind == "mixed":
+            kind, status = MIXED[number % len(MIXED)]
+            self.mixed[kind, status] += 1
         if kind == "garbage":
             return web.Response(text='{"choices": [{"ind', content_type="application/json")
         if kind == "hang":
@@ -93,8 +114,8 @@ class Endpoint:
             request.transport.abort()
         wait = self.faults["retry_after"]
         headers = {} if wait is None else {"Retry-After": str(wait)}
-        error = {"error": {"message": self.faults["message"], "code": self.faults["status"]}}
-        return web.json_response(error, status=self.faults["status"], headers=headers)
+        error = {"error": {"message": self.faults["message"], "code": status}}
+        return web.json_response(error, status=status, headers=headers)
 
     def _locked(self, request: web.Request) -> web.Response | None:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -106,15 +127,19 @@ class Endpoint:
 def reply(body: dict) -> dict:
     """The answer to a chat request."""
     text = f"{body['model']}\n{shown_text(body['messages'])}"
-    if body.get("logprobs"):
+    if body.get("top_logprobs"):
         choices = [{"message": {"role": "assistant", "content": "yes"}, "logprobs": {"content": [first_token(text)]}}]
     else:
-        answers = [answer(text, str(body.get("seed", 0) + i)) for i in range(body.get("n", 1))]
+        seeds = [str(body.get("seed", 0) + i) for i in range(body.get("n", 1))]
+        form = body.get("response_format", {}).get("json_schema", {}).get("schema")
+        answers = [json.dumps(formed(form, text, seed)) if form else answer(text, seed) for seed in seeds]
         choices = [{"message": {"role": "assistant", "content": a}, "logprobs": None} for a in answers]
     for index, choice in enumerate(choices):
         said = choice["message"]["content"]
         choice["message"]["content"] = kept = re.match(rf"(\s*\S+){{0,{body['max_tokens']}}}", said)[0]
         choice |= {"index": index, "finish_reason": "stop" if kept == said else "length"}
+        if body.get("logprobs") and not choice["logprobs"]:
+            choice["logprobs"] = {"content": [{"token": w, "logprob": -unit(w)} for w in kept.split()]}
     written = sum(len(c["message"]["content"].split()) for c in choices)
     usage = {"prompt_tokens": len(text.split()), "completion_tokens": written}
     return {"id": "scripted", "object": "chat.completion", "model": body["model"], "choices": choices, "usage": usage}
@@ -140,14 +165,26 @@ def answer(text: str, seed: str) -> str:
     if "ratings" in text:
         count = len(re.findall(r"(?m)^\W*(?:answer|response|candidate)\W*\w+", text, re.IGNORECASE)) or 1
         return json.dumps({"ratings": [1 + int(5 * unit(text, seed, str(i))) for i in range(count)]})
+    if "between <<< and >>>" in " ".join(text.split()):
+        return rewritten(text, seed)
     if text.endswith(("Facts:", "Questions:")):
         return listed(text)
-    if '{"question"' in text:
+    if '{"question"' in text or '{"context"' in text:
         return written(text, seed)
     if '{"objects"' in text:
         return json.dumps({"objects": int(10 * unit(text, "objects")), "writing": int(100 * unit(text, "writing"))})
     length = 4 + int(8 * unit(text, seed))
     return " ".join(WORDS[int(len(WORDS) * unit(text, seed, str(i)))] for i in range(length)) + "."
+
+
+def formed(schema: dict, text: str, seed: str):
+    """JSON of the schema: the properties of an object, one of an enum, a number in its range, a word that has its pattern."""
+    if schema.get("type") == "object":
+        return {name: formed(inner, text, f"{seed}.{name}") for name, inner in schema["properties"].items()}
+    if schema.get("type") == "integer":
+        return schema["minimum"] + int((schema["maximum"] + 1 - schema["minimum"]) * unit(text, seed))
+    of = schema.get("enum") or [w for w in WORDS if re.search(schema["pattern"], w)]
+    return of[int(len(of) * unit(text, seed))]
 
 
 def written(text: str, seed: str) -> str:
@@ -156,7 +193,21 @@ def written(text: str, seed: str) -> str:
         return "I would rather not."
     words = [WORDS[int(len(WORDS) * unit(text, seed, word))] for word in ("question", "right")]
     said = {"question": f"Is the {words[0]} {words[1]} ?", "right": f"yes, {words[1]}", "wrong": "no, it is not"}
+    if '{"context"' in text:
+        said = {"context": f"There is a {words[0]} {words[1]} in it."}
     return f"Sure:\n```json\n{json.dumps(said)}\n```"
+
+
+def rewritten(text: str, seed: str) -> str:
+    """The fenced answer with another last word, in a fence; one in eight forgets the fence, one in eight changes nothing."""
+    (old,) = re.findall(r"<<<\n(.*?)\n>>>", text, re.DOTALL)
+    mood = unit(text, seed, "mood")
+    if mood < 0.125:
+        return "I would rather not."
+    words = old.split()
+    last = "[MASK]" if "Replace every object" in text else WORDS[int(len(WORDS) * unit(text, seed, "last"))]
+    new = " ".join([*words[:-1], last])
+    return f"Here it is:\n<<<\n{old if mood < 0.25 else new}\n>>>"
 
 
 def listed(text: str) -> str:
@@ -195,12 +246,12 @@ async def start(endpoint: Endpoint, port: int = 0) -> tuple[web.AppRunner, int]:
 
 
 @contextlib.contextmanager
-def served(endpoint: Endpoint) -> Iterator[str]:
+def served(endpoint: Endpoint, port: int = 0) -> Iterator[str]:
     """An endpoint on a thread of its own, for callers with a loop of their own or none; gives its base_url."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    runner, port = asyncio.run_coroutine_threadsafe(start(endpoint), loop).result()
+    runner, port = asyncio.run_coroutine_threadsafe(start(endpoint, port), loop).result()
     try:
         yield f"http://127.0.0.1:{port}/v1"
     finally:

@@ -20,8 +20,8 @@ MODULES = sorted(path.relative_to(ROOT) for room in ROOMS for path in (ROOT / ro
 # library: the only places that may import it, as prefixes of paths
 HEAVY = {
     "prefect": ("flows/",),
-    "torch": ("pipeline/train/", "pipeline/engines/hf.py", "pipeline/engines/vllm.py"),
-    "transformers": ("pipeline/train/", "pipeline/engines/hf.py", "pipeline/engines/vllm.py"),
+    "torch": ("pipeline/train/", "pipeline/engines/hf.py", "pipeline/engines/forward.py", "pipeline/engines/vllm.py"),
+    "transformers": ("pipeline/train/", "pipeline/engines/hf.py", "pipeline/engines/forward.py", "pipeline/engines/vllm.py"),
     "peft": ("pipeline/train/",),
     "vllm": ("pipeline/engines/vllm.py",),
     "label_studio_sdk": ("annotators/label_studio/",),

@@ -49,7 +49,7 @@ RECORD = (
     Column("needs_media", pa.bool_(), "whether the question cannot be answered without its media"),
     Column("rejected_media", IDS, "SHA-256 of the media behind `rejected` where they differ from `media`, one for one"),
     Column("media_op", pa.string(), "the corruption that made `rejected_media`"),
-    Column("media_list", IDS, "SHA-256 of media ranked best first, for listwise losses (names only, no bytes)"),
+    Column("media_list", IDS, "SHA-256 of media that stand in for the only one of the prompt, ranked best first, for listwise losses"),
     Column("chosen_spans", SPANS, "stretches of chosen in characters, end exclusive, with weight, class, severity, correction"),
     Column("rejected_spans", SPANS, "the same for rejected"),
     Column("critique_chosen", pa.string(), "a judge's words on chosen"),
@@ -82,7 +82,10 @@ def columns(kind: str) -> tuple[Column, ...]:
         Column(f"rejected_{m}s", BLOBS, f"the {m} files behind `rejected`; null where they are those of the prompt", "")
         for m in MEDIA_OF[kind]
     )
-    return TALK + shown + other + RECORD
+    ranked = tuple(
+        Column(f"ranked_{m}s", BLOBS, f"the {m} files of `media_list`; null without one", "") for m in MEDIA_OF[kind]
+    )
+    return TALK + shown + other + ranked + RECORD
 
 
 def arrow_schema(kind: str, info: dict) -> pa.Schema:
@@ -97,7 +100,7 @@ def arrow_schema(kind: str, info: dict) -> pa.Schema:
 
 def _feature(field: pa.Field) -> dict:
     if field.type == BLOBS:
-        medium = field.name.removeprefix("rejected_").removesuffix("s").capitalize()
+        medium = field.name.rpartition("_")[2].removesuffix("s").capitalize()
         decode = {} if medium == "Image" else {"decode": False}  # clips and sounds would need torchcodec
         return {"feature": {**decode, "_type": medium}, "_type": "List"}
     return _plain(field.type)

@@ -25,6 +25,7 @@ class Example(NamedTuple):
     chosen: str
     rejected: str | None
     margin: float | None
+    rejected_media: tuple[tuple[str, bytes], ...] | None = None  # behind `rejected`, as `media`; None: the same
 
 
 def read_examples(folder: Path) -> Iterator[Example]:
@@ -44,7 +45,8 @@ def dataset_files(folder: Path) -> list[tuple[str, Path]]:
 
 
 def _examples(kind: str, path: Path) -> Iterator[Example]:
-    names = ["id", "sample", "prompt", "chosen", "rejected", "margin", "media", *(f"{m}s" for m in MEDIA_OF[kind])]
+    files = [f"{side}{m}s" for side in ("", "rejected_") for m in MEDIA_OF[kind]]
+    names = ["id", "sample", "prompt", "chosen", "rejected", "margin", "media", "rejected_media", *files]
     with pq.ParquetFile(path) as file:
         _check_version(file, path)
         for batch in file.iter_batches(BATCH, columns=names):
@@ -60,21 +62,25 @@ def _check_version(file: pq.ParquetFile, path: Path) -> None:
 
 def _example(kind: str, row: dict) -> Example:
     ids = iter(row["media"])
-    files = {medium: iter(row[f"{medium}s"]) for medium in MEDIA_OF[kind]}
-    messages, media = [], []
+    messages = []
     for turn in row["prompt"]:
-        parts = []
-        for part in turn["content"]:
-            if part["type"] == "text":
-                parts.append(Part("text", part["text"]))
-            else:
-                parts.append(Part(part["type"], media=next(ids)))
-                media.append((part["type"], next(files[part["type"]])["bytes"]))
+        parts = [
+            Part("text", part["text"]) if part["type"] == "text" else Part(part["type"], media=next(ids))
+            for part in turn["content"]
+        ]
         messages.append(Message(turn["role"], tuple(parts)))
+    kinds = [part.type for message in messages for part in message.parts if part.media]
     return Example(
-        row["id"], row["sample"], tuple(messages), tuple(media), kind,
-        _text(row["chosen"]), row["rejected"] and _text(row["rejected"]), row["margin"],
+        row["id"], row["sample"], tuple(messages), _files(row, kinds, ""), kind, _text(row["chosen"]),
+        row["rejected"] and _text(row["rejected"]), row["margin"],
+        None if row["rejected_media"] is None else _files(row, kinds if row["rejected_media"] else [], "rejected_"),
     )  # fmt: skip
+
+
+def _files(row: dict, kinds: list[str], side: str) -> tuple[tuple[str, bytes], ...]:
+    """(kind, bytes) of the media of one side, in the order of `kinds`."""
+    files = {medium: iter(row[f"{side}{medium}s"]) for medium in set(kinds)}
+    return tuple((medium, next(files[medium])["bytes"]) for medium in kinds)
 
 
 def _text(said: list[dict]) -> str:

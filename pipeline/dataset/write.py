@@ -109,7 +109,7 @@ class _Config:
         self.folder, self.media = folder, media
         self.schema = arrow_schema(kind, info)
         self.leaves = [leaf for field in self.schema for leaf in _leaves(field.name, field.type)]
-        self.columns = {prefix: [f"{prefix}{m}s" for m in MEDIA_OF[kind]] for prefix in ("", "rejected_")}
+        self.columns = {prefix: [f"{prefix}{m}s" for m in MEDIA_OF[kind]] for prefix in ("", "rejected_", "ranked_")}
         self.pairs = self.files = self.file_bytes = 0
         self.writer: pq.ParquetWriter | None = None
         folder.mkdir()
@@ -126,12 +126,12 @@ class _Config:
     def add(self, pairs: pa.Table, samples: pa.Table) -> None:
         """Takes rows in; writes a row group each time one is full."""
         start = 0
-        rows = zip(
-            _text_bytes(pairs, samples), _media(samples), pairs["rejected_media"].to_pylist(), pairs["id"].to_pylist()
-        )
-        for end, (text, shown, rejected, pair) in enumerate(rows, 1):
+        ids = (pairs[name].to_pylist() for name in ("rejected_media", "media_list", "id"))
+        rows = zip(_text_bytes(pairs, samples), _media(samples), *ids)
+        for end, (text, shown, rejected, ranked, pair) in enumerate(rows, 1):
             self.bytes += text + self._open("", shown, pair)
             self.bytes += self._open("rejected_", _instead(shown, rejected, pair), pair)
+            self.bytes += self._open("ranked_", _ranked(shown, ranked, pair), pair)
             if self.bytes >= GROUP_BYTES:
                 self.slices.append((pairs.slice(start, end - start), samples.slice(start, end - start)))
                 self._flush()
@@ -233,6 +233,15 @@ def _instead(shown: list[tuple[str, str]], ids: list[str] | None, pair: str) -> 
     if len(ids) != len(shown):
         raise RunError(f"pair {pair} has {len(ids)} rejected media for the {len(shown)} of its prompt")
     return [(kind, sha) for (kind, _), sha in zip(shown, ids)]
+
+
+def _ranked(shown: list[tuple[str, str]], ids: list[str] | None, pair: str) -> list[tuple[str, str]] | None:
+    """The (kind, id) of ranked media, which all stand in for the only one of the prompt."""
+    if ids is None:
+        return None
+    if len(shown) != 1:
+        raise RunError(f"pair {pair} ranks media for a prompt that shows {len(shown)}")
+    return [(shown[0][0], sha) for sha in ids]
 
 
 def _prompt(messages: pa.ListArray) -> pa.ListArray:

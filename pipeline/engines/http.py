@@ -5,11 +5,13 @@ one kind of request and no cookies, redirects or compression. The parsing is htt
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import NamedTuple
 
 import httptools
 from yarl import URL
+
+CONNECT = 30.0  # seconds until a server that takes no connection is unreachable
 
 
 class Response(NamedTuple):
@@ -33,14 +35,15 @@ class Http:
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode()
         self._idle: list[_Connection] = []
 
-    async def get(self, path: str) -> Response:
-        return await self._ask(b"GET", path, ())
+    def get(self, path: str) -> Awaitable[Response]:
+        return self._ask(b"GET", path, ())
 
-    async def post(self, path: str, body: Sequence[bytes]) -> Response:
+    def post(self, path: str, body: Sequence[bytes]) -> Awaitable[Response]:
         """Sends a JSON body given in pieces. Unreachable, TimeoutError, or ConnectionError when the answer breaks off."""
-        return await self._ask(b"POST", path, body)
+        return self._ask(b"POST", path, body)
 
-    async def close(self) -> None:
+    def close(self) -> None:
+        """Closes the connections that rest; a request that comes later opens others."""
         while self._idle:
             self._idle.pop().transport.close()
 
@@ -57,7 +60,7 @@ class Http:
     async def _connect(self) -> "_Connection":
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(min(self._timeout, CONNECT)):
                 _, connection = await loop.create_connection(_Connection, self._host, self._port, ssl=self._tls)
         except OSError as error:
             raise Unreachable(str(error)) from error

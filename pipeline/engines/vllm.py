@@ -9,10 +9,11 @@ import contextlib
 import functools
 import gc
 import itertools
+import json
 import os
-import re
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any, Literal
 
 import jinja2
@@ -21,12 +22,26 @@ from pydantic import Field
 
 from pipeline.engines.identity import identity
 from pipeline.engines.shown import merged, read, shown
+from pipeline.engines.told import first_tokens, markup, rounded, specials
 from pipeline.media.decode import decode_audio, decode_image, decode_video
 from pipeline.media.limits import HEARD_SECONDS
 from schemas import operator
-from schemas.chat import MARKUP, escape
+from schemas.chat import assistant, escape, user
 from schemas.errors import EngineError, RowError
-from schemas.ports import Answer, Failure, Generated, MediaStore, Request, Result, Score, Scored
+from schemas.ports import (
+    Answer,
+    Failure,
+    Form,
+    Generate,
+    Generated,
+    Likelihood,
+    Likely,
+    MediaStore,
+    Request,
+    Result,
+    Score,
+    Scored,
+)  # fmt: skip
 from schemas.records import MEDIA_KINDS, Message, Part, Reason
 
 AUDIO_RATE = 16000  # samples a second, what the audio towers of the known families take
@@ -34,6 +49,7 @@ DECODED_BYTES = 256 << 20  # decoded media kept for the next request that shows 
 CPU_KV_BYTES = 128 << 20
 MIN_SIDE = 4  # pixels; vLLM enlarges a smaller picture without a word
 BAN = -100.0
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # of adapters, that vLLM can be set to
 
 
 class Settings(operator.Settings):
@@ -41,6 +57,8 @@ class Settings(operator.Settings):
     """a local folder or the name of a model on the Hub"""
     revision: str | None = None
     """branch, tag or commit of a Hub model"""
+    adapter: str | None = None
+    """folder of a LoRA adapter that answers on top of the model"""
     dtype: str = "auto"
     """type of the weights; auto is the checkpoint's own on a GPU and float32 on a CPU"""
     slots: int = Field(128, ge=1)
@@ -56,11 +74,15 @@ class Settings(operator.Settings):
     max_seconds: float = Field(HEARD_SECONDS, gt=0)
     """most seconds heard of a sound; what comes later is cut off"""
     tensor_parallel_size: int = Field(1, ge=1)
-    """GPUs that share the model"""
+    """GPUs that share the model; for copies of it on several, ask several `vllm serve` by the engine openai"""
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
     """share of the GPU's memory that vLLM may take"""
     kv_cache_memory_bytes: int | None = Field(None, ge=1)
     """bytes of key-value cache instead of that share; 128 MiB by default on a CPU"""
+    mm_processor_cache_gb: float = Field(1.0, ge=0)
+    """gigabytes of processed media kept, so that a clip is encoded once for all its requests"""
+    enable_prefix_caching: bool = True
+    """keep the keys and values of prompts that begin alike, as those of a maker and its judges do"""
     enforce_eager: bool = False
     """run without CUDA graphs: starts sooner, answers slower; always so on a CPU"""
 
@@ -69,12 +91,17 @@ def identity_of(settings: Settings) -> str:
     """The model's identity, and the settings that change its answers where they are not the default."""
     name, _ = identity(settings.model, settings.revision)
     changed = settings.model_dump(include={"dtype", "fps", "max_frames", "max_seconds"}, exclude_defaults=True)
+    if settings.adapter:
+        changed["adapter"], _ = identity(settings.adapter)
     return " ".join([name, *(f"{key}={value}" for key, value in changed.items())])
 
 
 async def connect(settings: Settings, media: MediaStore) -> "VLLM":
-    """Loads the model, which blocks for seconds to minutes. EngineError when it cannot be loaded."""
-    return VLLM(settings, media, _load(settings))
+    """Loads the model, which blocks for seconds to minutes. EngineError when it cannot be loaded, or its adapter changes nothing."""
+    engine = VLLM(settings, media, _load(settings))
+    if settings.adapter:
+        await engine.check_adapter()
+    return engine
 
 
 def _load(settings: Settings):
@@ -104,12 +131,15 @@ def _load(settings: Settings):
             "enable_chunked_prefill": False,  # with seeds it dies on a CPU: "Generator does not use offset"
         }
         del options["gpu_memory_utilization"]
+    if settings.adapter:
+        options |= {"enable_lora": True, "max_lora_rank": _rank(settings.adapter)}
     try:
         return LLMEngine.from_engine_args(
             EngineArgs(
                 model=settings.model, revision=settings.revision, tokenizer_revision=settings.revision,
                 max_model_len=settings.max_model_len, max_num_seqs=settings.slots,
-                limit_mm_per_prompt=dict(settings.limit_mm_per_prompt), mm_processor_cache_gb=1,
+                limit_mm_per_prompt=dict(settings.limit_mm_per_prompt),
+                mm_processor_cache_gb=settings.mm_processor_cache_gb, enable_prefix_caching=settings.enable_prefix_caching,
                 tensor_parallel_size=settings.tensor_parallel_size, disable_log_stats=True, use_tqdm_on_load=False,
                 **options,
             )
@@ -118,13 +148,22 @@ def _load(settings: Settings):
         raise EngineError(f"vLLM cannot load {settings.model}: {_line(error)}") from error
 
 
+def _rank(adapter: str) -> int:
+    """The least rank that vLLM can be set to and that holds the adapter's."""
+    try:
+        rank = json.loads(Path(adapter, "adapter_config.json").read_text())["r"]
+        return next(most for most in RANKS if most >= rank)
+    except (OSError, ValueError, LookupError, TypeError, StopIteration) as error:
+        raise EngineError(f"{adapter} is no LoRA adapter of rank {RANKS[-1]} or less: set another folder") from error
+
+
 class VLLM:
     """An Engine over one loaded vLLM model; `connect` makes it.
 
     `seconds` is the time spent in vLLM's steps, `requests`, `prompt_tokens` and `answer_tokens` count what was asked
     and answered."""
 
-    can = frozenset({"Generate", "Score"})
+    can = frozenset({"Generate", "Score", "Likelihood"})
 
     def __init__(self, settings: Settings, media: MediaStore, llm):
         self.identity = identity_of(settings)
@@ -143,6 +182,7 @@ class VLLM:
         self._numbers = map(str, itertools.count())
         self._stepper: asyncio.Task | None = None
         self._dead: EngineError | None = None
+        self._lora = _lora(settings.adapter)
 
     async def ask(self, request: Request) -> Result:
         """The answers, or a Failure when this request cannot be answered. EngineError when the engine is dead."""
@@ -152,10 +192,26 @@ class VLLM:
             self.requests += 1
             try:
                 params, ids = self._params(request)
-                output = await self._submit(self._prompt(request.messages), params)
+                prompt, answer = self._prompt(request.messages, isinstance(request, Likelihood))
+                output = await self._submit(prompt, params)
             except RowError as error:
                 return Failure(error.reason, error.detail)
-        return self._result(output, ids)
+        return self._likely(output, answer) if answer else self._result(output, ids)
+
+    async def check_adapter(self) -> None:
+        """vLLM passes over adapter weights whose names it does not know without a word. EngineError when all were."""
+        said, lora = Likelihood((user("hello"), assistant("hello"))), self._lora
+        adapted = await self.ask(said)
+        self._lora = None
+        plain = await self.ask(said)
+        self._lora = lora
+        self.requests = self.prompt_tokens = 0
+        self.seconds = 0.0
+        if adapted == plain:
+            await self.close()
+            raise EngineError(
+                f"{self._settings.adapter} changes nothing: the names of its weights are not those of {self._settings.model} in vLLM"
+            )
 
     async def close(self) -> None:
         """Frees the model, so that another can be loaded in this process. Requests in flight get EngineError.
@@ -178,7 +234,7 @@ class VLLM:
     async def _submit(self, prompt: dict, params):
         number = next(self._numbers)
         try:
-            self._llm.add_request(number, prompt, params)
+            self._llm.add_request(number, prompt, params, lora_request=self._lora)
         except Exception as error:  # vLLM refuses a request with a dozen types of error
             raise RowError(_reason(error), f"vLLM refused the request: {_line(error)}") from error
         future = self._flying[number] = asyncio.get_running_loop().create_future()
@@ -224,35 +280,42 @@ class VLLM:
         ids = None
         if isinstance(request, Score):
             ids = self._tokens.first(request.choices)
-            wanted = [i for i in ids if i is not None]
-            if not wanted:
-                raise RowError(Reason.ENGINE_REFUSED, f"no choice of {list(request.choices)} has a token of its own")
-            options |= {"temperature": 0.0, "max_tokens": 1, "logprob_token_ids": wanted}
-        else:
+            options |= {"temperature": 0.0, "max_tokens": 1, "logprob_token_ids": [i for i in ids if i is not None]}
+        elif isinstance(request, Likelihood):
+            options |= {"temperature": 0.0, "max_tokens": 1, "prompt_logprobs": 0}
+        elif isinstance(request, Generate):
             options |= {
-                "n": request.n, "temperature": request.temperature, "top_p": request.top_p,
-                "max_tokens": request.max_tokens, "logit_bias": self._tokens.banned,
+                "n": request.n, "temperature": request.temperature, "top_p": request.top_p, "top_k": request.top_k,
+                "max_tokens": request.max_tokens, "logit_bias": self._tokens.banned, "stop": list(request.stop),
                 "seed": request.seed if request.temperature > 0 else None,
+                "logprobs": 0 if request.logprobs else None, "structured_outputs": _structure(request.form),
             }  # fmt: skip
+        else:
+            raise RowError(Reason.ENGINE_REFUSED, f"vLLM answers no {type(request).__name__}; use the engine hf")
         try:
             return SamplingParams(**options), ids
         except Exception as error:  # ValueError in some releases of vLLM, its own type in others
             raise RowError(Reason.ENGINE_REFUSED, f"vLLM refused the settings: {_line(error)}") from error
 
-    def _prompt(self, messages: tuple[Message, ...]) -> dict:
+    def _prompt(self, messages: tuple[Message, ...], rated: bool = False) -> tuple[dict, list[int]]:
+        """What vLLM is shown, and where the answer is `rated`, its tokens at the prompt's end."""
+        answer: list[int] = []
+        if rated:
+            *before, last = messages
+            answer, messages = self._tokens.answer(last), tuple(before)
         media = shown(messages, self.media, self.identity)
         for kind, count in Counter(part.type for part in media).items():
             if count > self._limits[kind]:
                 limit = f"the engine takes {self._limits[kind]}; raise limit_mm_per_prompt or drop the row"
                 raise RowError(Reason.TOO_MANY_MEDIA, f"{count} of {kind} in one request, {limit}")
-        prompt: dict[str, Any] = {"prompt_token_ids": self._tokens.prompt(messages)}
+        prompt: dict[str, Any] = {"prompt_token_ids": [*self._tokens.prompt(messages), *answer]}
         if media:
             prompt["multi_modal_data"] = data = {}
             prompt["multi_modal_uuids"] = names = {}  # spare vLLM its hashing
             for part in media:
                 data.setdefault(part.type, []).append(self._media(part))
                 names.setdefault(part.type, []).append(f"{part.type} {part.media}")  # a video's sound has its name
-        return prompt
+        return prompt, answer
 
     def _media(self, part: Part):
         if (item := self._decoded.get((part.type, part.media))) is None:
@@ -284,11 +347,15 @@ class VLLM:
         self.prompt_tokens += length
         self.answer_tokens += sum(len(o.token_ids) for o in output.outputs)
         if ids is None:
-            answers = sorted(output.outputs, key=lambda o: o.index)
-            return Generated(tuple(Answer(o.text, len(o.token_ids), o.finish_reason) for o in answers), length)
+            return Generated(tuple(_answer(o) for o in sorted(output.outputs, key=lambda o: o.index)), length)
         found = output.outputs[0].logprobs[0]
-        # the same question in another batch differs by up to 6e-6
-        return Scored(tuple(None if i is None else round(found[i].logprob, 4) for i in ids), length)
+        return Scored(tuple(None if i is None else rounded(found[i].logprob) for i in ids), length)
+
+    def _likely(self, output, answer: list[int]) -> Likely:
+        length = len(output.prompt_token_ids)
+        self.prompt_tokens += length
+        found = zip(output.prompt_logprobs[-len(answer) :], answer, strict=True)
+        return Likely(tuple(rounded(of[i].logprob) for of, i in found), length - len(answer))
 
 
 class _Tokens:
@@ -297,10 +364,12 @@ class _Tokens:
     def __init__(self, tokenizer, config):
         self._tokenizer = tokenizer
         self._template = tokenizer.chat_template or _processor_template(config)
-        special = {token.content: i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-        self._specials = re.compile("|".join([MARKUP.pattern, *(re.escape(t) for t in sorted(special, key=len)[::-1])]))
+        special = specials(tokenizer)
+        self._specials = markup(special)
         ends = {tokenizer.eos_token_id, *_listed(config.try_get_generation_config().get("eos_token_id"))}
-        self.first = functools.cache(self._first)  # a judge asks for the same choices again and again
+        self.first = functools.cache(
+            functools.partial(first_tokens, tokenizer)
+        )  # a judge asks for the same choices again and again
         self.banned = {i: BAN for i in special.values() if i not in ends and i < config.get_vocab_size()} or None
 
     def prompt(self, messages: tuple[Message, ...]) -> list[int]:
@@ -315,6 +384,13 @@ class _Tokens:
             return self._tokenizer.encode(text, add_special_tokens=False)  # the template has written them
         except Exception as error:  # a template's own words, or text that is no Unicode
             raise RowError(Reason.ENGINE_REFUSED, f"the chat template refused the prompt: {_line(error)}") from error
+
+    def answer(self, message: Message) -> list[int]:
+        """Token ids of what the assistant said, without the end of its turn."""
+        text = "".join(part.text for part in merged(message.parts) if part.type == "text")
+        if message.role != "assistant" or not text:
+            raise RowError(Reason.EMPTY_ANSWER, "there is no answer whose likelihood could be told")
+        return self._tokenizer.encode(escape(text, self._specials), add_special_tokens=False)
 
     def shows(self, kind: str) -> bool:
         """Whether the template gives media of this kind a place; one for plain text drops or prints the parts."""
@@ -337,20 +413,36 @@ class _Tokens:
         ]
         return parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
 
-    def _first(self, choices: tuple[str, ...]) -> list[int | None]:
-        """The first token of each choice; None for one that is unknown or that an earlier choice has."""
-        found: list[int | None] = []
-        for choice in choices:
-            ids = self._tokenizer.encode(choice, add_special_tokens=False)
-            own = ids and ids[0] != self._tokenizer.unk_token_id and ids[0] not in found
-            found.append(ids[0] if own else None)
-        return found
-
 
 def _processor_template(config) -> str | None:
     from transformers import AutoProcessor
 
     return getattr(AutoProcessor.from_pretrained(config.model, revision=config.revision), "chat_template", None)
+
+
+def _lora(adapter: str | None):
+    if adapter is None:
+        return None
+    from vllm.lora.request import LoRARequest
+
+    return LoRARequest("adapter", 1, adapter)
+
+
+def _structure(form: Form | None):
+    if form is None:
+        return None
+    from vllm.sampling_params import StructuredOutputsParams
+
+    if form.choice:
+        return StructuredOutputsParams(choice=list(form.choice))
+    return StructuredOutputsParams(json=form.schema) if form.schema else StructuredOutputsParams(regex=form.regex)
+
+
+def _answer(output) -> Answer:
+    if output.logprobs is None:
+        return Answer(output.text, len(output.token_ids), output.finish_reason)
+    each = tuple(rounded(of[i].logprob) for of, i in zip(output.logprobs, output.token_ids, strict=True))
+    return Answer(output.text, len(output.token_ids), output.finish_reason, rounded(sum(each)), each)
 
 
 def _listed(value) -> list:

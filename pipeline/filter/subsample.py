@@ -1,15 +1,17 @@
 """Fewer samples, chosen so that what is rare stays: by strata with weights, or evenly over clusters.
 
 `strata` is MM-RLHF's: long, short and multiple-choice questions 4 : 5 : 1, long being a reference of more than 128 characters.
-`clusters` is its other step: k-means with 100 clusters, as many samples of each. Its CLIP embedding is replaced by a light one:
-an 8 x 8 grey picture with a 4 x 4 x 4 colour histogram, or hashed runs of characters of the prompt."""
+`clusters` is its other step: k-means with 100 clusters, as many samples of each. Its CLIP embedding is that of a model of the recipe, or a light
+one: an 8 x 8 grey picture with a 4 x 4 x 4 colour histogram, or hashed runs of characters of the prompt."""
 
+import asyncio
 import hashlib
 import re
 import tempfile
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import BinaryIO, Literal
 
 import numpy as np
@@ -20,20 +22,23 @@ from pydantic import Field, model_validator
 from pipeline.filter import looks, words
 from pipeline.media import phash
 from schemas.arrow import from_batch
-from schemas.errors import RowError
+from schemas.errors import EngineError, RowError
 from schemas.operator import Context, Tables
 from schemas.operator import Settings as Base
+from schemas.ports import Embed, Failure
 from schemas.records import SAMPLE_KINDS, Reason, Rejection, Sample
 
 READS = ("samples",)
 LEAVES = ()
 MEDIA = SAMPLE_KINDS
 SCOPE = "table"
-VERSION = 1
+VERSION = 2
 
 GRID, LEVELS, PROMPT_WIDTH = 8, 4, 256
 PICTURE_WIDTH = GRID**2 + LEVELS**3
 ALONE = "without a picture"
+UNEMBEDDED = "not embedded"
+TOGETHER = 64  # samples whose vectors a model is asked for at a time
 EMBEDDINGS = {
     "picture": f"picture ({GRID} x {GRID} grey values, {LEVELS} x {LEVELS} x {LEVELS} colour histogram)",
     "prompt": f"prompt (runs of 3 to 5 characters hashed into {PROMPT_WIDTH} places)",
@@ -52,8 +57,10 @@ class Settings(Base):
     """a reference of more characters is long"""
     clusters: int = Field(100, ge=2)
     """how many clusters k-means looks for"""
-    embedding: Literal["picture", "prompt"] = "picture"
-    """what clusters are made of; samples without a picture are a cluster of their own"""
+    embedding: Literal["picture", "prompt", "model"] = "picture"
+    """what clusters are made of; samples without a picture, or that the model has no vector of, are a cluster of their own"""
+    model: str | None = None
+    """of `embedding: model`: name of the recipe's model, on an engine that embeds (hf), which is shown prompt and media"""
     seed: int = 0
     """another seed draws other samples and starts k-means elsewhere"""
 
@@ -61,22 +68,56 @@ class Settings(Base):
     def _shares(self):
         if any(w < 0 for w in self.weights.values()) or not sum(self.weights.values()):
             raise ValueError("weights must not be negative, and one must be above 0")
+        if (self.model is not None) != (self.by == "clusters" and self.embedding == "model"):
+            raise ValueError("`by: clusters, embedding: model` goes with a `model`, and only they do")
         return self
 
 
-def keep(tables: Tables, settings: Settings, context: Context) -> dict:
+def keep(tables: Tables, settings: Settings, context: Context) -> dict | Coroutine:
     """A rejection for each sample that is not drawn, naming its stratum or cluster; and, for the step's record, how many of each
     there were and stayed, and the embedding.
 
     Which samples of a stratum stay hangs on their ids and the seed alone. Embeddings (half a kilobyte to one each) wait in a
     temporary file; of a sample are held its id and a few numbers."""
+    if settings.model:
+        return _by_model(tables, settings, context)
+    if settings.by == "clusters":
+        return _evenly(tables, _clusters(tables, settings, context), EMBEDDINGS[settings.embedding], settings, context)
+    labels = [stratum(row, settings.long) for row in _samples(tables)]
+    return _chosen(tables, labels, settings.weights, "stratum {}", settings, context)
+
+
+async def _by_model(tables: Tables, settings: Settings, context: Context) -> dict:
+    """The same over the vectors of a model. EngineError when its engine has none."""
+    engine = context.engines[settings.model or ""]
+    if "Embed" not in engine.can:
+        raise EngineError(f"{context.step}: {engine.identity} has no vectors to give; name a model on the engine hf")
+    with tempfile.TemporaryFile() as file:
+        points, width, samples = array("q"), 0, _samples(tables)
+        while some := list(islice(samples, TOGETHER)):
+            for found in await asyncio.gather(*(engine.ask(Embed(row.prompt)) for row in some)):
+                if isinstance(found, Failure):
+                    points.append(-1)
+                    continue
+                width = len(found.vector)
+                points.append(file.tell() // (4 * width))
+                file.write(np.asarray(found.vector, np.float32).tobytes())
+            context.progress(len(points), None, "embedded")
+        labels = _grouped(points, width, file, UNEMBEDDED, settings)
+    return _evenly(tables, labels, f"model {engine.identity}", settings, context)
+
+
+def _evenly(tables: Tables, labels: list[str], embedding: str, settings: Settings, context: Context) -> dict:
+    weights = dict.fromkeys(labels, 1.0)
+    return _chosen(tables, labels, weights, f"{{}} by {settings.embedding}", settings, context) | {
+        "embedding": embedding
+    }
+
+
+def _chosen(
+    tables: Tables, labels: Sequence[str], weights: Mapping[str, float], said: str, settings: Settings, context: Context
+) -> dict:
     ids, sources = _names(tables)
-    if settings.by == "strata":
-        labels = [stratum(row, settings.long) for row in _samples(tables)]
-        weights, said = settings.weights, "stratum {}"
-    else:
-        labels = _clusters(tables, settings, context)
-        weights, said = dict.fromkeys(labels, 1.0), f"{{}} by {settings.embedding}"
     had = Counter(labels)
     quota = allocate(had, weights, settings.n)
     places = Counter()
@@ -88,8 +129,7 @@ def keep(tables: Tables, settings: Settings, context: Context) -> dict:
             detail = f"{sources[i].as_py() or f'sample {name}'}: {label} keeps {quota[labels[i]]} of {had[labels[i]]}"
             out.append((i, Rejection(name, "samples", context.step, Reason.NOT_SAMPLED, detail, name)))
     counts = {name: {"had": had[name], "kept": quota[name]} for name in sorted(had)}
-    record = {"rejections": [row for _, row in sorted(out)], "samples": counts}
-    return record | ({"embedding": EMBEDDINGS[settings.embedding]} if settings.by == "clusters" else {})
+    return {"rejections": [row for _, row in sorted(out)], "samples": counts}
 
 
 def allocate(had: Mapping[str, int], weights: Mapping[str, float], n: int) -> dict[str, int]:
@@ -135,22 +175,27 @@ def stratum(row: Sample, long: int) -> str:
 
 
 def _clusters(tables: Tables, settings: Settings, context: Context) -> list[str]:
-    """Each sample's cluster."""
-    from sklearn.cluster import MiniBatchKMeans
-
+    """Each sample's cluster by a light embedding."""
     with tempfile.TemporaryFile() as file:
         if settings.embedding == "picture":
             points, width = _pictures(tables, context, file), PICTURE_WIDTH
         else:
             points, width = _prompts(tables, file), PROMPT_WIDTH
-        file.flush()
-        count = file.tell() // (4 * width)
-        if not count:
-            return [ALONE] * len(points)
-        embedded = np.memmap(file, np.float32, "r", shape=(count, width))
-        k = min(settings.clusters, count)
-        found = MiniBatchKMeans(k, random_state=settings.seed, n_init=1, batch_size=1024).fit(embedded).labels_
-    return [f"cluster {found[point]} of {k}" if point >= 0 else ALONE for point in points]
+        return _grouped(points, width, file, ALONE, settings)
+
+
+def _grouped(points: Sequence[int], width: int, file: BinaryIO, alone: str, settings: Settings) -> list[str]:
+    """Each sample's cluster, by the number of its vector in the file; `alone` is what those are called that have none (-1)."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    file.flush()
+    count = file.tell() // (4 * width) if width else 0
+    if not count:
+        return [alone] * len(points)
+    embedded = np.memmap(file, np.float32, "r", shape=(count, width))
+    k = min(settings.clusters, count)
+    found = MiniBatchKMeans(k, random_state=settings.seed, n_init=1, batch_size=1024).fit(embedded).labels_
+    return [f"cluster {found[point]} of {k}" if point >= 0 else alone for point in points]
 
 
 def _pictures(tables: Tables, context: Context, file: BinaryIO) -> array:

@@ -1,56 +1,98 @@
-"""Sampled answers: n of one model to each prompt."""
+"""Sampled answers: n of a model to each prompt, or of k models out of a pool (VLFeedback: 4 of 12; MM-RLHF: 3 to 5)."""
 
-from pydantic import Field
+import asyncio
+import random
 
+from pydantic import Field, model_validator
+
+from pipeline.make.asking import Looking, asked, made, seed_of, shown
+from schemas import prompts
+from schemas.chat import asked_of, rephrase
 from schemas.operator import Context, Rows
-from schemas.operator import Settings as Base
-from schemas.ports import Failure, Generate
-from schemas.records import SAMPLE_KINDS, Candidate, Reason, Rejection, candidate, digest
+from schemas.ports import Failure
+from schemas.records import SAMPLE_KINDS, Candidate, Media, Rejection, digest
 
 READS = ("samples",)
-LEAVES = ("candidates",)
+LEAVES = ("media", "candidates")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 1
 
 
-class Settings(Base):
-    model: str
+class Settings(Looking):
+    model: str | None = None
     """name of the recipe's model that answers"""
+    models: tuple[str, ...] = ()
+    """or a pool of them"""
+    k: int | None = Field(None, ge=1)
+    """so many of the pool answer each prompt, drawn by the seed; all by default"""
     n: int = Field(4, ge=1)
-    """answers a prompt"""
-    temperature: float = Field(1.0, ge=0)
-    """0 is greedy, which allows only n=1"""
-    top_p: float = Field(1.0, gt=0, le=1)
-    """share of the probability that is sampled from"""
-    max_tokens: int = Field(512, ge=1)
-    """longest answer, in tokens"""
-    seed: int = 0
-    """another seed draws other answers"""
-    role: str | None = None
-    """what these answers are: chosen or rejected, where the maker already knows"""
+    """answers a prompt, of each model at each temperature"""
+    temperatures: tuple[float, ...] = ()
+    """several temperatures instead of one: SIMA's greedy answer beside one at 0.8"""
+    stop: tuple[str, ...] = ()
+    """an answer ends before the first of these"""
+    logprobs: bool = False
+    """keep the log-probability of each token"""
+    prompt: str | None = None
+    """file with {question} that asks otherwise than the sample does (STIC's long, structured prompt)"""
+
+    @model_validator(mode="after")
+    def _answered(self):
+        if bool(self.model) == bool(self.models):
+            raise ValueError("name one `model`, or a pool of `models`")
+        if self.k is not None and self.k > len(self.models):
+            raise ValueError(f"`k` of {len(self.models)} models cannot be {self.k}")
+        if any(t < 0 for t in self.temperatures):
+            raise ValueError("temperatures are not negative")
+        if self.n > 1 and 0 in (self.temperatures or (self.temperature,)):
+            raise ValueError("a greedy answer is always the same: say n: 1")
+        return self
 
 
-def seed_of(seed: int, sample: str) -> int:
-    """A seed of 31 bits that is the sample's own, so that neither order nor batch changes an answer."""
-    return int(digest(seed, sample)[:8], 16) & 0x7FFFFFFF
+def prompt_texts(settings: Settings) -> tuple[str, ...]:
+    return (prompts.read(settings.prompt, __file__, ""),) if settings.prompt else ()
 
 
-async def make(rows: Rows, settings: Settings, context: Context) -> list[Candidate | Rejection]:
-    sample, engine = rows.sample, context.engines[settings.model]
+async def make(rows: Rows, settings: Settings, context: Context) -> list[Media | Candidate | Rejection]:
+    """Answers by model, temperature and index. Where some requests fail the others' answers stay; where all do, the sample goes.
+
+    What was really asked stands in a Candidate's `prompt` where it is not the Sample's."""
+    sample, prompt = rows.sample, rows.sample.prompt
+    for template in prompt_texts(settings):
+        prompt = rephrase(prompt, prompts.fill(template, question=asked_of(prompt)))
+    prompt, media = await shown(prompt, settings, sample, context)
     seed = seed_of(settings.seed, sample.id)
-    result = await engine.ask(
-        Generate(sample.prompt, settings.n, settings.temperature, settings.top_p, settings.max_tokens, seed)
+    ways = [(name, t) for name in _drawn(settings, sample.id) for t in settings.temperatures or (settings.temperature,)]
+    kept = {"n": settings.n, "stop": settings.stop, "logprobs": settings.logprobs}
+    results = await asyncio.gather(
+        *(context.engines[name].ask(asked(prompt, settings, seed, temperature=t, **kept)) for name, t in ways)
     )
-    if isinstance(result, Failure):
-        return [Rejection(sample.id, "samples", context.step, result.reason, result.detail, sample.id)]
-    out: list[Candidate | Rejection] = []
-    for index, answer in enumerate(result.answers):
-        row = candidate(
-            sample.id, context.step, answer.text, role=settings.role, model=engine.identity, settings=context.version,
-            seed=seed, index=index, tokens=answer.tokens, finish=answer.finish, logprob=answer.logprob,
-        )  # fmt: skip
-        out.append(row)
-        if not answer.text.strip():
-            out.append(Rejection(row.id, "candidates", context.step, Reason.EMPTY_ANSWER, "", sample.id))
+    failures = [r for r in results if isinstance(r, Failure)]
+    if len(failures) == len(results):
+        return [Rejection(sample.id, "samples", context.step, failures[0].reason, failures[0].detail, sample.id)]
+    out: list[Media | Candidate | Rejection] = [*media]
+    out += [Rejection(sample.id, "candidates", context.step, f.reason, f.detail, sample.id) for f in failures]
+    for place, ((name, t), result) in enumerate(zip(ways, results, strict=True)):
+        if isinstance(result, Failure):
+            continue
+        how = f"{context.version} temperature={t:g}" if settings.temperatures else context.version
+        for index, answer in enumerate(result.answers):
+            row = {
+                "role": settings.role, "model": context.engines[name].identity, "settings": how, "seed": seed,
+                "index": place * settings.n + index, "tokens": answer.tokens, "finish": answer.finish,
+                "logprob": answer.logprob, "token_logprobs": answer.token_logprobs,
+                "prompt": prompt if prompt != sample.prompt else None,
+            }  # fmt: skip
+            out += made(answer.text, "", row, sample, context)
     return out
+
+
+def _drawn(settings: Settings, sample: str) -> list[str]:
+    """The models that answer this sample, in the order of the pool."""
+    if settings.model:
+        return [settings.model]
+    if settings.k is None:
+        return list(settings.models)
+    rng = random.Random(digest("models", settings.seed, sample))
+    return [settings.models[i] for i in sorted(rng.sample(range(len(settings.models)), settings.k))]

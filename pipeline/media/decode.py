@@ -44,12 +44,17 @@ def decode_image(data: bytes, name: str = "the image", edge: int | None = None) 
 
 
 def decode_video(
-    data: bytes, fps: float | None = None, max_frames: int = 32, name: str = "the video"
+    data: bytes,
+    fps: float | None = None,
+    max_frames: int = 32,
+    name: str = "the video",
+    max_side: int = limits.FRAME_SIDE,
 ) -> tuple["np.ndarray", float]:
     """Frames [T, height, width, 3] uint8 RGB, and how many a second; see video.py. RowError as decode_image."""
     import numpy as np
 
-    said, pixels = _ask(data, name, limits.DECODE_SECONDS, do="video", fps=fps, max_frames=max_frames)
+    asked = {"fps": fps, "max_frames": max_frames, "max_side": max_side}
+    said, pixels = _ask(data, name, limits.DECODE_SECONDS, do="video", **asked)
     return np.frombuffer(pixels, np.uint8).reshape(said["shape"]), said["fps"]
 
 

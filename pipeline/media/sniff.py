@@ -100,6 +100,8 @@ def _format(data: bytes) -> Format | None:
 
 def declared_size(data: bytes) -> int:
     """How many bytes the container says it has; 0 where it does not say (streamed files, formats without a length)."""
+    if data[:1] == b"\xff":  # JPEG, MP3, AAC
+        return 0
     if data[:4] in (b"RIFF", b"FORM"):
         size = int.from_bytes(data[4:8], "little" if data[:4] == b"RIFF" else "big")
         return size + 8 if size < 0xFFFF_FF00 else 0

@@ -8,7 +8,7 @@ from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Pair, Reason, Rejection, digest
 
-from .scores import laid, none_made, scored
+from .scores import laid, none_made, over_cap, scored
 
 READS = ("candidates", "judgements")
 LEAVES = ("pairs",)
@@ -45,13 +45,4 @@ def pair(rows: Rows, settings: Settings, context: Context) -> list[Pair | Reject
                 found.append(laid(better, worse, rows, context))
     if not found:
         return [none_made(rows, context, Reason.NO_MARGIN, f"no two answers differ by {settings.min_margin:g}")]
-    if settings.per_prompt is None or len(found) <= settings.per_prompt:
-        return found
-    rng = random.Random(digest(settings.seed, rows.sample.id))
-    kept = set(rng.sample(range(len(found)), settings.per_prompt))
-    out: list[Pair | Rejection] = []
-    for place, row in enumerate(found):
-        out.append(row)
-        if place not in kept:
-            out.append(Rejection(row.id, "pairs", context.step, Reason.OVER_CAP, "", row.sample))
-    return out
+    return over_cap(found, settings.per_prompt, random.Random(digest(settings.seed, rows.sample.id)), context)

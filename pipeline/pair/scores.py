@@ -1,5 +1,6 @@
 """What every pair rule starts from: a sample's answers with their scores."""
 
+import random
 from typing import NamedTuple
 
 from schemas.operator import Context, Rows
@@ -36,3 +37,16 @@ def laid(better: Scored, worse: Scored, rows: Rows, context: Context) -> Pair:
         margin=better.score - worse.score, reward_chosen=better.score, reward_rejected=worse.score,
         judgements=(better.judgement, worse.judgement), recipe=context.recipe, seed=better.candidate.seed,
     )  # fmt: skip
+
+
+def over_cap(found: list[Pair], cap: int | None, rng: random.Random, context: Context) -> list[Pair | Rejection]:
+    """The pairs, and behind each that is not among the `cap` drawn ones its Rejection; all stay without a cap."""
+    if cap is None or len(found) <= cap:
+        return list(found)
+    kept = set(rng.sample(range(len(found)), cap))
+    out: list[Pair | Rejection] = []
+    for place, row in enumerate(found):
+        out.append(row)
+        if place not in kept:
+            out.append(Rejection(row.id, "pairs", context.step, Reason.OVER_CAP, "", row.sample))
+    return out

@@ -1,4 +1,5 @@
-"""An answer that somebody edited against the answer it was edited from (RLHF-V): they differ only where the original was wrong."""
+"""An answer that was made from another against that other: edits of people (RLHF-V) and of models (HA-DPO) are better than what
+they mend; what its maker calls `rejected` (continued without the media, spoiled) is worse than what it was made from (MPO, POVID)."""
 
 import json
 import random
@@ -10,13 +11,13 @@ from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement, Pair, Reason, Rejection, Span, digest
 from schemas.records import pair as laid
 
-from .scores import none_made
+from .scores import none_made, over_cap
 
-READS = ("candidates", "judgements")
+READS = ("candidates",)
 LEAVES = ("pairs",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 1
+VERSION = 2
 
 
 class Settings(Base):
@@ -27,7 +28,8 @@ class Settings(Base):
 
 
 def pair(rows: Rows, settings: Settings, context: Context) -> list[Pair | Rejection]:
-    """A Pair for each edited answer, of equal texts the first, with the spans of the original that its editor marked."""
+    """A Pair for each answer whose parent is there, of equal texts the first. Where it is the better one, with the spans of the
+    original that its editor marked."""
     answers = {c.id: c for c in rows.candidates}
     edits: dict[str, list[Candidate]] = {}
     for c in rows.candidates:
@@ -45,18 +47,13 @@ def pair(rows: Rows, settings: Settings, context: Context) -> list[Pair | Reject
                 continue
             texts.add(edited.text)
             found.append(_pair(edited, original, rows, context))
-        out += found
-        if settings.per_parent is not None and len(found) > settings.per_parent:
-            kept = random.Random(digest(settings.seed, parent)).sample(range(len(found)), settings.per_parent)
-            out += [
-                Rejection(p.id, "pairs", context.step, Reason.OVER_CAP, "", p.sample)
-                for i, p in enumerate(found)
-                if i not in kept
-            ]
+        out += over_cap(found, settings.per_parent, random.Random(digest(settings.seed, parent)), context)
     return out
 
 
 def _pair(edited: Candidate, original: Candidate, rows: Rows, context: Context) -> Pair:
+    if edited.role == "rejected":
+        return laid(rows.sample.id, context.step, original, edited, recipe=context.recipe, seed=edited.seed)
     slip = _marked(edited, original, rows.judgements)
     return laid(
         rows.sample.id, context.step, edited, original, rejected_spans=_spans(slip), judgements=(slip.id,) if slip else (),

@@ -1,9 +1,11 @@
-"""A model writes the question: it is shown the sample's media and asks something new about them, with answers if wanted."""
+"""A model writes the question: it is shown the sample's media and asks something new about them, with answers if wanted.
+
+Or it writes what contradicts the media, to stand before the question (HDPO's conflict between words and picture)."""
 
 import json
 import re
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas import prompts
 from schemas.chat import ask_about, asked_of, rephrase
@@ -16,9 +18,11 @@ READS = ("samples",)
 LEAVES = ("samples", "candidates")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 1
+VERSION = 2
 
-_LABEL = re.compile(r"^\W*(question|right|wrong|q)(?:\s+answer)?\W*:\W*(.+?)[\s*_]*$", re.IGNORECASE | re.MULTILINE)
+_LABEL = re.compile(
+    r"^\W*(question|right|wrong|context|q)(?:\s+answer)?\W*:\W*(.+?)[\s*_]*$", re.IGNORECASE | re.MULTILINE
+)
 
 
 class Settings(Base):
@@ -26,6 +30,8 @@ class Settings(Base):
     """name of the recipe's model that writes"""
     answers: bool = False
     """also a right answer, which becomes the reference and a candidate `chosen`, and a wrong one, a candidate `rejected`"""
+    conflict: bool = False
+    """a sentence that contradicts the media is put before the sample's own question, whose answer stays what it was"""
     temperature: float = Field(1.0, ge=0)
     """0 is greedy"""
     top_p: float = Field(1.0, gt=0, le=1)
@@ -37,14 +43,33 @@ class Settings(Base):
     prompt: str | None = None
     """file with {prompt} (what was asked before) that asks for the JSON, instead of the one beside this module"""
 
+    @model_validator(mode="after")
+    def _one_thing(self):
+        if self.answers and self.conflict:
+            raise ValueError("with `conflict` the question stays, and its answers: leave `answers` out")
+        return self
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        if self.conflict:
+            return ("context",)
+        return ("question", "right", "wrong") if self.answers else ("question",)
+
 
 def prompt_texts(settings: Settings) -> tuple[str, ...]:
-    name = "llm_write_answers.txt" if settings.answers else "llm_write.txt"
+    name = (
+        "llm_write_conflict.txt"
+        if settings.conflict
+        else "llm_write_answers.txt"
+        if settings.answers
+        else "llm_write.txt"
+    )
     return (prompts.read(settings.prompt, __file__, name),)
 
 
 async def write(rows: Rows, settings: Settings, context: Context) -> list[Sample | Candidate | Rejection]:
-    """The sample with the model's question in place of its own; what is known of the old one's answer goes.
+    """The sample with the model's question in place of its own; what is known of the old one's answer goes. With `conflict` the
+    sample with the model's sentence before its question, and all that is known of it.
 
     A reply that cannot be read drops the sample (UNPARSABLE, with the words), as do equal answers (EQUAL_ANSWERS)."""
     sample, engine = rows.sample, context.engines[settings.model]
@@ -55,9 +80,12 @@ async def write(rows: Rows, settings: Settings, context: Context) -> list[Sample
     if isinstance(result, Failure):
         return [_gone(sample, context, result.reason, result.detail)]
     said = result.answers[0].text
-    found = parse(said, ("question", "right", "wrong") if settings.answers else ("question",))
+    found = parse(said, settings.wanted)
     if found is None:
-        return [_gone(sample, context, Reason.UNPARSABLE, f"no question can be read in: {said}")]
+        return [_gone(sample, context, Reason.UNPARSABLE, f"no {settings.wanted[0]} can be read in: {said}")]
+    if settings.conflict:
+        prompt = rephrase(sample.prompt, f"{found['context']} {asked_of(sample.prompt)}")
+        return [successor(sample, prompt, context.step)]
     if settings.answers and found["right"] == found["wrong"]:
         return [_gone(sample, context, Reason.EQUAL_ANSWERS, f"the right and the wrong answer are one: {said}")]
     prompt = rephrase(sample.prompt, found["question"])

@@ -1,6 +1,7 @@
 """A row's prompt and media columns as chat messages and the Media that stand in them."""
 
 import os
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -54,29 +55,26 @@ class Shelf:
             path, data = value.get("path"), value.get("bytes")
         elif isinstance(value, bytes):
             path, data = None, value
-        name = "the medium" if kind == "any" else f"the {kind}"
-        if isinstance(path, str) and path.startswith("data:"):
-            path, data = None, _inline(path)
-        if path and isinstance(path, str):
-            if len(path) > _LONGEST_PATH:
+        if isinstance(path, str):
+            if path.startswith("data:"):
+                path, data = None, _inline(path)
+            elif len(path) > _LONGEST_PATH:
                 raise _bad(
-                    f"{name} is a path of {len(path):,} characters; give bytes in text as data:image/png;base64,..."
+                    f"{_called(None, kind)} is a path of {len(path):,} characters; give bytes in text as data:image/png;base64,..."
                 )
-            name = urls.clean(path) if urls.is_url(path) else one_line(path)
         if isinstance(data, bytes):
-            media = keep(data, name, self._store)
+            media = keep(data, _called(path, kind), self._store)
         elif isinstance(path, str):
             media = self._taken(path)
         else:
-            raise _bad(f"{name} is {type(value).__name__}; give a path or {{bytes, path}}")
+            raise _bad(f"{_called(path, kind)} is {type(value).__name__}; give a path or {{bytes, path}}")
         if kind not in (media.kind, "any") and not (kind == "audio" and media.rate):  # a video's sound
-            raise RowError(
-                Reason.UNSUPPORTED_MEDIA, f"{name} is {media.kind} and stands where {kind} is; call it {media.kind}"
-            )
+            detail = f"{_called(path, kind)} is {media.kind} and stands where {kind} is; call it {media.kind}"
+            raise RowError(Reason.UNSUPPORTED_MEDIA, detail)
         return media
 
     def _take(self, path: str) -> Media:
-        if url := self.url(path):
+        if (self._elsewhere or ":" in path) and (url := self.url(path)):
             return self._remote.take(url)
         inside = os.path.join(self._root, self._inside(path))
         if self._within is not None and not any(_below(folder, inside) for folder in self._within):
@@ -85,11 +83,18 @@ class Shelf:
 
     def _inside(self, path: str) -> str:
         inside = os.path.normpath(path)
-        if inside.split(os.sep)[0] == "..":
+        if inside.startswith("..") and inside.split(os.sep)[0] == "..":
             raise _bad(f"{path} leads out of the folder of the media; set media_root, or give an absolute path")
         if self._elsewhere and os.path.isabs(inside):
             raise RowError(Reason.UNSAFE, f"{path} is a file of this machine, which rows from elsewhere may not name")
         return inside
+
+
+def _called(path: Any, kind: str) -> str:
+    """What messages call a medium that may have a path."""
+    if not path or not isinstance(path, str):
+        return "the medium" if kind == "any" else f"the {kind}"
+    return urls.clean(path) if urls.is_url(path) else one_line(path)
 
 
 def _inline(url: str) -> bytes:
@@ -106,7 +111,7 @@ def _below(folder: str, path: str) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
-def converse(prompt: Any, columns: dict[str, list], shelf: Shelf) -> tuple[tuple[Message, ...], list[Media]]:
+def converse(prompt: Any, columns: Mapping[str, Sequence], shelf: Shelf) -> tuple[tuple[Message, ...], list[Media]]:
     """The messages of a prompt (a text or a list of messages), and their Media in order.
 
     `columns` holds what the media columns name, by kind (`any` for media that may be of each): it fills the parts of that kind that name nothing; where there
@@ -153,7 +158,7 @@ def _piece(part: Any) -> Piece:
     return kind, part["text"]
 
 
-def _fill(turns: list[tuple[str, list[Piece]]], columns: dict[str, list]) -> None:
+def _fill(turns: list[tuple[str, list[Piece]]], columns: Mapping[str, Sequence]) -> None:
     holes: dict[str, list[tuple[list[Piece], int]]] = {}
     for _, pieces in turns:
         for at, (kind, value) in enumerate(pieces):

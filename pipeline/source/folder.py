@@ -30,6 +30,7 @@ LEAVES = ("media", "samples")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 2
+_SUFFIXES = tuple(TEXTS)
 _METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 
 
@@ -62,6 +63,8 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
 
 def _rows(settings: Settings, said: str) -> Iterator[Row]:
     columns = mapped.names_of(settings.columns)
+    own = {columns["source"]: files.base(settings.path.rstrip("/"))}
+    plain = own | described({}, columns, settings.prompt)
     named: set[str] = set()  # media that rows of metadata show
     empty = True
     for folder, names in files.folders(settings.path):
@@ -77,13 +80,19 @@ def _rows(settings: Settings, said: str) -> Iterator[Row]:
             path = f"{folder}/{name}" if folder else name
             if name not in texts and name != metadata and path not in named:
                 empty = False
-                yield _file(settings, columns, folder, path, beside.get(os.path.splitext(name)[0], {}))
+                texts_of = beside.get(os.path.splitext(name)[0]) if beside else None
+                if texts_of:
+                    yield _file(settings, columns, own, folder, path, texts_of)
+                else:
+                    yield Row(one_line(path), settings.path, plain, (path,))
     if empty:
         raise InputError(f"the folder {said} holds no files; set path to a folder of media")
 
 
 def _beside(names: list[str]) -> dict[str, dict[str, str]]:
     """The texts beside media, by the stem of their names."""
+    if not any(name.lower().endswith(_SUFFIXES) for name in names):  # most folders
+        return {}
     found: dict[str, dict[str, str]] = {}
     media = set()
     for name in names:
@@ -95,14 +104,16 @@ def _beside(names: list[str]) -> dict[str, dict[str, str]]:
     return {stem: texts for stem, texts in found.items() if stem in media}
 
 
-def _file(settings: Settings, names: dict[str, str], folder: str, path: str, beside: dict[str, str]) -> Row:
+def _file(
+    settings: Settings, names: dict[str, str], own: dict[str, str], folder: str, path: str, beside: dict[str, str]
+) -> Row:
     place = one_line(path)
     try:
         texts = {kind: _text(settings, f"{folder}/{name}" if folder else name) for kind, name in beside.items()}
         held = described(texts, names, settings.prompt)
     except RowError as error:
         return Row(place, settings.path, error)
-    return Row(place, settings.path, {names["source"]: files.base(settings.path.rstrip("/")), **held}, (path,))
+    return Row(place, settings.path, own | held, (path,))
 
 
 def _text(settings: Settings, path: str) -> bytes:

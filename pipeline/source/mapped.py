@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, get_args
 
 from pipeline import urls
@@ -36,6 +36,7 @@ def read(
     `shelf` gives the media of rows by their folder, `said` is what the source is called, `licence` is that of rows without one.
     InputError when there are no rows, or when none has a column that `columns` names."""
     names = names_of(columns)
+    known = [(name, names[name]) for name in _KNOWN]
     holding = [(names[column], column.removesuffix("s")) for column in MEDIA_COLUMNS]
     missing = {names["prompt"], *columns.values()}
     held: dict | None = None
@@ -47,7 +48,7 @@ def read(
                 raise found
             held = found
             missing -= held.keys()
-            media, made = _sample(held, shown, row, names, shelf(row.folder), step, licence)
+            media, made = _sample(held, shown, row, names, known, shelf(row.folder), step, licence)
         except RowError as error:
             yield Rejection(row.place, "samples", step, error.reason, _named(row.place, error.detail))
             continue
@@ -62,7 +63,7 @@ def read(
         raise no_columns(said, missing, held)
 
 
-Shown = dict[str, list]  # kind of media, or "any" -> what names them
+Shown = dict[str, Sequence]  # kind of media, or "any" -> what names them
 
 
 def _ahead(
@@ -70,6 +71,7 @@ def _ahead(
 ) -> Iterator[tuple[Row, dict | RowError, Shown, list[str]]]:
     """The rows in order with what their columns show, some of them held back until the media they name by URLs are on their way."""
     waiting: deque[tuple[Row, dict | RowError, Shown, list[str]]] = deque()
+    titles = {column for column, _ in holding}
     for row in rows:
         shown: Shown = {}
         wanted: list[str] = []
@@ -78,43 +80,50 @@ def _ahead(
         except RowError as error:
             found = error
         else:
-            for column, kind in holding:
-                if (value := found.get(column)) is not None:
-                    shown[kind] = shown.get(kind, []) + _listed(value)
+            if not titles.isdisjoint(found):
+                for column, kind in holding:
+                    if (value := found.get(column)) is not None:
+                        shown[kind] = [*shown.get(kind, ()), *_listed(value)]
             if row.media:
-                shown["any"] = list(row.media)
-            named = [*shown.values(), _parts(found.get(prompt))]
-            place = shelf(row.folder)
-            wanted = [url for values in named for value in values if (url := place.url(value))]
-            for url in wanted:
-                remote.start(url)
+                shown["any"] = row.media
+            place, said = shelf(row.folder), found.get(prompt)
+            for values in (*shown.values(), _parts(said)) if isinstance(said, list) else shown.values():
+                for value in values:
+                    if url := place.url(value):
+                        wanted.append(url)
+                        remote.start(url)
+            if not waiting and not wanted:
+                yield row, found, shown, wanted
+                continue
         waiting.append((row, found, shown, wanted))
         while waiting and (not waiting[0][3] or len(waiting) > remote.ahead):  # rows may carry the bytes of their media
             yield waiting.popleft()
     yield from waiting
 
 
-def _parts(prompt: Any) -> list:
+def _parts(prompt: list) -> list:
     """Whatever in a prompt may name a medium."""
     return [
         part.get("path")
-        for message in (prompt if isinstance(prompt, list) else ())
+        for message in prompt
         for part in (_listed(message.get("content")) if isinstance(message, dict) else ())
         if isinstance(part, dict) and part.get("type") in MEDIA_KINDS
     ]
 
 
 def _sample(
-    held: dict, shown: Shown, row: Row, names: dict[str, str], shelf: Shelf, step: str, licence: str | None
-) -> tuple[list[Media], Sample]:
-    known = {name: _text(name, value) for name in _KNOWN if (value := held.get(names[name])) is not None}
-    file, _, number = row.place.rpartition("#")
+    held: dict, shown: Shown, row: Row, names: dict[str, str], titles: list[tuple[str, str]], shelf: Shelf, step: str,
+    licence: str | None,
+) -> tuple[list[Media], Sample]:  # fmt: skip
+    known = {name: _text(name, value) for name, title in titles if (value := held.get(title)) is not None}
     own = known.pop("id", None)
-    known["source"] = known.get("source") or f"{file}#{own or number}"
+    if not known.get("source"):
+        file, _, number = row.place.rpartition("#")
+        known["source"] = f"{file}#{own or number}"
     known["licence"] = known.get("licence") or licence
-    facts = _facts(held.get(names["facts"]))
+    facts = held.get(names["facts"])
     messages, media = converse(held.get(names["prompt"]), shown, shelf)
-    return media, sample(messages, facts=facts, step=step, **known)
+    return media, sample(messages, facts=None if facts is None else _facts(facts), step=step, **known)
 
 
 def _named(place: str, detail: str) -> str:
@@ -129,10 +138,8 @@ def _text(name: str, value: Any) -> str:
     raise _bad(f"{name} is {type(value).__name__}; make it a text")
 
 
-def _facts(value: Any) -> str | None:
+def _facts(value: Any) -> str:
     """JSON with sorted keys."""
-    if value is None:
-        return None
     try:
         found = json.loads(value) if isinstance(value, str) else value
         text = json.dumps(found, sort_keys=True, separators=(",", ":"), allow_nan=False)

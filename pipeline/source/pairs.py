@@ -180,10 +180,11 @@ def _records(draft: Draft, place: str, settings: Settings, shelf: Shelf, context
     """All that a row becomes, in the order in which it is yielded."""
     messages, media = converse([_message(turn.role, turn.pieces) for turn in draft.prompt], {}, shelf)
     others = [[shelf.find(v, m.kind) for v, m in zip(p.rejected_media or (), media)] for p in draft.pairs]
+    ranked = [[shelf.find(value, medium) for medium, value in p.ranked] for p in draft.pairs]
     file, _, number = place.rpartition("#")
     known = {"source": f"{file}#{draft.id or number}", "licence": settings.licence, **draft.known}
     made = sample(messages, step=context.step, **known)
-    out: list[Record] = [*media, *chain.from_iterable(others), made]
+    out: list[Record] = [*media, *chain.from_iterable([*others, *ranked]), made]
     answers = _answers(draft, made.id, context.step)
     for i, answer in enumerate(answers):
         if not answer.text.strip():
@@ -198,7 +199,10 @@ def _records(draft: Draft, place: str, settings: Settings, shelf: Shelf, context
         for said in draft.said
     ]  # fmt: skip
     slips = [slip for slip in slips if filled.issuperset(slip.items)]
-    pairs = [_pair(p, [m.id for m in o], answers, slips, context) for p, o in zip(draft.pairs, others, strict=True)]
+    pairs = [
+        _pair(p, [m.id for m in o], [m.id for m in r], answers, slips, context)
+        for p, o, r in zip(draft.pairs, others, ranked, strict=True)
+    ]
     return [*out, *(answer for answer in answers if answer.id in filled), *slips, *pairs]
 
 
@@ -219,7 +223,12 @@ def _answers(draft: Draft, name: str, step: str) -> list[Candidate]:
 
 
 def _pair(
-    pairing: Pairing, other: list[str], answers: list[Candidate], slips: list[Judgement], context: Context
+    pairing: Pairing,
+    other: list[str],
+    ranked: list[str],
+    answers: list[Candidate],
+    slips: list[Judgement],
+    context: Context,
 ) -> Pair:
     chosen, known = answers[pairing.chosen], {"recipe": context.recipe, **pairing.known}
     if pairing.rejected is None:
@@ -244,6 +253,7 @@ def _pair(
     return made._replace(
         id=digest(made.id, other),
         rejected_media=tuple(other),
+        media_list=tuple(ranked) or None,
         pair_kind="media" if chosen.text == rejected.text else "mixed",
     )
 

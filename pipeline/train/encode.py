@@ -2,7 +2,6 @@
 
 No weights are needed, so this is also the dry check: every row that cannot be trained on as it stands is a RowError."""
 
-import re
 from typing import Any, NamedTuple
 
 import torch
@@ -10,8 +9,9 @@ from transformers import AutoConfig, AutoProcessor
 
 from pipeline.dataset.read import Example
 from pipeline.engines.shown import merged
+from pipeline.engines.told import markup, specials
 from pipeline.media.decode import decode_audio, decode_image, decode_video
-from schemas.chat import MARKUP, escape
+from schemas.chat import escape
 from schemas.errors import RowError, TrainError
 from schemas.records import MEDIA_KINDS, Message, Reason
 
@@ -51,9 +51,8 @@ class Encoder:
         if not hasattr(self.processor, "tokenizer"):
             raise TrainError(f"{folder} has a tokenizer but no processor of media: name a multimodal model")
         self.tokenizer = self.processor.tokenizer
-        special = {token.content: i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}
-        longest_first = sorted(special, key=len, reverse=True)
-        self._specials = re.compile("|".join([MARKUP.pattern, *map(re.escape, longest_first)]))
+        special = specials(self.tokenizer)
+        self._specials = markup(special)
         self._limit = min(self.tokenizer.model_max_length, _positions(config))
         self._prompts: dict[tuple[Message, ...], Prompt] = {}
         self.end = self._end_of_turn()
@@ -85,14 +84,15 @@ class Encoder:
     def prompt(self, messages: tuple[Message, ...], media: tuple[tuple[str, bytes], ...], row: str) -> Prompt:
         """The prompt up to where the answer begins. `media` are (kind, bytes) in the order they are shown."""
         if messages not in self._prompts:
-            self._prompts[messages] = self._encode(messages, media, row)
+            self._prompts[messages] = self.encode(messages, media, row)
         return self._prompts[messages]
 
     def text(self, ids: list[int]) -> str:
         """What an answer's tokens say, without the end of its turn."""
         return self.tokenizer.decode(ids, skip_special_tokens=True).strip()
 
-    def _encode(self, messages, media, row) -> Prompt:
+    def encode(self, messages: tuple[Message, ...], media: tuple[tuple[str, bytes], ...], row: str) -> Prompt:
+        """The same, not kept."""
         chat = self._chat([{"role": m.role, "content": self._content(m)} for m in messages], add_generation_prompt=True)
         given = {kind: [data for k, data in media if k == kind] for kind in MEDIA_KINDS}
         try:

@@ -31,7 +31,7 @@ def sample(
 
 def _draw(model, prompts, n, temperature, max_tokens, stops, banned, generator) -> torch.Tensor:
     """[prompts * n, max_tokens] ids; behind a stop, only stops."""
-    state = _read(model, prompts, n)
+    state = read(model, prompts, n)
     ends = torch.tensor(sorted(stops), device=model.device)
     drawn = ends[0].repeat(len(state.logits), max_tokens)
     growing = torch.arange(len(drawn), device=model.device)  # the rows that `state` still holds
@@ -50,7 +50,7 @@ def _draw(model, prompts, n, temperature, max_tokens, stops, banned, generator) 
     return drawn
 
 
-class _State(NamedTuple):
+class State(NamedTuple):
     """Answers that are being drawn."""
 
     logits: torch.Tensor  # [rows, vocabulary] of the next token
@@ -58,12 +58,12 @@ class _State(NamedTuple):
     mask: torch.Tensor  # [rows, tokens so far]
     position: torch.Tensor | None  # [..., rows, 1] of the last token; None where the model numbers tokens by itself
 
-    def select(self, rows: torch.Tensor) -> "_State":
+    def select(self, rows: torch.Tensor) -> "State":
         self.cache.batch_select_indices(rows)
         position = None if self.position is None else self.position.index_select(-2, rows)
-        return _State(self.logits[rows], self.cache, self.mask[rows], position)
+        return State(self.logits[rows], self.cache, self.mask[rows], position)
 
-    def next(self, model, token: torch.Tensor) -> "_State":
+    def next(self, model, token: torch.Tensor) -> "State":
         mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], 1)
         position = None if self.position is None else self.position + 1
         inputs = {"input_ids": token[:, None], "attention_mask": mask, "past_key_values": self.cache}
@@ -71,10 +71,10 @@ class _State(NamedTuple):
             inputs["position_ids"] = position
         with autocast(model):
             out = model(**inputs, use_cache=True)
-        return _State(out.logits[:, -1].float(), self.cache, mask, position)
+        return State(out.logits[:, -1].float(), self.cache, mask, position)
 
 
-def _read(model, prompts: Sequence[Prompt], n: int) -> _State:
+def read(model, prompts: Sequence[Prompt], n: int) -> State:
     """The prompts, each read once, as n rows each."""
     length = max(len(prompt.ids) for prompt in prompts)
 
@@ -99,7 +99,7 @@ def _read(model, prompts: Sequence[Prompt], n: int) -> _State:
     if position is not None:
         position = position[..., -1:].repeat_interleave(n, -2)
     logits = out.logits[:, -1].float().repeat_interleave(n, 0)
-    return _State(logits, out.past_key_values, mask.repeat_interleave(n, 0), position)
+    return State(logits, out.past_key_values, mask.repeat_interleave(n, 0), position)
 
 
 def _choose(logits: torch.Tensor, temperature: float, generator: torch.Generator | None) -> torch.Tensor:

@@ -42,6 +42,9 @@ class Pairing(NamedTuple):
     rejected: int | None
     rejected_media: tuple[Any, ...] | None = None  # what names them, one for each medium of the prompt
     known: Mapping[str, Any] = {}  # fields of a Pair as the row has them: margin, label, critique_chosen ...
+    ranked: tuple[
+        tuple[str, Any], ...
+    ] = ()  # kinds and names of media that stand in for the prompt's only one, best first
 
 
 class Draft(NamedTuple):

@@ -36,10 +36,13 @@ def read(row: Row) -> Draft:
         answer = unpaired(words)._replace(model=models[0])
         return Draft(asked, (answer,), (), (Pairing(0, None, known=pair),), known, name)
     _, chosen, rejected = answers(None, row.get("chosen"), row.get("rejected"))
-    return preferred(
-        asked, Answer(chosen, models[0]), Answer(rejected, models[1]), instead=instead(asked, media_of(row, "rejected_")),
-        pair=pair, known=known, id=name,
+    other = () if row.get("rejected_media") == [] else instead(asked, media_of(row, "rejected_"))  # (): no media at all
+    draft = preferred(
+        asked, Answer(chosen, models[0]), Answer(rejected, models[1]), instead=other, pair=pair, known=known, id=name,
     )  # fmt: skip
+    (pairing,) = draft.pairs
+    ranked = tuple((medium, value) for medium, values in media_of(row, "ranked_").items() for value in values)
+    return draft._replace(pairs=(pairing._replace(ranked=ranked),))
 
 
 def _pair(row: Row) -> dict[str, Any]:

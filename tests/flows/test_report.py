@@ -160,10 +160,22 @@ def test_a_run_without_pairs_has_a_report_that_says_so(tmp_path):
 
 def test_a_large_picture_is_shown_small_and_a_broken_one_told_in_its_place():
     large = media_files.image_file(media_files.picture(1, 2000, 1000), "PNG")
-    html = preview("image", large, 1)
+    html = preview("image", large, "1 of the prompt")
     assert 'width="320" height="160"' in html  # 2000 x 1000 in a square of 320
     assert len(html) < len(large) / 5
-    assert preview("image", large[:200], 1).startswith("<p>")
+    assert preview("image", large[:200], "1").startswith("<p>")
+
+
+def test_media_behind_the_rejected_answer_are_shown_beside_those_of_the_prompt(tmp_path):
+    media = FolderStore(tmp_path)
+    shas = [media.add(media_files.png(seed)) for seed in (1, 2)]
+    sample = records.sample((chat.user(records.Part("image", media=shas[0]), "what ?"),))
+    good, bad = (records.candidate(sample.id, "make", text) for text in ("good", "bad"))
+    pair = records.pair(sample.id, "crop", good, bad, rejected_media=(shas[1],), pair_kind="mixed")
+    tables = ListTables({"samples": [sample], "candidates": [good, bad], "pairs": [pair]})
+    page = write_report(tmp_path, small_run.summarised(tables), tables, media).read_text()
+    assert re.findall(r'alt="([^"]+)"', page) == ["picture 1 of the prompt", "picture 1 behind the rejected answer"]
+    assert page.count("<b>behind rejected</b>") == 1
 
 
 def test_the_same_run_gives_the_same_report(run, tmp_path):

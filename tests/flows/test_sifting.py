@@ -12,6 +12,7 @@ from PIL import Image
 from flows import execute
 from schemas.arrow import from_batch
 from schemas.chat import asked_of
+from schemas.errors import EngineError
 from tests.endpoint import Endpoint, served
 from tests.photographs import jpeg_of, pieces
 
@@ -162,6 +163,22 @@ def test_clusters(folder):
         assert " of 4 by picture keeps " in row.detail
 
 
+def test_clusters_in_the_eyes_of_a_model(folder):
+    run = build(folder, "subsample_model")
+    assert len(left(run)) == 8
+    record = json.loads((run.place(run.units[1]) / "done.json").read_text())
+    assert record["result"]["embedding"].startswith("model tiny@")
+    assert record["result"]["embedding"].endswith(" hf")
+    assert record["usage"]["asked"] == 17
+    for row in (r for r in rows(run, "rejections") if r.step == "subsample"):
+        assert " of 4 by model keeps " in row.detail
+
+
+def test_a_model_without_vectors_is_one_clear_line(folder):
+    with pytest.raises(EngineError, match="subsample: scripted has no vectors to give; name a model on the engine hf"):
+        build(folder, "subsample_model", "subsample.model=policy")
+
+
 def test_templates_supersede(folder):
     run = build(folder, "template")
     assert left(run) == list(range(1, 18))
@@ -222,6 +239,19 @@ def test_a_model_writes_questions_and_answers(folder):
     for c in written:
         assert c.text == (samples[c.sample].reference if c.role == "chosen" else "no, it is not")
     assert all(asked_of(s.prompt).startswith("Is the ") and s.answer is None for s in samples.values())
+
+
+def test_a_model_writes_what_contradicts_the_picture(folder):
+    run = build(folder, "llm_write", "llm_write.answers=false", "llm_write.conflict=true")
+    assert set(gone(run, "llm_write").values()) == {"unparsable"}
+    asked = {json.loads(line)["prompt"] for line in (folder[0] / "rows.jsonl").read_text().splitlines()}
+    samples = list(rows(run, "samples"))
+    assert len(samples) == len(left(run))
+    for sample in samples:
+        said, question = asked_of(sample.prompt).split(" in it. ")
+        assert said.startswith("There is a ")
+        assert question in asked
+        assert sample.answer is not None  # it is as true as before
 
 
 def test_a_changed_benchmark_is_compared_anew(folder, tmp_path):

@@ -139,3 +139,17 @@ def test_kills_leave_the_same_samples_media_and_pairs(given, tmp_path):
     run(recipe, tmp_path / "out", tmp_path / "cache", log=log)
     assert contents(tmp_path / "out") == expected
     assert undisturbed > 0
+
+
+def test_steps_of_a_later_pass_know_those_of_an_earlier_one(given):
+    """What `share: rest` leaves over and which rows `from:` means do not depend on where a pass ends."""
+    steps = [
+        sample("half", share=0.5), {"filter.subsample": {"n": COUNT}},
+        sample("others", share="rest"), {"judge.pointwise": {"model": "policy", "media": False, "from": ["half"]}},
+    ]  # fmt: skip
+    done = build(given, "passes", steps)
+    assert [u.kind for u in done.units].count("pass") == 2
+    half, others = ({c.sample for c in rows(done, "candidates") if c.step == step} for step in ("half", "others"))
+    assert len(half) + len(others) == COUNT
+    assert not half & others
+    assert {s.sample for s in rows(done, "judgements")} == half

@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from pipeline.store import FolderStore, UrlStore, open_store
@@ -41,6 +42,16 @@ def test_the_scheme_chooses_the_store(tmp_path):
     assert isinstance(open_store(f"file://{tmp_path}"), FolderStore)
     assert isinstance(open_store(tmp_path), FolderStore)
     assert isinstance(open_store("memory://media"), UrlStore)
+
+
+def test_a_bucket_without_credentials_is_one_clear_line(monkeypatch, tmp_path):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    fsspec.get_filesystem_class("s3").clear_instance_cache()  # instances outlive the environment they were made in
+    with pytest.raises(StoreError, match=r"s3://bucket/media does not answer \(\w+\); check its address, credentials"):
+        open_store("s3://bucket/media").add(b"abc")
 
 
 def test_other_processes_see_what_was_synced(tmp_path):

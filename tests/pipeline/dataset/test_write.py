@@ -96,7 +96,34 @@ def test_all_that_a_pair_knows_is_written(tmp_path):
     lists = {name: list(value) for name, value in known.items() if isinstance(value, tuple)}
     assert {name: row[name] for name in known} == known | lists | {"chosen_spans": [known["chosen_spans"][0]._asdict()]}
     assert [file["bytes"] for file in row["images"] + row["rejected_images"]] == [media.read(sha) for sha in shas]
+    assert [file["bytes"] for file in row["ranked_images"]] == [media.read(sha) for sha in shas]
     assert (row["answer"], row["facts"], row["media"]) == ("cat", '{"yes": []}', [shas[0]])
+
+
+def test_media_behind_the_rejected_answer_come_back_in_the_order_of_the_prompt(tmp_path, hub_cache):
+    import datasets
+
+    media = FolderStore(tmp_path / "media")
+    files = {
+        "picture": media_files.png(1),
+        "clip": media_files.mp4(4),
+        "other": media_files.png(2),
+        "muted": media_files.mp4(5),
+    }
+    shas = {name: media.add(data) for name, data in files.items()}
+    sample = records.sample((chat.user(Part("image", media=shas["picture"]), Part("video", media=shas["clip"]), "?"),))
+    both = pair_of(sample, rejected_media=(shas["other"], shas["muted"]))._replace(id="0")
+    none, same = pair_of(sample, rejected_media=())._replace(id="1"), pair_of(sample)._replace(id="2")
+    write(ListTables({"samples": [sample], "pairs": [both, none, same]}), media, tmp_path / "out", {})
+    shown = (("image", files["picture"]), ("video", files["clip"]))
+    found = {e.id: (e.media, e.rejected_media) for e in read_examples(tmp_path / "out")}
+    assert found == {
+        "0": (shown, (("image", files["other"]), ("video", files["muted"]))), "1": (shown, ()), "2": (shown, None),
+    }  # fmt: skip
+    rows = datasets.load_dataset(str(tmp_path / "out"), data_dir="video", split="train", cache_dir=str(hub_cache))
+    assert rows[0]["rejected_images"][0].size == (64, 48)
+    assert rows[0]["rejected_videos"][0]["bytes"] == files["muted"]
+    assert (rows[1]["rejected_images"], rows[2]["rejected_images"]) == ([], None)
 
 
 def test_a_clip_and_a_sound_in_one_prompt_are_both_kept(tmp_path):
@@ -128,6 +155,15 @@ def test_pairs_that_share_a_picture_store_it_once(tmp_path):
     write(ListTables({"samples": [sample], "pairs": pairs}), media, tmp_path / "out", {})
     (file,) = (tmp_path / "out" / "image").iterdir()
     assert len(picture) < file.stat().st_size < 2 * len(picture)  # 20 copies would be 20 times as much
+
+
+def test_media_are_ranked_for_prompts_with_one_medium_only(tmp_path):
+    media = FolderStore(tmp_path / "media")
+    parts = [Part("image", media=media.add(media_files.png(seed))) for seed in (1, 2)]
+    sample = records.sample((chat.user(*parts, "?"),))
+    pair = pair_of(sample, media_list=tuple(p.media for p in parts))
+    with pytest.raises(RunError, match="ranks media for a prompt that shows 2"):
+        write(ListTables({"samples": [sample], "pairs": [pair]}), media, tmp_path / "out", {})
 
 
 def test_without_pairs_the_dataset_is_an_empty_folder_which_cannot_be_read(tmp_path):

@@ -1,42 +1,17 @@
-"""Prompts of every medium for the tests of the engines."""
+"""A real server of vLLM for the tests of the engines."""
 
-import json
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from pipeline.source import scenes
-from schemas import chat
-from schemas.operator import Context
-from schemas.records import Message, Sample
-
 TINY = Path(__file__).parents[3] / "data" / "models" / "tiny"
 START = 600  # seconds that a server may take on a busy machine
-EACH = 4  # prompts of each kind
-
-
-class Asked(NamedTuple):
-    prompt: tuple[Message, ...]  # an open question
-    true: tuple[Message, ...]  # a question whose answer is yes
-
-
-@pytest.fixture(scope="session")
-def asked(media_store) -> dict[str, list[Asked]]:
-    """kind -> prompts of scenes that were drawn for it; `text` has no media."""
-    context = Context("scenes", "1", media_store)
-    out = {"text": [Asked((chat.user(text),), (chat.user(text),)) for text in ("describe the picture .", "hello")]}
-    for kind in scenes.SCENES:
-        rows = scenes.read(scenes.Settings(n=EACH, seed=7, split="eval", shares={kind: 1}), context)
-        samples = islice((row for row in rows if isinstance(row, Sample)), EACH)
-        out[kind] = [Asked(s.prompt, chat.ask_about(s.prompt, json.loads(s.facts)["yes"][0])) for s in samples]
-    return out
 
 
 class Server(NamedTuple):

@@ -37,7 +37,7 @@ def answers(
             try:
                 found = [await http.post("/v1/chat", [b'{"a":', b"1}"]) for _ in range(times)]
             finally:
-                await http.close()
+                http.close()
         return found, connections
 
     return asyncio.run(run())

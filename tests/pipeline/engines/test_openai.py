@@ -2,19 +2,23 @@
 
 import asyncio
 import base64
+import json
 import math
 import socket
 import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from pydantic import ValidationError
 
-from pipeline.engines import openai
+from pipeline.engines import endpoints, openai
 from schemas import chat
 from schemas.errors import EngineError, RecipeError
-from schemas.ports import Failure, Generate, Generated, Score, Scored
+from schemas.ports import Answer, Embed, Failure, Form, Generate, Generated, Likelihood, Score, Scored
 from schemas.records import Message, Part, Reason
-from tests.endpoint import NO_FAULTS, Endpoint, served
+from tests import endpoint as endpoint_module
+from tests.endpoint import NO_FAULTS, Endpoint, served, unit
 from tests.media_files import flac, jpeg, mp4, png, wav
 
 KEY = "sk-very-secret"
@@ -51,8 +55,8 @@ def ask(base_url, media_store):
 @pytest.fixture
 def soon(monkeypatch):
     """Retries wait a hundredth of their time."""
-    wait = openai._wait
-    monkeypatch.setattr(openai, "_wait", lambda tries: wait(tries) / 100)
+    pause = endpoints.pause
+    monkeypatch.setattr(endpoints, "pause", lambda times: pause(times) / 100)
 
 
 def question(number: int = 0) -> tuple[Message, ...]:
@@ -105,6 +109,39 @@ def test_the_sound_of_a_video_is_sent_as_a_wav(ask, endpoint, media_store):
     assert video["video_url"]["url"].startswith("data:video/mp4;base64,")
     assert sound["input_audio"]["format"] == "wav"
     assert base64.b64decode(sound["input_audio"]["data"]).startswith(b"RIFF")
+
+
+def test_a_clip_is_read_and_encoded_once_for_all_its_requests(ask, endpoint, media_store, monkeypatch):
+    endpoint.keep_bodies = True
+    encoded, reads = [], []
+    b64encode, of = openai.pybase64.b64encode, type(media_store).read
+    monkeypatch.setattr(openai.pybase64, "b64encode", lambda data: encoded.append(1) or b64encode(data))
+    monkeypatch.setattr(type(media_store), "read", lambda store, sha: reads.append(sha) or of(store, sha))
+    clip, picture = media_store.add(mp4(sound=True)), media_store.add(png(3))
+    heard = Part("video", media=clip), Part("audio", media=clip)
+    ask(*(Generate((chat.user(*heard, f"question {i}"),)) for i in range(20)),
+        *(Score((chat.user(Part("image", media=picture), f"question {i}"),), ("yes", "no")) for i in range(20)))  # fmt: skip
+    assert len(endpoint.bodies) == 40
+    # the video, its sound, the picture
+    assert len(encoded) == 3
+    assert sorted(reads) == sorted([clip, clip, picture])
+
+
+def test_what_is_asked_beside_the_usual_is_sent_only_when_it_is_asked(ask, endpoint):
+    endpoint.keep_bodies = True
+    ask(Generate(question(), top_k=5, stop=(" a", "."), logprobs=True))
+    usual = {"model", "messages", "n", "temperature", "top_p", "max_tokens", "seed"}
+    assert {name: said for name, said in endpoint.bodies[0].items() if name not in usual} == {
+        "top_k": 5, "stop": [" a", "."], "logprobs": True,
+    }  # fmt: skip
+
+
+def test_a_vllm_server_is_asked_not_to_take_its_models_own_sampling(ask, endpoint):
+    endpoint.keep_bodies = True
+    ask(Generate(question()), server="vllm")
+    assert {n: endpoint.bodies[0][n] for n in ("top_k", "repetition_penalty", "min_p")} == {
+        "top_k": 0, "repetition_penalty": 1.0, "min_p": 0.0,
+    }  # fmt: skip
 
 
 def test_text_cannot_carry_special_tokens_not_even_cut_in_two(ask, endpoint):
@@ -160,6 +197,81 @@ def test_a_token_with_a_space_serves_the_choice_without_one_unless_both_are_aske
     assert both.logprobs[0] is None
 
 
+def test_log_probabilities_are_those_of_each_token(ask):
+    (result,) = ask(Generate(question(), n=2, logprobs=True))
+    for answer in result.answers:
+        # the server says of each word what this says
+        each = tuple(-round(unit(word), 4) for word in answer.text.split())
+        assert (answer.tokens, answer.token_logprobs) == (len(each), each)
+        assert answer.logprob == pytest.approx(sum(each), abs=1e-4)
+
+
+def test_an_answer_without_the_log_probabilities_that_were_asked_for_is_a_failure(ask, monkeypatch):
+    said = endpoint_module.reply
+    monkeypatch.setattr(endpoint_module, "reply", lambda body: said({**body, "logprobs": False}))
+    (result,) = ask(Generate(question(), logprobs=True))
+    assert result.reason == Reason.ENGINE_REFUSED
+    assert "gives no log-probabilities" in result.detail
+
+
+SCHEMA = json.dumps({
+    "type": "object", "properties": {"rating": {"type": "integer", "minimum": 1, "maximum": 5}},
+    "required": ["rating"], "additionalProperties": False,
+})  # fmt: skip
+
+
+def test_a_form_is_kept_by_a_server_that_knows_schemas(ask, endpoint):
+    endpoint.keep_bodies = True
+    choice, schema, regex = ask(
+        *(Generate(question(), max_tokens=4, form=f) for f in (Form(choice=("yes", "no")), Form(schema=SCHEMA), Form(regex="c(up|at)")))
+    )  # fmt: skip
+    assert choice.answers[0].text in ("yes", "no")
+    assert json.loads(schema.answers[0].text)["rating"] in range(1, 6)
+    assert regex.answers[0].text == "cup"
+    asked = sorted(endpoint.bodies, key=lambda body: str(body["response_format"]["json_schema"]["schema"]))
+    inner = [body["response_format"]["json_schema"]["schema"]["properties"] for body in asked]
+    assert inner == [
+        {"answer": {"type": "string", "enum": ["yes", "no"]}},
+        {"answer": {"type": "string", "pattern": "^(?:c(up|at))$"}},
+        json.loads(SCHEMA)["properties"],
+    ]
+    # the object around an answer has room of its own
+    assert [body["max_tokens"] for body in asked] == [20, 20, 4]
+
+
+@pytest.mark.parametrize("form", [Form(choice=("yes", "no")), Form(schema=SCHEMA), Form(regex="yes|no")])
+@pytest.mark.parametrize("server", ["vllm", "openai"])
+def test_a_form_that_the_server_passes_over_is_asked_once_more_and_then_a_failure(
+    ask, endpoint, soon, monkeypatch, form, server
+):
+    said = endpoint_module.reply
+    ignoring = lambda body: said({name: value for name, value in body.items() if name != "response_format"})
+    monkeypatch.setattr(endpoint_module, "reply", ignoring)
+    (result,) = ask(Generate(question(), form=form), server=server)
+    assert result.reason == Reason.ENGINE_FAILED
+    assert "has not the form that was asked for" in result.detail
+    assert endpoint.questions.total() == 2
+
+
+def test_an_answer_that_was_cut_off_keeps_what_it_has_of_its_form(ask, monkeypatch):
+    monkeypatch.setattr(endpoint_module, "formed", lambda *_: {"rating": "a long story"})
+    cut, whole = ask(
+        Generate(question(), max_tokens=2, form=Form(schema=SCHEMA)), Generate(question(), form=Form(schema=SCHEMA))
+    )
+    assert cut.answers[0] == Answer('{"rating": "a', cut.answers[0].tokens, "length")
+    assert whole.reason == Reason.ENGINE_FAILED
+
+
+def test_what_only_another_engine_can_is_a_failure_that_says_which(ask):
+    told = (*question(), chat.assistant("a cup"))
+    embedded, likely = ask(Embed(question()), Likelihood(told))
+    assert (embedded.reason, likely.reason) == (Reason.ENGINE_REFUSED, Reason.ENGINE_REFUSED)
+    assert "use the engine hf" in embedded.detail
+    assert "only vLLM tells how likely" in likely.detail
+    (pretended,) = ask(Likelihood(told), server="vllm")
+    assert "it is no vLLM; set server: openai" in pretended.detail
+
+
 def test_what_was_done_is_counted(base_url, media_store):
     async def run():
         engine = await openai.connect(openai.Settings(base_url=base_url, model="scripted"), media_store)
@@ -206,12 +318,23 @@ def test_a_hanging_answer_is_asked_again(ask, endpoint, soon):
     assert isinstance(result, Generated)
 
 
-def test_the_server_says_how_long_to_wait(ask, endpoint):
-    endpoint.faults = NO_FAULTS | {"share": 1, "status": 429, "retry_after": 0.3}
+@pytest.mark.parametrize("status", [429, 503, 500])
+def test_the_server_says_how_long_to_wait(ask, endpoint, status):
+    endpoint.faults = NO_FAULTS | {"share": 1, "status": status, "retry_after": 0.3}
     started = time.monotonic()
     (result,) = ask(Generate(question()))
     assert isinstance(result, Generated)
     assert 0.3 <= time.monotonic() - started < 1.5
+
+
+def test_it_may_say_so_as_a_date():
+    then = datetime.now(UTC) + timedelta(seconds=30)
+    seconds = openai._retry_after({"retry-after": format_datetime(then, usegmt=True)})
+    assert 28 < seconds <= 30  # dates have whole seconds
+    assert openai._retry_after({"retry-after": format_datetime(then - timedelta(hours=1), usegmt=True)}) == 0
+    assert openai._retry_after({"retry-after": "99999"}) == 600  # no server stops a run for a day
+    assert [openai._retry_after({"retry-after": said}) for said in ("soon", "nan", "inf", "")] == [None] * 4
+    assert openai._retry_after({}) is None
 
 
 @pytest.mark.parametrize(
@@ -220,7 +343,7 @@ def test_the_server_says_how_long_to_wait(ask, endpoint):
         ({"status": 503}, "the server answered 503 again and again: scripted fault", 3),
         ({"kind": "drop"}, "the connection to the server broke", 3),
         ({"kind": "hang"}, "no answer within 0.2 seconds", 3),
-        ({"kind": "garbage"}, "the server's answer is unreadable", 2),  # asked once more, whatever `retries` says
+        ({"kind": "garbage"}, "the server's answer is unreadable", 3),
     ],
 )
 def test_a_lasting_fault_is_one_failure(ask, endpoint, soon, fault, detail, asked):
@@ -323,3 +446,9 @@ def test_an_address_holds_no_credentials(url):
 def test_the_identity_is_the_model_and_its_revision_wherever_it_is_served():
     one, two = (openai.Settings(base_url=f"http://{host}/v1", model="m", revision="r1") for host in ("a", "b"))
     assert openai.identity_of(one) == openai.identity_of(two) == "m@r1"
+
+
+@pytest.mark.parametrize("named", [{}, {"base_url": "http://a/v1", "endpoints": [{"base_url": "http://b/v1"}]}])
+def test_a_model_has_one_address_or_several_endpoints(named):
+    with pytest.raises(ValidationError, match="name one base_url, or several endpoints"):
+        openai.Settings(model="m", **named)

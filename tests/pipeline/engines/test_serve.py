@@ -1,11 +1,15 @@
 """A real vLLM server answers as the engine in this process does."""
 
 import asyncio
+import json
 
 import pytest
 
 from pipeline.engines import openai
-from schemas.ports import Generate, Score
+from schemas import chat
+from schemas.ports import Form, Generate, Likelihood, Likely, Score
+from schemas.records import Part
+from tests.media_files import mp4
 
 KINDS = ("text", "image", "multi_image", "video", "audio")
 
@@ -49,3 +53,75 @@ def test_scores_are_those_of_the_engine(both, kind):
     for ours, theirs in pick(both, kind, lambda r: isinstance(r, Score)):
         assert theirs.logprobs == pytest.approx(ours.logprobs, abs=2e-4)
         assert theirs.prompt_tokens == ours.prompt_tokens
+
+
+@pytest.fixture(scope="module")
+def ask_both(starting, runner, vllm_engine, served_tiny, media_store):
+    """The engine's results and the server's."""
+
+    async def ask(requests):
+        server = await openai.connect(openai.Settings(base_url=served_tiny, model="tiny"), media_store)
+        theirs = await asyncio.gather(*map(server.ask, requests))
+        await server.close()
+        return list(zip(await asyncio.gather(*map(vllm_engine.ask, requests)), theirs, strict=True)), server.can
+
+    return lambda *requests: runner.run(ask(requests))
+
+
+SCHEMA = json.dumps({
+    "type": "object", "properties": {"n": {"type": "integer", "minimum": 1, "maximum": 5}}, "required": ["n"], "additionalProperties": False,
+})  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_likelihoods_are_those_of_the_engine(ask_both, asked, kind):
+    told = [(*a.prompt, chat.assistant(text)) for a in asked[kind][:2] for text in ("a red circle .", " naïve\nсловo")]
+    found, can = ask_both(*map(Likelihood, told))
+    assert "Likelihood" in can
+    for ours, theirs in found:
+        assert isinstance(theirs, Likely)
+        assert theirs.prompt_tokens == ours.prompt_tokens
+        assert theirs.logprobs == pytest.approx(ours.logprobs, abs=1e-3)
+
+
+def test_forms_stops_and_top_k_are_those_of_the_engine(ask_both, asked):
+    prompt = asked["image"][0].prompt
+    forms = Form(choice=("both", "none")), Form(schema=SCHEMA), Form(regex="(red|blue) cup")
+    found, _ = ask_both(
+        *(Generate(prompt, temperature=0.0, max_tokens=32, form=form) for form in forms),
+        Generate(prompt, temperature=0.0, max_tokens=32, stop=(" a",)),
+        Generate(prompt, n=3, temperature=2.0, top_k=1, max_tokens=32),
+        Generate(prompt, n=3, temperature=2.0, top_k=3, max_tokens=32),
+    )
+    for ours, theirs in found:
+        assert [a.text for a in theirs.answers] == [a.text for a in ours.answers]
+        assert [a.finish for a in theirs.answers] == [a.finish for a in ours.answers]
+    texts = [[a.text for a in theirs.answers] for _, theirs in found]
+    assert texts[0][0] in ("both", "none")
+    assert texts[1][0].startswith("{")  # no tiny model's JSON ends
+    assert texts[2][0] in ("red cup", "blue cup")
+    assert len(set(texts[4])) == 1
+    assert len(set(texts[5])) > 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_log_probabilities_of_tokens_are_those_of_the_engine(ask_both, asked, kind):
+    found, _ = ask_both(*(Generate(a.prompt, n=2, seed=3, max_tokens=24, logprobs=True) for a in asked[kind][:2]))
+    for ours, theirs in found:
+        for mine, answer in zip(ours.answers, theirs.answers, strict=True):
+            assert (answer.text, answer.tokens) == (mine.text, mine.tokens)
+            assert answer.token_logprobs == pytest.approx(mine.token_logprobs, abs=1e-3)
+            assert answer.logprob == pytest.approx(mine.logprob, abs=1e-2)
+
+
+def test_a_video_is_shown_together_with_its_sound(ask_both, media_store):
+    clip = media_store.add(mp4(sound=True))
+    video, sound = Part("video", media=clip), Part("audio", media=clip)
+    asked = [(chat.user(*parts, "what moves ?"),) for parts in ((video, sound), (video,))]
+    found, _ = ask_both(
+        *(Generate(prompt, max_tokens=8) for prompt in asked), Likelihood((*asked[0], chat.assistant("a cup .")))
+    )
+    # a server takes the frames that it is told to at its start; the sound is a second of 440 Hz to both
+    ours, theirs = ([result.prompt_tokens for result in side[:2]] for side in zip(*found, strict=True))
+    assert theirs[0] - theirs[1] == ours[0] - ours[1] > 10
+    assert isinstance(found[2][1], Likely)

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import math
 import multiprocessing
 import re
@@ -20,7 +21,7 @@ from pipeline.media.decode import as_wav, decode_audio, decode_image, decode_vid
 from pipeline.store import FolderStore
 from schemas import chat
 from schemas.errors import EngineError
-from schemas.ports import Failure, Generate, Generated, Score, Scored
+from schemas.ports import Embed, Failure, Form, Generate, Generated, Likelihood, Score, Scored
 from schemas.records import Part, Reason
 from tests.media_files import many_scans, mp4, png
 
@@ -53,7 +54,7 @@ def test_every_medium_is_answered(ask, asked, kind):
 
 
 def test_the_engine_says_what_it_can_and_what_it_takes(vllm_engine):
-    assert vllm_engine.can == {"Generate", "Score"}
+    assert vllm_engine.can == {"Generate", "Score", "Likelihood"}
     assert vllm_engine.media == {"image", "video", "audio"}
     assert re.fullmatch(r"tiny@[0-9a-f]{12}", vllm_engine.identity)
 
@@ -78,6 +79,69 @@ def test_the_nth_of_many_answers_is_the_one_that_the_nth_seed_gives(ask, asked):
     (many,) = ask(Generate(prompt, n=3, seed=11, max_tokens=32))
     singles = ask(*(Generate(prompt, seed=11 + i, max_tokens=32) for i in range(3)))
     assert many.answers == tuple(s.answers[0] for s in singles)
+
+
+def test_a_text_is_as_likely_as_it_was_drawn(ask, asked):
+    for kind in SAYS:
+        prompt = asked[kind][0].prompt
+        answer = ask(Generate(prompt, seed=4, max_tokens=32, logprobs=True))[0].answers[0]
+        assert (len(answer.token_logprobs), answer.finish) == (answer.tokens, "stop")
+        assert answer.logprob == pytest.approx(sum(answer.token_logprobs), abs=1e-3)
+        (told,) = ask(Likelihood((*prompt, chat.assistant(answer.text))))
+        assert told.logprobs == pytest.approx(answer.token_logprobs[:-1], abs=2e-4)  # all but the end of the turn
+
+
+def test_only_the_likeliest_tokens_are_drawn_from(ask, asked):
+    prompt = asked["image"][0].prompt
+    one, best = ask(Generate(prompt, top_k=1, seed=9, max_tokens=32), greedy(prompt))
+    assert one.answers == best.answers
+
+
+def test_an_answer_ends_before_a_stop(ask, asked):
+    prompt = asked["image"][0].prompt
+    plain, stopped = ask(greedy(prompt), greedy(prompt, stop=(" a",)))
+    text = plain.answers[0].text
+    assert " a" in text
+    assert (stopped.answers[0].text, stopped.answers[0].finish) == (text.partition(" a")[0], "stop")
+
+
+def test_answers_keep_their_form(ask, asked):
+    prompt = asked["image"][0].prompt
+    schema = '{"type": "object", "properties": {"seen": {"enum": ["red", "blue"]}}, "required": ["seen"], "additionalProperties": false}'
+    chosen, matched, formed, broken = ask(
+        greedy(prompt, form=Form(choice=("both", "none"))), greedy(prompt, form=Form(regex=r"a (red|blue) circle")),
+        greedy(prompt, form=Form(schema=schema), max_tokens=64), greedy(prompt, form=Form(regex="(")),
+    )  # fmt: skip
+    assert chosen.answers[0].text in ("both", "none")
+    assert re.fullmatch("a (red|blue) circle", matched.answers[0].text)
+    if formed.answers[0].finish == "stop":  # the tiny model may fill what is left with spaces
+        assert json.loads(formed.answers[0].text)["seen"] in ("red", "blue")
+    assert formed.answers[0].text.lstrip().startswith("{")
+    assert broken.reason == Reason.ENGINE_REFUSED
+
+
+def test_what_vllm_cannot_tell_is_refused(ask, asked):
+    (vector,) = ask(Embed(asked["image"][0].prompt))
+    assert (vector.reason, "engine hf" in vector.detail) == (Reason.ENGINE_REFUSED, True)
+
+
+def test_a_clip_is_decoded_once_for_all_its_requests(ask, asked, vllm_engine, monkeypatch):
+    shown = []
+    decode = vllm_engine._decode
+    monkeypatch.setattr(vllm_engine, "_decode", lambda part, data: shown.append(part.media) or decode(part, data))
+    vllm_engine._decoded.clear()
+    prompt = asked["video"][0].prompt
+    ask(*(Generate(prompt, seed=seed, max_tokens=8) for seed in range(12)), *(Score(prompt, ("yes", "no")),) * 4)
+    assert len(shown) == 1
+
+
+def test_settings_reach_the_engine(vllm_engine):
+    config = vllm_engine._llm.vllm_config
+    assert config.cache_config.enable_prefix_caching
+    assert config.model_config.multimodal_config.mm_processor_cache_gb == 1
+    assert config.model_config.multimodal_config.limit_per_prompt["image"].count == 2
+    assert config.parallel_config.tensor_parallel_size == 1
+    assert config.scheduler_config.max_num_seqs == 128
 
 
 # the oracle
@@ -327,3 +391,71 @@ def test_a_score_and_an_answer_count_the_same_prompt(ask, asked):
     generated, scored = ask(greedy(asked["image"][0].true), Score(asked["image"][0].true, ("yes", "no")))
     assert isinstance(scored, Scored)
     assert generated.prompt_tokens == scored.prompt_tokens
+
+
+def test_an_adapter_answers_on_top_of_its_model(asked, media_store, tmp_path):
+    """As transformers does with the same adapter."""
+    import torch
+    from peft import PeftModel
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoTokenizer
+
+    from pipeline.train.model import adapt, load
+
+    torch.manual_seed(0)
+    adapted = adapt(load(str(TINY)), 4)
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.3)
+    adapted.save_pretrained(tmp_path / "adapter")
+    shutil.copytree(tmp_path / "adapter", tmp_path / "omni")
+    (file,) = (tmp_path / "omni").glob("*.safetensors")  # a full Omni calls the part that writes text its thinker
+    save_file(
+        {n.replace("base_model.model.", "base_model.model.thinker."): w for n, w in load_file(file).items()}, file
+    )
+    plain = vllm.Settings(model=str(TINY), max_model_len=512, limit_mm_per_prompt={"image": 2})
+    settings = plain.model_copy(update={"adapter": str(tmp_path / "omni")})
+    assert vllm.identity_of(settings).startswith(f"{vllm.identity_of(plain)} adapter=omni@")
+    question = asked["text"][0].prompt
+    said = in_its_own_process(settings, greedy(question), media_store.root).answers[0].text
+    model = PeftModel.from_pretrained(load(str(TINY)), tmp_path / "adapter").merge_and_unload()
+    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    turns = [{"role": "user", "content": chat.asked_of(question)}]
+    inputs = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    out = model.generate(**inputs, max_new_tokens=32, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+    assert said == tokenizer.decode(out, skip_special_tokens=True)
+
+
+def test_an_adapter_that_changes_nothing_is_refused(media_store, tmp_path):
+    """One of the thinker alone: vLLM finds no place for its names, and says nothing."""
+    import torch
+
+    from pipeline.train.model import adapt, load
+
+    adapted = adapt(load(str(TINY)), 4)
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.3)
+    adapted.save_pretrained(tmp_path)
+    settings = vllm.Settings(model=str(TINY), max_model_len=512, adapter=str(tmp_path))
+    with pytest.raises(EngineError, match="changes nothing: the names of its weights"):
+        in_its_own_process(settings, greedy((chat.user("hello"),)), media_store.root)
+
+
+def in_its_own_process(settings: vllm.Settings, request: Generate, media: str) -> Generated:
+    """Closing an engine tears down what all engines of a process share, those of other tests too."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(answer_of_one_engine, settings, request, media).result()
+
+
+def answer_of_one_engine(settings: vllm.Settings, request: Generate, media: str) -> Generated:
+    async def answer():
+        engine = await vllm.connect(settings, FolderStore(media))
+        return await engine.ask(request)
+
+    return asyncio.run(answer())
+
+
+def test_a_folder_without_an_adapter_is_an_engine_error(runner, media_store, tmp_path):
+    with pytest.raises(EngineError, match="is no LoRA adapter"):
+        runner.run(vllm.connect(vllm.Settings(model=str(TINY), adapter=str(tmp_path)), media_store))

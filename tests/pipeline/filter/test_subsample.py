@@ -95,6 +95,14 @@ def test_prompts_cluster_by_their_words():
     assert len(found) == 4
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"model": "eyes"}, {"by": "clusters", "embedding": "model"}, {"embedding": "model", "model": "eyes"}]
+)
+def test_a_model_goes_with_its_embedding(wrong):
+    with pytest.raises(ValueError, match="goes with a `model`"):
+        subsample.Settings(n=3, **wrong)
+
+
 def test_weights_must_say_something():
     with pytest.raises(ValueError, match="weights"):
         subsample.Settings(n=3, weights={"long": 0})

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.pair import all_pairs, best_worst
+from pipeline.pair import all_pairs, best_worst, fixed_role, right_wrong
 from schemas.records import Pair, Rejection
 from tests.rows import context, rows_of
 
@@ -65,3 +65,42 @@ def test_the_cap_draws_the_same_pairs_each_time_and_names_those_left_out():
     assert (len(kept), len(dropped)) == (2, 4)
     other = all_pairs.pair(rows, all_pairs.Settings(per_prompt=2, seed=1), context())
     assert found != other
+
+
+def with_roles(*answers: tuple[str, str | None]):
+    rows = rows_of([text for text, _ in answers])
+    rows.candidates = [c._replace(role=role) for c, (_, role) in zip(rows.candidates, answers, strict=True)]
+    return rows
+
+
+def test_roles_make_pairs_without_a_judgement():
+    rows = with_roles(
+        ("a", "chosen"), ("b", "rejected"), ("a", "rejected"), ("c", None), ("d", "rejected"), ("b", "rejected")
+    )
+    found = fixed_role.pair(rows, fixed_role.Settings(), context())
+    assert texts(found) == [("a", "b"), ("a", "d")]
+    assert all(p.margin is None and p.judgements == () for p in found)
+    capped = fixed_role.pair(rows, fixed_role.Settings(per_prompt=1), context())
+    assert [getattr(r, "reason", "pair") for r in capped].count("over_cap") == 1
+
+
+def test_roles_that_make_no_pair_say_why():
+    (one_sided,) = fixed_role.pair(with_roles(("a", "chosen"), ("b", None)), fixed_role.Settings(), context())
+    assert (one_sided.reason, one_sided.detail) == ("no_verdict", "no answer is rejected")
+    (equal,) = fixed_role.pair(with_roles(("a", "chosen"), (" a", "rejected")), fixed_role.Settings(), context())
+    assert equal.reason == "equal_answers"
+
+
+def test_right_against_wrong_but_not_where_the_right_one_stands_inside():
+    rows = rows_of(["cup", "a hat", "a cup it is", "cat", "cup"], [0.0, -1.0, -1.0, -2.0, 0.0])
+    for slip in rows.judgements:
+        assert slip.axis == "score"
+    found = right_wrong.pair(rows, right_wrong.Settings(axis="score"), context())
+    assert texts(found) == [("cup", "a hat"), ("cup", "cat")]
+    assert [p.margin for p in found] == [1.0, 2.0]
+    (inside,) = right_wrong.pair(rows_of(["cup", "a cup"], [0.0, -1.0]), right_wrong.Settings(axis="score"), context())
+    assert inside.reason == "equal_answers"
+    (all_right,) = right_wrong.pair(rows_of(["a", "b"], [0.0, 0.0]), right_wrong.Settings(axis="score"), context())
+    assert (all_right.reason, all_right.detail) == ("no_margin", "2 right and 0 wrong answers of 2")
+    (untold,) = right_wrong.pair(rows_of(["a", "b"], [None, None]), right_wrong.Settings(axis="score"), context())
+    assert untold.reason == "no_verdict"

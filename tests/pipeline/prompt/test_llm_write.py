@@ -43,6 +43,12 @@ def test_only_what_is_asked_for_is_wanted():
     assert parse('{"question": "What is it?"}', ("question",)) == {"question": "What is it?"}
 
 
+def test_a_contradiction_is_read_as_a_question_is():
+    assert parse('```{"context": " A red hat lies there. "}```', ("context",)) == {"context": "A red hat lies there."}
+    assert parse("Context: A red hat lies there.", ("context",)) == {"context": "A red hat lies there."}
+    assert parse('{"question": "What is it?"}', ("context",)) is None
+
+
 @given(st.text())
 def test_any_text_is_read_or_not(said):
     found = parse(said, ALL)

@@ -1,0 +1,259 @@
+"""Which server gets the next request, and how many it gets at a time.
+
+Servers of one model share its requests by weight. Each has a limit of requests in flight: it starts at its slots, halves when the
+server says that it has too many or answers far more slowly than before, and grows by one for as many answers as it allows (additive
+increase, multiplicative decrease: Chiu and Jain 1989). A server that fails again and again is left alone for a growing while and then
+tried with one request (a circuit breaker), while the others go on."""
+
+import asyncio
+import logging
+import math
+import random
+import statistics
+from collections import deque
+from collections.abc import Awaitable, Hashable, Sequence
+
+from pydantic import Field, field_validator
+from yarl import URL
+
+from pipeline.engines.http import Http, Response
+from schemas import operator
+from schemas.errors import EngineError
+
+LONGEST_PAUSE = 60.0  # seconds that a server or a request is left alone
+FAULTS = 5  # of a server in a row before it is left alone
+RISE = 3.0  # times the smallest of the last medians: a server this slow has too many requests
+SAMPLES = 64  # answers that a median is taken of, or as many as the limit
+MEDIANS = 16  # that are remembered
+
+log = logging.getLogger(__name__)
+
+
+def plain(url: str) -> str:
+    """`url` without its last slash. ValueError when it is no address of a server or holds credentials."""
+    parsed = URL(url)
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ValueError("base_url must look like http://host:port/v1")
+    if parsed.user or parsed.password or parsed.query:
+        raise ValueError("base_url must hold no credentials: name an environment variable in api_key_env")
+    return url.rstrip("/")
+
+
+class Endpoint(operator.Settings):
+    """One server of a model that has several."""
+
+    base_url: str
+    """where the server answers, up to and with /v1"""
+    weight: float = Field(1.0, gt=0)
+    """its share of the requests in flight beside the weights of the others"""
+    slots: int | None = Field(None, ge=1)
+    """most requests in flight there, where that is fewer than the model's `slots`"""
+    api_key_env: str | None = None
+    """name of the environment variable that holds its key, if not the model's"""
+
+    _plain = field_validator("base_url")(plain)
+
+
+def pause(times: int) -> float:
+    """Seconds to wait after the `times`-th fault: doubling from a half, less up to a half by chance so that not all come at once."""
+    return min(0.5 * 2**times, LONGEST_PAUSE) * random.uniform(0.5, 1)
+
+
+class Server:
+    """An endpoint at work: its connections, how many requests it may have, whether it is left alone."""
+
+    def __init__(self, endpoint: Endpoint, slots: int, key: str | None, timeout: float):
+        self.url, self.weight, self.key, self.key_env = endpoint.base_url, endpoint.weight, key, endpoint.api_key_env
+        self.slots = min(endpoint.slots or slots, slots)
+        self.limit = float(self.slots)
+        self.in_flight = 0
+        self.error: EngineError | None = None  # why it was left alone last
+        self.given_up = False
+        self.strikes = 0  # times in a row that it was left alone
+        url = URL(endpoint.base_url)
+        self._path = url.raw_path.rstrip("/")
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        self._http = Http(url, headers, timeout)
+        self._faults = 0
+        self._culprits: list[object] = []
+        self._until = self._left = self._halved = -math.inf
+        self._seconds: dict[Hashable, list[float]] = {}
+        self._medians: dict[Hashable, deque[float]] = {}
+
+    def get(self, path: str) -> Awaitable[Response]:
+        return self._http.get(self._path + path)
+
+    def post(self, path: str, body: Sequence[bytes]) -> Awaitable[Response]:
+        return self._http.post(self._path + path, body)
+
+    def close(self) -> None:
+        self._http.close()
+
+    # what it may be given
+
+    def free(self, now: float) -> bool:
+        """Whether it may have one more request. One that was left alone is not full: what it had then may never end."""
+        return now >= self._until and (self.strikes > 0 or self.in_flight + 1 <= self.limit) and not self.given_up
+
+    def take(self, now: float) -> None:
+        self.in_flight += 1
+        if self.strikes:  # until one is answered they come singly, however long each takes
+            self._until = now + pause(self.strikes)
+
+    @property
+    def until(self) -> float:
+        """The loop's time before which it is left alone."""
+        return math.inf if self.given_up else self._until
+
+    # what became of a request that was sent at the loop's time `sent`
+
+    def answered(self, sent: float, kind: Hashable) -> None:
+        """It answered; `kind` says which answers take alike long."""
+        if self.strikes:
+            log.warning("%s answers again", self.url)
+            self._until = -math.inf
+        self._faults = self.strikes = 0
+        self._culprits.clear()
+        if 2 * self.in_flight < self.limit:  # how an idle server does says nothing of a full one
+            return
+        if self.limit < self.slots:
+            self.limit = min(self.slots, self.limit + 1 / self.limit)
+        if sent > self._halved:
+            self._watch(sent, kind)
+
+    def busy(self, sent: float, wait: float | None) -> None:
+        """It has too many requests, and asked for a `wait` in seconds."""
+        self._halve(sent)
+        self.rest(wait)
+
+    def rest(self, wait: float | None) -> None:
+        if wait:
+            self._until = max(self._until, asyncio.get_running_loop().time() + wait * random.uniform(1, 1.1))
+
+    def failed(self, sent: float, who: object, error: EngineError, patience: int) -> None:
+        """It failed at the request `who`, which may itself be the reason: however often that one fails, it counts once."""
+        if sent <= self._left:
+            return
+        self._faults += 1
+        if self.strikes or self._faults >= FAULTS:
+            self.leave(sent, error, patience, who)
+
+    def leave(self, sent: float, error: EngineError, patience: int, who: object = None) -> None:
+        """It is gone, or as good as: leaves it alone, for good after `patience` times and one."""
+        if sent <= self._left:  # sent before, or in the same tick of the loop's clock
+            return
+        self.close()  # what comes back in its place knows nothing of these connections
+        if who is None or not any(who is other for other in self._culprits):
+            self.strikes += 1
+            self._culprits.append(who)
+        if self.strikes > patience:
+            self.give_up(error)
+            return
+        now, wait = asyncio.get_running_loop().time(), pause(self.strikes)
+        self._left, self._until = now, max(self._until, now + wait)
+        log.warning("%s is left alone for %.1f seconds: %s", self.url, wait, error)
+
+    def give_up(self, error: EngineError) -> None:
+        """It will not be asked again."""
+        if not self.given_up:
+            log.warning("%s is not asked again: %s", self.url, error)
+        self.given_up, self.error = True, error
+
+    def _halve(self, sent: float) -> None:
+        if sent <= self._halved:  # asked before the limit was halved last
+            return
+        self.limit = max(1.0, self.limit / 2)
+        self._halved = asyncio.get_running_loop().time()
+        self._seconds.clear()
+
+    def _watch(self, sent: float, kind: Hashable) -> None:
+        seconds = self._seconds.setdefault(kind, [])
+        seconds.append(asyncio.get_running_loop().time() - sent)
+        if len(seconds) < max(SAMPLES, self.limit):
+            return
+        median = statistics.median(seconds)
+        medians = self._medians.setdefault(kind, deque(maxlen=MEDIANS))
+        seconds.clear()
+        if medians and median > RISE * min(medians):
+            self._halve(sent)
+        medians.append(median)
+
+
+class Pool:
+    """Hands out slots of the servers, `slots` of them at a time, in the order in which they were asked for."""
+
+    def __init__(self, servers: Sequence[Server], slots: int):
+        self.servers = servers
+        self.slots = min(slots, sum(server.slots for server in servers))
+        self.in_flight = 0
+        self._waiting: deque[tuple[asyncio.Future[Server], Server | None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def take(self, avoid: Server | None = None) -> Server:
+        """A server with a free slot, now the caller's until it gives it back; `avoid` only where no other has one.
+
+        EngineError when every server was given up."""
+        server = None if self._waiting else self._pick(avoid)
+        if server is not None:
+            return server
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append((future, avoid))
+        self._serve()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and not future.exception():
+                self.give(future.result())
+            raise
+
+    def give(self, server: Server) -> None:
+        server.in_flight -= 1
+        self.in_flight -= 1
+        if self._waiting:
+            self._serve()
+
+    def gone(self) -> EngineError | None:
+        """What to say when no server is left."""
+        if not all(server.given_up for server in self.servers):
+            return None
+        errors = [str(server.error) for server in self.servers]
+        return EngineError(errors[0] if len(errors) == 1 else f"no endpoint is left: {'; '.join(errors)}")
+
+    def close(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        for server in self.servers:
+            server.close()
+
+    def _pick(self, avoid: Server | None) -> Server | None:
+        if self.in_flight >= self.slots:
+            return None
+        now = asyncio.get_running_loop().time()
+        best, least = None, (True, math.inf)
+        for server in self.servers:
+            if server.free(now) and (load := (server is avoid, (server.in_flight + 1) / server.weight)) < least:
+                best, least = server, load
+        if best is not None:
+            best.take(now)
+            self.in_flight += 1
+        return best
+
+    def _serve(self) -> None:
+        """Gives free slots to those who wait, and comes again when a server has been left alone for long enough."""
+        while self._waiting:
+            future, avoid = self._waiting[0]
+            if not future.done():
+                if error := self.gone():
+                    future.set_exception(error)
+                elif server := self._pick(avoid):
+                    future.set_result(server)
+                else:
+                    break
+            self._waiting.popleft()
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        loop = asyncio.get_running_loop()
+        rests = [s.until for s in self.servers if loop.time() < s.until < math.inf]
+        if self._waiting and rests:
+            self._timer = loop.call_at(min(rests), self._serve)

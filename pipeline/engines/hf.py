@@ -1,0 +1,234 @@
+"""transformers in this process: what vLLM cannot return. Attention, beams, hidden states, gradients, reward heads.
+
+One request at a time, on a thread of its own: use it where no other engine can answer."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from pydantic import Field
+
+from pipeline.engines.identity import identity
+from pipeline.engines.shown import read, shown
+from pipeline.engines.told import first_tokens, markup, specials
+from pipeline.media.decode import decode_image
+from schemas import operator
+from schemas.chat import escape
+from schemas.errors import EngineError, RowError, TrainError
+from schemas.ports import (
+    Attend,
+    Attended,
+    Beams,
+    Embed,
+    Embedded,
+    Failure,
+    Generate,
+    Generated,
+    Likelihood,
+    Likely,
+    MediaStore,
+    Perturb,
+    Perturbed,
+    Rated,
+    Request,
+    Result,
+    Score,
+    Scored,
+)  # fmt: skip
+from schemas.records import MEDIA_KINDS, Message, Part, Reason
+
+ANSWERS = frozenset({"Generate", "Beams", "Score", "Likelihood", "Embed", "Attend", "Perturb"})
+HEAD = "ForSequenceClassification"  # ends the name of an architecture that gives one number
+
+
+class Settings(operator.Settings):
+    model: str
+    """a local folder or the name of a model on the Hub"""
+    revision: str | None = None
+    """branch, tag or commit of a Hub model"""
+    slots: int = Field(4, ge=1)
+    """requests that wait their turn here; they are answered one by one"""
+
+
+def identity_of(settings: Settings) -> str:
+    """The model's identity; its answers are those of another engine, which the name says."""
+    return f"{identity(settings.model, settings.revision)[0]} hf"
+
+
+async def connect(settings: Settings, media: MediaStore) -> "HF":
+    """Loads the model, which blocks. EngineError when transformers cannot."""
+    from pipeline.train.model import folder_of
+
+    try:
+        folder = folder_of(settings.model)
+        return (_Headed if _has_head(folder) else HF)(settings, media, folder)
+    except TrainError as error:
+        raise EngineError(str(error)) from error
+
+
+def _has_head(folder: str) -> bool:
+    from transformers import AutoConfig
+
+    try:
+        names = AutoConfig.from_pretrained(folder).architectures or []
+    except (OSError, ValueError, KeyError) as error:
+        raise EngineError(f"transformers cannot load {folder}: {str(error).strip().splitlines()[0]}") from error
+    return any(name.endswith(HEAD) for name in names)
+
+
+class HF:
+    """An Engine over one model of transformers; `connect` makes it.
+
+    `seconds` is the time it worked, `requests`, `prompt_tokens` and `answer_tokens` count what was asked and answered."""
+
+    can = ANSWERS
+
+    def __init__(self, settings: Settings, media: MediaStore, folder: str):
+        self.identity = identity_of(settings)
+        self.slots = settings.slots
+        self.seconds = 0.0
+        self.requests = self.prompt_tokens = self.answer_tokens = 0
+        self._store = media
+        self._turn = ThreadPoolExecutor(1, thread_name_prefix="hf")
+        self._load(folder)
+
+    def _load(self, folder: str) -> None:
+        from pipeline.train.encode import Encoder
+        from pipeline.train.model import load
+
+        self._model: Any = load(folder)
+        self._encoder = Encoder(folder)
+        self.media = frozenset(k for k in MEDIA_KINDS if getattr(self._encoder.processor, f"{k}_token", None))
+
+    async def ask(self, request: Request) -> Result:
+        """The answer, or a Failure when this request cannot be answered. EngineError when the engine is closed."""
+        if self._model is None:
+            raise EngineError(f"the engine of {self.identity} is closed")
+        self.requests += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._turn, self._timed, request)
+        except RowError as error:
+            return Failure(error.reason, error.detail)
+
+    async def close(self) -> None:
+        """Frees the model."""
+        self._turn.shutdown()
+        self._model = None
+
+    def _timed(self, request: Request) -> Result:
+        started = time.perf_counter()
+        try:
+            if type(request).__name__ not in self.can:
+                raise RowError(Reason.ENGINE_REFUSED, f"{self.identity} answers no {type(request).__name__}")
+            return self._answer(request)
+        except (
+            RuntimeError,
+            ValueError,
+            IndexError,
+        ) as error:  # what a model's own code raises of a request it dislikes
+            line = str(error).strip().splitlines()
+            raise RowError(
+                Reason.ENGINE_FAILED, f"transformers: {line[0][:300] if line else type(error).__name__}"
+            ) from error
+        finally:
+            self.seconds += time.perf_counter() - started
+
+    def _answer(self, request: Request) -> Result:
+        from pipeline.engines import forward
+
+        model, encoder = self._model, self._encoder
+        if isinstance(request, Perturb):
+            picture = decode_image(read(self._store, Part("image", media=request.media)), f"image {request.media}")
+            made = forward.perturb(
+                model,
+                encoder.processor.image_processor,
+                picture,
+                request.epsilon,
+                request.step,
+                request.steps,
+                request.seed,
+            )
+            name = self._store.add(made)
+            self._store.sync()  # the answer that names it may be kept before the shard's media are
+            return Perturbed(name)
+        if isinstance(request, Likelihood | Attend):
+            prompt, ids, media = self._judged(request.messages)
+            self.prompt_tokens += len(prompt.ids)
+            if isinstance(request, Likelihood):
+                return Likely(forward.likelihood(model, prompt, ids), len(prompt.ids))
+            return Attended(forward.attend(model, encoder, prompt, ids, media), len(prompt.ids))
+        prompt = self._prompt(request.messages)
+        self.prompt_tokens += len(prompt.ids)
+        if isinstance(request, Score):
+            return Scored(
+                forward.first(model, prompt, first_tokens(encoder.tokenizer, request.choices)), len(prompt.ids)
+            )
+        if isinstance(request, Embed):
+            return Embedded(forward.embed(model, prompt), len(prompt.ids))
+        if isinstance(request, Beams):
+            answers = forward.beams(model, encoder, prompt, request)
+        elif isinstance(request, Generate):
+            if request.n > 1 and request.temperature == 0:
+                raise RowError(Reason.ENGINE_REFUSED, "n > 1 at temperature 0 would be n times the same")
+            answers = forward.generate(model, encoder, prompt, request)
+        self.answer_tokens += sum(a.tokens for a in answers)
+        return Generated(answers, len(prompt.ids))
+
+    def _prompt(self, messages: tuple[Message, ...]):
+        """The encoded prompt; a last turn of the assistant's stands behind it, to be continued."""
+        from pipeline.engines.forward import continued
+
+        if messages[-1].role == "assistant":
+            prompt, ids, _ = self._judged(messages)
+            return continued(prompt, ids)
+        media = tuple((part.type, read(self._store, part)) for part in shown(messages, self.media, self.identity))
+        return self._encoder.encode(messages, media, "the prompt")
+
+    def _judged(self, messages: tuple[Message, ...]):
+        """The prompt before the last message, that message's tokens, and how many media are shown."""
+        *before, last = messages
+        if last.role != "assistant":
+            raise RowError(Reason.EMPTY_ANSWER, "there is no answer: the last message must be the assistant's")
+        media = sum(part.media is not None for message in before for part in message.parts)
+        ids = self._encoder.answer("".join(part.text or "" for part in last.parts), "the answer")[:-1]
+        return self._prompt(tuple(before)), ids, media
+
+
+class _Headed(HF):
+    """A reward model: one number for a conversation in text."""
+
+    can = frozenset({"Rate"})
+    media = frozenset()
+
+    def _load(self, folder: str) -> None:
+        import torch
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        try:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+            self._specials = markup(specials(self._tokenizer))
+            self._model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+        except (OSError, ValueError, KeyError) as error:
+            raise EngineError(f"transformers cannot load {folder}: {str(error).strip().splitlines()[0]}") from error
+        if self._model.config.num_labels != 1:
+            raise EngineError(
+                f"{folder} tells {self._model.config.num_labels} classes apart: name a model with one number"
+            )
+        self._model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def _answer(self, request: Request) -> Rated:
+        import torch
+
+        shown(request.messages, self.media, self.identity)
+        turns = [
+            {"role": m.role, "content": "".join(escape(p.text or "", self._specials) for p in m.parts)}
+            for m in request.messages
+        ]
+        inputs = self._tokenizer.apply_chat_template(turns, return_tensors="pt", return_dict=True).to(
+            self._model.device
+        )
+        with torch.no_grad():
+            value = self._model(**inputs).logits[0, 0].item()
+        self.prompt_tokens += inputs["input_ids"].shape[1]
+        return Rated(round(value, 4), inputs["input_ids"].shape[1])

@@ -1,0 +1,50 @@
+"""Answers to a bad prompt (STIC, arXiv 2405.19716): the model is asked to imagine instead of to look."""
+
+import random
+
+from pipeline.make.asking import Drawing, asked, made, seed_of
+from schemas import prompts
+from schemas.chat import rephrase
+from schemas.errors import RecipeError
+from schemas.operator import Context, Rows
+from schemas.ports import Failure
+from schemas.records import SAMPLE_KINDS, Candidate, Rejection, digest
+
+READS = ("samples",)
+LEAVES = ("candidates",)
+MEDIA = SAMPLE_KINDS
+SCOPE = "sample"
+VERSION = 1
+
+
+class Settings(Drawing):
+    model: str
+    """name of the recipe's model that answers"""
+    role: str | None = "rejected"
+    """what these answers are"""
+    prompt: str | None = None
+    """file of bad prompts, one a line, instead of the one beside this module"""
+
+
+def prompt_texts(settings: Settings) -> tuple[str, ...]:
+    return (prompts.read(settings.prompt, __file__, "bad_prompt.txt"),)
+
+
+async def make(rows: Rows, settings: Settings, context: Context) -> list[Candidate | Rejection]:
+    """One answer to one of the prompts, drawn by the seed, in place of the sample's question."""
+    sample, engine = rows.sample, context.engines[settings.model]
+    lines = [line.strip() for line in prompt_texts(settings)[0].splitlines() if line.strip()]
+    if not lines:
+        raise RecipeError(f"{context.step}: the file {settings.prompt} holds no prompts: write one a line")
+    line = random.Random(digest("bad", settings.seed, sample.id)).choice(lines)
+    prompt = rephrase(sample.prompt, line)
+    seed = seed_of(settings.seed, sample.id)
+    result = await engine.ask(asked(prompt, settings, seed))
+    if isinstance(result, Failure):
+        return [Rejection(sample.id, "samples", context.step, result.reason, result.detail, sample.id)]
+    (answer,) = result.answers
+    row = {
+        "role": settings.role, "model": engine.identity, "settings": context.version, "seed": seed, "prompt": prompt,
+        "tokens": answer.tokens, "finish": answer.finish,
+    }  # fmt: skip
+    return made(answer.text, "", row, sample, context)

@@ -1,0 +1,76 @@
+"""Answers cut off and continued: without the media the rest is guessed (Dropout-NTP of MPO: half of it), and far from
+the question it is hallucinated (HDPO: the last two sentences, written anew)."""
+
+import asyncio
+import re
+
+from pydantic import Field, model_validator
+
+from pipeline.make.asking import Looking, asked, made, seed_of, shown, unmade
+from schemas.chat import assistant
+from schemas.operator import Context, Rows
+from schemas.ports import Failure
+from schemas.records import SAMPLE_KINDS, Candidate, Media, Reason, Rejection
+
+READS = ("candidates",)
+LEAVES = ("media", "candidates")
+MEDIA = SAMPLE_KINDS
+SCOPE = "sample"
+VERSION = 1
+
+_WORD = re.compile(r"\S+")
+_SENTENCE = re.compile(r"[^.!?。！？]*[.!?。！？]+[\"')\]]*\s*|[^.!?。！？]+$")
+
+
+class Settings(Looking):
+    model: str
+    """name of the recipe's model that continues"""
+    prefix_ratio: float | None = Field(None, gt=0, lt=1)
+    """share of an answer's words that stays; 0.5 where neither is said"""
+    drop_sentences: int | None = Field(None, ge=1)
+    """or how many sentences go at its end"""
+
+    @model_validator(mode="after")
+    def _one(self):
+        if self.prefix_ratio is not None and self.drop_sentences is not None:
+            raise ValueError("say `prefix_ratio` or `drop_sentences`, not both")
+        return self
+
+
+async def make(rows: Rows, settings: Settings, context: Context) -> list[Media | Candidate | Rejection]:
+    """A Candidate for each there is (its `parent`): what stays of it and what the model writes behind.
+
+    An answer of which nothing would stay or go is a Rejection TOO_SHORT, and one whose request fails says why."""
+    sample, engine = rows.sample, context.engines[settings.model]
+    prompt, media = await shown(sample.prompt, settings, sample, context)
+    seed = seed_of(settings.seed, sample.id)
+    prefixes = {c.id: prefix(c.text, settings.prefix_ratio, settings.drop_sentences) for c in rows.candidates}
+    cut = [c for c in rows.candidates if prefixes[c.id]]
+    requests = [asked((*prompt, assistant(prefixes[c.id])), settings, seed) for c in cut]
+    results = await asyncio.gather(*map(engine.ask, requests))
+    out: list[Media | Candidate | Rejection] = list(media)
+    for c in rows.candidates:
+        if not prefixes[c.id]:
+            detail = f"nothing of the answer would stay, or nothing would go: {c.text[:100]!r}"
+            out.append(unmade(c, Reason.TOO_SHORT, detail, context))
+    for c, request, result in zip(cut, requests, results, strict=True):
+        if isinstance(result, Failure):
+            out.append(unmade(c, result.reason, result.detail, context))
+            continue
+        (answer,) = result.answers
+        row = {
+            "role": settings.role, "model": engine.identity, "settings": context.version, "seed": seed, "parent": c.id,
+            "prompt": request.messages, "tokens": answer.tokens, "finish": answer.finish,
+        }  # fmt: skip
+        out += made(answer.text, prefixes[c.id], row, sample, context)
+    return out
+
+
+def prefix(text: str, ratio: float | None, sentences: int | None) -> str:
+    """What stays of an answer, without white space at its end; empty when nothing would stay or nothing would go."""
+    if sentences is not None:
+        found = [m[0] for m in _SENTENCE.finditer(text) if m[0].strip()]
+        return "".join(found[: max(0, len(found) - sentences)]).rstrip()
+    words = list(_WORD.finditer(text))
+    kept = int(len(words) * (0.5 if ratio is None else ratio))
+    return text[: words[kept - 1].end()] if 0 < kept < len(words) else ""

@@ -1,0 +1,43 @@
+"""Answers whose makers said which is chosen and which rejected (POVID, STIC, HA-DPO, SQuBa): no judgement is behind these pairs."""
+
+import random
+
+from pydantic import Field
+
+from schemas.operator import Context, Rows
+from schemas.operator import Settings as Base
+from schemas.records import SAMPLE_KINDS, Candidate, Pair, Reason, Rejection, digest
+from schemas.records import pair as laid
+
+from .scores import none_made, over_cap
+
+READS = ("candidates",)
+LEAVES = ("pairs",)
+MEDIA = SAMPLE_KINDS
+SCOPE = "sample"
+VERSION = 1
+
+
+class Settings(Base):
+    per_prompt: int | None = Field(None, ge=1)
+    """at most so many pairs a prompt, drawn by the seed; all by default"""
+    seed: int = 0
+    """another seed draws other pairs"""
+
+
+def pair(rows: Rows, settings: Settings, context: Context) -> list[Pair | Rejection]:
+    """Each chosen answer against each rejected one of another text, each two texts once."""
+    sides: dict[str, dict[str, Candidate]] = {"chosen": {}, "rejected": {}}
+    for c in rows.candidates:
+        if c.role in sides:
+            sides[c.role].setdefault(c.text.strip(), c)
+    missing = [role for role, found in sides.items() if not found]
+    if missing:
+        return [none_made(rows, context, Reason.NO_VERDICT, f"no answer is {' or '.join(missing)}")]
+    found = [
+        laid(rows.sample.id, context.step, better, worse, recipe=context.recipe, seed=better.seed)
+        for text, better in sides["chosen"].items() for other, worse in sides["rejected"].items() if text != other
+    ]  # fmt: skip
+    if not found:
+        return [none_made(rows, context, Reason.EQUAL_ANSWERS, "the chosen and the rejected answer are one text")]
+    return over_cap(found, settings.per_prompt, random.Random(digest(settings.seed, rows.sample.id)), context)

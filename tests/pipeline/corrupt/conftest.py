@@ -1,0 +1,49 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from pipeline.media.probe import keep
+from pipeline.store import FolderStore
+from schemas import chat
+from schemas.operator import Rows
+from schemas.records import Media, Part, Sample, candidate, pair, sample
+
+
+class Shop(NamedTuple):
+    """A store, and samples that show what is in it."""
+
+    store: FolderStore
+
+    def media(self, data: bytes) -> Media:
+        return keep(data, "a file", self.store)
+
+    def asked(self, *datas: bytes, **known) -> Sample:
+        media = [self.media(data) for data in datas]
+        return sample((chat.user(*(Part(m.kind, media=m.id) for m in media), "what is there ?"),), **known)
+
+    def paired(self, asked: Sample, *texts: tuple[str, str]) -> Rows:
+        """The sample with a pair of each two texts."""
+        rows = Rows(asked)
+        for texts_of in texts:
+            good, bad = (candidate(asked.id, "make", text, index=i) for i, text in enumerate(texts_of))
+            rows.candidates += [good, bad]
+            rows.pairs.append(pair(asked.id, "pair", good, bad, margin=1.0))
+        return rows
+
+
+@pytest.fixture
+def shop(tmp_path) -> Shop:
+    return Shop(FolderStore(tmp_path))
+
+
+@pytest.fixture
+def eyes(runner, shop) -> Iterator:
+    """The tiny model in transformers, which has gradients and vectors."""
+    from pipeline.engines import hf
+
+    model = Path(__file__).parents[3] / "data" / "models" / "tiny"
+    engine = runner.run(hf.connect(hf.Settings(model=str(model)), shop.store))
+    yield engine
+    runner.run(engine.close())
