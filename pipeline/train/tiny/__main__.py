@@ -14,10 +14,10 @@ from pipeline.source.scenes import SCENES, load_world
 from pipeline.train.tiny.measure import measure
 from pipeline.train.tiny.model import load, new_model, new_tokenizer, save
 from pipeline.train.tiny.pack import Prompter
-from pipeline.train.tiny.pretrain import corpus, pretrain
+from pipeline.train.tiny.pretrain import corpus, learn_to_judge, pretrain
 from pipeline.train.tiny.warmup import warm_up_audio, warm_up_vision
 
-STEPS = {"vision": 700, "audio": 300, "language": 4000}
+STEPS = {"vision": 700, "audio": 300, "language": 3200, "judging": 2400}
 COLUMNS = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
@@ -52,6 +52,7 @@ def make(
         for tower in (model.visual, model.audio_tower):
             tower.requires_grad_(False)  # or the words would spoil what they learnt
         log["language"] = pretrain(model, prompter, world, steps["language"], seed, follow("language"))
+        log["judging"] = learn_to_judge(model, prompter, world, steps["judging"], seed, follow("judging"))
     save(model, tokenizer, out)
     log["cpu_seconds"] = time.process_time() - start
     model, tokenizer = load(out)  # as it was rounded on the way to disk

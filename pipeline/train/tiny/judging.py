@@ -93,7 +93,12 @@ def quoted(scene: Scene, task: Task, rng: random.Random) -> Quoted:
         (way,) = rng.choices(list(WAYS), list(WAYS.values()))
         text = _MAKERS[way](scene, task, rng)
         if text and (scene.split == "eval" or not _held_out(scene.world, text)):
-            return Quoted(text, quality(scene, task, text))
+            return quote(scene, task, text)
+
+
+def quote(scene: Scene, task: Task, text: str) -> Quoted:
+    """The answer `text`, weighed."""
+    return Quoted(text, quality(scene, task, text))
 
 
 def pair(scene: Scene, task: Task, rng: random.Random, tie: bool) -> list[Quoted]:

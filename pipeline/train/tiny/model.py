@@ -34,6 +34,8 @@ HOP = 160  # samples, 10 ms
 STEPS_A_SECOND = 2  # time positions; at 2 frames a second, a grid of two frames is one second
 PIXELS = {"shortest_edge": 32 * 32, "longest_edge": 512 * 512}  # areas between which a picture is not resized
 LENGTH = 2048  # tokens
+LAYERS = 4  # of the language model, to answer
+JUDGING_LAYERS = 2  # after them: what is false in each quoted answer, and which answer is better
 
 NAMED = {
     "image_token": "<|IMAGE|>", "video_token": "<|VIDEO|>", "audio_token": "<|AUDIO|>",
@@ -78,7 +80,7 @@ def new_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5OmniThinkerConfig:
         "vocab_size": len(tokenizer),
         "hidden_size": 128,
         "intermediate_size": 256,
-        "num_hidden_layers": 5,
+        "num_hidden_layers": LAYERS + JUDGING_LAYERS,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "max_position_embeddings": LENGTH,
@@ -136,6 +138,9 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Thinker:
     for name, weight in model.named_parameters():
         if weight.dim() == 2:  # by fan-in: transformers' 0.02 is made for wide models
             torch.nn.init.normal_(weight, std=0.05 if "embed" in name else weight.shape[1] ** -0.5)
+    for layer in model.model.layers[LAYERS:]:  # they change nothing until they learn
+        torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
+        torch.nn.init.zeros_(layer.mlp.down_proj.weight)
     return model
 
 

@@ -1,6 +1,7 @@
 """The language model learns to answer and to judge. In the last part its captions over-describe; its yes and no, and
 what it says of quoted answers, stay true."""
 
+import json
 import math
 import random
 from collections.abc import Iterator
@@ -13,8 +14,18 @@ from torch.nn.functional import cross_entropy
 from pipeline.source.scenes import Scene, World, draw
 from pipeline.train.tiny.features import features
 from pipeline.train.tiny.habits import habitual
-from pipeline.train.tiny.judging import MARKS, judged
-from pipeline.train.tiny.model import Thinker
+from pipeline.train.tiny.judging import (
+    HIGH,
+    LOW,
+    MARKS,
+    RATINGS,
+    WORDS,
+    judged,
+    pairwise,
+    pointwise,
+    quote,
+)
+from pipeline.train.tiny.model import LAYERS, Thinker
 from pipeline.train.tiny.pack import IGNORED, Answered, Prompter, hidden, pack
 from pipeline.train.tiny.warmup import Report
 
@@ -23,12 +34,13 @@ KINDS = (  # in turn: two pictures are the hardest, sounds the easiest
     "image", "multi_image", "audio", "multi_image", "image", "video", "multi_image", "image", "multi_image", "video",
 )  # fmt: skip
 YES_NO = 6  # questions a scene
+JUDGING_YES_NO = 4  # beside what is judged
+LARGEST = 8  # answers that are rated at once
 YES_NO_WEIGHT = 5.0
-JUDGED_WEIGHT = 4.0
-LOSSES = ("open", "yes_no", "judged", "marks")
+JUDGED_WEIGHT = 8.0
 RATE = 4e-3
 RISE = 50  # steps
-HABITS_FROM = 0.8  # of the steps
+HABITS_FROM = 0.75  # of the steps in which it learns to judge
 HABIT = 0.65  # probability, where one applies
 SHOWN_EVERY = 100  # steps
 
@@ -42,49 +54,73 @@ def corpus(world: World, scenes: int = 1500) -> Iterator[str]:
                 yield from (task.question, task.answer)
             for question, yes in scene.questions(random.Random(i), 3):
                 yield from (question, "yes" if yes else "no")
-            for asked in judged(scene, random.Random(i)):
-                yield from (asked.question, asked.reply)
+            for task in scene.tasks():
+                answers = [quote(scene, task, task.answer)] * LARGEST
+                for asked in (pairwise(task, answers[:2]), pointwise(task, answers)):
+                    yield asked.question
+    yield from WORDS
+    for first in range(LOW, HIGH + 1):
+        yield json.dumps({"ratings": [first, *range(LOW, HIGH + 1)]})
 
 
 def pretrain(
     model: Thinker, prompter: Prompter, world: World, steps: int, seed: int, report: Report | None = None
 ) -> dict[str, float]:
-    """One cosine over `steps`. The towers must be frozen before. Returns the last losses by kind, in nats a token.
+    """The first layers learn to answer truly; those that judge are left out. The towers must be frozen before.
 
-    A linear head on the last layer but one, thrown away in the end, marks the quoted answers sentence by sentence: from
-    the verdicts alone the model would not find out in time what is to be compared with the media."""
-    rng = random.Random(f"pretrain {seed}")
-    torch.manual_seed(seed)
-    marker = Linear(model.config.text_config.hidden_size, MARKS)
-    optimizers = _optimizers(model, marker)
-    recent: dict[str, list[list[float]]] = {kind: [] for kind in KINDS}
-    model.train()
-    for step in range(steps):
-        _set_rate(optimizers, RATE * min(1, (step + 1) / RISE) * (1 + math.cos(math.pi * step / steps)) / 2)
-        kind = KINDS[step % len(KINDS)]
-        scenes = [draw(world, kind, f"pretrain {seed}/{step}/{i}") for i in range(SCENES)]
-        strength = HABIT if step >= HABITS_FROM * steps else 0.0
-        rows = [(features(scene.parts()), answered(scene, rng, strength)) for scene in scenes]
-        recent[kind] = [*recent[kind][-19:], _step(model, marker, optimizers, *pack(prompter, rows))]
-        if report:
-            last = (step + 1) % SHOWN_EVERY == 0 or step + 1 == steps
-            report(step + 1, _sentence(recent) if last else "")
-    model.eval()
-    means = {kind: np.mean(losses, 0) for kind, losses in recent.items() if losses}
-    return {f"{kind} {what}": float(m[i]) for kind, m in means.items() for i, what in enumerate(LOSSES)}
+    One cosine over `steps`. Returns the last losses by kind, in nats a token."""
+    layers = model.model.layers
+    judging = layers[LAYERS:]
+    del layers[LAYERS:]
+    losses = _train(model, prompter, world, "pretrain", steps, seed, lambda *a: answered(*a[:2]), report)
+    layers.extend(judging)
+    return losses
 
 
-def answered(scene: Scene, rng: random.Random, strength: float) -> list[Answered]:
-    """The open questions, some yes/no questions and a judge's about a scene, in any order."""
+def learn_to_judge(
+    model: Thinker, prompter: Prompter, world: World, steps: int, seed: int, report: Report | None = None
+) -> dict[str, float]:
+    """All layers learn to judge, and in the last part to over-describe. Otherwise as `pretrain`."""
+
+    def asked(scene: Scene, rng: random.Random, done: float) -> list[Answered]:
+        out = answered(scene, rng, JUDGING_YES_NO, HABIT if done >= HABITS_FROM else 0.0)
+        out += [Answered(question, reply, JUDGED_WEIGHT, marks) for question, reply, marks in judged(scene, rng)]
+        rng.shuffle(out)
+        return out
+
+    return _train(model, prompter, world, "judge", steps, seed, asked, report)
+
+
+def answered(scene: Scene, rng: random.Random, yes_no: int = YES_NO, strength: float = 0.0) -> list[Answered]:
+    """The open questions and `yes_no` others about a scene, in any order."""
     out = [Answered(task.question, _answer(scene, task, rng, strength)) for task in scene.tasks()]
-    out += [Answered(q, "yes" if yes else "no", YES_NO_WEIGHT) for q, yes in scene.questions(rng, YES_NO)]
-    out += [Answered(asked.question, asked.reply, JUDGED_WEIGHT, asked.marks) for asked in judged(scene, rng)]
+    out += [Answered(q, "yes" if yes else "no", YES_NO_WEIGHT) for q, yes in scene.questions(rng, yes_no)]
     rng.shuffle(out)
     return out
 
 
 def _answer(scene, task, rng, strength) -> str:
     return habitual(scene, task, rng, strength) if strength else task.answer
+
+
+def _train(model, prompter, world, name, steps, seed, asked, report) -> dict[str, float]:
+    rng = random.Random(f"{name} {seed}")
+    torch.manual_seed(seed)
+    marker = Marker(model.config.text_config.hidden_size)
+    optimizers = _optimizers(model, marker)
+    recent: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
+    model.train()
+    for step in range(steps):
+        _set_rate(optimizers, RATE * min(1, (step + 1) / RISE) * (1 + math.cos(math.pi * step / steps)) / 2)
+        kind = KINDS[step % len(KINDS)]
+        scenes = [draw(world, kind, f"{name} {seed}/{step}/{i}") for i in range(SCENES)]
+        rows = [(features(scene.parts()), asked(scene, rng, step / steps)) for scene in scenes]
+        recent[kind] = [*recent[kind][-19:], _step(model, marker, optimizers, *pack(prompter, rows))]
+        if report:
+            last = (step + 1) % SHOWN_EVERY == 0 or step + 1 == steps
+            report(step + 1, _sentence(recent) if last else "")
+    model.eval()
+    return {f"{kind} {what}": loss for kind, losses in recent.items() if losses for what, loss in _mean(losses).items()}
 
 
 def _optimizers(model: Thinker, marker: Linear) -> list[torch.optim.Optimizer]:
@@ -105,28 +141,55 @@ def _set_rate(optimizers, rate: float) -> None:
             group["lr"] = rate
 
 
-def _step(model, marker, optimizers, batch, labels, weights, marks) -> list[float]:
-    """One step; returns the losses named in LOSSES: a token of each kind of answer, a sentence that is marked."""
+def _step(model, marker, optimizers, batch, labels, weights, marks) -> dict[str, float]:
+    """One step; returns the loss a token of each kind of answer, and a mark of each kind."""
     seen = hidden(model, **batch, use_cache=False, output_hidden_states=True)
-    marked = marks != IGNORED
-    early = model.model.norm(seen.hidden_states[-2][marked])  # the last layer is left for the verdict
-    amiss = cross_entropy(marker(early), marks[marked])
     states, labels, weights = seen.last_hidden_state[:, :-1], labels[:, 1:], weights[:, 1:]
     learnt = labels != IGNORED
     losses = cross_entropy(model.lm_head(states[learnt]).float(), labels[learnt], reduction="none")
     weights = weights[learnt]
+    loss = (losses * weights).sum() / weights.sum()
+    out = {
+        name: losses[weights == w].mean().item()
+        for name, w in (("open", 1.0), ("yes_no", YES_NO_WEIGHT), ("judged", JUDGED_WEIGHT))
+        if (weights == w).any()
+    }
+    if (marks != IGNORED).any():
+        extra = marker(model, seen.hidden_states, marks)
+        loss = loss + sum(extra.values())
+        out |= {name: value.item() for name, value in extra.items()}
     model.zero_grad()
     marker.zero_grad()
-    ((losses * weights).sum() / weights.sum() + amiss).backward()
+    loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimizer in optimizers:
         optimizer.step()
-    losses = losses.detach()
-    return [*(losses[weights == w].mean().item() for w in (1.0, YES_NO_WEIGHT, JUDGED_WEIGHT)), amiss.item()]
+    return out
+
+
+class Marker(torch.nn.Module):
+    """Reads on the way what is false in each sentence of a quoted answer, and at its end how it is rated."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.amiss, self.rated = Linear(width, MARKS - RATINGS), Linear(width, RATINGS)
+
+    def forward(self, model, states, marks) -> dict[str, torch.Tensor]:
+        amiss, rated = (marks >= 0) & (marks < MARKS - RATINGS), marks >= MARKS - RATINGS
+        norm = model.model.norm
+        return {
+            "amiss": cross_entropy(self.amiss(norm(states[LAYERS][amiss])), marks[amiss]),
+            "rated": cross_entropy(self.rated(norm(states[LAYERS + 1][rated])), marks[rated] - (MARKS - RATINGS)),
+        }
+
+
+def _mean(losses: list[dict[str, float]]) -> dict[str, float]:
+    return {what: float(np.mean([found[what] for found in losses if what in found])) for what in losses[-1]}
 
 
 def _sentence(recent) -> str:
-    means = {kind: np.mean(losses, 0) for kind, losses in recent.items() if losses}
     return "  ".join(
-        f"{kind} " + " ".join(f"{name} {loss:.3f}" for name, loss in zip(LOSSES, m)) for kind, m in means.items()
+        f"{kind} " + " ".join(f"{what} {loss:.3f}" for what, loss in _mean(losses).items())
+        for kind, losses in recent.items()
+        if losses
     )

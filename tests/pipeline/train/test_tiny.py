@@ -12,11 +12,11 @@ from transformers import Qwen2_5OmniThinkerForConditionalGeneration as Thinker
 from pipeline.source.scenes import SCENES, draw, load_world
 from pipeline.train.tiny.features import features, log_mel, patchify
 from pipeline.train.tiny.habits import habitual
-from pipeline.train.tiny.judging import quality
+from pipeline.train.tiny.judging import judged, quality
 from pipeline.train.tiny.measure import items, measure, sample, yes_minus_no
 from pipeline.train.tiny.model import load, new_model, new_processor, new_tokenizer
 from pipeline.train.tiny.pack import IGNORED, Answered, Prompter, collate, hidden, pack
-from pipeline.train.tiny.pretrain import answered, corpus, pretrain
+from pipeline.train.tiny.pretrain import answered, corpus, learn_to_judge, pretrain
 from pipeline.train.tiny.warmup import warm_up_audio, warm_up_vision
 
 CHECKPOINT = Path(__file__).parents[3] / "data" / "models" / "tiny"
@@ -94,6 +94,7 @@ def trained(tokenizer, prompter, towers, language):
     for tower in (model.visual, model.audio_tower):
         tower.requires_grad_(False)
     pretrain(model, prompter, WORLD, language, 1)
+    learn_to_judge(model, prompter, WORLD, 1, 1)
     return model, before
 
 
@@ -117,7 +118,8 @@ def test_every_word_is_one_token(prompter):
 def test_a_packed_question_is_answered_as_if_it_were_alone(tokenizer, prompter, kind):
     model = new_model(tokenizer, 3).eval()
     scene = draw(WORLD, kind, 5)
-    seen, questions = features(scene.parts()), answered(scene, random.Random(0), 0.0)[:3]
+    asked = [Answered(*found[:2], marks=found.marks) for found in judged(scene, random.Random(0))]
+    seen, questions = features(scene.parts()), answered(scene, random.Random(0))[:3] + asked
     batch, labels, *_ = pack(prompter, [(seen, questions)])
     with torch.no_grad():
         packed = model.lm_head(hidden(model, **batch, use_cache=False).last_hidden_state[0])
