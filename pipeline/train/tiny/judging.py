@@ -32,7 +32,7 @@ MARKS = 4 + RATINGS  # 0 to 3 claims are false, or a rating
 PAIRS = 0.5  # of what is judged; the rest are answers to rate
 TIES = 0.25  # of the pairs
 WAYS = {"true": 6, "habit": 4, "wrong": 5, "worse": 2, "less": 2, "malformed": 1}  # odds of an answer
-COUNTS = {1: 4, 2: 4, 3: 3, 4: 2, 8: 1}  # odds of this many answers to rate at once
+COUNTS = {1: 4, 2: 5, 3: 1, 4: 1}  # odds of this many answers to rate at once
 
 
 class Quality(NamedTuple):

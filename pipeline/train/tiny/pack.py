@@ -181,7 +181,8 @@ def _fill(prompter: Prompter, features: list[Feature], answered: list[Answered])
         counts = np.full(ids.size, weight)
         counts[: asked.size], counts[-1] = 0, min(weight, 1) / 2  # where to stop is soon learnt
         marked = np.full(ids.size, IGNORED)
-        marked[prompter.ends(asked)] = [IGNORED if mark is None else mark for mark in marks]
+        if marks:
+            marked[prompter.ends(asked)] = [IGNORED if mark is None else mark for mark in marks]
         tokens.append(np.stack([ids, labels, np.full(ids.size, segment), marked]))
         positions.append(_line(context.end, ids.size))
         weights.append(counts)
