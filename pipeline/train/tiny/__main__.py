@@ -17,7 +17,7 @@ from pipeline.train.tiny.pack import Prompter
 from pipeline.train.tiny.pretrain import corpus, learn_to_judge, pretrain
 from pipeline.train.tiny.warmup import warm_up_audio, warm_up_vision
 
-STEPS = {"vision": 700, "audio": 300, "language": 4800, "judging": 1500}
+STEPS = {"vision": 700, "audio": 300, "language": 4800, "judging": 1500, "refining": 800}
 COLUMNS = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
@@ -53,7 +53,8 @@ def make(
         log["language"] = pretrain(model, Prompter(tokenizer), world, steps["language"], seed, follow("language"))
         model = grown(model, tokenizer, more, seed)
         _freeze_towers(model)
-        log["judging"] = learn_to_judge(model, Prompter(more), world, steps["judging"], seed, follow("judging"))
+        for cycle, name in enumerate(("judging", "refining")):
+            log[name] = learn_to_judge(model, Prompter(more), world, steps[name], seed, follow(name), cycle)
     save(model, more, out)
     log |= {"parameters": sum(p.numel() for p in model.parameters()), "cpu_seconds": time.process_time() - start}
     model, tokenizer = load(out)  # as it was rounded on the way to disk

@@ -41,7 +41,7 @@ RATE = 4e-3
 JUDGING_RATE = 3e-3
 RISE = 50  # steps
 HABITS_FROM = 0.8  # of the steps
-JUDGING_HABITS_FROM = 0.65
+JUDGING_HABITS_FROM = (0.65, 0.5)  # in each cycle
 HABIT = 0.65  # probability, where one applies
 NUMBERED = 8  # answers in the corpus: words that the judges put around them
 SHOWN_EVERY = 100  # steps
@@ -79,22 +79,30 @@ def pretrain(
 
 
 def learn_to_judge(
-    model: Thinker, prompter: Prompter, world: World, steps: int, seed: int, report: Report | None = None
+    model: Thinker,
+    prompter: Prompter,
+    world: World,
+    steps: int,
+    seed: int,
+    report: Report | None = None,
+    cycle: int = 0,
 ) -> dict[str, float]:
     """A model of `model.grown` learns to judge as well. Otherwise as `pretrain`.
 
+    cycle: 0, or 1 for the second cosine, on other scenes
+
     Linear heads, thrown away in the end, tell on the way what is false in quoted answers: from the verdicts alone the
     model would not find out in time what is to be compared with the media."""
-    torch.manual_seed(seed)
+    torch.manual_seed(seed + cycle)
     marker = Marker(model.config.text_config.hidden_size)
 
     def asked(scene: Scene, rng: random.Random, done: float) -> list[Answered]:
-        out = answered(scene, rng, HABIT if done >= JUDGING_HABITS_FROM else 0.0, JUDGING_YES_NO)
+        out = answered(scene, rng, HABIT if done >= JUDGING_HABITS_FROM[cycle] else 0.0, JUDGING_YES_NO)
         out += [Answered(question, reply, JUDGED_WEIGHT, marks) for question, reply, marks in judged(scene, rng)]
         rng.shuffle(out)
         return out
 
-    return _train(model, prompter, world, "judge", steps, seed, JUDGING_RATE, asked, marker, report)
+    return _train(model, prompter, world, "judge", steps, seed + cycle, JUDGING_RATE, asked, marker, report)
 
 
 class Marker(torch.nn.Module):
