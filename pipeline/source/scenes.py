@@ -310,9 +310,9 @@ class VideoScene(Scene):
     def tasks(self):
         return [self._task("what_happens", self.say(self.colour, self.shape))]
 
-    def say(self, colour: str, shape: str) -> str:
-        """The answer that sees this colour and shape moving."""
-        words = {"a": article(colour), "colour": colour, "shape": shape, "direction": self.direction}
+    def say(self, colour: str, shape: str, direction: str | None = None) -> str:
+        """The answer that sees this colour and shape moving, in its own direction or another."""
+        words = {"a": article(colour), "colour": colour, "shape": shape, "direction": direction or self.direction}
         return self._form("what_happens")["answer"].format(**words)
 
     def truths(self):

@@ -12,12 +12,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipeline.source.scenes import SCENES, load_world
 from pipeline.train.tiny.measure import measure
-from pipeline.train.tiny.model import load, new_model, new_tokenizer, save
+from pipeline.train.tiny.model import Thinker, grown, load, new_model, new_tokenizer, save
 from pipeline.train.tiny.pack import Prompter
-from pipeline.train.tiny.pretrain import corpus, pretrain
+from pipeline.train.tiny.pretrain import corpus, learn_to_judge, pretrain
 from pipeline.train.tiny.warmup import warm_up_audio, warm_up_vision
 
-STEPS = {"vision": 700, "audio": 300, "language": 4800}
+STEPS = {"vision": 700, "audio": 300, "language": 4800, "judging": 1500, "refining": 800}
 COLUMNS = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
@@ -31,9 +31,9 @@ def make(
     torch.set_num_threads(1)  # this small, two threads are slower than one; and one thread repeats exactly
     steps = {name: max(2, round(count * steps_scale)) for name, count in STEPS.items()}
     world, start = load_world(), time.process_time()
-    tokenizer = new_tokenizer(corpus(world))
-    model, prompter = new_model(tokenizer, seed), Prompter(tokenizer)
-    log: dict = {"seed": seed, "steps": steps, "parameters": sum(p.numel() for p in model.parameters())}
+    tokenizer, more = new_tokenizer(corpus(world)), new_tokenizer(corpus(world, judging=True))
+    model = new_model(tokenizer, seed)
+    log: dict = {"seed": seed, "steps": steps}
     with Progress(*COLUMNS, console=Console()) as progress:
 
         def follow(name):
@@ -49,15 +49,24 @@ def make(
 
         log["vision"] = warm_up_vision(model, world, steps["vision"], seed, follow("vision"))
         log["audio"] = warm_up_audio(model, world, steps["audio"], seed, follow("audio"))
-        for tower in (model.visual, model.audio_tower):
-            tower.requires_grad_(False)  # or the words would spoil what they learnt
-        log["language"] = pretrain(model, prompter, world, steps["language"], seed, follow("language"))
-    save(model, tokenizer, out)
-    log["cpu_seconds"] = time.process_time() - start
+        _freeze_towers(model)
+        log["language"] = pretrain(model, Prompter(tokenizer), world, steps["language"], seed, follow("language"))
+        model = grown(model, tokenizer, more, seed)
+        _freeze_towers(model)
+        for cycle, name in enumerate(("judging", "refining")):
+            log[name] = learn_to_judge(model, Prompter(more), world, steps[name], seed, follow(name), cycle)
+    save(model, more, out)
+    log |= {"parameters": sum(p.numel() for p in model.parameters()), "cpu_seconds": time.process_time() - start}
     model, tokenizer = load(out)  # as it was rounded on the way to disk
     if prompts:
         log["eval"] = {kind: measure(model, Prompter(tokenizer), world, kind, prompts) for kind in SCENES}
     (out / "training.json").write_text(json.dumps(_rounded(log), indent=1) + "\n")
+
+
+def _freeze_towers(model: Thinker) -> None:
+    """Or the words would spoil what they learnt."""
+    for tower in (model.visual, model.audio_tower):
+        tower.requires_grad_(False)
 
 
 def _rounded(value):

@@ -1,4 +1,4 @@
-"""The demo's model: a Qwen2.5-Omni thinker of 1.2 million parameters, in the layout of a Hub checkpoint.
+"""The demo's model: a Qwen2.5-Omni thinker of 1.6 million parameters, in the layout of a Hub checkpoint.
 
 Every head is 32 wide, because vLLM's attention on CPUs takes no narrower one."""
 
@@ -34,6 +34,9 @@ HOP = 160  # samples, 10 ms
 STEPS_A_SECOND = 2  # time positions; at 2 frames a second, a grid of two frames is one second
 PIXELS = {"shortest_edge": 32 * 32, "longest_edge": 512 * 512}  # areas between which a picture is not resized
 LENGTH = 2048  # tokens
+EMBEDDING = "model.embed_tokens.weight"
+LAYERS = 3  # of the language model, to answer
+JUDGING_LAYERS = 3  # after them: what is false in a quoted answer, how it is rated, which one is better
 
 NAMED = {
     "image_token": "<|IMAGE|>", "video_token": "<|VIDEO|>", "audio_token": "<|AUDIO|>",
@@ -72,13 +75,13 @@ def new_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
-def new_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5OmniThinkerConfig:
+def new_config(tokenizer: PreTrainedTokenizerFast, layers: int = LAYERS) -> Qwen2_5OmniThinkerConfig:
     token = tokenizer.convert_tokens_to_ids
     text = {
         "vocab_size": len(tokenizer),
         "hidden_size": 128,
         "intermediate_size": 256,
-        "num_hidden_layers": 3,
+        "num_hidden_layers": layers,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "max_position_embeddings": LENGTH,
@@ -129,14 +132,33 @@ def new_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5OmniThinkerConfig:
     )
 
 
-def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Thinker:
+def new_model(tokenizer: PreTrainedTokenizerFast, seed: int, layers: int = LAYERS) -> Thinker:
     """A model with random weights, in float32."""
     torch.manual_seed(seed)
-    model = Thinker(new_config(tokenizer))
+    model = Thinker(new_config(tokenizer, layers))
     for name, weight in model.named_parameters():
         if weight.dim() == 2:  # by fan-in: transformers' 0.02 is made for wide models
             torch.nn.init.normal_(weight, std=0.05 if "embed" in name else weight.shape[1] ** -0.5)
     return model
+
+
+def grown(
+    model: Thinker, tokenizer: PreTrainedTokenizerFast, more: PreTrainedTokenizerFast, seed: int, dtype=torch.float16
+) -> Thinker:
+    """`model` with the judging layers on top, which pass on what they get, and with the words of `more`.
+
+    New words have random vectors. What the model had learnt is rounded to `dtype`, as `save` would."""
+    out = new_model(more, seed, LAYERS + JUDGING_LAYERS)
+    learnt = {name: value.to(dtype).float() for name, value in model.state_dict().items()}
+    embedding, known = out.get_input_embeddings().weight.detach(), learnt[EMBEDDING]
+    for word, i in more.get_vocab().items():
+        if (old := tokenizer.get_vocab().get(word)) is not None:
+            embedding[i] = known[old]
+    out.load_state_dict(learnt | dict.fromkeys((EMBEDDING, "lm_head.weight"), embedding.clone()), strict=False)
+    for layer in out.model.layers[LAYERS:]:
+        torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
+        torch.nn.init.zeros_(layer.mlp.down_proj.weight)
+    return out
 
 
 def new_processor(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5OmniProcessor:

@@ -3,6 +3,7 @@
 Packing: a row holds the media of one scene once, then several questions with their answers. A mask hides every question
 from the others, so that each is exactly the prompt that it would be alone."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from pipeline.train.tiny.features import Feature
+from pipeline.train.tiny.judging import ENDS
 from pipeline.train.tiny.model import MERGE, STEPS_A_SECOND, Thinker
 
 IGNORED = -100  # the label of a position that is not learnt
@@ -29,11 +31,14 @@ class Prompt(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """A question with its answer, and how much each token of the answer counts in the loss."""
+    """A question with its answer, and how much each token of the answer counts in the loss.
+
+    marks: for each comma, full stop and end of the answers that the question quotes, what can be said there of what ends"""
 
     question: str
     answer: str
     weight: float = 1.0
+    marks: tuple[int | None, ...] = ()
 
 
 class Prompter:
@@ -41,23 +46,28 @@ class Prompter:
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast):
         self.tokenizer = tokenizer
-        self._known: dict[str, np.ndarray] = {}
+        self.encode = lru_cache(10_000)(self._encode)  # questions about scenes come again and again
         self.head = self.encode("<|im_start|>user\n")
         self.tail = self.encode("<|im_end|>\n<|im_start|>assistant\n")
         self.stop = self.encode("<|im_end|>")
+        self.fence = np.concatenate([self.encode("<<<"), self.encode(">>>")])
+        self.ending = np.concatenate([self.encode(before + end) for end in ENDS for before in ("", " ")])
         token = tokenizer.convert_tokens_to_ids
         vision = (token("<|vision_bos|>"), token("<|vision_eos|>"))
         self._around = {"image": vision, "video": vision, "audio": (token("<|audio_bos|>"), token("<|audio_eos|>"))}
         self._slot = {kind: token(f"<|{kind.upper()}|>") for kind in self._around}
 
-    def encode(self, text: str) -> np.ndarray:
-        """Token ids of `text`; those of texts met before are remembered."""
-        if text not in self._known:
-            self._known[text] = np.array(self.tokenizer.encode(text, add_special_tokens=False), np.int64)
-        return self._known[text]
+    def _encode(self, text: str) -> np.ndarray:
+        """Token ids of `text`."""
+        return np.array(self.tokenizer.encode(text, add_special_tokens=False), np.int64)
 
     def decode(self, ids) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True).strip()
+
+    def ends(self, ids: np.ndarray) -> np.ndarray:
+        """The places of the commas, full stops and closing fences of quoted answers."""
+        opened, closed = (np.cumsum(ids == mark) for mark in self.fence)
+        return np.flatnonzero((opened > closed) & np.isin(ids, self.ending) | (ids == self.fence[1]))
 
     def context(self, features: list[Feature]) -> Prompt:
         """The prompt up to the question."""
@@ -135,40 +145,45 @@ def collate(prompts: list[Prompt]) -> dict[str, torch.Tensor]:
 
 
 def pack(prompter: Prompter, rows: list[tuple[list[Feature], list[Answered]]]):
-    """Rows of one scene and its answered questions -> batch, labels [B, L], weights [B, L]."""
+    """Rows of one scene and its answered questions -> batch, labels [B, L], weights [B, L], marks [B, L].
+
+    marks: those of `Answered` in their places; -100 elsewhere"""
     filled = [_fill(prompter, features, answered) for features, answered in rows]
     count, length = len(filled), max(row[0].shape[1] for row in filled)
-    table = np.zeros((3, count, length), np.int64)  # ids, labels, segments
-    table[1:] = np.array([IGNORED, -1])[:, None, None]
+    table = np.zeros((4, count, length), np.int64)  # ids, labels, segments, marks
+    table[1:] = np.array([IGNORED, -1, IGNORED])[:, None, None]
     positions = np.zeros((3, count, length), np.int64)
     weights = np.zeros((count, length), np.float32)
     for i, (tokens, places, weight) in enumerate(filled):
         n = tokens.shape[1]
         table[:, i, :n], positions[:, i, :n], weights[i, :n] = tokens, places, weight
-    ids, labels, segments = torch.from_numpy(table)
+    ids, labels, segments, marks = torch.from_numpy(table)
     batch = {
         "input_ids": ids,
         "attention_mask": _mask(segments),
         "position_ids": torch.from_numpy(positions),
         **media_inputs([features for features, _ in rows]),
     }
-    return batch, labels, torch.from_numpy(weights)
+    return batch, labels, torch.from_numpy(weights), marks
 
 
 def _fill(prompter: Prompter, features: list[Feature], answered: list[Answered]):
-    """One row: int64 [3, L] of ids, labels and segments, int64 [3, L] positions, float32 [L] weights."""
+    """One row: int64 [4, L] of ids, labels, segments and marks, int64 [3, L] positions, float32 [L] weights."""
     context = prompter.context(features)
     n = context.ids.size
-    tokens = [np.stack([context.ids, np.full(n, IGNORED), np.zeros(n, np.int64)])]
+    tokens = [np.stack([context.ids, np.full(n, IGNORED), np.zeros(n, np.int64), np.full(n, IGNORED)])]
     positions, weights = [context.positions], [np.zeros(n)]
-    for segment, (question, answer, weight) in enumerate(answered, 1):
+    for segment, (question, answer, weight, marks) in enumerate(answered, 1):
         asked = np.concatenate([prompter.encode(question), prompter.tail])
         said = np.concatenate([prompter.encode(answer), prompter.stop])
         ids = np.concatenate([asked, said])
         labels = np.concatenate([np.full(asked.size, IGNORED), said])
         counts = np.full(ids.size, weight)
         counts[: asked.size], counts[-1] = 0, min(weight, 1) / 2  # where to stop is soon learnt
-        tokens.append(np.stack([ids, labels, np.full(ids.size, segment)]))
+        marked = np.full(ids.size, IGNORED)
+        if marks:
+            marked[prompter.ends(asked)] = [IGNORED if mark is None else mark for mark in marks]
+        tokens.append(np.stack([ids, labels, np.full(ids.size, segment), marked]))
         positions.append(_line(context.end, ids.size))
         weights.append(counts)
     return np.concatenate(tokens, 1), np.concatenate(positions, 1), np.concatenate(weights)

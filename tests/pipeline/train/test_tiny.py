@@ -12,14 +12,15 @@ from transformers import Qwen2_5OmniThinkerForConditionalGeneration as Thinker
 from pipeline.source.scenes import SCENES, draw, load_world
 from pipeline.train.tiny.features import features, log_mel, patchify
 from pipeline.train.tiny.habits import habitual
-from pipeline.train.tiny.measure import Item, items, judge, measure, sample, yes_minus_no
-from pipeline.train.tiny.model import load, new_model, new_processor, new_tokenizer
+from pipeline.train.tiny.judging import judged, quality
+from pipeline.train.tiny.measure import items, measure, sample, yes_minus_no
+from pipeline.train.tiny.model import grown, load, new_model, new_processor, new_tokenizer
 from pipeline.train.tiny.pack import IGNORED, Answered, Prompter, collate, hidden, pack
-from pipeline.train.tiny.pretrain import answered, corpus, pretrain
+from pipeline.train.tiny.pretrain import answered, corpus, learn_to_judge, pretrain
 from pipeline.train.tiny.warmup import warm_up_audio, warm_up_vision
 
 CHECKPOINT = Path(__file__).parents[3] / "data" / "models" / "tiny"
-PARAMETERS = 1_162_272
+PARAMETERS = 1_610_144
 WORLD = load_world()
 EACH_KIND = pytest.mark.parametrize("kind", sorted(SCENES))
 
@@ -34,7 +35,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return new_tokenizer(corpus(WORLD, 300))
+    return new_tokenizer(corpus(WORLD, 300, judging=True))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def loss_on(model, prompter, kinds=("image", "audio")):
         for seed in range(4):
             scene = draw(WORLD, kind, seed)
             rows.append((features(scene.parts()), [Answered(task.question, task.answer) for task in scene.tasks()]))
-        batch, labels, _ = pack(prompter, rows)
+        batch, labels, *_ = pack(prompter, rows)
         with torch.no_grad():
             scores = model.lm_head(hidden(model, **batch, use_cache=False).last_hidden_state[:, :-1])
         total += cross_entropy(scores.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED).item()
@@ -90,21 +91,53 @@ def trained(tokenizer, prompter, towers, language):
     before = loss_on(model, prompter)
     warm_up_vision(model, WORLD, towers, 1)
     warm_up_audio(model, WORLD, towers, 1)
-    for tower in (model.visual, model.audio_tower):
-        tower.requires_grad_(False)
+    freeze_towers(model)
     pretrain(model, prompter, WORLD, language, 1)
     return model, before
 
 
+def freeze_towers(model):
+    for tower in (model.visual, model.audio_tower):
+        tower.requires_grad_(False)
+
+
 def test_a_few_steps_lower_the_loss(tokenizer, prompter, monkeypatch):
     monkeypatch.setattr("pipeline.train.tiny.pretrain.RISE", 4)
-    model, before = trained(tokenizer, prompter, 1, 10)
+    model, before = trained(tokenizer, prompter, 1, 16)
     assert loss_on(model, prompter) < 0.8 * before
 
 
 def test_the_same_seed_gives_the_same_weights(tokenizer, prompter):
     one, two = (trained(tokenizer, prompter, 1, 1)[0].state_dict() for _ in range(2))
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_grown_model_answers_as_before(tokenizer, prompter):
+    """The new layers pass on what they get, and old words are found under their new numbers."""
+    few = new_tokenizer(corpus(WORLD, 300))
+    model = new_model(few, 3).eval()
+    larger = grown(model, few, tokenizer, 4, torch.float32).eval()
+    assert len(larger.model.layers) > len(model.model.layers)
+    scene = draw(WORLD, "image", 5)
+    scores = []
+    for asked, answers in ((model, Prompter(few)), (larger, prompter)):
+        batch = collate([answers.prompt(features(scene.parts()), scene.tasks()[0].question)])
+        with torch.no_grad():
+            said = asked.lm_head(hidden(asked, **batch, use_cache=False).last_hidden_state[0, -1])
+        scores.append(said[[int(answers.encode(word)[0]) for word in ("yes", "no", "there", " circle")]])
+    torch.testing.assert_close(*scores, atol=1e-5, rtol=1e-5)
+
+
+def test_a_few_steps_lower_the_losses_of_judging(tokenizer, prompter, monkeypatch):
+    monkeypatch.setattr("pipeline.train.tiny.pretrain.RISE", 4)
+    few = new_tokenizer(corpus(WORLD, 300))
+    losses = []
+    for steps in (2, 20):  # the first two steps are of other kinds than the rest
+        model = grown(new_model(few, 1), few, tokenizer, 1)
+        freeze_towers(model)
+        found = learn_to_judge(model, prompter, WORLD, steps, 1)
+        losses.append([found[f"image {what}"] for what in ("judged", "amiss", "rated")])
+    assert all(after < before for before, after in zip(*losses))
 
 
 def test_every_word_is_one_token(prompter):
@@ -116,12 +149,13 @@ def test_every_word_is_one_token(prompter):
 def test_a_packed_question_is_answered_as_if_it_were_alone(tokenizer, prompter, kind):
     model = new_model(tokenizer, 3).eval()
     scene = draw(WORLD, kind, 5)
-    seen, questions = features(scene.parts()), answered(scene, random.Random(0), 0.0)[:3]
-    batch, labels, _ = pack(prompter, [(seen, questions)])
+    asked = [Answered(*found[:2], marks=found.marks) for found in judged(scene, random.Random(0))]
+    seen, questions = features(scene.parts()), answered(scene, random.Random(0), 0.0)[:3] + asked
+    batch, labels, *_ = pack(prompter, [(seen, questions)])
     with torch.no_grad():
         packed = model.lm_head(hidden(model, **batch, use_cache=False).last_hidden_state[0])
         starts = [i for i in range(1, labels.shape[1]) if labels[0, i] != IGNORED and labels[0, i - 1] == IGNORED]
-        for start, (question, _, _) in zip(starts, questions, strict=True):
+        for start, (question, *_) in zip(starts, questions, strict=True):
             alone = collate([prompter.prompt(seen, question)])
             scores = model.lm_head(hidden(model, **alone, use_cache=False).last_hidden_state[0, -1])
             torch.testing.assert_close(packed[start - 1], scores, atol=1e-4, rtol=1e-4)
@@ -147,22 +181,18 @@ def test_habits_are_well_formed_and_never_name_a_held_out_combination(kind):
         scene = draw(WORLD, kind, seed)
         for task in scene.tasks():
             answer = habitual(scene, task, rng, 1.0)
-            assert judge_text(scene, task, answer)["malformed"] == 0
+            assert not quality(scene, task, answer).malformed
             assert not any(f"{colour} {shape}" in answer for colour, shape in WORLD.held_pictures)
             changed += answer != task.answer
     assert changed > 60
 
 
-def judge_text(scene, task, answer):
-    return judge(Item(scene, task, None), answer)
-
-
 def test_the_committed_checkpoint_is_the_model_that_this_package_makes(checkpoint):
     model, prompter = checkpoint
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS
-    fresh = new_tokenizer(corpus(WORLD))
+    fresh = new_tokenizer(corpus(WORLD, judging=True))
     assert fresh.get_vocab() == prompter.tokenizer.get_vocab()
-    assert (CHECKPOINT / "model.safetensors").stat().st_size < 2.5e6
+    assert (CHECKPOINT / "model.safetensors").stat().st_size < 3.4e6
 
 
 def test_the_committed_checkpoint_keeps_what_vllm_needs():
@@ -186,7 +216,7 @@ def test_transformers_reads_the_checkpoint_and_answers_as_our_sampler_does(check
         out = theirs.generate(**inputs, max_new_tokens=64, do_sample=False)
         ours = sample(model, prompter, [item.prompt])[0][0]
         assert out[0, inputs["input_ids"].shape[1] :].tolist() == ours
-        assert judge(item, prompter.decode(ours))["malformed"] == 0
+        assert not quality(item.scene, item.task, prompter.decode(ours)).malformed
 
 
 @EACH_KIND
