@@ -36,7 +36,7 @@ def recipe(seed: int) -> dict[str, Any]:
     (grpo,) = (entry for entry in load.document("grpo")["steps"] if name_of(entry) == "train")
     trained = {"dpo": changed(dpo, seed=seed), "grpo": changed(grpo, seed=seed)}
     trained |= {name: changed(dpo, shuffle=True, seed=10 * seed + i) for i, name in enumerate(SHUFFLED)}
-    for name in ("train", "shuffled", "after", "control"):
+    for name in ("pairwise", "pointwise", "train", "shuffled", "after", "control"):
         del steps[name]
     entries = list(steps.values())
     for name, entry in trained.items():

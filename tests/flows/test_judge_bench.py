@@ -8,9 +8,9 @@ import yaml
 
 from flows import execute, judge_bench
 from flows.shards import read_json
+from pipeline.train.tiny import bench_pairs
 from schemas.arrow import from_batch
 from schemas.errors import RecipeError
-from tests import scene_pairs
 from tests.flows.test_cli import pairwright
 from tests.media_files import jpeg
 
@@ -201,7 +201,8 @@ def test_a_judge_of_pairs_is_asked_both_ways_round_and_its_habits_are_counted(be
 
 def test_the_demos_judge_on_pairs_of_scenes(tmp_path):
     """The real model: it finds most of the exchanged words, and what it cannot tell apart is a tie, never a wrong verdict by lot."""
-    path = scene_pairs.write(tmp_path / "set", 24)
+    bench_pairs.write(tmp_path / "set", 24)
+    path = tmp_path / "set" / bench_pairs.NAME
     out = tmp_path / "out"
     pairwright("judge-bench", "demo", path, "--step", "claims", "--out", out, "--cache", tmp_path / "cache")
     found = read_json(out / "judge-bench.json")["categories"]
