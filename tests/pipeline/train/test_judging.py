@@ -140,7 +140,7 @@ class Recorded:
     """An engine, and what it was asked."""
 
     def __init__(self, engine):
-        self.engine, self.identity, self.asked = engine, engine.identity, []
+        self.engine, self.identity, self.can, self.asked = engine, engine.identity, engine.can, []
 
     async def ask(self, request):
         self.asked.append(request)
