@@ -28,7 +28,7 @@ def clip_model(folder: Path) -> Path:
     from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessor, CLIPModel
 
     tokenizer = AutoTokenizer.from_pretrained(TINY)
-    torch.manual_seed(0)
+    torch.manual_seed(1)  # with it the tests' texts and pictures are alike, not opposed: scores are cut off at 0
     size = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = CLIPConfig(
         text_config=size | {
