@@ -250,13 +250,16 @@ def test_of_the_demo_tokens_and_time_are_measured_once_some_were_asked(demo):
     assert 10 < there < 26  # of 60, three in ten
     assert (usage["sample"]["asked"], usage["sample"]["cached"]) == (60 - there, there)
     assert (usage["before"]["asked"], usage["before"]["cached"]) == (0, 96)
-    # claims hang on answers that are made up; lengths are those of some 18 samples: of a few tokens, with a standard error of a tenth
-    for step, requests, out in (("sample", 0, 0.3), ("claims", 0.35, 0.35), ("after", 0, 0.3), ("control", 0, 0.3)):
+    # lengths are those of some 18 samples: of a few tokens, with a standard error of a tenth
+    for step in ("sample", "after", "control"):
         (real,) = summary["steps"][step]["models"].values()
-        assert usage[step]["asked"] == pytest.approx(real["asked"], rel=requests), step
-        assert usage[step]["prompt_tokens"] == pytest.approx(real["prompt_tokens"], rel=requests or 0.02), step
-        assert usage[step]["answer_tokens"] == pytest.approx(real["answer_tokens"], rel=out), step
+        assert usage[step]["asked"] == real["asked"], step
+        assert usage[step]["prompt_tokens"] == pytest.approx(real["prompt_tokens"], rel=0.02), step
+        assert usage[step]["answer_tokens"] == pytest.approx(real["answer_tokens"], rel=0.3), step
         assert real["seconds"] / 5 < usage[step]["seconds"] < real["seconds"] * 5, step
+    # claims hang on answers that are made up, many of which state nothing
+    (real,) = summary["steps"]["claims"]["models"].values()
+    assert real["asked"] / 3 < usage["claims"]["asked"] < real["asked"] * 3
 
 
 def test_of_the_demo_nothing_is_asked_again(demo):

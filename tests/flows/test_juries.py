@@ -50,7 +50,7 @@ def test_a_jury_says_how_sure_it_is_and_respects_who_has_no_verdict(tmp_path, en
 
 
 def test_a_probe_marks_the_pairs_it_asked_about_and_the_report_counts_them(tmp_path, endpoint):
-    summary, rows, out = built("judge_probe", tmp_path, endpoint)
+    summary, rows, out = built("probe", tmp_path, endpoint)
     marked = [p for p in rows["pairs"] if p.needs_media is not None]
     assert 4 <= len({p.sample for p in marked}) <= 20  # half of 24
     assert {p.step for p in marked} == {"probe"}
@@ -90,7 +90,7 @@ JUDGES = {
 @pytest.mark.parametrize("name", JUDGES)
 def test_every_kind_of_judge_can_be_asked_again(tmp_path, endpoint, name):
     judge, steps = JUDGES[name]
-    _, rows, _ = built("judge_probe", tmp_path, endpoint, steps, judge)
+    _, rows, _ = built("probe", tmp_path, endpoint, steps, judge)
     blind = [s for s in rows["judgements"] if s.axis == "blind"]
     assert {s.outcome for s in blind} <= {"verdict", "tie", "unparsable", "abstain"}
     said = sum(s.outcome in ("verdict", "tie") for s in blind)
