@@ -85,6 +85,11 @@ def test_the_card_of_a_dataset_without_pairs_says_so(tmp_path):
         "pairs": {},
         "rejections": {},
         "judges": {},
+        "questions_asked": 0,
+        "questions_cached": 0,
+        "tokens": {"prompt": 0, "answer": 0},
+        "tokens_cached": {"prompt": 0, "answer": 0},
+        "money": {},
     }
     card = write_card(tmp_path / "dataset", empty, {"steps": ["source.scenes"]}).read_text()
     assert "0 preference pairs" in card
