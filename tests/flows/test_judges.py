@@ -2,17 +2,15 @@
 
 import json
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from flows import execute
-from schemas.arrow import from_batch
 from schemas.recipe import parse
 from tests.endpoint import Endpoint, merit, served
 from tests.media_files import jpeg
+from tests.recipe_runs import RECIPES, finished, rows
 
-RECIPES = Path(__file__).parents[1] / "recipes"
 NAMES = sorted(path.stem for path in RECIPES.glob("judge_*.yaml"))
 COUNT = 16
 
@@ -40,20 +38,10 @@ def build(folder):
     def run(name: str) -> execute.Run:
         if name not in done:
             settings = [f"models.policy.base_url={url}", f"rows.path={place / 'rows.jsonl'}"]
-            done[name] = execute.open_run(
-                str(RECIPES / f"{name}.yaml"), settings, out=place / name, cache=place / "cache"
-            )
-            for _ in execute.everything(done[name]):
-                pass
-            done[name].finish()
-            done[name].close()
+            done[name] = finished(name, settings, place)
         return done[name]
 
     return run
-
-
-def rows(run, table: str) -> list:
-    return [row for batch in run.tables().batches(table) for row in from_batch(table, batch)]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,19 +2,17 @@
 
 import json
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import yaml
 
 from flows import execute
-from schemas.arrow import from_batch
 from schemas.chat import asked_of
 from schemas.recipe import parse
 from tests.endpoint import Endpoint, served
 from tests.media_files import jpeg
+from tests.recipe_runs import RECIPES, finished, rows
 
-RECIPES = Path(__file__).parents[1] / "recipes"
 NAMES = sorted(path.stem for path in RECIPES.glob("make_*.yaml"))
 COUNT = 16
 
@@ -49,20 +47,10 @@ def build(folder):
                 settings.append(f"rows.path={place / 'rows.jsonl'}")
             if name == "make_stic":
                 settings.append(f"good.prompt={place / 'structured.txt'}")
-            done[name] = execute.open_run(
-                str(RECIPES / f"{name}.yaml"), settings, out=place / name, cache=place / "cache"
-            )
-            for _ in execute.everything(done[name]):
-                pass
-            done[name].finish()
-            done[name].close()
+            done[name] = finished(name, settings, place)
         return done[name]
 
     return run
-
-
-def rows(run, table: str) -> list:
-    return [row for batch in run.tables().batches(table) for row in from_batch(table, batch)]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,17 +3,15 @@ scores from rules and from small real scorer models."""
 
 import json
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from flows import execute
-from schemas.arrow import from_batch
 from tests.endpoint import Endpoint, served
 from tests.media_files import jpeg
+from tests.recipe_runs import RECIPES, finished, rows
 from tests.scorer_models import clip_model, reward_model, trained_model
 
-RECIPES = Path(__file__).parents[1] / "recipes"
 FORMS = {
     "exact": ("red", "red"), "normalised": ("A red cup", "a RED cup."), "math": ("1/2", "so it is $0.5$"), "choice": ("B", "(B) a leaf"),
     "number": ("3", "there are three"), "iou": ("[0, 0, 10, 10]", '{"bbox_2d": [0, 0, 10, 9]}'),
@@ -62,19 +60,10 @@ def build(tmp_path_factory):
                     settings.append(f"rows.path={place / name}.jsonl")
                 if "openai" in (RECIPES / f"{name}.yaml").read_text():
                     settings.append(f"models.policy.base_url={url}")
-                recipe = str(RECIPES / f"{name}.yaml")
-                done[name] = execute.open_run(recipe, settings, out=place / name, cache=place / "cache")
-                for _ in execute.everything(done[name]):
-                    pass
-                done[name].finish()
-                done[name].close()
+                done[name] = finished(name, settings, place)
             return done[name]
 
         yield run
-
-
-def rows(run, table: str) -> list:
-    return [row for batch in run.tables().batches(table) for row in from_batch(table, batch)]
 
 
 def values(run, axis: str) -> Counter:
