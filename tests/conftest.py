@@ -56,11 +56,11 @@ def media_store(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def vllm_engine(runner, media_store):
-    """The tiny model in vLLM: two images, a video and a sound at most, 512 tokens, media from `media_store`."""
+    """The tiny model in vLLM: two images, a video and a sound at most, 4096 tokens, media from `media_store`."""
     from pipeline.engines import vllm
 
     settings = vllm.Settings(
-        model=str(Path(__file__).parents[1] / "data" / "models" / "tiny"), max_model_len=512,
+        model=str(Path(__file__).parents[1] / "data" / "models" / "tiny"), max_model_len=4096,
         limit_mm_per_prompt={"image": 2, "video": 1, "audio": 1},
     )  # fmt: skip
     engine = runner.run(vllm.connect(settings, media_store))

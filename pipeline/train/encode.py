@@ -4,6 +4,7 @@ No weights are needed, so this is also the dry check: every row that cannot be t
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from transformers import AutoConfig, AutoProcessor
 
@@ -17,6 +18,7 @@ from schemas.records import MEDIA_KINDS, Message, Reason
 
 FPS = 2.0  # frames a second, what the engines show as well
 MAX_FRAMES = 64
+FIXED_SOUNDS = {"Qwen2AudioProcessor"}  # whose audio tower hears 30 seconds and no more
 ARGUMENT = {"image": "images", "video": "videos", "audio": "audio"}  # what processors call a list of each kind
 
 
@@ -132,8 +134,15 @@ class Encoder:
         if given["audio"]:
             rate = self.processor.feature_extractor.sampling_rate
             waves = [decode_audio(data, rate, f"a sound of {row}") for data in given["audio"]]
-            options |= {"audio": waves, "sampling_rate": rate}
+            options |= {"audio": waves, "audio_kwargs": {"sampling_rate": rate, **self._uncut(waves)}}
         return options
+
+    def _uncut(self, waves: list[np.ndarray]) -> dict[str, Any]:
+        """What keeps the processor from cutting long sounds, which vLLM shows whole too."""
+        if type(self.processor).__name__ in FIXED_SOUNDS:
+            return {}
+        usual, longest = getattr(self.processor.feature_extractor, "n_samples", 0), max(map(len, waves))
+        return {"truncation": False, **({"max_length": longest} if longest > usual else {})}
 
     def _count(self, ids: list[int], given: dict[str, int], features: dict[str, torch.Tensor], row: str) -> None:
         """Every medium must have its tokens in the prompt: a template that drops one would train a blind model."""

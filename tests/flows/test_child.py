@@ -24,7 +24,7 @@ POISON = "xylophone"
 
 
 def model(folder: Path = TINY, **settings) -> dict:
-    return {"engine": "vllm", "model": str(folder), "max_model_len": 512, **settings}
+    return {"engine": "vllm", "model": str(folder), "max_model_len": 4096, **settings}
 
 
 def opened(folder: Path, raw: dict, cache: str = "cache") -> tuple[execute.Run, list[str]]:

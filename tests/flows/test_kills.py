@@ -36,7 +36,7 @@ RECIPE = {
 }
 REAL = {
     "name": "real",
-    "models": {"policy": {"engine": "vllm", "model": str(TINY), "max_model_len": 512}},
+    "models": {"policy": {"engine": "vllm", "model": str(TINY), "max_model_len": 4096}},
     "steps": [
         {"source.scenes": {"n": 240, "seed": 5}},
         {"make.sample": {"model": "policy", "n": 4, "max_tokens": 48}},

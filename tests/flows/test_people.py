@@ -20,7 +20,7 @@ from tests.asked import environment_of, label, pairwright
 from tests.endpoint import Endpoint, served
 
 TINY = Path(__file__).parents[2] / "data" / "models" / "tiny"
-MODEL = {"engine": "vllm", "model": str(TINY), "max_model_len": 512, "limit_mm_per_prompt": {"image": 2, "video": 1, "audio": 1}}
+MODEL = {"engine": "vllm", "model": str(TINY), "max_model_len": 4096, "limit_mm_per_prompt": {"image": 2, "video": 1, "audio": 1}}
 RECIPE = {
     "name": "people",
     "models": {"policy": MODEL},

@@ -194,7 +194,7 @@ def test_no_model_need_be_on_disk(tmp_path, monkeypatch):
     shutil.copytree(Path(__file__).parents[2] / "data" / "models" / "tiny", model)
     raw = {
         "name": "gone",
-        "models": {"policy": {"engine": "vllm", "model": str(model), "max_model_len": 512, "limit_mm_per_prompt": {"image": 2, "video": 1, "audio": 1}}},
+        "models": {"policy": {"engine": "vllm", "model": str(model), "max_model_len": 4096, "limit_mm_per_prompt": {"image": 2, "video": 1, "audio": 1}}},
         "steps": [
             {"source.scenes": {"n": 4, "seed": 5}},
             {"make.sample": {"model": "policy", "n": 2, "max_tokens": 24}},

@@ -29,7 +29,7 @@ def starting(tmp_path_factory):
     log = tmp_path_factory.mktemp("serve") / "log"
     command = [
         sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(TINY), "--served-model-name", "tiny",
-        "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager", "--max-model-len", "512",
+        "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager", "--max-model-len", "4096",
         "--kv-cache-memory-bytes", str(64 << 20), "--no-enable-chunked-prefill",
         "--limit-mm-per-prompt", '{"image": 2, "video": 1, "audio": 1}',
     ]  # fmt: skip

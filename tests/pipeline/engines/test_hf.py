@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from pipeline.engines import forward, hf
-from pipeline.media.decode import decode_image
+from pipeline.media.decode import as_wav, decode_image
 from schemas import chat
 from schemas.errors import EngineError
 from schemas.ports import (
@@ -55,10 +55,9 @@ def ask_vllm(runner, vllm_engine):
 
 
 @pytest.fixture(scope="module")
-def clip_with_sound(media_store, asked):
-    """A video, and a sound of a length that the model knows: of longer ones vLLM makes a token or two more than transformers."""
-    (wave,) = (part for part in asked["audio"][0].prompt[0].parts if part.type == "audio")
-    return (chat.user(Part("video", media=media_store.add(mp4(sound=True))), wave, "what moves ?"),)
+def clip_with_sound(media_store):
+    clip, wave = media_store.add(mp4(sound=True)), media_store.add(as_wav(mp4(sound=True), "x"))
+    return (chat.user(Part("video", media=clip), Part("audio", media=wave), "what moves ?"),)
 
 
 def test_the_engine_says_what_it_can_and_what_it_takes(engine):

@@ -278,7 +278,7 @@ def test_each_bad_request_fails_alone(ask, asked, media_store):
 
     prompt = asked["image"][0].prompt
     bad = [
-        (greedy((chat.user("red " * 600),)), Reason.TOO_LONG),
+        (greedy((chat.user("red " * 5000),)), Reason.TOO_LONG),
         (greedy((chat.user(" "),)), Reason.EMPTY_PROMPT),
         (greedy((chat.user("\ud800"),)), Reason.ENGINE_REFUSED),  # half a character
         (show("image", png(1), png(2), png(3)), Reason.TOO_MANY_MEDIA),
@@ -291,7 +291,7 @@ def test_each_bad_request_fails_alone(ask, asked, media_store):
         (show("image", flat(4, 4000)), Reason.ENGINE_REFUSED),  # an aspect ratio that the processor refuses
         (show("audio", silence(0)), Reason.EMPTY_MEDIA),
         (show("audio", silence(1, math.nan)), Reason.UNDECODABLE),
-        (show("audio", silence(40)), Reason.TOO_LONG),
+        (show("audio", silence(170)), Reason.TOO_LONG),
         (greedy(prompt, n=2), Reason.ENGINE_REFUSED),  # greedy answers are all the same
         (greedy(prompt, temperature=-1.0), Reason.ENGINE_REFUSED),
     ]
@@ -434,7 +434,7 @@ def test_an_adapter_answers_on_top_of_its_model(asked, media_store, tmp_path):
     save_file(
         {n.replace("base_model.model.", "base_model.model.thinker."): w for n, w in load_file(file).items()}, file
     )
-    plain = vllm.Settings(model=str(TINY), max_model_len=512, limit_mm_per_prompt={"image": 2})
+    plain = vllm.Settings(model=str(TINY), max_model_len=4096, limit_mm_per_prompt={"image": 2})
     settings = plain.model_copy(update={"adapter": str(tmp_path / "omni")})
     assert vllm.identity_of(settings).startswith(f"{vllm.identity_of(plain)} adapter=omni@")
     question = asked["text"][0].prompt
@@ -458,7 +458,7 @@ def test_an_adapter_that_changes_nothing_is_refused(media_store, tmp_path):
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.3)
     adapted.save_pretrained(tmp_path)
-    settings = vllm.Settings(model=str(TINY), max_model_len=512, adapter=str(tmp_path))
+    settings = vllm.Settings(model=str(TINY), max_model_len=4096, adapter=str(tmp_path))
     with pytest.raises(EngineError, match="changes nothing: the names of its weights"):
         in_its_own_process(settings, greedy((chat.user("hello"),)), media_store.root)
 

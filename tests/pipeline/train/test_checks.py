@@ -4,6 +4,7 @@ from pipeline.train.checks import dry, sees_media, start_up
 from schemas import chat
 from schemas.errors import TrainError
 from schemas.records import Part, Reason, Rejection
+from tests.media_files import wav
 
 
 def test_a_model_that_sees_its_media_passes_with_all_kinds(model, mixed):
@@ -31,7 +32,7 @@ def test_the_dry_check_names_each_pair_that_cannot_be_trained_on_and_why(encoder
         "unpaired": good._replace(rejected=None),
         "equal": good._replace(rejected=good.chosen),
         "empty": good._replace(rejected="  "),
-        "long": good._replace(chosen="a red circle " * 1000),
+        "long": good._replace(chosen="a red circle " * 1500),
         "broken": good._replace(
             media=(("image", good.media[0][1][:99]),), messages=(chat.user(Part("image", media="b"), "?"),)
         ),
@@ -57,3 +58,13 @@ def test_text_cannot_smuggle_a_medium_or_a_turn_into_a_pair(encoder, examples):
     assert pair.prompt.ids.count(count("<|im_end|>")) == 1
     assert pair.answers[0].count(count("<|IMAGE|>")) == 0
     assert pair.answers[0].count(encoder.end) == 1
+
+
+def test_long_sounds_are_heard_to_their_end(encoder):
+    """Processors cut at their `chunk_length`, one second here; vLLM does not."""
+    parts = [Part("audio", media=name) for name in ("short", "long")]
+    sounds = tuple(("audio", wav(seconds)) for seconds in (1.0, 3.0))
+    prompt = encoder.encode((chat.user(*parts, "what do you hear ?"),), sounds, "row 1")
+    # 10 ms a frame, halved twice: 1 s is 100 frames and 25 tokens, 3 s are 300 and 75
+    assert prompt.ids.count(encoder.tokenizer.convert_tokens_to_ids("<|AUDIO|>")) == 25 + 75
+    assert prompt.media["feature_attention_mask"].sum(-1).tolist() == [100, 300]
