@@ -10,6 +10,7 @@ import functools
 import gc
 import itertools
 import json
+import math
 import os
 import time
 from collections import Counter
@@ -51,7 +52,7 @@ DECODED_BYTES = 256 << 20  # decoded media kept for the next request that shows 
 DECODERS = 16  # media decoded at a time, where there are as many cores
 CPU_KV_BYTES = 128 << 20
 MIN_SIDE = 4  # pixels; vLLM enlarges a smaller picture without a word
-BURST = 1 / 4  # of the slots: answers handed out together while the model has enough to do, for what follows costs less in a row
+BURST = 1 / 4  # of the slots: answers handed out together while the model has enough to do, for what follows costs less in a row; as many wait in vLLM
 BAN = -100.0
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # of adapters, that vLLM can be set to
 
@@ -66,7 +67,7 @@ class Settings(operator.Settings):
     dtype: str = "auto"
     """type of the weights; auto is the checkpoint's own on a GPU and float32 on a CPU"""
     slots: int = Field(128, ge=1)
-    """requests in flight, and answers computed at a time"""
+    """answers computed at a time; a quarter more requests are in flight, so that the model need not wait for the next"""
     max_model_len: int | None = Field(None, ge=1)
     """tokens of prompt and answer together; the model's own limit by default"""
     limit_mm_per_prompt: dict[Literal[MEDIA_KINDS], int] = Field({"image": 8, "video": 1, "audio": 1})
@@ -184,7 +185,8 @@ class VLLM:
 
     def __init__(self, settings: Settings, media: MediaStore, llm):
         self.identity = identity_of(settings)
-        self.slots = settings.slots
+        self._burst = math.ceil(BURST * settings.slots)
+        self.slots = settings.slots + self._burst
         self.seconds = 0.0
         self.requests = self.prompt_tokens = self.answer_tokens = 0
         self._settings = settings
@@ -196,7 +198,7 @@ class VLLM:
         self._decoded = LRUCache(DECODED_BYTES, getsizeof=_size)
         self._decoders = ThreadPoolExecutor(min(DECODERS, len(os.sched_getaffinity(0))), "decode")
         self._decoding: dict[Part, asyncio.Future] = {}
-        self._window = asyncio.Semaphore(settings.slots)
+        self._window = asyncio.Semaphore(self.slots)
         self._flying: dict[str, asyncio.Future] = {}
         self._numbers = map(str, itertools.count())
         self._stepper: asyncio.Task | None = None
@@ -284,7 +286,7 @@ class VLLM:
             finally:
                 self.seconds += time.perf_counter() - started
             done += outputs
-            if len(done) >= BURST * self.slots or self._llm.get_num_unfinished_requests() < self.slots:
+            if len(done) >= self._burst or self._llm.get_num_unfinished_requests() < self._settings.slots:
                 for output in done:
                     if future := self._flying.pop(output.request_id, None):
                         future.set_result(output)
