@@ -251,7 +251,7 @@ def tokens(result: Result) -> tuple[int, int]:
     """The prompt's and the answers' tokens of a result. A given answer whose likelihood was asked for is part of the prompt."""
     prompt = getattr(result, "prompt_tokens", 0)
     if isinstance(result, Generated):
-        return prompt, sum(a.tokens for a in result.answers)
+        return prompt, sum([a.tokens for a in result.answers])
     if isinstance(result, Likely):
         return prompt + len(result.logprobs), 0
     return prompt, int(isinstance(result, Scored))
@@ -261,7 +261,7 @@ def shows(request: Request) -> int:
     """How many media a request shows."""
     if isinstance(request, Perturb):
         return 1
-    return sum(part.media is not None for message in request.messages for part in message.parts)
+    return sum([part.media is not None for message in request.messages for part in message.parts])
 
 
 class Remembered:

@@ -253,7 +253,7 @@ class Pool:
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        loop = asyncio.get_running_loop()
-        rests = [s.until for s in self.servers if loop.time() < s.until < math.inf]
-        if self._waiting and rests:
-            self._timer = loop.call_at(min(rests), self._serve)
+        if self._waiting:
+            loop = asyncio.get_running_loop()
+            if rests := [s.until for s in self.servers if loop.time() < s.until < math.inf]:
+                self._timer = loop.call_at(min(rests), self._serve)

@@ -449,7 +449,7 @@ def _answers(choices: list[dict], request: Generate, tokens: int) -> tuple[Answe
     share = tokens / (sum(map(len, texts)) or 1)
     counts = [round(share * len(text)) for text in texts]
     counts[-1] += tokens - sum(counts)
-    return tuple(Answer(t, c, choice["finish_reason"]) for t, c, choice in zip(texts, counts, choices, strict=True))
+    return tuple([Answer(t, c, choice["finish_reason"]) for t, c, choice in zip(texts, counts, choices, strict=True)])
 
 
 def _with_logprobs(text: str, choice: dict) -> Answer:
