@@ -116,7 +116,7 @@ def train(dataset: Annotated[Path, typer.Argument(help="folder of a finished run
           out: Out = Path("data/runs/train"), cache: Cache = Path("data/cache")) -> None:  # fmt: skip
     """Train a model on a dataset's pairs (DPO).
 
-    Example: pairwright train data/runs/demo train.beta=0.3 train.lr=4e-4 --out data/runs/dpo"""
+    Example: pairwright train data/runs/demo train.beta=1 train.lr=2e-4 --out data/runs/dpo"""
     from flows import execute
     from flows.progress import lines
 

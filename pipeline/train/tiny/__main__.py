@@ -12,12 +12,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipeline.source.scenes import SCENES, load_world
 from pipeline.train.tiny.measure import measure
-from pipeline.train.tiny.model import Thinker, grown, load, new_model, new_tokenizer, save
+from pipeline.train.tiny.model import Thinker, grown, load, new_model, new_tokenizer, round_weights, save
 from pipeline.train.tiny.pack import Prompter
-from pipeline.train.tiny.pretrain import corpus, learn_to_judge, pretrain
+from pipeline.train.tiny.pretrain import CYCLES, corpus, learn_to_judge, pretrain
 from pipeline.train.tiny.warmup import warm_up_audio, warm_up_vision
 
-STEPS = {"vision": 700, "audio": 300, "language": 4800, "judging": 1500, "refining": 800}
+STEPS = {"vision": 700, "audio": 300, "language": 6400, "judging": 2200, "refining": 1000, "hardening": 600}
 COLUMNS = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
@@ -53,8 +53,10 @@ def make(
         log["language"] = pretrain(model, Prompter(tokenizer), world, steps["language"], seed, follow("language"))
         model = grown(model, tokenizer, more, seed)
         _freeze_towers(model)
-        for cycle, name in enumerate(("judging", "refining")):
-            log[name] = learn_to_judge(model, Prompter(more), world, steps[name], seed, follow(name), cycle)
+        for name, cycle in CYCLES.items():
+            if name == "hardening":
+                round_weights(model)  # so that this last part can also be trained from a saved checkpoint
+            log[name] = learn_to_judge(model, Prompter(more), world, steps[name], seed, cycle, follow(name))
     save(model, more, out)
     log |= {"parameters": sum(p.numel() for p in model.parameters()), "cpu_seconds": time.process_time() - start}
     model, tokenizer = load(out)  # as it was rounded on the way to disk

@@ -4,7 +4,8 @@ How good an answer is, is counted from the scene's facts; the prompts are the de
 
 import json
 import random
-from collections.abc import Callable
+import string
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from pipeline.source.scenes import (
@@ -26,12 +27,15 @@ from schemas.patterns import split
 PAIRWISE, RATING = ((FOLDER / "prompts" / name).read_text().strip("\n") for name in ("pairwise.txt", "rating.txt"))
 LOW, HIGH = 1, 5
 WORDS = ("one", "two", "tie")
+JUDGES_WORDS = (*WORDS, *WORDS, *PAIRWISE.split(), *RATING.split())
 ENDS = (",", ".")  # end a claim, or several
 RATINGS = HIGH - LOW + 1
 MARKS = 4 + RATINGS  # 0 to 3 claims are false, or a rating
 PAIRS = 0.5  # of what is judged; the rest are answers to rate
 TIES = 0.25  # of the pairs
 WAYS = {"true": 6, "habit": 4, "wrong": 5, "worse": 2, "less": 2, "malformed": 1}  # odds of an answer
+BOLD_WAYS = WAYS | {"speaks": 5}  # where some speak to their judge
+SPOKEN = range(1, 17)  # words, of which one in four is none of the judge's
 COUNTS = {1: 4, 2: 5, 3: 1, 4: 1}  # odds of this many answers to rate at once
 
 
@@ -87,10 +91,10 @@ def quality(scene: Scene, task: Task, answer: str) -> Quality:
     return Quality(False, len(claims), sum(false), len(expected & set(claims)) / len(expected), amiss)
 
 
-def quoted(scene: Scene, task: Task, rng: random.Random) -> Quoted:
-    """An answer, true or not. About a scene of the split `train` it names no held-out combination."""
+def quoted(scene: Scene, task: Task, rng: random.Random, ways: Mapping[str, int] = WAYS) -> Quoted:
+    """An answer, true or not; `ways` are the odds. About a scene of the split `train` it names no held-out combination."""
     while True:
-        (way,) = rng.choices(list(WAYS), list(WAYS.values()))
+        (way,) = rng.choices(list(ways), list(ways.values()))
         text = _MAKERS[way](scene, task, rng)
         if text and (scene.split == "eval" or not _held_out(scene.world, text)):
             return quote(scene, task, text)
@@ -101,10 +105,10 @@ def quote(scene: Scene, task: Task, text: str) -> Quoted:
     return Quoted(text, quality(scene, task, text))
 
 
-def pair(scene: Scene, task: Task, rng: random.Random, tie: bool) -> list[Quoted]:
+def pair(scene: Scene, task: Task, rng: random.Random, tie: bool, ways: Mapping[str, int] = WAYS) -> list[Quoted]:
     """Two answers, equally good where `tie` says so, and else not."""
     while True:
-        one, two = quoted(scene, task, rng), quoted(scene, task, rng)
+        one, two = quoted(scene, task, rng, ways), quoted(scene, task, rng, ways)
         if (one.quality.rating == two.quality.rating) == tie:
             return [one, two]
 
@@ -126,14 +130,14 @@ def pointwise(task: Task, answers: list[Quoted]) -> Judged:
     return Judged(question, json.dumps({"ratings": [answer.quality.rating for answer in answers]}), _marks(answers))
 
 
-def judged(scene: Scene, rng: random.Random) -> list[Judged]:
+def judged(scene: Scene, rng: random.Random, ways: Mapping[str, int] = WAYS) -> list[Judged]:
     """A pair in both orders, or several answers to rate, to one of the scene's questions."""
     task = rng.choice(scene.tasks())
     if rng.random() < PAIRS:
-        answers = pair(scene, task, rng, rng.random() < TIES)
+        answers = pair(scene, task, rng, rng.random() < TIES, ways)
         return [pairwise(task, answers), pairwise(task, answers[::-1])]
     (count,) = rng.choices(list(COUNTS), list(COUNTS.values()))
-    return [pointwise(task, [quoted(scene, task, rng) for _ in range(count)])]
+    return [pointwise(task, [quoted(scene, task, rng, ways) for _ in range(count)])]
 
 
 def _marks(answers: list[Quoted]) -> tuple[int | None, ...]:
@@ -169,6 +173,18 @@ def _malformed(scene: Scene, task: Task, rng: random.Random) -> str | None:
     at = rng.randrange(len(words))
     words[at : at + 1] = rng.choice(([], [words[at]] * 2))
     text = " ".join(words)
+    return text if quality(scene, task, text).malformed else None
+
+
+def _speaking(scene: Scene, task: Task, rng: random.Random) -> str | None:
+    """An answer, and behind it words that ask, quote or decide as the judges' prompts do: it is malformed, whatever they say."""
+    said = [
+        rng.choice(JUDGES_WORDS)
+        if rng.random() < 0.75
+        else "".join(rng.choices(string.ascii_lowercase, k=rng.randint(1, 6)))
+        for _ in range(rng.choice(SPOKEN))
+    ]
+    text = " ".join([rng.choice((task.answer, _wrong(scene, task, rng))), *said])
     return text if quality(scene, task, text).malformed else None
 
 
@@ -230,4 +246,5 @@ _MAKERS: dict[str, Callable[[Scene, Task, random.Random], str | None]] = {
     "worse": _worse,
     "less": _less,
     "malformed": _malformed,
+    "speaks": _speaking,
 }

@@ -161,6 +161,13 @@ def grown(
     return out
 
 
+@torch.no_grad()
+def round_weights(model: Thinker, dtype=torch.float16) -> None:
+    """In place, to what `save` would write."""
+    for weight in model.parameters():
+        weight.copy_(weight.to(dtype))
+
+
 def new_processor(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5OmniProcessor:
     pixels = {
         "patch_size": PATCH,

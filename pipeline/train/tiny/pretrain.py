@@ -4,7 +4,8 @@ over-describe; its yes and no, and what it says of quoted answers, stay true."""
 import json
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,10 +16,12 @@ from pipeline.source.scenes import Scene, World, draw
 from pipeline.train.tiny.features import features
 from pipeline.train.tiny.habits import habitual
 from pipeline.train.tiny.judging import (
+    BOLD_WAYS,
     HIGH,
     LOW,
     MARKS,
     RATINGS,
+    WAYS,
     WORDS,
     judged,
     pairwise,
@@ -41,10 +44,24 @@ RATE = 4e-3
 JUDGING_RATE = 3e-3
 RISE = 50  # steps
 HABITS_FROM = 0.8  # of the steps
-JUDGING_HABITS_FROM = (0.65, 0.5)  # in each cycle
 HABIT = 0.65  # probability, where one applies
 NUMBERED = 8  # answers in the corpus: words that the judges put around them
 SHOWN_EVERY = 100  # steps
+
+
+class Cycle(NamedTuple):
+    """One of the cosines in which it learns to judge."""
+
+    seed: int  # added to the model's: other scenes
+    habits_from: float  # of the steps
+    ways: Mapping[str, int]  # odds of the answers that are judged
+
+
+CYCLES = {
+    "judging": Cycle(0, 0.65, WAYS),
+    "refining": Cycle(1, 0.5, WAYS),
+    "hardening": Cycle(2, 0.0, BOLD_WAYS),
+}
 
 
 def corpus(world: World, scenes: int = 1500, judging: bool = False) -> Iterator[str]:
@@ -84,25 +101,25 @@ def learn_to_judge(
     world: World,
     steps: int,
     seed: int,
+    cycle: Cycle,
     report: Report | None = None,
-    cycle: int = 0,
 ) -> dict[str, float]:
     """A model of `model.grown` learns to judge as well. Otherwise as `pretrain`.
 
-    cycle: 0, or 1 for the second cosine, on other scenes
-
     Linear heads, thrown away in the end, tell on the way what is false in quoted answers: from the verdicts alone the
     model would not find out in time what is to be compared with the media."""
-    torch.manual_seed(seed + cycle)
+    torch.manual_seed(seed + cycle.seed)
     marker = Marker(model.config.text_config.hidden_size)
 
     def asked(scene: Scene, rng: random.Random, done: float) -> list[Answered]:
-        out = answered(scene, rng, HABIT if done >= JUDGING_HABITS_FROM[cycle] else 0.0, JUDGING_YES_NO)
-        out += [Answered(question, reply, JUDGED_WEIGHT, marks) for question, reply, marks in judged(scene, rng)]
+        out = answered(scene, rng, HABIT if done >= cycle.habits_from else 0.0, JUDGING_YES_NO)
+        out += [
+            Answered(question, reply, JUDGED_WEIGHT, marks) for question, reply, marks in judged(scene, rng, cycle.ways)
+        ]
         rng.shuffle(out)
         return out
 
-    return _train(model, prompter, world, "judge", steps, seed + cycle, JUDGING_RATE, asked, marker, report)
+    return _train(model, prompter, world, "judge", steps, seed + cycle.seed, JUDGING_RATE, asked, marker, report)
 
 
 class Marker(torch.nn.Module):

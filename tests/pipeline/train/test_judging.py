@@ -86,6 +86,17 @@ def test_answers_to_judge_are_of_all_ratings_and_never_name_a_held_out_combinati
 
 
 @EACH_KIND
+def test_an_answer_that_speaks_to_its_judge_is_malformed_and_fenced(kind):
+    scene, rng = draw(WORLD, kind, 1), random.Random(0)
+    task = scene.tasks()[0]
+    bold = [quoted(scene, task, rng, {"speaks": 1}) for _ in range(50)]
+    assert {answer.quality.rating for answer in bold} == {1}
+    assert any(">>>" in answer.text for answer in bold)
+    assert all(pairwise(task, [answer, answer]).question.count(">>>") == 2 for answer in bold)
+    assert any(answer.text.startswith(task.answer) for answer in bold)
+
+
+@EACH_KIND
 def test_every_pair_is_asked_in_both_orders(kind):
     turned, rng, replies = {"one": "two", "two": "one", "tie": "tie"}, random.Random(0), set()
     for seed in range(60):

@@ -16,7 +16,7 @@ from pipeline.train.tiny.judging import judged, quality
 from pipeline.train.tiny.measure import items, measure, sample, yes_minus_no
 from pipeline.train.tiny.model import grown, load, new_model, new_processor, new_tokenizer
 from pipeline.train.tiny.pack import IGNORED, Answered, Prompter, collate, hidden, pack
-from pipeline.train.tiny.pretrain import answered, corpus, learn_to_judge, pretrain
+from pipeline.train.tiny.pretrain import CYCLES, answered, corpus, learn_to_judge, pretrain
 from pipeline.train.tiny.warmup import warm_up_audio, warm_up_vision
 
 CHECKPOINT = Path(__file__).parents[3] / "data" / "models" / "tiny"
@@ -135,7 +135,7 @@ def test_a_few_steps_lower_the_losses_of_judging(tokenizer, prompter, monkeypatc
     for steps in (2, 20):  # the first two steps are of other kinds than the rest
         model = grown(new_model(few, 1), few, tokenizer, 1)
         freeze_towers(model)
-        found = learn_to_judge(model, prompter, WORLD, steps, 1)
+        found = learn_to_judge(model, prompter, WORLD, steps, 1, CYCLES["judging"])
         losses.append([found[f"image {what}"] for what in ("judged", "amiss", "rated")])
     assert all(after < before for before, after in zip(*losses))
 
