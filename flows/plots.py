@@ -13,6 +13,9 @@ INK = "#010203"  # stands for the page's text colour until the SVG is in the pag
 GOOD, BAD, PLAIN = "#17977f", "#d9662b", "#858d99"  # legible on light and on dark ground
 EVALUATED = {"before": PLAIN, "after": GOOD, "control": BAD}
 WIDTH = 4.6  # inches: fills a phone, and half a desk
+EDGE = 0.12  # inches beside the axes: the page's letters may be wider than those measured here
+LETTERS = 32  # that a line of a legend holds, four of them for a mark
+BAR = 0.22  # of the distance of two kinds: between two evaluations
 STYLE: Any = {
     "svg.fonttype": "none", "svg.hashsalt": "pairwright", "font.family": "sans-serif", "font.size": 10.5, "legend.frameon": False,
     "text.color": INK, "axes.labelcolor": INK, "axes.titlesize": 10.5, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
@@ -39,8 +42,21 @@ def _drawing(height: float, columns: int = 1, rows: int = 1) -> Generator[tuple]
 
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        figure.get_layout_engine().set(w_pad=EDGE)
         FigureCanvasSVG(figure)
         yield figure, figure.subplots(rows, columns, squeeze=False, sharey=True).ravel(), svg
+
+
+def _legend(axes) -> None:
+    """Above the axes, in the most columns that fit."""
+    names = axes.get_legend_handles_labels()[1]
+
+    def letters(columns: int) -> int:
+        each = -(-len(names) // columns)
+        return sum(4 + max(map(len, names[i : i + each])) for i in range(0, len(names), each))
+
+    columns = next((columns for columns in (3, 2) if names and letters(columns) <= LETTERS), 1)
+    axes.legend(ncols=columns, loc="lower left", bbox_to_anchor=(0, 1))
 
 
 def funnel(stages: dict[str, dict[str, int]]) -> str:
@@ -75,19 +91,20 @@ def histogram(chosen: dict[float, int], rejected: dict[float, int], label: str) 
         axes.set(xlabel=label, ylabel="pairs")
         axes.xaxis.get_major_locator().set_params(integer=whole)
         axes.grid(axis="y")
-        axes.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+        _legend(axes)
         return svg()
 
 
 def intervals(evaluations: dict[str, dict], figure: str, label: str) -> str:
     """One figure of each evaluation by media kind, as points with their intervals."""
     kinds = list(next(iter(evaluations.values())))
-    with _drawing(0.9 + 0.42 * len(kinds)) as (_, (axes,), svg):
+    apart = min(BAR, 0.8 / len(evaluations))
+    with _drawing(0.9 + max(0.42, 0.14 * len(evaluations)) * len(kinds)) as (_, (axes,), svg):
         for i, (name, found) in enumerate(evaluations.items()):
             value, low, high = (
                 np.array([found[kind][figure][key] for kind in kinds]) for key in ("value", "low", "high")
             )
-            rows = np.arange(len(kinds)) + (i - (len(evaluations) - 1) / 2) * 0.22
+            rows = np.arange(len(kinds)) + (i - (len(evaluations) - 1) / 2) * apart
             axes.errorbar(
                 value,
                 rows,
@@ -96,7 +113,7 @@ def intervals(evaluations: dict[str, dict], figure: str, label: str) -> str:
                 ms=5,
                 lw=1.6,
                 label=name,
-                color=EVALUATED.get(name, PLAIN),
+                color=EVALUATED.get(name, f"C{i}"),  # matplotlib's own colours
             )
         axes.set_yticks(range(len(kinds)), kinds)
         axes.get_yticklabels()[kinds.index("mean")].set_fontweight("bold")
@@ -105,7 +122,7 @@ def intervals(evaluations: dict[str, dict], figure: str, label: str) -> str:
         axes.set_xlabel(label)
         axes.xaxis.set_major_formatter("{x:.0%}")
         axes.grid(axis="x")
-        axes.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+        _legend(axes)
         return svg()
 
 
@@ -121,7 +138,7 @@ def calibration(judges: dict[str, list[dict]]) -> str:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter("{x:.0%}")
         axes.grid()
-        axes.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+        _legend(axes)
         return svg()
 
 

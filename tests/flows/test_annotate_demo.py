@@ -31,7 +31,10 @@ class Demo:
     def __init__(self, command: list, log: Path):
         self.log = log
         with log.open("w") as sink:
-            self.process = subprocess.Popen(command, stdout=sink, stderr=sink, env={**os.environ, "COLUMNS": "120"})
+            self.process = subprocess.Popen(
+                command, stdout=sink, stderr=sink, env={**os.environ, "COLUMNS": "120"},
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # jobs in the background ignore it
+            )  # fmt: skip
 
     def says(self, pattern: str) -> re.Match:
         """Waits until it has said so."""

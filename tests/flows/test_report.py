@@ -1,8 +1,10 @@
 import re
+import warnings
 from collections import Counter
 
 import pytest
 
+from flows import plots
 from flows.previews import preview
 from flows.report import write_report
 from pipeline.store import FolderStore
@@ -196,3 +198,12 @@ def test_what_judges_are_worth_is_told_with_intervals_and_biases_are_named(run, 
     assert "own model" not in page  # 50 % of its own are better, and 50 % are chosen
     assert page.count("70.0 % <small>(65–75, 400)</small>") == 2
     assert "50.0 % in truth" in page
+
+
+def test_evaluations_of_any_number_and_name_fit_into_their_plot():
+    figure = {"hallucination": {"value": 0.4, "low": 0.3, "high": 0.5}}
+    evaluations = {f"after-training-{i}": {"image": figure, "mean": figure} for i in range(7)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib only warns where nothing is left for the axes
+        svg = plots.intervals(evaluations, "hallucination", "hallucinated answers")
+    assert all(name in svg for name in evaluations)
