@@ -10,6 +10,7 @@ from transformers import AutoProcessor
 from transformers import Qwen2_5OmniThinkerForConditionalGeneration as Thinker
 
 from pipeline.source.scenes import SCENES, draw, load_world
+from pipeline.train.tiny.__main__ import make
 from pipeline.train.tiny.features import features, log_mel, patchify
 from pipeline.train.tiny.habits import habitual
 from pipeline.train.tiny.judging import judged, quality
@@ -234,3 +235,14 @@ def test_yes_and_no_depend_on_the_picture(checkpoint):
     question = "is there a red circle ?"
     found = yes_minus_no(model, prompter, [prompter.prompt(features(s.parts()), question) for s in scenes])
     assert ((found > 0) == [question in s.truths() for s in scenes]).mean() > 0.9
+
+
+def test_the_whole_training_runs_and_saves_what_can_be_loaded(tmp_path):
+    make(tmp_path, seed=1, steps_scale=0.001, prompts=2)
+    model, tokenizer = load(tmp_path)
+    log = json.loads((tmp_path / "training.json").read_text())
+    # a thousandth of each part's steps, at least two
+    assert log["steps"] == {"vision": 2, "audio": 2, "language": 6, "judging": 2, "refining": 2, "hardening": 2}
+    assert log["parameters"] == sum(weight.numel() for weight in model.parameters())
+    assert set(log["eval"]) == set(SCENES)
+    assert tokenizer.model_max_length == model.config.text_config.max_position_embeddings == 4096
