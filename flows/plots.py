@@ -30,6 +30,7 @@ def _drawing(height: float, columns: int = 1, rows: int = 1) -> Generator[tuple]
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     def svg() -> str:
         out = io.StringIO()
@@ -41,8 +42,7 @@ def _drawing(height: float, columns: int = 1, rows: int = 1) -> Generator[tuple]
         return text.replace(INK, "currentColor")
 
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        figure.get_layout_engine().set(w_pad=EDGE)
+        figure = Figure(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=EDGE))
         FigureCanvasSVG(figure)
         yield figure, figure.subplots(rows, columns, squeeze=False, sharey=True).ravel(), svg
 
