@@ -334,7 +334,7 @@ def test_what_could_not_be_read_is_kept_and_breaks_no_pair(scripted):
     assert all(p.rejected_spans is None for p in with_parent.pair(rows, with_parent.Settings(), context("pair")))
 
 
-# the real engine: the tiny model has no idea of judging
+# the real engine: the tiny model was taught to judge by other prompts
 
 
 @pytest.fixture
