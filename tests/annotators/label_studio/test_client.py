@@ -258,9 +258,11 @@ def test_a_server_killed_in_the_middle_of_an_import_has_none_of_it(tmp_path):
     client = connect(server.url, server.key)
     project = client.create_project("Pets", "killed", CONFIG, 1, "")["id"]
     kept = client.add(project, tasks(1))
-    threading.Timer(0.4, server.kill).start()
+    killer = threading.Timer(0.4, server.kill)
+    killer.start()
     with pytest.raises(ServerError, match="cannot be reached to take 10000 tasks"):
         client.add(project, tasks(10_000, first=1))  # takes it more than two seconds
+    killer.join()  # the connection breaks before the last of its processes is gone
     with local.start(tmp_path, port=int(server.url.rpartition(":")[2])):
         assert client.ids(project) == {kept[0]: f"{0:032x}"}
 
