@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # where it is set, every process compiles what it imports anew: 7 s of CPU for vLLM's
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help install install-gpu label-studio demo annotate-demo test lint bench gpu-check model lock
+.PHONY: help install install-gpu label-studio demo annotate-demo test faults lint bench gpu-check model lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -25,6 +25,9 @@ annotate-demo: install label-studio ## people judge: Label Studio on this machin
 test: install label-studio ## all tests
 	@environment/browser
 	.venv/bin/pytest -q
+
+faults: install ## many seeded tries of every fault, and their table in docs/operations.md (an hour)
+	.venv/bin/python -m tests.faults
 
 lint: install ## style and types
 	.venv/bin/ruff check .
