@@ -170,15 +170,15 @@ def ending(summary: dict, run, console: Console) -> None:
 
 def open_lines(summary: dict) -> list[str]:
     """How much of a finished run is open, and why, in a line each; none where nothing is. Summaries of older versions do not say."""
-    left = summary.get("open") or {"questions": 0, "rejections": {}, "judgements": {}, "said": {}}
+    left = summary.get("open") or {"rejections": {}, "judgements": {}, "said": {}}
     parts = [
         f"{sum(steps.values()):,} {table if sum(steps.values()) > 1 else table[:-1]} ({', '.join(f'{step} {n:,}' for step, n in steps.items())})"
         for table in ("rejections", "judgements")
         if (steps := left[table])
     ]
-    if not parts and not left["questions"]:
+    if not parts and not summary.get("questions_open"):
         return []
-    what = " and ".join(parts) or f"{left['questions']:,} questions without an answer"
+    what = " and ".join(parts) or f"{summary['questions_open']:,} questions without an answer"
     return [
         f"open: {what}. A server or source failed for a reason that may pass; run the same command again: it asks only those.",
         *(f"  {n:,} x {said}" for said, n in left["said"].items()),

@@ -60,7 +60,6 @@ def summary(run) -> dict[str, Any]:
         elif unit.kind == "table" and unit.steps[0].family in ("train", "evaluate"):
             out[unit.steps[0].family][unit.name] = done["result"]
     found = costs.by_step(usages)
-    out["open"]["questions"] = total(costs.by_model(found).values()).open
     ordered = {step.name: found[step.name] for step in run.recipe.steps if step.name in found}
     return out | asked(ordered, units, run.recipe.prices)
 
@@ -73,6 +72,7 @@ def asked(usages: costs.Usages, units: dict[str, str], prices: dict[str, Price])
     return {
         "steps": steps, "models": models, "money": costs.purse(models.values()),
         "questions_asked": whole.asked, "questions_cached": whole.cached, "questions_failed": whole.failed,
+        "questions_open": whole.open,
         "tokens": {"prompt": whole.prompt_tokens, "answer": whole.answer_tokens},
         "tokens_cached": {"prompt": whole.cached_prompt_tokens, "answer": whole.cached_answer_tokens},
     }  # fmt: skip
