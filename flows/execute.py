@@ -346,14 +346,14 @@ def _open(
     if known is None:
         if any(p.name not in (".lock",) and not p.name.startswith(".run.json") for p in out.iterdir()):
             raise OutputError(f"{out} holds files that no run of Pairwright left: choose an empty folder for --out")
-        shards.write_json(out / "run.json", mine)
+        shards.write_json(out / "run.json", mine, sort_keys=False)
     elif unpriced(known["recipe"]) != unpriced(raw) or known.get("dataset") != mine["dataset"]:
         raise OutputError(
             f"{out} holds a run of another recipe ({_difference(known['recipe'], raw)}): choose another --out; "
             "the cache keeps the answers, so only what is new is asked"
         )
     elif known != mine:
-        shards.write_json(out / "run.json", mine)
+        shards.write_json(out / "run.json", mine, sort_keys=False)
     return Run(out, cache, checked, raw, units, dataset, report or (lambda *a: None), lock, ingested)
 
 

@@ -29,10 +29,10 @@ def fsync(path: Path) -> None:
         os.close(fd)
 
 
-def write_json(path: Path, value) -> None:
-    """Atomically: a reader sees the old file or the new one."""
+def write_json(path: Path, value, sort_keys: bool = True) -> None:
+    """Atomically: a reader sees the old file or the new one. Not sorted where order has a meaning, as in a recipe."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(value, indent=1, sort_keys=True))
+    beside.write_text(json.dumps(value, indent=1, sort_keys=sort_keys))
     fsync(beside)
     beside.rename(path)
     fsync(path.parent)
