@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows import costs, load, plug, shards
+from flows import costs, leftovers, load, plug, shards
 from flows.child import Child
 from flows.host import Host, engine_of
 from flows.passes import Bound, Pass, Used, bind, from_sources, from_tables, seen
@@ -332,9 +332,21 @@ def _open(
     out, cache = out.absolute(), cache.absolute()
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file: choose a folder for --out")
+    _check_mine(out, raw, dataset)  # before anything is written there
     out.mkdir(parents=True, exist_ok=True)
     lock = _take(out)
-    known = shards.read_json(out / "run.json")
+    try:
+        known = _check_mine(out, raw, dataset)
+        leftovers.clear(out)
+        return _opened(raw, checked, out, cache, dataset, report, ingest, lock, known)
+    except BaseException:
+        lock.close()
+        raise
+
+
+def _opened(raw: dict, checked: Recipe, out: Path, cache: Path, dataset: Path | None, report: Report | None, ingest: bool,
+            lock: Any, known: dict | None) -> Run:  # fmt: skip
+    """The run of a folder that is taken, with its run.json written."""
     ingested = ingest or bool(known and known.get("ingested"))
     units = plan(checked, dataset is not None, ingested, known.get("passes", ()) if known else ())
     if not fits(units, checked):  # they were decided on a larger machine
@@ -343,18 +355,23 @@ def _open(
         "recipe": raw, "cache": str(cache), "dataset": dataset and str(dataset), "version": VERSION, "ingested": ingested,
         "passes": passes_of(units),
     }  # fmt: skip
-    if known is None:
-        if any(p.name not in (".lock",) and not p.name.startswith(".run.json") for p in out.iterdir()):
-            raise OutputError(f"{out} holds files that no run of Pairwright left: choose an empty folder for --out")
+    if known != mine:
         shards.write_json(out / "run.json", mine, sort_keys=False)
-    elif unpriced(known["recipe"]) != unpriced(raw) or known.get("dataset") != mine["dataset"]:
+    return Run(out, cache, checked, raw, units, dataset, report or (lambda *a: None), lock, ingested)
+
+
+def _check_mine(out: Path, raw: dict, dataset: Path | None) -> dict | None:
+    """The run.json of a folder in which this recipe may run, None where it is empty or not there. OutputError where it may not."""
+    known = shards.read_json(out / "run.json")
+    if known is None:
+        if out.exists() and any(not path.name.startswith((".lock", ".run.json")) for path in out.iterdir()):
+            raise OutputError(f"{out} holds files that no run of Pairwright left: choose an empty folder for --out")
+    elif unpriced(known["recipe"]) != unpriced(raw) or known.get("dataset") != (dataset and str(dataset)):
         raise OutputError(
             f"{out} holds a run of another recipe ({_difference(known['recipe'], raw)}): choose another --out; "
             "the cache keeps the answers, so only what is new is asked"
         )
-    elif known != mine:
-        shards.write_json(out / "run.json", mine, sort_keys=False)
-    return Run(out, cache, checked, raw, units, dataset, report or (lambda *a: None), lock, ingested)
+    return known
 
 
 def go_on(folder: Path, report: Report | None = None) -> Run:
@@ -390,7 +407,7 @@ def _known(folder: Path) -> dict:
 
 def _take(folder: Path):
     """One run a folder at a time. A child holds the lock too, so a run started again waits until its orphan is gone."""
-    lock = (folder / ".lock").open("w")
+    lock = (folder / ".lock").open("a")  # one that is there stays as it is
     for _ in range(100):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

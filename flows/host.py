@@ -35,10 +35,11 @@ class Host:
         return self
 
     def __exit__(self, *_) -> None:
-        """Closes the engines and the loop."""
+        """Closes the engines, the loop and the media store."""
         for engine in self._engines.values():
             self.run(engine.close())
         self._runner.close()
+        self.media.close()
 
     def run(self, work: Coroutine) -> Any:
         return self._runner.run(work)

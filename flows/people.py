@@ -75,12 +75,12 @@ def sync(run, what: str, **how) -> dict[str, Any]:
     from annotators.label_studio.sync import connected
 
     out = {}
-    media = open_store(run.cache / "media")
-    for of in needed(run):
-        with opened(of) as ledger, ledger.alone():
-            campaign = people.campaign_of(run.recipe.name, of.step, of.settings)
-            server = connected(campaign, run.recipe.name, of.step, of.settings, ledger, media)
-            out[of.step] = getattr(server, what)(**how)
+    with contextlib.closing(open_store(run.cache / "media")) as media:
+        for of in needed(run):
+            with opened(of) as ledger, ledger.alone():
+                campaign = people.campaign_of(run.recipe.name, of.step, of.settings)
+                server = connected(campaign, run.recipe.name, of.step, of.settings, ledger, media)
+                out[of.step] = getattr(server, what)(**how)
     return out
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any
@@ -34,7 +35,8 @@ def finish(run) -> dict:
     if found["dataset"] and not run.dataset_given:
         write_card(run.folder / found["dataset"], found, run.raw)
     if found["samples"]:
-        write_report(run.folder, found, run.tables(), open_store(run.cache / "media"))
+        with closing(open_store(run.cache / "media")) as media:
+            write_report(run.folder, found, run.tables(), media)
     return found
 
 

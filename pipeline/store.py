@@ -1,5 +1,6 @@
 """The media store: bytes under their SHA-256, in a local folder or at any fsspec URL."""
 
+import fcntl
 import hashlib
 import os
 import re
@@ -7,7 +8,7 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import fsspec
@@ -31,7 +32,8 @@ class FolderStore:
     """Media in a local folder, which any number of processes may write at once: each process appends to a pack of its own
     (a file a medium would cost ten times the CPU), and `index.sqlite` says where in which pack a medium lies.
 
-    A medium appears whole or not at all. What a killed process wrote before its `sync` is in no index, and never read."""
+    A medium appears whole or not at all. What a killed process wrote before its `sync` is in no index, and never read; a pack that was never
+    synced is still called NAME.new, and the next process that writes media removes it."""
 
     def __init__(self, root: str | Path):
         self.root = os.path.abspath(root)
@@ -40,6 +42,7 @@ class FolderStore:
         self._db: sqlite3.Connection | None = None
         self._packs: dict[str, int] = {}  # name -> file descriptor, for reading
         self._own: tuple[str, int] | None = None  # name and descriptor of the pack that is written
+        self._synced = False  # whether that pack has its name
         self._end = 0  # where that pack ends
         self._new: dict[str, tuple[int, int]] = {}  # not written yet: offset and size in the buffer
         self._buffer = memoryview(
@@ -85,6 +88,10 @@ class FolderStore:
             self._write()
             if self._own and self._written:
                 os.fsync(self._own[1])
+                if not self._synced:
+                    os.rename(f"{self.root}/{self._own[0]}.new", f"{self.root}/{self._own[0]}")
+                    _sync_folder(self.root)
+                    self._synced = True
                 db = self._open_index()
                 db.rollback()
                 with db:
@@ -92,6 +99,15 @@ class FolderStore:
                     rows = ((key, *place) for key, place in self._written.items())
                     db.executemany("insert or ignore into media values (?, ?, ?, ?)", rows)
                 self._written = {}
+
+    def close(self) -> None:
+        """Lets go of its files. What was not synced is lost."""
+        with self._lock:
+            for file in {*self._packs.values(), *([self._own[1]] if self._own else ())}:
+                os.close(file)
+            if self._db is not None:
+                self._db.close()
+            self._packs, self._own, self._db = {}, None, None
 
     def _find(self, key: bytes) -> tuple[str, int, int] | None:
         """(pack, offset, size) of a medium that was written, also by another process since the last sync."""
@@ -138,11 +154,9 @@ class FolderStore:
             return
         if self._own is None:
             os.makedirs(self.root, exist_ok=True)
-            name = f"{secrets.token_hex(8)}.pack"
-            self._own = name, os.open(f"{self.root}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-            folder = os.open(self.root, os.O_RDONLY)
-            os.fsync(folder)  # the pack's name
-            os.close(folder)
+            _clear(self.root)
+            self._own = _new_pack(self.root)
+            self._packs[self._own[0]] = self._own[1]
         name, file = self._own
         written, total = os.writev(file, list(new.values())), sum(map(len, new.values()))
         if written < total:  # a disk that is nearly full, or more than two gigabytes
@@ -181,9 +195,37 @@ class UrlStore:
     def sync(self) -> None:
         """Nothing to do: an object that was put is durable."""
 
+    def close(self) -> None:
+        """Nothing to do."""
+
     def _object(self, sha: str) -> str:
         _key(sha)
         return f"{self._root}/{sha[:2]}/{sha[2:]}"
+
+
+def _new_pack(root: str) -> tuple[str, int]:
+    """Name and descriptor of a new pack, locked as long as its process lives; until its first sync the file is NAME.new."""
+    while True:
+        name = f"{secrets.token_hex(8)}.pack"
+        file = os.open(f"{root}/{name}.new", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file).st_nlink:  # else another process took it for one that was left, before it was locked
+            return name, file
+        os.close(file)
+
+
+def _clear(root: str) -> None:
+    """Removes the packs of killed processes that were never synced."""
+    for path in Path(root).glob("*.pack.new"):
+        with suppress(FileNotFoundError), path.open("rb") as file, suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
+def _sync_folder(root: str) -> None:
+    folder = os.open(root, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
 
 
 def _key(sha: str) -> bytes:

@@ -96,7 +96,7 @@ def test_a_medium_is_durable_before_the_index_names_it(tmp_path, monkeypatch):
     store.add(b"abc")
     store.sync()
     (pack,) = tmp_path.glob("*.pack")
-    assert named == {tmp_path.name: 0, pack.name: 0}  # the folder that names the pack, and the pack
+    assert named == {tmp_path.name: 0, f"{pack.name}.new": 0}  # the folder that names the pack, and the pack, which had another name then
 
 
 def test_a_killed_writer_leaves_nothing_half(tmp_path):
@@ -114,6 +114,39 @@ def test_a_killed_writer_leaves_nothing_half(tmp_path):
     assert set(names[:4]) <= set(kept)  # the sixth was said after the second sync
     for sha in kept:
         assert hashlib.sha256(FolderStore(tmp_path).read(sha)).hexdigest() == sha
+
+
+def test_a_pack_of_a_killed_process_is_removed_and_that_of_a_living_one_is_not(tmp_path):
+    living = FolderStore(tmp_path)
+    living.add(b"abc" * 1_000_000)
+    living.add(b"is written now")
+    script = (
+        "import os, signal, sys; from pipeline.store import FolderStore; s = FolderStore(sys.argv[1]); s.add(b'x' * 3_000_000)\n"
+        "s.add(b'is written now'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)])
+    assert len([*tmp_path.glob("*.pack.new")]) == 2
+    other = FolderStore(tmp_path)
+    other.add(b"abc")
+    other.sync()
+    (left,) = tmp_path.glob("*.pack.new")
+    assert left.stat().st_size == 3_000_000
+    living.sync()
+    assert other.read(hashlib.sha256(b"abc" * 1_000_000).hexdigest()) == b"abc" * 1_000_000
+    assert [*tmp_path.glob("*.new")] == []
+
+
+def test_a_store_that_is_closed_has_no_file_open(tmp_path):
+    def opened() -> list[str]:
+        return [path for path in map(os.path.realpath, Path("/proc/self/fd").iterdir()) if path.startswith(str(tmp_path))]
+
+    store = FolderStore(tmp_path)
+    store.add(b"abc")
+    store.sync()
+    assert store.read(SHA_OF_ABC) == b"abc"
+    assert len(opened()) > 1
+    store.close()
+    assert opened() == []
 
 
 def _add_all(root: Path) -> list[str]:
