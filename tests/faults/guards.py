@@ -1,0 +1,45 @@
+"""What data could do if it were not guarded: speak as the template, write into the card, shut out those who annotate, take files along."""
+
+import random
+from pathlib import Path
+
+import yaml
+
+from schemas.chat import escape, escape_all
+from schemas.markdown import block, plain
+from schemas.special_tokens import GUARD
+from tests.faults.fault import Fault
+from tests.plants import PLANTS, assert_only_text
+from tests.schemas.test_special_tokens import tokenizer
+from tests.special_tokens import EVERY, ORDINARY
+
+
+def token_soup(dice: random.Random, folder: Path) -> None:
+    """Special tokens of all families, in each other, cut in two, among ordinary text."""
+    model, ids = tokenizer(EVERY)
+    for _ in range(300):
+        text = dice.choice(EVERY)
+        for _ in range(dice.randint(0, 5)):
+            place = dice.randint(0, len(text))
+            text = text[:place] + dice.choice((*EVERY, *ORDINARY, "<", "|>", GUARD, "\n")) + text[place:]
+        safe = escape(text)
+        assert not ids.intersection(model.encode(safe).ids), text
+        assert escape(safe) == safe, text
+        cut = sorted(dice.choices(range(len(text)), k=2))
+        parts = text[: cut[0]], text[cut[0] : cut[1]], text[cut[1] :]
+        assert not ids.intersection(model.encode("".join(escape_all(parts))).ids), parts
+
+
+def page_soup(dice: random.Random, folder: Path) -> None:
+    """Pieces of Markdown and HTML, mixed, as heading, paragraph, item and cells of one page."""
+    for _ in range(100):
+        first, second = ("".join(dice.choices((*PLANTS, "`", "|", "\\", "\n", " "), k=dice.randint(1, 5))) for _ in "ab")
+        cells = f"| a | b |\n| --- | --- |\n| {plain(first)} | {plain(second)} |\n| {plain(second)} | {plain(first)} |"
+        page = f"# {plain(first)}\n\n{plain(second)}, {plain(first)}.\n\n1. {plain(first)}: {plain(second)}\n\n{cells}\n\n{block(yaml.safe_dump([first, second]), 'yaml')}"
+        assert_only_text(page, plain(first))
+
+
+FAULTS = [
+    Fault("data", "a text holds special tokens of models", "no tokenizer finds one of them", token_soup, 30),
+    Fault("data", "a row says Markdown and HTML", "pages show it as text", page_soup, 30),
+]
