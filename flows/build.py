@@ -12,7 +12,7 @@ from prefect.events import emit_event
 from prefect.states import Completed, State
 
 from flows import execute, people
-from flows.progress import reporter
+from flows.progress import open_lines, reporter
 from schemas.errors import RecipeError, RunError, Waiting
 from schemas.recipe import Recipe
 
@@ -45,7 +45,7 @@ def build(out: str, recipe: str | None = None, cache: str = "data/cache", settin
     text = f"{described(summary)}\n\n{asked(summary)}"
     create_markdown_artifact(text, key="summary", description=f"{run.recipe.name} in {run.folder}")
     announce(run)
-    return Completed()
+    return Completed(message="\n".join(open_lines(summary)) or None)
 
 
 def done_or_waiting(run: execute.Run, unit: execute.Unit) -> str | None:

@@ -13,7 +13,7 @@ import yaml
 
 from flows import costs, plots
 from flows.previews import preview
-from flows.progress import FIGURES, HABITS, verdict
+from flows.progress import FIGURES, HABITS, open_lines, verdict
 from schemas import chat
 from schemas.arrow import from_batch
 from schemas.operator import Tables
@@ -122,6 +122,8 @@ def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
         )
     if failed := summary["questions_failed"]:
         yield False, f"Questions that failed in the engine: {failed:,}."
+    for line in open_lines(summary):
+        yield False, line.strip()
 
 
 def _habits(summary: dict) -> dict[str, str]:

@@ -18,6 +18,7 @@ from schemas import arrow
 from schemas.records import Reason, Rejection
 
 SIZE = 512  # samples a shard
+OPEN = "-open-"  # in the name of a shard whose steps left questions open; the whole one takes the name before it
 
 
 def fsync(path: Path) -> None:
@@ -56,11 +57,35 @@ def publish(folder: Path, tables: dict[str, list], record: dict) -> None:
     (beside / "record.json").write_text(json.dumps(record, indent=1, sort_keys=True))
     for path in beside.iterdir():
         fsync(path)
-    if folder.exists():  # another process was quicker: the same key holds the same rows
+    if folder.exists() and OPEN not in folder.name:  # another process was quicker: the same key holds the same rows
         shutil.rmtree(beside)
         return
+    shutil.rmtree(folder, ignore_errors=True)  # the same questions are open, and why may be new
     beside.rename(folder)
     fsync(folder.parent)
+
+
+def left_open(place: Path, name: str) -> dict | None:
+    """The record of the shard `name` as it was published with questions left open, of the latest where there are several."""
+    found = sorted(place.glob(f"{name}{OPEN}*/record.json"), key=lambda path: path.stat().st_mtime)
+    return read_json(found[-1]) if found else None
+
+
+def standing(place: Path) -> list[str]:
+    """The names of a pass's shards as far as it is: those of its done.json, else all that are published. One that was published
+    whole stands for those of the same rows with questions left open."""
+    if (done := read_json(place / "done.json")) is not None:
+        return done["shards"]
+    names = sorted(path.parent.name for path in place.glob("[!.]*/record.json"))
+    return [name for name in names if OPEN not in name or name.partition(OPEN)[0] not in names]
+
+
+def sweep(place: Path) -> None:
+    """Removes the shards that a finished pass no longer has: of rows that changed, or with questions open that are answered now."""
+    names = set(read_json(place / "done.json")["shards"])
+    for path in place.glob("[!.]*/record.json"):
+        if path.parent.name not in names:
+            shutil.rmtree(path.parent)
 
 
 def write_table(path: Path, name: str, rows: list) -> None:

@@ -24,7 +24,11 @@ def show(folder: Path) -> None:
     usages: list[costs.Usages] = []
     for unit in run.units:
         done = shards.read_json(run.place(unit) / "done.json")
-        records = _records(run.place(unit)) if unit.kind == "pass" else [done] if done else []
+        place = run.place(unit)
+        if unit.kind == "pass":
+            records = [shards.read_json(place / name / "record.json") for name in shards.standing(place)]
+        else:
+            records = [done] if done else []
         for step, reasons in ((s, r) for record in records for s, r in record.get("rejections", {}).items()):
             dropped.setdefault(step, Counter()).update(reasons)
         usages += [costs.of_record(record) if unit.kind == "pass" else record.get("usage", {}) for record in records]
@@ -38,6 +42,8 @@ def show(folder: Path) -> None:
         return
     if models := costs.by_model(costs.by_step(usages)):
         console.print(asked_of(costs.priced(models, run.recipe.prices), "asked so far"))
+        if left := sum(usage["open"] for usage in models.values()):
+            console.print(f"  [yellow]open: {left:,} questions, which the same `pairwright build` asks again[/yellow]")
     for step, found in people.figures(run).items():
         console.print(f"  {escape(step)}: {found['answered']} of {found['asked']} annotations (`pairwright annotate status`)")
     for step, reasons in dropped.items():
@@ -45,8 +51,3 @@ def show(folder: Path) -> None:
             f"  {escape(step)}: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()), soft_wrap=True
         )
     console.print("not finished: the same `pairwright build` goes on from here")
-
-
-def _records(place: Path) -> list[dict]:
-    """The records of a pass's finished shards."""
-    return [shards.read_json(path) for path in sorted(place.glob("[!.]*/record.json"))]

@@ -36,7 +36,7 @@ from schemas.ports import (
     Score,
     Scored,
 )  # fmt: skip
-from schemas.records import Reason, digest
+from schemas.records import OPEN, Reason, digest
 
 BATCH = 256  # answers a commit
 DELAY = 0.1  # seconds until a smaller batch is committed
@@ -95,9 +95,9 @@ class AnswerCache:
         self.clocks: defaultdict[str, Clock] = defaultdict(Clock)
         self.journal = journal
 
-    def engine(self, engine: Engine, usage: "Usage") -> "CachedEngine":
-        """`engine` behind this cache; what it asks is added to `usage`."""
-        return CachedEngine(engine, self, usage)
+    def engine(self, engine: Engine, usage: "Usage", unanswered: set[bytes] | None = None) -> "CachedEngine":
+        """`engine` behind this cache; what it asks is added to `usage`, the keys of questions that stay open to `unanswered`."""
+        return CachedEngine(engine, self, usage, unanswered)
 
     def get(self, key: bytes) -> Found | None:
         value = self._new.get(key)
@@ -191,6 +191,8 @@ class Usage:
     """requests that were answered already, or were just being asked"""
     failed: int = 0
     """of those asked, the ones that got no answer; their tokens are not known"""
+    open: int = 0
+    """requests without an answer for a reason that may pass (`OPEN`): the next build asks them again"""
     media: int = 0
     """media that those asked showed"""
     prompt_tokens: int = 0
@@ -209,6 +211,13 @@ class Usage:
     def add(self, other: "Usage") -> None:
         for name in FIGURES:
             setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def after(self, earlier: "Usage") -> "Usage":
+        """What was asked in all where the same work was done before and left questions open: what was asked then and now, what the cache
+        spared then (what was answered then is no longer spared), and what is open now."""
+        spared = {name: getattr(earlier, name) for name in FIGURES if name.startswith("cached")}
+        spent = {name: getattr(earlier, name) + getattr(self, name) for name in FIGURES if name not in spared}
+        return Usage(**{**spared, **spent, "open": self.open})
 
     def figures(self) -> dict[str, Any]:
         """As records keep it."""
@@ -285,8 +294,9 @@ class Remembered:
 class CachedEngine:
     """An Engine that looks the request up before any media is opened, and lets equal requests in flight share one answer."""
 
-    def __init__(self, engine: Engine, cache: AnswerCache, usage: Usage):
+    def __init__(self, engine: Engine, cache: AnswerCache, usage: Usage, unanswered: set[bytes] | None = None):
         self._engine, self._cache, self._usage = engine, cache, usage
+        self._unanswered = set() if unanswered is None else unanswered
         self.identity, self.can, self.media, self.slots = engine.identity, engine.can, engine.media, engine.slots
 
     async def ask(self, request: Request) -> Result:
@@ -297,7 +307,10 @@ class CachedEngine:
             return self._spared(found)
         waiting = cache.in_flight.get(key)
         if waiting is not None:
-            return self._spared(await asyncio.shield(waiting))
+            result = self._spared(await asyncio.shield(waiting))
+            if isinstance(result, Failure):
+                self._failed(key, result)
+            return result
         future = cache.in_flight[key] = asyncio.get_running_loop().create_future()
         clock = cache.clocks[self.identity]
         since = clock.change(+1)
@@ -316,10 +329,16 @@ class CachedEngine:
         self._asked(request, result, until - since)
         if isinstance(result, Failure):
             cache.note(key, result)
+            self._failed(key, result)
         else:
             cache.put(key, result)
         future.set_result(result)
         return result
+
+    def _failed(self, key: bytes, failure: Failure) -> None:
+        if failure.reason in OPEN and key not in self._unanswered:
+            self._unanswered.add(key)
+            self._usage.open += 1
 
     def _spared(self, found: Result) -> Result:
         usage = self._usage
