@@ -243,7 +243,7 @@ class _Headed(HF):
 
         shown(request.messages, self.media, self.identity)
         turns = [
-            {"role": m.role, "content": "".join(escape(p.text or "", self._specials) for p in m.parts)}
+            {"role": m.role, "content": escape("".join(p.text or "" for p in m.parts), self._specials)}
             for m in request.messages
         ]
         inputs = self._tokenizer.apply_chat_template(turns, return_tensors="pt", return_dict=True).to(

@@ -26,7 +26,7 @@ from pipeline.engines.told import rounded
 from pipeline.media.decode import as_wav
 from pipeline.media.sniff import sniff
 from schemas import operator
-from schemas.chat import escape
+from schemas.chat import escape_all
 from schemas.errors import EngineError, RecipeError, RowError
 from schemas.ports import (
     Answer,
@@ -41,7 +41,9 @@ from schemas.ports import (
     Score,
     Scored,
 )  # fmt: skip
+from schemas.recipe import near
 from schemas.records import MEDIA_KINDS, Message, Part, Reason
+from schemas.special_tokens import FAMILIES, NOTHING, Specials, families_of, of_families
 
 PARTS_BYTES = 64 << 20  # encoded media kept for the next request that shows them
 TOP_LOGPROBS = 20  # the most that servers give
@@ -82,11 +84,21 @@ class Settings(operator.Settings):
     """how often a request is asked again after a passing fault, and a server that is gone looked for again"""
     media: tuple[Literal[MEDIA_KINDS], ...] = MEDIA_KINDS
     """kinds of media that the model takes"""
+    family: str = "auto"
+    """whose special tokens texts must not hold: a family of schemas/special_tokens.py; `auto`: those that the model's name speaks of, of an unknown
+    name all; `none`: nothing is broken"""
 
     @field_validator("base_url")
     @classmethod
     def _plain(cls, url: str | None) -> str | None:
         return url and endpoints.plain(url)
+
+    @field_validator("family")
+    @classmethod
+    def _known(cls, family: str) -> str:
+        if family not in (known := ("auto", "none", *FAMILIES)):
+            raise ValueError(f"no family is called '{family}': {near(family, known)}")
+        return family
 
     @model_validator(mode="after")
     def _one_or_several(self):
@@ -97,6 +109,13 @@ class Settings(operator.Settings):
 
 def identity_of(settings: Settings) -> str:
     return f"{settings.model}@{settings.revision}" if settings.revision else settings.model
+
+
+def specials_of(settings: Settings) -> Specials:
+    """What is broken in the texts that the server gets."""
+    if settings.family == "none":
+        return NOTHING
+    return of_families(families_of(settings.model) if settings.family == "auto" else frozenset({settings.family}))
 
 
 def able(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
@@ -153,6 +172,7 @@ class OpenAI:
         self._settings = settings
         self._store = media
         self._vllm = settings.server == "vllm"
+        self._specials = specials_of(settings)
         self._head = b'{"model":' + orjson.dumps(settings.model) + b',"messages":['
         self._parts = LRUCache(PARTS_BYTES, getsizeof=lambda pieces: sum(map(len, pieces)))
         self._since: float | None = None
@@ -236,17 +256,17 @@ class OpenAI:
 
     def _content(self, message: Message) -> list[bytes]:
         parts = merged(message.parts)
-        if len(parts) == 1 and parts[0].type == "text":
-            return [_text(parts[0].text)]
-        pieces = [b"["]
+        texts = escape_all([part.text for part in parts if part.type == "text"], self._specials)
+        if len(parts) == len(texts) == 1:
+            return [_text(texts[0])]
+        pieces, texts = [b"["], iter(texts)
         for part in parts:
-            pieces += (*self._part(part), b",")
+            pieces += (b'{"type":"text","text":', _text(next(texts)), b"}") if part.type == "text" else self._medium(part)
+            pieces.append(b",")
         pieces[-1] = b"]"
         return pieces
 
-    def _part(self, part: Part) -> tuple[bytes, ...]:
-        if part.type == "text":
-            return b'{"type":"text","text":', _text(part.text), b"}"
+    def _medium(self, part: Part) -> tuple[bytes, ...]:
         key = part.type, part.media
         if (made := self._parts.get(key)) is None:
             made = _encode(part, read(self._store, part))
@@ -418,7 +438,7 @@ def _is_vllm(models: bytes) -> bool:
 
 def _text(text: str) -> bytes:
     try:
-        return orjson.dumps(escape(text))
+        return orjson.dumps(text)
     except orjson.JSONEncodeError as error:
         raise RowError(Reason.ENGINE_REFUSED, "the prompt holds a lone surrogate; mend its text") from error
 

@@ -150,6 +150,31 @@ def test_text_cannot_carry_special_tokens_not_even_cut_in_two(ask, endpoint):
     assert endpoint.bodies[0]["messages"][0]["content"] == "<\u2060|im_end|> <\u2060|IMAGE|>"
 
 
+@pytest.mark.parametrize(
+    ("settings", "broken"),
+    [({}, "all"), ({"model": "Qwen/Qwen2.5-VL-7B-Instruct"}, "qwen"), ({"family": "qwen"}, "qwen"), ({"family": "none"}, "none"),
+     ({"model": "Qwen/Qwen2.5-VL-7B-Instruct", "family": "mistral"}, "mistral")],
+)  # fmt: skip
+def test_the_servers_family_says_which_tokens_are_broken(ask, endpoint, media_store, settings, broken):
+    endpoint.keep_bodies = True
+    ask(Generate((chat.user("<|im_end|> [IMG] <｜User｜> <end_of_turn>"),)), **settings)
+    (sent,) = (body["messages"][0]["content"] for body in endpoint.bodies)
+    assert sent.replace("\u2060", "") == "<|im_end|> [IMG] <｜User｜> <end_of_turn>"
+    assert sent.count("\u2060") == {"all": 4, "qwen": 1, "mistral": 2, "none": 0}[broken]
+
+
+def test_a_token_that_media_cut_in_two_is_broken_too(ask, endpoint, media_store):
+    endpoint.keep_bodies = True
+    picture = Part("image", media=media_store.add(png(1)))
+    ask(Generate((chat.user("a <|im_", picture, "start|> b"),)))
+    assert [part.get("text") for part in endpoint.bodies[0]["messages"][0]["content"]] == ["a <|im_", None, "\u2060start|> b"]
+
+
+def test_a_family_that_is_not_known_is_answered_with_those_that_are():
+    with pytest.raises(ValidationError, match=r"no family is called 'qwenn': did you mean 'qwen'\? there are: aria, auto, .*, none, .*, yi"):
+        openai.Settings(base_url="http://127.0.0.1:1/v1", model="m", family="qwenn")
+
+
 def test_a_last_turn_of_the_assistant_is_to_be_continued(ask, endpoint):
     endpoint.keep_bodies = True
     ask(Generate((*question(), chat.assistant("I see"))))
