@@ -270,6 +270,8 @@ class Run:
         repaired = work.repaired
         if n := host.media.again - again:
             repaired.append(f"{n:,} media in {self.cache / 'media'} were lost or damaged: stored again from their source")
+        if n := len(cache.damaged):
+            repaired.append(f"{n:,} answers in {self.cache / 'answers.sqlite'} were damaged: asked again")
         return {
             "key": digest(key, names), "shards": names, "fitted": fitted,
             "usage": costs.by_step(map(costs.of_record, records)), **({"repaired": repaired} if repaired else {}),
