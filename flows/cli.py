@@ -185,6 +185,24 @@ def show(folder: Annotated[Path, typer.Argument(help="folder of a run, finished 
 
 
 @app.command()
+def verify(folder: Annotated[Path, typer.Argument(help="folder of a run, or of an exported dataset", metavar="DIR")]) -> None:
+    """Check that what is stored is what was written: every shard, step and dataset file by its checksum, every medium that the run
+    uses by its hash, every answer in the cache.
+
+    Reads everything once, asks no model and no server. Names each damage with what to do about it. The exit code is 0 when all is
+    well, 1 when something is damaged, 2 when DIR is neither a run nor a dataset. Mostly the same `pairwright build` again is all it
+    takes: what is damaged is made again from the sources and the cache.
+
+    Example: pairwright verify data/runs/demo"""
+    from flows import verify as checks
+
+    with say.status("reading") as status:
+        found = checks.verify(folder, lambda text: status.update(f"reading {escape(text)}"))
+    if not checks.show(folder, found, Console(highlight=False)):
+        raise typer.Exit(1)
+
+
+@app.command()
 def rejudge(folder: Annotated[Path, typer.Argument(help="folder of a run", metavar="DIR")]) -> None:
     """Read what a run's judges said again, as they are read now: no model is loaded and no server asked.
 

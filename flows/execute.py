@@ -109,18 +109,18 @@ class Run:
             self._sound.add(path)
         return path
 
-    def damage(self, unit: Unit, quick: bool = False) -> str | None:
-        """In a few words, what of a finished unit's files is not as it was written; None when all is. `quick`: of a dataset only the
-        sizes are looked at. DamageError where its done.json cannot be read."""
+    def damages(self, unit: Unit, quick: bool = False) -> Iterator[str]:
+        """In a few words each, what of a finished unit's files is not as it was written. `quick`: of a dataset only the sizes are
+        looked at. DamageError where its done.json is not."""
         done, place = self.done(unit), self.place(unit)
         if unit.kind == "dataset":
-            return manifest.damage(self.dataset(unit.round), done["pairs"], quick)
-        if unit.kind == "table":
-            if "files" not in done:
-                return _file_damage(place / "rejections.arrow", done)
-            return next(checksum.damages(place, done["files"]), None)
-        found = ((name, shards.damage(place / name)) for name in done["shards"])
-        return next((f"{name}: {what}" for name, what in found if what), None)
+            yield from manifest.damages(self.dataset(unit.round), done["pairs"], quick)
+        elif unit.kind == "pass":
+            yield from (f"{name}: {what}" for name in done["shards"] for what in shards.damages(place / name))
+        elif "files" in done:
+            yield from checksum.damages(place, done["files"])
+        elif what := _file_damage(place / "rejections.arrow", done):
+            yield what
 
     # models ----------------------------------------------------------------------------------------------------------
 
@@ -214,7 +214,7 @@ class Run:
         try:
             if self.done(unit)["key"] != self.key(unit):
                 return False
-            what = self.damage(unit)
+            what = next(self.damages(unit), None)
         except DamageError as error:
             what = str(error).partition(": ")[0]
         if what is not None:

@@ -69,23 +69,30 @@ def record_of(folder: Path) -> dict:
     return record
 
 
-def damage(folder: Path) -> str | None:
-    """In a few words, what of a shard is not as it was written; None when all is. Reads every byte of it once."""
+def damages(folder: Path) -> Iterator[str]:
+    """In a few words each, what of a shard is not as it was written. Reads every byte of it once."""
     try:
         record = _read(folder / "record.json")
     except DamageError as error:
-        return f"record.json {error}"
+        yield f"record.json {error}"
+        return
     if record is None:
-        return "record.json is missing"
+        yield "record.json is missing"
+        return
     if not isinstance(record, dict) or not str(record.get("key", "")).startswith(folder.name.partition("-")[2]):
-        return "record.json is that of another shard"
+        yield "record.json is that of another shard"
+        return
     counts = record.get("counts", {})
-    strange = [p.name for p in sorted(folder.glob("*.arrow")) if not counts.get(p.stem)]
-    if strange:
-        return f"{strange[0]} is not of this run"
+    yield from (f"{p.name} is not of this run" for p in sorted(folder.glob("*.arrow")) if not counts.get(p.stem))
     if (files := record.get("files")) is not None:
-        return next(checksum.damages(folder, files), None)
-    return next(filter(None, (miscounted(folder / f"{name}.arrow", n) for name, n in counts.items() if n)), None)
+        yield from checksum.damages(folder, files)
+    else:  # of an older version
+        yield from filter(None, (miscounted(folder / f"{name}.arrow", n) for name, n in counts.items() if n))
+
+
+def damage(folder: Path) -> str | None:
+    """The first of these; None when all is as it was written."""
+    return next(damages(folder), None)
 
 
 def miscounted(path: Path, rows: int) -> str | None:

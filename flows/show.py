@@ -37,7 +37,7 @@ def show(folder: Path) -> None:
     if summary is not None:
         ending(summary, run, console)
         for unit in run.units:
-            if unit.kind == "dataset" and (what := run.damage(unit, quick=True)):
+            if unit.kind == "dataset" and (what := next(run.damages(unit, quick=True), None)):
                 raise DamageError(f"the dataset {run.dataset(unit.round)} is damaged ({what}): {shards.REMEDY}")
         return
     if models := costs.by_model(costs.by_step(usages)):

@@ -21,7 +21,9 @@ from pipeline import urls
 from schemas.errors import DamageError, StoreError
 
 BUFFER, MEDIA = 2 << 20, 1000  # bytes and media that are written together; a system call takes 1,024 pieces
-_PLACE = "select pack, at, size, sum from media left join sums using (sha) where sha = ?"
+SUMMED = ".sum.pack"  # how the name of a pack ends in which XXH3's eight bytes stand behind each medium; an older version left others
+TAIL = 8
+_PLACE = "select pack, at, size from media where sha = ?"
 _BROKEN = ("SQLITE_CORRUPT", "SQLITE_NOTADB")  # names of SQLite's errors that begin like this: the file is damaged
 
 
@@ -30,8 +32,7 @@ class Place(NamedTuple):
 
     pack: str
     at: int
-    size: int
-    sum: bytes | None  # XXH3 of its bytes; None where an older version stored it
+    size: int  # of the medium, without what stands behind it
 
 
 def open_store(where: str | Path) -> "FolderStore | UrlStore":
@@ -71,10 +72,11 @@ class FolderStore:
         sha = hashlib.sha256(data).hexdigest()
         with self._lock:
             if sha not in self._new:
-                end = self._filled + len(data)
+                end = self._filled + len(data) + TAIL
                 if end > len(self._buffer) or len(self._new) >= MEDIA:
-                    end = self._make_room(len(data))
-                self._buffer[self._filled : end] = data
+                    end = self._make_room(len(data) + TAIL)
+                self._buffer[self._filled : end - TAIL] = data
+                self._buffer[end - TAIL : end] = xxhash.xxh3_64_digest(data)
                 self._new[sha] = self._filled, len(data)
                 self._filled = end
         return sha
@@ -88,8 +90,8 @@ class FolderStore:
             place = self._find(key)
             if place is None and key not in self._damaged:
                 raise KeyError(sha)
-            data = self._bytes(place) if place else b""
-            if place is None or not _whole(data, key, place):
+            data = _checked(self._bytes(place), key, place) if place else None
+            if data is None:
                 self._forget(key)
                 raise DamageError(
                     f"{self.root}/{place.pack if place else ''} does not hold medium {sha} as it was stored: run the same "
@@ -114,19 +116,18 @@ class FolderStore:
                 db.rollback()
                 with db:
                     db.execute("begin immediate")
-                    rows = [(key, *place) for key, place in self._written.items()]
-                    db.executemany("insert or ignore into media values (?, ?, ?, ?)", (row[:4] for row in rows))
-                    db.executemany("insert or ignore into sums values (?, ?)", ((row[0], row[4]) for row in rows))
+                    rows = ((key, *place) for key, place in self._written.items())
+                    db.executemany("insert or ignore into media values (?, ?, ?, ?)", rows)
                 self._written = {}
 
     def _bytes(self, place: Place) -> bytes:
-        """What lies there; less or nothing where the pack is cut off or gone, or the index does not name a place."""
+        """What lies there, with the checksum behind it; less or nothing where the pack is cut off or gone, or the index names no place."""
         try:
             if (file := self._packs.get(place.pack)) is None:
                 file = self._packs[place.pack] = os.open(f"{self.root}/{place.pack}", os.O_RDONLY | os.O_CLOEXEC)
-            return os.pread(file, place.size, place.at)
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError, TypeError, ValueError, OverflowError, MemoryError):
-            return b""
+            return os.pread(file, place.size + (TAIL if place.pack.endswith(SUMMED) else 0), place.at)
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError, AttributeError, TypeError, ValueError, OverflowError, MemoryError):
+            return b""  # an index whose bits were flipped may hold anything
         except OSError as error:
             if error.errno == errno.EINVAL:  # a place before the file's start
                 return b""
@@ -141,8 +142,7 @@ class FolderStore:
             db.rollback()
             with db:
                 db.execute("begin immediate")
-                for table in ("media", "sums"):
-                    db.execute(f"delete from {table} where sha = ?", (key,))
+                db.execute("delete from media where sha = ?", (key,))
 
     def _find(self, key: bytes) -> Place | None:
         """Where a medium lies that was written, also by another process since the last sync."""
@@ -167,8 +167,6 @@ class FolderStore:
             db.execute(
                 "create table if not exists media (sha blob primary key, pack text, at integer, size integer) without rowid"
             )
-            # a table of its own: older versions, which may share the store, write four columns into the other
-            db.execute("create table if not exists sums (sha blob primary key, sum blob) without rowid")
             self._db = db
         return self._db
 
@@ -193,7 +191,7 @@ class FolderStore:
 
     def _write(self) -> None:
         """Appends what is new to this process's pack, in few calls: each lets other threads run, which costs more than it does."""
-        new = {bytes.fromhex(sha): self._buffer[at : at + size] for sha, (at, size) in self._new.items()}
+        new = {bytes.fromhex(sha): self._buffer[at : at + size + TAIL] for sha, (at, size) in self._new.items()}
         self._new, self._filled = {}, 0
         for key in self._held(new):
             del new[key]
@@ -202,7 +200,7 @@ class FolderStore:
             return
         if self._own is None:
             os.makedirs(self.root, exist_ok=True)
-            name = f"{secrets.token_hex(8)}.pack"
+            name = f"{secrets.token_hex(8)}{SUMMED}"
             self._own = name, os.open(f"{self.root}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             folder = os.open(self.root, os.O_RDONLY)
             os.fsync(folder)  # the pack's name
@@ -214,7 +212,7 @@ class FolderStore:
             while rest:
                 rest = rest[os.write(file, rest) :]
         for key, data in new.items():
-            self._written[key] = Place(name, self._end, len(data), xxhash.xxh3_64_digest(data))
+            self._written[key] = Place(name, self._end, len(data) - TAIL)
             self._end += len(data)
             self._damaged.discard(key)
 
@@ -230,11 +228,16 @@ class FolderStore:
                 raise
             self._drop_index()
             return []
-        held = [key for key, *place in found if self._bytes(Place(*place, None)) == new[key]]
+        held = [key for key, *place in found if self._same(Place(*place), new[key])]
         for key in {key for key, *_ in found} - set(held):
             self._forget(key)
             self.again += 1
         return held
+
+    def _same(self, place: Place, new: memoryview) -> bool:
+        """Whether these bytes lie there, and a reader would take them."""
+        found = self._bytes(place)
+        return found == new if str(place.pack).endswith(SUMMED) else found == new[:-TAIL]
 
 
 class UrlStore:
@@ -284,11 +287,12 @@ class UrlStore:
         return f"{self._root}/{sha[:2]}/{sha[2:]}"
 
 
-def _whole(data: bytes, key: bytes, place: Place) -> bool:
-    """Whether these are the bytes that were stored. XXH3 sees what an accident changed, at a hundredth of the price of SHA-256."""
-    if place.sum is not None:
-        return len(data) == place.size and xxhash.xxh3_64_digest(data) == place.sum
-    return hashlib.sha256(data).digest() == key
+def _checked(data: bytes, key: bytes, place: Place) -> bytes | None:
+    """The medium, when these are the bytes that were stored. XXH3 sees what an accident changed, at a hundredth of the price of SHA-256."""
+    if str(place.pack).endswith(SUMMED):
+        medium, tail = data[:-TAIL], data[-TAIL:]
+        return medium if xxhash.xxh3_64_digest(medium) == tail and len(medium) == place.size else None
+    return data if hashlib.sha256(data).digest() == key else None
 
 
 def _broken(error: sqlite3.Error) -> bool:

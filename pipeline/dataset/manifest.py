@@ -3,6 +3,8 @@
 Its name begins with a dot, so that `datasets` does not take it for rows. Each Parquet file says that it has one."""
 
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,29 +31,33 @@ def write(folder: Path) -> Path:
     return path
 
 
-def damage(folder: Path, pairs: dict[str, int] | None = None, quick: bool = False) -> str | None:
-    """In a few words, what of a dataset is not as it was exported; None when all is. Reads every byte once; `quick`: none of them.
+def damages(folder: Path, pairs: dict[str, int] | None = None, quick: bool = False) -> Iterator[str]:
+    """In a few words each, what of a dataset is not as it was exported. Reads every byte once; `quick`: none of them.
 
     `pairs`: how many each kind must have, where that is known from elsewhere. One that an older version exported has no manifest:
     what can be read and counted is."""
     if not folder.is_dir():
-        return "the folder is missing"
+        yield "the folder is missing"
+        return
     try:
         known = _known(folder)
-        if known is None:
-            return _read_and_counted(folder, pairs)
     except DamageError as error:
-        return f"{NAME} {error}"
-    counts: dict[str, int] = {}
-    for name, of in known["files"].items():
-        kind = name.partition("/")[0]
-        counts[kind] = counts.get(kind, 0) + of["rows"]
-    if pairs is not None and counts != pairs:
-        return f"{NAME} is that of another dataset"
-    for path in _files(folder):
-        if (name := path.relative_to(folder).as_posix()) not in known["files"]:
-            return f"{name} is not of this dataset"
-    return next(checksum.damages(folder, known["files"], quick), None)
+        yield f"{NAME} {error}"
+        return
+    if known is None:
+        yield from _miscounted(folder, pairs)
+        return
+    if pairs is not None and _by_kind({name: of["rows"] for name, of in known["files"].items()}) != pairs:
+        yield f"{NAME} is that of another dataset"
+        return
+    names = (path.relative_to(folder).as_posix() for path in _files(folder))
+    yield from (f"{name} is not of this dataset" for name in names if name not in known["files"])
+    yield from checksum.damages(folder, known["files"], quick)
+
+
+def damage(folder: Path, pairs: dict[str, int] | None = None, quick: bool = False) -> str | None:
+    """The first of these; None when all is as it was exported."""
+    return next(damages(folder, pairs, quick), None)
 
 
 def check(folder: Path, pairs: dict[str, int] | None = None) -> None:
@@ -61,8 +67,12 @@ def check(folder: Path, pairs: dict[str, int] | None = None) -> None:
 
 
 def rows(folder: Path) -> dict[str, int]:
-    """Rows of each file, as the files say."""
-    return {path.relative_to(folder).as_posix(): pq.read_metadata(path).num_rows for path in _files(folder)}
+    """Rows of each file that can be read, as the files say themselves."""
+    found = {}
+    for path in _files(folder):
+        with suppress(pa.ArrowException, OSError):
+            found[path.relative_to(folder).as_posix()] = pq.read_metadata(path).num_rows
+    return found
 
 
 def folder_of(file: Path) -> Path | None:
@@ -96,15 +106,21 @@ def _about(path: Path) -> dict:
         return {}
 
 
-def _read_and_counted(folder: Path, pairs: dict[str, int] | None) -> str | None:
-    counts: dict[str, int] = {}
-    for path in _files(folder):
-        name = path.relative_to(folder).as_posix()
-        try:
-            counts[path.parent.name] = counts.get(path.parent.name, 0) + pq.read_metadata(path).num_rows
-        except (pa.ArrowException, OSError):
-            return f"{name} cannot be read"
+def _miscounted(folder: Path, pairs: dict[str, int] | None) -> Iterator[str]:
+    """What cannot be read or counts wrong of a dataset without a manifest."""
+    found = rows(folder)
+    names = (path.relative_to(folder).as_posix() for path in _files(folder))
+    yield from (f"{name} cannot be read" for name in names if name not in found)
+    counts = _by_kind(found)
     for kind, n in (pairs or {}).items():
         if counts.get(kind, 0) != n:
-            return f"{kind} has {counts.get(kind, 0):,} rows instead of {n:,}"
-    return None
+            yield f"{kind} has {counts.get(kind, 0):,} rows instead of {n:,}"
+
+
+def _by_kind(files: dict[str, int]) -> dict[str, int]:
+    """Rows by kind, zeros left out."""
+    counts: dict[str, int] = {}
+    for name, n in files.items():
+        kind = name.partition("/")[0]
+        counts[kind] = counts.get(kind, 0) + n
+    return {kind: n for kind, n in counts.items() if n}

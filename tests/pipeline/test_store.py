@@ -169,9 +169,10 @@ def test_bytes_that_are_added_again_replace_those_that_are_damaged_or_gone_thoug
 
 
 def test_a_store_of_an_older_version_is_checked_by_the_name_itself(tmp_path):
-    pack = _stored(tmp_path)
+    pack = _stored(tmp_path).rename(tmp_path / "old.pack")
+    os.truncate(pack, 3)
     with sqlite3.connect(tmp_path / "index.sqlite") as index:
-        index.execute("drop table sums")
+        index.execute("update media set pack = 'old.pack'")
     assert FolderStore(tmp_path).read(SHA_OF_ABC) == b"abc"
     _flip(pack, 2)
     with pytest.raises(DamageError):
