@@ -1,8 +1,8 @@
 """Where rows lie: one folder for each pass and shard, one Arrow IPC file a table, `record.json` beside them.
 
-A folder is written beside, fsynced and renamed, so existing means finished. `done.json` lists a finished pass's shards in order."""
+A folder is written beside, fsynced and renamed, so existing means finished. `done.json` lists a finished pass's shards in order.
+`record.json` holds the rows and the checksum of each file, and every JSON file a checksum of its own: what is read is what was written."""
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -14,11 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc as ipc
 
+from pipeline import checksum
 from schemas import arrow
-from schemas.records import Reason, Rejection
+from schemas.errors import DamageError
+from schemas.records import Reason, Rejection, one_line
 
 SIZE = 512  # samples a shard
 OPEN = "-open-"  # in the name of a shard whose steps left questions open; the whole one takes the name before it
+REMEDY = "run the same `pairwright build` again, which writes it again"
 
 
 def fsync(path: Path) -> None:
@@ -29,38 +32,111 @@ def fsync(path: Path) -> None:
         os.close(fd)
 
 
-def write_json(path: Path, value, sort_keys: bool = True) -> None:
-    """Atomically: a reader sees the old file or the new one. Not sorted where order has a meaning, as in a recipe."""
+def write_json(path: Path, value: dict, sort_keys: bool = True) -> None:
+    """Atomically, and with a checksum: a reader sees the old file or the new one. Not sorted where order has a meaning, as in a recipe."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(value, indent=1, sort_keys=sort_keys))
+    beside.write_text(checksum.sealed(value, sort_keys))
     fsync(beside)
     beside.rename(path)
     fsync(path.parent)
 
 
 def read_json(path: Path):
-    """The parsed file, or None when there is none."""
+    """The parsed file, or None when there is none. DamageError when it is not what was written."""
     try:
-        return json.loads(path.read_text())
+        return _read(path)
+    except DamageError as error:
+        raise DamageError(f"{path} {error}: {_remedy(path)}") from None
+
+
+def _read(path: Path):
+    """The same; the error is a few words only."""
+    try:
+        return checksum.unsealed(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
+def _remedy(path: Path) -> str:
+    if path.name in ("run.json", "engines.json"):
+        return "choose another --out and run `pairwright build` there; the cache keeps the answers, so only what is new is asked"
+    return REMEDY
+
+
+def record_of(folder: Path) -> dict:
+    """A shard's record. DamageError when there is none, or it is not what was written."""
+    if (record := read_json(folder / "record.json")) is None:
+        raise DamageError(f"{folder / 'record.json'} is missing: {_remedy(folder)}")
+    return record
+
+
+def damages(folder: Path) -> Iterator[str]:
+    """In a few words each, what of a shard is not as it was written. Reads every byte of it once."""
+    try:
+        record = _read(folder / "record.json")
+    except DamageError as error:
+        yield f"record.json {error}"
+        return
+    if record is None:
+        yield "record.json is missing"
+        return
+    if not isinstance(record, dict) or not str(record.get("key", "")).startswith(folder.name.partition(OPEN)[0].partition("-")[2]):
+        yield "record.json is that of another shard"
+        return
+    counts = record.get("counts", {})
+    yield from (f"{p.name} is not of this run" for p in sorted(folder.glob("*.arrow")) if not counts.get(p.stem))
+    if (files := record.get("files")) is not None:
+        yield from checksum.damages(folder, files)
+    else:  # of an older version
+        yield from filter(None, (miscounted(folder / f"{name}.arrow", n) for name, n in counts.items() if n))
+
+
+def damage(folder: Path) -> str | None:
+    """The first of these; None when all is as it was written."""
+    return next(damages(folder), None)
+
+
+def miscounted(path: Path, rows: int) -> str | None:
+    """In a few words, why an Arrow file does not hold so many rows; None when it does."""
+    if not path.exists():
+        return f"{path.name} is missing"
+    try:
+        found = 0
+        for batch in batches(path):
+            batch.validate(full=True)
+            found += batch.num_rows
+    except (DamageError, pa.ArrowInvalid):
+        return f"{path.name} cannot be read"
+    return None if found == rows else f"{path.name} has {found:,} rows instead of {rows:,}"
+
+
+def check(folder: Path) -> None:
+    """DamageError when a shard is not as it was written."""
+    if (what := damage(folder)) is not None:
+        raise DamageError(f"{folder} is damaged ({what}): {_remedy(folder)}")
+
+
 def publish(folder: Path, tables: dict[str, list], record: dict) -> None:
-    """Writes a shard's rows and its record so that the folder exists whole or not at all."""
+    """Writes a shard's rows and its record so that the folder exists whole or not at all. One that is there and damaged is replaced, and one
+    with questions left open: why they are may be new."""
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     for name, rows in tables.items():
         if rows:
             write_table(beside / f"{name}.arrow", name, rows)
-    (beside / "record.json").write_text(json.dumps(record, indent=1, sort_keys=True))
+    files = checksum.of_files(beside, [f"{name}.arrow" for name, rows in tables.items() if rows])
+    (beside / "record.json").write_text(checksum.sealed(record | {"files": files}))
     for path in beside.iterdir():
         fsync(path)
-    if folder.exists() and OPEN not in folder.name:  # another process was quicker: the same key holds the same rows
-        shutil.rmtree(beside)
-        return
-    shutil.rmtree(folder, ignore_errors=True)  # the same questions are open, and why may be new
+    if folder.exists():
+        if OPEN not in folder.name and damage(folder) is None:  # another process was quicker: the same key holds the same rows
+            shutil.rmtree(beside)
+            return
+        damaged = folder.with_name(f".{folder.name}.damaged")
+        shutil.rmtree(damaged, ignore_errors=True)
+        folder.rename(damaged)
+        shutil.rmtree(damaged, ignore_errors=True)
     beside.rename(folder)
     fsync(folder.parent)
 
@@ -68,7 +144,14 @@ def publish(folder: Path, tables: dict[str, list], record: dict) -> None:
 def left_open(place: Path, name: str) -> dict | None:
     """The record of the shard `name` as it was published with questions left open, of the latest where there are several."""
     found = sorted(place.glob(f"{name}{OPEN}*/record.json"), key=lambda path: path.stat().st_mtime)
-    return read_json(found[-1]) if found else None
+    return next((record for path in reversed(found) if (record := _sound(path)) is not None), None)
+
+
+def _sound(path: Path) -> dict | None:
+    try:
+        return _read(path)
+    except DamageError:
+        return None
 
 
 def standing(place: Path) -> list[str]:
@@ -95,10 +178,14 @@ def write_table(path: Path, name: str, rows: list) -> None:
 
 
 def batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """The rows of an Arrow file; none when it is not there. DamageError when it cannot be read."""
     if path.exists():
-        with pa.memory_map(str(path)) as source, ipc.open_file(source) as reader:
-            for number in range(reader.num_record_batches):
-                yield reader.get_batch(number)
+        try:
+            with pa.memory_map(str(path)) as source, ipc.open_file(source) as reader:
+                for number in range(reader.num_record_batches):
+                    yield reader.get_batch(number)
+        except (pa.ArrowException, OSError) as error:
+            raise DamageError(f"{path} cannot be read ({one_line(str(error))}): {_remedy(path)}") from None
 
 
 def rows(path: Path, name: str) -> list:

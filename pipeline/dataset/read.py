@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.dataset import manifest
 from pipeline.dataset.columns import MEDIA_OF, VERSION
-from schemas.errors import InputError
-from schemas.records import SAMPLE_KINDS, Message, Part
+from schemas.errors import DamageError, InputError
+from schemas.records import SAMPLE_KINDS, Message, Part, one_line
 
 BATCH = 64  # rows in memory at a time, beside one row group of media
 
@@ -31,7 +33,7 @@ class Example(NamedTuple):
 def read_examples(folder: Path) -> Iterator[Example]:
     """The examples of an exported dataset, kind by kind and file by file, always in the same order.
 
-    InputError when the folder holds no dataset, or one of a newer version."""
+    InputError when the folder holds no dataset, or one of a newer version; DamageError when a file is not as it was written."""
     files = dataset_files(folder)
     if not files:
         raise InputError(f"{folder} holds no exported dataset: name the `dataset` folder of a finished run")
@@ -47,11 +49,14 @@ def dataset_files(folder: Path) -> list[tuple[str, Path]]:
 def _examples(kind: str, path: Path) -> Iterator[Example]:
     files = [f"{side}{m}s" for side in ("", "rejected_") for m in MEDIA_OF[kind]]
     names = ["id", "sample", "prompt", "chosen", "rejected", "margin", "media", "rejected_media", *files]
-    with pq.ParquetFile(path) as file:
-        _check_version(file, path)
-        for batch in file.iter_batches(BATCH, columns=names):
-            for row in batch.to_pylist():
-                yield _example(kind, row)
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            _check_version(file, path)
+            for batch in file.iter_batches(BATCH, columns=names):
+                for row in batch.to_pylist():
+                    yield _example(kind, row)
+    except (pa.ArrowException, OSError) as error:
+        raise DamageError(f"{path} cannot be read ({one_line(str(error))}): {manifest.REMEDY}") from None
 
 
 def _check_version(file: pq.ParquetFile, path: Path) -> None:
