@@ -32,6 +32,7 @@ def build(out: str, recipe: str | None = None, cache: str = "data/cache", settin
         run = execute.go_on(Path(out), report)
     else:
         run = execute.open_run(recipe, settings or [], out=Path(out), cache=Path(cache), report=report)
+    run.note = get_run_logger().warning
     try:
         take_keys(keys_of(run.recipe))
         for unit in run.units:

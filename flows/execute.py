@@ -10,9 +10,7 @@ process (vLLM, training) run in a child, so that a crash or growing memory is on
 stays, so that a model is loaded once."""
 
 import asyncio
-import fcntl
 import hashlib
-import os
 import shutil
 import time
 from collections import defaultdict
@@ -21,9 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows import costs, load, plug, shards
+from flows import costs, damage, folder, load, plug, shards
 from flows.child import Child
 from flows.host import Host, engine_of
+from flows.notes import VERSION, Damaged
 from flows.passes import Bound, Pass, Used, bind, from_sources, from_tables, seen
 from flows.plan import Unit, fits, passes_of, plan
 from pipeline.cache import AnswerCache, Usage
@@ -32,7 +31,6 @@ from schemas.operator import VERBS, Context, Fitted
 from schemas.recipe import Recipe, Step, unpriced
 from schemas.records import Rejection, digest
 
-VERSION = 2
 Report = Callable[[str, int, int | None, str, dict], None]
 """called as report(unit, done, total, text, used): `used` is what the unit asked so far, as `costs.priced` says it"""
 
@@ -50,6 +48,8 @@ class Run:
     report: Report = lambda unit, done, total, text, used: None
     lock: Any = None
     ingested: bool = False  # what comes in is a pass of its own
+    note: Callable[[str], object] = lambda text: None
+    """is told what a person should know beside how far the run is"""
     _identities: dict[str, str] = field(default_factory=dict)
     _child: Child | None = None
 
@@ -113,13 +113,18 @@ class Run:
 
     def remember(self, engines: dict[str, Any]) -> None:
         """Writes down what the engines of these specs can, for who looks at their answers without them."""
-        known = shards.read_json(self.folder / "engines.json") or {}
+        path = self.folder / "engines.json"
+        try:
+            known = shards.read_json(path) or {}
+        except Damaged as damaged:
+            self.note(f"{damaged.what}: it is written again")
+            known = {}
         new = {
             spec: {"identity": e.identity, "can": sorted(e.can), "media": sorted(e.media), "slots": e.slots}
             for spec, e in engines.items()
         }
         if known != known | new:
-            shards.write_json(self.folder / "engines.json", known | new)
+            shards.write_json(path, known | new)
 
     # doing -----------------------------------------------------------------------------------------------------------
 
@@ -146,6 +151,13 @@ class Run:
 
     def do(self, unit: Unit) -> str:
         """Brings a unit to its end: "kept" when it was there, else "done". Errors of a child are raised here."""
+        with folder.at_work(self.folder, self.cache):
+            return self._do(unit)
+
+    def _do(self, unit: Unit) -> str:
+        damage.drop(self.place(unit), self.note)
+        if unit.kind == "dataset":
+            damage.drop_dataset(self.place(unit), self.dataset(unit.round), self.note)
         if unit.kind != "pass" and self.finished(unit):
             return "kept"
         self.report(unit.name, 0, None, "", {})
@@ -288,7 +300,8 @@ class Run:
         """Writes summary.json, the dataset card and report.html; returns the summary."""
         from flows import summary
 
-        return summary.finish(self)
+        with folder.at_work(self.folder, self.cache):
+            return summary.finish(self)
 
     def close(self) -> None:
         """Ends the child and lets go of the folder."""
@@ -323,12 +336,18 @@ def _open(
     raw: dict, out: Path, cache: Path, dataset: Path | None, report: Report | None, ingest: bool = False
 ) -> Run:
     checked = load.checked(raw, given=("samples", "pairs") if dataset else ())
-    out, cache = out.absolute(), cache.absolute()
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out} is a file: choose a folder for --out")
-    out.mkdir(parents=True, exist_ok=True)
-    lock = _take(out)
-    known = shards.read_json(out / "run.json")
+    out, cache = folder.made(out, "--out"), folder.made(cache, "--cache")
+    lock, known = folder.taken(out)
+    try:
+        return _planned(raw, checked, out, cache, dataset, report, ingest, lock, known)
+    except BaseException:
+        lock.close()
+        raise
+
+
+def _planned(raw: dict, checked: Recipe, out: Path, cache: Path, dataset: Path | None, report: Report | None, ingest: bool,
+             lock: Any, known: dict | None) -> Run:  # fmt: skip
+    """The run of a folder that is taken, with its run.json written. OutputError where it holds a run of another recipe."""
     ingested = ingest or bool(known and known.get("ingested"))
     units = plan(checked, dataset is not None, ingested, known.get("passes", ()) if known else ())
     if not fits(units, checked):  # they were decided on a larger machine
@@ -338,8 +357,6 @@ def _open(
         "passes": passes_of(units),
     }  # fmt: skip
     if known is None:
-        if any(p.name not in (".lock",) and not p.name.startswith(".run.json") for p in out.iterdir()):
-            raise OutputError(f"{out} holds files that no run of Pairwright left: choose an empty folder for --out")
         shards.write_json(out / "run.json", mine)
     elif unpriced(known["recipe"]) != unpriced(raw) or known.get("dataset") != mine["dataset"]:
         raise OutputError(
@@ -351,20 +368,20 @@ def _open(
     return Run(out, cache, checked, raw, units, dataset, report or (lambda *a: None), lock, ingested)
 
 
-def go_on(folder: Path, report: Report | None = None) -> Run:
+def go_on(where: Path, report: Report | None = None) -> Run:
     """The run of a folder, taken again as `open_run` takes it. OutputError when there is none."""
-    known = _known(folder)
+    known = folder.known(where)
     dataset = known.get("dataset") and Path(known["dataset"])
-    return _open(known["recipe"], folder, Path(known["cache"]), dataset, report)
+    return _open(known["recipe"], where, Path(known["cache"]), dataset, report)
 
 
-def reopen(folder: Path, report: Report | None = None) -> Run:
+def reopen(where: Path, report: Report | None = None) -> Run:
     """The run of a folder as it was opened, for its child or for looking at it; takes no lock."""
-    known = _known(folder)
+    known = folder.known(where)
     dataset = known.get("dataset") and Path(known["dataset"])
     recipe = load.checked(known["recipe"], given=("samples", "pairs") if dataset else ())
     return Run(
-        folder.absolute(),
+        where.absolute(),
         Path(known["cache"]),
         recipe,
         known["recipe"],
@@ -373,28 +390,6 @@ def reopen(folder: Path, report: Report | None = None) -> Run:
         report or (lambda *a: None),
         ingested=bool(known.get("ingested")),
     )
-
-
-def _known(folder: Path) -> dict:
-    known = shards.read_json(folder / "run.json")
-    if known is None:
-        raise OutputError(f"{folder} is not the folder of a run: name the --out of a `pairwright build`")
-    return known
-
-
-def _take(folder: Path):
-    """One run a folder at a time. A child holds the lock too, so a run started again waits until its orphan is gone."""
-    lock = (folder / ".lock").open("w")
-    for _ in range(100):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.1)
-        else:
-            os.set_inheritable(lock.fileno(), True)
-            return lock
-    lock.close()
-    raise OutputError(f"{folder} is in use by another run: wait for it, or choose another --out")
 
 
 def _difference(old: Any, new: Any, where: str = "") -> str:

@@ -97,6 +97,7 @@ class Bars(Progress):
 @contextlib.contextmanager
 def bars(run, console: Console) -> Generator[None]:
     """A bar a unit and a line a model in a terminal, a line a unit elsewhere."""
+    run.note = lambda text: console.print(f"  [yellow]{escape(text)}[/yellow]", soft_wrap=True)
     if not console.is_terminal:
         run.report = lines(console)
         yield

@@ -5,7 +5,8 @@ A folder is written beside, fsynced and renamed, so existing means finished. `do
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc as ipc
 
+from flows.notes import Damaged
+from flows.notes import read as read_json
 from schemas import arrow
+from schemas.disk import disk, said, shown
+from schemas.errors import OutputError
 from schemas.records import Reason, Rejection
+
+__all__ = ["RunTables", "batches", "counted", "publish", "read_json", "rows", "write_json", "write_table"]
 
 SIZE = 512  # samples a shard
 
@@ -29,25 +36,31 @@ def fsync(path: Path) -> None:
 
 
 def write_json(path: Path, value) -> None:
-    """Atomically: a reader sees the old file or the new one."""
+    """Atomically: a reader sees the old file or the new one. StoreError when the disk does not take it."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(value, indent=1, sort_keys=True))
-    fsync(beside)
-    beside.rename(path)
-    fsync(path.parent)
-
-
-def read_json(path: Path):
-    """The parsed file, or None when there is none."""
-    try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    with disk(path):
+        try:
+            beside.write_text(json.dumps(value, indent=1, sort_keys=True))
+            fsync(beside)
+            beside.rename(path)
+            fsync(path.parent)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
 
 
 def publish(folder: Path, tables: dict[str, list], record: dict) -> None:
-    """Writes a shard's rows and its record so that the folder exists whole or not at all."""
+    """Writes a shard's rows and its record so that the folder exists whole or not at all. StoreError when the disk does not take it."""
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    with disk(folder):
+        try:
+            _publish(folder, beside, tables, record)
+        except OSError:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+
+
+def _publish(folder: Path, beside: Path, tables: dict[str, list], record: dict) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     for name, rows in tables.items():
@@ -69,9 +82,27 @@ def write_table(path: Path, name: str, rows: list) -> None:
             writer.write_batch(arrow.to_batch(name, rows[start : start + 4096]))
 
 
+@contextmanager
+def _whole(path: Path) -> Generator[None]:
+    """Turns what Arrow raises of a file that is cut or garbled into one Damaged."""
+    try:
+        yield
+    except pa.ArrowException as error:
+        raise Damaged(f"{shown(path)} is damaged: it is not a whole Arrow file") from error
+    except OSError as error:
+        raise Damaged(*said(error, path).rsplit("; ", 1)) from error
+
+
 def batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """The batches of a table; none without a file. Damaged where it cannot be read, OutputError where a newer Pairwright wrote it."""
     if path.exists():
-        with pa.memory_map(str(path)) as source, ipc.open_file(source) as reader:
+        with _whole(path), pa.memory_map(str(path)) as source, ipc.open_file(source) as reader:
+            found = int((reader.schema.metadata or {}).get(b"version", b"0"))
+            if found > arrow.VERSION:
+                raise OutputError(
+                    f"{shown(path)} was written by a newer Pairwright (version {found}, this one reads {arrow.VERSION}): "
+                    "update Pairwright, or choose another --out"
+                )
             for number in range(reader.num_record_batches):
                 yield reader.get_batch(number)
 
