@@ -21,7 +21,7 @@ ASKED = ("asked", "cached", "failed", "prompt_tokens", "answer_tokens", "seconds
 
 
 @flow(log_prints=False)
-def build(out: str, recipe: str | None = None, cache: str = "data/cache", settings: list[str] | None = None) -> State:
+def build(out: str, recipe: str | None = None, cache: str | None = None, settings: list[str] | None = None) -> State:
     """Builds `recipe` into the folder `out`, or goes on there; `settings` are STEP.setting=value overrides. Without a recipe it
     goes on with the one that `out` was begun with.
 
@@ -31,8 +31,7 @@ def build(out: str, recipe: str | None = None, cache: str = "data/cache", settin
     if recipe is None:
         run = execute.go_on(Path(out), report)
     else:
-        run = execute.open_run(recipe, settings or [], out=Path(out), cache=Path(cache), report=report)
-    run.note = get_run_logger().warning
+        run = execute.open_run(recipe, settings or [], out=Path(out), cache=Path(cache) if cache else None, report=report)
     try:
         take_keys(keys_of(run.recipe))
         for unit in run.units:

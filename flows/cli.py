@@ -41,7 +41,14 @@ DEBUG = "PAIRWRIGHT_DEBUG"  # where it is set, the traceback of an error that no
 say = Console(stderr=True, highlight=False)
 
 Out = Annotated[Path, typer.Option("--out", help="folder of the run; the same command again goes on where it stopped")]
-Cache = Annotated[Path, typer.Option("--cache", help="folder of the model answers and media that all runs share")]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        help="folder of the model answers and media that all runs share  [default: that of the run, else data/cache]",
+        show_default=False,
+    ),
+]
 Settings = Annotated[
     list[str] | None, typer.Argument(help="STEP.setting=value or models.NAME.setting=value", metavar="[KEY=VALUE]...")
 ]
@@ -49,7 +56,7 @@ Settings = Annotated[
 
 @app.command()
 def build(recipe: Annotated[str, typer.Argument(help="a name that `pairwright recipes` lists, or the path of a .yaml file")],
-          settings: Settings = None, out: Out = Path("data/runs/run"), cache: Cache = Path("data/cache")) -> None:  # fmt: skip
+          settings: Settings = None, out: Out = Path("data/runs/run"), cache: Cache = None) -> None:  # fmt: skip
     """Run a recipe: sources to answers to judgements to pairs to a dataset, and what else it lists.
 
     Killed at any moment and started again, it goes on where it was: every finished part is kept, no answer is asked twice.
@@ -67,7 +74,7 @@ def build(recipe: Annotated[str, typer.Argument(help="a name that `pairwright re
 
 @app.command()
 def estimate(recipe: Annotated[str, typer.Argument(help="a name that `pairwright recipes` lists, or the path of a .yaml file")],
-             settings: Settings = None, cache: Cache = Path("data/cache"),
+             settings: Settings = None, cache: Cache = None,
              out: Annotated[Path | None, typer.Option("--out", help="folder of the run where it was begun: models that it trained are known then")] = None,
              samples: Annotated[int, typer.Option(min=1, help="try the steps on so many samples, and extrapolate")] = 1000) -> None:  # fmt: skip
     """Say what a recipe will ask of its models before it asks: requests, tokens, what the cache holds already, time and money.
@@ -76,10 +83,11 @@ def estimate(recipe: Annotated[str, typer.Argument(help="a name that `pairwright
 
     Example: pairwright estimate demo sample.n=4 'models.policy.price={prompt: 2.5, answer: 10}'"""
     from flows import estimate as estimates
+    from flows import execute
 
     with say.status("reading the sources") as status:
         found = estimates.estimate(
-            recipe, settings or [], cache=cache, out=out, samples=samples, say=lambda text: status.update(escape(text))
+            recipe, settings or [], cache=execute.cache_of(out, cache), out=out, samples=samples, say=lambda text: status.update(escape(text))
         )
     estimates.show(found, Console(highlight=False))
 
@@ -88,7 +96,7 @@ def estimate(recipe: Annotated[str, typer.Argument(help="a name that `pairwright
 def import_set(form: Annotated[str, typer.Argument(help="a format of docs/import.md, or auto", metavar="FORMAT")],
                path: Annotated[str, typer.Argument(help="a file of rows, or a folder of them", metavar="PATH")],
                settings: Annotated[list[str] | None, typer.Argument(help="pairs.setting=value", metavar="[KEY=VALUE]...")] = None,
-               out: Out = Path("data/runs/import"), cache: Cache = Path("data/cache")) -> None:  # fmt: skip
+               out: Out = Path("data/runs/import"), cache: Cache = None) -> None:  # fmt: skip
     """Read an existing preference set: TRL, LLaMA-Factory, ms-swift, RLAIF-V, VLFeedback, MM-RLHF, MMPR, LLaVA, UltraFeedback,
     distilabel, a Label Studio export, or a dataset of Pairwright.
 
@@ -100,7 +108,7 @@ def import_set(form: Annotated[str, typer.Argument(help="a format of docs/import
 
 @app.command()
 def ingest(recipe: Annotated[str, typer.Argument(help="a name that `pairwright recipes` lists, or the path of a .yaml file")],
-           settings: Settings = None, out: Out = Path("data/runs/run"), cache: Cache = Path("data/cache")) -> None:  # fmt: skip
+           settings: Settings = None, out: Out = Path("data/runs/run"), cache: Cache = None) -> None:  # fmt: skip
     """Bring in a recipe's samples and media, and say what came in and what did not, before any model is loaded.
 
     Runs its sources and the prompt makers and filters right behind them; `build` with the same folder goes on from there.
@@ -120,7 +128,7 @@ def ingest(recipe: Annotated[str, typer.Argument(help="a name that `pairwright r
 def train(dataset: Annotated[Path, typer.Argument(help="folder of a finished run, or of an exported dataset", metavar="DIR")],
           settings: Annotated[list[str] | None, typer.Argument(help="train.setting=value", metavar="[KEY=VALUE]...")] = None,
           model: Annotated[str, typer.Option(help="the model to train: a folder or a name on the Hub")] = "data/models/tiny",
-          out: Out = Path("data/runs/train"), cache: Cache = Path("data/cache")) -> None:  # fmt: skip
+          out: Out = Path("data/runs/train"), cache: Cache = None) -> None:  # fmt: skip
     """Train a model on a dataset's pairs (DPO).
 
     Example: pairwright train data/runs/demo train.beta=1 train.lr=2e-4 --out data/runs/dpo"""
@@ -136,7 +144,7 @@ def train(dataset: Annotated[Path, typer.Argument(help="folder of a finished run
 @app.command()
 def evaluate(model: Annotated[str, typer.Argument(help="folder of a model, or its name on the Hub")],
              settings: Annotated[list[str] | None, typer.Argument(help="evaluate.setting=value", metavar="[KEY=VALUE]...")] = None,
-             out: Out = Path("data/runs/evaluate"), cache: Cache = Path("data/cache")) -> None:  # fmt: skip
+             out: Out = Path("data/runs/evaluate"), cache: Cache = None) -> None:  # fmt: skip
     """Measure how much a model hallucinates on held-out scenes whose truth is known.
 
     Example: pairwright evaluate data/models/tiny evaluate.n=100 --out data/runs/tiny"""
@@ -151,7 +159,7 @@ def judge_bench(judge: Annotated[str, typer.Argument(help="a recipe with a step 
                 file: Annotated[str, typer.Argument(help="rows whose better answers are known, in a format of docs/import.md", metavar="FILE")],
                 settings: Settings = None,
                 step: Annotated[str | None, typer.Option(help="which of the recipe's steps; needed where several ask a model")] = None,
-                out: Out = Path("data/runs/judge-bench"), cache: Cache = Path("data/cache")) -> None:  # fmt: skip
+                out: Out = Path("data/runs/judge-bench"), cache: Cache = None) -> None:  # fmt: skip
     """Measure a judge on a set whose better answers are known: VL-RewardBench, MM-RLHF-RewardBench, Multimodal RewardBench, MLLM-as-a-Judge, or pairs
     of your own (question, image, video or audio, chosen, rejected, category).
 
@@ -168,9 +176,10 @@ def export(folder: Annotated[Path, typer.Argument(help="folder of a finished run
            hub: Annotated[str, typer.Option(help="the dataset's repository on the Hugging Face Hub, OWNER/NAME")],
            public: Annotated[bool, typer.Option("--public", help="let everybody see it")] = False) -> None:  # fmt: skip
     """Push a run's dataset to the Hugging Face Hub. The token comes from HF_TOKEN."""
+    from flows import execute
     from pipeline.dataset.hub import push
 
-    dataset = folder / "dataset" if (folder / "run.json").exists() else folder
+    dataset = execute.sound_dataset(folder)
     say.print(f"pushed to [bold]{escape(push(dataset, hub, not public, os.environ.get('HF_TOKEN')))}[/bold]")
 
 
@@ -180,6 +189,24 @@ def show(folder: Annotated[Path, typer.Argument(help="folder of a run, finished 
     from flows.show import show as shown
 
     shown(folder)
+
+
+@app.command()
+def verify(folder: Annotated[Path, typer.Argument(help="folder of a run, or of an exported dataset", metavar="DIR")]) -> None:
+    """Check that what is stored is what was written: every shard, step and dataset file by its checksum, every medium that the run
+    uses by its hash, every answer in the cache.
+
+    Reads everything once, asks no model and no server. Names each damage with what to do about it. The exit code is 0 when all is
+    well, 1 when something is damaged, 2 when DIR is neither a run nor a dataset. Mostly the same `pairwright build` again is all it
+    takes: what is damaged is made again from the sources and the cache.
+
+    Example: pairwright verify data/runs/demo"""
+    from flows import verify as checks
+
+    with say.status("reading") as status:
+        found = checks.verify(folder, lambda text: status.update(f"reading {escape(text)}"))
+    if not checks.show(folder, found, Console(highlight=False)):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -243,7 +270,7 @@ def doctor(folder: Folder) -> None:
 
 @annotate.command()
 def demo(recipe: Annotated[str, typer.Argument(help="a recipe with a judge.people step")] = "people", settings: Settings = None,
-         out: Out = Path("data/runs/people"), cache: Cache = Path("data/cache"),
+         out: Out = Path("data/runs/people"), cache: Cache = None,
          server: Annotated[Path, typer.Option(help="folder of the server's data")] = Path("data/label-studio"),
          port: Annotated[int, typer.Option(min=1, max=65535, help="port of the server")] = 8080) -> None:  # fmt: skip
     """Try it here: a Label Studio server on this machine with three annotators and the questions of a recipe.

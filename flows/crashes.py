@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from flows import shards
-from flows.notes import Damaged
+from schemas.errors import DamageError
 
 SUSPECTED = 2  # crashes
 
@@ -18,7 +18,7 @@ class Crashes:
         self._path = folder / "crashes.json"
         try:
             known = shards.read_json(self._path)
-        except Damaged:  # who crashes an engine is found out again
+        except DamageError:  # who crashes an engine is found out again
             known = None
         known = known or {"times": {}, "culprits": []}
         self._times = Counter(known["times"])

@@ -35,7 +35,7 @@ def made(folder: Path, option: str) -> Path:
     return folder
 
 
-def known(folder: Path) -> dict[str, Any]:
+def note_of(folder: Path) -> dict[str, Any]:
     """The run.json of a folder. OutputError where there is none, or a newer Pairwright wrote it."""
     if (found := begun(folder)) is None:
         raise OutputError(f"{shown(folder)} is not the folder of a run: name the --out of a `pairwright build`")

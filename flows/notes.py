@@ -1,19 +1,22 @@
 """The JSON files of a run's folder: what each holds, and what to do when one cannot be read."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from pipeline import checksum
 from pipeline.cache import FIGURES
-from schemas.disk import said, shown
-from schemas.errors import OutputError, StoreError
+from schemas.disk import SAYS as WORDS
+from schemas.disk import shown
+from schemas.errors import DamageError, OutputError
 
 VERSION = 2  # of a run's folder
-COPY = "put it back from a copy, or choose another --out: the cache keeps the answers, so nothing is asked twice"
-AGAIN = "run the same `pairwright build` again: it makes this part again, from the cache"
-WRITES = "run the same `pairwright build` again: it writes it again"
+REMEDY = "run the same `pairwright build` again, which writes it again"
+COPY = (
+    "put it back from a copy, or choose another --out and run `pairwright build` there; the cache keeps the answers, so only what is new "
+    "is asked"
+)
 
 
 def _known(figures: dict[str, float]) -> dict[str, float]:
@@ -114,33 +117,32 @@ class Summary(_Note):
     dataset: str | None
 
 
-FORMS: dict[str, tuple[TypeAdapter, str]] = {
-    "run.json": (TypeAdapter(RunNote), COPY),
-    "done.json": (TypeAdapter(Done), AGAIN),
-    "record.json": (TypeAdapter(Record), AGAIN),
-    "engines.json": (TypeAdapter(dict[str, EngineNote]), COPY),
-    "crashes.json": (TypeAdapter(CrashNote), "remove it: which requests crash an engine is found out again"),
-    "summary.json": (TypeAdapter(Summary), WRITES),
+FORMS: dict[str, TypeAdapter] = {
+    "run.json": TypeAdapter(RunNote),
+    "done.json": TypeAdapter(Done),
+    "record.json": TypeAdapter(Record),
+    "engines.json": TypeAdapter(dict[str, EngineNote]),
+    "crashes.json": TypeAdapter(CrashNote),
+    "summary.json": TypeAdapter(Summary),
 }
 PASS = TypeAdapter(PassDone)
-
-
-class Damaged(StoreError):
-    """A file of a run's folder cannot be read, or does not hold what it should: `what` says which, `remedy` what a reader can do."""
-
-    def __init__(self, what: str, remedy: str = AGAIN):
-        super().__init__(f"{what}; {remedy}")
-        self.what = what
+NOT_MADE_AGAIN = ("run.json", "engines.json")
 
 
 def read(path: Path) -> Any:
-    """What the file holds, None where there is none. Damaged where it cannot be read, or holds something else than its name says;
+    """What the file holds, None where there is none. DamageError where it cannot be read, or does not hold what its name says;
     OutputError for the run.json of a newer version."""
-    form, remedy = FORMS.get(path.name, (None, COPY))
-    if path.name == "done.json" and path.parent.parent.name == "passes":
-        form = PASS
     try:
-        found = json.loads(path.read_bytes())
+        return parsed(path)
+    except DamageError as error:
+        raise DamageError(f"{shown(path)} {error}: {COPY if path.name in NOT_MADE_AGAIN else REMEDY}") from None
+
+
+def parsed(path: Path) -> Any:
+    """The same; the error is a few words only."""
+    form = PASS if path.name == "done.json" and path.parent.parent.name == "passes" else FORMS.get(path.name)
+    try:
+        found = checksum.unsealed(path.read_bytes())
         if path.name == "run.json":
             _check_version(path.parent, found)
         if form:
@@ -148,13 +150,11 @@ def read(path: Path) -> Any:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise Damaged(*said(error, path).rsplit("; ", 1)) from error
+        raise DamageError(f"cannot be read ({WORDS.get(error.errno or 0, (error.strerror,))[0]})") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
-        raise Damaged(f"{shown(path)} does not hold what it should ({where}: {first['msg'].lower()})", remedy) from None
-    except (ValueError, RecursionError):  # not UTF-8, not JSON, a number of ten thousand digits, a thousand brackets
-        raise Damaged(f"{shown(path)} is damaged: it is not JSON", remedy) from None
+        raise DamageError(f"does not hold what it should ({where}: {first['msg'].lower()})") from None
     return found
 
 

@@ -15,7 +15,6 @@ from annotators.judge import people
 from annotators.people import quality, snapshot
 from annotators.people.ledger import Ledger
 from annotators.people.standing import Progress, progress
-from flows import shards
 from pipeline.store import open_store
 from schemas.disk import said
 from schemas.errors import OutputError, StoreError
@@ -97,7 +96,7 @@ def built(run) -> bool:
             return False
         with opened(of) as ledger, ledger.alone():
             now, _ = snapshot.take(ledger, of.folder / "snapshots", of.step, run.bound(of.unit)[0].version)
-        if shards.read_json(done).get("fitted") != now:
+        if run.done(of.unit).get("fitted") != now:
             return False
     return True
 

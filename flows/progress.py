@@ -97,7 +97,6 @@ class Bars(Progress):
 @contextlib.contextmanager
 def bars(run, console: Console) -> Generator[None]:
     """A bar a unit and a line a model in a terminal, a line a unit elsewhere."""
-    run.note = lambda text: console.print(f"  [yellow]{escape(text)}[/yellow]", soft_wrap=True)
     if not console.is_terminal:
         run.report = lines(console)
         yield
@@ -153,6 +152,8 @@ def ending(summary: dict, run, console: Console) -> None:
             f"  {escape(step)}: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()), soft_wrap=True
         )
     left_out(run.tables(), console)
+    for line in summary.get("repaired", ()):
+        console.print(f"  [yellow]repaired[/yellow]: {escape(line)}", soft_wrap=True)
     if summary["models"]:
         console.print(asked_of(summary["models"], "what models were asked"))
     judges(summary["judges"], console)

@@ -1,12 +1,11 @@
 """Where rows lie: one folder for each pass and shard, one Arrow IPC file a table, `record.json` beside them.
 
-A folder is written beside, fsynced and renamed, so existing means finished. `done.json` lists a finished pass's shards in order."""
+A folder is written beside, fsynced and renamed, so existing means finished. `done.json` lists a finished pass's shards in order.
+`record.json` holds the rows and the checksum of each file, and every JSON file a checksum of its own: what is read is what was written."""
 
-import json
 import os
 import shutil
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,14 +14,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc as ipc
 
-from flows.notes import Damaged
+from flows import notes
+from flows.notes import REMEDY
 from flows.notes import read as read_json
+from pipeline import checksum
 from schemas import arrow
-from schemas.disk import disk, said, shown
-from schemas.errors import OutputError
-from schemas.records import Reason, Rejection
+from schemas.disk import disk, said
+from schemas.errors import DamageError, OutputError
+from schemas.records import Reason, Rejection, one_line
 
-__all__ = ["RunTables", "batches", "counted", "publish", "read_json", "rows", "write_json", "write_table"]
+__all__ = [
+    "REMEDY", "RunTables", "batches", "check", "counted", "damage", "damages", "miscounted", "publish", "read_json", "record_of", "rows",
+    "write_json", "write_table",
+]  # fmt: skip
 
 SIZE = 512  # samples a shard
 
@@ -35,12 +39,12 @@ def fsync(path: Path) -> None:
         os.close(fd)
 
 
-def write_json(path: Path, value) -> None:
-    """Atomically: a reader sees the old file or the new one. StoreError when the disk does not take it."""
+def write_json(path: Path, value: dict) -> None:
+    """Atomically, and with a checksum: a reader sees the old file or the new one. StoreError when the disk does not take it."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     with disk(path):
         try:
-            beside.write_text(json.dumps(value, indent=1, sort_keys=True))
+            beside.write_text(checksum.sealed(value))
             fsync(beside)
             beside.rename(path)
             fsync(path.parent)
@@ -49,14 +53,69 @@ def write_json(path: Path, value) -> None:
             raise
 
 
+def record_of(folder: Path) -> dict:
+    """A shard's record. DamageError when there is none, or it is not what was written."""
+    if (record := read_json(folder / "record.json")) is None:
+        raise DamageError(f"{folder / 'record.json'} is missing: {REMEDY}")
+    return record
+
+
+def damages(folder: Path) -> Iterator[str]:
+    """In a few words each, what of a shard is not as it was written. Reads every byte of it once."""
+    try:
+        record = notes.parsed(folder / "record.json")
+    except DamageError as error:
+        yield f"record.json {error}"
+        return
+    if record is None:
+        yield "record.json is missing"
+        return
+    if not isinstance(record, dict) or not str(record.get("key", "")).startswith(folder.name.partition("-")[2]):
+        yield "record.json is that of another shard"
+        return
+    counts = record.get("counts", {})
+    yield from (f"{p.name} is not of this run" for p in sorted(folder.glob("*.arrow")) if not counts.get(p.stem))
+    if (files := record.get("files")) is not None:
+        yield from checksum.damages(folder, files)
+    else:  # of an older version
+        yield from filter(None, (miscounted(folder / f"{name}.arrow", n) for name, n in counts.items() if n))
+
+
+def damage(folder: Path) -> str | None:
+    """The first of these; None when all is as it was written."""
+    return next(damages(folder), None)
+
+
+def miscounted(path: Path, rows: int) -> str | None:
+    """In a few words, why an Arrow file does not hold so many rows; None when it does."""
+    if not path.exists():
+        return f"{path.name} is missing"
+    try:
+        found = 0
+        for batch in batches(path):
+            batch.validate(full=True)
+            found += batch.num_rows
+    except (DamageError, pa.ArrowInvalid):
+        return f"{path.name} cannot be read"
+    return None if found == rows else f"{path.name} has {found:,} rows instead of {rows:,}"
+
+
+def check(folder: Path) -> None:
+    """DamageError when a shard is not as it was written."""
+    if (what := damage(folder)) is not None:
+        raise DamageError(f"{folder} is damaged ({what}): {REMEDY}")
+
+
 def publish(folder: Path, tables: dict[str, list], record: dict) -> None:
-    """Writes a shard's rows and its record so that the folder exists whole or not at all. StoreError when the disk does not take it."""
+    """Writes a shard's rows and its record so that the folder exists whole or not at all. One that is there and damaged is replaced.
+
+    StoreError when the disk does not take it."""
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
     with disk(folder):
         try:
             _publish(folder, beside, tables, record)
         except OSError:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(beside, ignore_errors=True)  # where the disk is full it leaves room
             raise
 
 
@@ -66,12 +125,18 @@ def _publish(folder: Path, beside: Path, tables: dict[str, list], record: dict) 
     for name, rows in tables.items():
         if rows:
             write_table(beside / f"{name}.arrow", name, rows)
-    (beside / "record.json").write_text(json.dumps(record, indent=1, sort_keys=True))
+    files = checksum.of_files(beside, [f"{name}.arrow" for name, rows in tables.items() if rows])
+    (beside / "record.json").write_text(checksum.sealed(record | {"files": files}))
     for path in beside.iterdir():
         fsync(path)
-    if folder.exists():  # another process was quicker: the same key holds the same rows
-        shutil.rmtree(beside)
-        return
+    if folder.exists():
+        if damage(folder) is None:  # another process was quicker: the same key holds the same rows
+            shutil.rmtree(beside)
+            return
+        damaged = folder.with_name(f".{folder.name}.damaged")
+        shutil.rmtree(damaged, ignore_errors=True)
+        folder.rename(damaged)
+        shutil.rmtree(damaged, ignore_errors=True)
     beside.rename(folder)
     fsync(folder.parent)
 
@@ -82,29 +147,28 @@ def write_table(path: Path, name: str, rows: list) -> None:
             writer.write_batch(arrow.to_batch(name, rows[start : start + 4096]))
 
 
-@contextmanager
-def _whole(path: Path) -> Generator[None]:
-    """Turns what Arrow raises of a file that is cut or garbled into one Damaged."""
-    try:
-        yield
-    except pa.ArrowException as error:
-        raise Damaged(f"{shown(path)} is damaged: it is not a whole Arrow file") from error
-    except OSError as error:
-        raise Damaged(*said(error, path).rsplit("; ", 1)) from error
-
-
 def batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """The batches of a table; none without a file. Damaged where it cannot be read, OutputError where a newer Pairwright wrote it."""
+    """The rows of an Arrow file; none when it is not there. DamageError when it cannot be read, OutputError when a newer Pairwright
+    wrote it."""
     if path.exists():
-        with _whole(path), pa.memory_map(str(path)) as source, ipc.open_file(source) as reader:
-            found = int((reader.schema.metadata or {}).get(b"version", b"0"))
-            if found > arrow.VERSION:
-                raise OutputError(
-                    f"{shown(path)} was written by a newer Pairwright (version {found}, this one reads {arrow.VERSION}): "
-                    "update Pairwright, or choose another --out"
-                )
-            for number in range(reader.num_record_batches):
-                yield reader.get_batch(number)
+        try:
+            with pa.memory_map(str(path)) as source, ipc.open_file(source) as reader:
+                _check_version(path, reader.schema)
+                for number in range(reader.num_record_batches):
+                    yield reader.get_batch(number)
+        except pa.ArrowException as error:
+            raise DamageError(f"{path} cannot be read ({one_line(str(error))}): {REMEDY}") from None
+        except OSError as error:
+            raise DamageError(said(error, path)) from error
+
+
+def _check_version(path: Path, schema: pa.Schema) -> None:
+    version = int((schema.metadata or {}).get(b"version", b"0"))
+    if version > arrow.VERSION:
+        raise OutputError(
+            f"{path} was written by a newer Pairwright (version {version}, this one reads {arrow.VERSION}): "
+            "update Pairwright, or choose another --out"
+        )
 
 
 def rows(path: Path, name: str) -> list:

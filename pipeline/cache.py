@@ -1,7 +1,10 @@
 """Question -> answer: a model is asked each question once, whatever run, step or restart asks it again.
 
 One SQLite file (WAL, synchronous NORMAL: a kill loses nothing committed, a power cut at most the last commits, which are
-asked again). Answers are committed in batches; a batch is what a kill may cost beyond the requests in flight."""
+asked again). Answers are committed in batches; a batch is what a kill may cost beyond the requests in flight.
+
+SQLite does not see a flipped bit in a value, so each has a checksum behind it, which takes in its key: what is not what was kept is asked
+again."""
 
 import asyncio
 import dataclasses
@@ -16,6 +19,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import orjson
 
+from pipeline import checksum
 from pipeline.journal import Journal
 from schemas.disk import said
 from schemas.errors import NotAsked, StoreError
@@ -106,6 +110,8 @@ class AnswerCache:
         self.in_flight: dict[bytes, asyncio.Future] = {}
         self.clocks: defaultdict[str, Clock] = defaultdict(Clock)
         self.journal = journal
+        self.damaged: set[bytes] = set()
+        """keys of answers that were found damaged, and so are asked again"""
 
     @_translated
     def _open(self) -> None:
@@ -134,14 +140,33 @@ class AnswerCache:
             if row is None:
                 return None
             value = row[0]
+        value = checksum.opened(value, key) if isinstance(value, bytes) else None
+        if value is None:
+            self.damaged.add(key)
+            return None
         return _decode(value)
 
     def put(self, key: bytes, result: Found) -> None:
         if not self._new:
             self._oldest = time.monotonic()
-        self._new[key] = _encode(result)
+        self._new[key] = checksum.closed(_encode(result), key)
         if len(self._new) >= BATCH or time.monotonic() - self._oldest > DELAY:
             self.commit()
+
+    def check(self) -> tuple[int, int]:
+        """How many answers there are and how many of them are damaged; these are taken out, so that they are asked again.
+
+        sqlite3.DatabaseError when the file itself is."""
+        ((said,),) = self._db.execute("pragma quick_check(1)").fetchall()
+        if said != "ok":
+            raise sqlite3.DatabaseError(said)
+        count, bad = 0, []
+        for key, value in self._db.execute("select k, v from answers"):
+            count += 1
+            if not isinstance(value, bytes) or checksum.opened(value, key) is None:
+                bad.append((key,))
+        self._db.executemany("delete from answers where k = ?", bad)
+        return count, len(bad)
 
     def took(self, sort: Sort, answers: int, answer_tokens: int, seconds: float) -> None:
         """Notes what an answered request took; kept with the next commit of answers."""
@@ -173,6 +198,8 @@ class AnswerCache:
         self._db.rollback()
         with self._db:
             self._db.execute("begin immediate")
+            again = self.damaged & self._new.keys()
+            self._db.executemany("delete from answers where k = ?", ((key,) for key in again))
             self._db.executemany("insert or ignore into answers values (?, ?)", self._new.items())
             self._db.executemany(
                 "insert into took values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do update set requests = requests + excluded.requests, "

@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+from pipeline.dataset import manifest
 from schemas.disk import said
 from schemas.errors import InputError, StoreError
 
@@ -23,11 +24,13 @@ def push(dataset: Path, repo: str, private: bool, token: str | None) -> str:
 
     A repository that is not there is created; one that the world can see is refused when `private` is asked for. Pairs of an
     earlier push are removed in the same commit. The token, which comes from the environment, enters no message.
-    InputError when there is no dataset, token or such name; StoreError when the Hub does not take it."""
+    InputError when there is no dataset, token or such name; DamageError when the dataset is not as it was written; StoreError when
+    the Hub does not take it."""
     from huggingface_hub import HfApi
 
     if not any(dataset.glob("*/*.parquet")):
         raise InputError(f"{dataset} holds no exported dataset: name the --out of a finished `pairwright build`")
+    manifest.check(dataset)
     if not token:
         raise InputError("no token for the Hub: set HF_TOKEN to one that may write")
     api = HfApi(token=token, library_name="pairwright")

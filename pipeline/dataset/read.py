@@ -9,10 +9,11 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.dataset import manifest
 from pipeline.dataset.columns import MEDIA_OF, VERSION
 from schemas.disk import disk
-from schemas.errors import InputError, StoreError
-from schemas.records import SAMPLE_KINDS, Message, Part
+from schemas.errors import DamageError, InputError, StoreError
+from schemas.records import SAMPLE_KINDS, Message, Part, one_line
 
 BATCH = 64  # rows in memory at a time, beside one row group of media
 
@@ -34,7 +35,7 @@ class Example(NamedTuple):
 def read_examples(folder: Path) -> Iterator[Example]:
     """The examples of an exported dataset, kind by kind and file by file, always in the same order.
 
-    InputError when the folder holds no dataset, or one of a newer version."""
+    InputError when the folder holds no dataset, or one of a newer version; DamageError when a file is not as it was written."""
     files = dataset_files(folder)
     if not files:
         raise InputError(f"{folder} holds no exported dataset: name the `dataset` folder of a finished run")
@@ -58,15 +59,16 @@ def _examples(kind: str, path: Path) -> Iterator[Example]:
 
 @contextmanager
 def opened(path: Path) -> Generator[pq.ParquetFile]:
-    """An exported file. InputError where a newer version wrote it or another program did, StoreError where it is damaged."""
+    """An exported file. InputError where a newer version wrote it or another program did, DamageError where it is not as it was
+    written."""
     try:
-        with disk(path), pq.ParquetFile(path) as file:
+        with disk(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
             _check_version(file, path)
             yield file
+    except StoreError as error:
+        raise DamageError(str(error)) from error
     except pa.ArrowException as error:
-        raise StoreError(
-            f"{path} is damaged: it is not a whole Parquet file; run the `pairwright build` that made it again, or copy it again"
-        ) from error
+        raise DamageError(f"{path} cannot be read ({one_line(str(error))}): {manifest.REMEDY}") from None
 
 
 def _check_version(file: pq.ParquetFile, path: Path) -> None:
