@@ -13,7 +13,9 @@ from rich.table import Table
 
 from annotators.label_studio import local
 from flows import execute, people
+from flows.folder import made
 from flows.progress import bars, ending
+from schemas.disk import place
 from schemas.errors import UserError, Waiting
 
 NAMES = ("anna", "ben", "chris")
@@ -48,8 +50,10 @@ def run(recipe: str, settings: list[str], out: Path, cache: Path | None, server:
 @contextmanager
 def _alone(server: Path, port: int) -> Generator[None]:
     """Holds the server's folder as long as the demo runs; the note says where, for whoever starts another."""
-    server.mkdir(parents=True, exist_ok=True)
-    with (server / "demo").open("a+") as note:
+    server = made(server, "--server")
+    with place(server, "--server"):
+        note = (server / "demo").open("a+")
+    with note:
         try:
             fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

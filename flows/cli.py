@@ -1,15 +1,21 @@
 """The command line. It starts in a fraction of a second: whatever is heavy is imported by the process that needs it."""
 
+import contextlib
 import os
 import sys
+import tempfile
+import traceback
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.exceptions import TyperException
 
+from flows import stop
 from schemas.errors import PairwrightError, Waiting
+from schemas.records import one_line
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="rich", add_completion=False, pretty_exceptions_enable=False,
@@ -31,6 +37,7 @@ called again and everybody is done. These commands look after the time between."
 )  # fmt: skip
 app.add_typer(annotate, name="annotate")
 STOPPED = 130  # what typer makes of Ctrl-C
+DEBUG = "PAIRWRIGHT_DEBUG"  # where it is set, the traceback of an error that nobody expected is printed
 say = Console(stderr=True, highlight=False)
 
 Out = Annotated[Path, typer.Option("--out", help="folder of the run; the same command again goes on where it stopped")]
@@ -316,18 +323,68 @@ def recipes() -> None:
 
 
 def main() -> None:
-    """Runs the command line: one line and exit code 2 for a user's mistake, 1 for a failed run, 130 when stopped."""
+    """Runs the command line: one line and exit code 2 for a user's mistake, 1 for a failed run, 130 when stopped (143, 129 by other
+    signals)."""
+    _open_closed_streams()
+    stop.watch()
     try:
-        app()
+        ended = app(standalone_mode=False)
     except Waiting as waiting:
-        say.print(f"[yellow]waiting[/yellow]: {escape(str(waiting))}", soft_wrap=True)
+        _say("yellow", "waiting", waiting)
+        sys.exit(0)
     except PairwrightError as error:
-        say.print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}", soft_wrap=True)
+        _say("red", type(error).__name__, error)
         sys.exit(error.exit_code)
-    except SystemExit as end:
-        if end.code == STOPPED:
-            say.print("stopped: the same command goes on from here")
-        raise
+    except TyperException as error:  # the words of the command line are wrong
+        if type(error).__name__ != "NoArgsIsHelpError":  # making that one has printed the help
+            _say("red", "UserError", f"{error.format_message()} (--help says more)")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        ended = STOPPED
+    except Exception as error:  # noqa: BLE001 - whatever nobody expected
+        _say("red", "unexpected", _unexpected(error))
+        sys.exit(1)
+    if ended == STOPPED:
+        stop.say()
+        sys.exit(stop.code())
+    sys.exit(ended if isinstance(ended, int) else 0)
+
+
+def _open_closed_streams() -> None:
+    """Standard streams that were closed become /dev/null: the next file that is opened would take their places."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _say(colour: str, word: str, what: object) -> None:
+    with contextlib.suppress(OSError):  # nobody listens
+        say.print(f"[{colour}]{word}[/{colour}]: {escape(one_line(' '.join(str(what).splitlines())))}", soft_wrap=True)
+
+
+def _unexpected(error: Exception) -> str:
+    """The line for an error that no boundary translated, which is a bug. Its traceback goes into a file."""
+    if os.environ.get(DEBUG):
+        traceback.print_exc()
+        where = "above"
+    else:
+        where = _kept(traceback.format_exc())
+    return f"{type(error).__name__}: {error}; this is a bug of Pairwright: please report it with the traceback ({where})"
+
+
+def _kept(text: str) -> str:
+    """Where the text is now: in the folder of the run, or of temporary files where there is none."""
+    used = getattr(sys.modules.get("flows.folder"), "used", None)
+    folders = [used / "logs"] if used else []
+    for folder in [*folders, Path(tempfile.gettempdir())]:
+        with contextlib.suppress(OSError):
+            folder.mkdir(exist_ok=True)
+            path = folder / f"pairwright-error-{os.getpid()}.log"
+            path.write_text(text)
+            return str(path)
+    return f"{DEBUG}=1 prints it"
 
 
 if __name__ == "__main__":

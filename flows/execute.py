@@ -10,9 +10,7 @@ process (vLLM, training) run in a child, so that a crash or growing memory is on
 stays, so that a model is loaded once."""
 
 import asyncio
-import fcntl
 import hashlib
-import os
 import shutil
 import time
 from collections import defaultdict
@@ -23,7 +21,9 @@ from typing import Any
 
 from flows import costs, leftovers, load, plug, shards
 from flows.child import Child
+from flows.folder import at_work, begun, made, note_of, taken
 from flows.host import Host, engine_of
+from flows.notes import VERSION
 from flows.passes import Bound, Pass, Used, bind, from_sources, from_tables, seen
 from flows.plan import Unit, fits, passes_of, plan
 from pipeline import checksum
@@ -34,7 +34,6 @@ from schemas.operator import VERBS, Context, Fitted
 from schemas.recipe import Recipe, Step, unpriced
 from schemas.records import Rejection, digest
 
-VERSION = 2
 CACHE = Path("data/cache")  # where no other is named
 Report = Callable[[str, int, int | None, str, dict], None]
 """called as report(unit, done, total, text, used): `used` is what the unit asked so far, as `costs.priced` says it"""
@@ -192,6 +191,10 @@ class Run:
 
     def do(self, unit: Unit) -> str:
         """Brings a unit to its end: "kept" when it was there, else "done". Errors of a child are raised here."""
+        with at_work(self.folder, self.cache):
+            return self._do(unit)
+
+    def _do(self, unit: Unit) -> str:
         if unit.kind != "pass" and self.finished(unit):
             return "kept"
         self.report(unit.name, 0, None, "", {})
@@ -355,10 +358,11 @@ class Run:
         """Writes summary.json, the dataset card and report.html, and removes shards that no pass has any more; returns the summary."""
         from flows import summary
 
-        found = summary.finish(self)
-        for unit in self.units:
-            if unit.kind == "pass":
-                shards.sweep(self.place(unit))
+        with at_work(self.folder, self.cache):
+            found = summary.finish(self)
+            for unit in self.units:
+                if unit.kind == "pass":
+                    shards.sweep(self.place(unit))
         return found
 
     def close(self) -> None:
@@ -382,7 +386,7 @@ def cache_of(out: Path | None, given: Path | None = None) -> Path:
     """The cache of the run in `out`: the one that it was begun with, whatever the default; `given` where that is gone or there is no run.
 
     OutputError when another is given, as answers and media would be in two places then."""
-    known = shards.read_json(out / "run.json") if out else None
+    known = begun(out) if out else None
     if not known:
         return (given or CACHE).absolute()
     kept = Path(known["cache"])
@@ -421,23 +425,21 @@ def _open(
 ) -> Run:
     checked = load.checked(raw, given=("samples", "pairs") if dataset else ())
     out = out.absolute()
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out} is a file: choose a folder for --out")
-    _check_mine(out, raw, dataset)  # before anything is written there
+    _check_recipe(begun(out), out, raw, dataset)  # a folder that is refused stays as it is
     cache = cache_of(out, cache)
-    out.mkdir(parents=True, exist_ok=True)
-    lock = _take(out)
+    out, cache = made(out, "--out"), made(cache, "--cache")
+    lock, known = taken(out)
     try:
-        known = _check_mine(out, raw, dataset)
+        _check_recipe(known, out, raw, dataset)
         leftovers.clear(out)
-        return _opened(raw, checked, out, cache, dataset, report, ingest, lock, known)
+        return _planned(raw, checked, out, cache, dataset, report, ingest, lock, known)
     except BaseException:
         lock.close()
         raise
 
 
-def _opened(raw: dict, checked: Recipe, out: Path, cache: Path, dataset: Path | None, report: Report | None, ingest: bool,
-            lock: Any, known: dict | None) -> Run:  # fmt: skip
+def _planned(raw: dict, checked: Recipe, out: Path, cache: Path, dataset: Path | None, report: Report | None, ingest: bool,
+             lock: Any, known: dict | None) -> Run:  # fmt: skip
     """The run of a folder that is taken, with its run.json written."""
     ingested = ingest or bool(known and known.get("ingested"))
     units = plan(checked, dataset is not None, ingested, known.get("passes", ()) if known else ())
@@ -452,34 +454,29 @@ def _opened(raw: dict, checked: Recipe, out: Path, cache: Path, dataset: Path | 
     return Run(out, cache, checked, raw, units, dataset, report or (lambda *a: None), lock, ingested)
 
 
-def _check_mine(out: Path, raw: dict, dataset: Path | None) -> dict | None:
-    """The run.json of a folder in which this recipe may run, None where it is empty or not there. OutputError where it may not."""
-    known = shards.read_json(out / "run.json")
-    if known is None:
-        if out.exists() and any(not path.name.startswith((".lock", ".run.json")) for path in out.iterdir()):
-            raise OutputError(f"{out} holds files that no run of Pairwright left: choose an empty folder for --out")
-    elif unpriced(known["recipe"]) != unpriced(raw) or known.get("dataset") != (dataset and str(dataset)):
+def _check_recipe(known: dict | None, out: Path, raw: dict, dataset: Path | None) -> None:
+    """OutputError where a folder's run.json is that of another recipe or dataset."""
+    if known and (unpriced(known["recipe"]) != unpriced(raw) or known.get("dataset") != (dataset and str(dataset))):
         raise OutputError(
             f"{out} holds a run of another recipe ({_difference(known['recipe'], raw)}): choose another --out; "
             "the cache keeps the answers, so only what is new is asked"
         )
-    return known
 
 
-def go_on(folder: Path, report: Report | None = None) -> Run:
+def go_on(where: Path, report: Report | None = None) -> Run:
     """The run of a folder, taken again as `open_run` takes it. OutputError when there is none."""
-    known = _known(folder)
+    known = note_of(where)
     dataset = known.get("dataset") and Path(known["dataset"])
-    return _open(known["recipe"], folder, None, dataset, report)
+    return _open(known["recipe"], where, None, dataset, report)
 
 
-def reopen(folder: Path, report: Report | None = None) -> Run:
+def reopen(where: Path, report: Report | None = None) -> Run:
     """The run of a folder as it was opened, for its child or for looking at it; takes no lock."""
-    known = _known(folder)
+    known = note_of(where)
     dataset = known.get("dataset") and Path(known["dataset"])
     recipe = load.checked(known["recipe"], given=("samples", "pairs") if dataset else ())
     return Run(
-        folder.absolute(),
+        where.absolute(),
         Path(known["cache"]),
         recipe,
         known["recipe"],
@@ -488,28 +485,6 @@ def reopen(folder: Path, report: Report | None = None) -> Run:
         report or (lambda *a: None),
         ingested=bool(known.get("ingested")),
     )
-
-
-def _known(folder: Path) -> dict:
-    known = shards.read_json(folder / "run.json")
-    if known is None:
-        raise OutputError(f"{folder} is not the folder of a run: name the --out of a `pairwright build`")
-    return known
-
-
-def _take(folder: Path):
-    """One run a folder at a time. A child holds the lock too, so a run started again waits until its orphan is gone."""
-    lock = (folder / ".lock").open("a")  # one that is there stays as it is
-    for _ in range(100):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.1)
-        else:
-            os.set_inheritable(lock.fileno(), True)
-            return lock
-    lock.close()
-    raise OutputError(f"{folder} is in use by another run: wait for it, or choose another --out")
 
 
 def _difference(old: Any, new: Any, where: str = "") -> str:

@@ -1,6 +1,7 @@
 """What a run asks people: its judging steps, how far they are, and the syncing of each with the labeling server."""
 
 import contextlib
+import sqlite3
 from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ from annotators.people import quality, snapshot
 from annotators.people.ledger import Ledger
 from annotators.people.standing import Progress, progress
 from pipeline.store import open_store
-from schemas.errors import OutputError
+from schemas.disk import said
+from schemas.errors import OutputError, StoreError
 from schemas.recipe import Recipe, settings_of
 
 PEOPLE = ("judge", "people")
@@ -65,6 +67,8 @@ def opened(of: Asked) -> Generator[Ledger]:
     ledger = Ledger(of.folder)
     try:
         yield ledger
+    except sqlite3.Error as error:
+        raise StoreError(said(error, ledger.path)) from error
     finally:
         ledger.close()
 

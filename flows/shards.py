@@ -14,14 +14,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc as ipc
 
+from flows import notes
+from flows.notes import REMEDY
+from flows.notes import read as read_json
 from pipeline import checksum
 from schemas import arrow
-from schemas.errors import DamageError
+from schemas.disk import disk, said
+from schemas.errors import DamageError, OutputError
 from schemas.records import Reason, Rejection, one_line
+
+__all__ = [
+    "REMEDY", "RunTables", "batches", "check", "counted", "damage", "damages", "miscounted", "publish", "read_json", "record_of", "rows",
+    "write_json", "write_table",
+]  # fmt: skip
 
 SIZE = 512  # samples a shard
 OPEN = "-open-"  # in the name of a shard whose steps left questions open; the whole one takes the name before it
-REMEDY = "run the same `pairwright build` again, which writes it again"
 
 
 def fsync(path: Path) -> None:
@@ -33,47 +41,31 @@ def fsync(path: Path) -> None:
 
 
 def write_json(path: Path, value: dict, sort_keys: bool = True) -> None:
-    """Atomically, and with a checksum: a reader sees the old file or the new one. Not sorted where order has a meaning, as in a recipe."""
+    """Atomically, and with a checksum: a reader sees the old file or the new one. Not sorted where order has a meaning, as in a recipe.
+    StoreError when the disk does not take it."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(checksum.sealed(value, sort_keys))
-    fsync(beside)
-    beside.rename(path)
-    fsync(path.parent)
-
-
-def read_json(path: Path):
-    """The parsed file, or None when there is none. DamageError when it is not what was written."""
-    try:
-        return _read(path)
-    except DamageError as error:
-        raise DamageError(f"{path} {error}: {_remedy(path)}") from None
-
-
-def _read(path: Path):
-    """The same; the error is a few words only."""
-    try:
-        return checksum.unsealed(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def _remedy(path: Path) -> str:
-    if path.name in ("run.json", "engines.json"):
-        return "choose another --out and run `pairwright build` there; the cache keeps the answers, so only what is new is asked"
-    return REMEDY
+    with disk(path):
+        try:
+            beside.write_text(checksum.sealed(value, sort_keys))
+            fsync(beside)
+            beside.rename(path)
+            fsync(path.parent)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
 
 
 def record_of(folder: Path) -> dict:
     """A shard's record. DamageError when there is none, or it is not what was written."""
     if (record := read_json(folder / "record.json")) is None:
-        raise DamageError(f"{folder / 'record.json'} is missing: {_remedy(folder)}")
+        raise DamageError(f"{folder / 'record.json'} is missing: {REMEDY}")
     return record
 
 
 def damages(folder: Path) -> Iterator[str]:
     """In a few words each, what of a shard is not as it was written. Reads every byte of it once."""
     try:
-        record = _read(folder / "record.json")
+        record = notes.parsed(folder / "record.json")
     except DamageError as error:
         yield f"record.json {error}"
         return
@@ -113,13 +105,22 @@ def miscounted(path: Path, rows: int) -> str | None:
 def check(folder: Path) -> None:
     """DamageError when a shard is not as it was written."""
     if (what := damage(folder)) is not None:
-        raise DamageError(f"{folder} is damaged ({what}): {_remedy(folder)}")
+        raise DamageError(f"{folder} is damaged ({what}): {REMEDY}")
 
 
 def publish(folder: Path, tables: dict[str, list], record: dict) -> None:
     """Writes a shard's rows and its record so that the folder exists whole or not at all. One that is there and damaged is replaced, and one
-    with questions left open: why they are may be new."""
+    with questions left open: why they are may be new. StoreError when the disk does not take it."""
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    with disk(folder):
+        try:
+            _publish(folder, beside, tables, record)
+        except OSError:
+            shutil.rmtree(beside, ignore_errors=True)  # where the disk is full it leaves room
+            raise
+
+
+def _publish(folder: Path, beside: Path, tables: dict[str, list], record: dict) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     for name, rows in tables.items():
@@ -149,7 +150,7 @@ def left_open(place: Path, name: str) -> dict | None:
 
 def _sound(path: Path) -> dict | None:
     try:
-        return _read(path)
+        return notes.parsed(path)
     except DamageError:
         return None
 
@@ -178,14 +179,27 @@ def write_table(path: Path, name: str, rows: list) -> None:
 
 
 def batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """The rows of an Arrow file; none when it is not there. DamageError when it cannot be read."""
+    """The rows of an Arrow file; none when it is not there. DamageError when it cannot be read, OutputError when a newer Pairwright
+    wrote it."""
     if path.exists():
         try:
             with pa.memory_map(str(path)) as source, ipc.open_file(source) as reader:
+                _check_version(path, reader.schema)
                 for number in range(reader.num_record_batches):
                     yield reader.get_batch(number)
-        except (pa.ArrowException, OSError) as error:
-            raise DamageError(f"{path} cannot be read ({one_line(str(error))}): {_remedy(path)}") from None
+        except pa.ArrowException as error:
+            raise DamageError(f"{path} cannot be read ({one_line(str(error))}): {REMEDY}") from None
+        except OSError as error:
+            raise DamageError(said(error, path)) from error
+
+
+def _check_version(path: Path, schema: pa.Schema) -> None:
+    version = int((schema.metadata or {}).get(b"version", b"0"))
+    if version > arrow.VERSION:
+        raise OutputError(
+            f"{path} was written by a newer Pairwright (version {version}, this one reads {arrow.VERSION}): "
+            "update Pairwright, or choose another --out"
+        )
 
 
 def rows(path: Path, name: str) -> list:

@@ -8,19 +8,21 @@ again."""
 
 import asyncio
 import dataclasses
+import functools
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import orjson
 
 from pipeline import checksum
 from pipeline.journal import Journal
-from schemas.errors import NotAsked
+from schemas.disk import said
+from schemas.errors import NotAsked, StoreError
 from schemas.ports import (
     Answer,
     Attended,
@@ -44,6 +46,10 @@ from schemas.records import OPEN, Reason, digest
 
 BATCH = 256  # answers a commit
 DELAY = 0.1  # seconds until a smaller batch is committed
+PATIENCE = 60.0  # seconds that another process may hold the file
+AWAY = "move it away, with its -wal and -shm beside it: what it held is asked again"
+P = ParamSpec("P")
+T = TypeVar("T")
 FORMS = {"g": Generated, "s": Scored, "l": Likely, "r": Rated, "e": Embedded, "a": Attended, "p": Perturbed}  # as kept
 NAMES = {form: name for name, form in FORMS.items()}
 
@@ -73,6 +79,19 @@ class Measured:
     seconds: float = 0.0  # as Usage's
 
 
+def _translated(method: Callable[P, T]) -> Callable[P, T]:
+    """A method of the cache that says in one StoreError what is wrong with its file."""
+
+    @functools.wraps(method)
+    def translated(*args: P.args, **named: P.kwargs) -> T:
+        try:
+            return method(*args, **named)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(said(error, getattr(args[0], "path"), AWAY)) from error  # noqa: B009 - typed as any argument
+
+    return translated
+
+
 class AnswerCache:
     """Answers by the digest of the whole request, media hashes and model identity included. Several processes may share a file.
 
@@ -81,16 +100,9 @@ class AnswerCache:
     `journal` notes what engines in this process are asked, where they can crash."""
 
     def __init__(self, path: Path, journal: Journal | None = None):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, isolation_level=None, timeout=60, check_same_thread=False)
-        self._db.execute("pragma journal_mode=wal")
-        self._db.execute("pragma synchronous=normal")
-        self._db.execute("create table if not exists answers (k blob primary key, v blob)")
-        self._db.execute(
-            "create table if not exists took (model text, request text, most integer, temperature real, requests integer, "
-            "answers integer, answer_tokens integer, seconds real, primary key (model, request, most, temperature)) without rowid"
-        )
-        self._db.execute("create table if not exists failures (k blob primary key, reason text, detail text)")
+        """StoreError when the file cannot be opened or made."""
+        self.path = path
+        self._open()
         self._new: dict[bytes, bytes] = {}
         self._failed: dict[bytes, Failure] = {}
         self._took: defaultdict[Sort, Measured] = defaultdict(Measured)
@@ -101,10 +113,24 @@ class AnswerCache:
         self.damaged: set[bytes] = set()
         """keys of answers that were found damaged, and so are asked again"""
 
+    @_translated
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(self.path, isolation_level=None, timeout=PATIENCE, check_same_thread=False)
+        self._db.execute("pragma journal_mode=wal")
+        self._db.execute("pragma synchronous=normal")
+        self._db.execute("create table if not exists answers (k blob primary key, v blob)")
+        self._db.execute(
+            "create table if not exists took (model text, request text, most integer, temperature real, requests integer, "
+            "answers integer, answer_tokens integer, seconds real, primary key (model, request, most, temperature)) without rowid"
+        )
+        self._db.execute("create table if not exists failures (k blob primary key, reason text, detail text)")
+
     def engine(self, engine: Engine, usage: "Usage", unanswered: set[bytes] | None = None) -> "CachedEngine":
         """`engine` behind this cache; what it asks is added to `usage`, the keys of questions that stay open to `unanswered`."""
         return CachedEngine(engine, self, usage, unanswered)
 
+    @_translated
     def get(self, key: bytes) -> Found | None:
         value = self._new.get(key)
         if value is None:
@@ -150,6 +176,7 @@ class AnswerCache:
         measured.answer_tokens += answer_tokens
         measured.seconds += seconds
 
+    @_translated
     def measured(self) -> dict[Sort, Measured]:
         """What is kept of that."""
         return {Sort(*row[:4]): Measured(*row[4:]) for row in self._db.execute("select * from took")}
@@ -158,11 +185,13 @@ class AnswerCache:
         """Keeps that no answer came. It is asked again all the same; only who asks no model looks it up."""
         self._failed[key] = failure
 
+    @_translated
     def failure(self, key: bytes) -> Failure | None:
         """How the question last failed, as far as that is committed."""
         row = self._db.execute("select reason, detail from failures where k = ?", (key,)).fetchone()
         return row and Failure(Reason(row[0]), row[1])
 
+    @_translated
     def commit(self) -> None:
         if not self._new and not self._failed:
             return
@@ -186,6 +215,7 @@ class AnswerCache:
         self._took.clear()
         self._failed.clear()
 
+    @_translated
     def close(self) -> None:
         self.commit()
         self._db.close()

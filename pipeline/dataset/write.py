@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from pipeline.dataset import manifest
 from pipeline.dataset.columns import BLOBS, CHAT, CONTENT, MEDIA_OF, RECORD, arrow_schema
+from schemas.disk import disk
 from schemas.errors import OutputError, RunError, StoreError
 from schemas.operator import Tables
 from schemas.ports import MediaStore
@@ -31,8 +32,17 @@ def write(tables: Tables, media: MediaStore, out: Path, info: dict) -> dict[str,
     Raises OutputError when `out` holds something else, StoreError when the store lacks a medium or has it damaged, RunError when
     a pair's sample is not live or comes out of order. Without pairs `out` is an empty folder."""
     out = Path(out)
-    _check_ours(out)
     part = out.with_name(out.name + ".part")
+    with disk(out):
+        _check_ours(out)
+        try:
+            return _write(tables, media, out, part, info)
+        except OSError:
+            shutil.rmtree(part, ignore_errors=True)  # where the disk is full it leaves room
+            raise
+
+
+def _write(tables: Tables, media: MediaStore, out: Path, part: Path, info: dict) -> dict[str, int]:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     configs: dict[str, _Config] = {}
