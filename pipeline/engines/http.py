@@ -2,12 +2,14 @@
 
 What is ours: how large an answer may be, which redirects are followed, and errors in the words of the standard library."""
 
+import functools
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import DetailedPyreqwestError, PyreqwestError, RequestTimeoutError
+from pyreqwest.http import Url
 from pyreqwest.response import BaseResponse
 from yarl import URL
 
@@ -20,7 +22,7 @@ MOVED = {301, 302, 307, 308}  # the same request belongs elsewhere
 
 class Response(NamedTuple):
     status: int
-    headers: dict[str, str]  # those of HEADERS that it has
+    headers: dict[str, str]  # those of HEADERS that it has, of an answer that is not 200
     body: bytes
 
 
@@ -44,6 +46,7 @@ class Http:
     def __init__(self, url: URL, headers: dict[str, str], timeout: float):
         self._origin, self._headers, self._timeout = str(url.origin()), headers, timeout
         self._client: Client | None = None
+        self._parsed = functools.lru_cache(8)(Url)  # by path
 
     async def get(self, path: str) -> Response:
         return await self._ask("GET", path, b"")
@@ -69,7 +72,7 @@ class Http:
     async def _once(self, method: str, url: str, body: bytes) -> Response:
         client = self._client = self._client or self._made()
         try:
-            request = client.request(method, url)
+            request = client.request(method, self._parsed(url))
             if body:
                 request = request.body_bytes(body)
             async with request.build_streamed() as answer:
@@ -77,7 +80,8 @@ class Http:
                 said = read.to_bytes() if read else b""
                 if len(said) > LONGEST_BODY:
                     raise TooLarge(f"more than {LONGEST_BODY >> 20} MB")
-                return Response(answer.status, _headers(answer), said)
+                status = answer.status
+                return Response(status, {} if status == 200 else _headers(answer), said)
         except PyreqwestError as error:
             raise _translated(error) from error
 

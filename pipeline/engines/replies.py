@@ -23,6 +23,7 @@ FINISHES = {
     "max_tokens": "length", "MAX_TOKENS": "length", "model_length": "length",
     "eos": "stop", "eos_token": "stop", "end_turn": "stop", "stop_sequence": "stop", "STOP": "stop",
 }  # other servers' words for ours  # fmt: skip
+ORDER = list(range(256))  # of choices
 HTML = re.compile(r"\s*<(!doctype html|html|head|body)\b", re.IGNORECASE)
 TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
@@ -69,14 +70,15 @@ def _count(said: Any) -> int:
 def choices(reply: dict, most: int) -> list[dict]:
     """One to `most` choices, in order of their index; in the order in which they came where none has one."""
     found = reply.get("choices")
-    if type(found) is not list or not found or any(type(choice) is not dict for choice in found):
+    if type(found) is not list or not found:
         raise Unreadable("it has no list of choices")
     if len(found) > most:
         raise Unreadable(f"it has {len(found)} choices, {most} were asked for")
-    if len(found) == 1:
-        return found
-    places = [choice.get("index") for choice in found]
-    if places == list(range(len(found))) or set(places) == {None}:
+    try:
+        places = [choice.get("index") for choice in found]
+    except AttributeError as error:
+        raise Unreadable("a choice is not an object") from error
+    if len(found) == 1 or places == ORDER[: len(places)] or set(map(type, places)) == {type(None)}:
         return found
     if any(type(place) is not int for place in places) or len(set(places)) < len(places):
         raise Unreadable(f"its choices have the indices {places}")
@@ -85,13 +87,13 @@ def choices(reply: dict, most: int) -> list[dict]:
 
 def text(choice: dict) -> str:
     message = choice.get("message")
-    if type(message) is not dict:
-        raise Unreadable("a choice has no message")
-    content = message.get("content")
+    content = message.get("content") if type(message) is dict else None
     if type(content) is str:
         return content
     if type(content) is list:
         return "".join(map(_part, content))
+    if type(message) is not dict:
+        raise Unreadable("a choice has no message")
     if content is None and type(message.get("refusal")) is str:
         return message["refusal"]
     raise Unreadable(f"its content is {_kind(content)}")
@@ -126,9 +128,15 @@ def answers(found: Sequence[dict], tokens: int, most: int) -> tuple[Answer, ...]
     """The answers; each has its share by length of the `tokens` that they have together."""
     texts = [text(choice) for choice in found]
     share = tokens / (sum(map(len, texts)) or 1)
-    shares = [round(share * len(t)) for t in texts]
-    shares[-1] += tokens - sum(shares)
-    return tuple([Answer(t, n, finish(choice, n, most)) for t, n, choice in zip(texts, shares, found, strict=True)])
+    left, out = tokens, []
+    for said, choice in zip(texts, found, strict=True):
+        count = left if len(out) == len(texts) - 1 else round(share * len(said))
+        left -= count
+        ended = choice.get("finish_reason")
+        if ended != "stop":
+            ended = finish(choice, count, most)
+        out.append(Answer(said, count, ended))
+    return tuple(out)
 
 
 def with_logprobs(choice: dict, most: int) -> Answer:

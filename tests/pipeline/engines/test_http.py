@@ -73,8 +73,8 @@ def own_certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
 
 
 def test_a_connection_serves_one_request_after_another():
-    found, connections = answers(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nRetry-After: 7\r\n\r\nhi", times=3)
-    assert [(r.status, r.body, r.headers["retry-after"]) for r in found] == [(200, b"hi", "7")] * 3
+    found, connections = answers(b"HTTP/1.1 429 Busy\r\nContent-Length: 2\r\nRetry-After: 7\r\n\r\nhi", times=3)
+    assert [(r.status, r.body, r.headers["retry-after"]) for r in found] == [(429, b"hi", "7")] * 3
     assert connections == 1
 
 
