@@ -312,14 +312,16 @@ class Run:
             engines = await self.connect(bound.models, unit.round, host) if needs_engine else {}
             context = Context(
                 bound.step.name, bound.version, host.media, self.recipe.name,
-                engines={n: cache.engine(e, used[n], unanswered) for n, e in engines.items()},
+                engines={n: cache.engine(e, used[n], unanswered, bound.step.name) for n, e in engines.items()},
                 models={n: self.spec(n, unit.round)["model"] for n in bound.models if "model" in self.spec(n, unit.round)},
                 folder=fresh / "model" if bound.step.binds else fresh, dataset=self.dataset(unit.round),
                 progress=lambda done, total, text="": progress(done, total, text, used),
             )  # fmt: skip
             context = plug.build(bound.module, bound.settings, context)
             out = getattr(bound.module, VERBS[bound.step.family])(self.tables(unit), bound.settings, context)
-            return await out if asyncio.iscoroutine(out) else out
+            out = await out if asyncio.iscoroutine(out) else out
+            await cache.settle()
+            return out
 
         try:
             out = host.run(work())

@@ -262,7 +262,7 @@ class Pass:
         """What the operator gets of the pass; of its engines only what it asks for a `shard` is counted."""
         usage = defaultdict(Usage) if shard is None else shard.usage[bound.step.name]
         unanswered = None if shard is None else shard.unanswered
-        engines = {n: self.cache.engine(e, usage[n], unanswered) for n, e in self.engines.items() if n in bound.models}
+        engines = {n: self.cache.engine(e, usage[n], unanswered, bound.step.name) for n, e in self.engines.items() if n in bound.models}
         context = Context(
             bound.step.name, bound.version, self.media, self.recipe, engines=engines, models=self.models,
             fitted=bound.fitted and bound.fitted.value, cache=self.shared,
@@ -413,6 +413,7 @@ class Pass:
         """Publishes a finished shard: media first, then answers, then rows, so that nothing points at what is not there.
 
         Rows are written on a thread of their own: written on the loop, no request left it for a tenth of a second."""
+        await self.cache.settle()
         tables: dict[str, list] = {name: list(shard.first.get(name, ())) for name in TABLES}
         for rows in shard.made:
             for row in rows:

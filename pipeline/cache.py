@@ -9,6 +9,7 @@ again."""
 import asyncio
 import dataclasses
 import functools
+import math
 import sqlite3
 import time
 from collections import defaultdict
@@ -21,8 +22,9 @@ import orjson
 
 from pipeline import checksum
 from pipeline.journal import Journal
+from pipeline.refusals import Refusals
 from schemas.disk import said
-from schemas.errors import NotAsked, StoreError
+from schemas.errors import NeverAnswered, NotAsked, StoreError
 from schemas.ports import (
     Answer,
     Attended,
@@ -37,6 +39,7 @@ from schemas.ports import (
     Perturb,
     Perturbed,
     Rated,
+    Refused,
     Request,
     Result,
     Score,
@@ -52,6 +55,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 FORMS = {"g": Generated, "s": Scored, "l": Likely, "r": Rated, "e": Embedded, "a": Attended, "p": Perturbed}  # as kept
 NAMES = {form: name for name, form in FORMS.items()}
+MOST_TOKENS = 100_000_000  # of one request; a larger count is none
+ABOVE = 1e-3  # by so much a log-probability may be positive: models round
 
 
 class Sort(NamedTuple):
@@ -111,7 +116,9 @@ class AnswerCache:
         self.clocks: defaultdict[str, Clock] = defaultdict(Clock)
         self.journal = journal
         self.damaged: set[bytes] = set()
-        """keys of answers that were found damaged, and so are asked again"""
+        """keys of what is kept but is no answer or damaged, and so is asked again"""
+        self.asked = 0  # requests that came to engines
+        self._refusals: dict[tuple[str, str], tuple[Refusals, Engine]] = {}
 
     @_translated
     def _open(self) -> None:
@@ -126,9 +133,27 @@ class AnswerCache:
         )
         self._db.execute("create table if not exists failures (k blob primary key, reason text, detail text)")
 
-    def engine(self, engine: Engine, usage: "Usage", unanswered: set[bytes] | None = None) -> "CachedEngine":
-        """`engine` behind this cache; what it asks is added to `usage`, the keys of questions that stay open to `unanswered`."""
-        return CachedEngine(engine, self, usage, unanswered)
+    def engine(self, engine: Engine, usage: "Usage", unanswered: set[bytes] | None = None, step: str = "") -> "CachedEngine":
+        """`engine` behind this cache for one step; what it asks is added to `usage`, the keys of questions that stay open to `unanswered`."""
+        return CachedEngine(engine, self, usage, unanswered, step)
+
+    def refusals(self, engine: Engine, step: str) -> Refusals:
+        """Those of the step's requests to the engine."""
+        key = engine.identity, step
+        if key not in self._refusals:
+            self._refusals[key] = Refusals(f"{step}: {engine.identity}" if step else engine.identity), engine
+        return self._refusals[key][0]
+
+    async def settle(self) -> None:
+        """To be called before rows are published. EngineError when all that was asked of a model for a step lately was refused alike."""
+        for refusals, engine in list(self._refusals.values()):
+            if refusals.count:
+                await refusals.look(engine.ask, self.answered(engine.identity))
+
+    @_translated
+    def answered(self, identity: str) -> bool:
+        """Whether the model ever answered anything."""
+        return self._db.execute("select 1 from took where model = ? limit 1", (identity,)).fetchone() is not None
 
     @_translated
     def get(self, key: bytes) -> Found | None:
@@ -141,10 +166,10 @@ class AnswerCache:
                 return None
             value = row[0]
         value = checksum.opened(value, key) if isinstance(value, bytes) else None
-        if value is None:
+        found = None if value is None else _decode(value)
+        if found is None:
             self.damaged.add(key)
-            return None
-        return _decode(value)
+        return found
 
     def put(self, key: bytes, result: Found) -> None:
         if not self._new:
@@ -227,11 +252,54 @@ def _encode(result: Found) -> bytes:
     return orjson.dumps([NAMES[type(result)], *result])
 
 
-def _decode(value: bytes) -> Found:
-    name, body, prompt_tokens = orjson.loads(value)
-    if name == "g":
-        return Generated(tuple(Answer(*a[:4], _tuple(a[4])) for a in body), prompt_tokens)
-    return FORMS[name](_tuple(body), prompt_tokens)
+def _decode(value: bytes) -> Found | None:
+    """None for what is no answer: older versions kept what servers said unread."""
+    try:
+        name, body, prompt_tokens = orjson.loads(value)
+        if name == "g":
+            found = Generated(tuple([Answer(*a[:4], _tuple(a[4])) for a in body]), prompt_tokens)
+        else:
+            found = FORMS[name](_tuple(body), prompt_tokens)
+        return found if _sound(found) else None
+    except (ValueError, TypeError, LookupError):
+        return None
+
+
+def _sound(found: Found) -> bool:
+    """Whether each field is what it says. TypeError for what cannot even be gone through."""
+    if not _count(found.prompt_tokens):
+        return False
+    match found:
+        case Generated(answers):
+            return bool(answers) and all(map(_whole, answers))
+        case Scored(logprobs):
+            return all(p is None or _logprob(p) for p in logprobs)
+        case Likely(logprobs):
+            return all(map(_logprob, logprobs))
+        case Rated(value):
+            return _number(value)
+        case Embedded(numbers) | Attended(numbers):
+            return all(map(_number, numbers))
+    return type(found.media) is str
+
+
+def _whole(answer: Answer) -> bool:
+    text, tokens, finish, logprob, each = answer
+    if type(text) is not str or type(finish) is not str or not _count(tokens):
+        return False
+    return (logprob is None or _logprob(logprob)) and (each is None or all(map(_logprob, each)))
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MOST_TOKENS
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (float, int) and math.isfinite(value)
+
+
+def _logprob(value: Any) -> bool:
+    return _number(value) and value <= ABOVE
 
 
 def _tuple(value):
@@ -351,8 +419,9 @@ class Remembered:
 class CachedEngine:
     """An Engine that looks the request up before any media is opened, and lets equal requests in flight share one answer."""
 
-    def __init__(self, engine: Engine, cache: AnswerCache, usage: Usage, unanswered: set[bytes] | None = None):
+    def __init__(self, engine: Engine, cache: AnswerCache, usage: Usage, unanswered: set[bytes] | None = None, step: str = ""):
         self._engine, self._cache, self._usage = engine, cache, usage
+        self._refusals = cache.refusals(engine, step)
         self._unanswered = set() if unanswered is None else unanswered
         self.identity, self.can, self.media, self.slots = engine.identity, engine.can, engine.media, engine.slots
 
@@ -361,6 +430,7 @@ class CachedEngine:
         key = key_of(self.identity, request)
         found = cache.get(key)
         if found is not None:
+            self._refusals.proof = request
             return self._spared(found)
         waiting = cache.in_flight.get(key)
         if waiting is not None:
@@ -372,10 +442,7 @@ class CachedEngine:
         clock = cache.clocks[self.identity]
         since = clock.change(+1)
         try:
-            if cache.journal is None:
-                result = await self._engine.ask(request)
-            else:
-                result = await cache.journal.ask(self._engine, key, request)
+            result = await self._answer(key, request)
         except BaseException as error:
             future.set_exception(error)
             future.exception()  # nobody may be waiting: the raise below tells
@@ -390,6 +457,25 @@ class CachedEngine:
         else:
             cache.put(key, result)
         future.set_result(result)
+        return result
+
+    async def _answer(self, key: bytes, request: Request) -> Result:
+        """What the engine says. EngineError when it refuses this request as it does all others."""
+        cache, refusals = self._cache, self._refusals
+        place = cache.asked = cache.asked + 1
+        try:
+            if cache.journal is None:
+                result = await self._engine.ask(request)
+            else:
+                result = await cache.journal.ask(self._engine, key, request)
+            said = result.detail if isinstance(result, Refused) else ""
+        except NeverAnswered as error:
+            result, said = Refused(Reason.ENGINE_REFUSED, error.detail), str(error)
+        if said:
+            if refusals.refused(place, result, said):
+                await refusals.look(self._engine.ask, cache.answered(self.identity))
+        elif not isinstance(result, Failure):
+            refusals.answered(request, place)
         return result
 
     def _failed(self, key: bytes, failure: Failure) -> None:

@@ -7,7 +7,8 @@
     │   └── OutputError      the output folder is not ours to write to
     ├── RunError             the command line prints one line and exits 1
     │   ├── EngineError      a model cannot be loaded, or its process died too often
-    │   │   └── NotAsked     an engine that only remembers was never asked this
+    │   │   ├── NotAsked     an engine that only remembers was never asked this
+    │   │   └── NeverAnswered a server that has answered nothing yet refused a request
     │   ├── TrainError       a start-up self-check or the training itself failed
     │   ├── StoreError       the media store, the cache or the Hub does not answer
     │   │   └── DamageError  what is stored is not what was written
@@ -56,6 +57,14 @@ class EngineError(RunError):
 
 class NotAsked(EngineError):
     pass
+
+
+class NeverAnswered(EngineError):
+    """`detail`: what to say where others see that the model does answer, and so the refusal is this request's own."""
+
+    def __init__(self, message: str, detail: str):
+        super().__init__(message)
+        self.detail = detail
 
 
 class TrainError(RunError):

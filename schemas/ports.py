@@ -133,6 +133,10 @@ class Failure(NamedTuple):
     detail: str
 
 
+class Refused(Failure):
+    """The server does not do what the request asks. When it does so for every request of a step, that is the run's fault (pipeline/refusals.py)."""
+
+
 Request = Generate | Beams | Score | Likelihood | Rate | Embed | Attend | Perturb
 Found = Generated | Scored | Likely | Rated | Embedded | Attended | Perturbed
 Result = Found | Failure

@@ -12,7 +12,7 @@ from email.utils import format_datetime
 import pytest
 from pydantic import ValidationError
 
-from pipeline.engines import endpoints, openai
+from pipeline.engines import bodies, endpoints, openai, replies
 from schemas import chat
 from schemas.errors import EngineError, RecipeError
 from schemas.ports import Answer, Embed, Failure, Form, Generate, Generated, Likelihood, Score, Scored
@@ -114,8 +114,8 @@ def test_the_sound_of_a_video_is_sent_as_a_wav(ask, endpoint, media_store):
 def test_a_clip_is_read_and_encoded_once_for_all_its_requests(ask, endpoint, media_store, monkeypatch):
     endpoint.keep_bodies = True
     encoded, reads = [], []
-    b64encode, of = openai.pybase64.b64encode, type(media_store).read
-    monkeypatch.setattr(openai.pybase64, "b64encode", lambda data: encoded.append(1) or b64encode(data))
+    b64encode, of = bodies.pybase64.b64encode, type(media_store).read
+    monkeypatch.setattr(bodies.pybase64, "b64encode", lambda data: encoded.append(1) or b64encode(data))
     monkeypatch.setattr(type(media_store), "read", lambda store, sha: reads.append(sha) or of(store, sha))
     clip, picture = media_store.add(mp4(sound=True)), media_store.add(png(3))
     heard = Part("video", media=clip), Part("audio", media=clip)
@@ -354,12 +354,12 @@ def test_the_server_says_how_long_to_wait(ask, endpoint, status):
 
 def test_it_may_say_so_as_a_date():
     then = datetime.now(UTC) + timedelta(seconds=30)
-    seconds = openai._retry_after({"retry-after": format_datetime(then, usegmt=True)})
+    seconds = replies.retry_after({"retry-after": format_datetime(then, usegmt=True)})
     assert 28 < seconds <= 30  # dates have whole seconds
-    assert openai._retry_after({"retry-after": format_datetime(then - timedelta(hours=1), usegmt=True)}) == 0
-    assert openai._retry_after({"retry-after": "99999"}) == 600  # no server stops a run for a day
-    assert [openai._retry_after({"retry-after": said}) for said in ("soon", "nan", "inf", "")] == [None] * 4
-    assert openai._retry_after({}) is None
+    assert replies.retry_after({"retry-after": format_datetime(then - timedelta(hours=1), usegmt=True)}) == 0
+    assert replies.retry_after({"retry-after": "99999"}) == 600  # no server stops a run for a day
+    assert [replies.retry_after({"retry-after": said}) for said in ("soon", "nan", "inf", "")] == [None] * 4
+    assert replies.retry_after({}) is None
 
 
 @pytest.mark.parametrize(
