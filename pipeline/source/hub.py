@@ -15,8 +15,8 @@ from pydantic import Field
 
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
-from pipeline.source import mapped, tables
-from pipeline.source.conversation import Shelf
+from pipeline.source import columns, mapped, tables
+from pipeline.source.conversation import Shelf, schemes_for
 from pipeline.source.mapped import Column
 from pipeline.source.tables import Row, Sampling
 from schemas.errors import InputError
@@ -70,11 +70,12 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     label = "/".join(filter(None, (named, settings.config, settings.split)))
     names = mapped.names_of(settings.columns)
     if data.column_names and names["prompt"] not in data.column_names:
-        raise tables.no_columns(label, {names["prompt"]}, data.column_names)
+        raise columns.no_columns(label, {names["prompt"]}, data.column_names)
     rows = tables.part(lambda: islice(_rows(data, label, set(names.values()), settings.path), settings.limit), settings.sample)
     root, within = _media(settings, commit)
     with Remote(settings.fetch, context.media, context.cache) as remote:
-        shelf = lru_cache(1)(lambda folder: Shelf(root, context.media, remote, within))
+        schemes = schemes_for(settings.fetch)
+        shelf = lru_cache(1)(lambda folder: Shelf(root, context.media, remote, within, schemes))
         yield from mapped.read(
             rows, settings.columns, shelf, remote, context.step, label, settings.licence or licence
         )  # fmt: skip
@@ -130,7 +131,7 @@ def _rows(data: Any, label: str, names: set[str], path: str) -> Iterator[Row]:
             ) from None
         if batch is None:
             return
-        for row in batch.to_pylist():
+        for row in columns.rows(batch):
             number += 1
             yield Row(f"{label}#{number}", path, row)
 

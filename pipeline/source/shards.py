@@ -19,7 +19,7 @@ from pipeline import urls
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
 from pipeline.source import files, mapped
-from pipeline.source.conversation import Shelf
+from pipeline.source.conversation import Shelf, schemes_for
 from pipeline.source.mapped import Column
 from pipeline.source.sidecar import LONGEST, TEXTS, described
 from pipeline.source.tables import Row
@@ -66,7 +66,8 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     said = urls.clean(settings.path) if urls.is_url(settings.path) else settings.path
     rows = islice(_rows(settings, said), settings.limit)
     with Remote(settings.fetch, context.media, context.cache) as remote:
-        shelf = lru_cache(1)(lambda folder: Shelf(folder, context.media, remote, ()))
+        schemes = schemes_for(settings.fetch, settings.path)
+        shelf = lru_cache(1)(lambda folder: Shelf(folder, context.media, remote, (), schemes))
         yield from mapped.read(rows, settings.columns, shelf, remote, context.step, said, settings.licence)
 
 
