@@ -45,7 +45,7 @@ def arrow(file: IO[bytes], name: str, columns: Collection[str] | None, need: str
         yield from _numbered(batch.select(wanted) for batch in found)
 
 
-def rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | RowError]:
+def rows(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any] | RowError]:
     """The rows of a batch; a RowError for one that is too large."""
     for start in range(0, batch.num_rows, _BATCH):
         part = batch.slice(start, _BATCH)
@@ -88,7 +88,7 @@ def _numbered(batches: Iterator[pa.RecordBatch]) -> Rows:
         del batch  # before the next one is read
 
 
-def _row(part: pa.RecordBatch) -> dict[str, Any] | RowError:
+def _row(part: pa.RecordBatch | pa.Table) -> dict[str, Any] | RowError:
     try:
         with bounded(pa.total_allocated_bytes()):
             (row,) = part.to_pylist()

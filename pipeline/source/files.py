@@ -15,6 +15,18 @@ from schemas.records import Reason
 _DOWNLOAD = 16 << 30, 3600.0  # bytes and seconds of a file of rows that comes from a web server
 
 
+class Refused(InputError):
+    """What is named is not a regular file, or is a link that leads out of its folder."""
+
+    def __init__(self, detail: str, reason: Reason = Reason.MISSING_FILE):
+        super().__init__(detail)
+        self.reason = reason
+
+    def as_row(self) -> RowError:
+        """The same, where it costs a row and not the run."""
+        return RowError(self.reason, str(self))
+
+
 def is_file(path: str) -> bool:
     """Whether there is one file at `path`; a web address always is one. InputError when its store does not answer."""
     if not urls.is_url(path):
@@ -70,19 +82,8 @@ def base(path: str) -> str:
 def missing(path: str) -> InputError:
     """What to say of a path that is neither a file nor a folder that can be read."""
     if not urls.is_url(path) and (kind := kind_of(path)):
-        return InputError(f"{path} is {kind}, not a regular file; set path to a file or folder")
+        return Refused(f"{path} is {kind}, not a regular file; set path to a file or folder")
     return InputError(f"there is no file or folder {path}; set path to one")
-
-
-def is_refused(error: InputError) -> bool:
-    """Whether `opened` found something that is not a regular file, or a link that leads out."""
-    return isinstance(error.__cause__, NotRegular | Outside)
-
-
-def as_row(error: InputError) -> RowError:
-    """What `opened` said, where it costs a row and not the run."""
-    reason = Reason.UNSAFE if isinstance(error.__cause__, Outside) else Reason.MISSING_FILE
-    return RowError(reason, str(error))
 
 
 @contextmanager
@@ -95,9 +96,10 @@ def opened(path: str, limits: Limits, below: str | None = None) -> Generator[IO[
         try:
             file = os.fdopen(open_regular(path, below), "rb")
         except NotRegular as error:
-            raise InputError(f"{path} is {error}, not a regular file; set another path or remove it") from error
+            raise Refused(f"{path} is {error}, not a regular file; set another path or remove it") from error
         except Outside as error:
-            raise InputError(f"{path} is a link that leads out of its folder; put the file itself there") from error
+            detail = f"{path} is a link that leads out of its folder; put the file itself there"
+            raise Refused(detail, Reason.UNSAFE) from error
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
             raise InputError(f"{path} cannot be read ({why}); correct its rights or set another path") from error

@@ -121,8 +121,10 @@ def _text(settings: Settings, path: str) -> bytes:
     try:
         with files.opened(files.join(settings.path, path), settings.fetch, below=settings.path) as file:
             data = file.read(LONGEST + 1)
+    except files.Refused as error:
+        raise error.as_row() from None
     except InputError as error:
-        raise files.as_row(error) from None
+        raise RowError(Reason.MISSING_FILE, str(error)) from None
     if len(data) > LONGEST:
         raise RowError(Reason.TOO_LARGE, f"{path} is longer than {LONGEST:,} bytes; shorten it")
     return data
@@ -132,10 +134,8 @@ def _rows_of(settings: Settings, path: str) -> Iterator[Row]:
     """The rows of a file of metadata; one with what is wrong for a pipe, or a link that leads out."""
     try:
         yield from tables.read(files.join(settings.path, path), fetch=settings.fetch, below=settings.path)
-    except InputError as error:
-        if not files.is_refused(error):
-            raise
-        yield Row(path, settings.path, files.as_row(error))
+    except files.Refused as error:
+        yield Row(path, settings.path, error.as_row())
 
 
 def _metadata(settings: Settings, names: dict[str, str], folder: str, name: str) -> Iterator[Row]:

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
+from pipeline.local import kind_of
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
 from pipeline.source import bounds, jsons, tables
@@ -113,7 +114,10 @@ def formats(settings: Settings) -> Iterator[Found]:
     """The files of rows and their formats, in order. InputError as `read` raises it."""
     for path in _paths(settings):
         for file, label in tables.listed(path):
-            yield Found(file, label, *_format(file, settings))
+            if file != path and (strange := kind_of(file)):
+                yield Found(file, label, None, f"it is {strange}; remove it")
+            else:
+                yield Found(file, label, *_format(file, settings))
 
 
 def _rows(settings: Settings) -> Iterator[tuple[str, str, Any, Found]]:

@@ -132,10 +132,10 @@ def _rows(
     for file, label in listed(path):
         try:
             yield from _file(file, label, columns, need, limits, below)
-        except InputError as error:
-            if file == path or not files.is_refused(error):
+        except files.Refused as error:
+            if file == path:
                 raise
-            yield Row(label, files.parent(file), files.as_row(error))
+            yield Row(label, files.parent(file), error.as_row())
 
 
 def _file(
