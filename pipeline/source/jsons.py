@@ -21,8 +21,11 @@ _LONG_INTEGER = re.compile(rb"[\[:,\s]-?\d{19,}\s*[,}\]]")
 _HALF = re.compile("[\ud800-\udfff]")
 _SPACE = b" \t\r\n"
 _BLANK = re.compile(rb"\s*+")
-_PLAIN = re.compile(rb'(?:[^"\[\]{},]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)  # up to a bracket or a comma
-_FLAT = re.compile(rb'(?:[^"\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)  # up to a bracket
+_QUOTED = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_INNER = rb'(?:[^"\[\]{}]++|' + _QUOTED + rb")*+"
+_PIECES = rb"++|%s|\[%s\]|\{%s\})*+" % (_QUOTED, _INNER, _INNER)  # texts, and lists and objects that hold none
+_PLAIN = re.compile(rb'(?:[^"\[\]{},]' + _PIECES, re.DOTALL)  # up to another bracket or a comma
+_FLAT = re.compile(rb'(?:[^"\[\]{}]' + _PIECES, re.DOTALL)  # up to another bracket
 _STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)  # up to the quote that ends it
 
 
@@ -167,8 +170,14 @@ def _end(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:
 
 def _long_integer(found: dict, data: bytes) -> str | None:
     """The column whose integer became a float, and another number."""
-    large = (name for name, value in found.items() if value.__class__ is float and not -_EXACT < value < _EXACT)
-    return next(large, None) if _LONG_INTEGER.search(data) else None
+    large = [name for name, value in found.items() if value.__class__ is float and not -_EXACT < value < _EXACT]
+    if not large or not _LONG_INTEGER.search(data):
+        return None
+    try:
+        exact = json.loads(data)
+    except ValueError:  # thousands of digits
+        return large[0]
+    return next((name for name in large if isinstance(exact[name], int)), None)
 
 
 def _why(data: bytes) -> str | None:

@@ -443,7 +443,7 @@ BOMBS: dict[str, Bomb] = {
     "a million short texts": lambda home, dice: ("pairs", _written(home, "r.json", _array_of(b'"ab"', 12 << 20))),
     "compressed lines without end": lambda home, dice: ("rows", _written(home, f"r.{dice.choice(['jsonl', 'csv', 'tsv', 'json'])}{(pack := dice.choice(list(PACKS)))}", _times(PACKS[pack], X, 96, LINE))),
     "a text of 1.5 GB in an array": lambda home, dice: ("rows", _written(home, f"r.json{(pack := dice.choice(list(PACKS)))}", _times(PACKS[pack], X, 96, b'[{"prompt": "good?"}, {"prompt": "', b'"}, {"prompt": "good?"}]'))),
-    "a field of 1.5 GB in quotes": lambda home, dice: ("rows", _written(home, "r.csv.gz", _times(PACKS[".gz"], b"x\n" * (8 << 20), 96, b'prompt,n\ngood?,1\n"', b'",1\n'))),
+    "a field of 1.5 GB in quotes": lambda home, dice: ("rows", _written(home, "r.csv.gz", _times(PACKS[".gz"], (b"x" * (1 << 20) + b"\n") * 16, 96, b'prompt,n\ngood?,1\n"', b'",1\n'))),
     "a line of zeros": lambda home, dice: ("rows", _sparse(home, dice.choice(["r.jsonl", "r.csv", "r.json"]), 1 << 30, LINE)),
     "40 rows of 20 MB": lambda home, dice: ("rows", _written(home, f"r.{(form := dice.choice(['jsonl', 'json']))}.gz", _forty(form))),
     "40 rows of 20 MB in columns": lambda home, dice: ("rows", _columnar(home, dice.choice(["r.parquet", "r.arrow"]), pa.table({"prompt": ["y" * 20_000_000 + str(n) for n in range(40)]}), "zstd")),
