@@ -96,5 +96,5 @@ def _row(part: pa.RecordBatch | pa.Table) -> dict[str, Any] | RowError:
     except MemoryError:
         return bounds.too_long()
     except RowError as error:
-        return error
+        return error.with_traceback(None)  # which holds the row
     return row

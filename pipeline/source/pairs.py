@@ -141,7 +141,7 @@ def _parsed(raw: tables.Raw, file: str) -> Any:
         return jsons.parse(raw, "line")
     except RowError as error:
         if len(raw) > bounds.TEXT:
-            return error
+            return error.with_traceback(None)  # which holds the row
     try:
         return json.loads(raw)  # it takes the NaN that Python writes, so that the field can be named
     except (ValueError, RecursionError):

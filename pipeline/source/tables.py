@@ -226,7 +226,7 @@ def _parsed(item: jsons.Item) -> Raw:
     try:
         return jsons.parse(item)
     except RowError as error:
-        return item if error.reason == Reason.BAD_ROW else error
+        return item if error.reason == Reason.BAD_ROW else error.with_traceback(None)  # which holds the row
 
 
 def _csv(file: IO[bytes], name: str, columns, need, delimiter: str = ",") -> Iterator[tuple[int, Raw]]:
@@ -245,7 +245,7 @@ def _csv(file: IO[bytes], name: str, columns, need, delimiter: str = ",") -> Ite
             if header is None:
                 raise InputError(f"{name} is no CSV file that can be read ({error}); write it anew") from error
             number += 1
-            yield number, error if isinstance(error, RowError) else _bad(f"the row is not CSV ({error}); mend its quotes")
+            yield number, error.with_traceback(None) if isinstance(error, RowError) else _bad(f"the row is not CSV ({error}); mend its quotes")
             continue
         if not found:
             continue
@@ -299,7 +299,7 @@ def _checked(row: dict) -> dict | RowError:
     try:
         bounds.check(row)
     except RowError as error:
-        return error
+        return error.with_traceback(None)
     return row
 
 
