@@ -11,6 +11,7 @@ from schemas.special_tokens import GUARD
 from tests.faults.fault import Fault
 from tests.plants import PLANTS, assert_only_text
 from tests.schemas.test_special_tokens import tokenizer
+from tests.serving import HALVES, Served, hold_open
 from tests.special_tokens import EVERY, ORDINARY
 
 
@@ -39,7 +40,16 @@ def page_soup(dice: random.Random, folder: Path) -> None:
         assert_only_text(page, plain(first))
 
 
+def held_open(dice: random.Random, folder: Path) -> None:
+    """More connections than `pairwright serve` takes at a time, of one kind or of all, which say nothing or too little."""
+    with Served(folder) as served:
+        served.start()
+        hold_open(served, dice.choice([[kind] for kind in HALVES] + [list(HALVES)]), dice.randint(200, 400))
+        assert "Traceback" not in served.log()
+
+
 FAULTS = [
     Fault("data", "a text holds special tokens of models", "no tokenizer finds one of them", token_soup, 30),
     Fault("data", "a row says Markdown and HTML", "pages show it as text", page_soup, 30),
+    Fault("people", "200 to 400 connections to `serve` are held open", "others are answered, and all of them are closed", held_open, 10),
 ]
