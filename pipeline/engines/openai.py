@@ -26,7 +26,7 @@ from pipeline.engines.told import rounded
 from pipeline.media.decode import as_wav
 from pipeline.media.sniff import sniff
 from schemas import operator
-from schemas.chat import escape_all
+from schemas.chat import escape, escape_all
 from schemas.errors import EngineError, RecipeError, RowError
 from schemas.ports import (
     Answer,
@@ -256,10 +256,10 @@ class OpenAI:
 
     def _content(self, message: Message) -> list[bytes]:
         parts = merged(message.parts)
-        texts = escape_all([part.text for part in parts if part.type == "text"], self._specials)
-        if len(parts) == len(texts) == 1:
-            return [_text(texts[0])]
-        pieces, texts = [b"["], iter(texts)
+        if len(parts) == 1 and parts[0].type == "text":
+            return [_text(escape(parts[0].text, self._specials))]
+        texts = iter(escape_all([part.text for part in parts if part.type == "text"], self._specials))
+        pieces = [b"["]
         for part in parts:
             pieces += (b'{"type":"text","text":', _text(next(texts)), b"}") if part.type == "text" else self._medium(part)
             pieces.append(b",")
