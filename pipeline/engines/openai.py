@@ -7,7 +7,7 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import takewhile
@@ -26,7 +26,7 @@ from pipeline.engines.told import rounded
 from pipeline.media.decode import as_wav
 from pipeline.media.sniff import sniff
 from schemas import operator
-from schemas.chat import escape, escape_all
+from schemas.chat import escape_all
 from schemas.errors import EngineError, RecipeError, RowError
 from schemas.ports import (
     Answer,
@@ -247,18 +247,19 @@ class OpenAI:
     def _body(self, messages: tuple[Message, ...], options: dict[str, Any]) -> list[bytes]:
         """The body in pieces, which need not be joined: a media's part is large."""
         shown(messages, self.media, self.identity)
+        turns = [merged(message.parts) for message in messages]
+        texts = iter(escape_all([part.text for parts in turns for part in parts if part.type == "text"], self._specials))
         pieces = [self._head]
-        for message in messages:
-            pieces += (b'{"role":"', message.role.encode(), b'","content":', *self._content(message), b"},")
+        for message, parts in zip(messages, turns, strict=True):
+            pieces += (b'{"role":"', message.role.encode(), b'","content":', *self._content(parts, texts), b"},")
         pieces[-1] = b"}],"
         pieces.append(orjson.dumps(options | CONTINUED if messages[-1].role == "assistant" else options)[1:])
         return pieces
 
-    def _content(self, message: Message) -> list[bytes]:
-        parts = merged(message.parts)
+    def _content(self, parts: list[Part], texts: Iterator[str]) -> list[bytes]:
+        """A turn's parts; `texts` are what may be sent of its texts."""
         if len(parts) == 1 and parts[0].type == "text":
-            return [_text(escape(parts[0].text, self._specials))]
-        texts = iter(escape_all([part.text for part in parts if part.type == "text"], self._specials))
+            return [_text(next(texts))]
         pieces = [b"["]
         for part in parts:
             pieces += (b'{"type":"text","text":', _text(next(texts)), b"}") if part.type == "text" else self._medium(part)
