@@ -12,7 +12,7 @@ from prefect.events import emit_event
 from prefect.states import Completed, State
 
 from flows import execute, leaves, people
-from flows.progress import reporter
+from flows.progress import open_lines, reporter
 from schemas.errors import RecipeError, RunError, Waiting
 from schemas.markdown import plain
 from schemas.recipe import Recipe
@@ -22,7 +22,7 @@ ASKED = ("asked", "cached", "failed", "prompt_tokens", "answer_tokens", "seconds
 
 
 @flow(log_prints=False)
-def build(out: str, recipe: str | None = None, cache: str = "data/cache", settings: list[str] | None = None) -> State:
+def build(out: str, recipe: str | None = None, cache: str | None = None, settings: list[str] | None = None) -> State:
     """Builds `recipe` into the folder `out`, or goes on there; `settings` are STEP.setting=value overrides. Without a recipe it
     goes on with the one that `out` was begun with.
 
@@ -32,7 +32,7 @@ def build(out: str, recipe: str | None = None, cache: str = "data/cache", settin
     if recipe is None:
         run = execute.go_on(Path(out), report)
     else:
-        run = execute.open_run(recipe, settings or [], out=Path(out), cache=Path(cache), report=report)
+        run = execute.open_run(recipe, settings or [], out=Path(out), cache=Path(cache) if cache else None, report=report)
     try:
         take_keys(keys_of(run.recipe))
         for line in leaves.short(leaves.leaves(run.recipe)):
@@ -48,7 +48,7 @@ def build(out: str, recipe: str | None = None, cache: str = "data/cache", settin
     text = f"{described(summary)}\n\n{asked(summary)}"
     create_markdown_artifact(text, key="summary", description=f"{plain(run.recipe.name)} in {plain(str(run.folder))}")
     announce(run)
-    return Completed()
+    return Completed(message="\n".join(open_lines(summary)) or None)
 
 
 def done_or_waiting(run: execute.Run, unit: execute.Unit) -> str | None:

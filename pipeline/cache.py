@@ -1,22 +1,28 @@
 """Question -> answer: a model is asked each question once, whatever run, step or restart asks it again.
 
 One SQLite file (WAL, synchronous NORMAL: a kill loses nothing committed, a power cut at most the last commits, which are
-asked again). Answers are committed in batches; a batch is what a kill may cost beyond the requests in flight."""
+asked again). Answers are committed in batches; a batch is what a kill may cost beyond the requests in flight.
+
+SQLite does not see a flipped bit in a value, so each has a checksum behind it, which takes in its key: what is not what was kept is asked
+again."""
 
 import asyncio
 import dataclasses
+import functools
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import orjson
 
+from pipeline import checksum
 from pipeline.journal import Journal
-from schemas.errors import NotAsked
+from schemas.disk import said
+from schemas.errors import NotAsked, StoreError
 from schemas.ports import (
     Answer,
     Attended,
@@ -36,10 +42,14 @@ from schemas.ports import (
     Score,
     Scored,
 )  # fmt: skip
-from schemas.records import Reason, digest
+from schemas.records import OPEN, Reason, digest
 
 BATCH = 256  # answers a commit
 DELAY = 0.1  # seconds until a smaller batch is committed
+PATIENCE = 60.0  # seconds that another process may hold the file
+AWAY = "move it away, with its -wal and -shm beside it: what it held is asked again"
+P = ParamSpec("P")
+T = TypeVar("T")
 FORMS = {"g": Generated, "s": Scored, "l": Likely, "r": Rated, "e": Embedded, "a": Attended, "p": Perturbed}  # as kept
 NAMES = {form: name for name, form in FORMS.items()}
 
@@ -69,6 +79,19 @@ class Measured:
     seconds: float = 0.0  # as Usage's
 
 
+def _translated(method: Callable[P, T]) -> Callable[P, T]:
+    """A method of the cache that says in one StoreError what is wrong with its file."""
+
+    @functools.wraps(method)
+    def translated(*args: P.args, **named: P.kwargs) -> T:
+        try:
+            return method(*args, **named)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(said(error, getattr(args[0], "path"), AWAY)) from error  # noqa: B009 - typed as any argument
+
+    return translated
+
+
 class AnswerCache:
     """Answers by the digest of the whole request, media hashes and model identity included. Several processes may share a file.
 
@@ -77,8 +100,23 @@ class AnswerCache:
     `journal` notes what engines in this process are asked, where they can crash."""
 
     def __init__(self, path: Path, journal: Journal | None = None):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, isolation_level=None, timeout=60, check_same_thread=False)
+        """StoreError when the file cannot be opened or made."""
+        self.path = path
+        self._open()
+        self._new: dict[bytes, bytes] = {}
+        self._failed: dict[bytes, Failure] = {}
+        self._took: defaultdict[Sort, Measured] = defaultdict(Measured)
+        self._oldest = 0.0
+        self.in_flight: dict[bytes, asyncio.Future] = {}
+        self.clocks: defaultdict[str, Clock] = defaultdict(Clock)
+        self.journal = journal
+        self.damaged: set[bytes] = set()
+        """keys of answers that were found damaged, and so are asked again"""
+
+    @_translated
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(self.path, isolation_level=None, timeout=PATIENCE, check_same_thread=False)
         self._db.execute("pragma journal_mode=wal")
         self._db.execute("pragma synchronous=normal")
         self._db.execute("create table if not exists answers (k blob primary key, v blob)")
@@ -87,18 +125,12 @@ class AnswerCache:
             "answers integer, answer_tokens integer, seconds real, primary key (model, request, most, temperature)) without rowid"
         )
         self._db.execute("create table if not exists failures (k blob primary key, reason text, detail text)")
-        self._new: dict[bytes, bytes] = {}
-        self._failed: dict[bytes, Failure] = {}
-        self._took: defaultdict[Sort, Measured] = defaultdict(Measured)
-        self._oldest = 0.0
-        self.in_flight: dict[bytes, asyncio.Future] = {}
-        self.clocks: defaultdict[str, Clock] = defaultdict(Clock)
-        self.journal = journal
 
-    def engine(self, engine: Engine, usage: "Usage") -> "CachedEngine":
-        """`engine` behind this cache; what it asks is added to `usage`."""
-        return CachedEngine(engine, self, usage)
+    def engine(self, engine: Engine, usage: "Usage", unanswered: set[bytes] | None = None) -> "CachedEngine":
+        """`engine` behind this cache; what it asks is added to `usage`, the keys of questions that stay open to `unanswered`."""
+        return CachedEngine(engine, self, usage, unanswered)
 
+    @_translated
     def get(self, key: bytes) -> Found | None:
         value = self._new.get(key)
         if value is None:
@@ -108,14 +140,33 @@ class AnswerCache:
             if row is None:
                 return None
             value = row[0]
+        value = checksum.opened(value, key) if isinstance(value, bytes) else None
+        if value is None:
+            self.damaged.add(key)
+            return None
         return _decode(value)
 
     def put(self, key: bytes, result: Found) -> None:
         if not self._new:
             self._oldest = time.monotonic()
-        self._new[key] = _encode(result)
+        self._new[key] = checksum.closed(_encode(result), key)
         if len(self._new) >= BATCH or time.monotonic() - self._oldest > DELAY:
             self.commit()
+
+    def check(self) -> tuple[int, int]:
+        """How many answers there are and how many of them are damaged; these are taken out, so that they are asked again.
+
+        sqlite3.DatabaseError when the file itself is."""
+        ((said,),) = self._db.execute("pragma quick_check(1)").fetchall()
+        if said != "ok":
+            raise sqlite3.DatabaseError(said)
+        count, bad = 0, []
+        for key, value in self._db.execute("select k, v from answers"):
+            count += 1
+            if not isinstance(value, bytes) or checksum.opened(value, key) is None:
+                bad.append((key,))
+        self._db.executemany("delete from answers where k = ?", bad)
+        return count, len(bad)
 
     def took(self, sort: Sort, answers: int, answer_tokens: int, seconds: float) -> None:
         """Notes what an answered request took; kept with the next commit of answers."""
@@ -125,6 +176,7 @@ class AnswerCache:
         measured.answer_tokens += answer_tokens
         measured.seconds += seconds
 
+    @_translated
     def measured(self) -> dict[Sort, Measured]:
         """What is kept of that."""
         return {Sort(*row[:4]): Measured(*row[4:]) for row in self._db.execute("select * from took")}
@@ -133,17 +185,21 @@ class AnswerCache:
         """Keeps that no answer came. It is asked again all the same; only who asks no model looks it up."""
         self._failed[key] = failure
 
+    @_translated
     def failure(self, key: bytes) -> Failure | None:
         """How the question last failed, as far as that is committed."""
         row = self._db.execute("select reason, detail from failures where k = ?", (key,)).fetchone()
         return row and Failure(Reason(row[0]), row[1])
 
+    @_translated
     def commit(self) -> None:
         if not self._new and not self._failed:
             return
         self._db.rollback()
         with self._db:
             self._db.execute("begin immediate")
+            again = self.damaged & self._new.keys()
+            self._db.executemany("delete from answers where k = ?", ((key,) for key in again))
             self._db.executemany("insert or ignore into answers values (?, ?)", self._new.items())
             self._db.executemany(
                 "insert into took values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do update set requests = requests + excluded.requests, "
@@ -159,6 +215,7 @@ class AnswerCache:
         self._took.clear()
         self._failed.clear()
 
+    @_translated
     def close(self) -> None:
         self.commit()
         self._db.close()
@@ -191,6 +248,8 @@ class Usage:
     """requests that were answered already, or were just being asked"""
     failed: int = 0
     """of those asked, the ones that got no answer; their tokens are not known"""
+    open: int = 0
+    """requests without an answer for a reason that may pass (`OPEN`): the next build asks them again"""
     media: int = 0
     """media that those asked showed"""
     prompt_tokens: int = 0
@@ -209,6 +268,13 @@ class Usage:
     def add(self, other: "Usage") -> None:
         for name in FIGURES:
             setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def after(self, earlier: "Usage") -> "Usage":
+        """What was asked in all where the same work was done before and left questions open: what was asked then and now, what the cache
+        spared then (what was answered then is no longer spared), and what is open now."""
+        spared = {name: getattr(earlier, name) for name in FIGURES if name.startswith("cached")}
+        spent = {name: getattr(earlier, name) + getattr(self, name) for name in FIGURES if name not in spared}
+        return Usage(**{**spared, **spent, "open": self.open})
 
     def figures(self) -> dict[str, Any]:
         """As records keep it."""
@@ -285,8 +351,9 @@ class Remembered:
 class CachedEngine:
     """An Engine that looks the request up before any media is opened, and lets equal requests in flight share one answer."""
 
-    def __init__(self, engine: Engine, cache: AnswerCache, usage: Usage):
+    def __init__(self, engine: Engine, cache: AnswerCache, usage: Usage, unanswered: set[bytes] | None = None):
         self._engine, self._cache, self._usage = engine, cache, usage
+        self._unanswered = set() if unanswered is None else unanswered
         self.identity, self.can, self.media, self.slots = engine.identity, engine.can, engine.media, engine.slots
 
     async def ask(self, request: Request) -> Result:
@@ -297,7 +364,10 @@ class CachedEngine:
             return self._spared(found)
         waiting = cache.in_flight.get(key)
         if waiting is not None:
-            return self._spared(await asyncio.shield(waiting))
+            result = self._spared(await asyncio.shield(waiting))
+            if isinstance(result, Failure):
+                self._failed(key, result)
+            return result
         future = cache.in_flight[key] = asyncio.get_running_loop().create_future()
         clock = cache.clocks[self.identity]
         since = clock.change(+1)
@@ -316,10 +386,16 @@ class CachedEngine:
         self._asked(request, result, until - since)
         if isinstance(result, Failure):
             cache.note(key, result)
+            self._failed(key, result)
         else:
             cache.put(key, result)
         future.set_result(result)
         return result
+
+    def _failed(self, key: bytes, failure: Failure) -> None:
+        if failure.reason in OPEN and key not in self._unanswered:
+            self._unanswered.add(key)
+            self._usage.open += 1
 
     def _spared(self, found: Result) -> Result:
         usage = self._usage

@@ -11,11 +11,11 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import yaml
 
 from pipeline.dataset.columns import columns
-from pipeline.dataset.read import dataset_files
+from pipeline.dataset.read import dataset_files, opened
+from schemas.disk import disk
 from schemas.markdown import block, code, line, plain
 from schemas.records import SAMPLE_KINDS
 
@@ -35,7 +35,8 @@ def write_card(dataset: Path, summary: dict, recipe: dict) -> Path:
     facts = _facts(dataset)
     parts = [f"---\n{yaml.safe_dump(_front(facts, summary), sort_keys=False)}---", *_body(facts, summary, recipe)]
     path = dataset / "README.md"
-    path.write_text("\n\n".join(parts) + "\n")
+    with disk(path):
+        path.write_text("\n\n".join(parts) + "\n")
     return path
 
 
@@ -58,7 +59,7 @@ class _Facts:
 def _facts(dataset: Path) -> _Facts:
     found = _Facts()
     for kind, path in dataset_files(dataset):
-        with pq.ParquetFile(path) as file:
+        with opened(path) as file:
             for batch in file.iter_batches(4096, columns=[*NUMBERS, *ORIGINS, "chosen", "rejected"]):
                 frame = batch.select(list(NUMBERS)).to_pandas()
                 for side in ("chosen", "rejected"):

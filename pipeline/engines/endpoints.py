@@ -25,6 +25,8 @@ FAULTS = 5  # of a server in a row before it is left alone
 RISE = 3.0  # times the smallest of the last medians: a server this slow has too many requests
 SAMPLES = 64  # answers that a median is taken of, or as many as the limit
 MEDIANS = 16  # that are remembered
+LOOK = 5.0  # seconds after which a pool that somebody waits for looks for a free server whatever else happens
+TICK = 0.001  # seconds: timers may be early by this much, the step of uvloop's clock
 
 log = logging.getLogger(__name__)
 
@@ -193,10 +195,11 @@ class Pool:
         """A server with a free slot, now the caller's until it gives it back; `avoid` only where no other has one.
 
         EngineError when every server was given up."""
-        server = None if self._waiting else self._pick(avoid)
+        loop = asyncio.get_running_loop()
+        server = None if self._waiting else self._pick(avoid, loop.time())
         if server is not None:
             return server
-        future = asyncio.get_running_loop().create_future()
+        future = loop.create_future()
         self._waiting.append((future, avoid))
         self._serve()
         try:
@@ -225,10 +228,9 @@ class Pool:
         for server in self.servers:
             server.close()
 
-    def _pick(self, avoid: Server | None) -> Server | None:
+    def _pick(self, avoid: Server | None, now: float) -> Server | None:
         if self.in_flight >= self.slots:
             return None
-        now = asyncio.get_running_loop().time()
         best, least = None, (True, math.inf)
         for server in self.servers:
             if server.free(now) and (load := (server is avoid, (server.in_flight + 1) / server.weight)) < least:
@@ -239,13 +241,16 @@ class Pool:
         return best
 
     def _serve(self) -> None:
-        """Gives free slots to those who wait, and comes again when a server has been left alone for long enough."""
+        """Gives free slots to those who wait. As long as somebody waits there is a timer, so that no wait depends on another request.
+
+        Who may go and when to look again is decided on one reading of the clock: with two, a rest could end between them."""
+        now = asyncio.get_running_loop().time()
         while self._waiting:
             future, avoid = self._waiting[0]
             if not future.done():
                 if error := self.gone():
                     future.set_exception(error)
-                elif server := self._pick(avoid):
+                elif server := self._pick(avoid, now):
                     future.set_result(server)
                 else:
                     break
@@ -254,6 +259,20 @@ class Pool:
             self._timer.cancel()
             self._timer = None
         if self._waiting:
-            loop = asyncio.get_running_loop()
-            if rests := [s.until for s in self.servers if loop.time() < s.until < math.inf]:
-                self._timer = loop.call_at(min(rests), self._serve)
+            self._look_again(now)
+
+    def _look_again(self, now: float) -> None:
+        """Sets the timer. EngineError for all who wait when nothing is in flight and no server rests: nothing would ever wake them."""
+        rests = [s.until for s in self.servers if now < s.until < math.inf]
+        if rests or self.in_flight:
+            soonest = min(rests, default=math.inf)
+            self._timer = asyncio.get_running_loop().call_at(max(now + TICK, min(soonest, now + LOOK)), self._serve)
+            return
+        error = EngineError(
+            f"{self.servers[0].url}: {len(self._waiting)} requests wait, but none is in flight and no server is left alone for a while; "
+            "start the same command again, which asks only what is missing, and report this as a bug"
+        )
+        while self._waiting:
+            future, _ = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(error)

@@ -147,8 +147,10 @@ class HF:
             IndexError,
         ) as error:  # what a model's own code raises of a request it dislikes
             line = str(error).strip().splitlines()
+            full = "out of memory" in str(error).lower()  # another moment may have room; what else it dislikes it always will
             raise RowError(
-                Reason.ENGINE_FAILED, f"transformers: {line[0][:300] if line else type(error).__name__}"
+                Reason.ENGINE_FAILED if full else Reason.ENGINE_REFUSED,
+                f"transformers: {line[0][:300] if line else type(error).__name__}",
             ) from error
         finally:
             self.seconds += time.perf_counter() - started
