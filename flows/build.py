@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.states import Completed, State
 
-from flows import execute, people
+from flows import execute, leaves, people
 from flows.progress import open_lines, reporter
 from schemas.errors import RecipeError, RunError, Waiting
 from schemas.markdown import plain
@@ -35,6 +35,8 @@ def build(out: str, recipe: str | None = None, cache: str | None = None, setting
         run = execute.open_run(recipe, settings or [], out=Path(out), cache=Path(cache) if cache else None, report=report)
     try:
         take_keys(keys_of(run.recipe))
+        for line in leaves.short(leaves.leaves(run.recipe)):
+            get_run_logger().info("leaves for %s", line)
         for unit in run.units:
             settled = task(name=unit.name, retries=2, retry_delay_seconds=5, retry_condition_fn=is_worth_a_retry,
                            cache_policy=NO_CACHE, persist_result=False)  # fmt: skip

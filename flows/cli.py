@@ -62,10 +62,12 @@ def build(recipe: Annotated[str, typer.Argument(help="a name that `pairwright re
     Killed at any moment and started again, it goes on where it was: every finished part is kept, no answer is asked twice.
 
     Example: pairwright build demo sample.n=4 scenes.n=200 --out data/runs/small"""
-    from flows import execute
+    from flows import execute, leaves
     from flows.progress import bars, ending
 
     run = execute.open_run(recipe, settings or [], out=out, cache=cache)
+    for line in leaves.short(leaves.leaves(run.recipe)):
+        say.print(f"leaves for [bold]{escape(line)}", soft_wrap=True)
     with bars(run, say):
         for _ in execute.everything(run):
             pass
@@ -90,6 +92,22 @@ def estimate(recipe: Annotated[str, typer.Argument(help="a name that `pairwright
             recipe, settings or [], cache=execute.cache_of(out, cache), out=out, samples=samples, say=lambda text: status.update(escape(text))
         )
     estimates.show(found, Console(highlight=False))
+
+
+@app.command()
+def check(recipe: Annotated[str, typer.Argument(help="a name that `pairwright recipes` lists, or the path of a .yaml file")],
+          settings: Settings = None) -> None:  # fmt: skip
+    """Check a recipe and say what of this machine leaves when it is built, and where to: texts and media, files, keys by their names.
+
+    Nothing is run, loaded or asked. A recipe is trusted like code: look at one that is not yours before you build it.
+
+    Example: pairwright check my.yaml models.judge.model=big"""
+    from flows import leaves, load
+
+    found = load.checked(load.document(recipe, settings or []))
+    console = Console(highlight=False)
+    console.print(f"{escape(found.name)}: {len(found.steps)} steps, which can run", soft_wrap=True)
+    leaves.show(leaves.leaves(found), console)
 
 
 @app.command("import")
