@@ -57,7 +57,7 @@ def _read(path: Path):
 
 
 def _remedy(path: Path) -> str:
-    if path.name in ("run.json", "engines.json"):
+    if path.name == "run.json":
         return "choose another --out and run `pairwright build` there; the cache keeps the answers, so only what is new is asked"
     return REMEDY
 

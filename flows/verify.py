@@ -79,7 +79,7 @@ def _run(folder: Path, progress: Callable[[str], object]) -> Iterator[Area]:
     _media(run.cache / "media", used, media)
     yield media
     progress("answers")
-    yield _answers(run.cache / "answers.sqlite", any(unit.kind == "pass" and passes.counts for unit in run.units))
+    yield _answers(run.cache / "answers.sqlite", bool(run.recipe.models and passes.counts))
 
 
 def _json(path: Path, area: Area) -> None:
