@@ -170,7 +170,7 @@ def show(folder: Path, areas: list[Area], console: Console) -> bool:
     """A line an area, then one for each damage; whether there is none."""
     console.print(f"[bold]{escape(str(folder))}[/bold]", soft_wrap=True)
     for area in areas:
-        counts = ", ".join(f"{n:,} {name}" for name, n in area.counts.items()) or "nothing"
+        counts = ", ".join(f"{n:,} {name[:-1] if n == 1 and name.endswith('s') else name}" for name, n in area.counts.items()) or "nothing"
         state = f"[red]{len(area.damages):,} damaged[/red]" if area.damages else "[green]as written[/green]"
         console.print(f"  {area.name:<8}  {state}  {counts}")
     for area in areas:
