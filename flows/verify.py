@@ -52,7 +52,7 @@ def verify(folder: Path, progress: Callable[[str], object] = lambda text: None) 
 
 def _run(folder: Path, progress: Callable[[str], object]) -> Iterator[Area]:
     records = Area("records")
-    for name in ("run.json", "engines.json", "summary.json", "crashes.json"):
+    for name in ("run.json", "engines.json", "summary.json", "crashes.json", "judge-bench.json"):
         _json(folder / name, records)
     if any(what.startswith(str(folder / "run.json")) for what, _ in records.damages):
         yield records  # without it nobody knows what else there should be
