@@ -126,7 +126,7 @@ FORMS: dict[str, TypeAdapter] = {
     "summary.json": TypeAdapter(Summary),
 }
 PASS = TypeAdapter(PassDone)
-NOT_MADE_AGAIN = ("run.json", "engines.json")
+NOT_MADE_AGAIN = ("run.json",)
 
 
 def read(path: Path) -> Any:
