@@ -13,7 +13,8 @@ from prefect.states import Completed, State
 
 from flows import execute, people
 from flows.progress import reporter
-from schemas.errors import RecipeError, RunError, Waiting
+from pipeline.urls import variables
+from schemas.errors import PairwrightError, RecipeError, RunError, Waiting
 from schemas.recipe import Recipe
 
 FINISHED = "pairwright.dataset.finished"
@@ -54,12 +55,18 @@ def done_or_waiting(run: execute.Run, unit: execute.Unit) -> str | None:
         run.do(unit)
     except Waiting as waiting:
         return str(waiting)
+    except PairwrightError as error:  # Prefect keeps what is raised with all that caused it, whose words are not ours
+        raise error from None
+    except Exception as error:  # noqa: BLE001
+        raise PairwrightError(f"{unit.name}: {type(error).__name__}: {error}") from None
     return None
 
 
 def keys_of(recipe: Recipe) -> set[str]:
-    """The variables that hold the keys which a build needs: those of models (`api_key_env`), and what asking people takes."""
-    return {model["api_key_env"] for model in recipe.models.values() if model.get("api_key_env")} | people.keys(recipe)
+    """The variables that a build needs: those of models' keys (`api_key_env`), those that paths name, and what asking people takes."""
+    ends = [end for model in recipe.models.values() for end in (model, *(model.get("endpoints") or ()))]
+    models = {end["api_key_env"] for end in ends if end.get("api_key_env")}
+    return models.union(people.keys(recipe), *(variables(step.settings) for step in recipe.steps))
 
 
 def take_keys(needed: set[str]) -> None:

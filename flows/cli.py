@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from schemas import redact
 from schemas.errors import PairwrightError, Waiting
 
 app = typer.Typer(
@@ -297,6 +299,9 @@ def main() -> None:
     except PairwrightError as error:
         say.print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}", soft_wrap=True)
         sys.exit(error.exit_code)
+    except Exception:  # noqa: BLE001 - a bug: what Python says of it, without secrets
+        print(redact.clean(traceback.format_exc()), file=sys.stderr)
+        sys.exit(1)
     except SystemExit as end:
         if end.code == STOPPED:
             say.print("stopped: the same command goes on from here")

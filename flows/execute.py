@@ -27,9 +27,10 @@ from flows.host import Host, engine_of
 from flows.passes import Bound, Pass, Used, bind, from_sources, from_tables, seen
 from flows.plan import Unit, fits, passes_of, plan
 from pipeline.cache import AnswerCache, Usage
-from schemas.errors import OutputError, RecipeError
+from schemas import redact
+from schemas.errors import InputError, OutputError, RecipeError
 from schemas.operator import VERBS, Context, Fitted
-from schemas.recipe import Recipe, Step, unpriced
+from schemas.recipe import Recipe, Step, parse, unpriced
 from schemas.records import Rejection, digest
 
 VERSION = 2
@@ -50,6 +51,7 @@ class Run:
     report: Report = lambda unit, done, total, text, used: None
     lock: Any = None
     ingested: bool = False  # what comes in is a pass of its own
+    withheld: tuple[str, ...] = ()  # steps and models whose settings are not whole: their secrets are not in run.json
     _identities: dict[str, str] = field(default_factory=dict)
     _child: Child | None = None
 
@@ -146,6 +148,7 @@ class Run:
 
     def do(self, unit: Unit) -> str:
         """Brings a unit to its end: "kept" when it was there, else "done". Errors of a child are raised here."""
+        self.whole(unit)
         if unit.kind != "pass" and self.finished(unit):
             return "kept"
         self.report(unit.name, 0, None, "", {})
@@ -160,6 +163,15 @@ class Run:
         if unit.trains or not any(u.child for u in self.units[self.units.index(unit) + 1 :]):
             self._child.end()
         return "done"
+
+    def whole(self, unit: Unit) -> None:
+        """InputError when settings of the unit had secrets, which only the recipe itself has."""
+        names = {name for b in unit.steps for name in (b.name, *plug.models_of(b.family, b.operator, b.settings))}
+        if names := sorted(names.intersection(self.withheld)):
+            raise InputError(
+                f"{self.folder} does not keep the secrets that the recipe has in {', '.join(names)}: go on with `pairwright build` and the "
+                "recipe, or name a variable there, like ${ROWS_URL}, and export it"
+            )
 
     def finished(self, unit: Unit) -> bool:
         done = shards.read_json(self.place(unit) / "done.json")
@@ -278,9 +290,8 @@ class Run:
     def _write(self, unit: Unit, host: Host, progress) -> dict:
         from pipeline.dataset.write import write
 
-        counts = write(
-            self.tables(unit), host.media, self.dataset(unit.round), {"recipe": self.recipe.name, "digest": digest(unpriced(self.raw))}
-        )
+        info = {"recipe": redact.clean(self.recipe.name), "digest": digest(redact.document(unpriced(self.raw)))}
+        counts = write(self.tables(unit), host.media, self.dataset(unit.round), info)
         self.place(unit).mkdir(parents=True, exist_ok=True)
         return {"key": self.key(unit), "pairs": counts}
 
@@ -320,8 +331,10 @@ def open_document(raw: dict, *, out: Path, cache: Path, report: Report | None = 
 
 
 def _open(
-    raw: dict, out: Path, cache: Path, dataset: Path | None, report: Report | None, ingest: bool = False
-) -> Run:
+    raw: dict, out: Path, cache: Path, dataset: Path | None, report: Report | None, ingest: bool = False,
+    withheld: Sequence[str] = (),
+) -> Run:  # fmt: skip
+    """`withheld`: what of `raw` is not whole, where it comes from a run's folder."""
     checked = load.checked(raw, given=("samples", "pairs") if dataset else ())
     out, cache = out.absolute(), cache.absolute()
     if out.exists() and not out.is_dir():
@@ -333,45 +346,60 @@ def _open(
     units = plan(checked, dataset is not None, ingested, known.get("passes", ()) if known else ())
     if not fits(units, checked):  # they were decided on a larger machine
         units = plan(checked, dataset is not None, ingested)
+    told = redact.document(raw)
     mine = {
-        "recipe": raw, "cache": str(cache), "dataset": dataset and str(dataset), "version": VERSION, "ingested": ingested,
+        "recipe": told, "cache": str(cache), "dataset": dataset and str(dataset), "version": VERSION, "ingested": ingested,
         "passes": passes_of(units),
     }  # fmt: skip
+    if hidden := withheld or _withheld(raw, told):
+        mine["withheld"] = list(hidden)
     if known is None:
         if any(p.name not in (".lock",) and not p.name.startswith(".run.json") for p in out.iterdir()):
             raise OutputError(f"{out} holds files that no run of Pairwright left: choose an empty folder for --out")
         shards.write_json(out / "run.json", mine)
-    elif unpriced(known["recipe"]) != unpriced(raw) or known.get("dataset") != mine["dataset"]:
+    elif unpriced(redact.document(known["recipe"])) != unpriced(told) or known.get("dataset") != mine["dataset"]:
         raise OutputError(
-            f"{out} holds a run of another recipe ({_difference(known['recipe'], raw)}): choose another --out; "
+            f"{out} holds a run of another recipe ({_difference(redact.document(known['recipe']), told)}): choose another --out; "
             "the cache keeps the answers, so only what is new is asked"
         )
     elif known != mine:
         shards.write_json(out / "run.json", mine)
-    return Run(out, cache, checked, raw, units, dataset, report or (lambda *a: None), lock, ingested)
+    return Run(out, cache, checked, raw, units, dataset, report or (lambda *a: None), lock, ingested, tuple(withheld))
+
+
+def _withheld(raw: dict, told: dict) -> list[str]:
+    """The steps and models of a recipe whose settings hold secrets, `told` being it without them."""
+    if raw == told:
+        return []
+    whole, rest = parse(raw), parse(told)
+    steps = [step.name for step, other in zip(whole.steps, rest.steps, strict=True) if step != other]
+    return steps + [name for name in whole.models if whole.models[name] != rest.models.get(name)]
 
 
 def go_on(folder: Path, report: Report | None = None) -> Run:
     """The run of a folder, taken again as `open_run` takes it. OutputError when there is none."""
     known = _known(folder)
     dataset = known.get("dataset") and Path(known["dataset"])
-    return _open(known["recipe"], folder, Path(known["cache"]), dataset, report)
+    return _open(known["recipe"], folder, Path(known["cache"]), dataset, report, withheld=known.get("withheld", ()))
 
 
-def reopen(folder: Path, report: Report | None = None) -> Run:
-    """The run of a folder as it was opened, for its child or for looking at it; takes no lock."""
+def reopen(folder: Path, report: Report | None = None, raw: dict | None = None) -> Run:
+    """The run of a folder as it was opened, for its child or for looking at it; takes no lock. `raw`: the whole recipe, whose secrets
+    run.json does not have."""
     known = _known(folder)
     dataset = known.get("dataset") and Path(known["dataset"])
-    recipe = load.checked(known["recipe"], given=("samples", "pairs") if dataset else ())
+    whole = known["recipe"] if raw is None else raw
+    recipe = load.checked(whole, given=("samples", "pairs") if dataset else ())
     return Run(
         folder.absolute(),
         Path(known["cache"]),
         recipe,
-        known["recipe"],
+        whole,
         plan(recipe, bool(dataset), bool(known.get("ingested")), known.get("passes", ())),
         dataset,
         report or (lambda *a: None),
         ingested=bool(known.get("ingested")),
+        withheld=tuple(known.get("withheld", ())) if raw is None else (),
     )
 
 

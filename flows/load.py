@@ -37,11 +37,18 @@ def document(name: str, settings: Sequence[str] = ()) -> dict:
     try:
         raw = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
+        raise RecipeError(f"{path} is not readable YAML: {_trouble(error)}") from None
     recipes.parse(raw)
     for assignment in settings:
         override(raw, assignment)
     return raw
+
+
+def _trouble(error: Exception) -> str:
+    """What is wrong and where, without the line itself, which may hold anything."""
+    mark = getattr(error, "problem_mark", None)
+    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{getattr(error, 'problem', None) or type(error).__name__}{where}"
 
 
 def override(raw: dict, assignment: str) -> None:

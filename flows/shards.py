@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc as ipc
 
-from schemas import arrow
+from schemas import arrow, redact
 from schemas.records import Reason, Rejection
 
 SIZE = 512  # samples a shard
+TOLD = {"media": ("source",), "rejections": ("id", "detail")}  # columns that may name files and addresses, less their secrets
 
 
 def fsync(path: Path) -> None:
@@ -29,9 +30,9 @@ def fsync(path: Path) -> None:
 
 
 def write_json(path: Path, value) -> None:
-    """Atomically: a reader sees the old file or the new one."""
+    """Atomically: a reader sees the old file or the new one. Without secrets."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(value, indent=1, sort_keys=True))
+    beside.write_text(json.dumps(redact.document(value), indent=1, sort_keys=True))
     fsync(beside)
     beside.rename(path)
     fsync(path.parent)
@@ -53,7 +54,7 @@ def publish(folder: Path, tables: dict[str, list], record: dict) -> None:
     for name, rows in tables.items():
         if rows:
             write_table(beside / f"{name}.arrow", name, rows)
-    (beside / "record.json").write_text(json.dumps(record, indent=1, sort_keys=True))
+    (beside / "record.json").write_text(json.dumps(redact.document(record), indent=1, sort_keys=True))
     for path in beside.iterdir():
         fsync(path)
     if folder.exists():  # another process was quicker: the same key holds the same rows
@@ -64,6 +65,9 @@ def publish(folder: Path, tables: dict[str, list], record: dict) -> None:
 
 
 def write_table(path: Path, name: str, rows: list) -> None:
+    if told := TOLD.get(name):
+        clean = redact.cleaner()
+        rows = [row._replace(**{field: clean(text) for field in told if (text := getattr(row, field))}) for row in rows]
     with pa.OSFile(str(path), "wb") as sink, ipc.new_file(sink, arrow.TABLES[name][1]) as writer:
         for start in range(0, len(rows), 4096):
             writer.write_batch(arrow.to_batch(name, rows[start : start + 4096]))

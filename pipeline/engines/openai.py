@@ -19,13 +19,13 @@ from cachetools import LRUCache
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.engines import endpoints, forms
-from pipeline.engines.endpoints import Endpoint, Pool, Server
+from pipeline.engines.endpoints import Endpoint, Pool, Server, named
 from pipeline.engines.http import Response, Unreachable
 from pipeline.engines.shown import merged, read, shown
 from pipeline.engines.told import rounded
 from pipeline.media.decode import as_wav
 from pipeline.media.sniff import sniff
-from schemas import operator
+from schemas import operator, redact
 from schemas.chat import escape
 from schemas.errors import EngineError, RecipeError, RowError
 from schemas.ports import (
@@ -88,6 +88,8 @@ class Settings(operator.Settings):
     def _plain(cls, url: str | None) -> str | None:
         return url and endpoints.plain(url)
 
+    _named = field_validator("api_key_env")(named)
+
     @model_validator(mode="after")
     def _one_or_several(self):
         if (self.base_url is None) == (not self.endpoints):
@@ -96,7 +98,7 @@ class Settings(operator.Settings):
 
 
 def identity_of(settings: Settings) -> str:
-    return f"{settings.model}@{settings.revision}" if settings.revision else settings.model
+    return redact.clean(f"{settings.model}@{settings.revision}" if settings.revision else settings.model)
 
 
 def able(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
@@ -125,7 +127,8 @@ def _key(name: str | None) -> str | None:
         return None
     key = os.environ.get(name, "").strip()  # a line's end in it would end the header
     if not key:
-        raise RecipeError(f"api_key_env names {name}, which is not set: export it or leave it out")
+        said = name if redact.is_name(name) and "_" in name else "a variable"
+        raise RecipeError(f"api_key_env names {said}, which is not set: export it or leave it out")
     return key
 
 
@@ -347,10 +350,7 @@ class OpenAI:
     def _clean(self, reply: bytes) -> str:
         """The first line of what a server said, without our keys, which some servers repeat."""
         said = _said(reply).strip() or "nothing"
-        line = said.splitlines()[0]
-        for server in self._pool.servers:
-            if server.key:
-                line = line.replace(server.key, "***")
+        line = redact.clean(said, [server.key for server in self._pool.servers]).splitlines()[0]
         return line[:300]
 
     # the answer

@@ -11,6 +11,7 @@ from pipeline.source.conversation import Shelf, converse
 from pipeline.source.tables import Row, no_columns
 from schemas.errors import InputError, RowError
 from schemas.records import MEDIA_KINDS, Media, Reason, Rejection, Sample, sample
+from schemas.redact import Cleaner, cleaner
 
 Column = Literal[
     "id", "prompt", "image", "images", "video", "videos", "audio", "audios",
@@ -18,6 +19,7 @@ Column = Literal[
 ]  # fmt: skip
 
 
+DATA = ("answer", "reference", "facts", "critique_chosen", "critique_rejected")  # of these nothing is cut: models are held against them
 _KNOWN = ("id", "answer", "answer_type", "reference", "source", "licence", "split")
 MEDIA_COLUMNS = tuple(column for kind in MEDIA_KINDS for column in (kind, f"{kind}s"))
 
@@ -36,6 +38,8 @@ def read(
     `shelf` gives the media of rows by their folder, `said` is what the source is called, `licence` is that of rows without one.
     InputError when there are no rows, or when none has a column that `columns` names."""
     names = names_of(columns)
+    clean = cleaner()
+    licence = licence and clean(licence)
     known = [(name, names[name]) for name in _KNOWN]
     holding = [(names[column], column.removesuffix("s")) for column in MEDIA_COLUMNS]
     missing = {names["prompt"], *columns.values()}
@@ -48,7 +52,7 @@ def read(
                 raise found
             held = found
             missing -= held.keys()
-            media, made = _sample(held, shown, row, names, known, shelf(row.folder), step, licence)
+            media, made = _sample(held, shown, row, names, known, shelf(row.folder), step, licence, clean)
         except RowError as error:
             yield Rejection(row.place, "samples", step, error.reason, _named(row.place, error.detail))
             continue
@@ -113,13 +117,13 @@ def _parts(prompt: list) -> list:
 
 def _sample(
     held: dict, shown: Shown, row: Row, names: dict[str, str], titles: list[tuple[str, str]], shelf: Shelf, step: str,
-    licence: str | None,
+    licence: str | None, clean: Cleaner,
 ) -> tuple[list[Media], Sample]:  # fmt: skip
-    known = {name: _text(name, value) for name, title in titles if (value := held.get(title)) is not None}
+    known = {name: _text(name, value, clean) for name, title in titles if (value := held.get(title)) is not None}
     own = known.pop("id", None)
     if not known.get("source"):
         file, _, number = row.place.rpartition("#")
-        known["source"] = f"{file}#{own or number}"
+        known["source"] = f"{file}#{distinct(own, held.get(names['id']), number) or number}"
     known["licence"] = known.get("licence") or licence
     facts = held.get(names["facts"])
     messages, media = converse(held.get(names["prompt"]), shown, shelf)
@@ -130,9 +134,16 @@ def _named(place: str, detail: str) -> str:
     return detail if detail.startswith(place) else f"{place}: {detail}"
 
 
-def _text(name: str, value: Any) -> str:
+def distinct(cleaned: str | None, own: Any, number: str) -> str | None:
+    """What a row calls itself, without secrets; with its number where some were cut, so that two rows stay two."""
+    return cleaned if cleaned is None or cleaned == str(own) else f"{cleaned}~{number}"
+
+
+def _text(name: str, value: Any, clean: Cleaner) -> str:
     if isinstance(value, str):
-        return urls.clean(value) if name == "source" and urls.is_url(value) else value
+        if name in DATA:
+            return value
+        return clean(urls.clean(value) if name == "source" and urls.is_url(value) else value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise _bad(f"{name} is {type(value).__name__}; make it a text")

@@ -1,7 +1,7 @@
 """Existing preference sets, in the formats in which trainers and papers keep them: their prompts, answers, ratings and pairs."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import chain, islice
 from typing import Any, Literal, NamedTuple
@@ -13,6 +13,7 @@ from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
 from pipeline.source import tables
 from pipeline.source.conversation import Shelf, converse
+from pipeline.source.mapped import DATA, distinct
 from pipeline.urls import Place
 from schemas.dialects.draft import Answer, Draft, Pairing
 from schemas.dialects.fields import Cell, Row, bad, kind, text
@@ -36,6 +37,7 @@ from schemas.records import (
     sample,
 )  # fmt: skip
 from schemas.records import pair as laid
+from schemas.redact import Cleaner, clean, cleaner
 
 READS = ()
 LEAVES = ("media", "samples", "candidates", "judgements", "pairs")
@@ -86,12 +88,13 @@ def read(settings: Settings, context: Context) -> Iterator[Record]:
     one of its own, and what was said of it goes with it. Rows of an equal prompt come as they stand, each with its Sample: whoever reads them puts them together.
     InputError when a file cannot be read, and when not a single row could be."""
     first: str | None = None
-    good = 0
+    good, told = 0, cleaner()
     with Remote(settings.fetch, context.media, context.cache) as remote:
         shelf = lru_cache(1)(lambda folder: Shelf(settings.media_root or folder, context.media, remote))
         for place, folder, row, found in islice(_rows(settings), settings.limit):
             try:
-                records = _records(_draft(row, found, settings), place, settings, shelf(folder), context)
+                draft = _told(_draft(row, found, settings), place, told)
+                records = _records(draft, place, settings, shelf(folder), context)
             except RowError as error:
                 detail = one_line(f"{place}: {error.detail}")
                 first = first or detail
@@ -181,13 +184,29 @@ def _renamed(row: Row, settings: Settings) -> Row:
     return {**row, **{name: row.get(other) for name, other in settings.columns.items()}}
 
 
+def _told(draft: Draft, place: str, told: Cleaner) -> Draft:
+    """The Draft without secrets in what says where it is from and who made it; what was asked and answered stays as it is."""
+    number = place.rpartition("#")[2]
+    return draft._replace(
+        answers=tuple([a if a.model is None else a._replace(model=told(a.model)) for a in draft.answers]),
+        said=tuple([said._replace(annotator=told(said.annotator)) for said in draft.said]),
+        pairs=tuple([p._replace(known=_cleaned(p.known, told)) for p in draft.pairs]),
+        known=_cleaned(draft.known, told),
+        id=draft.id and distinct(told(draft.id), draft.id, number),
+    )
+
+
+def _cleaned(known: Mapping[str, Any], told: Cleaner) -> dict[str, Any]:
+    return {name: told(of) if isinstance(of, str) and name not in DATA else of for name, of in known.items()}
+
+
 def _records(draft: Draft, place: str, settings: Settings, shelf: Shelf, context: Context) -> list[Record]:
     """All that a row becomes, in the order in which it is yielded."""
     messages, media = converse([_message(turn.role, turn.pieces) for turn in draft.prompt], {}, shelf)
     others = [[shelf.find(v, m.kind) for v, m in zip(p.rejected_media or (), media)] for p in draft.pairs]
     ranked = [[shelf.find(value, medium) for medium, value in p.ranked] for p in draft.pairs]
     file, _, number = place.rpartition("#")
-    known = {"source": f"{file}#{draft.id or number}", "licence": settings.licence, **draft.known}
+    known = {"source": f"{file}#{draft.id or number}", "licence": settings.licence and clean(settings.licence), **draft.known}
     made = sample(messages, step=context.step, **known)
     out: list[Record] = [*media, *chain.from_iterable([*others, *ranked]), made]
     answers = _answers(draft, made.id, context.step)

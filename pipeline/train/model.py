@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForMultimodalLM, Qwen2_5OmniThinkerForConditionalGeneration
 
+from schemas import redact
 from schemas.errors import TrainError
 
 TOWERS = {"vision": "image", "audio": "audio"}  # what a recipe may freeze -> what transformers calls it
@@ -65,12 +66,16 @@ def merge(model):
 
 
 def save(model, source: str, folder: Path) -> None:
-    """Writes `folder`: the source's files, with the trained weights in place of its own (same names, same types)."""
+    """Writes `folder`: the source's files, with the trained weights in place of its own (same names, same types). Hidden files stay
+    behind, and a card leaves without secrets, servers and local paths."""
     source = Path(source)
     folder.mkdir(parents=True, exist_ok=True)
     for path in source.iterdir():
-        if path.is_file() and not any(path.match(pattern) for pattern in WEIGHTS):
-            shutil.copyfile(path, folder / path.name)
+        if path.is_file() and path.name[0] != "." and not any(path.match(pattern) for pattern in WEIGHTS):
+            if path.suffix.lower() == ".md":
+                (folder / path.name).write_text(redact.public(path.read_text(errors="replace")))
+            else:
+                shutil.copyfile(path, folder / path.name)
     if _is_omni(AutoConfig.from_pretrained(source)):
         _replace({PREFIX + name: weight for name, weight in model.named_parameters()}, source, folder)
     else:
