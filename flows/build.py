@@ -1,7 +1,8 @@
 """A recipe as a Prefect flow: one task a unit of work, shown, retried and scheduled by Prefect."""
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
@@ -52,14 +53,22 @@ def build(out: str, recipe: str | None = None, cache: str = "data/cache", settin
 def done_or_waiting(run: execute.Run, unit: execute.Unit) -> str | None:
     """Does the unit; what it waits for when people are not done, which is no failure."""
     try:
-        run.do(unit)
+        with in_our_words():
+            run.do(unit)
     except Waiting as waiting:
         return str(waiting)
-    except PairwrightError as error:  # Prefect keeps what is raised with all that caused it, whose words are not ours
+    return None
+
+
+@contextlib.contextmanager
+def in_our_words() -> Generator[None]:
+    """Prefect keeps what is raised with all that caused it: only our own messages, which hold no secrets, get there."""
+    try:
+        yield
+    except PairwrightError as error:
         raise error from None
     except Exception as error:  # noqa: BLE001
-        raise PairwrightError(f"{unit.name}: {type(error).__name__}: {error}") from None
-    return None
+        raise PairwrightError(f"{type(error).__name__}: {error}") from None
 
 
 def keys_of(recipe: Recipe) -> set[str]:

@@ -22,6 +22,7 @@ from schemas.records import Outcome, Reason, one_line
 from schemas.redact import clean
 
 _LONGEST = 1000  # characters of a RowError's detail
+_WHOLE = 10_000  # at each end of one that is cleaned: so little is kept of it that nothing is cut in the midst of an address
 
 
 class PairwrightError(Exception):
@@ -84,10 +85,12 @@ class RowError(PairwrightError):
     a row's own words would make it long."""
 
     def __init__(self, reason: Reason, detail: str):
+        if len(detail) > _WHOLE:
+            detail = detail[:_WHOLE] + detail[-_WHOLE:]
         detail = one_line(clean(detail))
         if len(detail) > _LONGEST:
             detail = f"{detail[: _LONGEST // 2]} ... {detail[-_LONGEST // 2 :]}"
-        super().__init__(detail)
+        Exception.__init__(self, detail)
         self.reason = reason
         self.detail = detail
 

@@ -38,13 +38,13 @@ _COLON = r"(?::|%(?:25)*3a)"
 _REST = r"[^\s\"<>`]*"
 _KNOWN = r"(?:https?|wss?|s?ftps?|ssh|git|s3a?|gs|postgres(?:ql)?|mysql|mariadb|mssql|redis|rediss|mongodb|amqps?)(?:\+[\w.-]+)?"
 _ADDRESS = re.compile(
-    rf"(?:\b[a-z][\w.+-]*{_COLON}{_SLASH}+|\b{_KNOWN}:(?=[^\s\"<>/\\]*{_AT})|(?<![\w:/\\.]){_SLASH}{{2,}}){_REST}", re.IGNORECASE
+    rf"(?:\b[a-z][\w.+-]{{0,80}}{_COLON}{_SLASH}+|\b{_KNOWN}:(?=[^\s\"<>/\\]{{0,400}}{_AT})|(?<![\w:/\\.]){_SLASH}{{2,}}){_REST}", re.IGNORECASE
 )
 _HEAD = re.compile(rf"(?:[a-z][\w.+-]*{_COLON})?{_SLASH}*", re.IGNORECASE)
 _INNER = re.compile(rf"(?<=[/\\])@?[^/\\@:?#]*:[^/\\@?#]+{_AT}(?!sha\d)", re.IGNORECASE)  # of an address in the path of another
 _SPACED = re.compile(rf"\s*[a-z][\w.+-]*:[/\\]+[^\s/\\@:]*:(?!\d+\s)[^/\\@\n]{{1,80}}{_AT}", re.IGNORECASE)  # a whole text with spaces in its password
 _BARE = re.compile(
-    rf"(?<![\w/@.:])(?!mailto:)[^\s:@/\\\"'<>=(]+:[^\s@/\\\"'<>]+{_AT}(?=[\w-]+\.\w|localhost\b|\[|[\w.-]+[:/]\S)(?!sha\d)", re.IGNORECASE
+    rf"(?<![\w/@.:])(?!mailto:)[^\s:@/\\\"'<>=(]{{1,80}}:[^\s@/\\\"'<>]{{1,400}}{_AT}(?=[\w-]+\.\w|localhost\b|\[|[\w.-]+[:/]\S)(?!sha\d)", re.IGNORECASE
 )  # fmt: skip
 SIGNATURE = re.compile(  # parts of a query that sign it, or may
     r"x-(amz|goog|oss|obs|cos|ms)-.*|aws.*|googleaccessid|ossaccesskeyid|signature|.*sig|policy|key-pair-id|expires|"
@@ -84,12 +84,12 @@ def hide(names: Iterable[str | None]) -> None:
 
 def names() -> tuple[str, ...]:
     """The environment variables whose values are secrets."""
-    return _named(len(os.environ), frozenset(_hidden))
+    return _named(frozenset(os.environ), frozenset(_hidden))
 
 
 @lru_cache(8)
-def _named(_: int, hidden: frozenset[str]) -> tuple[str, ...]:
-    return tuple(sorted({*NAMES, *hidden, *filter(_SECRET_NAME.fullmatch, os.environ)}))
+def _named(there: frozenset[str], hidden: frozenset[str]) -> tuple[str, ...]:
+    return tuple(sorted({*NAMES, *hidden, *filter(_SECRET_NAME.fullmatch, there)}))
 
 
 def cleaner(secrets: Iterable[str | None] = ()) -> "Cleaner":
@@ -244,7 +244,8 @@ def _told(found: str) -> str:
     end = found[len(url) :]
     if "%" in url and not re.match(r"[a-z][\w.+-]*:[/\\]", url, re.IGNORECASE):  # an address in the query of another, or quoted
         plain = unquote(unquote(url))
-        return (url if (told := _told(plain)) == plain else told) + end
+        if plain != url:
+            return (url if (told := _told(plain)) == plain else told) + end
     head, place, query = _split(url)
     parts = re.split(r"[&;]", query[1:]) if query else []
     kept = _kept(parts)

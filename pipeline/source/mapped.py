@@ -3,6 +3,7 @@
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from pipeline import urls
@@ -122,8 +123,7 @@ def _sample(
     known = {name: _text(name, value, clean) for name, title in titles if (value := held.get(title)) is not None}
     own = known.pop("id", None)
     if not known.get("source"):
-        file, _, number = row.place.rpartition("#")
-        known["source"] = f"{file}#{distinct(own, held.get(names['id']), number) or number}"
+        known["source"] = origin(row.place, own, held.get(names["id"]), clean)
     known["licence"] = known.get("licence") or licence
     facts = held.get(names["facts"])
     messages, media = converse(held.get(names["prompt"]), shown, shelf)
@@ -134,9 +134,19 @@ def _named(place: str, detail: str) -> str:
     return detail if detail.startswith(place) else f"{place}: {detail}"
 
 
-def distinct(cleaned: str | None, own: Any, number: str) -> str | None:
-    """What a row calls itself, without secrets; with its number where some were cut, so that two rows stay two."""
-    return cleaned if cleaned is None or cleaned == str(own) else f"{cleaned}~{number}"
+def origin(place: str, cleaned: str | None, own: Any, clean: Cleaner) -> str:
+    """The source of a row at `file#number` that calls itself `own`, or, without secrets, `cleaned`: the number is said too where
+    some were cut, so that two rows stay two."""
+    file, _, number = place.rpartition("#")
+    if not number.isdecimal():  # a name in a shard
+        number = clean(number)
+    name = cleaned if cleaned == str(own) else f"{cleaned}~{number}"
+    return f"{_file(file, clean)}#{name if cleaned else number}"
+
+
+@lru_cache(4)
+def _file(name: str, clean: Cleaner) -> str:
+    return clean(name)
 
 
 def _text(name: str, value: Any, clean: Cleaner) -> str:

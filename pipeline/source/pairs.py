@@ -13,7 +13,7 @@ from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
 from pipeline.source import tables
 from pipeline.source.conversation import Shelf, converse
-from pipeline.source.mapped import DATA, distinct
+from pipeline.source.mapped import DATA, origin
 from pipeline.urls import Place
 from schemas.dialects.draft import Answer, Draft, Pairing
 from schemas.dialects.fields import Cell, Row, bad, kind, text
@@ -186,13 +186,12 @@ def _renamed(row: Row, settings: Settings) -> Row:
 
 def _told(draft: Draft, place: str, told: Cleaner) -> Draft:
     """The Draft without secrets in what says where it is from and who made it; what was asked and answered stays as it is."""
-    number = place.rpartition("#")[2]
+    known = {"source": origin(place, draft.id and told(draft.id), draft.id, told), **_cleaned(draft.known, told)}
     return draft._replace(
         answers=tuple([a if a.model is None else a._replace(model=told(a.model)) for a in draft.answers]),
         said=tuple([said._replace(annotator=told(said.annotator)) for said in draft.said]),
         pairs=tuple([p._replace(known=_cleaned(p.known, told)) for p in draft.pairs]),
-        known=_cleaned(draft.known, told),
-        id=draft.id and distinct(told(draft.id), draft.id, number),
+        known=known,
     )
 
 
@@ -205,9 +204,8 @@ def _records(draft: Draft, place: str, settings: Settings, shelf: Shelf, context
     messages, media = converse([_message(turn.role, turn.pieces) for turn in draft.prompt], {}, shelf)
     others = [[shelf.find(v, m.kind) for v, m in zip(p.rejected_media or (), media)] for p in draft.pairs]
     ranked = [[shelf.find(value, medium) for medium, value in p.ranked] for p in draft.pairs]
-    file, _, number = place.rpartition("#")
-    known = {"source": f"{file}#{draft.id or number}", "licence": settings.licence and clean(settings.licence), **draft.known}
-    made = sample(messages, step=context.step, **known)
+    licence = settings.licence and clean(settings.licence)
+    made = sample(messages, step=context.step, **{"licence": licence, **draft.known})
     out: list[Record] = [*media, *chain.from_iterable([*others, *ranked]), made]
     answers = _answers(draft, made.id, context.step)
     for i, answer in enumerate(answers):

@@ -1,5 +1,6 @@
 """Loading a model for training and saving it as the folder it came from."""
 
+import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -74,6 +75,8 @@ def save(model, source: str, folder: Path) -> None:
         if path.is_file() and path.name[0] != "." and not any(path.match(pattern) for pattern in WEIGHTS):
             if path.suffix.lower() == ".md":
                 (folder / path.name).write_text(redact.public(path.read_text(errors="replace")))
+            elif path.name.endswith("config.json"):
+                (folder / path.name).write_bytes(_unnamed(path.read_bytes()))
             else:
                 shutil.copyfile(path, folder / path.name)
     if _is_omni(AutoConfig.from_pretrained(source)):
@@ -82,6 +85,13 @@ def save(model, source: str, folder: Path) -> None:
         config = (folder / "config.json").read_bytes()
         model.to(AutoConfig.from_pretrained(source).dtype or torch.float32).save_pretrained(folder)
         (folder / "config.json").write_bytes(config)
+
+
+def _unnamed(config: bytes) -> bytes:
+    """A configuration without the local paths that libraries note down in it; the same bytes where there are none."""
+    found = json.loads(config)
+    told = {key: redact.public(of) if key.endswith("name_or_path") and isinstance(of, str) else of for key, of in found.items()}
+    return config if told == found else json.dumps(told, indent=2).encode()
 
 
 def _is_omni(config) -> bool:

@@ -15,6 +15,7 @@ import sqlite3
 import string
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -358,6 +359,18 @@ def echoed(dice: random.Random, folder: Path) -> None:
         assert told.startswith((text.split()[0], redact.MARK)), f"{how}: too much is cut: {told!r}"
 
 
+def anything(dice: random.Random, folder: Path) -> None:
+    """Pieces of addresses and keys in any order, and many thousand times one of them: each takes its time and no more."""
+    pieces = ["http", "https:", "//", "/", "\\", "@", "%40", "%2F", "%", "%3A", ":", "::", "?", "#", "=", "&", "u", "a.b", "[::1]", "sk-", "Bearer ", "password=", "\"token\": \"",
+              "\"", "'", "\n", " ", "\ud800", "-----BEGIN PRIVATE KEY-----", "eyJ", "..", "~", "C:\\", "\\u0041", "&#64;", "a" * 30, "postgresql", "\u0130", "\uff20"]  # fmt: skip
+    started = time.monotonic()
+    with mock.patch.dict(os.environ, {"JUDGE_KEY": drawn(dice, odd=True)}):
+        for text in ("".join(dice.choices(pieces, k=dice.randint(1, 30))), "".join(dice.choices(pieces, k=2)) * 3000):
+            for work in (redact.clean, redact.public, redact.address, redact.unsigned, redact.credentials, redact.is_name):
+                work(text)
+    assert time.monotonic() - started < 20, "it takes ever longer"
+
+
 def harmless(dice: random.Random, folder: Path) -> None:
     """What holds no secret is not touched."""
     word = lambda: "".join(dice.choices(string.ascii_lowercase, k=dice.randint(1, 9)))
@@ -377,5 +390,6 @@ FAULTS = [
     Fault("secrets", "a key, password or signature typed into a command", "one line without it, exit code 2; in no file", typed, trials=60, sample=13),
     Fault("secrets", f"{len(SPELLINGS)} spellings of addresses and keys in texts", "cut", spelled, trials=300, sample=20),
     Fault("secrets", f"a variable's value in {len(ENCODINGS)} encodings, broken into lines", "cut", echoed, trials=300, sample=10),
+    Fault("secrets", "pieces of addresses and keys in any order", "a text, soon", anything, trials=300, sample=5),
     Fault("secrets", "texts without a secret", "as they are", harmless, trials=300, sample=10),
 ]  # fmt: skip
