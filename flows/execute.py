@@ -290,7 +290,7 @@ class Run:
     def _write(self, unit: Unit, host: Host, progress) -> dict:
         from pipeline.dataset.write import write
 
-        info = {"recipe": redact.clean(self.recipe.name), "digest": digest(redact.document(unpriced(self.raw)))}
+        info = {"recipe": redact.public(self.recipe.name), "digest": digest(redact.document(unpriced(self.raw)))}
         counts = write(self.tables(unit), host.media, self.dataset(unit.round), info)
         self.place(unit).mkdir(parents=True, exist_ok=True)
         return {"key": self.key(unit), "pairs": counts}

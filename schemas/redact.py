@@ -28,7 +28,7 @@ NAMES = (
 )  # fmt: skip
 SHORTEST = 8  # characters of a value that is searched for
 _WINDOW = 12  # so many characters of a secret are enough to give it away
-_SECRET_NAME = re.compile(r"(?:.*_)?(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD)(?:_ID)?", re.IGNORECASE)
+_SECRET_NAME = re.compile(r".*(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE)(?:_ID)?", re.IGNORECASE)
 _hidden: set[str] = set()  # variables that recipes name
 
 # parts of an address, in the spellings that parsers take
@@ -46,11 +46,13 @@ _SPACED = re.compile(rf"\s*[a-z][\w.+-]*:[/\\]+[^\s/\\@:]*:(?!\d+\s)[^/\\@\n]{{1
 _BARE = re.compile(
     rf"(?<![\w/@.:])(?!mailto:)[^\s:@/\\\"'<>=(]{{1,80}}:[^\s@/\\\"'<>]{{1,400}}{_AT}(?=[\w-]+\.\w|localhost\b|\[|[\w.-]+[:/]\S)(?!sha\d)", re.IGNORECASE
 )  # fmt: skip
-SIGNATURE = re.compile(  # parts of a query that sign it, or may
-    r"x-(amz|goog|oss|obs|cos|ms)-.*|aws.*|googleaccessid|ossaccesskeyid|signature|.*sig|policy|key-pair-id|expires|"
-    r"s[tpervsk]|s(k|r|d|i)[a-z]{1,3}|.*token.*|.*secret.*|.*passw.*|.*pwd.*|pw|.*auth.*|.*api_?-?key.*|.*access_?-?key.*|key|"
-    r".*credential.*|.*session.*|hdnts|jwt|user(name)?",
+SIGNATURE = re.compile(  # parts of a query that change with each signature of the same object
+    r"x-(amz|goog|oss|obs|cos)-.*|aws.*|googleaccessid|ossaccesskeyid|signature|sig|policy|key-pair-id|expires|"
+    r"s[tpervsk]|s(k|r|d|i)[a-z]{1,3}|.*token.*|.*secret.*|.*passw.*|.*auth.*|.*api_?-?key.*|hdnts",
     re.IGNORECASE,
+)
+_DROPPED = re.compile(  # parts that are secret by their names
+    rf"{SIGNATURE.pattern}|.*sig|.*signature.*|.*pwd.*|pw|pin|.*access_?-?key.*|.*private_?-?key.*|.*credential.*|.*session.*|jwt|user(name)?", re.IGNORECASE
 )
 _FOLDED = re.compile(r"~[0-9a-f]{8}")
 _LONGEST_NAME = 24  # of a parameter: a longer one is a value
@@ -137,7 +139,9 @@ def is_name(text: str) -> bool:
     if not re.fullmatch(r"[A-Za-z_]\w*", text, re.ASCII) or _KEYS.search(text):
         return False
     longest = max(text.split("_"), key=len)
-    return len(longest) < 16 or not re.search(r"\d", longest)
+    if len(longest) >= 16 and re.search(r"\d", longest):
+        return False
+    return "_" in text or len(text) < 13 or text.isupper() or text in os.environ
 
 
 class Cleaner:
@@ -309,7 +313,7 @@ def _kept(parts: list[str]) -> list[str]:
     kept, folded = [], []
     for part in parts:
         name, equals, value = part.partition("=")
-        if SIGNATURE.fullmatch(unquote(name)) and (equals or len(name) >= SHORTEST):
+        if _DROPPED.fullmatch(unquote(name)) and (equals or len(name) >= SHORTEST):
             continue
         if (len(value if equals else name) < SHORTEST and len(name) < _LONGEST_NAME) or _FOLDED.fullmatch(part):
             kept.append(part)
@@ -336,7 +340,7 @@ OURS = ("base_url", "endpoints", "api_key_env")  # settings that say where model
 _LOCAL = re.compile(r"localhost|.*\.(?:local|localdomain|internal|intranet|lan|corp|home|private|test)", re.IGNORECASE)
 _PATH = re.compile(r"(?<![\w:/.~*?&=-])(?:file:/*|~[\w-]*/|[A-Za-z]:[\\/]|\\\\[\w.-]+\\|/(?=[^/\s]+/))(?:[^\s\"'<>|`,;(){}\[\]]*[\\/])?(?P<name>[^\s\"'<>|`,;(){}\[\]\\/]*)")
 _WHOLE_PATH = re.compile(r"\s*(?:file:/*|~[\w-]*[\\/]|[A-Za-z]:[\\/]|\\\\|/(?=[^\s/]+/))(?:.*[\\/])?(?P<name>[^\\/]*)[\\/]*\s*", re.DOTALL)
-_WEB = re.compile(r"\b[a-z][\w.+-]*:/+(?P<host>\[[^\]\s]*\]|[^\s/:?#\"'<>`)\]]*)(?::\d+)?(?P<rest>[^\s\"'<>`)\]]*)", re.IGNORECASE)
+_WEB = re.compile(r"\b(?P<scheme>[a-z][\w.+-]{0,80}):/+(?P<host>\[[^\]\s]*\]|[^\s/:?#\"'<>`)\]]*)(?::\d+)?(?P<rest>[^\s\"'<>`)\]]*)", re.IGNORECASE)
 _HOST = re.compile(r"(?<![\w.@-])(?:localhost|(?:[\w-]+\.)+(?:local|localdomain|internal|intranet|lan|corp)|\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]*:[0-9a-f:.]*\])(?::\d+)?(?![\w-]|\.\d)", re.IGNORECASE)
 _PLACES = re.compile(r"[/\\~]|localhost|\d\.\d|\.(?:local|internal|intranet|lan|corp)|\[|_", re.IGNORECASE)
 
@@ -389,7 +393,7 @@ def _public(text: str, hosts: set[str], variables: set[str]) -> str:
         return text
     if (whole := _WHOLE_PATH.fullmatch(text)) and "\n" not in text:
         return whole["name"] or "(a local folder)"
-    text = _WEB.sub(lambda m: _file(m["rest"]) if _is_ours(m["host"]) or m["host"].lower() in hosts else m[0], text)
+    text = _WEB.sub(lambda m: _file(m["rest"]) if _is_server(m, hosts) else m[0], text)
     for host in filter(None, hosts):
         text = re.sub(rf"(?<![\w.-]){re.escape(host)}(?::\d+)?(?:/v\d+)?(?![\w-])", "(a server)", text, flags=re.IGNORECASE)
     text = _HOST.sub(lambda m: "(a server)" if _is_ours(re.sub(r"(?<=[^:]):\d+$", "", m[0])) else m[0], text)
@@ -397,6 +401,13 @@ def _public(text: str, hosts: set[str], variables: set[str]) -> str:
     if "_" in text and (found := [name for name in variables if name in text]):
         text = re.sub(rf"\$?\{{?\b(?:{'|'.join(map(re.escape, found))})\b\}}?", "(a variable)", text)
     return re.sub(r"\$\{\w+\}", "(a variable)", text)
+
+
+def _is_server(found: re.Match, hosts: set[str]) -> bool:
+    """Whether an address is of a machine of ours: a model's, one by its number, one in a network of its own."""
+    host = found["host"].lower()
+    web = re.match(r"https?|wss?|ftps?|sftp|ssh", found["scheme"], re.IGNORECASE) is not None
+    return host in hosts or _is_ours(host) or (web and ("." not in host or re.fullmatch(r"[\d.]+|\[.*\]", host) is not None))
 
 
 def _file(rest: str) -> str:
