@@ -40,6 +40,7 @@ _KNOWN = r"(?:https?|wss?|s?ftps?|ssh|git|s3a?|gs|postgres(?:ql)?|mysql|mariadb|
 _ADDRESS = re.compile(
     rf"(?:\b[a-z][\w.+-]{{0,80}}{_COLON}{_SLASH}+|\b{_KNOWN}:(?=[^\s\"<>/\\]{{0,400}}{_AT})|(?<![\w:/\\.]){_SLASH}{{2,}}){_REST}", re.IGNORECASE
 )
+_SIMPLE = re.compile(r"[a-z][a-z0-9+]{0,20}://[\w.-]+(?::\d+)?(?:/[\w./~+,!*()-]*)?", re.ASCII)  # most addresses: nothing to cut
 _HEAD = re.compile(rf"(?:[a-z][\w.+-]*{_COLON})?{_SLASH}*", re.IGNORECASE)
 _INNER = re.compile(rf"(?<=[/\\])@?[^/\\@:?#]*:[^/\\@?#]+{_AT}(?!sha\d)", re.IGNORECASE)  # of an address in the path of another
 _SPACED = re.compile(rf"\s*[a-z][\w.+-]*:[/\\]+[^\s/\\@:]*:(?!\d+\s)[^/\\@\n]{{1,80}}{_AT}", re.IGNORECASE)  # a whole text with spaces in its password
@@ -112,6 +113,8 @@ def document(value: Any) -> Any:
 
 def address(url: str) -> str:
     """A whole URL as a name: without user, password, query and fragment."""
+    if _SIMPLE.fullmatch(url):
+        return url
     head, place, _ = _split(url)
     return head + place
 
@@ -155,7 +158,9 @@ class Cleaner:
     def __call__(self, text: str) -> str:
         if self._sizes and len(text) >= SHORTEST:
             text = self._without(text)
-        return _plain(text) if _SIGNS.search(text) else text
+        if not _SIGNS.search(text):
+            return text
+        return _KEYS.sub(MARK, text) if _SIMPLE.fullmatch(text) else _plain(text)
 
     def _without(self, text: str) -> str:
         """The text without the values."""

@@ -40,6 +40,7 @@ def read(
     InputError when there are no rows, or when none has a column that `columns` names."""
     names = names_of(columns)
     clean = cleaner()
+    said_before = lru_cache(256)(clean)  # but for ids, rows say the same again and again
     licence = licence and clean(licence)
     known = [(name, names[name]) for name in _KNOWN]
     holding = [(names[column], column.removesuffix("s")) for column in MEDIA_COLUMNS]
@@ -53,7 +54,7 @@ def read(
                 raise found
             held = found
             missing -= held.keys()
-            media, made = _sample(held, shown, row, names, known, shelf(row.folder), step, licence, clean)
+            media, made = _sample(held, shown, row, names, known, shelf(row.folder), step, licence, clean, said_before)
         except RowError as error:
             yield Rejection(row.place, "samples", step, error.reason, _named(row.place, error.detail))
             continue
@@ -118,9 +119,9 @@ def _parts(prompt: list) -> list:
 
 def _sample(
     held: dict, shown: Shown, row: Row, names: dict[str, str], titles: list[tuple[str, str]], shelf: Shelf, step: str,
-    licence: str | None, clean: Cleaner,
+    licence: str | None, clean: Cleaner, said: Callable[[str], str],
 ) -> tuple[list[Media], Sample]:  # fmt: skip
-    known = {name: _text(name, value, clean) for name, title in titles if (value := held.get(title)) is not None}
+    known = {name: _text(name, value, clean if name == "id" else said) for name, title in titles if (value := held.get(title)) is not None}
     own = known.pop("id", None)
     if not known.get("source"):
         known["source"] = origin(row.place, own, held.get(names["id"]), clean)
@@ -134,7 +135,7 @@ def _named(place: str, detail: str) -> str:
     return detail if detail.startswith(place) else f"{place}: {detail}"
 
 
-def origin(place: str, cleaned: str | None, own: Any, clean: Cleaner) -> str:
+def origin(place: str, cleaned: str | None, own: Any, clean: Callable[[str], str]) -> str:
     """The source of a row at `file#number` that calls itself `own`, or, without secrets, `cleaned`: the number is said too where
     some were cut, so that two rows stay two."""
     file, _, number = place.rpartition("#")
@@ -145,11 +146,11 @@ def origin(place: str, cleaned: str | None, own: Any, clean: Cleaner) -> str:
 
 
 @lru_cache(4)
-def _file(name: str, clean: Cleaner) -> str:
+def _file(name: str, clean: Callable[[str], str]) -> str:
     return clean(name)
 
 
-def _text(name: str, value: Any, clean: Cleaner) -> str:
+def _text(name: str, value: Any, clean: Callable[[str], str]) -> str:
     if isinstance(value, str):
         if name in DATA:
             return value

@@ -1,7 +1,7 @@
 """Existing preference sets, in the formats in which trainers and papers keep them: their prompts, answers, ratings and pairs."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from itertools import chain, islice
 from typing import Any, Literal, NamedTuple
@@ -37,7 +37,7 @@ from schemas.records import (
     sample,
 )  # fmt: skip
 from schemas.records import pair as laid
-from schemas.redact import Cleaner, clean, cleaner
+from schemas.redact import clean, cleaner
 
 READS = ()
 LEAVES = ("media", "samples", "candidates", "judgements", "pairs")
@@ -88,7 +88,7 @@ def read(settings: Settings, context: Context) -> Iterator[Record]:
     one of its own, and what was said of it goes with it. Rows of an equal prompt come as they stand, each with its Sample: whoever reads them puts them together.
     InputError when a file cannot be read, and when not a single row could be."""
     first: str | None = None
-    good, told = 0, cleaner()
+    good, told = 0, lru_cache(1024)(cleaner())  # rows name the same models and sources again and again
     with Remote(settings.fetch, context.media, context.cache) as remote:
         shelf = lru_cache(1)(lambda folder: Shelf(settings.media_root or folder, context.media, remote))
         for place, folder, row, found in islice(_rows(settings), settings.limit):
@@ -184,18 +184,18 @@ def _renamed(row: Row, settings: Settings) -> Row:
     return {**row, **{name: row.get(other) for name, other in settings.columns.items()}}
 
 
-def _told(draft: Draft, place: str, told: Cleaner) -> Draft:
+def _told(draft: Draft, place: str, told: Callable[[str], str]) -> Draft:
     """The Draft without secrets in what says where it is from and who made it; what was asked and answered stays as it is."""
     known = {"source": origin(place, draft.id and told(draft.id), draft.id, told), **_cleaned(draft.known, told)}
     return draft._replace(
         answers=tuple([a if a.model is None else a._replace(model=told(a.model)) for a in draft.answers]),
-        said=tuple([said._replace(annotator=told(said.annotator)) for said in draft.said]),
+        said=tuple([said._replace(annotator=told(said.annotator), axis=told(said.axis)) for said in draft.said]),
         pairs=tuple([p._replace(known=_cleaned(p.known, told)) for p in draft.pairs]),
         known=known,
     )
 
 
-def _cleaned(known: Mapping[str, Any], told: Cleaner) -> dict[str, Any]:
+def _cleaned(known: Mapping[str, Any], told: Callable[[str], str]) -> dict[str, Any]:
     return {name: told(of) if isinstance(of, str) and name not in DATA else of for name, of in known.items()}
 
 

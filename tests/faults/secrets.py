@@ -64,6 +64,22 @@ ROWS: dict[str, dict] = {
     "a part of an unknown type": {"prompt": [{"role": "user", "content": [{"type": "https://u:{s}@h", "text": "?"}]}]},
     "facts that are not JSON": {"facts": "https://u:{s}@a.example.org"},
 }
+# what a row of a preference set (RLAIF-V's) says
+PAIRS: dict[str, dict] = {
+    "a pair's id": {"ds_question_id": "https://a.example.org/1?sig={s}"},
+    "a pair's source": {"origin_dataset": "postgresql://u:{s}@a.example.org/db"},
+    "the model of a pair's answers": {"origin_split": '{"model": "https://u:{s}@a.example.org/model"}'},
+    "the judge of a pair": {"org_infos": {"scores": {"chosen": {"judge": "judge?token={s}", "score": -1}, "rejected": {"judge": "hf_{s}", "score": -3}}}},
+    "a pair's picture": {"image": "https://u:{s}@127.0.0.1:9/1.png"},
+}
+# what lies beside a picture of a folder, or how it is called
+BESIDE: dict[str, tuple[str, dict]] = {
+    "a file's name": ("password={s}", {}),
+    "a broken file's name": ("token={s}.broken", {}),
+    "a licence beside a picture": ("a", {"licence": "//u:{s}@a.example.org/licence"}),
+    "a source beside a picture": ("b", {"source": "https://a.example.org/1?X-Goog-Signature={s}"}),
+    "an id beside a picture": ("c", {"id": "ghp_{s}"}),
+}
 # what a recipe says
 RECIPE: dict[str, Callable[[dict, str], None]] = {
     "the signature of the rows": lambda raw, s: _add(raw, "path", f"&X-Amz-Signature={s}"),
@@ -74,7 +90,7 @@ RECIPE: dict[str, Callable[[dict, str], None]] = {
     "its name": lambda raw, s: raw.update(name=f"secrets of https://u:{s}@a.example.org"),
     "the version of a model": lambda raw, s: raw["models"]["policy"].update(revision=f"https://a.example.org/m?sig={s}"),
 }
-VARIABLES = ("JUDGE_KEY", "LABEL_STUDIO_API_KEY", "AWS_SECRET_ACCESS_KEY", "PAIRWRIGHT_SERVE_SECRET", "PREFECT_API_KEY", "OTHER_API_TOKEN")
+VARIABLES = ("JUDGE_KEY", "LABEL_STUDIO_API_KEY", "AWS_SECRET_ACCESS_KEY", "PAIRWRIGHT_SERVE_SECRET", "PREFECT_API_KEY", "AWS_SESSION_TOKEN", "OTHER_API_TOKEN")
 # what somebody types: words of the command line, with {s} for the secret and {recipe} for a recipe's file
 COMMANDS = {
     "a key in place of a variable's name": ["build", "{recipe}", "models.policy.api_key_env=sk-{s}"],
@@ -235,7 +251,7 @@ def put(value, secret: str, address: str):
         return value.replace("{s}", secret).replace("{web}", address)
     if isinstance(value, dict):
         return {key: put(of, secret, address) for key, of in value.items()}
-    return [put(of, secret, address) for of in value]
+    return [put(of, secret, address) for of in value] if isinstance(value, list) else value
 
 
 def whole_way(dice: random.Random, folder: Path) -> None:
@@ -313,6 +329,42 @@ def whole_way(dice: random.Random, folder: Path) -> None:
     ), "two rows have one id"
 
 
+def brought(dice: random.Random, folder: Path) -> None:
+    """A preference set and a folder of pictures with secrets beside what was asked and answered: imported, shown, exported."""
+    secrets = {place: drawn(dice) for place in (*PAIRS, *BESIDE)}
+    pairs, pictures, left = folder / "pairs.jsonl", folder / "pictures", folder / "left"
+    rows = [{"question": f"what is on page {i} ?", "chosen": f"a dog, sk-{'1' * 20}", "rejected": "a wolf", "ds_name": "x"} for i in range(len(PAIRS))]
+    pairs.write_text("\n".join(json.dumps(row | put(of, secrets[place], "")) for row, (place, of) in zip(rows, PAIRS.items(), strict=True)))
+    pictures.mkdir()
+    for number, (place, (name, beside)) in enumerate(BESIDE.items()):
+        path = pictures / f"{put(name, secrets[place], '')}.png"
+        path.write_bytes(b"no picture" if "broken" in name else png(number))
+        if beside:
+            path.with_suffix(".json").write_text(json.dumps(put(beside, secrets[place], "")))
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({"name": "pictures", "steps": [{"source.folder": {"path": str(pictures), "prompt": "what is shown ?"}}]}))
+    printed = {}
+    with mock.patch.dict(os.environ, {"HF_TOKEN": TOKEN}), hub() as running:
+        for name, words in {
+            "import": ["auto", str(pairs), "pairs.fetch.seconds=1", "--out", str(left / "pairs"), "--cache", str(left / "cache")],
+            "show": [str(left / "pairs")],
+            "export": [str(left / "pairs"), "--hub", "tester/pairs"],
+            "build": [str(recipe), "--out", str(left / "pictures"), "--cache", str(left / "cache")],
+        }.items():
+            code, printed[name] = command(name, *words)
+            assert code == 0, f"{name} ended with {code}: {printed[name][-500:]}"
+        (left / "pushed").mkdir()
+        for name, content in running.repos["tester/pairs"].files.items():
+            (left / "pushed" / name.replace("/", "-")).write_bytes(content)
+    for name, text in printed.items():
+        assert not (found := held(text.encode(), secrets)), f"`{name}` prints {found}"
+    for path in filter(Path.is_file, left.rglob("*")):
+        for text in texts_of(path):
+            assert not (found := held(text, secrets)), f"{path.relative_to(folder)} holds {found}"
+    ((path, *_),) = [sorted((left / "pushed").glob("*.parquet"))]
+    assert {row["chosen"][0]["content"][0]["text"] for row in pq.read_table(path).to_pylist()} == {f"a dog, sk-{'1' * 20}"}, "an answer was changed"
+
+
 def typed(dice: random.Random, folder: Path) -> None:
     """A command with a secret in it: one line without it, and nothing of it in a folder."""
     recipe, broken, secret = folder / "recipe.yaml", folder / "broken.yaml", drawn(dice)
@@ -387,6 +439,7 @@ def harmless(dice: random.Random, folder: Path) -> None:
 
 FAULTS = [
     Fault("secrets", f"{len(ROWS) + len(RECIPE) + len(VARIABLES) + 1} secrets in rows, recipe and variables, and a server that repeats the variables", "in no file, message or pushed dataset; prompts stay; the same command goes on", whole_way, trials=5),
+    Fault("secrets", f"{len(PAIRS) + len(BESIDE)} secrets in a preference set and beside pictures", "in no file, message or pushed dataset; answers stay", brought, trials=10),
     Fault("secrets", "a key, password or signature typed into a command", "one line without it, exit code 2; in no file", typed, trials=60, sample=13),
     Fault("secrets", f"{len(SPELLINGS)} spellings of addresses and keys in texts", "cut", spelled, trials=300, sample=20),
     Fault("secrets", f"a variable's value in {len(ENCODINGS)} encodings, broken into lines", "cut", echoed, trials=300, sample=10),
