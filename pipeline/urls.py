@@ -41,7 +41,7 @@ def scheme(url: str) -> str:
 
 def clean(url: str) -> str:
     """The URL as messages, rows and names may hold it: without user, password, query and fragment, which may be secrets."""
-    return redact.address(url)
+    return redact.clean(redact.address(url))
 
 
 def key(url: str) -> bytes:

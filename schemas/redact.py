@@ -29,6 +29,7 @@ NAMES = (
 SHORTEST = 8  # characters of a value that is searched for
 _WINDOW = 12  # so many characters of a secret are enough to give it away
 _SECRET_NAME = re.compile(r".*(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE)(?:_ID)?", re.IGNORECASE)
+_ELSEWHERE = re.compile(r"[~.]?/|[a-z][\w+.-]*://")  # a variable called ..._KEY may hold where a key lies: that is not the key
 _hidden: set[str] = set()  # variables that recipes name
 
 # parts of an address, in the spellings that parsers take
@@ -45,8 +46,10 @@ _HEAD = re.compile(rf"(?:[a-z][\w.+-]*{_COLON})?{_SLASH}*", re.IGNORECASE)
 _INNER = re.compile(rf"(?<=[/\\])@?[^/\\@:?#]*:[^/\\@?#]+{_AT}(?!sha\d)", re.IGNORECASE)  # of an address in the path of another
 _SPACED = re.compile(rf"\s*[a-z][\w.+-]*:[/\\]+[^\s/\\@:]*:(?!\d+\s)[^/\\@\n]{{1,80}}{_AT}", re.IGNORECASE)  # a whole text with spaces in its password
 _BARE = re.compile(
-    rf"(?<![\w/@.:])(?!mailto:)[^\s:@/\\\"'<>=(]{{1,80}}:[^\s@/\\\"'<>]{{1,400}}{_AT}(?=[\w-]+\.\w|localhost\b|\[|[\w.-]+[:/]\S)(?!sha\d)", re.IGNORECASE
-)  # fmt: skip
+    rf"(?<![\w/@.:])(?!mailto:)[^\s:@/\\\"'<>=(]{{1,80}}:[^\s@/\\\"'<>]{{1,400}}{_AT}"
+    r"(?=(?:[\w-]+\.)+(?:com|org|net|io|ai|dev|app|cloud|edu|gov|co|eu|de|fr|uk|cn|jp|in|ru|ch|local|internal|lan|corp|example|test)\b|localhost\b|\[|\d+\.\d+\.\d+\.\d+)",
+    re.IGNORECASE,
+)  # without a scheme only what ends in a host's name: `llama3:8b@v2` is a model
 SIGNATURE = re.compile(  # parts of a query that change with each signature of the same object
     r"x-(amz|goog|oss|obs|cos)-.*|aws.*|googleaccessid|ossaccesskeyid|signature|sig|policy|key-pair-id|expires|"
     r"s[tpervsk]|s(k|r|d|i)[a-z]{1,3}|.*token.*|.*secret.*|.*passw.*|.*auth.*|.*api_?-?key.*|hdnts",
@@ -60,14 +63,14 @@ _LONGEST_NAME = 24  # of a parameter: a longer one is a value
 
 _KEYS = re.compile(
     r"(?<![A-Za-z0-9])(?:"
-    r"sk-(?=[\w-]*\d)[\w-]{8,}|sk-[\w-]{20,}|[srpw]k_(?:live|test)_\w{8,}|hf_[A-Za-z0-9]{8,}|(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,}|"
+    r"sk-(?=[\w-]*\d)[\w-]{8,}|sk-[\w-]{20,}|[srpw]k_(?:live|test)_\w{8,}|hf_(?=[A-Za-z0-9]*\d)[A-Za-z0-9]{8,}|hf_[A-Za-z0-9]{20,}|(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,}|"
     r"gh[opusr]_[A-Za-z0-9]{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[a-z]-[\w-]{8,}|xapp-[\w-]{8,}|AIza[\w-]{30,}|ya29\.[\w-]{16,}|"
     r"eyJ[\w-]{6,}\.[\w-]{6,}(?:\.[\w-]*)?|(?:npm|pnu|pnb|gsk|r8|tgp_v1|fw|hl|rpa|dop_v1)_[A-Za-z0-9]{16,}|(?:nvapi|pplx|xai|pypi|anyscale|esecret)-[\w-]{16,}|"
     r"SG\.[\w-]{16,}\.[\w-]{16,}"
     r")|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
 )
 _HEADER = re.compile(
-    r"\b(?P<name>bearer|basic|digest)(?P<space>(?:\s|%20|\+)+)(?:(?=[\w.+/=~:-]*\d)[\w.+/=~:-]{8,}|[\w.+/=~:-]{20,})", re.IGNORECASE
+    r"\b(?P<name>bearer|basic)(?P<space>(?:\s|%20|\+)+)(?:(?=[\w.+/=~:-]*\d)[\w.+/=~:-]{8,}|[\w.+/=~:-]{20,})", re.IGNORECASE
 )
 _NAMED = r"(?:[\w-]*(?:passw(?:or)?d|passwd|pwd|secret|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|token|credentials?|signature)|sig|authorization)"
 _ASSIGNED = re.compile(rf"(?<![\w-])(?P<name>{_NAMED}\s*=\s*)(?P<value>\"[^\"]*\"|'[^']*'|[^\s;,&\"'<>)\]}}]+)", re.IGNORECASE)
@@ -76,7 +79,7 @@ _SAID = re.compile(rf"(?<![\w-])(?P<name>{_NAMED}\s*:\s*)(?P<value>(?=\S*\d)[^\s
 # no text without any of these holds any of the above
 _SIGNS = re.compile(
     r"[@\uff20\ufe6b=:\\]|//|%[0-9]|&[#c]|sk-|[srp]k_|hf_|A[KSRI][IOA]A|gh[opusr]_|github_|glpat-|xox|xapp|AIza|ya29|eyJ|"
-    r"(?:npm|pn[ub]|gsk|r8|tgp_v1|fw|hl|rpa|dop_v1)_|(?:nvapi|pplx|xai|pypi|anyscale|esecret)-|SG\.|----|(?i:bearer|basic|digest)[\s%+]"
+    r"(?:npm|pn[ub]|gsk|r8|tgp_v1|fw|hl|rpa|dop_v1)_|(?:nvapi|pplx|xai|pypi|anyscale|esecret)-|SG\.|----|(?i:bearer|basic)[\s%+]"
 )
 
 
@@ -97,7 +100,9 @@ def _named(there: frozenset[str], hidden: frozenset[str]) -> tuple[str, ...]:
 
 def cleaner(secrets: Iterable[str | None] = ()) -> "Cleaner":
     """What cleans texts of the environment's secrets as they are now, and of these. For a loop; `clean` makes one for each text."""
-    found = {os.environ.get(name, "").strip() for name in names()} | {(s or "").strip() for s in secrets}
+    sure = {*NAMES, *_hidden}
+    values = [(name in sure, os.environ.get(name, "").strip()) for name in names()]
+    found = {value for known, value in values if known or not _ELSEWHERE.match(value)} | {(s or "").strip() for s in secrets}
     return _cleaner(tuple(sorted(value for value in found if len(value) >= SHORTEST)))
 
 

@@ -98,7 +98,8 @@ class Settings(operator.Settings):
 
 
 def identity_of(settings: Settings) -> str:
-    return redact.clean(f"{settings.model}@{settings.revision}" if settings.revision else settings.model)
+    model = redact.clean(settings.model)
+    return f"{model}@{redact.clean(settings.revision)}" if settings.revision else model
 
 
 def able(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
@@ -350,7 +351,7 @@ class OpenAI:
     def _clean(self, reply: bytes) -> str:
         """The first line of what a server said, without our keys, which some servers repeat."""
         said = _said(reply).strip() or "nothing"
-        line = redact.clean(said, [server.key for server in self._pool.servers]).splitlines()[0]
+        line = redact.clean(said[:4000], [server.key for server in self._pool.servers]).splitlines()[0]
         return line[:300]
 
     # the answer

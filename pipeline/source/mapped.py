@@ -12,7 +12,7 @@ from pipeline.source.conversation import Shelf, converse
 from pipeline.source.tables import Row, no_columns
 from schemas.errors import InputError, RowError
 from schemas.records import MEDIA_KINDS, Media, Reason, Rejection, Sample, sample
-from schemas.redact import Cleaner, cleaner
+from schemas.redact import Cleaner, address, cleaner
 
 Column = Literal[
     "id", "prompt", "image", "images", "video", "videos", "audio", "audios",
@@ -154,7 +154,7 @@ def _text(name: str, value: Any, clean: Callable[[str], str]) -> str:
     if isinstance(value, str):
         if name in DATA:
             return value
-        return clean(urls.clean(value) if name == "source" and urls.is_url(value) else value)
+        return clean(address(value) if name == "source" and urls.is_url(value) else value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise _bad(f"{name} is {type(value).__name__}; make it a text")

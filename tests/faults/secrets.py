@@ -430,6 +430,7 @@ def harmless(dice: random.Random, folder: Path) -> None:
         f"{word()}.jsonl#{dice.randrange(10**6)}", f"https://{word()}.org/{word()}/{dice.randrange(10**9)}.jpg", f"https://{word()}.org/?id={dice.randrange(10**6)}",
         f"data/{word()}/{word()}@{word()}.png", f"{word()}/{word()}@{dice.randbytes(6).hex()}", dice.randbytes(16).hex(), "cc-by-4.0", f"C:\\{word()}\\{word()}",
         f"{word()}: the image is not there; name another", f"s3://{word()}/{word()}", f"hf://datasets/{word()}/{word()}@main/x", f"n={dice.randrange(99)}, max_tokens=64",
+        f"{word()}{dice.randrange(9)}:{dice.randrange(99)}b-instruct-q4_K_M@v{dice.randrange(9)}.{dice.randrange(99)}", f"hf_{word()}", f"digest {dice.randbytes(16).hex()}",
         f"the key in {word().upper()}_KEY: check it", f"http://127.0.0.1:{dice.randrange(99999)}/v1 answered 500",
     ]  # fmt: skip
     with mock.patch.dict(os.environ, {"JUDGE_KEY": drawn(dice), "SHORT_KEY": "abc"}):

@@ -61,6 +61,12 @@ def test_a_short_value_is_not_searched_for(monkeypatch):
     assert redact.clean("the answer is EMPTY") == "the answer is EMPTY"
 
 
+def test_where_a_key_lies_is_not_the_key(monkeypatch):
+    monkeypatch.setenv("SSH_KEY", "/home/me/.ssh/id_ed25519")
+    monkeypatch.setenv("TOKEN", "https://tokens.example.org/v1")
+    assert redact.clean("/home/me/.ssh/id_ed25519 at https://tokens.example.org/v1") == "/home/me/.ssh/id_ed25519 at https://tokens.example.org/v1"
+
+
 def test_a_variable_that_a_recipe_names_is_a_secret_whatever_it_is_called(monkeypatch):
     monkeypatch.setenv("GRADER", "aardvark-buffalo-cheetah")
     monkeypatch.setattr(redact, "_hidden", set())

@@ -1,6 +1,7 @@
 """The operator as a run calls it: an exported dataset in, a model folder out."""
 
 import json
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from pipeline.store import FolderStore
 from pipeline.train.encode import Encoder
 from pipeline.train.logps import token_logps
 from pipeline.train.loop import fit
-from pipeline.train.model import adapt, load, merge
+from pipeline.train.model import adapt, load, merge, save
 from pipeline.train.reference import reference
 from pipeline.train.train import Settings, shuffled, train
 from schemas.errors import TrainError
