@@ -86,9 +86,14 @@ _FILLED = ("path", "media_root")  # settings that may name variables
 
 def variables(settings: Mapping[str, Any]) -> set[str]:
     """The environment variables that a step's paths name, like `${ROWS_URL}`."""
-    said = [settings.get(name) or () for name in _FILLED]
-    texts = [text for of in said for text in ([of] if isinstance(of, str) else of)]
-    return {name for text in texts if isinstance(text, str) for name in _VARIABLE.findall(text)}
+    return {name for key, of in settings.items() if key in (*_FILLED, "sets") for name in _named(of)}
+
+
+def _named(value: Any) -> set[str]:
+    if isinstance(value, str):
+        return set(_VARIABLE.findall(value))
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return {name for of in inside for name in _named(of)}
 
 
 def filled(settings: Any) -> Any:

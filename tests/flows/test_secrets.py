@@ -9,6 +9,7 @@ import pytest
 
 from flows import execute, rejudge, shards
 from flows.child import _Cleaned
+from pipeline.urls import variables
 from schemas.errors import EngineError, InputError, PairwrightError
 from tests.endpoint import Endpoint, served
 from tests.faults.secrets import web
@@ -86,6 +87,11 @@ def test_a_variable_in_a_path_keeps_the_recipe_whole(signed, tmp_path, monkeypat
     monkeypatch.delenv("ROWS_URL")
     with contextlib.closing(execute.go_on(tmp_path / "out")) as run, pytest.raises(InputError, match="ROWS_URL, which is not set"):
         rejudge.rejudge(run)
+
+
+def test_the_variables_of_a_recipe_are_those_of_its_paths():
+    assert variables({"path": "https://${HOST}/x", "media_root": "${ROOT}", "prompt": "what is ${this} ?"}) == {"HOST", "ROOT"}
+    assert variables({"path": ["${A}", "b"], "sets": {"one": "${B}", "two": {"path": "${C}"}}}) == {"A", "B", "C"}
 
 
 def test_a_folder_that_has_a_signature_from_before_loses_it_and_goes_on(signed, tmp_path):
