@@ -1,6 +1,7 @@
 """What a disk says, as one line with its remedy: whoever reads or writes a file translates with this, at that file."""
 
 import errno
+import shutil
 import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from schemas.errors import OutputError, PairwrightError, StoreError
 from schemas.records import one_line
 
+ROOM = 64 << 10  # bytes
 AGAIN = "run the same command again"
 # errno -> what is wrong, and its remedy
 SAYS = {
@@ -51,10 +53,20 @@ def said(error: OSError | sqlite3.Error, where: Path | str, remedy: str = "") ->
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
         what, helps = SAYS_SQLITE.get(code, (BROKEN_SQLITE, remedy or "put it back from a copy"))
+        if code == sqlite3.SQLITE_IOERR and _is_full(where):
+            what, helps = SAYS[errno.ENOSPC]
     else:
         named = error.strerror or str(error) or type(error).__name__
         what, helps = SAYS.get(error.errno or 0, (named.lower(), f"check the disk and your rights, then {AGAIN}"))
     return f"{shown(where)}: {what}; {helps}"
+
+
+def _is_full(where: Path | str) -> bool:
+    """Whether the disk of a file has no room for what SQLite keeps beside it, of which it says no more than that it cannot be written."""
+    try:
+        return shutil.disk_usage(Path(where).parent).free < ROOM
+    except OSError:
+        return False
 
 
 def shown(where: Path | str) -> str:
