@@ -7,8 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, Validat
 
 from pipeline import checksum
 from pipeline.cache import FIGURES
-from schemas.disk import SAYS as WORDS
-from schemas.disk import shown
+from schemas.disk import shown, words
 from schemas.errors import DamageError, OutputError
 
 VERSION = 2  # of a run's folder
@@ -150,7 +149,7 @@ def parsed(path: Path) -> Any:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise DamageError(f"cannot be read ({WORDS.get(error.errno or 0, (error.strerror,))[0]})") from error
+        raise DamageError(f"cannot be read ({words(error, path)[0]})") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole"

@@ -50,15 +50,19 @@ BROKEN_SQLITE = "it is damaged: SQLite cannot read it"  # other codes, among the
 
 def said(error: OSError | sqlite3.Error, where: Path | str, remedy: str = "") -> str:
     """The line for what the system or SQLite raised about `where`. `remedy`: what helps against a damaged SQLite file."""
-    if isinstance(error, sqlite3.Error):
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-        what, helps = SAYS_SQLITE.get(code, (BROKEN_SQLITE, remedy or "put it back from a copy"))
-        if code == sqlite3.SQLITE_IOERR and _is_full(where):
-            what, helps = SAYS[errno.ENOSPC]
-    else:
-        named = error.strerror or str(error) or type(error).__name__
-        what, helps = SAYS.get(error.errno or 0, (named.lower(), f"check the disk and your rights, then {AGAIN}"))
+    what, helps = words(error, where, remedy)
     return f"{shown(where)}: {what}; {helps}"
+
+
+def words(error: OSError | sqlite3.Error, where: Path | str, remedy: str = "") -> tuple[str, str]:
+    """(what is wrong, what helps) of that line."""
+    if isinstance(error, OSError):
+        named = error.strerror or str(error) or type(error).__name__
+        return SAYS.get(error.errno or 0, (named.lower(), f"check the disk and your rights, then {AGAIN}"))
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    if code == sqlite3.SQLITE_IOERR and _is_full(where):
+        return SAYS[errno.ENOSPC]
+    return SAYS_SQLITE.get(code, (BROKEN_SQLITE, remedy or "put it back from a copy"))
 
 
 def _is_full(where: Path | str) -> bool:
