@@ -155,16 +155,19 @@ class Run:
 
     def remember(self, engines: dict[str, Any]) -> None:
         """Writes down what the engines of these specs can, for who looks at their answers without them."""
-        try:
-            known = shards.read_json(self.folder / "engines.json") or {}
-        except DamageError:  # what is known now is written again
-            known = {}
-        new = {
+        self._remembered({
             spec: {"identity": e.identity, "can": sorted(e.can), "media": sorted(e.media), "slots": e.slots}
             for spec, e in engines.items()
-        }
-        if known != known | new:
-            shards.write_json(self.folder / "engines.json", known | new)
+        })  # fmt: skip
+
+    def _remembered(self, new: dict[str, dict], kept: dict[str, dict] | None = None) -> dict[str, dict]:
+        """What is written down of engines, with what is new; in place of a file that is lost or damaged comes another with what was `kept`."""
+        path = self.folder / "engines.json"
+        known = _or_none(path) or {}
+        found = (kept or {}) | known | new
+        if found != known:
+            shards.write_json(path, found)
+        return found
 
     # doing -----------------------------------------------------------------------------------------------------------
 
@@ -235,10 +238,7 @@ class Run:
         work = {"pass": self._pass, "table": self._table, "dataset": self._write}[unit.kind]
         result = work(unit, host, progress)
         cost = {"seconds": round(time.monotonic() - started, 3), "loads": dict(host.loads - loads)}
-        try:
-            before = shards.read_json(self.place(unit) / "done.json") or {}
-        except DamageError:
-            before = {}
+        before = _or_none(self.place(unit) / "done.json") or {}
         if before.get("key") == result["key"]:
             cost |= {name: before[name] for name in cost if name in before}  # nothing was left to do
         shards.write_json(self.place(unit) / "done.json", {"unit": unit.name, **result, **cost})
@@ -273,11 +273,14 @@ class Run:
         repaired = work.repaired
         if n := host.media.again - again:
             repaired.append(f"{n:,} media in {self.cache / 'media'} were lost or damaged: stored again from their source")
+        specs = {digest(self.spec(name, unit.round)) for b in bound for name in b.models}
+        engines = self._remembered({}, (_or_none(self.place(unit) / "done.json") or {}).get("engines"))
         if n := len(cache.damaged):
             repaired.append(f"{n:,} answers in {self.cache / 'answers.sqlite'} were damaged: asked again")
         return {
             "key": digest(key, names), "shards": names, "fitted": fitted,
             "usage": costs.by_step(map(costs.of_record, records)), **({"repaired": repaired} if repaired else {}),
+            "engines": {spec: engines[spec] for spec in specs & engines.keys()},
         }  # fmt: skip
 
     def _order(self, unit: Unit) -> list[str]:
@@ -366,6 +369,14 @@ class Run:
         if self.lock is not None:
             self.lock.close()
             self.lock = None
+
+
+def _or_none(path: Path) -> dict | None:
+    """A JSON file of the run; None when there is none that is as it was written."""
+    try:
+        return shards.read_json(path)
+    except DamageError:
+        return None
 
 
 def _file_damage(rejections: Path, done: dict) -> str | None:

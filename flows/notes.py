@@ -125,7 +125,6 @@ FORMS: dict[str, TypeAdapter] = {
     "summary.json": TypeAdapter(Summary),
 }
 PASS = TypeAdapter(PassDone)
-NOT_MADE_AGAIN = ("run.json", "engines.json")
 
 
 def read(path: Path) -> Any:
@@ -134,7 +133,8 @@ def read(path: Path) -> Any:
     try:
         return parsed(path)
     except DamageError as error:
-        raise DamageError(f"{shown(path)} {error}: {COPY if path.name in NOT_MADE_AGAIN else REMEDY}") from None
+        remedy = COPY if path.name == "run.json" else REMEDY
+        raise DamageError(f"{shown(path)} {error}: {remedy}") from None
 
 
 def parsed(path: Path) -> Any:

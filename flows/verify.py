@@ -52,7 +52,7 @@ def verify(folder: Path, progress: Callable[[str], object] = lambda text: None) 
 
 def _run(folder: Path, progress: Callable[[str], object]) -> Iterator[Area]:
     records = Area("records")
-    for name in ("run.json", "engines.json", "summary.json", "crashes.json"):
+    for name in ("run.json", "engines.json", "summary.json", "crashes.json", "judge-bench.json"):
         _json(folder / name, records)
     if any(what.startswith(str(folder / "run.json")) for what, _ in records.damages):
         yield records  # without it nobody knows what else there should be
@@ -79,7 +79,7 @@ def _run(folder: Path, progress: Callable[[str], object]) -> Iterator[Area]:
     _media(run.cache / "media", used, media)
     yield media
     progress("answers")
-    yield _answers(run.cache / "answers.sqlite", any(unit.kind == "pass" and passes.counts for unit in run.units))
+    yield _answers(run.cache / "answers.sqlite", bool(run.recipe.models and passes.counts))
 
 
 def _json(path: Path, area: Area) -> None:
@@ -170,7 +170,7 @@ def show(folder: Path, areas: list[Area], console: Console) -> bool:
     """A line an area, then one for each damage; whether there is none."""
     console.print(f"[bold]{escape(str(folder))}[/bold]", soft_wrap=True)
     for area in areas:
-        counts = ", ".join(f"{n:,} {name}" for name, n in area.counts.items()) or "nothing"
+        counts = ", ".join(f"{n:,} {name[:-1] if n == 1 and name.endswith('s') else name}" for name, n in area.counts.items()) or "nothing"
         state = f"[red]{len(area.damages):,} damaged[/red]" if area.damages else "[green]as written[/green]"
         console.print(f"  {area.name:<8}  {state}  {counts}")
     for area in areas:

@@ -75,10 +75,11 @@ def rows(folder: Path) -> dict[str, int]:
     return found
 
 
-def folder_of(file: Path) -> Path | None:
-    """The dataset that a Parquet file is a part of; None when it lies alone."""
-    above = file.absolute().parent.parent
-    return above if file.parent.name in SAMPLE_KINDS and (above / NAME).exists() else None
+def folder_of(file: str) -> Path | None:
+    """The dataset on this machine that a Parquet file is a part of; None when it lies alone or at a URL."""
+    path = Path(file).absolute()
+    inside = "://" not in file and path.parent.name in SAMPLE_KINDS and path.match("train-*.parquet")
+    return path.parent.parent if inside else None
 
 
 def _files(folder: Path) -> list[Path]:

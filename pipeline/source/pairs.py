@@ -4,11 +4,13 @@ import json
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import orjson
 from pydantic import Field
 
+from pipeline.dataset import manifest
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
 from pipeline.source import tables
@@ -84,7 +86,8 @@ def read(settings: Settings, context: Context) -> Iterator[Record]:
 
     A row that is no good is a Rejection named `file#number`, from 1, and so is a file of no known format; an empty answer among several is
     one of its own, and what was said of it goes with it. Rows of an equal prompt come as they stand, each with its Sample: whoever reads them puts them together.
-    InputError when a file cannot be read, and when not a single row could be."""
+    InputError when a file cannot be read, and when not a single row could be; DamageError when a dataset of Pairwright's own is not as
+    it was exported."""
     first: str | None = None
     good = 0
     with Remote(settings.fetch, context.media, context.cache) as remote:
@@ -113,10 +116,14 @@ def formats(settings: Settings) -> Iterator[Found]:
 
 def _rows(settings: Settings) -> Iterator[tuple[str, str, Any, Found]]:
     """Each row's place, the folder its media lie in, the row and its file; a file of no known format is a row of its own."""
+    checked: set[Path | None] = {None}
     for found in formats(settings):
         if found.format is None:
             yield found.label, "", None, found
             continue
+        if found.format == "pairwright" and (dataset := manifest.folder_of(found.file)) not in checked:
+            manifest.check(dataset)
+            checked.add(dataset)
         for row in tables.read(found.file, fetch=settings.fetch):
             yield f"{found.label}#{row.place.rpartition('#')[2]}", row.folder, _parsed(row.raw, found.file), found
 

@@ -410,7 +410,7 @@ DAMAGES = [
     Damage("a broken done.json of a pass", _note("*/passes/*/done.json"), rf"done\.json .*({BUILD})|never finished"),
     Damage("a broken done.json of the dataset", _note("*/steps/*/done.json"), rf"done\.json .*({BUILD})|never finished"),
     Damage("a broken record.json", _note("*/passes/*/*/record.json"), rf"record\.json .*({BUILD})"),
-    Damage("a broken engines.json", _note("*/engines.json"), rf"engines\.json .*({BUILD})", heals=False),
+    Damage("a broken engines.json", _note("*/engines.json"), rf"engines\.json .*({BUILD})"),
     Damage("a broken crashes.json", _crashes, rf"crashes\.json .*({BUILD})"),
     Damage("a broken summary.json", _note("*/summary.json"), rf"summary\.json .*({BUILD})"),
     Damage("a newer version's folder", _newer, r"newer Pairwright.*: update Pairwright", (2,), False, "*/run.json"),

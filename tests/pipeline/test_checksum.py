@@ -49,6 +49,7 @@ def test_what_is_not_json_is_damage(text):
 def test_a_closed_value_is_opened_with_its_own_key_only_and_no_flipped_bit_gets_through():
     data = checksum.closed(b'["g",[["red",1,"stop"]],3]', b"key")
     assert checksum.opened(data, b"key") == b'["g",[["red",1,"stop"]],3]'
+    assert json.loads(data) == ["g", [["red", 1, "stop"]], 3]  # as an older version reads it
     assert checksum.opened(data, b"other") is None
     assert checksum.opened(b'["an older one"]', b"key") == b'["an older one"]'
     for bit in range(8 * len(data)):
