@@ -430,7 +430,7 @@ def _open(
 ) -> Run:
     checked = load.checked(raw, given=("samples", "pairs") if dataset else ())
     out, cache = made(out, "--out"), made(cache_of(out, cache), "--cache")
-    lock, known = taken(out)
+    lock, known = taken(out, lambda note: _check_mine(out, note, raw, dataset))
     try:
         return _planned(raw, checked, out, cache, dataset, report, ingest, lock, known)
     except BaseException:
@@ -440,7 +440,7 @@ def _open(
 
 def _planned(raw: dict, checked: Recipe, out: Path, cache: Path, dataset: Path | None, report: Report | None, ingest: bool,
              lock: Any, known: dict | None) -> Run:  # fmt: skip
-    """The run of a folder that is taken, with its run.json written. OutputError where it holds a run of another recipe."""
+    """The run of a folder that is taken, with its run.json written."""
     ingested = ingest or bool(known and known.get("ingested"))
     units = plan(checked, dataset is not None, ingested, known.get("passes", ()) if known else ())
     if not fits(units, checked):  # they were decided on a larger machine
@@ -449,16 +449,18 @@ def _planned(raw: dict, checked: Recipe, out: Path, cache: Path, dataset: Path |
         "recipe": raw, "cache": str(cache), "dataset": dataset and str(dataset), "version": VERSION, "ingested": ingested,
         "passes": passes_of(units),
     }  # fmt: skip
-    if known is None:
+    if known != mine:
         shards.write_json(out / "run.json", mine)
-    elif unpriced(known["recipe"]) != unpriced(raw) or known.get("dataset") != mine["dataset"]:
+    return Run(out, cache, checked, raw, units, dataset, report or (lambda *a: None), lock, ingested)
+
+
+def _check_mine(out: Path, known: dict | None, raw: dict, dataset: Path | None) -> None:
+    """OutputError where a folder holds a run of another recipe."""
+    if known and (unpriced(known["recipe"]) != unpriced(raw) or known.get("dataset") != (dataset and str(dataset))):
         raise OutputError(
             f"{out} holds a run of another recipe ({_difference(known['recipe'], raw)}): choose another --out; "
             "the cache keeps the answers, so only what is new is asked"
         )
-    elif known != mine:
-        shards.write_json(out / "run.json", mine)
-    return Run(out, cache, checked, raw, units, dataset, report or (lambda *a: None), lock, ingested)
 
 
 def go_on(where: Path, report: Report | None = None) -> Run:

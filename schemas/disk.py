@@ -33,6 +33,8 @@ SAYS = {
     errno.ENFILE: ("too many files are open", f"close other programs, then {AGAIN}"),
     errno.ENOMEM: ("there is not enough memory", f"free some, then {AGAIN}"),
 }
+# what is nobody's mistake, wherever it comes up
+FAILS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 # SQLite's primary code -> the same, of one of its files
 SAYS_SQLITE = {
     sqlite3.SQLITE_FULL: SAYS[errno.ENOSPC],
@@ -90,11 +92,13 @@ def disk(where: Path | str, kind: type[PairwrightError] = StoreError, remedy: st
 
 @contextmanager
 def place(where: Path | str, option: str = "", kind: type[PairwrightError] = OutputError) -> Generator[None]:
-    """The same for a place that a user named, by `option` if there is one; also where no file can have such a name."""
+    """The same for a place that a user named, by `option` if there is one; also where no file can have such a name. StoreError where it
+    is the disk's fault."""
     head = f"{option} " if option else ""
     try:
         yield
     except OSError as error:
+        kind = StoreError if error.errno in FAILS else kind
         raise kind(head + said(error, _named(error) or where)) from error
     except ValueError as error:  # a NUL, or a character that the file system cannot hold
         raise kind(f"{head}{shown(where)}: no file can have this name; correct the path") from error
