@@ -21,7 +21,7 @@ from typing import Any
 
 from flows import costs, load, plug, shards
 from flows.child import Child
-from flows.folder import at_work, begun, made, note_of, taken
+from flows.folder import at_work, begun, check_name, made, note_of, taken
 from flows.host import Host, engine_of
 from flows.notes import VERSION
 from flows.passes import Bound, Pass, Used, bind, from_sources, from_tables, seen
@@ -518,6 +518,7 @@ def everything(run: Run) -> Iterator[Unit]:
 def sound_dataset(folder: Path) -> Path:
     """The exported dataset of a run's folder, or the folder itself. OutputError when there is none, DamageError when it is not as it
     was written."""
+    check_name(folder)
     if (folder / "run.json").exists():
         run = reopen(folder)
         units = [unit for unit in run.units if unit.kind == "dataset" and (run.place(unit) / "done.json").exists()]

@@ -44,9 +44,14 @@ def note_of(folder: Path) -> dict[str, Any]:
 
 def begun(folder: Path) -> dict[str, Any] | None:
     """The same, None where there is none."""
-    with place(folder), suppress(FileNotFoundError, NotADirectoryError):
-        folder.stat()
+    check_name(folder)
     return notes.read(folder / "run.json")
+
+
+def check_name(path: Path) -> None:
+    """OutputError where nothing can be at a path that a user named, or it may not be looked at. What is not there is fine."""
+    with place(path), suppress(FileNotFoundError, NotADirectoryError):
+        path.stat()
 
 
 def taken(folder: Path, check: Callable[[dict[str, Any] | None], object]) -> tuple[TextIO, dict[str, Any] | None]:

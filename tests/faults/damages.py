@@ -64,11 +64,15 @@ class Place:
     top: Path
     out: Path | None = None  # what --out and --cache are instead of the run's own
     cache: Path | None = None
+    named: Path | None = None  # what is named instead of a run's folder, a model or a file of rows
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def run(self) -> Path:
         return self.top / "run"
+
+    def at(self, name: str) -> Path:
+        return self.named or self.top / name
 
     @property
     def recipe(self) -> Path:
@@ -86,22 +90,22 @@ class Place:
 COMMANDS: dict[str, Callable[[Place], list[Any]]] = {
     "build": lambda p: ["build", p.recipe, *p.where("run")],
     "estimate": lambda p: ["estimate", p.recipe, *p.where("run")],
-    "import": lambda p: ["import", "auto", p.top / "pairs.jsonl", *p.where()],
+    "import": lambda p: ["import", "auto", p.at("pairs.jsonl"), *p.where()],
     "ingest": lambda p: ["ingest", p.recipe, *p.where()],
-    "train": lambda p: ["train", p.run, "--model", p.top / "no-model", *p.where()],
-    "evaluate": lambda p: ["evaluate", p.top / "no-model", *p.where()],
-    "judge-bench": lambda p: ["judge-bench", p.recipe, p.top / "pairs.jsonl", *p.where()],
-    "export": lambda p: ["export", p.run, "--hub", "tester/pairs"],
-    "show": lambda p: ["show", p.run],
-    "verify": lambda p: ["verify", p.run],
-    "rejudge": lambda p: ["rejudge", p.run],
-    "annotate status": lambda p: ["annotate", "status", p.top / "people"],
-    "annotate push": lambda p: ["annotate", "push", p.top / "people"],
-    "annotate pull": lambda p: ["annotate", "pull", p.top / "people"],
-    "annotate reconcile": lambda p: ["annotate", "reconcile", p.top / "people"],
-    "annotate doctor": lambda p: ["annotate", "doctor", p.top / "people"],
+    "train": lambda p: ["train", p.at("run"), "--model", p.top / "no-model", *p.where()],
+    "evaluate": lambda p: ["evaluate", p.at("no-model"), *p.where()],
+    "judge-bench": lambda p: ["judge-bench", p.recipe, p.at("pairs.jsonl"), *p.where()],
+    "export": lambda p: ["export", p.at("run"), "--hub", "tester/pairs"],
+    "show": lambda p: ["show", p.at("run")],
+    "verify": lambda p: ["verify", p.at("run")],
+    "rejudge": lambda p: ["rejudge", p.at("run")],
+    "annotate status": lambda p: ["annotate", "status", p.at("people")],
+    "annotate push": lambda p: ["annotate", "push", p.at("people")],
+    "annotate pull": lambda p: ["annotate", "pull", p.at("people")],
+    "annotate reconcile": lambda p: ["annotate", "reconcile", p.at("people")],
+    "annotate doctor": lambda p: ["annotate", "doctor", p.at("people")],
     "annotate demo": lambda p: ["annotate", "demo", "--server", p.recipe, *p.where()],  # it would start a server
-    "serve": lambda p: ["serve", p.top / "people"],
+    "serve": lambda p: ["serve", p.at("people")],
     "recipes": lambda p: ["recipes"],
 }
 
@@ -333,6 +337,10 @@ def _no_out(place: Place, dice: random.Random) -> None:
     place.out = _impossible(place, dice)
 
 
+def _no_folder(place: Place, dice: random.Random) -> None:
+    place.named = _impossible(place, dice)
+
+
 def _no_cache(place: Place, dice: random.Random) -> None:
     shutil.rmtree(place.top / "cache")  # else the run's own is meant
     place.cache = _impossible(place, dice)
@@ -422,6 +430,7 @@ DAMAGES = [
     Damage("damaged answers", _sqlite("cache/answers.sqlite"), r"answers\.sqlite: .*(; move it away|; check that|; put it back)", heals=False),
     Damage("a damaged index of media", _sqlite("cache/media/index.sqlite"), r"media.*(;|:)", heals=False),
     Damage("an impossible --out", _no_out, r"--out", (2,)),
+    Damage("an impossible folder, model or file", _no_folder, r"(/proc|/dev|/file|/xxx|dangling|loop|/yyy|udcff).*[:;,]", (1, 2)),
     Damage("an impossible --cache", _no_cache, r"--cache", (2,)),
     Damage("a full disk", _full, r"its disk is full[;)]|cannot be opened or made; check", (1,)),
     Damage("a read-only disk", _read_only, r"read-only|cannot be written|cannot be opened or made", (1, 2)),
@@ -460,7 +469,7 @@ def _try(damage: Damage, dice: random.Random, folder: Path, command: str) -> boo
     if not damage.heals:
         shutil.rmtree(place.top)
         place = copied(place.top)  # the file was given back
-    place.out = place.cache = None
+    place.out = place.cache = place.named = None
     again = ran(place, COMMANDS["build"](place))
     assert again.code == 0, f"after {told}: {again}"
     assert place.dataset() == base()[1], f"after {told}: {again}"
