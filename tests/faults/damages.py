@@ -15,7 +15,6 @@ import random
 import re
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -314,14 +313,6 @@ def _sqlite(name: str) -> Callable[[Place, random.Random], None]:
     return do
 
 
-@contextlib.contextmanager
-def _held(place: Place, dice: random.Random) -> Iterator[None]:
-    """Another process holds the answers, for longer than anybody waits."""
-    with contextlib.closing(sqlite3.connect(place.top / "cache" / "answers.sqlite", isolation_level=None)) as db:
-        db.execute("begin exclusive")
-        yield
-
-
 def _impossible(place: Place, dice: random.Random) -> Path:
     """Somewhere where no folder can be."""
     (place.top / "dangling").symlink_to("/nowhere/else")
@@ -437,7 +428,6 @@ DAMAGES = [
     Damage("an unreadable recipe", _recipe, r"recipe", (2,), False),
     Damage("an unreadable prompt file", _prompt, r"prompt", (2,), False),
 ]  # fmt: skip
-EACH = 2  # commands a try
 
 
 @lru_cache
@@ -481,11 +471,9 @@ def _tried(damage: Damage) -> Callable[[random.Random, Path], None]:
     turns: list[str] = []
 
     def trial(dice: random.Random, folder: Path) -> None:
-        base()
-        for _ in range(EACH):
-            if not turns:  # each command once, in an order of the damage's own
-                turns.extend(random.Random(damage.name).sample(sorted(COMMANDS), len(COMMANDS)))
-            _try(damage, dice, folder, turns.pop())
+        if not turns:  # each command once, in an order of the damage's own
+            turns.extend(random.Random(damage.name).sample(sorted(COMMANDS), len(COMMANDS)))
+        _try(damage, dice, folder, turns.pop())
 
     return trial
 
@@ -607,7 +595,7 @@ def _streams(dice: random.Random, folder: Path) -> None:
 
 LINE = "one line with the file and the remedy; then the same dataset"
 FAULTS = [
-    *(Fault("damages", d.name, LINE, _tried(d), -(-len(COMMANDS) // EACH), 1) for d in DAMAGES),
+    *(Fault("damages", d.name, LINE, _tried(d), len(COMMANDS)) for d in DAMAGES),
     Fault("disks", "a disk that fills up in a build", LINE, _filling, 21, 2),
     Fault("signals", "Ctrl-C two and three times, SIGTERM, SIGHUP", "one line, 130, 143 or 129; then the whole dataset", _stopped, 20, 1),
     Fault("signals", "standard streams closed, full or not read", "no traceback; then the same dataset", _streams, 20, 1),
