@@ -21,7 +21,7 @@ from typing import Any
 
 from flows import costs, leftovers, load, plug, shards
 from flows.child import Child
-from flows.folder import at_work, begun, made, note_of, taken
+from flows.folder import at_work, begun, check_name, made, note_of, taken
 from flows.host import Host, engine_of
 from flows.notes import VERSION
 from flows.passes import Bound, Pass, Used, bind, from_sources, from_tables, seen
@@ -450,13 +450,9 @@ def _open(
 ) -> Run:  # fmt: skip
     """`withheld`: what of `raw` is not whole, where it comes from a run's folder."""
     checked = load.checked(raw, given=("samples", "pairs") if dataset else ())
-    out = out.absolute()
-    _check_recipe(begun(out), out, raw, dataset)  # a folder that is refused stays as it is
-    cache = cache_of(out, cache)
-    out, cache = made(out, "--out"), made(cache, "--cache")
-    lock, known = taken(out)
+    out, cache = made(out, "--out"), made(cache_of(out, cache), "--cache")
+    lock, known = taken(out, lambda note: _check_recipe(note, out, raw, dataset))
     try:
-        _check_recipe(known, out, raw, dataset)
         leftovers.clear(out)
         return _planned(raw, checked, out, cache, dataset, report, ingest, lock, known, withheld)
     except BaseException:
@@ -564,6 +560,7 @@ def everything(run: Run) -> Iterator[Unit]:
 def sound_dataset(folder: Path) -> Path:
     """The exported dataset of a run's folder, or the folder itself. OutputError when there is none, DamageError when it is not as it
     was written."""
+    check_name(folder)
     if (folder / "run.json").exists():
         run = reopen(folder)
         units = [unit for unit in run.units if unit.kind == "dataset" and (run.place(unit) / "done.json").exists()]

@@ -2,12 +2,15 @@
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
+from pipeline import cache as cache_module
 from pipeline.cache import AnswerCache, Clock, Measured, Sort, Usage, total
 from schemas.chat import assistant, user
+from schemas.errors import StoreError
 from schemas.ports import Answer, Failure, Generate, Generated, Likelihood, Likely, Score, Scored
 from schemas.records import MEDIA_KINDS, Part, Reason
 
@@ -133,3 +136,31 @@ def test_a_damaged_answer_is_asked_again_and_replaced_and_an_older_one_without_a
 def test_recorded_usages_add_up():
     one = Usage(asked=1, prompt_tokens=5, seconds=0.5)
     assert total([one.figures(), one.figures()]) == Usage(asked=2, prompt_tokens=10, seconds=1.0)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda path: path.write_bytes(b"garbage" * 1000), "it is damaged: SQLite cannot read it; move it away"),
+        (lambda path: path.mkdir(), "cannot be opened or made; check"),
+    ],
+)
+def test_a_file_that_is_no_cache_is_one_line_that_names_it(tmp_path, damage, said):
+    damage(tmp_path / "answers.sqlite")
+    with pytest.raises(StoreError, match=rf"answers\.sqlite: .*{said}"):
+        AnswerCache(tmp_path / "answers.sqlite")
+
+
+def test_a_file_that_another_process_holds_is_one_line_when_patience_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache_module, "PATIENCE", 0.1)
+    path = tmp_path / "answers.sqlite"
+    cache = AnswerCache(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        cache.put(b"k", Scored((0.5,), 1))
+        with pytest.raises(StoreError, match=r"answers\.sqlite: another process holds it; wait for that one"):
+            cache.commit()
+        other.execute("rollback")
+    cache.commit()  # nothing of it is lost
+    assert cache.get(b"k") == Scored((0.5,), 1)
+    cache.close()
