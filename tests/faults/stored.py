@@ -35,7 +35,7 @@ STEPS = [
     {"make.sample": {"model": "policy", "n": 3, "max_tokens": 32}},
     {"judge.pointwise": {"model": "policy", "media": False}},
     {"pair.best_worst": {"axis": "rating"}},
-    {"filter.length": {"max_ratio": 30}},
+    {"filter.length": {"max_ratio": 0.1}},
     {"corrupt": {"kind": "crop", "as": "rejected_media"}},
 ]
 
