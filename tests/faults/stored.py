@@ -307,7 +307,7 @@ QUICK = {  # those that `make test` tries
 GOES_ON = "named, and the same build leaves the same bytes"
 FAULTS = [
     *(
-        Fault("stored", f"{how} {kind}", GOES_ON, trial(which, damage, sure and how != "another run's"), 8, int((kind, how) in QUICK))
+        Fault("stored", f"{how} {kind}", GOES_ON, trial(which, damage, sure and how != "another run's"), 5, int((kind, how) in QUICK))
         for kind, (which, sure) in KINDS.items()
         for how, damage in DAMAGES.items()
     ),
