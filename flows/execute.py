@@ -10,9 +10,7 @@ process (vLLM, training) run in a child, so that a crash or growing memory is on
 stays, so that a model is loaded once."""
 
 import asyncio
-import fcntl
 import hashlib
-import os
 import shutil
 import time
 from collections import defaultdict
@@ -21,18 +19,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows import costs, load, plug, shards
+from flows import costs, leftovers, load, plug, shards
 from flows.child import Child
+from flows.folder import at_work, begun, made, note_of, taken
 from flows.host import Host, engine_of
+from flows.notes import VERSION
 from flows.passes import Bound, Pass, Used, bind, from_sources, from_tables, seen
 from flows.plan import Unit, fits, passes_of, plan
+from pipeline import checksum
 from pipeline.cache import AnswerCache, Usage
-from schemas.errors import OutputError, RecipeError
+from pipeline.dataset import manifest
+from schemas.errors import DamageError, OutputError, RecipeError
 from schemas.operator import VERBS, Context, Fitted
 from schemas.recipe import Recipe, Step, unpriced
 from schemas.records import Rejection, digest
 
-VERSION = 2
+CACHE = Path("data/cache")  # where no other is named
 Report = Callable[[str, int, int | None, str, dict], None]
 """called as report(unit, done, total, text, used): `used` is what the unit asked so far, as `costs.priced` says it"""
 
@@ -50,6 +52,9 @@ class Run:
     report: Report = lambda unit, done, total, text, used: None
     lock: Any = None
     ingested: bool = False  # what comes in is a pass of its own
+    repaired: list[str] = field(default_factory=list)
+    """a line for each unit that was finished but is damaged, and so is done again"""
+    _sound: set[Path] = field(default_factory=set)  # shards and files of rows that were checked
     _identities: dict[str, str] = field(default_factory=dict)
     _child: Child | None = None
 
@@ -72,12 +77,49 @@ class Run:
         """The live rows that `unit` may read; those of a whole round without one."""
         units = self.before(unit) if unit else [u for u in self.units if u.round == (round or self.units[-1].round)]
         passes = [self._shards(u) for u in units if u.kind == "pass"]
-        found = [self.place(u) / "rejections.arrow" for u in units if u.kind == "table"]
+        found = [self._dropped(u) for u in units if u.kind == "table"]
         return shards.RunTables(passes, [p for p in found if p.exists()], [s.name for s in self.recipe.steps])
 
+    def done(self, unit: Unit) -> dict:
+        """What a finished unit says of itself. DamageError when that is not there, or not as it was written."""
+        path = self.place(unit) / "done.json"
+        if (found := shards.read_json(path)) is None:
+            raise DamageError(f"{path} is missing: {shards.REMEDY}")
+        if found.get("unit", unit.name) != unit.name:
+            raise DamageError(f"{path} is that of {found['unit']}: {shards.REMEDY}")
+        return found
+
     def _shards(self, unit: Unit) -> list[Path]:
-        done = shards.read_json(self.place(unit) / "done.json")
-        return [self.place(unit) / name for name in done["shards"]]
+        """The shards of a finished pass; each is checked once."""
+        folders = [self.place(unit) / name for name in self.done(unit)["shards"]]
+        for folder in folders:
+            if folder not in self._sound:
+                shards.check(folder)
+                self._sound.add(folder)
+        return folders
+
+    def _dropped(self, unit: Unit) -> Path:
+        """What a table step rejected; checked once."""
+        path = self.place(unit) / "rejections.arrow"
+        if path not in self._sound:
+            done = self.done(unit)
+            if what := _file_damage(path, done):
+                raise DamageError(f"{path.parent} is damaged ({what}): {shards.REMEDY}")
+            self._sound.add(path)
+        return path
+
+    def damages(self, unit: Unit, quick: bool = False) -> Iterator[str]:
+        """In a few words each, what of a finished unit's files is not as it was written. `quick`: of a dataset only the sizes are
+        looked at. DamageError where its done.json is not."""
+        done, place = self.done(unit), self.place(unit)
+        if unit.kind == "dataset":
+            yield from manifest.damages(self.dataset(unit.round), done["pairs"], quick)
+        elif unit.kind == "pass":
+            yield from (f"{name}: {what}" for name in done["shards"] for what in shards.damages(place / name))
+        elif "files" in done:
+            yield from checksum.damages(place, done["files"])
+        elif what := _file_damage(place / "rejections.arrow", done):
+            yield what
 
     # models ----------------------------------------------------------------------------------------------------------
 
@@ -113,20 +155,26 @@ class Run:
 
     def remember(self, engines: dict[str, Any]) -> None:
         """Writes down what the engines of these specs can, for who looks at their answers without them."""
-        known = shards.read_json(self.folder / "engines.json") or {}
-        new = {
+        self._remembered({
             spec: {"identity": e.identity, "can": sorted(e.can), "media": sorted(e.media), "slots": e.slots}
             for spec, e in engines.items()
-        }
-        if known != known | new:
-            shards.write_json(self.folder / "engines.json", known | new)
+        })  # fmt: skip
+
+    def _remembered(self, new: dict[str, dict], kept: dict[str, dict] | None = None) -> dict[str, dict]:
+        """What is written down of engines, with what is new; in place of a file that is lost or damaged comes another with what was `kept`."""
+        path = self.folder / "engines.json"
+        known = _or_none(path) or {}
+        found = (kept or {}) | known | new
+        if found != known:
+            shards.write_json(path, found)
+        return found
 
     # doing -----------------------------------------------------------------------------------------------------------
 
     def key(self, unit: Unit, bound: list[Bound] | None = None) -> str:
         """A digest of everything that decides what the unit leaves, but for the rows that its sources yield."""
         parents = [  # a pass names its shards by those before it, which leaves what filters dropped
-            shards.read_json(self.place(u) / "done.json")["key"]
+            self.done(u)["key"]
             for u in self.before(unit)
             if unit.kind != "pass" or u.kind == "table"
         ]
@@ -146,6 +194,10 @@ class Run:
 
     def do(self, unit: Unit) -> str:
         """Brings a unit to its end: "kept" when it was there, else "done". Errors of a child are raised here."""
+        with at_work(self.folder, self.cache):
+            return self._do(unit)
+
+    def _do(self, unit: Unit) -> str:
         if unit.kind != "pass" and self.finished(unit):
             return "kept"
         self.report(unit.name, 0, None, "", {})
@@ -162,8 +214,18 @@ class Run:
         return "done"
 
     def finished(self, unit: Unit) -> bool:
-        done = shards.read_json(self.place(unit) / "done.json")
-        return done is not None and done["key"] == self.key(unit)
+        """Whether a unit is there, with all its files as they were written."""
+        if not (self.place(unit) / "done.json").exists():
+            return False
+        try:
+            if self.done(unit)["key"] != self.key(unit):
+                return False
+            what = next(self.damages(unit), None)
+        except DamageError as error:
+            what = str(error).partition(": ")[0]
+        if what is not None:
+            self.repaired.append(f"{unit.name} was damaged ({what}): done again")
+        return what is None
 
     def work(self, unit: Unit, host: Host) -> None:
         """Does the unit in this process."""
@@ -176,7 +238,7 @@ class Run:
         work = {"pass": self._pass, "table": self._table, "dataset": self._write}[unit.kind]
         result = work(unit, host, progress)
         cost = {"seconds": round(time.monotonic() - started, 3), "loads": dict(host.loads - loads)}
-        before = shards.read_json(self.place(unit) / "done.json") or {}
+        before = _or_none(self.place(unit) / "done.json") or {}
         if before.get("key") == result["key"]:
             cost |= {name: before[name] for name in cost if name in before}  # nothing was left to do
         shards.write_json(self.place(unit) / "done.json", {"unit": unit.name, **result, **cost})
@@ -196,7 +258,7 @@ class Run:
         earlier = self.tables(unit)
         if plug.fits(bound[0].module, bound[0].settings):
             bound[0].fitted = self._fit(unit, bound[0], earlier, host.media, progress)
-        key = self.key(unit, bound)
+        key, again = self.key(unit, bound), host.media.again
         stream = from_tables(earlier, key) if earlier.passes else from_sources(work.sources, work.context, key)
         if earlier.passes:
             total = sum(batch.num_rows for batch in earlier.batches("samples", ["id"]))
@@ -207,10 +269,18 @@ class Run:
         finally:
             cache.close()
         fitted = bound[0].fitted and bound[0].fitted.key
-        records = (shards.read_json(self.place(unit) / name / "record.json") for name in names)
+        records = (shards.record_of(self.place(unit) / name) for name in names)
+        repaired = work.repaired
+        if n := host.media.again - again:
+            repaired.append(f"{n:,} media in {self.cache / 'media'} were lost or damaged: stored again from their source")
+        specs = {digest(self.spec(name, unit.round)) for b in bound for name in b.models}
+        engines = self._remembered({}, (_or_none(self.place(unit) / "done.json") or {}).get("engines"))
+        if n := len(cache.damaged):
+            repaired.append(f"{n:,} answers in {self.cache / 'answers.sqlite'} were damaged: asked again")
         return {
             "key": digest(key, names), "shards": names, "fitted": fitted,
-            "usage": costs.by_step(map(costs.of_record, records)),
+            "usage": costs.by_step(map(costs.of_record, records)), **({"repaired": repaired} if repaired else {}),
+            "engines": {spec: engines[spec] for spec in specs & engines.keys()},
         }  # fmt: skip
 
     def _order(self, unit: Unit) -> list[str]:
@@ -270,6 +340,7 @@ class Run:
         rows = [Rejection(*row) for row in (out.pop("rejections", ()) if isinstance(out, dict) else out)]
         shards.write_table(fresh / "rejections.arrow", "rejections", rows)
         record["rejections"] = shards.counted(rows)
+        record["files"] = checksum.of_files(fresh, [p.relative_to(fresh).as_posix() for p in fresh.rglob("*") if p.is_file()])
         if isinstance(out, dict):
             record["result"] = out
             if "model" in out:
@@ -292,10 +363,11 @@ class Run:
         """Writes summary.json, the dataset card and report.html, and removes shards that no pass has any more; returns the summary."""
         from flows import summary
 
-        found = summary.finish(self)
-        for unit in self.units:
-            if unit.kind == "pass":
-                shards.sweep(self.place(unit))
+        with at_work(self.folder, self.cache):
+            found = summary.finish(self)
+            for unit in self.units:
+                if unit.kind == "pass":
+                    shards.sweep(self.place(unit))
         return found
 
     def close(self) -> None:
@@ -307,36 +379,81 @@ class Run:
             self.lock = None
 
 
+def _or_none(path: Path) -> dict | None:
+    """A JSON file of the run; None when there is none that is as it was written."""
+    try:
+        return shards.read_json(path)
+    except DamageError:
+        return None
+
+
+def _file_damage(rejections: Path, done: dict) -> str | None:
+    """In a few words, why the rejections of a table step are not as they were written."""
+    if name := next((n for n in done.get("files", ()) if n == rejections.name), None):
+        return next(checksum.damages(rejections.parent, {name: done["files"][name]}), None)
+    rows = sum(n for reasons in done.get("rejections", {}).values() for n in reasons.values())
+    return shards.miscounted(rejections, rows) if rows or rejections.exists() else None
+
+
+def cache_of(out: Path | None, given: Path | None = None) -> Path:
+    """The cache of the run in `out`: the one that it was begun with, whatever the default; `given` where that is gone or there is no run.
+
+    OutputError when another is given, as answers and media would be in two places then."""
+    known = begun(out) if out else None
+    if not known:
+        return (given or CACHE).absolute()
+    kept = Path(known["cache"])
+    if given is None or given.resolve() == kept.resolve():
+        return kept
+    if kept.is_dir():
+        raise OutputError(
+            f"{out} keeps its answers and media in {kept}, not in {given.absolute()}: leave --cache out, or move them with "
+            f"`mv {kept} {given.absolute()}` and say the same again"
+        )
+    return given.absolute()
+
+
 def open_run(
     recipe: str,
     settings: Sequence[str] = (),
     *,
     out: Path,
-    cache: Path = Path("data/cache"),
+    cache: Path | None = None,
     report: Report | None = None,
     ingest: bool = False,
 ) -> Run:
     """Checks the whole recipe, takes the folder (or finds its own work in it) and plans. RecipeError, OutputError.
 
-    `ingest`: what comes in is a pass of its own, from now on in this folder."""
-    return _open(load.document(recipe, list(settings)), Path(out), Path(cache), None, report, ingest)
+    `cache`: as `cache_of` takes it. `ingest`: what comes in is a pass of its own, from now on in this folder."""
+    return _open(load.document(recipe, list(settings)), Path(out), cache, None, report, ingest)
 
 
-def open_document(raw: dict, *, out: Path, cache: Path, report: Report | None = None) -> Run:
+def open_document(raw: dict, *, out: Path, cache: Path | None = None, report: Report | None = None) -> Run:
     """The same for a recipe's parsed document."""
-    return _open(raw, Path(out), Path(cache), None, report)
+    return _open(raw, Path(out), cache, None, report)
 
 
 def _open(
-    raw: dict, out: Path, cache: Path, dataset: Path | None, report: Report | None, ingest: bool = False
+    raw: dict, out: Path, cache: Path | None, dataset: Path | None, report: Report | None, ingest: bool = False
 ) -> Run:
     checked = load.checked(raw, given=("samples", "pairs") if dataset else ())
-    out, cache = out.absolute(), cache.absolute()
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out} is a file: choose a folder for --out")
-    out.mkdir(parents=True, exist_ok=True)
-    lock = _take(out)
-    known = shards.read_json(out / "run.json")
+    out = out.absolute()
+    _check_recipe(begun(out), out, raw, dataset)  # a folder that is refused stays as it is
+    cache = cache_of(out, cache)
+    out, cache = made(out, "--out"), made(cache, "--cache")
+    lock, known = taken(out)
+    try:
+        _check_recipe(known, out, raw, dataset)
+        leftovers.clear(out)
+        return _planned(raw, checked, out, cache, dataset, report, ingest, lock, known)
+    except BaseException:
+        lock.close()
+        raise
+
+
+def _planned(raw: dict, checked: Recipe, out: Path, cache: Path, dataset: Path | None, report: Report | None, ingest: bool,
+             lock: Any, known: dict | None) -> Run:  # fmt: skip
+    """The run of a folder that is taken, with its run.json written."""
     ingested = ingest or bool(known and known.get("ingested"))
     units = plan(checked, dataset is not None, ingested, known.get("passes", ()) if known else ())
     if not fits(units, checked):  # they were decided on a larger machine
@@ -345,34 +462,34 @@ def _open(
         "recipe": raw, "cache": str(cache), "dataset": dataset and str(dataset), "version": VERSION, "ingested": ingested,
         "passes": passes_of(units),
     }  # fmt: skip
-    if known is None:
-        if any(p.name not in (".lock",) and not p.name.startswith(".run.json") for p in out.iterdir()):
-            raise OutputError(f"{out} holds files that no run of Pairwright left: choose an empty folder for --out")
-        shards.write_json(out / "run.json", mine)
-    elif unpriced(known["recipe"]) != unpriced(raw) or known.get("dataset") != mine["dataset"]:
+    if known != mine:
+        shards.write_json(out / "run.json", mine, sort_keys=False)
+    return Run(out, cache, checked, raw, units, dataset, report or (lambda *a: None), lock, ingested)
+
+
+def _check_recipe(known: dict | None, out: Path, raw: dict, dataset: Path | None) -> None:
+    """OutputError where a folder's run.json is that of another recipe or dataset."""
+    if known and (unpriced(known["recipe"]) != unpriced(raw) or known.get("dataset") != (dataset and str(dataset))):
         raise OutputError(
             f"{out} holds a run of another recipe ({_difference(known['recipe'], raw)}): choose another --out; "
             "the cache keeps the answers, so only what is new is asked"
         )
-    elif known != mine:
-        shards.write_json(out / "run.json", mine)
-    return Run(out, cache, checked, raw, units, dataset, report or (lambda *a: None), lock, ingested)
 
 
-def go_on(folder: Path, report: Report | None = None) -> Run:
+def go_on(where: Path, report: Report | None = None) -> Run:
     """The run of a folder, taken again as `open_run` takes it. OutputError when there is none."""
-    known = _known(folder)
+    known = note_of(where)
     dataset = known.get("dataset") and Path(known["dataset"])
-    return _open(known["recipe"], folder, Path(known["cache"]), dataset, report)
+    return _open(known["recipe"], where, None, dataset, report)
 
 
-def reopen(folder: Path, report: Report | None = None) -> Run:
+def reopen(where: Path, report: Report | None = None) -> Run:
     """The run of a folder as it was opened, for its child or for looking at it; takes no lock."""
-    known = _known(folder)
+    known = note_of(where)
     dataset = known.get("dataset") and Path(known["dataset"])
     recipe = load.checked(known["recipe"], given=("samples", "pairs") if dataset else ())
     return Run(
-        folder.absolute(),
+        where.absolute(),
         Path(known["cache"]),
         recipe,
         known["recipe"],
@@ -381,28 +498,6 @@ def reopen(folder: Path, report: Report | None = None) -> Run:
         report or (lambda *a: None),
         ingested=bool(known.get("ingested")),
     )
-
-
-def _known(folder: Path) -> dict:
-    known = shards.read_json(folder / "run.json")
-    if known is None:
-        raise OutputError(f"{folder} is not the folder of a run: name the --out of a `pairwright build`")
-    return known
-
-
-def _take(folder: Path):
-    """One run a folder at a time. A child holds the lock too, so a run started again waits until its orphan is gone."""
-    lock = (folder / ".lock").open("w")
-    for _ in range(100):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.1)
-        else:
-            os.set_inheritable(lock.fileno(), True)
-            return lock
-    lock.close()
-    raise OutputError(f"{folder} is in use by another run: wait for it, or choose another --out")
 
 
 def _difference(old: Any, new: Any, where: str = "") -> str:
@@ -433,14 +528,28 @@ def everything(run: Run) -> Iterator[Unit]:
         yield unit
 
 
+def sound_dataset(folder: Path) -> Path:
+    """The exported dataset of a run's folder, or the folder itself. OutputError when there is none, DamageError when it is not as it
+    was written."""
+    if (folder / "run.json").exists():
+        run = reopen(folder)
+        units = [unit for unit in run.units if unit.kind == "dataset" and (run.place(unit) / "done.json").exists()]
+        if units:
+            dataset = run.dataset(units[-1].round)
+            manifest.check(dataset, run.done(units[-1])["pairs"])
+            return dataset
+    elif any(folder.glob("*/*.parquet")) or (folder / manifest.NAME).exists():
+        manifest.check(folder)
+        return folder
+    raise OutputError(
+        f"{folder} holds no exported dataset: name the --out of a finished `pairwright build`, or its dataset folder"
+    )
+
+
 def train_dataset(dataset: Path, out: Path, settings: Sequence[str] = (), *, model: str = "data/models/tiny",
-                  cache: Path = Path("data/cache"), report: Report | None = None) -> dict:  # fmt: skip
+                  cache: Path | None = None, report: Report | None = None) -> dict:  # fmt: skip
     """Trains `model` on an exported dataset (or on the dataset of a run's folder); returns the trainer's report."""
-    folder = dataset / "dataset" if (dataset / "run.json").exists() else dataset
-    if not any(folder.glob("*/*.parquet")):
-        raise OutputError(
-            f"{dataset} holds no exported dataset: name the --out of a finished `pairwright build`, or its dataset folder"
-        )
+    folder = sound_dataset(dataset)
     raw = {
         "name": "train",
         "models": {"policy": {"engine": "vllm", "model": model}},
@@ -454,7 +563,7 @@ def evaluate_model(
     out: Path,
     settings: Sequence[str] = (),
     *,
-    cache: Path = Path("data/cache"),
+    cache: Path | None = None,
     report: Report | None = None,
 ) -> dict:
     """Evaluates a model on the held-out scenes; returns the figures."""
@@ -466,13 +575,13 @@ def evaluate_model(
     return _single(raw, settings, out, cache, None, report)
 
 
-def _single(raw: dict, settings, out: Path, cache: Path, dataset: Path | None, report: Report | None) -> dict:
+def _single(raw: dict, settings, out: Path, cache: Path | None, dataset: Path | None, report: Report | None) -> dict:
     for assignment in settings:
         load.override(raw, assignment)
-    run = _open(raw, Path(out), Path(cache), dataset, report)
+    run = _open(raw, Path(out), cache, dataset, report)
     try:
         for _ in everything(run):
             pass
-        return shards.read_json(run.place(run.units[-1]) / "done.json")["result"]
+        return run.done(run.units[-1])["result"]
     finally:
         run.close()

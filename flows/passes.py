@@ -253,6 +253,8 @@ class Pass:
         self.names = list(dict.fromkeys(m for b in self.steps for m in b.models))
         self.engines: dict[str, Engine] = {}
         self.done = 0
+        self.repaired: list[str] = []
+        """a line for each shard that was there but damaged, and is written again"""
         self.open: list[Shard] = []
         self.spent: Used = defaultdict(Usage)  # in shards that are closed
 
@@ -312,7 +314,8 @@ class Pass:
                 self._read_ahead()
                 shard.place = len(self.names_done)
                 self.names_done.append(shard.name)
-                if (self.folder / shard.name).exists():
+                if self._there(shard):
+                    self.media.sync()  # a source that was read again may have brought media that were lost
                     self.done += len(shard.given)
                     self.progress(self.done, self.total, "already there", self.used())
                     continue
@@ -323,6 +326,24 @@ class Pass:
                 if not shard.given:
                     await self._close(shard)
         return True
+
+    def _there(self, shard: Shard) -> bool:
+        """Whether a shard is there already, as it was written and with its media. One that is damaged is written again: the cache
+        has its answers."""
+        folder = self.folder / shard.name
+        if not folder.exists():
+            return False
+        if (what := shards.damage(folder)) is None:
+            brought = {media.id for media in shard.first.get("media", ())}
+            batches = shards.batches(folder / "media.arrow")
+            made = (name for batch in batches for name in batch.column("id").to_pylist() if name not in brought)
+            lost = next(self.media.missing(made), None)
+            if lost is None:
+                return True
+            what = f"the media store has lost {lost}"
+        self.repaired.append(f"{folder} was damaged ({what}): written again, answers from the cache")
+        self.progress(self.done, self.total, self.repaired[-1], self.used())
+        return False
 
     async def _work(self) -> None:
         while self.jobs or await self._refill():

@@ -154,6 +154,8 @@ def ending(summary: dict, run, console: Console) -> None:
     left_out(run.tables(), console)
     for line in open_lines(summary):
         console.print(f"  [yellow]{escape(line)}[/yellow]", soft_wrap=True)
+    for line in summary.get("repaired", ()):
+        console.print(f"  [yellow]repaired[/yellow]: {escape(line)}", soft_wrap=True)
     if summary["models"]:
         console.print(asked_of(summary["models"], "what models were asked"))
     judges(summary["judges"], console)

@@ -16,6 +16,7 @@ from flows.previews import preview
 from flows.progress import FIGURES, HABITS, open_lines, verdict
 from schemas import chat
 from schemas.arrow import from_batch
+from schemas.disk import disk
 from schemas.operator import Tables
 from schemas.ports import MediaStore
 from schemas.records import SAMPLE_KINDS, Candidate, Claim, Judgement, Outcome, Pair, Sample
@@ -45,7 +46,8 @@ def write_report(folder: Path, summary: dict, tables: Tables, media: MediaStore)
         pairs=_shown(tables, media), recipe=yaml.safe_dump(recipe, sort_keys=False, width=100),
     )  # fmt: skip
     path = folder / "report.html"
-    path.write_text(page)
+    with disk(path):
+        path.write_text(page)
     return path
 
 

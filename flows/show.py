@@ -9,12 +9,13 @@ from rich.table import Table
 
 from flows import costs, execute, people, shards
 from flows.progress import asked_of, ending
+from schemas.errors import DamageError
 
 
 def show(folder: Path) -> None:
     """The units of the run and how far each is; of a finished one its counts and figures, else where rows went so far.
 
-    OutputError when the folder is none of a run."""
+    OutputError when the folder is none of a run; DamageError when what it would show is not as it was written."""
     console = Console(highlight=False)
     run = execute.reopen(folder)
     table = Table(title=f"{escape(run.recipe.name)} in {escape(str(folder))}", title_justify="left")
@@ -26,7 +27,7 @@ def show(folder: Path) -> None:
         done = shards.read_json(run.place(unit) / "done.json")
         place = run.place(unit)
         if unit.kind == "pass":
-            records = [shards.read_json(place / name / "record.json") for name in shards.standing(place)]
+            records = [shards.record_of(place / name) for name in shards.standing(place)]
         else:
             records = [done] if done else []
         for step, reasons in ((s, r) for record in records for s, r in record.get("rejections", {}).items()):
@@ -39,6 +40,9 @@ def show(folder: Path) -> None:
     summary = shards.read_json(folder / "summary.json")
     if summary is not None:
         ending(summary, run, console)
+        for unit in run.units:
+            if unit.kind == "dataset" and (what := next(run.damages(unit, quick=True), None)):
+                raise DamageError(f"the dataset {run.dataset(unit.round)} is damaged ({what}): {shards.REMEDY}")
         return
     if models := costs.by_model(costs.by_step(usages)):
         console.print(asked_of(costs.priced(models, run.recipe.prices), "asked so far"))

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any
@@ -34,7 +35,8 @@ def finish(run) -> dict:
     if found["dataset"] and not run.dataset_given:
         write_card(run.folder / found["dataset"], found, run.raw)
     if found["samples"]:
-        write_report(run.folder, found, run.tables(), open_store(run.cache / "media"))
+        with closing(open_store(run.cache / "media")) as media:
+            write_report(run.folder, found, run.tables(), media)
     return found
 
 
@@ -47,9 +49,11 @@ def summary(run) -> dict[str, Any]:
     if of_people := people.figures(run):
         out["people"] = of_people
     usages: list[costs.Usages] = []
+    repaired = list(run.repaired)
     units: dict[str, str] = {}
     for unit in run.units:
-        done = shards.read_json(run.place(unit) / "done.json")
+        done = run.done(unit)
+        repaired += done.get("repaired", ())
         out["seconds"][unit.name] = done["seconds"]
         for model, times in done.get("loads", {}).items():
             out["loads"][model] = out["loads"].get(model, 0) + times
@@ -59,6 +63,8 @@ def summary(run) -> dict[str, Any]:
             out["dataset"] = str(run.dataset(unit.round).relative_to(run.folder))
         elif unit.kind == "table" and unit.steps[0].family in ("train", "evaluate"):
             out[unit.steps[0].family][unit.name] = done["result"]
+    if repaired:
+        out["repaired"] = repaired
     found = costs.by_step(usages)
     ordered = {step.name: found[step.name] for step in run.recipe.steps if step.name in found}
     return out | asked(ordered, units, run.recipe.prices)

@@ -8,6 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from flows import execute
 from flows.build import described
 from flows.progress import reporter
+from schemas.markdown import plain
 
 
 @flow
@@ -15,4 +16,4 @@ def train(dataset: str, out: str, model: str = "data/models/tiny", settings: lis
     """Trains `model` on the folder `dataset` into the folder `out`; `settings` are train.setting=value overrides."""
     report = reporter(get_run_logger().info)
     figures = execute.train_dataset(Path(dataset), Path(out), settings or [], model=model, report=report)
-    create_markdown_artifact(described(figures), key="training", description=f"{model} on {dataset}")
+    create_markdown_artifact(described(figures), key="training", description=f"{plain(model)} on {plain(dataset)}")

@@ -1,24 +1,30 @@
 """Question -> answer: a model is asked each question once, whatever run, step or restart asks it again.
 
 One SQLite file (WAL, synchronous NORMAL: a kill loses nothing committed, a power cut at most the last commits, which are
-asked again). Answers are committed in batches; a batch is what a kill may cost beyond the requests in flight."""
+asked again). Answers are committed in batches; a batch is what a kill may cost beyond the requests in flight.
+
+SQLite does not see a flipped bit in a value, so each has a checksum behind it, which takes in its key: what is not what was kept is asked
+again."""
 
 import asyncio
 import dataclasses
+import functools
 import math
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import orjson
 
+from pipeline import checksum
 from pipeline.journal import Journal
 from pipeline.refusals import Refusals
-from schemas.errors import NeverAnswered, NotAsked
+from schemas.disk import said
+from schemas.errors import NeverAnswered, NotAsked, StoreError
 from schemas.ports import (
     Answer,
     Attended,
@@ -43,6 +49,10 @@ from schemas.records import OPEN, Reason, digest
 
 BATCH = 256  # answers a commit
 DELAY = 0.1  # seconds until a smaller batch is committed
+PATIENCE = 60.0  # seconds that another process may hold the file
+AWAY = "move it away, with its -wal and -shm beside it: what it held is asked again"
+P = ParamSpec("P")
+T = TypeVar("T")
 FORMS = {"g": Generated, "s": Scored, "l": Likely, "r": Rated, "e": Embedded, "a": Attended, "p": Perturbed}  # as kept
 NAMES = {form: name for name, form in FORMS.items()}
 MOST_TOKENS = 100_000_000  # of one request; a larger count is none
@@ -74,6 +84,19 @@ class Measured:
     seconds: float = 0.0  # as Usage's
 
 
+def _translated(method: Callable[P, T]) -> Callable[P, T]:
+    """A method of the cache that says in one StoreError what is wrong with its file."""
+
+    @functools.wraps(method)
+    def translated(*args: P.args, **named: P.kwargs) -> T:
+        try:
+            return method(*args, **named)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(said(error, getattr(args[0], "path"), AWAY)) from error  # noqa: B009 - typed as any argument
+
+    return translated
+
+
 class AnswerCache:
     """Answers by the digest of the whole request, media hashes and model identity included. Several processes may share a file.
 
@@ -82,16 +105,9 @@ class AnswerCache:
     `journal` notes what engines in this process are asked, where they can crash."""
 
     def __init__(self, path: Path, journal: Journal | None = None):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, isolation_level=None, timeout=60, check_same_thread=False)
-        self._db.execute("pragma journal_mode=wal")
-        self._db.execute("pragma synchronous=normal")
-        self._db.execute("create table if not exists answers (k blob primary key, v blob)")
-        self._db.execute(
-            "create table if not exists took (model text, request text, most integer, temperature real, requests integer, "
-            "answers integer, answer_tokens integer, seconds real, primary key (model, request, most, temperature)) without rowid"
-        )
-        self._db.execute("create table if not exists failures (k blob primary key, reason text, detail text)")
+        """StoreError when the file cannot be opened or made."""
+        self.path = path
+        self._open()
         self._new: dict[bytes, bytes] = {}
         self._failed: dict[bytes, Failure] = {}
         self._took: defaultdict[Sort, Measured] = defaultdict(Measured)
@@ -100,9 +116,22 @@ class AnswerCache:
         self.clocks: defaultdict[str, Clock] = defaultdict(Clock)
         self.journal = journal
         self.damaged: set[bytes] = set()
-        """keys of what is kept but is no answer, and so is asked again"""
+        """keys of what is kept but is no answer or damaged, and so is asked again"""
         self.asked = 0  # requests that came to engines
         self._refusals: dict[tuple[str, str], Refusals] = {}
+
+    @_translated
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(self.path, isolation_level=None, timeout=PATIENCE, check_same_thread=False)
+        self._db.execute("pragma journal_mode=wal")
+        self._db.execute("pragma synchronous=normal")
+        self._db.execute("create table if not exists answers (k blob primary key, v blob)")
+        self._db.execute(
+            "create table if not exists took (model text, request text, most integer, temperature real, requests integer, "
+            "answers integer, answer_tokens integer, seconds real, primary key (model, request, most, temperature)) without rowid"
+        )
+        self._db.execute("create table if not exists failures (k blob primary key, reason text, detail text)")
 
     def engine(self, engine: Engine, usage: "Usage", unanswered: set[bytes] | None = None, step: str = "") -> "CachedEngine":
         """`engine` behind this cache for one step; what it asks is added to `usage`, the keys of questions that stay open to `unanswered`."""
@@ -122,10 +151,12 @@ class AnswerCache:
             if refusals.count:
                 await refusals.look(self.answered(refusals.engine.identity))
 
+    @_translated
     def answered(self, identity: str) -> bool:
         """Whether the model ever answered anything."""
         return self._db.execute("select 1 from took where model = ? limit 1", (identity,)).fetchone() is not None
 
+    @_translated
     def get(self, key: bytes) -> Found | None:
         value = self._new.get(key)
         if value is None:
@@ -135,7 +166,8 @@ class AnswerCache:
             if row is None:
                 return None
             value = row[0]
-        found = _decode(value)
+        value = checksum.opened(value, key) if isinstance(value, bytes) else None
+        found = None if value is None else _decode(value)
         if found is None:
             self.damaged.add(key)
         return found
@@ -143,9 +175,24 @@ class AnswerCache:
     def put(self, key: bytes, result: Found) -> None:
         if not self._new:
             self._oldest = time.monotonic()
-        self._new[key] = _encode(result)
+        self._new[key] = checksum.closed(_encode(result), key)
         if len(self._new) >= BATCH or time.monotonic() - self._oldest > DELAY:
             self.commit()
+
+    def check(self) -> tuple[int, int]:
+        """How many answers there are and how many of them are damaged; these are taken out, so that they are asked again.
+
+        sqlite3.DatabaseError when the file itself is."""
+        ((said,),) = self._db.execute("pragma quick_check(1)").fetchall()
+        if said != "ok":
+            raise sqlite3.DatabaseError(said)
+        count, bad = 0, []
+        for key, value in self._db.execute("select k, v from answers"):
+            count += 1
+            if not isinstance(value, bytes) or checksum.opened(value, key) is None:
+                bad.append((key,))
+        self._db.executemany("delete from answers where k = ?", bad)
+        return count, len(bad)
 
     def took(self, sort: Sort, answers: int, answer_tokens: int, seconds: float) -> None:
         """Notes what an answered request took; kept with the next commit of answers."""
@@ -155,6 +202,7 @@ class AnswerCache:
         measured.answer_tokens += answer_tokens
         measured.seconds += seconds
 
+    @_translated
     def measured(self) -> dict[Sort, Measured]:
         """What is kept of that."""
         return {Sort(*row[:4]): Measured(*row[4:]) for row in self._db.execute("select * from took")}
@@ -163,11 +211,13 @@ class AnswerCache:
         """Keeps that no answer came. It is asked again all the same; only who asks no model looks it up."""
         self._failed[key] = failure
 
+    @_translated
     def failure(self, key: bytes) -> Failure | None:
         """How the question last failed, as far as that is committed."""
         row = self._db.execute("select reason, detail from failures where k = ?", (key,)).fetchone()
         return row and Failure(Reason(row[0]), row[1])
 
+    @_translated
     def commit(self) -> None:
         if not self._new and not self._failed:
             return
@@ -191,6 +241,7 @@ class AnswerCache:
         self._took.clear()
         self._failed.clear()
 
+    @_translated
     def close(self) -> None:
         self.commit()
         self._db.close()

@@ -33,12 +33,18 @@ def escape(text: str, specials: Specials | None = None) -> str:
 
 
 def escape_all(texts: Sequence[str], specials: Specials | None = None) -> list[str]:
-    """The texts of a turn, each escaped, and tokens broken that a chat template makes of several when it shows the media first."""
-    safe = [escape(text, specials) for text in texts]
-    for place in range(1, len(safe)):
-        seam = "".join(safe[:place])[-SEAM:] + safe[place][:SEAM]
-        if escape(seam, specials) != seam:
-            safe[place] = GUARD + safe[place]
+    """Texts that a chat template may put behind each other (a turn's, when it shows the media first), each escaped, and tokens broken that would
+    come of several."""
+    if len(texts) == 1:
+        return [escape(texts[0], specials)]
+    safe, before = [], ""
+    for text in texts:
+        text = escape(text, specials)
+        seam = before + text[:SEAM]
+        if before and escape(seam, specials) != seam:
+            text = GUARD + text
+        safe.append(text)
+        before = (before + text)[-SEAM:]
     return safe
 
 

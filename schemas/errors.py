@@ -11,6 +11,7 @@
     │   │   └── NeverAnswered a server that has answered nothing yet refused a request
     │   ├── TrainError       a start-up self-check or the training itself failed
     │   ├── StoreError       the media store, the cache or the Hub does not answer
+    │   │   └── DamageError  what is stored is not what was written
     │   └── ServerError      the labeling server does not answer, or not as it should
     ├── Waiting              people are not done yet: not a failure, the command line says for what and exits 0
     ├── RowError             one row is bad: it becomes a Rejection and the run goes on
@@ -71,6 +72,10 @@ class TrainError(RunError):
 
 
 class StoreError(RunError):
+    pass
+
+
+class DamageError(StoreError):
     pass
 
 

@@ -2,6 +2,7 @@
 
 Requests name media by hash; only the engine opens bytes."""
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from schemas.records import Message, Reason
@@ -162,7 +163,11 @@ class MediaStore(Protocol):
         ...
 
     def read(self, sha: str) -> bytes:
-        """The bytes. KeyError when the store has none of that name."""
+        """The bytes. KeyError when the store has none of that name, DamageError when they are not those that were stored."""
+        ...
+
+    def missing(self, names: Iterable[str]) -> Iterator[str]:
+        """Those of `names` that the store does not have."""
         ...
 
     def sync(self) -> None:

@@ -32,9 +32,9 @@ class Family(NamedTuple):
 BARS = "<|{words}|>"  # Qwen, Llama 3, Phi, GLM and most others; no ordinary text has it, so every family does
 LLAMA_2 = "<s> </s> <unk> <pad> <mask> [INST] [/INST] <<SYS>> <</SYS>>"
 CHATML = "<img> </img> <ref> </ref> <box> </box> <quad> </quad> <imgpad> <image> <video> <audio> </audio>"
-CODE = """<fim_prefix> <fim_middle> <fim_suffix> <fim_pad> <repo_name> <reponame> <file_sep> <filename> <gh_stars> <issue_start> <issue_comment>
-    <issue_closed> <jupyter_start> <jupyter_text> <jupyter_code> <jupyter_output> <jupyter_script> <empty_output> <commit_before> <commit_msg>
-    <commit_after>"""
+CODE = """<fim_prefix> <fim_middle> <fim_suffix> <fim_pad> <fim-prefix> <fim-middle> <fim-suffix> <fim-pad> <fim-repo> <REPO> <repo_name> <reponame>
+    <file_sep> <filename> <gh_stars> <issue_start> <issue_comment> <issue_closed> <jupyter_start> <jupyter_text> <jupyter_code> <jupyter_output> <jupyter_script> <empty_output>
+    <commit_before> <commit_msg> <commit_after>"""
 PATCHES = "<image> </image> <video> </video> <audio> <im_start> <im_end> <im_patch> <vid_start> <vid_end> <vid_patch> <image_placeholder>"
 
 
@@ -97,7 +97,9 @@ FAMILIES = {
     "yi": _family(r"(?<![a-z])yi-", LLAMA_2, PATCHES, CODE),
 }  # fmt: skip
 # of tokenizers of no family in particular
-OTHERS = _tokens("""[CLS] [SEP] [PAD] [PAD{n}] [UNK] [BOS] [EOS] [MASK] <cls> <sep> <pad> <bos> <eos> <eot> <eom> <eoh> <eoc> <bos_token> <eos_token>
+OTHERS = _tokens("""[CLS] [SEP] [PAD] [PAD{n}] [UNK] [BOS] [EOS] [MASK] <cls> <sep> <pad> <bos> <eos> <eot> <eom> <eoh> <eoa> <eoc> <bos_token>
+    <eos_token> <image_start> <image_end> <image_pad> <image_newline> <img_start> <img_end> <video_start> <video_end> <video_pad> <audio_start> <audio_end>
+    <audio_pad> <audio_bos> <audio_eos> <vision_start> <vision_end>
     <reserved_special_token_{n}> <reserved_token_{n}> <reserved_{n}> <extra_{n}> <special_{n}> <start_of_{word}> <end_of_{word}>
     <begin_of_{word}>""")
 

@@ -19,7 +19,7 @@ KNOWN = {
     "glm": "[MASK] [gMASK] [sMASK] <sop> <eop> <|endoftext|> <|system|> <|user|> <|assistant|> <|observation|> <|begin_of_image|> <|end_of_image|> "
     "<|begin_of_video|> <|begin_of_box|> /nothink",
     "gpt-oss": "<|start|> <|end|> <|channel|> <|message|> <|constrain|> <|return|> <|call|> <|startoftext|> <|reserved_200012|>",
-    "granite": "<|start_of_role|> <|end_of_role|> <|end_of_text|> <fim_prefix> <filename> <gh_stars> <image> <doctag> <loc_12>",
+    "granite": "<|start_of_role|> <|end_of_role|> <|end_of_text|> <fim_prefix> <fim-prefix> <filename> <gh_stars> <image> <doctag> <loc_12>",
     "hunyuan": "<｜hy_User｜> <｜hy_begin▁of▁sentence｜> <|startoftext|> <|eos|>",
     "idefics": "<end_of_utterance> <fake_token_around_image> <image> <global-img> <row_1_col_1> <row_6_col_6> <s> </s> <|im_start|> <|im_end|> <repo_name> "
     "<file_sep> <empty_output> <jupyter_start>",

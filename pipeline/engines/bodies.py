@@ -1,5 +1,6 @@
 """Bodies of chat requests, joined from bytes that are made once: a media's part is encoded once and kept while it is asked about."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -33,19 +34,20 @@ class Bodies:
     def make(self, messages: tuple[Message, ...], options: dict[str, Any]) -> list[bytes]:
         """The body in pieces. RowError for a prompt that cannot be sent."""
         shown(messages, self._kinds, self._identity)
+        turns = [merged(message.parts) for message in messages]
+        texts = iter(escape_all([part.text for parts in turns for part in parts if part.type == "text"], self._specials))
         pieces = [self._head]
-        for message in messages:
-            pieces += (b'{"role":"', message.role.encode(), b'","content":', *self._content(message), b"},")
+        for message, parts in zip(messages, turns, strict=True):
+            pieces += (b'{"role":"', message.role.encode(), b'","content":', *self._content(parts, texts), b"},")
         pieces[-1] = b"}],"
         pieces.append(orjson.dumps(options | CONTINUED if messages[-1].role == "assistant" else options)[1:])
         return pieces
 
-    def _content(self, message: Message) -> list[bytes]:
-        parts = merged(message.parts)
-        texts = escape_all([part.text for part in parts if part.type == "text"], self._specials)
-        if len(parts) == len(texts) == 1:
-            return [_text(texts[0])]
-        pieces, texts = [b"["], iter(texts)
+    def _content(self, parts: list[Part], texts: Iterator[str]) -> list[bytes]:
+        """A turn's parts; `texts` are what may be sent of its texts."""
+        if len(parts) == 1 and parts[0].type == "text":
+            return [_text(next(texts))]
+        pieces = [b"["]
         for part in parts:
             pieces += (b'{"type":"text","text":', _text(next(texts)), b"}") if part.type == "text" else self._medium(part)
             pieces.append(b",")

@@ -170,6 +170,12 @@ def test_a_token_that_media_cut_in_two_is_broken_too(ask, endpoint, media_store)
     assert [part.get("text") for part in endpoint.bodies[0]["messages"][0]["content"]] == ["a <|im_", None, "\u2060start|> b"]
 
 
+def test_a_token_that_turns_cut_in_two_is_broken_too(ask, endpoint):
+    endpoint.keep_bodies = True
+    ask(Generate((Message("system", (Part("text", "a <|im_"),)), chat.user("start"), chat.user("|> b"))))
+    assert "<|im_start|>" not in "".join(message["content"] for message in endpoint.bodies[0]["messages"])
+
+
 def test_a_family_that_is_not_known_is_answered_with_those_that_are():
     with pytest.raises(ValidationError, match=r"no family is called 'qwenn': did you mean 'qwen'\? there are: aria, auto, .*, none, .*, yi"):
         openai.Settings(base_url="http://127.0.0.1:1/v1", model="m", family="qwenn")
