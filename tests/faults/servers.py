@@ -290,7 +290,8 @@ def every_request_refused(dice: random.Random, folder: Path) -> None:
         refused(folder, raw, words)
         endpoint.twist = None
         assert build(folder, raw) == build(folder / "quiet", document(other, rows=rows, slots=slots))
-        assert endpoint.answered == quiet.answered
+        # what was on its way when a run ended is asked again, as after a kill
+        assert quiet.answered <= endpoint.answered <= quiet.answered + 2 * min(slots, rows)
 
 
 def some_rows_refused(dice: random.Random, folder: Path) -> None:
