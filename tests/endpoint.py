@@ -45,7 +45,7 @@ class Endpoint:
     """The server's state and its three routes."""
 
     def __init__(self, key: str | None = None, twist: Callable[[dict, dict], web.Response | dict] | None = None, **faults):
-        """`twist` makes of a request's body and the answer to it what is said instead."""
+        """`twist` makes of a request's body and the answer to it what is said instead; a response of its own does not count as an answer."""
         self.key, self.twist = key, twist
         self.faults = NO_FAULTS | faults
         self.questions: Counter[str] = Counter()
@@ -105,7 +105,6 @@ class Endpoint:
         if self.twist:
             said = self.twist(body, said)
         if isinstance(said, web.Response):
-            self.answered += said.status == 200
             return said
         self.answered += 1
         return web.json_response(said)

@@ -264,14 +264,16 @@ REFUSALS = {400: "Your credit balance is too low", 402: "Insufficient balance", 
 
 
 def error(status: int, message: str) -> web.Response:
+    if status == 200:
+        return web.Response(body=PAGE, content_type="text/html")
     return web.json_response({"error": {"message": message, "type": "invalid_request_error"}}, status=status)
 
 
 def every_request_refused(dice: random.Random, folder: Path) -> None:
     """All requests of the makers or of the judges, from the beginning or from some moment on, are refused alike. The build ends with the words;
     what was answered is kept; once the server is well the same command asks the rest."""
-    status = dice.choice([401, *REFUSALS])
-    words, slots, rows = REFUSALS.get(status, "Incorrect API key"), dice.choice((1, 4, 64)), dice.choice((1, 6, ROWS, 40))
+    status = dice.choice([200, 401, *REFUSALS])
+    words, slots, rows = {200: "Sign in", 401: "Incorrect API key"}.get(status) or REFUSALS[status], dice.choice((1, 4, 64)), dice.choice((1, 6, ROWS, 40))
     judged, first = dice.choice((True, False)), dice.choice((0, 0, rows // 2))
     answered = 0
 

@@ -53,7 +53,7 @@ def test_the_field_that_names_the_parameter_counts_before_the_words():
 
 @pytest.mark.parametrize(
     "message",
-    ["'n' must be 1", "n > 1 is not supported", "`n` : number must be at most 1", "Unsupported value: 'n' does not support 4 with this model"],
+    ["'n' must be 1", 'Invalid JSON payload received. Unknown name "n": Cannot find field.', "n > 1 is not supported", "`n` : number must be at most 1", "Unsupported value: 'n' does not support 4 with this model"],
 )
 def test_a_server_of_one_answer_is_asked_for_one_at_a_time(message):
     dialect = learnt(message)
