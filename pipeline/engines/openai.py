@@ -71,7 +71,7 @@ class Settings(operator.Settings):
     @field_validator("base_url")
     @classmethod
     def _plain(cls, url: str | None) -> str | None:
-        return url and endpoints.plain(url)
+        return url if url is None else endpoints.plain(url)
 
     @field_validator("family")
     @classmethod
@@ -125,6 +125,8 @@ def _key(name: str | None) -> str | None:
     key = os.environ.get(name, "").strip()  # a line's end in it would end the header
     if not key:
         raise RecipeError(f"api_key_env names {name}, which is not set: export it or leave it out")
+    if not (key.isascii() and key.isprintable()):
+        raise RecipeError(f"the key in {name} holds a character that no header may hold: export it again")
     return key
 
 

@@ -286,7 +286,7 @@ def every_request_refused(dice: random.Random, folder: Path) -> None:
         return said
 
     endpoint, quiet = Endpoint(twist=twist), Endpoint()
-    with served(endpoint) as url, served(quiet) as other:
+    with quick(), served(endpoint) as url, served(quiet) as other:
         raw = document(url, rows=rows, slots=slots)
         refused(folder, raw, words)
         refused(folder, raw, words)

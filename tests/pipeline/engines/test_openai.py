@@ -528,6 +528,20 @@ def test_a_key_that_is_not_set_or_not_given_is_said_before_any_question(ask, end
         ask(Generate(question()))
 
 
+@pytest.mark.parametrize("key", ["k\u00e9y", "ke\x01y", "first\nsecond"])
+def test_a_key_that_no_header_can_hold_is_said_and_not_shown(ask, monkeypatch, key):
+    monkeypatch.setenv("PAIRWRIGHT_TEST_KEY", key)
+    with pytest.raises(RecipeError, match="the key in PAIRWRIGHT_TEST_KEY holds a character that no header may hold") as raised:
+        ask(Generate(question()), api_key_env="PAIRWRIGHT_TEST_KEY")
+    assert key not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["http://a b/v1", "http://[::1/v1", "http://host:99999/v1", "http:///v1", "ftp://host/v1", ""])
+def test_an_address_is_one_that_can_be_asked(url):
+    with pytest.raises(ValidationError, match="base_url"):
+        openai.Settings(base_url=url, model="m")
+
+
 @pytest.mark.parametrize("url", ["https://me:secret@host/v1", "https://host/v1?key=secret", "host:8000/v1"])
 def test_an_address_holds_no_credentials(url):
     with pytest.raises(ValidationError, match="base_url must"):
