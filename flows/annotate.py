@@ -8,7 +8,7 @@ from prefect.events import emit_event
 from prefect.states import Completed, State
 
 from flows import execute, people
-from flows.build import described, take_keys
+from flows.build import described, in_our_words, take_keys
 from schemas.markdown import plain
 
 DONE = "pairwright.people.done"
@@ -25,7 +25,9 @@ def annotate(out: str) -> State:
     if not any(people.asked(run)):
         return Completed(name="Waiting", message="nobody was asked yet")
     take_keys(people.keys(run.recipe))
-    for step, report in people.sync(run, "work").items():
+    with in_our_words():
+        reports = people.sync(run, "work")
+    for step, report in reports.items():
         get_run_logger().info("%s: %s", step, dict(report.counts))
         for note in report.notes:
             get_run_logger().warning("%s: %s", step, note)

@@ -1,7 +1,8 @@
 """A recipe as a Prefect flow: one task a unit of work, shown, retried and scheduled by Prefect."""
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
@@ -13,7 +14,8 @@ from prefect.states import Completed, State
 
 from flows import execute, leaves, people
 from flows.progress import open_lines, reporter
-from schemas.errors import RecipeError, RunError, Waiting
+from pipeline.urls import variables
+from schemas.errors import PairwrightError, RecipeError, RunError, Waiting
 from schemas.markdown import plain
 from schemas.recipe import Recipe
 
@@ -54,15 +56,29 @@ def build(out: str, recipe: str | None = None, cache: str | None = None, setting
 def done_or_waiting(run: execute.Run, unit: execute.Unit) -> str | None:
     """Does the unit; what it waits for when people are not done, which is no failure."""
     try:
-        run.do(unit)
+        with in_our_words():
+            run.do(unit)
     except Waiting as waiting:
         return str(waiting)
     return None
 
 
+@contextlib.contextmanager
+def in_our_words() -> Generator[None]:
+    """Prefect keeps what is raised with all that caused it: only our own messages, which hold no secrets, get there."""
+    try:
+        yield
+    except PairwrightError as error:
+        raise error from None
+    except Exception as error:  # noqa: BLE001
+        raise PairwrightError(f"{type(error).__name__}: {error}") from None
+
+
 def keys_of(recipe: Recipe) -> set[str]:
-    """The variables that hold the keys which a build needs: those of models (`api_key_env`), and what asking people takes."""
-    return {model["api_key_env"] for model in recipe.models.values() if model.get("api_key_env")} | people.keys(recipe)
+    """The variables that a build needs: those of models' keys (`api_key_env`), those that paths name, and what asking people takes."""
+    ends = [end for model in recipe.models.values() for end in (model, *(model.get("endpoints") or ()))]
+    models = {end["api_key_env"] for end in ends if end.get("api_key_env")}
+    return models.union(people.keys(recipe), *(variables(step.settings) for step in recipe.steps))
 
 
 def take_keys(needed: set[str]) -> None:

@@ -2,11 +2,13 @@
 
     python -m flows.child FOLDER
 
-It does one unit after another and keeps the engines that they loaded. It reads the names of units from its standard input,
+It does one unit after another and keeps the engines that they loaded. It reads the recipe from its standard input (that in the folder
+may lack secrets) and then the names of units,
 says in JSON lines on its standard output how far it is, and writes everything else to FOLDER/logs/UNIT.log. It ends when
 its standard input closes: a parent that is killed leaves no orphan behind."""
 
 import contextlib
+import io
 import json
 import os
 import queue
@@ -16,6 +18,7 @@ import sys
 import threading
 import traceback
 from pathlib import Path
+from typing import TextIO
 
 from flows.crashes import Crashes
 from flows.folder import at_work
@@ -23,6 +26,7 @@ from flows.watchdog import Afresh
 from pipeline import journal
 from schemas import errors
 from schemas.errors import EngineError, PairwrightError, RunError
+from schemas.redact import clean
 
 ROOT = Path(__file__).resolve().parents[1]
 RESTARTS = 3  # times it is started again after a crash: two make a request suspected, at the third it is known
@@ -113,6 +117,8 @@ class Child:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sink, env=env,
                 pass_fds=(lock.fileno(),) if lock is not None else (),
             )  # fmt: skip
+        with contextlib.suppress(BrokenPipeError):  # it died at once: the unit's name tells
+            self._process.stdin.write(json.dumps(self._run.raw).encode() + b"\n")
         return self._process
 
     def _died(self, unit, code: int) -> str:
@@ -138,6 +144,7 @@ def main(folder: Path) -> int:
     def report(unit: str, done: int, total: int | None, text: str, used: dict) -> None:
         say({"done": done, "total": total, "text": text, "used": used})
 
+    raw = json.loads(orders.get())
     run = here = None
     while True:
         name = orders.get()
@@ -145,7 +152,7 @@ def main(folder: Path) -> int:
             with at_work(folder):
                 _log_to(_log(folder, name))
                 if run is None or here is None:
-                    run, crashes = execute.reopen(folder, report), Crashes(folder)
+                    run, crashes = execute.reopen(folder, report, raw), Crashes(folder)
                     notes = journal.Journal(folder / "in_flight", crashes.suspects, crashes.culprits)
                     here = host.Host(run.cache, notes)
             with at_work(folder, run.cache):
@@ -184,11 +191,42 @@ def _only_json():
 
 
 def _log_to(log: Path) -> None:
-    """From now on standard output and error are this file."""
+    """From now on standard output and error are this file; what Python writes there holds no secrets."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)
+    if not isinstance(sys.stderr, _Cleaned):
+        sys.stdout, sys.stderr = _Cleaned(sys.stdout), _Cleaned(sys.stderr)
+
+
+class _Cleaned(io.TextIOBase):
+    """A text stream that passes on whole lines, without secrets."""
+
+    encoding = "utf-8"
+
+    def __init__(self, inner: TextIO):
+        self._inner, self._line = inner, ""
+
+    def write(self, text: str) -> int:
+        *lines, self._line = (self._line + text).split("\n")
+        if lines:
+            self._inner.write(clean("\n".join(lines)) + "\n")
+            self._inner.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing: what is left is half a line."""
+
+    @property
+    def buffer(self):
+        return self._inner.buffer
+
+    def fileno(self) -> int:
+        return self._inner.fileno()
+
+    def isatty(self) -> bool:
+        return False
 
 
 def _listen(orders: queue.SimpleQueue) -> None:

@@ -14,6 +14,7 @@ from rich.markup import escape
 from typer.exceptions import TyperException
 
 from flows import stop
+from schemas import redact
 from schemas.errors import PairwrightError, Waiting
 from schemas.records import one_line
 
@@ -379,16 +380,17 @@ def _open_closed_streams() -> None:
 
 def _say(colour: str, word: str, what: object) -> None:
     with contextlib.suppress(OSError):  # nobody listens
-        say.print(f"[{colour}]{word}[/{colour}]: {escape(one_line(' '.join(str(what).splitlines())))}", soft_wrap=True)
+        said = redact.clean(one_line(" ".join(str(what).splitlines())))
+        say.print(f"[{colour}]{word}[/{colour}]: {escape(said)}", soft_wrap=True)
 
 
 def _unexpected(error: Exception) -> str:
     """The line for an error that no boundary translated, which is a bug. Its traceback goes into a file."""
     if os.environ.get(DEBUG):
-        traceback.print_exc()
+        print(redact.clean(traceback.format_exc()), file=sys.stderr)
         where = "above"
     else:
-        where = _kept(traceback.format_exc())
+        where = _kept(redact.clean(traceback.format_exc()))
     return f"{type(error).__name__}: {error}; this is a bug of Pairwright: please report it with the traceback ({where})"
 
 

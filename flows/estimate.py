@@ -27,6 +27,7 @@ from flows.plan import Unit, ingesting, plan
 from pipeline.cache import AnswerCache, Usage, total
 from pipeline.engines.count import Counter, folder_of
 from pipeline.engines.identity import identity
+from schemas import redact
 from schemas.arrow import from_batch
 from schemas.errors import EngineError, OutputError
 from schemas.recipe import unpriced
@@ -161,7 +162,7 @@ def _begun(out: Path | None, raw: dict) -> Path | None:
     """The folder of the real run, where it is there."""
     if out is None or (run := begun(out)) is None:
         return None
-    if unpriced(run["recipe"]) != unpriced(raw):
+    if unpriced(redact.document(run["recipe"])) != unpriced(redact.document(raw)):
         raise OutputError(f"{out} holds a run of another recipe: choose another --out, or leave it out")
     return out.absolute()
 

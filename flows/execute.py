@@ -29,9 +29,10 @@ from flows.plan import Unit, fits, passes_of, plan
 from pipeline import checksum
 from pipeline.cache import AnswerCache, Usage
 from pipeline.dataset import manifest
-from schemas.errors import DamageError, OutputError, RecipeError
+from schemas import redact
+from schemas.errors import DamageError, InputError, OutputError, RecipeError
 from schemas.operator import VERBS, Context, Fitted
-from schemas.recipe import Recipe, Step, unpriced
+from schemas.recipe import Recipe, Step, parse, unpriced
 from schemas.records import Rejection, digest
 
 CACHE = Path("data/cache")  # where no other is named
@@ -55,6 +56,7 @@ class Run:
     repaired: list[str] = field(default_factory=list)
     """a line for each unit that was finished but is damaged, and so is done again"""
     _sound: set[Path] = field(default_factory=set)  # shards and files of rows that were checked
+    withheld: tuple[str, ...] = ()  # steps and models whose settings are not whole: their secrets are not in run.json
     _identities: dict[str, str] = field(default_factory=dict)
     _child: Child | None = None
 
@@ -198,6 +200,7 @@ class Run:
             return self._do(unit)
 
     def _do(self, unit: Unit) -> str:
+        self.whole(unit)
         if unit.kind != "pass" and self.finished(unit):
             return "kept"
         self.report(unit.name, 0, None, "", {})
@@ -212,6 +215,15 @@ class Run:
         if unit.trains or not any(u.child for u in self.units[self.units.index(unit) + 1 :]):
             self._child.end()
         return "done"
+
+    def whole(self, unit: Unit) -> None:
+        """InputError when settings of the unit had secrets, which only the recipe itself has."""
+        names = {name for b in unit.steps for name in (b.name, *plug.models_of(b.family, b.operator, b.settings))}
+        if names := sorted(names.intersection(self.withheld)):
+            raise InputError(
+                f"{self.folder} does not keep the secrets that the recipe has in {', '.join(names)}: go on with `pairwright build` and the "
+                "recipe, or name a variable there, like ${ROWS_URL}, and export it"
+            )
 
     def finished(self, unit: Unit) -> bool:
         """Whether a unit is there, with all its files as they were written."""
@@ -353,9 +365,8 @@ class Run:
     def _write(self, unit: Unit, host: Host, progress) -> dict:
         from pipeline.dataset.write import write
 
-        counts = write(
-            self.tables(unit), host.media, self.dataset(unit.round), {"recipe": self.recipe.name, "digest": digest(unpriced(self.raw))}
-        )
+        info = {"recipe": redact.public(self.recipe.name), "digest": digest(redact.document(unpriced(self.raw)))}
+        counts = write(self.tables(unit), host.media, self.dataset(unit.round), info)
         self.place(unit).mkdir(parents=True, exist_ok=True)
         return {"key": self.key(unit), "pairs": counts}
 
@@ -434,8 +445,10 @@ def open_document(raw: dict, *, out: Path, cache: Path | None = None, report: Re
 
 
 def _open(
-    raw: dict, out: Path, cache: Path | None, dataset: Path | None, report: Report | None, ingest: bool = False
-) -> Run:
+    raw: dict, out: Path, cache: Path | None, dataset: Path | None, report: Report | None, ingest: bool = False,
+    withheld: Sequence[str] = (),
+) -> Run:  # fmt: skip
+    """`withheld`: what of `raw` is not whole, where it comes from a run's folder."""
     checked = load.checked(raw, given=("samples", "pairs") if dataset else ())
     out = out.absolute()
     _check_recipe(begun(out), out, raw, dataset)  # a folder that is refused stays as it is
@@ -445,58 +458,78 @@ def _open(
     try:
         _check_recipe(known, out, raw, dataset)
         leftovers.clear(out)
-        return _planned(raw, checked, out, cache, dataset, report, ingest, lock, known)
+        return _planned(raw, checked, out, cache, dataset, report, ingest, lock, known, withheld)
     except BaseException:
         lock.close()
         raise
 
 
 def _planned(raw: dict, checked: Recipe, out: Path, cache: Path, dataset: Path | None, report: Report | None, ingest: bool,
-             lock: Any, known: dict | None) -> Run:  # fmt: skip
+             lock: Any, known: dict | None, withheld: Sequence[str]) -> Run:  # fmt: skip
     """The run of a folder that is taken, with its run.json written."""
     ingested = ingest or bool(known and known.get("ingested"))
     units = plan(checked, dataset is not None, ingested, known.get("passes", ()) if known else ())
     if not fits(units, checked):  # they were decided on a larger machine
         units = plan(checked, dataset is not None, ingested)
+    told = redact.document(raw)
     mine = {
-        "recipe": raw, "cache": str(cache), "dataset": dataset and str(dataset), "version": VERSION, "ingested": ingested,
+        "recipe": told, "cache": str(cache), "dataset": dataset and str(dataset), "version": VERSION, "ingested": ingested,
         "passes": passes_of(units),
     }  # fmt: skip
+    if hidden := withheld or _withheld(raw, told):
+        mine["withheld"] = list(hidden)
     if known != mine:
         shards.write_json(out / "run.json", mine, sort_keys=False)
-    return Run(out, cache, checked, raw, units, dataset, report or (lambda *a: None), lock, ingested)
+    return Run(
+        out, cache, checked, raw, units, dataset, report or (lambda *a: None), lock, ingested, withheld=tuple(withheld)
+    )
 
 
 def _check_recipe(known: dict | None, out: Path, raw: dict, dataset: Path | None) -> None:
     """OutputError where a folder's run.json is that of another recipe or dataset."""
-    if known and (unpriced(known["recipe"]) != unpriced(raw) or known.get("dataset") != (dataset and str(dataset))):
+    if not known:
+        return
+    old, new = redact.document(known["recipe"]), redact.document(raw)  # run.json has no secrets, an older one may
+    if unpriced(old) != unpriced(new) or known.get("dataset") != (dataset and str(dataset)):
         raise OutputError(
-            f"{out} holds a run of another recipe ({_difference(known['recipe'], raw)}): choose another --out; "
+            f"{out} holds a run of another recipe ({_difference(old, new)}): choose another --out; "
             "the cache keeps the answers, so only what is new is asked"
         )
+
+
+def _withheld(raw: dict, told: dict) -> list[str]:
+    """The steps and models of a recipe whose settings hold secrets, `told` being it without them."""
+    if raw == told:
+        return []
+    whole, rest = parse(raw), parse(told)
+    steps = [step.name for step, other in zip(whole.steps, rest.steps, strict=True) if step != other]
+    return steps + [name for name in whole.models if whole.models[name] != rest.models.get(name)]
 
 
 def go_on(where: Path, report: Report | None = None) -> Run:
     """The run of a folder, taken again as `open_run` takes it. OutputError when there is none."""
     known = note_of(where)
     dataset = known.get("dataset") and Path(known["dataset"])
-    return _open(known["recipe"], where, None, dataset, report)
+    return _open(known["recipe"], where, None, dataset, report, withheld=known.get("withheld", ()))
 
 
-def reopen(where: Path, report: Report | None = None) -> Run:
-    """The run of a folder as it was opened, for its child or for looking at it; takes no lock."""
+def reopen(where: Path, report: Report | None = None, raw: dict | None = None) -> Run:
+    """The run of a folder as it was opened, for its child or for looking at it; takes no lock. `raw`: the whole recipe, whose secrets
+    run.json does not have."""
     known = note_of(where)
     dataset = known.get("dataset") and Path(known["dataset"])
-    recipe = load.checked(known["recipe"], given=("samples", "pairs") if dataset else ())
+    whole = known["recipe"] if raw is None else raw
+    recipe = load.checked(whole, given=("samples", "pairs") if dataset else ())
     return Run(
         where.absolute(),
         Path(known["cache"]),
         recipe,
-        known["recipe"],
+        whole,
         plan(recipe, bool(dataset), bool(known.get("ingested")), known.get("passes", ())),
         dataset,
         report or (lambda *a: None),
         ingested=bool(known.get("ingested")),
+        withheld=tuple(known.get("withheld", ())) if raw is None else (),
     )
 
 

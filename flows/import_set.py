@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from flows import execute, load, plug, progress
+from pipeline.urls import filled
 from schemas.errors import InputError
 from schemas.recipe import settings_of
+from schemas.redact import clean
 
 
 def import_set(form: str, path: str, settings: Sequence[str], out: Path, cache: Path | None, console: Console) -> dict:
@@ -26,10 +28,10 @@ def import_set(form: str, path: str, settings: Sequence[str], out: Path, cache: 
         load.override(raw, assignment)
     (step,) = load.checked(raw).steps
     module = plug.operator(step.family, step.operator)
-    found = Counter((f.format, f.why) for f in module.formats(settings_of(module, step.settings, step.name)))
+    found = Counter((f.format, f.why) for f in module.formats(filled(settings_of(module, step.settings, step.name))))
     for (name, why), files in found.items():
         what = f"format [bold]{name}[/bold]" if name else "no known format"
-        console.print(f"  {files} file{'s' * (files > 1)} of {what}: {escape(why)}", soft_wrap=True)
+        console.print(f"  {files} file{'s' * (files > 1)} of {what}: {escape(clean(why))}", soft_wrap=True)
     fresh = not out.exists()
     run = execute.open_document(raw, out=out, cache=cache)
     try:

@@ -18,6 +18,7 @@ from annotators.worth import Answer
 from flows import execute, load, plug, progress, shards
 from flows.summary import following, records
 from schemas import recipe as recipes
+from schemas import redact
 from schemas.errors import InputError, RecipeError
 from schemas.recipe import Step
 
@@ -52,7 +53,7 @@ def judge_bench(
             for unit in run.units:
                 if unit.kind == "pass":
                     run.do(unit)
-        found = {"judge": judge, "step": name, "set": path, **_measured(run.tables(), name)}
+        found = redact.document({"judge": judge, "step": name, "set": path, **_measured(run.tables(), name)})
         shards.write_json(out / RESULT, found)
         show(found, console)
         for table in ("samples", "candidates"):

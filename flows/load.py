@@ -67,7 +67,7 @@ def _parsed(text: str) -> Any:
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, TypeError) as error:  # TypeError: a key that is a list
-        raise ValueError(str(error)) from None
+        raise ValueError(_trouble(error)) from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     _check(value, [NODES])
@@ -99,6 +99,13 @@ def _check(value: Any, left: list[int], depth: int = 0) -> None:
             raise ValueError(f"the value {value} is no number that JSON can hold")
     elif value is not None:
         raise ValueError(f"the value {str(value)[:40]!r} is a {type(value).__name__}: put quotes around it")
+
+
+def _trouble(error: Exception) -> str:
+    """What is wrong and where, without the line itself, which may hold anything."""
+    mark = getattr(error, "problem_mark", None)
+    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{getattr(error, 'problem', None) or error}{where}"
 
 
 def override(raw: dict, assignment: str) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 from flows import costs, plug, shards
 from flows.arrivals import arrivals, gathered, twin
 from pipeline.cache import AnswerCache, Usage
+from pipeline.urls import filled
 from schemas.arrow import TABLE_OF, TABLES, from_batch
 from schemas.errors import PairwrightError, RowError, RunError
 from schemas.operator import VERBS, Context, Fitted, Rows
@@ -163,7 +164,7 @@ def from_sources(sources: list[Bound], context: Callable[[Bound], Context], key:
 
     Answers, judgements and pairs that a source yields behind a Sample are the Sample's own: its steps see them, and they are in its shard.
     Where sources leave such rows, those of equal Samples are put together; else a Sample that came before is a rejection."""
-    records = (row for bound in sources for row in bound.module.read(bound.settings, context(bound)))
+    records = (row for bound in sources for row in bound.module.read(filled(bound.settings), context(bound)))
     stream = arrivals(records, ROWS)
     if any(not LIVE.isdisjoint(bound.module.LEAVES) for bound in sources):
         stream = gathered(stream)

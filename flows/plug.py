@@ -14,6 +14,7 @@ from schemas.errors import RecipeError
 from schemas.operator import VERBS, Context
 from schemas.recipe import models, near, settings_of
 from schemas.records import digest
+from schemas.redact import unsigned
 
 HOME = {
     "source": "pipeline", "prompt": "pipeline", "make": "pipeline", "corrupt": "pipeline", "pair": "pipeline", "filter": "pipeline", "train": "pipeline",
@@ -94,10 +95,19 @@ def version(module: ModuleType, settings, identity: Mapping[str, str], where: st
     texts = module.prompt_texts(settings) if hasattr(module, "prompt_texts") else ()
     files = [_contents(Path(p)) for p in module.named_files(settings)] if hasattr(module, "named_files") else ()
     return digest(
-        module.__name__, module.VERSION, settings.model_dump(mode="json"), [*texts, *files],
+        module.__name__, module.VERSION, _unsigned(settings.model_dump(mode="json")), [*texts, *files],
         [identity.get(model) for model in models(settings)],
         [version(part, inner, identity, where) for *_, part, inner in parts(module, settings, where)],
     )  # fmt: skip
+
+
+def _unsigned(value: Any) -> Any:
+    """Settings without what changes in an address each time that it is signed."""
+    if isinstance(value, str):
+        return unsigned(value) if ":" in value else value
+    if isinstance(value, dict):
+        return {key: _unsigned(of) for key, of in value.items()}
+    return [_unsigned(of) for of in value] if isinstance(value, list) else value
 
 
 def _contents(path: Path) -> str:

@@ -14,6 +14,7 @@ from rich.table import Table
 from flows import costs
 from schemas.operator import Tables
 from schemas.records import Reason
+from schemas.redact import clean
 
 NAMED = 20  # rows that are named one by one
 HABITS = {
@@ -133,7 +134,7 @@ def reporter(write: Callable[[str], object], every: float = 10.0):
             last[unit] = now
             asked = "".join(f"; {model}: {said(usage)}" for model, usage in used.items())
             count = f"{done}{f' of {total}' if total else ''}" if done else "begins"
-            write(f"{unit}: {count} {text}".rstrip() + asked)
+            write(clean(f"{unit}: {count} {text}".rstrip() + asked))
 
     return report
 

@@ -18,7 +18,7 @@ from flows import notes
 from flows.notes import REMEDY
 from flows.notes import read as read_json
 from pipeline import checksum
-from schemas import arrow
+from schemas import arrow, redact
 from schemas.disk import disk, said
 from schemas.errors import DamageError, OutputError
 from schemas.records import Reason, Rejection, one_line
@@ -29,6 +29,7 @@ __all__ = [
 ]  # fmt: skip
 
 SIZE = 512  # samples a shard
+TOLD = {"media": ("source",), "rejections": ("id", "detail")}  # columns that may name files and addresses, less their secrets
 OPEN = "-open-"  # in the name of a shard whose steps left questions open; the whole one takes the name before it
 
 
@@ -42,11 +43,11 @@ def fsync(path: Path) -> None:
 
 def write_json(path: Path, value: dict, sort_keys: bool = True) -> None:
     """Atomically, and with a checksum: a reader sees the old file or the new one. Not sorted where order has a meaning, as in a recipe.
-    StoreError when the disk does not take it."""
+    Without secrets. StoreError when the disk does not take it."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     with disk(path):
         try:
-            beside.write_text(checksum.sealed(value, sort_keys))
+            beside.write_text(checksum.sealed(redact.document(value), sort_keys))
             fsync(beside)
             beside.rename(path)
             fsync(path.parent)
@@ -127,7 +128,7 @@ def _publish(folder: Path, beside: Path, tables: dict[str, list], record: dict) 
         if rows:
             write_table(beside / f"{name}.arrow", name, rows)
     files = checksum.of_files(beside, [f"{name}.arrow" for name, rows in tables.items() if rows])
-    (beside / "record.json").write_text(checksum.sealed(record | {"files": files}))
+    (beside / "record.json").write_text(checksum.sealed(redact.document(record) | {"files": files}))
     for path in beside.iterdir():
         fsync(path)
     if folder.exists():
@@ -173,6 +174,9 @@ def sweep(place: Path) -> None:
 
 
 def write_table(path: Path, name: str, rows: list) -> None:
+    if told := TOLD.get(name):
+        clean = redact.cleaner()
+        rows = [row._replace(**{field: clean(text) for field in told if (text := getattr(row, field))}) for row in rows]
     with pa.OSFile(str(path), "wb") as sink, ipc.new_file(sink, arrow.TABLES[name][1]) as writer:
         for start in range(0, len(rows), 4096):
             writer.write_batch(arrow.to_batch(name, rows[start : start + 4096]))

@@ -14,6 +14,7 @@ from annotators.figures import Share
 from annotators.worth import Answer, Worth
 from flows import costs, people, shards
 from pipeline.cache import total
+from schemas import redact
 from schemas.arrow import from_batch
 from schemas.operator import Tables
 from schemas.recipe import Price
@@ -30,10 +31,10 @@ def finish(run) -> dict:
     from pipeline.dataset.card import write_card
     from pipeline.store import open_store
 
-    found = summary(run)
+    found = redact.document(summary(run))
     shards.write_json(run.folder / "summary.json", found)
     if found["dataset"] and not run.dataset_given:
-        write_card(run.folder / found["dataset"], found, run.raw)
+        write_card(run.folder / found["dataset"], found, found["recipe"])
     if found["samples"]:
         with closing(open_store(run.cache / "media")) as media:
             write_report(run.folder, found, run.tables(), media)

@@ -6,14 +6,16 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from flows import execute
-from flows.build import described
+from flows.build import described, in_our_words
 from flows.progress import reporter
 from schemas.markdown import plain
+from schemas.redact import clean
 
 
 @flow
 def train(dataset: str, out: str, model: str = "data/models/tiny", settings: list[str] | None = None) -> None:
     """Trains `model` on the folder `dataset` into the folder `out`; `settings` are train.setting=value overrides."""
     report = reporter(get_run_logger().info)
-    figures = execute.train_dataset(Path(dataset), Path(out), settings or [], model=model, report=report)
-    create_markdown_artifact(described(figures), key="training", description=f"{plain(model)} on {plain(dataset)}")
+    with in_our_words():
+        figures = execute.train_dataset(Path(dataset), Path(out), settings or [], model=model, report=report)
+    create_markdown_artifact(described(figures), key="training", description=clean(f"{plain(model)} on {plain(dataset)}"))

@@ -1,12 +1,17 @@
 """URLs as names: what may be said of them, and the filesystem behind those that are no web address."""
 
 import hashlib
+import os
 import re
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import fsspec
 from pydantic import AfterValidator
 from yarl import URL
+
+from schemas import redact
+from schemas.errors import InputError
 
 WEB = ("http", "https")
 OBJECTS = (
@@ -23,11 +28,6 @@ OBJECTS = (
     "memory",
 )  # no host that a row could choose
 _URL = re.compile(r"[A-Za-z][\w+.-]*:(:|//)")
-_SIGNATURE = re.compile(  # parts of a query that change with each signature of the same object
-    r"x-(amz|goog|oss|obs|cos)-.*|aws.*|googleaccessid|ossaccesskeyid|signature|sig|policy|key-pair-id|expires|"
-    r"s[tpervsk]|s(k|r|d|i)[a-z]{1,3}|.*token.*|.*secret.*|.*passw.*|.*auth.*|.*api_?-?key.*|hdnts",
-    re.IGNORECASE,
-)
 
 
 def is_url(path: str) -> bool:
@@ -41,16 +41,13 @@ def scheme(url: str) -> str:
 
 def clean(url: str) -> str:
     """The URL as messages, rows and names may hold it: without user, password, query and fragment, which may be secrets."""
-    before, _, rest = url.partition("://")
-    place = re.split(r"[?#]", rest)[0]
-    host, slash, path = place.partition("/")
-    return f"{before}://{host.rpartition('@')[2]}{slash}{path}"
+    return redact.clean(redact.address(url))
 
 
 def key(url: str) -> bytes:
     """32 bytes naming what the URL points at, the same however it is signed."""
     query = re.split(r"[?#]", url)[1] if "?" in url else ""
-    kept = sorted(part for part in query.split("&") if not _SIGNATURE.fullmatch(part.partition("=")[0]))
+    kept = sorted(part for part in query.split("&") if not redact.SIGNATURE.fullmatch(part.partition("=")[0]))
     return hashlib.sha256("\0".join([clean(url), *kept]).encode(errors="surrogatepass")).digest()
 
 
@@ -76,12 +73,46 @@ def filesystem(url: str):
 
 
 def _without_password(path: str) -> str:
-    if is_url(path) and re.match(r"[^/?#]*@", path.partition("://")[2]):
+    if redact.credentials(path):
         raise ValueError(
-            "a recipe holds no credentials: leave user and password out of the URL, the environment has them"
+            "a recipe holds no credentials: leave user and password out of the URL, or name a variable that has it, like ${ROWS_URL}"
         )
     return path
 
 
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_FILLED = ("path", "media_root")  # settings that may name variables
+
+
+def variables(settings: Mapping[str, Any]) -> set[str]:
+    """The environment variables that a step's paths name, like `${ROWS_URL}`."""
+    return {name for key, of in settings.items() if key in (*_FILLED, "sets") for name in _named(of)}
+
+
+def _named(value: Any) -> set[str]:
+    if isinstance(value, str):
+        return set(_VARIABLE.findall(value))
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return {name for of in inside for name in _named(of)}
+
+
+def filled(settings: Any) -> Any:
+    """A source's settings with the values of the variables that its paths name: so that a signed address need not stand in a recipe.
+    InputError when one is not set."""
+    if not variables(vars(settings)):
+        return settings
+    told = {name: of for name in _FILLED if (of := getattr(settings, name, None))}
+    return settings.model_copy(
+        update={k: _filled(of) if isinstance(of, str) else tuple(map(_filled, of)) for k, of in told.items()}
+    )
+
+
+def _filled(text: str) -> str:
+    for name in _VARIABLE.findall(text):
+        if name not in os.environ:
+            raise InputError(f"a path names the variable {name}, which is not set: export it, or write the path itself")
+    return _VARIABLE.sub(lambda found: os.environ[found[1]], text)
+
+
 Place = Annotated[str, AfterValidator(_without_password)]
-"""A path or URL as a recipe may hold it."""
+"""A path or URL as a recipe may hold it; `${NAME}` in it stands for the environment variable's value."""

@@ -21,14 +21,19 @@ A foreign error is translated once, at the boundary it crosses.
 """
 
 from schemas.records import Outcome, Reason, one_line
+from schemas.redact import clean
 
 _LONGEST = 1000  # characters of a RowError's detail
+_WHOLE = 10_000  # at each end of one that is cleaned: so little is kept of it that nothing is cut in the midst of an address
 
 
 class PairwrightError(Exception):
-    """Base of everything raised on purpose. The message is one line that says what, where and how to mend it."""
+    """Base of everything raised on purpose. The message is one line that says what, where and how to mend it, without secrets."""
 
     exit_code = 1
+
+    def __init__(self, message: object = ""):
+        super().__init__(clean(str(message)))
 
 
 class UserError(PairwrightError):
@@ -94,10 +99,12 @@ class RowError(PairwrightError):
     a row's own words would make it long."""
 
     def __init__(self, reason: Reason, detail: str):
-        detail = one_line(detail)
+        if len(detail) > _WHOLE:
+            detail = detail[:_WHOLE] + detail[-_WHOLE:]
+        detail = one_line(clean(detail))
         if len(detail) > _LONGEST:
             detail = f"{detail[: _LONGEST // 2]} ... {detail[-_LONGEST // 2 :]}"
-        super().__init__(detail)
+        Exception.__init__(self, detail)
         self.reason = reason
         self.detail = detail
 
@@ -106,6 +113,6 @@ class NoVerdict(PairwrightError):
     """A judge could not decide. `outcome` says how, `raw` keeps its words."""
 
     def __init__(self, outcome: Outcome, raw: str):
-        super().__init__(raw)
+        Exception.__init__(self, raw)  # an answer is data
         self.outcome = outcome
         self.raw = raw

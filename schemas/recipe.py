@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.errors import RecipeError
+from schemas.redact import clean
 
 PREDICATES = ("right", "wrong", "has_answer", "no_answer", "best")  # of `where:`; anything else must be a role
 STEP_KEYS = ("name", "from", "where", "share", "as")
@@ -97,7 +98,7 @@ def parse(raw: Any) -> Recipe:
             raise RecipeError(f"two steps are called '{name}': give one of them another `name:`")
     try:
         return Recipe(
-            name=raw["name"], about=raw.get("about") or "", models=models, prices=prices, steps=steps,
+            name=clean(raw["name"]), about=clean(str(raw.get("about") or "")), models=models, prices=prices, steps=steps,
             rounds=raw.get("rounds"),
         )  # fmt: skip
     except ValidationError as error:

@@ -15,6 +15,7 @@ import yaml
 
 from pipeline.dataset.columns import columns
 from pipeline.dataset.read import dataset_files, opened
+from schemas import redact
 from schemas.disk import disk
 from schemas.markdown import block, code, line, plain
 from schemas.records import SAMPLE_KINDS
@@ -31,8 +32,16 @@ NUMBERS = ("margin", "reward_chosen", "reward_rejected", "confidence")
 
 
 def write_card(dataset: Path, summary: dict, recipe: dict) -> Path:
-    """Writes `dataset/README.md` from the exported files, their run's summary and its recipe's document; returns its path."""
+    """Writes `dataset/README.md` from the exported files, their run's summary and its recipe's document; returns its path.
+
+    Nothing secret is in it, and no server, local path or variable's name."""
     facts = _facts(dataset)
+    told = redact.publisher(recipe)
+    for name, counts in facts.origins.items():
+        facts.origins[name] = Counter()
+        for text, n in counts.items():
+            facts.origins[name][told(text)] += n
+    recipe, summary = redact.published([recipe, summary])
     parts = [f"---\n{yaml.safe_dump(_front(facts, summary), sort_keys=False)}---", *_body(facts, summary, recipe)]
     path = dataset / "README.md"
     with disk(path):

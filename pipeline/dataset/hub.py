@@ -1,9 +1,11 @@
 """Pushes a dataset to the Hugging Face Hub in flat memory: files are streamed, then committed."""
 
+import re
 import time
 from pathlib import Path
 
 from pipeline.dataset import manifest
+from schemas import redact
 from schemas.disk import said
 from schemas.errors import InputError, StoreError
 
@@ -33,6 +35,7 @@ def push(dataset: Path, repo: str, private: bool, token: str | None) -> str:
     manifest.check(dataset)
     if not token:
         raise InputError("no token for the Hub: set HF_TOKEN to one that may write")
+    _cleaned(dataset / "README.md")
     api = HfApi(token=token, library_name="pairwright")
     for wait in (*WAITS, None):
         status, why = _try(api, dataset, repo, private)
@@ -42,6 +45,15 @@ def push(dataset: Path, repo: str, private: bool, token: str | None) -> str:
             raise StoreError(f"the Hub did not take {repo}: {why}")
         time.sleep(wait)
     raise AssertionError("the last attempt returns or raises")
+
+
+def _cleaned(card: Path) -> None:
+    """A card that an older version wrote, or somebody changed, is published like one of now."""
+    if card.exists():
+        text = card.read_text()
+        told = redact.public(re.sub(rf"(?m)^ *(?:{'|'.join(redact.OURS)}):.*\n", "", text))
+        if told != text:
+            card.write_text(told)
 
 
 def _try(api, dataset: Path, repo: str, private: bool) -> tuple[int, str]:

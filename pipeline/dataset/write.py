@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from pipeline.dataset import manifest
 from pipeline.dataset.columns import BLOBS, CHAT, CONTENT, MEDIA_OF, RECORD, arrow_schema
+from schemas import redact
 from schemas.disk import disk
 from schemas.errors import OutputError, RunError, StoreError
 from schemas.operator import Tables
@@ -21,6 +22,8 @@ from schemas.records import SAMPLE_KINDS
 GROUP_BYTES = 8 << 20  # a random read pays a whole row group
 FILE_BYTES = 500 << 20
 BLOB = BLOBS.value_type
+FROM, BY = ("source", "licence", "split"), ("generator_chosen", "generator_rejected", "media_op", "recipe")  # of samples, of pairs: no data
+PLACES = r"://|^/|[\\~@=%]|\s/|localhost|\d\.\d+\.\d|\.(local|internal|intranet|lan|corp)"  # texts without any of these are published as they are
 SAMPLE_COLUMNS = ["id", "kind", "prompt", *(c.name for c in RECORD if c.origin == "samples")]
 
 
@@ -178,6 +181,7 @@ class _Config:
             "rejected": _said(pairs["rejected"].combine_chunks()),
             **{name: _blobs(cells) for name, cells in self.blobs.items()},
             **{c.name: (pairs if c.origin == "pairs" else samples)[c.name] for c in RECORD if c.origin},
+            **{name: _told(of[name].combine_chunks()) for of, names in ((samples, FROM), (pairs, BY)) for name in names},
             "desirable": pairs["label"],
         }
         group = pa.table([built[name] for name in self.schema.names], schema=self.schema)
@@ -275,6 +279,14 @@ def _prompt(messages: pa.ListArray) -> pa.ListArray:
 def _offsets(lists: pa.ListArray) -> pa.Array:
     """Offsets into `lists.flatten()`, from 0 whatever slice of a buffer `lists` is."""
     return pa.array([0, *accumulate(pc.list_value_length(lists).to_pylist())], pa.int32())
+
+
+def _told(texts: pa.StringArray) -> pa.StringArray:
+    """Texts that say where a row is from, as others may see them."""
+    if not pc.any(pc.match_substring_regex(texts, PLACES)).as_py():
+        return texts
+    told, coded = redact.publisher(), texts.dictionary_encode()
+    return pa.array([told(text) for text in coded.dictionary.to_pylist()], pa.string()).take(coded.indices)
 
 
 def _said(texts: pa.StringArray) -> pa.ListArray:

@@ -19,7 +19,7 @@ from yarl import URL
 
 from pipeline.engines.http import Http, Response
 from pipeline.engines.parameters import USUAL, Dialect
-from schemas import operator
+from schemas import operator, redact
 from schemas.errors import EngineError
 
 LONGEST_PAUSE = 60.0  # seconds that a server or a request is left alone
@@ -45,9 +45,17 @@ def plain(url: str) -> str:
         raise ValueError(f"base_url must look like http://host:port/v1 ({error})") from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ValueError("base_url must look like http://host:port/v1")
-    if parsed.user or parsed.password or parsed.query:
+    if parsed.user or parsed.password or parsed.query or parsed.fragment or redact.credentials(url):
         raise ValueError("base_url must hold no credentials: name an environment variable in api_key_env")
     return url.rstrip("/")
+
+
+def named(variable: str | None) -> str | None:
+    """`variable`, whose value is a secret from now on. ValueError when it is no name: a key that was written there is not repeated."""
+    if variable is not None and not redact.is_name(variable):
+        raise ValueError("must be the name of an environment variable, like JUDGE_KEY: put the key itself into that variable")
+    redact.hide([variable])
+    return variable
 
 
 class Endpoint(operator.Settings):
@@ -63,6 +71,7 @@ class Endpoint(operator.Settings):
     """name of the environment variable that holds its key, if not the model's"""
 
     _plain = field_validator("base_url")(plain)
+    _named = field_validator("api_key_env")(named)
 
 
 def pause(times: int) -> float:

@@ -19,6 +19,7 @@ from pipeline.engines.endpoints import Pool, Server
 from pipeline.engines.http import LONGEST_BODY, Response, TooLarge, Unreachable, Untrusted
 from pipeline.engines.parameters import Dialect
 from pipeline.engines.replies import Refusal, Unreadable
+from schemas import redact
 from schemas.errors import EngineError, NeverAnswered, RowError
 from schemas.ports import Request
 from schemas.records import Reason
@@ -188,11 +189,7 @@ class Exchange:
 
     def clean(self, reply: bytes) -> str:
         """The first line of what a server said, without our keys, which some servers repeat."""
-        line = replies.said(reply)
-        for server in self.pool.servers:
-            if server.key:
-                line = line.replace(server.key, "***")
-        return line[:300]
+        return redact.clean(replies.said(reply), [server.key for server in self.pool.servers])[:300]
 
 
 def gone(server: Server, error: Exception) -> EngineError:

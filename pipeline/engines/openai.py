@@ -11,10 +11,10 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.engines import endpoints, exchange, forms, replies
 from pipeline.engines.bodies import Bodies
-from pipeline.engines.endpoints import Endpoint, Server
+from pipeline.engines.endpoints import Endpoint, Server, named
 from pipeline.engines.exchange import Exchange, Fault
 from pipeline.engines.replies import Refusal, Unreadable
-from schemas import operator
+from schemas import operator, redact
 from schemas.errors import EngineError, RecipeError, RowError
 from schemas.ports import (
     Answer,
@@ -79,6 +79,7 @@ class Settings(operator.Settings):
         if family not in (known := ("auto", "none", *FAMILIES)):
             raise ValueError(f"no family is called '{family}': {near(family, known)}")
         return family
+    _named = field_validator("api_key_env")(named)
 
     @model_validator(mode="after")
     def _one_or_several(self):
@@ -88,7 +89,8 @@ class Settings(operator.Settings):
 
 
 def identity_of(settings: Settings) -> str:
-    return f"{settings.model}@{settings.revision}" if settings.revision else settings.model
+    model = redact.clean(settings.model)
+    return f"{model}@{redact.clean(settings.revision)}" if settings.revision else model
 
 
 def specials_of(settings: Settings) -> Specials:
@@ -124,7 +126,8 @@ def _key(name: str | None) -> str | None:
         return None
     key = os.environ.get(name, "").strip()  # a line's end in it would end the header
     if not key:
-        raise RecipeError(f"api_key_env names {name}, which is not set: export it or leave it out")
+        said = name if redact.is_name(name) and "_" in name else "a variable"
+        raise RecipeError(f"api_key_env names {said}, which is not set: export it or leave it out")
     if not (key.isascii() and key.isprintable()):
         raise RecipeError(f"the key in {name} holds a character that no header may hold: export it again")
     return key

@@ -16,6 +16,7 @@ from pipeline.filter.looks import Looks
 from pipeline.media import phash
 from pipeline.media.sniff import sniff
 from pipeline.source import rows
+from pipeline.urls import filled
 from schemas.arrow import from_batch
 from schemas.errors import RowError
 from schemas.operator import Context, Tables
@@ -116,7 +117,7 @@ class _Benchmarks:
 
     def _read(self, name: str, where: rows.Settings, context: Context) -> None:
         eye, waiting = _Eye(), []
-        for row in rows.read(where, replace(context, media=eye)):
+        for row in rows.read(filled(where), replace(context, media=eye)):
             if isinstance(row, Media):
                 waiting.append(row)
                 continue

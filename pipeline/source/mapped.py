@@ -4,6 +4,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from pipeline import urls
@@ -15,6 +16,7 @@ from pipeline.source.tables import Row
 from schemas.dialects.fields import exact
 from schemas.errors import InputError, RowError
 from schemas.records import MEDIA_KINDS, Media, Reason, Rejection, Sample, sample
+from schemas.redact import Cleaner, address, cleaner
 
 Column = Literal[
     "id", "prompt", "image", "images", "video", "videos", "audio", "audios",
@@ -23,6 +25,7 @@ Column = Literal[
 
 
 _INEXACT = re.compile(r"\\ud|e\+|\d{19}")  # what may be half of a surrogate pair, or a number beyond 64 bits
+DATA = ("answer", "reference", "facts", "critique_chosen", "critique_rejected")  # of these nothing is cut: models are held against them
 _KNOWN = ("id", "answer", "answer_type", "reference", "source", "licence", "split")
 
 
@@ -40,6 +43,9 @@ def read(
     `shelf` gives the media of rows by their folder, `said` is what the source is called, `licence` is that of rows without one.
     InputError when there are no rows, or when none has a column that `columns` names."""
     names = names_of(columns)
+    clean = cleaner()
+    said_before = lru_cache(256)(clean)  # but for ids, rows say the same again and again
+    licence = licence and clean(licence)
     known = [(name, names[name]) for name in _KNOWN]
     holding = [(names[column], column.removesuffix("s")) for column in MEDIA_COLUMNS]
     missing = {names["prompt"], *columns.values()}
@@ -52,7 +58,7 @@ def read(
                 raise found
             held = found
             missing -= held.keys()
-            media, made = _sample(held, shown, row, names, known, shelf(row.folder), step, licence)
+            media, made = _sample(held, shown, row, names, known, shelf(row.folder), step, licence, clean, said_before)
         except RowError as error:
             yield Rejection(row.place, "samples", step, error.reason, _named(row.place, error.detail))
             continue
@@ -119,13 +125,12 @@ def _parts(prompt: list) -> list:
 
 def _sample(
     held: dict, shown: Shown, row: Row, names: dict[str, str], titles: list[tuple[str, str]], shelf: Shelf, step: str,
-    licence: str | None,
+    licence: str | None, clean: Cleaner, said: Callable[[str], str],
 ) -> tuple[list[Media], Sample]:  # fmt: skip
-    known = {name: _text(name, value) for name, title in titles if (value := held.get(title)) is not None}
+    known = {name: _text(name, value, clean if name == "id" else said) for name, title in titles if (value := held.get(title)) is not None}
     own = known.pop("id", None)
     if not known.get("source"):
-        file, _, number = row.place.rpartition("#")
-        known["source"] = f"{file}#{own or number}"
+        known["source"] = origin(row.place, own, held.get(names["id"]), clean)
     known["licence"] = known.get("licence") or licence
     facts = held.get(names["facts"])
     messages, media = converse(held.get(names["prompt"]), shown, shelf)
@@ -136,9 +141,26 @@ def _named(place: str, detail: str) -> str:
     return detail if detail.startswith(place) else f"{place}: {detail}"
 
 
-def _text(name: str, value: Any) -> str:
+def origin(place: str, cleaned: str | None, own: Any, clean: Callable[[str], str]) -> str:
+    """The source of a row at `file#number` that calls itself `own`, or, without secrets, `cleaned`: the number is said too where
+    some were cut, so that two rows stay two."""
+    file, _, number = place.rpartition("#")
+    if not number.isdecimal():  # a name in a shard
+        number = clean(number)
+    name = cleaned if cleaned == str(own) else f"{cleaned}~{number}"
+    return f"{_file(file, clean)}#{name if cleaned else number}"
+
+
+@lru_cache(4)
+def _file(name: str, clean: Callable[[str], str]) -> str:
+    return clean(name)
+
+
+def _text(name: str, value: Any, clean: Callable[[str], str]) -> str:
     if isinstance(value, str):
-        return urls.clean(value) if name == "source" and urls.is_url(value) else value
+        if name in DATA:
+            return value
+        return clean(address(value) if name == "source" and urls.is_url(value) else value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise _bad(f"{name} is {type(value).__name__}; make it a text")

@@ -1,7 +1,7 @@
 """Existing preference sets, in the formats in which trainers and papers keep them: their prompts, answers, ratings and pairs."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
@@ -15,6 +15,7 @@ from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
 from pipeline.source import bounds, jsons, tables
 from pipeline.source.conversation import Shelf, converse, own_folders, schemes_for
+from pipeline.source.mapped import DATA, origin
 from pipeline.urls import Place
 from schemas.dialects.draft import Answer, Draft, Pairing
 from schemas.dialects.fields import Cell, Row, bad, kind, text
@@ -38,6 +39,7 @@ from schemas.records import (
     sample,
 )  # fmt: skip
 from schemas.records import pair as laid
+from schemas.redact import clean, cleaner
 
 READS = ()
 LEAVES = ("media", "samples", "candidates", "judgements", "pairs")
@@ -89,7 +91,7 @@ def read(settings: Settings, context: Context) -> Iterator[Record]:
     InputError when a file cannot be read, and when not a single row could be; DamageError when a dataset of Pairwright's own is not as
     it was exported."""
     first: str | None = None
-    good = 0
+    good, told = 0, lru_cache(1024)(cleaner())  # rows name the same models and sources again and again
     with Remote(settings.fetch, context.media, context.cache) as remote:
         schemes = schemes_for(settings.fetch, *_paths(settings), settings.media_root)
 
@@ -100,7 +102,8 @@ def read(settings: Settings, context: Context) -> Iterator[Record]:
 
         for place, folder, row, found in islice(_rows(settings), settings.limit):
             try:
-                records = _records(_draft(row, found, settings), place, settings, shelf(folder), context)
+                draft = _told(_draft(row, found, settings), place, told)
+                records = _records(draft, place, settings, shelf(folder), context)
             except RowError as error:
                 detail = one_line(f"{place}: {error.detail}")
                 first = first or detail
@@ -196,14 +199,28 @@ def _renamed(row: Row, settings: Settings) -> Row:
     return {**row, **{name: row.get(other) for name, other in settings.columns.items()}}
 
 
+def _told(draft: Draft, place: str, told: Callable[[str], str]) -> Draft:
+    """The Draft without secrets in what says where it is from and who made it; what was asked and answered stays as it is."""
+    known = {"source": origin(place, draft.id and told(draft.id), draft.id, told), **_cleaned(draft.known, told)}
+    return draft._replace(
+        answers=tuple([a if a.model is None else a._replace(model=told(a.model)) for a in draft.answers]),
+        said=tuple([said._replace(annotator=told(said.annotator), axis=told(said.axis)) for said in draft.said]),
+        pairs=tuple([p._replace(known=_cleaned(p.known, told)) for p in draft.pairs]),
+        known=known,
+    )
+
+
+def _cleaned(known: Mapping[str, Any], told: Callable[[str], str]) -> dict[str, Any]:
+    return {name: told(of) if isinstance(of, str) and name not in DATA else of for name, of in known.items()}
+
+
 def _records(draft: Draft, place: str, settings: Settings, shelf: Shelf, context: Context) -> list[Record]:
     """All that a row becomes, in the order in which it is yielded."""
     messages, media = converse([_message(turn.role, turn.pieces) for turn in draft.prompt], {}, shelf)
     others = [[shelf.find(v, m.kind) for v, m in zip(p.rejected_media or (), media)] for p in draft.pairs]
     ranked = [[shelf.find(value, medium) for medium, value in p.ranked] for p in draft.pairs]
-    file, _, number = place.rpartition("#")
-    known = {"source": f"{file}#{draft.id or number}", "licence": settings.licence, **draft.known}
-    made = sample(messages, step=context.step, **known)
+    licence = settings.licence and clean(settings.licence)
+    made = sample(messages, step=context.step, **{"licence": licence, **draft.known})
     out: list[Record] = [*media, *chain.from_iterable([*others, *ranked]), made]
     answers = _answers(draft, made.id, context.step)
     for i, answer in enumerate(answers):

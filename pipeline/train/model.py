@@ -1,5 +1,6 @@
 """Loading a model for training and saving it as the folder it came from."""
 
+import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForMultimodalLM, Qwen2_5OmniThinkerForConditionalGeneration
 
+from schemas import redact
 from schemas.errors import TrainError
 
 TOWERS = {"vision": "image", "audio": "audio"}  # what a recipe may freeze -> what transformers calls it
@@ -65,18 +67,31 @@ def merge(model):
 
 
 def save(model, source: str, folder: Path) -> None:
-    """Writes `folder`: the source's files, with the trained weights in place of its own (same names, same types)."""
+    """Writes `folder`: the source's files, with the trained weights in place of its own (same names, same types). Hidden files stay
+    behind, and a card leaves without secrets, servers and local paths."""
     source = Path(source)
     folder.mkdir(parents=True, exist_ok=True)
     for path in source.iterdir():
-        if path.is_file() and not any(path.match(pattern) for pattern in WEIGHTS):
-            shutil.copyfile(path, folder / path.name)
+        if path.is_file() and path.name[0] != "." and not any(path.match(pattern) for pattern in WEIGHTS):
+            if path.suffix.lower() == ".md":
+                (folder / path.name).write_text(redact.public(path.read_text(errors="replace")))
+            elif path.name.endswith("config.json"):
+                (folder / path.name).write_bytes(_unnamed(path.read_bytes()))
+            else:
+                shutil.copyfile(path, folder / path.name)
     if _is_omni(AutoConfig.from_pretrained(source)):
         _replace({PREFIX + name: weight for name, weight in model.named_parameters()}, source, folder)
     else:
         config = (folder / "config.json").read_bytes()
         model.to(AutoConfig.from_pretrained(source).dtype or torch.float32).save_pretrained(folder)
         (folder / "config.json").write_bytes(config)
+
+
+def _unnamed(config: bytes) -> bytes:
+    """A configuration without the local paths that libraries note down in it; the same bytes where there are none."""
+    found = json.loads(config)
+    told = {key: redact.public(of) if key.endswith("name_or_path") and isinstance(of, str) else of for key, of in found.items()}
+    return config if told == found else json.dumps(told, indent=2).encode()
 
 
 def _is_omni(config) -> bool:

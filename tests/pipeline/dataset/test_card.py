@@ -7,6 +7,7 @@ import yaml
 
 from pipeline.dataset.card import write_card
 from pipeline.dataset.columns import columns
+from pipeline.dataset.hub import _cleaned
 from pipeline.dataset.write import write
 from schemas.markdown import line, plain
 from tests import small_run
@@ -154,3 +155,9 @@ def test_people_are_in_the_card_when_any_were_asked(dataset, exported):
     together, one = asked["quality"]["agreement"]["preference"], asked["quality"]["annotators"]["person:1"]
     assert [float(x) for x in rows[0][2:5]] == [240, together["percent"], together["alpha"]["ordinal"]]
     assert rows[1][2:] == ["60", str(one["agreement"]), "", str(one["skill"]), str(one["gold"]["share"])]
+
+
+def test_a_push_takes_the_card_as_it_is(dataset):
+    before = (dataset / "README.md").read_text()
+    _cleaned(dataset / "README.md")
+    assert (dataset / "README.md").read_text() == before

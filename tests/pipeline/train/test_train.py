@@ -1,6 +1,7 @@
 """The operator as a run calls it: an exported dataset in, a model folder out."""
 
 import json
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from pipeline.store import FolderStore
 from pipeline.train.encode import Encoder
 from pipeline.train.logps import token_logps
 from pipeline.train.loop import fit
-from pipeline.train.model import adapt, load, merge
+from pipeline.train.model import adapt, load, merge, save
 from pipeline.train.reference import reference
 from pipeline.train.train import Settings, shuffled, train
 from schemas.errors import TrainError
@@ -158,3 +159,16 @@ def test_a_folder_without_a_model_is_named(tmp_path):
         load(str(tmp_path))
     with pytest.raises(TrainError, match=f"no processor in {tmp_path}"):
         Encoder(str(tmp_path))
+
+
+def test_a_trained_model_leaves_without_secrets_local_paths_and_hidden_files(model, tmp_path):
+    source = Path(shutil.copytree(TINY, tmp_path / "source"))
+    (source / "README.md").write_text("From /home/me/models/tiny, asked at http://10.0.0.7:8000/v1 with HF_TOKEN: https://u:p4ss@example.org/x?sig=1")
+    (source / ".env").write_text("HF_TOKEN=hf_abcdefgh12345678")
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps(config | {"_name_or_path": "/home/me/models/tiny"}))
+    save(model, str(source), tmp_path / "trained")
+    left = {path.name for path in (tmp_path / "trained").iterdir()}
+    assert left == {path.name for path in source.iterdir()} - {".env"}
+    assert (tmp_path / "trained" / "README.md").read_text() == "From tiny, asked at (a server) with (a variable): https://example.org/x"
+    assert json.loads((tmp_path / "trained" / "config.json").read_text()) == config | {"_name_or_path": "tiny"}
