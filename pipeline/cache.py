@@ -118,7 +118,7 @@ class AnswerCache:
         self.damaged: set[bytes] = set()
         """keys of what is kept but is no answer or damaged, and so is asked again"""
         self.asked = 0  # requests that came to engines
-        self._refusals: dict[tuple[str, str], tuple[Refusals, Engine]] = {}
+        self._refusals: dict[tuple[str, str], Refusals] = {}
 
     @_translated
     def _open(self) -> None:
@@ -141,14 +141,15 @@ class AnswerCache:
         """Those of the step's requests to the engine."""
         key = engine.identity, step
         if key not in self._refusals:
-            self._refusals[key] = Refusals(f"{step}: {engine.identity}" if step else engine.identity), engine
-        return self._refusals[key][0]
+            self._refusals[key] = Refusals(f"{step}: {engine.identity}" if step else engine.identity)
+        self._refusals[key].engine = engine
+        return self._refusals[key]
 
     async def settle(self) -> None:
         """To be called before rows are published. EngineError when all that was asked of a model for a step lately was refused alike."""
-        for refusals, engine in list(self._refusals.values()):
+        for refusals in list(self._refusals.values()):
             if refusals.count:
-                await refusals.look(engine.ask, self.answered(engine.identity))
+                await refusals.look(self.answered(refusals.engine.identity))
 
     @_translated
     def answered(self, identity: str) -> bool:
@@ -473,7 +474,7 @@ class CachedEngine:
             result, said = Refused(Reason.ENGINE_REFUSED, error.detail), str(error)
         if said:
             if refusals.refused(place, result, said):
-                await refusals.look(self._engine.ask, cache.answered(self.identity))
+                await refusals.look(cache.answered(self.identity))
         elif not isinstance(result, Failure):
             refusals.answered(request, place)
         return result

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Collection, Hashable, Sequence
 
 from pydantic import Field, field_validator
+from pyreqwest.http import Url
 from yarl import URL
 
 from pipeline.engines.http import Http, Response
@@ -37,7 +38,11 @@ log = logging.getLogger(__name__)
 
 def plain(url: str) -> str:
     """`url` without its last slash. ValueError when it is no address of a server or holds credentials."""
-    parsed = URL(url)
+    try:
+        Url(url)  # what connects is stricter than what takes apart
+        parsed = URL(url)
+    except ValueError as error:
+        raise ValueError(f"base_url must look like http://host:port/v1 ({error})") from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ValueError("base_url must look like http://host:port/v1")
     if parsed.user or parsed.password or parsed.query or parsed.fragment or redact.credentials(url):

@@ -71,7 +71,7 @@ class Settings(operator.Settings):
     @field_validator("base_url")
     @classmethod
     def _plain(cls, url: str | None) -> str | None:
-        return url and endpoints.plain(url)
+        return url if url is None else endpoints.plain(url)
 
     @field_validator("family")
     @classmethod
@@ -128,6 +128,8 @@ def _key(name: str | None) -> str | None:
     if not key:
         said = name if redact.is_name(name) and "_" in name else "a variable"
         raise RecipeError(f"api_key_env names {said}, which is not set: export it or leave it out")
+    if not (key.isascii() and key.isprintable()):
+        raise RecipeError(f"the key in {name} holds a character that no header may hold: export it again")
     return key
 
 
