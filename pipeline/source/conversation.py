@@ -56,7 +56,7 @@ class Shelf:
         path = value
         if isinstance(value, dict):
             path = None if isinstance(value.get("bytes"), bytes) else value.get("path")
-        if not isinstance(path, str):
+        if not isinstance(path, str) or not (self._elsewhere or ":" in path):
             return None
         try:
             return self._address(path)
@@ -95,7 +95,7 @@ class Shelf:
         if (self._elsewhere or ":" in path) and (url := self._address(path)):
             return self._remote.take(url)
         inside = os.path.join(self._root, self._inside(path))
-        if self._within is not None and not self._allowed(os.path.dirname(inside)):
+        if self._within is not None and not self._allowed(inside.rpartition(os.sep)[0] or os.sep):
             raise RowError(
                 Reason.UNSAFE, f"{path} is a file of this machine, which the rows may not name; put it into their folder"
             )
