@@ -24,6 +24,7 @@ import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.local import kind_of
 from pipeline.source import folder as folder_source
 from pipeline.source import hub, pairs, rows, shards
 from pipeline.store import FolderStore
@@ -111,7 +112,7 @@ def _beside(make_one: Callable[[Path], None]) -> Callable[[Path], None]:
 
 ENTRIES: dict[str, Callable[[Path], None]] = {
     "a pipe": os.mkfifo, "a socket": _listen, "a folder": Path.mkdir, "a link to a pipe": _beside(os.mkfifo), "a link to a socket": _beside(_listen),
-    **{f"a link to {name}": lambda path, name=name: path.symlink_to(name) for name in ("/dev/zero", "/dev/urandom", "/dev/tty", "/dev/full")},
+    **{f"a link to {name}": lambda path, name=name: path.symlink_to(name) for name in ("/dev/zero", "/dev/urandom", "/dev/tty", "/dev/full", "/dev/stdin") if kind_of(name)},
 }  # fmt: skip
 
 
