@@ -5,18 +5,21 @@ asked again). Answers are committed in batches; a batch is what a kill may cost 
 
 import asyncio
 import dataclasses
+import random
 import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 
+from pipeline.claims import Claims
 from pipeline.journal import Journal
-from schemas.errors import NotAsked
+from schemas.errors import NotAsked, StoreError
 from schemas.ports import (
     Answer,
     Attended,
@@ -40,6 +43,8 @@ from schemas.records import Reason, digest
 
 BATCH = 256  # answers a commit
 DELAY = 0.1  # seconds until a smaller batch is committed
+PAUSE = 0.05  # seconds, about, between two looks for what another build is asking
+LEASE = 600.0  # seconds after which it is asked here, too: that build may be stopped
 FORMS = {"g": Generated, "s": Scored, "l": Likely, "r": Rated, "e": Embedded, "a": Attended, "p": Perturbed}  # as kept
 NAMES = {form: name for name, form in FORMS.items()}
 
@@ -70,7 +75,8 @@ class Measured:
 
 
 class AnswerCache:
-    """Answers by the digest of the whole request, media hashes and model identity included. Several processes may share a file.
+    """Answers by the digest of the whole request, media hashes and model identity included. Several processes may share a file: what
+    one of them is asking, or has not committed yet, the others wait for.
 
     What the answers took is kept beside them, so that the next run can be estimated.
 
@@ -94,6 +100,7 @@ class AnswerCache:
         self.in_flight: dict[bytes, asyncio.Future] = {}
         self.clocks: defaultdict[str, Clock] = defaultdict(Clock)
         self.journal = journal
+        self.claims = Claims(path.with_name("asking"))
 
     def engine(self, engine: Engine, usage: "Usage") -> "CachedEngine":
         """`engine` behind this cache; what it asks is added to `usage`."""
@@ -113,9 +120,33 @@ class AnswerCache:
     def put(self, key: bytes, result: Found) -> None:
         if not self._new:
             self._oldest = time.monotonic()
+            if self.claims.shared:  # somebody may be waiting for it, and there may be no next one for long
+                asyncio.get_running_loop().call_later(DELAY, self._flush)
         self._new[key] = _encode(result)
         if len(self._new) >= BATCH or time.monotonic() - self._oldest > DELAY:
             self.commit()
+
+    def _flush(self) -> None:
+        with suppress(sqlite3.Error, StoreError):  # the next commit says it
+            self.commit()
+
+    async def elsewhere(self, key: bytes) -> Found | None:
+        """The answer to a claimed question that another build brings, or has brought. None when it is ours to ask."""
+        until = time.monotonic() + LEASE
+        while True:
+            ours = self.claims.ours(key)
+            self._db.rollback()  # to see what others have committed
+            if (found := self.get(key)) is not None:
+                self.claims.drop((key,))
+                return found
+            if ours:
+                return None
+            while self.claims.elsewhere(key):
+                if time.monotonic() > until:
+                    return None
+                self.commit()  # they may be waiting for us
+                await asyncio.sleep(PAUSE * random.uniform(0.5, 1.5))
+            self.claims.take(key)
 
     def took(self, sort: Sort, answers: int, answer_tokens: int, seconds: float) -> None:
         """Notes what an answered request took; kept with the next commit of answers."""
@@ -155,12 +186,14 @@ class AnswerCache:
                 "insert or replace into failures values (?, ?, ?)",
                 ((key, *failure) for key, failure in self._failed.items()),
             )
+        self.claims.drop(self._new)
         self._new.clear()
         self._took.clear()
         self._failed.clear()
 
     def close(self) -> None:
         self.commit()
+        self.claims.close()
         self._db.close()
 
 
@@ -298,7 +331,10 @@ class CachedEngine:
         waiting = cache.in_flight.get(key)
         if waiting is not None:
             return self._spared(await asyncio.shield(waiting))
+        alone = cache.claims.take(key)
         future = cache.in_flight[key] = asyncio.get_running_loop().create_future()
+        if not alone and (found := await self._elsewhere(key, future)) is not None:
+            return self._spared(found)
         clock = cache.clocks[self.identity]
         since = clock.change(+1)
         try:
@@ -309,6 +345,7 @@ class CachedEngine:
         except BaseException as error:
             future.set_exception(error)
             future.exception()  # nobody may be waiting: the raise below tells
+            cache.claims.drop((key,))
             raise
         finally:
             until = clock.change(-1)
@@ -316,10 +353,27 @@ class CachedEngine:
         self._asked(request, result, until - since)
         if isinstance(result, Failure):
             cache.note(key, result)
+            cache.claims.drop((key,))
         else:
             cache.put(key, result)
         future.set_result(result)
         return result
+
+    async def _elsewhere(self, key: bytes, future: asyncio.Future) -> Found | None:
+        """The answer that another build brings, for those here who wait for it as well; None when it is ours to ask."""
+        cache = self._cache
+        try:
+            found = await cache.elsewhere(key)
+        except BaseException as error:
+            future.set_exception(error)
+            future.exception()
+            cache.claims.drop((key,))
+            del cache.in_flight[key]
+            raise
+        if found is not None:
+            future.set_result(found)
+            del cache.in_flight[key]
+        return found
 
     def _spared(self, found: Result) -> Result:
         usage = self._usage

@@ -6,11 +6,13 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from flows import execute
+from pipeline.cache import BATCH
 from schemas.errors import OutputError
 from tests.endpoint import Endpoint, served
 from tests.faults.fault import Fault
@@ -110,7 +112,58 @@ def killed_while_writing(dice: random.Random, folder: Path) -> None:
     assert not (left := half_written(out, cache)), left
 
 
+# builds at once -------------------------------------------------------------------------------------------------------
+
+BUILD = """
+import sys
+from pathlib import Path
+from tests.faults import small
+small.build(small.recipe(sys.argv[1], int(sys.argv[4])), Path(sys.argv[2]), Path(sys.argv[3]))
+"""
+
+
+def at_once(dice: random.Random, folder: Path, url: str, builds: int = 2) -> list[subprocess.Popen]:
+    """Builds of one recipe, with more or fewer samples each, on one cache."""
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", BUILD, url, str(folder / f"out{i}"), str(folder / "cache"), str(dice.randint(30, 60))],
+            cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE,
+        )
+        for i in range(builds)
+    ]  # fmt: skip
+
+
+def two_at_once(dice: random.Random, folder: Path) -> None:
+    server = Endpoint(delays=iter(lambda: dice.choice([0, 0.01, 0.1, 0.3]), None))
+    with served(server) as url:
+        for process in at_once(dice, folder, url, dice.choice([2, 2, 3])):
+            _, said = process.communicate(timeout=300)
+            assert process.returncode == 0, said.decode()
+    twice = [name for name, times in server.questions.items() if times > 1]
+    assert not twice, f"{len(twice)} of {len(server.questions)} questions were asked twice"
+    assert list((folder / "cache" / "asking").iterdir()) == []
+
+
+def one_of_two_is_killed(dice: random.Random, folder: Path) -> None:
+    server = Endpoint(delay=0.05)
+    with served(server) as url:
+        killed, other = dice.sample(at_once(dice, folder, url), 2)
+        until = dice.randint(1, 60)
+        while server.questions.total() < until and killed.poll() is None:
+            time.sleep(0.01)
+        killed.kill()
+        in_flight = server.in_flight
+        killed.communicate()
+        _, said = other.communicate(timeout=300)
+        assert other.returncode == 0, said.decode()
+    twice = sum(times - 1 for times in server.questions.values())
+    assert twice <= in_flight + BATCH, f"{twice} questions were asked again, {in_flight} were in flight"
+    assert list((folder / "cache" / "asking").iterdir()) == []
+
+
 FAULTS = [
     Fault("folders", "an --out that is not this recipe's", "one line, and nothing in it changes", refused, trials=100, sample=6),
     Fault("folders", "killed in the middle of a write", "the next build leaves nothing half written", killed_while_writing, trials=20),
+    Fault("builds", "two or three at once on one cache", "each question is asked once", two_at_once, trials=20),
+    Fault("builds", "one of two on one cache is killed", "the other takes over its questions and ends well", one_of_two_is_killed, trials=20),
 ]  # fmt: skip
