@@ -65,7 +65,7 @@ class Endpoint(operator.Settings):
     """where the server answers, up to and with /v1"""
     weight: float = Field(1.0, gt=0)
     """its share of the requests in flight beside the weights of the others"""
-    slots: int | None = Field(None, ge=1)
+    slots: int | None = Field(None, ge=1, le=4_096)
     """most requests in flight there, where that is fewer than the model's `slots`"""
     api_key_env: str | None = None
     """name of the environment variable that holds its key, if not the model's"""

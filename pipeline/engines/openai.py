@@ -56,11 +56,11 @@ class Settings(operator.Settings):
     """whose extra words it knows; by default vllm's where it says that it is one"""
     api_key_env: str | None = None
     """name of the environment variable that holds the key"""
-    slots: int = Field(64, ge=1)
+    slots: int = Field(64, ge=1, le=4_096)
     """most requests in flight, at all endpoints together; fewer while a server says that it has too many or grows slow"""
-    timeout: float = Field(600, gt=0)
+    timeout: float = Field(600, gt=0, le=86_400)
     """seconds until an unanswered request is asked again"""
-    retries: int = Field(5, ge=0)
+    retries: int = Field(5, ge=0, le=100)
     """how often a request is asked again after a passing fault, and a server that is gone looked for again"""
     media: tuple[Literal[MEDIA_KINDS], ...] = MEDIA_KINDS
     """kinds of media that the model takes"""
