@@ -149,8 +149,15 @@ class AnswerCache:
         key = engine.identity, step
         if key not in self._refusals:
             self._refusals[key] = Refusals(f"{step}: {engine.identity}" if step else engine.identity)
+            if hasattr(engine, "witness"):
+                engine.witness = lambda: self._witness(engine.identity)
         self._refusals[key].engine = engine
         return self._refusals[key]
+
+    def _witness(self, identity: str) -> Request | None:
+        """A request that the model has answered, in this run or before."""
+        found = (of.proof for (model, _), of in self._refusals.items() if model == identity)
+        return next(filter(None, found), None)
 
     async def settle(self) -> None:
         """To be called before rows are published. EngineError when all that was asked of a model for a step lately was refused alike."""

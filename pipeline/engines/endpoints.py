@@ -2,8 +2,8 @@
 
 Servers of one model share its requests by weight. Each has a limit of requests in flight: it starts at its slots, halves when the
 server says that it has too many or answers far more slowly than before, and grows by one for as many answers as it allows (additive
-increase, multiplicative decrease: Chiu and Jain 1989). A server that fails again and again is left alone for a growing while and then
-tried with one request (a circuit breaker), while the others go on."""
+increase, multiplicative decrease: Chiu and Jain 1989). A server that fails again and again, at requests that the
+model has answered before too, is left alone for a growing while and then tried with one request (a circuit breaker), while the others go on."""
 
 import asyncio
 import logging
@@ -11,7 +11,8 @@ import math
 import random
 import statistics
 from collections import deque
-from collections.abc import Awaitable, Collection, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
+from typing import NamedTuple
 
 from pydantic import Field, field_validator
 from pyreqwest.http import Url
@@ -84,6 +85,15 @@ def together(errors: Sequence[str]) -> str:
     return errors[0] if len(errors) == 1 else f"no endpoint is left: {'; '.join(errors)}"
 
 
+class Suspect(NamedTuple):
+    """What `Server.leave` takes."""
+
+    sent: float
+    error: EngineError
+    patience: int
+    who: object
+
+
 class Server:
     """An endpoint at work: its connections, how many requests it may have, whether it is left alone."""
 
@@ -101,7 +111,11 @@ class Server:
         self._path = url.raw_path.rstrip("/")
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self._http = Http(url, headers, timeout)
+        self.looked_at = False  # whether somebody calls `judged` before it is left alone
+        self._suspect: Suspect | None = None
+        self._looking = False
         self._faults = self._refusals = 0
+        self._most_faults = FAULTS
         self._culprits: list[object] = []
         self._until = self._left = self._halved = self._no = -math.inf
         self._seconds: dict[Hashable, list[float]] = {}
@@ -173,11 +187,33 @@ class Server:
 
     def failed(self, sent: float, who: object, error: EngineError, patience: int) -> None:
         """It failed at the request `who`, which may itself be the reason: however often that one fails, it counts once."""
-        if sent <= self._left:
+        if sent <= self._left or self._looking:
             return
         self._faults += 1
-        if self.strikes or self._faults >= FAULTS:
-            self.leave(sent, error, patience, who)
+        if self.strikes or self._faults >= self._most_faults:
+            self._suspect = Suspect(sent, error, patience, who)
+            if not self.looked_at:
+                self.leave(*self._suspect)
+
+    async def judged(self, answers: Callable[[], Awaitable[bool]]) -> None:
+        """Leaves a suspect alone, unless it `answers` a question that the model has answered before: then it is the requests that fail, and
+        twice as many of them may before somebody looks again."""
+        suspect, self._suspect = self._suspect, None
+        if suspect is None:
+            return
+        self._looking = True
+        try:
+            well = await answers()
+        finally:
+            self._looking = False
+        if not well:
+            self.leave(*suspect)
+            return
+        log.warning("%s answers other requests: those that fail are to blame", self.url)
+        self._faults = self.strikes = 0
+        self._most_faults *= 2
+        self._until = -math.inf
+        self._culprits.clear()
 
     def leave(self, sent: float, error: EngineError, patience: int, who: object = None) -> None:
         """It is gone, or as good as: leaves it alone, for good after `patience` times and one."""

@@ -53,9 +53,12 @@ class Exchange:
     def __init__(self, servers: list[Server], slots: int, bodies: Bodies, model: str, timeout: float, retries: int):
         self.pool = Pool(servers, slots)
         self.seconds = 0.0
+        self.witness: Callable[[], tuple[Request, dict[str, Any]] | None] = lambda: None
+        """a request that the model has answered before, and its options"""
         self._bodies, self._model, self._timeout, self._retries = bodies, model, timeout, retries
         self._since: float | None = None
         for server in servers:
+            server.looked_at = True
             server.dialect = parameters.REMEMBERED.get((server.url, model), parameters.USUAL)
 
     async def ask(self, request: Request, options: dict[str, Any], read: Callable[[Request, dict], Any]) -> Any:
@@ -85,6 +88,7 @@ class Exchange:
                     self._refused(server, response, request, options, dialect, sent, refused)
                 continue
             except Fault as fault:
+                await server.judged(lambda server=server: self._answers(server))
                 if tries >= min(fault.tries, self._retries):
                     raise fault.end from fault.__cause__
                 waited = fault.waited
@@ -96,6 +100,17 @@ class Exchange:
             tries += 1
             if not waited:
                 await asyncio.sleep(endpoints.pause(tries - 1))
+
+    async def _answers(self, server: Server) -> bool:
+        """Whether a server answers what the model has answered before."""
+        if (known := self.witness()) is None:
+            return False
+        request, options = known
+        try:
+            body = self._bodies.make(request.messages, server.dialect.put(options))
+            return 200 <= (await server.post("/chat/completions", body)).status < 300
+        except (OSError, RowError):
+            return False
 
     async def _next(self, before: Server | None, refused: dict[Server, "No"]) -> Server:
         try:

@@ -4,6 +4,7 @@ One request that fails is a Failure; when no server is left, or none knows us or
 
 import asyncio
 import os
+from collections.abc import Callable
 from typing import Any, Literal
 
 import orjson
@@ -147,6 +148,9 @@ class OpenAI:
         self._exchange = Exchange(servers, settings.slots, bodies, settings.model, settings.timeout, settings.retries)
         self._pool = self._exchange.pool
         self.slots = self._pool.slots
+        self._exchange.witness = self._witness
+        self.witness: Callable[[], Request | None] = lambda: None
+        """a request that the model has answered before, by which a server that fails is told from requests that do"""
         self.requests = self.prompt_tokens = self.answer_tokens = 0
         self._settings = settings
         self._vllm = settings.server == "vllm"
@@ -203,6 +207,14 @@ class OpenAI:
         self._pool.close()
 
     # what is asked
+
+    def _witness(self) -> tuple[Request, dict[str, Any]] | None:
+        match request := self.witness():
+            case Generate():
+                return request, self._options(request)
+            case Score():
+                return request, SCORE
+        return None
 
     def _options(self, request: Generate) -> dict[str, Any]:
         said: dict[str, Any] = {
