@@ -4,8 +4,8 @@ import re
 import time
 from pathlib import Path
 
-from schemas import redact
 from schemas.errors import InputError, StoreError
+from schemas.published import OURS, public
 
 WAITS = (1, 2, 4)  # seconds; the client retries uploads, but not the commit
 BUSY = (429, 500, 502, 503, 504)
@@ -39,7 +39,7 @@ def _cleaned(card: Path) -> None:
     """A card that an older version wrote, or somebody changed, is published like one of now."""
     if card.exists():
         text = card.read_text()
-        told = redact.public(re.sub(rf"(?m)^ *(?:{'|'.join(redact.OURS)}):.*\n", "", text))
+        told = public(re.sub(rf"(?m)^ *(?:{'|'.join(OURS)}):.*\n", "", text))
         if told != text:
             card.write_text(told)
 
