@@ -14,7 +14,7 @@ import base64
 import html
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -261,7 +261,7 @@ def _told(found: str) -> str:
         if plain != url:
             return (url if (told := _told(plain)) == plain else told) + end
     head, place, query = parted(url)
-    parts = re.split(r"[&;]", query[1:]) if query else []
+    parts = re.split(r"[&;#?]", query[1:]) if query else []
     kept = _kept(parts)
     if kept == parts and not _has_user(url):
         return found
@@ -280,7 +280,9 @@ def parted(url: str) -> tuple[str, str, str]:
         authority, path = authority_of(path[found:])
     path = _INNER.sub("", path)
     mark = re.search(r"[?#]|%3f", path, re.IGNORECASE)
-    return (head, authority + path, "") if mark is None else (head, authority + path[: mark.start()], "?" + path[mark.end() :] if mark[0] != "#" else path[mark.start() :])
+    if mark is None:
+        return head, authority + path, ""
+    return head, authority + path[: mark.start()], ("#" if mark[0] == "#" else "?") + path[mark.end() :]
 
 
 def _head(url: str) -> str:
@@ -290,6 +292,7 @@ def _head(url: str) -> str:
 
 
 def authority_of(rest: str) -> tuple[str, str]:
+    """User, password and host of what stands behind the slashes; and the rest."""
     found = re.search(rf"{_SLASH}|[?#]", rest, re.IGNORECASE)
     return (rest, "") if found is None else (rest[: found.start()], rest[found.start() :])
 
@@ -334,7 +337,8 @@ def _kept(parts: list[str]) -> list[str]:
     return kept
 
 
-def walk(value: Any, told) -> Any:
+def walk(value: Any, told: Callable[[str], str]) -> Any:
+    """A JSON value with `told` of each text in it, keys among them."""
     if isinstance(value, str):
         return told(value)
     if isinstance(value, dict):

@@ -26,6 +26,7 @@ def key(monkeypatch):
         "https://example.org/x?page=2#top": "https://example.org/x?page=2#top",
         "see 'http:/u:p4ss@h/x', it is there": "see 'http:/h/x', it is there",
         "postgresql://u:p/4#ss@h:5432/db": "postgresql://h:5432/db",
+        "https://h/x?page=2#access_token=abcdef0123": "https://h/x?page=2",
         "git@github.com:owner/repo.git": "git@github.com:owner/repo.git",
         "host=h password=hunter2 dbname=x": "host=h password=*** dbname=x",
         "Authorization: Bearer abcdefgh1": "Authorization: Bearer ***",
