@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # where it is set, every process compiles what it imports anew: 7 s of CPU for vLLM's
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help install install-gpu label-studio demo annotate-demo test faults lint bench gpu-check model lock
+.PHONY: help install install-gpu label-studio prefect demo annotate-demo test faults lint bench gpu-check model lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -14,7 +14,10 @@ install-gpu: ## .venv with vLLM for CUDA
 	@environment/install gpu
 
 label-studio: ## .label-studio for the Label Studio server, which people annotate in
-	@environment/label_studio
+	@environment/server label-studio annotators/label_studio/guard.py
+
+prefect: ## .prefect for the Prefect server, which says when builds run and shows them
+	@environment/server prefect
 
 demo: install ## build the demo dataset and its report into data/runs/demo
 	.venv/bin/pairwright build demo --out data/runs/demo
@@ -22,7 +25,7 @@ demo: install ## build the demo dataset and its report into data/runs/demo
 annotate-demo: install label-studio ## people judge: Label Studio on this machine, three annotators, the demo's pairs
 	.venv/bin/pairwright annotate demo
 
-test: install label-studio ## all tests
+test: install label-studio prefect ## all tests
 	@environment/browser
 	.venv/bin/pytest -q
 

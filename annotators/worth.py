@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from annotators.figures import Calibration, Share
-from annotators.judge.length import longer, words
+from annotators.judge.length import words
 from annotators.orders import Order, orders
 from annotators.people.question import PERSON
 from annotators.votes import Two, said
@@ -117,6 +117,8 @@ class Worth:
         for o in found:
             if _person(o.annotator):
                 crowd[o.pair] += o.sign
+        shown = {item for o in found for item in o.pair}
+        lengths = {item: words(answers[item].text) for item in shown if item in answers}  # once: an answer is in many pairs
         ways: dict[tuple, dict[str, int]] = {}
         for o in found:
             if o.step in speakers:
@@ -138,33 +140,29 @@ class Worth:
                 _count(counts, o.step, "agreement_with_people", o.sign * crowd[o.pair] > 0)
             if o.shown is not None:
                 _count(counts, o.step, "shown_first", o.shown == o.pair[o.sign < 0])
-            _habits(o, right, answers, counts)
+            _habits(o, right, answers, lengths, counts)
         for (step, *_), way in ways.items():
             if len(way) == 2:
                 one, other = way.values()
                 _count(counts, step, "contradicted", one * other < 0)
 
 
-def _habits(o: Order, right: int | None, answers: Mapping[str, Answer], counts) -> None:
+def _habits(o: Order, right: int | None, answers: Mapping[str, Answer], lengths: Mapping[str, int], counts) -> None:
     a, b = (answers.get(item) for item in o.pair)
     if a is None or b is None:
         return
-    if side := longer(a.text, b.text):
+    first, second = (lengths[item] for item in o.pair)
+    if side := (first > second) - (first < second):
         _count(counts, o.step, "longer", o.sign == side)
         if right:
             _count(counts, o.step, "longer_truth", right == side)
-    if right and _near(a.text, b.text):
+    if right and abs(first - second) <= NEAR * max(first, second):
         _count(counts, o.step, "equal_length", o.sign == right)
     mine = (a.model == o.annotator) - (b.model == o.annotator)
     if mine:
         _count(counts, o.step, "own", o.sign == mine)
         if right:
             _count(counts, o.step, "own_truth", right == mine)
-
-
-def _near(a: str, b: str) -> bool:
-    first, second = words(a), words(b)
-    return abs(first - second) <= NEAR * max(first, second)
 
 
 def _same(pair: Two, answers: Mapping[str, Answer]) -> bool:

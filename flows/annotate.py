@@ -9,6 +9,7 @@ from prefect.states import Completed, State
 
 from flows import execute, people
 from flows.build import described, in_our_words, take_keys
+from schemas.markdown import plain
 
 DONE = "pairwright.people.done"
 
@@ -31,7 +32,7 @@ def annotate(out: str) -> State:
         for note in report.notes:
             get_run_logger().warning("%s: %s", step, note)
     found = people.figures(run)
-    create_markdown_artifact(described(found), key="people", description=f"{run.recipe.name} in {run.folder}")
+    create_markdown_artifact(described(found), key="people", description=f"{plain(run.recipe.name)} in {plain(str(run.folder))}")
     asked, answered = (sum(of[name] for of in found.values()) for name in ("asked", "answered"))
     if answered < asked:
         return Completed(name="Waiting", message=f"{answered} of {asked} annotations")

@@ -13,14 +13,16 @@ from rich.table import Table
 
 from annotators.label_studio import local
 from flows import execute, people
+from flows.folder import made
 from flows.progress import bars, ending
+from schemas.disk import place
 from schemas.errors import UserError, Waiting
 
 NAMES = ("anna", "ben", "chris")
 EVERY = 3.0  # seconds between pulls
 
 
-def run(recipe: str, settings: list[str], out: Path, cache: Path, server: Path, port: int, console: Console) -> None:
+def run(recipe: str, settings: list[str], out: Path, cache: Path | None, server: Path, port: int, console: Console) -> None:
     """Starts the server whose data are in the folder `server`, puts the recipe's questions there, says who may log in where, and
     pulls until everybody is done or Ctrl-C; when all are done the build goes on to its end. Started again it finds its people
     and their work. UserError when it runs already, or the server cannot be started."""
@@ -48,8 +50,10 @@ def run(recipe: str, settings: list[str], out: Path, cache: Path, server: Path, 
 @contextmanager
 def _alone(server: Path, port: int) -> Generator[None]:
     """Holds the server's folder as long as the demo runs; the note says where, for whoever starts another."""
-    server.mkdir(parents=True, exist_ok=True)
-    with (server / "demo").open("a+") as note:
+    server = made(server, "--server")
+    with place(server, "--server"):
+        note = (server / "demo").open("a+")
+    with note:
         try:
             fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -98,7 +102,7 @@ def _wait(run, console: Console) -> None:
             time.sleep(EVERY)
 
 
-def _built(recipe: str, settings: list[str], out: Path, cache: Path, console: Console) -> bool:
+def _built(recipe: str, settings: list[str], out: Path, cache: Path | None, console: Console) -> bool:
     """Builds as far as can be; whether that was to the end."""
     run = execute.open_run(recipe, settings, out=out, cache=cache)
     try:

@@ -12,10 +12,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.states import Completed, State
 
-from flows import execute, people
-from flows.progress import reporter
+from flows import execute, leaves, people
+from flows.progress import open_lines, reporter
 from pipeline.urls import variables
 from schemas.errors import PairwrightError, RecipeError, RunError, Waiting
+from schemas.markdown import plain
 from schemas.recipe import Recipe
 
 FINISHED = "pairwright.dataset.finished"
@@ -23,7 +24,7 @@ ASKED = ("asked", "cached", "failed", "prompt_tokens", "answer_tokens", "seconds
 
 
 @flow(log_prints=False)
-def build(out: str, recipe: str | None = None, cache: str = "data/cache", settings: list[str] | None = None) -> State:
+def build(out: str, recipe: str | None = None, cache: str | None = None, settings: list[str] | None = None) -> State:
     """Builds `recipe` into the folder `out`, or goes on there; `settings` are STEP.setting=value overrides. Without a recipe it
     goes on with the one that `out` was begun with.
 
@@ -33,9 +34,11 @@ def build(out: str, recipe: str | None = None, cache: str = "data/cache", settin
     if recipe is None:
         run = execute.go_on(Path(out), report)
     else:
-        run = execute.open_run(recipe, settings or [], out=Path(out), cache=Path(cache), report=report)
+        run = execute.open_run(recipe, settings or [], out=Path(out), cache=Path(cache) if cache else None, report=report)
     try:
         take_keys(keys_of(run.recipe))
+        for line in leaves.short(leaves.leaves(run.recipe)):
+            get_run_logger().info("leaves for %s", line)
         for unit in run.units:
             settled = task(name=unit.name, retries=2, retry_delay_seconds=5, retry_condition_fn=is_worth_a_retry,
                            cache_policy=NO_CACHE, persist_result=False)  # fmt: skip
@@ -45,9 +48,9 @@ def build(out: str, recipe: str | None = None, cache: str = "data/cache", settin
     finally:
         run.close()
     text = f"{described(summary)}\n\n{asked(summary)}"
-    create_markdown_artifact(text, key="summary", description=f"{run.recipe.name} in {run.folder}")
+    create_markdown_artifact(text, key="summary", description=f"{plain(run.recipe.name)} in {plain(str(run.folder))}")
     announce(run)
-    return Completed()
+    return Completed(message="\n".join(open_lines(summary)) or None)
 
 
 def done_or_waiting(run: execute.Run, unit: execute.Unit) -> str | None:
@@ -98,14 +101,14 @@ def is_worth_a_retry(task, task_run, state) -> bool:
 
 def described(found: dict) -> str:
     """Figures as a Markdown table; nested names are joined by dots. The recipe is left out, and what `asked` says."""
-    rows = [f"| {name} | {value} |" for name, value in figures(found) if not name.startswith(("recipe.", "steps."))]
+    rows = [f"| {name} | {_cell(value)} |" for name, value in figures(found) if not name.startswith(("recipe.", "steps."))]
     return "\n".join(["| figure | value |", "|---|---|", *rows])
 
 
 def asked(summary: dict) -> str:
     """What each step asked each model, as a Markdown table."""
     rows = [
-        f"| {step} | {model} | {' | '.join(str(usage.get(key, '')) for key in ASKED)} |"
+        f"| {plain(step)} | {plain(model)} | {' | '.join(_cell(usage.get(key, '')) for key in ASKED)} |"
         for step, of in summary["steps"].items()
         for model, usage in of["models"].items()
     ]
@@ -113,13 +116,18 @@ def asked(summary: dict) -> str:
     return "\n".join([head, "|---" * (len(ASKED) + 2) + "|", *rows])
 
 
+def _cell(value: object) -> str:
+    """A number as it is; all else may be what a row or a server said."""
+    return str(value) if isinstance(value, int | float) else plain(str(value))
+
+
 def figures(tree: dict, above: str = "") -> Iterator[tuple[str, object]]:
-    """(dotted name, value) of the leaves."""
+    """(dotted name, value) of the leaves; a name may be what a row or a server said, so each is Markdown that shows it."""
     for name, value in tree.items():
         if isinstance(value, dict):
-            yield from figures(value, f"{above}{name}.")
+            yield from figures(value, f"{above}{plain(name)}.")
         elif value is not None:
-            yield above + name, value
+            yield above + plain(name), value
 
 
 def announce(run: execute.Run) -> None:

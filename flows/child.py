@@ -12,6 +12,7 @@ import io
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TextIO
 
 from flows.crashes import Crashes
+from flows.folder import at_work
 from flows.watchdog import Afresh
 from pipeline import journal
 from schemas import errors
@@ -134,6 +136,7 @@ def main(folder: Path) -> int:
     """The child's end: does what it is told until it is told no more."""
     from flows import execute, host
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the run, whose end ends this process
     say = _only_json()
     orders: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
@@ -145,26 +148,39 @@ def main(folder: Path) -> int:
     run = here = None
     while True:
         name = orders.get()
-        _log_to(_log(folder, name))
         try:
-            if run is None or here is None:
-                run, crashes = execute.reopen(folder, report, raw), Crashes(folder)
-                notes = journal.Journal(folder / "in_flight", crashes.suspects, crashes.culprits)
-                here = host.Host(run.cache, notes)
-            run.work(next(u for u in run.units if u.name == name), here)
+            with at_work(folder):
+                _log_to(_log(folder, name))
+                if run is None or here is None:
+                    run, crashes = execute.reopen(folder, report, raw), Crashes(folder)
+                    notes = journal.Journal(folder / "in_flight", crashes.suspects, crashes.culprits)
+                    here = host.Host(run.cache, notes)
+            with at_work(folder, run.cache):
+                run.work(next(u for u in run.units if u.name == name), here)
             say({"finished": name})
         except Afresh as why:
             say({"afresh": str(why)})
             return AFRESH
         except PairwrightError as error:
-            say({"error": type(error).__name__, "message": str(error)})
-            traceback.print_exc()
+            say({"error": _sent(error), "message": str(error)})
+            _trace()
             return 1
         except Exception as error:  # noqa: BLE001 - the boundary of the process: the parent is told
             said = f"{name}: {type(error).__name__}: {error} (more in {_log(folder, name)})"
             say({"error": "RunError", "message": said})
-            traceback.print_exc()
+            _trace()
             return 1
+
+
+def _sent(error: PairwrightError) -> str:
+    """The name under which the parent raises it: that of its first class in schemas/errors.py."""
+    return next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
+
+
+def _trace() -> None:
+    """The traceback, for the log; a disk that is full takes none."""
+    with contextlib.suppress(OSError):
+        traceback.print_exc()
 
 
 def _only_json():

@@ -1,7 +1,9 @@
 """The command line. It starts in a fraction of a second: whatever is heavy is imported by the process that needs it."""
 
+import contextlib
 import os
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import Annotated
@@ -9,9 +11,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.exceptions import TyperException
 
+from flows import stop
 from schemas import redact
 from schemas.errors import PairwrightError, Waiting
+from schemas.records import one_line
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="rich", add_completion=False, pretty_exceptions_enable=False,
@@ -33,10 +38,18 @@ called again and everybody is done. These commands look after the time between."
 )  # fmt: skip
 app.add_typer(annotate, name="annotate")
 STOPPED = 130  # what typer makes of Ctrl-C
+DEBUG = "PAIRWRIGHT_DEBUG"  # where it is set, the traceback of an error that nobody expected is printed
 say = Console(stderr=True, highlight=False)
 
 Out = Annotated[Path, typer.Option("--out", help="folder of the run; the same command again goes on where it stopped")]
-Cache = Annotated[Path, typer.Option("--cache", help="folder of the model answers and media that all runs share")]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        help="folder of the model answers and media that all runs share  [default: that of the run, else data/cache]",
+        show_default=False,
+    ),
+]
 Settings = Annotated[
     list[str] | None, typer.Argument(help="STEP.setting=value or models.NAME.setting=value", metavar="[KEY=VALUE]...")
 ]
@@ -44,16 +57,18 @@ Settings = Annotated[
 
 @app.command()
 def build(recipe: Annotated[str, typer.Argument(help="a name that `pairwright recipes` lists, or the path of a .yaml file")],
-          settings: Settings = None, out: Out = Path("data/runs/run"), cache: Cache = Path("data/cache")) -> None:  # fmt: skip
+          settings: Settings = None, out: Out = Path("data/runs/run"), cache: Cache = None) -> None:  # fmt: skip
     """Run a recipe: sources to answers to judgements to pairs to a dataset, and what else it lists.
 
     Killed at any moment and started again, it goes on where it was: every finished part is kept, no answer is asked twice.
 
     Example: pairwright build demo sample.n=4 scenes.n=200 --out data/runs/small"""
-    from flows import execute
+    from flows import execute, leaves
     from flows.progress import bars, ending
 
     run = execute.open_run(recipe, settings or [], out=out, cache=cache)
+    for line in leaves.short(leaves.leaves(run.recipe)):
+        say.print(f"leaves for [bold]{escape(line)}", soft_wrap=True)
     with bars(run, say):
         for _ in execute.everything(run):
             pass
@@ -62,7 +77,7 @@ def build(recipe: Annotated[str, typer.Argument(help="a name that `pairwright re
 
 @app.command()
 def estimate(recipe: Annotated[str, typer.Argument(help="a name that `pairwright recipes` lists, or the path of a .yaml file")],
-             settings: Settings = None, cache: Cache = Path("data/cache"),
+             settings: Settings = None, cache: Cache = None,
              out: Annotated[Path | None, typer.Option("--out", help="folder of the run where it was begun: models that it trained are known then")] = None,
              samples: Annotated[int, typer.Option(min=1, help="try the steps on so many samples, and extrapolate")] = 1000) -> None:  # fmt: skip
     """Say what a recipe will ask of its models before it asks: requests, tokens, what the cache holds already, time and money.
@@ -71,19 +86,36 @@ def estimate(recipe: Annotated[str, typer.Argument(help="a name that `pairwright
 
     Example: pairwright estimate demo sample.n=4 'models.policy.price={prompt: 2.5, answer: 10}'"""
     from flows import estimate as estimates
+    from flows import execute
 
     with say.status("reading the sources") as status:
         found = estimates.estimate(
-            recipe, settings or [], cache=cache, out=out, samples=samples, say=lambda text: status.update(escape(text))
+            recipe, settings or [], cache=execute.cache_of(out, cache), out=out, samples=samples, say=lambda text: status.update(escape(text))
         )
     estimates.show(found, Console(highlight=False))
+
+
+@app.command()
+def check(recipe: Annotated[str, typer.Argument(help="a name that `pairwright recipes` lists, or the path of a .yaml file")],
+          settings: Settings = None) -> None:  # fmt: skip
+    """Check a recipe and say what of this machine leaves when it is built, and where to: texts and media, files, keys by their names.
+
+    Nothing is run, loaded or asked. A recipe is trusted like code: look at one that is not yours before you build it.
+
+    Example: pairwright check my.yaml models.judge.model=big"""
+    from flows import leaves, load
+
+    found = load.checked(load.document(recipe, settings or []))
+    console = Console(highlight=False)
+    console.print(f"{escape(found.name)}: {len(found.steps)} steps, which can run", soft_wrap=True)
+    leaves.show(leaves.leaves(found), console)
 
 
 @app.command("import")
 def import_set(form: Annotated[str, typer.Argument(help="a format of docs/import.md, or auto", metavar="FORMAT")],
                path: Annotated[str, typer.Argument(help="a file of rows, or a folder of them", metavar="PATH")],
                settings: Annotated[list[str] | None, typer.Argument(help="pairs.setting=value", metavar="[KEY=VALUE]...")] = None,
-               out: Out = Path("data/runs/import"), cache: Cache = Path("data/cache")) -> None:  # fmt: skip
+               out: Out = Path("data/runs/import"), cache: Cache = None) -> None:  # fmt: skip
     """Read an existing preference set: TRL, LLaMA-Factory, ms-swift, RLAIF-V, VLFeedback, MM-RLHF, MMPR, LLaVA, UltraFeedback,
     distilabel, a Label Studio export, or a dataset of Pairwright.
 
@@ -95,7 +127,7 @@ def import_set(form: Annotated[str, typer.Argument(help="a format of docs/import
 
 @app.command()
 def ingest(recipe: Annotated[str, typer.Argument(help="a name that `pairwright recipes` lists, or the path of a .yaml file")],
-           settings: Settings = None, out: Out = Path("data/runs/run"), cache: Cache = Path("data/cache")) -> None:  # fmt: skip
+           settings: Settings = None, out: Out = Path("data/runs/run"), cache: Cache = None) -> None:  # fmt: skip
     """Bring in a recipe's samples and media, and say what came in and what did not, before any model is loaded.
 
     Runs its sources and the prompt makers and filters right behind them; `build` with the same folder goes on from there.
@@ -115,7 +147,7 @@ def ingest(recipe: Annotated[str, typer.Argument(help="a name that `pairwright r
 def train(dataset: Annotated[Path, typer.Argument(help="folder of a finished run, or of an exported dataset", metavar="DIR")],
           settings: Annotated[list[str] | None, typer.Argument(help="train.setting=value", metavar="[KEY=VALUE]...")] = None,
           model: Annotated[str, typer.Option(help="the model to train: a folder or a name on the Hub")] = "data/models/tiny",
-          out: Out = Path("data/runs/train"), cache: Cache = Path("data/cache")) -> None:  # fmt: skip
+          out: Out = Path("data/runs/train"), cache: Cache = None) -> None:  # fmt: skip
     """Train a model on a dataset's pairs (DPO).
 
     Example: pairwright train data/runs/demo train.beta=1 train.lr=2e-4 --out data/runs/dpo"""
@@ -131,7 +163,7 @@ def train(dataset: Annotated[Path, typer.Argument(help="folder of a finished run
 @app.command()
 def evaluate(model: Annotated[str, typer.Argument(help="folder of a model, or its name on the Hub")],
              settings: Annotated[list[str] | None, typer.Argument(help="evaluate.setting=value", metavar="[KEY=VALUE]...")] = None,
-             out: Out = Path("data/runs/evaluate"), cache: Cache = Path("data/cache")) -> None:  # fmt: skip
+             out: Out = Path("data/runs/evaluate"), cache: Cache = None) -> None:  # fmt: skip
     """Measure how much a model hallucinates on held-out scenes whose truth is known.
 
     Example: pairwright evaluate data/models/tiny evaluate.n=100 --out data/runs/tiny"""
@@ -146,7 +178,7 @@ def judge_bench(judge: Annotated[str, typer.Argument(help="a recipe with a step 
                 file: Annotated[str, typer.Argument(help="rows whose better answers are known, in a format of docs/import.md", metavar="FILE")],
                 settings: Settings = None,
                 step: Annotated[str | None, typer.Option(help="which of the recipe's steps; needed where several ask a model")] = None,
-                out: Out = Path("data/runs/judge-bench"), cache: Cache = Path("data/cache")) -> None:  # fmt: skip
+                out: Out = Path("data/runs/judge-bench"), cache: Cache = None) -> None:  # fmt: skip
     """Measure a judge on a set whose better answers are known: VL-RewardBench, MM-RLHF-RewardBench, Multimodal RewardBench, MLLM-as-a-Judge, or pairs
     of your own (question, image, video or audio, chosen, rejected, category).
 
@@ -163,9 +195,10 @@ def export(folder: Annotated[Path, typer.Argument(help="folder of a finished run
            hub: Annotated[str, typer.Option(help="the dataset's repository on the Hugging Face Hub, OWNER/NAME")],
            public: Annotated[bool, typer.Option("--public", help="let everybody see it")] = False) -> None:  # fmt: skip
     """Push a run's dataset to the Hugging Face Hub. The token comes from HF_TOKEN."""
+    from flows import execute
     from pipeline.dataset.hub import push
 
-    dataset = folder / "dataset" if (folder / "run.json").exists() else folder
+    dataset = execute.sound_dataset(folder)
     say.print(f"pushed to [bold]{escape(push(dataset, hub, not public, os.environ.get('HF_TOKEN')))}[/bold]")
 
 
@@ -175,6 +208,24 @@ def show(folder: Annotated[Path, typer.Argument(help="folder of a run, finished 
     from flows.show import show as shown
 
     shown(folder)
+
+
+@app.command()
+def verify(folder: Annotated[Path, typer.Argument(help="folder of a run, or of an exported dataset", metavar="DIR")]) -> None:
+    """Check that what is stored is what was written: every shard, step and dataset file by its checksum, every medium that the run
+    uses by its hash, every answer in the cache.
+
+    Reads everything once, asks no model and no server. Names each damage with what to do about it. The exit code is 0 when all is
+    well, 1 when something is damaged, 2 when DIR is neither a run nor a dataset. Mostly the same `pairwright build` again is all it
+    takes: what is damaged is made again from the sources and the cache.
+
+    Example: pairwright verify data/runs/demo"""
+    from flows import verify as checks
+
+    with say.status("reading") as status:
+        found = checks.verify(folder, lambda text: status.update(f"reading {escape(text)}"))
+    if not checks.show(folder, found, Console(highlight=False)):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -238,7 +289,7 @@ def doctor(folder: Folder) -> None:
 
 @annotate.command()
 def demo(recipe: Annotated[str, typer.Argument(help="a recipe with a judge.people step")] = "people", settings: Settings = None,
-         out: Out = Path("data/runs/people"), cache: Cache = Path("data/cache"),
+         out: Out = Path("data/runs/people"), cache: Cache = None,
          server: Annotated[Path, typer.Option(help="folder of the server's data")] = Path("data/label-studio"),
          port: Annotated[int, typer.Option(min=1, max=65535, help="port of the server")] = 8080) -> None:  # fmt: skip
     """Try it here: a Label Studio server on this machine with three annotators and the questions of a recipe.
@@ -291,21 +342,68 @@ def recipes() -> None:
 
 
 def main() -> None:
-    """Runs the command line: one line and exit code 2 for a user's mistake, 1 for a failed run, 130 when stopped."""
+    """Runs the command line: one line and exit code 2 for a user's mistake, 1 for a failed run, 130 when stopped (143, 129 by other
+    signals)."""
+    _open_closed_streams()
+    stop.watch()
     try:
-        app()
+        ended = app(standalone_mode=False)
     except Waiting as waiting:
-        say.print(f"[yellow]waiting[/yellow]: {escape(str(waiting))}", soft_wrap=True)
+        _say("yellow", "waiting", waiting)
+        sys.exit(0)
     except PairwrightError as error:
-        say.print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}", soft_wrap=True)
+        _say("red", type(error).__name__, error)
         sys.exit(error.exit_code)
-    except Exception:  # noqa: BLE001 - a bug: what Python says of it, without secrets
-        print(redact.clean(traceback.format_exc()), file=sys.stderr)
+    except TyperException as error:  # the words of the command line are wrong
+        if type(error).__name__ != "NoArgsIsHelpError":  # making that one has printed the help
+            _say("red", "UserError", f"{error.format_message()} (--help says more)")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        ended = STOPPED
+    except Exception as error:  # noqa: BLE001 - whatever nobody expected
+        _say("red", "unexpected", _unexpected(error))
         sys.exit(1)
-    except SystemExit as end:
-        if end.code == STOPPED:
-            say.print("stopped: the same command goes on from here")
-        raise
+    if ended == STOPPED:
+        stop.say()
+        sys.exit(stop.code())
+    sys.exit(ended if isinstance(ended, int) else 0)
+
+
+def _open_closed_streams() -> None:
+    """Standard streams that were closed become /dev/null: the next file that is opened would take their places."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _say(colour: str, word: str, what: object) -> None:
+    with contextlib.suppress(OSError):  # nobody listens
+        say.print(f"[{colour}]{word}[/{colour}]: {escape(one_line(redact.clean(' '.join(str(what).splitlines()))))}", soft_wrap=True)
+
+
+def _unexpected(error: Exception) -> str:
+    """The line for an error that no boundary translated, which is a bug. Its traceback goes into a file."""
+    if os.environ.get(DEBUG):
+        print(redact.clean(traceback.format_exc()), file=sys.stderr)
+        where = "above"
+    else:
+        where = _kept(traceback.format_exc())
+    return f"{type(error).__name__}: {error}; this is a bug of Pairwright: please report it with the traceback ({where})"
+
+
+def _kept(text: str) -> str:
+    """Where the text is now: in the folder of the run, or of temporary files where there is none."""
+    used = getattr(sys.modules.get("flows.folder"), "used", None)
+    folders = [used / "logs"] if used else []
+    for folder in [*folders, Path(tempfile.gettempdir())]:
+        with contextlib.suppress(OSError):
+            folder.mkdir(exist_ok=True)
+            path = folder / f"pairwright-error-{os.getpid()}.log"
+            path.write_text(redact.clean(text))
+            return str(path)
+    return f"{DEBUG}=1 prints it"
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from flows import shards
+from schemas.errors import DamageError
 
 SUSPECTED = 2  # crashes
 
@@ -15,7 +16,11 @@ class Crashes:
 
     def __init__(self, folder: Path):
         self._path = folder / "crashes.json"
-        known = shards.read_json(self._path) or {"times": {}, "culprits": []}
+        try:
+            known = shards.read_json(self._path)
+        except DamageError:  # who crashes an engine is found out again
+            known = None
+        known = known or {"times": {}, "culprits": []}
         self._times = Counter(known["times"])
         self._culprits = set(known["culprits"])
 

@@ -151,7 +151,7 @@ class DryCache(AnswerCache):
         super().__init__(path)
         self.known = known
 
-    def engine(self, engine: Any, usage: Usage) -> "DryEngine":
+    def engine(self, engine: Any, usage: Usage, unanswered: set[bytes] | None = None, step: str = "") -> "DryEngine":
         return DryEngine(engine, self, usage)
 
     def took(self, sort: Sort, answers: int, answer_tokens: int, seconds: float) -> None:

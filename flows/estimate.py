@@ -20,6 +20,7 @@ from rich.table import Table
 
 from flows import costs, execute, load, plug, shards
 from flows.dry import DryCache, Known, MadeUp, Model
+from flows.folder import at_work, begun, made
 from flows.host import Host, engine_of
 from flows.people import PEOPLE
 from flows.plan import Unit, ingesting, plan
@@ -144,11 +145,11 @@ def estimate(
     are tried. RecipeError and InputError as in a build; OutputError where `out` holds a run of another recipe."""
     raw = load.document(recipe, list(settings))
     checked = load.checked(raw)
-    cache = cache.absolute()
+    cache = made(cache, "--cache")
     answers = AnswerCache(cache / "answers.sqlite")
     known = Known(answers.measured())
     answers.close()
-    with tempfile.TemporaryDirectory() as folder, Host(cache) as host:
+    with at_work(cache), tempfile.TemporaryDirectory() as folder, Host(cache) as host:
         run = DryRun(
             Path(folder).resolve(), cache, checked, raw, plan(checked, ingested=True),
             report=lambda unit, done, total, text, used: say(f"{unit}: {done:,}{f' of {total:,}' if total else ''}"),
@@ -159,9 +160,9 @@ def estimate(
 
 def _begun(out: Path | None, raw: dict) -> Path | None:
     """The folder of the real run, where it is there."""
-    if out is None or (begun := shards.read_json(out / "run.json")) is None:
+    if out is None or (run := begun(out)) is None:
         return None
-    if unpriced(redact.document(begun["recipe"])) != unpriced(redact.document(raw)):
+    if unpriced(redact.document(run["recipe"])) != unpriced(redact.document(raw)):
         raise OutputError(f"{out} holds a run of another recipe: choose another --out, or leave it out")
     return out.absolute()
 

@@ -10,9 +10,7 @@ process (vLLM, training) run in a child, so that a crash or growing memory is on
 stays, so that a model is loaded once."""
 
 import asyncio
-import fcntl
 import hashlib
-import os
 import shutil
 import time
 from collections import defaultdict
@@ -21,20 +19,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows import costs, load, plug, shards
+from flows import costs, leftovers, load, plug, shards
 from flows.child import Child
+from flows.folder import at_work, begun, made, note_of, taken
 from flows.host import Host, engine_of
+from flows.notes import VERSION
 from flows.passes import Bound, Pass, Used, bind, from_sources, from_tables, seen
 from flows.plan import Unit, fits, passes_of, plan
+from pipeline import checksum
 from pipeline.cache import AnswerCache, Usage
+from pipeline.dataset import manifest
 from schemas import redact
-from schemas.errors import InputError, OutputError, RecipeError
+from schemas.errors import DamageError, InputError, OutputError, RecipeError
 from schemas.operator import VERBS, Context, Fitted
 from schemas.published import public
 from schemas.recipe import Recipe, Step, parse, unpriced
 from schemas.records import Rejection, digest
 
-VERSION = 2
+CACHE = Path("data/cache")  # where no other is named
 Report = Callable[[str, int, int | None, str, dict], None]
 """called as report(unit, done, total, text, used): `used` is what the unit asked so far, as `costs.priced` says it"""
 
@@ -53,6 +55,9 @@ class Run:
     lock: Any = None
     ingested: bool = False  # what comes in is a pass of its own
     withheld: tuple[str, ...] = ()  # steps and models whose settings are not whole: their secrets are not in run.json
+    repaired: list[str] = field(default_factory=list)
+    """a line for each unit that was finished but is damaged, and so is done again"""
+    _sound: set[Path] = field(default_factory=set)  # shards and files of rows that were checked
     _identities: dict[str, str] = field(default_factory=dict)
     _child: Child | None = None
 
@@ -75,12 +80,49 @@ class Run:
         """The live rows that `unit` may read; those of a whole round without one."""
         units = self.before(unit) if unit else [u for u in self.units if u.round == (round or self.units[-1].round)]
         passes = [self._shards(u) for u in units if u.kind == "pass"]
-        found = [self.place(u) / "rejections.arrow" for u in units if u.kind == "table"]
+        found = [self._dropped(u) for u in units if u.kind == "table"]
         return shards.RunTables(passes, [p for p in found if p.exists()], [s.name for s in self.recipe.steps])
 
+    def done(self, unit: Unit) -> dict:
+        """What a finished unit says of itself. DamageError when that is not there, or not as it was written."""
+        path = self.place(unit) / "done.json"
+        if (found := shards.read_json(path)) is None:
+            raise DamageError(f"{path} is missing: {shards.REMEDY}")
+        if found.get("unit", unit.name) != unit.name:
+            raise DamageError(f"{path} is that of {found['unit']}: {shards.REMEDY}")
+        return found
+
     def _shards(self, unit: Unit) -> list[Path]:
-        done = shards.read_json(self.place(unit) / "done.json")
-        return [self.place(unit) / name for name in done["shards"]]
+        """The shards of a finished pass; each is checked once."""
+        folders = [self.place(unit) / name for name in self.done(unit)["shards"]]
+        for folder in folders:
+            if folder not in self._sound:
+                shards.check(folder)
+                self._sound.add(folder)
+        return folders
+
+    def _dropped(self, unit: Unit) -> Path:
+        """What a table step rejected; checked once."""
+        path = self.place(unit) / "rejections.arrow"
+        if path not in self._sound:
+            done = self.done(unit)
+            if what := _file_damage(path, done):
+                raise DamageError(f"{path.parent} is damaged ({what}): {shards.REMEDY}")
+            self._sound.add(path)
+        return path
+
+    def damages(self, unit: Unit, quick: bool = False) -> Iterator[str]:
+        """In a few words each, what of a finished unit's files is not as it was written. `quick`: of a dataset only the sizes are
+        looked at. DamageError where its done.json is not."""
+        done, place = self.done(unit), self.place(unit)
+        if unit.kind == "dataset":
+            yield from manifest.damages(self.dataset(unit.round), done["pairs"], quick)
+        elif unit.kind == "pass":
+            yield from (f"{name}: {what}" for name in done["shards"] for what in shards.damages(place / name))
+        elif "files" in done:
+            yield from checksum.damages(place, done["files"])
+        elif what := _file_damage(place / "rejections.arrow", done):
+            yield what
 
     # models ----------------------------------------------------------------------------------------------------------
 
@@ -116,20 +158,26 @@ class Run:
 
     def remember(self, engines: dict[str, Any]) -> None:
         """Writes down what the engines of these specs can, for who looks at their answers without them."""
-        known = shards.read_json(self.folder / "engines.json") or {}
-        new = {
+        self._remembered({
             spec: {"identity": e.identity, "can": sorted(e.can), "media": sorted(e.media), "slots": e.slots}
             for spec, e in engines.items()
-        }
-        if known != known | new:
-            shards.write_json(self.folder / "engines.json", known | new)
+        })  # fmt: skip
+
+    def _remembered(self, new: dict[str, dict], kept: dict[str, dict] | None = None) -> dict[str, dict]:
+        """What is written down of engines, with what is new; in place of a file that is lost or damaged comes another with what was `kept`."""
+        path = self.folder / "engines.json"
+        known = _or_none(path) or {}
+        found = (kept or {}) | known | new
+        if found != known:
+            shards.write_json(path, found)
+        return found
 
     # doing -----------------------------------------------------------------------------------------------------------
 
     def key(self, unit: Unit, bound: list[Bound] | None = None) -> str:
         """A digest of everything that decides what the unit leaves, but for the rows that its sources yield."""
         parents = [  # a pass names its shards by those before it, which leaves what filters dropped
-            shards.read_json(self.place(u) / "done.json")["key"]
+            self.done(u)["key"]
             for u in self.before(unit)
             if unit.kind != "pass" or u.kind == "table"
         ]
@@ -149,6 +197,10 @@ class Run:
 
     def do(self, unit: Unit) -> str:
         """Brings a unit to its end: "kept" when it was there, else "done". Errors of a child are raised here."""
+        with at_work(self.folder, self.cache):
+            return self._do(unit)
+
+    def _do(self, unit: Unit) -> str:
         self.whole(unit)
         if unit.kind != "pass" and self.finished(unit):
             return "kept"
@@ -175,8 +227,18 @@ class Run:
             )
 
     def finished(self, unit: Unit) -> bool:
-        done = shards.read_json(self.place(unit) / "done.json")
-        return done is not None and done["key"] == self.key(unit)
+        """Whether a unit is there, with all its files as they were written."""
+        if not (self.place(unit) / "done.json").exists():
+            return False
+        try:
+            if self.done(unit)["key"] != self.key(unit):
+                return False
+            what = next(self.damages(unit), None)
+        except DamageError as error:
+            what = str(error).partition(": ")[0]
+        if what is not None:
+            self.repaired.append(f"{unit.name} was damaged ({what}): done again")
+        return what is None
 
     def work(self, unit: Unit, host: Host) -> None:
         """Does the unit in this process."""
@@ -189,7 +251,7 @@ class Run:
         work = {"pass": self._pass, "table": self._table, "dataset": self._write}[unit.kind]
         result = work(unit, host, progress)
         cost = {"seconds": round(time.monotonic() - started, 3), "loads": dict(host.loads - loads)}
-        before = shards.read_json(self.place(unit) / "done.json") or {}
+        before = _or_none(self.place(unit) / "done.json") or {}
         if before.get("key") == result["key"]:
             cost |= {name: before[name] for name in cost if name in before}  # nothing was left to do
         shards.write_json(self.place(unit) / "done.json", {"unit": unit.name, **result, **cost})
@@ -209,7 +271,7 @@ class Run:
         earlier = self.tables(unit)
         if plug.fits(bound[0].module, bound[0].settings):
             bound[0].fitted = self._fit(unit, bound[0], earlier, host.media, progress)
-        key = self.key(unit, bound)
+        key, again = self.key(unit, bound), host.media.again
         stream = from_tables(earlier, key) if earlier.passes else from_sources(work.sources, work.context, key)
         if earlier.passes:
             total = sum(batch.num_rows for batch in earlier.batches("samples", ["id"]))
@@ -220,10 +282,18 @@ class Run:
         finally:
             cache.close()
         fitted = bound[0].fitted and bound[0].fitted.key
-        records = (shards.read_json(self.place(unit) / name / "record.json") for name in names)
+        records = (shards.record_of(self.place(unit) / name) for name in names)
+        repaired = work.repaired
+        if n := host.media.again - again:
+            repaired.append(f"{n:,} media in {self.cache / 'media'} were lost or damaged: stored again from their source")
+        specs = {digest(self.spec(name, unit.round)) for b in bound for name in b.models}
+        engines = self._remembered({}, (_or_none(self.place(unit) / "done.json") or {}).get("engines"))
+        if n := len(cache.damaged):
+            repaired.append(f"{n:,} answers in {self.cache / 'answers.sqlite'} were damaged: asked again")
         return {
             "key": digest(key, names), "shards": names, "fitted": fitted,
-            "usage": costs.by_step(map(costs.of_record, records)),
+            "usage": costs.by_step(map(costs.of_record, records)), **({"repaired": repaired} if repaired else {}),
+            "engines": {spec: engines[spec] for spec in specs & engines.keys()},
         }  # fmt: skip
 
     def _order(self, unit: Unit) -> list[str]:
@@ -251,27 +321,31 @@ class Run:
         fresh.mkdir(parents=True)
         cache = self.answers(host)
         used: Used = defaultdict(Usage)
+        unanswered: set[bytes] = set()
         needs_engine = bound.step.family != "train"
 
         async def work():
             engines = await self.connect(bound.models, unit.round, host) if needs_engine else {}
             context = Context(
                 bound.step.name, bound.version, host.media, self.recipe.name,
-                engines={n: cache.engine(e, used[n]) for n, e in engines.items()},
+                engines={n: cache.engine(e, used[n], unanswered, bound.step.name) for n, e in engines.items()},
                 models={n: self.spec(n, unit.round)["model"] for n in bound.models if "model" in self.spec(n, unit.round)},
                 folder=fresh / "model" if bound.step.binds else fresh, dataset=self.dataset(unit.round),
                 progress=lambda done, total, text="": progress(done, total, text, used),
             )  # fmt: skip
             context = plug.build(bound.module, bound.settings, context)
             out = getattr(bound.module, VERBS[bound.step.family])(self.tables(unit), bound.settings, context)
-            return await out if asyncio.iscoroutine(out) else out
+            out = await out if asyncio.iscoroutine(out) else out
+            await cache.settle()
+            return out
 
         try:
             out = host.run(work())
         finally:
             cache.close()
-        record: dict[str, Any] = {
-            "key": self.key(unit),
+        key = self.key(unit)
+        record: dict[str, Any] = {  # with open questions it is not finished for good, and what rests on it is made again after it
+            "key": digest(key, sorted(question.hex() for question in unanswered)) if unanswered else key,
             "step": bound.step.name,
             "operator": bound.step.title,
             "usage": {bound.step.name: {name: usage.figures() for name, usage in used.items()}},
@@ -279,6 +353,7 @@ class Run:
         rows = [Rejection(*row) for row in (out.pop("rejections", ()) if isinstance(out, dict) else out)]
         shards.write_table(fresh / "rejections.arrow", "rejections", rows)
         record["rejections"] = shards.counted(rows)
+        record["files"] = checksum.of_files(fresh, [p.relative_to(fresh).as_posix() for p in fresh.rglob("*") if p.is_file()])
         if isinstance(out, dict):
             record["result"] = out
             if "model" in out:
@@ -297,10 +372,15 @@ class Run:
         return {"key": self.key(unit), "pairs": counts}
 
     def finish(self) -> dict:
-        """Writes summary.json, the dataset card and report.html; returns the summary."""
+        """Writes summary.json, the dataset card and report.html, and removes shards that no pass has any more; returns the summary."""
         from flows import summary
 
-        return summary.finish(self)
+        with at_work(self.folder, self.cache):
+            found = summary.finish(self)
+            for unit in self.units:
+                if unit.kind == "pass":
+                    shards.sweep(self.place(unit))
+        return found
 
     def close(self) -> None:
         """Ends the child and lets go of the folder."""
@@ -311,38 +391,83 @@ class Run:
             self.lock = None
 
 
+def _or_none(path: Path) -> dict | None:
+    """A JSON file of the run; None when there is none that is as it was written."""
+    try:
+        return shards.read_json(path)
+    except DamageError:
+        return None
+
+
+def _file_damage(rejections: Path, done: dict) -> str | None:
+    """In a few words, why the rejections of a table step are not as they were written."""
+    if name := next((n for n in done.get("files", ()) if n == rejections.name), None):
+        return next(checksum.damages(rejections.parent, {name: done["files"][name]}), None)
+    rows = sum(n for reasons in done.get("rejections", {}).values() for n in reasons.values())
+    return shards.miscounted(rejections, rows) if rows or rejections.exists() else None
+
+
+def cache_of(out: Path | None, given: Path | None = None) -> Path:
+    """The cache of the run in `out`: the one that it was begun with, whatever the default; `given` where that is gone or there is no run.
+
+    OutputError when another is given, as answers and media would be in two places then."""
+    known = begun(out) if out else None
+    if not known:
+        return (given or CACHE).absolute()
+    kept = Path(known["cache"])
+    if given is None or given.resolve() == kept.resolve():
+        return kept
+    if kept.is_dir():
+        raise OutputError(
+            f"{out} keeps its answers and media in {kept}, not in {given.absolute()}: leave --cache out, or move them with "
+            f"`mv {kept} {given.absolute()}` and say the same again"
+        )
+    return given.absolute()
+
+
 def open_run(
     recipe: str,
     settings: Sequence[str] = (),
     *,
     out: Path,
-    cache: Path = Path("data/cache"),
+    cache: Path | None = None,
     report: Report | None = None,
     ingest: bool = False,
 ) -> Run:
     """Checks the whole recipe, takes the folder (or finds its own work in it) and plans. RecipeError, OutputError.
 
-    `ingest`: what comes in is a pass of its own, from now on in this folder."""
-    return _open(load.document(recipe, list(settings)), Path(out), Path(cache), None, report, ingest)
+    `cache`: as `cache_of` takes it. `ingest`: what comes in is a pass of its own, from now on in this folder."""
+    return _open(load.document(recipe, list(settings)), Path(out), cache, None, report, ingest)
 
 
-def open_document(raw: dict, *, out: Path, cache: Path, report: Report | None = None) -> Run:
+def open_document(raw: dict, *, out: Path, cache: Path | None = None, report: Report | None = None) -> Run:
     """The same for a recipe's parsed document."""
-    return _open(raw, Path(out), Path(cache), None, report)
+    return _open(raw, Path(out), cache, None, report)
 
 
 def _open(
-    raw: dict, out: Path, cache: Path, dataset: Path | None, report: Report | None, ingest: bool = False,
+    raw: dict, out: Path, cache: Path | None, dataset: Path | None, report: Report | None, ingest: bool = False,
     withheld: Sequence[str] = (),
 ) -> Run:  # fmt: skip
     """`withheld`: what of `raw` is not whole, where it comes from a run's folder."""
     checked = load.checked(raw, given=("samples", "pairs") if dataset else ())
-    out, cache = out.absolute(), cache.absolute()
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out} is a file: choose a folder for --out")
-    out.mkdir(parents=True, exist_ok=True)
-    lock = _take(out)
-    known = shards.read_json(out / "run.json")
+    out = out.absolute()
+    _check_recipe(begun(out), out, raw, dataset)  # a folder that is refused stays as it is
+    cache = cache_of(out, cache)
+    out, cache = made(out, "--out"), made(cache, "--cache")
+    lock, known = taken(out)
+    try:
+        _check_recipe(known, out, raw, dataset)
+        leftovers.clear(out)
+        return _planned(raw, checked, out, cache, dataset, report, ingest, lock, known, withheld)
+    except BaseException:
+        lock.close()
+        raise
+
+
+def _planned(raw: dict, checked: Recipe, out: Path, cache: Path, dataset: Path | None, report: Report | None, ingest: bool,
+             lock: Any, known: dict | None, withheld: Sequence[str] = ()) -> Run:  # fmt: skip
+    """The run of a folder that is taken, with its run.json written."""
     ingested = ingest or bool(known and known.get("ingested"))
     units = plan(checked, dataset is not None, ingested, known.get("passes", ()) if known else ())
     if not fits(units, checked):  # they were decided on a larger machine
@@ -354,17 +479,8 @@ def _open(
     }  # fmt: skip
     if hidden := withheld or _withheld(raw, told):
         mine["withheld"] = list(hidden)
-    if known is None:
-        if any(p.name not in (".lock",) and not p.name.startswith(".run.json") for p in out.iterdir()):
-            raise OutputError(f"{out} holds files that no run of Pairwright left: choose an empty folder for --out")
-        shards.write_json(out / "run.json", mine)
-    elif unpriced(redact.document(known["recipe"])) != unpriced(told) or known.get("dataset") != mine["dataset"]:
-        raise OutputError(
-            f"{out} holds a run of another recipe ({_difference(redact.document(known['recipe']), told)}): choose another --out; "
-            "the cache keeps the answers, so only what is new is asked"
-        )
-    elif known != mine:
-        shards.write_json(out / "run.json", mine)
+    if known != mine:
+        shards.write_json(out / "run.json", mine, sort_keys=False)
     return Run(out, cache, checked, raw, units, dataset, report or (lambda *a: None), lock, ingested, tuple(withheld))
 
 
@@ -377,22 +493,34 @@ def _withheld(raw: dict, told: dict) -> list[str]:
     return steps + [name for name in whole.models if whole.models[name] != rest.models.get(name)]
 
 
-def go_on(folder: Path, report: Report | None = None) -> Run:
+def _check_recipe(known: dict | None, out: Path, raw: dict, dataset: Path | None) -> None:
+    """OutputError where a folder's run.json is that of another recipe or dataset."""
+    if not known:
+        return
+    was, told = redact.document(known["recipe"]), redact.document(raw)
+    if unpriced(was) != unpriced(told) or known.get("dataset") != (dataset and str(dataset)):
+        raise OutputError(
+            f"{out} holds a run of another recipe ({_difference(was, told)}): choose another --out; "
+            "the cache keeps the answers, so only what is new is asked"
+        )
+
+
+def go_on(where: Path, report: Report | None = None) -> Run:
     """The run of a folder, taken again as `open_run` takes it. OutputError when there is none."""
-    known = _known(folder)
+    known = note_of(where)
     dataset = known.get("dataset") and Path(known["dataset"])
-    return _open(known["recipe"], folder, Path(known["cache"]), dataset, report, withheld=known.get("withheld", ()))
+    return _open(known["recipe"], where, None, dataset, report, withheld=known.get("withheld", ()))
 
 
-def reopen(folder: Path, report: Report | None = None, raw: dict | None = None) -> Run:
+def reopen(where: Path, report: Report | None = None, raw: dict | None = None) -> Run:
     """The run of a folder as it was opened, for its child or for looking at it; takes no lock. `raw`: the whole recipe, whose secrets
     run.json does not have."""
-    known = _known(folder)
+    known = note_of(where)
     dataset = known.get("dataset") and Path(known["dataset"])
     whole = known["recipe"] if raw is None else raw
     recipe = load.checked(whole, given=("samples", "pairs") if dataset else ())
     return Run(
-        folder.absolute(),
+        where.absolute(),
         Path(known["cache"]),
         recipe,
         whole,
@@ -402,28 +530,6 @@ def reopen(folder: Path, report: Report | None = None, raw: dict | None = None) 
         ingested=bool(known.get("ingested")),
         withheld=tuple(known.get("withheld", ())) if raw is None else (),
     )
-
-
-def _known(folder: Path) -> dict:
-    known = shards.read_json(folder / "run.json")
-    if known is None:
-        raise OutputError(f"{folder} is not the folder of a run: name the --out of a `pairwright build`")
-    return known
-
-
-def _take(folder: Path):
-    """One run a folder at a time. A child holds the lock too, so a run started again waits until its orphan is gone."""
-    lock = (folder / ".lock").open("w")
-    for _ in range(100):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.1)
-        else:
-            os.set_inheritable(lock.fileno(), True)
-            return lock
-    lock.close()
-    raise OutputError(f"{folder} is in use by another run: wait for it, or choose another --out")
 
 
 def _difference(old: Any, new: Any, where: str = "") -> str:
@@ -454,14 +560,28 @@ def everything(run: Run) -> Iterator[Unit]:
         yield unit
 
 
+def sound_dataset(folder: Path) -> Path:
+    """The exported dataset of a run's folder, or the folder itself. OutputError when there is none, DamageError when it is not as it
+    was written."""
+    if (folder / "run.json").exists():
+        run = reopen(folder)
+        units = [unit for unit in run.units if unit.kind == "dataset" and (run.place(unit) / "done.json").exists()]
+        if units:
+            dataset = run.dataset(units[-1].round)
+            manifest.check(dataset, run.done(units[-1])["pairs"])
+            return dataset
+    elif any(folder.glob("*/*.parquet")) or (folder / manifest.NAME).exists():
+        manifest.check(folder)
+        return folder
+    raise OutputError(
+        f"{folder} holds no exported dataset: name the --out of a finished `pairwright build`, or its dataset folder"
+    )
+
+
 def train_dataset(dataset: Path, out: Path, settings: Sequence[str] = (), *, model: str = "data/models/tiny",
-                  cache: Path = Path("data/cache"), report: Report | None = None) -> dict:  # fmt: skip
+                  cache: Path | None = None, report: Report | None = None) -> dict:  # fmt: skip
     """Trains `model` on an exported dataset (or on the dataset of a run's folder); returns the trainer's report."""
-    folder = dataset / "dataset" if (dataset / "run.json").exists() else dataset
-    if not any(folder.glob("*/*.parquet")):
-        raise OutputError(
-            f"{dataset} holds no exported dataset: name the --out of a finished `pairwright build`, or its dataset folder"
-        )
+    folder = sound_dataset(dataset)
     raw = {
         "name": "train",
         "models": {"policy": {"engine": "vllm", "model": model}},
@@ -475,7 +595,7 @@ def evaluate_model(
     out: Path,
     settings: Sequence[str] = (),
     *,
-    cache: Path = Path("data/cache"),
+    cache: Path | None = None,
     report: Report | None = None,
 ) -> dict:
     """Evaluates a model on the held-out scenes; returns the figures."""
@@ -487,13 +607,13 @@ def evaluate_model(
     return _single(raw, settings, out, cache, None, report)
 
 
-def _single(raw: dict, settings, out: Path, cache: Path, dataset: Path | None, report: Report | None) -> dict:
+def _single(raw: dict, settings, out: Path, cache: Path | None, dataset: Path | None, report: Report | None) -> dict:
     for assignment in settings:
         load.override(raw, assignment)
-    run = _open(raw, Path(out), Path(cache), dataset, report)
+    run = _open(raw, Path(out), cache, dataset, report)
     try:
         for _ in everything(run):
             pass
-        return shards.read_json(run.place(run.units[-1]) / "done.json")["result"]
+        return run.done(run.units[-1])["result"]
     finally:
         run.close()

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from flows import plug
+from flows import plug, stop
 from flows.watchdog import Afresh, Watchdog
 from pipeline.engines.device import fit
 from pipeline.journal import Journal
@@ -35,13 +35,14 @@ class Host:
         return self
 
     def __exit__(self, *_) -> None:
-        """Closes the engines and the loop."""
+        """Closes the engines, the loop and the media store."""
         for engine in self._engines.values():
             self.run(engine.close())
         self._runner.close()
+        self.media.close()
 
     def run(self, work: Coroutine) -> Any:
-        return self._runner.run(work)
+        return stop.run(self._runner, work)
 
     async def connect(self, wanted: dict[str, tuple[dict[str, Any], str]]) -> dict[str, Engine]:
         """The engines of these models, name -> (spec, identity): those that are here and, of the rest, new ones.

@@ -15,7 +15,7 @@ from schemas.recipe import settings_of
 from schemas.redact import clean
 
 
-def import_set(form: str, path: str, settings: Sequence[str], out: Path, cache: Path, console: Console) -> dict:
+def import_set(form: str, path: str, settings: Sequence[str], out: Path, cache: Path | None, console: Console) -> dict:
     """Reads the file or folder of rows at `path` into a run in `out`, and says what came in and what did not; returns the summary.
 
     `form` is a format or `auto`; `settings` are `pairs.setting=value`. InputError, RecipeError and OutputError as a build raises them."""

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows import execute, shards
+from flows import execute
 from flows.plan import ingesting
 from flows.progress import left_out
 from schemas.errors import RecipeError
@@ -25,7 +25,7 @@ def ingest(run: execute.Run) -> dict[str, Any]:
         raise RecipeError(f"{run.recipe.name} does not begin with a source: there is nothing to ingest")
     for unit in units:
         run.do(unit)
-    done = [shards.read_json(run.place(unit) / "done.json") for unit in units]
+    done = [run.done(unit) for unit in units]
     return counts(so_far(run)) | {"seconds": round(sum(d["seconds"] for d in done), 1)}
 
 

@@ -37,7 +37,7 @@ SAME = (
 
 
 def judge_bench(
-    judge: str, path: str, settings: Sequence[str], step: str | None, out: Path, cache: Path, console: Console
+    judge: str, path: str, settings: Sequence[str], step: str | None, out: Path, cache: Path | None, console: Console
 ) -> dict[str, Any]:
     """Runs the judge on the rows of `path` into a run in `out`, prints the figures and writes them to out/judge-bench.json; returns them.
 

@@ -1,15 +1,20 @@
 """Recipes from their files: found by name or path, overridden by key=value, parsed, and checked as a whole."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from flows import plug
 from schemas import recipe as recipes
+from schemas.disk import disk, place, shown
 from schemas.errors import RecipeError
 
 FOLDER = Path(__file__).parent / "recipes"
+LONGEST = 4 << 20  # bytes of a recipe
+NODES, DEPTH = 100_000, 50  # values in a recipe, and inside each other
 
 
 def known() -> dict[str, Path]:
@@ -21,12 +26,16 @@ def find(name: str) -> Path:
     """The file of a recipe: a path as it is, else a bundled name."""
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
+        with place(path, kind=RecipeError):
+            found = path.exists()
+        if not found:
+            raise RecipeError(f"there is no recipe file {shown(name)}")
         if not path.is_file():
-            raise RecipeError(f"there is no recipe file {name}")
+            raise RecipeError(f"{shown(name)} is a folder or a device: name the recipe's file")
         return path
     if name not in known():
         raise RecipeError(
-            f"no recipe is called '{name}': {recipes.near(name, known())}; or give the path of a .yaml file"
+            f"no recipe is called '{shown(name)}': {recipes.near(name, known())}; or give the path of a .yaml file"
         )
     return known()[name]
 
@@ -34,14 +43,35 @@ def find(name: str) -> Path:
 def document(name: str, settings: Sequence[str] = ()) -> dict:
     """The parsed YAML of a recipe with the overrides applied."""
     path = find(name)
+    with disk(path, RecipeError):
+        data = path.read_bytes()
+    if len(data) > LONGEST:
+        raise RecipeError(f"{path} has {len(data):,} bytes, a recipe has {LONGEST:,} at most: name the recipe's file")
     try:
-        raw = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not readable YAML: {_trouble(error)}") from None
-    recipes.parse(raw)
+        raw = _parsed(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path} is not readable YAML: it is not UTF-8; save it as UTF-8") from None
+    except ValueError as error:
+        raise RecipeError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
+    try:
+        recipes.parse(raw)
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
     for assignment in settings:
         override(raw, assignment)
     return raw
+
+
+def _parsed(text: str) -> Any:
+    """The value that YAML text states. ValueError where it is not YAML, or more or something else than JSON can hold."""
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, TypeError) as error:  # TypeError: a key that is a list
+        raise ValueError(_trouble(error)) from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    _check(value, [NODES])
+    return value
 
 
 def _trouble(error: Exception) -> str:
@@ -51,6 +81,33 @@ def _trouble(error: Exception) -> str:
     return f"{getattr(error, 'problem', None) or type(error).__name__}{where}"
 
 
+def _check(value: Any, left: list[int], depth: int = 0) -> None:
+    """ValueError where a value is not what JSON can hold. `left`: how many values there may still be, those of aliases counted each time."""
+    left[0] -= 1
+    if left[0] < 0 or depth > DEPTH:
+        raise ValueError(f"it holds more than {NODES:,} values, or more than {DEPTH} inside each other, as aliases (*) can make")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise ValueError(f"the key {str(key)[:40]!r} is not text: put quotes around it")
+            _check(key, left, depth + 1)
+            _check(inner, left, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _check(inner, left, depth + 1)
+    elif isinstance(value, str):
+        if any("\ud800" <= char <= "\udfff" for char in value):
+            raise ValueError("it holds half a surrogate pair (\\ud800 to \\udfff), which no text can: remove it")
+    elif isinstance(value, int):
+        if value.bit_length() > 1024:
+            raise ValueError("it holds a number that is too large")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"the value {value} is no number that JSON can hold")
+    elif value is not None:
+        raise ValueError(f"the value {str(value)[:40]!r} is a {type(value).__name__}: put quotes around it")
+
+
 def override(raw: dict, assignment: str) -> None:
     """Applies one key=value to a recipe's document, in place."""
     recipes.override(raw, assignment, _value)
@@ -58,9 +115,9 @@ def override(raw: dict, assignment: str) -> None:
 
 def _value(text: str):
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise RecipeError(f"'{text}' is not a readable value") from None
+        value = _parsed(text)
+    except ValueError:
+        raise RecipeError(f"'{shown(text)}' is not a readable value") from None
     if isinstance(value, str):  # YAML 1.1 reads 4e-4 as text
         try:
             return float(value)

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from flows import plug, shards
+from flows import costs, plug, shards
 from flows.arrivals import arrivals, gathered, twin
 from pipeline.cache import AnswerCache, Usage
 from pipeline.urls import filled
@@ -137,12 +137,26 @@ class Shard:
     left: int = 0
     usage: dict[str, Used] = field(default_factory=dict)
     """what each step asked"""
+    unanswered: set[bytes] = field(default_factory=set)
+    """keys of the questions that may be answered another time"""
+    place: int = 0
+    """among the shards of the pass, in order"""
+    earlier: dict | None = None
+    """its record, where it was published with questions left open"""
     contexts: list[Context] = field(default_factory=list)
     started: float = 0.0
 
     @property
     def name(self) -> str:
+        """Its folder's when no question is open."""
         return f"{self.number:05d}-{self.key[:16]}"
+
+    @property
+    def published(self) -> str:
+        """Its folder's: with questions left open it is another's, so that whatever rests on its rows is made again once they are answered."""
+        if not self.unanswered:
+            return self.name
+        return f"{self.name}{shards.OPEN}{digest(sorted(key.hex() for key in self.unanswered))[:8]}"
 
 
 def from_sources(sources: list[Bound], context: Callable[[Bound], Context], key: str) -> Iterator[Shard | None]:
@@ -240,12 +254,16 @@ class Pass:
         self.names = list(dict.fromkeys(m for b in self.steps for m in b.models))
         self.engines: dict[str, Engine] = {}
         self.done = 0
+        self.repaired: list[str] = []
+        """a line for each shard that was there but damaged, and is written again"""
         self.open: list[Shard] = []
         self.spent: Used = defaultdict(Usage)  # in shards that are closed
 
-    def context(self, bound: Bound, usage: Used | None = None) -> Context:
-        usage = defaultdict(Usage) if usage is None else usage
-        engines = {n: self.cache.engine(e, usage[n]) for n, e in self.engines.items() if n in bound.models}
+    def context(self, bound: Bound, shard: Shard | None = None) -> Context:
+        """What the operator gets of the pass; of its engines only what it asks for a `shard` is counted."""
+        usage = defaultdict(Usage) if shard is None else shard.usage[bound.step.name]
+        unanswered = None if shard is None else shard.unanswered
+        engines = {n: self.cache.engine(e, usage[n], unanswered, bound.step.name) for n, e in self.engines.items() if n in bound.models}
         context = Context(
             bound.step.name, bound.version, self.media, self.recipe, engines=engines, models=self.models,
             fitted=bound.fitted and bound.fitted.value, cache=self.shared,
@@ -295,8 +313,10 @@ class Pass:
                 if shard is None:
                     return False
                 self._read_ahead()
+                shard.place = len(self.names_done)
                 self.names_done.append(shard.name)
-                if (self.folder / shard.name).exists():
+                if self._there(shard):
+                    self.media.sync()  # a source that was read again may have brought media that were lost
                     self.done += len(shard.given)
                     self.progress(self.done, self.total, "already there", self.used())
                     continue
@@ -307,6 +327,24 @@ class Pass:
                 if not shard.given:
                     await self._close(shard)
         return True
+
+    def _there(self, shard: Shard) -> bool:
+        """Whether a shard is there already, as it was written and with its media. One that is damaged is written again: the cache
+        has its answers."""
+        folder = self.folder / shard.name
+        if not folder.exists():
+            return False
+        if (what := shards.damage(folder)) is None:
+            brought = {media.id for media in shard.first.get("media", ())}
+            batches = shards.batches(folder / "media.arrow")
+            made = (name for batch in batches for name in batch.column("id").to_pylist() if name not in brought)
+            lost = next(self.media.missing(made), None)
+            if lost is None:
+                return True
+            what = f"the media store has lost {lost}"
+        self.repaired.append(f"{folder} was damaged ({what}): written again, answers from the cache")
+        self.progress(self.done, self.total, self.repaired[-1], self.used())
+        return False
 
     async def _work(self) -> None:
         while self.jobs or await self._refill():
@@ -367,14 +405,16 @@ class Pass:
         shard.left, shard.started = len(shard.given), time.monotonic()
         shard.made = shard.made or [[] for _ in shard.given]
         for bound in self.steps:
-            used = shard.usage[bound.step.name] = defaultdict(Usage)
-            shard.contexts.append(self.context(bound, used))
+            shard.usage[bound.step.name] = defaultdict(Usage)
+            shard.contexts.append(self.context(bound, shard))
+        shard.earlier = shards.left_open(self.folder, shard.name)
         self.open.append(shard)
 
     async def _close(self, shard: Shard) -> None:
         """Publishes a finished shard: media first, then answers, then rows, so that nothing points at what is not there.
 
         Rows are written on a thread of their own: written on the loop, no request left it for a tenth of a second."""
+        await self.cache.settle()
         tables: dict[str, list] = {name: list(shard.first.get(name, ())) for name in TABLES}
         for rows in shard.made:
             for row in rows:
@@ -386,11 +426,19 @@ class Pass:
                 self.spent[name].add(usage)
         self.media.sync()
         self.cache.commit()
-        await asyncio.to_thread(shards.publish, self.folder / shard.name, tables, self._record(shard, tables))
+        self.names_done[shard.place] = shard.published
+        await asyncio.to_thread(shards.publish, self.folder / shard.published, tables, self._record(shard, tables))
         if self.after_shard:
             self.after_shard()
 
     def _record(self, shard: Shard, tables: dict[str, list]) -> dict:
+        usage = {step: dict(used) for step, used in shard.usage.items()}
+        if shard.earlier:
+            before = costs.of_record(shard.earlier)
+            usage = {
+                step: {name: of.after(Usage(**before.get(step, {}).get(name, {}))) for name, of in used.items()}
+                for step, used in usage.items()
+            }
         return {
             "key": shard.key,
             "counts": {name: len(rows) for name, rows in tables.items()},
@@ -399,7 +447,7 @@ class Pass:
                 b.step.name: {
                     "operator": b.step.title,
                     "version": b.version,
-                    "models": {name: usage.figures() for name, usage in shard.usage[b.step.name].items()},
+                    "models": {name: of.figures() for name, of in usage[b.step.name].items()},
                 }
                 for b in self.steps
             },

@@ -1,6 +1,7 @@
 """What a run asks people: its judging steps, how far they are, and the syncing of each with the labeling server."""
 
 import contextlib
+import sqlite3
 from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -14,9 +15,9 @@ from annotators.judge import people
 from annotators.people import quality, snapshot
 from annotators.people.ledger import Ledger
 from annotators.people.standing import Progress, progress
-from flows import shards
 from pipeline.store import open_store
-from schemas.errors import OutputError
+from schemas.disk import said
+from schemas.errors import OutputError, StoreError
 from schemas.recipe import Recipe, settings_of
 
 PEOPLE = ("judge", "people")
@@ -66,6 +67,8 @@ def opened(of: Asked) -> Generator[Ledger]:
     ledger = Ledger(of.folder)
     try:
         yield ledger
+    except sqlite3.Error as error:
+        raise StoreError(said(error, ledger.path)) from error
     finally:
         ledger.close()
 
@@ -75,12 +78,12 @@ def sync(run, what: str, **how) -> dict[str, Any]:
     from annotators.label_studio.sync import connected
 
     out = {}
-    media = open_store(run.cache / "media")
-    for of in needed(run):
-        with opened(of) as ledger, ledger.alone():
-            campaign = people.campaign_of(run.recipe.name, of.step, of.settings)
-            server = connected(campaign, run.recipe.name, of.step, of.settings, ledger, media)
-            out[of.step] = getattr(server, what)(**how)
+    with contextlib.closing(open_store(run.cache / "media")) as media:
+        for of in needed(run):
+            with opened(of) as ledger, ledger.alone():
+                campaign = people.campaign_of(run.recipe.name, of.step, of.settings)
+                server = connected(campaign, run.recipe.name, of.step, of.settings, ledger, media)
+                out[of.step] = getattr(server, what)(**how)
     return out
 
 
@@ -93,7 +96,7 @@ def built(run) -> bool:
             return False
         with opened(of) as ledger, ledger.alone():
             now, _ = snapshot.take(ledger, of.folder / "snapshots", of.step, run.bound(of.unit)[0].version)
-        if shards.read_json(done).get("fitted") != now:
+        if run.done(of.unit).get("fitted") != now:
             return False
     return True
 

@@ -153,6 +153,10 @@ def ending(summary: dict, run, console: Console) -> None:
             f"  {escape(step)}: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()), soft_wrap=True
         )
     left_out(run.tables(), console)
+    for line in open_lines(summary):
+        console.print(f"  [yellow]{escape(line)}[/yellow]", soft_wrap=True)
+    for line in summary.get("repaired", ()):
+        console.print(f"  [yellow]repaired[/yellow]: {escape(line)}", soft_wrap=True)
     if summary["models"]:
         console.print(asked_of(summary["models"], "what models were asked"))
     judges(summary["judges"], console)
@@ -165,6 +169,23 @@ def ending(summary: dict, run, console: Console) -> None:
         console.print(f"dataset  [bold]{escape(str(run.folder / summary['dataset']))}[/bold]")
     if (run.folder / "report.html").exists():
         console.print(f"report   [bold]{escape(str(run.folder / 'report.html'))}[/bold]")
+
+
+def open_lines(summary: dict) -> list[str]:
+    """How much of a finished run is open, and why, in a line each; none where nothing is. Summaries of older versions do not say."""
+    left = summary.get("open") or {"rejections": {}, "judgements": {}, "said": {}}
+    parts = [
+        f"{sum(steps.values()):,} {table if sum(steps.values()) > 1 else table[:-1]} ({', '.join(f'{step} {n:,}' for step, n in steps.items())})"
+        for table in ("rejections", "judgements")
+        if (steps := left[table])
+    ]
+    if not parts and not summary.get("questions_open"):
+        return []
+    what = " and ".join(parts) or f"{summary['questions_open']:,} questions without an answer"
+    return [
+        f"open: {what}. A server or source failed for a reason that may pass; run the same command again: it asks only those.",
+        *(f"  {n:,} x {said}" for said, n in left["said"].items()),
+    ]
 
 
 def asked_of(models: dict[str, dict], title: str) -> Table:

@@ -81,7 +81,7 @@ def _again(run: Remembering, unit: Unit, found: Changes) -> str | None:
         return "it was never finished"
     try:
         if unit.kind == "dataset" or (unit.kind == "table" and run.bound(unit)[0].models):
-            return None if run.finished(unit) else "what it was made from has changed"
+            return None if run.finished(unit) else (run.repaired or ["what it was made from has changed"])[-1]
         run.do(unit)
         if unit.kind == "pass":
             _compare(run, unit, before["shards"], found)
@@ -93,7 +93,7 @@ def _again(run: Remembering, unit: Unit, found: Changes) -> str | None:
 def _compare(run: Remembering, unit: Unit, before: list[str], found: Changes) -> None:
     """Adds what the unit's judgements were and are, shard by shard."""
     steps = {b.step.name for b in run.bound(unit) if b.models}
-    now = shards.read_json(run.place(unit) / "done.json")["shards"]
+    now = run.done(unit)["shards"]
     for old, new in zip(before, now, strict=True):
         was, counted = _said(run, unit, old, steps)
         are, counts = _said(run, unit, new, steps)
@@ -110,7 +110,7 @@ def _said(run: Remembering, unit: Unit, shard: str, steps: set[str]) -> tuple[di
     folder = run.place(unit) / shard
     rows = shards.rows(folder / "judgements.arrow", "judgements")
     said = {(s.step, s.items, s.axis, s.order): (s.outcome, s.value) for s in rows if s.step in steps}
-    return said, shards.read_json(folder / "record.json")["counts"]["pairs"]
+    return said, shards.record_of(folder)["counts"]["pairs"]
 
 
 def _words(was: Said, now: Said) -> tuple[str, str]:

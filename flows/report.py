@@ -13,9 +13,10 @@ import yaml
 
 from flows import costs, plots
 from flows.previews import preview
-from flows.progress import FIGURES, HABITS, verdict
+from flows.progress import FIGURES, HABITS, open_lines, verdict
 from schemas import chat
 from schemas.arrow import from_batch
+from schemas.disk import disk
 from schemas.operator import Tables
 from schemas.ports import MediaStore
 from schemas.records import SAMPLE_KINDS, Candidate, Claim, Judgement, Outcome, Pair, Sample
@@ -45,7 +46,8 @@ def write_report(folder: Path, summary: dict, tables: Tables, media: MediaStore)
         pairs=_shown(tables, media), recipe=yaml.safe_dump(recipe, sort_keys=False, width=100),
     )  # fmt: skip
     path = folder / "report.html"
-    path.write_text(page)
+    with disk(path):
+        path.write_text(page)
     return path
 
 
@@ -122,6 +124,8 @@ def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
         )
     if failed := summary["questions_failed"]:
         yield False, f"Questions that failed in the engine: {failed:,}."
+    for line in open_lines(summary):
+        yield False, line.strip()
 
 
 def _habits(summary: dict) -> dict[str, str]:

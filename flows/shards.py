@@ -1,8 +1,8 @@
 """Where rows lie: one folder for each pass and shard, one Arrow IPC file a table, `record.json` beside them.
 
-A folder is written beside, fsynced and renamed, so existing means finished. `done.json` lists a finished pass's shards in order."""
+A folder is written beside, fsynced and renamed, so existing means finished. `done.json` lists a finished pass's shards in order.
+`record.json` holds the rows and the checksum of each file, and every JSON file a checksum of its own: what is read is what was written."""
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -14,10 +14,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc as ipc
 
+from flows import notes
+from flows.notes import REMEDY
+from flows.notes import read as read_json
+from pipeline import checksum
 from schemas import arrow, redact
-from schemas.records import Reason, Rejection
+from schemas.disk import disk, said
+from schemas.errors import DamageError, OutputError
+from schemas.records import Reason, Rejection, one_line
+
+__all__ = [
+    "REMEDY", "RunTables", "batches", "check", "counted", "damage", "damages", "miscounted", "publish", "read_json", "record_of", "rows",
+    "write_json", "write_table",
+]  # fmt: skip
 
 SIZE = 512  # samples a shard
+OPEN = "-open-"  # in the name of a shard whose steps left questions open; the whole one takes the name before it
 TOLD = {"media": ("source",), "rejections": ("id", "detail")}  # columns that may name files and addresses, less their secrets
 
 
@@ -29,39 +41,136 @@ def fsync(path: Path) -> None:
         os.close(fd)
 
 
-def write_json(path: Path, value) -> None:
-    """Atomically: a reader sees the old file or the new one. Without secrets."""
+def write_json(path: Path, value: dict, sort_keys: bool = True) -> None:
+    """Atomically, without secrets, and with a checksum: a reader sees the old file or the new one. Not sorted where order has a meaning, as in a recipe.
+    StoreError when the disk does not take it."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(redact.document(value), indent=1, sort_keys=True))
-    fsync(beside)
-    beside.rename(path)
-    fsync(path.parent)
+    with disk(path):
+        try:
+            beside.write_text(checksum.sealed(redact.document(value), sort_keys))
+            fsync(beside)
+            beside.rename(path)
+            fsync(path.parent)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
 
 
-def read_json(path: Path):
-    """The parsed file, or None when there is none."""
+def record_of(folder: Path) -> dict:
+    """A shard's record. DamageError when there is none, or it is not what was written."""
+    if (record := read_json(folder / "record.json")) is None:
+        raise DamageError(f"{folder / 'record.json'} is missing: {REMEDY}")
+    return record
+
+
+def damages(folder: Path) -> Iterator[str]:
+    """In a few words each, what of a shard is not as it was written. Reads every byte of it once."""
     try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+        record = notes.parsed(folder / "record.json")
+    except DamageError as error:
+        yield f"record.json {error}"
+        return
+    if record is None:
+        yield "record.json is missing"
+        return
+    if not isinstance(record, dict) or not str(record.get("key", "")).startswith(folder.name.partition(OPEN)[0].partition("-")[2]):
+        yield "record.json is that of another shard"
+        return
+    counts = record.get("counts", {})
+    yield from (f"{p.name} is not of this run" for p in sorted(folder.glob("*.arrow")) if not counts.get(p.stem))
+    if (files := record.get("files")) is not None:
+        yield from checksum.damages(folder, files)
+    else:  # of an older version
+        yield from filter(None, (miscounted(folder / f"{name}.arrow", n) for name, n in counts.items() if n))
+
+
+def damage(folder: Path) -> str | None:
+    """The first of these; None when all is as it was written."""
+    return next(damages(folder), None)
+
+
+def miscounted(path: Path, rows: int) -> str | None:
+    """In a few words, why an Arrow file does not hold so many rows; None when it does."""
+    if not path.exists():
+        return f"{path.name} is missing"
+    try:
+        found = 0
+        for batch in batches(path):
+            batch.validate(full=True)
+            found += batch.num_rows
+    except (DamageError, pa.ArrowInvalid):
+        return f"{path.name} cannot be read"
+    return None if found == rows else f"{path.name} has {found:,} rows instead of {rows:,}"
+
+
+def check(folder: Path) -> None:
+    """DamageError when a shard is not as it was written."""
+    if (what := damage(folder)) is not None:
+        raise DamageError(f"{folder} is damaged ({what}): {REMEDY}")
 
 
 def publish(folder: Path, tables: dict[str, list], record: dict) -> None:
-    """Writes a shard's rows and its record so that the folder exists whole or not at all."""
+    """Writes a shard's rows and its record so that the folder exists whole or not at all. One that is there and damaged is replaced, and one
+    with questions left open: why they are may be new. StoreError when the disk does not take it."""
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    with disk(folder):
+        try:
+            _publish(folder, beside, tables, record)
+        except OSError:
+            shutil.rmtree(beside, ignore_errors=True)  # where the disk is full it leaves room
+            raise
+
+
+def _publish(folder: Path, beside: Path, tables: dict[str, list], record: dict) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     for name, rows in tables.items():
         if rows:
             write_table(beside / f"{name}.arrow", name, rows)
-    (beside / "record.json").write_text(json.dumps(redact.document(record), indent=1, sort_keys=True))
+    files = checksum.of_files(beside, [f"{name}.arrow" for name, rows in tables.items() if rows])
+    (beside / "record.json").write_text(checksum.sealed(redact.document(record) | {"files": files}))
     for path in beside.iterdir():
         fsync(path)
-    if folder.exists():  # another process was quicker: the same key holds the same rows
-        shutil.rmtree(beside)
-        return
+    if folder.exists():
+        if OPEN not in folder.name and damage(folder) is None:  # another process was quicker: the same key holds the same rows
+            shutil.rmtree(beside)
+            return
+        damaged = folder.with_name(f".{folder.name}.damaged")
+        shutil.rmtree(damaged, ignore_errors=True)
+        folder.rename(damaged)
+        shutil.rmtree(damaged, ignore_errors=True)
     beside.rename(folder)
     fsync(folder.parent)
+
+
+def left_open(place: Path, name: str) -> dict | None:
+    """The record of the shard `name` as it was published with questions left open, of the latest where there are several."""
+    found = sorted(place.glob(f"{name}{OPEN}*/record.json"), key=lambda path: path.stat().st_mtime)
+    return next((record for path in reversed(found) if (record := _sound(path)) is not None), None)
+
+
+def _sound(path: Path) -> dict | None:
+    try:
+        return notes.parsed(path)
+    except DamageError:
+        return None
+
+
+def standing(place: Path) -> list[str]:
+    """The names of a pass's shards as far as it is: those of its done.json, else all that are published. One that was published
+    whole stands for those of the same rows with questions left open."""
+    if (done := read_json(place / "done.json")) is not None:
+        return done["shards"]
+    names = sorted(path.parent.name for path in place.glob("[!.]*/record.json"))
+    return [name for name in names if OPEN not in name or name.partition(OPEN)[0] not in names]
+
+
+def sweep(place: Path) -> None:
+    """Removes the shards that a finished pass no longer has: of rows that changed, or with questions open that are answered now."""
+    names = set(read_json(place / "done.json")["shards"])
+    for path in place.glob("[!.]*/record.json"):
+        if path.parent.name not in names:
+            shutil.rmtree(path.parent)
 
 
 def write_table(path: Path, name: str, rows: list) -> None:
@@ -74,10 +183,27 @@ def write_table(path: Path, name: str, rows: list) -> None:
 
 
 def batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """The rows of an Arrow file; none when it is not there. DamageError when it cannot be read, OutputError when a newer Pairwright
+    wrote it."""
     if path.exists():
-        with pa.memory_map(str(path)) as source, ipc.open_file(source) as reader:
-            for number in range(reader.num_record_batches):
-                yield reader.get_batch(number)
+        try:
+            with pa.memory_map(str(path)) as source, ipc.open_file(source) as reader:
+                _check_version(path, reader.schema)
+                for number in range(reader.num_record_batches):
+                    yield reader.get_batch(number)
+        except pa.ArrowException as error:
+            raise DamageError(f"{path} cannot be read ({one_line(str(error))}): {REMEDY}") from None
+        except OSError as error:
+            raise DamageError(said(error, path)) from error
+
+
+def _check_version(path: Path, schema: pa.Schema) -> None:
+    version = int((schema.metadata or {}).get(b"version", b"0"))
+    if version > arrow.VERSION:
+        raise OutputError(
+            f"{path} was written by a newer Pairwright (version {version}, this one reads {arrow.VERSION}): "
+            "update Pairwright, or choose another --out"
+        )
 
 
 def rows(path: Path, name: str) -> list:

@@ -9,12 +9,13 @@ from rich.table import Table
 
 from flows import costs, execute, people, shards
 from flows.progress import asked_of, ending
+from schemas.errors import DamageError
 
 
 def show(folder: Path) -> None:
     """The units of the run and how far each is; of a finished one its counts and figures, else where rows went so far.
 
-    OutputError when the folder is none of a run."""
+    OutputError when the folder is none of a run; DamageError when what it would show is not as it was written."""
     console = Console(highlight=False)
     run = execute.reopen(folder)
     table = Table(title=f"{escape(run.recipe.name)} in {escape(str(folder))}", title_justify="left")
@@ -24,7 +25,11 @@ def show(folder: Path) -> None:
     usages: list[costs.Usages] = []
     for unit in run.units:
         done = shards.read_json(run.place(unit) / "done.json")
-        records = _records(run.place(unit)) if unit.kind == "pass" else [done] if done else []
+        place = run.place(unit)
+        if unit.kind == "pass":
+            records = [shards.record_of(place / name) for name in shards.standing(place)]
+        else:
+            records = [done] if done else []
         for step, reasons in ((s, r) for record in records for s, r in record.get("rejections", {}).items()):
             dropped.setdefault(step, Counter()).update(reasons)
         usages += [costs.of_record(record) if unit.kind == "pass" else record.get("usage", {}) for record in records]
@@ -35,9 +40,14 @@ def show(folder: Path) -> None:
     summary = shards.read_json(folder / "summary.json")
     if summary is not None:
         ending(summary, run, console)
+        for unit in run.units:
+            if unit.kind == "dataset" and (what := next(run.damages(unit, quick=True), None)):
+                raise DamageError(f"the dataset {run.dataset(unit.round)} is damaged ({what}): {shards.REMEDY}")
         return
     if models := costs.by_model(costs.by_step(usages)):
         console.print(asked_of(costs.priced(models, run.recipe.prices), "asked so far"))
+        if left := sum(usage["open"] for usage in models.values()):
+            console.print(f"  [yellow]open: {left:,} questions, which the same `pairwright build` asks again[/yellow]")
     for step, found in people.figures(run).items():
         console.print(f"  {escape(step)}: {found['answered']} of {found['asked']} annotations (`pairwright annotate status`)")
     for step, reasons in dropped.items():
@@ -45,8 +55,3 @@ def show(folder: Path) -> None:
             f"  {escape(step)}: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()), soft_wrap=True
         )
     console.print("not finished: the same `pairwright build` goes on from here")
-
-
-def _records(place: Path) -> list[dict]:
-    """The records of a pass's finished shards."""
-    return [shards.read_json(path) for path in sorted(place.glob("[!.]*/record.json"))]

@@ -2,9 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from annotators.figures import Share
 from annotators.worth import Answer, Worth
@@ -14,8 +18,10 @@ from schemas import redact
 from schemas.arrow import from_batch
 from schemas.operator import Tables
 from schemas.recipe import Price
-from schemas.records import SAMPLE_KINDS
+from schemas.records import OPEN, SAMPLE_KINDS, Judgement, Outcome, one_line
 
+SAID, QUOTED, MOST_SAID = 160, 5, 1000  # characters of a quoted reason; how many are quoted; how many are told apart
+_OPEN = pa.array(sorted(OPEN), pa.string())
 COUNTED = ("samples", "candidates", "judgements", "pairs")
 
 
@@ -30,7 +36,8 @@ def finish(run) -> dict:
     if found["dataset"] and not run.dataset_given:
         write_card(run.folder / found["dataset"], found, found["recipe"])
     if found["samples"]:
-        write_report(run.folder, found, run.tables(), open_store(run.cache / "media"))
+        with closing(open_store(run.cache / "media")) as media:
+            write_report(run.folder, found, run.tables(), media)
     return found
 
 
@@ -43,9 +50,11 @@ def summary(run) -> dict[str, Any]:
     if of_people := people.figures(run):
         out["people"] = of_people
     usages: list[costs.Usages] = []
+    repaired = list(run.repaired)
     units: dict[str, str] = {}
     for unit in run.units:
-        done = shards.read_json(run.place(unit) / "done.json")
+        done = run.done(unit)
+        repaired += done.get("repaired", ())
         out["seconds"][unit.name] = done["seconds"]
         for model, times in done.get("loads", {}).items():
             out["loads"][model] = out["loads"].get(model, 0) + times
@@ -55,6 +64,8 @@ def summary(run) -> dict[str, Any]:
             out["dataset"] = str(run.dataset(unit.round).relative_to(run.folder))
         elif unit.kind == "table" and unit.steps[0].family in ("train", "evaluate"):
             out[unit.steps[0].family][unit.name] = done["result"]
+    if repaired:
+        out["repaired"] = repaired
     found = costs.by_step(usages)
     ordered = {step.name: found[step.name] for step in run.recipe.steps if step.name in found}
     return out | asked(ordered, units, run.recipe.prices)
@@ -68,18 +79,19 @@ def asked(usages: costs.Usages, units: dict[str, str], prices: dict[str, Price])
     return {
         "steps": steps, "models": models, "money": costs.purse(models.values()),
         "questions_asked": whole.asked, "questions_cached": whole.cached, "questions_failed": whole.failed,
+        "questions_open": whole.open,
         "tokens": {"prompt": whole.prompt_tokens, "answer": whole.answer_tokens},
         "tokens_cached": {"prompt": whole.cached_prompt_tokens, "answer": whole.cached_answer_tokens},
     }  # fmt: skip
 
 
 def counts(tables: Tables) -> dict[str, Any]:
-    """Live rows by media kind, rejections by step and reason, the worth of the judges, and of the pairs that were probed how many preferences survive
-    without the media, in one stream."""
+    """Live rows by media kind, rejections by step and reason, what is open, the worth of the judges, and of the pairs that were probed how many
+    preferences survive without the media, in one stream."""
     kinds: dict[str, str] = {}
     found = {name: Counter() for name in COUNTED}
     rejections: dict[str, dict[str, int]] = {}
-    worth = Worth()
+    worth, left = Worth(), LeftOpen()
     for batch in tables.batches("samples", ["id", "kind"]):
         new = dict(zip(batch.column("id").to_pylist(), batch.column("kind").to_pylist(), strict=True))
         kinds |= new
@@ -97,14 +109,48 @@ def counts(tables: Tables) -> dict[str, Any]:
     for sample, kind in kinds.items():
         answers, slips = written(sample), judged(sample)
         found["judgements"][kind] += len(slips)
+        left.judged(slips)
         worth.add(kind, {name: answer for _, name, answer in answers}, slips)
-    for batch in tables.batches("rejections", ["step", "reason"]):
+    for batch in tables.batches("rejections", ["step", "reason", "detail"]):
         for step, reason in zip(batch.column("step").to_pylist(), batch.column("reason").to_pylist(), strict=True):
             reasons = rejections.setdefault(step, {})
             reasons[reason] = reasons.get(reason, 0) + 1
+        left.rejected(batch)
     out: dict[str, Any] = {name: {k: n[k] for k in SAMPLE_KINDS if n[k]} for name, n in found.items()}
     survived = {kind: share.figure() for kind, share in sorted(probed.items())}
-    return out | {"rejections": rejections, "judges": worth.report(), "survive_without_media": survived}
+    return out | {
+        "rejections": rejections, "open": left.figures(), "judges": worth.report(), "survive_without_media": survived,
+    }  # fmt: skip
+
+
+class LeftOpen:
+    """Counts the rows that rest on something which may pass, a server that failed above all, and what was said of it."""
+
+    def __init__(self):
+        self._rows: dict[str, Counter[str]] = {"rejections": Counter(), "judgements": Counter()}  # by step
+        self._said: Counter[str] = Counter()
+
+    def rejected(self, batch: pa.RecordBatch) -> None:
+        """Of `step`, `reason` and `detail`."""
+        left = batch.filter(pc.is_in(batch["reason"], _OPEN))
+        for step, detail in zip(left["step"].to_pylist(), left["detail"].to_pylist(), strict=True):
+            self._add("rejections", step, detail)
+
+    def judged(self, judgements: Iterable[Judgement]) -> None:
+        for one in judgements:
+            reason, _, detail = (one.raw or "").partition(": ")
+            if one.outcome == Outcome.FAILED and reason in OPEN:
+                self._add("judgements", one.step, detail)
+
+    def _add(self, table: str, step: str, detail: str) -> None:
+        self._rows[table][step] += 1
+        said = one_line(detail)[:SAID]
+        if said in self._said or len(self._said) < MOST_SAID:
+            self._said[said] += 1
+
+    def figures(self) -> dict[str, Any]:
+        """`rejections` and `judgements` by step, and `said`: the first words of why, with how often, the most frequent first."""
+        return {**{table: dict(steps) for table, steps in self._rows.items()}, "said": dict(self._said.most_common(QUOTED))}
 
 
 def following(rows: Iterable, sample: Callable[[Any], str]) -> Callable[[str], list]:

@@ -8,6 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from flows import execute
 from flows.build import described, in_our_words
 from flows.progress import reporter
+from schemas.markdown import plain
 from schemas.redact import clean
 
 
@@ -17,4 +18,4 @@ def train(dataset: str, out: str, model: str = "data/models/tiny", settings: lis
     report = reporter(get_run_logger().info)
     with in_our_words():
         figures = execute.train_dataset(Path(dataset), Path(out), settings or [], model=model, report=report)
-    create_markdown_artifact(described(figures), key="training", description=clean(f"{model} on {dataset}"))
+    create_markdown_artifact(described(figures), key="training", description=clean(f"{plain(model)} on {plain(dataset)}"))

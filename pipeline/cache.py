@@ -1,22 +1,30 @@
 """Question -> answer: a model is asked each question once, whatever run, step or restart asks it again.
 
 One SQLite file (WAL, synchronous NORMAL: a kill loses nothing committed, a power cut at most the last commits, which are
-asked again). Answers are committed in batches; a batch is what a kill may cost beyond the requests in flight."""
+asked again). Answers are committed in batches; a batch is what a kill may cost beyond the requests in flight.
+
+SQLite does not see a flipped bit in a value, so each has a checksum behind it, which takes in its key: what is not what was kept is asked
+again."""
 
 import asyncio
 import dataclasses
+import functools
+import math
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import orjson
 
+from pipeline import checksum
 from pipeline.journal import Journal
-from schemas.errors import NotAsked
+from pipeline.refusals import Refusals
+from schemas.disk import said
+from schemas.errors import NeverAnswered, NotAsked, StoreError
 from schemas.ports import (
     Answer,
     Attended,
@@ -31,17 +39,24 @@ from schemas.ports import (
     Perturb,
     Perturbed,
     Rated,
+    Refused,
     Request,
     Result,
     Score,
     Scored,
 )  # fmt: skip
-from schemas.records import Reason, digest
+from schemas.records import OPEN, Reason, digest
 
 BATCH = 256  # answers a commit
 DELAY = 0.1  # seconds until a smaller batch is committed
+PATIENCE = 60.0  # seconds that another process may hold the file
+AWAY = "move it away, with its -wal and -shm beside it: what it held is asked again"
+P = ParamSpec("P")
+T = TypeVar("T")
 FORMS = {"g": Generated, "s": Scored, "l": Likely, "r": Rated, "e": Embedded, "a": Attended, "p": Perturbed}  # as kept
 NAMES = {form: name for name, form in FORMS.items()}
+MOST_TOKENS = 100_000_000  # of one request; a larger count is none
+ABOVE = 1e-3  # by so much a log-probability may be positive: models round
 
 
 class Sort(NamedTuple):
@@ -69,6 +84,19 @@ class Measured:
     seconds: float = 0.0  # as Usage's
 
 
+def _translated(method: Callable[P, T]) -> Callable[P, T]:
+    """A method of the cache that says in one StoreError what is wrong with its file."""
+
+    @functools.wraps(method)
+    def translated(*args: P.args, **named: P.kwargs) -> T:
+        try:
+            return method(*args, **named)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(said(error, getattr(args[0], "path"), AWAY)) from error  # noqa: B009 - typed as any argument
+
+    return translated
+
+
 class AnswerCache:
     """Answers by the digest of the whole request, media hashes and model identity included. Several processes may share a file.
 
@@ -77,8 +105,25 @@ class AnswerCache:
     `journal` notes what engines in this process are asked, where they can crash."""
 
     def __init__(self, path: Path, journal: Journal | None = None):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, isolation_level=None, timeout=60, check_same_thread=False)
+        """StoreError when the file cannot be opened or made."""
+        self.path = path
+        self._open()
+        self._new: dict[bytes, bytes] = {}
+        self._failed: dict[bytes, Failure] = {}
+        self._took: defaultdict[Sort, Measured] = defaultdict(Measured)
+        self._oldest = 0.0
+        self.in_flight: dict[bytes, asyncio.Future] = {}
+        self.clocks: defaultdict[str, Clock] = defaultdict(Clock)
+        self.journal = journal
+        self.damaged: set[bytes] = set()
+        """keys of what is kept but is no answer or damaged, and so is asked again"""
+        self.asked = 0  # requests that came to engines
+        self._refusals: dict[tuple[str, str], tuple[Refusals, Engine]] = {}
+
+    @_translated
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(self.path, isolation_level=None, timeout=PATIENCE, check_same_thread=False)
         self._db.execute("pragma journal_mode=wal")
         self._db.execute("pragma synchronous=normal")
         self._db.execute("create table if not exists answers (k blob primary key, v blob)")
@@ -87,18 +132,30 @@ class AnswerCache:
             "answers integer, answer_tokens integer, seconds real, primary key (model, request, most, temperature)) without rowid"
         )
         self._db.execute("create table if not exists failures (k blob primary key, reason text, detail text)")
-        self._new: dict[bytes, bytes] = {}
-        self._failed: dict[bytes, Failure] = {}
-        self._took: defaultdict[Sort, Measured] = defaultdict(Measured)
-        self._oldest = 0.0
-        self.in_flight: dict[bytes, asyncio.Future] = {}
-        self.clocks: defaultdict[str, Clock] = defaultdict(Clock)
-        self.journal = journal
 
-    def engine(self, engine: Engine, usage: "Usage") -> "CachedEngine":
-        """`engine` behind this cache; what it asks is added to `usage`."""
-        return CachedEngine(engine, self, usage)
+    def engine(self, engine: Engine, usage: "Usage", unanswered: set[bytes] | None = None, step: str = "") -> "CachedEngine":
+        """`engine` behind this cache for one step; what it asks is added to `usage`, the keys of questions that stay open to `unanswered`."""
+        return CachedEngine(engine, self, usage, unanswered, step)
 
+    def refusals(self, engine: Engine, step: str) -> Refusals:
+        """Those of the step's requests to the engine."""
+        key = engine.identity, step
+        if key not in self._refusals:
+            self._refusals[key] = Refusals(f"{step}: {engine.identity}" if step else engine.identity), engine
+        return self._refusals[key][0]
+
+    async def settle(self) -> None:
+        """To be called before rows are published. EngineError when all that was asked of a model for a step lately was refused alike."""
+        for refusals, engine in list(self._refusals.values()):
+            if refusals.count:
+                await refusals.look(engine.ask, self.answered(engine.identity))
+
+    @_translated
+    def answered(self, identity: str) -> bool:
+        """Whether the model ever answered anything."""
+        return self._db.execute("select 1 from took where model = ? limit 1", (identity,)).fetchone() is not None
+
+    @_translated
     def get(self, key: bytes) -> Found | None:
         value = self._new.get(key)
         if value is None:
@@ -108,14 +165,33 @@ class AnswerCache:
             if row is None:
                 return None
             value = row[0]
-        return _decode(value)
+        value = checksum.opened(value, key) if isinstance(value, bytes) else None
+        found = None if value is None else _decode(value)
+        if found is None:
+            self.damaged.add(key)
+        return found
 
     def put(self, key: bytes, result: Found) -> None:
         if not self._new:
             self._oldest = time.monotonic()
-        self._new[key] = _encode(result)
+        self._new[key] = checksum.closed(_encode(result), key)
         if len(self._new) >= BATCH or time.monotonic() - self._oldest > DELAY:
             self.commit()
+
+    def check(self) -> tuple[int, int]:
+        """How many answers there are and how many of them are damaged; these are taken out, so that they are asked again.
+
+        sqlite3.DatabaseError when the file itself is."""
+        ((said,),) = self._db.execute("pragma quick_check(1)").fetchall()
+        if said != "ok":
+            raise sqlite3.DatabaseError(said)
+        count, bad = 0, []
+        for key, value in self._db.execute("select k, v from answers"):
+            count += 1
+            if not isinstance(value, bytes) or checksum.opened(value, key) is None:
+                bad.append((key,))
+        self._db.executemany("delete from answers where k = ?", bad)
+        return count, len(bad)
 
     def took(self, sort: Sort, answers: int, answer_tokens: int, seconds: float) -> None:
         """Notes what an answered request took; kept with the next commit of answers."""
@@ -125,6 +201,7 @@ class AnswerCache:
         measured.answer_tokens += answer_tokens
         measured.seconds += seconds
 
+    @_translated
     def measured(self) -> dict[Sort, Measured]:
         """What is kept of that."""
         return {Sort(*row[:4]): Measured(*row[4:]) for row in self._db.execute("select * from took")}
@@ -133,17 +210,21 @@ class AnswerCache:
         """Keeps that no answer came. It is asked again all the same; only who asks no model looks it up."""
         self._failed[key] = failure
 
+    @_translated
     def failure(self, key: bytes) -> Failure | None:
         """How the question last failed, as far as that is committed."""
         row = self._db.execute("select reason, detail from failures where k = ?", (key,)).fetchone()
         return row and Failure(Reason(row[0]), row[1])
 
+    @_translated
     def commit(self) -> None:
         if not self._new and not self._failed:
             return
         self._db.rollback()
         with self._db:
             self._db.execute("begin immediate")
+            again = self.damaged & self._new.keys()
+            self._db.executemany("delete from answers where k = ?", ((key,) for key in again))
             self._db.executemany("insert or ignore into answers values (?, ?)", self._new.items())
             self._db.executemany(
                 "insert into took values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do update set requests = requests + excluded.requests, "
@@ -159,6 +240,7 @@ class AnswerCache:
         self._took.clear()
         self._failed.clear()
 
+    @_translated
     def close(self) -> None:
         self.commit()
         self._db.close()
@@ -170,11 +252,54 @@ def _encode(result: Found) -> bytes:
     return orjson.dumps([NAMES[type(result)], *result])
 
 
-def _decode(value: bytes) -> Found:
-    name, body, prompt_tokens = orjson.loads(value)
-    if name == "g":
-        return Generated(tuple(Answer(*a[:4], _tuple(a[4])) for a in body), prompt_tokens)
-    return FORMS[name](_tuple(body), prompt_tokens)
+def _decode(value: bytes) -> Found | None:
+    """None for what is no answer: older versions kept what servers said unread."""
+    try:
+        name, body, prompt_tokens = orjson.loads(value)
+        if name == "g":
+            found = Generated(tuple([Answer(*a[:4], _tuple(a[4])) for a in body]), prompt_tokens)
+        else:
+            found = FORMS[name](_tuple(body), prompt_tokens)
+        return found if _sound(found) else None
+    except (ValueError, TypeError, LookupError):
+        return None
+
+
+def _sound(found: Found) -> bool:
+    """Whether each field is what it says. TypeError for what cannot even be gone through."""
+    if not _count(found.prompt_tokens):
+        return False
+    match found:
+        case Generated(answers):
+            return bool(answers) and all(map(_whole, answers))
+        case Scored(logprobs):
+            return all(p is None or _logprob(p) for p in logprobs)
+        case Likely(logprobs):
+            return all(map(_logprob, logprobs))
+        case Rated(value):
+            return _number(value)
+        case Embedded(numbers) | Attended(numbers):
+            return all(map(_number, numbers))
+    return type(found.media) is str
+
+
+def _whole(answer: Answer) -> bool:
+    text, tokens, finish, logprob, each = answer
+    if type(text) is not str or type(finish) is not str or not _count(tokens):
+        return False
+    return (logprob is None or _logprob(logprob)) and (each is None or all(map(_logprob, each)))
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MOST_TOKENS
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (float, int) and math.isfinite(value)
+
+
+def _logprob(value: Any) -> bool:
+    return _number(value) and value <= ABOVE
 
 
 def _tuple(value):
@@ -191,6 +316,8 @@ class Usage:
     """requests that were answered already, or were just being asked"""
     failed: int = 0
     """of those asked, the ones that got no answer; their tokens are not known"""
+    open: int = 0
+    """requests without an answer for a reason that may pass (`OPEN`): the next build asks them again"""
     media: int = 0
     """media that those asked showed"""
     prompt_tokens: int = 0
@@ -209,6 +336,13 @@ class Usage:
     def add(self, other: "Usage") -> None:
         for name in FIGURES:
             setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def after(self, earlier: "Usage") -> "Usage":
+        """What was asked in all where the same work was done before and left questions open: what was asked then and now, what the cache
+        spared then (what was answered then is no longer spared), and what is open now."""
+        spared = {name: getattr(earlier, name) for name in FIGURES if name.startswith("cached")}
+        spent = {name: getattr(earlier, name) + getattr(self, name) for name in FIGURES if name not in spared}
+        return Usage(**{**spared, **spent, "open": self.open})
 
     def figures(self) -> dict[str, Any]:
         """As records keep it."""
@@ -285,8 +419,10 @@ class Remembered:
 class CachedEngine:
     """An Engine that looks the request up before any media is opened, and lets equal requests in flight share one answer."""
 
-    def __init__(self, engine: Engine, cache: AnswerCache, usage: Usage):
+    def __init__(self, engine: Engine, cache: AnswerCache, usage: Usage, unanswered: set[bytes] | None = None, step: str = ""):
         self._engine, self._cache, self._usage = engine, cache, usage
+        self._refusals = cache.refusals(engine, step)
+        self._unanswered = set() if unanswered is None else unanswered
         self.identity, self.can, self.media, self.slots = engine.identity, engine.can, engine.media, engine.slots
 
     async def ask(self, request: Request) -> Result:
@@ -294,18 +430,19 @@ class CachedEngine:
         key = key_of(self.identity, request)
         found = cache.get(key)
         if found is not None:
+            self._refusals.proof = request
             return self._spared(found)
         waiting = cache.in_flight.get(key)
         if waiting is not None:
-            return self._spared(await asyncio.shield(waiting))
+            result = self._spared(await asyncio.shield(waiting))
+            if isinstance(result, Failure):
+                self._failed(key, result)
+            return result
         future = cache.in_flight[key] = asyncio.get_running_loop().create_future()
         clock = cache.clocks[self.identity]
         since = clock.change(+1)
         try:
-            if cache.journal is None:
-                result = await self._engine.ask(request)
-            else:
-                result = await cache.journal.ask(self._engine, key, request)
+            result = await self._answer(key, request)
         except BaseException as error:
             future.set_exception(error)
             future.exception()  # nobody may be waiting: the raise below tells
@@ -316,10 +453,35 @@ class CachedEngine:
         self._asked(request, result, until - since)
         if isinstance(result, Failure):
             cache.note(key, result)
+            self._failed(key, result)
         else:
             cache.put(key, result)
         future.set_result(result)
         return result
+
+    async def _answer(self, key: bytes, request: Request) -> Result:
+        """What the engine says. EngineError when it refuses this request as it does all others."""
+        cache, refusals = self._cache, self._refusals
+        place = cache.asked = cache.asked + 1
+        try:
+            if cache.journal is None:
+                result = await self._engine.ask(request)
+            else:
+                result = await cache.journal.ask(self._engine, key, request)
+            said = result.detail if isinstance(result, Refused) else ""
+        except NeverAnswered as error:
+            result, said = Refused(Reason.ENGINE_REFUSED, error.detail), str(error)
+        if said:
+            if refusals.refused(place, result, said):
+                await refusals.look(self._engine.ask, cache.answered(self.identity))
+        elif not isinstance(result, Failure):
+            refusals.answered(request, place)
+        return result
+
+    def _failed(self, key: bytes, failure: Failure) -> None:
+        if failure.reason in OPEN and key not in self._unanswered:
+            self._unanswered.add(key)
+            self._usage.open += 1
 
     def _spared(self, found: Result) -> Result:
         usage = self._usage

@@ -9,6 +9,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from schemas.disk import disk, said
+from schemas.errors import StoreError
 from schemas.ports import Engine, Failure, Request, Result
 from schemas.records import Reason
 
@@ -18,7 +20,8 @@ NOBODY = bytes(SIZE)
 
 def in_flight(path: Path) -> set[bytes]:
     """The keys of the requests that were in flight when the process that wrote the file ended; none without a file."""
-    data = path.read_bytes() if path.exists() else b""
+    with disk(path):
+        data = path.read_bytes() if path.exists() else b""
     return {data[at : at + SIZE] for at in range(0, len(data), SIZE)} - {NOBODY}
 
 
@@ -27,8 +30,10 @@ class Journal:
     to the page cache, which a killed process leaves behind. Not for several threads."""
 
     def __init__(self, path: Path, suspects: Iterable[bytes] = (), culprits: Iterable[bytes] = ()):
-        """`suspects` are asked with nothing else in flight, `culprits` not at all."""
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        """`suspects` are asked with nothing else in flight, `culprits` not at all. StoreError when the disk does not take the file."""
+        self._path = path
+        with disk(path):
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         self._suspects, self._culprits = frozenset(suspects), frozenset(culprits)
         self._windows: dict[Engine, asyncio.Semaphore] = {}
         self._door = asyncio.Lock()  # a suspect holds it as long as it is asked
@@ -61,12 +66,18 @@ class Journal:
         place = self._free.pop() if self._free else next(self._places)
         self._flying += 1
         self._quiet.clear()
-        os.pwrite(self._file, key, place * SIZE)
+        self._note(key, place)
         try:
             return await engine.ask(request)
         finally:
-            os.pwrite(self._file, NOBODY, place * SIZE)
+            self._note(NOBODY, place)
             self._free.append(place)
             self._flying -= 1
             if not self._flying:
                 self._quiet.set()
+
+    def _note(self, key: bytes, place: int) -> None:
+        try:
+            os.pwrite(self._file, key, place * SIZE)
+        except OSError as error:
+            raise StoreError(said(error, self._path)) from error

@@ -1,23 +1,51 @@
 """Chat messages: short ways to make them, and the guard against text that plays markup."""
 
 import re
+from collections.abc import Sequence
 
 from schemas.records import Message, Part
+from schemas.special_tokens import GUARD, Specials, of_families
 
-# What chat templates of the known model families use for turns and media. An engine adds its tokenizer's own.
+# What most chat templates use for turns and media, beside the special tokens of the tokenizer, which engines in process know.
 MARKUP = re.compile(
     r"<\|[^|<>\s]{1,40}\|>"
     r"|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<bos>|<eos>|<unk>|<pad>"
     r"|</?(?:image|img|video|audio|image_soft_token|audio_soft_token|IMG_CONTEXT|image_placeholder)>"
 )
-GUARD = "\u2060"  # word joiner: invisible, and no tokenizer has it inside a special token
 
 
-def escape(text: str, specials: re.Pattern = MARKUP) -> str:
-    """`text` with every special token broken by an invisible word joiner, so that data cannot open a turn or claim a media slot."""
-    if "<" not in text and "[" not in text:
+SEAM = 200  # characters; special tokens are shorter
+
+
+def escape(text: str, specials: Specials | None = None) -> str:
+    """`text` with every special token (by default those of all known model families) broken by an invisible word joiner, so that data cannot open
+    a turn or claim a media slot. Said twice it changes nothing more."""
+    pattern, signs = specials or of_families()
+    for sign in signs:
+        if sign in text:
+            break
+    else:
         return text
-    return specials.sub(lambda m: m[0][0] + GUARD + m[0][1:], text)
+    found = 1
+    while found:  # what is left of one may be another: <<SYS>>
+        text, found = pattern.subn(lambda m: m[0][0] + GUARD + m[0][1:], text)
+    return text
+
+
+def escape_all(texts: Sequence[str], specials: Specials | None = None) -> list[str]:
+    """Texts that a chat template may put behind each other (a turn's, when it shows the media first), each escaped, and tokens broken that would
+    come of several."""
+    if len(texts) == 1:
+        return [escape(texts[0], specials)]
+    safe, before = [], ""
+    for text in texts:
+        text = escape(text, specials)
+        seam = before + text[:SEAM]
+        if before and escape(seam, specials) != seam:
+            text = GUARD + text
+        safe.append(text)
+        before = (before + text)[-SEAM:]
+    return safe
 
 
 def user(*parts: Part | str) -> Message:

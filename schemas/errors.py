@@ -7,9 +7,11 @@
     │   └── OutputError      the output folder is not ours to write to
     ├── RunError             the command line prints one line and exits 1
     │   ├── EngineError      a model cannot be loaded, or its process died too often
-    │   │   └── NotAsked     an engine that only remembers was never asked this
+    │   │   ├── NotAsked     an engine that only remembers was never asked this
+    │   │   └── NeverAnswered a server that has answered nothing yet refused a request
     │   ├── TrainError       a start-up self-check or the training itself failed
     │   ├── StoreError       the media store, the cache or the Hub does not answer
+    │   │   └── DamageError  what is stored is not what was written
     │   └── ServerError      the labeling server does not answer, or not as it should
     ├── Waiting              people are not done yet: not a failure, the command line says for what and exits 0
     ├── RowError             one row is bad: it becomes a Rejection and the run goes on
@@ -62,11 +64,23 @@ class NotAsked(EngineError):
     pass
 
 
+class NeverAnswered(EngineError):
+    """`detail`: what to say where others see that the model does answer, and so the refusal is this request's own."""
+
+    def __init__(self, message: str, detail: str):
+        super().__init__(message)
+        self.detail = detail
+
+
 class TrainError(RunError):
     pass
 
 
 class StoreError(RunError):
+    pass
+
+
+class DamageError(StoreError):
     pass
 
 

@@ -2,6 +2,7 @@
 
 Requests name media by hash; only the engine opens bytes."""
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from schemas.records import Message, Reason
@@ -132,6 +133,10 @@ class Failure(NamedTuple):
     detail: str
 
 
+class Refused(Failure):
+    """The server does not do what the request asks. When it does so for every request of a step, that is the run's fault (pipeline/refusals.py)."""
+
+
 Request = Generate | Beams | Score | Likelihood | Rate | Embed | Attend | Perturb
 Found = Generated | Scored | Likely | Rated | Embedded | Attended | Perturbed
 Result = Found | Failure
@@ -158,7 +163,11 @@ class MediaStore(Protocol):
         ...
 
     def read(self, sha: str) -> bytes:
-        """The bytes. KeyError when the store has none of that name."""
+        """The bytes. KeyError when the store has none of that name, DamageError when they are not those that were stored."""
+        ...
+
+    def missing(self, names: Iterable[str]) -> Iterator[str]:
+        """Those of `names` that the store does not have."""
         ...
 
     def sync(self) -> None:

@@ -96,6 +96,9 @@ class Reason(StrEnum):
     SUPERSEDED = "superseded"
 
 
+OPEN = frozenset({Reason.ENGINE_FAILED, Reason.UNREACHABLE})
+"""Reasons that may pass: a server that fails, limits or does not answer. The next build of the same folder asks again."""
+
 MEDIA_KINDS = ("image", "video", "audio")
 SAMPLE_KINDS = ("text", "image", "multi_image", "video", "audio")  # what a Sample as a whole shows
 

@@ -1,6 +1,7 @@
-"""A Prefect server of the tests' own, and what is asked of it; tests/flows/conftest.py starts it once."""
+"""A Prefect server of the tests' own, set up as docs/operations.md says; tests/flows/conftest.py starts it once."""
 
 import contextlib
+import re
 import subprocess
 import sys
 import time
@@ -13,16 +14,27 @@ import yaml
 ROOT = Path(__file__).parents[1]
 PREFECT = Path(sys.executable).with_name("prefect")
 OVER = ["COMPLETED", "FAILED", "CRASHED"]
+SET_UP = (ROOT / "docs" / "operations.md").read_text().split("\n## Set up once\n")[1].split("\n## ")[0]
+SERVER, OTHERS = re.findall(r"^```sh\n(.*?)^```", SET_UP, re.DOTALL | re.MULTILINE)  # what is typed into two terminals
+
+
+def documented(words: str, environment: dict[str, str]) -> str:
+    """What docs/operations.md types into the second terminal for `prefect WORDS`, but for the server's port."""
+    address, *commands = OTHERS.splitlines()
+    (command,) = [c for c in commands if f"bin/prefect {words} " in c.replace("--no-prompt ", "")]
+    return f"{address}\n{command}\n".replace(":4200/", f":{environment['PREFECT_SERVER_API_PORT']}/")
 
 
 class running:
-    """A Prefect process for the length of a `with`; its output goes to a file in PREFECT_HOME."""
+    """A script whose last command runs for the length of a `with`; its output goes to a file in PREFECT_HOME."""
 
-    def __init__(self, command: list[str], environment: dict[str, str]):
-        self.log = Path(environment["PREFECT_HOME"], f"{command[0]}.log").open("wb")  # noqa: SIM115 - open as long as the process
+    def __init__(self, name: str, script: str, environment: dict[str, str]):
+        *first, last = script.splitlines()
+        self.log = Path(environment["PREFECT_HOME"], f"{name}.log").open("wb")  # noqa: SIM115 - open as long as the process
         self.process = subprocess.Popen(
-            [PREFECT, *command], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log
-        )
+            ["bash", "-ec", "\n".join([*first, f"exec {last}"])], cwd=ROOT, env=environment,
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+        )  # fmt: skip
 
     def __enter__(self):
         return self.process
@@ -35,6 +47,13 @@ class running:
             self.process.kill()
             self.process.wait()
         self.log.close()
+
+
+def shell(script: str, environment: dict[str, str]) -> str:
+    """What a script says that must succeed."""
+    done = subprocess.run(["bash", "-ec", script], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def prefect(command: list[str], environment: dict[str, str]) -> None:

@@ -7,6 +7,7 @@ pulls           a line when a pull begins and one when it ends: "begin 7", "end 
 """
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import httpx
 
-from annotators.label_studio import serve, signing
+from annotators.label_studio import media, serve, signing
 from pipeline.store import FolderStore
 from schemas.errors import ServerError
 
@@ -28,8 +29,8 @@ SECRET = "a secret for tests, long enough: 0123456789"
 class Served:
     """The process. `start` it; it is stopped at the end of a `with` block."""
 
-    def __init__(self, folder: Path, origin: str = "http://labels.example.org", every: float = 3600):
-        self.folder, self.origin, self.every = folder, origin, every
+    def __init__(self, folder: Path, origin: str = "http://labels.example.org", every: float = 3600, stall: float = media.STALL):
+        self.folder, self.origin, self.every, self.stall = folder, origin, every, stall
         self.store = FolderStore(folder / "media")
         self.allowed: dict[str, str] = {}
         with socket.socket() as probe:
@@ -56,7 +57,7 @@ class Served:
         (self.folder / "allowed.json").write_text(json.dumps(self.allowed))
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.serving", str(self.folder), str(self.port), self.origin, str(self.every)],
+                [sys.executable, "-m", "tests.serving", str(self.folder), str(self.port), self.origin, str(self.every), str(self.stall)],
                 stderr=log, cwd=Path(__file__).parents[1],
             )  # fmt: skip
         wait_for(self.up, 30)
@@ -104,7 +105,62 @@ def wait_for(true, seconds: float = 10) -> None:
         time.sleep(0.02)
 
 
-def main(folder: Path, port: int, origin: str, every: float) -> None:
+# what connections say first, and what trickles in after it
+HALVES = {
+    "silent": (b"", b""),
+    "slow headers": (b"GET /health HTTP/1.1\r\nHost: x\r\nX: ", b"x"),
+    "idle": (b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", b""),
+    "slow second request": (b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\nX: ", b"x"),
+    "empty lines between": (b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", b"\r\n"),
+    "slow body of an answered request": (b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n", b"x"),
+    "slow chunks": (b"GET /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+}
+
+
+def hold_open(served: Served, halves: list[str], times: int) -> None:
+    """Holds so many connections open, of these kinds in turn, until the server has closed them all; others are answered meanwhile."""
+    kinds = [HALVES[halves[i % len(halves)]] for i in range(times)]
+    held = [(client, more) for said, more in kinds for client in hold(served, said, 1)]
+    began = time.monotonic()
+    while held:
+        assert time.monotonic() - began < serve.IDLE + serve.HEADERS + 8, f"{len(held)} are still open"
+        asked = time.monotonic()
+        assert httpx.get(f"{served.url}/health").status_code == 200
+        assert time.monotonic() - asked < 3
+        held = [(client, more) for client, more in held if still_open(client, more)]
+        time.sleep(0.5)
+
+
+def hold(served: Served, said: bytes, times: int) -> list[socket.socket]:
+    """Connections that said this and read nothing."""
+    held = []
+    for _ in range(times):
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", served.port))
+        client.sendall(said)
+        client.setblocking(False)
+        held.append(client)
+    return held
+
+
+def still_open(client: socket.socket, more: bytes) -> bool:
+    """Whether the server takes more. A connection that it has closed is closed."""
+    try:
+        while client.recv(1 << 16):
+            pass
+    except BlockingIOError:
+        with contextlib.suppress(ConnectionError):
+            client.send(more)
+            return True
+    except ConnectionError:
+        pass
+    client.close()
+    return False
+
+
+def main(folder: Path, port: int, origin: str, every: float, stall: float) -> None:
+    serve.STALL = media.STALL = stall
     allowed = json.loads((folder / "allowed.json").read_text())
 
     def pull(project: str | None) -> None:
@@ -125,6 +181,6 @@ def main(folder: Path, port: int, origin: str, every: float) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    for name, kind in (("folder", Path), ("port", int), ("origin", str), ("every", float)):
+    for name, kind in (("folder", Path), ("port", int), ("origin", str), ("every", float), ("stall", float)):
         parser.add_argument(name, type=kind)
     main(**vars(parser.parse_args()))

@@ -7,6 +7,7 @@
 import mimetypes
 import os
 import secrets
+import time
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +24,7 @@ ROOT = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"  # the server's own name for it
 FOLDER = "pairwright"  # under ROOT
 S3_KEY, S3_SECRET, SERVE_SECRET = "PAIRWRIGHT_S3_KEY", "PAIRWRIGHT_S3_SECRET", "PAIRWRIGHT_SERVE_SECRET"
 MINUTES = 60  # how long a link works after a task was opened
+OLD = 600  # seconds after which a file that is half written is nobody's
 
 
 def secrets_of(where: str) -> set[str]:
@@ -61,19 +63,28 @@ def open_links(where: str, media: MediaStore) -> Links:
 
 class LocalFiles:
     def __init__(self, root: Path, media: MediaStore):
-        self.folder, self.media = root / FOLDER, media
+        self.folder, self.media, self.cleared = root / FOLDER, media, False
 
     def link(self, sha: str, mime: str) -> str:
         path = self.folder / name_of(sha, mime)
         if not path.exists():
             try:
                 self.folder.mkdir(exist_ok=True)
+                self._clear()
                 beside = path.with_name(f".{secrets.token_hex(8)}")
                 beside.write_bytes(_read(self.media, sha))
                 beside.rename(path)
             except OSError as error:
                 raise StoreError(f"{self.folder} cannot be written ({error.strerror}); check {ROOT}") from error
         return f"/data/local-files/?d={FOLDER}/{path.name}"
+
+    def _clear(self) -> None:
+        """Removes, once, what killed processes left half written; it takes an instant to write, so what is old is theirs."""
+        if not self.cleared:
+            for left in self.folder.glob(".*"):
+                if time.time() - left.stat().st_mtime > OLD:
+                    left.unlink(missing_ok=True)
+            self.cleared = True
 
     def attach(self, client: Client, project: int) -> None:
         client.local_storage(project, str(self.folder))

@@ -10,6 +10,7 @@ import asyncio
 import re
 import signal
 import socket
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -26,12 +27,13 @@ from schemas.errors import UserError
 from schemas.ports import MediaStore
 
 from . import signing
-from .media import Bucket, InTime
+from .media import STALL, Bucket, InTime
 from .pulls import Pulls
 from .webhooks import Webhooks
 
 CONNECTIONS = 256  # at a time; each may hold a piece of a medium in memory
-HEADERS = 5.0  # seconds that the first request of a connection may take to say its headers
+HEADERS = 5.0  # seconds that a request may take to say its headers
+IDLE = 5  # seconds between an answer and the next request of a connection
 _SHOWN = ("Accept-Ranges", "Content-Length", "Content-Range", "ETag")  # headers that the labeling page may read
 
 
@@ -93,7 +95,7 @@ def serve(application: Starlette, host: str = "127.0.0.1", port: int = 8090) -> 
         raise UserError(f"cannot listen on {host} port {port} ({error.strerror}); choose another --port") from error
     config = uvicorn.Config(
         application, http=_Protocol, ws="none", log_config=None, access_log=False, server_header=False,
-        proxy_headers=False, limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=1,
+        proxy_headers=False, timeout_keep_alive=IDLE, timeout_graceful_shutdown=1,
     )  # fmt: skip
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -104,12 +106,63 @@ def serve(application: Starlette, host: str = "127.0.0.1", port: int = 8090) -> 
 
 
 class _Protocol(H11Protocol):
-    """HTTP by h11, which bounds what it takes for headers (64 kB) where httptools does not; and a bound on their time."""
+    """HTTP by h11, which bounds what it takes for headers (64 kB) where httptools does not; and bounds on time and number.
+
+    A connection on which no request is being answered is closed after HEADERS seconds, or IDLE + HEADERS after an answer, whatever trickles in:
+    half a request, the body of one that was answered. What is written and not read is dropped STALL seconds later at the latest. One connection
+    more than CONNECTIONS takes the place of another, so that whoever holds many shuts out nobody but himself."""
+
+    _timer: asyncio.TimerHandle | None = None
+    _since = 0.0  # when it began to wait or to answer
 
     def connection_made(self, transport) -> None:
         super().connection_made(transport)
-        self.loop.call_later(HEADERS, self._close_if_silent)
+        self._in(HEADERS, self._close)
+        others = [c for c in self.connections if isinstance(c, _Protocol) and c is not self and not c.transport.is_closing()]
+        if len(others) >= CONNECTIONS:
+            _least_missed(others).transport.abort()
 
-    def _close_if_silent(self) -> None:
-        if self.scope is None:
-            self.transport.close()
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._stop()
+
+    def handle_events(self) -> None:
+        before = self.cycle
+        super().handle_events()
+        if self.cycle is not before and self.answering():
+            self._in(STALL, self._look)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.answering():  # the next request, which was there already
+            self._in(IDLE + HEADERS, self._close)
+
+    def answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _in(self, seconds: float, what: Callable[[], None]) -> None:
+        self._stop()
+        self._since = self.loop.time()
+        self._timer = self.loop.call_later(seconds, what)
+
+    def _stop(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+
+    def _close(self) -> None:
+        self.transport.close()  # when it has written what waits to be read
+        self._timer = self.loop.call_later(STALL, self.transport.abort)
+
+    def _look(self) -> None:
+        """While it answers: the answer may have been given up, and what was written of it be read by nobody."""
+        if self.transport.is_closing():
+            self.transport.abort()
+        else:
+            self._timer = self.loop.call_later(STALL, self._look)
+
+
+def _least_missed(connections: list[_Protocol]) -> _Protocol:
+    """The one to end where there are too many: of those that are asked for nothing, else of all; of the client that has most; its oldest."""
+    chosen = [c for c in connections if not c.answering()] or connections
+    hosts = Counter(c.client and c.client[0] for c in chosen)
+    return min(chosen, key=lambda c: (-hosts[c.client and c.client[0]], c._since))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from annotators.people.question import Question, Reply, Said, Unusable
+from schemas.disk import disk, said
 from schemas.errors import StoreError
 from schemas.records import Outcome, Span, digest
 
@@ -74,8 +75,8 @@ class Ledger:
 
     def __init__(self, folder: Path):
         self.path = folder / "ledger.sqlite"
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
+        with disk(self.path):
+            folder.mkdir(parents=True, exist_ok=True)
             self.db = sqlite3.connect(self.path, isolation_level=None, timeout=60, check_same_thread=False)
             self.db.execute("pragma journal_mode=wal")
             self.db.execute("pragma synchronous=full")
@@ -85,8 +86,6 @@ class Ledger:
                     for statement in filter(str.strip, TABLES.split(";")):
                         self.db.execute(statement)
                     self.db.execute(f"pragma user_version={VERSION}")
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"the ledger {self.path} cannot be opened ({error}); check its disk and rights") from error
         if version > VERSION:
             raise StoreError(f"the ledger {self.path} was written by a newer Pairwright: update this one")
 
@@ -96,7 +95,9 @@ class Ledger:
     @contextmanager
     def alone(self) -> Generator[None]:
         """Holds the folder against others who would plan, push or pull at the same time; waits for them. StoreError after a minute."""
-        with (self.path.parent / ".lock").open("w") as lock:
+        with disk(self.path.parent):
+            lock = (self.path.parent / ".lock").open("w")
+        with lock:
             for _ in range(600):
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -113,9 +114,12 @@ class Ledger:
         if self.db.in_transaction:
             yield
             return
-        with self.db:
-            self.db.execute("begin immediate")
-            yield
+        try:
+            with self.db:
+                self.db.execute("begin immediate")
+                yield
+        except sqlite3.Error as error:
+            raise StoreError(said(error, self.path)) from error
 
     # questions ---------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -45,9 +44,12 @@ class Snapshot:
 
 
 def take(ledger: Ledger, folder: Path, step: str, version: str) -> tuple[str, Snapshot]:
-    """(digest, snapshot) of the usable answers in the ledger. The same answers give the same digest and the same bytes."""
-    fresh = folder / f".new-{os.getpid()}"
-    shutil.rmtree(fresh, ignore_errors=True)
+    """(digest, snapshot) of the usable answers in the ledger. The same answers give the same digest and the same bytes.
+
+    Only for who has the ledger alone."""
+    for left in folder.glob(".new*"):  # by one who was killed
+        shutil.rmtree(left)
+    fresh = folder / ".new"
     fresh.mkdir(parents=True)
     total = hashlib.sha256()
     writers = {name: ipc.new_file(str(fresh / f"{name}.arrow"), TABLES[name][1]) for name in TABLE_NAMES}

@@ -1,18 +1,22 @@
-"""The dataset card: what the Hub shows and what a reader must know before training on it. Every figure is of this very run."""
+"""The dataset card: what the Hub shows and what a reader must know before training on it. Every figure is of this very run.
 
+What rows, recipes and servers say goes through `schemas.markdown`: none of it can become Markdown, HTML or front matter."""
+
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import yaml
 
 from pipeline.dataset.columns import columns
-from pipeline.dataset.read import dataset_files
+from pipeline.dataset.read import dataset_files, opened
+from schemas.disk import disk
+from schemas.markdown import block, code, line, plain
 from schemas.published import published, publisher
 from schemas.records import SAMPLE_KINDS
 
@@ -21,6 +25,8 @@ PACKAGES = ("pairwright", "pyarrow")
 COUNTED = ("samples", "candidates", "judgements", "pairs")
 ORIGINS = ("source", "licence")
 LISTED = 20  # sources that are named
+ABOUT = 2000  # characters of what a recipe says of itself
+LICENCE = re.compile(r"[a-z0-9](?:[a-z0-9+-]|\.(?=\d)){0,63}")  # how the Hub names licences
 HABITS = ("agreement_with_people", "shown_first", "contradicted", "longer", "longer_truth", "own")
 NUMBERS = ("margin", "reward_chosen", "reward_rejected", "confidence")
 
@@ -38,7 +44,8 @@ def write_card(dataset: Path, summary: dict, recipe: dict) -> Path:
     recipe, summary = published([recipe, summary])
     parts = [f"---\n{yaml.safe_dump(_front(facts, summary), sort_keys=False)}---", *_body(facts, summary, recipe)]
     path = dataset / "README.md"
-    path.write_text("\n\n".join(parts) + "\n")
+    with disk(path):
+        path.write_text("\n\n".join(parts) + "\n")
     return path
 
 
@@ -61,7 +68,7 @@ class _Facts:
 def _facts(dataset: Path) -> _Facts:
     found = _Facts()
     for kind, path in dataset_files(dataset):
-        with pq.ParquetFile(path) as file:
+        with opened(path) as file:
             for batch in file.iter_batches(4096, columns=[*NUMBERS, *ORIGINS, "chosen", "rejected"]):
                 frame = batch.select(list(NUMBERS)).to_pandas()
                 for side in ("chosen", "rejected"):
@@ -84,10 +91,10 @@ def _words(said: pa.ListArray) -> pa.Array:
 
 def _front(facts: _Facts, summary: dict) -> dict:
     pairs = sum(summary["pairs"].values())
-    licences = list(facts.origins["licence"])
+    licences = [licence.lower() for licence in facts.origins["licence"]]
     return {
-        "pretty_name": summary["name"],
-        "license": licences[0].lower() if len(licences) == 1 and licences != ["not stated"] else "other",
+        "pretty_name": line(summary["name"]),
+        "license": licences[0] if len(licences) == 1 and LICENCE.fullmatch(licences[0]) else "other",
         "size_categories": [next((name for limit, name in SIZES if pairs < limit), "n>1M")],
         "tags": ["preference", "dpo", "trl", "multimodal", "pairwright", *facts.kinds],
         "configs": [{"config_name": k, "data_files": [{"split": "train", "path": f"{k}/train-*.parquet"}]} for k in facts.kinds],
@@ -95,8 +102,8 @@ def _front(facts: _Facts, summary: dict) -> dict:
 
 
 def _body(facts: _Facts, summary: dict, recipe: dict) -> Iterator[str]:
-    yield f"# {summary['name']}"
-    yield (recipe.get("about") or "").strip()
+    yield f"# {plain(summary['name'])}"
+    yield plain(recipe.get("about") or "", ABOUT)
     yield (
         f"{sum(summary['pairs'].values()):,} preference pairs, made by Pairwright: for one prompt with its media, an answer that "
         "was found better (`chosen`) and one that was found worse (`rejected`). There is one config a kind of media; the media "
@@ -107,7 +114,7 @@ def _body(facts: _Facts, summary: dict, recipe: dict) -> Iterator[str]:
     yield "## How it was made\n\n" + "\n".join(
         f"{i}. {_step(step)}" for i, step in enumerate(recipe.get("steps", ()), 1)
     )
-    yield f"The whole recipe:\n\n```yaml\n{yaml.safe_dump(recipe, sort_keys=False, width=110)}```"
+    yield "The whole recipe:\n\n" + block(yaml.safe_dump(recipe, sort_keys=False, width=110), "yaml")
     yield "## Counts\n\n" + _table(_counts(summary))
     yield _asked(summary)
     dropped = pd.DataFrame(
@@ -143,7 +150,7 @@ def _body(facts: _Facts, summary: dict, recipe: dict) -> Iterator[str]:
         )
     for title, name in (("## Sources", "source"), ("## Licences", "licence")):
         yield f"{title}\n\n" + _table(_most(facts.origins[name], name))
-    yield "## Columns\n\n" + _table(_columns(facts.kinds))
+    yield "## Columns\n\n" + _table(_columns(facts.kinds), str)
     yield "Made with " + ", ".join(f"{package} {version(package)}" for package in PACKAGES) + "."
 
 
@@ -159,10 +166,10 @@ def _loading(kinds: list[str]) -> str:
 def _step(step: str | dict) -> str:
     """`make.sample`: model policy, n 8."""
     if isinstance(step, str):
-        return f"`{step}`"
+        return code(step)
     (operator, settings), *_ = step.items()
     said = ", ".join(f"{key} {value}" for key, value in (settings or {}).items())
-    return f"`{operator}`: {said}" if said else f"`{operator}`"
+    return f"{code(operator)}: {plain(said)}" if said else code(operator)
 
 
 def _counts(summary: dict) -> pd.DataFrame:
@@ -178,7 +185,7 @@ def _asked(summary: dict) -> str:
     """What all answers together took, whether they were asked for now or in an earlier run: a rebuild says the same."""
     prompt, answer = (summary["tokens"][side] + summary["tokens_cached"][side] for side in ("prompt", "answer"))
     requests = summary["questions_asked"] + summary["questions_cached"]
-    worth = " + ".join(f"{of['spent'] + of['saved']:,.2f} {name}" for name, of in summary["money"].items())
+    worth = " + ".join(f"{of['spent'] + of['saved']:,.2f} {plain(name)}" for name, of in summary["money"].items())
     priced = f", {worth} at the prices of the recipe" if worth else ""
     return f"Models were asked {requests:,} requests: {prompt:,} prompt tokens and {answer:,} answer tokens{priced}."
 
@@ -230,12 +237,14 @@ def _columns(kinds: list[str]) -> pd.DataFrame:
     )
 
 
-def _table(frame: pd.DataFrame) -> str:
-    """A Markdown table; pandas' own needs another package."""
-    rows = [[*frame.columns], ["---"] * len(frame.columns), *frame.itertuples(index=False)]
-    return "\n".join(f"| {' | '.join(_cell(value) for value in row)} |" for row in rows)
+def _table(frame: pd.DataFrame, words: Callable[[str], str] = plain) -> str:
+    """A Markdown table; pandas' own needs another package. `words` makes cells of texts."""
+    rows = [frame.columns, *frame.itertuples(index=False)]
+    head, *body = [f"| {' | '.join(_cell(value, words) for value in row)} |" for row in rows]
+    return "\n".join([head, "|" + " --- |" * len(frame.columns), *body])
 
 
-def _cell(value) -> str:
-    text = "" if pd.isna(value) else f"{value:,}" if isinstance(value, int) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
+def _cell(value, words: Callable[[str], str]) -> str:
+    if isinstance(value, str):
+        return words(value)
+    return "" if pd.isna(value) else f"{value:,}" if isinstance(value, int) else str(value)

@@ -94,7 +94,7 @@ def arrow_schema(kind: str, info: dict) -> pa.Schema:
     features = {f.name: _feature(f) for f in fields}
     return pa.schema(fields, metadata={
         "huggingface": json.dumps({"info": {"features": features}}),
-        "pairwright": json.dumps({"version": VERSION, "kind": kind, **info}, sort_keys=True),
+        "pairwright": json.dumps({"version": VERSION, "kind": kind, "manifest": True, **info}, sort_keys=True),
     })  # fmt: skip
 
 

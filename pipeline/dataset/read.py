@@ -1,15 +1,19 @@
 """An exported dataset back as examples to train on."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.dataset import manifest
 from pipeline.dataset.columns import MEDIA_OF, VERSION
-from schemas.errors import InputError
-from schemas.records import SAMPLE_KINDS, Message, Part
+from schemas.disk import disk
+from schemas.errors import DamageError, InputError, StoreError
+from schemas.records import SAMPLE_KINDS, Message, Part, one_line
 
 BATCH = 64  # rows in memory at a time, beside one row group of media
 
@@ -31,7 +35,7 @@ class Example(NamedTuple):
 def read_examples(folder: Path) -> Iterator[Example]:
     """The examples of an exported dataset, kind by kind and file by file, always in the same order.
 
-    InputError when the folder holds no dataset, or one of a newer version."""
+    InputError when the folder holds no dataset, or one of a newer version; DamageError when a file is not as it was written."""
     files = dataset_files(folder)
     if not files:
         raise InputError(f"{folder} holds no exported dataset: name the `dataset` folder of a finished run")
@@ -47,17 +51,30 @@ def dataset_files(folder: Path) -> list[tuple[str, Path]]:
 def _examples(kind: str, path: Path) -> Iterator[Example]:
     files = [f"{side}{m}s" for side in ("", "rejected_") for m in MEDIA_OF[kind]]
     names = ["id", "sample", "prompt", "chosen", "rejected", "margin", "media", "rejected_media", *files]
-    with pq.ParquetFile(path) as file:
-        _check_version(file, path)
+    with opened(path) as file:
         for batch in file.iter_batches(BATCH, columns=names):
             for row in batch.to_pylist():
                 yield _example(kind, row)
 
 
+@contextmanager
+def opened(path: Path) -> Generator[pq.ParquetFile]:
+    """An exported file. InputError where a newer version wrote it or another program did, DamageError where it is not as it was
+    written."""
+    try:
+        with disk(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+            _check_version(file, path)
+            yield file
+    except StoreError as error:
+        raise DamageError(str(error)) from error
+    except pa.ArrowException as error:
+        raise DamageError(f"{path} cannot be read ({one_line(str(error))}): {manifest.REMEDY}") from None
+
+
 def _check_version(file: pq.ParquetFile, path: Path) -> None:
     about = json.loads((file.schema_arrow.metadata or {}).get(b"pairwright", b"{}"))
     if about.get("version", VERSION + 1) > VERSION:
-        raise InputError(f"{path} was not written by this Pairwright or an older one: export it again")
+        raise InputError(f"{path} was not written by this Pairwright or an older one: update Pairwright, or export it again")
 
 
 def _example(kind: str, row: dict) -> Example:

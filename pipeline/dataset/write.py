@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.dataset import manifest
 from pipeline.dataset.columns import BLOBS, CHAT, CONTENT, MEDIA_OF, RECORD, arrow_schema
+from schemas.disk import disk
 from schemas.errors import OutputError, RunError, StoreError
 from schemas.operator import Tables
 from schemas.ports import MediaStore
@@ -29,12 +31,21 @@ def write(tables: Tables, media: MediaStore, out: Path, info: dict) -> dict[str,
     """Writes the live pairs to `out/<kind>/train-<n>.parquet` and returns the number of pairs by kind (zeros left out).
 
     `info` (JSON values) is kept in each file's metadata. The same rows give the same bytes. `out` appears whole or not
-    at all; an older export there is replaced. Memory is a row group of media a kind, whatever the number of pairs.
-    Raises OutputError when `out` holds something else, StoreError when the store lacks a medium, RunError when a pair's
-    sample is not live or comes out of order. Without pairs `out` is an empty folder."""
+    at all, with a manifest; an older export there is replaced. Memory is a row group of media a kind, whatever the number of pairs.
+    Raises OutputError when `out` holds something else, StoreError when the store lacks a medium or has it damaged, RunError when
+    a pair's sample is not live or comes out of order. Without pairs `out` is an empty folder."""
     out = Path(out)
-    _check_ours(out)
     part = out.with_name(out.name + ".part")
+    with disk(out):
+        _check_ours(out)
+        try:
+            return _write(tables, media, out, part, info)
+        except OSError:
+            shutil.rmtree(part, ignore_errors=True)  # where the disk is full it leaves room
+            raise
+
+
+def _write(tables: Tables, media: MediaStore, out: Path, part: Path, info: dict) -> dict[str, int]:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     configs: dict[str, _Config] = {}
@@ -47,15 +58,19 @@ def write(tables: Tables, media: MediaStore, out: Path, info: dict) -> dict[str,
             configs[kind].add(pairs.take(rows), samples.take(rows))
     for config in configs.values():
         config.close()
+    if configs:
+        _sync(manifest.write(part))
     _sync(part)
     _swap(part, out)
     return {kind: configs[kind].pairs for kind in SAMPLE_KINDS if kind in configs}
 
 
 def _check_ours(out: Path) -> None:
-    strangers = {p.name for p in out.iterdir()} - {*SAMPLE_KINDS, "README.md"} if out.exists() else set()
+    strangers = {p.name for p in out.iterdir()} - {*SAMPLE_KINDS, "README.md", manifest.NAME} if out.exists() else set()
+    inside = (p for kind in SAMPLE_KINDS for p in (out / kind).glob("*"))
+    strangers |= {f"{p.parent.name}/{p.name}" for p in inside if not p.match("train-*.parquet")}
     if strangers:
-        raise OutputError(f"{out} holds {min(strangers)}, which no export wrote: choose another folder for the dataset")
+        raise OutputError(f"{out} holds {min(strangers)}, which no export wrote: move it away, or choose another folder for the dataset")
 
 
 def _sync(path: Path) -> None:
@@ -188,7 +203,7 @@ class _Config:
             self.path, self.schema,
             compression={leaf: "none" if leaf.endswith(".bytes") else "zstd" for leaf in self.leaves},
             use_dictionary=[leaf for leaf in self.leaves if shared or not leaf.endswith(".bytes")],
-            dictionary_pagesize_limit=2 * GROUP_BYTES, write_statistics=False,
+            dictionary_pagesize_limit=2 * GROUP_BYTES, write_statistics=False, write_page_checksum=True,
         )  # fmt: skip
 
     def _end_file(self) -> None:

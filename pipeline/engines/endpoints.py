@@ -11,20 +11,26 @@ import math
 import random
 import statistics
 from collections import deque
-from collections.abc import Awaitable, Hashable, Sequence
+from collections.abc import Awaitable, Collection, Hashable, Sequence
 
 from pydantic import Field, field_validator
 from yarl import URL
 
 from pipeline.engines.http import Http, Response
+from pipeline.engines.parameters import USUAL, Dialect
 from schemas import operator, redact
 from schemas.errors import EngineError
 
 LONGEST_PAUSE = 60.0  # seconds that a server or a request is left alone
 FAULTS = 5  # of a server in a row before it is left alone
+REFUSALS = 8  # of a server in a row, of what others answer, before it is not asked again
+FIRST_REFUSALS = 2  # the same where it has answered nothing yet
+LONG = 20.0  # seconds; a longer wait that a server asks for is told
 RISE = 3.0  # times the smallest of the last medians: a server this slow has too many requests
 SAMPLES = 64  # answers that a median is taken of, or as many as the limit
 MEDIANS = 16  # that are remembered
+LOOK = 5.0  # seconds after which a pool that somebody waits for looks for a free server whatever else happens
+TICK = 0.001  # seconds: timers may be early by this much, the step of uvloop's clock
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +74,11 @@ def pause(times: int) -> float:
     return min(0.5 * 2**times, LONGEST_PAUSE) * random.uniform(0.5, 1)
 
 
+def together(errors: Sequence[str]) -> str:
+    """What each of a model's servers said last, in one line."""
+    return errors[0] if len(errors) == 1 else f"no endpoint is left: {'; '.join(errors)}"
+
+
 class Server:
     """An endpoint at work: its connections, how many requests it may have, whether it is left alone."""
 
@@ -78,14 +89,16 @@ class Server:
         self.in_flight = 0
         self.error: EngineError | None = None  # why it was left alone last
         self.given_up = False
+        self.knows = False  # whether it has answered anything
+        self.dialect: Dialect = USUAL
         self.strikes = 0  # times in a row that it was left alone
         url = URL(endpoint.base_url)
         self._path = url.raw_path.rstrip("/")
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self._http = Http(url, headers, timeout)
-        self._faults = 0
+        self._faults = self._refusals = 0
         self._culprits: list[object] = []
-        self._until = self._left = self._halved = -math.inf
+        self._until = self._left = self._halved = self._no = -math.inf
         self._seconds: dict[Hashable, list[float]] = {}
         self._medians: dict[Hashable, deque[float]] = {}
 
@@ -122,7 +135,10 @@ class Server:
             log.warning("%s answers again", self.url)
             self._until = -math.inf
         self._faults = self.strikes = 0
+        self.knows = True
         self._culprits.clear()
+        if self._refusals and sent > self._no:
+            self._refusals = 0
         if 2 * self.in_flight < self.limit:  # how an idle server does says nothing of a full one
             return
         if self.limit < self.slots:
@@ -137,7 +153,18 @@ class Server:
 
     def rest(self, wait: float | None) -> None:
         if wait:
-            self._until = max(self._until, asyncio.get_running_loop().time() + wait * random.uniform(1, 1.1))
+            until = asyncio.get_running_loop().time() + wait * random.uniform(1, 1.1)
+            if until > self._until + LONG and wait > LONG:
+                log.warning("%s asks us to wait for %.0f seconds", self.url, wait)
+            self._until = max(self._until, until)
+
+    def refused(self, sent: float, error: EngineError) -> None:
+        """It refused what another server may answer. When it does so again and again and answers nothing in between, it is not asked again."""
+        if not self._refusals:
+            self._no = sent
+        self._refusals += 1
+        if self._refusals >= (REFUSALS if self.knows else FIRST_REFUSALS):
+            self.give_up(error)
 
     def failed(self, sent: float, who: object, error: EngineError, patience: int) -> None:
         """It failed at the request `who`, which may itself be the reason: however often that one fails, it counts once."""
@@ -195,18 +222,19 @@ class Pool:
         self.servers = servers
         self.slots = min(slots, sum(server.slots for server in servers))
         self.in_flight = 0
-        self._waiting: deque[tuple[asyncio.Future[Server], Server | None]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[Server], Server | None, Collection[Server]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def take(self, avoid: Server | None = None) -> Server:
-        """A server with a free slot, now the caller's until it gives it back; `avoid` only where no other has one.
+    async def take(self, avoid: Server | None = None, never: Collection[Server] = ()) -> Server:
+        """A server with a free slot, now the caller's until it gives it back; `avoid` only where no other has one, none of `never`.
 
         EngineError when every server was given up."""
-        server = None if self._waiting else self._pick(avoid)
+        loop = asyncio.get_running_loop()
+        server = None if self._waiting else self._pick(avoid, never, loop.time())
         if server is not None:
             return server
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.append((future, avoid))
+        future = loop.create_future()
+        self._waiting.append((future, avoid, never))
         self._serve()
         try:
             return await future
@@ -221,12 +249,12 @@ class Pool:
         if self._waiting:
             self._serve()
 
-    def gone(self) -> EngineError | None:
-        """What to say when no server is left."""
-        if not all(server.given_up for server in self.servers):
+    def gone(self, never: Collection[Server] = ()) -> EngineError | None:
+        """What to say when no server is left but those of `never`."""
+        if self.others(*never):
             return None
-        errors = [str(server.error) for server in self.servers]
-        return EngineError(errors[0] if len(errors) == 1 else f"no endpoint is left: {'; '.join(errors)}")
+        errors = [str(server.error) for server in self.servers if server.error]
+        return EngineError(together(errors))
 
     def close(self) -> None:
         if self._timer:
@@ -234,13 +262,16 @@ class Pool:
         for server in self.servers:
             server.close()
 
-    def _pick(self, avoid: Server | None) -> Server | None:
+    def others(self, *servers: Server) -> bool:
+        """Whether the model has more servers than these that are not given up."""
+        return any(not other.given_up and other not in servers for other in self.servers)
+
+    def _pick(self, avoid: Server | None, never: Collection[Server], now: float) -> Server | None:
         if self.in_flight >= self.slots:
             return None
-        now = asyncio.get_running_loop().time()
         best, least = None, (True, math.inf)
         for server in self.servers:
-            if server.free(now) and (load := (server is avoid, (server.in_flight + 1) / server.weight)) < least:
+            if server.free(now) and server not in never and (load := (server is avoid, (server.in_flight + 1) / server.weight)) < least:
                 best, least = server, load
         if best is not None:
             best.take(now)
@@ -248,21 +279,42 @@ class Pool:
         return best
 
     def _serve(self) -> None:
-        """Gives free slots to those who wait, and comes again when a server has been left alone for long enough."""
+        """Gives free slots to those who wait. As long as somebody waits there is a timer, so that no wait depends on another request.
+
+        Who may go and when to look again is decided on one reading of the clock: with two, a rest could end between them."""
+        now, choosy = asyncio.get_running_loop().time(), []
         while self._waiting:
-            future, avoid = self._waiting[0]
+            future, avoid, never = self._waiting[0]
             if not future.done():
-                if error := self.gone():
+                if error := self.gone(never):
                     future.set_exception(error)
-                elif server := self._pick(avoid):
+                elif server := self._pick(avoid, never, now):
                     future.set_result(server)
+                elif never:  # the next in line may take what this one does not
+                    choosy.append(self._waiting.popleft())
+                    continue
                 else:
                     break
             self._waiting.popleft()
+        self._waiting.extendleft(reversed(choosy))
         if self._timer:
             self._timer.cancel()
             self._timer = None
         if self._waiting:
-            loop = asyncio.get_running_loop()
-            if rests := [s.until for s in self.servers if loop.time() < s.until < math.inf]:
-                self._timer = loop.call_at(min(rests), self._serve)
+            self._look_again(now)
+
+    def _look_again(self, now: float) -> None:
+        """Sets the timer. EngineError for all who wait when nothing is in flight and no server rests: nothing would ever wake them."""
+        rests = [s.until for s in self.servers if now < s.until < math.inf]
+        if rests or self.in_flight:
+            soonest = min(rests, default=math.inf)
+            self._timer = asyncio.get_running_loop().call_at(max(now + TICK, min(soonest, now + LOOK)), self._serve)
+            return
+        error = EngineError(
+            f"{self.servers[0].url}: {len(self._waiting)} requests wait, but none is in flight and no server is left alone for a while; "
+            "start the same command again, which asks only what is missing, and report this as a bug"
+        )
+        while self._waiting:
+            future, *_ = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(error)

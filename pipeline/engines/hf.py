@@ -147,8 +147,10 @@ class HF:
             IndexError,
         ) as error:  # what a model's own code raises of a request it dislikes
             line = str(error).strip().splitlines()
+            full = "out of memory" in str(error).lower()  # another moment may have room; what else it dislikes it always will
             raise RowError(
-                Reason.ENGINE_FAILED, f"transformers: {line[0][:300] if line else type(error).__name__}"
+                Reason.ENGINE_FAILED if full else Reason.ENGINE_REFUSED,
+                f"transformers: {line[0][:300] if line else type(error).__name__}",
             ) from error
         finally:
             self.seconds += time.perf_counter() - started
@@ -241,7 +243,7 @@ class _Headed(HF):
 
         shown(request.messages, self.media, self.identity)
         turns = [
-            {"role": m.role, "content": "".join(escape(p.text or "", self._specials) for p in m.parts)}
+            {"role": m.role, "content": escape("".join(p.text or "" for p in m.parts), self._specials)}
             for m in request.messages
         ]
         inputs = self._tokenizer.apply_chat_template(turns, return_tensors="pt", return_dict=True).to(

@@ -1,22 +1,28 @@
-"""Keep-alive HTTP/1.1 to one server: a request is a few writes and one parsed answer.
+"""HTTP/1.1 to one server over pyreqwest, Rust's reqwest: connections are kept; proxies of the environment and compression are its work.
 
-A general client costs as much as everything else that is done around a request (docs/benchmarks.md), and here is one server,
-one kind of request and no cookies, redirects or compression. The parsing is httptools', TLS is the standard library's."""
+What is ours: how large an answer may be, which redirects are followed, and errors in the words of the standard library."""
 
-import asyncio
-import ssl
-from collections.abc import Awaitable, Sequence
+import functools
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import NamedTuple
 
-import httptools
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.exceptions import DetailedPyreqwestError, PyreqwestError, RequestTimeoutError
+from pyreqwest.http import Url
+from pyreqwest.response import BaseResponse
 from yarl import URL
 
 CONNECT = 30.0  # seconds until a server that takes no connection is unreachable
+LONGEST_BODY = 32 << 20  # bytes: twice what 16 answers of 8,192 tokens with log-probabilities have
+HOPS = 3  # redirects that are followed one after the other
+HEADERS = ("retry-after", "location")  # that anybody asks for
+MOVED = {301, 302, 307, 308}  # the same request belongs elsewhere
 
 
 class Response(NamedTuple):
     status: int
-    headers: dict[str, str]  # names in lower case
+    headers: dict[str, str]  # those of HEADERS that it has, of an answer that is not 200
     body: bytes
 
 
@@ -24,109 +30,99 @@ class Unreachable(OSError):
     """No connection to the server can be made."""
 
 
+class Untrusted(Unreachable):
+    """The server's TLS certificate is not trusted."""
+
+
+class TooLarge(OSError):
+    """The answer has more than LONGEST_BODY bytes; the rest was not read."""
+
+
 class Http:
-    """Connections to the server of `url`, opened when they are needed, any number of them at once."""
+    """Connections to the server of `url`, opened when they are needed, any number of them at once.
+
+    A request that is cancelled is given up here at once; the server may work on it for `timeout` seconds at most."""
 
     def __init__(self, url: URL, headers: dict[str, str], timeout: float):
-        self._host, self._port, self._timeout = url.host or "", url.port, timeout
-        self._tls = ssl.create_default_context() if url.scheme == "https" else None
-        host = f"[{url.host}]" if ":" in self._host else self._host
-        lines = {"Host": host if url.is_default_port() else f"{host}:{url.port}", "User-Agent": "pairwright", **headers}
-        self._headers = "".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode()
-        self._idle: list[_Connection] = []
+        self._origin, self._headers, self._timeout = str(url.origin()), headers, timeout
+        self._client: Client | None = None
+        self._parsed = functools.lru_cache(8)(Url)  # by path
 
-    def get(self, path: str) -> Awaitable[Response]:
-        return self._ask(b"GET", path, ())
+    async def get(self, path: str) -> Response:
+        return await self._ask("GET", path, b"")
 
-    def post(self, path: str, body: Sequence[bytes]) -> Awaitable[Response]:
-        """Sends a JSON body given in pieces. Unreachable, TimeoutError, or ConnectionError when the answer breaks off."""
-        return self._ask(b"POST", path, body)
+    async def post(self, path: str, body: Sequence[bytes]) -> Response:
+        """Sends a JSON body given in pieces. Unreachable, TimeoutError, TooLarge, or ConnectionError when the answer breaks off."""
+        return await self._ask("POST", path, b"".join(body))
 
     def close(self) -> None:
-        """Closes the connections that rest; a request that comes later opens others."""
-        while self._idle:
-            self._idle.pop().transport.close()
+        """Forgets the connections that rest; a request that comes later opens others."""
+        self._client = None
 
-    async def _ask(self, method: bytes, path: str, body: Sequence[bytes]) -> Response:
-        head = b"%b %b HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n" % (
-            method, path.encode(), self._headers, sum(map(len, body)),
-        )  # fmt: skip
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.transport.is_closing():  # the server may have ended it while it rested
-                return await self._answer(connection, [head, *body])
-        return await self._answer(await self._connect(), [head, *body])
-
-    async def _connect(self) -> "_Connection":
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(min(self._timeout, CONNECT)):
-                _, connection = await loop.create_connection(_Connection, self._host, self._port, ssl=self._tls)
-        except OSError as error:
-            raise Unreachable(str(error)) from error
-        return connection
-
-    async def _answer(self, connection: "_Connection", pieces: list[bytes]) -> Response:
-        try:
-            response = await connection.exchange(pieces, self._timeout)
-        except BaseException:
-            connection.transport.abort()
-            raise
-        if connection.lasts:
-            self._idle.append(connection)
-        else:
-            connection.transport.close()
+    async def _ask(self, method: str, path: str, body: bytes) -> Response:
+        url = self._origin + path
+        response = await self._once(method, url, body)
+        for _ in range(HOPS):
+            to = self._here(url, response) if response.status in MOVED else None
+            if to is None:
+                break
+            response = await self._once(method, url := to, body)
         return response
 
-
-class _Connection(asyncio.Protocol):
-    """One request at a time; `lasts`: another may follow."""
-
-    def connection_made(self, transport):
-        self.transport = transport
-        self.future: asyncio.Future | None = None
-        self.lasts = False
-
-    def exchange(self, pieces: list[bytes], timeout: float) -> asyncio.Future:
-        loop = asyncio.get_running_loop()
-        self.future = loop.create_future()
-        self._headers: dict[str, str] = {}
-        self._body: list[bytes] = []
-        self._parser = httptools.HttpResponseParser(self)
-        self._timer = loop.call_later(timeout, self._end, TimeoutError())
-        self.transport.writelines(pieces)
-        return self.future
-
-    def data_received(self, data):
+    async def _once(self, method: str, url: str, body: bytes) -> Response:
+        client = self._client = self._client or self._made()
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._end(ConnectionError(f"no HTTP: {error}"))
+            request = client.request(method, self._parsed(url))
+            if body:
+                request = request.body_bytes(body)
+            async with request.build_streamed() as answer:
+                read = await answer.body_reader.read(LONGEST_BODY + 1)
+                said = read.to_bytes() if read else b""
+                if len(said) > LONGEST_BODY:
+                    raise TooLarge(f"more than {LONGEST_BODY >> 20} MB")
+                status = answer.status
+                return Response(status, {} if status == 200 else _headers(answer), said)
+        except PyreqwestError as error:
+            raise _translated(error) from error
 
-    def connection_lost(self, exc):
-        if self.future and self._body and not {"content-length", "transfer-encoding"} & self._headers.keys():
-            self.on_message_complete()  # an answer without a length ends with the connection
-        self._end(exc if isinstance(exc, ConnectionError) else ConnectionResetError(str(exc or "closed by the server")))
+    def _here(self, url: str, response: Response) -> str | None:
+        """Where a redirect leads if that is the same server: a key goes to no other than the one that it was named for."""
+        try:
+            to = URL(url).join(URL(response.headers["location"]))
+            return str(to) if str(to.origin()) == self._origin else None
+        except (LookupError, ValueError):
+            return None
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+    def _made(self) -> Client:
+        return (
+            ClientBuilder()
+            .timeout(timedelta(seconds=self._timeout))
+            .connect_timeout(timedelta(seconds=min(self._timeout, CONNECT)))
+            .default_headers(self._headers)
+            .user_agent("pairwright")
+            .follow_redirects(False)
+            .build()
+        )
 
-    def on_body(self, body: bytes) -> None:
-        self._body.append(body)
 
-    def on_message_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if status < 200:  # 100 Continue: the answer is still to come
-            self._headers = {}
-            return
-        self.lasts = self._parser.should_keep_alive() and not self.transport.is_closing()
-        self._end(Response(status, self._headers, b"".join(self._body)))
+def _headers(answer: BaseResponse) -> dict[str, str]:
+    found = {}
+    for name in HEADERS:
+        try:
+            value = answer.get_header(name)
+        except ValueError:  # bytes that are no text
+            continue
+        if value is not None:
+            found[name] = value
+    return found
 
-    def _end(self, result: Response | Exception) -> None:
-        if self.future is None or self.future.done():
-            return
-        self._timer.cancel()
-        if isinstance(result, Exception):
-            self.future.set_exception(result)
-        else:
-            self.future.set_result(result)
+
+def _translated(error: PyreqwestError) -> OSError:
+    causes = [error.message]
+    if isinstance(error, DetailedPyreqwestError) and error.details["causes"]:
+        causes = [cause["message"] for cause in error.details["causes"]]
+    if "certificate" in causes[-1]:
+        return Untrusted(causes[-1])
+    if "client error (Connect)" in causes:
+        return Unreachable(causes[-1])
+    return TimeoutError(causes[-1]) if isinstance(error, RequestTimeoutError) else ConnectionError(causes[-1])

@@ -7,6 +7,7 @@ from typing import Any
 from schemas.chat import MARKUP
 from schemas.errors import RowError
 from schemas.records import Reason
+from schemas.special_tokens import BRACKETS, Specials
 
 
 def specials(tokenizer: Any) -> dict[str, int]:
@@ -14,10 +15,11 @@ def specials(tokenizer: Any) -> dict[str, int]:
     return {token.content: i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
 
 
-def markup(specials: Iterable[str]) -> re.Pattern:
-    """What is broken in a text that is data: these tokens, and those of the known model families."""
+def markup(specials: Iterable[str]) -> Specials:
+    """What is broken in a text that is data: these tokens, and what most chat templates use."""
     longest_first = sorted(specials, key=len, reverse=True)
-    return re.compile("|".join([MARKUP.pattern, *map(re.escape, longest_first)]))
+    bare = [token for token in longest_first if not any(bracket in token for bracket in BRACKETS)]
+    return Specials(re.compile("|".join([MARKUP.pattern, *map(re.escape, longest_first)])), (*BRACKETS, *bare))
 
 
 def first_tokens(tokenizer: Any, choices: tuple[str, ...]) -> list[int | None]:

@@ -29,7 +29,7 @@ from pipeline.engines.told import first_tokens, markup, rounded, specials
 from pipeline.media.decode import decode_audio, decode_image, decode_video
 from pipeline.media.limits import HEARD_SECONDS
 from schemas import operator
-from schemas.chat import assistant, escape, user
+from schemas.chat import assistant, escape, escape_all, user
 from schemas.errors import EngineError, RowError
 from schemas.ports import (
     Answer,
@@ -449,10 +449,9 @@ class _Tokens:
         return shown != without and "'type'" not in shown
 
     def _content(self, message: Message) -> str | list[dict]:
-        parts = [
-            {"type": "text", "text": escape(part.text, self._specials)} if part.type == "text" else {"type": part.type}
-            for part in merged(message.parts)
-        ]
+        parts = merged(message.parts)
+        texts = iter(escape_all([part.text for part in parts if part.type == "text"], self._specials))
+        parts = [{"type": "text", "text": next(texts)} if part.type == "text" else {"type": part.type} for part in parts]
         return parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
 
 

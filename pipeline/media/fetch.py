@@ -15,13 +15,13 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import httpcore
-from pydantic import Field
+from pydantic import Field, model_serializer
 from yarl import URL
 
-from pipeline.urls import WEB, clean
+from pipeline.urls import OBJECTS, WEB, clean
 from schemas.errors import RowError
 from schemas.operator import Settings as Base
 from schemas.records import Reason
@@ -55,6 +55,13 @@ class Limits(Base):
     """How long a file may take, redirects and retries included."""
     at_once: int = Field(8, ge=1, le=64)
     """How many files are fetched at a time."""
+    schemes: tuple[Literal[OBJECTS], ...] = ()
+    """Object stores whose objects rows may name, as s3 or gs: they are read with your own rights. Those of the recipe's paths are allowed anyway."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump):
+        """Where none is listed, what it was before there was such a list: runs are named by it."""
+        return {name: value for name, value in dump(self).items() if name != "schemes" or value}
 
 
 class Fetched(NamedTuple):

@@ -2,8 +2,8 @@
 
 import hashlib
 import os
-import stat
 
+from pipeline.local import NotRegular, open_regular
 from pipeline.media import decode
 from pipeline.media.jpeg import size_of_whole
 from pipeline.media.limits import MAX_BYTES, MAX_PIXELS
@@ -30,25 +30,25 @@ def take(path: str, name: str, store: MediaStore) -> Media:
     A link to a file is followed: folders of links are common, and this user made or unpacked them."""
     try:
         data = _bytes(path, name)
+    except NotRegular as error:
+        raise RowError(Reason.MISSING_FILE, f"{name} is {error}, not a file; give the path of a file or drop the row") from error
     except (FileNotFoundError, ValueError) as error:  # ValueError: a name with a zero byte
         raise RowError(Reason.MISSING_FILE, f"{name} is not there; mend the path or drop the row") from error
     except OSError as error:
         cause = error.strerror
-        raise RowError(Reason.MISSING_FILE, f"{name} cannot be read ({cause}); mend its rights") from error
+        raise RowError(Reason.MISSING_FILE, f"{name} cannot be read ({cause}); correct its rights or drop the row") from error
     return keep(data, name, store)
 
 
 def _bytes(path: str, name: str) -> bytes:
-    """The bytes of a file, in the fewest calls of the system. FileNotFoundError for what is none."""
-    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    """The bytes of a file, in the fewest calls of the system."""
+    file = open_regular(path)
     try:
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode):  # a pipe or a device would be read forever
-            raise FileNotFoundError(path)
-        if found.st_size > MAX_BYTES:
-            raise too_large(name, f"{found.st_size:,} bytes", f"{MAX_BYTES:,}")
-        data = os.read(file, found.st_size)
-        while len(data) < found.st_size and (more := os.read(file, found.st_size - len(data))):
+        size = os.fstat(file).st_size
+        if size > MAX_BYTES:
+            raise too_large(name, f"{size:,} bytes", f"{MAX_BYTES:,}")
+        data = os.read(file, size)
+        while len(data) < size and (more := os.read(file, size - len(data))):
             data += more
         return data
     finally:

@@ -9,10 +9,12 @@ from pathlib import Path
 import orjson
 from cachetools import LRUCache
 
-from pipeline import urls
+from pipeline import checksum, urls
+from pipeline.cache import AWAY
 from pipeline.media.fetch import Fetcher, Limits
 from pipeline.media.probe import keep
-from schemas.errors import RowError, StoreError
+from schemas.disk import disk
+from schemas.errors import DamageError, RowError
 from schemas.ports import MediaStore
 from schemas.records import Media, Reason
 
@@ -90,7 +92,7 @@ class Remote:
             return None
         try:
             self._store.read(found[1].id)
-        except KeyError:
+        except (KeyError, DamageError):  # fetched again
             return None
         return found[0], found[1]._replace(source=urls.clean(url))
 
@@ -145,23 +147,24 @@ class _Known:
     """What was found at URLs, by their keys, in one SQLite file. A line of it without its medium in the store is worth nothing."""
 
     def __init__(self, path: Path):
-        self._lock = threading.Lock()
-        try:
+        self._lock, self._path = threading.Lock(), path
+        with disk(path, remedy=AWAY):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, isolation_level=None, timeout=60, check_same_thread=False)
             self._db.execute("pragma journal_mode=wal")
             self._db.execute("pragma synchronous=normal")
             self._db.execute("create table if not exists fetched (url blob primary key, validator text, media blob)")
-        except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"{path} cannot be written ({error}); check its disk and rights") from error
 
     def get(self, key: bytes) -> Known | None:
-        with self._lock:
+        with self._lock, disk(self._path, remedy=AWAY):
             row = self._db.execute("select validator, media from fetched where url = ?", (key,)).fetchone()
-        return row and (row[0], Media(*orjson.loads(row[1])))
+        if row is None or (known := checksum.opened(bytes(row[1]), key)) is None:  # a damaged line is fetched again
+            return None
+        return row[0], Media(*orjson.loads(known))
 
     def put(self, key: bytes, validator: str, media: Media) -> None:
-        with self._lock:
+        with self._lock, disk(self._path, remedy=AWAY):
             self._db.execute(
-                "insert or replace into fetched values (?, ?, ?)", (key, validator, orjson.dumps([*media]))
+                "insert or replace into fetched values (?, ?, ?)",
+                (key, validator, checksum.closed(orjson.dumps([*media]), key)),
             )

@@ -1,14 +1,16 @@
 """A row's prompt and media columns as chat messages and the Media that stand in them."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pybase64
 
 from pipeline import urls
+from pipeline.local import is_below
+from pipeline.media.fetch import Limits
 from pipeline.media.probe import keep, take
 from pipeline.media.remote import Remote
 from schemas.errors import RowError
@@ -22,14 +24,32 @@ _REMEMBERED = 4096  # files that are not read again when other rows show them to
 Piece = tuple[str, Any]  # a part's type, and its text or what names its media; None: whatever the columns hold
 
 
+def schemes_for(limits: Limits, *own: str | None) -> frozenset[str]:
+    """The schemes of object stores that rows may name: those that the recipe lists, and those of its own paths."""
+    return frozenset((*limits.schemes, *(urls.scheme(path) for path in own if path and urls.is_url(path))))
+
+
+def own_folders(place: str, media_root: str | None) -> tuple[str, ...] | None:
+    """The only folders of this machine that rows of a file at `place` may name; None: any, for a file of the user's own."""
+    if not urls.is_url(place):
+        return None
+    return () if media_root is None or urls.is_url(media_root) else (media_root,)
+
+
 class Shelf:
     """The media that rows name by paths relative to `root` or by URLs: read, probed and kept in the store."""
 
-    def __init__(self, root: str, store: MediaStore, remote: Remote, within: tuple[str, ...] | None = None):
-        """`root`: a folder, here or at a URL. `within`: the only folders of this machine that rows may name; None: any."""
+    def __init__(
+        self, root: str, store: MediaStore, remote: Remote, within: tuple[str, ...] | None = None,
+        schemes: Collection[str] = (),
+    ):  # fmt: skip
+        """`root`: a folder, here or at a URL. `within`: the only folders of this machine that rows may name, links to other
+        folders not followed; None: any. `schemes`: those of object stores that rows may name, which are read with the user's rights."""
         self._root, self._store, self._remote, self._within = root, store, remote, within
+        self._schemes = schemes
         self._elsewhere = urls.is_url(root)
         self._taken = lru_cache(_REMEMBERED)(self._take)
+        self._allowed = lru_cache(_REMEMBERED)(self._lies_within)
 
     def url(self, value: Any) -> str | None:
         """The URL behind what a media column holds; None where there is none, or where it is no good."""
@@ -38,10 +58,8 @@ class Shelf:
             path = None if isinstance(value.get("bytes"), bytes) else value.get("path")
         if not isinstance(path, str):
             return None
-        if urls.is_url(path):
-            return path
         try:
-            return urls.join(self._root, self._inside(path)) if self._elsewhere else None
+            return self._address(path)
         except RowError:
             return None
 
@@ -74,20 +92,41 @@ class Shelf:
         return media
 
     def _take(self, path: str) -> Media:
-        if (self._elsewhere or ":" in path) and (url := self.url(path)):
+        if (self._elsewhere or ":" in path) and (url := self._address(path)):
             return self._remote.take(url)
         inside = os.path.join(self._root, self._inside(path))
-        if self._within is not None and not any(_below(folder, inside) for folder in self._within):
-            raise RowError(Reason.UNSAFE, f"{path} is a file of this machine, which the rows may not name")
+        if self._within is not None and not self._allowed(os.path.dirname(inside)):
+            raise RowError(
+                Reason.UNSAFE, f"{path} is a file of this machine, which the rows may not name; put it into their folder"
+            )
         return take(inside, one_line(path), self._store)
+
+    def _address(self, path: str) -> str | None:
+        """The URL that a path is, or that it leads to below a root elsewhere; None for a file of this machine."""
+        if not urls.is_url(path):
+            return urls.join(self._root, self._inside(path)) if self._elsewhere else None
+        scheme = urls.scheme(path)
+        if scheme in urls.OBJECTS and scheme not in self._schemes:
+            detail = f"{urls.clean(path)} would be read with your rights; list {scheme} in fetch.schemes if rows may name such objects"
+            raise RowError(Reason.UNSAFE, detail)
+        return path
 
     def _inside(self, path: str) -> str:
         inside = os.path.normpath(path)
-        if inside.startswith("..") and inside.split(os.sep)[0] == "..":
+        # what a server may make of it: %2e%2e and backslashes
+        meant = (inside, os.path.normpath(unquote(path).replace("\\", "/"))) if self._elsewhere else (inside,)
+        if any(one.startswith("..") and one.split(os.sep)[0] == ".." for one in meant):
             raise _bad(f"{path} leads out of the folder of the media; set media_root, or give an absolute path")
-        if self._elsewhere and os.path.isabs(inside):
+        if self._elsewhere and any(map(os.path.isabs, meant)):
             raise RowError(Reason.UNSAFE, f"{path} is a file of this machine, which rows from elsewhere may not name")
         return inside
+
+    def _lies_within(self, folder: str) -> bool:
+        try:
+            found = os.path.realpath(folder)
+        except ValueError:  # a zero byte, with which nothing is opened
+            return True
+        return any(is_below(found, os.path.realpath(own)) for own in self._within or ())
 
 
 def _called(path: Any, kind: str) -> str:
@@ -105,10 +144,6 @@ def _inline(url: str) -> bytes:
     except ValueError:
         pass
     raise _bad("a data: URL is not base64; write it as data:image/png;base64,...")
-
-
-def _below(folder: str, path: str) -> bool:
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def converse(prompt: Any, columns: Mapping[str, Sequence], shelf: Shelf) -> tuple[tuple[Message, ...], list[Media]]:

@@ -7,10 +7,24 @@ from contextlib import contextmanager
 from typing import IO
 
 from pipeline import urls
+from pipeline.local import NotRegular, Outside, kind_of, open_regular
 from pipeline.media.fetch import Fetcher, Limits
 from schemas.errors import InputError, PairwrightError, RowError
+from schemas.records import Reason
 
 _DOWNLOAD = 16 << 30, 3600.0  # bytes and seconds of a file of rows that comes from a web server
+
+
+class Refused(InputError):
+    """What is named is not a regular file, or is a link that leads out of its folder."""
+
+    def __init__(self, detail: str, reason: Reason = Reason.MISSING_FILE):
+        super().__init__(detail)
+        self.reason = reason
+
+    def as_row(self) -> RowError:
+        """The same, where it costs a row and not the run."""
+        return RowError(self.reason, str(self))
 
 
 def is_file(path: str) -> bool:
@@ -65,18 +79,30 @@ def base(path: str) -> str:
     return urls.clean(path).rstrip("/").rpartition("/")[2] if urls.is_url(path) else os.path.basename(path)
 
 
+def missing(path: str) -> InputError:
+    """What to say of a path that is neither a file nor a folder that can be read."""
+    if not urls.is_url(path) and (kind := kind_of(path)):
+        return Refused(f"{path} is {kind}, not a regular file; set path to a file or folder")
+    return InputError(f"there is no file or folder {path}; set path to one")
+
+
 @contextmanager
-def opened(path: str, limits: Limits) -> Generator[IO[bytes]]:
+def opened(path: str, limits: Limits, below: str | None = None) -> Generator[IO[bytes]]:
     """The file, to be read from its start, seekable. One from a web server is brought into a temporary file first.
 
-    InputError when it is not there or breaks off, whatever the backend raises."""
+    With `below` a file of this machine must lie in that folder, whatever links lead to it.
+    InputError when it is not there, is not a regular file or breaks off, whatever the backend raises."""
     if not urls.is_url(path):
         try:
-            file = open(path, "rb")  # noqa: SIM115 - what the reader raises is another matter
-        except OSError as error:
-            raise InputError(
-                f"{path} cannot be read ({error.strerror}); mend its rights or set another path"
-            ) from error
+            file = os.fdopen(open_regular(path, below), "rb")
+        except NotRegular as error:
+            raise Refused(f"{path} is {error}, not a regular file; set another path or remove it") from error
+        except Outside as error:
+            detail = f"{path} is a link that leads out of its folder; put the file itself there"
+            raise Refused(detail, Reason.UNSAFE) from error
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise InputError(f"{path} cannot be read ({why}); correct its rights or set another path") from error
         with file:
             yield file
     elif urls.scheme(path) in urls.WEB:

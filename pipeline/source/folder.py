@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
-from posixpath import normpath
+from posixpath import isabs, normpath
 
 from pydantic import Field
 
@@ -15,7 +15,7 @@ from pipeline import urls
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
 from pipeline.source import files, mapped, tables
-from pipeline.source.conversation import Shelf
+from pipeline.source.conversation import Shelf, schemes_for
 from pipeline.source.mapped import Column
 from pipeline.source.sidecar import LONGEST, TEXTS, captioned, described
 from pipeline.source.tables import Row
@@ -57,7 +57,8 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     said = urls.clean(settings.path) if urls.is_url(settings.path) else settings.path
     rows = islice(_rows(settings, said), settings.limit)
     with Remote(settings.fetch, context.media, context.cache) as remote:
-        shelf = lru_cache(1)(lambda folder: Shelf(settings.path, context.media, remote))
+        schemes, within = schemes_for(settings.fetch, settings.path), (settings.path,)
+        shelf = lru_cache(1)(lambda folder: Shelf(settings.path, context.media, remote, within, schemes))
         yield from mapped.read(rows, settings.columns, shelf, remote, context.step, said, settings.licence)
 
 
@@ -118,8 +119,10 @@ def _file(
 
 def _text(settings: Settings, path: str) -> bytes:
     try:
-        with files.opened(files.join(settings.path, path), settings.fetch) as file:
+        with files.opened(files.join(settings.path, path), settings.fetch, below=settings.path) as file:
             data = file.read(LONGEST + 1)
+    except files.Refused as error:
+        raise error.as_row() from None
     except InputError as error:
         raise RowError(Reason.MISSING_FILE, str(error)) from None
     if len(data) > LONGEST:
@@ -127,16 +130,27 @@ def _text(settings: Settings, path: str) -> bytes:
     return data
 
 
+def _rows_of(settings: Settings, path: str) -> Iterator[Row]:
+    """The rows of a file of metadata; one with what is wrong for a pipe, or a link that leads out."""
+    try:
+        yield from tables.read(files.join(settings.path, path), fetch=settings.fetch, below=settings.path)
+    except files.Refused as error:
+        yield Row(path, settings.path, error.as_row())
+
+
 def _metadata(settings: Settings, names: dict[str, str], folder: str, name: str) -> Iterator[Row]:
     path = f"{folder}/{name}" if folder else name
-    for row in tables.read(files.join(settings.path, path), fetch=settings.fetch):
-        place = f"{path}#{row.place.rpartition('#')[2]}"
+    for row in _rows_of(settings, path):
+        place = f"{path}#{row.place.rpartition('#')[2]}" if "#" in row.place else path
         try:
             held = row.values()
             shown = held.get("file_names") or held.get("file_name")
             shown = shown if isinstance(shown, list) else [shown]
             if not shown or not all(isinstance(one, str) and one for one in shown):
                 raise RowError(Reason.BAD_ROW, "its file_name names no file; name one below the folder")
+            if absolute := next((one for one in shown if isabs(one)), None):
+                detail = f"{absolute} is a file of this machine, which metadata may not name; name one below the folder"
+                raise RowError(Reason.UNSAFE, detail)
             media = tuple(normpath(f"{folder or '.'}/{one}") for one in shown)
             yield Row(place, settings.path, captioned(held, names, settings.prompt), media)
         except RowError as error:

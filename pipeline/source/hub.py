@@ -13,10 +13,11 @@ from typing import Any
 
 from pydantic import Field
 
+from pipeline.local import kind_of
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
-from pipeline.source import mapped, tables
-from pipeline.source.conversation import Shelf
+from pipeline.source import columns, files, mapped, tables
+from pipeline.source.conversation import Shelf, schemes_for
 from pipeline.source.mapped import Column
 from pipeline.source.tables import Row, Sampling
 from schemas.errors import InputError
@@ -62,6 +63,8 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     Rows of the Hub name files of the dataset and URLs, never files of this machine. InputError when the dataset, config or
     split is not there, cannot be reached, or has no such column."""
     local = os.path.exists(settings.path)
+    if local:
+        _check_files(settings.path)
     if not local and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", settings.path):
         raise InputError(f"there is no folder {settings.path}, and it is no name on the Hub: say OWNER/NAME")
     commit, licence = (None, None) if local else _card(settings)
@@ -70,14 +73,25 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     label = "/".join(filter(None, (named, settings.config, settings.split)))
     names = mapped.names_of(settings.columns)
     if data.column_names and names["prompt"] not in data.column_names:
-        raise tables.no_columns(label, {names["prompt"]}, data.column_names)
+        raise columns.no_columns(label, {names["prompt"]}, data.column_names)
     rows = tables.part(lambda: islice(_rows(data, label, set(names.values()), settings.path), settings.limit), settings.sample)
     root, within = _media(settings, commit)
     with Remote(settings.fetch, context.media, context.cache) as remote:
-        shelf = lru_cache(1)(lambda folder: Shelf(root, context.media, remote, within))
+        schemes = schemes_for(settings.fetch)
+        shelf = lru_cache(1)(lambda folder: Shelf(root, context.media, remote, within, schemes))
         yield from mapped.read(
             rows, settings.columns, shelf, remote, context.step, label, settings.licence or licence
         )  # fmt: skip
+
+
+def _check_files(path: str) -> None:
+    """InputError for a pipe, a socket or a device in the folder: the library would open it and wait."""
+    if not os.path.isdir(path):
+        raise files.missing(path) if kind_of(path) else InputError(f"{path} is a file; use source.rows, or set path to a folder")
+    for folder, names in files.folders(path):
+        for name in names:
+            if kind := kind_of(one := os.path.join(path, folder, name)):
+                raise InputError(f"{one} is {kind}, not a regular file; remove it")
 
 
 def _card(settings: Settings) -> tuple[str, str | None]:
@@ -130,7 +144,7 @@ def _rows(data: Any, label: str, names: set[str], path: str) -> Iterator[Row]:
             ) from None
         if batch is None:
             return
-        for row in batch.to_pylist():
+        for row in columns.rows(batch):
             number += 1
             yield Row(f"{label}#{number}", path, row)
 

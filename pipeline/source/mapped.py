@@ -1,6 +1,7 @@
 """Rows with named columns as Samples, for every source whose rows have columns."""
 
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -8,8 +9,11 @@ from typing import Any, Literal, get_args
 
 from pipeline import urls
 from pipeline.media.remote import Remote
+from pipeline.source.bounds import MEDIA_COLUMNS
+from pipeline.source.columns import no_columns
 from pipeline.source.conversation import Shelf, converse
-from pipeline.source.tables import Row, no_columns
+from pipeline.source.tables import Row
+from schemas.dialects.fields import exact
 from schemas.errors import InputError, RowError
 from schemas.records import MEDIA_KINDS, Media, Reason, Rejection, Sample, sample
 from schemas.redact import Cleaner, address, cleaner
@@ -21,8 +25,8 @@ Column = Literal[
 
 
 DATA = ("answer", "reference", "facts", "critique_chosen", "critique_rejected")  # of these nothing is cut: models are held against them
+_INEXACT = re.compile(r"\\ud|e\+|\d{19}")  # what may be half of a surrogate pair, or a number beyond 64 bits
 _KNOWN = ("id", "answer", "answer_type", "reference", "source", "licence", "split")
-MEDIA_COLUMNS = tuple(column for kind in MEDIA_KINDS for column in (kind, f"{kind}s"))
 
 
 def names_of(columns: dict[Column, str]) -> dict[str, str]:
@@ -92,12 +96,14 @@ def _ahead(
                         shown[kind] = [*shown.get(kind, ()), *_listed(value)]
             if row.media:
                 shown["any"] = row.media
-            place, said = shelf(row.folder), found.get(prompt)
-            for values in (*shown.values(), _parts(said)) if isinstance(said, list) else shown.values():
-                for value in values:
-                    if url := place.url(value):
-                        wanted.append(url)
-                        remote.start(url)
+            said = found.get(prompt)
+            if shown or said.__class__ is list:
+                place = shelf(row.folder)
+                for values in (*shown.values(), _parts(said)) if isinstance(said, list) else shown.values():
+                    for value in values:
+                        if url := place.url(value):
+                            wanted.append(url)
+                            remote.start(url)
             if not waiting and not wanted:
                 yield row, found, shown, wanted
                 continue
@@ -165,8 +171,10 @@ def _facts(value: Any) -> str:
     try:
         found = json.loads(value) if isinstance(value, str) else value
         text = json.dumps(found, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        if _INEXACT.search(text):
+            exact(found, "facts")
     except (ValueError, TypeError, RecursionError) as error:
-        raise _bad(f"facts are not JSON ({error}); mend them") from error
+        raise _bad(f"facts are not JSON ({error}); correct them") from error
     if not isinstance(found, dict):
         raise _bad(f"facts are {type(found).__name__}; make them an object")
     return text

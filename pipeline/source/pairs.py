@@ -4,15 +4,17 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import orjson
 from pydantic import Field
 
+from pipeline.dataset import manifest
+from pipeline.local import kind_of
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
-from pipeline.source import tables
-from pipeline.source.conversation import Shelf, converse
+from pipeline.source import bounds, jsons, tables
+from pipeline.source.conversation import Shelf, converse, own_folders, schemes_for
 from pipeline.source.mapped import DATA, origin
 from pipeline.urls import Place
 from schemas.dialects.draft import Answer, Draft, Pairing
@@ -86,11 +88,18 @@ def read(settings: Settings, context: Context) -> Iterator[Record]:
 
     A row that is no good is a Rejection named `file#number`, from 1, and so is a file of no known format; an empty answer among several is
     one of its own, and what was said of it goes with it. Rows of an equal prompt come as they stand, each with its Sample: whoever reads them puts them together.
-    InputError when a file cannot be read, and when not a single row could be."""
+    InputError when a file cannot be read, and when not a single row could be; DamageError when a dataset of Pairwright's own is not as
+    it was exported."""
     first: str | None = None
     good, told = 0, lru_cache(1024)(cleaner())  # rows name the same models and sources again and again
     with Remote(settings.fetch, context.media, context.cache) as remote:
-        shelf = lru_cache(1)(lambda folder: Shelf(settings.media_root or folder, context.media, remote))
+        schemes = schemes_for(settings.fetch, *_paths(settings), settings.media_root)
+
+        @lru_cache(1)
+        def shelf(folder: str) -> Shelf:
+            within = own_folders(folder, settings.media_root)
+            return Shelf(settings.media_root or folder, context.media, remote, within, schemes)
+
         for place, folder, row, found in islice(_rows(settings), settings.limit):
             try:
                 draft = _told(_draft(row, found, settings), place, told)
@@ -109,32 +118,40 @@ def read(settings: Settings, context: Context) -> Iterator[Record]:
 
 def formats(settings: Settings) -> Iterator[Found]:
     """The files of rows and their formats, in order. InputError as `read` raises it."""
-    for path in [settings.path] if isinstance(settings.path, str) else settings.path:
+    for path in _paths(settings):
         for file, label in tables.listed(path):
-            yield Found(file, label, *_format(file, settings))
+            if file != path and (strange := kind_of(file)):
+                yield Found(file, label, None, f"it is {strange}; remove it")
+            else:
+                yield Found(file, label, *_format(file, settings))
 
 
 def _rows(settings: Settings) -> Iterator[tuple[str, str, Any, Found]]:
     """Each row's place, the folder its media lie in, the row and its file; a file of no known format is a row of its own."""
+    checked: set[Path | None] = {None}
     for found in formats(settings):
         if found.format is None:
             yield found.label, "", None, found
             continue
+        if found.format == "pairwright" and (dataset := manifest.folder_of(found.file)) not in checked:
+            manifest.check(dataset)
+            checked.add(dataset)
         for row in tables.read(found.file, fetch=settings.fetch):
             yield f"{found.label}#{row.place.rpartition('#')[2]}", row.folder, _parsed(row.raw, found.file), found
 
 
 def _parsed(raw: tables.Raw, file: str) -> Any:
-    """What a line holds; bytes when it is no JSON. A cell of a CSV file that holds a list or an object in JSON is that; any other
+    """What a line holds; bytes when it is no JSON, a RowError when it is too large. A cell of a CSV file that holds a list or an object in JSON is that; any other
     is a text that may stand for a number."""
     if isinstance(raw, dict) and any(end in file for end in (".csv", ".tsv")):
         return {name: _cell(value) for name, value in raw.items()}
     if not isinstance(raw, bytes):
         return raw
     try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        pass
+        return jsons.parse(raw, "line")
+    except RowError as error:
+        if len(raw) > bounds.TEXT:
+            return error.with_traceback(None)  # which holds the row
     try:
         return json.loads(raw)  # it takes the NaN that Python writes, so that the field can be named
     except (ValueError, RecursionError):
@@ -163,8 +180,6 @@ def _format(file: str, settings: Settings) -> tuple[str | None, str]:
 def _draft(row: Any, found: Found, settings: Settings) -> Draft:
     if found.format is None:
         raise bad(f"the file is of no known format: {found.why}")
-    if isinstance(row, RowError):
-        raise row
     if isinstance(row, RowError):
         raise row
     if isinstance(row, bytes):
@@ -280,6 +295,10 @@ def _pair(
         media_list=tuple(ranked) or None,
         pair_kind="media" if chosen.text == rejected.text else "mixed",
     )
+
+
+def _paths(settings: Settings) -> tuple[str, ...]:
+    return (settings.path,) if isinstance(settings.path, str) else settings.path
 
 
 def _said(path: str | tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ from pipeline import urls
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
 from pipeline.source import mapped, tables
-from pipeline.source.conversation import Shelf
+from pipeline.source.conversation import Shelf, own_folders, schemes_for
 from pipeline.source.mapped import Column
 from pipeline.source.tables import Sampling
 from pipeline.urls import Place
@@ -52,6 +52,8 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
         fetch=settings.fetch,
     )  # fmt: skip
     with Remote(settings.fetch, context.media, context.cache) as remote:
-        shelf = lru_cache(1)(lambda folder: Shelf(settings.media_root or folder, context.media, remote))
+        schemes = schemes_for(settings.fetch, settings.path, settings.media_root)
+        within = own_folders(settings.path, settings.media_root)
+        shelf = lru_cache(1)(lambda folder: Shelf(settings.media_root or folder, context.media, remote, within, schemes))
         said = urls.clean(settings.path) if urls.is_url(settings.path) else settings.path
         yield from mapped.read(rows, settings.columns, shelf, remote, context.step, said)

@@ -3,6 +3,9 @@
 Nothing is unpacked to a disk. What a tar may do to the one who reads it (names that lead out, links, devices, sizes that are
 lies, headers without end) is refused by name, and the samples beside it are read."""
 
+import bz2
+import gzip
+import io
 import lzma
 import os
 import tarfile
@@ -19,7 +22,7 @@ from pipeline import urls
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
 from pipeline.source import files, mapped
-from pipeline.source.conversation import Shelf
+from pipeline.source.conversation import Shelf, schemes_for
 from pipeline.source.mapped import Column
 from pipeline.source.sidecar import LONGEST, TEXTS, described
 from pipeline.source.tables import Row
@@ -40,6 +43,8 @@ _SHOWN = {
     "wav", "flac", "mp3", "ogg", "opus", "m4a", "aac", "aiff",
 }  # fmt: skip
 _HEADER = 1 << 20  # bytes of a member's long name or extended header
+_PIECE = 1 << 16  # bytes of a compressed file that are read at a time
+_XZ_MEMORY = 256 << 20  # bytes that unpacking may take: the highest level of xz takes 65 MB
 _SKIPPED = 64 << 30  # bytes of a member that are read past: a compressed one may claim any number
 
 
@@ -66,21 +71,31 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     said = urls.clean(settings.path) if urls.is_url(settings.path) else settings.path
     rows = islice(_rows(settings, said), settings.limit)
     with Remote(settings.fetch, context.media, context.cache) as remote:
-        shelf = lru_cache(1)(lambda folder: Shelf(folder, context.media, remote, ()))
+        schemes = schemes_for(settings.fetch, settings.path)
+        shelf = lru_cache(1)(lambda folder: Shelf(folder, context.media, remote, (), schemes))
         yield from mapped.read(rows, settings.columns, shelf, remote, context.step, said, settings.licence)
 
 
 def _rows(settings: Settings, said: str) -> Iterator[Row]:
     for path, label in _shards(settings.path, said):
-        count = 0
-        with files.opened(path, settings.fetch) as file:
-            try:
-                for group in _groups(file, settings.fetch.max_bytes):
-                    count += 1
-                    yield group.row(label, settings)
-            except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError, ValueError):
-                broken = f"the shard is no tar file, or is cut off or broken, after {count} samples; write it anew"
-                yield Row(f"{label}#{count}", "", RowError(Reason.UNDECODABLE, broken))
+        try:
+            yield from _samples(path, label, settings)
+        except files.Refused as error:
+            if path == settings.path:
+                raise
+            yield Row(f"{label}#0", "", error.as_row())
+
+
+def _samples(path: str, label: str, settings: Settings) -> Iterator[Row]:
+    count = 0
+    with files.opened(path, settings.fetch) as file:
+        try:
+            for group in _groups(file, settings.fetch.max_bytes):
+                count += 1
+                yield group.row(label, settings)
+        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError, ValueError):
+            broken = f"the shard is no tar file, or is cut off or broken, after {count} samples; write it anew"
+            yield Row(f"{label}#{count}", "", RowError(Reason.UNDECODABLE, broken))
 
 
 def _shards(path: str, said: str) -> Iterator[tuple[str, str]]:
@@ -98,7 +113,7 @@ def _shards(path: str, said: str) -> Iterator[tuple[str, str]]:
                 raise InputError(f"{said} is not, and holds no, tar file; set path to WebDataset shards")
             yield from ((files.join(one, name), name) for name in names)
         else:
-            raise InputError(f"there is no file or folder {one}; set path to one")
+            raise files.missing(one)
 
 
 class _Group:
@@ -125,7 +140,7 @@ class _Group:
 def _groups(file: IO[bytes], most: int) -> Iterator[_Group]:
     """The samples of one shard; `most` bytes are held of one."""
     group: _Group | None = None
-    with tarfile.open(fileobj=file, mode="r|*", tarinfo=_Header) as tar:
+    with tarfile.open(fileobj=_unpacked(file), mode="r|", tarinfo=_Header) as tar:
         for member in tar:
             name = os.path.normpath(member.name)
             stem, _, end = os.path.basename(name).partition(".")
@@ -147,6 +162,46 @@ def _groups(file: IO[bytes], most: int) -> Iterator[_Group]:
             tar.members = []  # it keeps every header otherwise
     if group:
         yield group
+
+
+def _unpacked(file: IO[bytes]) -> IO[bytes]:
+    """What is in a compressed file, read in pieces of a bounded size: tarfile unpacks what it was given in one, however much it becomes."""
+    start = file.read(6)
+    file.seek(0)
+    if start.startswith(b"\x1f\x8b"):
+        return gzip.GzipFile(fileobj=file)
+    if start.startswith(b"BZh"):
+        return bz2.BZ2File(file)
+    if start == b"\xfd7zXZ\0":
+        return io.BufferedReader(_Xz(file))
+    return file
+
+
+class _Xz(io.RawIOBase):
+    """An .xz file, unpacked with a bound on memory: its header says how much it takes, up to 4 GB."""
+
+    def __init__(self, file: IO[bytes]):
+        self._file = file
+        self._unpacker = lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        found = b""
+        while not found:
+            if self._unpacker.eof:  # another one may follow
+                more = self._unpacker.unused_data or self._file.read(_PIECE)
+                if not more:
+                    return 0
+                self._unpacker = lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
+            else:
+                more = self._file.read(_PIECE) if self._unpacker.needs_input else b""
+                if not more and self._unpacker.needs_input:
+                    raise EOFError
+            found = self._unpacker.decompress(more, len(buffer))
+        buffer[: len(found)] = found
+        return len(found)
 
 
 def _check(member: tarfile.TarInfo, name: str) -> None:

@@ -4,7 +4,8 @@ from typing import Any
 
 import orjson
 
-from pipeline.source.mapped import MEDIA_COLUMNS
+from pipeline.source import bounds, jsons
+from pipeline.source.bounds import MEDIA_COLUMNS
 from schemas.errors import RowError
 from schemas.records import Reason
 
@@ -19,6 +20,7 @@ def described(texts: dict[str, bytes], names: dict[str, str], prompt: str | None
     RowError when they are no such thing."""
     held: Any = {}
     if "json" in texts:
+        jsons.check_values(texts["json"])
         try:
             held = orjson.loads(texts["json"])
         except orjson.JSONDecodeError as error:
@@ -30,6 +32,8 @@ def described(texts: dict[str, bytes], names: dict[str, str], prompt: str | None
             held = {**held, "text": texts["text"].decode("utf-8-sig").strip()}
         except UnicodeDecodeError as error:
             raise _bad("its .txt is not UTF-8; write it as UTF-8") from error
+    if sum(map(len, texts.values())) > bounds.TEXT:
+        bounds.check(held)
     return captioned(held, names, prompt)
 
 

@@ -17,19 +17,17 @@ from typing import IO, Any, NamedTuple
 
 import orjson
 import pyarrow as pa
-import pyarrow.ipc as ipc
-import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
-from pipeline import urls
+from pipeline import memory, urls
 from pipeline.media.fetch import Limits
-from pipeline.source import files
+from pipeline.source import bounds, files, jsons
+from pipeline.source.columns import arrow, no_columns, parquet
 from schemas.errors import InputError, RowError
 from schemas.operator import Settings as Base
 from schemas.records import Reason
 
-_BATCH = 64  # rows of columns at a time: they may carry the bytes of their media
-_LONGEST = 64 << 20  # bytes of a row of text
+_LONGEST = bounds.LONGEST
 _COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 _BOOKKEEPING = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")  # of `datasets`
 _BOM = b"\xef\xbb\xbf"
@@ -68,27 +66,22 @@ class Row(NamedTuple):
             return self.raw
         if isinstance(self.raw, RowError):
             raise self.raw
-        try:
-            found = orjson.loads(self.raw)
-        except orjson.JSONDecodeError as error:
-            raise _bad(f"the line is not JSON ({error}); mend it") from error
-        if not isinstance(found, dict):
-            raise _no_object("line", found)
-        return found
+        return jsons.parse(self.raw, "line")
 
 
 def read(
     path: str, *, columns: Collection[str] | None = None, need: str | None = None, limit: int | None = None,
-    sample: Sampling | None = None, fetch: Limits | None = None,
+    sample: Sampling | None = None, fetch: Limits | None = None, below: str | None = None,
 ) -> Iterator[Row]:  # fmt: skip
     """The rows of a file or of all such files in a folder, in order of their names; `path#n` stands for the first n.
 
     Of a table with columns those in `columns` are read (all when None), and it must have the one that is called `need`.
-    `limit` rows are read at most, good and bad, and of these `sample` draws.
+    `limit` rows are read at most, good and bad, and of these `sample` draws. With `below` a file must lie in that folder, whatever links
+    lead to it. A file of a folder that is not a regular one is a row with what is wrong.
     InputError when a file is not there, not of a known format, broken beyond a row, or without the needed column."""
     path, first = _limited(path)
     most = min((n for n in (first, limit) if n), default=None)
-    return part(lambda: islice(_rows(path, columns, need, fetch or Limits()), most), sample)
+    return part(lambda: islice(_rows(path, columns, need, fetch or Limits(), below), most), sample)
 
 
 def part(every: Callable[[], Iterator[Row]], sample: Sampling | None) -> Iterator[Row]:
@@ -114,11 +107,6 @@ def readable(name: str) -> bool:
     return _format(name) is not None and files.base(name) not in _BOOKKEEPING
 
 
-def no_columns(path: str, missing: set[str], found) -> InputError:
-    lacks, has = ", ".join(sorted(missing)), ", ".join(sorted(map(str, found)))
-    return InputError(f"{path} has no column {lacks}; it has {has}: say which is which in columns: {{prompt: ...}}")
-
-
 def _limited(path: str) -> tuple[str, int | None]:
     found = re.fullmatch(r"(.+)#([1-9]\d*)", path, re.DOTALL)
     return (found[1], int(found[2])) if found and not os.path.exists(path) else (path, None)
@@ -129,24 +117,43 @@ def _draw(row: Row, seed: int) -> float:
     raw = row.raw
     if isinstance(raw, dict):
         hashed = lambda value: sha256(value).hexdigest() if isinstance(value, bytes) else repr(value)
-        raw = orjson.dumps(raw, default=hashed, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+        try:
+            raw = orjson.dumps(raw, default=hashed, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+        except orjson.JSONEncodeError:  # lists in lists in lists
+            raw = row.place.encode(errors="surrogatepass")
     elif isinstance(raw, RowError):
         raw = row.place.encode(errors="surrogatepass")
     return int.from_bytes(sha256(b"%d\0" % seed + raw.strip()).digest()[:8]) / 2**64
 
 
-def _rows(path: str, columns: Collection[str] | None, need: str | None, limits: Limits) -> Iterator[Row]:
+def _rows(
+    path: str, columns: Collection[str] | None, need: str | None, limits: Limits, below: str | None
+) -> Iterator[Row]:
     for file, label in listed(path):
-        reader, compression = _format(file) or (_jsonl, None)
-        said = urls.clean(file) if urls.is_url(file) else file
-        with files.opened(file, limits) as opened:
-            stream = pa.CompressedInputStream(opened, compression) if compression else opened
-            try:
-                for number, raw in reader(stream, said, columns, need):
-                    yield Row(f"{label}#{number}", files.parent(file), raw)
-            except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, MemoryError) as error:
-                what = _NAMES[reader]
-                raise InputError(f"{said} is no {what} file that can be read; write it anew") from error
+        try:
+            yield from _file(file, label, columns, need, limits, below)
+        except files.Refused as error:
+            if file == path:
+                raise
+            yield Row(label, files.parent(file), error.as_row())
+
+
+def _file(
+    file: str, label: str, columns: Collection[str] | None, need: str | None, limits: Limits, below: str | None
+) -> Iterator[Row]:
+    reader, compression = _format(file) or (_jsonl, None)
+    said = urls.clean(file) if urls.is_url(file) else file
+    with files.opened(file, limits, below) as opened:
+        stream = pa.CompressedInputStream(opened, compression) if compression else opened
+        folder = files.parent(file)
+        try:
+            for number, raw in reader(stream, said, columns, need):
+                yield Row(f"{label}#{number}", folder, raw)
+        except MemoryError as error:
+            what = f"{_NAMES[reader]} file that can be read in {memory.MOST >> 20} MB"
+            raise InputError(f"{said} is no {what}; write it with smaller pages, batches or rows") from error
+        except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
+            raise InputError(f"{said} is no {_NAMES[reader]} file that can be read; write it anew") from error
 
 
 def listed(root: str) -> list[tuple[str, str]]:
@@ -158,7 +165,7 @@ def listed(root: str) -> list[tuple[str, str]]:
         names = sorted(filter(readable, files.walk(root)), key=lambda name: PurePosixPath(name).parts)
         found = [(files.join(root, name), name) for name in names]
     else:
-        raise InputError(f"there is no file or folder {root}; set path to one")
+        raise files.missing(root)
     if not found:
         raise InputError(
             f"{said} is not, and holds no, file of rows (.jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather); "
@@ -187,16 +194,15 @@ def _jsonl(file: IO[bytes], name: str, columns, need) -> Iterator[tuple[int, Raw
         if number == 1:
             line = line.removeprefix(_BOM)
         if len(line) == _LONGEST and not line.endswith(b"\n"):
+            del line
             while (more := file.readline(1 << 20)) and not more.endswith(b"\n"):
                 pass
-            yield number, RowError(Reason.TOO_LARGE, f"the line is longer than {_LONGEST:,} bytes; put media in files")
+            yield number, bounds.too_long("line")
         elif line and not line.isspace():
             yield number, line
 
 
 def _json(file: IO[bytes], name: str, columns, need) -> Iterator[tuple[int, Raw]]:
-    import ijson
-
     file = io.BufferedReader(file, 1 << 16)
     if file.peek(3).startswith(_BOM):
         file.read(3)
@@ -206,90 +212,106 @@ def _json(file: IO[bytes], name: str, columns, need) -> Iterator[tuple[int, Raw]
         return
     number = 0
     try:
-        for number, item in enumerate(ijson.items(file, "item", use_float=True), 1):
-            yield number, item if isinstance(item, dict) else _no_object("row", item)
-    except (ijson.JSONError, ValueError) as error:
+        for item in jsons.Items(file):
+            number += 1
+            yield number, item if item.__class__ is dict else _parsed(item)
+    except EOFError as error:
         raise InputError(f"{name} is no JSON array of rows: it breaks after row {number}; write it anew") from error
+
+
+def _parsed(item: jsons.Item) -> Raw:
+    """The item of an array; as it stands in the file where it is not JSON, for a reader that is less strict."""
+    if not isinstance(item, bytes):
+        return item
+    try:
+        return jsons.parse(item)
+    except RowError as error:
+        return item if error.reason == Reason.BAD_ROW else error.with_traceback(None)  # which holds the row
 
 
 def _csv(file: IO[bytes], name: str, columns, need, delimiter: str = ",") -> Iterator[tuple[int, Raw]]:
     """Every value is text, an empty one is absent."""
-    csv.field_size_limit(_LONGEST)
-    lines = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
+    csv.field_size_limit(bounds.LONGEST)
+    lines = _Lines(file)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     number, header = 0, None
     while True:
+        lines.size = 0
         try:
             found = next(reader)
         except StopIteration:
             return
-        except csv.Error as error:
+        except (csv.Error, RowError) as error:
             if header is None:
                 raise InputError(f"{name} is no CSV file that can be read ({error}); write it anew") from error
             number += 1
-            yield number, _bad(f"the row is not CSV ({error}); mend its quotes")
+            yield number, error.with_traceback(None) if isinstance(error, RowError) else _bad(f"the row is not CSV ({error}); mend its quotes")
             continue
         if not found:
             continue
         if header is None:
             header = [title.strip() for title in found]
+            bounds.check_columns(name, len(header))
             if need and need not in header:
                 raise no_columns(name, {need}, header)
             continue
         number += 1
         if len(found) != len(header):
             yield number, _bad(f"the row has {len(found)} fields, the header {len(header)}; mend its commas and quotes")
-        elif any("\udc80" <= c <= "\udcff" for value in found for c in value if c > "\ud7ff"):
+        elif not all(value.isascii() or _is_utf8(value) for value in found):
             yield number, _bad("the row is not UTF-8; write the file as UTF-8")
         else:
-            yield number, {title: value or None for title, value in zip(header, found)}
+            row = {title: value or None for title, value in zip(header, found)}
+            yield number, row if lines.size <= bounds.TEXT else _checked(row)
+
+
+class _Lines:
+    """The lines of a CSV file; a RowError in place of the rest of a row that is too long."""
+
+    def __init__(self, file: IO[bytes]):
+        self._lines = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
+        self.size = 0  # characters since the row began
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._lines.readline(bounds.LONGEST)
+        if not line:
+            raise StopIteration
+        self.size += len(line)
+        if self.size >= bounds.LONGEST:
+            while line and not line.endswith(("\n", "\r")):
+                line = self._lines.readline(1 << 20)
+            raise bounds.too_long()
+        return line
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _checked(row: dict) -> dict | RowError:
+    try:
+        bounds.check(row)
+    except RowError as error:
+        return error.with_traceback(None)
+    return row
 
 
 def _tsv(file: IO[bytes], name: str, columns, need) -> Iterator[tuple[int, Raw]]:
     return _csv(file, name, columns, need, "\t")
 
 
-def _parquet(file: IO[bytes], name: str, columns, need) -> Iterator[tuple[int, Raw]]:
-    with pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as table:
-        wanted = _wanted(name, table.schema_arrow.names, columns, need)
-        yield from _batches(table.iter_batches(_BATCH, columns=wanted))
-
-
-def _arrow(file: IO[bytes], name: str, columns, need) -> Iterator[tuple[int, Raw]]:
-    stream = file.read(6) != b"ARROW1"
-    file.seek(0)
-    with ipc.open_stream(file) if stream else ipc.open_file(file) as reader:
-        wanted = _wanted(name, reader.schema.names, columns, need)
-        found = reader if stream else (reader.get_batch(n) for n in range(reader.num_record_batches))
-        yield from _batches(batch.select(wanted) for batch in found)
-
-
-def _wanted(name: str, found: list[str], columns, need) -> list[str]:
-    if need and need not in found:
-        raise no_columns(name, {need}, found)
-    return [title for title in found if columns is None or title in columns]
-
-
-def _batches(batches) -> Iterator[tuple[int, Raw]]:
-    number = 0
-    for batch in batches:
-        batch.validate(full=True)  # offsets that lead out of a broken file would crash the process
-        for start in range(0, batch.num_rows, _BATCH):
-            part = batch.slice(start, _BATCH)
-            for row in part.to_pylist():
-                number += 1
-                yield number, row
-
-
 _READERS: dict[str, Reader] = {
     ".jsonl": _jsonl, ".ndjson": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _tsv,
-    ".parquet": _parquet, ".arrow": _arrow, ".feather": _arrow,
+    ".parquet": parquet, ".arrow": arrow, ".feather": arrow,
 }  # fmt: skip
-_NAMES = {_jsonl: "JSON Lines", _json: "JSON", _csv: "CSV", _tsv: "TSV", _parquet: "Parquet", _arrow: "Arrow"}
-
-
-def _no_object(what: str, found: Any) -> RowError:
-    return _bad(f"the {what} is {type(found).__name__}, not an object; write it as {{...}}")
+_NAMES = {_jsonl: "JSON Lines", _json: "JSON", _csv: "CSV", _tsv: "TSV", parquet: "Parquet", arrow: "Arrow"}
 
 
 def _bad(detail: str) -> RowError:

@@ -12,7 +12,7 @@ from pipeline.dataset.read import Example
 from pipeline.engines.shown import merged
 from pipeline.engines.told import markup, specials
 from pipeline.media.decode import decode_audio, decode_image, decode_video
-from schemas.chat import escape
+from schemas.chat import escape, escape_all
 from schemas.errors import RowError, TrainError
 from schemas.records import MEDIA_KINDS, Message, Reason
 
@@ -112,12 +112,10 @@ class Encoder:
 
     def _content(self, message: Message) -> str | list[dict]:
         parts = merged(message.parts)
+        texts = iter(escape_all([part.text for part in parts if part.type == "text"], self._specials))
         if all(part.type == "text" for part in parts):
-            return "".join(escape(part.text, self._specials) for part in parts)
-        return [
-            {"type": "text", "text": escape(part.text, self._specials)} if part.type == "text" else {"type": part.type}
-            for part in parts
-        ]
+            return "".join(texts)
+        return [{"type": "text", "text": next(texts)} if part.type == "text" else {"type": part.type} for part in parts]
 
     def _decoded(self, given: dict[str, list[bytes]], row: str) -> dict[str, Any]:
         """Keyword arguments of the processor."""

@@ -72,6 +72,22 @@ def flag(value: Any, name: str) -> bool | None:
     raise bad(f"{name} is {kind(value)}; make it true or false")
 
 
+def exact(value: Any, name: str) -> None:
+    """RowError where a JSON value holds what cannot be written as JSON again, or not as what it is: NaN, an infinity, a number beyond 64
+    bits, half of a surrogate pair."""
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case float() | int() as number if not -(2**63) <= number < 2**64:
+                raise bad(f"{name} hold NaN, an infinity or a number beyond 64 bits; write it as a text or leave it out")
+            case str() as found:
+                text(found, name)
+            case list() as found:
+                waiting.extend(found)
+            case dict() as found:
+                waiting.extend((*found, *found.values()))
+
+
 def _cell(value: Any, name: str) -> Any:
     if not isinstance(value, Cell):
         return value

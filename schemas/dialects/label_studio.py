@@ -76,10 +76,16 @@ def _asked(data: dict) -> Any:
 
 def _media(data: dict) -> dict[str, list]:
     """The media of a task; the paths of files that the server reads from a folder are those inside it."""
-    return {
-        medium: [unquote(v.removeprefix(LOCAL)) if isinstance(v, str) and v.startswith(LOCAL) else v for v in values]
-        for medium, values in media_of(data).items()
-    }
+    return {medium: [_inside(value) for value in values] for medium, values in media_of(data).items()}
+
+
+def _inside(value: Any) -> Any:
+    if not isinstance(value, str) or not value.startswith(LOCAL):
+        return value
+    path = unquote(value.removeprefix(LOCAL))
+    if path.startswith("/"):
+        raise RowError(Reason.UNSAFE, f"{path} is not a file below the server's folder; export the tasks again")
+    return path
 
 
 def _answers(data: dict) -> tuple[tuple[Answer, ...], dict[str, int]]:

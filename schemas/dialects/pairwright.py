@@ -5,7 +5,7 @@ from collections.abc import Collection
 from typing import Any
 
 from schemas.dialects.draft import Answer, Draft, Pairing, preferred
-from schemas.dialects.fields import Row, bad, flag, kind, maybe_text, media_of, number
+from schemas.dialects.fields import Row, bad, exact, flag, kind, maybe_text, media_of, number
 from schemas.dialects.trl import unpaired
 from schemas.dialects.turns import answers, instead, said, shown, turns
 from schemas.records import Span
@@ -66,6 +66,7 @@ def _facts(value: Any) -> str | None:
         found = None
     if not isinstance(found, dict):
         raise bad("facts are no JSON object; mend them")
+    exact(found, "facts")
     return facts
 
 

@@ -4,6 +4,7 @@
     python -m tests.faults WORD ...        those whose area or name holds a word; no table
 """
 
+import logging
 import sys
 import tempfile
 import time
@@ -56,4 +57,5 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.WARNING)  # what servers say of their faults, thousands of times
     sys.exit(main(sys.argv[1:]))

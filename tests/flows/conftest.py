@@ -7,24 +7,21 @@ import httpx
 import pytest
 
 from tests.endpoint import Endpoint, served
-from tests.prefect_server import ROOT, healthy, prefect, running, wait_for
+from tests.prefect_server import ROOT, SERVER, documented, healthy, running, shell, wait_for
 
 
 @pytest.fixture(scope="session")
 def prefect_environment(tmp_path_factory):
-    """What every Prefect process of these tests sees: a sealed server on a free port, its database in a folder of its own."""
+    """What every Prefect process of these tests sees: a server on a free port, its database in a folder of its own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     return {
         **os.environ,
         "PWD": str(ROOT),  # prefect.yaml's working directory
-        "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect")),
+        "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect")),  # the server makes a folder of its own there
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-        "PREFECT_SERVER_API_HOST": "127.0.0.1",
         "PREFECT_SERVER_API_PORT": str(port),
-        "PREFECT_SERVER_UI_ENABLED": "false",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_WORKER_QUERY_SECONDS": "1",
     }
 
@@ -33,7 +30,7 @@ def prefect_environment(tmp_path_factory):
 def prefect_api(prefect_environment):
     """A client of the server's API."""
     with (
-        running(["server", "start"], prefect_environment),
+        running("server", SERVER, prefect_environment | {"HOME": prefect_environment["PREFECT_HOME"]}),
         httpx.Client(base_url=prefect_environment["PREFECT_API_URL"]) as api,
     ):
         wait_for(lambda: healthy(api), 180)
@@ -42,8 +39,8 @@ def prefect_api(prefect_environment):
 
 @pytest.fixture(scope="session")
 def prefect_worker(prefect_api, prefect_environment):
-    prefect(["work-pool", "create", "local", "--type", "process"], prefect_environment)
-    with running(["worker", "start", "--pool", "local"], prefect_environment):
+    shell(documented("work-pool create", prefect_environment), prefect_environment)
+    with running("worker", documented("worker start", prefect_environment), prefect_environment):
         yield
 
 

@@ -52,6 +52,15 @@ def quiet(tmp_path_factory) -> tuple[dict, int]:
     return left, endpoint.answered
 
 
+def test_another_family_asks_nothing_that_was_answered(tmp_path, quiet):
+    expected, questions = quiet
+    endpoint = Endpoint()
+    with served(endpoint) as url:
+        for family in ("auto", "none", "mistral"):
+            assert build(tmp_path / family, tmp_path / "cache", base_url=url, family=family) == expected
+    assert endpoint.answered == questions
+
+
 def test_five_in_a_hundred_faults_of_every_kind_lose_and_double_nothing(tmp_path, quiet):
     expected, questions = quiet
     assert questions == 2 * ROWS

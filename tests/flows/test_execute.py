@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from flows import execute
 from flows.shards import write_json
+from schemas.errors import OutputError
 
 TINY = str(Path(__file__).parents[2] / "data" / "models" / "tiny")
 
@@ -28,3 +31,20 @@ def test_a_dataset_that_grew_is_trained_on_again_and_one_that_did_not_is_not(tmp
     assert training_key(tmp_path, tmp_path / "dataset") == first
     (image / "train-00000.parquet").write_bytes(b"two nights' rows")
     assert training_key(tmp_path, tmp_path / "dataset") != first
+
+
+def test_a_run_keeps_its_cache_whatever_is_said_until_that_is_gone(tmp_path):
+    out, kept, other = (tmp_path / name for name in ("out", "kept", "other"))
+    out.mkdir()
+    kept.mkdir()
+    assert execute.cache_of(out) == execute.CACHE.absolute()
+    assert execute.cache_of(out, other) == other
+    write_json(out / "run.json", {"cache": str(kept)})
+    assert execute.cache_of(out) == execute.cache_of(out, kept) == kept
+    (tmp_path / "link").symlink_to(kept)
+    assert execute.cache_of(out, tmp_path / "link") == kept
+    with pytest.raises(OutputError, match=f"in {kept}, not in {other}: leave --cache out, or move them"):
+        execute.cache_of(out, other)
+    kept.rename(other)
+    assert execute.cache_of(out, other) == other
+    assert execute.cache_of(out) == kept  # made again there

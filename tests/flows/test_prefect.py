@@ -7,7 +7,7 @@ import sys
 import yaml
 
 from tests.endpoint import Endpoint, served
-from tests.prefect_server import build, deployed, finished_run, log_of, prefect, wait_for
+from tests.prefect_server import build, deployed, finished_run, log_of, wait_for
 
 
 def small(url: str) -> dict:
@@ -88,10 +88,3 @@ def test_a_key_comes_from_a_secret_block_and_stays_out_of_what_the_run_leaves(
     left = [path for path in (tmp_path / "locked").rglob("*") if path.is_file()]
     assert left
     assert [path for path in left if b"open sesame" in path.read_bytes()] == []
-
-
-def test_the_automation_for_runs_without_heartbeat_is_taken(prefect_api, prefect_environment):
-    prefect(["automation", "create", "--from-file", "docs/automations.yaml"], prefect_environment)
-    (made,) = [a for a in prefect_api.post("/automations/filter", json={}).json() if "heartbeat" in a["name"]]
-    assert made["enabled"]
-    assert made["trigger"]["posture"] == "Proactive"

@@ -210,3 +210,19 @@ def test_no_model_need_be_on_disk(tmp_path, monkeypatch):
     assert found.left is None
     assert {now for _, _, now in found.changed} == {"tie"}
     assert found.same["listwise"] == len(slips(run, "listwise"))
+
+
+def test_a_recipe_whose_settings_are_not_in_alphabetical_order_is_the_same_when_it_is_read_back(tmp_path):
+    """Scenes are drawn by the order of their shares, so run.json keeps it."""
+    raw = {
+        "name": "order",
+        "steps": [{"source.scenes": {"n": 12, "seed": 5, "shares": {"image": 2, "audio": 1}}}],
+    }
+    run = execute.open_document(raw, out=tmp_path / "out", cache=tmp_path / "cache")
+    run.do(run.units[0])
+    run.close()
+    before = [row for b in run.tables().batches("samples") for row in b["id"].to_pylist()]
+    again = execute.go_on(tmp_path / "out")
+    again.do(again.units[0])
+    again.close()
+    assert [row for b in again.tables().batches("samples") for row in b["id"].to_pylist()] == before

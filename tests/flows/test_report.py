@@ -1,3 +1,4 @@
+import itertools
 import re
 import warnings
 from collections import Counter
@@ -10,6 +11,7 @@ from flows.report import write_report
 from pipeline.store import FolderStore
 from schemas import chat, records
 from tests import media_files, small_run
+from tests.plants import PLANTS, Names, assert_only_text, planted_summary
 from tests.small_run import ListTables
 
 
@@ -149,6 +151,36 @@ def test_texts_of_rows_cannot_become_markup(run, tmp_path):
     page = write_report(tmp_path, summary, tables, run[2]).read_text()
     assert "<script>" not in page
     assert page.count("&lt;script&gt;alert(1)") >= 4  # name, question, two answers
+
+
+def test_no_text_adds_a_tag_or_an_attribute(run, tmp_path):
+    _, tables, media = run
+    known = small_run.summarised(tables)
+
+    def names(*texts: str) -> set[str]:
+        said = itertools.cycle(texts)
+        sample = records.sample((chat.user(f"question {'; '.join(texts)}"),), source=next(said), licence=next(said))
+        answers = [records.candidate(sample.id, f"make {next(said)}", f"{side} {'; '.join(texts)}") for side in ("a", "b")]
+        rows = {"samples": [sample], "candidates": answers, "pairs": [records.pair(sample.id, next(said), *answers)]}
+        summary = planted_summary(known, said) | {"evaluate": {}}
+        summary["judges"] = {  # a step's name, which is drawn, is a word
+            step: judge | {"annotator": next(said)} for step, judge in known["judges"].items()
+        }
+        return Names(write_report(tmp_path, summary, ListTables(rows), media).read_text()).found
+
+    plain = names("words")
+    for start in range(4):
+        assert names(*PLANTS[start::4]) == plain
+
+
+@pytest.mark.parametrize("text", PLANTS)
+def test_the_artifacts_of_a_flow_hold_no_markdown_of_rows_or_servers(text):
+    from flows.build import asked, described
+
+    tree = {"name": text, text: {text: 3, "annotator": f"model {text}"}, "judges": {"claims": {"annotator": text, text: text}}}
+    usage = {"asked": 3, "currency": text}
+    summary = {"steps": {f"make {text}": {"models": {f"policy {text}": usage, text: usage}}}}
+    assert_only_text(f"{described(tree)}\n\n{asked(summary)}", "")
 
 
 def test_a_run_without_pairs_has_a_report_that_says_so(tmp_path):

@@ -1,6 +1,7 @@
 """What is counted of what a model is asked, against a stand-in engine whose answers take as long as a test says."""
 
 import asyncio
+import sqlite3
 from dataclasses import replace
 
 import pytest
@@ -111,6 +112,22 @@ def test_what_answers_took_is_kept_and_added_up_over_processes(cache, tmp_path):
     assert sort == Sort("slow@1", "Generate", 10, 1.0)
     assert replace(measured, seconds=0) == Measured(requests=3, answers=6, answer_tokens=21)
     assert 0.2 < measured.seconds < 1
+
+
+def test_a_damaged_answer_is_asked_again_and_replaced_and_an_older_one_without_a_checksum_is_taken(cache, tmp_path):
+    asked(cache, ASKED)
+    cache.commit()
+    with sqlite3.connect(tmp_path / "answers.sqlite") as db:
+        ((value,),) = db.execute("select v from answers").fetchall()
+        db.execute("update answers set v = ?", (value.replace(b"one", b"ond"),))
+    assert asked(cache, ASKED).asked == 1
+    assert len(cache.damaged) == 1
+    cache.commit()
+    assert asked(cache, ASKED).cached == 1
+    with sqlite3.connect(tmp_path / "answers.sqlite") as db:
+        assert db.execute("select v from answers").fetchall() == [(value,)]
+        db.execute("update answers set v = ?", (value.strip(),))
+    assert asked(cache, ASKED).cached == 1
 
 
 def test_recorded_usages_add_up():

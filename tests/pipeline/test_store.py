@@ -10,8 +10,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from pipeline.store import FolderStore, UrlStore, open_store
-from schemas.errors import StoreError
+from pipeline.store import TAIL, FolderStore, UrlStore, open_store
+from schemas.errors import DamageError, StoreError
 
 SHA_OF_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
 
@@ -69,7 +69,7 @@ def test_a_pack_that_lost_its_end_is_one_clear_line(tmp_path):
     store.sync()
     (pack,) = tmp_path.glob("*.pack")
     os.truncate(pack, 2)
-    with pytest.raises(StoreError, match=rf"has lost {SHA_OF_ABC}: .*run again"):
+    with pytest.raises(StoreError, match=rf"{pack} does not hold medium {SHA_OF_ABC} .*run the same `pairwright build` again"):
         FolderStore(tmp_path).read(SHA_OF_ABC)
 
 
@@ -96,7 +96,7 @@ def test_a_medium_is_durable_before_the_index_names_it(tmp_path, monkeypatch):
     store.add(b"abc")
     store.sync()
     (pack,) = tmp_path.glob("*.pack")
-    assert named == {tmp_path.name: 0, pack.name: 0}  # the folder that names the pack, and the pack
+    assert named == {tmp_path.name: 0, f"{pack.name}.new": 0}  # the folder that names the pack, and the pack, which had another name then
 
 
 def test_a_killed_writer_leaves_nothing_half(tmp_path):
@@ -116,6 +116,39 @@ def test_a_killed_writer_leaves_nothing_half(tmp_path):
         assert hashlib.sha256(FolderStore(tmp_path).read(sha)).hexdigest() == sha
 
 
+def test_a_pack_of_a_killed_process_is_removed_and_that_of_a_living_one_is_not(tmp_path):
+    living = FolderStore(tmp_path)
+    living.add(b"abc" * 1_000_000)
+    living.add(b"is written now")
+    script = (
+        "import os, signal, sys; from pipeline.store import FolderStore; s = FolderStore(sys.argv[1]); s.add(b'x' * 3_000_000)\n"
+        "s.add(b'is written now'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)])
+    assert len([*tmp_path.glob("*.pack.new")]) == 2
+    other = FolderStore(tmp_path)
+    other.add(b"abc")
+    other.sync()
+    (left,) = tmp_path.glob("*.pack.new")
+    assert left.stat().st_size == 3_000_000 + TAIL
+    living.sync()
+    assert other.read(hashlib.sha256(b"abc" * 1_000_000).hexdigest()) == b"abc" * 1_000_000
+    assert [*tmp_path.glob("*.new")] == []
+
+
+def test_a_store_that_is_closed_has_no_file_open(tmp_path):
+    def opened() -> list[str]:
+        return [path for path in map(os.path.realpath, Path("/proc/self/fd").iterdir()) if path.startswith(str(tmp_path))]
+
+    store = FolderStore(tmp_path)
+    store.add(b"abc")
+    store.sync()
+    assert store.read(SHA_OF_ABC) == b"abc"
+    assert len(opened()) > 1
+    store.close()
+    assert opened() == []
+
+
 def _add_all(root: Path) -> list[str]:
     store = FolderStore(root)
     names = [store.add(bytes([i % 20]) * 100_000) for i in range(200)]
@@ -129,3 +162,89 @@ def test_many_processes_write_one_folder(tmp_path):
     assert others == [first, first]
     assert len(set(first)) == 20
     assert all(hashlib.sha256(FolderStore(tmp_path).read(sha)).hexdigest() == sha for sha in first)
+
+
+def _flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def _stored(root: Path) -> Path:
+    """The pack of a store that holds abc and nothing else."""
+    store = FolderStore(root)
+    store.add(b"abc")
+    store.sync()
+    (pack,) = root.glob("*.pack")
+    return pack
+
+
+def test_a_flipped_bit_never_leaves_and_is_named_until_the_bytes_are_added_again(tmp_path):
+    _flip(_stored(tmp_path), 1)
+    store = FolderStore(tmp_path)
+    for _ in range(2):  # also when it is forgotten already
+        with pytest.raises(DamageError, match=SHA_OF_ABC):
+            store.read(SHA_OF_ABC)
+    store.add(b"abc")
+    assert store.read(SHA_OF_ABC) == b"abc"
+    store.sync()
+    assert FolderStore(tmp_path).read(SHA_OF_ABC) == b"abc"
+
+
+@pytest.mark.parametrize("damage", [lambda p: _flip(p, 0), lambda p: os.truncate(p, 1), Path.unlink, lambda p: p.write_bytes(b"")])
+def test_bytes_that_are_added_again_replace_those_that_are_damaged_or_gone_though_nobody_read_them(tmp_path, damage):
+    damage(_stored(tmp_path))
+    store = FolderStore(tmp_path)
+    store.add(b"abc")
+    store.sync()
+    assert store.again == 1
+    assert FolderStore(tmp_path).read(SHA_OF_ABC) == b"abc"
+
+
+def test_a_store_of_an_older_version_is_checked_by_the_name_itself(tmp_path):
+    pack = _stored(tmp_path).rename(tmp_path / "old.pack")
+    os.truncate(pack, 3)
+    with sqlite3.connect(tmp_path / "index.sqlite") as index:
+        index.execute("update media set pack = 'old.pack'")
+    assert FolderStore(tmp_path).read(SHA_OF_ABC) == b"abc"
+    _flip(pack, 2)
+    with pytest.raises(DamageError):
+        FolderStore(tmp_path).read(SHA_OF_ABC)
+
+
+@pytest.mark.parametrize("place", [("''", 0, 3), ("'x.pack'", 0, 3), ("pack", -1, 3), ("pack", 0, 1 << 62), ("pack", "'z'", 3), ("pack", 1 << 40, 3)])
+def test_an_index_that_names_no_place_is_damage(tmp_path, place):
+    _stored(tmp_path)
+    with sqlite3.connect(tmp_path / "index.sqlite") as index:
+        index.execute(f"update media set pack = {place[0]}, at = {place[1]}, size = {place[2]}")
+    with pytest.raises(DamageError):
+        FolderStore(tmp_path).read(SHA_OF_ABC)
+
+
+def test_a_broken_index_is_named_and_replaced_by_whoever_adds(tmp_path):
+    _stored(tmp_path)
+    with sqlite3.connect(tmp_path / "index.sqlite") as index:
+        index.execute("pragma wal_checkpoint(truncate)")
+    (tmp_path / "index.sqlite").write_bytes(b"not a database" * 100)
+    with pytest.raises(DamageError, match=r"index\.sqlite is damaged"):
+        FolderStore(tmp_path).read(SHA_OF_ABC)
+    store = FolderStore(tmp_path)
+    store.add(b"abc")
+    store.sync()
+    assert FolderStore(tmp_path).read(SHA_OF_ABC) == b"abc"
+    assert (tmp_path / "index.sqlite.damaged").exists()
+
+
+def test_an_object_that_was_changed_is_damage_until_it_is_added_again():
+    store = open_store("memory://damaged/media")
+    store.add(b"abc")
+    fsspec.filesystem("memory").pipe_file(store._object(SHA_OF_ABC), b"abd")
+    with pytest.raises(DamageError, match=SHA_OF_ABC):
+        store.read(SHA_OF_ABC)
+    store.add(b"abc")
+    assert store.read(SHA_OF_ABC) == b"abc"
+
+
+def test_what_is_missing_is_listed(store):
+    store.add(b"abc")
+    assert list(store.missing([SHA_OF_ABC, "0" * 64])) == ["0" * 64]

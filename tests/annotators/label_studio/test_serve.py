@@ -24,7 +24,7 @@ from annotators.label_studio.media import BUCKET
 from schemas.errors import UserError
 from tests import media_files
 from tests.s3_server import s3_server
-from tests.serving import SECRET, Served, wait_for
+from tests.serving import HALVES, SECRET, Served, hold, hold_open, wait_for
 
 PICTURE = media_files.jpeg(1)
 CLIP = media_files.webm(frames=40, seconds=8.0)
@@ -594,6 +594,31 @@ def test_a_client_that_says_its_headers_or_body_too_slowly_is_let_go(served):
     assert body.startswith(b"HTTP/1.1 400")  # after 5 s
     assert header == b""  # after as long
     assert time.monotonic() - began < 10
+
+
+def test_connections_that_are_held_open_shut_out_nobody_and_are_closed(served):
+    hold_open(served, list(HALVES), 300)
+    assert "Traceback" not in served.log()
+
+
+def test_clients_that_read_nothing_shut_out_nobody(served):
+    parts = urlsplit(link(served, f"{served.big}.mp4"))
+    held = hold(served, f"GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode(), serve.CONNECTIONS + 44)
+    assert httpx.get(link(served, f"{served.picture}.jpg"), timeout=20).content == PICTURE  # a mebibyte is made for each of them first
+    for client in held:
+        client.close()
+
+
+def test_an_answer_that_nobody_reads_is_dropped(tmp_path):
+    with Served(tmp_path, stall=1) as served:
+        big = served.add(BIG, "video/mp4")
+        served.start()
+        parts = urlsplit(link(served, f"{big}.mp4"))
+        (client,) = hold(served, f"GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode(), 1)
+        server = psutil.Process(served.process.pid)
+        wait_for(lambda: any(c.status == psutil.CONN_ESTABLISHED for c in server.net_connections()), 5)
+        wait_for(lambda: not any(c.status != psutil.CONN_LISTEN for c in server.net_connections()), 8)
+        client.close()
 
 
 def test_a_client_that_hangs_up_leaves_no_trace(served):

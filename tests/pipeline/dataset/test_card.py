@@ -1,3 +1,4 @@
+import itertools
 import shutil
 from collections import Counter
 
@@ -8,7 +9,9 @@ from pipeline.dataset.card import write_card
 from pipeline.dataset.columns import columns
 from pipeline.dataset.hub import _cleaned
 from pipeline.dataset.write import write
+from schemas.markdown import line, plain
 from tests import small_run
+from tests.plants import PLANTS, assert_only_text, everywhere, planted_summary
 from tests.small_run import ListTables
 
 
@@ -95,6 +98,48 @@ def test_the_card_of_a_dataset_without_pairs_says_so(tmp_path):
     card = write_card(tmp_path / "dataset", empty, {"steps": ["source.scenes"]}).read_text()
     assert "0 preference pairs" in card
     assert "No row was dropped." in card
+
+
+def planted(exported, folder, texts):
+    """The small run's card where sources, licences, names, models, steps, judges, people, reasons, currencies and settings say `texts`; its name."""
+    said = itertools.cycle(texts)
+    samples = [s._replace(source=next(said), licence=next(said)) for s in exported.tables.rows["samples"]]
+    tables = ListTables(exported.tables.rows | {"samples": samples})
+    write(tables, exported.media, folder, {})
+    summary = planted_summary(small_run.summarised(tables), said) | {"people": {f"asked {next(said)}": small_run.people()}}
+    for judge in summary["judges"].values():
+        judge["agreement_with_truth"] = {f"{axis} {next(said)}": of for axis, of in judge["agreement_with_truth"].items()}
+    for of in summary["people"].values():
+        of["quality"] |= {"annotators": {f"{name} {next(said)}": one for name, one in of["quality"]["annotators"].items()}}
+    recipe = {**small_run.RECIPE, "about": f"About {next(said)}", "steps": [everywhere(step, said) for step in small_run.RECIPE["steps"]]}
+    return write_card(folder, summary, recipe), summary["name"]
+
+
+@pytest.mark.parametrize("start", range(8))
+def test_no_text_of_rows_or_servers_becomes_part_of_the_page(exported, tmp_path, start):
+    from huggingface_hub import DatasetCard
+
+    card, name = planted(exported, tmp_path / "dataset", PLANTS[start::8])
+    read = DatasetCard.load(card)
+    assert read.data.to_dict().keys() == {"pretty_name", "license", "size_categories", "tags", "configs"}
+    assert read.data.license == "other"
+    assert read.data.pretty_name == line(name)
+    assert [config["config_name"] for config in read.data.configs] == ["image", "multi_image", "video", "audio"]
+    assert_only_text(read.text, plain(name))
+
+
+@pytest.mark.parametrize(
+    ("licence", "said"),
+    [("CC0-1.0", "cc0-1.0"), ("MIT", "mit"), ("mit\n---\n", "other"), ("[x](y)", "other"), ("mit: x", "other"), ("llama3.1", "llama3.1"), ("evil.example", "other"), ("null", "null"), ("", "other"), ("CC BY 4.0", "other"), ("a" * 99, "other")],
+)  # fmt: skip
+def test_only_what_looks_like_a_licence_of_the_hub_is_said_to_it(exported, tmp_path, licence, said):
+    from huggingface_hub import DatasetCard
+
+    samples = [s._replace(licence=licence) for s in exported.tables.rows["samples"]]
+    tables = ListTables(exported.tables.rows | {"samples": samples})
+    write(tables, exported.media, tmp_path / "dataset", {})
+    card = DatasetCard.load(write_card(tmp_path / "dataset", small_run.summarised(tables), small_run.RECIPE))
+    assert card.data.license == said
 
 
 def test_people_are_in_the_card_when_any_were_asked(dataset, exported):

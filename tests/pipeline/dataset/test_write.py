@@ -178,7 +178,7 @@ def test_an_older_export_is_replaced_whole(exported, tmp_path):
     (tmp_path / "out" / "README.md").write_text("card")
     sample = records.sample((chat.user("why?"),))
     write(ListTables({"samples": [sample], "pairs": [pair_of(sample)]}), None, tmp_path / "out", {})
-    assert list(files_of(tmp_path)) == ["out/text/train-00000.parquet"]
+    assert list(files_of(tmp_path)) == ["out/.manifest.json", "out/text/train-00000.parquet"]
 
 
 def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path):

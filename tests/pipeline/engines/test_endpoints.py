@@ -263,6 +263,43 @@ def test_one_endpoint_rests_as_long_as_it_asked_while_the_other_works(pair, urls
     assert pair[0].questions.total() <= 4
 
 
+# no wait without an end
+
+
+@pytest.mark.parametrize("ticks", range(6))
+def test_a_rest_that_ends_while_the_pool_decides_wakes_who_waits(ticks, monkeypatch):
+    """Readings of the clock stand still for some and then pass the end of the rest, one after the other."""
+
+    async def run():
+        loop = asyncio.get_running_loop()
+        server = endpoints.Server(endpoints.Endpoint(base_url="http://127.0.0.1:9/v1"), 1, None, 5)
+        pool = endpoints.Pool([server], 1)
+        real, readings = loop.time, []
+
+        def time():
+            readings.append(1)
+            return real() if len(readings) <= ticks else real() + 0.1
+
+        server._until = real() + 0.05
+        monkeypatch.setattr(loop, "time", time)
+        async with asyncio.timeout(5):
+            assert await pool.take() is server
+        pool.close()
+
+    asyncio.run(run())
+
+
+def test_who_waits_for_what_can_never_come_is_told_so():
+    async def run():
+        server = endpoints.Server(endpoints.Endpoint(base_url="http://127.0.0.1:9/v1"), 1, None, 5)
+        pool = endpoints.Pool([server], 1)
+        server.limit = 0.0  # as no server's ever should be
+        await asyncio.gather(pool.take(), pool.take())
+
+    with pytest.raises(EngineError, match="requests wait, but none is in flight and no server is left alone"):
+        asyncio.run(run())
+
+
 # keys
 
 

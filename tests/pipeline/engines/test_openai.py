@@ -12,7 +12,7 @@ from email.utils import format_datetime
 import pytest
 from pydantic import ValidationError
 
-from pipeline.engines import endpoints, openai
+from pipeline.engines import bodies, endpoints, openai, replies
 from schemas import chat
 from schemas.errors import EngineError, RecipeError
 from schemas.ports import Answer, Embed, Failure, Form, Generate, Generated, Likelihood, Score, Scored
@@ -114,8 +114,8 @@ def test_the_sound_of_a_video_is_sent_as_a_wav(ask, endpoint, media_store):
 def test_a_clip_is_read_and_encoded_once_for_all_its_requests(ask, endpoint, media_store, monkeypatch):
     endpoint.keep_bodies = True
     encoded, reads = [], []
-    b64encode, of = openai.pybase64.b64encode, type(media_store).read
-    monkeypatch.setattr(openai.pybase64, "b64encode", lambda data: encoded.append(1) or b64encode(data))
+    b64encode, of = bodies.pybase64.b64encode, type(media_store).read
+    monkeypatch.setattr(bodies.pybase64, "b64encode", lambda data: encoded.append(1) or b64encode(data))
     monkeypatch.setattr(type(media_store), "read", lambda store, sha: reads.append(sha) or of(store, sha))
     clip, picture = media_store.add(mp4(sound=True)), media_store.add(png(3))
     heard = Part("video", media=clip), Part("audio", media=clip)
@@ -148,6 +148,37 @@ def test_text_cannot_carry_special_tokens_not_even_cut_in_two(ask, endpoint):
     endpoint.keep_bodies = True
     ask(Generate((chat.user("<|im_end|> <|IMA", "GE|>"),)))
     assert endpoint.bodies[0]["messages"][0]["content"] == "<\u2060|im_end|> <\u2060|IMAGE|>"
+
+
+@pytest.mark.parametrize(
+    ("settings", "broken"),
+    [({}, "all"), ({"model": "Qwen/Qwen2.5-VL-7B-Instruct"}, "qwen"), ({"family": "qwen"}, "qwen"), ({"family": "none"}, "none"),
+     ({"model": "Qwen/Qwen2.5-VL-7B-Instruct", "family": "mistral"}, "mistral")],
+)  # fmt: skip
+def test_the_servers_family_says_which_tokens_are_broken(ask, endpoint, media_store, settings, broken):
+    endpoint.keep_bodies = True
+    ask(Generate((chat.user("<|im_end|> [IMG] <｜User｜> <end_of_turn>"),)), **settings)
+    (sent,) = (body["messages"][0]["content"] for body in endpoint.bodies)
+    assert sent.replace("\u2060", "") == "<|im_end|> [IMG] <｜User｜> <end_of_turn>"
+    assert sent.count("\u2060") == {"all": 4, "qwen": 1, "mistral": 2, "none": 0}[broken]
+
+
+def test_a_token_that_media_cut_in_two_is_broken_too(ask, endpoint, media_store):
+    endpoint.keep_bodies = True
+    picture = Part("image", media=media_store.add(png(1)))
+    ask(Generate((chat.user("a <|im_", picture, "start|> b"),)))
+    assert [part.get("text") for part in endpoint.bodies[0]["messages"][0]["content"]] == ["a <|im_", None, "\u2060start|> b"]
+
+
+def test_a_token_that_turns_cut_in_two_is_broken_too(ask, endpoint):
+    endpoint.keep_bodies = True
+    ask(Generate((Message("system", (Part("text", "a <|im_"),)), chat.user("start"), chat.user("|> b"))))
+    assert "<|im_start|>" not in "".join(message["content"] for message in endpoint.bodies[0]["messages"])
+
+
+def test_a_family_that_is_not_known_is_answered_with_those_that_are():
+    with pytest.raises(ValidationError, match=r"no family is called 'qwenn': did you mean 'qwen'\? there are: aria, auto, .*, none, .*, yi"):
+        openai.Settings(base_url="http://127.0.0.1:1/v1", model="m", family="qwenn")
 
 
 def test_a_last_turn_of_the_assistant_is_to_be_continued(ask, endpoint):
@@ -329,12 +360,12 @@ def test_the_server_says_how_long_to_wait(ask, endpoint, status):
 
 def test_it_may_say_so_as_a_date():
     then = datetime.now(UTC) + timedelta(seconds=30)
-    seconds = openai._retry_after({"retry-after": format_datetime(then, usegmt=True)})
+    seconds = replies.retry_after({"retry-after": format_datetime(then, usegmt=True)})
     assert 28 < seconds <= 30  # dates have whole seconds
-    assert openai._retry_after({"retry-after": format_datetime(then - timedelta(hours=1), usegmt=True)}) == 0
-    assert openai._retry_after({"retry-after": "99999"}) == 600  # no server stops a run for a day
-    assert [openai._retry_after({"retry-after": said}) for said in ("soon", "nan", "inf", "")] == [None] * 4
-    assert openai._retry_after({}) is None
+    assert replies.retry_after({"retry-after": format_datetime(then - timedelta(hours=1), usegmt=True)}) == 0
+    assert replies.retry_after({"retry-after": "99999"}) == 600  # no server stops a run for a day
+    assert [replies.retry_after({"retry-after": said}) for said in ("soon", "nan", "inf", "")] == [None] * 4
+    assert replies.retry_after({}) is None
 
 
 @pytest.mark.parametrize(

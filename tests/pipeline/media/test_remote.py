@@ -1,5 +1,6 @@
 """Media by URL, against a web server on loopback and a real S3 server."""
 
+import sqlite3
 import time
 from contextlib import contextmanager
 
@@ -80,6 +81,20 @@ def test_what_the_store_lost_is_fetched_again(server, tmp_path):
         one.take(f"{server.url}/b")
     assert server.asked("/b") == 2
     assert FolderStore(tmp_path / "media").read(one.take(f"{server.url}/b").id) == make.wav()
+
+
+def test_what_the_store_has_damaged_and_a_damaged_note_of_it_are_fetched_again(server, tmp_path):
+    with remote(tmp_path) as one:
+        first = one.take(f"{server.url}/a.png")
+    (pack,) = (tmp_path / "media").glob("*.pack")
+    pack.write_bytes(bytes(len(pack.read_bytes())))
+    with remote(tmp_path) as one:
+        assert one.take(f"{server.url}/a.png") == first
+    assert FolderStore(tmp_path / "media").read(first.id) == make.png(1)
+    with sqlite3.connect(tmp_path / "fetched.sqlite") as db:
+        db.execute("update fetched set media = cast(replace(media, '64', '65') as blob)")
+    with remote(tmp_path) as one:
+        assert one.take(f"{server.url}/a.png") == first
 
 
 def test_a_signed_url_is_the_same_file_however_it_is_signed_and_is_named_without_secrets(server, tmp_path):

@@ -112,7 +112,7 @@ def test_metadata_says_what_is_asked_as_in_an_imagefolder(tmp_path):
     assert [s.licence for s in found if isinstance(s, Sample)] == ["MIT", "CC0", "MIT", "MIT", "MIT"]
     assert rejected(found) == [
         ("a/metadata.csv#3", Reason.MISSING_FILE), ("a/metadata.csv#5", Reason.BAD_ROW),
-        ("b/metadata.jsonl#1", Reason.MISSING_FILE), ("b/metadata.jsonl#2", Reason.BAD_ROW), ("b/metadata.jsonl#3", Reason.MISSING_FILE),
+        ("b/metadata.jsonl#1", Reason.UNSAFE), ("b/metadata.jsonl#2", Reason.BAD_ROW), ("b/metadata.jsonl#3", Reason.MISSING_FILE),
     ]  # fmt: skip
 
 

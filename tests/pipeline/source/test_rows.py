@@ -12,8 +12,8 @@ from pipeline.store import FolderStore
 from schemas.errors import InputError
 from schemas.operator import Context
 from schemas.records import Media, Message, Part, Reason, Rejection, Sample
+from tests import buckets, web
 from tests import media_files as make
-from tests import web
 
 FILES = {
     "cat.jpg": make.jpeg(1), "dog.png": make.png(2), "run.mp4": make.mp4(), "bark.wav": make.wav(),
@@ -344,3 +344,44 @@ def test_a_part_of_the_rows(home, read):
     some = read(sample={"n": 5, "seed": 1})
     assert len(some) == 5
     assert set(some) < set(read())
+
+
+def test_objects_of_a_store_are_read_only_where_the_recipe_allows_their_scheme(home, read):
+    with buckets.serving("pets") as s3:
+        s3.pipe_file("pets/in/dog.png", FILES["dog.png"])
+        lines = [{"prompt": "one?", "image": "s3://pets/in/dog.png"}, {"prompt": "two?", "image": "gs://pets/dog.png"}]
+        jsonl(home, *lines)
+        first, second = read()
+        assert (first.reason, second.reason) == (Reason.UNSAFE, Reason.UNSAFE)
+        assert "list s3 in fetch.schemes" in first.detail
+        media, sample, refused = read(fetch={"schemes": ["s3"]})
+        assert (media.source, sample.media, refused.reason) == ("s3://pets/in/dog.png", (media.id,), Reason.UNSAFE)
+        # what the recipe itself names in that scheme allows it
+        jsonl(home, lines[0], {"prompt": "three?", "image": "dog.png"})
+        assert len(read(media_root="s3://pets/in")) == 4
+        s3.pipe_file("pets/in/rows.jsonl", json.dumps(lines[0]).encode())
+        settings = rows.Settings(path="s3://pets/in/rows.jsonl")
+        store = FolderStore(home.parent / "store")
+        assert isinstance(list(rows.read(settings, Context(step="ask", version="", media=store)))[-1], Sample)
+    with pytest.raises(ValidationError):
+        rows.Settings(path="x", fetch={"schemes": ["file"]})
+
+
+def test_a_recipe_without_schemes_is_named_as_before():
+    assert "schemes" not in rows.Settings(path="x").model_dump(mode="json")["fetch"]
+    assert rows.Settings(path="x", fetch={"schemes": ["s3"]}).model_dump(mode="json")["fetch"]["schemes"] == ["s3"]
+
+
+def test_rows_from_a_url_name_no_file_beside_a_local_media_root(home, tmp_path):
+    (home / "media" / "link").symlink_to(tmp_path)
+    (tmp_path / "secret.png").write_bytes(make.png(9))
+    paths = ["cat.jpg", str(tmp_path / "secret.png"), "../../secret.png", "link/secret.png", str(home / "media" / "cat.jpg")]
+    lines = "\n".join(json.dumps({"prompt": "?", "image": path}) for path in paths)
+    with web.serving({"/rows.jsonl": web.page(lines.encode())}) as server:
+        settings = rows.Settings(
+            path=f"{server.url}/rows.jsonl", media_root=str(home / "media"), fetch={"allow_private": ["127.0.0.1"]}
+        )
+        found = list(rows.read(settings, Context(step="ask", version="", media=FolderStore(tmp_path / "store"))))
+    reasons = [row.reason for row in found if isinstance(row, Rejection)]
+    assert reasons == [Reason.UNSAFE, Reason.BAD_ROW, Reason.UNSAFE]
+    assert len([row for row in found if isinstance(row, Sample)]) == 2  # the last lies in the folder

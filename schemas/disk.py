@@ -1,0 +1,89 @@
+"""What a disk says, as one line with its remedy: whoever reads or writes a file translates with this, at that file."""
+
+import errno
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from schemas.errors import OutputError, PairwrightError, StoreError
+from schemas.records import one_line
+
+AGAIN = "run the same command again"
+# errno -> what is wrong, and its remedy
+SAYS = {
+    errno.ENOSPC: ("its disk is full", f"free some space, then {AGAIN}"),
+    errno.EDQUOT: ("your quota on its disk is used up", f"free some space, then {AGAIN}"),
+    errno.EFBIG: ("a file would be larger than is allowed", f"raise the limit (`ulimit -f`), then {AGAIN}"),
+    errno.EROFS: ("its disk is read-only", "make it writable, or choose another folder"),
+    errno.EACCES: ("permission denied", "give yourself the rights to it, or choose another place"),
+    errno.EPERM: ("permission denied", "give yourself the rights to it, or choose another place"),
+    errno.ENOENT: ("it is not there", "correct the path, or make the folder that it is to be in"),
+    errno.EEXIST: ("something else is in its place", "move that away, or choose another place"),
+    errno.ENOTDIR: ("a part of its path is a file, not a folder", "correct the path, or choose another place"),
+    errno.EISDIR: ("a folder is in its place", f"move that folder away, then {AGAIN}"),
+    errno.ENAMETOOLONG: ("its name is too long", "choose a shorter one"),
+    errno.ELOOP: ("its links lead in a circle", "correct the links, or choose another place"),
+    errno.EINVAL: ("no file can have this name", "correct the path"),
+    errno.EIO: ("its disk cannot be read or written (I/O error)", f"check the disk, then {AGAIN}"),
+    errno.ESTALE: ("its network disk went away", f"mount it again, then {AGAIN}"),
+    errno.EMFILE: ("too many files are open", f"raise the limit (`ulimit -n`), then {AGAIN}"),
+    errno.ENFILE: ("too many files are open", f"close other programs, then {AGAIN}"),
+    errno.ENOMEM: ("there is not enough memory", f"free some, then {AGAIN}"),
+}
+# SQLite's primary code -> the same, of one of its files
+SAYS_SQLITE = {
+    sqlite3.SQLITE_FULL: SAYS[errno.ENOSPC],
+    sqlite3.SQLITE_IOERR: SAYS[errno.EIO],
+    sqlite3.SQLITE_READONLY: ("it cannot be written", "make it and its folder writable, or choose another folder"),
+    sqlite3.SQLITE_PERM: SAYS[errno.EACCES],
+    sqlite3.SQLITE_CANTOPEN: (
+        "it cannot be opened or made", "check that it is a file, and the rights and free space of its folder"
+    ),
+    sqlite3.SQLITE_BUSY: ("another process holds it", f"wait for that one or end it, then {AGAIN}"),
+    sqlite3.SQLITE_LOCKED: ("another process holds it", f"wait for that one or end it, then {AGAIN}"),
+}  # fmt: skip
+BROKEN_SQLITE = "it is damaged: SQLite cannot read it"  # other codes, among them those of a damaged file
+
+
+def said(error: OSError | sqlite3.Error, where: Path | str, remedy: str = "") -> str:
+    """The line for what the system or SQLite raised about `where`. `remedy`: what helps against a damaged SQLite file."""
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+        what, helps = SAYS_SQLITE.get(code, (BROKEN_SQLITE, remedy or "put it back from a copy"))
+    else:
+        named = error.strerror or str(error) or type(error).__name__
+        what, helps = SAYS.get(error.errno or 0, (named.lower(), f"check the disk and your rights, then {AGAIN}"))
+    return f"{shown(where)}: {what}; {helps}"
+
+
+def shown(where: Path | str) -> str:
+    """A path as a line shows it: on one line, and cut where it is very long."""
+    text = one_line(str(where))
+    return text if len(text) <= 300 else f"{text[:150]}...{text[-150:]}"
+
+
+@contextmanager
+def disk(where: Path | str, kind: type[PairwrightError] = StoreError, remedy: str = "") -> Generator[None]:
+    """Inside, what the system or SQLite raises is raised as one `kind` that names the file it is about, `where` if it names none."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        raise kind(said(error, _named(error) or where, remedy)) from error
+
+
+@contextmanager
+def place(where: Path | str, option: str = "", kind: type[PairwrightError] = OutputError) -> Generator[None]:
+    """The same for a place that a user named, by `option` if there is one; also where no file can have such a name."""
+    head = f"{option} " if option else ""
+    try:
+        yield
+    except OSError as error:
+        raise kind(head + said(error, _named(error) or where)) from error
+    except ValueError as error:  # a NUL, or a character that the file system cannot hold
+        raise kind(f"{head}{shown(where)}: no file can have this name; correct the path") from error
+
+
+def _named(error: Exception) -> str | None:
+    name = getattr(error, "filename", None)
+    return None if name is None or isinstance(name, int) else str(name)
