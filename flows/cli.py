@@ -380,7 +380,8 @@ def _open_closed_streams() -> None:
 
 def _say(colour: str, word: str, what: object) -> None:
     with contextlib.suppress(OSError):  # nobody listens
-        say.print(f"[{colour}]{word}[/{colour}]: {escape(one_line(redact.clean(' '.join(str(what).splitlines()))))}", soft_wrap=True)
+        said = redact.clean(one_line(" ".join(str(what).splitlines())))
+        say.print(f"[{colour}]{word}[/{colour}]: {escape(said)}", soft_wrap=True)
 
 
 def _unexpected(error: Exception) -> str:
@@ -389,7 +390,7 @@ def _unexpected(error: Exception) -> str:
         print(redact.clean(traceback.format_exc()), file=sys.stderr)
         where = "above"
     else:
-        where = _kept(traceback.format_exc())
+        where = _kept(redact.clean(traceback.format_exc()))
     return f"{type(error).__name__}: {error}; this is a bug of Pairwright: please report it with the traceback ({where})"
 
 
@@ -401,7 +402,7 @@ def _kept(text: str) -> str:
         with contextlib.suppress(OSError):
             folder.mkdir(exist_ok=True)
             path = folder / f"pairwright-error-{os.getpid()}.log"
-            path.write_text(redact.clean(text))
+            path.write_text(text)
             return str(path)
     return f"{DEBUG}=1 prints it"
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from flows import costs, leftovers, load, plug, shards
 from flows.child import Child
-from flows.folder import at_work, begun, made, note_of, taken
+from flows.folder import at_work, begun, check_name, made, note_of, taken
 from flows.host import Host, engine_of
 from flows.notes import VERSION
 from flows.passes import Bound, Pass, Used, bind, from_sources, from_tables, seen
@@ -54,10 +54,10 @@ class Run:
     report: Report = lambda unit, done, total, text, used: None
     lock: Any = None
     ingested: bool = False  # what comes in is a pass of its own
-    withheld: tuple[str, ...] = ()  # steps and models whose settings are not whole: their secrets are not in run.json
     repaired: list[str] = field(default_factory=list)
     """a line for each unit that was finished but is damaged, and so is done again"""
     _sound: set[Path] = field(default_factory=set)  # shards and files of rows that were checked
+    withheld: tuple[str, ...] = ()  # steps and models whose settings are not whole: their secrets are not in run.json
     _identities: dict[str, str] = field(default_factory=dict)
     _child: Child | None = None
 
@@ -451,13 +451,9 @@ def _open(
 ) -> Run:  # fmt: skip
     """`withheld`: what of `raw` is not whole, where it comes from a run's folder."""
     checked = load.checked(raw, given=("samples", "pairs") if dataset else ())
-    out = out.absolute()
-    _check_recipe(begun(out), out, raw, dataset)  # a folder that is refused stays as it is
-    cache = cache_of(out, cache)
-    out, cache = made(out, "--out"), made(cache, "--cache")
-    lock, known = taken(out)
+    out, cache = made(out, "--out"), made(cache_of(out, cache), "--cache")
+    lock, known = taken(out, lambda note: _check_recipe(note, out, raw, dataset))
     try:
-        _check_recipe(known, out, raw, dataset)
         leftovers.clear(out)
         return _planned(raw, checked, out, cache, dataset, report, ingest, lock, known, withheld)
     except BaseException:
@@ -466,7 +462,7 @@ def _open(
 
 
 def _planned(raw: dict, checked: Recipe, out: Path, cache: Path, dataset: Path | None, report: Report | None, ingest: bool,
-             lock: Any, known: dict | None, withheld: Sequence[str] = ()) -> Run:  # fmt: skip
+             lock: Any, known: dict | None, withheld: Sequence[str]) -> Run:  # fmt: skip
     """The run of a folder that is taken, with its run.json written."""
     ingested = ingest or bool(known and known.get("ingested"))
     units = plan(checked, dataset is not None, ingested, known.get("passes", ()) if known else ())
@@ -481,7 +477,21 @@ def _planned(raw: dict, checked: Recipe, out: Path, cache: Path, dataset: Path |
         mine["withheld"] = list(hidden)
     if known != mine:
         shards.write_json(out / "run.json", mine, sort_keys=False)
-    return Run(out, cache, checked, raw, units, dataset, report or (lambda *a: None), lock, ingested, tuple(withheld))
+    return Run(
+        out, cache, checked, raw, units, dataset, report or (lambda *a: None), lock, ingested, withheld=tuple(withheld)
+    )
+
+
+def _check_recipe(known: dict | None, out: Path, raw: dict, dataset: Path | None) -> None:
+    """OutputError where a folder's run.json is that of another recipe or dataset."""
+    if not known:
+        return
+    old, new = redact.document(known["recipe"]), redact.document(raw)  # run.json has no secrets, an older one may
+    if unpriced(old) != unpriced(new) or known.get("dataset") != (dataset and str(dataset)):
+        raise OutputError(
+            f"{out} holds a run of another recipe ({_difference(old, new)}): choose another --out; "
+            "the cache keeps the answers, so only what is new is asked"
+        )
 
 
 def _withheld(raw: dict, told: dict) -> list[str]:
@@ -491,18 +501,6 @@ def _withheld(raw: dict, told: dict) -> list[str]:
     whole, rest = parse(raw), parse(told)
     steps = [step.name for step, other in zip(whole.steps, rest.steps, strict=True) if step != other]
     return steps + [name for name in whole.models if whole.models[name] != rest.models.get(name)]
-
-
-def _check_recipe(known: dict | None, out: Path, raw: dict, dataset: Path | None) -> None:
-    """OutputError where a folder's run.json is that of another recipe or dataset."""
-    if not known:
-        return
-    was, told = redact.document(known["recipe"]), redact.document(raw)
-    if unpriced(was) != unpriced(told) or known.get("dataset") != (dataset and str(dataset)):
-        raise OutputError(
-            f"{out} holds a run of another recipe ({_difference(was, told)}): choose another --out; "
-            "the cache keeps the answers, so only what is new is asked"
-        )
 
 
 def go_on(where: Path, report: Report | None = None) -> Run:
@@ -563,6 +561,7 @@ def everything(run: Run) -> Iterator[Unit]:
 def sound_dataset(folder: Path) -> Path:
     """The exported dataset of a run's folder, or the folder itself. OutputError when there is none, DamageError when it is not as it
     was written."""
+    check_name(folder)
     if (folder / "run.json").exists():
         run = reopen(folder)
         units = [unit for unit in run.units if unit.kind == "dataset" and (run.place(unit) / "done.json").exists()]

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -44,24 +44,27 @@ def note_of(folder: Path) -> dict[str, Any]:
 
 def begun(folder: Path) -> dict[str, Any] | None:
     """The same, None where there is none."""
-    with place(folder), suppress(FileNotFoundError, NotADirectoryError):
-        folder.stat()
+    check_name(folder)
     return notes.read(folder / "run.json")
 
 
-def taken(folder: Path) -> tuple[TextIO, dict[str, Any] | None]:
+def check_name(path: Path) -> None:
+    """OutputError where nothing can be at a path that a user named, or it may not be looked at. What is not there is fine."""
+    with place(path), suppress(FileNotFoundError, NotADirectoryError):
+        path.stat()
+
+
+def taken(folder: Path, check: Callable[[dict[str, Any] | None], object]) -> tuple[TextIO, dict[str, Any] | None]:
     """(the lock, the run.json) of a folder for a run, which has it alone until the lock is closed; without a run.json it holds nothing.
 
-    OutputError where it cannot be: it holds something else, is in use, or a newer Pairwright wrote it; then it is left as it is."""
+    OutputError where it cannot be: it holds something else, is in use, a newer Pairwright wrote it, or what `check` raises of its
+    run.json; then it is left as it is."""
     global used
     with place(folder, "--out"):
-        if notes.read(folder / "run.json") is None:
-            _check_empty(folder)
+        _looked_at(folder, check)  # before anything is written there
         lock = _locked(folder)
         try:
-            found = notes.read(folder / "run.json")
-            if found is None:  # whoever had it meanwhile may have left something
-                _check_empty(folder)
+            found = _looked_at(folder, check)  # whoever had it meanwhile may have left something
         except BaseException:
             lock.close()
             raise
@@ -69,9 +72,12 @@ def taken(folder: Path) -> tuple[TextIO, dict[str, Any] | None]:
     return lock, found
 
 
-def _check_empty(folder: Path) -> None:
-    if any(not path.name.startswith(LEFT) for path in folder.iterdir()):
+def _looked_at(folder: Path, check: Callable[[dict[str, Any] | None], object]) -> dict[str, Any] | None:
+    found = notes.read(folder / "run.json")
+    if found is None and any(not path.name.startswith(LEFT) for path in folder.iterdir()):
         raise OutputError(f"{shown(folder)} holds files that no run of Pairwright left: choose an empty folder for --out")
+    check(found)
+    return found
 
 
 def _locked(folder: Path) -> TextIO:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from flows import execute, load, plug, progress
+from flows.folder import check_name
 from pipeline.urls import filled
 from schemas.errors import InputError
 from schemas.recipe import settings_of
@@ -32,6 +33,7 @@ def import_set(form: str, path: str, settings: Sequence[str], out: Path, cache: 
     for (name, why), files in found.items():
         what = f"format [bold]{name}[/bold]" if name else "no known format"
         console.print(f"  {files} file{'s' * (files > 1)} of {what}: {escape(clean(why))}", soft_wrap=True)
+    check_name(out)
     fresh = not out.exists()
     run = execute.open_document(raw, out=out, cache=cache)
     try:

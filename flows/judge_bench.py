@@ -16,6 +16,7 @@ from rich.table import Table
 from annotators.bench import Bench
 from annotators.worth import Answer
 from flows import execute, load, plug, progress, shards
+from flows.folder import check_name
 from flows.summary import following, records
 from schemas import recipe as recipes
 from schemas import redact
@@ -46,6 +47,7 @@ def judge_bench(
     raw, name = made(load.document(judge), path, step)
     for assignment in settings:
         load.override(raw, assignment)
+    check_name(out)
     fresh = not out.exists()
     run = execute.open_document(raw, out=out, cache=cache)
     try:

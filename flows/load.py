@@ -74,13 +74,6 @@ def _parsed(text: str) -> Any:
     return value
 
 
-def _trouble(error: Exception) -> str:
-    """What is wrong and where, without the line itself, which may hold anything."""
-    mark = getattr(error, "problem_mark", None)
-    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return f"{getattr(error, 'problem', None) or type(error).__name__}{where}"
-
-
 def _check(value: Any, left: list[int], depth: int = 0) -> None:
     """ValueError where a value is not what JSON can hold. `left`: how many values there may still be, those of aliases counted each time."""
     left[0] -= 1
@@ -106,6 +99,13 @@ def _check(value: Any, left: list[int], depth: int = 0) -> None:
             raise ValueError(f"the value {value} is no number that JSON can hold")
     elif value is not None:
         raise ValueError(f"the value {str(value)[:40]!r} is a {type(value).__name__}: put quotes around it")
+
+
+def _trouble(error: Exception) -> str:
+    """What is wrong and where, without the line itself, which may hold anything."""
+    mark = getattr(error, "problem_mark", None)
+    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{getattr(error, 'problem', None) or error}{where}"
 
 
 def override(raw: dict, assignment: str) -> None:

@@ -7,8 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, Validat
 
 from pipeline import checksum
 from pipeline.cache import FIGURES
-from schemas.disk import SAYS as WORDS
-from schemas.disk import shown
+from schemas.disk import shown, words
 from schemas.errors import DamageError, OutputError
 
 VERSION = 2  # of a run's folder
@@ -127,7 +126,6 @@ FORMS: dict[str, TypeAdapter] = {
     "summary.json": TypeAdapter(Summary),
 }
 PASS = TypeAdapter(PassDone)
-NOT_MADE_AGAIN = ("run.json",)
 
 
 def read(path: Path) -> Any:
@@ -136,7 +134,8 @@ def read(path: Path) -> Any:
     try:
         return parsed(path)
     except DamageError as error:
-        raise DamageError(f"{shown(path)} {error}: {COPY if path.name in NOT_MADE_AGAIN else REMEDY}") from None
+        remedy = COPY if path.name == "run.json" else REMEDY
+        raise DamageError(f"{shown(path)} {error}: {remedy}") from None
 
 
 def parsed(path: Path) -> Any:
@@ -151,7 +150,7 @@ def parsed(path: Path) -> Any:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise DamageError(f"cannot be read ({WORDS.get(error.errno or 0, (error.strerror,))[0]})") from error
+        raise DamageError(f"cannot be read ({words(error, path)[0]})") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole"

@@ -58,8 +58,9 @@ def rejudge(run: execute.Run) -> Changes:
     units = [replace(u, child=False) for u in run.units]
     # made of the same parts; its own engines stay away
     again = Remembering(
-        run.folder, run.cache, run.recipe, run.raw, units, run.dataset_given, run.report, None, run.ingested, run.withheld
-    )
+        run.folder, run.cache, run.recipe, run.raw, units, run.dataset_given, run.report, None, run.ingested,
+        withheld=run.withheld,
+    )  # fmt: skip
     if not any(u.kind == "pass" and (again.place(u) / "done.json").exists() for u in units):
         raise OutputError(f"{run.folder} holds no finished pass: `pairwright build` goes on from here")
     again.memory = AnswerCache(run.cache / "answers.sqlite")

@@ -29,8 +29,8 @@ __all__ = [
 ]  # fmt: skip
 
 SIZE = 512  # samples a shard
-OPEN = "-open-"  # in the name of a shard whose steps left questions open; the whole one takes the name before it
 TOLD = {"media": ("source",), "rejections": ("id", "detail")}  # columns that may name files and addresses, less their secrets
+OPEN = "-open-"  # in the name of a shard whose steps left questions open; the whole one takes the name before it
 
 
 def fsync(path: Path) -> None:
@@ -42,8 +42,8 @@ def fsync(path: Path) -> None:
 
 
 def write_json(path: Path, value: dict, sort_keys: bool = True) -> None:
-    """Atomically, without secrets, and with a checksum: a reader sees the old file or the new one. Not sorted where order has a meaning, as in a recipe.
-    StoreError when the disk does not take it."""
+    """Atomically, and with a checksum: a reader sees the old file or the new one. Not sorted where order has a meaning, as in a recipe.
+    Without secrets. StoreError when the disk does not take it."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     with disk(path):
         try:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from flows import execute, shards
+from flows.folder import check_name
 from flows.plan import Unit
 from pipeline.cache import AnswerCache
 from pipeline.dataset import manifest
@@ -43,6 +44,7 @@ def verify(folder: Path, progress: Callable[[str], object] = lambda text: None) 
 
     Media and answers that are found damaged are taken out of the cache, so that the next build stores or asks them again.
     OutputError when `folder` is neither."""
+    check_name(folder)
     if (folder / "run.json").exists():
         return list(_run(folder, progress))
     if (folder / manifest.NAME).exists() or manifest.rows(folder):

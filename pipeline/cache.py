@@ -10,10 +10,12 @@ import asyncio
 import dataclasses
 import functools
 import math
+import random
 import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar
@@ -21,6 +23,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 import orjson
 
 from pipeline import checksum
+from pipeline.claims import Claims
 from pipeline.journal import Journal
 from pipeline.refusals import Refusals
 from schemas.disk import said
@@ -53,6 +56,8 @@ PATIENCE = 60.0  # seconds that another process may hold the file
 AWAY = "move it away, with its -wal and -shm beside it: what it held is asked again"
 P = ParamSpec("P")
 T = TypeVar("T")
+PAUSE = 0.05  # seconds, about, between two looks for what another build is asking
+LEASE = 600.0  # seconds after which it is asked here, too: that build may be stopped
 FORMS = {"g": Generated, "s": Scored, "l": Likely, "r": Rated, "e": Embedded, "a": Attended, "p": Perturbed}  # as kept
 NAMES = {form: name for name, form in FORMS.items()}
 MOST_TOKENS = 100_000_000  # of one request; a larger count is none
@@ -98,7 +103,8 @@ def _translated(method: Callable[P, T]) -> Callable[P, T]:
 
 
 class AnswerCache:
-    """Answers by the digest of the whole request, media hashes and model identity included. Several processes may share a file.
+    """Answers by the digest of the whole request, media hashes and model identity included. Several processes may share a file: what
+    one of them is asking, or has not committed yet, the others wait for.
 
     What the answers took is kept beside them, so that the next run can be estimated.
 
@@ -118,7 +124,8 @@ class AnswerCache:
         self.damaged: set[bytes] = set()
         """keys of what is kept but is no answer or damaged, and so is asked again"""
         self.asked = 0  # requests that came to engines
-        self._refusals: dict[tuple[str, str], tuple[Refusals, Engine]] = {}
+        self._refusals: dict[tuple[str, str], Refusals] = {}
+        self.claims = Claims(path.with_name("asking"))
 
     @_translated
     def _open(self) -> None:
@@ -141,14 +148,15 @@ class AnswerCache:
         """Those of the step's requests to the engine."""
         key = engine.identity, step
         if key not in self._refusals:
-            self._refusals[key] = Refusals(f"{step}: {engine.identity}" if step else engine.identity), engine
-        return self._refusals[key][0]
+            self._refusals[key] = Refusals(f"{step}: {engine.identity}" if step else engine.identity)
+        self._refusals[key].engine = engine
+        return self._refusals[key]
 
     async def settle(self) -> None:
         """To be called before rows are published. EngineError when all that was asked of a model for a step lately was refused alike."""
-        for refusals, engine in list(self._refusals.values()):
+        for refusals in list(self._refusals.values()):
             if refusals.count:
-                await refusals.look(engine.ask, self.answered(engine.identity))
+                await refusals.look(self.answered(refusals.engine.identity))
 
     @_translated
     def answered(self, identity: str) -> bool:
@@ -174,6 +182,8 @@ class AnswerCache:
     def put(self, key: bytes, result: Found) -> None:
         if not self._new:
             self._oldest = time.monotonic()
+            if self.claims.shared:  # somebody may be waiting for it, and there may be no next one for long
+                asyncio.get_running_loop().call_later(DELAY, self._flush)
         self._new[key] = checksum.closed(_encode(result), key)
         if len(self._new) >= BATCH or time.monotonic() - self._oldest > DELAY:
             self.commit()
@@ -192,6 +202,28 @@ class AnswerCache:
                 bad.append((key,))
         self._db.executemany("delete from answers where k = ?", bad)
         return count, len(bad)
+
+    def _flush(self) -> None:
+        with suppress(sqlite3.Error, StoreError):  # the next commit says it
+            self.commit()
+
+    async def elsewhere(self, key: bytes) -> Found | None:
+        """The answer to a claimed question that another build brings, or has brought. None when it is ours to ask."""
+        until = time.monotonic() + LEASE
+        while True:
+            ours = self.claims.ours(key)
+            self._db.rollback()  # to see what others have committed
+            if (found := self.get(key)) is not None:
+                self.claims.drop((key,))
+                return found
+            if ours:
+                return None
+            while self.claims.elsewhere(key):
+                if time.monotonic() > until:
+                    return None
+                self.commit()  # they may be waiting for us
+                await asyncio.sleep(PAUSE * random.uniform(0.5, 1.5))
+            self.claims.take(key)
 
     def took(self, sort: Sort, answers: int, answer_tokens: int, seconds: float) -> None:
         """Notes what an answered request took; kept with the next commit of answers."""
@@ -236,6 +268,7 @@ class AnswerCache:
                 "insert or replace into failures values (?, ?, ?)",
                 ((key, *failure) for key, failure in self._failed.items()),
             )
+        self.claims.drop(self._new)
         self._new.clear()
         self._took.clear()
         self._failed.clear()
@@ -243,6 +276,7 @@ class AnswerCache:
     @_translated
     def close(self) -> None:
         self.commit()
+        self.claims.close()
         self._db.close()
 
 
@@ -438,7 +472,10 @@ class CachedEngine:
             if isinstance(result, Failure):
                 self._failed(key, result)
             return result
+        alone = cache.claims.take(key)
         future = cache.in_flight[key] = asyncio.get_running_loop().create_future()
+        if not alone and (found := await self._elsewhere(key, future)) is not None:
+            return self._spared(found)
         clock = cache.clocks[self.identity]
         since = clock.change(+1)
         try:
@@ -446,6 +483,7 @@ class CachedEngine:
         except BaseException as error:
             future.set_exception(error)
             future.exception()  # nobody may be waiting: the raise below tells
+            cache.claims.drop((key,))
             raise
         finally:
             until = clock.change(-1)
@@ -454,6 +492,7 @@ class CachedEngine:
         if isinstance(result, Failure):
             cache.note(key, result)
             self._failed(key, result)
+            cache.claims.drop((key,))
         else:
             cache.put(key, result)
         future.set_result(result)
@@ -473,7 +512,7 @@ class CachedEngine:
             result, said = Refused(Reason.ENGINE_REFUSED, error.detail), str(error)
         if said:
             if refusals.refused(place, result, said):
-                await refusals.look(self._engine.ask, cache.answered(self.identity))
+                await refusals.look(cache.answered(self.identity))
         elif not isinstance(result, Failure):
             refusals.answered(request, place)
         return result
@@ -482,6 +521,22 @@ class CachedEngine:
         if failure.reason in OPEN and key not in self._unanswered:
             self._unanswered.add(key)
             self._usage.open += 1
+
+    async def _elsewhere(self, key: bytes, future: asyncio.Future) -> Found | None:
+        """The answer that another build brings, for those here who wait for it as well; None when it is ours to ask."""
+        cache = self._cache
+        try:
+            found = await cache.elsewhere(key)
+        except BaseException as error:
+            future.set_exception(error)
+            future.exception()
+            cache.claims.drop((key,))
+            del cache.in_flight[key]
+            raise
+        if found is not None:
+            future.set_result(found)
+            del cache.in_flight[key]
+        return found
 
     def _spared(self, found: Result) -> Result:
         usage = self._usage

@@ -21,8 +21,8 @@ class Outside(OSError):
     """The file lies outside of the folder in which it was looked for: a link led there."""
 
 
-def open_regular(path: str, below: str | None = None) -> int:
-    """A descriptor of the regular file at `path`, to be read and closed by the caller.
+def open_regular(path: str, below: str | None = None) -> tuple[int, int]:
+    """A descriptor of the regular file at `path`, to be read and closed by the caller, and its size in bytes.
 
     With `below` the file itself, whatever links lead to it, must lie in that folder. OSError when it cannot be opened, NotRegular
     and Outside among them; ValueError for a name with a zero byte."""
@@ -33,15 +33,15 @@ def open_regular(path: str, below: str | None = None) -> int:
             raise NotRegular("a socket or a device") from None
         raise
     try:
-        found = stat.S_IFMT(os.fstat(file).st_mode)
-        if found != stat.S_IFREG:
-            raise NotRegular(_KINDS.get(found, "not a file"))
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode):
+            raise NotRegular(_KINDS.get(stat.S_IFMT(found.st_mode), "not a file"))
         if below is not None and not is_below(os.readlink(f"/proc/self/fd/{file}"), os.path.realpath(below)):
             raise Outside(path)
     except BaseException:
         os.close(file)
         raise
-    return file
+    return file, found.st_size
 
 
 def is_below(path: str, folder: str) -> bool:

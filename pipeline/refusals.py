@@ -7,10 +7,9 @@ again: refused as well, it proves that the account and not the row is empty."""
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
 
 from schemas.errors import EngineError, NeverAnswered
-from schemas.ports import Refused, Request, Result
+from schemas.ports import Engine, Refused, Request
 
 MANY = 32  # refusals alike in a row, of requests between which none was answered, before somebody looks
 
@@ -20,6 +19,8 @@ class Refusals:
 
     def __init__(self, name: str):
         self.name = name
+        self.engine: Engine
+        """that is asked"""
         self.proof: Request | None = None
         """one that was answered"""
         self.all = self.count = 0  # refusals; those alike since the last answer
@@ -42,13 +43,13 @@ class Refusals:
         self.count, self._said = self.count + 1, said
         return self.count >= self._most
 
-    async def look(self, ask: Callable[[Request], Awaitable[Result]], known: bool) -> None:
+    async def look(self, known: bool) -> None:
         """EngineError when the refusals since the last answer are the run's fault. `known`: the model answered such requests in another run."""
         async with self._door:
             if not self.count:  # an answer came, or another looked
                 return
             if self.proof is not None:
-                if not await _refuses(ask, self.proof):
+                if not await self._refuses(self.proof):
                     self.count, self._most = 0, 2 * self._most
                     return
             elif self.count < self.all or (known and self.count == 1):
@@ -57,9 +58,8 @@ class Refusals:
             every = "every request ends so" if self.proof is None else "by now every request ends so"
             raise EngineError(f"{self.name}: {self._said}; {every}. Put this right and start the same command again: what was answered is kept")
 
-
-async def _refuses(ask: Callable[[Request], Awaitable[Result]], request: Request) -> bool:
-    try:
-        return isinstance(await ask(request), Refused)
-    except NeverAnswered:
-        return True
+    async def _refuses(self, request: Request) -> bool:
+        try:
+            return isinstance(await self.engine.ask(request), Refused)
+        except NeverAnswered:
+            return True

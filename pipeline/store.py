@@ -19,6 +19,7 @@ import fsspec
 import xxhash
 
 from pipeline import urls
+from schemas.disk import words
 from schemas.errors import DamageError, StoreError
 
 BUFFER, MEDIA = 2 << 20, 1000  # bytes and media that are written together; a system call takes 1,024 pieces
@@ -356,7 +357,7 @@ def _translated(where: str) -> Generator[None]:
             raise DamageError(
                 f"{where}/index.sqlite is damaged ({error}): run the same `pairwright build` again, which stores the media again"
             ) from error
-        said = getattr(error, "strerror", None) or error
+        said, _ = words(error, f"{where}/index.sqlite")
         raise StoreError(f"the media store {where} does not answer ({said}); check its disk and rights") from error
 
 

@@ -1,6 +1,7 @@
 """What a disk says, as one line with its remedy: whoever reads or writes a file translates with this, at that file."""
 
 import errno
+import shutil
 import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from schemas.errors import OutputError, PairwrightError, StoreError
 from schemas.records import one_line
 
+ROOM = 64 << 10  # bytes
 AGAIN = "run the same command again"
 # errno -> what is wrong, and its remedy
 SAYS = {
@@ -31,6 +33,8 @@ SAYS = {
     errno.ENFILE: ("too many files are open", f"close other programs, then {AGAIN}"),
     errno.ENOMEM: ("there is not enough memory", f"free some, then {AGAIN}"),
 }
+# what is nobody's mistake, wherever it comes up
+FAILS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 # SQLite's primary code -> the same, of one of its files
 SAYS_SQLITE = {
     sqlite3.SQLITE_FULL: SAYS[errno.ENOSPC],
@@ -48,13 +52,27 @@ BROKEN_SQLITE = "it is damaged: SQLite cannot read it"  # other codes, among the
 
 def said(error: OSError | sqlite3.Error, where: Path | str, remedy: str = "") -> str:
     """The line for what the system or SQLite raised about `where`. `remedy`: what helps against a damaged SQLite file."""
-    if isinstance(error, sqlite3.Error):
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-        what, helps = SAYS_SQLITE.get(code, (BROKEN_SQLITE, remedy or "put it back from a copy"))
-    else:
-        named = error.strerror or str(error) or type(error).__name__
-        what, helps = SAYS.get(error.errno or 0, (named.lower(), f"check the disk and your rights, then {AGAIN}"))
+    what, helps = words(error, where, remedy)
     return f"{shown(where)}: {what}; {helps}"
+
+
+def words(error: OSError | sqlite3.Error, where: Path | str, remedy: str = "") -> tuple[str, str]:
+    """(what is wrong, what helps) of that line."""
+    if isinstance(error, OSError):
+        named = error.strerror or str(error) or type(error).__name__
+        return SAYS.get(error.errno or 0, (named.lower(), f"check the disk and your rights, then {AGAIN}"))
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    if code == sqlite3.SQLITE_IOERR and _is_full(where):
+        return SAYS[errno.ENOSPC]
+    return SAYS_SQLITE.get(code, (BROKEN_SQLITE, remedy or "put it back from a copy"))
+
+
+def _is_full(where: Path | str) -> bool:
+    """Whether the disk of a file has no room for what SQLite keeps beside it, of which it says no more than that it cannot be written."""
+    try:
+        return shutil.disk_usage(Path(where).parent).free < ROOM
+    except OSError:
+        return False
 
 
 def shown(where: Path | str) -> str:
@@ -74,11 +92,13 @@ def disk(where: Path | str, kind: type[PairwrightError] = StoreError, remedy: st
 
 @contextmanager
 def place(where: Path | str, option: str = "", kind: type[PairwrightError] = OutputError) -> Generator[None]:
-    """The same for a place that a user named, by `option` if there is one; also where no file can have such a name."""
+    """The same for a place that a user named, by `option` if there is one; also where no file can have such a name. StoreError where it
+    is the disk's fault."""
     head = f"{option} " if option else ""
     try:
         yield
     except OSError as error:
+        kind = StoreError if error.errno in FAILS else kind
         raise kind(head + said(error, _named(error) or where)) from error
     except ValueError as error:  # a NUL, or a character that the file system cannot hold
         raise kind(f"{head}{shown(where)}: no file can have this name; correct the path") from error

@@ -38,7 +38,7 @@ class Rounds(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
     __pydantic_extra__: dict[str, str]  # ty: ignore[incompatible-mutable-override]  pydantic reads the type of `extra` here
-    n: int = Field(ge=1)
+    n: int = Field(ge=1, le=100)
 
     @property
     def rebinds(self) -> dict[str, str]:

@@ -21,7 +21,7 @@ import math
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from aiohttp import web
 
@@ -44,8 +44,9 @@ WORDS = ("red", "blue", "green", "small", "large", "round", "square", "circle", 
 class Endpoint:
     """The server's state and its three routes."""
 
-    def __init__(self, key: str | None = None, **faults):
-        self.key = key
+    def __init__(self, key: str | None = None, twist: Callable[[dict, dict], web.Response | dict] | None = None, **faults):
+        """`twist` makes of a request's body and the answer to it what is said instead; a response of its own does not count as an answer."""
+        self.key, self.twist = key, twist
         self.faults = NO_FAULTS | faults
         self.questions: Counter[str] = Counter()
         self.answered = self.in_flight = self.peak = self.refused = 0
@@ -100,8 +101,13 @@ class Endpoint:
         chosen = int(name, 16) / 2**64 < self.faults["share"]
         if chosen and self.questions[name] <= self.faults["times"]:
             return await self._fault(request, int(name, 16))
+        said = reply(body)
+        if self.twist:
+            said = self.twist(body, said)
+        if isinstance(said, web.Response):
+            return said
         self.answered += 1
-        return web.json_response(reply(body))
+        return web.json_response(said)
 
     async def _fault(self, request: web.Request, number: int) -> web.Response:
         kind, status = self.faults["kind"], self.faults["status"]
@@ -136,9 +142,10 @@ def reply(body: dict) -> dict:
         form = body.get("response_format", {}).get("json_schema", {}).get("schema")
         answers = [json.dumps(formed(form, text, seed)) if form else answer(text, seed) for seed in seeds]
         choices = [{"message": {"role": "assistant", "content": a}, "logprobs": None} for a in answers]
+    most = body.get("max_tokens", body.get("max_completion_tokens"))
     for index, choice in enumerate(choices):
         said = choice["message"]["content"]
-        choice["message"]["content"] = kept = re.match(rf"(\s*\S+){{0,{body['max_tokens']}}}", said)[0]
+        choice["message"]["content"] = kept = re.match(rf"(\s*\S+){{0,{most}}}", said)[0]
         choice |= {"index": index, "finish_reason": "stop" if kept == said else "length"}
         if body.get("logprobs") and not choice["logprobs"]:
             choice["logprobs"] = {"content": [{"token": w, "logprob": -unit(w)} for w in kept.split()]}

@@ -26,13 +26,14 @@ class Repo:
 
 
 class Hub:
-    """The running stand-in. `log` lists requests as "METHOD path"; `failing` maps such a line's pattern to the statuses to give."""
+    """The running stand-in. `log` lists requests as "METHOD path"; `failing` maps such a line's pattern to what is answered instead: a
+    status, or (status, body, headers)."""
 
     def __init__(self):
         self.repos: dict[str, Repo] = {}
         self.blobs: dict[str, bytes] = {}
         self.log: list[str] = []
-        self.failing: dict[str, list[int]] = {}
+        self.failing: dict[str, list[int | tuple[int, bytes, dict]]] = {}
         handler = type("Handler", (_Handler,), {"hub": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
@@ -54,7 +55,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.log.append(line)
         for pattern, statuses in self.hub.failing.items():
             if statuses and re.search(pattern, line):
-                return self._error(statuses.pop(0), "injected")
+                if isinstance(answer := statuses.pop(0), int):
+                    return self._error(answer, "injected")
+                status, body, headers = answer
+                return self._reply(None, status, body, **headers)
         if not path.startswith("/lfs/") and self.headers.get("authorization") != f"Bearer {TOKEN}":
             return self._error(401, "Invalid credentials in Authorization header")
         for pattern, route in ROUTES:

@@ -30,7 +30,7 @@ class Asking(Base):
     """file that asks, instead of the one beside this module"""
     temperature: float = Field(0.0, ge=0)
     """0 is greedy; above it another seed may say something else"""
-    max_tokens: int = Field(512, ge=1)
+    max_tokens: int = Field(512, ge=1, le=1_000_000)
     """longest reply, in tokens"""
     seed: int = 0
     """another seed draws other replies and orders"""

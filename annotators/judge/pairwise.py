@@ -36,7 +36,7 @@ SCALE = {
 class Settings(Asking):
     of: Literal["candidates", "pairs"] = "candidates"
     """compare every two answers, or those of the pairs that a step before made"""
-    per_prompt: int | None = Field(None, ge=1)
+    per_prompt: int | None = Field(None, ge=1, le=1_000_000)
     """compare at most so many pairs of each prompt, drawn by the seed; all by default"""
     order: Literal["both", "random", "fixed"] = "both"
     """show each pair in both orders, in one drawn by the seed, or as the answers come"""

@@ -30,13 +30,13 @@ class Settings(Base):
     """pairwise, ranking, ratings, correct or safety"""
     of: Literal["candidates", "pairs"] = "candidates"
     """ask about answers drawn by the seed, or (pairwise) about the pairs that a step before made"""
-    per_prompt: int = Field(1, ge=1)
+    per_prompt: int = Field(1, ge=1, le=1_000)
     """questions about each prompt, where `of` is candidates; a ranking is always one"""
     axes: tuple[str, ...] = Field(("helpfulness", "faithfulness", "safety"), min_length=1)
     """what ratings are asked for, each 1 to 5"""
-    overlap: int = Field(1, ge=1)
+    overlap: int = Field(1, ge=1, le=1_000)
     """people who judge each question"""
-    most: int = Field(0, ge=0)
+    most: int = Field(0, ge=0, le=1_000)
     """where they disagree, or too few decided, one more is asked until so many were; `overlap` by default"""
     desks: tuple[str, ...] = ()
     """names of people or groups who get a project each, with sides of their own; one project for all without any"""

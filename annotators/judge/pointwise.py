@@ -26,9 +26,9 @@ RATIONALE = '"why, in a sentence or two for each answer"'
 
 
 class Settings(Asking):
-    low: int = 1
+    low: int = Field(1, ge=-1_000, le=1_000)
     """worst rating"""
-    high: int = 5
+    high: int = Field(5, ge=-1_000, le=1_000)
     """best rating; LLaVA-Critic's scales end at 10 and 100"""
     axis: str = "rating"
     """what the judgements are called, for the pair rule's `axis`; with `axes` they are called as those are"""
@@ -37,7 +37,7 @@ class Settings(Asking):
     and ethical_considerations, which come along and are for 1 to 5"""
     together: bool = True
     """show all answers in one call; else each alone, so that none is rated against another"""
-    max_tokens: int = Field(256, ge=1)
+    max_tokens: int = Field(256, ge=1, le=1_000_000)
     """longest reply, in tokens"""
     rationale: bool = False
     """ask why, too; it is kept in `raw`"""

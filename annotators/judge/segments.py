@@ -31,7 +31,7 @@ class Settings(Asking):
     """the kinds of fault"""
     unit: Literal["span", "sentence"] = "span"
     """what is marked: the words that are wrong, or the sentence they stand in"""
-    worst: int = Field(4, ge=1)
+    worst: int = Field(4, ge=1, le=1_000)
     """highest severity; 1 is the lowest"""
     prompt: str | None = None
     """file with {question}, {answer}, {classes}, {unit}, {worst} and, if need be, {facts}, instead of the one beside this module"""

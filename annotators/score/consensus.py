@@ -52,7 +52,7 @@ class Settings(Base):
     weights: dict[str, Annotated[float, Field(ge=0)]] = Field({})
     """of weighted and rank_mix: what a vote counts, by the judge's step or person:N, 1 where not named. Without any, weighted takes the log odds
     that the judge is right where the truth is known"""
-    quorum: int = Field(1, ge=1)
+    quorum: int = Field(1, ge=1, le=1_000)
     """fewer votes than this on an item give no verdict"""
 
     @model_validator(mode="after")

@@ -1,5 +1,7 @@
 """Splits free text into claims by asking a model twice (RLAIF-V): which facts are stated, then each fact as a question."""
 
+from pydantic import Field
+
 from schemas import chat, prompts
 from schemas.errors import NoVerdict
 from schemas.operator import Context
@@ -18,7 +20,7 @@ class Settings(Base):
     """file with {question} and {answer}, instead of the one beside this module"""
     questions_prompt: str | None = None
     """file with {facts}, instead of the one beside this module"""
-    max_tokens: int = 512
+    max_tokens: int = Field(512, ge=1, le=1_000_000)
     """longest list"""
 
 

@@ -21,7 +21,7 @@ class Adversarial(Kind):
     """largest change of a channel, of 255"""
     step: float = Field(2, gt=0, le=255)
     """change of a step, of 255"""
-    steps: int = Field(10, ge=1)
+    steps: int = Field(10, ge=1, le=10_000)
     """steps of the descent"""
 
 

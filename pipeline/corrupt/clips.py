@@ -33,7 +33,7 @@ class Shuffle(Kind):
     """Cut into pieces of one length, which come in another order."""
 
     kind: Literal["shuffle"] = "shuffle"
-    pieces: int = Field(8, ge=2)
+    pieces: int = Field(8, ge=2, le=10_000)
     """how many, at most as many as there are frames"""
     sound: bool = False
     """of a video: its own sound is shuffled too, in the same order where there are frames for all pieces; else it is left"""

@@ -68,7 +68,7 @@ class Pixelate(Kind):
     """Large blocks of one colour (Image-DPO)."""
 
     kind: Literal["pixelate"] = "pixelate"
-    blocks: int = Field(16, ge=1)
+    blocks: int = Field(16, ge=1, le=4_096)
     """along the longer side; no paper gives a number"""
 
 
@@ -76,7 +76,7 @@ class Downscale(Kind):
     """A small picture, left small (STIC)."""
 
     kind: Literal["downscale"] = "downscale"
-    side: int = Field(20, ge=4)
+    side: int = Field(20, ge=4, le=16_384)
     """pixels of the shorter side"""
 
 
@@ -106,7 +106,7 @@ class RegionMask(Kind):
     kind: Literal["region_mask"] = "region_mask"
     box: Box | None = None
     """left, top, right, bottom in pixels, or as shares of the sides when none is above 1; the facts' `bbox` by default"""
-    levels: int = Field(1, ge=1)
+    levels: int = Field(1, ge=1, le=256)
     """more than one, of a stored corruption: `media_list` is the picture, then `levels` pictures whose box fades step by step"""
 
     @model_validator(mode="after")

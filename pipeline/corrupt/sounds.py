@@ -24,7 +24,7 @@ class Mute(Kind):
     kind: Literal["mute"] = "mute"
     portion: float = Field(0.5, gt=0, le=1)
     """share of the sound; 1 is silence"""
-    spans: int = Field(3, ge=1)
+    spans: int = Field(3, ge=1, le=10_000)
     """in how many stretches of one length"""
 
 

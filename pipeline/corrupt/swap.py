@@ -29,7 +29,7 @@ class Swap(Kind):
     """any of the pool; the picture with the nearest figures (entropy, edges, writing: what sifting measures); or the nearest in a model's eyes"""
     model: str | None = None
     """by embedding: name of the recipe's model; its engine must give vectors, as `hf` does"""
-    pool: int = Field(2048, ge=1)
+    pool: int = Field(2048, ge=1, le=100_000)
     """so many media are drawn from the run to choose from"""
 
     @model_validator(mode="after")

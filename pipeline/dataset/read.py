@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from pipeline.dataset import manifest
 from pipeline.dataset.columns import MEDIA_OF, VERSION
-from schemas.disk import disk
-from schemas.errors import DamageError, InputError, StoreError
+from schemas.disk import said
+from schemas.errors import DamageError, InputError
 from schemas.records import SAMPLE_KINDS, Message, Part, one_line
 
 BATCH = 64  # rows in memory at a time, beside one row group of media
@@ -62,12 +62,12 @@ def opened(path: Path) -> Generator[pq.ParquetFile]:
     """An exported file. InputError where a newer version wrote it or another program did, DamageError where it is not as it was
     written."""
     try:
-        with disk(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             _check_version(file, path)
             yield file
-    except StoreError as error:
-        raise DamageError(str(error)) from error
-    except pa.ArrowException as error:
+    except (OSError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno:  # the system's; without a number it is what Arrow says of the bytes
+            raise DamageError(said(error, path)) from error
         raise DamageError(f"{path} cannot be read ({one_line(str(error))}): {manifest.REMEDY}") from None
 
 

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Collection, Hashable, Sequence
 
 from pydantic import Field, field_validator
+from pyreqwest.http import Url
 from yarl import URL
 
 from pipeline.engines.http import Http, Response
@@ -37,7 +38,11 @@ log = logging.getLogger(__name__)
 
 def plain(url: str) -> str:
     """`url` without its last slash. ValueError when it is no address of a server or holds credentials."""
-    parsed = URL(url)
+    try:
+        Url(url)  # what connects is stricter than what takes apart
+        parsed = URL(url)
+    except ValueError as error:
+        raise ValueError(f"base_url must look like http://host:port/v1 ({error})") from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ValueError("base_url must look like http://host:port/v1")
     if parsed.user or parsed.password or parsed.query or parsed.fragment or redact.credentials(url):
@@ -60,7 +65,7 @@ class Endpoint(operator.Settings):
     """where the server answers, up to and with /v1"""
     weight: float = Field(1.0, gt=0)
     """its share of the requests in flight beside the weights of the others"""
-    slots: int | None = Field(None, ge=1)
+    slots: int | None = Field(None, ge=1, le=4_096)
     """most requests in flight there, where that is fewer than the model's `slots`"""
     api_key_env: str | None = None
     """name of the environment variable that holds its key, if not the model's"""

@@ -189,7 +189,7 @@ class Exchange:
 
     def clean(self, reply: bytes) -> str:
         """The first line of what a server said, without our keys, which some servers repeat."""
-        return redact.clean(replies.said(reply)[:4000], [server.key for server in self.pool.servers])[:300]
+        return redact.clean(replies.said(reply), [server.key for server in self.pool.servers])[:300]
 
 
 def gone(server: Server, error: Exception) -> EngineError:

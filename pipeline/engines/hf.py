@@ -51,7 +51,7 @@ class Settings(operator.Settings):
     """a local folder or the name of a model on the Hub"""
     revision: str | None = None
     """branch, tag or commit of a Hub model"""
-    slots: int = Field(4, ge=1)
+    slots: int = Field(4, ge=1, le=1_024)
     """requests that wait their turn here; they are answered one by one"""
 
 

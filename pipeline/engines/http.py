@@ -3,7 +3,7 @@
 What is ours: how large an answer may be, which redirects are followed, and errors in the words of the standard library."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -48,12 +48,12 @@ class Http:
         self._client: Client | None = None
         self._parsed = functools.lru_cache(8)(Url)  # by path
 
-    async def get(self, path: str) -> Response:
-        return await self._ask("GET", path, b"")
+    def get(self, path: str) -> Awaitable[Response]:
+        return self._ask("GET", path, b"")
 
-    async def post(self, path: str, body: Sequence[bytes]) -> Response:
+    def post(self, path: str, body: Sequence[bytes]) -> Awaitable[Response]:
         """Sends a JSON body given in pieces. Unreachable, TimeoutError, TooLarge, or ConnectionError when the answer breaks off."""
-        return await self._ask("POST", path, b"".join(body))
+        return self._ask("POST", path, b"".join(body))
 
     def close(self) -> None:
         """Forgets the connections that rest; a request that comes later opens others."""

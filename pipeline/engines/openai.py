@@ -56,11 +56,11 @@ class Settings(operator.Settings):
     """whose extra words it knows; by default vllm's where it says that it is one"""
     api_key_env: str | None = None
     """name of the environment variable that holds the key"""
-    slots: int = Field(64, ge=1)
+    slots: int = Field(64, ge=1, le=4_096)
     """most requests in flight, at all endpoints together; fewer while a server says that it has too many or grows slow"""
-    timeout: float = Field(600, gt=0)
+    timeout: float = Field(600, gt=0, le=86_400)
     """seconds until an unanswered request is asked again"""
-    retries: int = Field(5, ge=0)
+    retries: int = Field(5, ge=0, le=100)
     """how often a request is asked again after a passing fault, and a server that is gone looked for again"""
     media: tuple[Literal[MEDIA_KINDS], ...] = MEDIA_KINDS
     """kinds of media that the model takes"""
@@ -71,9 +71,7 @@ class Settings(operator.Settings):
     @field_validator("base_url")
     @classmethod
     def _plain(cls, url: str | None) -> str | None:
-        return url and endpoints.plain(url)
-
-    _named = field_validator("api_key_env")(named)
+        return url if url is None else endpoints.plain(url)
 
     @field_validator("family")
     @classmethod
@@ -81,6 +79,7 @@ class Settings(operator.Settings):
         if family not in (known := ("auto", "none", *FAMILIES)):
             raise ValueError(f"no family is called '{family}': {near(family, known)}")
         return family
+    _named = field_validator("api_key_env")(named)
 
     @model_validator(mode="after")
     def _one_or_several(self):
@@ -129,6 +128,8 @@ def _key(name: str | None) -> str | None:
     if not key:
         said = name if redact.is_name(name) and "_" in name else "a variable"
         raise RecipeError(f"api_key_env names {said}, which is not set: export it or leave it out")
+    if not (key.isascii() and key.isprintable()):
+        raise RecipeError(f"the key in {name} holds a character that no header may hold: export it again")
     return key
 
 

@@ -60,7 +60,7 @@ REMEMBERED: dict[tuple[str, str], Dialect] = {}
 
 def _blamed(reply: bytes, sent: dict[str, Any]) -> list[str]:
     """The parameters that a refusal says the server does not take, those that it names in a field of their own first."""
-    text = reply[:4000].decode(errors="replace")
+    text = reply[:4000].decode(errors="replace").replace('\\"', '"')
     if not REFUSED.search(text):
         return []
     named = _fields(reply)

@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jinja2
 from cachetools import LRUCache
@@ -66,25 +66,25 @@ class Settings(operator.Settings):
     """folder of a LoRA adapter that answers on top of the model"""
     dtype: str = "auto"
     """type of the weights; auto is the checkpoint's own on a GPU and float32 on a CPU"""
-    slots: int = Field(128, ge=1)
+    slots: int = Field(128, ge=1, le=4_096)
     """answers computed at a time; a quarter more requests are in flight, so that the model need not wait for the next"""
-    max_model_len: int | None = Field(None, ge=1)
+    max_model_len: int | None = Field(None, ge=1, le=100_000_000)
     """tokens of prompt and answer together; the model's own limit by default"""
-    limit_mm_per_prompt: dict[Literal[MEDIA_KINDS], int] = Field({"image": 8, "video": 1, "audio": 1})
+    limit_mm_per_prompt: dict[Literal[MEDIA_KINDS], Annotated[int, Field(ge=0, le=1_000)]] = Field({"image": 8, "video": 1, "audio": 1})
     """most media of each kind in one request"""
-    fps: float = Field(2.0, gt=0)
+    fps: float = Field(2.0, gt=0, le=1_000)
     """frames a second taken from a video"""
-    max_frames: int = Field(64, ge=1)
+    max_frames: int = Field(64, ge=1, le=100_000)
     """most frames taken from a video, spread evenly over it"""
-    max_seconds: float = Field(HEARD_SECONDS, gt=0)
+    max_seconds: float = Field(HEARD_SECONDS, gt=0, le=86_400)
     """most seconds heard of a sound; what comes later is cut off"""
-    tensor_parallel_size: int = Field(1, ge=1)
+    tensor_parallel_size: int = Field(1, ge=1, le=1_024)
     """GPUs that share the model; for copies of it on several, ask several `vllm serve` by the engine openai"""
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
     """share of the GPU's memory that vLLM may take"""
-    kv_cache_memory_bytes: int | None = Field(None, ge=1)
+    kv_cache_memory_bytes: int | None = Field(None, ge=1, le=1 << 50)
     """bytes of key-value cache instead of that share; 128 MiB by default on a CPU"""
-    mm_processor_cache_gb: float = Field(1.0, ge=0)
+    mm_processor_cache_gb: float = Field(1.0, ge=0, le=10_000)
     """gigabytes of processed media kept, so that a clip is encoded once for all its requests"""
     enable_prefix_caching: bool = True
     """keep the keys and values of prompts that begin alike, as those of a maker and its judges do"""

@@ -31,11 +31,11 @@ FIGURES = ("hallucination", "chair", "recall", "accuracy", "yes_no_accuracy", "y
 class Settings(Base):
     model: str
     """name of the recipe's model that is evaluated"""
-    n: int = Field(400, ge=2)
+    n: int = Field(400, ge=2, le=1_000_000)
     """held-out prompts of each media kind"""
-    questions: int = Field(3, ge=1)
+    questions: int = Field(3, ge=1, le=100)
     """yes/no questions a prompt, as many true as false over all"""
-    max_tokens: int = 64
+    max_tokens: int = Field(64, ge=1, le=1_000_000)
     """longest answer"""
     seed: int = 999
     """another seed draws other prompts"""

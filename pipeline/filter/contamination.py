@@ -33,9 +33,9 @@ VERSION = 1
 class Settings(Base):
     sets: dict[str, rows.Settings] = Field(min_length=1)
     """the benchmarks by name: a file, or what `source.rows` may be told: {mmbench: {path: mmbench.parquet, columns: {prompt: question}}}"""
-    words: int = Field(13, ge=1)
+    words: int = Field(13, ge=1, le=1_000)
     """length of the runs of words that are compared"""
-    shortest: int = Field(8, ge=1)
+    shortest: int = Field(8, ge=1, le=1_000)
     """of a question of fewer words only the pictures are compared: anybody asks it"""
     overlap: float = Field(0.5, gt=0, le=1)
     """what part of a question's runs in one sample makes it contaminated"""

@@ -53,9 +53,9 @@ class Settings(Base):
     """what is balanced"""
     weights: dict[Literal["long", "short", "mcq"], float] = Field({"long": 4, "short": 5, "mcq": 1})
     """shares of the strata; one that is not named is left out. What a stratum lacks the others make up for"""
-    long: int = Field(128, ge=0)
+    long: int = Field(128, ge=0, le=10_000_000)
     """a reference of more characters is long"""
-    clusters: int = Field(100, ge=2)
+    clusters: int = Field(100, ge=2, le=100_000)
     """how many clusters k-means looks for"""
     embedding: Literal["picture", "prompt", "model"] = "picture"
     """what clusters are made of; samples without a picture, or that the model has no vector of, are a cluster of their own"""

@@ -20,9 +20,9 @@ class Drawing(Base):
     """0 is greedy, which allows only n=1"""
     top_p: float = Field(1.0, gt=0, le=1)
     """share of the probability that is sampled from"""
-    top_k: int = Field(0, ge=0)
+    top_k: int = Field(0, ge=0, le=10_000_000)
     """how many of the likeliest tokens are sampled from; 0 is all"""
-    max_tokens: int = Field(512, ge=1)
+    max_tokens: int = Field(512, ge=1, le=1_000_000)
     """longest answer, in tokens"""
     seed: int = 0
     """another seed draws other answers"""

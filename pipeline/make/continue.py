@@ -27,7 +27,7 @@ class Settings(Looking):
     """name of the recipe's model that continues"""
     prefix_ratio: float | None = Field(None, gt=0, lt=1)
     """share of an answer's words that stays; 0.5 where neither is said"""
-    drop_sentences: int | None = Field(None, ge=1)
+    drop_sentences: int | None = Field(None, ge=1, le=10_000)
     """or how many sentences go at its end"""
 
     @model_validator(mode="after")

@@ -24,9 +24,9 @@ class Settings(Looking):
     """name of the recipe's model that answers"""
     models: tuple[str, ...] = ()
     """or a pool of them"""
-    k: int | None = Field(None, ge=1)
+    k: int | None = Field(None, ge=1, le=1_000)
     """so many of the pool answer each prompt, drawn by the seed; all by default"""
-    n: int = Field(4, ge=1)
+    n: int = Field(4, ge=1, le=1_000)
     """answers a prompt, of each model at each temperature"""
     temperatures: tuple[float, ...] = ()
     """several temperatures instead of one: SIMA's greedy answer beside one at 0.8"""

@@ -50,17 +50,17 @@ class Settings(Drawing):
     """l: how much the scorer counts beside the model's own probability"""
     by: Literal["value", "rank"] = "value"
     """compare the two by their values, as the paper says, or by their ranks among the sentences offered, as its code does"""
-    beams: int = Field(5, ge=2)
+    beams: int = Field(5, ge=2, le=100)
     """sentences that are offered behind each path"""
     diversity: float = Field(3.0, ge=0)
     """of a beam search: what a token costs each time that a beam before has chosen it; every beam is a group of its own"""
-    best: int = Field(1, ge=1)
+    best: int = Field(1, ge=1, le=100)
     """how many of the best paths grow on, where there are at least as many as `beams`; else all do"""
-    worst: int = Field(2, ge=1)
+    worst: int = Field(2, ge=1, le=100)
     """how many of the worst do"""
-    max_tokens: int = Field(70, ge=1)
+    max_tokens: int = Field(70, ge=1, le=1_000_000)
     """longest sentence, in tokens"""
-    max_chars: int = Field(1024, ge=1)
+    max_chars: int = Field(1024, ge=1, le=1_000_000)
     """a path as long is an answer as it stands"""
 
     @model_validator(mode="after")

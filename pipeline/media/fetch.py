@@ -49,7 +49,7 @@ class Limits(Base):
 
     allow_private: tuple[str, ...] = ()
     """Hosts that may have private addresses and any port: your own servers. Metadata services stay out of reach."""
-    max_bytes: int = Field(256 << 20, ge=1)
+    max_bytes: int = Field(256 << 20, ge=1, le=4 << 30)
     """The largest file that is taken."""
     seconds: float = Field(60, gt=0, le=3600)
     """How long a file may take, redirects and retries included."""

@@ -31,7 +31,8 @@ def take(path: str, name: str, store: MediaStore) -> Media:
     try:
         data = _bytes(path, name)
     except NotRegular as error:
-        raise RowError(Reason.MISSING_FILE, f"{name} is {error}, not a file; give the path of a file or drop the row") from error
+        detail = f"{name} is not there as a file, it is {error}; give the path of a file or drop the row"
+        raise RowError(Reason.MISSING_FILE, detail) from error
     except (FileNotFoundError, ValueError) as error:  # ValueError: a name with a zero byte
         raise RowError(Reason.MISSING_FILE, f"{name} is not there; mend the path or drop the row") from error
     except OSError as error:
@@ -42,9 +43,8 @@ def take(path: str, name: str, store: MediaStore) -> Media:
 
 def _bytes(path: str, name: str) -> bytes:
     """The bytes of a file, in the fewest calls of the system."""
-    file = open_regular(path)
+    file, size = open_regular(path)
     try:
-        size = os.fstat(file).st_size
         if size > MAX_BYTES:
             raise too_large(name, f"{size:,} bytes", f"{MAX_BYTES:,}")
         data = os.read(file, size)

@@ -49,6 +49,8 @@ class Remote:
         self._threads.shutdown(cancel_futures=True)
         if "_fetcher" in self.__dict__:
             self._fetcher.close()
+        if self.__dict__.get("_known"):
+            self._known.close()
 
     def start(self, url: str) -> None:
         """Begins to fetch a URL that `take` will be asked for soon."""
@@ -154,6 +156,9 @@ class _Known:
             self._db.execute("pragma journal_mode=wal")
             self._db.execute("pragma synchronous=normal")
             self._db.execute("create table if not exists fetched (url blob primary key, validator text, media blob)")
+
+    def close(self) -> None:
+        self._db.close()
 
     def get(self, key: bytes) -> Known | None:
         with self._lock, disk(self._path, remedy=AWAY):

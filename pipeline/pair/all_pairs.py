@@ -20,7 +20,7 @@ VERSION = 1
 class Settings(Base):
     min_margin: float = 1.0
     """smallest difference of the scores; equal scores never make a pair"""
-    per_prompt: int | None = Field(None, ge=1)
+    per_prompt: int | None = Field(None, ge=1, le=1_000_000)
     """at most so many pairs a prompt, drawn by the seed; all by default"""
     axis: str = "score"
     """the judgements that rank the answers"""

@@ -19,7 +19,7 @@ VERSION = 1
 
 
 class Settings(Base):
-    per_prompt: int | None = Field(None, ge=1)
+    per_prompt: int | None = Field(None, ge=1, le=1_000_000)
     """at most so many pairs a prompt, drawn by the seed; all by default"""
     seed: int = 0
     """another seed draws other pairs"""

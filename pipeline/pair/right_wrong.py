@@ -18,7 +18,7 @@ VERSION = 1
 
 
 class Settings(Base):
-    per_prompt: int | None = Field(15, ge=1)
+    per_prompt: int | None = Field(15, ge=1, le=1_000_000)
     """at most so many pairs a prompt, drawn by the seed; all when null"""
     axis: str = "truth"
     """the judgements that tell: 0 is right, less is wrong"""

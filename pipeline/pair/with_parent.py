@@ -21,7 +21,7 @@ VERSION = 2
 
 
 class Settings(Base):
-    per_parent: int | None = Field(None, ge=1)
+    per_parent: int | None = Field(None, ge=1, le=1_000_000)
     """at most so many edits of one answer, drawn by the seed; all by default"""
     seed: int = 0
     """another seed draws other edits"""

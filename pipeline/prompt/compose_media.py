@@ -42,9 +42,9 @@ class Settings(Base):
     """how many in all, the sample's own included, at least and at most: [2, 5] of a sequence, [2, 9] of the others by default"""
     symbols: tuple[str, ...] = ()
     """of demonstrations: what stands for the answers, a symbol an answer; the sample's own answer is then among theirs"""
-    pool: int = Field(2048, ge=2)
+    pool: int = Field(2048, ge=2, le=100_000)
     """from so many samples, drawn from the run, the other pictures are taken"""
-    side: int = Field(336, ge=64)
+    side: int = Field(336, ge=64, le=4_096)
     """pixels of a side of a picture in a grid, and of half a side of the large picture around an inset"""
     seed: int = 0
     """another seed draws other pictures, places and symbols"""

@@ -36,7 +36,7 @@ class Settings(Base):
     """0 is greedy"""
     top_p: float = Field(1.0, gt=0, le=1)
     """share of the probability that is sampled from"""
-    max_tokens: int = Field(256, ge=1)
+    max_tokens: int = Field(256, ge=1, le=1_000_000)
     """longest reply, in tokens"""
     seed: int = 0
     """another seed draws other questions"""

@@ -1,6 +1,7 @@
 """A row's prompt and media columns as chat messages and the Media that stand in them."""
 
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -56,7 +57,7 @@ class Shelf:
         path = value
         if isinstance(value, dict):
             path = None if isinstance(value.get("bytes"), bytes) else value.get("path")
-        if not isinstance(path, str):
+        if not isinstance(path, str) or not (self._elsewhere or ":" in path):
             return None
         try:
             return self._address(path)
@@ -95,7 +96,7 @@ class Shelf:
         if (self._elsewhere or ":" in path) and (url := self._address(path)):
             return self._remote.take(url)
         inside = os.path.join(self._root, self._inside(path))
-        if self._within is not None and not self._allowed(os.path.dirname(inside)):
+        if self._within is not None and not self._allowed(inside.rpartition(os.sep)[0] or os.sep):
             raise RowError(
                 Reason.UNSAFE, f"{path} is a file of this machine, which the rows may not name; put it into their folder"
             )
@@ -106,10 +107,15 @@ class Shelf:
         if not urls.is_url(path):
             return urls.join(self._root, self._inside(path)) if self._elsewhere else None
         scheme = urls.scheme(path)
-        if scheme in urls.OBJECTS and scheme not in self._schemes:
+        if scheme in urls.OBJECTS and scheme not in self._schemes and not self._is_below_root(path):
             detail = f"{urls.clean(path)} would be read with your rights; list {scheme} in fetch.schemes if rows may name such objects"
             raise RowError(Reason.UNSAFE, detail)
         return path
+
+    def _is_below_root(self, url: str) -> bool:
+        """Whether a URL names a file of the set that the rows belong to, as those of an imagefolder on the Hub do."""
+        own = f"{self._root.rstrip('/')}/"
+        return self._elsewhere and url.startswith(own) and ".." not in re.split(r"[/\\]", unquote(url))
 
     def _inside(self, path: str) -> str:
         inside = os.path.normpath(path)

@@ -94,7 +94,7 @@ def opened(path: str, limits: Limits, below: str | None = None) -> Generator[IO[
     InputError when it is not there, is not a regular file or breaks off, whatever the backend raises."""
     if not urls.is_url(path):
         try:
-            file = os.fdopen(open_regular(path, below), "rb")
+            file = os.fdopen(open_regular(path, below)[0], "rb")
         except NotRegular as error:
             raise Refused(f"{path} is {error}, not a regular file; set another path or remove it") from error
         except Outside as error:

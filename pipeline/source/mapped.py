@@ -24,8 +24,8 @@ Column = Literal[
 ]  # fmt: skip
 
 
-DATA = ("answer", "reference", "facts", "critique_chosen", "critique_rejected")  # of these nothing is cut: models are held against them
 _INEXACT = re.compile(r"\\ud|e\+|\d{19}")  # what may be half of a surrogate pair, or a number beyond 64 bits
+DATA = ("answer", "reference", "facts", "critique_chosen", "critique_rejected")  # of these nothing is cut: models are held against them
 _KNOWN = ("id", "answer", "answer_type", "reference", "source", "licence", "split")
 
 

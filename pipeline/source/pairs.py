@@ -159,7 +159,7 @@ def _parsed(raw: tables.Raw, file: str) -> Any:
 
 
 def _cell(value: str | None) -> Any:
-    if value and value[0] in "[{":
+    if value and value[0] in "[{" and len(value) <= bounds.TEXT:
         try:
             return json.loads(value)
         except (ValueError, RecursionError):

@@ -550,7 +550,7 @@ LICENCE = "CC0-1.0"  # drawn by this program
 
 
 class Settings(Base):
-    n: int = Field(800, ge=1)
+    n: int = Field(800, ge=1, le=10_000_000)
     """scenes, one prompt each"""
     seed: int = 0
     """another seed draws other scenes"""

@@ -66,7 +66,7 @@ class Row(NamedTuple):
             return self.raw
         if isinstance(self.raw, RowError):
             raise self.raw
-        return jsons.parse(self.raw, "line")
+        return jsons.parse(self.raw)
 
 
 def read(
@@ -262,7 +262,7 @@ def _csv(file: IO[bytes], name: str, columns, need, delimiter: str = ",") -> Ite
             yield number, _bad("the row is not UTF-8; write the file as UTF-8")
         else:
             row = {title: value or None for title, value in zip(header, found)}
-            yield number, row if lines.size <= bounds.TEXT else _checked(row)
+            yield number, row if lines.size <= bounds.TEXT // 4 else _checked(row)
 
 
 class _Lines:

@@ -31,33 +31,33 @@ class Settings(operator.Settings):
     """dpo: probability that chosen and rejected are the wrong way round"""
     sft: float = Field(0.0, ge=0)
     """dpo: weight of the chosen answers' own negative log-likelihood"""
-    epochs: int = Field(1, ge=1)
+    epochs: int = Field(1, ge=1, le=1_000)
     """dpo: passes over the pairs"""
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(32, ge=1, le=65_536)
     """dpo: pairs a step"""
     shuffle: bool = False
     """dpo: swap chosen and rejected in a seeded half of the pairs, the control that must not help"""
     rewards: tuple[Any, ...] = ()
     """grpo: operators whose rewards are summed"""
-    steps: int = Field(50, ge=1)
+    steps: int = Field(50, ge=1, le=10_000_000)
     """grpo: updates, each on new answers"""
-    prompts: int = Field(32, ge=1)
+    prompts: int = Field(32, ge=1, le=65_536)
     """grpo: prompts a step"""
-    n: int = Field(8, ge=2)
+    n: int = Field(8, ge=2, le=1_000)
     """grpo: answers a prompt"""
     temperature: float = Field(1.0, gt=0)
     """grpo: temperature of the answers"""
-    max_tokens: int = Field(256, ge=1)
+    max_tokens: int = Field(256, ge=1, le=1_000_000)
     """grpo: longest answer"""
     lr: float = Field(5e-6, gt=0)
     """highest learning rate, reached after `warmup` steps; from there it falls linearly to zero"""
     betas: tuple[float, float] = (0.9, 0.98)
     """AdamW's averages of gradient and squared gradient"""
-    warmup: int = Field(10, ge=0)
+    warmup: int = Field(10, ge=0, le=10_000_000)
     """steps until the learning rate is at its highest"""
     freeze: tuple[Literal["vision", "audio"], ...] = ("vision", "audio")
     """towers that do not train"""
-    lora: int = Field(0, ge=0)
+    lora: int = Field(0, ge=0, le=65_536)
     """rank of low-rank adapters, merged before the model is saved; 0 trains all weights"""
     seed: int = 0
     """order of the rows, and what is drawn"""

@@ -14,10 +14,11 @@ import os
 import random
 import re
 import shutil
-import sqlite3
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -62,11 +63,15 @@ class Place:
     top: Path
     out: Path | None = None  # what --out and --cache are instead of the run's own
     cache: Path | None = None
+    named: Path | None = None  # what is named instead of a run's folder, a model or a file of rows
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def run(self) -> Path:
         return self.top / "run"
+
+    def at(self, name: str) -> Path:
+        return self.named or self.top / name
 
     @property
     def recipe(self) -> Path:
@@ -84,22 +89,22 @@ class Place:
 COMMANDS: dict[str, Callable[[Place], list[Any]]] = {
     "build": lambda p: ["build", p.recipe, *p.where("run")],
     "estimate": lambda p: ["estimate", p.recipe, *p.where("run")],
-    "import": lambda p: ["import", "auto", p.top / "pairs.jsonl", *p.where()],
+    "import": lambda p: ["import", "auto", p.at("pairs.jsonl"), *p.where()],
     "ingest": lambda p: ["ingest", p.recipe, *p.where()],
-    "train": lambda p: ["train", p.run, "--model", p.top / "no-model", *p.where()],
-    "evaluate": lambda p: ["evaluate", p.top / "no-model", *p.where()],
-    "judge-bench": lambda p: ["judge-bench", p.recipe, p.top / "pairs.jsonl", *p.where()],
-    "export": lambda p: ["export", p.run, "--hub", "tester/pairs"],
-    "show": lambda p: ["show", p.run],
-    "verify": lambda p: ["verify", p.run],
-    "rejudge": lambda p: ["rejudge", p.run],
-    "annotate status": lambda p: ["annotate", "status", p.top / "people"],
-    "annotate push": lambda p: ["annotate", "push", p.top / "people"],
-    "annotate pull": lambda p: ["annotate", "pull", p.top / "people"],
-    "annotate reconcile": lambda p: ["annotate", "reconcile", p.top / "people"],
-    "annotate doctor": lambda p: ["annotate", "doctor", p.top / "people"],
+    "train": lambda p: ["train", p.at("run"), "--model", p.top / "no-model", *p.where()],
+    "evaluate": lambda p: ["evaluate", p.at("no-model"), *p.where()],
+    "judge-bench": lambda p: ["judge-bench", p.recipe, p.at("pairs.jsonl"), *p.where()],
+    "export": lambda p: ["export", p.at("run"), "--hub", "tester/pairs"],
+    "show": lambda p: ["show", p.at("run")],
+    "verify": lambda p: ["verify", p.at("run")],
+    "rejudge": lambda p: ["rejudge", p.at("run")],
+    "annotate status": lambda p: ["annotate", "status", p.at("people")],
+    "annotate push": lambda p: ["annotate", "push", p.at("people")],
+    "annotate pull": lambda p: ["annotate", "pull", p.at("people")],
+    "annotate reconcile": lambda p: ["annotate", "reconcile", p.at("people")],
+    "annotate doctor": lambda p: ["annotate", "doctor", p.at("people")],
     "annotate demo": lambda p: ["annotate", "demo", "--server", p.recipe, *p.where()],  # it would start a server
-    "serve": lambda p: ["serve", p.top / "people"],
+    "serve": lambda p: ["serve", p.at("people")],
     "recipes": lambda p: ["recipes"],
 }
 
@@ -308,14 +313,6 @@ def _sqlite(name: str) -> Callable[[Place, random.Random], None]:
     return do
 
 
-@contextlib.contextmanager
-def _held(place: Place, dice: random.Random) -> Iterator[None]:
-    """Another process holds the answers, for longer than anybody waits."""
-    with contextlib.closing(sqlite3.connect(place.top / "cache" / "answers.sqlite", isolation_level=None)) as db:
-        db.execute("begin exclusive")
-        yield
-
-
 def _impossible(place: Place, dice: random.Random) -> Path:
     """Somewhere where no folder can be."""
     (place.top / "dangling").symlink_to("/nowhere/else")
@@ -329,6 +326,10 @@ def _impossible(place: Place, dice: random.Random) -> Path:
 
 def _no_out(place: Place, dice: random.Random) -> None:
     place.out = _impossible(place, dice)
+
+
+def _no_folder(place: Place, dice: random.Random) -> None:
+    place.named = _impossible(place, dice)
 
 
 def _no_cache(place: Place, dice: random.Random) -> None:
@@ -356,8 +357,6 @@ def _disk(place: Place, options: str) -> Iterator[None]:
 def _full(place: Place, dice: random.Random) -> Iterator[None]:
     """Not a byte is left."""
     with _disk(place, "size=8m"):
-        if dice.random() < 0.5:
-            shutil.rmtree(place.run)  # it has all to write
         with contextlib.suppress(OSError), (place.top / "ballast").open("wb", buffering=0) as file:
             while file.write(bytes(4096)):
                 pass
@@ -367,8 +366,6 @@ def _full(place: Place, dice: random.Random) -> Iterator[None]:
 @contextlib.contextmanager
 def _read_only(place: Place, dice: random.Random) -> Iterator[None]:
     with _disk(place, "size=64m"):
-        if dice.random() < 0.5:
-            shutil.rmtree(place.run)
         subprocess.run(["mount", "-o", "remount,ro", place.top], check=True)
         yield
 
@@ -412,7 +409,7 @@ DAMAGES = [
     Damage("a broken done.json of a pass", _note("*/passes/*/done.json"), rf"done\.json .*({BUILD})|never finished"),
     Damage("a broken done.json of the dataset", _note("*/steps/*/done.json"), rf"done\.json .*({BUILD})|never finished"),
     Damage("a broken record.json", _note("*/passes/*/*/record.json"), rf"record\.json .*({BUILD})"),
-    Damage("a broken engines.json", _note("*/engines.json"), rf"engines\.json .*({BUILD})", heals=False),
+    Damage("a broken engines.json", _note("*/engines.json"), rf"engines\.json .*({BUILD})"),
     Damage("a broken crashes.json", _crashes, rf"crashes\.json .*({BUILD})"),
     Damage("a broken summary.json", _note("*/summary.json"), rf"summary\.json .*({BUILD})"),
     Damage("a newer version's folder", _newer, r"newer Pairwright.*: update Pairwright", (2,), False, "*/run.json"),
@@ -424,13 +421,13 @@ DAMAGES = [
     Damage("damaged answers", _sqlite("cache/answers.sqlite"), r"answers\.sqlite: .*(; move it away|; check that|; put it back)", heals=False),
     Damage("a damaged index of media", _sqlite("cache/media/index.sqlite"), r"media.*(;|:)", heals=False),
     Damage("an impossible --out", _no_out, r"--out", (2,)),
+    Damage("an impossible folder, model or file", _no_folder, r"(/proc|/dev|/file|/xxx|dangling|loop|/yyy|udcff).*[:;,]", (1, 2)),
     Damage("an impossible --cache", _no_cache, r"--cache", (2,)),
-    Damage("a full disk", _full, r"its disk is full; free|No space left|cannot be opened or made; check", (1,)),
-    Damage("a read-only disk", _read_only, r"read-only|cannot be written|cannot be opened or made|Read-only", (1, 2)),
+    Damage("a full disk", _full, r"its disk is full[;)]|cannot be opened or made; check", (1,)),
+    Damage("a read-only disk", _read_only, r"read-only|cannot be written|cannot be opened or made", (1, 2)),
     Damage("an unreadable recipe", _recipe, r"recipe", (2,), False),
     Damage("an unreadable prompt file", _prompt, r"prompt", (2,), False),
 ]  # fmt: skip
-EACH = 2  # commands a try
 
 
 @lru_cache
@@ -462,7 +459,7 @@ def _try(damage: Damage, dice: random.Random, folder: Path, command: str) -> boo
     if not damage.heals:
         shutil.rmtree(place.top)
         place = copied(place.top)  # the file was given back
-    place.out = place.cache = None
+    place.out = place.cache = place.named = None
     again = ran(place, COMMANDS["build"](place))
     assert again.code == 0, f"after {told}: {again}"
     assert place.dataset() == base()[1], f"after {told}: {again}"
@@ -474,18 +471,136 @@ def _tried(damage: Damage) -> Callable[[random.Random, Path], None]:
     turns: list[str] = []
 
     def trial(dice: random.Random, folder: Path) -> None:
-        base()
-        for _ in range(EACH):
-            if not turns:  # each command once, in an order of the damage's own
-                turns.extend(random.Random(damage.name).sample(sorted(COMMANDS), len(COMMANDS)))
-            _try(damage, dice, folder, turns.pop())
+        if not turns:  # each command once, in an order of the damage's own
+            turns.extend(random.Random(damage.name).sample(sorted(COMMANDS), len(COMMANDS)))
+        _try(damage, dice, folder, turns.pop())
 
     return trial
 
 
+# what is not a damage of a file --------------------------------------------------------------------------------------------
+
+HTML = b"<!DOCTYPE html><html><body><h1>Something is here</h1></body></html>"
+ANSWERS = [  # of the Hub
+    (502, HTML, {"content_type": "text/html"}), (413, b"too large", {}), (200, HTML, {"content_type": "text/html"}), (200, b"[]", {}), (200, b"7", {}),
+    (200, b"", {}), (400, b'{"error": "no\\nsuch\\nlicence"}', {}), (401, b"", {}), (403, b"{}", {}), (404, HTML, {}), (302, b"", {"location": "/login"}),
+    (307, b"", {"location": "http://127.0.0.1:9/"}), (301, b"", {}), (500, b"{", {}), (418, HTML, {}), (429, b"", {}), (200, b'{"url": {"a": 1}}', {}),
+]  # fmt: skip
+ROUTES = ("repos/create", "validate-yaml", "GET /api/datasets", "preupload", "objects/batch", "PUT /lfs", "/commit/", "")
+
+
+def _answered(dice: random.Random, folder: Path) -> None:
+    place, hub = copied(folder / "place"), _hub()
+    answer, route = dice.choice(ANSWERS), dice.choice(ROUTES)
+    hub.repos.clear(), hub.blobs.clear()
+    hub.failing = {route: [answer] * 100}
+    try:
+        said = ran(place, COMMANDS["export"](place))
+    finally:
+        hub.failing = {}
+    told = f"{answer} to {route}: {said}"
+    assert "Traceback" not in said.out + said.err, told
+    assert "unexpected" not in said.err, told
+    assert TOKEN not in said.err, told
+    if said.code:
+        assert len(said.errors) == 1, told
+        assert len(said.err.strip().splitlines()) == 1, told
+        assert re.search("the Hub did not take tester/pairs: .*(check|correct|set|later|smaller)", said.errors[0]), told
+    hub.repos.clear()
+    assert ran(place, COMMANDS["export"](place)).code == 0, told
+
+
+def _refused_card(dice: random.Random, folder: Path) -> None:
+    place, hub = copied(folder / "place"), _hub()
+    errors = [{"message": dice.choice(('"license" must be one of [apache-2.0, mit]', "a\nb\n\nc", "\"x\"" * 500))}]
+    hub.failing = {"validate-yaml": [(400, json.dumps({"errors": errors, "warnings": []}).encode(), {})]}
+    try:
+        said = ran(place, COMMANDS["export"](place))
+    finally:
+        hub.failing = {}
+    assert (said.code, len(said.err.splitlines())) == (1, 1), said
+    assert re.search(r"refuses the dataset card \(.*README\.md", said.err), said
+
+
+def _stopped(dice: random.Random, folder: Path) -> None:
+    """A signal, and perhaps a second and third at once, at some moment of a build."""
+    place = copied(folder / "place")
+    endpoint = Endpoint(delay=0.1)
+    with served(endpoint) as url:
+        document = yaml.safe_load(place.recipe.read_text())
+        document["models"]["policy"] |= {"base_url": url, "slots": 2}
+        place.recipe.write_text(yaml.safe_dump(document))
+        command = [sys.executable, "-m", "flows.cli", "build", place.recipe, "--out", place.top / "new", "--cache", place.top / "cache-new"]
+        with (place.top / "said").open("w+") as said:
+            process = subprocess.Popen(command, stdout=said, stderr=said, cwd=ROOT, env=environment())
+            moment = dice.randrange(1, 2 * SAMPLES)
+            while process.poll() is None and sum(endpoint.questions.values()) < moment:
+                time.sleep(0.005)
+            which, again = dice.choice([(signal.SIGINT, 2), (signal.SIGINT, 3), (signal.SIGTERM, 1), (signal.SIGHUP, 1), (signal.SIGTERM, 2)])
+            for _ in range(again):
+                process.send_signal(which)
+                time.sleep(dice.choice((0, 0.001, 0.02, 0.2)))
+            code = process.wait(60)
+            said.seek(0)
+            text = said.read()
+        told = f"{which!r} {again} times after {moment} questions: {code} {text}"
+        assert code == 128 + which, told
+        assert text.count(STOPPED) == 1, told
+        assert not re.search("Traceback|unexpected|Exception ignored|never retrieved", text), told
+        out = place.top / "new"
+        again = ran(place, ["build", place.recipe, "--out", out, "--cache", place.top / "cache-new"])
+        assert again.code == 0, f"{told}, then {again}"
+        found = {str(p.relative_to(out)): p.stat().st_size for p in out.rglob("*.parquet")}
+        assert found.keys() == base()[1].keys(), told
+
+
+def _filling(dice: random.Random, folder: Path) -> None:
+    """A disk that fills up at some moment of a build."""
+    place = copied(folder / "place")
+    shutil.rmtree(place.run)
+    shutil.rmtree(place.top / "cache" / "media")
+    shutil.rmtree(place.top / "people")
+    with _disk(place, "size=1m"):
+        room = dice.randrange(0, 600) << 10
+        with contextlib.suppress(OSError), (place.top / "ballast").open("wb", buffering=0) as file:
+            while shutil.disk_usage(place.top).free > room and file.write(bytes(4096)):
+                pass
+        said = ran(place, COMMANDS["build"](place))
+        told = f"with {room:,} bytes: {said}"
+        assert not re.search("Traceback|unexpected|Exception ignored", said.err), told
+        assert said.code in (0, 1), told
+        if said.code:
+            assert len(said.errors) == 1, told
+            assert re.search(r"disk is full[;)]|cannot be opened or made; check", said.errors[0]), told
+        subprocess.run(["mount", "-o", "remount,size=64m", place.top], check=True)
+        assert ran(place, COMMANDS["build"](place)).code == 0, told
+        assert place.dataset() == base()[1], told
+
+
+def _streams(dice: random.Random, folder: Path) -> None:
+    """Standard streams that are closed, full, or that nobody reads."""
+    place = copied(folder / "place")
+    name = dice.choice(["show", "verify", "recipes", "build", "estimate", "annotate status"])
+    words = " ".join(map(str, COMMANDS[name](place)))
+    end = dice.choice(["| head -1", "2>&1 | head -1", ">&-", "2>&-", "<&-", "<&- >&- 2>&-", "> /dev/full", "2> /dev/full", "| true"])
+    script = f"{sys.executable} -m flows.cli {words} {end}; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=120)
+    said = done.stdout + done.stderr
+    assert not re.search("Traceback|unexpected|Exception ignored|BrokenPipe", said), f"{name} {end}: {said}"
+    code = int(done.stdout.split()[-1])
+    assert code in ((0,) if "&-" in end else (0, 1, 141)), f"{name} {end}: {said}"
+    assert ran(place, COMMANDS["build"](place)).code == 0
+    assert place.dataset() == base()[1]
+
+
+LINE = "one line with the file and the remedy; then the same dataset"
 FAULTS = [
-    Fault("damages", d.name, "one line with the file and the remedy; then the same dataset", _tried(d), -(-len(COMMANDS) // EACH), 1)
-    for d in DAMAGES
+    *(Fault("damages", d.name, LINE, _tried(d), len(COMMANDS)) for d in DAMAGES),
+    Fault("disks", "a disk that fills up in a build", LINE, _filling, 21, 2),
+    Fault("signals", "Ctrl-C two and three times, SIGTERM, SIGHUP", "one line, 130, 143 or 129; then the whole dataset", _stopped, 20, 1),
+    Fault("signals", "standard streams closed, full or not read", "no traceback; then the same dataset", _streams, 20, 1),
+    Fault("the Hub", "pages, refusals and redirects for answers", "one line with the remedy; then it takes the dataset", _answered, 40, 2),
+    Fault("the Hub", "a refused card", "one line with its words and the file", _refused_card, 3, 1),
 ]
 
 if __name__ == "__main__":

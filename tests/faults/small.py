@@ -1,17 +1,25 @@
 """Folders that are refused, writes that were killed, builds one after another and two at once."""
 
+import gc
+import json
 import os
 import random
 import re
 import signal
 import subprocess
 import sys
+import threading
+import time
+from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
+from PIL import Image
 
 from flows import execute
-from schemas.errors import OutputError
+from pipeline.cache import BATCH
+from schemas.errors import OutputError, PairwrightError
 from tests.endpoint import Endpoint, served
 from tests.faults.fault import Fault
 
@@ -110,7 +118,114 @@ def killed_while_writing(dice: random.Random, folder: Path) -> None:
     assert not (left := half_written(out, cache)), left
 
 
+# builds at once -------------------------------------------------------------------------------------------------------
+
+BUILD = """
+import sys
+from pathlib import Path
+from tests.faults import small
+small.build(small.recipe(sys.argv[1], int(sys.argv[4])), Path(sys.argv[2]), Path(sys.argv[3]))
+"""
+
+
+def at_once(dice: random.Random, folder: Path, url: str, builds: int = 2) -> list[subprocess.Popen]:
+    """Builds of one recipe, with more or fewer samples each, on one cache."""
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", BUILD, url, str(folder / f"out{i}"), str(folder / "cache"), str(dice.randint(30, 60))],
+            cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE,
+        )
+        for i in range(builds)
+    ]  # fmt: skip
+
+
+def two_at_once(dice: random.Random, folder: Path) -> None:
+    server = Endpoint(delays=iter(lambda: dice.choice([0, 0.01, 0.1, 0.3]), None))
+    with served(server) as url:
+        for process in at_once(dice, folder, url, dice.choice([2, 2, 3])):
+            _, said = process.communicate(timeout=300)
+            assert process.returncode == 0, said.decode()
+    twice = [name for name, times in server.questions.items() if times > 1]
+    assert not twice, f"{len(twice)} of {len(server.questions)} questions were asked twice"
+    assert list((folder / "cache" / "asking").iterdir()) == []
+
+
+def one_of_two_is_killed(dice: random.Random, folder: Path) -> None:
+    server = Endpoint(delay=0.05)
+    with served(server) as url:
+        killed, other = dice.sample(at_once(dice, folder, url), 2)
+        until = dice.randint(1, 60)
+        while server.questions.total() < until and killed.poll() is None:
+            time.sleep(0.01)
+        killed.kill()
+        in_flight = server.in_flight
+        killed.communicate()
+        _, said = other.communicate(timeout=300)
+        assert other.returncode == 0, said.decode()
+    twice = sum(times - 1 for times in server.questions.values())
+    assert twice <= in_flight + BATCH, f"{twice} questions were asked again, {in_flight} were in flight"
+    assert list((folder / "cache" / "asking").iterdir()) == []
+
+
+# many builds in one process -------------------------------------------------------------------------------------------
+
+
+def held() -> Counter[str]:
+    """What this process holds: open files by name, mapped files, threads and child processes."""
+    names = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
+    found = Counter(f"open: {re.sub(r'[0-9]+', 'N', Path(name).name)}" for name in names)
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    found["mapped files"] = sum(len(words) == 6 and not words[5].endswith(".so") for words in map(str.split, maps))
+    found["threads"] = threading.active_count()
+    found["processes"] = len(psutil.Process().children(recursive=True))
+    return found
+
+
+def fifty_builds(dice: random.Random, folder: Path) -> None:
+    """Of scenes and of rows with files and addresses, in new folders and old ones, on one cache and on others, some refused, some failing."""
+
+    def one(number: int, kind: str) -> None:
+        raw = recipe(url, n=4)
+        out, cache = folder / f"out{number}", folder / "cache"
+        if kind == "rows":
+            picture = folder / f"{number}.png"
+            Image.new("RGB", (64, 64), (number, 0, 0)).save(picture)
+            rows = [{"prompt": "what ?", "image": str(picture)}, {"prompt": "who ?", "image": f"{url}/{number}.png"}]
+            (folder / f"{number}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+            raw["steps"][0] = {"source.rows": {"path": str(folder / f"{number}.jsonl")}}
+            raw["steps"] += ["filter.duplicates"]
+        elif kind == "another cache":
+            cache = folder / f"cache{number}"
+        elif kind == "again":
+            out = folder / "out0"
+        elif kind == "refused":
+            out, raw["name"] = folder / "out0", "another"
+        elif kind == "no server":
+            raw["models"]["policy"]["base_url"] = "http://127.0.0.1:9/v1"
+            raw["steps"][0]["source.scenes"]["seed"] = 100 + number
+        if kind in ("refused", "no server"):
+            with pytest.raises(PairwrightError):
+                build(raw, out, cache)
+        else:
+            build(raw, out, cache)
+
+    kinds = ["scenes", "rows", "another cache", "again", "refused", "no server"]
+    with served(Endpoint()) as url:
+        for number, kind in enumerate(kinds):
+            one(number, kind)
+        gc.collect()
+        before = held()
+        for number in range(len(kinds), 50):
+            one(number, dice.choice(kinds))
+        gc.collect()
+        more = held() - before
+    assert not more, f"it holds more after 50 builds than after {len(kinds)}: {dict(more)}"
+
+
 FAULTS = [
     Fault("folders", "an --out that is not this recipe's", "one line, and nothing in it changes", refused, trials=100, sample=6),
     Fault("folders", "killed in the middle of a write", "the next build leaves nothing half written", killed_while_writing, trials=20),
+    Fault("builds", "two or three at once on one cache", "each question is asked once", two_at_once, trials=15),
+    Fault("builds", "one of two on one cache is killed", "the other takes over its questions and ends well", one_of_two_is_killed, trials=15),
+    Fault("builds", "fifty in one process", "no more files, mappings, threads or processes are held", fifty_builds, trials=3),
 ]  # fmt: skip

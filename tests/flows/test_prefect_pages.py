@@ -88,3 +88,11 @@ def test_the_documented_set_up_ends_in_pages_that_show_the_deployments_and_their
     (made,) = [a for a in prefect_api.post("/automations/filter", json={}).json() if "heartbeat" in a["name"]]
     assert made["enabled"]
     assert made["trigger"]["posture"] == "Proactive"
+
+
+def test_server_and_flows_have_the_same_version_of_prefect():
+    files = ["environment/prefect.lock", "environment/cpu.lock", "environment/gpu.lock", "prefect.yaml"]
+    found = {
+        name: re.search(r"^prefect(?:==|-version: )(\S+)", (ROOT / name).read_text(), re.MULTILINE)[1] for name in files
+    }
+    assert len(set(found.values())) == 1, found

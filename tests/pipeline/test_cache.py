@@ -2,12 +2,15 @@
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
+from pipeline import cache as cache_module
 from pipeline.cache import AnswerCache, Clock, Measured, Sort, Usage, total
 from schemas.chat import assistant, user
+from schemas.errors import StoreError
 from schemas.ports import Answer, Failure, Generate, Generated, Likelihood, Likely, Score, Scored
 from schemas.records import MEDIA_KINDS, Part, Reason
 
@@ -64,6 +67,67 @@ def test_what_is_known_already_is_spared_not_spent(cache):
 def test_the_same_request_in_flight_is_asked_once(cache):
     usage = asked(cache, ASKED, ASKED)
     assert (usage.asked, usage.cached, usage.prompt_tokens, usage.cached_prompt_tokens) == (1, 1, 12, 12)
+
+
+def both(tmp_path, *each) -> list[Usage]:
+    """What two builds count that ask these at the same time, each with an engine of its own."""
+    caches, usages = [AnswerCache(tmp_path / "answers.sqlite") for _ in each], [Usage() for _ in each]
+
+    async def build(cache, usage, requests):
+        engine = cache.engine(Slow(), usage)
+        await asyncio.gather(*map(engine.ask, requests))
+        cache.close()
+
+    async def builds():
+        await asyncio.gather(*map(build, caches, usages, each))
+
+    asyncio.run(asyncio.wait_for(builds(), 30))
+    return usages
+
+
+def test_two_builds_at_once_ask_nothing_twice(tmp_path):
+    questions = [ASKED._replace(seed=seed) for seed in range(8)]
+    one, two = both(tmp_path, questions, [*reversed(questions), LIKELY])
+    assert (one.asked + two.asked, one.cached + two.cached) == (9, 8)
+
+
+def test_two_builds_that_wait_for_each_other_come_to_an_end(tmp_path):
+    first, second = ASKED._replace(seed=1), ASKED._replace(seed=2)
+    one, two = both(tmp_path, [first, second], [second, first])
+    assert (one.asked + two.asked, one.cached + two.cached) == (2, 2)
+
+
+def test_what_another_build_is_asking_and_fails_at_is_asked_here(tmp_path):
+    failing = ASKED._replace(seed=-1)
+    one, two = both(tmp_path, [failing], [failing])
+    assert (one.asked, two.asked, one.failed, two.failed) == (1, 1, 1, 1)
+
+
+def test_an_answer_of_another_build_is_there_although_it_was_looked_for_before(cache, tmp_path):
+    asked(cache, ASKED)
+    cache.commit()
+    assert cache.get(bytes(16)) is None  # from now on it sees the file as it is
+    other = AnswerCache(tmp_path / "answers.sqlite")
+    asked(other, LIKELY)
+    other.close()
+    assert asked(cache, LIKELY).cached == 1
+
+
+def test_a_build_that_is_stopped_is_not_waited_for_for_ever(cache, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.cache.LEASE", 0.2)
+    asked(cache, ASKED)  # not committed, and nobody is at work there who would
+    other = AnswerCache(tmp_path / "answers.sqlite")
+    assert asked(other, ASKED).asked == 1
+    other.close()
+
+
+def test_a_disk_that_takes_no_claim_ends_all_that_wait_for_the_answer(tmp_path):
+    cache = AnswerCache(tmp_path / "answers.sqlite")
+    (tmp_path / "asking").write_text("a file in the way")
+    with pytest.raises(StoreError, match="asking cannot be written"):
+        asked(cache, ASKED, ASKED)
+    assert cache.in_flight == {}
+    cache.close()
 
 
 def test_a_score_writes_one_token_and_a_given_answer_is_read_like_a_prompt(cache):
@@ -133,3 +197,31 @@ def test_a_damaged_answer_is_asked_again_and_replaced_and_an_older_one_without_a
 def test_recorded_usages_add_up():
     one = Usage(asked=1, prompt_tokens=5, seconds=0.5)
     assert total([one.figures(), one.figures()]) == Usage(asked=2, prompt_tokens=10, seconds=1.0)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda path: path.write_bytes(b"garbage" * 1000), "it is damaged: SQLite cannot read it; move it away"),
+        (lambda path: path.mkdir(), "cannot be opened or made; check"),
+    ],
+)
+def test_a_file_that_is_no_cache_is_one_line_that_names_it(tmp_path, damage, said):
+    damage(tmp_path / "answers.sqlite")
+    with pytest.raises(StoreError, match=rf"answers\.sqlite: .*{said}"):
+        AnswerCache(tmp_path / "answers.sqlite")
+
+
+def test_a_file_that_another_process_holds_is_one_line_when_patience_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache_module, "PATIENCE", 0.1)
+    path = tmp_path / "answers.sqlite"
+    cache = AnswerCache(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        cache.put(b"k", Scored((0.5,), 1))
+        with pytest.raises(StoreError, match=r"answers\.sqlite: another process holds it; wait for that one"):
+            cache.commit()
+        other.execute("rollback")
+    cache.commit()  # nothing of it is lost
+    assert cache.get(b"k") == Scored((0.5,), 1)
+    cache.close()

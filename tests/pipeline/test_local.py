@@ -7,7 +7,8 @@ from pipeline.local import NotRegular, Outside, is_below, kind_of, open_regular
 
 
 def data_of(*named) -> bytes:
-    file = open_regular(*named)
+    file, size = open_regular(*named)
+    assert size == os.stat(named[0]).st_size
     try:
         return os.read(file, 100)
     finally:
@@ -18,7 +19,7 @@ def test_a_regular_file_is_opened_and_no_child_inherits_it(tmp_path):
     (tmp_path / "a").write_bytes(b"text")
     (tmp_path / "link").symlink_to("a")
     assert data_of(str(tmp_path / "a")) == data_of(str(tmp_path / "link")) == b"text"
-    file = open_regular(str(tmp_path / "a"))
+    file, _ = open_regular(str(tmp_path / "a"))
     assert not os.get_inheritable(file)
     os.close(file)
 

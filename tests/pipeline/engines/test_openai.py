@@ -6,13 +6,12 @@ import json
 import math
 import socket
 import time
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 
 import pytest
+from aiohttp import web
 from pydantic import ValidationError
 
-from pipeline.engines import bodies, endpoints, openai, replies
+from pipeline.engines import bodies, endpoints, http, openai
 from schemas import chat
 from schemas.errors import EngineError, RecipeError
 from schemas.ports import Answer, Embed, Failure, Form, Generate, Generated, Likelihood, Score, Scored
@@ -330,6 +329,77 @@ def test_no_more_requests_are_in_flight_than_there_are_slots(base_url, endpoint,
     assert asyncio.run(run()) >= 0.15  # 12 requests, 4 at a time, 0.05 s each
 
 
+# servers that take other parameters, or give fewer answers
+
+
+def test_a_server_that_gives_one_answer_is_asked_for_each_with_a_seed_of_its_own(ask, endpoint, monkeypatch):
+    endpoint.keep_bodies = True
+    expected = ask(*(Generate(question(i), n=3, seed=10 * i) for i in range(4)))
+    endpoint.bodies.clear()
+    said = endpoint_module.reply
+    monkeypatch.setattr(endpoint_module, "reply", lambda body: said({**body, "n": 1}))
+    assert [[a.text for a in r.answers] for r in ask(*(Generate(question(i), n=3, seed=10 * i) for i in range(4)), slots=1)] == [
+        [a.text for a in r.answers] for r in expected
+    ]
+    # the first was asked for three; after that the server is known
+    assert [body["n"] for body in endpoint.bodies] == [3] + [1] * 11
+    assert sorted(body["seed"] for body in endpoint.bodies) == [10 * i + k for i in range(4) for k in range(3)]
+    endpoint.bodies.clear()
+    ask(Generate(question(9), n=2))  # another engine of this process
+    assert [body["n"] for body in endpoint.bodies] == [1, 1]
+
+
+def test_a_refused_parameter_is_learnt_once_and_said(ask, endpoint, caplog):
+    endpoint.keep_bodies = True
+
+    def twist(body, said):
+        if "max_tokens" in body:
+            message = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+            return web.json_response({"error": {"message": message, "param": "max_tokens"}}, status=400)
+        return said
+
+    endpoint.twist = twist
+    assert all(isinstance(r, Generated) for r in ask(*(Generate(question(i)) for i in range(20)), slots=4))
+    assert sum("max_tokens" in body for body in endpoint.bodies) <= 4
+    assert "max_completion_tokens for max_tokens" in caplog.text
+    endpoint.bodies.clear()
+    ask(Generate(question(50)))
+    assert [("max_tokens" in body, body["max_completion_tokens"]) for body in endpoint.bodies] == [(False, 512)]
+
+
+# replies that cannot be used
+
+
+def test_an_unreadable_reply_is_asked_once_more_and_is_then_an_open_failure(ask, endpoint, soon):
+    endpoint.twist = lambda body, said: said | {"choices": [{"index": 0, "message": {"content": {"text": "a"}}, "finish_reason": "stop"}]}
+    (result,) = ask(Generate(question()))
+    assert result.reason == Reason.ENGINE_FAILED
+    assert result.detail.startswith("the server's answer is unreadable (its content is an object): {")
+    assert endpoint.questions.total() == 2
+
+
+def test_a_reply_may_come_with_another_status_of_success(ask, endpoint, soon):
+    endpoint.twist = lambda body, said: web.json_response(said, status=201)
+    assert isinstance(ask(Generate(question()))[0], Generated)
+    endpoint.twist = lambda body, said: web.Response(status=206, text='{"choices": [')
+    (result,) = ask(Generate(question(1)), retries=1)
+    assert "unreadable (status 206, it is not JSON)" in result.detail
+
+
+def test_a_reply_that_is_too_large_is_an_open_failure(ask, endpoint, soon, monkeypatch):
+    monkeypatch.setattr(http, "LONGEST_BODY", 1 << 20)
+    endpoint.twist = lambda body, said: said | {"more": "x" * (2 << 20)}
+    (result,) = ask(Generate(question()))
+    assert (result.reason, "the server's answer is larger than" in result.detail) == (Reason.ENGINE_FAILED, True)
+    assert endpoint.questions.total() == 2
+
+
+def test_a_redirect_to_another_server_is_named_without_its_query(ask, endpoint):
+    endpoint.twist = lambda body, said: web.Response(status=307, headers={"Location": "https://me:secret@other.test/v1?token=abc"})
+    with pytest.raises(EngineError, match=r"sends us elsewhere \(307\), to https://other\.test/v1; if that is right, put it into base_url"):
+        ask(Generate(question()))
+
+
 # faults
 
 
@@ -356,16 +426,6 @@ def test_the_server_says_how_long_to_wait(ask, endpoint, status):
     (result,) = ask(Generate(question()))
     assert isinstance(result, Generated)
     assert 0.3 <= time.monotonic() - started < 1.5
-
-
-def test_it_may_say_so_as_a_date():
-    then = datetime.now(UTC) + timedelta(seconds=30)
-    seconds = replies.retry_after({"retry-after": format_datetime(then, usegmt=True)})
-    assert 28 < seconds <= 30  # dates have whole seconds
-    assert replies.retry_after({"retry-after": format_datetime(then - timedelta(hours=1), usegmt=True)}) == 0
-    assert replies.retry_after({"retry-after": "99999"}) == 600  # no server stops a run for a day
-    assert [replies.retry_after({"retry-after": said}) for said in ("soon", "nan", "inf", "")] == [None] * 4
-    assert replies.retry_after({}) is None
 
 
 @pytest.mark.parametrize(
@@ -466,6 +526,20 @@ def test_a_key_that_is_not_set_or_not_given_is_said_before_any_question(ask, end
     endpoint.key = KEY
     with pytest.raises(EngineError, match="name a key in api_key_env"):
         ask(Generate(question()))
+
+
+@pytest.mark.parametrize("key", ["k\u00e9y", "ke\x01y", "first\nsecond"])
+def test_a_key_that_no_header_can_hold_is_said_and_not_shown(ask, monkeypatch, key):
+    monkeypatch.setenv("PAIRWRIGHT_TEST_KEY", key)
+    with pytest.raises(RecipeError, match="the key in PAIRWRIGHT_TEST_KEY holds a character that no header may hold") as raised:
+        ask(Generate(question()), api_key_env="PAIRWRIGHT_TEST_KEY")
+    assert key not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["http://a b/v1", "http://[::1/v1", "http://host:99999/v1", "http:///v1", "ftp://host/v1", ""])
+def test_an_address_is_one_that_can_be_asked(url):
+    with pytest.raises(ValidationError, match="base_url"):
+        openai.Settings(base_url=url, model="m")
 
 
 @pytest.mark.parametrize("url", ["https://me:secret@host/v1", "https://host/v1?key=secret", "host:8000/v1"])

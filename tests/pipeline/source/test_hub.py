@@ -13,8 +13,9 @@ import pytest
 from datasets import Audio, Features, Image, List, Value, Video
 
 from pipeline.source import hub
+from pipeline.source.conversation import Shelf
 from pipeline.store import FolderStore
-from schemas.errors import InputError
+from schemas.errors import InputError, RowError
 from schemas.operator import Context
 from schemas.records import Media, Reason, Rejection, Sample
 from tests import media_files as make
@@ -117,7 +118,7 @@ import json, sys
 from pathlib import Path
 from pipeline.source import hub
 from pipeline.store import FolderStore
-from schemas.errors import InputError
+from schemas.errors import InputError, RowError
 from schemas.operator import Context
 try:
     found = list(hub.read(hub.Settings(**json.loads(sys.argv[1])), Context(step="in", version="", media=FolderStore("store"))))
@@ -170,3 +171,17 @@ def test_a_dataset_that_may_not_be_read_is_one_line_without_the_token(standin, t
         assert isinstance(said, str)
         assert said.startswith(f"the dataset {path} train cannot be read")
         assert "\n" not in said
+
+
+def test_rows_of_the_hub_name_files_of_their_dataset_and_of_no_other():
+    root = "hf://datasets/tester/pets@0123"
+    shelf = Shelf(root, None, None, (), ())
+    good = {"a/b.png": f"{root}/a/b.png", f"{root}/c.png": f"{root}/c.png", "https://example.org/d.png": "https://example.org/d.png"}
+    assert {path: shelf.url(path) for path in good} == good
+    bad = [f"{root}/../../other/secret.png", f"{root}/%2e%2e/secret.png", "hf://datasets/tester/secrets/a.png", "s3://bucket/a.png",
+           "../other/a.png", "%2e%2e/a.png", "..\\a.png", "/etc/passwd", "%2Fetc/passwd", f"{root}s/a.png"]  # fmt: skip
+    for path in bad:
+        with pytest.raises(RowError) as raised:
+            shelf.find(path, "image")
+        assert raised.value.reason in (Reason.UNSAFE, Reason.BAD_ROW)
+        assert shelf.url(path) is None

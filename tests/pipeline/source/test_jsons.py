@@ -75,7 +75,8 @@ def test_numbers_of_64_bits_and_large_floats_are_good():
 def test_a_row_is_bounded_by_its_text_and_its_values_and_not_by_media(monkeypatch):
     text = "x" * (bounds.TEXT + 1)
     for row, reason in (
-        ({"prompt": text}, Reason.TOO_LARGE), ({"a": [{"b": text[:600_000]}, {"c": text[:600_000]}]}, Reason.TOO_LARGE),
+        ({"prompt": text}, Reason.TOO_LARGE), ({"a": [{"b": text[:200_000]}, {"c": text[:200_000]}]}, Reason.TOO_LARGE),
+        ({"prompt": "☕" * (bounds.TEXT // 2)}, Reason.TOO_LARGE), ({"prompt": text[:-1]}, None),
         ({"prompt": "?", "image": f"data:image/png;base64,{text}"}, None), ({"images": [text]}, None),
         ({"x": [[]] * 1_100_000}, Reason.TOO_LARGE), ({"x": list(range(500_000))}, None),
     ):  # fmt: skip
