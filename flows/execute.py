@@ -32,6 +32,7 @@ from pipeline.dataset import manifest
 from schemas import redact
 from schemas.errors import DamageError, InputError, OutputError, RecipeError
 from schemas.operator import VERBS, Context, Fitted
+from schemas.published import public
 from schemas.recipe import Recipe, Step, parse, unpriced
 from schemas.records import Rejection, digest
 
@@ -365,7 +366,7 @@ class Run:
     def _write(self, unit: Unit, host: Host, progress) -> dict:
         from pipeline.dataset.write import write
 
-        info = {"recipe": redact.public(self.recipe.name), "digest": digest(redact.document(unpriced(self.raw)))}
+        info = {"recipe": public(self.recipe.name), "digest": digest(redact.document(unpriced(self.raw)))}
         counts = write(self.tables(unit), host.media, self.dataset(unit.round), info)
         self.place(unit).mkdir(parents=True, exist_ok=True)
         return {"key": self.key(unit), "pairs": counts}

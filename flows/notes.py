@@ -42,6 +42,7 @@ class RunNote(_Note):
     dataset: str | None = None
     ingested: bool = False
     passes: list[list[str]] = []
+    withheld: list[str] = []
 
 
 class Done(_Note):

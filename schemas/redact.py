@@ -1,8 +1,9 @@
-"""What may leave this process: text without secrets, and what is published also without places of ours.
+"""What may leave this process: text without secrets.
 
     clean(text)      for messages, logs, reports, records and the metadata of rows
     document(value)  the same for every text in a JSON value
-    published(value) for what others download: also without servers, local paths and names of variables
+
+What others download says even less: see `schemas/published.py`.
 
 A secret is a user and password in an address, a query that may sign it, a value that stands under a name like `password`, whatever is
 shaped like a well-known key, and the values of the environment variables in `NAMES`, of those that recipes name (`hide`) and of those
@@ -11,7 +12,6 @@ whose names end in KEY, TOKEN, SECRET or PASSWORD: as they are, and as base64, h
 
 import base64
 import html
-import ipaddress
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -113,14 +113,14 @@ def clean(text: str, secrets: Iterable[str | None] = ()) -> str:
 
 def document(value: Any) -> Any:
     """A JSON value with every text in it cleaned; what holds no secret is equal to what it was."""
-    return _walk(value, cleaner())
+    return walk(value, cleaner())
 
 
 def address(url: str) -> str:
     """A whole URL as a name: without user, password, query and fragment."""
     if _SIMPLE.fullmatch(url):
         return url
-    head, place, _ = _split(url)
+    head, place, _ = parted(url)
     return head + place
 
 
@@ -136,7 +136,7 @@ def unsigned(url: str) -> str:
     found = _ADDRESS.match(url)
     if found is None or found[0] != url:
         return url
-    head, place, query = _split(url)
+    head, place, query = parted(url)
     parts = re.split(r"[&;]", query[1:]) if query else []
     kept = [part for part in parts if not SIGNATURE.fullmatch(unquote(part.partition("=")[0]))]
     return url if kept == parts and not _has_user(url) else f"{head}{place}{query[:1] if kept else ''}{'&'.join(kept)}"
@@ -260,27 +260,29 @@ def _told(found: str) -> str:
         plain = unquote(unquote(url))
         if plain != url:
             return (url if (told := _told(plain)) == plain else told) + end
-    head, place, query = _split(url)
-    parts = re.split(r"[&;]", query[1:]) if query else []
+    head, place, query = parted(url)
+    parts = re.split(r"[&;#?]", query[1:]) if query else []
     kept = _kept(parts)
     if kept == parts and not _has_user(url):
         return found
     return f"{head}{place}{query[:1] if kept else ''}{'&'.join(kept)}{end}"
 
 
-def _split(url: str) -> tuple[str, str, str]:
+def parted(url: str) -> tuple[str, str, str]:
     """(scheme and slashes, host and path, query and fragment with their first mark), without the user and password."""
     url = url.strip()
     head = _head(url)
     rest = url[len(head) :]
-    authority, path = _authority(rest)
+    authority, path = authority_of(rest)
     if (found := _user(authority)) is not None:
         authority = authority[found:]
     elif _odd(authority) and (found := _user(path)) is not None:  # a password with a slash, a question mark or a hash in it
-        authority, path = _authority(path[found:])
+        authority, path = authority_of(path[found:])
     path = _INNER.sub("", path)
     mark = re.search(r"[?#]|%3f", path, re.IGNORECASE)
-    return (head, authority + path, "") if mark is None else (head, authority + path[: mark.start()], "?" + path[mark.end() :] if mark[0] != "#" else path[mark.start() :])
+    if mark is None:
+        return head, authority + path, ""
+    return head, authority + path[: mark.start()], ("#" if mark[0] == "#" else "?") + path[mark.end() :]
 
 
 def _head(url: str) -> str:
@@ -289,7 +291,8 @@ def _head(url: str) -> str:
     return found[0] if found else ""
 
 
-def _authority(rest: str) -> tuple[str, str]:
+def authority_of(rest: str) -> tuple[str, str]:
+    """User, password and host of what stands behind the slashes; and the rest."""
     found = re.search(rf"{_SLASH}|[?#]", rest, re.IGNORECASE)
     return (rest, "") if found is None else (rest[: found.start()], rest[found.start() :])
 
@@ -313,7 +316,7 @@ def _odd(authority: str) -> bool:
 def _has_user(url: str) -> bool:
     rest = url.strip()
     rest = rest[len(_head(rest)) :]
-    authority, path = _authority(rest)
+    authority, path = authority_of(rest)
     return _user(authority) is not None or (_odd(authority) and _user(path) is not None) or _INNER.search(path) is not None
 
 
@@ -334,101 +337,12 @@ def _kept(parts: list[str]) -> list[str]:
     return kept
 
 
-def _walk(value: Any, told) -> Any:
+def walk(value: Any, told: Callable[[str], str]) -> Any:
+    """A JSON value with `told` of each text in it, keys among them."""
     if isinstance(value, str):
         return told(value)
     if isinstance(value, dict):
-        return {_walk(key, told): _walk(of, told) for key, of in value.items()}
+        return {walk(key, told): walk(of, told) for key, of in value.items()}
     if isinstance(value, list | tuple):
-        return [_walk(of, told) for of in value]
+        return [walk(of, told) for of in value]
     return value
-
-
-# what is published
-
-OURS = ("base_url", "endpoints", "api_key_env")  # settings that say where models are asked, and with which key
-_LOCAL = re.compile(r"localhost|.*\.(?:local|localdomain|internal|intranet|lan|corp|home|private|test)", re.IGNORECASE)
-_PATH = re.compile(r"(?<![\w:/.~*?&=-])(?:file:/*|~[\w-]*/|[A-Za-z]:[\\/]|\\\\[\w.-]+\\|/(?=[^/\s]+/))(?:[^\s\"'<>|`,;(){}\[\]]*[\\/])?(?P<name>[^\s\"'<>|`,;(){}\[\]\\/]*)")
-_WHOLE_PATH = re.compile(r"\s*(?:file:/*|~[\w-]*[\\/]|[A-Za-z]:[\\/]|\\\\|/(?=[^\s/]+/))(?:.*[\\/])?(?P<name>[^\\/]*)[\\/]*\s*", re.DOTALL)
-_WEB = re.compile(r"\b(?P<scheme>[a-z][\w.+-]{0,80}):/+(?P<host>\[[^\]\s]*\]|[^\s/:?#\"'<>`)\]]*)(?::\d+)?(?P<rest>[^\s\"'<>`)\]]*)", re.IGNORECASE)
-_HOST = re.compile(r"(?<![\w.@-])(?:localhost|(?:[\w-]+\.)+(?:local|localdomain|internal|intranet|lan|corp)|\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]*:[0-9a-f:.]*\])(?::\d+)?(?![\w-]|\.\d)", re.IGNORECASE)
-_PLACES = re.compile(r"[/\\~]|localhost|\d\.\d|\.(?:local|internal|intranet|lan|corp)|\[|_", re.IGNORECASE)
-
-
-def published(value: Any) -> Any:
-    """A JSON value as others may see it: `document`, and no servers, local paths or names of variables. Settings that name a model's
-    server or key are left out; of a local path the file's name stays."""
-    return _walk(_bare(value), publisher(value))
-
-
-def publisher(recipe: Any = None) -> Callable[[str], str]:
-    """What `published` does to each text, where it is known which servers and variables a recipe's document names."""
-    told, hosts, variables = cleaner(), set[str](), {*names()}
-    _ours(recipe, hosts, variables)
-    return lambda text: _public(told(text), hosts, variables)
-
-
-def public(text: str) -> str:
-    """The same for one text."""
-    return publisher()(text)
-
-
-def _ours(value: Any, hosts: set[str], variables: set[str]) -> None:
-    """The hosts and variables that a recipe's document names."""
-    if isinstance(value, dict):
-        for key, of in value.items():
-            if key == "base_url" and isinstance(of, str):
-                hosts.add(re.sub(r":\d+$", "", _authority(_split(of)[1])[0]).lower())
-            elif key == "api_key_env" and isinstance(of, str):
-                variables.add(of)
-            _ours(of, hosts, variables)
-    elif isinstance(value, list | tuple):
-        for of in value:
-            _ours(of, hosts, variables)
-
-
-def _bare(value: Any) -> Any:
-    """With the models of recipes without what says where they are asked."""
-    if isinstance(value, dict):
-        models = value.get("models")
-        if isinstance(models, dict):
-            told = {name: {k: v for k, v in of.items() if k not in OURS} if isinstance(of, dict) else of for name, of in models.items()}
-            value = {**value, "models": told}
-        return {key: _bare(of) for key, of in value.items()}
-    return [_bare(of) for of in value] if isinstance(value, list | tuple) else value
-
-
-def _public(text: str, hosts: set[str], variables: set[str]) -> str:
-    if not hosts and not _PLACES.search(text):
-        return text
-    if (whole := _WHOLE_PATH.fullmatch(text)) and "\n" not in text:
-        return whole["name"] or "(a local folder)"
-    text = _WEB.sub(lambda m: _file(m["rest"]) if _is_server(m, hosts) else m[0], text)
-    for host in filter(None, hosts):
-        text = re.sub(rf"(?<![\w.-]){re.escape(host)}(?::\d+)?(?:/v\d+)?(?![\w-])", "(a server)", text, flags=re.IGNORECASE)
-    text = _HOST.sub(lambda m: "(a server)" if _is_ours(re.sub(r"(?<=[^:]):\d+$", "", m[0])) else m[0], text)
-    text = _PATH.sub(lambda m: m["name"] or "(a local folder)", text)
-    if "_" in text and (found := [name for name in variables if name in text]):
-        text = re.sub(rf"\$?\{{?\b(?:{'|'.join(map(re.escape, found))})\b\}}?", "(a variable)", text)
-    return re.sub(r"\$\{\w+\}", "(a variable)", text)
-
-
-def _is_server(found: re.Match, hosts: set[str]) -> bool:
-    """Whether an address is of a machine of ours: a model's, one by its number, one in a network of its own."""
-    host = found["host"].lower()
-    web = re.match(r"https?|wss?|ftps?|sftp|ssh", found["scheme"], re.IGNORECASE) is not None
-    return host in hosts or _is_ours(host) or (web and ("." not in host or re.fullmatch(r"[\d.]+|\[.*\]", host) is not None))
-
-
-def _file(rest: str) -> str:
-    """What is said of an address of ours: the name of the file at its end, where there is one."""
-    name = re.split(r"[?#]", rest)[0].rpartition("/")[2]
-    return name if "." in name else "(a server)"
-
-
-def _is_ours(host: str) -> bool:
-    """Whether a host is one of a network of its own. Objects' schemes have buckets, not hosts, which their callers keep."""
-    try:
-        return not ipaddress.ip_address(host.strip("[]").partition("%")[0]).is_global
-    except ValueError:
-        return _LOCAL.fullmatch(host) is not None

@@ -15,9 +15,9 @@ import yaml
 
 from pipeline.dataset.columns import columns
 from pipeline.dataset.read import dataset_files, opened
-from schemas import redact
 from schemas.disk import disk
 from schemas.markdown import block, code, line, plain
+from schemas.published import published, publisher
 from schemas.records import SAMPLE_KINDS
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -36,12 +36,12 @@ def write_card(dataset: Path, summary: dict, recipe: dict) -> Path:
 
     Nothing secret is in it, and no server, local path or variable's name."""
     facts = _facts(dataset)
-    told = redact.publisher(recipe)
+    told = publisher(recipe)
     for name, counts in facts.origins.items():
         facts.origins[name] = Counter()
         for text, n in counts.items():
             facts.origins[name][told(text)] += n
-    recipe, summary = redact.published([recipe, summary])
+    recipe, summary = published([recipe, summary])
     parts = [f"---\n{yaml.safe_dump(_front(facts, summary), sort_keys=False)}---", *_body(facts, summary, recipe)]
     path = dataset / "README.md"
     with disk(path):

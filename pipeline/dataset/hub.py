@@ -5,9 +5,9 @@ import time
 from pathlib import Path
 
 from pipeline.dataset import manifest
-from schemas import redact
 from schemas.disk import said
 from schemas.errors import InputError, StoreError
+from schemas.published import OURS, public
 
 WAITS = (1, 2, 4)  # seconds; the client retries uploads, but not the commit
 BUSY = (408, 429, 500, 502, 503, 504)
@@ -51,7 +51,7 @@ def _cleaned(card: Path) -> None:
     """A card that an older version wrote, or somebody changed, is published like one of now."""
     if card.exists():
         text = card.read_text()
-        told = redact.public(re.sub(rf"(?m)^ *(?:{'|'.join(redact.OURS)}):.*\n", "", text))
+        told = public(re.sub(rf"(?m)^ *(?:{'|'.join(OURS)}):.*\n", "", text))
         if told != text:
             card.write_text(told)
 

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 
 from pipeline.dataset import manifest
 from pipeline.dataset.columns import BLOBS, CHAT, CONTENT, MEDIA_OF, RECORD, arrow_schema
-from schemas import redact
 from schemas.disk import disk
 from schemas.errors import OutputError, RunError, StoreError
 from schemas.operator import Tables
 from schemas.ports import MediaStore
+from schemas.published import publisher
 from schemas.records import SAMPLE_KINDS
 
 GROUP_BYTES = 8 << 20  # a random read pays a whole row group
@@ -285,7 +285,7 @@ def _told(texts: pa.StringArray) -> pa.StringArray:
     """Texts that say where a row is from, as others may see them."""
     if not pc.any(pc.match_substring_regex(texts, PLACES)).as_py():
         return texts
-    told, coded = redact.publisher(), texts.dictionary_encode()
+    told, coded = publisher(), texts.dictionary_encode()
     return pa.array([told(text) for text in coded.dictionary.to_pylist()], pa.string()).take(coded.indices)
 
 

@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForMultimodalLM, Qwen2_5OmniThinkerForConditionalGeneration
 
-from schemas import redact
 from schemas.errors import TrainError
+from schemas.published import public
 
 TOWERS = {"vision": "image", "audio": "audio"}  # what a recipe may freeze -> what transformers calls it
 PREFIX = "thinker."  # where a full Omni checkpoint keeps the part that reads and writes text
@@ -74,7 +74,7 @@ def save(model, source: str, folder: Path) -> None:
     for path in source.iterdir():
         if path.is_file() and path.name[0] != "." and not any(path.match(pattern) for pattern in WEIGHTS):
             if path.suffix.lower() == ".md":
-                (folder / path.name).write_text(redact.public(path.read_text(errors="replace")))
+                (folder / path.name).write_text(public(path.read_text(errors="replace")))
             elif path.name.endswith("config.json"):
                 (folder / path.name).write_bytes(_unnamed(path.read_bytes()))
             else:
@@ -90,7 +90,7 @@ def save(model, source: str, folder: Path) -> None:
 def _unnamed(config: bytes) -> bytes:
     """A configuration without the local paths that libraries note down in it; the same bytes where there are none."""
     found = json.loads(config)
-    told = {key: redact.public(of) if key.endswith("name_or_path") and isinstance(of, str) else of for key, of in found.items()}
+    told = {key: public(of) if key.endswith("name_or_path") and isinstance(of, str) else of for key, of in found.items()}
     return config if told == found else json.dumps(told, indent=2).encode()
 
 

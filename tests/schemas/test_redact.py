@@ -26,6 +26,7 @@ def key(monkeypatch):
         "https://example.org/x?page=2#top": "https://example.org/x?page=2#top",
         "see 'http:/u:p4ss@h/x', it is there": "see 'http:/h/x', it is there",
         "postgresql://u:p/4#ss@h:5432/db": "postgresql://h:5432/db",
+        "https://h/x?page=2#access_token=abcdef0123": "https://h/x?page=2",
         "git@github.com:owner/repo.git": "git@github.com:owner/repo.git",
         "host=h password=hunter2 dbname=x": "host=h password=*** dbname=x",
         "Authorization: Bearer abcdefgh1": "Authorization: Bearer ***",
@@ -105,26 +106,3 @@ def test_an_address_that_is_signed_again_is_the_same():
 }.items())  # fmt: skip
 def test_a_key_is_not_taken_for_the_name_of_a_variable(text, may):
     assert redact.is_name(text) is may
-
-
-def test_what_is_published_names_no_place_of_ours(monkeypatch):
-    monkeypatch.setenv("JUDGE_KEY", KEY)
-    recipe = {
-        "about": "asked at llm.example.org:8000/v1 with JUDGE_KEY, in /home/me/work",
-        "models": {"policy": {"engine": "openai", "base_url": "https://llm.example.org:8000/v1", "api_key_env": "JUDGE_KEY", "model": "/models/big"}},
-        "steps": [
-            {"source.rows": {"path": "/home/me/my data/rows.jsonl", "media_root": "http://10.0.0.7/pictures/", "columns": {"prompt": "~/x"}}},
-            {"source.folder": {"path": "${FOLDER}", "prompt": "/think What is a/b or 1/2?"}},
-            {"source.rows": {"path": "https://huggingface.co/datasets/a/b.jsonl"}},
-        ],
-    }
-    told = redact.published(recipe)
-    assert told == {
-        "about": "asked at (a server) with (a variable), in work",
-        "models": {"policy": {"engine": "openai", "model": "big"}},
-        "steps": [
-            {"source.rows": {"path": "rows.jsonl", "media_root": "(a server)", "columns": {"prompt": "x"}}},
-            {"source.folder": {"path": "(a variable)", "prompt": "/think What is a/b or 1/2?"}},
-            {"source.rows": {"path": "https://huggingface.co/datasets/a/b.jsonl"}},
-        ],
-    }
