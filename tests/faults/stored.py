@@ -35,7 +35,7 @@ STEPS = [
     {"make.sample": {"model": "policy", "n": 3, "max_tokens": 32}},
     {"judge.pointwise": {"model": "policy", "media": False}},
     {"pair.best_worst": {"axis": "rating"}},
-    {"filter.length": {"max_ratio": 30}},
+    {"filter.length": {"max_ratio": 0.1}},
     {"corrupt": {"kind": "crop", "as": "rejected_media"}},
 ]
 
@@ -307,7 +307,7 @@ QUICK = {  # those that `make test` tries
 GOES_ON = "named, and the same build leaves the same bytes"
 FAULTS = [
     *(
-        Fault("stored", f"{how} {kind}", GOES_ON, trial(which, damage, sure and how != "another run's"), 8, int((kind, how) in QUICK))
+        Fault("stored", f"{how} {kind}", GOES_ON, trial(which, damage, sure and how != "another run's"), 5, int((kind, how) in QUICK))
         for kind, (which, sure) in KINDS.items()
         for how, damage in DAMAGES.items()
     ),

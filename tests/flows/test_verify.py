@@ -27,23 +27,23 @@ def test_a_run_that_is_well_is_gone_through_area_by_area(copy):
     assert line(said, "records") == "records as written 7 files"
     assert line(said, "passes").startswith("passes as written 2 shards,")
     assert line(said, "steps") == "steps as written 1 step, 1 file"
-    assert line(said, "dataset") == "dataset as written 1 file, 12 rows"
-    assert line(said, "media").startswith("media as written 24 media,")
+    assert line(said, "dataset") == "dataset as written 1 file, 7 rows"
+    assert line(said, "media").startswith("media as written 19 media,")
     assert line(said, "answers") == "answers as written 24 answers"
     assert said.endswith("all is as it was written\n")
 
 
 def test_every_damage_is_named_at_once_and_one_build_repairs_them_all(copy):
     (copy.run / "steps" / "length" / "rejections.arrow").unlink()
-    table = next(copy.run.glob("passes/*/*/samples.arrow"))
+    table = next(copy.run.glob("passes/pass1-*/*/pairs.arrow"))
     os.truncate(table, 100)
     parquet = next(copy.run.glob("dataset/*/*.parquet"))
     parquet.write_bytes(parquet.read_bytes()[:-1])
-    pack = next(copy.cache.glob("media/*.pack"))
-    pack.write_bytes(bytes(len(pack.read_bytes())))
+    for pack in copy.cache.glob("media/*.pack"):
+        pack.write_bytes(bytes(pack.stat().st_size))
     code, said = command("verify", copy.run)
     assert code == 1
-    for what in ("rejections.arrow is missing", f"{table.parent}: samples.arrow has 100 bytes", "train-00000.parquet has", str(pack)):
+    for what in ("rejections.arrow is missing", f"{table.parent}: pairs.arrow has 100 bytes", "train-00000.parquet has", ".sum.pack does"):
         assert any(what in said_of and "build" in said_of for said_of in said.splitlines() if "damaged: " in said_of), what
     before = made().endpoint.questions.total()
     code, said = copy.build()
@@ -57,7 +57,7 @@ def test_every_damage_is_named_at_once_and_one_build_repairs_them_all(copy):
 def test_a_dataset_without_its_run_and_a_folder_that_is_neither(copy, tmp_path):
     whole = copy.run / "dataset"
     code, said = command("verify", whole)
-    assert (code, line(said, "dataset")) == (0, "dataset as written 1 file, 12 rows")
+    assert (code, line(said, "dataset")) == (0, "dataset as written 1 file, 7 rows")
     next(whole.glob("*/*.parquet")).unlink()
     assert command("verify", whole)[0] == 1
     code, said = command("verify", tmp_path)
