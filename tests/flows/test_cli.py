@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import execute
+from flows import cli, execute, folder
 from flows.shards import read_json
 from schemas.arrow import from_batch
 from tests.endpoint import Endpoint, served, shown_text
@@ -181,3 +181,29 @@ def test_a_server_that_is_not_there_is_a_failed_run_in_one_line(tmp_path):
     recipe = written(tmp_path, "http://127.0.0.1:9/v1", {"source.scenes": {"n": 4, "shares": {"image": 1}}})
     text = pairwright("build", recipe, "--out", tmp_path / "out", "--cache", tmp_path / "cache", code=1)
     assert "127.0.0.1:9" in text
+
+
+def unexpected(*args, **named):
+    raise ValueError("two\nlines")
+
+
+def test_what_nobody_expected_is_one_line_with_the_file_of_its_traceback(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "app", unexpected)
+    monkeypatch.setattr(cli.stop, "watch", lambda: None)  # the signals stay pytest's
+    monkeypatch.setattr(folder, "used", tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    line = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert line.count("\n") == 1
+    assert line.startswith("unexpected: ValueError: two lines; this is a bug of Pairwright")
+    (log,) = (tmp_path / "logs").iterdir()
+    assert str(log) in line
+    assert "in unexpected" in log.read_text()
+
+
+@pytest.mark.parametrize("words", [["build"], ["biuld"], ["show"], ["build", "demo", "--nope"], ["serve", "x", "--port", "0"]])
+def test_wrong_words_are_one_line_without_a_panel(words):
+    text = pairwright(*words, code=2)
+    assert len(text.strip().splitlines()) == 1
+    assert text.startswith("UserError: ")
