@@ -11,6 +11,7 @@ from tests.endpoint import Endpoint, served
 from tests.faults.fault import Fault
 
 ROWS = 24
+LOOKS = 8  # answered questions that may be asked once more, to tell a server that fails from requests that do
 
 
 def recipe(url: str, seed: int) -> dict:
@@ -59,7 +60,8 @@ def heals(**faults):
         assert rows == expected
         assert again["questions_open"] == 0
         assert asked == well.answered  # the third build asks nothing
-        assert failing.answered + asked == endpoint.answered == quiet["questions_asked"], (failing.answered, asked, endpoint.answered, quiet["questions_asked"])
+        assert endpoint.answered == quiet["questions_asked"]
+        assert endpoint.answered <= failing.answered + asked <= endpoint.answered + LOOKS
 
     return trial
 
@@ -72,7 +74,7 @@ def poisoned(dice: random.Random, folder: Path) -> None:
         answered = endpoint.answered
         second, again = built(recipe(url, seed), folder)
     assert rows == again
-    assert endpoint.answered == answered
+    assert endpoint.answered <= answered + LOOKS
     assert first["questions_open"] == second["questions_open"]
 
 
