@@ -113,9 +113,10 @@ class Worth:
         speakers = {s.step for s in slips if s.axis == TRUTH}
         found = [o for o in orders(slips) if not _same(o.pair, answers)]
         truth = {o.pair: o.sign for o in found if o.axis == TRUTH and o.value}
+        people = {name for name in {o.annotator for o in found} if _person(name)}
         crowd: Counter[Two] = Counter()
-        for o in found:
-            if _person(o.annotator):
+        for o in found if people else ():
+            if o.annotator in people:
                 crowd[o.pair] += o.sign
         shown = {item for o in found for item in o.pair}
         lengths = {item: words(answers[item].text) for item in shown if item in answers}  # once: an answer is in many pairs
@@ -136,7 +137,7 @@ class Worth:
                     _count(counts, o.step, f"truth {name}", o.sign == right)
                 if o.prob is not None:
                     self._calibrations[o.step].add(o.prob, o.sign == right)
-            if crowd[o.pair] and not _person(o.annotator):
+            if crowd and crowd[o.pair] and o.annotator not in people:
                 _count(counts, o.step, "agreement_with_people", o.sign * crowd[o.pair] > 0)
             if o.shown is not None:
                 _count(counts, o.step, "shown_first", o.shown == o.pair[o.sign < 0])
