@@ -99,7 +99,7 @@ def _named(value: Any) -> set[str]:
 def filled(settings: Any) -> Any:
     """A source's settings with the values of the variables that its paths name: so that a signed address need not stand in a recipe.
     InputError when one is not set."""
-    if not variables(vars(settings)):
+    if not variables({name: getattr(settings, name, None) for name in (*_FILLED, "sets")}):
         return settings
     told = {name: of for name in _FILLED if (of := getattr(settings, name, None))}
     return settings.model_copy(

@@ -88,6 +88,7 @@ class Place:
 
 COMMANDS: dict[str, Callable[[Place], list[Any]]] = {
     "build": lambda p: ["build", p.recipe, *p.where("run")],
+    "check": lambda p: ["check", p.recipe],
     "estimate": lambda p: ["estimate", p.recipe, *p.where("run")],
     "import": lambda p: ["import", "auto", p.at("pairs.jsonl"), *p.where()],
     "ingest": lambda p: ["ingest", p.recipe, *p.where()],

@@ -96,7 +96,7 @@ def fsync(file):
 os.fsync = fsync
 small.build(small.recipe(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
 """
-KEPT = {".lock"}  # names with a dot that a run may leave
+KEPT = {".lock", ".manifest.json"}  # names with a dot that a run may leave
 
 
 def half_written(*folders: Path) -> list[str]:

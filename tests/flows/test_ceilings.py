@@ -69,7 +69,6 @@ def test_the_settings_of_operators_and_engines_are_among_them():
         ("models.policy.slots=1000000", "models.policy: slots: .*less than or equal to 4096"),
         ("models.policy.retries=1000", "models.policy: retries: .*less than or equal to 100"),
         ("models.policy.timeout=1e9", "models.policy: timeout: .*less than or equal to 86400"),
-        ("models.policy.timeout=.inf", "models.policy: timeout: .*finite"),
         ("rounds.n=1000000", "n: .*less than or equal to 100"),
         ("scenes.n=100000000000000000000", "scenes: n: .*less than or equal to 10000000"),
         ("sample.n=100000", "sample: n: .*less than or equal to 1000"),
