@@ -10,6 +10,7 @@ from typing import Any
 
 from flows import plug, stop
 from flows.watchdog import Afresh, Watchdog
+from pipeline import memory
 from pipeline.engines.device import fit
 from pipeline.journal import Journal
 from pipeline.store import open_store
@@ -53,6 +54,8 @@ class Host:
         new = {keys[n]: module.share(settings) for n, (module, settings) in made.items() if hasattr(module, "share")}
         if new and self._shares.keys() - keys.values() and not fit([*self._shares.values(), *new.values()]):
             raise Afresh(f"{', '.join(made)} does not fit into memory beside the models of steps before")
+        if new:
+            memory.release()  # sources are read on another thread meanwhile
         for name, (module, settings) in made.items():
             if (key := keys[name]) not in self._engines:  # another name of the same model may have brought it
                 engine = self._engines[key] = await module.connect(settings, self.media)

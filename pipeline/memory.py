@@ -10,7 +10,17 @@ _LEAST = 96 << 20  # bytes that it may take anyway
 _PAGE = resource.getpagesize()
 _lock = threading.Lock()
 _inside = 0
+_released = False
 _before = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+
+
+def release() -> None:
+    """From now on nothing is bounded in this process, nor what is just being read: an engine that loads on another thread takes gigabytes."""
+    global _released
+    with _lock:
+        _released = True
+        if _inside:
+            resource.setrlimit(resource.RLIMIT_AS, _before)
 
 
 @contextmanager
@@ -20,16 +30,17 @@ def bounded(held: int = 0) -> Generator[None]:
     The bound is one of the process's address space, for this is what the system offers: a step should be short, as a batch of rows is."""
     global _inside, _before
     with _lock:
-        if not _inside:
+        if not _inside and not _released:
             _before = resource.getrlimit(resource.RLIMIT_AS)
         _inside += 1
-        _bound(_size() + max(MOST - held, _LEAST))
+        if not _released:
+            _bound(_size() + max(MOST - held, _LEAST))
     try:
         yield
     finally:
         with _lock:
             _inside -= 1
-            if not _inside:
+            if not _inside and not _released:
                 resource.setrlimit(resource.RLIMIT_AS, _before)
 
 

@@ -20,10 +20,11 @@ Prompt files and other files that decide what an operator leaves are named by `p
 the roles that an operator gives to candidates whatever its settings.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
@@ -31,10 +32,17 @@ from pydantic import BaseModel, ConfigDict
 from schemas.ports import Engine, MediaStore
 from schemas.records import Candidate, Claim, Judgement, Pair, Sample
 
+T = TypeVar("T")
 VERBS = {
     "source": "read", "prompt": "write", "make": "make", "corrupt": "corrupt", "judge": "judge", "split": "split", "score": "score", "pair": "pair",
     "filter": "keep", "train": "train", "evaluate": "evaluate",
 }  # fmt: skip
+
+
+async def at_once(calls: Iterable[Awaitable[T]]) -> list[T]:
+    """What several calls give, made at once. One alone is awaited as it is: a task for it costs 10 us."""
+    waiting = list(calls)
+    return [await waiting[0]] if len(waiting) == 1 else await asyncio.gather(*waiting)
 
 
 class Settings(BaseModel):

@@ -1,6 +1,5 @@
 """A model rates answers, all to a prompt in one call (VLFeedback, arXiv 2312.10665) or one by one; as a whole, or on axes with rubrics."""
 
-import asyncio
 import json
 from functools import lru_cache
 from typing import Any, Literal
@@ -10,7 +9,7 @@ from pydantic import Field, model_validator
 from annotators.judge import replies
 from annotators.judge.asking import Asking, heard, listed, put, slip, template
 from schemas import prompts
-from schemas.operator import Context, Rows
+from schemas.operator import Context, Rows, at_once
 from schemas.ports import Engine, Form
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement
 
@@ -66,7 +65,7 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
     engine = context.engines[settings.model]
     some = [rows.candidates] if settings.together else [[c] for c in rows.candidates]
     calls = (_rated(of, rows, settings, context, engine) for of in some if of)
-    return [row for found in await asyncio.gather(*calls) for row in found]
+    return [row for found in await at_once(calls) for row in found]
 
 
 async def _rated(

@@ -1,6 +1,5 @@
 """Sampled answers: n of a model to each prompt, or of k models out of a pool (VLFeedback: 4 of 12; MM-RLHF: 3 to 5)."""
 
-import asyncio
 import random
 
 from pydantic import Field, model_validator
@@ -8,7 +7,7 @@ from pydantic import Field, model_validator
 from pipeline.make.asking import Looking, asked, fit, fits, made, seed_of, shown  # noqa: F401  fit and fits are the operator's own
 from schemas import prompts
 from schemas.chat import asked_of, rephrase
-from schemas.operator import Context, Rows
+from schemas.operator import Context, Rows, at_once
 from schemas.ports import Failure
 from schemas.records import SAMPLE_KINDS, Candidate, Media, Rejection, digest
 
@@ -65,8 +64,8 @@ async def make(rows: Rows, settings: Settings, context: Context) -> list[Media |
     seed = seed_of(settings.seed, sample.id)
     ways = [(name, t) for name in _drawn(settings, sample.id) for t in settings.temperatures or (settings.temperature,)]
     kept = {"n": settings.n, "stop": settings.stop, "logprobs": settings.logprobs}
-    results = await asyncio.gather(
-        *(context.engines[name].ask(asked(prompt, settings, seed, temperature=t, **kept)) for name, t in ways)
+    results = await at_once(
+        context.engines[name].ask(asked(prompt, settings, seed, temperature=t, **kept)) for name, t in ways
     )
     failures = [r for r in results if isinstance(r, Failure)]
     if len(failures) == len(results):
