@@ -9,13 +9,13 @@ import asyncio
 import logging
 import math
 import random
+import re
 import statistics
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 from typing import NamedTuple
 
 from pydantic import Field, field_validator
-from pyreqwest.http import Url
 from yarl import URL
 
 from pipeline.engines.http import Http, Response
@@ -34,14 +34,17 @@ MEDIANS = 16  # that are remembered
 LOOK = 5.0  # seconds after which a pool that somebody waits for looks for a free server whatever else happens
 TICK = 0.001  # seconds: timers may be early by this much, the step of uvloop's clock
 
+_HOST = re.compile(r"[A-Za-z0-9._~-]+|[0-9A-Fa-f:.]+(%[\w.-]+)?", re.ASCII)
+
 log = logging.getLogger(__name__)
 
 
 def plain(url: str) -> str:
     """`url` without its last slash. ValueError when it is no address of a server or holds credentials."""
     try:
-        Url(url)  # what connects is stricter than what takes apart
         parsed = URL(url)
+        if parsed.host and not _HOST.fullmatch(parsed.raw_host or ""):  # libcurl would say so at the first request
+            raise ValueError(f"no host is called {parsed.host!r}")
     except ValueError as error:
         raise ValueError(f"base_url must look like http://host:port/v1 ({error})") from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
