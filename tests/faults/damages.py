@@ -523,6 +523,12 @@ def _refused_card(dice: random.Random, folder: Path) -> None:
     assert re.search(r"refuses the dataset card \(.*README\.md", said.err), said
 
 
+def _heed_signals() -> None:
+    """Whoever runs the tests may ignore signals, as nohup and background jobs do, and children inherit that."""
+    for which in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(which, signal.SIG_DFL)
+
+
 def _stopped(dice: random.Random, folder: Path) -> None:
     """A signal, and perhaps a second and third at once, at some moment of a build."""
     place = copied(folder / "place")
@@ -533,7 +539,7 @@ def _stopped(dice: random.Random, folder: Path) -> None:
         place.recipe.write_text(yaml.safe_dump(document))
         command = [sys.executable, "-m", "flows.cli", "build", place.recipe, "--out", place.top / "new", "--cache", place.top / "cache-new"]
         with (place.top / "said").open("w+") as said:
-            process = subprocess.Popen(command, stdout=said, stderr=said, cwd=ROOT, env=environment())
+            process = subprocess.Popen(command, stdout=said, stderr=said, cwd=ROOT, env=environment(), preexec_fn=_heed_signals)
             moment = dice.randrange(1, 2 * SAMPLES)
             while process.poll() is None and sum(endpoint.questions.values()) < moment:
                 time.sleep(0.005)
