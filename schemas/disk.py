@@ -24,6 +24,7 @@ SAYS = {
     errno.EEXIST: ("something else is in its place", "move that away, or choose another place"),
     errno.ENOTDIR: ("a part of its path is a file, not a folder", "correct the path, or choose another place"),
     errno.EISDIR: ("a folder is in its place", f"move that folder away, then {AGAIN}"),
+    errno.ENXIO: ("a pipe, a socket or a device is in its place", f"move that away, then {AGAIN}"),
     errno.ENAMETOOLONG: ("its name is too long", "choose a shorter one"),
     errno.ELOOP: ("its links lead in a circle", "correct the links, or choose another place"),
     errno.EINVAL: ("no file can have this name", "correct the path"),
