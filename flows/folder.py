@@ -80,9 +80,14 @@ def _looked_at(folder: Path, check: Callable[[dict[str, Any] | None], object]) -
     return found
 
 
+def _at_once(path: str, flags: int) -> int:
+    """A descriptor; OSError for a pipe, whose reader would be waited for."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
+
+
 def _locked(folder: Path) -> TextIO:
     """One run a folder at a time. A child holds the lock too, so a run started again waits until its orphan is gone."""
-    lock = (folder / ".lock").open("a")  # one that is there stays as it is
+    lock = open(folder / ".lock", "a", opener=_at_once)  # noqa: SIM115 - one that is there stays as it is
     until = time.monotonic() + WAIT
     while True:
         try:

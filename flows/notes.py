@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from pipeline import checksum
+from pipeline import checksum, local
 from pipeline.cache import FIGURES
 from schemas.disk import shown, words
 from schemas.errors import DamageError, OutputError
@@ -142,7 +142,7 @@ def parsed(path: Path) -> Any:
     """The same; the error is a few words only."""
     form = PASS if path.name == "done.json" and path.parent.parent.name == "passes" else FORMS.get(path.name)
     try:
-        found = checksum.unsealed(path.read_bytes())
+        found = checksum.unsealed(local.read(path))
         if path.name == "run.json":
             _check_version(path.parent, found)
         if form:

@@ -18,6 +18,7 @@ from flows import notes
 from flows.notes import REMEDY
 from flows.notes import read as read_json
 from pipeline import checksum
+from pipeline.local import kind_of
 from schemas import arrow, redact
 from schemas.disk import disk, said
 from schemas.errors import DamageError, OutputError
@@ -186,6 +187,8 @@ def batches(path: Path) -> Iterator[pa.RecordBatch]:
     """The rows of an Arrow file; none when it is not there. DamageError when it cannot be read, OutputError when a newer Pairwright
     wrote it."""
     if path.exists():
+        if (kind := kind_of(str(path))) is not None:  # Arrow would wait for a pipe
+            raise DamageError(f"{path} cannot be read (it is {kind}): {REMEDY}")
         try:
             with pa.memory_map(str(path)) as source, ipc.open_file(source) as reader:
                 _check_version(path, reader.schema)

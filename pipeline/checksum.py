@@ -8,6 +8,7 @@ from typing import Any
 
 import xxhash
 
+from pipeline import local
 from schemas.errors import DamageError
 
 FIELD = "checksum"  # of a JSON object
@@ -17,7 +18,7 @@ BLANKS = [bytes(b" \t\n\r"[byte >> place & 3] for place in (6, 4, 2, 0)) for byt
 
 def of_file(path: Path) -> dict[str, Any]:
     """`{"bytes": size, "checksum": hex}` of a file."""
-    with path.open("rb") as file:
+    with local.opened(path) as file:
         total = hashlib.file_digest(file, xxhash.xxh3_128)
         return {"bytes": file.tell(), FIELD: total.hexdigest()}
 
@@ -34,7 +35,7 @@ def damages(folder: Path, files: dict[str, dict[str, Any]], quick: bool = False)
             now = {"bytes": (folder / name).stat().st_size} if quick else of_file(folder / name)
         except OSError as error:
             gone = isinstance(error, FileNotFoundError | NotADirectoryError)
-            yield f"{name} is missing" if gone else f"{name} cannot be read ({error.strerror})"
+            yield f"{name} is missing" if gone else f"{name} cannot be read ({error.strerror or error})"
             continue
         if now["bytes"] != was["bytes"]:
             yield f"{name} has {now['bytes']:,} bytes instead of {was['bytes']:,}"

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipeline import local
 from schemas.disk import disk, said
 from schemas.errors import StoreError
 from schemas.ports import Engine, Failure, Request, Result
@@ -21,7 +22,7 @@ NOBODY = bytes(SIZE)
 def in_flight(path: Path) -> set[bytes]:
     """The keys of the requests that were in flight when the process that wrote the file ended; none without a file."""
     with disk(path):
-        data = path.read_bytes() if path.exists() else b""
+        data = local.read(path) if path.exists() else b""
     return {data[at : at + SIZE] for at in range(0, len(data), SIZE)} - {NOBODY}
 
 

@@ -6,6 +6,8 @@ descriptor, never the name, so nothing can change between the check and the read
 import errno
 import os
 import stat
+from pathlib import Path
+from typing import BinaryIO
 
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # a pipe answers at once, and a terminal stays whose it was
 _KINDS = {
@@ -42,6 +44,22 @@ def open_regular(path: str, below: str | None = None) -> tuple[int, int]:
         os.close(file)
         raise
     return file, found.st_size
+
+
+def opened(path: Path) -> BinaryIO:
+    """The regular file at `path`, open for reading. OSError as of `open_regular`, IsADirectoryError for a folder."""
+    try:
+        return os.fdopen(open_regular(str(path))[0], "rb")
+    except NotRegular:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path)) from None
+        raise
+
+
+def read(path: Path) -> bytes:
+    """What that file holds."""
+    with opened(path) as file:
+        return file.read()
 
 
 def is_below(path: str, folder: str) -> bool:

@@ -19,6 +19,7 @@ import fsspec
 import xxhash
 
 from pipeline import urls
+from pipeline.local import NotRegular, opened
 from schemas.disk import words
 from schemas.errors import DamageError, StoreError
 
@@ -141,12 +142,12 @@ class FolderStore:
         """What lies there, with the checksum behind it; less or nothing where the pack is cut off or gone, or the index names no place."""
         try:
             if (file := self._packs.get(place.pack)) is None:
-                file = self._packs[place.pack] = os.open(f"{self.root}/{place.pack}", os.O_RDONLY | os.O_CLOEXEC)
+                file = self._packs[place.pack] = os.open(f"{self.root}/{place.pack}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             return os.pread(file, place.size + (TAIL if place.pack.endswith(SUMMED) else 0), place.at)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError, AttributeError, TypeError, ValueError, OverflowError, MemoryError):
             return b""  # an index whose bits were flipped may hold anything
         except OSError as error:
-            if error.errno == errno.EINVAL:  # a place before the file's start
+            if error.errno in (errno.EINVAL, errno.ESPIPE, errno.ENXIO):  # a place before the file's start, or no file
                 return b""
             raise
 
@@ -319,7 +320,7 @@ def _new_pack(root: str) -> tuple[str, int]:
 def _clear(root: str) -> None:
     """Removes the packs of killed processes that were never synced."""
     for path in Path(root).glob("*.pack.new"):
-        with suppress(FileNotFoundError), path.open("rb") as file, suppress(BlockingIOError):
+        with suppress(FileNotFoundError, NotRegular), opened(path) as file, suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()
 

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from schemas.errors import OutputError, PairwrightError, StoreError
+from schemas.errors import OutputError, PairwrightError, RecipeError, StoreError
 from schemas.records import one_line
 
 ROOM = 64 << 10  # bytes
@@ -24,6 +24,7 @@ SAYS = {
     errno.EEXIST: ("something else is in its place", "move that away, or choose another place"),
     errno.ENOTDIR: ("a part of its path is a file, not a folder", "correct the path, or choose another place"),
     errno.EISDIR: ("a folder is in its place", f"move that folder away, then {AGAIN}"),
+    errno.ENXIO: ("a pipe, a socket or a device is in its place", f"move that away, then {AGAIN}"),
     errno.ENAMETOOLONG: ("its name is too long", "choose a shorter one"),
     errno.ELOOP: ("its links lead in a circle", "correct the links, or choose another place"),
     errno.EINVAL: ("no file can have this name", "correct the path"),
@@ -79,6 +80,21 @@ def shown(where: Path | str) -> str:
     """A path as a line shows it: on one line, and cut where it is very long."""
     text = one_line(str(where))
     return text if len(text) <= 300 else f"{text[:150]}...{text[-150:]}"
+
+
+def text_of(file: Path, what: str) -> str:
+    """The text of a file that a recipe names; `what` it is, in the words of the line. RecipeError where it is not a regular file (a pipe
+    would be waited for), cannot be read or is not UTF-8."""
+    try:
+        if file.exists() and not file.is_file():
+            raise RecipeError(f"cannot read the {what} {shown(file)}: it is a folder or a device; name a text file")
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise RecipeError(f"cannot read the {what} {shown(file)}: it is not UTF-8; save it as UTF-8") from None
+    except OSError as error:
+        raise RecipeError(f"cannot read the {what} {said(error, file)}") from None
+    except ValueError:
+        raise RecipeError(f"cannot read the {what} {shown(file)}: no file can have this name; correct the path") from None
 
 
 @contextmanager

@@ -4,8 +4,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from schemas.disk import said, shown
-from schemas.errors import RecipeError
+from schemas.disk import text_of
 
 FENCE = re.compile(r"<<<|>>>")
 NAME = re.compile(r"\{(\w+)\}")
@@ -26,13 +25,4 @@ def fill(template: str, **words: str) -> str:
 def read(path: str | None, beside: str, name: str) -> str:
     """The user's own prompt file, or the one beside the operator. RecipeError where it cannot be read, or is not UTF-8."""
     file = Path(path) if path else Path(beside).with_name(name)
-    try:
-        if file.exists() and not file.is_file():
-            raise RecipeError(f"cannot read the prompt file {shown(file)}: it is a folder or a device; name a text file")
-        return file.read_text(encoding="utf-8-sig").strip("\n")
-    except UnicodeDecodeError:
-        raise RecipeError(f"cannot read the prompt file {shown(file)}: it is not UTF-8; save it as UTF-8") from None
-    except OSError as error:
-        raise RecipeError(f"cannot read the prompt file {said(error, file)}") from None
-    except ValueError:
-        raise RecipeError(f"cannot read the prompt file {shown(file)}: no file can have this name; correct the path") from None
+    return text_of(file, "prompt file").strip("\n")

@@ -5,6 +5,7 @@ of what one person said of one question the latest counts. Everything else (who 
 
 import fcntl
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Generator, Iterable, Iterator
@@ -96,7 +97,8 @@ class Ledger:
     def alone(self) -> Generator[None]:
         """Holds the folder against others who would plan, push or pull at the same time; waits for them. StoreError after a minute."""
         with disk(self.path.parent):
-            lock = (self.path.parent / ".lock").open("w")
+            file = os.open(self.path.parent / ".lock", os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)  # no pipe is waited for
+            lock = os.fdopen(file, "w")
         with lock:
             for _ in range(600):
                 try:

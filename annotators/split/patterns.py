@@ -1,11 +1,13 @@
 """Splits answers that follow known patterns (data/scenes/patterns.yaml explains the format). No model is asked."""
 
+import re
 from functools import lru_cache
 from pathlib import Path
 
 import yaml
 
 from schemas import patterns
+from schemas.disk import shown, text_of
 from schemas.errors import RecipeError
 from schemas.operator import Context
 from schemas.operator import Settings as Base
@@ -20,10 +22,18 @@ class Settings(Base):
 
 @lru_cache
 def compiled(path: str) -> patterns.Patterns:
+    text = text_of(Path(path), "patterns file")
     try:
-        return patterns.compile_patterns(yaml.safe_load(Path(path).read_text()))
-    except (OSError, yaml.YAMLError, KeyError, ValueError) as error:
-        raise RecipeError(f"{path} is not a readable patterns file: {error}") from None
+        return patterns.compile_patterns(yaml.safe_load(text))
+    except RecursionError:
+        why = "it is nested too deeply"
+    except KeyError as error:
+        why = f"{error} is missing"
+    except (TypeError, AttributeError):
+        why = "it has another structure than data/scenes/patterns.yaml, which explains the format"
+    except (yaml.YAMLError, re.error, ValueError) as error:
+        why = " ".join(str(error).split())
+    raise RecipeError(f"cannot read the patterns file {shown(path)}: {why}; correct it")
 
 
 def split(question: str, answer: str, settings: Settings, context: Context) -> list[tuple[str, bool]] | None:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import checksum
+from pipeline import checksum, local
 from schemas.errors import DamageError
 from schemas.records import SAMPLE_KINDS
 
@@ -84,17 +84,17 @@ def folder_of(file: str) -> Path | None:
 
 def _files(folder: Path) -> list[Path]:
     """What a reader takes for files of the dataset, in order."""
-    return sorted(path for kind in SAMPLE_KINDS for path in (folder / kind).glob("train-*.parquet"))
+    return sorted(path for kind in SAMPLE_KINDS for path in (folder / kind).glob("train-*.parquet") if path.is_file())
 
 
 def _known(folder: Path) -> dict[str, Any] | None:
     """The manifest, or None where an older version left none. DamageError, in a few words."""
     try:
-        return checksum.unsealed((folder / NAME).read_bytes())
+        return checksum.unsealed(local.read(folder / NAME))
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise DamageError(f"cannot be read ({error.strerror})") from None
+        raise DamageError(f"cannot be read ({error.strerror or error})") from None
     if any(_about(path).get("manifest") for path in _files(folder)):
         raise DamageError("is missing")
     return None

@@ -1,5 +1,6 @@
 import asyncio
 import math
+import os
 
 import pytest
 
@@ -8,7 +9,7 @@ from annotators.score import refuted_claims
 from annotators.split import model as split_model
 from annotators.split import patterns
 from schemas import prompts
-from schemas.errors import NoVerdict
+from schemas.errors import NoVerdict, RecipeError
 from schemas.operator import Rows
 from schemas.ports import Failure, Score, Scored
 from schemas.records import Claim, Judgement, Outcome, Reason
@@ -141,3 +142,19 @@ def test_yes_and_no_are_summed_over_their_spellings():
     outcome, prob, _ = claims.verdict(Scored((math.log(0.2), math.log(0.3), math.log(0.4), None), 1))
     assert (outcome, prob) == (Outcome.VERDICT, pytest.approx(0.5556, abs=1e-4))  # .5 / .9
     assert isinstance(Judgement._fields, tuple)
+
+
+@pytest.mark.parametrize(("text", "why"), [
+    (None, "it is a folder or a device"), (b"\xff\xfe", "it is not UTF-8"), (b"", "another structure"), (b"- a", "another structure"),
+    (b"slots: {}", "'tasks' is missing"), (b"a: [", "expected"), (b"[" * 5000, "nested too deeply"),
+    (b"slots: {a: '('}\ntasks: [{question: '{a}', answers: []}]", "unterminated"),
+])  # fmt: skip
+def test_a_patterns_file_that_cannot_be_read_is_one_line(tmp_path, text, why):
+    path = tmp_path / "patterns.yaml"
+    if text is None:
+        os.mkfifo(path)  # nobody ever writes into it
+    else:
+        path.write_bytes(text)
+    with pytest.raises(RecipeError, match=f"cannot read the patterns file .*patterns.yaml: .*{why}") as told:
+        patterns.compiled(str(path))
+    assert str(told.value).isprintable()

@@ -242,6 +242,14 @@ def _note(pattern: str) -> Callable[[Place, random.Random], None]:
     return do
 
 
+def _pipe(place: Place, dice: random.Random) -> None:
+    """A pipe, which nobody writes into, or a device without end in place of one file of a run."""
+    names = ["passes/*/done.json", "passes/*/*/record.json", "passes/*/*/samples.arrow", "steps/*/done.json", "dataset/.manifest.json"]
+    (path, *_) = place.run.glob(dice.choice(names))
+    path.unlink()
+    dice.choice((os.mkfifo, lambda path: path.symlink_to("/dev/zero")))(path)
+
+
 def _crashes(place: Place, dice: random.Random) -> None:
     (place.run / "crashes.json").write_bytes(b"{}")
     _break(place.run / "crashes.json", dice)
@@ -410,6 +418,7 @@ DAMAGES = [
     Damage("a broken done.json of a pass", _note("*/passes/*/done.json"), rf"done\.json .*({BUILD})|never finished"),
     Damage("a broken done.json of the dataset", _note("*/steps/*/done.json"), rf"done\.json .*({BUILD})|never finished"),
     Damage("a broken record.json", _note("*/passes/*/*/record.json"), rf"record\.json .*({BUILD})"),
+    Damage("a pipe or a device for a file", _pipe, rf"(json|arrow).*({BUILD})|never finished"),
     Damage("a broken engines.json", _note("*/engines.json"), rf"engines\.json .*({BUILD})"),
     Damage("a broken crashes.json", _crashes, rf"crashes\.json .*({BUILD})"),
     Damage("a broken summary.json", _note("*/summary.json"), rf"summary\.json .*({BUILD})"),

@@ -23,7 +23,7 @@ def shard(tmp_path) -> Path:
 def published(folder: Path) -> Path:
     rows = [sample((chat.user(f"what is {i} ?"),), step="rows") for i in range(9)]
     dropped = [Rejection("r", "samples", "rows", Reason.DUPLICATE, "seen before", "r")]
-    record = {"key": KEY, "counts": {"samples": 9, "rejections": 1, "pairs": 0}, "rejections": {}}
+    record = {"key": KEY, "counts": {"samples": 9, "rejections": 1, "pairs": 0}, "rejections": {}, "steps": {}}
     shards.publish(folder, {"samples": rows, "pairs": [], "rejections": dropped}, record)
     return folder
 
@@ -38,11 +38,13 @@ DAMAGES = [
     (lambda f: flip(f / "samples.arrow"), "samples.arrow does not hold"),
     (lambda f: os.truncate(f / "samples.arrow", 100), "samples.arrow has 100 bytes instead of"),
     (lambda f: (f / "samples.arrow").unlink(), "samples.arrow is missing"),
+    (lambda f: (f / "samples.arrow").unlink() or os.mkfifo(f / "samples.arrow"), "samples.arrow cannot be read (a pipe)"),
+    (lambda f: (f / "record.json").unlink() or os.mkfifo(f / "record.json"), "record.json cannot be read (a pipe)"),
     (lambda f: (f / "pairs.arrow").write_bytes(b""), "pairs.arrow is not of this run"),
     (lambda f: (f / "record.json").unlink(), "record.json is missing"),
     (lambda f: (f / "record.json").write_text(""), "record.json is empty"),
     (lambda f: flip(f / "record.json"), "record.json"),
-    (lambda f: (f / "record.json").write_text(checksum.sealed({"key": "fedcba"})), "record.json is that of another shard"),
+    (lambda f: (f / "record.json").write_text(checksum.sealed({"key": "fedcba", "counts": {}, "rejections": {}, "steps": {}})), "record.json is that of another shard"),
 ]
 
 

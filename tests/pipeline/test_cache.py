@@ -218,10 +218,10 @@ def test_a_file_that_another_process_holds_is_one_line_when_patience_ends(tmp_pa
     cache = AnswerCache(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("begin immediate")
-        cache.put(b"k", Scored((0.5,), 1))
+        cache.put(b"k", Scored((-0.5,), 1))
         with pytest.raises(StoreError, match=r"answers\.sqlite: another process holds it; wait for that one"):
             cache.commit()
         other.execute("rollback")
     cache.commit()  # nothing of it is lost
-    assert cache.get(b"k") == Scored((0.5,), 1)
+    assert cache.get(b"k") == Scored((-0.5,), 1)
     cache.close()

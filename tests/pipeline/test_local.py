@@ -3,7 +3,7 @@ import socket
 
 import pytest
 
-from pipeline.local import NotRegular, Outside, is_below, kind_of, open_regular
+from pipeline.local import NotRegular, Outside, is_below, kind_of, open_regular, read
 
 
 def data_of(*named) -> bytes:
@@ -60,3 +60,13 @@ def test_links_may_lead_about_in_the_folder_and_not_out_of_it(tmp_path):
     assert is_below("/a/b", "/a")
     assert is_below("/a", "/")
     assert not is_below("/ab", "/a")
+
+
+def test_the_bytes_of_a_regular_file_are_read_and_of_nothing_else(tmp_path):
+    (tmp_path / "a").write_bytes(b"text")
+    assert read(tmp_path / "a") == b"text"
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    for name, error in (("pipe", NotRegular), ("endless", NotRegular), (".", IsADirectoryError), ("gone", FileNotFoundError)):
+        with pytest.raises(error):
+            read(tmp_path / name)

@@ -1,5 +1,6 @@
 """The ledger: append-only by revision, the latest counts, and nothing depends on the order in which things were noted."""
 
+import os
 import sqlite3
 
 import pytest
@@ -115,3 +116,11 @@ def test_a_ledger_of_a_newer_version_is_refused(tmp_path):
     db.close()
     with pytest.raises(StoreError, match="newer Pairwright"):
         Ledger(tmp_path)
+
+
+def test_a_pipe_in_place_of_the_lock_is_said_and_not_waited_for(tmp_path):
+    book = Ledger(tmp_path)
+    os.mkfifo(tmp_path / ".lock")
+    with pytest.raises(StoreError, match=r"\.lock: a pipe, .* is in its place; move that away"), book.alone():
+        pass
+    book.close()
