@@ -66,7 +66,7 @@ class Row(NamedTuple):
             return self.raw
         if isinstance(self.raw, RowError):
             raise self.raw
-        return jsons.parse(self.raw)
+        return jsons.parse(self.raw, "line")
 
 
 def read(

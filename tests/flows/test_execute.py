@@ -39,7 +39,7 @@ def test_a_run_keeps_its_cache_whatever_is_said_until_that_is_gone(tmp_path):
     kept.mkdir()
     assert execute.cache_of(out) == execute.CACHE.absolute()
     assert execute.cache_of(out, other) == other
-    write_json(out / "run.json", {"cache": str(kept)})
+    write_json(out / "run.json", {"recipe": {}, "version": 2, "cache": str(kept)})
     assert execute.cache_of(out) == execute.cache_of(out, kept) == kept
     (tmp_path / "link").symlink_to(kept)
     assert execute.cache_of(out, tmp_path / "link") == kept
