@@ -1,6 +1,7 @@
 """Recipes from their files: found by name or path, overridden by key=value, parsed, and checked as a whole."""
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,18 @@ def document(name: str, settings: Sequence[str] = ()) -> dict:
     return raw
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML as SafeLoader reads it, whatever other libraries in this process have changed there."""
+
+
+_TIMESTAMP = re.compile(r"\d{4}-\d\d?-\d\d?(?:(?:[Tt]|[ \t]+)\d\d?:\d\d:\d\d(?:\.\d*)?(?:[ \t]*(?:Z|[-+]\d\d?(?::?\d\d)?))?)?", re.ASCII)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:timestamp", _TIMESTAMP, list("0123456789"))
+
+
 def _parsed(text: str) -> Any:
     """The value that YAML text states. ValueError where it is not YAML, or more or something else than JSON can hold."""
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, _Loader)
     except (yaml.YAMLError, TypeError) as error:  # TypeError: a key that is a list
         raise ValueError(_trouble(error)) from None
     except RecursionError:

@@ -120,7 +120,7 @@ def _asks(folder: Path, seed: int) -> list[int]:
     todo = dice.sample(range(2000), 2000)
     while todo:
         number = todo.pop()
-        key, answer = number.to_bytes(16, "big"), folder / str(number)
+        key, answer = random.Random(number).randbytes(16), folder / str(number)
         if answer.exists():
             continue
         if not have(one, key):
