@@ -104,7 +104,7 @@ COMMANDS: dict[str, Callable[[Place], list[Any]]] = {
     "annotate pull": lambda p: ["annotate", "pull", p.at("people")],
     "annotate reconcile": lambda p: ["annotate", "reconcile", p.at("people")],
     "annotate doctor": lambda p: ["annotate", "doctor", p.at("people")],
-    "annotate demo": lambda p: ["annotate", "demo", "--server", p.recipe, *p.where()],  # it would start a server
+    "annotate demo": lambda p: ["annotate", "demo", "--server", p.at("pairs.jsonl"), *p.where()],  # a folder would start a server
     "serve": lambda p: ["serve", p.at("people")],
     "recipes": lambda p: ["recipes"],
 }
