@@ -162,7 +162,7 @@ def main(folder: Path) -> int:
             say({"afresh": str(why)})
             return AFRESH
         except PairwrightError as error:
-            say({"error": _sent(error), "message": str(error)})
+            say({"error": error.kind, "message": str(error)})
             _trace()
             return 1
         except Exception as error:  # noqa: BLE001 - the boundary of the process: the parent is told
@@ -170,11 +170,6 @@ def main(folder: Path) -> int:
             say({"error": "RunError", "message": said})
             _trace()
             return 1
-
-
-def _sent(error: PairwrightError) -> str:
-    """The name under which the parent raises it: that of its first class in schemas/errors.py."""
-    return next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
 
 
 def _trace() -> None:

@@ -352,7 +352,7 @@ def main() -> None:
         _say("yellow", "waiting", waiting)
         sys.exit(0)
     except PairwrightError as error:
-        _say("red", type(error).__name__, error)
+        _say("red", error.kind, error)
         sys.exit(error.exit_code)
     except TyperException as error:  # the words of the command line are wrong
         if type(error).__name__ != "NoArgsIsHelpError":  # making that one has printed the help

@@ -35,6 +35,11 @@ class PairwrightError(Exception):
     def __init__(self, message: object = ""):
         super().__init__(clean(str(message)))
 
+    @property
+    def kind(self) -> str:
+        """Its name in the tree above, also of a class that a room has made of one."""
+        return next(of.__name__ for of in type(self).__mro__ if of.__module__ == __name__)
+
 
 class UserError(PairwrightError):
     exit_code = 2
