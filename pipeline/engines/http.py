@@ -194,11 +194,7 @@ class _Transfers:
             await future
             return one.response()
         finally:
-            file = curl.getinfo(pycurl.ACTIVESOCKET)
             self._multi.remove_handle(curl)  # what is not finished is given up, and its connection closed
-            if file >= 0:
-                with suppress(OSError):  # it was closed
-                    self._resting[file] = os.fstat(file).st_ino
             one.reset()
             self.free.append(one)
             del self._running[curl]
@@ -227,10 +223,13 @@ class _Transfers:
 
     def _watch(self, what: int, file: int, multi, data) -> None:
         before, now = self._watched.pop(file, 0), 0 if what == pycurl.POLL_REMOVE else what
-        if not before:
-            self._resting.pop(file, None)
         if now:
             self._watched[file] = now
+        if what == pycurl.POLL_REMOVE:  # here, and not where its answer is taken: by then it may have the next request
+            with suppress(OSError):  # it is closed
+                self._resting[file] = os.fstat(file).st_ino
+        else:
+            self._resting.pop(file, None)
         if now & pycurl.POLL_IN and not before & pycurl.POLL_IN:
             self.loop.add_reader(file, self._ready, file, pycurl.CSELECT_IN)
         elif before & pycurl.POLL_IN and not now & pycurl.POLL_IN:

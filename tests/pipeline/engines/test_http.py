@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gzip
+import random
 import ssl
 import subprocess
 import threading
@@ -308,3 +309,37 @@ def test_connections_are_closed_when_nobody_holds_the_client():
     while files() > before and time.monotonic() < patience:  # they are closed on another thread
         time.sleep(0.01)
     assert files() <= before
+
+
+def test_connections_that_are_used_at_once_again_are_not_taken_for_spoilt():
+    """Many requests at a time over few connections: each is asked once, though libcurl uses a connection as soon as it has the answer."""
+
+    async def run() -> tuple[int, int]:
+        asked = connections = 0
+        dice = random.Random(1)
+
+        async def serve(reader, writer):
+            nonlocal asked, connections
+            connections += 1
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                while await reader.readuntil(b"\r\n\r\n"):
+                    await reader.readexactly(7)
+                    asked += 1
+                    asyncio.get_running_loop().call_later(dice.random() / 100, writer.write, HI)
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            client = Http(URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"), {}, 5)
+            left = iter(range(3000))
+
+            async def work():
+                for _ in left:
+                    assert (await client.post("/v1/chat", [b'{"a":1}'])).body == b"hi"
+
+            await asyncio.gather(*(work() for _ in range(16)))
+            client.close()
+        return asked, connections
+
+    asked, connections = asyncio.run(run())
+    assert asked == 3000
+    assert connections <= 16
