@@ -3,6 +3,7 @@
 import time
 
 import pytest
+import yaml
 
 from flows import load
 from schemas import prompts
@@ -75,3 +76,11 @@ def test_a_prompt_file_that_cannot_be_read_is_one_line_that_names_it(tmp_path, n
     (tmp_path / "folder").mkdir()
     with pytest.raises(RecipeError, match=f"cannot read the prompt file .*{said}"):
         prompts.read(str(tmp_path / name), __file__, "x")
+
+
+def test_a_date_is_refused_where_another_library_has_made_dates_texts(monkeypatch):
+    timestamp = "tag:yaml.org,2002:timestamp"
+    monkeypatch.setitem(yaml.SafeLoader.yaml_constructors, timestamp, yaml.SafeLoader.construct_yaml_str)
+    monkeypatch.setattr(yaml.SafeLoader, "yaml_implicit_resolvers", {})
+    with pytest.raises(RecipeError, match="not a readable value"):
+        load.override({"name": "x", "steps": []}, "step.setting=2026-01-01")
