@@ -92,6 +92,14 @@ class Run:
             raise DamageError(f"{path} is that of {found['unit']}: {shards.REMEDY}")
         return found
 
+    def summary(self) -> dict | None:
+        """What summary.json says of the units as they are; None where there is none, or it is of other ones: of what was made before a build
+        that is under way or was killed, or another run's."""
+        found = shards.read_json(self.folder / "summary.json")
+        made = {unit.name: shards.read_json(self.place(unit) / "done.json") for unit in self.units}
+        now = {name: checksum.of_value(done) for name, done in made.items() if done}
+        return None if found is None or found.get("units", now) != now else found  # older ones do not name their units
+
     def _shards(self, unit: Unit) -> list[Path]:
         """The shards of a finished pass; each is checked once."""
         folders = [self.place(unit) / name for name in self.done(unit)["shards"]]

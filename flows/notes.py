@@ -105,6 +105,7 @@ class Summary(_Note):
     """summary.json: a finished run."""
 
     name: str
+    units: dict[str, str] = {}
     samples: Counts
     candidates: Counts
     judgements: Counts

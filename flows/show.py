@@ -37,7 +37,7 @@ def show(folder: Path) -> None:
         steps = " · ".join(step.title for step in unit.steps)
         table.add_row(unit.name, escape(steps), state, f"{done['seconds']:.1f}" if done else "")
     console.print(table)
-    summary = shards.read_json(folder / "summary.json")
+    summary = run.summary()
     if summary is not None:
         ending(summary, run, console)
         for unit in run.units:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from annotators.figures import Share
 from annotators.worth import Answer, Worth
 from flows import costs, people, shards
+from pipeline import checksum
 from pipeline.cache import total
 from schemas import redact
 from schemas.arrow import from_batch
@@ -46,7 +47,7 @@ def summary(run) -> dict[str, Any]:
     last = run.units[-1].round
     out: dict[str, Any] = {"name": run.recipe.name, "about": run.recipe.about, "recipe": run.raw, "rounds": last}
     out |= counts(run.tables(round=last))
-    out |= {"seconds": {}, "loads": {}, "train": {}, "evaluate": {}, "dataset": None}
+    out |= {"units": {}, "seconds": {}, "loads": {}, "train": {}, "evaluate": {}, "dataset": None}
     if of_people := people.figures(run):
         out["people"] = of_people
     usages: list[costs.Usages] = []
@@ -55,6 +56,7 @@ def summary(run) -> dict[str, Any]:
     for unit in run.units:
         done = run.done(unit)
         repaired += done.get("repaired", ())
+        out["units"][unit.name] = checksum.of_value(done)
         out["seconds"][unit.name] = done["seconds"]
         for model, times in done.get("loads", {}).items():
             out["loads"][model] = out["loads"].get(model, 0) + times

@@ -3,6 +3,7 @@
 import hashlib
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,6 +65,9 @@ def _run(folder: Path, progress: Callable[[str], object]) -> Iterator[Area]:
     datasets = []
     used: dict[str, None] = {}
     finished = (folder / "summary.json").exists()
+    with suppress(DamageError):  # then it is named already
+        if finished and run.summary() is None:
+            records.damaged(f"{folder / 'summary.json'} is of other units than those that are here")
     for unit in run.units:
         progress(unit.name)
         if (done := _done(run, unit, finished, records)) is None and unit.kind != "pass":

@@ -43,14 +43,15 @@ def damages(folder: Path, files: dict[str, dict[str, Any]], quick: bool = False)
             yield f"{name} does not hold the bytes that were written (its checksum differs)"
 
 
-def _of_value(value: Any) -> str:
+def of_value(value: Any) -> str:
+    """Of a JSON value, however its keys are ordered."""
     return xxhash.xxh3_64_hexdigest(json.dumps(value, sort_keys=True).encode())
 
 
 def sealed(value: dict[str, Any], sort_keys: bool = True) -> str:
     """A JSON object as text, with its own checksum in it."""
     plain = json.loads(json.dumps(value))
-    return json.dumps({**plain, FIELD: _of_value(plain)}, indent=1, sort_keys=sort_keys)
+    return json.dumps({**plain, FIELD: of_value(plain)}, indent=1, sort_keys=sort_keys)
 
 
 def unsealed(text: bytes) -> Any:
@@ -59,7 +60,7 @@ def unsealed(text: bytes) -> Any:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: also what is not UTF-8
         raise DamageError("is empty" if not text.strip() else f"cannot be read as JSON ({error})") from None
-    if isinstance(value, dict) and FIELD in value and value.pop(FIELD) != _of_value(value):
+    if isinstance(value, dict) and FIELD in value and value.pop(FIELD) != of_value(value):
         raise DamageError("does not hold what was written (its checksum differs)")
     return value
 

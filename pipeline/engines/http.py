@@ -29,6 +29,8 @@ NO_CONNECTION = {
     pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_COULDNT_RESOLVE_PROXY, pycurl.E_COULDNT_CONNECT, pycurl.E_SSL_CONNECT_ERROR, 97,  # 97: of a proxy
     pycurl.E_URL_MALFORMAT,
 }  # fmt: skip
+EVENTS = (0, select.EPOLLIN, select.EPOLLOUT, select.EPOLLIN | select.EPOLLOUT)  # by what libcurl waits for: pycurl.POLL_NONE, _IN, _OUT, _INOUT
+ACTIONS = {events: (0, pycurl.CSELECT_IN, pycurl.CSELECT_OUT, pycurl.CSELECT_IN | pycurl.CSELECT_OUT)[i] for i, events in enumerate(EVENTS)}
 NO_TRUST = {pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_ISSUER_ERROR}
 
 
@@ -123,6 +125,7 @@ class _Transfer:
         self.body: list[bytes] = []
         self.head: list[bytes] = []  # the lines of the answer's heads
         self.size = 0
+        self.url = ""  # that it is set to
         self.future: asyncio.Future[None] | None = None
         curl = self.curl = pycurl.Curl()
         curl.setopt(pycurl.NOSIGNAL, 1)
@@ -163,17 +166,21 @@ class _Transfer:
 
 
 class _Transfers:
-    """Those of one loop: libcurl's multi interface, driven by it."""
+    """Those of one loop: libcurl's multi interface, driven by it. Sockets are watched by an epoll of our own, which the loop watches: a
+    connection stays in it while it rests, and many that are ready cost the loop one call."""
 
     def __init__(self):
         self.loop = asyncio.get_running_loop()
         self.free: list[_Transfer] = []
         self._running: dict[pycurl.Curl, _Transfer] = {}
         self._closing = False
-        self._watched: dict[int, int] = {}  # descriptor -> what libcurl waits for
-        self._resting: dict[int, int] = {}  # descriptor -> inode of connections on which nothing may come
+        self._sockets = select.epoll()
+        self._watched: dict[int, int] = {}  # descriptor -> the events that are waited for; those of closed sockets stay until the number is used again
+        self._inodes: dict[int, int] = {}  # descriptor -> its socket's
+        self._resting: set[int] = set()  # descriptors of connections on which nothing may come
         self._timer: asyncio.Handle | None = None
         self._due = math.inf  # the loop's time at which it comes
+        self.loop.add_reader(self._sockets.fileno(), self._ready)
         multi = self._multi = pycurl.CurlMulti()
         multi.setopt(pycurl.M_MAXCONNECTS, KEPT)
         multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
@@ -181,12 +188,14 @@ class _Transfers:
 
     async def run(self, one: _Transfer, url: str, body: bytes | None) -> Response:
         curl = one.curl
-        curl.setopt(pycurl.URL, url)
-        curl.setopt(pycurl.FORBID_REUSE, body is None)  # nothing follows the list of models for a while
+        if one.url != url:
+            one.url = url
+            curl.setopt(pycurl.URL, url)
         if body is None:
             curl.setopt(pycurl.HTTPGET, 1)
         else:
             curl.setopt(pycurl.POSTFIELDS, body)
+        curl.setopt(pycurl.FORBID_REUSE, body is None)  # nothing follows the list of models for a while
         future = one.future = self.loop.create_future()
         self._running[curl] = one
         self._multi.add_handle(curl)
@@ -213,31 +222,27 @@ class _Transfers:
         for one in self.free:
             one.curl.close()
         self.free.clear()
-        if not self.loop.is_closed():
-            for file in list(self._watched):
-                self._watch(pycurl.POLL_REMOVE, file, None, None)
         self._multi.close()
-        self._resting.clear()
+        if not self.loop.is_closed():
+            self.loop.remove_reader(self._sockets.fileno())
+        self._sockets.close()
 
     # what libcurl asks of the loop, and the loop tells libcurl
 
     def _watch(self, what: int, file: int, multi, data) -> None:
-        before, now = self._watched.pop(file, 0), 0 if what == pycurl.POLL_REMOVE else what
-        if now:
-            self._watched[file] = now
-        if what == pycurl.POLL_REMOVE:  # here, and not where its answer is taken: by then it may have the next request
-            with suppress(OSError):  # it is closed
-                self._resting[file] = os.fstat(file).st_ino
+        if what == pycurl.POLL_REMOVE:  # it rests, or is closed next; not where its answer is taken: by then it may have the next request
+            self._resting.add(file)
+            if self._watched.get(file) == select.EPOLLIN:
+                return
+            what = pycurl.POLL_IN
         else:
-            self._resting.pop(file, None)
-        if now & pycurl.POLL_IN and not before & pycurl.POLL_IN:
-            self.loop.add_reader(file, self._ready, file, pycurl.CSELECT_IN)
-        elif before & pycurl.POLL_IN and not now & pycurl.POLL_IN:
-            self.loop.remove_reader(file)
-        if now & pycurl.POLL_OUT and not before & pycurl.POLL_OUT:
-            self.loop.add_writer(file, self._ready, file, pycurl.CSELECT_OUT)
-        elif before & pycurl.POLL_OUT and not now & pycurl.POLL_OUT:
-            self.loop.remove_writer(file)
+            self._resting.discard(file)
+        events = self._watched[file] = EVENTS[what]
+        try:
+            self._sockets.modify(file, events)
+        except FileNotFoundError:  # a new one; its number may have been another's, which is closed
+            self._sockets.register(file, events)
+            self._inodes[file] = os.fstat(file).st_ino
 
     def _wake(self, milliseconds: int) -> None:
         """A timer that comes too early costs nothing: libcurl says again when it wants to be woken."""
@@ -250,15 +255,27 @@ class _Transfers:
             self._timer.cancel()
         self._due = due
         if milliseconds == 0:  # not at once: libcurl is in the middle of something
-            self._timer = self.loop.call_soon(self._ready, pycurl.SOCKET_TIMEOUT, 0)
+            self._timer = self.loop.call_soon(self._timed)
         else:
-            self._timer = self.loop.call_later(milliseconds / 1000, self._ready, pycurl.SOCKET_TIMEOUT, 0)
+            self._timer = self.loop.call_later(milliseconds / 1000, self._timed)
 
-    def _ready(self, file: int, how: int) -> None:
-        if file == pycurl.SOCKET_TIMEOUT:  # before a connection is chosen for what was added
-            self._timer = None
-            self._end_spoilt()
-        self._multi.socket_action(file, how)
+    def _timed(self) -> None:
+        self._timer = None
+        self._ready()  # first: a connection that is spoilt must not be chosen for what was added
+        self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        self._settle()
+
+    def _ready(self) -> None:
+        for file, events in self._sockets.poll(0):
+            if file in self._resting:
+                self._spoilt(file)
+            else:  # a broken connection is found by reading or writing, whichever is waited for
+                how = events & (select.EPOLLIN | select.EPOLLOUT) or self._watched[file]
+                self._multi.socket_action(file, ACTIONS[how])
+        self._settle()
+
+    def _settle(self) -> None:
+        """Hands out what has ended."""
         left = 1
         while left:
             left, ended, failed = self._multi.info_read()
@@ -268,18 +285,13 @@ class _Transfers:
                 one = self._running[curl]
                 _settle(one.future, one.error(code, said))
 
-    def _end_spoilt(self) -> None:
-        """Ends resting connections on which something came that nobody asked for: libcurl would take it for the next answer."""
-        if not self._resting:
-            return
-        look = select.poll()
-        for file in self._resting:
-            look.register(file, select.POLLIN)
-        for file, _ in look.poll(0):
-            inode = self._resting.pop(file)
-            with suppress(OSError):
-                if os.fstat(file).st_ino == inode:  # else libcurl has closed it, and the number is somebody else's
-                    _end(file)
+    def _spoilt(self, file: int) -> None:
+        """Ends a resting connection on which something came that nobody asked for: libcurl would take it for the next answer."""
+        self._resting.discard(file)
+        with suppress(OSError):
+            self._sockets.unregister(file)
+            if os.fstat(file).st_ino == self._inodes[file]:  # else it is closed, and the number is somebody else's
+                _end(file)
 
 
 def _end(file: int) -> None:

@@ -3,7 +3,7 @@ import shutil
 import pytest
 import yaml
 
-from flows import execute
+from flows import execute, shards, verify
 from flows.show import show
 from schemas.errors import OutputError
 from tests.endpoint import Endpoint, served
@@ -55,6 +55,29 @@ def test_an_unfinished_run_shows_how_far_it_is_where_rows_went_so_far_and_how_to
     assert "not begun" in text
     assert "1 empty_prompt" in text
     assert "goes on from here" in text
+
+
+def test_the_summary_of_another_run_is_not_shown_as_its_own(built, tmp_path, capsys):
+    mixed = shutil.copytree(built, tmp_path / "mixed")
+    summary = shards.read_json(mixed / "summary.json")
+    (unit,) = (name for name in summary["units"] if name.startswith("pass"))
+    summary["units"][unit] = "0" * 16  # sealed again as another run would have
+    shards.write_json(mixed / "summary.json", summary)
+    show(mixed)
+    text = capsys.readouterr().out
+    assert "goes on from here" in text
+    assert "report.html" not in text
+    (records, *_) = verify.verify(mixed)
+    assert records.damages == [(f"{mixed / 'summary.json'} is of other units than those that are here", shards.REMEDY)]
+
+
+def test_the_summary_of_an_older_version_which_does_not_name_its_units_is_shown(built, tmp_path, capsys):
+    older = shutil.copytree(built, tmp_path / "older")
+    summary = shards.read_json(older / "summary.json")
+    del summary["units"]
+    shards.write_json(older / "summary.json", summary)
+    show(older)
+    assert "report.html" in capsys.readouterr().out
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
