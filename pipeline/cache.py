@@ -26,7 +26,7 @@ from pipeline import checksum
 from pipeline.claims import Claims
 from pipeline.journal import Journal
 from pipeline.refusals import Refusals
-from schemas.disk import said
+from schemas.disk import database, said
 from schemas.errors import NeverAnswered, NotAsked, StoreError
 from schemas.ports import (
     Answer,
@@ -52,7 +52,6 @@ from schemas.records import OPEN, Reason, digest
 
 BATCH = 256  # answers a commit
 DELAY = 0.1  # seconds until a smaller batch is committed
-PATIENCE = 60.0  # seconds that another process may hold the file
 AWAY = "move it away, with its -wal and -shm beside it: what it held is asked again"
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -130,9 +129,7 @@ class AnswerCache:
     @_translated
     def _open(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(self.path, isolation_level=None, timeout=PATIENCE, check_same_thread=False)
-        self._db.execute("pragma journal_mode=wal")
-        self._db.execute("pragma synchronous=normal")
+        self._db = database(self.path, "normal")
         self._db.execute("create table if not exists answers (k blob primary key, v blob)")
         self._db.execute(
             "create table if not exists took (model text, request text, most integer, temperature real, requests integer, "

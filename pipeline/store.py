@@ -20,7 +20,7 @@ import xxhash
 
 from pipeline import urls
 from pipeline.local import NotRegular, opened
-from schemas.disk import words
+from schemas.disk import database, words
 from schemas.errors import DamageError, StoreError
 
 BUFFER, MEDIA = 2 << 20, 1000  # bytes and media that are written together; a system call takes 1,024 pieces
@@ -179,9 +179,7 @@ class FolderStore:
     def _open_index(self) -> sqlite3.Connection:
         if self._db is None:
             os.makedirs(self.root, exist_ok=True)
-            db = sqlite3.connect(self._index, isolation_level=None, timeout=60, check_same_thread=False)
-            db.execute("pragma journal_mode=wal")
-            db.execute("pragma synchronous=full")  # a commit outlives a power cut
+            db = database(self._index, "full")
             db.execute(
                 "create table if not exists media (sha blob primary key, pack text, at integer, size integer) without rowid"
             )

@@ -3,6 +3,7 @@
 import errno
 import shutil
 import sqlite3
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from schemas.errors import OutputError, PairwrightError, RecipeError, StoreError
 from schemas.records import one_line
 
 ROOM = 64 << 10  # bytes
+PATIENCE = 60.0  # seconds that a SQLite file is waited for while other processes write it
 AGAIN = "run the same command again"
 # errno -> what is wrong, and its remedy
 SAYS = {
@@ -95,6 +97,27 @@ def text_of(file: Path, what: str) -> str:
         raise RecipeError(f"cannot read the {what} {said(error, file)}") from None
     except ValueError:
         raise RecipeError(f"cannot read the {what} {shown(file)}: no file can have this name; correct the path") from None
+
+
+def database(path: Path | str, synchronous: str) -> sqlite3.Connection:
+    """Opens (or makes) a SQLite file that several processes and threads may write; each waits PATIENCE for the others. `synchronous`: `full` when a
+    commit must outlive a power cut, else `normal`. sqlite3.Error."""
+    db = sqlite3.connect(path, isolation_level=None, timeout=PATIENCE, check_same_thread=False)
+    until = time.monotonic() + PATIENCE
+    try:
+        while True:
+            try:
+                db.execute("pragma journal_mode=wal")
+                break
+            except sqlite3.OperationalError as error:  # for this statement SQLite itself does not wait
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+        db.execute(f"pragma synchronous={synchronous}")
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
 
 
 @contextmanager

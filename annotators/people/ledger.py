@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from annotators.people.question import Question, Reply, Said, Unusable
-from schemas.disk import disk, said
+from schemas.disk import database, disk, said
 from schemas.errors import StoreError
 from schemas.records import Outcome, Span, digest
 
@@ -78,9 +78,7 @@ class Ledger:
         self.path = folder / "ledger.sqlite"
         with disk(self.path):
             folder.mkdir(parents=True, exist_ok=True)
-            self.db = sqlite3.connect(self.path, isolation_level=None, timeout=60, check_same_thread=False)
-            self.db.execute("pragma journal_mode=wal")
-            self.db.execute("pragma synchronous=full")
+            self.db = database(self.path, "full")
             with self.together():
                 version = self.db.execute("pragma user_version").fetchone()[0]
                 if version == 0:

@@ -1,6 +1,5 @@
 """Media at URLs: fetched some rows ahead, kept in the store, and remembered, so that a second run fetches what changed."""
 
-import sqlite3
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
@@ -13,7 +12,7 @@ from pipeline import checksum, urls
 from pipeline.cache import AWAY
 from pipeline.media.fetch import Fetcher, Limits
 from pipeline.media.probe import keep
-from schemas.disk import disk
+from schemas.disk import database, disk
 from schemas.errors import DamageError, RowError
 from schemas.ports import MediaStore
 from schemas.records import Media, Reason
@@ -152,9 +151,7 @@ class _Known:
         self._lock, self._path = threading.Lock(), path
         with disk(path, remedy=AWAY):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=60, check_same_thread=False)
-            self._db.execute("pragma journal_mode=wal")
-            self._db.execute("pragma synchronous=normal")
+            self._db = database(path, "normal")
             self._db.execute("create table if not exists fetched (url blob primary key, validator text, media blob)")
 
     def close(self) -> None:

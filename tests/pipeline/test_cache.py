@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline import cache as cache_module
 from pipeline.cache import AnswerCache, Clock, Measured, Sort, Usage, total
 from schemas.chat import assistant, user
 from schemas.errors import StoreError
@@ -213,7 +212,7 @@ def test_a_file_that_is_no_cache_is_one_line_that_names_it(tmp_path, damage, sai
 
 
 def test_a_file_that_another_process_holds_is_one_line_when_patience_ends(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache_module, "PATIENCE", 0.1)
+    monkeypatch.setattr("schemas.disk.PATIENCE", 0.1)
     path = tmp_path / "answers.sqlite"
     cache = AnswerCache(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:

@@ -3,11 +3,12 @@
 import errno
 import os
 import sqlite3
+import threading
 from contextlib import closing
 
 import pytest
 
-from schemas.disk import SAYS, disk, place, said, shown
+from schemas.disk import SAYS, database, disk, place, said, shown
 from schemas.errors import OutputError, StoreError
 
 
@@ -43,6 +44,31 @@ def test_a_database_that_somebody_holds_or_that_is_a_folder_is_said(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(StoreError, match="cannot be opened or made; check"), disk(tmp_path / "folder"):
         sqlite3.connect(tmp_path / "folder")
+
+
+def test_a_database_that_another_process_is_just_making_is_waited_for_though_sqlite_itself_does_not(tmp_path):
+    path = tmp_path / "file.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("create table x (y)")
+        other.execute("begin")
+        other.execute("select * from x").fetchall()  # a reader: nobody else can switch the file to a log
+        later = threading.Timer(0.3, other.execute, ("rollback",))
+        later.start()
+        with closing(database(path, "normal")) as db:
+            assert db.execute("pragma journal_mode").fetchone() == ("wal",)
+            assert db.execute("pragma synchronous").fetchone() == (1,)
+        later.join()
+
+
+def test_a_database_that_stays_held_is_an_error_when_patience_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr("schemas.disk.PATIENCE", 0.1)
+    path = tmp_path / "file.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("create table x (y)")
+        other.execute("begin")
+        other.execute("select * from x").fetchall()
+        with pytest.raises(StoreError, match="another process holds it"), disk(path):
+            database(path, "normal")
 
 
 @pytest.mark.parametrize("name", ["nul\0", "x" * 300, "surrogate\ud800"])
