@@ -9,11 +9,10 @@ import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
-from urllib.request import getproxies, proxy_bypass
 
 from yarl import URL
 
-from pipeline.engines import endpoints, parameters, replies
+from pipeline.engines import endpoints, http, parameters, replies
 from pipeline.engines.bodies import Bodies
 from pipeline.engines.endpoints import Pool, Server
 from pipeline.engines.http import LONGEST_BODY, Response, TooLarge, Unreachable, Untrusted
@@ -214,10 +213,10 @@ def gone(server: Server, error: Exception) -> EngineError:
         return EngineError(
             f"{server.url}: its TLS certificate is not trusted ({why}): name the file with the certificate of who signed it in SSL_CERT_FILE"
         )
-    url = URL(server.url)
-    if getproxies().get(url.scheme) and not proxy_bypass(url.host or ""):
-        why = f"{why}, through the proxy that {url.scheme.upper()}_PROXY names"
-    return EngineError(f"no server answers at {server.url} ({why}): start it or mend base_url")
+    _, variable = http.proxy(URL(server.url))
+    if variable:
+        why = f"{why}, through the proxy that {variable} names"
+    return EngineError(f"no server answers at {server.url} ({why}): start it or correct base_url")
 
 
 def moved(response: Response) -> str:

@@ -58,7 +58,7 @@ class Http:
     def __init__(self, url: URL, headers: dict[str, str], timeout: float):
         self._origin, self._url, self._timeout = str(url.origin()), url, timeout
         self._headers = [*(f"{name}: {value}" for name, value in headers.items()), "Expect:", "User-Agent: pairwright"]
-        self._proxy = _proxy(url)
+        self._proxy, _ = proxy(url)
         self._transfers: _Transfers | None = None
 
     def get(self, path: str) -> Awaitable[Response]:
@@ -112,10 +112,10 @@ class Http:
         return one
 
 
-def _proxy(url: URL) -> str:
-    """That of the environment for such an address; empty: none."""
-    known = getproxies()
-    return "" if proxy_bypass(url.host or "") else known.get(url.scheme) or known.get("all") or ""
+def proxy(url: URL) -> tuple[str, str]:
+    """The proxy of the environment for such an address, and the variable that names it; two empty texts: none."""
+    known = {} if proxy_bypass(url.host or "") else getproxies()
+    return next(((known[of], f"{of.upper()}_PROXY") for of in (url.scheme, "all") if known.get(of)), ("", ""))
 
 
 class _Transfer:

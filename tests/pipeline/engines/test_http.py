@@ -280,6 +280,17 @@ def test_a_proxy_that_is_not_there_is_unreachable_and_its_password_is_not_told(p
     assert "secret" not in str(raised.value)
 
 
+def test_the_variable_that_names_the_proxy_is_known(proxy, monkeypatch):
+    assert http.proxy(URL("http://there.example/v1")) == ("", "")
+    monkeypatch.setenv("ALL_PROXY", "http://all:1")
+    assert http.proxy(URL("http://there.example/v1")) == ("http://all:1", "ALL_PROXY")
+    monkeypatch.setenv("HTTP_PROXY", "http://plain:1")
+    assert http.proxy(URL("http://there.example/v1")) == ("http://plain:1", "HTTP_PROXY")
+    assert http.proxy(URL("https://there.example/v1")) == ("http://all:1", "ALL_PROXY")
+    monkeypatch.setenv("NO_PROXY", "there.example")
+    assert http.proxy(URL("http://there.example/v1")) == ("", "")
+
+
 # no connection
 
 
