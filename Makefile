@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # where it is set, every process compiles what it imports anew: 7 s of CPU for vLLM's
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help install install-gpu label-studio prefect demo annotate-demo test faults lint bench gpu-check model lock
+.PHONY: help install install-gpu label-studio prefect demo annotate-demo test quick faults lint bench gpu-check model lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -25,9 +25,12 @@ demo: install ## build the demo dataset and its report into data/runs/demo
 annotate-demo: install label-studio ## people judge: Label Studio on this machine, three annotators, the demo's pairs
 	.venv/bin/pairwright annotate demo
 
-test: install label-studio prefect ## all tests
+test: install label-studio prefect ## all tests, and which ten cost most
 	@environment/browser
-	.venv/bin/pytest -q
+	.venv/bin/pytest -q --durations=10 --durations-min=1
+
+quick: install ## the tests that need no engine, server or browser, in 90 seconds
+	.venv/bin/pytest -q --quick --durations=10 --durations-min=1
 
 faults: install ## many seeded tries of every fault, and their table in docs/operations.md (an hour)
 	.venv/bin/python -m tests.faults

@@ -21,6 +21,7 @@ for name, value in QUIET.items():
 import pytest  # noqa: E402
 
 from tests import chromium  # noqa: E402
+from tests.quick import pytest_addoption, pytest_collection_modifyitems, pytest_configure  # noqa: E402, F401 - its hooks
 
 
 @pytest.fixture(scope="module")

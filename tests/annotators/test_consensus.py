@@ -58,6 +58,7 @@ def test_dawid_skene_is_crowd_kits_when_nothing_is_shrunk():
     assert model.errors[:10] == pytest.approx(matrices, abs=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [2, 3])
 def test_mace_is_crowd_kits_whatever_the_order_of_judges_and_labels(labels):
     from crowdkit.aggregation import MACE

@@ -6,12 +6,15 @@ import re
 import subprocess
 import sys
 
+import pytest
 import torch
 from safetensors import safe_open
 
 from benchmarks import gpu_check
 from benchmarks.overhead import ROOT
 from pipeline.train.tiny.model import Thinker
+
+pytestmark = pytest.mark.engine
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:

@@ -4,6 +4,8 @@ import pytest
 
 from tests.faults.fault import dice, every
 
+pytestmark = pytest.mark.slow
+
 TRIES = [(fault, number) for fault in every() for number in range(fault.sample)]
 
 

@@ -10,6 +10,8 @@ from flows import execute
 from tests.asked import pairwright, write_recipe
 from tests.serving import SECRET
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def environment():

@@ -16,6 +16,8 @@ import yaml
 
 from tests.endpoint import Endpoint, served
 
+pytestmark = pytest.mark.server
+
 STEPS = [
     {"source.scenes": {"n": 4, "seed": 3, "shares": {"image": 1}}},
     {"make.sample": {"model": "policy", "n": 2, "max_tokens": 32}},

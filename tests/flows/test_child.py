@@ -18,6 +18,8 @@ from schemas.records import Reason
 from tests.flows.test_kills import verdicts
 from tests.prefect_server import wait_for
 
+pytestmark = pytest.mark.engine
+
 TINY = Path(__file__).parents[2] / "data" / "models" / "tiny"
 CRASHING = Path(__file__).parent / "crashing"
 POISON = "xylophone"

@@ -16,6 +16,8 @@ from schemas.arrow import from_batch
 from tests.endpoint import Endpoint, served, shown_text
 from tests.media_files import jpeg, mp4, wav
 
+pytestmark = pytest.mark.slow
+
 STEPS = [
     {"make.sample": {"model": "policy", "n": 3, "max_tokens": 32}},
     {"judge.pointwise": {"model": "policy", "media": False}},

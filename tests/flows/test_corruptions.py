@@ -21,6 +21,8 @@ from tests.media_files import mp4, wav
 from tests.photographs import jpeg_of, pieces
 from tests.preference_sets import jsonl, part, says
 
+pytestmark = pytest.mark.slow
+
 RECIPES = Path(__file__).parents[1] / "recipes"
 
 

@@ -14,6 +14,8 @@ from schemas.errors import RecipeError
 from tests.flows.test_cli import pairwright
 from tests.media_files import jpeg
 
+pytestmark = pytest.mark.slow
+
 JURY = {
     "name": "jury",
     "models": {"one": {"engine": "openai", "model": "one"}, "two": {"engine": "openai", "model": "two"}, "policy": {"engine": "vllm", "model": "x"}},

@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 import psutil
+import pytest
 import yaml
 
 from flows import execute
@@ -21,6 +22,8 @@ from flows.shards import read_json
 from pipeline.cache import BATCH
 from schemas.arrow import from_batch
 from tests.endpoint import Endpoint, served
+
+pytestmark = pytest.mark.slow
 
 TINY = Path(__file__).parents[2] / "data" / "models" / "tiny"
 SLOTS = 16

@@ -246,6 +246,7 @@ def peak(n: int, out: Path) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_pairs(tmp_path):
     small, large = (peak(n, tmp_path / str(n)) for n in (4_000, 20_000))  # 88 and 440 MB of pictures
     assert large - small < 60
