@@ -185,6 +185,7 @@ def test_the_command_says_what_changed(tmp_path, rows_file, monkeypatch):
     assert "144 judgements as they were, 0 others" in CliRunner().invoke(cli.app, ["rejudge", str(run.folder)]).output
 
 
+@pytest.mark.engine
 def test_no_model_need_be_on_disk(tmp_path, monkeypatch):
     """The tiny model of a finished run is gone; its answers are read again."""
     model = tmp_path / "model"

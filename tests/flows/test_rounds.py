@@ -5,10 +5,13 @@ import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 from flows import execute
 from flows.shards import counted, read_json
 from schemas.arrow import from_batch
+
+pytestmark = pytest.mark.engine
 
 SMALL = ["scenes.n=32", "sample.n=4", "sample.max_tokens=48", "rounds.n=2", "after.n=4"]
 TRAINING = ["train.epochs=1", "train.batch_size=12", "train.lr=1e-4", "train.warmup=1"]

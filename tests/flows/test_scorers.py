@@ -12,6 +12,8 @@ from tests.media_files import jpeg
 from tests.recipe_runs import RECIPES, finished, rows
 from tests.scorer_models import clip_model, reward_model, trained_model
 
+pytestmark = pytest.mark.engine
+
 FORMS = {
     "exact": ("red", "red"), "normalised": ("A red cup", "a RED cup."), "math": ("1/2", "so it is $0.5$"), "choice": ("B", "(B) a leaf"),
     "number": ("3", "there are three"), "iou": ("[0, 0, 10, 10]", '{"bbox_2d": [0, 0, 10, 9]}'),

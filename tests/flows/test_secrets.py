@@ -52,6 +52,7 @@ def left(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in sorted((folder / "out").rglob("*.arrow"))}
 
 
+@pytest.mark.engine
 def test_a_child_gets_the_recipe_that_its_folder_does_not_have(signed, tmp_path):
     raw = document(signed)
     raw["models"] = {"policy": {"engine": "vllm", "model": str(TINY), "max_model_len": 2048}}

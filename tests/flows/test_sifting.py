@@ -163,6 +163,7 @@ def test_clusters(folder):
         assert " of 4 by picture keeps " in row.detail
 
 
+@pytest.mark.engine
 def test_clusters_in_the_eyes_of_a_model(folder):
     run = build(folder, "subsample_model")
     assert len(left(run)) == 8

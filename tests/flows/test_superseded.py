@@ -121,6 +121,7 @@ def _all(path):
     return shards.rows(path, "pairs")
 
 
+@pytest.mark.slow
 def test_kills_leave_the_same_samples_media_and_pairs(given, tmp_path):
     recipe = write(given, "killed", [
         {"prompt.compose_media": {"layout": "grid", "pictures": [2, 3], "side": 64}},

@@ -10,6 +10,8 @@ import pytest
 from flows import execute, shards
 from tests.faults.stored import Copy, command, flipped, made, rows_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def copy(tmp_path):

@@ -17,6 +17,8 @@ from tests.hostile import __main__ as script
 from tests.hostile.files import GOOD, write
 from tests.hostile.rows import rows
 
+pytestmark = pytest.mark.slow
+
 LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
