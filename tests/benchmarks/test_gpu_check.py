@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from benchmarks import gpu_check
 from benchmarks.overhead import ROOT
-from pipeline.train.tiny.model import Thinker
+from pipeline.scenes.model.model import Thinker
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
