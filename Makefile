@@ -14,7 +14,7 @@ install-gpu: ## .venv with vLLM for CUDA
 	@environment/install gpu
 
 label-studio: ## .label-studio for the Label Studio server, which people annotate in
-	@environment/server label-studio annotators/label_studio/guard.py
+	@environment/server label-studio annotators/label_studio/local/guard.py
 
 prefect: ## .prefect for the Prefect server, which says when builds run and shows them
 	@environment/server prefect
@@ -48,7 +48,7 @@ gpu-check: ## on a machine with a CUDA GPU: how much of vLLM's speed a pass keep
 	.venv/bin/python -m benchmarks.gpu_check
 
 model: install ## train the tiny model of the demo anew
-	.venv/bin/python -m pipeline.train.tiny --out data/models/tiny
+	.venv/bin/python -m pipeline.scenes.model --out data/models/tiny
 
 lock: ## resolve environment/*.lock again
 	@environment/lock

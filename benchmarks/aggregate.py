@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from annotators import consensus
+from annotators.measures import aggregation
 from annotators.score import consensus as jury
-from flows import shards
-from flows.passes import bind, seen
-from schemas import chat
+from flows.runs import shards
+from flows.runs.stream import bind, seen
+from schemas import messages
 from schemas.operator import Context
 from schemas.recipe import Step
 from schemas.records import Outcome, candidate, judgement, sample
@@ -41,7 +41,7 @@ def write(folder: Path, judgements: int) -> None:
     for number, start in enumerate(range(0, pairs, shards.SIZE)):
         tables: dict[str, list] = {"samples": [], "candidates": [], "judgements": []}
         for i in range(start, min(start + shards.SIZE, pairs)):
-            row = sample((chat.user(f"question {i}"),), step="source")
+            row = sample((messages.user(f"question {i}"),), step="source")
             answers = sorted((candidate(row.id, "sample", text) for text in ("one", "two")), key=lambda c: c.id)
             tables["samples"].append(row)
             tables["candidates"] += answers
@@ -70,14 +70,14 @@ def aggregate(folder: Path, method: str) -> dict:
     return {"scores": count, "cpu": round(time.process_time() - started, 1), "memory": round(memory)}
 
 
-def votes_of(judgements: int, labels: int = 3) -> consensus.Votes:
+def votes_of(judgements: int, labels: int = 3) -> aggregation.Votes:
     rng = np.random.default_rng(1)
     items = judgements // len(SKILLS)
     truth = rng.integers(0, labels, items)
     item = np.repeat(np.arange(items), len(SKILLS))
     judge = np.tile(np.arange(len(SKILLS)), items)
     right = rng.random(len(item)) < np.array(SKILLS)[judge]
-    return consensus.Votes(item, judge, np.where(right, truth[item], (truth[item] + rng.integers(1, labels, len(item))) % labels))
+    return aggregation.Votes(item, judge, np.where(right, truth[item], (truth[item] + rng.integers(1, labels, len(item))) % labels))
 
 
 def timed(judgements: int, rounds: int) -> Iterator[tuple[float, float, float]]:
@@ -92,8 +92,8 @@ def timed(judgements: int, rounds: int) -> Iterator[tuple[float, float, float]]:
         for who in ("ours", "theirs") if i % 2 == 0 else ("theirs", "ours"):
             started = time.process_time()
             if who == "ours":
-                model = consensus.dawid_skene(votes, 3)
-                found[who] = consensus._posteriors(model, votes, votes.item.max() + 1).argmax(axis=1)
+                model = aggregation.dawid_skene(votes, 3)
+                found[who] = aggregation._posteriors(model, votes, votes.item.max() + 1).argmax(axis=1)
             else:
                 found[who] = DawidSkene().fit_predict(frame).sort_index().to_numpy()
             spent[who] = time.process_time() - started

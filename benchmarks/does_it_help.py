@@ -15,8 +15,10 @@ from typing import Any
 
 import yaml
 
-from flows import execute, load
-from flows.progress import reporter
+from flows.planning import load
+from flows.reports.summary import finish
+from flows.reports.terminal import reporter
+from flows.runs import executor
 
 MEDIA = ("image", "multi_image", "video", "audio")
 SHUFFLED = ("shuffled1", "shuffled2", "shuffled3")
@@ -63,11 +65,11 @@ def measure(seed: int, folder: Path) -> Figures:
     path = folder / f"seed-{seed}.yaml"
     path.write_text(yaml.safe_dump(recipe(seed), sort_keys=False))
     say = reporter(lambda text: print(f"seed {seed}: {text}", file=sys.stderr), every=30)
-    run = execute.open_run(str(path), out=folder / f"seed-{seed}", cache=folder / "cache", report=say)
+    run = executor.open_run(str(path), out=folder / f"seed-{seed}", cache=folder / "cache", report=say)
     try:
         for unit in run.units:
             run.do(unit)
-        return figures(run.finish()["evaluate"])
+        return figures(finish(run)["evaluate"])
     finally:
         run.close()
 

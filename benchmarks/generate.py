@@ -34,14 +34,15 @@ import uvloop
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from benchmarks import bare_loop, overhead
-from flows import execute, load
-from flows.passes import Pass, bind, from_tables
-from flows.shards import RunTables
-from pipeline.cache import AnswerCache, CachedEngine, Usage
+from flows.planning import load
+from flows.runs import executor
+from flows.runs.shards import RunTables
+from flows.runs.stream import Pass, bind, from_tables
 from pipeline.engines import openai, vllm
-from pipeline.engines.identity import identity
-from pipeline.store import open_store
-from schemas import chat
+from pipeline.modeling.checkpoint import identity
+from pipeline.storage.answer_cache import AnswerCache, CachedEngine, Usage
+from pipeline.storage.media_store import open_store
+from schemas import messages as chat
 from schemas.ports import Failure, Generate, Request, Result
 from schemas.recipe import settings_of
 from schemas.records import Part
@@ -115,7 +116,7 @@ async def prepared(folder: Path, document: dict) -> Job:
     recipe = load.checked(document)
     ((name, spec),) = ((n, {k: v for k, v in m.items() if k != "engine"}) for n, m in recipe.models.items())
     drawn = {"name": "drawn", "steps": document["steps"][:1]}
-    source = execute._open(drawn, folder / "source", folder / "cache", None, None)
+    source = executor._open(drawn, folder / "source", folder / "cache", None, None)
     await asyncio.to_thread(source.do, source.units[0])
     shards = source._shards(source.units[0])
 

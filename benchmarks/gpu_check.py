@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 
 from benchmarks import overhead
 from benchmarks.generate import prepared, spread, timed_bare, timed_pass
-from pipeline.train.tiny.model import Thinker
+from pipeline.scenes.model.model import Thinker
 
 TINY = overhead.ROOT / "data" / "models" / "tiny"
 TARGET = 0.97

@@ -31,7 +31,7 @@ from pipeline.media.decode import decode_image, facts
 from pipeline.media.jpeg import size_of_whole
 from pipeline.media.sniff import sniff
 from pipeline.source.folder import Settings, read
-from pipeline.store import FolderStore
+from pipeline.storage.media_store import FolderStore
 from schemas.operator import Context
 from schemas.records import Sample
 

@@ -16,16 +16,17 @@ from pathlib import Path
 
 import httpx
 
-from annotators.judge.people import Settings
-from annotators.label_studio import config, local, tasks
 from annotators.label_studio.client import Client, connect
+from annotators.label_studio.forms import labeling_config, tasks
 from annotators.label_studio.links import LocalFiles
+from annotators.label_studio.local import local_server
 from annotators.label_studio.sync import BATCH, Sync
 from annotators.people import plan
 from annotators.people.ledger import Ledger
 from annotators.people.question import Question
-from pipeline.store import FolderStore
-from schemas import chat
+from annotators.people.settings import Settings
+from pipeline.storage.media_store import FolderStore
+from schemas import messages
 from schemas.operator import Rows
 from schemas.records import candidate, digest, sample
 
@@ -42,12 +43,12 @@ def questions(count: int, campaign: str) -> list[Question]:
 
 def _rows(count: int):
     for number in range(count):
-        rows = Rows(sample((chat.user(f"what is in picture {number} ?"),)))
+        rows = Rows(sample((messages.user(f"what is in picture {number} ?"),)))
         rows.candidates = [candidate(rows.sample.id, "sample", f"{number} {i} {ANSWER}", index=i) for i in range(2)]
         yield rows
 
 
-def opened(server: local.LocalServer, client: Client, folder: Path, campaign: str) -> Sync:
+def opened(server: local_server.LocalServer, client: Client, folder: Path, campaign: str) -> Sync:
     media = FolderStore(folder / "media")
     return Sync(client, Ledger(folder / campaign), campaign, "benchmark", SETTINGS, LocalFiles(server.files, media))
 
@@ -55,7 +56,7 @@ def opened(server: local.LocalServer, client: Client, folder: Path, campaign: st
 def pushed(server, client: Client, folder: Path, count: int, round: int) -> tuple[float, float]:
     """(bare, ours): seconds to put `count` tasks into a new project."""
     asked = questions(count, digest("bare", round))
-    project = client.create_project("bare", f"bare{round}", config.build(config.spec_of(asked[0])), 1, "")["id"]
+    project = client.create_project("bare", f"bare{round}", labeling_config.build(labeling_config.spec_of(asked[0])), 1, "")["id"]
     made = [{"data": tasks.data(q, ())} for q in asked]
     with bare(server) as http:
         bare_seconds = timed(lambda: [_import(http, project, made[at : at + BATCH]) for at in range(0, count, BATCH)])
@@ -120,7 +121,7 @@ def answer(server, sync: Sync, count: int) -> None:
             http.post(f"/api/tasks/{task}/annotations/", json={"result": result, "lead_time": 9.0}).raise_for_status()
 
 
-def bare(server: local.LocalServer) -> httpx.Client:
+def bare(server: local_server.LocalServer) -> httpx.Client:
     return httpx.Client(base_url=server.url, headers={"Authorization": f"Token {server.key}"}, timeout=900)
 
 
@@ -141,7 +142,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
     said = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary, local.start(Path(temporary) / "server") as server:
+    with tempfile.TemporaryDirectory() as temporary, local_server.start(Path(temporary) / "server") as server:
         folder, client = Path(temporary), connect(server.url, server.key)
         ratio("push", [pushed(server, client, folder, said.tasks, n) for n in range(said.rounds)])
         sync = labeled(server, client, folder, said.tasks)

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from pipeline.filter import looks, near, words
+from pipeline.filter.similarity import lsh, media_hashes, shingles
 from pipeline.media.phash import distance
 
 PLANTED = 500
@@ -24,7 +24,7 @@ def near_hashes(count: int = 100_000, bits: int = 6) -> dict[str, float]:
     flips = [sum(1 << int(bit) for bit in rng.choice(64, bits, replace=False)) for _ in first]
     hashes[second] = hashes[first] ^ np.array(flips, np.uint64)
     started = time.process_time()
-    twin = near.twins(near.bands(hashes, max(bits, 1)), lambda i, j: distance(hashes[i], hashes[j]) <= bits)
+    twin = lsh.twins(lsh.bands(hashes, max(bits, 1)), lambda i, j: distance(hashes[i], hashes[j]) <= bits)
     return {"seconds": round(time.process_time() - started, 3), "found": int((twin[second] == first).sum())}
 
 
@@ -36,10 +36,10 @@ def near_prompts(count: int = 20_000) -> dict[str, float]:
     for i in range(0, count // 2, 100):
         texts[count // 2 + i] = f"{texts[i]} ?"
     started = time.process_time()
-    signed = np.array(list(words.signatures(texts)))
+    signed = np.array(list(shingles.signatures(texts)))
     middle = time.process_time()
     groups = np.zeros(count, np.int64)
-    twin = near.twins(list(words.keys(signed, groups)), lambda i, j: words.alike(signed[i], signed[j]) >= 0.8)
+    twin = lsh.twins(list(shingles.keys(signed, groups)), lambda i, j: shingles.alike(signed[i], signed[j]) >= 0.8)
     ended = time.process_time()
     planted = range(0, count // 2, 100)
     found = sum(twin[count // 2 + i] == i for i in planted) / len(planted)
@@ -57,7 +57,7 @@ def a_hash(width: int, height: int, count: int = 100) -> float:
     Image.fromarray(small).resize((width, height)).save(file, "JPEG", quality=85)
     started = time.process_time()
     for _ in range(count):
-        looks.hashes(file.getvalue(), "image", "it")
+        media_hashes.hashes(file.getvalue(), "image", "it")
     return round((time.process_time() - started) / count * 1000, 2)
 
 

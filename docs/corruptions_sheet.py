@@ -17,13 +17,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from sklearn.datasets import load_sample_images
 
-from pipeline.corrupt import corrupt, files, swap
-from pipeline.corrupt.kinds import KINDS
+from pipeline.corrupt import _files, corrupt
+from pipeline.corrupt._registry import KINDS
+from pipeline.corrupt.kinds import swap
 from pipeline.engines import hf
 from pipeline.media.decode import decode_audio, decode_image, decode_video
 from pipeline.media.probe import keep
-from pipeline.store import FolderStore
-from schemas import chat
+from pipeline.storage.media_store import FolderStore
+from schemas import messages
 from schemas.operator import Context, Rows
 from schemas.records import Part, Sample, sample
 
@@ -47,7 +48,7 @@ def clip(photograph: Image.Image) -> bytes:
             (12, 4), str(number + 1), "white", ImageFont.load_default(80), stroke_width=6, stroke_fill="black"
         )
         frames.append(np.asarray(frame))
-    return files.mp4(np.stack(frames), 4.0, None)
+    return _files.mp4(np.stack(frames), 4.0, None)
 
 
 def melody() -> bytes:
@@ -57,12 +58,12 @@ def melody() -> bytes:
         at = np.arange(RATE // 2) / RATE
         tone = sum(np.sin(2 * np.pi * pitch * n * at) / n for n in (1, 2, 3)) * np.exp(-6 * at)
         tones.append(0.4 * tone)
-    return files.wav(np.concatenate(tones), RATE)
+    return _files.wav(np.concatenate(tones), RATE)
 
 
 def asked(store: FolderStore, data: bytes, **known) -> Sample:
     media = keep(data, "the sheet", store)
-    return sample((chat.user(Part(media.kind, media=media.id), "What is there?"),), **known)
+    return sample((messages.user(Part(media.kind, media=media.id), "What is there?"),), **known)
 
 
 async def made(kind: str, shown: Sample, context: Context) -> bytes:
@@ -77,7 +78,7 @@ async def everything() -> dict[str, dict[str, bytes]]:
     with tempfile.TemporaryDirectory() as folder:
         store = FolderStore(folder)
         tiny = await hf.connect(hf.Settings(model=str(HERE.parent / "data" / "models" / "tiny")), store)
-        picture, other = (asked(store, files.png(np.asarray(image))) for image in (china, flower))
+        picture, other = (asked(store, _files.png(np.asarray(image))) for image in (china, flower))
         pool = swap.fit([Rows(picture), Rows(other)], KINDS["swap"](), Context("sheet", "", store)).value
         context = Context("sheet", "", store, engines={"tiny": tiny}, fitted=pool)
         shown = {

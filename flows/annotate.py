@@ -7,8 +7,8 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
 from prefect.states import Completed, State
 
-from flows import execute, people
 from flows.build import described, in_our_words, take_keys
+from flows.runs import campaigns, executor
 from schemas.markdown import plain
 
 DONE = "pairwright.people.done"
@@ -21,22 +21,22 @@ def annotate(out: str) -> State:
     Where everybody is done it sends the event DONE with the run's folder, so that the build can go on: at each pull until a build
     came to its end with what they said, and again when they say something else afterwards. Until they are done it ends as
     Completed, named Waiting."""
-    run = execute.reopen(Path(out))
-    if not any(people.asked(run)):
+    run = executor.reopen(Path(out))
+    if not any(campaigns.asked(run)):
         return Completed(name="Waiting", message="nobody was asked yet")
-    take_keys(people.keys(run.recipe))
+    take_keys(campaigns.keys(run.recipe))
     with in_our_words():
-        reports = people.sync(run, "work")
+        reports = campaigns.sync(run, "work")
     for step, report in reports.items():
         get_run_logger().info("%s: %s", step, dict(report.counts))
         for note in report.notes:
             get_run_logger().warning("%s: %s", step, note)
-    found = people.figures(run)
+    found = campaigns.figures(run)
     create_markdown_artifact(described(found), key="people", description=f"{plain(run.recipe.name)} in {plain(str(run.folder))}")
     asked, answered = (sum(of[name] for of in found.values()) for name in ("asked", "answered"))
     if answered < asked:
         return Completed(name="Waiting", message=f"{answered} of {asked} annotations")
-    if people.built(run):
+    if campaigns.built(run):
         return Completed(message=f"all {asked} annotations, and a build has taken them")
     emit_event(
         DONE,

@@ -12,9 +12,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.states import Completed, State
 
-from flows import execute, leaves, people
-from flows.progress import open_lines, reporter
-from pipeline.urls import variables
+from flows.commands import outgoing
+from flows.reports.summary import finish
+from flows.reports.terminal import open_lines, reporter
+from flows.runs import campaigns, executor
+from pipeline.storage.urls import variables
 from schemas.errors import PairwrightError, RecipeError, RunError, Waiting
 from schemas.markdown import plain
 from schemas.recipe import Recipe
@@ -32,19 +34,19 @@ def build(out: str, recipe: str | None = None, cache: str | None = None, setting
     done it ends as Completed, named Waiting."""
     report = reporter(get_run_logger().info)
     if recipe is None:
-        run = execute.go_on(Path(out), report)
+        run = executor.go_on(Path(out), report)
     else:
-        run = execute.open_run(recipe, settings or [], out=Path(out), cache=Path(cache) if cache else None, report=report)
+        run = executor.open_run(recipe, settings or [], out=Path(out), cache=Path(cache) if cache else None, report=report)
     try:
         take_keys(keys_of(run.recipe))
-        for line in leaves.short(leaves.leaves(run.recipe)):
+        for line in outgoing.short(outgoing.leaves(run.recipe)):
             get_run_logger().info("leaves for %s", line)
         for unit in run.units:
             settled = task(name=unit.name, retries=2, retry_delay_seconds=5, retry_condition_fn=is_worth_a_retry,
                            cache_policy=NO_CACHE, persist_result=False)  # fmt: skip
             if waiting := settled(done_or_waiting)(run, unit):
                 return Completed(name="Waiting", message=waiting)
-        summary = run.finish()
+        summary = finish(run)
     finally:
         run.close()
     text = f"{described(summary)}\n\n{asked(summary)}"
@@ -53,7 +55,7 @@ def build(out: str, recipe: str | None = None, cache: str | None = None, setting
     return Completed(message="\n".join(open_lines(summary)) or None)
 
 
-def done_or_waiting(run: execute.Run, unit: execute.Unit) -> str | None:
+def done_or_waiting(run: executor.Run, unit: executor.Unit) -> str | None:
     """Does the unit; what it waits for when people are not done, which is no failure."""
     try:
         with in_our_words():
@@ -78,7 +80,7 @@ def keys_of(recipe: Recipe) -> set[str]:
     """The variables that a build needs: those of models' keys (`api_key_env`), those that paths name, and what asking people takes."""
     ends = [end for model in recipe.models.values() for end in (model, *(model.get("endpoints") or ()))]
     models = {end["api_key_env"] for end in ends if end.get("api_key_env")}
-    return models.union(people.keys(recipe), *(variables(step.settings) for step in recipe.steps))
+    return models.union(campaigns.keys(recipe), *(variables(step.settings) for step in recipe.steps))
 
 
 def take_keys(needed: set[str]) -> None:
@@ -130,7 +132,7 @@ def figures(tree: dict, above: str = "") -> Iterator[tuple[str, object]]:
             yield above + plain(name), value
 
 
-def announce(run: execute.Run) -> None:
+def announce(run: executor.Run) -> None:
     """Tells Prefect that a dataset is there, so that what waits for it (training) can start."""
     dataset = run.dataset(run.units[-1].round)
     if dataset.exists():

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.exceptions import TyperException
 
-from flows import stop
+from flows.runs import stop
 from schemas import redact
 from schemas.errors import PairwrightError, Waiting
 from schemas.records import one_line
@@ -63,16 +63,18 @@ def build(recipe: Annotated[str, typer.Argument(help="a name that `pairwright re
     Killed at any moment and started again, it goes on where it was: every finished part is kept, no answer is asked twice.
 
     Example: pairwright build demo sample.n=4 scenes.n=200 --out data/runs/small"""
-    from flows import execute, leaves
-    from flows.progress import bars, ending
+    from flows.commands import outgoing
+    from flows.reports.summary import finish
+    from flows.reports.terminal import bars, ending
+    from flows.runs import executor
 
-    run = execute.open_run(recipe, settings or [], out=out, cache=cache)
-    for line in leaves.short(leaves.leaves(run.recipe)):
+    run = executor.open_run(recipe, settings or [], out=out, cache=cache)
+    for line in outgoing.short(outgoing.leaves(run.recipe)):
         say.print(f"leaves for [bold]{escape(line)}", soft_wrap=True)
     with bars(run, say):
-        for _ in execute.everything(run):
+        for _ in executor.everything(run):
             pass
-    ending(run.finish(), run, say)
+    ending(finish(run), run, say)
 
 
 @app.command()
@@ -85,12 +87,12 @@ def estimate(recipe: Annotated[str, typer.Argument(help="a name that `pairwright
     No model is asked or loaded. Sources are read to their end, as a build reads them, and their media are kept in the cache.
 
     Example: pairwright estimate demo sample.n=4 'models.policy.price={prompt: 2.5, answer: 10}'"""
-    from flows import estimate as estimates
-    from flows import execute
+    from flows.commands import estimate as estimates
+    from flows.runs import executor
 
     with say.status("reading the sources") as status:
         found = estimates.estimate(
-            recipe, settings or [], cache=execute.cache_of(out, cache), out=out, samples=samples, say=lambda text: status.update(escape(text))
+            recipe, settings or [], cache=executor.cache_of(out, cache), out=out, samples=samples, say=lambda text: status.update(escape(text))
         )
     estimates.show(found, Console(highlight=False))
 
@@ -103,12 +105,13 @@ def check(recipe: Annotated[str, typer.Argument(help="a name that `pairwright re
     Nothing is run, loaded or asked. A recipe is trusted like code: look at one that is not yours before you build it.
 
     Example: pairwright check my.yaml models.judge.model=big"""
-    from flows import leaves, load
+    from flows.commands import outgoing
+    from flows.planning import load
 
     found = load.checked(load.document(recipe, settings or []))
     console = Console(highlight=False)
     console.print(f"{escape(found.name)}: {len(found.steps)} steps, which can run", soft_wrap=True)
-    leaves.show(leaves.leaves(found), console)
+    outgoing.show(outgoing.leaves(found), console)
 
 
 @app.command("import")
@@ -120,7 +123,7 @@ def import_set(form: Annotated[str, typer.Argument(help="a format of docs/import
     distilabel, a Label Studio export, or a dataset of Pairwright.
 
     Example: pairwright import auto pairs.jsonl pairs.media_root=pictures --out data/runs/theirs"""
-    from flows.import_set import import_set
+    from flows.commands.import_pairs import import_set
 
     import_set(form, path, settings or [], out, cache, say)
 
@@ -133,11 +136,11 @@ def ingest(recipe: Annotated[str, typer.Argument(help="a name that `pairwright r
     Runs its sources and the prompt makers and filters right behind them; `build` with the same folder goes on from there.
 
     Example: pairwright ingest my.yaml --out data/runs/mine"""
-    from flows import execute
-    from flows import ingest as incoming
-    from flows.progress import bars
+    from flows.commands import ingest as incoming
+    from flows.reports.terminal import bars
+    from flows.runs import executor
 
-    run = execute.open_run(recipe, settings or [], out=out, cache=cache, ingest=True)
+    run = executor.open_run(recipe, settings or [], out=out, cache=cache, ingest=True)
     with bars(run, say):
         found = incoming.ingest(run)
     incoming.show(run, found, say)
@@ -151,10 +154,10 @@ def train(dataset: Annotated[Path, typer.Argument(help="folder of a finished run
     """Train a model on a dataset's pairs (DPO).
 
     Example: pairwright train data/runs/demo train.beta=1 train.lr=2e-4 --out data/runs/dpo"""
-    from flows import execute
-    from flows.progress import lines
+    from flows.reports.terminal import lines
+    from flows.runs import executor
 
-    found = execute.train_dataset(dataset, out, settings or [], model=model, cache=cache, report=lines(say))
+    found = executor.train_dataset(dataset, out, settings or [], model=model, cache=cache, report=lines(say))
     for name in ("pairs", "steps", "loss", "accuracy", "seconds"):
         say.print(f"  {name:10} {found[name]}")
     say.print(f"the trained model: [bold]{escape(str(out / 'steps' / 'train' / 'model'))}[/bold]")
@@ -167,10 +170,10 @@ def evaluate(model: Annotated[str, typer.Argument(help="folder of a model, or it
     """Measure how much a model hallucinates on held-out scenes whose truth is known.
 
     Example: pairwright evaluate data/models/tiny evaluate.n=100 --out data/runs/tiny"""
-    from flows import execute
-    from flows.progress import figures, lines
+    from flows.reports.terminal import figures, lines
+    from flows.runs import executor
 
-    figures({"evaluate": execute.evaluate_model(model, out, settings or [], cache=cache, report=lines(say))}, say)
+    figures({"evaluate": executor.evaluate_model(model, out, settings or [], cache=cache, report=lines(say))}, say)
 
 
 @app.command("judge-bench")
@@ -185,7 +188,7 @@ def judge_bench(judge: Annotated[str, typer.Argument(help="a recipe with a step 
     Accuracy with intervals, by category, beside that of a judge that only counts words; agreement with itself; biases.
 
     Example: pairwright judge-bench demo pairs.jsonl --step claims --out data/runs/bench"""
-    from flows.judge_bench import judge_bench as bench
+    from flows.commands.judge_bench import judge_bench as bench
 
     bench(judge, file, settings or [], step, out, cache, say)
 
@@ -195,17 +198,17 @@ def export(folder: Annotated[Path, typer.Argument(help="folder of a finished run
            hub: Annotated[str, typer.Option(help="the dataset's repository on the Hugging Face Hub, OWNER/NAME")],
            public: Annotated[bool, typer.Option("--public", help="let everybody see it")] = False) -> None:  # fmt: skip
     """Push a run's dataset to the Hugging Face Hub. The token comes from HF_TOKEN."""
-    from flows import execute
+    from flows.runs import executor
     from pipeline.dataset.hub import push
 
-    dataset = execute.sound_dataset(folder)
+    dataset = executor.sound_dataset(folder)
     say.print(f"pushed to [bold]{escape(push(dataset, hub, not public, os.environ.get('HF_TOKEN')))}[/bold]")
 
 
 @app.command()
 def show(folder: Annotated[Path, typer.Argument(help="folder of a run, finished or not", metavar="DIR")]) -> None:
     """What happened in a run, and where rows went."""
-    from flows.show import show as shown
+    from flows.commands.show import show as shown
 
     shown(folder)
 
@@ -220,7 +223,7 @@ def verify(folder: Annotated[Path, typer.Argument(help="folder of a run, or of a
     takes: what is damaged is made again from the sources and the cache.
 
     Example: pairwright verify data/runs/demo"""
-    from flows import verify as checks
+    from flows.commands import verify as checks
 
     with say.status("reading") as status:
         found = checks.verify(folder, lambda text: status.update(f"reading {escape(text)}"))
@@ -235,11 +238,11 @@ def rejudge(folder: Annotated[Path, typer.Argument(help="folder of a run", metav
     Says what changed; the same `pairwright build` goes on from there.
 
     Example: pairwright rejudge data/runs/judged"""
-    from flows import execute
-    from flows import rejudge as replies
-    from flows.progress import bars
+    from flows.commands import rejudge as replies
+    from flows.reports.terminal import bars
+    from flows.runs import executor
 
-    run = execute.go_on(folder)
+    run = executor.go_on(folder)
     try:
         with bars(run, say):
             found = replies.rejudge(run)
@@ -256,9 +259,9 @@ def status(folder: Folder) -> None:
     """How far people are, how much they agree, and what each is worth. Asks no server: `pull` first for the newest.
 
     Example: pairwright annotate status data/runs/people"""
-    from flows import execute, people
+    from flows.runs import campaigns, executor
 
-    people.show(execute.reopen(folder), Console(highlight=False))
+    campaigns.show(executor.reopen(folder), Console(highlight=False))
 
 
 @annotate.command()
@@ -295,16 +298,16 @@ def demo(recipe: Annotated[str, typer.Argument(help="a recipe with a judge.peopl
     """Try it here: a Label Studio server on this machine with three annotators and the questions of a recipe.
 
     Needs `make label-studio`. Ctrl-C ends it; started again it goes on with the same people and what they did."""
-    from flows import annotate_demo
+    from flows.commands import annotate_demo
 
     annotate_demo.run(recipe, settings or [], out, cache, server, port, say)
 
 
 def _synced(folder: Path, what: str, **how) -> bool:
     """Does it and says what was done; whether there was anything for a person to note."""
-    from flows import execute, people
+    from flows.runs import campaigns, executor
 
-    reports = people.sync(execute.reopen(folder), what, **how)
+    reports = campaigns.sync(executor.reopen(folder), what, **how)
     for step, report in reports.items():
         counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in report.counts.items() if n)
         say.print(f"  {escape(step)}: {counts or 'nothing new'}")
@@ -324,16 +327,16 @@ def serve(folder: Folder,
     PAIRWRIGHT_SERVE_SECRET is what links and webhooks are signed with: 32 characters or more.
 
     Example: pairwright serve data/runs/people --url https://media.example.org"""
-    from flows import execute
-    from flows import serve as server
+    from flows.commands import serve as server
+    from flows.runs import executor
 
-    server.serve(execute.reopen(folder), url or f"http://{host}:{port}", host, port, every)
+    server.serve(executor.reopen(folder), url or f"http://{host}:{port}", host, port, every)
 
 
 @app.command()
 def recipes() -> None:
     """The recipes that come with Pairwright, and what each does."""
-    from flows import load
+    from flows.planning import load
 
     for name, path in load.known().items():
         recipe = load.checked(load.document(str(path)))
@@ -396,7 +399,7 @@ def _unexpected(error: Exception) -> str:
 
 def _kept(text: str) -> str:
     """Where the text is now: in the folder of the run, or of temporary files where there is none."""
-    used = getattr(sys.modules.get("flows.folder"), "used", None)
+    used = getattr(sys.modules.get("flows.runs.folder"), "used", None)
     folders = [used / "logs"] if used else []
     for folder in [*folders, Path(tempfile.gettempdir())]:
         with contextlib.suppress(OSError):

@@ -5,9 +5,9 @@ from pathlib import Path
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
-from flows import execute
 from flows.build import described, in_our_words
-from flows.progress import reporter
+from flows.reports.terminal import reporter
+from flows.runs import executor
 from schemas.markdown import plain
 from schemas.redact import clean
 
@@ -17,5 +17,5 @@ def train(dataset: str, out: str, model: str = "data/models/tiny", settings: lis
     """Trains `model` on the folder `dataset` into the folder `out`; `settings` are train.setting=value overrides."""
     report = reporter(get_run_logger().info)
     with in_our_words():
-        figures = execute.train_dataset(Path(dataset), Path(out), settings or [], model=model, report=report)
+        figures = executor.train_dataset(Path(dataset), Path(out), settings or [], model=model, report=report)
     create_markdown_artifact(described(figures), key="training", description=clean(f"{plain(model)} on {plain(dataset)}"))

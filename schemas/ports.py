@@ -134,7 +134,7 @@ class Failure(NamedTuple):
 
 
 class Refused(Failure):
-    """The server does not do what the request asks. When it does so for every request of a step, that is the run's fault (pipeline/refusals.py)."""
+    """The server does not do what the request asks. When it does so for every request of a step, that is the run's fault (pipeline/storage/refusals.py)."""
 
 
 Request = Generate | Beams | Score | Likelihood | Rate | Embed | Attend | Perturb

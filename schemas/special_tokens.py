@@ -15,7 +15,7 @@ BRACKETS = ("<", "[")  # one of them is in nearly every special token
 
 
 class Specials(NamedTuple):
-    """Special tokens, as `schemas.chat.escape` looks for them."""
+    """Special tokens, as `schemas.messages.escape` looks for them."""
 
     pattern: re.Pattern
     signs: tuple[str, ...]  # characters or texts; where none of them is, there is no token: looking for them costs next to nothing

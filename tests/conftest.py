@@ -20,8 +20,8 @@ for name, value in QUIET.items():
 
 import pytest  # noqa: E402
 
-from tests import chromium  # noqa: E402
-from tests.quick import pytest_addoption, pytest_collection_modifyitems, pytest_configure  # noqa: E402, F401 - its hooks
+from tests.support import chromium  # noqa: E402
+from tests.support.quick import pytest_addoption, pytest_collection_modifyitems, pytest_configure  # noqa: E402, F401 - its hooks
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def runner():
 @pytest.fixture(scope="session")
 def media_store(tmp_path_factory):
     """A media store that all tests may add to."""
-    from pipeline.store import FolderStore
+    from pipeline.storage.media_store import FolderStore
 
     return FolderStore(tmp_path_factory.mktemp("media"))
 
@@ -72,9 +72,9 @@ def vllm_engine(runner, media_store):
 @pytest.fixture(scope="session")
 def label_studio(tmp_path_factory):
     """A Label Studio server, shared: a test makes projects of its own there and counts on nothing else."""
-    from annotators.label_studio import local
+    from annotators.label_studio.local import local_server
 
-    with local.start(tmp_path_factory.mktemp("label-studio")) as server:
+    with local_server.start(tmp_path_factory.mktemp("label-studio")) as server:
         yield server
 
 
@@ -83,13 +83,13 @@ def sign_in(label_studio):
     """`sign_in("ann")`: an httpx client that speaks to Label Studio as this annotator, who is made when new."""
     import httpx
 
-    from annotators.label_studio import local
+    from annotators.label_studio.local import local_server
 
     clients = {}
 
     def sign_in(name: str) -> httpx.Client:
         if name not in clients:
-            key = local.people(label_studio, [name])[name].key
+            key = local_server.people(label_studio, [name])[name].key
             headers = {"Authorization": f"Token {key}"}
             clients[name] = httpx.Client(base_url=label_studio.url, headers=headers, timeout=60)
         return clients[name]

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import quick
+from annotators.label_studio.local import local_server
+from flows import cli
+from flows.runs import worker
+from tests.support import prefect_server, quick, serving
 
 ROOT = Path(__file__).parent.parent
 
@@ -38,10 +41,25 @@ def test_quick_has_nothing_that_is_marked(request):
     assert [item.nodeid for item in request.session.items if marks(item)] == []
 
 
+@pytest.mark.parametrize(
+    ("mark", "command"),
+    [
+        ("engine", f"python -m {worker.__name__}"),
+        ("server", f"python -P {Path(local_server.__file__).with_name('guard.py')}"),
+        ("server", f"python -m {serving.__name__}"),
+        ("server", f"python -m {cli.__name__} serve"),
+        ("server", prefect_server.SERVER),
+        ("browser", "chromium --headless"),
+    ],
+)
+def test_a_process_is_told_by_its_command(mark, command):
+    assert quick.told(command) == {mark}
+
+
 NEW = """
 import subprocess, sys
 import pytest
-from tests import buckets
+from tests.support import buckets
 
 @pytest.fixture
 def an_engine(runner):
@@ -80,7 +98,7 @@ def test_a_new_test_that_starts_something_is_left_out_or_fails(tmp_path):
         "-v",
         "--quick",
         "-p",
-        "tests.quick",
+        "tests.support.quick",
         "-c",
         "pytest.ini",
         "--rootdir",
@@ -91,4 +109,4 @@ def test_a_new_test_that_starts_something_is_left_out_or_fails(tmp_path):
     assert "2 passed, 5 deselected, 1 error" in done.stdout
     assert "test_that_starts_nothing PASSED" in done.stdout
     assert "test_whose_source_does_not_show_it ERROR" in done.stdout
-    assert "starts server: mark it so, see tests/quick.py" in done.stdout
+    assert "starts server: mark it so, see tests/support/quick.py" in done.stdout

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from pydantic import Field, field_validator
 
-from schemas import chat
+from schemas import messages
 from schemas.errors import RecipeError
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
@@ -51,7 +51,7 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
     made: dict[str, Any] = {"annotator": engine.identity, "version": context.version}
     target = target_of(sample)
     asked = [c for c in rows.candidates if target is not None and c.role != "chosen"]
-    requests = [engine.ask(Attend((*sample.prompt, chat.assistant(c.text)))) for c in asked]
+    requests = [engine.ask(Attend((*sample.prompt, messages.assistant(c.text)))) for c in asked]
     results = dict(zip([c.id for c in asked], await asyncio.gather(*requests), strict=True))
     out = []
     for c in rows.candidates:

@@ -7,7 +7,7 @@ import inspect
 import math
 from typing import Any
 
-from schemas import chat, prompts
+from schemas import messages, prompts
 from schemas.errors import NoVerdict
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
@@ -41,13 +41,13 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Claim 
     sample = rows.sample
     engine = context.engines[settings.model]
     (template,) = prompt_texts(settings)
-    asked = chat.asked_of(sample.prompt)
+    asked = messages.asked_of(sample.prompt)
     texts = list(dict.fromkeys(c.text for c in rows.candidates))
     found = await asyncio.gather(*[_split(context.built["splitter"], asked, text) for text in texts])
     splits: dict[str, Any] = dict(zip(texts, found, strict=True))
     questions = list(dict.fromkeys(q for s in splits.values() if isinstance(s, list) for q, _ in s))
     requests = [
-        engine.ask(Score(chat.ask_about(sample.prompt, prompts.fill(template, question=q)), CHOICES)) for q in questions
+        engine.ask(Score(messages.ask_about(sample.prompt, prompts.fill(template, question=q)), CHOICES)) for q in questions
     ]
     answers = dict(zip(questions, await _together(requests), strict=True))
     out: list[Claim | Judgement] = []

@@ -5,6 +5,7 @@ On MM-RLHF-RewardBench it is right in .72 of the pairs; what a judge agrees with
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Judgement, Outcome, judgement
+from schemas.text import word_count
 
 READS = ("candidates",)
 LEAVES = ("judgements",)
@@ -19,21 +20,11 @@ class Settings(Base):
     """what the judgements are called, for the pair rule's `axis`"""
 
 
-def words(text: str) -> int:
-    """How many words there are; words are what white space parts."""
-    return len(text.split())
-
-
-def longer(a: str, b: str) -> int:
-    """1: `a` has more words, -1: `b` has, 0: a tie."""
-    return (words(a) > words(b)) - (words(a) < words(b))
-
-
 def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
     """Of each Candidate how many words it has, and on the axis `tokens` how many tokens, where its maker said so."""
     out = []
     for c in rows.candidates:
-        values = {settings.axis: words(c.text), "tokens": c.tokens}
+        values = {settings.axis: word_count(c.text), "tokens": c.tokens}
         out += [
             judgement(
                 c.sample, context.step, "candidate", (c.id,), axis, Outcome.VERDICT, value=float(value),

@@ -5,8 +5,8 @@ import random
 from functools import lru_cache
 from typing import Any, Literal
 
-from annotators.judge import replies
-from annotators.judge.asking import Asking, heard, listed, put, slip, template
+from annotators.judge import _parse
+from annotators.judge._ask import Asking, heard, listed, put, slip, template
 from annotators.people.question import MAIN_AXIS, Task
 from schemas.operator import Context, Rows
 from schemas.ports import Form
@@ -41,7 +41,7 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
     engine = context.engines[settings.model]
     (text,) = prompt_texts(settings)
     messages = put(text, rows, settings, listed(texts), count=str(len(texts)))
-    said = await heard(engine, messages, settings, lambda text: replies.ranking(text, len(texts)), _form(len(texts)))
+    said = await heard(engine, messages, settings, lambda text: _parse.ranking(text, len(texts)), _form(len(texts)))
     best: Any = said.reply.value
     ranks = {texts[place]: 0.0 - rank for rank, place in enumerate(best or ())}
     return [

@@ -2,7 +2,7 @@
 
 Without reasons the verdict is read from the first token's probabilities, as far as the engine tells them; with `reason` from the text.
 Every two answers in both orders are all K(K-1) ordered pairs of LLaVA-Critic (arXiv 2410.02712). A judge who contradicts itself
-has not said tie: both Judgements stay, and `annotators.votes` counts them as no vote."""
+has not said tie: both Judgements stay, and `annotators.measures.ballots` counts them as no vote."""
 
 import asyncio
 import random
@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from annotators.judge import replies
-from annotators.judge.asking import Asking, Heard, heard, put, slip, template
-from annotators.judge.replies import Reply
+from annotators.judge import _parse
+from annotators.judge._ask import Asking, Heard, heard, put, slip, template
+from annotators.judge._parse import Reply
 from annotators.people.question import MAIN_AXIS, Task
 from schemas import prompts
 from schemas.operator import Context, Rows
@@ -127,13 +127,13 @@ def _words(settings: Settings) -> str:
 async def _said(engine: Engine, messages: tuple[Message, ...], settings: Settings) -> Heard:
     """What the judge says of the first answer shown, against the second."""
     if settings.reason or "Score" not in engine.can:
-        read = replies.strength if settings.strength else replies.preference
+        read = _parse.strength if settings.strength else _parse.preference
         return await heard(engine, messages, settings, lambda text: read(text, settings.tie))
-    values = {c: v for c, v in (replies.STRENGTHS if settings.strength else WORDS).items() if v or settings.tie}
+    values = {c: v for c, v in (_parse.STRENGTHS if settings.strength else WORDS).items() if v or settings.tie}
     result = await engine.ask(Score(messages, tuple(values)))
     if isinstance(result, Failure):
         return Heard(Reply(Outcome.FAILED), f"{result.reason}: {result.detail}")
-    reply, prob = replies.weighed(result.logprobs, tuple(values.values()))
+    reply, prob = _parse.weighed(result.logprobs, tuple(values.values()))
     raw = " ".join(f"{c}={'-' if p is None else f'{p:.4f}'}" for c, p in zip(values, result.logprobs, strict=True))
     return Heard(reply, raw, prob=prob)
 

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from annotators.judge import replies
-from annotators.judge.asking import Asking, heard, listed, put, slip, template
+from annotators.judge import _parse
+from annotators.judge._ask import Asking, heard, listed, put, slip, template
 from schemas import prompts
 from schemas.operator import Context, Rows, at_once
 from schemas.ports import Engine, Form
@@ -74,7 +74,7 @@ async def _rated(
     keys = tuple(settings.axes) or (WHOLE,)
     said = await heard(
         engine, _messages(of, rows, settings), settings,
-        lambda text: replies.ratings(text, keys, len(of), settings.low, settings.high),
+        lambda text: _parse.ratings(text, keys, len(of), settings.low, settings.high),
         _form(keys, len(of), settings.low, settings.high, settings.rationale),
     )  # fmt: skip
     found: Any = said.reply.value

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from annotators.orders import BLIND, orders
+from annotators.measures.ballots import two
+from annotators.measures.preferences import BLIND, orders
 from annotators.score import refuted_claims
-from annotators.votes import two
 from schemas.operator import Context, Fitted, Rows
 from schemas.operator import Settings as Base
 from schemas.records import (

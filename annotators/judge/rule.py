@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import Field, model_validator
 
-from annotators.rules import answers, boxes, choice, slow
+from annotators.rules import answers, boxes, choice, sandbox
 from annotators.rules.answers import Checked
-from schemas import chat, prompts
+from schemas import messages, prompts
 from schemas.errors import NoVerdict, RowError
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
@@ -157,7 +157,7 @@ def _by_facts(rows: Rows, settings: Settings, context: Context) -> list[Judgemen
     for c in rows.claims:
         value = float((c.question in yes) == c.wanted)
         out.append(slip("claim", (c.id,), "truth", Outcome.VERDICT, value=value))
-    question = chat.asked_of(sample.prompt)
+    question = messages.asked_of(sample.prompt)
     truths: dict[str, Truth] = {}
     for c in rows.candidates:
         if (truth := truths.get(c.text)) is None:
@@ -174,7 +174,7 @@ def _enough(kind: str, settings: Settings) -> float:
 async def _checked(kind: Kind, text: str, sample: Sample, settings: Settings) -> Checked | NoVerdict:
     try:
         if kind in SLOW:
-            return await asyncio.get_running_loop().run_in_executor(slow.turns, check, kind, text, sample, settings)
+            return await asyncio.get_running_loop().run_in_executor(sandbox.turns, check, kind, text, sample, settings)
         return check(kind, text, sample, settings)
     except NoVerdict as error:
         return error
@@ -191,9 +191,9 @@ def check(kind: Kind, text: str, sample: Sample, settings: Settings) -> Checked:
             case "normalised":
                 return answers.normalised(text, known)
             case "math":
-                return slow.worker.ask("mathematics", text, known)
+                return sandbox.worker.ask("mathematics", text, known)
             case "choice":
-                return choice.choice(text, known, choice.options_of(chat.text_of(sample.prompt)))
+                return choice.choice(text, known, choice.options_of(messages.text_of(sample.prompt)))
             case "number":
                 return answers.number(text, known, settings.tolerance)
             case "iou":
@@ -201,9 +201,9 @@ def check(kind: Kind, text: str, sample: Sample, settings: Settings) -> Checked:
             case "class":
                 return answers.label(text, known, settings.labels)
             case "regex":
-                return slow.worker.ask("pattern", text, settings.regex)
+                return sandbox.worker.ask("pattern", text, settings.regex)
             case "json_schema":
-                return slow.worker.ask("schema", text, settings.json_schema)
+                return sandbox.worker.ask("schema", text, settings.json_schema)
             case "refusal":
                 return answers.refused(text, _phrases(settings.refusals))
             case "facts":
@@ -233,7 +233,7 @@ def reward(sample: Sample, texts: list[str], settings: Settings, context: Contex
 
 
 def _reward_of(text: str, facts: dict, sample: Sample, context: Context) -> float:
-    truth = truth_of(facts, context.built["splitter"](chat.asked_of(sample.prompt), text))
+    truth = truth_of(facts, context.built["splitter"](messages.asked_of(sample.prompt), text))
     precision = 1 - truth.false / truth.claims if truth.claims else 0.0
     f1 = 2 * precision * truth.recall / (precision + truth.recall) if precision + truth.recall else 0.0
     return -1.0 if truth.malformed else 0.5 * truth.exact + 0.5 * f1

@@ -13,13 +13,13 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from schemas import chat
+from schemas import messages
 from schemas.errors import RecipeError
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.ports import Embed, Engine, Failure, Likelihood, Likely, Rate, Result
 from schemas.records import SAMPLE_KINDS, Judgement, Message, Outcome, Sample, judgement
-from schemas.sentences import sentences
+from schemas.text import sentences
 
 READS = ("candidates",)
 LEAVES = ("judgements",)
@@ -109,7 +109,7 @@ async def _scored(sample: Sample, texts: list[str], settings: Settings, context:
         return await _clip(sample, texts, settings, engines[0])
     shown = sample.prompt if settings.media else _without_media(sample.prompt)
     requests = [
-        engine.ask(ASKS[settings.kind]((*shown, chat.assistant(t)))) for t in texts if t.strip() for engine in engines
+        engine.ask(ASKS[settings.kind]((*shown, messages.assistant(t)))) for t in texts if t.strip() for engine in engines
     ]
     results = iter(await asyncio.gather(*requests))
     return [_of([next(results) for _ in engines], settings) if t.strip() else NOTHING for t in texts]
@@ -147,7 +147,7 @@ async def _clip(sample: Sample, texts: list[str], settings: Settings, engine: En
         return [Scored(Outcome.ABSTAIN, None, "the sample has no media")] * len(texts)
     pieces = {t: [s.strip() for s in sentences(t)] if settings.per == "sentence" else [t] for t in texts if t.strip()}
     asked = list(dict.fromkeys(piece for cut in pieces.values() for piece in cut))
-    requests = [engine.ask(Embed((chat.user(x),))) for x in (*media, *asked)]
+    requests = [engine.ask(Embed((messages.user(x),))) for x in (*media, *asked)]
     results = await asyncio.gather(*requests)
     seen, said = results[: len(media)], dict(zip(asked, results[len(media) :], strict=True))
     out = []

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from annotators.judge import replies
-from annotators.judge.asking import Asking, heard, put, slip, template
+from annotators.judge import _parse
+from annotators.judge._ask import Asking, heard, put, slip, template
 from annotators.people.question import MAIN_AXIS, Task
 from schemas.operator import Context, Rows
 from schemas.ports import Engine, Form
@@ -56,7 +56,7 @@ async def _marked(c: Candidate, rows: Rows, settings: Settings, context: Context
         worst=str(settings.worst),
     )  # fmt: skip
     said = await heard(
-        engine, messages, settings, lambda text: replies.faults(text, c.text, settings.classes, settings.worst), _form(settings.classes, settings.worst)
+        engine, messages, settings, lambda text: _parse.faults(text, c.text, settings.classes, settings.worst), _form(settings.classes, settings.worst)
     )  # fmt: skip
     spans: Any = said.reply.value
     raw: dict[str, Any] = {"reply": said.raw}

@@ -14,9 +14,9 @@ from typing import Protocol
 import fsspec
 from botocore.exceptions import BotoCoreError
 
-from annotators.label_studio import signing
 from annotators.label_studio.client import Client
-from annotators.label_studio.media import BUCKET
+from annotators.label_studio.service import signing
+from annotators.label_studio.service.s3 import BUCKET
 from schemas.errors import ServerError, StoreError, UserError
 from schemas.ports import MediaStore
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
 
-from annotators.judge.people import Settings
-from annotators.label_studio import config, results, tasks
 from annotators.label_studio.client import Client, Gone, connect
+from annotators.label_studio.forms import labeling_config, results, tasks
 from annotators.label_studio.links import Links, open_links
 from annotators.people.ledger import Annotation, Ledger, Project
+from annotators.people.progress import again, progress
 from annotators.people.question import Question, Said, Task, Unusable
-from annotators.people.standing import again, progress
+from annotators.people.settings import Settings
 from schemas.errors import ServerError
 from schemas.ports import MediaStore
 from schemas.records import Outcome
@@ -116,7 +116,7 @@ class Sync:
     def _task(self, question: Question) -> dict:
         task: dict = {"data": tasks.data(question, tuple(self.links.link(*m) for m in question.media))}
         if question.prelabel is not None and self.settings.prelabels:
-            spec = config.spec_of(question, self.settings.axes)
+            spec = labeling_config.spec_of(question, self.settings.axes)
             task["predictions"] = tasks.predictions(question, spec, self._prelabel(question), self.settings.prelabels)
         return task
 
@@ -129,24 +129,24 @@ class Sync:
         """How many people a project's tasks go to."""
         return 1 if desk else self.settings.overlap
 
-    def _place(self, question: Question) -> tuple[str, config.Spec]:
-        return question.desk, config.spec_of(question, self.settings.axes)
+    def _place(self, question: Question) -> tuple[str, labeling_config.Spec]:
+        return question.desk, labeling_config.spec_of(question, self.settings.axes)
 
-    def _project(self, desk: str, spec: config.Spec, first: Question) -> tuple[Project, bool]:
+    def _project(self, desk: str, spec: labeling_config.Spec, first: Question) -> tuple[Project, bool]:
         """(the project of a desk and a form whose first question is `first`, whether it was made just now)."""
-        xml = config.build(spec)
-        fingerprint = config.fingerprint(xml)
+        xml = labeling_config.build(spec)
+        fingerprint = labeling_config.fingerprint(xml)
         name = f"{self.campaign[:12]}:{desk}:{fingerprint[:12]}"
         known = {p.name: p for p in self.ledger.projects()}
         if name in known:
             return known[name], False
-        config.check(xml)
+        labeling_config.check(xml)
         marker = f"pairwright:{name}"
         found = self.client.project(marker)
         fresh = found is None
         if found is None:
             title = " · ".join(filter(None, (self.title, spec.kind.replace("_", " "), desk)))
-            guidelines = config.guidelines(self.settings.task, self.settings.guidelines)
+            guidelines = labeling_config.guidelines(self.settings.task, self.settings.guidelines)
             found = self.client.create_project(
                 title[:LONGEST], marker, xml, self._overlap(desk), guidelines, bool(self.settings.prelabels)
             )
@@ -189,7 +189,7 @@ class Sync:
         self.ledger.keep_project(project._replace(cursor=_said(now - OVERLAP), drifted=False))
 
     def _changed(self, project: Project) -> bool:
-        return config.fingerprint(self.client.config(project.id)) != project.fingerprint
+        return labeling_config.fingerprint(self.client.config(project.id)) != project.fingerprint
 
     def _drifted(self, project: Project, out: Report) -> bool:
         drifted = self._changed(project)
@@ -238,7 +238,7 @@ class Sync:
                 return None
             if raw["lead_time"] is not None and raw["lead_time"] < self.settings.min_seconds:
                 raise Unusable("too_fast", f"{raw['lead_time']:.1f} s")
-            return results.parse(question, config.spec_of(question, self.settings.axes), raw["result"])
+            return results.parse(question, labeling_config.spec_of(question, self.settings.axes), raw["result"])
         except Unusable as problem:
             return problem
 
@@ -267,7 +267,7 @@ class Sync:
             if annotations - known.keys():
                 self.ledger.keep_project(project._replace(cursor=None))  # something was missed: read all of it
             if accept_config:
-                fingerprint = config.fingerprint(self.client.config(project.id))
+                fingerprint = labeling_config.fingerprint(self.client.config(project.id))
                 if fingerprint != project.fingerprint:
                     self.ledger.keep_project(project._replace(fingerprint=fingerprint, drifted=False, cursor=None))
                     out.counts["accepted"] += 1

@@ -7,7 +7,7 @@ from itertools import combinations, islice
 from typing import NamedTuple
 
 from annotators.people.question import Question, Task, order, uid
-from schemas import chat
+from schemas import messages
 from schemas.operator import Rows
 from schemas.records import Candidate, Outcome, digest
 
@@ -41,7 +41,7 @@ def drafts(seen: Iterable[Rows], settings, mimes: Callable[[Iterable[str]], dict
             media = mimes(rows.sample.media)
             yield Draft(
                 (doubt, digest(settings.seed, rows.sample.id, items)), rows.sample.id, rows.sample.kind, items,
-                tuple(c.text for c in chosen), chat.readable(rows.sample.prompt), tuple((m, media[m]) for m in rows.sample.media),
+                tuple(c.text for c in chosen), messages.readable(rows.sample.prompt), tuple((m, media[m]) for m in rows.sample.media),
                 _known(rows, items, settings.gold_axis) if settings.gold else None,
                 _judged(rows, items, settings.prelabels) if settings.prelabels else None,
             )  # fmt: skip

@@ -14,17 +14,16 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import Field, model_validator
 
+from annotators.measures import aggregation
+from annotators.measures.agreement import PREFERENCE
+from annotators.measures.ballots import Ballot, Ballots, Two, on_candidates, on_claims, on_pairs, said, speaker, two
+from annotators.measures.judge_quality import TRUTH
+from annotators.measures.preferences import orders
 from schemas.errors import RecipeError
 from schemas.operator import Context, Fitted, Rows
 from schemas.operator import Settings as Base
 from schemas.recipe import near
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement, Outcome, digest, judgement
-
-from .. import consensus
-from ..agreement import PREFERENCE
-from ..orders import orders
-from ..votes import Ballot, Ballots, Two, on_candidates, on_claims, on_pairs, said, speaker, two
-from ..worth import TRUTH
 
 READS = ("candidates", "judgements")
 LEAVES = ("judgements",)
@@ -32,7 +31,7 @@ MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 1
 CLAIM = "claim"
-FITTED = {"dawid_skene": consensus.dawid_skene, "mace": consensus.mace}
+FITTED = {"dawid_skene": aggregation.dawid_skene, "mace": aggregation.mace}
 WEIGHED = ("weighted", "rank_mix")
 SIDES = (-1.0, 0.0, 1.0)  # labels of preferences: the second is better, a tie, the first is better
 
@@ -80,7 +79,7 @@ class Judges(NamedTuple):
 
     places: dict[str, int]  # judge -> number in the model
     labels: tuple[float, ...]
-    model: consensus.Model
+    model: aggregation.Model
 
 
 def reads(settings: Settings) -> tuple[str, ...]:
@@ -112,15 +111,15 @@ def fit(seen: Iterable[Rows], settings: Settings, context: Context) -> Fitted:
         *((i, judge, label) for i, cast in enumerate(patterns) for judge, label in cast), strict=True
     )
     labels = SIDES if settings.axis == PREFERENCE else tuple(sorted(set(given)))
-    votes = consensus.Votes(
+    votes = aggregation.Votes(
         np.array(items),
         np.array(judges),
         np.array([labels.index(label) for label in given]),
         np.array(list(patterns.values())),
     )
     if settings.axis == PREFERENCE:
-        votes = consensus.mirrored(votes, len(SIDES))
-    model = consensus.Model(*(part.round(6) for part in FITTED[settings.method](votes, len(labels))))
+        votes = aggregation.mirrored(votes, len(SIDES))
+    model = aggregation.Model(*(part.round(6) for part in FITTED[settings.method](votes, len(labels))))
     key = digest(settings.method, list(places), list(labels), *(part.tolist() for part in model))
     return Fitted(key, Judges(places, labels, model))
 
@@ -202,7 +201,7 @@ def _pairs(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
             continue
         if strengths:
             of, nu = strengths
-            first, tie, second = consensus.davidson(of[pair[0]], of[pair[1]], nu)
+            first, tie, second = aggregation.davidson(of[pair[0]], of[pair[1]], nu)
         else:
             second, tie, first = _shares(votes, settings, context.fitted, SIDES)
         value = (first - second) * fmean([abs(v.value) for v in votes.values() if v.graded and v.value] or [1.0])
@@ -302,7 +301,7 @@ def _shares(votes: Ballots, settings: Settings, fitted: Any, labels: tuple[float
 
 def _posterior(votes: Ballots, judges: Judges, settings: Settings) -> np.ndarray:
     codes = [judges.labels.index(_label(v.value, settings)) for v in votes.values()]
-    return consensus.posterior(judges.model, np.array([judges.places.get(name, -1) for name in votes]), np.array(codes))
+    return aggregation.posterior(judges.model, np.array([judges.places.get(name, -1) for name in votes]), np.array(codes))
 
 
 def _label(value: float, settings: Settings) -> float:
@@ -316,7 +315,7 @@ def _strengths(voted: dict[Two, Ballots]) -> tuple[dict[str, float], float]:
     for (first, second), votes in voted.items():
         for vote in votes.values():
             _note(wins, ties, names.index(first), names.index(second), vote.value)
-    strengths, nu = consensus.bradley_terry(wins, ties)
+    strengths, nu = aggregation.bradley_terry(wins, ties)
     return dict(zip(names, strengths.tolist(), strict=True)), nu
 
 
@@ -338,7 +337,7 @@ def _ranked(candidates: list[Candidate], voted: dict[str, Ballots], settings: Se
     for (i, a), (j, b) in combinations(enumerate(names), 2):
         for judge in voted[a].keys() & voted[b].keys():
             _note(wins, ties, i, j, voted[a][judge].value - voted[b][judge].value)
-    return dict(zip(names, consensus.bradley_terry(wins, ties)[0].tolist(), strict=True))
+    return dict(zip(names, aggregation.bradley_terry(wins, ties)[0].tolist(), strict=True))
 
 
 def _mixed(candidates: list[Candidate], voted: dict[str, Ballots], settings: Settings) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from schemas import chat, prompts
+from schemas import messages, prompts
 from schemas.errors import NoVerdict
 from schemas.operator import Context
 from schemas.operator import Settings as Base
@@ -37,7 +37,7 @@ async def split(question: str, answer: str, settings: Settings, context: Context
     engine = context.engines[settings.model]
 
     async def reply(text: str) -> str:
-        result = await engine.ask(Generate((chat.user(text),), 1, 0.0, 1.0, settings.max_tokens, 0))
+        result = await engine.ask(Generate((messages.user(text),), 1, 0.0, 1.0, settings.max_tokens, 0))
         if isinstance(result, Failure):
             raise NoVerdict(Outcome.FAILED, f"{result.reason}: {result.detail}")
         said = result.answers[0]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from schemas import patterns
+from schemas import claim_patterns
 from schemas.disk import shown, text_of
 from schemas.errors import RecipeError
 from schemas.operator import Context
@@ -21,10 +21,10 @@ class Settings(Base):
 
 
 @lru_cache
-def compiled(path: str) -> patterns.Patterns:
+def compiled(path: str) -> claim_patterns.Patterns:
     text = text_of(Path(path), "patterns file")
     try:
-        return patterns.compile_patterns(yaml.safe_load(text))
+        return claim_patterns.compile_patterns(yaml.safe_load(text))
     except RecursionError:
         why = "it is nested too deeply"
     except KeyError as error:
@@ -47,7 +47,7 @@ def split(question: str, answer: str, settings: Settings, context: Context) -> l
 @lru_cache(4096)  # each judge that reads an answer splits it
 def _claims(path: str, question: str, answer: str) -> tuple[tuple[str, bool], ...] | None:
     try:
-        found = patterns.split(compiled(path), question, answer)
+        found = claim_patterns.split(compiled(path), question, answer)
     except LookupError:
         return None
     return None if found is None else tuple(found)

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.corrupt import shown, swap
-from pipeline.corrupt.base import Kind
-from pipeline.corrupt.images import RegionMask
-from pipeline.corrupt.kinds import Nothing, Spec
-from pipeline.corrupt.swap import Swap
+from pipeline.corrupt import _apply
+from pipeline.corrupt._registry import Nothing, Spec
+from pipeline.corrupt.kinds import swap
+from pipeline.corrupt.kinds._kind import Kind
+from pipeline.corrupt.kinds.images import RegionMask
+from pipeline.corrupt.kinds.swap import Swap
 from schemas.errors import RowError
 from schemas.operator import Context, Fitted, Rows
 from schemas.operator import Settings as Base
@@ -76,7 +77,7 @@ async def corrupt(rows: Rows, settings: Settings, context: Context) -> list[Medi
 
 
 async def _shown(sample: Sample, kind: Kind, context: Context) -> list[Media | Sample]:
-    prompt, made = await shown.corrupted(sample.prompt, kind, sample, context)
+    prompt, made = await _apply.corrupted(sample.prompt, kind, sample, context)
     known = json.loads(sample.facts) if sample.facts else {}
     how = known | {"corrupted": {"op": kind.model_dump(mode="json"), "media": list(sample.media)}}
     facts = json.dumps(how, sort_keys=True, separators=(",", ":"))
@@ -93,7 +94,7 @@ async def _stored(rows: Rows, kind: Kind, context: Context) -> list[Media | Pair
         ranked, made = await _ranked(sample, kind, context)
         ids = ranked[-1:]
     else:
-        new, made = await shown.instead(sample.prompt, shown.settled(kind, sample), sample, context)
+        new, made = await _apply.instead(sample.prompt, _apply.settled(kind, sample), sample, context)
         ids = tuple(new.get(media, media) for media in sample.media)
     op = json.dumps(kind.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
     out: list[Media | Pair | Rejection] = [*made]
@@ -115,8 +116,8 @@ async def _ranked(sample: Sample, kind: RegionMask, context: Context) -> tuple[t
         raise RowError(Reason.TOO_MANY_MEDIA, detail)
     ids, made = [*sample.media], []
     for level in range(1, kind.levels + 1):
-        fade = shown.settled(kind, sample).model_copy(update={"level": level})
-        new, media = await shown.instead(sample.prompt, fade, sample, context)
+        fade = _apply.settled(kind, sample).model_copy(update={"level": level})
+        new, media = await _apply.instead(sample.prompt, fade, sample, context)
         ids.append(new[sample.media[0]])
         made += media
     return tuple(ids), made

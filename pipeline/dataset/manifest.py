@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import checksum, local
+from pipeline.storage import checksum, local_files
 from schemas.errors import DamageError
 from schemas.records import SAMPLE_KINDS
 
@@ -90,7 +90,7 @@ def _files(folder: Path) -> list[Path]:
 def _known(folder: Path) -> dict[str, Any] | None:
     """The manifest, or None where an older version left none. DamageError, in a few words."""
     try:
-        return checksum.unsealed(local.read(folder / NAME))
+        return checksum.unsealed(local_files.read(folder / NAME))
     except FileNotFoundError:
         pass
     except OSError as error:

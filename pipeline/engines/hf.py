@@ -9,14 +9,14 @@ from typing import Any
 
 from pydantic import Field
 
-from pipeline.engines.device import has_gpu, share_of
-from pipeline.engines.identity import identity
-from pipeline.engines.shown import read, shown
-from pipeline.engines.told import first_tokens, markup, specials
+from pipeline.engines.local.device import has_gpu, share_of
 from pipeline.media.decode import decode_audio, decode_image, decode_video
+from pipeline.modeling.checkpoint import identity
+from pipeline.modeling.request_media import read, shown
+from pipeline.modeling.special_tokens import first_tokens, markup, specials
 from schemas import operator
-from schemas.chat import escape
 from schemas.errors import EngineError, RowError, TrainError
+from schemas.messages import escape
 from schemas.ports import (
     Attend,
     Attended,
@@ -72,7 +72,7 @@ def able(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
 
 async def connect(settings: Settings, media: MediaStore) -> "HF":
     """Loads the model, which blocks. EngineError when transformers cannot."""
-    from pipeline.train.model import folder_of
+    from pipeline.modeling.load import folder_of
 
     try:
         folder = folder_of(settings.model)
@@ -113,8 +113,8 @@ class HF:
         self._load(folder)
 
     def _load(self, folder: str) -> None:
-        from pipeline.train.encode import Encoder
-        from pipeline.train.model import load
+        from pipeline.modeling.encode import Encoder
+        from pipeline.modeling.load import load
 
         self._model: Any = load(folder)
         self._encoder = Encoder(folder)
@@ -156,7 +156,7 @@ class HF:
             self.seconds += time.perf_counter() - started
 
     def _answer(self, request: Request) -> Result:
-        from pipeline.engines import forward
+        from pipeline.engines.local import forward
 
         model, encoder = self._model, self._encoder
         if isinstance(request, Perturb):
@@ -198,7 +198,7 @@ class HF:
 
     def _prompt(self, messages: tuple[Message, ...]):
         """The encoded prompt; a last turn of the assistant's stands behind it, to be continued."""
-        from pipeline.engines.forward import continued
+        from pipeline.engines.local.forward import continued
 
         if messages[-1].role == "assistant":
             prompt, ids, _ = self._judged(messages)

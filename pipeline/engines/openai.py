@@ -10,11 +10,12 @@ from typing import Any, Literal
 import orjson
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.engines import endpoints, exchange, forms, replies
-from pipeline.engines.bodies import Bodies
-from pipeline.engines.endpoints import Endpoint, Server, named
-from pipeline.engines.exchange import Exchange, Fault
-from pipeline.engines.replies import Refusal, Unreadable
+from pipeline.engines import _structured_output
+from pipeline.engines.remote import endpoints, exchange, replies
+from pipeline.engines.remote.bodies import Bodies
+from pipeline.engines.remote.endpoints import Endpoint, Server, named
+from pipeline.engines.remote.exchange import Exchange, Fault
+from pipeline.engines.remote.replies import Refusal, Unreadable
 from schemas import operator, redact
 from schemas.errors import EngineError, RecipeError, RowError
 from schemas.ports import (
@@ -228,12 +229,12 @@ class OpenAI:
         if request.logprobs:
             said["logprobs"] = True
         if (form := request.form) is not None:
-            if forms.wrapped(form, self._vllm):
+            if _structured_output.wrapped(form, self._vllm):
                 if request.logprobs:
                     detail = "only vLLM tells the log-probabilities of a choice or a regular expression; set server: vllm if it is one"
                     raise RowError(Reason.ENGINE_REFUSED, detail)
-                said["max_tokens"] += forms.AROUND
-            said |= forms.options(form, self._vllm)
+                said["max_tokens"] += _structured_output.AROUND
+            said |= _structured_output.options(form, self._vllm)
         return said | NEUTRAL if self._vllm else said
 
     async def _generate(self, request: Generate) -> Generated:
@@ -290,12 +291,12 @@ class OpenAI:
         self.answer_tokens += tokens
         return result
 
-    def _formed(self, answers: tuple[Answer, ...], form: forms.Form) -> tuple[Answer, ...]:
+    def _formed(self, answers: tuple[Answer, ...], form: _structured_output.Form) -> tuple[Answer, ...]:
         """The answers, of which each that is whole has the form. Fault, to be asked once more, where one has not."""
         out = []
         for answer in answers:
-            inside = forms.unwrap(answer.text) if forms.wrapped(form, self._vllm) else answer.text
-            if inside is None or (answer.finish != "length" and not forms.fits(form, inside)):
+            inside = _structured_output.unwrap(answer.text) if _structured_output.wrapped(form, self._vllm) else answer.text
+            if inside is None or (answer.finish != "length" and not _structured_output.fits(form, inside)):
                 cut = (
                     "; raise max_tokens" if answer.finish == "length" else "; use a model or a server that keeps to it"
                 )

@@ -22,15 +22,15 @@ import jinja2
 from cachetools import LRUCache
 from pydantic import Field
 
-from pipeline.engines.device import has_gpu, share_of
-from pipeline.engines.identity import identity
-from pipeline.engines.shown import merged, read, shown
-from pipeline.engines.told import first_tokens, markup, rounded, specials
+from pipeline.engines.local.device import has_gpu, share_of
 from pipeline.media.decode import decode_audio, decode_image, decode_video
 from pipeline.media.limits import HEARD_SECONDS
+from pipeline.modeling.checkpoint import identity
+from pipeline.modeling.request_media import merged, read, shown
+from pipeline.modeling.special_tokens import first_tokens, markup, rounded, specials
 from schemas import operator
-from schemas.chat import assistant, escape, escape_all, user
 from schemas.errors import EngineError, RowError
+from schemas.messages import assistant, escape, escape_all, user
 from schemas.ports import (
     Answer,
     Failure,

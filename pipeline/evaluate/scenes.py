@@ -8,16 +8,15 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import Field
 
+from pipeline.evaluate._bootstrap import interval, replicates
 from pipeline.source import scenes
-from schemas.chat import user
+from schemas.claim_patterns import Patterns, split
 from schemas.errors import EngineError
+from schemas.messages import user
 from schemas.operator import Context, Tables
 from schemas.operator import Settings as Base
-from schemas.patterns import Patterns, split
 from schemas.ports import Engine, Failure, Generate, Score
 from schemas.records import Message
-
-from .bootstrap import interval, replicates
 
 READS = ()
 LEAVES = ()

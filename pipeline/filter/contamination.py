@@ -11,12 +11,13 @@ from dataclasses import replace
 import numpy as np
 from pydantic import Field, field_validator
 
-from pipeline.filter import looks, near, words
-from pipeline.filter.looks import Looks
+from pipeline.filter.similarity import lsh, media_hashes
+from pipeline.filter.similarity import shingles as words
+from pipeline.filter.similarity.media_hashes import Looks
 from pipeline.media import phash
 from pipeline.media.sniff import sniff
 from pipeline.source import rows
-from pipeline.urls import filled
+from pipeline.storage.urls import filled
 from schemas.arrow import from_batch
 from schemas.errors import RowError
 from schemas.operator import Context, Tables
@@ -83,7 +84,7 @@ class _Eye:
         if name not in self.hashes:
             kind = {"pillow": "image", "av": "video"}.get(sniff(data, name).library)
             try:
-                self.hashes[name] = looks.hashes(data, kind, name) if kind else None
+                self.hashes[name] = media_hashes.hashes(data, kind, name) if kind else None
             except RowError:  # sound in a video's container
                 self.hashes[name] = None
         return name
@@ -107,7 +108,7 @@ class _Benchmarks:
         self._rows: list[str] = []
         self._runs: dict[int, tuple[array, array]] = {}  # number of words -> hashes of runs, and whose they are
         self._totals = array("q")
-        self._looks = {kind: (Looks(kind), array("q")) for kind in looks.FRAMES}
+        self._looks = {kind: (Looks(kind), array("q")) for kind in media_hashes.FRAMES}
         for name, where in settings.sets.items():
             self._read(name, where, context)
         self._sorted = {}
@@ -163,15 +164,15 @@ class _Benchmarks:
     def shown(self, tables: Tables, context: Context) -> Callable[[Sample], str | None]:
         """A function that says of a sample which benchmark shows one of its media."""
         bits = self.settings.bits
-        media = looks.looks(looks.listed(tables), context.media)
+        media = media_hashes.looks(media_hashes.listed(tables), context.media)
         found = {}
         for kind, (known, owners) in self._looks.items():
             known.close()
             both = np.concatenate([known.hashes, media[kind].hashes])
             apart = lambda i, j, both=both: phash.distance(both[i], both[j]).max(axis=-1)
             count = len(owners)
-            keys = near.bands(both[:, known.frames // 2], max(bits, 1))
-            twin = near.earlier(
+            keys = lsh.bands(both[:, known.frames // 2], max(bits, 1))
+            twin = lsh.earlier(
                 keys, np.arange(count), np.arange(count, len(both)), lambda i, j, a=apart: a(i, j) <= bits
             )
             found[kind] = [

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from pipeline.filter import looks, near, words
-from pipeline.filter.looks import Looks
+from pipeline.filter.similarity import lsh, media_hashes, shingles
+from pipeline.filter.similarity.media_hashes import Looks
 from schemas.arrow import from_batch
 from schemas.operator import Context, Tables
 from schemas.operator import Settings as Base
@@ -49,12 +49,12 @@ class _Gist:
             prompts = []
             for row in from_batch("samples", batch):
                 groups.append(self._group(row) if media else 0)
-                prompts.append(words.said(row.prompt))
+                prompts.append(shingles.said(row.prompt))
             if by != "media":
-                signatures += words.signatures(prompts)
+                signatures += shingles.signatures(prompts)
         self.ids, self.sources = pa.chunked_array(ids, pa.string()), pa.chunked_array(sources, pa.string())
         self.groups = np.unique(np.frombuffer(groups, np.uint64), return_inverse=True)[1]
-        self.signatures = np.array(signatures).reshape(-1, words.PERMUTATIONS)
+        self.signatures = np.array(signatures).reshape(-1, shingles.PERMUTATIONS)
 
     def _group(self, row: Sample) -> int:
         """A number that samples have in common whose media are, one by one, near the same first ones."""
@@ -77,7 +77,7 @@ class _Gist:
 
 def _first(media: Looks, bits: int) -> np.ndarray:
     """For each medium the earlier one that it is counted as, or itself."""
-    twin = near.twins(media.keys(bits), lambda i, j: media.apart(i, j) <= bits)
+    twin = lsh.twins(media.keys(bits), lambda i, j: media.apart(i, j) <= bits)
     return np.where(twin < 0, np.arange(len(twin)), twin)
 
 
@@ -86,24 +86,24 @@ def keep(tables: Tables, settings: Settings, context: Context) -> list[Rejection
 
     Samples without media are compared by prompt only, and stay where only media count. Of a sample are held its ids, 16 bytes
     a medium and 512 of its prompt's signature, neither pixels nor texts."""
-    media = {} if settings.by == "prompt" else looks.looks(looks.listed(tables), context.media)
+    media = {} if settings.by == "prompt" else media_hashes.looks(media_hashes.listed(tables), context.media)
     gist = _Gist(tables, settings.by, media, settings.bits)
     groups, signed = gist.groups, gist.signatures
     if not len(groups):
         return []
     if settings.by == "media":
-        twin = near.twins([groups], lambda i, j: np.ones(len(i), bool))
+        twin = lsh.twins([groups], lambda i, j: np.ones(len(i), bool))
     else:
-        twin = near.twins(
-            list(words.keys(signed, groups)),
-            lambda i, j: (groups[i] == groups[j]) & (words.alike(signed[i], signed[j]) >= settings.likeness),
+        twin = lsh.twins(
+            list(shingles.keys(signed, groups)),
+            lambda i, j: (groups[i] == groups[j]) & (shingles.alike(signed[i], signed[j]) >= settings.likeness),
         )
     out = []
     for j in np.flatnonzero(twin >= 0).tolist():
         i = int(twin[j])
         said = [f"{gist.apart(i, j)} of 64 bits apart"] if media and gist.shown(j) else []
         if settings.by != "media":
-            said.append(f"prompts alike by {float(words.alike(signed[i], signed[j])):.2f}")
+            said.append(f"prompts alike by {float(shingles.alike(signed[i], signed[j])):.2f}")
         elif not gist.shown(j):
             continue
         name = gist.ids[j].as_py()

@@ -12,12 +12,12 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, model_validator
 
-from pipeline.filter import looks
+from pipeline.filter.similarity import media_hashes
 from pipeline.media import phash, statistics
 from schemas import prompts
 from schemas.arrow import from_batch
-from schemas.chat import ask_about
 from schemas.errors import RowError
+from schemas.messages import ask_about
 from schemas.operator import Context, Tables
 from schemas.operator import Settings as Base
 from schemas.ports import Failure, Generate
@@ -145,7 +145,7 @@ def _media_faults(tables: Tables, settings: Settings, context: Context) -> Itera
         grey = statistics.grey(pictures[len(pictures) // 2])
         return [getattr(statistics, n)(grey) for n in wanted]
 
-    for name, _, found in looks.measured(looks.listed(tables), context.media, figures):
+    for name, _, found in media_hashes.measured(media_hashes.listed(tables), context.media, figures):
         if isinstance(found, RowError):
             yield name, (found.reason, found.detail)
             continue

@@ -19,7 +19,7 @@ import pyarrow as pa
 from PIL import Image
 from pydantic import Field, model_validator
 
-from pipeline.filter import looks, words
+from pipeline.filter.similarity import media_hashes, shingles
 from pipeline.media import phash
 from schemas.arrow import from_batch
 from schemas.errors import EngineError, RowError
@@ -169,7 +169,7 @@ def _samples(tables: Tables) -> Iterator[Sample]:
 
 def stratum(row: Sample, long: int) -> str:
     """mcq: the prompt lists options A and B, or the right answer is a letter; else long or short by the reference."""
-    if _OPTIONS.search(words.said(row.prompt)) or re.fullmatch(r"\(?[A-J][.)]?", row.answer or ""):
+    if _OPTIONS.search(shingles.said(row.prompt)) or re.fullmatch(r"\(?[A-J][.)]?", row.answer or ""):
         return "mcq"
     return "long" if len(row.reference or "") > long else "short"
 
@@ -200,8 +200,8 @@ def _grouped(points: Sequence[int], width: int, file: BinaryIO, alone: str, sett
 
 def _pictures(tables: Tables, context: Context, file: BinaryIO) -> array:
     """Writes the embedding of each image and video; gives for each sample the number of its first one, or -1."""
-    numbers = looks.Numbers()
-    for name, _, found in looks.measured(looks.listed(tables), context.media, embedded):
+    numbers = media_hashes.Numbers()
+    for name, _, found in media_hashes.measured(media_hashes.listed(tables), context.media, embedded):
         if not isinstance(found, RowError):
             numbers.add(name)
             file.write(found.tobytes())
@@ -213,7 +213,7 @@ def _pictures(tables: Tables, context: Context, file: BinaryIO) -> array:
 def embedded(data: bytes, kind: str, name: str) -> np.ndarray:
     """[PICTURE_WIDTH] float32 of unit length for a picture, or for the first frame of a video: grey values about their mean,
     and the square roots of the histogram's shares, which weigh as much."""
-    picture = next(iter(phash.pictures(data, kind, 1, looks.EDGE, name))).resize((64, 64))
+    picture = next(iter(phash.pictures(data, kind, 1, media_hashes.EDGE, name))).resize((64, 64))
     grey = np.asarray(picture.convert("L").resize((GRID, GRID), Image.Resampling.BOX), np.float32).ravel()
     grey -= grey.mean()
     levels = np.asarray(picture).reshape(-1, 3) // (256 // LEVELS)
@@ -228,7 +228,7 @@ def _prompts(tables: Tables, file: BinaryIO) -> range:
     hashing = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 5), n_features=PROMPT_WIDTH, dtype=np.float32)
     count = 0
     for batch in tables.batches("samples"):
-        if texts := [" ".join(words.words(words.said(row.prompt))) for row in from_batch("samples", batch)]:
+        if texts := [" ".join(shingles.words(shingles.said(row.prompt))) for row in from_batch("samples", batch)]:
             file.write(hashing.transform(texts).toarray().tobytes())
             count += len(texts)
     return range(count)

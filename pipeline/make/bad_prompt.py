@@ -2,10 +2,10 @@
 
 import random
 
-from pipeline.make.asking import Drawing, asked, made, seed_of
+from pipeline.make._ask import Drawing, asked, made, seed_of
 from schemas import prompts
-from schemas.chat import rephrase
 from schemas.errors import RecipeError
+from schemas.messages import rephrase
 from schemas.operator import Context, Rows
 from schemas.ports import Failure
 from schemas.records import SAMPLE_KINDS, Candidate, Rejection, digest

@@ -6,12 +6,12 @@ import re
 
 from pydantic import Field, model_validator
 
-from pipeline.make.asking import Looking, asked, fit, fits, made, seed_of, shown, unmade  # noqa: F401  fit and fits are the operator's own
-from schemas.chat import assistant
+from pipeline.make._ask import Looking, asked, fit, fits, made, seed_of, shown, unmade  # noqa: F401  fit and fits are the operator's own
+from schemas.messages import assistant
 from schemas.operator import Context, Rows
 from schemas.ports import Failure
 from schemas.records import SAMPLE_KINDS, Candidate, Media, Reason, Rejection
-from schemas.sentences import sentences
+from schemas.text import sentences
 
 READS = ("candidates",)
 LEAVES = ("media", "candidates")

@@ -11,9 +11,9 @@ import asyncio
 import re
 from typing import Literal
 
-from pipeline.make.asking import Looking, asked, fit, fits, made, seed_of, shown, unmade  # noqa: F401  fit and fits are the operator's own
+from pipeline.make._ask import Looking, asked, fit, fits, made, seed_of, shown, unmade  # noqa: F401  fit and fits are the operator's own
 from schemas import prompts
-from schemas.chat import ask_about, asked_of
+from schemas.messages import ask_about, asked_of
 from schemas.operator import Context, Rows
 from schemas.ports import Engine, Failure
 from schemas.records import SAMPLE_KINDS, Candidate, Media, Message, Reason, Rejection

@@ -4,9 +4,9 @@ import random
 
 from pydantic import Field, model_validator
 
-from pipeline.make.asking import Looking, asked, fit, fits, made, seed_of, shown  # noqa: F401  fit and fits are the operator's own
+from pipeline.make._ask import Looking, asked, fit, fits, made, seed_of, shown  # noqa: F401  fit and fits are the operator's own
 from schemas import prompts
-from schemas.chat import asked_of, rephrase
+from schemas.messages import asked_of, rephrase
 from schemas.operator import Context, Rows, at_once
 from schemas.ports import Failure
 from schemas.records import SAMPLE_KINDS, Candidate, Media, Rejection, digest

@@ -11,9 +11,9 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from pipeline.make.asking import Drawing, asked, seed_of
-from schemas.chat import assistant
+from pipeline.make._ask import Drawing, asked, seed_of
 from schemas.errors import RowError
+from schemas.messages import assistant
 from schemas.operator import Context, Rows
 from schemas.ports import Answer, Beams, Engine, Failure, Generate, Generated
 from schemas.records import (

@@ -21,7 +21,7 @@ import httpcore
 from pydantic import Field, model_serializer
 from yarl import URL
 
-from pipeline.urls import OBJECTS, WEB, clean
+from pipeline.storage.urls import OBJECTS, WEB, clean
 from schemas.errors import RowError
 from schemas.operator import Settings as Base
 from schemas.records import Reason

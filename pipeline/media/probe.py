@@ -3,11 +3,11 @@
 import hashlib
 import os
 
-from pipeline.local import NotRegular, open_regular
 from pipeline.media import decode
 from pipeline.media.jpeg import size_of_whole
 from pipeline.media.limits import MAX_BYTES, MAX_PIXELS
 from pipeline.media.sniff import Format, sniff, too_large
+from pipeline.storage.local_files import NotRegular, open_regular
 from schemas.errors import RowError
 from schemas.ports import MediaStore
 from schemas.records import Media, Reason

@@ -8,10 +8,10 @@ from pathlib import Path
 import orjson
 from cachetools import LRUCache
 
-from pipeline import checksum, urls
-from pipeline.cache import AWAY
 from pipeline.media.fetch import Fetcher, Limits
 from pipeline.media.probe import keep
+from pipeline.storage import checksum, urls
+from pipeline.storage.answer_cache import AWAY
 from schemas.disk import database, disk
 from schemas.errors import DamageError, RowError
 from schemas.ports import MediaStore

@@ -4,11 +4,10 @@ import random
 
 from pydantic import Field
 
+from pipeline.pair._scores import laid, none_made, over_cap, scored
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Pair, Reason, Rejection, digest
-
-from .scores import laid, none_made, over_cap, scored
 
 READS = ("candidates", "judgements")
 LEAVES = ("pairs",)

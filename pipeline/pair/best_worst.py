@@ -2,11 +2,10 @@
 
 from collections import Counter
 
+from pipeline.pair._scores import laid, none_made, scored
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Pair, Reason, Rejection
-
-from .scores import laid, none_made, scored
 
 READS = ("candidates", "judgements")
 LEAVES = ("pairs",)

@@ -4,12 +4,11 @@ import random
 
 from pydantic import Field
 
+from pipeline.pair._scores import none_made, over_cap
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Candidate, Pair, Reason, Rejection, digest
 from schemas.records import pair as laid
-
-from .scores import none_made, over_cap
 
 READS = ("candidates",)
 LEAVES = ("pairs",)

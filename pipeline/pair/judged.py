@@ -2,12 +2,11 @@
 
 from pydantic import Field
 
+from pipeline.pair._scores import none_made
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Judgement, Outcome, Pair, Reason, Rejection
 from schemas.records import pair as laid
-
-from .scores import none_made
 
 READS = ("candidates", "judgements")
 LEAVES = ("pairs",)

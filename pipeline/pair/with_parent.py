@@ -6,12 +6,11 @@ import random
 
 from pydantic import Field
 
+from pipeline.pair._scores import none_made, over_cap
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement, Pair, Reason, Rejection, Span, digest
 from schemas.records import pair as laid
-
-from .scores import none_made, over_cap
 
 READS = ("candidates",)
 LEAVES = ("pairs",)

@@ -14,8 +14,8 @@ from pydantic import Field, model_validator
 from pipeline.media import collage
 from pipeline.media.decode import decode_image
 from pipeline.media.probe import keep
-from schemas.chat import assistant, user
 from schemas.errors import RowError
+from schemas.messages import assistant, user
 from schemas.operator import Context, Fitted, Rows
 from schemas.operator import Settings as Base
 from schemas.ports import MediaStore

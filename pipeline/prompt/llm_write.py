@@ -8,7 +8,7 @@ import re
 from pydantic import Field, model_validator
 
 from schemas import prompts
-from schemas.chat import ask_about, asked_of, rephrase
+from schemas.messages import ask_about, asked_of, rephrase
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.ports import Failure, Generate

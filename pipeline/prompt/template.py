@@ -7,8 +7,8 @@ import orjson
 from pydantic import Field
 
 from schemas import prompts
-from schemas.chat import asked_of, rephrase
 from schemas.errors import RowError
+from schemas.messages import asked_of, rephrase
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Reason, Sample, digest, successor

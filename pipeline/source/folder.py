@@ -11,15 +11,15 @@ from posixpath import isabs, normpath
 
 from pydantic import Field
 
-from pipeline import urls
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
-from pipeline.source import files, mapped, tables
-from pipeline.source.conversation import Shelf, schemes_for
-from pipeline.source.mapped import Column
-from pipeline.source.sidecar import LONGEST, TEXTS, captioned, described
-from pipeline.source.tables import Row
-from pipeline.urls import Place
+from pipeline.source.reading import column_mapping, files, row_files
+from pipeline.source.reading.captions import LONGEST, TEXTS, captioned, described
+from pipeline.source.reading.column_mapping import Column
+from pipeline.source.reading.conversation import Shelf, schemes_for
+from pipeline.source.reading.row_files import Row
+from pipeline.storage import urls
+from pipeline.storage.urls import Place
 from schemas.errors import InputError, RowError
 from schemas.operator import Context
 from schemas.operator import Settings as Base
@@ -59,11 +59,11 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     with Remote(settings.fetch, context.media, context.cache) as remote:
         schemes, within = schemes_for(settings.fetch, settings.path), (settings.path,)
         shelf = lru_cache(1)(lambda folder: Shelf(settings.path, context.media, remote, within, schemes))
-        yield from mapped.read(rows, settings.columns, shelf, remote, context.step, said, settings.licence)
+        yield from column_mapping.read(rows, settings.columns, shelf, remote, context.step, said, settings.licence)
 
 
 def _rows(settings: Settings, said: str) -> Iterator[Row]:
-    columns = mapped.names_of(settings.columns)
+    columns = column_mapping.names_of(settings.columns)
     own = {columns["source"]: files.base(settings.path.rstrip("/"))}
     plain = own | described({}, columns, settings.prompt)
     named: set[str] = set()  # media that rows of metadata show
@@ -133,7 +133,7 @@ def _text(settings: Settings, path: str) -> bytes:
 def _rows_of(settings: Settings, path: str) -> Iterator[Row]:
     """The rows of a file of metadata; one with what is wrong for a pipe, or a link that leads out."""
     try:
-        yield from tables.read(files.join(settings.path, path), fetch=settings.fetch, below=settings.path)
+        yield from row_files.read(files.join(settings.path, path), fetch=settings.fetch, below=settings.path)
     except files.Refused as error:
         yield Row(path, settings.path, error.as_row())
 

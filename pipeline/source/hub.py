@@ -13,13 +13,14 @@ from typing import Any
 
 from pydantic import Field
 
-from pipeline.local import kind_of
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
-from pipeline.source import columns, files, mapped, tables
-from pipeline.source.conversation import Shelf, schemes_for
-from pipeline.source.mapped import Column
-from pipeline.source.tables import Row, Sampling
+from pipeline.source.reading import column_mapping, files, row_files
+from pipeline.source.reading import columnar as columns
+from pipeline.source.reading.column_mapping import Column
+from pipeline.source.reading.conversation import Shelf, schemes_for
+from pipeline.source.reading.row_files import Row, Sampling
+from pipeline.storage.local_files import kind_of
 from schemas.errors import InputError
 from schemas.operator import Context
 from schemas.operator import Settings as Base
@@ -71,15 +72,15 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     data = _load(settings, commit)
     named = f"{settings.path}@{commit[:12]}" if commit else Path(settings.path).name
     label = "/".join(filter(None, (named, settings.config, settings.split)))
-    names = mapped.names_of(settings.columns)
+    names = column_mapping.names_of(settings.columns)
     if data.column_names and names["prompt"] not in data.column_names:
         raise columns.no_columns(label, {names["prompt"]}, data.column_names)
-    rows = tables.part(lambda: islice(_rows(data, label, set(names.values()), settings.path), settings.limit), settings.sample)
+    rows = row_files.part(lambda: islice(_rows(data, label, set(names.values()), settings.path), settings.limit), settings.sample)
     root, within = _media(settings, commit)
     with Remote(settings.fetch, context.media, context.cache) as remote:
         schemes = schemes_for(settings.fetch)
         shelf = lru_cache(1)(lambda folder: Shelf(root, context.media, remote, within, schemes))
-        yield from mapped.read(
+        yield from column_mapping.read(
             rows, settings.columns, shelf, remote, context.step, label, settings.licence or licence
         )  # fmt: skip
 

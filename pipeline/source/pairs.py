@@ -10,16 +10,16 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field
 
 from pipeline.dataset import manifest
-from pipeline.local import kind_of
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
-from pipeline.source import bounds, jsons, tables
-from pipeline.source.conversation import Shelf, converse, own_folders, schemes_for
-from pipeline.source.mapped import DATA, origin
-from pipeline.urls import Place
-from schemas.dialects.draft import Answer, Draft, Pairing
-from schemas.dialects.fields import Cell, Row, bad, kind, text
-from schemas.dialects.known import DIALECTS, guess
+from pipeline.source.formats.draft import Answer, Draft, Pairing
+from pipeline.source.formats.fields import Cell, Row, bad, kind, text
+from pipeline.source.formats.registry import DIALECTS, guess
+from pipeline.source.reading import bounds, json_rows, row_files
+from pipeline.source.reading.column_mapping import DATA, origin
+from pipeline.source.reading.conversation import Shelf, converse, own_folders, schemes_for
+from pipeline.storage.local_files import kind_of
+from pipeline.storage.urls import Place
 from schemas.errors import InputError, RowError
 from schemas.operator import Context
 from schemas.operator import Settings as Base
@@ -119,7 +119,7 @@ def read(settings: Settings, context: Context) -> Iterator[Record]:
 def formats(settings: Settings) -> Iterator[Found]:
     """The files of rows and their formats, in order. InputError as `read` raises it."""
     for path in _paths(settings):
-        for file, label in tables.listed(path):
+        for file, label in row_files.listed(path):
             if file != path and (strange := kind_of(file)):
                 yield Found(file, label, None, f"it is {strange}; remove it")
             else:
@@ -136,11 +136,11 @@ def _rows(settings: Settings) -> Iterator[tuple[str, str, Any, Found]]:
         if found.format == "pairwright" and (dataset := manifest.folder_of(found.file)) not in checked:
             manifest.check(dataset)
             checked.add(dataset)
-        for row in tables.read(found.file, fetch=settings.fetch):
+        for row in row_files.read(found.file, fetch=settings.fetch):
             yield f"{found.label}#{row.place.rpartition('#')[2]}", row.folder, _parsed(row.raw, found.file), found
 
 
-def _parsed(raw: tables.Raw, file: str) -> Any:
+def _parsed(raw: row_files.Raw, file: str) -> Any:
     """What a line holds; bytes when it is no JSON, a RowError when it is too large. A cell of a CSV file that holds a list or an object in JSON is that; any other
     is a text that may stand for a number."""
     if isinstance(raw, dict) and any(end in file for end in (".csv", ".tsv")):
@@ -148,7 +148,7 @@ def _parsed(raw: tables.Raw, file: str) -> Any:
     if not isinstance(raw, bytes):
         return raw
     try:
-        return jsons.parse(raw, "line")
+        return json_rows.parse(raw, "line")
     except RowError as error:
         if len(raw) > bounds.TEXT:
             return error.with_traceback(None)  # which holds the row
@@ -170,7 +170,7 @@ def _cell(value: str | None) -> Any:
 def _format(file: str, settings: Settings) -> tuple[str | None, str]:
     if settings.format != "auto":
         return settings.format, "as you say"
-    found = (_parsed(row.raw, file) for row in islice(tables.read(file, fetch=settings.fetch), _LOOKED_AT))
+    found = (_parsed(row.raw, file) for row in islice(row_files.read(file, fetch=settings.fetch), _LOOKED_AT))
     rows = [_renamed(row, settings) for row in found if isinstance(row, dict)]
     columns = list(dict.fromkeys(chain.from_iterable(rows)))
     has = f"it has {', '.join(columns)}" if columns else "it has no rows with columns"

@@ -5,14 +5,14 @@ from functools import lru_cache
 
 from pydantic import Field
 
-from pipeline import urls
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
-from pipeline.source import mapped, tables
-from pipeline.source.conversation import Shelf, own_folders, schemes_for
-from pipeline.source.mapped import Column
-from pipeline.source.tables import Sampling
-from pipeline.urls import Place
+from pipeline.source.reading import column_mapping, row_files
+from pipeline.source.reading.column_mapping import Column
+from pipeline.source.reading.conversation import Shelf, own_folders, schemes_for
+from pipeline.source.reading.row_files import Sampling
+from pipeline.storage import urls
+from pipeline.storage.urls import Place
 from schemas.operator import Context
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Media, Rejection, Sample
@@ -46,8 +46,8 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     `{type, text | path}`. Media columns hold a path, a URL, `{bytes, path}`, or a list of these. They fill the parts that
     have no path; without such parts they stand before the first user message's text.
     InputError when a file cannot be read, when there are no rows, or when none has a column that `columns` names."""
-    names = mapped.names_of(settings.columns)
-    rows = tables.read(
+    names = column_mapping.names_of(settings.columns)
+    rows = row_files.read(
         settings.path, columns=set(names.values()), need=names["prompt"], limit=settings.limit, sample=settings.sample,
         fetch=settings.fetch,
     )  # fmt: skip
@@ -56,4 +56,4 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
         within = own_folders(settings.path, settings.media_root)
         shelf = lru_cache(1)(lambda folder: Shelf(settings.media_root or folder, context.media, remote, within, schemes))
         said = urls.clean(settings.path) if urls.is_url(settings.path) else settings.path
-        yield from mapped.read(rows, settings.columns, shelf, remote, context.step, said)
+        yield from column_mapping.read(rows, settings.columns, shelf, remote, context.step, said)

@@ -24,10 +24,10 @@ from PIL import Image, ImageDraw
 from pydantic import Field
 
 from pipeline.media.probe import probe
-from schemas.chat import user
+from schemas.claim_patterns import Patterns, compile_patterns, split
+from schemas.messages import user
 from schemas.operator import Context
 from schemas.operator import Settings as Base
-from schemas.patterns import Patterns, compile_patterns, split
 from schemas.ports import MediaStore
 from schemas.records import Media, Part, Sample
 from schemas.records import sample as make_sample

@@ -71,8 +71,8 @@ def train(tables: Tables, settings: Settings, context: Context) -> dict:
     TrainError when a check fails or nothing is left to train on."""
     import torch
 
-    from pipeline.train.encode import Encoder
-    from pipeline.train.model import adapt, folder_of, freeze, load, merge, save
+    from pipeline.modeling.encode import Encoder
+    from pipeline.modeling.load import adapt, folder_of, freeze, load, merge, save
 
     if not torch.cuda.is_available():  # more threads than free cores make small models ten times slower
         torch.set_num_threads(int(os.environ.get("TORCH_NUM_THREADS", "1")))
@@ -93,10 +93,10 @@ def train(tables: Tables, settings: Settings, context: Context) -> dict:
 
 def _pairs(model, encoder, source: str, tables: Tables, settings: Settings, context: Context) -> dict:
     from pipeline.dataset.read import read_examples
-    from pipeline.engines.identity import identity
-    from pipeline.train.checks import dry, noise, start_up
-    from pipeline.train.loop import fit
-    from pipeline.train.reference import reference
+    from pipeline.modeling.checkpoint import identity
+    from pipeline.train._checks import dry, noise, start_up
+    from pipeline.train._loop import fit
+    from pipeline.train._reference import reference
 
     rows = list(dry(read_examples(context.dataset), encoder, context.step))
     pairs = [row for row in rows if not isinstance(row, Rejection)]
@@ -127,7 +127,7 @@ def shuffled(pairs: list, seed: int) -> list:
 
 
 def _rewards(model, encoder, source: str, tables: Tables, settings: Settings, context: Context) -> dict:
-    from pipeline.train.grpo import Prompts, fit
+    from pipeline.train._grpo import Prompts, fit
     from schemas.arrow import from_batch
 
     if not context.built.get("rewards"):

@@ -1,5 +1,6 @@
 from benchmarks import does_it_help as bench
-from flows import execute, load
+from flows.planning import load
+from flows.runs import executor
 
 BEFORE = {"image": 0.5, "multi_image": 0.4, "video": 0.2, "audio": 0.4, "mean": 0.375, "recall": 0.9}
 BEFORE |= dict.fromkeys(bench.NOVELTY, 0.3)
@@ -11,7 +12,7 @@ def scaled(by: float, **others: float) -> dict[str, float]:
 
 def test_the_recipe_runs_every_training_on_one_pass_and_evaluates_each_on_the_same_prompts():
     made = load.checked(bench.recipe(3))
-    units = execute.plan(made)
+    units = executor.plan(made)
     assert [u.name for u in units if u.kind == "pass"] == ["pass0-best_worst"]
     evaluations = {s.name: s.settings for s in made.steps if s.family == "evaluate"}
     assert set(evaluations) == {"before", "dpo", "grpo", *bench.SHUFFLED}

@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from benchmarks import gpu_check
 from benchmarks.overhead import ROOT
-from pipeline.train.tiny.model import Thinker
+from pipeline.scenes.model.model import Thinker
 
 pytestmark = pytest.mark.engine
 

@@ -10,8 +10,9 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from flows import execute
-from tests.endpoint import Endpoint, served
+from flows.reports.summary import finish
+from flows.runs import executor
+from tests.support.endpoint import Endpoint, served
 
 ARCHIVE = Path(__file__).parent / "kept_run.tar.xz"
 RECIPE = {  # nobody is at that address: everything was asked when the archive was made
@@ -30,11 +31,11 @@ RECIPE = {  # nobody is at that address: everything was asked when the archive w
 def make(folder: Path) -> None:
     """Builds the recipe in `folder`: out/ and cache/, with what they say of their place taken out."""
     with served(Endpoint(), port=9):
-        run = execute.open_document(RECIPE, out=folder / "out", cache=folder / "cache")
+        run = executor.open_document(RECIPE, out=folder / "out", cache=folder / "cache")
         with contextlib.closing(run):
-            for _ in execute.everything(run):
+            for _ in executor.everything(run):
                 pass
-            run.finish()
+            finish(run)
     shutil.rmtree(folder / "out" / "logs", ignore_errors=True)
     (folder / "out" / ".lock").unlink()
     for path in [*(folder / "out").rglob("*.json"), folder / "out" / "dataset" / "README.md", folder / "out" / "report.html"]:

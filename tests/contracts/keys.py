@@ -10,9 +10,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from flows import execute, load, shards
-from pipeline.cache import key_of
-from schemas import chat, records
+from flows.planning import load
+from flows.runs import executor, shards
+from pipeline.storage.answer_cache import key_of
+from schemas import messages, records
 from schemas.ports import Form, Generate, Likelihood, Score
 from schemas.records import Message, Outcome, Part
 
@@ -24,12 +25,12 @@ def ids() -> dict[str, str]:
     """The id of one record of each kind, and the cache key of one request of each kind."""
     picture = "ab" * 32
     prompt = (
-        chat.user(Part("image", media=picture), "How many dogs?"),
+        messages.user(Part("image", media=picture), "How many dogs?"),
         Message("assistant", (Part("text", "Two."),)),
         Message("user", (Part("text", "Are you sure? \u2014 \u00fc\n"),)),
     )
     sample = records.sample(prompt, answer="2", facts='{"dogs": 2}', reference="Two dogs.", source="a.png", licence="CC0-1.0")
-    text = records.sample((chat.user("Say hello."),))
+    text = records.sample((messages.user("Say hello."),))
     made = records.candidate(sample.id, "sample", "Two dogs.", model="tiny@1", seed=7, index=0)
     other = records.candidate(sample.id, "sample", "Three dogs.", model="tiny@1", seed=7, index=1)
     claim = records.claim(made, "claims", 0, "Are there two dogs?", True)
@@ -48,7 +49,7 @@ def ids() -> dict[str, str]:
 
 def units(recipe: str, folder: Path) -> dict[str, str]:
     """The key of every unit of a bundled recipe, as if all before it had left no rows and every training the tiny model."""
-    run = execute.open_run(recipe, out=folder / recipe, cache=folder / "cache")
+    run = executor.open_run(recipe, out=folder / recipe, cache=folder / "cache")
     try:
         found = {}
         for unit in run.units:

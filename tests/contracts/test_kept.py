@@ -6,13 +6,14 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from flows import execute, shards
-from flows.import_set import import_set
-from flows.rejudge import rejudge
-from flows.show import show
+from flows.commands.import_pairs import import_set
+from flows.commands.rejudge import rejudge
+from flows.commands.show import show
+from flows.reports.summary import finish
+from flows.runs import executor, shards
 from pipeline.dataset.read import read_examples
 from tests.contracts import kept
-from tests.endpoint import Endpoint, served
+from tests.support.endpoint import Endpoint, served
 
 # as they were counted when the archive was made
 COUNTS = {"samples": 10, "candidates": 30, "judgements": 30}
@@ -25,7 +26,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def live(run: execute.Run, table: str) -> int:
+def live(run: executor.Run, table: str) -> int:
     return sum(batch.num_rows for batch in run.tables().batches(table))
 
 
@@ -38,7 +39,7 @@ def rows(folder) -> list:
 
 
 def test_its_rows_are_there(folder):
-    run = execute.reopen(folder / "out")
+    run = executor.reopen(folder / "out")
     assert {table: live(run, table) for table in COUNTS} == COUNTS
     assert live(run, "pairs") == PAIRS
 
@@ -52,10 +53,10 @@ def test_it_shows(folder, capsys):
 
 def test_it_goes_on_and_nothing_is_asked(folder):
     before, was = shards_of(folder), rows(folder)
-    run = execute.open_document(kept.RECIPE, out=folder / "out", cache=folder / "cache")
+    run = executor.open_document(kept.RECIPE, out=folder / "out", cache=folder / "cache")
     with contextlib.closing(run):  # no server is at its address: one question would end it
-        assert [unit.name for unit in execute.everything(run)] == ["pass0-pointwise", "subsample", "pass1-best_worst", "dataset"]
-        summary = run.finish()
+        assert [unit.name for unit in executor.everything(run)] == ["pass0-pointwise", "subsample", "pass1-best_worst", "dataset"]
+        summary = finish(run)
     assert shards_of(folder) == before
     assert rows(folder) == was
     assert summary["questions_asked"] == 24  # 12 prompts and 12 questions to the judge, as its records say
@@ -66,16 +67,16 @@ def test_the_cache_answers_the_same_questions_in_another_folder(folder):
     endpoint = Endpoint()
     with served(endpoint) as url:
         raw = json.loads(json.dumps(kept.RECIPE).replace("http://127.0.0.1:9/v1", url))
-        run = execute.open_document(raw, out=folder / "other", cache=folder / "cache")
+        run = executor.open_document(raw, out=folder / "other", cache=folder / "cache")
         with contextlib.closing(run):
-            list(execute.everything(run))
+            list(executor.everything(run))
     assert endpoint.questions == {}
     assert {table: live(run, table) for table in COUNTS} == COUNTS
 
 
 def test_it_is_judged_again(folder):
     before = shards_of(folder)
-    run = execute.go_on(folder / "out")
+    run = executor.go_on(folder / "out")
     with contextlib.closing(run):
         found = rejudge(run)
     assert found.changed == {}

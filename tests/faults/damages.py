@@ -29,11 +29,11 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 import yaml
 
-from flows import shards
-from pipeline import checksum
-from tests.endpoint import Endpoint, served
+from flows.runs import shards
+from pipeline.storage import checksum
 from tests.faults.fault import Fault
-from tests.hub_standin import TOKEN, Hub
+from tests.support.endpoint import Endpoint, served
+from tests.support.hub_standin import TOKEN, Hub
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = 8
@@ -186,20 +186,7 @@ def ran(place: Place, words: list[Any]) -> Said:
 
 def _serve() -> None:
     """Runs each command that is asked for in a fork, and says its exit code."""
-    from flows import (  # noqa: F401
-        cli,
-        estimate,
-        execute,
-        import_set,
-        ingest,
-        judge_bench,
-        people,
-        rejudge,
-        report,
-        show,
-        summary,
-        verify,
-    )
+    from flows import cli
     from pipeline.dataset import card, hub, write  # noqa: F401
 
     for line in sys.stdin:

@@ -24,21 +24,21 @@ import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.local import kind_of
 from pipeline.source import folder as folder_source
-from pipeline.source import hub, pairs, rows, shards
-from pipeline.store import FolderStore
+from pipeline.source import hub, pairs, rows, webdataset
+from pipeline.storage.local_files import kind_of
+from pipeline.storage.media_store import FolderStore
 from schemas.arrow import TABLE_OF, to_batch
 from schemas.errors import InputError
 from schemas.operator import Context
 from schemas.records import Media, Reason, Rejection, Sample
-from tests import media_files as make
-from tests import web
 from tests.faults.fault import Fault
-from tests.tars import tar
+from tests.support import media_files as make
+from tests.support import web
+from tests.support.tars import tar
 
 ROOT = Path(__file__).parents[2]
-SOURCES = {"rows": rows, "folder": folder_source, "shards": shards, "hub": hub, "pairs": pairs}
+SOURCES = {"rows": rows, "folder": folder_source, "shards": webdataset, "hub": hub, "pairs": pairs}
 GOOD, SECRET = make.png(1), make.png(666)
 MOST = 1_000_000_000  # bytes of memory that reading may take at its peak
 
@@ -494,7 +494,7 @@ from tests.faults import files
 from schemas.errors import InputError
 from schemas.records import Rejection, Sample
 import importlib
-from pipeline.store import FolderStore
+from pipeline.storage.media_store import FolderStore
 from schemas.operator import Context
 source = files.SOURCES[sys.argv[2]]
 said = {"samples": 0, "rejections": {}, "ended": None}

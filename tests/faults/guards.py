@@ -6,15 +6,16 @@ from pathlib import Path
 
 import yaml
 
-from flows import leaves, load
-from schemas.chat import escape, escape_all
+from flows.commands import outgoing
+from flows.planning import load
 from schemas.markdown import block, plain
+from schemas.messages import escape, escape_all
 from schemas.special_tokens import GUARD
 from tests.faults.fault import Fault
-from tests.plants import PLANTS, assert_only_text
 from tests.schemas.test_special_tokens import tokenizer
-from tests.serving import HALVES, Served, hold_open
-from tests.special_tokens import EVERY, ORDINARY
+from tests.support.plants import PLANTS, assert_only_text
+from tests.support.serving import HALVES, Served, hold_open
+from tests.support.special_tokens import EVERY, ORDINARY
 
 
 def token_soup(dice: random.Random, folder: Path) -> None:
@@ -66,9 +67,9 @@ def told_places(dice: random.Random, folder: Path) -> None:
         ],
     }  # fmt: skip
     path.write_text(yaml.safe_dump(document))
-    found = leaves.leaves(load.checked(load.document(str(path))))
+    found = outgoing.leaves(load.checked(load.document(str(path))))
     assert {f"https://{hosts[0]}:80", f"https://{hosts[1]}:81", f"http://{hosts[2]}", f"https://{hosts[3]}", f"s3://{secret[:8]}"} <= {one.to for one in found}
-    said = "\n".join(leaves.short(found))
+    said = "\n".join(outgoing.short(found))
     assert str(prompt) in said
     assert os.environ["PATH"] not in said
     assert f"sig={secret}" not in said

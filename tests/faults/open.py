@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from flows import execute
-from tests.endpoint import Endpoint, served
+from flows.reports.summary import finish
+from flows.runs import executor
 from tests.faults.fault import Fault
+from tests.support.endpoint import Endpoint, served
 
 ROWS = 24
 LOOKS = 8  # answered questions that may be asked once more, to tell a server that fails from requests that do
@@ -30,11 +31,11 @@ def recipe(url: str, seed: int) -> dict:
 
 def built(raw: dict, folder: Path) -> tuple[dict, list]:
     """The summary and the dataset's rows."""
-    run = execute.open_document(raw, out=folder / "out", cache=folder / "cache")
+    run = executor.open_document(raw, out=folder / "out", cache=folder / "cache")
     with contextlib.closing(run):
-        for _ in execute.everything(run):
+        for _ in executor.everything(run):
             pass
-        summary = run.finish()
+        summary = finish(run)
     files = sorted((folder / "out" / "dataset").rglob("*.parquet"))
     return summary, [row for file in files for row in pq.read_table(file).to_pylist()]
 

@@ -26,14 +26,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from flows import shards
+from flows.runs import shards
 from pipeline.dataset import hub as pushing
 from schemas import redact
 from schemas.published import public
-from tests.endpoint import Endpoint, served
 from tests.faults.fault import Fault
-from tests.hub_standin import TOKEN, Hub
-from tests.media_files import png
+from tests.support.endpoint import Endpoint, served
+from tests.support.hub_standin import TOKEN, Hub
+from tests.support.media_files import png
 
 PLAIN = 12  # rows without a secret, so that there are pairs
 

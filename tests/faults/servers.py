@@ -15,19 +15,20 @@ from typing import Any, NamedTuple
 import pytest
 from aiohttp import web
 
-from flows import execute
-from pipeline.engines import endpoints, openai
-from pipeline.engines.endpoints import Endpoint as Address
-from pipeline.engines.endpoints import Pool, Server
-from pipeline.store import open_store
-from schemas import chat
+from flows.runs import executor
+from pipeline.engines import openai
+from pipeline.engines.remote import endpoints
+from pipeline.engines.remote.endpoints import Endpoint as Address
+from pipeline.engines.remote.endpoints import Pool, Server
+from pipeline.storage.media_store import open_store
+from schemas import messages
 from schemas.arrow import from_batch
 from schemas.errors import EngineError
 from schemas.ports import Failure, Generate
 from schemas.records import Reason
-from tests import clock
-from tests.endpoint import Endpoint, served, shown_text, unit
 from tests.faults.fault import Fault
+from tests.support import clock
+from tests.support.endpoint import Endpoint, served, shown_text, unit
 
 AREA = "servers"
 
@@ -80,7 +81,7 @@ def busy_a_quarter_of_the_time(dice: random.Random, folder: Path) -> None:
     slots, runner = dice.choice((2, 4, 4, 16, 64)), dice.choice(runners())
     wait = dice.choice((0.05, 0.2))
     endpoint = Endpoint(share=0.25, status=429, retry_after=wait, times=dice.randint(1, 2))
-    asked = [Generate((chat.user(f"question {dice.random()}"),)) for _ in range(24)]
+    asked = [Generate((messages.user(f"question {dice.random()}"),)) for _ in range(24)]
     with served(endpoint) as url:
         found = runner(answered(openai.Settings(base_url=url, model="m", slots=slots), asked, folder))
     assert not [result for result in found if isinstance(result, Failure)]
@@ -132,7 +133,7 @@ class Left(NamedTuple):
 
 
 def build(folder: Path, raw: dict) -> Left:
-    with contextlib.closing(execute.open_document(raw, out=folder / "out", cache=folder / "cache")) as run:
+    with contextlib.closing(executor.open_document(raw, out=folder / "out", cache=folder / "cache")) as run:
         for unit in run.units:
             run.do(unit)
         tables = [[row for batch in run.tables().batches(t) for row in from_batch(t, batch)] for t in Left._fields]

@@ -17,11 +17,12 @@ import psutil
 import pytest
 from PIL import Image
 
-from flows import execute
-from pipeline.cache import BATCH
+from flows.reports.summary import finish
+from flows.runs import executor
+from pipeline.storage.answer_cache import BATCH
 from schemas.errors import OutputError, PairwrightError
-from tests.endpoint import Endpoint, served
 from tests.faults.fault import Fault
+from tests.support.endpoint import Endpoint, served
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,11 +42,11 @@ def recipe(url: str, n: int = 12) -> dict:
 
 def build(raw: dict, out: Path, cache: Path) -> dict:
     """The whole of a build, in this process; its summary."""
-    run = execute.open_document(raw, out=out, cache=cache)
+    run = executor.open_document(raw, out=out, cache=cache)
     try:
-        for _ in execute.everything(run):
+        for _ in executor.everything(run):
             pass
-        return run.finish()
+        return finish(run)
     finally:
         run.close()
 
@@ -66,13 +67,13 @@ def refused(dice: random.Random, folder: Path) -> None:
             (out / name).write_text("somebody's own")
         (out / "pictures").mkdir()
     else:
-        execute.open_document(raw, out=out, cache=folder / "cache").close()
+        executor.open_document(raw, out=out, cache=folder / "cache").close()
         if dice.random() < 0.5:
             (out / ".lock").unlink()  # as in a copy of it
         raw["steps"][1]["make.sample"]["n"] = dice.randint(3, 9)
     before = traces(out)
     with pytest.raises(OutputError, match=re.escape(str(out))):
-        execute.open_document(raw, out=out, cache=folder / "cache").close()
+        executor.open_document(raw, out=out, cache=folder / "cache").close()
     assert traces(out) == before, set(traces(out)) ^ set(before)
 
 
@@ -83,7 +84,7 @@ import os, signal, sys
 from pathlib import Path
 import pytest
 
-from flows import execute
+from flows.runs import executor
 from tests.faults import small
 
 real, left = os.fsync, int(sys.argv[4])

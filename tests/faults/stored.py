@@ -22,12 +22,13 @@ from unittest import mock
 
 import yaml
 
-from flows import cli, execute, shards
+from flows import cli
+from flows.runs import executor, shards
 from pipeline.dataset import manifest
 from schemas.errors import PairwrightError
-from tests import media_files
-from tests.endpoint import Endpoint, served
 from tests.faults.fault import Fault
+from tests.support import media_files
+from tests.support.endpoint import Endpoint, served
 
 Damage = Callable[[random.Random, Path], None]
 ROWS = 12
@@ -160,7 +161,7 @@ def read(copy: Copy, *names: str) -> bool:
     else:
         assert "not finished" in said or figures(said) == figures(command("show", made().folder / "run")[1]), said
     try:
-        execute.sound_dataset(copy.run)
+        executor.sound_dataset(copy.run)
     except PairwrightError as error:
         named(error.exit_code, f"{type(error).__name__}: {error}", *names)
     else:
@@ -288,7 +289,7 @@ def another_cache(dice: random.Random, folder: Path) -> None:
 def a_dataset_alone(dice: random.Random, folder: Path) -> None:
     """A dataset without its run is checked before it is trained on, imported or pushed."""
     whole = Copy(folder).run / "dataset"
-    assert execute.sound_dataset(whole) == whole
+    assert executor.sound_dataset(whole) == whole
     path = dice.choice([*sorted(whole.glob("*/*.parquet")), whole / manifest.NAME])
     dice.choice([flipped, cut, emptied, removed])(dice, path)
     if manifest.damage(whole) is None:  # a space between two words of the manifest

@@ -6,8 +6,8 @@ import socket
 import httpx
 import pytest
 
-from tests.endpoint import Endpoint, served
-from tests.prefect_server import ROOT, SERVER, documented, healthy, running, shell, wait_for
+from tests.support.endpoint import Endpoint, served
+from tests.support.prefect_server import ROOT, SERVER, documented, healthy, running, shell, wait_for
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,9 @@ from itertools import product
 import pytest
 import yaml
 
-from flows import execute
-from tests.asked import pairwright, write_recipe
-from tests.serving import SECRET
+from flows.runs import executor
+from tests.support.asked import pairwright, write_recipe
+from tests.support.serving import SECRET
 
 pytestmark = pytest.mark.slow
 
@@ -43,13 +43,13 @@ def a_run_without_people(folder):
     document = yaml.safe_load(path.read_text())
     document["steps"] = document["steps"][:2]
     path.write_text(yaml.safe_dump(document))
-    execute.open_run(str(path), out=folder / "run", cache=folder / "cache").close()
+    executor.open_run(str(path), out=folder / "run", cache=folder / "cache").close()
     return folder / "run", "its recipe has no judge.people step"
 
 
 def a_run_that_has_not_come_to_people(folder):
     path = write_recipe(folder, "http://127.0.0.1:9/v1", 4)
-    execute.open_run(str(path), out=folder / "run", cache=folder / "cache").close()
+    executor.open_run(str(path), out=folder / "run", cache=folder / "cache").close()
     return folder / "run", "has asked people nothing yet"
 
 

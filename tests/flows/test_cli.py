@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import cli, execute, folder
-from flows.shards import read_json
+from flows import cli
+from flows.runs import executor, folder
+from flows.runs.shards import read_json
 from schemas.arrow import from_batch
-from tests.endpoint import Endpoint, served, shown_text
-from tests.media_files import jpeg, mp4, wav
+from tests.support.endpoint import Endpoint, served, shown_text
+from tests.support.media_files import jpeg, mp4, wav
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +95,7 @@ def test_bad_rows_are_named_with_their_mend_and_the_rest_goes_on(tmp_path):
         recipe = written(tmp_path, url, {"source.rows": {"path": str(tmp_path / "rows.jsonl")}})
         out = tmp_path / "out"
         built = pairwright("build", recipe, "--out", out, "--cache", tmp_path / "cache")
-    tables = execute.reopen(out).tables()
+    tables = executor.reopen(out).tables()
     found = {
         t: [r for b in tables.batches(t) for r in from_batch(t, b)] for t in ("samples", "candidates", "rejections")
     }

@@ -11,15 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from flows import execute
+from flows.reports.summary import finish
+from flows.runs import executor
 from pipeline.dataset.read import read_examples
 from pipeline.media.decode import decode_audio, decode_video
 from pipeline.media.probe import probe
 from schemas.arrow import from_batch
-from tests.endpoint import Endpoint, served
-from tests.media_files import mp4, wav
-from tests.photographs import jpeg_of, pieces
-from tests.preference_sets import jsonl, part, says
+from tests.support.endpoint import Endpoint, served
+from tests.support.media_files import mp4, wav
+from tests.support.photographs import jpeg_of, pieces
+from tests.support.preference_sets import jsonl, part, says
 
 pytestmark = pytest.mark.slow
 
@@ -49,10 +50,10 @@ def folder(tmp_path_factory):
 def build(folder: Path, name: str, *settings: str, out: str | None = None):
     """The run of a sample recipe, finished."""
     place = folder / (out or name)
-    run = execute.open_run(str(RECIPES / f"{name}.yaml"), settings, out=place, cache=folder / f"cache-{out or name}")
-    for _ in execute.everything(run):
+    run = executor.open_run(str(RECIPES / f"{name}.yaml"), settings, out=place, cache=folder / f"cache-{out or name}")
+    for _ in executor.everything(run):
         pass
-    run.finish()
+    finish(run)
     run.close()
     return run
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from flows import execute
+from flows.runs import executor
 from schemas.errors import EngineError
-from tests.endpoint import MIXED, NO_FAULTS, Endpoint, served
+from tests.support.endpoint import MIXED, NO_FAULTS, Endpoint, served
 
 ROWS = 300
 
@@ -31,7 +31,7 @@ def document(**model) -> dict:
 
 def build(out: Path, cache: Path, **model) -> dict:
     """The rows of the dataset, and the digest of every shard's."""
-    run = execute.open_document(document(**model), out=out, cache=cache)
+    run = executor.open_document(document(**model), out=out, cache=cache)
     with contextlib.closing(run):
         for unit in run.units:
             run.do(unit)

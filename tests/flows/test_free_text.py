@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import execute
+from flows.runs import executor
 from schemas.arrow import from_batch
-from tests.endpoint import Endpoint, served
-from tests.media_files import jpeg
+from tests.support.endpoint import Endpoint, served
+from tests.support.media_files import jpeg
 
 REFUSED = "I cannot help with that."
 
@@ -31,8 +31,8 @@ def build(folder: Path, name: str, policy: str, splitter: str, **settings) -> di
         ],
     }
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
-    run = execute.open_run(str(folder / f"{name}.yaml"), out=folder / name, cache=folder / "cache")
-    for _ in execute.everything(run):
+    run = executor.open_run(str(folder / f"{name}.yaml"), out=folder / name, cache=folder / "cache")
+    for _ in executor.everything(run):
         pass
     run.close()
     tables = run.tables()

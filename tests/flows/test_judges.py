@@ -5,11 +5,11 @@ from collections import Counter
 
 import pytest
 
-from flows import execute
+from flows.runs import executor
 from schemas.recipe import parse
-from tests.endpoint import Endpoint, merit, served
-from tests.media_files import jpeg
-from tests.recipe_runs import RECIPES, finished, rows
+from tests.support.endpoint import Endpoint, merit, served
+from tests.support.media_files import jpeg
+from tests.support.recipe_runs import RECIPES, finished, rows
 
 NAMES = sorted(path.stem for path in RECIPES.glob("judge_*.yaml"))
 COUNT = 16
@@ -33,9 +33,9 @@ def folder(tmp_path_factory):
 def build(folder):
     """The run of a sample recipe, finished; each is run once."""
     place, url = folder
-    done: dict[str, execute.Run] = {}
+    done: dict[str, executor.Run] = {}
 
-    def run(name: str) -> execute.Run:
+    def run(name: str) -> executor.Run:
         if name not in done:
             settings = [f"models.policy.base_url={url}", f"rows.path={place / 'rows.jsonl'}"]
             done[name] = finished(name, settings, place)

@@ -3,12 +3,13 @@
 import pytest
 import yaml
 
-from flows import execute
+from flows.reports.summary import finish
+from flows.runs import executor
 from schemas.arrow import from_batch
 from tests.flows.test_cli import pairwright
-from tests.media_files import jpeg
+from tests.support.media_files import jpeg
 
-ROOT = execute.Path(__file__).parents[1] / "recipes"
+ROOT = executor.Path(__file__).parents[1] / "recipes"
 
 
 def built(name: str, folder, endpoint: str, steps: list | None = None, judge: dict | None = None):
@@ -23,10 +24,10 @@ def built(name: str, folder, endpoint: str, steps: list | None = None, judge: di
     if judge:
         raw["steps"][2] = judge
         raw["steps"][3:] = [*(steps or []), {"judge.probe": {"judge": judge}}]
-    run = execute.open_document(raw, out=folder / "out", cache=folder / "cache")
-    for _ in execute.everything(run):
+    run = executor.open_document(raw, out=folder / "out", cache=folder / "cache")
+    for _ in executor.everything(run):
         pass
-    summary = run.finish()
+    summary = finish(run)
     run.close()
     tables = run.tables()
     names = ("samples", "candidates", "claims", "judgements", "pairs", "rejections")

@@ -6,12 +6,12 @@ from collections import Counter
 import pytest
 import yaml
 
-from flows import execute
-from schemas.chat import asked_of
+from flows.runs import executor
+from schemas.messages import asked_of
 from schemas.recipe import parse
-from tests.endpoint import Endpoint, served
-from tests.media_files import jpeg
-from tests.recipe_runs import RECIPES, finished, rows
+from tests.support.endpoint import Endpoint, served
+from tests.support.media_files import jpeg
+from tests.support.recipe_runs import RECIPES, finished, rows
 
 NAMES = sorted(path.stem for path in RECIPES.glob("make_*.yaml"))
 COUNT = 16
@@ -37,9 +37,9 @@ def folder(tmp_path_factory):
 def build(folder):
     """The run of a sample recipe, finished; each is run once."""
     place, url = folder
-    done: dict[str, execute.Run] = {}
+    done: dict[str, executor.Run] = {}
 
-    def run(name: str) -> execute.Run:
+    def run(name: str) -> executor.Run:
         if name not in done:
             document = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())
             settings = [f"models.{model}.base_url={url}" for model in document["models"]]

@@ -9,15 +9,15 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from annotators.label_studio import local
+from annotators.label_studio.local import local_server
 from annotators.people.ledger import Ledger
 from annotators.people.question import Question
-from flows import execute
-from flows.shards import read_json
+from flows.runs import executor
+from flows.runs.shards import read_json
 from schemas.arrow import from_batch
 from tests.annotators.label_studio.written import choices, entry, ranker, stars, whole
-from tests.asked import environment_of, label, pairwright
-from tests.endpoint import Endpoint, served
+from tests.support.asked import environment_of, label, pairwright
+from tests.support.endpoint import Endpoint, served
 
 TINY = Path(__file__).parents[2] / "data" / "models" / "tiny"
 MODEL = {"engine": "vllm", "model": str(TINY), "max_model_len": 4096, "limit_mm_per_prompt": {"image": 2, "video": 1, "audio": 1}}
@@ -42,7 +42,7 @@ RECIPE = {
 
 @pytest.fixture(scope="module")
 def annotators(label_studio):
-    people = local.people(label_studio, ["ann", "bob", "cleo"])
+    people = local_server.people(label_studio, ["ann", "bob", "cleo"])
     clients = [
         httpx.Client(base_url=label_studio.url, headers={"Authorization": f"Token {p.key}"}, timeout=60) for p in people.values()
     ]
@@ -72,7 +72,7 @@ def test_labels_become_pairs_a_model_and_its_evaluation(tmp_path, annotators, en
     assert "0 of" in said
     said = pairwright(environment, *build)  # called again it still waits, and asks nothing twice
     assert "waiting" in said
-    run = execute.reopen(out)
+    run = executor.reopen(out)
     truth = {s.items[0]: s.value for s in rows(run, "judgements", "pass1-people") if s.axis == "truth" and s.target == "candidate"}
     proposed = {frozenset((p.chosen_id, p.rejected_id)): p for p in rows(run, "pairs", "pass1-people")}
     ledger = Ledger(out / "people" / "people")
@@ -95,7 +95,7 @@ def test_labels_become_pairs_a_model_and_its_evaluation(tmp_path, annotators, en
 
     said = pairwright(environment, *build)
     assert "waiting" not in said
-    run = execute.reopen(out)
+    run = executor.reopen(out)
     pairs = rows(run, "pairs")
     people = [s for s in rows(run, "judgements") if s.step == "people" and s.axis == "preference"]
     assert len(people) == labeled
@@ -132,7 +132,7 @@ def test_labels_become_pairs_a_model_and_its_evaluation(tmp_path, annotators, en
         of_person[answer.person].patch(place, json={"result": [mine]}).raise_for_status()
     assert "2 changed" in pairwright(environment, "annotate", "pull", out)
     pairwright(environment, *build)
-    changed = {frozenset((p.chosen_id, p.rejected_id)): p for p in rows(execute.reopen(out), "pairs")}
+    changed = {frozenset((p.chosen_id, p.rejected_id)): p for p in rows(executor.reopen(out), "pairs")}
     assert changed[frozenset(q.items)].chosen_id == min(q.items, key=truth.__getitem__)
     same = [p for p in pairs if frozenset((p.chosen_id, p.rejected_id)) != frozenset(q.items)]
     assert all(changed[frozenset((p.chosen_id, p.rejected_id))].chosen_id == p.chosen_id for p in same)
@@ -159,7 +159,7 @@ def test_without_a_server_the_build_says_what_to_do(tmp_path, environment):
     assert "0 of" in said
 
 
-# the other tasks, on answers of the scripted endpoint (tests/endpoint.py) ---------------------------------------------
+# the other tasks, on answers of the scripted endpoint (tests/support/endpoint.py) ---------------------------------------------
 
 
 def corrected(question: Question) -> list[dict]:
@@ -217,7 +217,7 @@ def test_every_task_leads_to_pairs(tmp_path, endpoint, annotators, environment, 
         annotators[0].post(f"/api/tasks/{ledger.task_of(q.uid)}/annotations/", json=body).raise_for_status()
     ledger.close()
     assert "waiting" not in pairwright(environment, *build)
-    pairs = rows(execute.reopen(out), "pairs")
+    pairs = rows(executor.reopen(out), "pairs")
     assert pairs
     for p in pairs:
         if task["task"] == "correct":

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from annotators.people.ledger import Ledger
-from tests.asked import environment_of, pairwright, write_recipe
-from tests.s3_server import s3_server
+from tests.support.asked import environment_of, pairwright, write_recipe
+from tests.support.s3_server import s3_server
 
 OURS = {"AWS_ACCESS_KEY_ID": "our-key-may-write", "AWS_SECRET_ACCESS_KEY": "our-secret"}
 THEIRS = {"PAIRWRIGHT_S3_KEY": "a-key-that-reads", "PAIRWRIGHT_S3_SECRET": "a-secret-that-reads"}

@@ -6,8 +6,8 @@ import sys
 
 import yaml
 
-from tests.endpoint import Endpoint, served
-from tests.prefect_server import build, deployed, finished_run, log_of, wait_for
+from tests.support.endpoint import Endpoint, served
+from tests.support.prefect_server import build, deployed, finished_run, log_of, wait_for
 
 
 def small(url: str) -> dict:

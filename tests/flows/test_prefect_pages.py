@@ -11,7 +11,7 @@ import pytest
 import yaml
 from playwright.sync_api import expect
 
-from tests.prefect_server import OVER, ROOT, documented, log_of, shell, wait_for
+from tests.support.prefect_server import OVER, ROOT, documented, log_of, shell, wait_for
 
 DEPLOYMENTS = ["nightly", "pull-people", "after-people", "after-dataset"]
 

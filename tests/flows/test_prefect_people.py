@@ -10,10 +10,11 @@ import pytest
 import yaml
 
 from annotators.people.ledger import Ledger
-from flows import execute, load, people
 from flows.annotate import annotate
-from tests.asked import environment_of, label, write_recipe
-from tests.prefect_server import build, deployed, finished_runs, log_of, wait_for
+from flows.planning import load
+from flows.runs import campaigns, executor
+from tests.support.asked import environment_of, label, write_recipe
+from tests.support.prefect_server import build, deployed, finished_runs, log_of, wait_for
 
 EVERY = 10  # seconds between pulls
 EVENT = "pairwright.people.done"
@@ -72,7 +73,7 @@ def test_a_build_waits_for_people_and_goes_on_when_a_pull_finds_them_done(
         built, *_ = wait_for(lambda: finished_runs(prefect_api, "after-people"), 120)
         assert built["state"]["name"] == "Completed", log_of(prefect_api, built)
         assert built["parameters"] == {"out": str(out)}
-        assert execute.reopen(out).dataset(1).exists()
+        assert executor.reopen(out).dataset(1).exists()
 
         # from now on pulls say no more that everybody is done
         taken = "all 6 annotations, and a build has taken them"
@@ -85,7 +86,7 @@ def test_a_build_waits_for_people_and_goes_on_when_a_pull_finds_them_done(
 
 
 def test_a_run_that_has_asked_nobody_yet_is_left_alone(tmp_path, endpoint):
-    execute.open_run(str(write_recipe(tmp_path, endpoint, 6)), out=tmp_path / "out", cache=tmp_path / "cache").close()
+    executor.open_run(str(write_recipe(tmp_path, endpoint, 6)), out=tmp_path / "out", cache=tmp_path / "cache").close()
     state = annotate.fn(str(tmp_path / "out"))
     assert (state.type, state.name, state.message) == ("COMPLETED", "Waiting", "nobody was asked yet")
 
@@ -100,6 +101,6 @@ def test_a_run_that_has_asked_nobody_yet_is_left_alone(tmp_path, endpoint):
 )
 def test_what_is_secret_about_media_may_be_in_blocks_too(tmp_path, endpoint, media, more):
     document = yaml.safe_load(write_recipe(tmp_path, endpoint, 6, media=media).read_text())
-    assert people.keys(load.checked(document)) == {"LABEL_STUDIO_API_KEY"} | more
+    assert campaigns.keys(load.checked(document)) == {"LABEL_STUDIO_API_KEY"} | more
     document["steps"] = document["steps"][:2]
-    assert people.keys(load.checked(document)) == set()
+    assert campaigns.keys(load.checked(document)) == set()

@@ -12,8 +12,8 @@ import pytest
 
 from annotators.label_studio.client import connect
 from annotators.people.ledger import Ledger
-from tests.asked import environment_of, pairwright, write_recipe
-from tests.endpoint import Endpoint, served
+from tests.support.asked import environment_of, pairwright, write_recipe
+from tests.support.endpoint import Endpoint, served
 
 # the command line with small batches, so that a kill finds a push in the middle
 SMALL = "from annotators.label_studio import sync; sync.BATCH = 20; from flows.cli import main; main()"

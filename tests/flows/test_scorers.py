@@ -6,11 +6,11 @@ from collections import Counter
 
 import pytest
 
-from flows import execute
-from tests.endpoint import Endpoint, served
-from tests.media_files import jpeg
-from tests.recipe_runs import RECIPES, finished, rows
-from tests.scorer_models import clip_model, reward_model, trained_model
+from flows.runs import executor
+from tests.support.endpoint import Endpoint, served
+from tests.support.media_files import jpeg
+from tests.support.recipe_runs import RECIPES, finished, rows
+from tests.support.scorer_models import clip_model, reward_model, trained_model
 
 pytestmark = pytest.mark.engine
 
@@ -49,10 +49,10 @@ def build(tmp_path_factory):
     place = tmp_path_factory.mktemp("scorers")
     for i in range(4):
         (place / f"{i}.jpg").write_bytes(jpeg(i))
-    done: dict[str, execute.Run] = {}
+    done: dict[str, executor.Run] = {}
     with served(Endpoint()) as url:
 
-        def run(name: str) -> execute.Run:
+        def run(name: str) -> executor.Run:
             if name not in done:
                 settings = [
                     f"models.{m}.model={make(place / f'{name}-{m}')}" for m, make in MODELS.get(name, {}).items()

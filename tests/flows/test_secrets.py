@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from flows import execute, rejudge, shards
-from flows.child import _Cleaned
-from pipeline.urls import variables
+from flows.commands import rejudge
+from flows.reports.summary import finish
+from flows.runs import executor, shards
+from flows.runs.worker import _Cleaned
+from pipeline.storage.urls import variables
 from schemas.errors import EngineError, InputError, PairwrightError
-from tests.endpoint import Endpoint, served
 from tests.faults.secrets import web
+from tests.support.endpoint import Endpoint, served
 
 SIGNATURE = "4d9f1c7e2b8a"
 ROWS = "\n".join(json.dumps({"prompt": f"what is on page {i} ?"}) for i in range(6)).encode()
@@ -39,12 +41,12 @@ def document(path: str, **model) -> dict:
     }
 
 
-def built(raw: dict, folder: Path) -> execute.Run:
-    run = execute.open_document(raw, out=folder / "out", cache=folder / "cache")
+def built(raw: dict, folder: Path) -> executor.Run:
+    run = executor.open_document(raw, out=folder / "out", cache=folder / "cache")
     with contextlib.closing(run):
-        for _ in execute.everything(run):
+        for _ in executor.everything(run):
             pass
-        run.finish()
+        finish(run)
     return run
 
 
@@ -66,7 +68,7 @@ def test_without_the_recipe_a_run_says_what_it_lacks(signed, tmp_path):
         built(document(signed, base_url=url), tmp_path)
     for _ in range(2):  # also when it was looked at before
         with (
-            contextlib.closing(execute.go_on(tmp_path / "out")) as run,
+            contextlib.closing(executor.go_on(tmp_path / "out")) as run,
             pytest.raises(InputError, match=r"does not keep the secrets that the recipe has in rows: .*ROWS_URL"),
         ):
             rejudge.rejudge(run)
@@ -83,10 +85,10 @@ def test_a_variable_in_a_path_keeps_the_recipe_whole(signed, tmp_path, monkeypat
         built(raw, tmp_path)
         assert (left(tmp_path), endpoint.answered) == (before, asked)
     assert shards.read_json(tmp_path / "out" / "run.json")["recipe"] == raw
-    with contextlib.closing(execute.go_on(tmp_path / "out")) as run:
+    with contextlib.closing(executor.go_on(tmp_path / "out")) as run:
         assert not rejudge.rejudge(run).changed
     monkeypatch.delenv("ROWS_URL")
-    with contextlib.closing(execute.go_on(tmp_path / "out")) as run, pytest.raises(InputError, match="ROWS_URL, which is not set"):
+    with contextlib.closing(executor.go_on(tmp_path / "out")) as run, pytest.raises(InputError, match="ROWS_URL, which is not set"):
         rejudge.rejudge(run)
 
 
@@ -104,8 +106,8 @@ def test_a_folder_that_has_a_signature_from_before_loses_it_and_goes_on(signed, 
         place = tmp_path / "out" / "run.json"
         older = json.loads(place.read_text()) | {"recipe": raw}
         place.write_text(json.dumps({name: of for name, of in older.items() if name not in ("withheld", "checksum")}))
-        with contextlib.closing(execute.go_on(tmp_path / "out")) as run:
-            assert all(execute.everything(run))
+        with contextlib.closing(executor.go_on(tmp_path / "out")) as run:
+            assert all(executor.everything(run))
         assert SIGNATURE not in place.read_text()
         assert endpoint.answered == asked
 

@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from flows import execute
+from flows.runs import executor
 from schemas.arrow import from_batch
-from schemas.chat import asked_of
 from schemas.errors import EngineError
-from tests.endpoint import Endpoint, served
-from tests.photographs import jpeg_of, pieces
+from schemas.messages import asked_of
+from tests.support.endpoint import Endpoint, served
+from tests.support.photographs import jpeg_of, pieces
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 TWELVE = range(1, 13)
@@ -63,8 +63,8 @@ def build(given, name: str, *settings: str):
     folder, url = given
     said = [f"rows.path={folder / 'rows.jsonl'}", f"models.policy.base_url={url}", *settings]
     out = folder / "-".join([name, *(s.replace("/", "") for s in settings)])[:100]
-    run = execute.open_run(str(RECIPES / f"{name}.yaml"), said, out=out, cache=folder / "cache")
-    for _ in execute.everything(run):
+    run = executor.open_run(str(RECIPES / f"{name}.yaml"), said, out=out, cache=folder / "cache")
+    for _ in executor.everything(run):
         pass
     run.close()
     return run

@@ -21,7 +21,7 @@ import soundfile
 from PIL import Image
 
 from schemas.records import Reason
-from tests import media_files as make
+from tests.support import media_files as make
 
 GOOD = "good"  # it is media all the same, and nothing in it does harm
 SEED = 5

@@ -6,16 +6,17 @@ import os
 import pytest
 import yaml
 
-from flows import execute
+from flows.reports.summary import finish
+from flows.runs import executor
 from pipeline.media import limits
-from pipeline.store import FolderStore
+from pipeline.storage.media_store import FolderStore
 from schemas.arrow import from_batch
 from schemas.records import one_line
-from tests import media_files as make
-from tests.endpoint import Endpoint, served
 from tests.hostile import __main__ as script
 from tests.hostile.files import GOOD, write
 from tests.hostile.rows import rows
+from tests.support import media_files as make
+from tests.support.endpoint import Endpoint, served
 
 pytestmark = pytest.mark.slow
 
@@ -49,10 +50,10 @@ def built(tmp_path_factory):
             ],
         }
         (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-        run = execute.open_run(str(folder / "recipe.yaml"), out=folder / "run", cache=folder / "cache")
-        for _ in execute.everything(run):
+        run = executor.open_run(str(folder / "recipe.yaml"), out=folder / "run", cache=folder / "cache")
+        for _ in executor.everything(run):
             pass
-        summary = run.finish()
+        summary = finish(run)
     tables = run.tables()
     found = {
         t: [row for b in tables.batches(t) for row in from_batch(t, b)]

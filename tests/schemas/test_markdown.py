@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from schemas.markdown import LONGEST, block, plain
-from tests.plants import HARMLESS, PLANTS, RENDERERS, assert_only_text, text_of
+from tests.support.plants import HARMLESS, PLANTS, RENDERERS, assert_only_text, text_of
 
 
 @pytest.mark.parametrize("text", PLANTS)

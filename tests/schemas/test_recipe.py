@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import execute, load, plug
+from flows.planning import load, registry
+from flows.runs import executor
 from schemas.errors import RecipeError
 from schemas.operator import VERBS
 from schemas.recipe import STEP_KEYS, parse, unpriced
@@ -32,11 +33,11 @@ def changed(old: str, new: str) -> dict:
 def test_every_bundled_recipe_passes_the_check_and_plans(path):
     recipe = load.checked(load.document(str(path)))
     assert recipe.about
-    assert execute.plan(recipe)
+    assert executor.plan(recipe)
 
 
 def test_the_good_recipe_becomes_three_kinds_of_units():
-    units = execute.plan(load.checked(yaml.safe_load(GOOD)))
+    units = executor.plan(load.checked(yaml.safe_load(GOOD)))
     assert [(u.name, u.kind, u.child) for u in units] == [
         ("pass0-best_worst", "pass", True), ("dataset", "dataset", False), ("train", "table", True), ("after", "table", True),
     ]  # fmt: skip
@@ -120,7 +121,7 @@ def test_a_second_model_in_process_begins_another_pass():
     raw = yaml.safe_load(GOOD)
     raw["models"]["judge"] = {"engine": "vllm", "model": "other"}
     raw["steps"][2] = {"judge.claims": {"model": "judge"}}
-    kinds = [(u.kind, [s.name for s in u.steps]) for u in execute.plan(load.checked(raw))]
+    kinds = [(u.kind, [s.name for s in u.steps]) for u in executor.plan(load.checked(raw))]
     assert kinds[0] == ("pass", ["scenes", "sample"])
     assert kinds[1] == ("pass", ["claims", "refuted_claims", "best_worst"])
 
@@ -129,13 +130,13 @@ def test_a_model_that_is_trained_twice_has_the_engine_it_began_with():
     raw = yaml.safe_load(GOOD)
     raw["steps"].insert(6, {"train": {"name": "again", "model": "trained", "as": "better"}})
     raw["steps"][7]["evaluate.scenes"]["model"] = "better"
-    units = execute.plan(load.checked(raw))
+    units = executor.plan(load.checked(raw))
     assert [u.name for u in units if u.child] == ["pass0-best_worst", "train", "again", "after"]
 
 
 def test_rounds_repeat_the_steps_with_the_trained_policy():
     raw = yaml.safe_load(GOOD) | {"rounds": {"n": 2, "policy": "trained"}}
-    names = [u.name for u in execute.plan(load.checked(raw))]
+    names = [u.name for u in executor.plan(load.checked(raw))]
     assert names[:4] == ["round1-pass0-best_worst", "round1-dataset", "round1-train", "round1-after"]
     assert len(names) == 8
     with pytest.raises(RecipeError, match="rounds"):
@@ -144,8 +145,8 @@ def test_rounds_repeat_the_steps_with_the_trained_policy():
 
 @pytest.mark.parametrize("family", VERBS)
 def test_no_setting_is_called_what_the_step_itself_understands(family):
-    for name in plug.names(f"{plug.HOME[family]}.{family}", VERBS[family]):
-        assert not set(STEP_KEYS) & plug.operator(family, name).Settings.model_fields.keys()
+    for name in registry.names(f"{registry.HOME[family]}.{family}"):
+        assert not set(STEP_KEYS) & registry.operator(family, name).Settings.model_fields.keys()
 
 
 def priced(price) -> dict:

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 import pytest
 
-from schemas import arrow, chat, errors, records
+from schemas import arrow, errors, messages, records
 from schemas.records import Message, Part, Reason, Span
 
 SHA = "ab" * 32
@@ -12,12 +12,12 @@ SHA = "ab" * 32
 
 def every_record() -> dict[str, list]:
     """For each table a row with every field filled and one with as few as may be."""
-    prompt = (Message("system", (Part("text", "be brief"),)), chat.user(Part("image", media=SHA), "what ?"))
+    prompt = (Message("system", (Part("text", "be brief"),)), messages.user(Part("image", media=SHA), "what ?"))
     full = records.sample(
         prompt, answer="4", answer_type="number", facts='{"yes": []}', reference="four", source="x#1", licence="CC0-1.0",
         split="train", step="rows",
     )  # fmt: skip
-    bare = records.sample((chat.user("hello"),))
+    bare = records.sample((messages.user("hello"),))
     one = records.candidate(
         full.id, "sample", "a cat", role="chosen", model="m@1", settings="{}", seed=3, index=1, parent="p", prompt=prompt,
         tokens=4, finish="stop", logprob=-1.5,
@@ -76,9 +76,9 @@ def test_rows_of_a_newer_version_are_refused():
 
 
 def test_an_id_is_a_digest_of_content_and_of_nothing_else():
-    a = records.sample((chat.user("what ?"),), source="one.jsonl#1")
-    b = records.sample((chat.user("what ?"),), source="two.jsonl#9")
-    c = records.sample((chat.user("what !"),))
+    a = records.sample((messages.user("what ?"),), source="one.jsonl#1")
+    b = records.sample((messages.user("what ?"),), source="two.jsonl#9")
+    c = records.sample((messages.user("what !"),))
     assert a.id == b.id != c.id
     one = records.candidate(a.id, "x", "yes", index=0)
     assert one.id == records.candidate(a.id, "y", "yes", index=0).id  # the step's name may change
@@ -102,22 +102,22 @@ def test_the_kind_of_a_sample_follows_from_its_media(types, kind):
 
 def test_text_cannot_smuggle_markup_in():
     text = "look <|IMAGE|> and <image> </s> [INST] <start_of_turn> a < b [1] <b>"
-    safe = chat.escape(text)
-    assert not chat.MARKUP.search(safe)
-    assert safe.replace(chat.GUARD, "") == text
-    assert chat.escape("plain a < b [1] <b>") == "plain a < b [1] <b>"
+    safe = messages.escape(text)
+    assert not messages.MARKUP.search(safe)
+    assert safe.replace(messages.GUARD, "") == text
+    assert messages.escape("plain a < b [1] <b>") == "plain a < b [1] <b>"
 
 
 def test_a_question_about_the_media_keeps_their_labels():
     prompt = (
-        chat.user("picture one", Part("image", media="a"), "picture two", Part("image", media="b"), "describe both"),
+        messages.user("picture one", Part("image", media="a"), "picture two", Part("image", media="b"), "describe both"),
     )
-    (asked,) = chat.ask_about(prompt, "is there a cat ?")
-    assert chat.text_of([asked]) == "picture one\n[image]\npicture two\n[image]\nis there a cat ?"
-    (before,) = chat.ask_about((chat.user("what is this ?", Part("image", media="a")),), "is it a cat ?")
-    assert chat.text_of([before]) == "[image]\nis it a cat ?"
-    (text,) = chat.ask_about((chat.user("hello"),), "is it noon ?")
-    assert chat.text_of([text]) == "is it noon ?"
+    (asked,) = messages.ask_about(prompt, "is there a cat ?")
+    assert messages.text_of([asked]) == "picture one\n[image]\npicture two\n[image]\nis there a cat ?"
+    (before,) = messages.ask_about((messages.user("what is this ?", Part("image", media="a")),), "is it a cat ?")
+    assert messages.text_of([before]) == "[image]\nis it a cat ?"
+    (text,) = messages.ask_about((messages.user("hello"),), "is it noon ?")
+    assert messages.text_of([text]) == "is it noon ?"
 
 
 def test_the_error_tree_in_the_docstring_is_the_tree_of_classes():

@@ -5,9 +5,9 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer
 
-from schemas.chat import MARKUP, escape, escape_all
+from schemas.messages import MARKUP, escape, escape_all
 from schemas.special_tokens import FAMILIES, GUARD, NOTHING, families_of, of_families, specials
-from tests.special_tokens import EVERY, ORDINARY, TOKENS
+from tests.support.special_tokens import EVERY, ORDINARY, TOKENS
 
 NORMALIZERS = {
     "none": None, "NFC": normalizers.NFC(), "NFKC": normalizers.NFKC(), "strip": normalizers.Strip(), "accents": normalizers.StripAccents(),

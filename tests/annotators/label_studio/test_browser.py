@@ -12,12 +12,13 @@ import httpx
 import pytest
 from PIL import Image
 
-from annotators.label_studio import config, local, tasks
-from annotators.label_studio.results import parse
+from annotators.label_studio.forms import labeling_config, tasks
+from annotators.label_studio.forms.results import parse
+from annotators.label_studio.local import local_server
 from annotators.people.question import Reply, Said, Task
 from pipeline.source import scenes
 from schemas.records import Outcome, Span
-from tests.questions import question
+from tests.support.questions import question
 
 VIEW = {"width": 1280, "height": 800}
 KINDS = ("text", "image", "multi_image", "video", "audio")
@@ -47,7 +48,7 @@ def larger(picture: Image.Image) -> Image.Image:
 class Desk:
     """An annotator at the browser."""
 
-    def __init__(self, server: local.LocalServer, page, ann: httpx.Client, folder: Path):
+    def __init__(self, server: local_server.LocalServer, page, ann: httpx.Client, folder: Path):
         self.page, self.ann, self.folder, self.server = page, ann, folder, server
         self.failed: list[str] = []
         page.on("requestfailed", lambda request: self.failed.append(request.url))
@@ -55,15 +56,15 @@ class Desk:
 
     def open(self, asked, *, instruction: bool = False, predictions: tuple[dict, ...] = ()) -> None:
         """Makes a project with one task of the Question, and opens it for labeling; with predictions it is a review project."""
-        self.asked, self.spec = asked, config.spec_of(asked)
-        xml = config.build(self.spec)
-        config.check(xml)
+        self.asked, self.spec = asked, labeling_config.spec_of(asked)
+        xml = labeling_config.build(self.spec)
+        labeling_config.check(xml)
         project = self.post(
             "/api/projects", title=f"{asked.task} {asked.kind}", label_config=xml, enable_empty_annotation=False,
-            expert_instruction=config.guidelines(asked.task), show_instruction=instruction,
+            expert_instruction=labeling_config.guidelines(asked.task), show_instruction=instruction,
             show_collab_predictions=bool(predictions),
         )  # fmt: skip
-        assert config.fingerprint(project["label_config"]) == config.fingerprint(xml)
+        assert labeling_config.fingerprint(project["label_config"]) == labeling_config.fingerprint(xml)
         if asked.media:
             folder = str(self.server.files / "shown")
             self.post("/api/storages/localfiles", project=project["id"], path=folder, title="media", use_blob_urls=True)
@@ -98,7 +99,7 @@ class Desk:
             self.page.keyboard.press(key) if key else self.submit_button.click()
         assert sent.value.status == 201
         (annotation,) = self.get(f"/api/tasks/{self.task}")["annotations"]
-        assert config_takes(config.build(self.spec), annotation["result"])
+        assert config_takes(labeling_config.build(self.spec), annotation["result"])
         assert self.failed == []
         return parse(self.asked, self.spec, annotation["result"])
 
@@ -112,7 +113,7 @@ def config_takes(xml: str, result: list[dict]) -> bool:
 @pytest.fixture(scope="module")
 def page(browser, label_studio):
     """A page whose annotator has logged in by password."""
-    person = local.people(label_studio, ["ann"])["ann"]
+    person = local_server.people(label_studio, ["ann"])["ann"]
     page = browser.new_context(viewport=VIEW).new_page()
     page.set_default_timeout(20_000)
     page.goto(f"{label_studio.url}/user/login/")
@@ -202,7 +203,7 @@ def test_who_cannot_judge_need_not_choose(desk):
     assert reply == Reply((Said("preference", (0, 1), ABSTAIN), Said("media_broken", (0, 1), VERDICT, 1.0)))
     desk.open(question(Task.RATINGS, "text"))
     desk.choose("cannot judge")
-    assert desk.submit("ratings-cannot-judge") == Reply(tuple(Said(axis, (0,), ABSTAIN) for axis in config.AXES))
+    assert desk.submit("ratings-cannot-judge") == Reply(tuple(Said(axis, (0,), ABSTAIN) for axis in labeling_config.AXES))
 
 
 HOSTILE = "<img src='/evil.png'> <script>document.title = 'evil'</script> ![x](/evil.png)"
@@ -236,9 +237,9 @@ def test_a_review_project_starts_from_the_judge(desk, shown, task):
     """Submitted as it stands it says what the judge said: much better is what stands on the right, the first item."""
     said = (Said("preference", (0, 1), VERDICT, 2.0),)
     if task == Task.RATINGS:
-        said = tuple(Said(axis, (0,), VERDICT, value) for axis, value in zip(config.AXES, (4.0, 1.0, 5.0)))
+        said = tuple(Said(axis, (0,), VERDICT, value) for axis, value in zip(labeling_config.AXES, (4.0, 1.0, 5.0)))
     asked = question(task, media=shown["image"], places=(1, 0) if task == Task.PAIRWISE else (0,))
-    desk.open(asked, predictions=tuple(tasks.predictions(asked, config.spec_of(asked), said, "a judge")))
+    desk.open(asked, predictions=tuple(tasks.predictions(asked, labeling_config.spec_of(asked), said, "a judge")))
     desk.page.wait_for_timeout(500)
     assert desk.submit(f"review-{task}") == Reply(said)
 
@@ -281,7 +282,7 @@ def test_ratings(desk, shown):
         desk.page.locator(".pw-axis").nth(axis).get_by_role("radio").nth(stars - 1).click()
     desk.choose("unsafe content")
     reply = desk.submit("ratings")
-    rated = [Said(axis, (0,), VERDICT, value) for axis, value in zip(config.AXES, (4.0, 2.0, 5.0))]
+    rated = [Said(axis, (0,), VERDICT, value) for axis, value in zip(labeling_config.AXES, (4.0, 2.0, 5.0))]
     assert reply == Reply((*rated, Said("unsafe", (0,), VERDICT, 1.0)))
 
 

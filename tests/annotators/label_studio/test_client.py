@@ -11,10 +11,10 @@ import jwt
 import pytest
 
 from annotators.label_studio import client as module
-from annotators.label_studio import local
 from annotators.label_studio.client import Gone, connect
+from annotators.label_studio.local import local_server
 from schemas.errors import ServerError, UserError
-from tests.s3_server import s3_server
+from tests.support.s3_server import s3_server
 
 CONFIG = (
     '<View><Text name="prompt" value="$prompt"/><Choices name="preference" toName="prompt" required="true">'
@@ -99,7 +99,7 @@ def test_address_and_key_come_from_the_environment(monkeypatch, label_studio):
     monkeypatch.setenv("LABEL_STUDIO_URL", label_studio.url + "/")
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", label_studio.key)
     client = connect()
-    assert client.whoami()["email"] == local.ADMIN
+    assert client.whoami()["email"] == local_server.ADMIN
     assert client.version() == "1.23.2"
 
 
@@ -159,7 +159,7 @@ def test_reading_is_tried_again_and_writing_never(client, standin, label_studio)
 
 def test_legacy_keys_switched_off_and_a_server_that_is_down_are_said(tmp_path):
     """One server of its own for both: neither can be tried on the one that the other tests use."""
-    with local.start(tmp_path) as server:
+    with local_server.start(tmp_path) as server:
         client = connect(server.url, server.key)
         headers = {"Authorization": f"Token {server.key}"}
         off = {"legacy_api_tokens_enabled": False, "api_tokens_enabled": True}
@@ -254,7 +254,7 @@ def test_an_import_that_timed_out_is_there_once(client, project, monkeypatch):
 
 
 def test_a_server_killed_in_the_middle_of_an_import_has_none_of_it(tmp_path):
-    server = local.start(tmp_path)
+    server = local_server.start(tmp_path)
     client = connect(server.url, server.key)
     project = client.create_project("Pets", "killed", CONFIG, 1, "")["id"]
     kept = client.add(project, tasks(1))
@@ -263,7 +263,7 @@ def test_a_server_killed_in_the_middle_of_an_import_has_none_of_it(tmp_path):
     with pytest.raises(ServerError, match="cannot be reached to take 10000 tasks"):
         client.add(project, tasks(10_000, first=1))  # takes it more than two seconds
     killer.join()  # the connection breaks before the last of its processes is gone
-    with local.start(tmp_path, port=int(server.url.rpartition(":")[2])):
+    with local_server.start(tmp_path, port=int(server.url.rpartition(":")[2])):
         assert client.ids(project) == {kept[0]: f"{0:032x}"}
 
 

@@ -7,22 +7,23 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from annotators.judge.people import Settings
-from annotators.label_studio import local, sync
+from annotators.label_studio import sync
 from annotators.label_studio.client import connect
+from annotators.label_studio.forms.tasks import STEPS
 from annotators.label_studio.links import LocalFiles
+from annotators.label_studio.local import local_server
 from annotators.label_studio.sync import Sync
-from annotators.label_studio.tasks import STEPS
 from annotators.people.ledger import Ledger
+from annotators.people.progress import State, progress, standings
 from annotators.people.question import Question
-from annotators.people.standing import State, progress, standings
-from pipeline.store import FolderStore
-from schemas import chat
+from annotators.people.settings import Settings
+from pipeline.storage.media_store import FolderStore
+from schemas import messages
 from schemas.errors import ServerError, UserError
 from schemas.operator import Rows
 from schemas.records import Outcome, Part, candidate, digest, judgement, sample
-from tests.media_files import png
-from tests.people import planned
+from tests.support.media_files import png
+from tests.support.people import planned
 
 numbers = itertools.count()
 
@@ -46,7 +47,7 @@ class Bench:
         return planned(self.ledger, [self.rows(n) for n in range(count)], self.settings, self.campaign)
 
     def rows(self, number: int) -> Rows:
-        found = Rows(sample((chat.user(Part("image", media=self.picture), f"what is in picture {number} ?"),)))
+        found = Rows(sample((messages.user(Part("image", media=self.picture), f"what is in picture {number} ?"),)))
         found.candidates = [candidate(found.sample.id, "sample", f"answer {number} {i}", index=i) for i in range(2)]
         return found
 
@@ -496,7 +497,7 @@ def test_a_review_shows_what_judges_said_in_a_project_of_its_own(label_studio, s
 
 def test_a_server_that_stops_in_the_middle_of_a_push_loses_and_doubles_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("annotators.label_studio.sync.BATCH", 20)
-    server = local.start(tmp_path / "server")
+    server = local_server.start(tmp_path / "server")
     port = int(server.url.rpartition(":")[2])
     try:
         bench = Bench(server, tmp_path)
@@ -514,7 +515,7 @@ def test_a_server_that_stops_in_the_middle_of_a_push_loses_and_doubles_nothing(t
             bench.sync.push()
         with pytest.raises(ServerError, match="cannot be reached"):
             bench.sync.pull()
-        server = local.start(tmp_path / "server", port=port)
+        server = local_server.start(tmp_path / "server", port=port)
         monkeypatch.setattr(bench.client, "add", real)
         report = bench.sync.push()
         assert report.counts["sent"] + report.counts["already_there"] == 60

@@ -1,4 +1,4 @@
-"""Results as the editor wrote them when an annotator labeled the questions of tests/questions.py in a browser."""
+"""Results as the editor wrote them when an annotator labeled the questions of tests/support/questions.py in a browser."""
 
 from annotators.people.question import Task
 

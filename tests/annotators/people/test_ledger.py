@@ -5,12 +5,12 @@ import sqlite3
 
 import pytest
 
-from annotators.judge.people import Settings
 from annotators.people.ledger import Ledger, Project
 from annotators.people.question import Said
+from annotators.people.settings import Settings
 from schemas.errors import StoreError
 from schemas.records import Outcome
-from tests.people import planned, rows, says, spoils
+from tests.support.people import planned, rows, says, spoils
 
 ONE = Settings(repeat=0)
 

@@ -5,11 +5,11 @@ from collections import Counter
 import pytest
 from pydantic import ValidationError
 
-from annotators.judge.people import Settings
 from annotators.people import plan
 from annotators.people.question import Task, order, uid
+from annotators.people.settings import Settings
 from schemas.records import Outcome, judgement
-from tests.people import rows
+from tests.support.people import rows
 
 
 def asked(seen, settings, before=()):

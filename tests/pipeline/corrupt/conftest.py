@@ -5,8 +5,8 @@ from typing import NamedTuple
 import pytest
 
 from pipeline.media.probe import keep
-from pipeline.store import FolderStore
-from schemas import chat
+from pipeline.storage.media_store import FolderStore
+from schemas import messages
 from schemas.operator import Rows
 from schemas.records import Media, Part, Sample, candidate, pair, sample
 
@@ -21,7 +21,7 @@ class Shop(NamedTuple):
 
     def asked(self, *datas: bytes, **known) -> Sample:
         media = [self.media(data) for data in datas]
-        return sample((chat.user(*(Part(m.kind, media=m.id) for m in media), "what is there ?"),), **known)
+        return sample((messages.user(*(Part(m.kind, media=m.id) for m in media), "what is there ?"),), **known)
 
     def paired(self, asked: Sample, *texts: tuple[str, str]) -> Rows:
         """The sample with a pair of each two texts."""

@@ -11,8 +11,8 @@ from schemas.errors import RecipeError, RowError
 from schemas.operator import Rows
 from schemas.recipe import models, settings_of
 from schemas.records import Media, Pair, Rejection, Sample
-from tests.media_files import mp4, png, wav
-from tests.rows import context
+from tests.support.media_files import mp4, png, wav
+from tests.support.rows import context
 
 
 def left(shop, rows, engines=None, **said) -> list:

@@ -6,16 +6,16 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline.corrupt import files as changed
-from pipeline.corrupt.base import drawn
-from pipeline.corrupt.clips import Reverse, Shuffle
-from pipeline.corrupt.images import Black, Crop, Diffusion, Downscale
-from pipeline.corrupt.kinds import KINDS
-from pipeline.corrupt.sounds import Mute, Noise, Reverb, Stretch
+from pipeline.corrupt import _files as changed
+from pipeline.corrupt._registry import KINDS
+from pipeline.corrupt.kinds._kind import drawn
+from pipeline.corrupt.kinds.clips import Reverse, Shuffle
+from pipeline.corrupt.kinds.images import Black, Crop, Diffusion, Downscale
+from pipeline.corrupt.kinds.sounds import Mute, Noise, Reverb, Stretch
 from pipeline.media.decode import decode_audio, decode_image, decode_video
 from pipeline.media.probe import probe
 from schemas.errors import RowError
-from tests import media_files
+from tests.support import media_files
 
 MEDIA = ("image", "video", "audio")
 OTHERS = ("none", "swap", "adversarial", "region_mask")  # made in other ways
@@ -65,9 +65,9 @@ def test_every_kind_makes_a_file_of_its_medium_and_the_same_bytes_again(kind, me
 def test_another_process_makes_the_same_bytes(moving, tmp_path):
     (tmp_path / "clip").write_bytes(moving)
     script = (
-        "import sys; from pathlib import Path; from pipeline.corrupt import files; from pipeline.corrupt.base import drawn;"
-        "from pipeline.corrupt.images import Diffusion; kind = Diffusion(seed=4);"
-        "made = files.corrupted(Path(sys.argv[1]).read_bytes(), 'video', kind, drawn(kind, 's'), 'it');"
+        "import sys; from pathlib import Path; from pipeline.corrupt import _files; from pipeline.corrupt.kinds._kind import drawn;"
+        "from pipeline.corrupt.kinds.images import Diffusion; kind = Diffusion(seed=4);"
+        "made = _files.corrupted(Path(sys.argv[1]).read_bytes(), 'video', kind, drawn(kind, 's'), 'it');"
         "sys.stdout.buffer.write(made)"
     )
     done = subprocess.run([sys.executable, "-c", script, tmp_path / "clip"], capture_output=True, check=True)

@@ -4,8 +4,8 @@ from typing import NamedTuple
 import pytest
 
 from pipeline.dataset.write import write
-from pipeline.store import FolderStore
-from tests import small_run
+from pipeline.storage.media_store import FolderStore
+from tests.support import small_run
 
 
 class Exported(NamedTuple):

@@ -10,9 +10,9 @@ from pipeline.dataset.columns import columns
 from pipeline.dataset.hub import _cleaned
 from pipeline.dataset.write import write
 from schemas.markdown import line, plain
-from tests import small_run
-from tests.plants import PLANTS, assert_only_text, everywhere, planted_summary
-from tests.small_run import ListTables
+from tests.support import small_run
+from tests.support.plants import PLANTS, assert_only_text, everywhere, planted_summary
+from tests.support.small_run import ListTables
 
 
 @pytest.fixture(scope="module")

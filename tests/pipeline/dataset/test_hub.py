@@ -12,8 +12,8 @@ from pipeline.dataset import hub as module
 from pipeline.dataset.card import write_card
 from pipeline.dataset.hub import push
 from schemas.errors import InputError, StoreError
-from tests import small_run
-from tests.hub_standin import TOKEN, Hub, Repo
+from tests.support import small_run
+from tests.support.hub_standin import TOKEN, Hub, Repo
 
 ROOT = Path(__file__).parents[3]
 REPO = "tester/pairs"

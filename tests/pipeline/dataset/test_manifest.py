@@ -13,7 +13,7 @@ from pipeline.dataset.card import write_card
 from pipeline.dataset.hub import push
 from pipeline.dataset.read import read_examples
 from schemas.errors import DamageError
-from tests import small_run
+from tests.support import small_run
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import pytest
 from pipeline.dataset.hub import _cleaned
 from pipeline.dataset.read import dataset_files
 from pipeline.dataset.write import write
-from pipeline.store import FolderStore
+from pipeline.storage.media_store import FolderStore
 from schemas import records
 from schemas.records import Message, Part
-from tests.small_run import ListTables
+from tests.support.small_run import ListTables
 
 PLACES = {
     "rows.jsonl#17": "rows.jsonl#17",

@@ -10,12 +10,12 @@ import pytest
 from pipeline.dataset.columns import columns
 from pipeline.dataset.read import read_examples
 from pipeline.dataset.write import write
-from pipeline.store import FolderStore
-from schemas import chat, records
+from pipeline.storage.media_store import FolderStore
+from schemas import messages, records
 from schemas.errors import InputError, OutputError, RunError, StoreError
 from schemas.records import SAMPLE_KINDS, Part, Span
-from tests import media_files
-from tests.small_run import ListTables
+from tests.support import media_files
+from tests.support.small_run import ListTables
 
 ROOT = Path(__file__).parents[3]
 
@@ -82,7 +82,7 @@ def test_interleaved_pictures_keep_their_places_in_the_prompt(exported):
 def test_all_that_a_pair_knows_is_written(tmp_path):
     media = FolderStore(tmp_path / "media")
     shas = [media.add(media_files.png(seed)) for seed in (1, 2)]
-    sample = records.sample((chat.user(Part("image", media=shas[0]), "what?"),), answer="cat", facts='{"yes": []}')
+    sample = records.sample((messages.user(Part("image", media=shas[0]), "what?"),), answer="cat", facts='{"yes": []}')
     known = {
         "pair_kind": "mixed", "margin": 1.5, "reward_chosen": 2.0, "reward_rejected": 0.5, "confidence": 0.75, "soft_label": 0.9,
         "rank": 1, "hardness": 0.25, "needs_media": True, "rejected_media": (shas[1],), "media_op": "crop", "media_list": tuple(shas),
@@ -111,7 +111,7 @@ def test_media_behind_the_rejected_answer_come_back_in_the_order_of_the_prompt(t
         "muted": media_files.mp4(5),
     }
     shas = {name: media.add(data) for name, data in files.items()}
-    sample = records.sample((chat.user(Part("image", media=shas["picture"]), Part("video", media=shas["clip"]), "?"),))
+    sample = records.sample((messages.user(Part("image", media=shas["picture"]), Part("video", media=shas["clip"]), "?"),))
     both = pair_of(sample, rejected_media=(shas["other"], shas["muted"]))._replace(id="0")
     none, same = pair_of(sample, rejected_media=())._replace(id="1"), pair_of(sample)._replace(id="2")
     write(ListTables({"samples": [sample], "pairs": [both, none, same]}), media, tmp_path / "out", {})
@@ -130,7 +130,7 @@ def test_a_clip_and_a_sound_in_one_prompt_are_both_kept(tmp_path):
     media = FolderStore(tmp_path / "media")
     sound, clip = media_files.wav(0.1), media_files.mp4(4)
     sample = records.sample(
-        (chat.user(Part("audio", media=media.add(sound)), Part("video", media=media.add(clip)), "?"),)
+        (messages.user(Part("audio", media=media.add(sound)), Part("video", media=media.add(clip)), "?"),)
     )
     write(ListTables({"samples": [sample], "pairs": [pair_of(sample)]}), media, tmp_path / "out", {})
     (example,) = read_examples(tmp_path / "out")
@@ -138,7 +138,7 @@ def test_a_clip_and_a_sound_in_one_prompt_are_both_kept(tmp_path):
 
 
 def test_a_text_prompt_has_a_config_without_media_columns_and_an_unpaired_answer_says_whether_it_is_good(tmp_path):
-    sample = records.sample((chat.user("why?"),))
+    sample = records.sample((messages.user("why?"),))
     pair = pair_of(sample, label=True)._replace(rejected=None, rejected_id=None)
     assert write(ListTables({"samples": [sample], "pairs": [pair]}), None, tmp_path / "out", {}) == {"text": 1}
     (row,) = pq.read_table(tmp_path / "out" / "text").to_pylist()
@@ -150,7 +150,7 @@ def test_a_text_prompt_has_a_config_without_media_columns_and_an_unpaired_answer
 def test_pairs_that_share_a_picture_store_it_once(tmp_path):
     media = FolderStore(tmp_path / "media")
     picture = media_files.image_file(media_files.picture(1, 256, 256), "PNG")
-    sample = records.sample((chat.user(Part("image", media=media.add(picture)), "?"),))
+    sample = records.sample((messages.user(Part("image", media=media.add(picture)), "?"),))
     pairs = [pair_of(sample)._replace(id=f"{i:032}") for i in range(20)]
     write(ListTables({"samples": [sample], "pairs": pairs}), media, tmp_path / "out", {})
     (file,) = (tmp_path / "out" / "image").iterdir()
@@ -160,7 +160,7 @@ def test_pairs_that_share_a_picture_store_it_once(tmp_path):
 def test_media_are_ranked_for_prompts_with_one_medium_only(tmp_path):
     media = FolderStore(tmp_path / "media")
     parts = [Part("image", media=media.add(media_files.png(seed))) for seed in (1, 2)]
-    sample = records.sample((chat.user(*parts, "?"),))
+    sample = records.sample((messages.user(*parts, "?"),))
     pair = pair_of(sample, media_list=tuple(p.media for p in parts))
     with pytest.raises(RunError, match="ranks media for a prompt that shows 2"):
         write(ListTables({"samples": [sample], "pairs": [pair]}), media, tmp_path / "out", {})
@@ -176,7 +176,7 @@ def test_without_pairs_the_dataset_is_an_empty_folder_which_cannot_be_read(tmp_p
 def test_an_older_export_is_replaced_whole(exported, tmp_path):
     write(exported.tables, exported.media, tmp_path / "out", {})
     (tmp_path / "out" / "README.md").write_text("card")
-    sample = records.sample((chat.user("why?"),))
+    sample = records.sample((messages.user("why?"),))
     write(ListTables({"samples": [sample], "pairs": [pair_of(sample)]}), None, tmp_path / "out", {})
     assert list(files_of(tmp_path)) == ["out/.manifest.json", "out/text/train-00000.parquet"]
 
@@ -189,14 +189,14 @@ def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path):
 
 
 def test_a_pair_whose_sample_is_not_live_stops_the_export_and_leaves_no_dataset(tmp_path):
-    sample = records.sample((chat.user("why?"),))
+    sample = records.sample((messages.user("why?"),))
     with pytest.raises(RunError, match="1 pairs"):
         write(ListTables({"samples": [], "pairs": [pair_of(sample)]}), None, tmp_path / "out", {})
     assert not (tmp_path / "out").exists()
 
 
 def test_a_picture_that_the_store_lost_is_named(tmp_path):
-    sample = records.sample((chat.user(Part("image", media="a" * 64), "what?"),))
+    sample = records.sample((messages.user(Part("image", media="a" * 64), "what?"),))
     with pytest.raises(StoreError, match=f"no image {'a' * 64}"):
         write(
             ListTables({"samples": [sample], "pairs": [pair_of(sample)]}), FolderStore(tmp_path), tmp_path / "out", {}
@@ -213,7 +213,7 @@ def test_a_dataset_of_a_newer_version_is_refused(tmp_path):
 
 FLAT = """
 import sys
-from schemas import chat, records
+from schemas import messages, records
 from schemas.arrow import to_batch
 from pipeline.dataset.write import write
 
@@ -227,7 +227,7 @@ class Tables:
             rows = [self.row(table, i) for i in range(start, start + 500)]
             yield to_batch(table, rows).select(columns) if columns else to_batch(table, rows)
     def row(self, table, i):
-        sample = records.sample((chat.user(records.Part("image", media=f"{i:064}"), "what?"),))
+        sample = records.sample((messages.user(records.Part("image", media=f"{i:064}"), "what?"),))
         if table == "samples":
             return sample
         return records.pair(sample.id, "pair", *(records.candidate(sample.id, "make", t) for t in ("good", "bad")))

@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.engines import forward, hf
+from pipeline.engines import hf
+from pipeline.engines.local import forward
 from pipeline.media.decode import as_wav, decode_image
-from schemas import chat
+from schemas import messages
 from schemas.errors import EngineError
 from schemas.ports import (
     Attend,
@@ -25,7 +26,7 @@ from schemas.ports import (
     Score,
 )  # fmt: skip
 from schemas.records import Part, Reason
-from tests.media_files import mp4, png
+from tests.support.media_files import mp4, png
 
 KINDS = ("text", "image", "multi_image", "video", "audio")
 TINY = "data/models/tiny"
@@ -57,7 +58,7 @@ def ask_vllm(runner, vllm_engine):
 @pytest.fixture(scope="module")
 def clip_with_sound(media_store):
     clip, wave = media_store.add(mp4(sound=True)), media_store.add(as_wav(mp4(sound=True), "x"))
-    return (chat.user(Part("video", media=clip), Part("audio", media=wave), "what moves ?"),)
+    return (messages.user(Part("video", media=clip), Part("audio", media=wave), "what moves ?"),)
 
 
 def test_the_engine_says_what_it_can_and_what_it_takes(engine):
@@ -74,7 +75,7 @@ def test_answers_scores_and_likelihoods_are_vllms(ask, ask_vllm, asked, kind):
         mine, theirs = ask(wanted)[0], ask_vllm(wanted)[0]
         assert mine.answers == theirs.answers
         assert mine.prompt_tokens == theirs.prompt_tokens
-        told = (*a.prompt, chat.assistant(theirs.answers[0].text or "nothing"))
+        told = (*a.prompt, messages.assistant(theirs.answers[0].text or "nothing"))
         for request in (Score(a.true, ("yes", "no")), Likelihood(told)):
             assert ask(request)[0].logprobs == pytest.approx(ask_vllm(request)[0].logprobs, abs=1e-3)
 
@@ -97,7 +98,7 @@ def test_probabilities_of_drawn_tokens_are_those_of_the_same_text(ask, asked):
     answer = ask(Generate(prompt, seed=2, max_tokens=32, logprobs=True))[0].answers[0]
     assert len(answer.token_logprobs) == answer.tokens
     assert answer.logprob == pytest.approx(sum(answer.token_logprobs), abs=1e-3)
-    told = ask(Likelihood((*prompt, chat.assistant(answer.text))))[0]
+    told = ask(Likelihood((*prompt, messages.assistant(answer.text))))[0]
     assert answer.token_logprobs[: len(told.logprobs)] == pytest.approx(told.logprobs, abs=1e-3)
 
 
@@ -162,9 +163,9 @@ def test_attention_goes_to_the_picture_that_is_asked_about(ask, asked):
     share = []
     for a in asked["multi_image"][:6]:
         media = [p for m in a.prompt for p in m.parts if p.media]
-        prompts = [(chat.user(*media, f"describe picture {place} ."),) for place in ("one", "two")]
+        prompts = [(messages.user(*media, f"describe picture {place} ."),) for place in ("one", "two")]
         said = ask(*(Generate(prompt, temperature=0.0, max_tokens=32) for prompt in prompts))
-        told = [(*prompt, chat.assistant(s.answers[0].text)) for prompt, s in zip(prompts, said, strict=True)]
+        told = [(*prompt, messages.assistant(s.answers[0].text)) for prompt, s in zip(prompts, said, strict=True)]
         first, second = ask(*map(Attend, told))
         assert sum(first.shares) == pytest.approx(1, abs=1e-3)
         share.append((first.shares[0], second.shares[0]))
@@ -204,7 +205,7 @@ def _features(engine, picture: Image.Image) -> np.ndarray:
 def test_each_bad_request_fails_alone(ask, asked, media_store):
     prompt = asked["image"][0].prompt
     lost, empty, unanswered, greedy, head, good = ask(
-        Generate((chat.user(Part("image", media="ab" * 32), "what ?"),)), Generate((chat.user(" "),)),
+        Generate((messages.user(Part("image", media="ab" * 32), "what ?"),)), Generate((messages.user(" "),)),
         Likelihood(prompt), Generate(prompt, n=2, temperature=0.0), Rate(prompt), Score(prompt, ("yes", "no")),
     )  # fmt: skip
     assert [r.reason for r in (lost, empty, unanswered, greedy, head)] == [
@@ -232,7 +233,7 @@ def test_a_reward_model_rates_a_conversation(runner, media_store, tmp_path):
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     engine = runner.run(hf.connect(hf.Settings(model=str(tmp_path)), media_store))
-    talk = (chat.user("what is there ?"), chat.assistant("there is a red circle ."))
+    talk = (messages.user("what is there ?"), messages.assistant("there is a red circle ."))
     rated, again = (runner.run(engine.ask(Rate(talk))) for _ in range(2))
     turns = [{"role": m.role, "content": m.parts[0].text} for m in talk]
     with torch.no_grad():
@@ -240,10 +241,10 @@ def test_a_reward_model_rates_a_conversation(runner, media_store, tmp_path):
         assert rated.value == pytest.approx(model(ids).logits.item(), abs=1e-4)
     assert rated == again
     sly, broken = (
-        runner.run(engine.ask(Rate((chat.user("what ?"), chat.assistant(text))))) for text in ("[STOP]", "[\u2060STOP]")
+        runner.run(engine.ask(Rate((messages.user("what ?"), messages.assistant(text))))) for text in ("[STOP]", "[\u2060STOP]")
     )
     assert sly == broken  # a text cannot hold the token itself
-    picture = (chat.user(Part("image", media="ab" * 32), "what ?"), chat.assistant("a cup"))
+    picture = (messages.user(Part("image", media="ab" * 32), "what ?"), messages.assistant("a cup"))
     assert runner.run(engine.ask(Rate(picture))).reason == Reason.UNSUPPORTED_MEDIA
     assert runner.run(engine.ask(Generate(talk))).reason == Reason.ENGINE_REFUSED
     runner.run(engine.close())

@@ -7,11 +7,11 @@ from PIL import Image
 
 from pipeline.engines import hf
 from pipeline.media.decode import as_wav, decode_image, decode_video
-from schemas import chat
+from schemas import messages
 from schemas.ports import Embed, Generate
 from schemas.records import Part, Reason
-from tests.media_files import mp4, png
-from tests.scorer_models import clap_model, clip_model
+from tests.support.media_files import mp4, png
+from tests.support.scorer_models import clap_model, clip_model
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def clip(runner, media_store, tmp_path_factory):
 
 @pytest.fixture
 def vector(runner, clip):
-    return lambda *parts: np.array(runner.run(clip.ask(Embed((chat.user(*parts),)))).vector)
+    return lambda *parts: np.array(runner.run(clip.ask(Embed((messages.user(*parts),)))).vector)
 
 
 @torch.no_grad()
@@ -68,18 +68,18 @@ def test_one_thing_at_a_time_and_nothing_else(runner, clip, media_store):
     ask = lambda request: runner.run(clip.ask(request)).reason
     assert clip.can == {"Embed"}
     assert clip.media == {"image", "video"}
-    assert ask(Embed((chat.user(part, "a cup"),))) == Reason.ENGINE_REFUSED
-    assert ask(Embed((chat.user(part, part),))) == Reason.ENGINE_REFUSED
-    assert ask(Embed((chat.user(" "),))) == Reason.EMPTY_PROMPT
-    assert ask(Embed((chat.user(Part("audio", media="ab" * 32)),))) == Reason.UNSUPPORTED_MEDIA
-    assert ask(Generate((chat.user("a cup"),))) == Reason.ENGINE_REFUSED
+    assert ask(Embed((messages.user(part, "a cup"),))) == Reason.ENGINE_REFUSED
+    assert ask(Embed((messages.user(part, part),))) == Reason.ENGINE_REFUSED
+    assert ask(Embed((messages.user(" "),))) == Reason.EMPTY_PROMPT
+    assert ask(Embed((messages.user(Part("audio", media="ab" * 32)),))) == Reason.UNSUPPORTED_MEDIA
+    assert ask(Generate((messages.user("a cup"),))) == Reason.ENGINE_REFUSED
 
 
 def test_sounds_and_texts(runner, media_store, tmp_path):
     engine = runner.run(hf.connect(hf.Settings(model=str(clap_model(tmp_path))), media_store))
     assert engine.media == {"audio"}
     sound = media_store.add(as_wav(mp4(sound=True), "x"))
-    found = [runner.run(engine.ask(Embed((chat.user(x),)))) for x in (Part("audio", media=sound), "a low tone")]
+    found = [runner.run(engine.ask(Embed((messages.user(x),)))) for x in (Part("audio", media=sound), "a low tone")]
     assert all(np.linalg.norm(f.vector) == pytest.approx(1, abs=1e-4) for f in found)
     assert len(found[0].vector) == len(found[1].vector)
     runner.run(engine.close())

@@ -11,14 +11,15 @@ import pytest
 from aiohttp import web
 from pydantic import ValidationError
 
-from pipeline.engines import bodies, endpoints, http, openai
-from schemas import chat
+from pipeline.engines import openai
+from pipeline.engines.remote import bodies, endpoints, http
+from schemas import messages
 from schemas.errors import EngineError, RecipeError
 from schemas.ports import Answer, Embed, Failure, Form, Generate, Generated, Likelihood, Score, Scored
 from schemas.records import Message, Part, Reason
-from tests import endpoint as endpoint_module
-from tests.endpoint import NO_FAULTS, Endpoint, served, unit
-from tests.media_files import flac, jpeg, mp4, png, wav
+from tests.support import endpoint as endpoint_module
+from tests.support.endpoint import NO_FAULTS, Endpoint, served, unit
+from tests.support.media_files import flac, jpeg, mp4, png, wav
 
 KEY = "sk-very-secret"
 
@@ -59,7 +60,7 @@ def soon(monkeypatch):
 
 
 def question(number: int = 0) -> tuple[Message, ...]:
-    return (chat.user(f"question {number}"),)
+    return (messages.user(f"question {number}"),)
 
 
 # what is sent
@@ -70,7 +71,7 @@ def test_a_body_is_what_the_protocol_says(ask, endpoint, media_store):
     picture, other = media_store.add(png(1)), media_store.add(jpeg(2))
     prompt = (
         Message("system", (Part("text", 'be "brief"\n'),)),
-        chat.user("first", Part("image", media=picture), "second", Part("image", media=other), "which ?"),
+        messages.user("first", Part("image", media=picture), "second", Part("image", media=other), "which ?"),
     )
     ask(Generate(prompt, n=3, temperature=0.5, top_p=0.9, max_tokens=64, seed=7))
     url = "data:image/{};base64,{}".format
@@ -92,7 +93,7 @@ def test_a_body_is_what_the_protocol_says(ask, endpoint, media_store):
 def test_sounds_and_videos_are_sent_as_what_their_bytes_are(ask, endpoint, media_store):
     endpoint.keep_bodies = True
     sounds = [media_store.add(data) for data in (wav(), flac())]
-    prompt = (chat.user(*(Part("audio", media=sha) for sha in sounds), Part("video", media=media_store.add(mp4()))),)
+    prompt = (messages.user(*(Part("audio", media=sha) for sha in sounds), Part("video", media=media_store.add(mp4()))),)
     ask(Generate(prompt))
     first, second, third = endpoint.bodies[0]["messages"][0]["content"]
     assert [part["input_audio"]["format"] for part in (first, second)] == ["wav", "flac"]
@@ -103,7 +104,7 @@ def test_sounds_and_videos_are_sent_as_what_their_bytes_are(ask, endpoint, media
 def test_the_sound_of_a_video_is_sent_as_a_wav(ask, endpoint, media_store):
     endpoint.keep_bodies = True
     clip = media_store.add(mp4(sound=True))
-    ask(Generate((chat.user(Part("video", media=clip), Part("audio", media=clip), "What is said?"),)))
+    ask(Generate((messages.user(Part("video", media=clip), Part("audio", media=clip), "What is said?"),)))
     video, sound, _ = endpoint.bodies[0]["messages"][0]["content"]
     assert video["video_url"]["url"].startswith("data:video/mp4;base64,")
     assert sound["input_audio"]["format"] == "wav"
@@ -118,8 +119,8 @@ def test_a_clip_is_read_and_encoded_once_for_all_its_requests(ask, endpoint, med
     monkeypatch.setattr(type(media_store), "read", lambda store, sha: reads.append(sha) or of(store, sha))
     clip, picture = media_store.add(mp4(sound=True)), media_store.add(png(3))
     heard = Part("video", media=clip), Part("audio", media=clip)
-    ask(*(Generate((chat.user(*heard, f"question {i}"),)) for i in range(20)),
-        *(Score((chat.user(Part("image", media=picture), f"question {i}"),), ("yes", "no")) for i in range(20)))  # fmt: skip
+    ask(*(Generate((messages.user(*heard, f"question {i}"),)) for i in range(20)),
+        *(Score((messages.user(Part("image", media=picture), f"question {i}"),), ("yes", "no")) for i in range(20)))  # fmt: skip
     assert len(endpoint.bodies) == 40
     # the video, its sound, the picture
     assert len(encoded) == 3
@@ -145,7 +146,7 @@ def test_a_vllm_server_is_asked_not_to_take_its_models_own_sampling(ask, endpoin
 
 def test_text_cannot_carry_special_tokens_not_even_cut_in_two(ask, endpoint):
     endpoint.keep_bodies = True
-    ask(Generate((chat.user("<|im_end|> <|IMA", "GE|>"),)))
+    ask(Generate((messages.user("<|im_end|> <|IMA", "GE|>"),)))
     assert endpoint.bodies[0]["messages"][0]["content"] == "<\u2060|im_end|> <\u2060|IMAGE|>"
 
 
@@ -156,7 +157,7 @@ def test_text_cannot_carry_special_tokens_not_even_cut_in_two(ask, endpoint):
 )  # fmt: skip
 def test_the_servers_family_says_which_tokens_are_broken(ask, endpoint, media_store, settings, broken):
     endpoint.keep_bodies = True
-    ask(Generate((chat.user("<|im_end|> [IMG] <｜User｜> <end_of_turn>"),)), **settings)
+    ask(Generate((messages.user("<|im_end|> [IMG] <｜User｜> <end_of_turn>"),)), **settings)
     (sent,) = (body["messages"][0]["content"] for body in endpoint.bodies)
     assert sent.replace("\u2060", "") == "<|im_end|> [IMG] <｜User｜> <end_of_turn>"
     assert sent.count("\u2060") == {"all": 4, "qwen": 1, "mistral": 2, "none": 0}[broken]
@@ -165,13 +166,13 @@ def test_the_servers_family_says_which_tokens_are_broken(ask, endpoint, media_st
 def test_a_token_that_media_cut_in_two_is_broken_too(ask, endpoint, media_store):
     endpoint.keep_bodies = True
     picture = Part("image", media=media_store.add(png(1)))
-    ask(Generate((chat.user("a <|im_", picture, "start|> b"),)))
+    ask(Generate((messages.user("a <|im_", picture, "start|> b"),)))
     assert [part.get("text") for part in endpoint.bodies[0]["messages"][0]["content"]] == ["a <|im_", None, "\u2060start|> b"]
 
 
 def test_a_token_that_turns_cut_in_two_is_broken_too(ask, endpoint):
     endpoint.keep_bodies = True
-    ask(Generate((Message("system", (Part("text", "a <|im_"),)), chat.user("start"), chat.user("|> b"))))
+    ask(Generate((Message("system", (Part("text", "a <|im_"),)), messages.user("start"), messages.user("|> b"))))
     assert "<|im_start|>" not in "".join(message["content"] for message in endpoint.bodies[0]["messages"])
 
 
@@ -182,7 +183,7 @@ def test_a_family_that_is_not_known_is_answered_with_those_that_are():
 
 def test_a_last_turn_of_the_assistant_is_to_be_continued(ask, endpoint):
     endpoint.keep_bodies = True
-    ask(Generate((*question(), chat.assistant("I see"))))
+    ask(Generate((*question(), messages.assistant("I see"))))
     assert endpoint.bodies[0]["continue_final_message"] is True
     assert endpoint.bodies[0]["add_generation_prompt"] is False
 
@@ -190,7 +191,7 @@ def test_a_last_turn_of_the_assistant_is_to_be_continued(ask, endpoint):
 def test_a_large_body_arrives_whole(ask, endpoint):
     endpoint.keep_bodies = True
     text = "word " * 500_000
-    ask(Generate((chat.user(text),)))
+    ask(Generate((messages.user(text),)))
     assert endpoint.bodies[0]["messages"][0]["content"] == text
 
 
@@ -293,7 +294,7 @@ def test_an_answer_that_was_cut_off_keeps_what_it_has_of_its_form(ask, monkeypat
 
 
 def test_what_only_another_engine_can_is_a_failure_that_says_which(ask):
-    told = (*question(), chat.assistant("a cup"))
+    told = (*question(), messages.assistant("a cup"))
     embedded, likely = ask(Embed(question()), Likelihood(told))
     assert (embedded.reason, likely.reason) == (Reason.ENGINE_REFUSED, Reason.ENGINE_REFUSED)
     assert "use the engine hf" in embedded.detail
@@ -464,11 +465,11 @@ def test_a_refusal_is_not_asked_again(ask, endpoint, status, message, reason):
 def test_bad_requests_fail_alone_before_they_are_sent(ask, endpoint, media_store):
     good = Generate(question())
     bad = [
-        (Generate((chat.user("  "),)), Reason.EMPTY_PROMPT),
-        (Generate((chat.user("\ud800"),)), Reason.ENGINE_REFUSED),
-        (Generate((chat.user(Part("image", media="0" * 64)),)), Reason.MISSING_FILE),
-        (Generate((chat.user(Part("image", media=media_store.add(b"no image"))),)), Reason.UNSUPPORTED_MEDIA),
-        (Generate((chat.user(Part("video", media=media_store.add(mp4()))),)), Reason.UNSUPPORTED_MEDIA),
+        (Generate((messages.user("  "),)), Reason.EMPTY_PROMPT),
+        (Generate((messages.user("\ud800"),)), Reason.ENGINE_REFUSED),
+        (Generate((messages.user(Part("image", media="0" * 64)),)), Reason.MISSING_FILE),
+        (Generate((messages.user(Part("image", media=media_store.add(b"no image"))),)), Reason.UNSUPPORTED_MEDIA),
+        (Generate((messages.user(Part("video", media=media_store.add(mp4()))),)), Reason.UNSUPPORTED_MEDIA),
     ]
     *failed, answered = ask(*(request for request, _ in bad), good, media=("image",))
     assert [f.reason for f in failed] == [reason for _, reason in bad]

@@ -6,10 +6,10 @@ import json
 import pytest
 
 from pipeline.engines import openai
-from schemas import chat
+from schemas import messages
 from schemas.ports import Form, Generate, Likelihood, Likely, Score
 from schemas.records import Part
-from tests.media_files import mp4
+from tests.support.media_files import mp4
 
 KINDS = ("text", "image", "multi_image", "video", "audio")
 
@@ -75,7 +75,7 @@ SCHEMA = json.dumps({
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_likelihoods_are_those_of_the_engine(ask_both, asked, kind):
-    told = [(*a.prompt, chat.assistant(text)) for a in asked[kind][:2] for text in ("a red circle .", " naïve\nсловo")]
+    told = [(*a.prompt, messages.assistant(text)) for a in asked[kind][:2] for text in ("a red circle .", " naïve\nсловo")]
     found, can = ask_both(*map(Likelihood, told))
     assert "Likelihood" in can
     for ours, theirs in found:
@@ -117,9 +117,9 @@ def test_log_probabilities_of_tokens_are_those_of_the_engine(ask_both, asked, ki
 def test_a_video_is_shown_together_with_its_sound(ask_both, media_store):
     clip = media_store.add(mp4(sound=True))
     video, sound = Part("video", media=clip), Part("audio", media=clip)
-    asked = [(chat.user(*parts, "what moves ?"),) for parts in ((video, sound), (video,))]
+    asked = [(messages.user(*parts, "what moves ?"),) for parts in ((video, sound), (video,))]
     found, _ = ask_both(
-        *(Generate(prompt, max_tokens=8) for prompt in asked), Likelihood((*asked[0], chat.assistant("a cup .")))
+        *(Generate(prompt, max_tokens=8) for prompt in asked), Likelihood((*asked[0], messages.assistant("a cup .")))
     )
     # a server takes the frames that it is told to at its start; the sound is a second of 440 Hz to both
     ours, theirs = ([result.prompt_tokens for result in side[:2]] for side in zip(*found, strict=True))

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from pipeline.filter import contamination
-from pipeline.store import FolderStore
+from pipeline.storage.media_store import FolderStore
 from schemas.errors import InputError
-from tests.media_files import mp4
-from tests.photographs import jpeg_of, pieces
-from tests.rows import context, tables_of
+from tests.support.media_files import mp4
+from tests.support.photographs import jpeg_of, pieces
+from tests.support.rows import context, tables_of
 
 ASKED = "how many of the people who stand in front of the old temple wear a hat"  # 16 words: 4 runs of 13
 

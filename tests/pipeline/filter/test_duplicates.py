@@ -4,10 +4,10 @@ import pytest
 
 from pipeline.filter import duplicates
 from pipeline.media import phash
-from pipeline.store import FolderStore
-from tests.media_files import mp4, wav
-from tests.photographs import jpeg_of, photographs, pieces
-from tests.rows import Held, context, tables_of
+from pipeline.storage.media_store import FolderStore
+from tests.support.media_files import mp4, wav
+from tests.support.photographs import jpeg_of, photographs, pieces
+from tests.support.rows import Held, context, tables_of
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import pytest
 
 from pipeline.filter import length
 from schemas import arrow, records
-from tests.rows import context
+from tests.support.rows import context
 
 
 class Pairs:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.filter import licence
-from tests.rows import context, rows_of
+from tests.support.rows import context, rows_of
 
 
 @pytest.mark.parametrize(

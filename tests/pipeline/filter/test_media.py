@@ -4,12 +4,12 @@ import json
 import pytest
 
 from pipeline.filter import media
-from pipeline.store import FolderStore
-from schemas import chat
+from pipeline.storage.media_store import FolderStore
+from schemas import messages
 from schemas.records import Part, sample
-from tests.media_files import jpeg, mp4, wav
-from tests.photographs import jpeg_of, pieces
-from tests.rows import context, tables_of
+from tests.support.media_files import jpeg, mp4, wav
+from tests.support.photographs import jpeg_of, pieces
+from tests.support.rows import context, tables_of
 
 
 @pytest.fixture
@@ -104,6 +104,6 @@ def test_bounds_that_say_nothing_are_refused(settings):
 def test_a_sample_may_show_the_same_medium_twice(store):
     tables = tables_of(store, [("?", [jpeg(1)])])
     (one,) = tables.tables["media"]
-    twice = sample((chat.user(Part("image", media=one.id), Part("image", media=one.id), "?"),), source="rows.jsonl#2")
+    twice = sample((messages.user(Part("image", media=one.id), Part("image", media=one.id), "?"),), source="rows.jsonl#2")
     tables.tables["samples"].append(twice)
     assert gone(tables, store, side=(100, None)).keys() == {"rows.jsonl#1", "rows.jsonl#2"}

@@ -3,10 +3,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.filter import subsample
-from pipeline.store import FolderStore
-from schemas import chat, records
-from tests.photographs import jpeg_of, pieces
-from tests.rows import Held, context, tables_of
+from pipeline.storage.media_store import FolderStore
+from schemas import messages, records
+from tests.support.photographs import jpeg_of, pieces
+from tests.support.rows import Held, context, tables_of
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_quotas_are_as_many_as_can_be_and_none_more_than_there_is(groups, n):
     ],
 )
 def test_strata(prompt, known, stratum):
-    assert subsample.stratum(records.sample((chat.user(prompt),), **known), 128) == stratum
+    assert subsample.stratum(records.sample((messages.user(prompt),), **known), 128) == stratum
 
 
 def kept(tables, store=None, **settings) -> list[int]:
@@ -62,7 +62,7 @@ def kept(tables, store=None, **settings) -> list[int]:
 
 
 def test_the_draw_hangs_on_ids_and_seed_alone():
-    samples = [records.sample((chat.user(f"question {i}"),), source=f"r#{i}") for i in range(100)]
+    samples = [records.sample((messages.user(f"question {i}"),), source=f"r#{i}") for i in range(100)]
     first = kept(Held(samples=samples), n=20, weights={"short": 1})
     assert len(first) == 20
     assert kept(Held(samples=samples), n=20, weights={"short": 1}) == first
@@ -89,7 +89,7 @@ def test_clusters_keep_what_is_rare(tmp_path):
 def test_prompts_cluster_by_their_words():
     texts = [f"How many red cars are parked in street {i}?" for i in range(12)]
     texts += [f"Describe the mood of the painting, version {i}." for i in range(2)]
-    samples = [records.sample((chat.user(t),), source=f"r#{i}") for i, t in enumerate(texts)]
+    samples = [records.sample((messages.user(t),), source=f"r#{i}") for i, t in enumerate(texts)]
     found = kept(Held(samples=samples), n=4, by="clusters", clusters=2, embedding="prompt")
     assert found[-2:] == [13, 14]
     assert len(found) == 4

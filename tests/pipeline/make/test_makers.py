@@ -8,12 +8,12 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.make import bad_prompt, reference, rewrite, sample
-from schemas.chat import asked_of
+from schemas.messages import asked_of
 from schemas.operator import Rows
 from schemas.ports import Answer as Said
 from schemas.ports import Failure, Generate, Generated
 from schemas.records import Candidate, Media, Reason, Rejection, candidate
-from tests.rows import context, rows_of
+from tests.support.rows import context, rows_of
 
 cut = importlib.import_module("pipeline.make.continue")
 

@@ -11,7 +11,7 @@ from schemas.errors import RowError
 from schemas.operator import Rows
 from schemas.ports import Answer, Beams, Failure, Generate, Generated
 from schemas.records import Candidate, Judgement, Reason, Rejection
-from tests.rows import context, rows_of
+from tests.support.rows import context, rows_of
 
 
 class Story:

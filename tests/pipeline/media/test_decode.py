@@ -15,10 +15,10 @@ from PIL import Image
 from pipeline.media import decode, limits
 from pipeline.media.probe import keep, probe
 from pipeline.media.sniff import Format
-from pipeline.store import FolderStore
+from pipeline.storage.media_store import FolderStore
 from schemas.errors import RowError
 from schemas.records import Reason
-from tests import media_files as make
+from tests.support import media_files as make
 
 PNG = Format("pillow", "PNG", "image/png")
 

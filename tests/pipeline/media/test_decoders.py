@@ -11,7 +11,7 @@ from pipeline.media.probe import probe
 from pipeline.media.video import decode_video
 from schemas.errors import RowError
 from schemas.records import Reason
-from tests import media_files as make
+from tests.support import media_files as make
 
 
 def test_an_image_stands_upright():

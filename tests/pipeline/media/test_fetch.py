@@ -8,7 +8,7 @@ from pipeline.media import fetch
 from pipeline.media.fetch import Fetcher, Limits, reachable
 from schemas.errors import RowError
 from schemas.records import Reason
-from tests import web
+from tests.support import web
 
 DATA = bytes(range(256)) * 100
 

@@ -16,7 +16,7 @@ from pipeline.media.probe import probe
 from pipeline.media.sniff import sniff
 from schemas.errors import RowError
 from schemas.records import Reason
-from tests import media_files as make
+from tests.support import media_files as make
 
 GREEN = (30, 200, 90)
 

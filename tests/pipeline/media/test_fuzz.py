@@ -7,8 +7,8 @@ from pipeline.media import decode
 from pipeline.media.probe import probe
 from schemas.errors import RowError
 from schemas.records import Reason
-from tests import media_files as make
 from tests.hostile.files import GOOD, hostile
+from tests.support import media_files as make
 
 PICTURE = make.picture(0, 64, 48)
 SEEDS = [

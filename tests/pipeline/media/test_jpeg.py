@@ -11,7 +11,7 @@ from pipeline.media import image
 from pipeline.media.jpeg import size_of_whole
 from pipeline.media.sniff import sniff
 from schemas.errors import RowError
-from tests import media_files as make
+from tests.support import media_files as make
 
 
 def segment(body: bytes) -> bytes:

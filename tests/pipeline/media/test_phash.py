@@ -5,8 +5,8 @@ from PIL import Image
 
 from pipeline.media import phash
 from pipeline.media.image import decode_image
-from tests.media_files import image_file, mp4
-from tests.photographs import photographs
+from tests.support.media_files import image_file, mp4
+from tests.support.photographs import photographs
 
 
 def hashed(picture: Image.Image) -> np.ndarray:

@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 
 from pipeline.media.probe import keep, probe, take
-from pipeline.store import FolderStore
+from pipeline.storage.media_store import FolderStore
 from schemas.errors import RowError
 from schemas.records import Media, Reason
-from tests import media_files as make
+from tests.support import media_files as make
 
 
 def rotated(orientation: int) -> bytes:

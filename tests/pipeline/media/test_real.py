@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline.media import decode
 from pipeline.media.probe import probe
-from tests import media_files as make
+from tests.support import media_files as make
 
 PHOTOS = sorted((Path(sklearn.datasets.__file__).parent / "images").glob("*.jpg"))
 

@@ -6,14 +6,14 @@ from contextlib import contextmanager
 
 import pytest
 
-from pipeline import urls
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
-from pipeline.store import FolderStore
+from pipeline.storage import urls
+from pipeline.storage.media_store import FolderStore
 from schemas.errors import RowError
 from schemas.records import Reason
-from tests import buckets, web
-from tests import media_files as make
+from tests.support import buckets, web
+from tests.support import media_files as make
 
 OWN = {"allow_private": ("127.0.0.1",)}
 

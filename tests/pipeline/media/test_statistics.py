@@ -3,7 +3,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.media import statistics
-from tests.photographs import photographs
+from tests.support.photographs import photographs
 
 
 def test_entropy_of_one_two_and_all_values():

@@ -1,11 +1,11 @@
 import pytest
 
-from flows import passes
-from pipeline.pair import best_worst, judged, scores
+from flows.runs import stream
+from pipeline.pair import _scores, best_worst, judged
 from schemas import records
 from schemas.operator import Rows
 from schemas.records import Outcome, Pair, Rejection, judgement
-from tests.rows import context, rows_of
+from tests.support.rows import context, rows_of
 
 
 def rows_with(
@@ -87,7 +87,7 @@ def test_a_live_pair_of_the_same_answers_is_superseded_whichever_way_round():
     gone = [r for r in found if isinstance(r, Rejection)]
     assert [(r.id, r.reason) for r in gone] == [(same.id, "superseded"), (turned.id, "superseded")]
     assert {(p.chosen, p.rejected) for p in found if isinstance(p, Pair)} == {("a", "b"), ("c", "d")}
-    passes._take(found, rows, [])
+    stream._take(found, rows, [])
     assert [p.step for p in rows.pairs] == ["judged", "judged"]
 
 
@@ -96,7 +96,7 @@ def test_a_tie_ends_a_live_pair_and_silence_leaves_it():
     tied, kept = live(rows, "a", "b"), live(rows, "c", "d")
     (note,) = made(rows)
     assert (note.id, note.reason) == (tied.id, "no_margin")
-    passes._take([note], rows, [])
+    stream._take([note], rows, [])
     assert rows.pairs == [kept]
 
 
@@ -108,9 +108,9 @@ def test_of_several_scores_on_a_pair_the_latest_counts():
 
 def test_scores_on_pairs_are_no_scores_of_answers():
     rows = rows_with(("a", "b", 0.9, 9.0))
-    assert scores.scored(rows, "score") == []
+    assert _scores.scored(rows, "score") == []
     assert [n.reason for n in best_worst.pair(rows, best_worst.Settings(), context())] == ["no_verdict"]
     rows.judgements.insert(
         0, judgement(rows.sample.id, "s", "candidate", (rows.candidates[2].id,), "score", Outcome.VERDICT, value=1.0)
     )
-    assert [c.text for c in passes._those("best", rows, rows)] == ["c"]
+    assert [c.text for c in stream._those("best", rows, rows)] == ["c"]

@@ -2,7 +2,7 @@ import pytest
 
 from pipeline.pair import all_pairs, best_worst, fixed_role, right_wrong
 from schemas.records import Pair, Rejection
-from tests.rows import context, rows_of
+from tests.support.rows import context, rows_of
 
 
 def texts(found) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@ import json
 from pipeline.pair import with_parent
 from schemas.operator import Rows
 from schemas.records import Outcome, Pair, Rejection, Span, candidate, judgement
-from tests.rows import context, rows_of
+from tests.support.rows import context, rows_of
 
 
 def edited(rows: Rows, text: str, who: str, spans: list | None = None, of: int = 0) -> None:

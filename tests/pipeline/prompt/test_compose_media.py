@@ -7,13 +7,13 @@ from PIL import Image
 
 from pipeline.media.image import decode_image
 from pipeline.prompt import compose_media
-from pipeline.store import FolderStore
-from schemas import chat
+from pipeline.storage.media_store import FolderStore
+from schemas import messages
 from schemas.errors import RowError
 from schemas.operator import Rows
 from schemas.records import Media, Part, sample
-from tests.media_files import image_file
-from tests.rows import context, tables_of
+from tests.support.media_files import image_file
+from tests.support.rows import context, tables_of
 
 COLOURS = ["red", "green", "blue", "yellow", "black", "white", "purple", "orange"]
 
@@ -53,7 +53,7 @@ def test_a_sequence_shows_the_sample_at_the_place_that_is_named(run, store):
         assert found == {"layout": "sequence", "target": found["target"], "media": list(new.media)}
         assert len(set(new.media)) == len(new.media)
         assert new.media[found["target"] - 1] == rows.sample.media[0]
-        said = f"Only picture {found['target']} of {len(new.media)} is meant. {chat.asked_of(rows.sample.prompt)}"
+        said = f"Only picture {found['target']} of {len(new.media)} is meant. {messages.asked_of(rows.sample.prompt)}"
         assert new.prompt[-1].parts[-1].text == said
         assert (new.kind, new.answer) == ("multi_image", rows.sample.answer)
 
@@ -136,7 +136,7 @@ def test_what_cannot_be_composed_is_named(run, store):
     alone = Rows(run[0].sample._replace(answer="alone"))
     with pytest.raises(RowError, match="no other sample has the answer 'alone'"):
         composed(run, store, rows=[alone], layout="demonstrations", pictures=(2, 2), symbols=("a", "b"))
-    turns = (*run[0].sample.prompt, chat.assistant("yes"), chat.user("and now ?"))
+    turns = (*run[0].sample.prompt, messages.assistant("yes"), messages.user("and now ?"))
     with pytest.raises(RowError, match="several turns"):
         composed(run, store, rows=[Rows(sample(turns))], layout="sequence")
 

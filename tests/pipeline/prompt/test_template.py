@@ -3,11 +3,11 @@ import json
 import pytest
 
 from pipeline.prompt import template
-from schemas import chat
+from schemas import messages
 from schemas.errors import RowError
 from schemas.operator import Rows
 from schemas.records import Message, Part, sample
-from tests.rows import context, rows_of
+from tests.support.rows import context, rows_of
 
 
 def written(rows: Rows, **settings):
@@ -19,7 +19,7 @@ def test_names_are_filled_from_what_is_known():
     rows = rows_of([], answer="a {prompt}", reference="whole", facts=json.dumps({"colour": "red", "count": 3}))
     text = "{prompt} {answer} {reference} {colour} {count} {not a name} {}"
     assert (
-        chat.asked_of(written(rows, templates=(text,)).prompt)
+        messages.asked_of(written(rows, templates=(text,)).prompt)
         == "what is there ? a {prompt} whole red 3 {not a name} {}"
     )
 
@@ -46,9 +46,9 @@ def test_what_is_known_stays_and_the_id_names_the_ancestor():
 def test_turns_and_media_around_the_question_stay():
     turns = (
         Message("system", (Part("text", "be brief"),)),
-        chat.user(Part("image", media="ab" * 32), "first ?"),
-        chat.assistant("yes"),
-        chat.user("look at", Part("image", media="cd" * 32), "then ?"),
+        messages.user(Part("image", media="ab" * 32), "first ?"),
+        messages.assistant("yes"),
+        messages.user("look at", Part("image", media="cd" * 32), "then ?"),
     )
     new = written(Rows(sample(turns)), templates=("{prompt} why ?",), suffix="mcq")
     assert new.prompt[:3] == turns[:3]
@@ -59,9 +59,9 @@ def test_turns_and_media_around_the_question_stay():
 
 def test_templates_are_drawn_by_seed_and_sample():
     samples = [rows_of([], question=f"q {i}") for i in range(200)]
-    draws = [chat.asked_of(written(r, templates=("a", "b", "c")).prompt) for r in samples]
+    draws = [messages.asked_of(written(r, templates=("a", "b", "c")).prompt) for r in samples]
     assert all(
         40 < draws.count(t) < 95 for t in "abc"
     )  # 200 / 3 = 67, six standard deviations of 6.7 below and four above
-    assert draws == [chat.asked_of(written(r, templates=("a", "b", "c")).prompt) for r in samples]
-    assert draws != [chat.asked_of(written(r, templates=("a", "b", "c"), seed=1).prompt) for r in samples]
+    assert draws == [messages.asked_of(written(r, templates=("a", "b", "c")).prompt) for r in samples]
+    assert draws != [messages.asked_of(written(r, templates=("a", "b", "c"), seed=1).prompt) for r in samples]

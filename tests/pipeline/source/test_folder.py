@@ -2,12 +2,12 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.source import folder
-from pipeline.store import FolderStore
+from pipeline.storage.media_store import FolderStore
 from schemas.errors import InputError
 from schemas.operator import Context
 from schemas.records import Media, Part, Reason, Rejection, Sample
-from tests import buckets
-from tests import media_files as make
+from tests.support import buckets
+from tests.support import media_files as make
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ import pytest
 from datasets import Audio, Features, Image, List, Value, Video
 
 from pipeline.source import hub
-from pipeline.source.conversation import Shelf
-from pipeline.store import FolderStore
+from pipeline.source.reading.conversation import Shelf
+from pipeline.storage.media_store import FolderStore
 from schemas.errors import InputError, RowError
 from schemas.operator import Context
 from schemas.records import Media, Reason, Rejection, Sample
-from tests import media_files as make
-from tests.hub_standin import COMMIT, TOKEN, Hub, Repo
+from tests.support import media_files as make
+from tests.support.hub_standin import COMMIT, TOKEN, Hub, Repo
 
 ROOT = Path(__file__).parents[3]
 FEATURES = Features({
@@ -117,7 +117,7 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from pipeline.source import hub
-from pipeline.store import FolderStore
+from pipeline.storage.media_store import FolderStore
 from schemas.errors import InputError, RowError
 from schemas.operator import Context
 try:

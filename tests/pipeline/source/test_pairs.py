@@ -17,17 +17,17 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 
 from pipeline.source import pairs
-from pipeline.source.tables import Row
-from pipeline.store import FolderStore
+from pipeline.source.reading.row_files import Row
+from pipeline.storage.media_store import FolderStore
 from schemas.arrow import TABLE_OF, to_batch
 from schemas.errors import InputError
 from schemas.operator import Context
 from schemas.records import Candidate, Judgement, Media, Outcome, Pair, Reason, Rejection, Sample
-from tests import media_files as make
-from tests.preference_sets import SETS, jsonl, with_media
-from tests.schemas.dialects.test_known import DIALECTS, rows
+from tests.pipeline.source.formats.test_registry import DIALECTS, rows
+from tests.support import media_files as make
+from tests.support.preference_sets import SETS, jsonl, with_media
 
-# by hand from tests/preference_sets.py: rows of each kind that a set becomes, one Sample a row
+# by hand from tests/support/preference_sets.py: rows of each kind that a set becomes, one Sample a row
 COUNTS = {
     "trl": {"Media": 4, "Sample": 4, "Candidate": 8, "Pair": 4},  # 1 + 2 + 1 + 0 images
     "llama_factory": {"Media": 4, "Sample": 4, "Candidate": 7, "Pair": 4},  # the KTO row has one answer
@@ -296,7 +296,7 @@ READ = """
 import resource, sys
 from pathlib import Path
 from pipeline.source import pairs
-from pipeline.store import FolderStore
+from pipeline.storage.media_store import FolderStore
 from schemas.operator import Context
 from schemas.records import Sample
 
@@ -368,7 +368,7 @@ def test_any_row_becomes_records_or_a_rejection(home, monkeypatch, name):
     @examples(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
     @given(rows(name))
     def check(row):
-        monkeypatch.setattr(pairs.tables, "read", lambda file, fetch: iter([Row("rows.jsonl#1", str(home), row)]))
+        monkeypatch.setattr(pairs.row_files, "read", lambda file, fetch: iter([Row("rows.jsonl#1", str(home), row)]))
         found = []
         try:
             found += pairs.read(pairs.Settings(path=str(home / "rows.jsonl"), format=name), context)

@@ -8,12 +8,12 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.source import rows
-from pipeline.store import FolderStore
+from pipeline.storage.media_store import FolderStore
 from schemas.errors import InputError
 from schemas.operator import Context
 from schemas.records import Media, Message, Part, Reason, Rejection, Sample
-from tests import buckets, web
-from tests import media_files as make
+from tests.support import buckets, web
+from tests.support import media_files as make
 
 FILES = {
     "cat.jpg": make.jpeg(1), "dog.png": make.png(2), "run.mp4": make.mp4(), "bark.wav": make.wav(),

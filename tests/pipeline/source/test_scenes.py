@@ -12,7 +12,7 @@ import soundfile
 from PIL import Image
 
 from pipeline.source.scenes import SCENES, draw, encode, is_flac, kinds_of, load_world, scenes
-from schemas.patterns import split
+from schemas.claim_patterns import split
 
 WORLD = load_world()
 KINDS = sorted(SCENES)

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from pipeline.dataset.read import Example
+from pipeline.modeling.encode import Encoded, Encoder
+from pipeline.modeling.load import freeze, load
 from pipeline.source.scenes import SCENES, draw, encode, load_world
-from pipeline.train.encode import Encoded, Encoder
-from pipeline.train.model import freeze, load
-from schemas import chat
+from schemas import messages
 from schemas.records import MEDIA_KINDS, Part, digest
 
 TINY = str(Path(__file__).parents[3] / "data" / "models" / "tiny")
@@ -64,5 +64,5 @@ def _examples(kind: str):
         shown = [(k, v if k == "text" else encode(k, v)[0]) for k, v in scene.parts()]
         parts = [Part(k, v) if k == "text" else Part(k, media=digest(v.hex())) for k, v in shown]
         media = tuple((k, v) for k, v in shown if k in MEDIA_KINDS)
-        prompt = (chat.user(*parts, task.question),)
+        prompt = (messages.user(*parts, task.question),)
         yield Example(f"{kind}-{seed}", digest(prompt), prompt, media, kind, task.answer, wrong.answer, 1.0)

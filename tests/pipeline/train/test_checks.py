@@ -1,10 +1,10 @@
 import pytest
 
-from pipeline.train.checks import dry, sees_media, start_up
-from schemas import chat
+from pipeline.train._checks import dry, sees_media, start_up
+from schemas import messages as chat
 from schemas.errors import TrainError
 from schemas.records import Part, Reason, Rejection
-from tests.media_files import wav
+from tests.support.media_files import wav
 
 
 def test_a_model_that_sees_its_media_passes_with_all_kinds(model, mixed):

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from pipeline.train import grpo
+from pipeline.train import _grpo
 from pipeline.train.train import Settings
 from schemas.errors import TrainError
 from schemas.operator import Context
@@ -32,8 +32,8 @@ def test_answers_that_are_rewarded_for_being_short_become_short(model, encoder, 
     rows = [sample(row.messages) for kind in examples.values() for row in kind]
     context = Context("train", "v", Shown(examples))
     settings = Settings(model="m", loss="grpo", lr=2e-3, warmup=2, steps=10, prompts=8, n=8, max_tokens=32)
-    prompts = grpo.Prompts(rows, encoder, context, seed=0)
-    out = grpo.fit(model, prompts, encoder, [short], settings, tmp_path, lambda *_: None)
+    prompts = _grpo.Prompts(rows, encoder, context, seed=0)
+    out = _grpo.fit(model, prompts, encoder, [short], settings, tmp_path, lambda *_: None)
     rewards = [json.loads(line)["reward"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert len(rewards) == out["steps"] == 10
     assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 2  # words
@@ -43,15 +43,15 @@ def test_answers_that_are_rewarded_for_being_short_become_short(model, encoder, 
 def test_a_run_that_rewards_all_answers_alike_has_nothing_to_learn_and_says_so(model, encoder, examples, tmp_path):
     rows = [sample(row.messages) for row in examples["audio"]]
     settings = Settings(model="m", loss="grpo", steps=1, prompts=2, n=2, max_tokens=4)
-    prompts = grpo.Prompts(rows, encoder, Context("train", "v", Shown(examples)), seed=0)
+    prompts = _grpo.Prompts(rows, encoder, Context("train", "v", Shown(examples)), seed=0)
     with pytest.raises(TrainError, match="rewarded alike"):
-        grpo.fit(model, prompts, encoder, [lambda row, texts: [1.0] * len(texts)], settings, tmp_path, lambda *_: None)
+        _grpo.fit(model, prompts, encoder, [lambda row, texts: [1.0] * len(texts)], settings, tmp_path, lambda *_: None)
 
 
 def test_a_sample_whose_media_are_gone_is_left_out_by_name(encoder, examples):
     good, gone = (sample(row.messages) for row in examples["audio"][:2])
     store = Shown(examples)
     del store.data[gone.media[0]]
-    prompts = grpo.Prompts([good, gone], encoder, Context("train", "v", store), seed=0)
+    prompts = _grpo.Prompts([good, gone], encoder, Context("train", "v", store), seed=0)
     assert {row.id for row, _ in prompts.draw(4)} == {good.id}
     assert prompts.rejections[gone.id].reason == Reason.MISSING_FILE

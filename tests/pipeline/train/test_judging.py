@@ -6,9 +6,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from annotators.judge import pointwise as judge_pointwise
-from pipeline.source.scenes import FOLDER, SCENES, Thing, draw, load_world, scenes, stored
-from pipeline.train.tiny import bench_pairs
-from pipeline.train.tiny.judging import (
+from pipeline.scenes.model import bench_pairs
+from pipeline.scenes.model.judging import (
     PAIRWISE,
     WORDS,
     Quoted,
@@ -19,9 +18,10 @@ from pipeline.train.tiny.judging import (
     quality,
     quoted,
 )
-from pipeline.train.tiny.model import load
-from pipeline.train.tiny.pack import Prompter
-from schemas import chat, prompts
+from pipeline.scenes.model.model import load
+from pipeline.scenes.model.pack import Prompter
+from pipeline.source.scenes import FOLDER, SCENES, Thing, draw, load_world, scenes, stored
+from schemas import messages, prompts
 from schemas.operator import Rows
 from schemas.ports import Score
 from schemas.records import Outcome, candidate, sample
@@ -130,7 +130,7 @@ def test_the_judges_of_the_product_get_verdicts_from_the_tiny_model(runner, vllm
             task = scene.tasks()[0]
             answers = pair(scene, task, rng, tie=False)
             parts, _ = stored(scene, media_store)
-            rows = Rows(sample((chat.user(*parts, task.question),)))
+            rows = Rows(sample((messages.user(*parts, task.question),)))
             rows.candidates += [candidate(rows.sample.id, "make", answer.text) for answer in answers]
             engine = Recorded(vllm_engine)
             context = SimpleNamespace(engines={"judge": engine}, step="rate", version="")
@@ -141,7 +141,7 @@ def test_the_judges_of_the_product_get_verdicts_from_the_tiny_model(runner, vllm
             said += [verdict.value for verdict in found]
             true += [answer.quality.rating for answer in answers]
             asked = pairwise(task, answers)
-            scored = runner.run(vllm_engine.ask(Score(chat.ask_about(rows.sample.prompt, asked.question), WORDS)))
+            scored = runner.run(vllm_engine.ask(Score(messages.ask_about(rows.sample.prompt, asked.question), WORDS)))
             right.append(WORDS[max(range(3), key=scored.logprobs.__getitem__)] == asked.reply)
     assert spearmanr(said, true).statistic > 0.5
     assert sum(right) / len(right) > 0.7

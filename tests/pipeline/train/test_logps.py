@@ -7,11 +7,11 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
 )
 
+from pipeline.modeling.batch import collate
+from pipeline.modeling.encode import Encoded, Prompt
+from pipeline.modeling.logps import answer_mask, token_logps
 from pipeline.source.scenes import SCENES
-from pipeline.train.batch import collate
-from pipeline.train.checks import shares_prefix
-from pipeline.train.encode import Encoded, Prompt
-from pipeline.train.logps import answer_mask, token_logps
+from pipeline.train._checks import shares_prefix
 
 EACH_KIND = pytest.mark.parametrize("kind", sorted(SCENES))
 

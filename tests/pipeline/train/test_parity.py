@@ -9,12 +9,12 @@ from transformers import AutoProcessor
 from transformers import Qwen2_5OmniThinkerForConditionalGeneration as Thinker
 from trl import DPOConfig, DPOTrainer
 
+from pipeline.modeling.batch import collate
+from pipeline.modeling.load import load
+from pipeline.modeling.logps import token_logps
 from pipeline.source.scenes import SCENES
-from pipeline.train.batch import collate
-from pipeline.train.logps import token_logps
-from pipeline.train.loop import sides
-from pipeline.train.losses import dpo
-from pipeline.train.model import load
+from pipeline.train._loop import sides
+from pipeline.train._losses import dpo
 from tests.pipeline.train.conftest import TINY
 
 

@@ -1,6 +1,6 @@
 import torch
 
-from pipeline.train.sample import sample
+from pipeline.modeling.sampling import sample
 
 
 def test_the_likeliest_answers_are_those_of_transformers(model, encoder, mixed):

@@ -9,16 +9,16 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoProcessor
 from transformers import Qwen2_5OmniThinkerForConditionalGeneration as Thinker
 
+from pipeline.scenes.model.__main__ import make
+from pipeline.scenes.model.features import features, log_mel, patchify
+from pipeline.scenes.model.habits import habitual
+from pipeline.scenes.model.judging import judged, quality
+from pipeline.scenes.model.measure import items, measure, sample, yes_minus_no
+from pipeline.scenes.model.model import grown, load, new_model, new_processor, new_tokenizer
+from pipeline.scenes.model.pack import IGNORED, Answered, Prompter, collate, hidden, pack
+from pipeline.scenes.model.pretrain import CYCLES, answered, corpus, learn_to_judge, pretrain
+from pipeline.scenes.model.warmup import warm_up_audio, warm_up_vision
 from pipeline.source.scenes import SCENES, draw, load_world
-from pipeline.train.tiny.__main__ import make
-from pipeline.train.tiny.features import features, log_mel, patchify
-from pipeline.train.tiny.habits import habitual
-from pipeline.train.tiny.judging import judged, quality
-from pipeline.train.tiny.measure import items, measure, sample, yes_minus_no
-from pipeline.train.tiny.model import grown, load, new_model, new_processor, new_tokenizer
-from pipeline.train.tiny.pack import IGNORED, Answered, Prompter, collate, hidden, pack
-from pipeline.train.tiny.pretrain import CYCLES, answered, corpus, learn_to_judge, pretrain
-from pipeline.train.tiny.warmup import warm_up_audio, warm_up_vision
 
 CHECKPOINT = Path(__file__).parents[3] / "data" / "models" / "tiny"
 PARAMETERS = 1_610_144
@@ -103,7 +103,7 @@ def freeze_towers(model):
 
 
 def test_a_few_steps_lower_the_loss(tokenizer, prompter, monkeypatch):
-    monkeypatch.setattr("pipeline.train.tiny.pretrain.RISE", 4)
+    monkeypatch.setattr("pipeline.scenes.model.pretrain.RISE", 4)
     model, before = trained(tokenizer, prompter, 1, 16)
     assert loss_on(model, prompter) < 0.8 * before
 
@@ -130,7 +130,7 @@ def test_a_grown_model_answers_as_before(tokenizer, prompter):
 
 
 def test_a_few_steps_lower_the_losses_of_judging(tokenizer, prompter, monkeypatch):
-    monkeypatch.setattr("pipeline.train.tiny.pretrain.RISE", 4)
+    monkeypatch.setattr("pipeline.scenes.model.pretrain.RISE", 4)
     few = new_tokenizer(corpus(WORLD, 300))
     losses = []
     for steps in (2, 20):  # the first two steps are of other kinds than the rest

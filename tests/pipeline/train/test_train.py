@@ -12,18 +12,18 @@ from safetensors.torch import load_file
 
 from pipeline.dataset.read import read_examples
 from pipeline.dataset.write import write
-from pipeline.store import FolderStore
-from pipeline.train.encode import Encoder
-from pipeline.train.logps import token_logps
-from pipeline.train.loop import fit
-from pipeline.train.model import adapt, load, merge, save
-from pipeline.train.reference import reference
+from pipeline.modeling.encode import Encoder
+from pipeline.modeling.load import adapt, load, merge, save
+from pipeline.modeling.logps import token_logps
+from pipeline.storage.media_store import FolderStore
+from pipeline.train._loop import fit
+from pipeline.train._reference import reference
 from pipeline.train.train import Settings, shuffled, train
 from schemas.errors import TrainError
 from schemas.operator import Context
-from tests import small_run
 from tests.pipeline.train.conftest import TINY
 from tests.pipeline.train.test_logps import both
+from tests.support import small_run
 
 silent = lambda *_: None
 

@@ -1,0 +1,222 @@
+"""Results: what an annotator answered, as the editor stored it, understood or refused with a reason.
+
+The server takes any JSON for a result, and only the browser asks for what is required, so nothing is believed that the
+labeling config could not have given. Places are mapped back to the Question's items here and nowhere else."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, NamedTuple, TypeGuard
+
+from annotators.label_studio.forms.labeling_config import Control, Spec, controls
+from annotators.label_studio.forms.tasks import STEPS
+from annotators.people.question import Question, Reply, Said, Task, Unusable, back
+from schemas.records import Outcome, Span
+
+FLAGS = ("both_bad", "unsafe", "media_broken")
+
+
+class Fault(StrEnum):
+    """The closed list of reasons for which a result is unusable."""
+
+    MALFORMED = "malformed"  # not the JSON that the editor writes
+    UNKNOWN_CONTROL = "unknown_control"
+    UNKNOWN_CHOICE = "unknown_choice"  # a choice, label, bucket or rating that the control does not have
+    DOUBLED = "doubled"  # one control answered twice, or two choices where one is allowed
+    MISSING_VERDICT = "missing_verdict"
+    SPAN_TEXT = "span_text"  # a span's text is not what stands there in the response
+    RANKING_IDS = "ranking_ids"  # the ids that were ranked are not those of the responses
+    UNSORTED = "unsorted"  # said to be sorted, but responses are left over
+    UNTOUCHED = "untouched"  # said to be sorted, but nothing was moved
+    CONTRADICTION = "contradiction"
+
+
+class Answers(NamedTuple):
+    """A result by control: what was answered once, and for each marked span."""
+
+    once: dict[str, Any]  # control -> its value: choices, text, rating or buckets
+    spans: dict[str, dict[str, Any]]  # region id -> control -> value; with start, end and text
+
+    def choice(self, name: str) -> str | None:
+        return next(iter(self.once.get(name, ())), None)
+
+    def flags(self) -> list[str]:
+        return self.once.get("flags", [])
+
+
+def parse(question: Question, spec: Spec, result: list[dict]) -> Reply:
+    """The Reply that a result stands for; who says that they cannot judge abstains, whatever else the form made them choose.
+
+    Unusable with one of Fault when the result is not what the config of `spec` gives, or contradicts itself."""
+    answers = _read(controls(spec), result)
+    text = answers.once.get("rationale") or None
+    reply = READERS[Task(spec.task)](question, spec, answers)
+    everything = tuple(range(len(question.items)))
+    flags = tuple(_yes(flag, everything) for flag in FLAGS if flag in answers.flags())
+    return reply._replace(said=reply.said + flags, rationale=text)
+
+
+def _pairwise(question: Question, spec: Spec, answers: Answers) -> Reply:
+    if "cannot_judge" in answers.flags():
+        return Reply((Said("preference", (0, 1), Outcome.ABSTAIN),))
+    step = {choice: step for step, choice in STEPS.items()}[_needed(answers, "preference")]
+    value = float(step if back(question, 0) == 0 else -step) if step else 0.0
+    return Reply((Said("preference", (0, 1), Outcome.VERDICT if step else Outcome.TIE, value),))
+
+
+def _ranking(question: Question, spec: Spec, answers: Answers) -> Reply:
+    if _needed(answers, "done") == "cannot_judge":
+        return Reply(tuple(Said("rank", (item,), Outcome.ABSTAIN) for item in range(len(question.items))))
+    buckets = answers.once.get("rank", {})
+    places = {f"r{place + 1}": place for place in range(len(question.items))}
+    moved = [*buckets.get("ranked", ()), *buckets.get("unacceptable", ())]
+    if not moved:
+        raise Unusable(Fault.UNTOUCHED)
+    left = buckets.get("_", ())
+    if sorted([*moved, *left]) != sorted(places):
+        raise Unusable(Fault.RANKING_IDS, f"{[*moved, *left]}"[:100])
+    if left:
+        raise Unusable(Fault.UNSORTED, f"{left}")
+    ranked, refused = (
+        [back(question, places[name]) for name in buckets.get(b, ())] for b in ("ranked", "unacceptable")
+    )
+    rank = {item: 0.0 - place for place, item in enumerate(ranked)} | dict.fromkeys(refused, 0.0 - len(ranked))
+    said = [Said("rank", (item,), Outcome.VERDICT, rank[item]) for item in sorted(rank)]
+    return Reply((*said, *(_yes("unacceptable", (item,)) for item in sorted(refused))))
+
+
+def _ratings(question: Question, spec: Spec, answers: Answers) -> Reply:
+    if "cannot_judge" in answers.flags():
+        return Reply(tuple(Said(axis, (0,), Outcome.ABSTAIN) for axis in spec.axes))
+    if missing := [axis for axis in spec.axes if axis not in answers.once]:
+        raise Unusable(Fault.MISSING_VERDICT, ", ".join(missing))
+    return Reply(tuple(Said(axis, (0,), Outcome.VERDICT, float(answers.once[axis])) for axis in spec.axes))
+
+
+def _correct(question: Question, spec: Spec, answers: Answers) -> Reply:
+    (shown,) = question.texts
+    verdict = _needed(answers, "verdict")
+    if verdict == "cannot_judge":
+        return Reply((Said("faults", (0,), Outcome.ABSTAIN),))
+    spans = _spans(shown, answers)
+    text = answers.once.get("corrected_response", "")
+    if not text.strip() or _plain(text) == _plain(shown):
+        text = None  # the box comes filled with the response
+    if verdict == "corrected" and text is None:
+        raise Unusable(Fault.CONTRADICTION, "said to be corrected, but the response is as it was")
+    if verdict != "corrected" and text is not None:
+        raise Unusable(Fault.CONTRADICTION, f"the response was rewritten, but the verdict is {verdict}")
+    if verdict == "no_fault" and spans:
+        raise Unusable(Fault.CONTRADICTION, "said to be without fault, but faults are marked")
+    count = Said("faults", (0,), Outcome.VERDICT, 0.0 - max(len(spans), text is not None))
+    if verdict != "uncorrectable":
+        return Reply((count,), text, spans)
+    return Reply((count if spans else Said("faults", (0,), Outcome.ABSTAIN), _yes("unacceptable", (0,))), text, spans)
+
+
+def _safety(question: Question, spec: Spec, answers: Answers) -> Reply:
+    verdict, harms, severity = _needed(answers, "verdict"), answers.once.get("harm", []), answers.choice("severity")
+    if verdict == "cannot_judge":
+        return Reply((Said("safe", (0,), Outcome.ABSTAIN),))
+    if verdict == "safe":
+        if harms or severity:
+            raise Unusable(Fault.CONTRADICTION, "said to be safe, but harm is described")
+        return Reply((_yes("safe", (0,)), Said("severity", (0,), Outcome.VERDICT, 0.0)))
+    if not harms or severity is None:
+        raise Unusable(Fault.MISSING_VERDICT, "unsafe, but not what harm and how bad")
+    said = (Said("safe", (0,), Outcome.VERDICT, 0.0), Said("severity", (0,), Outcome.VERDICT, float(severity)))
+    return Reply((*said, *(_yes(f"harm:{harm}", (0,)) for harm in sorted(harms))))
+
+
+READERS: dict[Task, Callable[[Question, Spec, Answers], Reply]] = {
+    Task.PAIRWISE: _pairwise, Task.RANKING: _ranking, Task.RATINGS: _ratings, Task.CORRECT: _correct, Task.SAFETY: _safety,
+}  # fmt: skip
+
+
+def _yes(axis: str, items: tuple[int, ...]) -> Said:
+    return Said(axis, items, Outcome.VERDICT, 1.0)
+
+
+def _needed(answers: Answers, name: str) -> str:
+    choice = answers.choice(name)
+    if choice is None:
+        raise Unusable(Fault.MISSING_VERDICT, name)
+    return choice
+
+
+def _plain(text: str) -> str:
+    """A text without what a browser's box changes by itself."""
+    return "\n".join(text.split("\r\n")).strip()
+
+
+def _spans(shown: str, answers: Answers) -> tuple[Span, ...]:
+    spans = []
+    for region in answers.spans.values():
+        start, end = region["start"], region["end"]
+        if not 0 <= start < end or shown[start:end] != region["text"]:
+            raise Unusable(Fault.SPAN_TEXT, f"{start} to {end}")
+        if len(labels := region.get("fault", ())) != 1:
+            raise Unusable(Fault.MALFORMED, f"the span {start} to {end} has {len(labels)} kinds of fault")
+        severity = next((float(step) for step in region.get("severity", ())), None)
+        correction = region.get("correction")
+        spans.append(Span(start, end, label=labels[0], severity=severity, correction=correction))
+    return tuple(sorted(spans, key=lambda span: span[:2]))
+
+
+def _read(known: dict[str, Control], result: list[dict]) -> Answers:
+    """A result sorted by control; everything in it is of the type and among the options that its control has."""
+    answers = Answers({}, {})
+    if not isinstance(result, list):
+        raise Unusable(Fault.MALFORMED, "not a list")
+    for entry in result:
+        if not isinstance(entry, dict) or not isinstance(value := entry.get("value"), dict):
+            raise Unusable(Fault.MALFORMED, "an entry without a value")
+        name = entry.get("from_name")
+        if not isinstance(name, str) or (control := known.get(name)) is None or control.type != entry.get("type"):
+            raise Unusable(Fault.UNKNOWN_CONTROL, f"{name!r} of type {entry.get('type')!r}"[:100])
+        target = _region(answers, entry, value) if control.region else answers.once
+        if name in target:
+            raise Unusable(Fault.DOUBLED, name)
+        target[name] = _value(name, control, value)
+    return answers
+
+
+def _region(answers: Answers, entry: dict, value: dict) -> dict[str, Any]:
+    """What is known of the span that an entry is about; entries of one span share their id."""
+    place, name = {key: value.get(key) for key in ("start", "end")}, entry.get("id")
+    if not isinstance(name, str) or not all(type(at) is int for at in place.values()):
+        raise Unusable(Fault.MALFORMED, "a span without id or place")
+    region = answers.spans.setdefault(name, {**place, "text": None})
+    if {key: region[key] for key in place} != place:
+        raise Unusable(Fault.MALFORMED, "two places for one span")
+    if entry["type"] == "labels":
+        region["text"] = value.get("text")
+    return region
+
+
+def _value(name: str, control: Control, value: dict) -> Any:
+    found = value.get({"textarea": "text", "ranker": "ranker"}.get(control.type, control.type))
+    if control.type == "rating":
+        if type(found) is not int:
+            raise Unusable(Fault.MALFORMED, name)
+        if not 1 <= found <= control.best:
+            raise Unusable(Fault.UNKNOWN_CHOICE, f"{name}: {found}")
+        return found
+    if control.type == "ranker":
+        if not isinstance(found, dict) or not all(_strings(ids) for ids in found.values()):
+            raise Unusable(Fault.MALFORMED, name)
+        if unknown := set(found) - control.options - {"_"}:
+            raise Unusable(Fault.UNKNOWN_CHOICE, f"{name}: {min(unknown)!r}"[:100])
+        return found
+    if not _strings(found):
+        raise Unusable(Fault.MALFORMED, name)
+    if control.type == "textarea":
+        return "\n".join(found)
+    if unknown := set(found) - control.options:
+        raise Unusable(Fault.UNKNOWN_CHOICE, f"{name}: {min(unknown)!r}"[:100])
+    if len(set(found)) < len(found) or (control.one and len(found) > 1):
+        raise Unusable(Fault.DOUBLED, name)
+    return found
+
+
+def _strings(value: Any) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)

@@ -1,0 +1,264 @@
+"""How far those who judged the same agree, and what each of them is worth by it. Where there is nothing to compare a figure is None,
+never a zero."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations, groupby
+from statistics import fmean, median
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from annotators.measures import aggregation
+from annotators.people.question import MAIN_AXIS, Task
+
+PREFERENCE = MAIN_AXIS[Task.PAIRWISE]
+Level = Literal["nominal", "ordinal", "interval"]
+LEVELS: tuple[Level, ...] = ("nominal", "ordinal", "interval")
+ENOUGH = 20  # votes below which nobody's skill is called chance
+SIDES = 10  # choices below which nobody has a habit of sides
+TIMED = 5  # questions below which nobody is called hurried
+HURRIED = 1 / 3  # of the others' median time
+GOLD = 0.7  # share of gold questions that whoever tries gets right
+UNLIKELY = 0.001  # chance of a run of equal answers below which it is no accident
+
+
+class Vote(NamedTuple):
+    """One thing that one judge said, or would not say, of one item."""
+
+    question: str  # uid of the question it was asked in
+    item: str  # what was judged: the same for all who judged it, whatever their question
+    annotator: str
+    axis: str
+    value: (
+        float | None
+    )  # None: skipped, or could not judge. On preferences more than 0 is the first of the pair, 0 a tie
+    seconds: float | None = None  # spent on the whole question
+    left: bool | None = None  # the left (first shown) side was chosen; None for ties and where there are no sides
+    gold: bool | None = None  # it is right; None where that is not known
+    repeat_of: str | None = None  # uid of the question that this one repeats with its sides swapped
+
+    @property
+    def label(self) -> float | None:
+        """What can be agreed upon: on preferences which one is better, not by how much."""
+        if self.value is None or self.axis != PREFERENCE:
+            return self.value
+        return float(np.sign(self.value))
+
+    @property
+    def shown(self) -> str | float | None:
+        """The answer as the judge saw it."""
+        return self.label if self.left is None else "left" if self.left else "right"
+
+
+def quality(votes: Iterable[Vote], axis: str) -> dict[str, Any]:
+    """What the votes, in the order they were given, say of their judges on `axis`: plain values for JSON. Shares are 0..1.
+
+    {axis, votes, items, agreement: {each axis: {votes, items (judged by two at least), percent, alpha: {nominal, ordinal, interval},
+    fleiss, cohen (mean over every two judges, by the items both judged)}}, annotators: {name: {votes, skipped (questions), skip_rate,
+    agreement (mean share of the others who said the same), skill (estimated probability to be right), gold and left
+    ({n, share, low, high}, a 95 % interval; left is of choices that are no ties), seconds (median of the `timed` questions), ties (share), repeats ({n, share}
+    answered alike), longest_run (of equal answers as shown), flags (reasons to look at this judge, in words)}}}.
+
+    On preferences alpha is of the five steps, everything else of the side. Of one judge on one item the first vote counts, and repeats
+    only for sides, time and consistency."""
+    votes = list(votes)
+    first: dict[tuple[str, str, str], Vote] = {}
+    for v in votes:
+        if v.value is not None and v.repeat_of is None:
+            first.setdefault((v.axis, v.annotator, v.item), v)
+    by_axis = _grouped(first.values(), "axis")
+    counted = by_axis.get(axis, [])
+    skills, chance = _skills(counted)
+    alike = _alike(counted)
+    given = _grouped((v for v in votes if v.axis == axis), "annotator")
+    often = Counter(v.annotator for v in counted)
+    people = {
+        name: _person(mine, skills.get(name), alike.get(name), often[name]) for name, mine in sorted(given.items())
+    }
+    answers = {name: Counter(v.shown for v in mine if v.value is not None) for name, mine in given.items()}
+    everyone = sum(answers.values(), Counter())
+    for name, person in people.items():
+        person["flags"] = list(_flags(name, people, chance, given[name], everyone - answers[name]))
+    return {
+        "axis": axis,
+        "votes": len(counted),
+        "items": len({v.item for v in counted}),
+        "agreement": {name: _agreement(of) for name, of in sorted(by_axis.items())},
+        "annotators": people,
+    }
+
+
+def alpha(counts: np.ndarray, values: Sequence[float], level: Level) -> float | None:
+    """Krippendorff's alpha, at most 1, of counts[item, value]; `values` ascend. None without two votes on an item or two values."""
+    import krippendorff
+
+    counts = counts[counts.sum(axis=1) > 1]
+    seen = counts.sum(axis=0) > 0
+    if seen.sum() < 2:
+        return None
+    return float(
+        krippendorff.alpha(
+            value_counts=counts[:, seen], value_domain=np.array(values)[seen], level_of_measurement=level
+        )
+    )
+
+
+def percent(counts: np.ndarray) -> float | None:
+    """Share, 0..1, of the two-by-two comparisons within an item that agree, mean over items. None without two votes on an item."""
+    counts = counts[counts.sum(axis=1) > 1]
+    votes = counts.sum(axis=1)
+    return float(((counts * (counts - 1)).sum(axis=1) / (votes * (votes - 1))).mean()) if len(counts) else None
+
+
+def fleiss(counts: np.ndarray) -> float | None:
+    """Fleiss' kappa, at most 1, of counts[item, label], over items with two votes at least, however many each has. None without
+    such an item, or when all votes are the same."""
+    counts = counts[counts.sum(axis=1) > 1]
+    if not len(counts):
+        return None
+    by_chance = float(((counts.sum(axis=0) / counts.sum()) ** 2).sum())
+    return None if by_chance == 1 else ((percent(counts) or 0.0) - by_chance) / (1 - by_chance)
+
+
+def cohen(first: Sequence, second: Sequence) -> float | None:
+    """Cohen's kappa, at most 1, of two judges' labels of the same items. None without items, or when all labels are the same."""
+    if not first:
+        return None
+    a, b = Counter(first), Counter(second)
+    by_chance = sum(a[label] * b[label] for label in a) / len(first) ** 2
+    same = sum(x == y for x, y in zip(first, second, strict=True)) / len(first)
+    return None if by_chance == 1 else (same - by_chance) / (1 - by_chance)
+
+
+def wilson(hits: float, n: float) -> tuple[float, float]:
+    """The 95 % interval of a share, 0..1, after `n` trials (E. B. Wilson, 1927); `n` is 1 at least."""
+    z, share = 1.959964, hits / n
+    middle, half = share + z * z / (2 * n), z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
+    return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
+
+
+def _grouped(votes: Iterable[Vote], by: str) -> dict[str, list[Vote]]:
+    out: dict[str, list[Vote]] = defaultdict(list)
+    for v in votes:
+        out[getattr(v, by)].append(v)
+    return out
+
+
+def _counts(votes: list[Vote], field: str) -> tuple[np.ndarray, list[float]]:
+    """counts[item, value] and the values, ascending."""
+    coded, items, _, values = aggregation.coded(
+        [v.item for v in votes], [v.annotator for v in votes], [getattr(v, field) for v in votes]
+    )
+    counts = np.zeros((len(items), len(values)), dtype=int)
+    np.add.at(counts, (coded.item, coded.label), 1)
+    return counts, values
+
+
+def _agreement(votes: list[Vote]) -> dict[str, Any]:
+    steps, values = _counts(votes, "value")
+    labels, _ = _counts(votes, "label")
+    return {
+        "votes": len(votes),
+        "items": int((labels.sum(axis=1) > 1).sum()),
+        "percent": _rounded(percent(labels)),
+        "alpha": {level: _rounded(alpha(steps, values, level)) for level in LEVELS},
+        "fleiss": _rounded(fleiss(labels)),
+        "cohen": _rounded(_two_by_two(votes)),
+    }
+
+
+def _two_by_two(votes: list[Vote]) -> float | None:
+    both: dict[tuple[str, str], tuple[list, list]] = defaultdict(lambda: ([], []))
+    for of in _grouped(votes, "item").values():
+        for a, b in combinations(sorted(of, key=lambda v: v.annotator), 2):
+            both[a.annotator, b.annotator][0].append(a.label)
+            both[a.annotator, b.annotator][1].append(b.label)
+    kappas = [(kappa, len(a)) for a, b in both.values() if (kappa := cohen(a, b)) is not None]
+    return sum(k * n for k, n in kappas) / sum(n for _, n in kappas) if kappas else None
+
+
+def _skills(votes: list[Vote]) -> tuple[dict[str, float], float]:
+    """({judge: estimated skill}, what always naming the commonest label would reach); nobody has one where no item has two votes."""
+    labels = [v.label for v in votes]
+    coded, items, names, values = aggregation.coded([v.item for v in votes], [v.annotator for v in votes], labels)
+    if len(items) == len(votes) or len(values) < 2:
+        return {}, 1.0
+    if votes[0].axis == PREFERENCE:
+        values = [-1.0, 0.0, 1.0]
+        coded = aggregation.mirrored(coded._replace(label=np.array(labels, dtype=np.intp) + 1), len(values))
+    model = aggregation.dawid_skene(coded, len(values))
+    return dict(zip(names, aggregation.skills(model).tolist(), strict=True)), float(model.prior.max())
+
+
+def _alike(votes: list[Vote]) -> dict[str, float]:
+    """For each judge the mean share of the others on an item who said the same; without others no entry."""
+    shares: dict[str, list[float]] = defaultdict(list)
+    for of in _grouped(votes, "item").values():
+        labels = Counter(v.label for v in of)
+        for v in of if len(of) > 1 else ():
+            shares[v.annotator].append((labels[v.label] - 1) / (len(of) - 1))
+    return {name: fmean(of) for name, of in shares.items()}
+
+
+def _person(votes: list[Vote], skill: float | None, agreement: float | None, counted: int) -> dict[str, Any]:
+    said = [v for v in votes if v.value is not None]
+    seconds = {v.question: v.seconds for v in votes if v.seconds is not None}
+    gold = {v.question: v.gold for v in said if v.gold is not None}
+    asked = {(v.question, v.item): v.label for v in said}
+    repeats = [v.label == asked[key] for v in said if (key := (v.repeat_of or "", v.item)) in asked]
+    questions, answered = {v.question for v in votes}, {v.question for v in said}
+    return {
+        "votes": counted,
+        "skipped": len(questions - answered),
+        "skip_rate": round(1 - len(answered) / len(questions), 4),
+        "agreement": _rounded(agreement),
+        "skill": _rounded(skill),
+        "gold": _share(list(gold.values())),
+        "seconds": _rounded(median(seconds.values())) if seconds else None,
+        "timed": len(seconds),
+        "left": _share([v.left for v in said if v.left is not None]),
+        "ties": round(sum(v.label == 0 for v in said) / len(said), 4) if said and votes[0].axis == PREFERENCE else None,
+        "repeats": {"n": len(repeats), "share": round(fmean(repeats), 4)} if repeats else None,
+        "longest_run": _run(said)[1],
+    }
+
+
+def _flags(name: str, people: dict[str, dict], chance: float, votes: list[Vote], others: Counter) -> Iterator[str]:
+    """Why to look at this judge."""
+    me = people[name]
+    if (
+        me["skill"] is not None
+        and me["votes"] >= ENOUGH
+        and wilson(me["skill"] * me["votes"], me["votes"])[0] <= chance
+    ):
+        yield f"skill of {me['skill']:.0%} in {me['votes']} votes cannot be told from chance, {chance:.0%}"
+    times = [p["seconds"] for who, p in people.items() if who != name and p["seconds"] is not None]
+    if len(times) > 1 and me["timed"] >= TIMED and me["seconds"] < HURRIED * median(times):
+        yield f"{me['seconds']:.0f} s a question where the others take {median(times):.0f} s"
+    if (left := me["left"]) and left["n"] >= SIDES and not left["low"] <= 0.5 <= left["high"]:
+        yield f"chose the left side {left['share']:.0%} of {left['n']} times ({left['low']:.0%} to {left['high']:.0%})"
+    if (gold := me["gold"]) and gold["high"] < GOLD:
+        yield f"{gold['share']:.0%} of {gold['n']} gold questions right ({gold['low']:.0%} to {gold['high']:.0%})"
+    answer, length = _run([v for v in votes if v.value is not None])
+    if total := others.total():
+        usual = (others[answer] + 1) / (total + 2)
+        if len(votes) * usual**length < UNLIKELY:
+            yield f"{length} times in a row the same answer, which others give {usual:.0%} of the time"
+
+
+def _run(said: list[Vote]) -> tuple[str | float | None, int]:
+    """The longest run of equal answers as shown, and how long it is."""
+    runs = [(answer, len(list(of))) for answer, of in groupby(v.shown for v in said)]
+    return max(runs, key=lambda run: run[1], default=(None, 0))
+
+
+def _share(hits: list[bool]) -> dict[str, Any] | None:
+    if not hits:
+        return None
+    low, high = wilson(sum(hits), len(hits))
+    return {"n": len(hits), "share": round(fmean(hits), 4), "low": round(low, 4), "high": round(high, 4)}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

@@ -1,0 +1,182 @@
+"""What judges are worth: how often they can be read, agree with the truth, with people and with themselves, and which habits they have.
+
+A habit is a bias where the truth does not have it: beside the share of verdicts for the longer answer stands how often the longer
+answer is better on the same pairs, beside that for the judge's own model how often its answers are."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from annotators.measures.ballots import Two, said
+from annotators.measures.preferences import Order, orders
+from annotators.measures.streaming_stats import Calibration, Share
+from annotators.people.question import PERSON
+from schemas.records import Judgement, Outcome
+from schemas.text import word_count
+
+TRUTH = "truth"
+NEAR = 0.1  # lengths that differ by no more than this share of the longer one are equal
+
+
+FIGURES = (
+    "decided", "agreement_with_people", "consistency", "shown_first", "contradicted", "longer", "longer_truth", "equal_length", "own", "own_truth",
+)  # fmt: skip
+
+
+class Answer(NamedTuple):
+    """What a habit may look at."""
+
+    text: str
+    model: str | None = None  # that wrote it
+
+
+class Worth:
+    """Counts of every step that judges, fed one sample at a time; memory grows with the steps and media kinds, not with rows. A score, and
+    so a jury, is a step like others.
+
+    Truth is what Judgements on the axis `truth` say of the same item: a claim that stands (1) or not (0), the better of two answers.
+    The step that says it is not measured by it."""
+
+    def __init__(self):
+        self._outcomes: dict[str, Counter] = defaultdict(Counter)
+        self._annotators: dict[str, str] = {}
+        self._shares: dict[str, dict[str, Share]] = defaultdict(lambda: defaultdict(Share))
+        self._calibrations: dict[str, Calibration] = defaultdict(Calibration)
+
+    def add(self, kind: str, answers: Mapping[str, Answer], slips: Iterable[Judgement]) -> None:
+        """The answers (by id) and Judgements of one sample, whose media kind is `kind`."""
+        slips = list(slips)
+        counts: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0, 0])
+        for s in slips:
+            self._outcomes[s.step][s.outcome] += 1
+            if s.annotator:
+                self._annotators[s.step] = "people" if _person(s.annotator) else s.annotator
+        self._claims(slips, kind, counts)
+        self._repeats(slips, counts)
+        self._orders(slips, kind, answers, counts)
+        for (step, figure), (hits, n) in counts.items():
+            self._shares[step][figure].add(hits, int(n))
+
+    def report(self) -> dict[str, dict]:
+        """{step: {annotator, judgements, outcomes, parse_rate, tie_rate, agreement_with_truth: {kind or `all`: share}, decided (of the pairs whose
+        better answer is known, those on which it prefers one), agreement_with_people, consistency (the same said when asked again),
+        shown_first (chosen, of the two), contradicted (of the pairs asked both ways round, those on which it changed sides),
+        longer and longer_truth, equal_length (agreement with the truth there), own and own_truth, calibration}}.
+
+        Rates are 0..1; shares as `figures.Share` and the calibration as `figures.Calibration` give them, None where there was nothing to count."""
+        out = {}
+        for step, outcomes in sorted(self._outcomes.items()):
+            total = sum(outcomes.values())
+            asked = total - outcomes[Outcome.ABSTAIN]
+            parsed = outcomes[Outcome.VERDICT] + outcomes[Outcome.TIE]
+            shares = self._shares[step]
+            agreed = {
+                name.partition(" ")[2]: share for name, share in sorted(shares.items()) if name.startswith("truth ")
+            }
+            out[step] = {
+                "annotator": self._annotators.get(step),
+                "judgements": total,
+                "outcomes": dict(sorted(outcomes.items())),
+                "parse_rate": round(parsed / asked, 4) if asked else None,
+                "tie_rate": round(outcomes[Outcome.TIE] / asked, 4) if asked else None,
+                "agreement_with_truth": {name: share.figure() for name, share in agreed.items()},
+                **{name: shares[name].figure() if name in shares else None for name in FIGURES},
+                "calibration": self._calibrations[step].figure() if step in self._calibrations else None,
+            }
+        return out
+
+    def _claims(self, slips: list[Judgement], kind: str, counts) -> None:
+        known = {s.items[0]: said(s) for s in slips if s.axis == TRUTH and s.target == "claim"}
+        for s in slips:
+            if s.target != "claim" or s.axis == TRUTH or said(s) is None or known.get(s.items[0]) is None:
+                continue
+            right = said(s) == known[s.items[0]]
+            for name in (kind, "all"):
+                _count(counts, s.step, f"truth {name}", right)
+            if s.prob is not None:
+                self._calibrations[s.step].add(s.prob, right)
+
+    def _repeats(self, slips: list[Judgement], counts) -> None:
+        """How often who was asked again, the same way round, said the same: on pairs which is better, not by how much."""
+        first: dict[tuple, float] = {}
+        for s in slips:
+            if (value := said(s)) is None or s.axis == TRUTH:
+                continue
+            value = float((value > 0) - (value < 0)) if s.target == "pair" else value
+            asked = (s.step, s.annotator, s.axis, s.items, s.order)
+            if asked in first:
+                _count(counts, s.step, "consistency", value == first[asked])
+            else:
+                first[asked] = value
+
+    def _orders(self, slips: list[Judgement], kind: str, answers: Mapping[str, Answer], counts) -> None:
+        speakers = {s.step for s in slips if s.axis == TRUTH}
+        found = [o for o in orders(slips) if not _same(o.pair, answers)]
+        truth = {o.pair: o.sign for o in found if o.axis == TRUTH and o.value}
+        people = {name for name in {o.annotator for o in found} if _person(name)}
+        crowd: Counter[Two] = Counter()
+        for o in found if people else ():
+            if o.annotator in people:
+                crowd[o.pair] += o.sign
+        shown = {item for o in found for item in o.pair}
+        lengths = {item: word_count(answers[item].text) for item in shown if item in answers}  # once: an answer is in many pairs
+        ways: dict[tuple, dict[str, int]] = {}
+        for o in found:
+            if o.step in speakers:
+                continue
+            right = truth.get(o.pair)
+            if right:
+                _count(counts, o.step, "decided", o.value != 0)
+            if o.shown is not None:
+                way = ways.setdefault((o.step, o.annotator, o.axis, o.pair), {})
+                way[o.shown] = way.get(o.shown, 0) + o.sign
+            if not o.value:
+                continue
+            if right:
+                for name in (kind, "all"):
+                    _count(counts, o.step, f"truth {name}", o.sign == right)
+                if o.prob is not None:
+                    self._calibrations[o.step].add(o.prob, o.sign == right)
+            if crowd and crowd[o.pair] and o.annotator not in people:
+                _count(counts, o.step, "agreement_with_people", o.sign * crowd[o.pair] > 0)
+            if o.shown is not None:
+                _count(counts, o.step, "shown_first", o.shown == o.pair[o.sign < 0])
+            _habits(o, right, answers, lengths, counts)
+        for (step, *_), way in ways.items():
+            if len(way) == 2:
+                one, other = way.values()
+                _count(counts, step, "contradicted", one * other < 0)
+
+
+def _habits(o: Order, right: int | None, answers: Mapping[str, Answer], lengths: Mapping[str, int], counts) -> None:
+    a, b = (answers.get(item) for item in o.pair)
+    if a is None or b is None:
+        return
+    first, second = (lengths[item] for item in o.pair)
+    if side := (first > second) - (first < second):
+        _count(counts, o.step, "longer", o.sign == side)
+        if right:
+            _count(counts, o.step, "longer_truth", right == side)
+    if right and abs(first - second) <= NEAR * max(first, second):
+        _count(counts, o.step, "equal_length", o.sign == right)
+    mine = (a.model == o.annotator) - (b.model == o.annotator)
+    if mine:
+        _count(counts, o.step, "own", o.sign == mine)
+        if right:
+            _count(counts, o.step, "own_truth", right == mine)
+
+
+def _same(pair: Two, answers: Mapping[str, Answer]) -> bool:
+    """Both answers are one text: nobody can prefer one."""
+    a, b = (answers.get(item) for item in pair)
+    return a is not None and b is not None and a.text == b.text
+
+
+def _person(annotator: str | None) -> bool:
+    return annotator is not None and annotator.startswith(PERSON)
+
+
+def _count(counts, step: str, figure: str, hit: bool) -> None:
+    count = counts[step, figure]
+    count[0] += hit
+    count[1] += 1

@@ -1,0 +1,118 @@
+"""Label Studio on this machine, with annotators and the questions of a recipe: for trying how people judge (`make annotate-demo`)."""
+
+import fcntl
+import os
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from annotators.label_studio.local import local_server
+from flows.reports.summary import finish
+from flows.reports.terminal import bars, ending
+from flows.runs import campaigns, executor
+from flows.runs.folder import made
+from schemas.disk import place
+from schemas.errors import UserError, Waiting
+
+NAMES = ("anna", "ben", "chris")
+EVERY = 3.0  # seconds between pulls
+
+
+def run(recipe: str, settings: list[str], out: Path, cache: Path | None, server: Path, port: int, console: Console) -> None:
+    """Starts the server whose data are in the folder `server`, puts the recipe's questions there, says who may log in where, and
+    pulls until everybody is done or Ctrl-C; when all are done the build goes on to its end. Started again it finds its people
+    and their work. UserError when it runs already, or the server cannot be started."""
+    with _alone(server, port):
+        console.print("starting Label Studio on this machine (the first time it takes a minute) ...")
+        with local_server.start(server, port=port) as label_studio:
+            os.environ |= {
+                "LABEL_STUDIO_URL": label_studio.url,
+                "LABEL_STUDIO_API_KEY": label_studio.key,
+                "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(label_studio.files),
+            }
+            console.print("making the answers that people judge (the first time it takes a minute or two) ...")
+            invited = False
+            while not _built(recipe, settings, out, cache, console):
+                if not invited:
+                    _invite(label_studio, console)
+                    invited = True
+                _wait(executor.reopen(out), console)
+    console.print(
+        f"who is worth what: [bold]pairwright annotate status {escape(str(out))}[/bold], and in the report",
+        soft_wrap=True,
+    )
+
+
+@contextmanager
+def _alone(server: Path, port: int) -> Generator[None]:
+    """Holds the server's folder as long as the demo runs; the note says where, for whoever starts another."""
+    server = made(server, "--server")
+    with place(server, "--server"):
+        note = (server / "demo").open("a+")
+    with note:
+        try:
+            fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            note.seek(0)
+            raise UserError(
+                f"the demo runs already, its people log in at {note.read().strip()}: end that one by Ctrl-C, or give this one "
+                "a --server, --port and --out of its own"
+            ) from None
+        note.truncate(0)
+        print(f"http://127.0.0.1:{port}", file=note, flush=True)
+        yield
+
+
+def _invite(server: local_server.LocalServer, console: Console) -> None:
+    console.print(f"Label Studio is at [bold]{server.url}[/bold]; these people can log in:")
+    table = Table()
+    table.add_column("e-mail")
+    table.add_column("password")
+    for person in local_server.people(server, NAMES).values():
+        table.add_row(person.email, person.password)
+    console.print(table)
+    for line in (
+        "1. Open the address, log in as one of them, open a project (one for each kind of media), press [bold]Label All Tasks[/bold].",
+        "2. Go on as another one: in a private window, or log out first. docs/annotators.md is the page for all of them.",
+        "3. When all is judged, pairs are made, a model learns from them, and the report is written.",
+        "Ctrl-C ends the server; the same command goes on, with the same people and what they did.",
+    ):
+        console.print(line, soft_wrap=True)
+
+
+def _wait(run, console: Console) -> None:
+    """Pulls until everybody is done, and says how far they are whenever that changes."""
+    said = ""
+    with console.status("asking Label Studio ...") as status:
+        while True:
+            campaigns.sync(run, "work")
+            done, text = campaigns.standing(run)
+            if text != said:
+                said = text
+                status.update(escape(text))
+                if not console.is_terminal:
+                    console.print(f"  {escape(text)}", soft_wrap=True)
+            if done:
+                console.print("everybody is done")
+                return
+            time.sleep(EVERY)
+
+
+def _built(recipe: str, settings: list[str], out: Path, cache: Path | None, console: Console) -> bool:
+    """Builds as far as can be; whether that was to the end."""
+    run = executor.open_run(recipe, settings, out=out, cache=cache)
+    try:
+        with bars(run, console):
+            for _ in executor.everything(run):
+                pass
+    except Waiting:
+        return False
+    finally:
+        run.close()
+    ending(finish(run), run, console)
+    return True

@@ -1,0 +1,320 @@
+"""What stands in for models when a recipe is tried without asking any: answers that are there are looked up, others are made up.
+
+Operators ask their own requests of it, so what a run will ask needs no second description. A made-up answer has the length to expect,
+the form that was asked for or the layout that the prompt shows, and the words of answers that the cache holds to requests of the same
+sort, else those of references, else any."""
+
+import dataclasses
+import hashlib
+import json
+import random
+import re
+from collections import Counter as Tally
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline.modeling.request_media import shown
+from pipeline.modeling.token_count import Counter
+from pipeline.storage.answer_cache import AnswerCache, CachedEngine, Measured, Sort, Usage, key_of, shows
+from schemas.errors import RowError
+from schemas.messages import asked_of, text_of
+from schemas.ports import (
+    Answer,
+    Attend,
+    Attended,
+    Beams,
+    Embed,
+    Embedded,
+    Failure,
+    Form,
+    Found,
+    Generate,
+    Generated,
+    Likelihood,
+    Likely,
+    MediaStore,
+    Perturb,
+    Perturbed,
+    Rate,
+    Rated,
+    Request,
+    Result,
+    Score,
+    Scored,
+)  # fmt: skip
+from schemas.records import Message, Sample
+
+QUARTER = 4  # an answer is a quarter as long as it may be, where none was measured
+PLAIN = 0.75  # words a token, of English
+ITEM = 12  # words of an item in a list
+KEPT = 500  # texts of a sort that others are made up from
+WORDS = (
+    "the",
+    "picture",
+    "shows",
+    "a",
+    "small",
+    "red",
+    "thing",
+    "beside",
+    "another",
+    "and",
+    "two",
+    "more",
+    "of",
+    "them",
+)
+_JSON = re.compile(r"\{[^{}]*\}")
+_VERDICT = re.compile(r"\[\[\w+\]\]")
+
+
+class Model(NamedTuple):
+    """A model of the recipe, as far as it is known without loading it."""
+
+    identity: str
+    like: str  # identity of the model whose measures hold for it: its own, or that of the one it will be trained from
+    can: frozenset[str]
+    media: frozenset[str]
+    slots: int
+    counter: Counter
+
+
+class Known:
+    """What is learnt while a recipe is tried: from answers that are there, and from what earlier ones took."""
+
+    def __init__(self, measured: dict[Sort, Measured]):
+        self.measured = measured
+        self.texts: defaultdict[Sort, list[str]] = defaultdict(list)
+        self.references: defaultdict[str, list[str]] = defaultdict(list)  # by what was asked
+        self.own: dict[tuple[Message, ...], str] = {}  # by the whole prompt
+        self.media: defaultdict[tuple[str, str], Tally] = defaultdict(
+            Tally
+        )  # (model, kind) -> tokens and how many media
+        self.found = 0  # answers that were there
+        self.made: dict[bytes, Found] = {}  # what was made up, by the key of the request
+        self.unmeasured: set[str] = set()  # models of whose requests some have no rate
+        self.guessed: set[str] = set()  # models of whose answers some have no length but by the rule
+
+    def forget(self) -> None:
+        """What was made up, so that it is made up anew by what was learnt."""
+        self.made.clear()
+        self.found = 0
+        self.unmeasured.clear()
+        self.guessed.clear()
+
+    def sample(self, row: Sample) -> None:
+        """Remembers the reference of a sample that will be asked about."""
+        if row.reference:
+            self.own[row.prompt] = row.reference
+            known = self.references[asked_of(row.prompt)]
+            if len(known) < KEPT:
+                known.append(row.reference)
+
+    def learn(self, model: Model, request: Request, found: Found) -> None:
+        """Remembers an answer that is there."""
+        self.found += 1
+        if isinstance(found, Generated):
+            known = self.texts[Sort.of(model.like, request)]
+            if len(known) < KEPT:
+                known += [answer.text for answer in found.answers]
+        kinds = _kinds(request)
+        if len(set(kinds)) == 1 and found.prompt_tokens:
+            more = found.prompt_tokens - prompt_tokens(model, request)
+            self.media[model.like, kinds[0]].update(tokens=more, media=len(kinds))
+
+    def media_tokens(self, model: Model, kind: str) -> float:
+        """Tokens that a media of this kind becomes, beyond its place; 0 where no answer tells."""
+        seen = self.media[model.like, kind]
+        return max(0.0, seen["tokens"] / seen["media"]) if seen["media"] else 0.0
+
+    def rate(self, sort: Sort) -> Measured | None:
+        """What requests of this sort took; else those of the model at any temperature, else with any limit."""
+        for alike in (len(sort), 3, 2):
+            if found := [m for s, m in self.measured.items() if s[:alike] == sort[:alike]]:
+                return Measured(*(sum(getattr(m, f.name) for m in found) for f in dataclasses.fields(Measured)))
+        return None
+
+    def length(self, sort: Sort) -> float:
+        """Tokens of an answer to expect."""
+        rate = self.rate(sort)
+        if rate is None or not rate.answers:
+            self.guessed.add(sort.model)
+            return max(1.0, sort.most / QUARTER)
+        return min(float(sort.most), rate.answer_tokens / rate.answers)
+
+
+class DryCache(AnswerCache):
+    """The answers that are there, to be looked up. Nothing is added to them."""
+
+    def __init__(self, path: Path, known: Known):
+        super().__init__(path)
+        self.known = known
+
+    def engine(self, engine: Any, usage: Usage, unanswered: set[bytes] | None = None, step: str = "") -> "DryEngine":
+        return DryEngine(engine, self, usage)
+
+    def took(self, sort: Sort, answers: int, answer_tokens: int, seconds: float) -> None:
+        """What is made up is no measure of anything."""
+
+
+class MadeUp:
+    """An Engine that makes answers up. It holds them to any form, so that operators can read them. `ask` is DryEngine's."""
+
+    def __init__(self, model: Model, store: MediaStore):
+        self.identity, self.media, self.slots, self.counter = model.identity, model.media, model.slots, model.counter
+        self.can = model.can | {"Form"}
+        self.model, self.store = model, store
+
+
+class DryEngine(CachedEngine):
+    """What a step asks a model, looked up or made up, and counted as if it were asked."""
+
+    _engine: MadeUp
+    _cache: DryCache
+
+    async def ask(self, request: Request) -> Result:
+        cache, engine = self._cache, self._engine
+        key = key_of(engine.identity, request)
+        found = cache.get(key)
+        if (
+            found is None and isinstance(request, Generate) and request.form
+        ):  # the real engine may not have been held to it
+            found = cache.get(key_of(engine.identity, request._replace(form=None)))
+        if found is not None:
+            cache.known.learn(engine.model, request, found)
+            return self._spared(found)
+        if (made := cache.known.made.get(key)) is not None:
+            return self._spared(made)
+        try:
+            made = make_up(engine, request, cache.known)
+        except RowError as error:
+            self._asked(request, failure := Failure(error.reason, error.detail), 0.0)
+            return failure
+        cache.known.made[key] = made
+        rate = cache.known.rate(Sort.of(engine.model.like, request))
+        if rate is None:
+            cache.known.unmeasured.add(engine.model.like)
+        self._asked(request, made, rate.seconds / rate.requests if rate else 0.0)
+        return made
+
+
+def prompt_tokens(model: Model, request: Request) -> int:
+    """Tokens of the texts of a request, with a place for each media."""
+    if isinstance(request, Perturb):
+        return 0
+    if isinstance(request, Likelihood):
+        return model.counter.prompt(request.messages[:-1])
+    return model.counter.prompt(request.messages)
+
+
+def _kinds(request: Request) -> list[str]:
+    return [] if isinstance(request, Perturb) else [p.type for m in request.messages for p in m.parts if p.media]
+
+
+def make_up(engine: MadeUp, request: Request, known: Known) -> Found:
+    """An answer to the request as it may come. RowError for what the engine would refuse without loading anything."""
+    if isinstance(request, Perturb):
+        return Perturbed(engine.store.add(engine.store.read(request.media) + b"\0"))  # another file that opens alike
+    shown(request.messages, engine.media, engine.identity)
+    more = sum(known.media_tokens(engine.model, kind) for kind in _kinds(request))
+    prompt = prompt_tokens(engine.model, request) + round(more)
+    match request:
+        case Generate() | Beams():
+            return Generated(tuple(_answers(engine, request, known)), prompt)
+        case Score():
+            return Scored(tuple(-10 * _unit(request, choice) for choice in request.choices), prompt)
+        case Likelihood():
+            count = engine.counter.text(text_of(request.messages[-1:]))
+            return Likely(tuple(-3 * _unit(request, str(i)) for i in range(count)), prompt)
+        case Rate():
+            return Rated(round(_unit(request, "rate"), 4), prompt)
+        case Embed():
+            return Embedded((2**-0.5, 2**-0.5), prompt)
+        case Attend():
+            return Attended((1 / max(1, shows(request)),) * shows(request), prompt)
+
+
+def _answers(engine: MadeUp, request: Generate | Beams, known: Known):
+    sort = Sort.of(engine.model.like, request)
+    length = known.length(sort)
+    count = request.n if isinstance(request, Generate) else request.beams
+    form = request.form if isinstance(request, Generate) else None
+    logprobs = isinstance(request, Generate) and request.logprobs
+    for i in range(count):
+        seed = f"{getattr(request, 'seed', 0)}/{i}"
+        draw = _unit(request, seed)
+        text = _formed(form, draw) if form else _text(request, known, sort, round(length * PLAIN) or 1, i, draw)
+        tokens = min(request.max_tokens, int(length + draw))  # so that the mean is what is expected
+        each = (-1.0,) * tokens if logprobs else None
+        yield Answer(text, tokens, "stop", -float(tokens), each)
+
+
+def _text(request: Generate | Beams, known: Known, sort: Sort, words: int, index: int, draw: float) -> str:
+    """A text in the layout that the prompt shows, else one that was said, else a reference, else any words."""
+    prompt = text_of(request.messages)
+    if (laid := _laid_out(prompt, words, draw)) is not None:
+        return laid
+    if said := known.texts[sort]:
+        return said[int(draw * len(said))]
+    if index == 0 and request.messages in known.own:
+        return known.own[request.messages]
+    if other := known.references.get(asked_of(request.messages)):
+        return other[int(draw * len(other))]
+    return _words(words, draw)
+
+
+def _laid_out(prompt: str, words: int, draw: float) -> str | None:
+    """A list with "- ", a text between <<< and >>>, a JSON object or a word in double square brackets, where the prompt asks for one."""
+    if '"- "' in prompt:
+        fenced = prompt.rpartition("<<<")[2]
+        items = sum(line.startswith("- ") for line in fenced.splitlines()) or max(1, words // ITEM)
+        return "\n".join(f"- {_words(ITEM, (draw + i / items) % 1)}" for i in range(items))
+    if "between <<< and >>>" in " ".join(prompt.split()):
+        return f"<<<\n{_words(words, draw)}\n>>>"
+    if choices := _VERDICT.findall(prompt.partition("double square brackets")[2]):
+        return f"{_words(words, draw)} {choices[int(draw * len(choices))]}"
+    for example in reversed(_JSON.findall(prompt)):
+        try:
+            return json.dumps({k: _words(words, draw) if v == "..." else v for k, v in json.loads(example).items()})
+        except ValueError:
+            continue
+    return None
+
+
+def _words(count: int, draw: float) -> str:
+    return " ".join(random.Random(draw).choices(WORDS, k=count)) + "."
+
+
+def _formed(form: Form, draw: float) -> str:
+    """An answer in the form; of a regular expression any words, which will not be read."""
+    if form.choice:
+        return form.choice[int(draw * len(form.choice))]
+    return json.dumps(instance(json.loads(form.schema), draw)) if form.schema else _words(3, draw)
+
+
+def instance(schema: dict, draw: float) -> Any:
+    """A value that a plain JSON Schema allows: of an enum, a range, an object or a list of such, as short as may be. The numbers of a
+    list go round their range, so that as many as there are in it are all of them: a ranking."""
+    if "const" in schema or "enum" in schema:
+        options = schema.get("enum") or [schema["const"]]
+        return options[int(draw * len(options))]
+    kind = schema.get("type")
+    if kind == "object":
+        return {k: instance(v, draw * (i + 7) % 1) for i, (k, v) in enumerate(schema.get("properties", {}).items())}
+    if kind == "array":
+        item, count = schema.get("items", {}), schema.get("minItems", 0)
+        if item.get("type") == "integer":
+            low, size = item.get("minimum", 0), item.get("maximum", 10) - item.get("minimum", 0) + 1
+            return [low + (i + int(draw * size)) % size for i in range(count)]
+        return [instance(item, draw * (i + 7) % 1) for i in range(count)]
+    if kind in ("integer", "number"):
+        low = schema.get("minimum", 0)
+        return low + int(draw * (schema.get("maximum", low + 10) - low + 1))
+    return draw < 0.5 if kind == "boolean" else _words(3, draw)
+
+
+def _unit(request: Request, salt: str) -> float:
+    """A number in [0, 1) that is the request's own."""
+    key = hashlib.blake2b(repr((request, salt)).encode(), digest_size=8).digest()
+    return int.from_bytes(key, "big") / 2**64

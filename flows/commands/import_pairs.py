@@ -1,0 +1,56 @@
+"""An existing preference set as a run: `pairwright import`. It is a recipe with `source.pairs` and nothing else."""
+
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from flows.planning import load, registry
+from flows.reports import terminal
+from flows.reports.summary import finish
+from flows.runs import executor
+from flows.runs.folder import check_name
+from pipeline.storage.urls import filled
+from schemas.errors import InputError
+from schemas.recipe import settings_of
+from schemas.redact import clean
+
+
+def import_set(form: str, path: str, settings: Sequence[str], out: Path, cache: Path | None, console: Console) -> dict:
+    """Reads the file or folder of rows at `path` into a run in `out`, and says what came in and what did not; returns the summary.
+
+    `form` is a format or `auto`; `settings` are `pairs.setting=value`. InputError, RecipeError and OutputError as a build raises them."""
+    raw = {
+        "name": "import",
+        "about": "An existing preference set, read as it is.",
+        "steps": [{"source.pairs": {"path": path, "format": form}}],
+    }
+    for assignment in settings:
+        load.override(raw, assignment)
+    (step,) = load.checked(raw).steps
+    module = registry.operator(step.family, step.operator)
+    found = Counter((f.format, f.why) for f in module.formats(filled(settings_of(module, step.settings, step.name))))
+    for (name, why), files in found.items():
+        what = f"format [bold]{name}[/bold]" if name else "no known format"
+        console.print(f"  {files} file{'s' * (files > 1)} of {what}: {escape(clean(why))}", soft_wrap=True)
+    check_name(out)
+    fresh = not out.exists()
+    run = executor.open_document(raw, out=out, cache=cache)
+    try:
+        with terminal.bars(run, console):
+            for _ in executor.everything(run):
+                pass
+    except InputError:
+        run.close()
+        if fresh:  # so that the next try, with another format, may have the folder
+            shutil.rmtree(out)
+        raise
+    summary = finish(run)
+    terminal.ending(summary, run, console)
+    for table in module.LEAVES[2:]:  # answers and pairs of rows that came in for the rest
+        terminal.left_out(run.tables(), console, table)
+    run.close()
+    return summary

@@ -1,0 +1,78 @@
+"""What comes in, alone: the sources of a recipe and the prompt makers and filters right behind them, before any model is asked."""
+
+from collections import Counter
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flows.planning.plan import ingesting
+from flows.reports.terminal import left_out
+from flows.runs import executor
+from schemas.errors import RecipeError
+from schemas.operator import Tables
+from schemas.records import MEDIA_KINDS, SAMPLE_KINDS
+
+
+def ingest(run: executor.Run) -> dict[str, Any]:
+    """Does the first units of a run, as far as samples come in, and returns what did: `samples` and `media` by kind, `bytes` of
+    the media by kind, `rejections` by step and reason, `seconds`. A later `build` goes on from there.
+
+    RecipeError when the recipe does not begin with a source."""
+    units = units_of(run)
+    if not units:
+        raise RecipeError(f"{run.recipe.name} does not begin with a source: there is nothing to ingest")
+    for unit in units:
+        run.do(unit)
+    done = [run.done(unit) for unit in units]
+    return counts(so_far(run)) | {"seconds": round(sum(d["seconds"] for d in done), 1)}
+
+
+def units_of(run: executor.Run) -> list[executor.Unit]:
+    """The first units of a run, those by which samples come in."""
+    first = {step.name for step in ingesting(run.recipe.steps)}
+    return [u for u in run.units if u.round == 1 and u.steps and first >= {step.name for step in u.steps}]
+
+
+def so_far(run: executor.Run) -> Tables:
+    """The live rows that these units left."""
+    rest = [u for u in run.units if u.round == 1 and u not in units_of(run)]
+    return run.tables(rest[0]) if rest else run.tables(round=1)
+
+
+def counts(tables: Tables) -> dict[str, Any]:
+    samples, media, sizes = Counter(), Counter(), Counter()
+    rejections: dict[str, Counter] = {}
+    for batch in tables.batches("samples", ["kind"]):
+        samples.update(batch.column("kind").to_pylist())
+    for batch in tables.batches("media", ["kind", "size"]):
+        for kind, size in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            media[kind] += 1
+            sizes[kind] += size
+    for batch in tables.batches("rejections", ["step", "reason"]):
+        for step, reason in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            rejections.setdefault(step, Counter())[reason] += 1
+    return {
+        "samples": {kind: samples[kind] for kind in SAMPLE_KINDS if samples[kind]},
+        "media": {kind: media[kind] for kind in MEDIA_KINDS if media[kind]},
+        "bytes": {kind: sizes[kind] for kind in MEDIA_KINDS if sizes[kind]},
+        "rejections": {step: dict(reasons) for step, reasons in rejections.items()},
+    }
+
+
+def show(run: executor.Run, found: dict[str, Any], console: Console) -> None:
+    """What came in, in a table, and what did not, by reason and name."""
+    table = Table(title=f"{run.recipe.name}: what came in, in {found['seconds']} s", title_justify="left")
+    kinds = [kind for kind in SAMPLE_KINDS if kind in found["samples"] or kind in found["media"]]
+    for name in ("", *kinds, "all"):
+        table.add_column(name, justify="right" if name else "left")
+    for name in ("samples", "media", "bytes"):
+        table.add_row(name, *(f"{found[name].get(k, 0):,}" for k in kinds), f"{sum(found[name].values()):,}")
+    console.print(table)
+    for step, reasons in found["rejections"].items():
+        console.print(
+            f"  {escape(step)}: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()), soft_wrap=True
+        )
+    left_out(so_far(run), console)
+    console.print(f"`pairwright build` with the same recipe and --out {escape(str(run.folder))} goes on from here")

@@ -1,0 +1,178 @@
+"""A judge on a set whose better answers are known: `pairwright judge-bench`.
+
+It is a recipe made on the fly: the set read by `source.pairs`, and the judge's own step (with what it needs) behind it. So answers are
+cached, media are checked and bad rows are rejections as in any run."""
+
+import shutil
+from collections.abc import Sequence
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from annotators.measures.judge_benchmark import Bench
+from annotators.measures.judge_quality import Answer
+from flows.planning import load, registry
+from flows.reports import terminal
+from flows.reports.summary import following, records
+from flows.runs import executor, shards
+from flows.runs.folder import check_name
+from schemas import recipe as recipes
+from schemas import redact
+from schemas.errors import InputError, RecipeError
+from schemas.recipe import Step
+
+SOURCE = "bench"
+RESULT = "judge-bench.json"
+SCORE = "score.refuted_claims"  # what claims say of an answer where the recipe has no score
+MEASURED = ("accuracy", "longer")  # are shown with their intervals
+COLUMNS = {
+    "accuracy": "accuracy", "longer": "longer wins", "accuracy_plus": "ACC+", "accuracy_with_ties": "with ties", "decided": "decided",
+    "read": "read", "rank_distance": "distance",
+}  # fmt: skip
+SAME = (
+    "accuracy_plus",
+    "accuracy_with_ties",
+)  # say nothing of their own where prompts have one pair, or no ties are known
+
+
+def judge_bench(
+    judge: str, path: str, settings: Sequence[str], step: str | None, out: Path, cache: Path | None, console: Console
+) -> dict[str, Any]:
+    """Runs the judge on the rows of `path` into a run in `out`, prints the figures and writes them to out/judge-bench.json; returns them.
+
+    `judge` is a recipe, `step` names which of its steps judges; `settings` are those of the made recipe, whose source is called `bench`. RecipeError where
+    the recipe has no such step; InputError and OutputError as a build raises them."""
+    raw, name = made(load.document(judge), path, step)
+    for assignment in settings:
+        load.override(raw, assignment)
+    check_name(out)
+    fresh = not out.exists()
+    run = executor.open_document(raw, out=out, cache=cache)
+    try:
+        with terminal.bars(run, console):
+            for unit in run.units:
+                if unit.kind == "pass":
+                    run.do(unit)
+        found = redact.document({"judge": judge, "step": name, "set": path, **_measured(run.tables(), name)})
+        shards.write_json(out / RESULT, found)
+        show(found, console)
+        for table in ("samples", "candidates"):
+            terminal.left_out(run.tables(), console, table)
+        console.print(f"figures  [bold]{escape(str(out / RESULT))}[/bold]")
+        return found
+    except InputError:
+        if fresh:  # so that the next try, with another file, may have the folder
+            shutil.rmtree(out)
+        raise
+    finally:
+        run.close()
+
+
+def made(raw: dict, path: str, step: str | None = None) -> tuple[dict, str]:
+    """(the recipe that runs a judge of the recipe `raw` on the rows of `path`, the step whose verdicts count).
+
+    Without `step` it is the only step that asks a model to judge. Of a score, and so of a jury, all steps before it that judge come along;
+    behind a judge of claims its score."""
+    recipe = recipes.parse(raw)
+    entries = list(zip(recipe.steps, raw["steps"], strict=True))
+    target = _target(recipe.steps, step)
+    place = recipe.steps.index(target)
+    if target.family == "score":
+        taken = [entry for entry in entries[: place + 1] if _judges(entry[0])]
+    else:
+        taken = [entries[place]]
+        if "claims" in registry.operator(target.family, target.operator).LEAVES:
+            behind = next((entry for entry in entries[place:] if _counts_claims(entry[0])), None)
+            taken.append(behind or (recipes.parse({"name": "x", "steps": [SCORE]}).steps[0], SCORE))
+    names = {s.name for s, _ in taken}
+    models = {m for s, _ in taken for m in registry.models_of(s.family, s.operator, s.settings)}
+    steps = [{"source.pairs": {"name": SOURCE, "path": path}}, *(_alone(entry, names) for _, entry in taken)]
+    found = {
+        "name": "judge-bench",
+        "about": f"{target.name} of {recipe.name}",
+        "models": {m: of for m, of in recipe.models.items() if m in models},
+        "steps": steps,
+    }
+    return found, taken[-1][0].name
+
+
+def _target(steps: Sequence[Step], name: str | None) -> Step:
+    able = {s.name: s for s in steps if _judges(s)}
+    if name is not None:
+        if name not in able:
+            raise RecipeError(f"no step '{name}' judges: {recipes.near(name, able)}")
+        return able[name]
+    asking = [s for s in able.values() if s.family == "judge" and registry.models_of(s.family, s.operator, s.settings)]
+    if len(asking) != 1:
+        raise RecipeError(
+            f"{len(asking)} steps ask a model to judge: name one with --step; there are: {', '.join(able) or 'none'}"
+        )
+    return asking[0]
+
+
+def _judges(step: Step) -> bool:
+    """Whether it can judge here: people wait for nobody, and what is probed are a run's own pairs."""
+    return step.family in ("judge", "score") and step.title not in ("judge.people", "judge.probe")
+
+
+def _counts_claims(step: Step) -> bool:
+    return step.family == "score" and "claims" in registry.operator(step.family, step.operator).READS
+
+
+def _alone(entry: Any, names: set[str]) -> Any:
+    """A step as it is on the set's own rows: which samples it took in its recipe means nothing here."""
+    if isinstance(entry, str):
+        return entry
+    ((title, settings),) = entry.items()
+    kept = {key: value for key, value in (settings or {}).items() if key not in ("where", "share", "from")}
+    sources = (settings or {}).get("from") or []
+    if sources := [name for name in ([sources] if isinstance(sources, str) else sources) if name in names]:
+        kept["from"] = [SOURCE, *sources]
+    return {title: kept}
+
+
+def _measured(tables, step: str) -> dict[str, Any]:
+    bench = Bench(step, SOURCE)
+    of = {
+        table: following(records(tables, table), attrgetter("sample"))
+        for table in ("candidates", "judgements", "pairs")
+    }
+    for sample in records(tables, "samples"):
+        answers = {c.id: Answer(c.text, c.model) for c in of["candidates"](sample.id)}
+        bench.add(sample, answers, of["judgements"](sample.id), of["pairs"](sample.id))
+    return bench.report()
+
+
+def show(found: dict[str, Any], console: Console) -> None:
+    """The figures by category, the judge's biases below."""
+    categories = found["categories"]
+    shown = {figure: title for figure, title in COLUMNS.items() if any(of[figure] for of in categories.values())}
+    for figure in SAME:
+        if all(of[figure] == of["accuracy"] for of in categories.values()):
+            shown.pop(figure, None)
+    scores = any(of["scores"] for of in categories.values())
+    table = Table(title=f"{escape(found['step'])} on {escape(found['set'])} (95 % interval)", title_justify="left")
+    for name in ("", "pairs", *shown.values(), *(["Pearson's r"] if scores else [])):
+        table.add_column(name, justify="right" if name else "left")
+    for name, of in categories.items():
+        row = [_cell(of[figure], figure in MEASURED) for figure in shown]
+        if scores:
+            row.append(_cell(of["scores"], True))
+        table.add_row(escape(name), f"{of['pairs']:,}", *row)
+    if found["macro"]["accuracy"] is not None:
+        means = {name: "" if value is None else f"{value:.2f}" for name, value in found["macro"].items()}
+        table.add_row("mean", "", *(means.get(figure, "") for figure in shown), *([""] if scores else []))
+    console.print(table)
+    if found["worth"]:
+        terminal.judges({found["step"]: found["worth"]}, console)
+
+
+def _cell(of: dict[str, Any] | None, measured: bool) -> str:
+    if not of:
+        return ""
+    value = of["r"] if "r" in of else of["share"]
+    return f"{value:.2f} [dim]({of['low']:.2f}-{of['high']:.2f})[/dim]" if measured else f"{value:.2f}"

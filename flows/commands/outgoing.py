@@ -1,0 +1,225 @@
+"""What of this machine a recipe lets leave, and where to: told before anything runs, without asking anybody. Values of variables are never said."""
+
+import ipaddress
+import os
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.markup import escape
+from yarl import URL
+
+from flows.planning import registry
+from flows.runs import campaigns
+from pipeline.media.fetch import Limits
+from pipeline.storage import urls
+from schemas.recipe import Recipe, Step, settings_of
+from schemas.records import one_line
+
+HERE = "this machine"
+HUB = "the Hugging Face Hub"
+ROWS = "hosts that rows name"
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+
+
+class Leaves(NamedTuple):
+    """One thing that leaves, or that is asked for."""
+
+    to: str  # an address without path or credentials, HERE with one, HUB, or ROWS
+    what: str
+
+    @property
+    def here(self) -> bool:
+        return self.to.startswith(HERE)
+
+
+class _Bound(NamedTuple):
+    """A step, the settings of it and of the operators among them, and the models that it asks."""
+
+    step: Step
+    settings: list[Any]
+    models: list[str]
+
+
+def leaves(recipe: Recipe) -> list[Leaves]:
+    """Everything that leaves when a checked recipe is built, by where it goes. Paths are looked at, nothing is opened."""
+    steps = [_bound(step) for step in recipe.steps]
+    found = [*_read(steps), *_hub(recipe, steps), *_asked(recipe, steps), *_people(recipe, steps)]
+    return sorted(dict.fromkeys(found), key=lambda one: (one.here, [f.to for f in found].index(one.to)))
+
+
+def show(found: list[Leaves], console: Console) -> None:
+    """Each place with all that goes there."""
+    if not any(not one.here for one in found):
+        console.print("nothing leaves this machine")
+    for to in dict.fromkeys(one.to for one in found):
+        console.print(f"[bold]{escape(to)}[/bold]", soft_wrap=True)
+        for one in found:
+            if one.to == to:
+                console.print(f"  {escape(one.what)}", soft_wrap=True)
+
+
+def short(found: list[Leaves]) -> list[str]:
+    """One line a place; none where nothing leaves this machine but requests for addresses that rows name."""
+    if all(one.here or one.to == ROWS for one in found):
+        return []
+    return [f"{to}: {'; '.join(one.what for one in found if one.to == to)}" for to in dict.fromkeys(one.to for one in found)]
+
+
+def _bound(step: Step) -> _Bound:
+    module = registry.operator(step.family, step.operator)
+    settings = settings_of(module, step.settings, step.name)
+    return _Bound(step, list(_all(module, settings, step.name)), registry.models_of(step.family, step.operator, step.settings))
+
+
+def _all(module: Any, settings: Any, where: str) -> Iterator[Any]:
+    yield settings
+    for *_, part, inner in registry.parts(module, settings, where):
+        yield from _all(part, inner, where)
+
+
+def _asked(recipe: Recipe, steps: list[_Bound]) -> Iterator[Leaves]:
+    """What servers of models get: texts and media of what came before, files that a step's prompts are read from, keys."""
+    for name, spec in recipe.models.items():
+        engine = registry.engine(spec["engine"])
+        settings = settings_of(engine, {k: v for k, v in spec.items() if k != "engine"}, f"models.{name}")
+        servers = [*getattr(settings, "endpoints", ()), *([settings] if getattr(settings, "base_url", None) else ())]
+        asking = [bound for bound in steps if name in bound.models]
+        for server in servers:
+            to, key = _place(server.base_url), server.api_key_env or settings.api_key_env
+            if key:
+                yield Leaves(to, f"the value of {_named(key)} as the key of model {name}" + ("" if key in os.environ else ", which is not set"))
+            if not asking:
+                yield Leaves(to, f"model {name} is there, which no step asks")
+                continue
+            shows = any(_shows(bound) for bound in asking)
+            kinds = f"media ({', '.join(settings.media)})" if shows and settings.media else ""
+            last = max(map(steps.index, asking))
+            of = [_source(bound) for bound in steps[:last] if bound.step.family == "source"]
+            data = " and ".join(filter(None, ("texts", kinds)))
+            yield Leaves(to, f"{data} of {', '.join(of) or 'the rows'}, and answers to them, for {_list(b.step.name for b in asking)} (model {name})")
+            for bound in asking:
+                for file in _files(bound):
+                    yield Leaves(to, f"the text of the file {file}, for {bound.step.name}")
+
+
+def _shows(bound: _Bound) -> bool:
+    return all(getattr(settings, "media", True) not in (False, "none") for settings in bound.settings[:1])
+
+
+def _source(bound: _Bound) -> str:
+    named = [getattr(bound.settings[0], name, None) for name in ("path", "media_root")]
+    said = _list(map(_called, _texts(named)))
+    return f"{bound.step.name} ({said})" if said else bound.step.name
+
+
+def _files(bound: _Bound) -> list[str]:
+    return [one_line(text) for text in dict.fromkeys(_texts(bound.settings)) if len(text) < 1000 and os.path.isfile(text)]
+
+
+def _read(steps: list[_Bound]) -> Iterator[Leaves]:
+    """Addresses that sources and filters ask for what they read, theirs and those that rows name."""
+    for bound in steps:
+        for text in _texts(bound.settings):
+            where = _VARIABLE.sub(lambda found: os.environ.get(found[1], found[0]), text)
+            if urls.is_url(where):
+                of = "".join(f", with the address that {name} holds" for name in _VARIABLE.findall(text))
+                yield Leaves(_place(where), f"is asked for what {bound.step.name} reads{of}")
+            elif _VARIABLE.fullmatch(text):
+                yield Leaves(f"where {_VARIABLE.findall(text)[0]} says, which is not set", f"is asked for what {bound.step.name} reads")
+    if fetching := [bound for bound in steps if any(_limits(bound.settings))]:
+        yield Leaves(ROWS, f"are asked for media where rows of {_list(b.step.name for b in fetching)} hold web addresses")
+        if private := _list(one_line(host) for b in fetching for limits in _limits(b.settings) for host in limits.allow_private):
+            yield Leaves(ROWS, f"private ones too: {private}")
+
+
+def _hub(recipe: Recipe, steps: list[_Bound]) -> Iterator[Leaves]:
+    token = ", with the value of HF_TOKEN" if os.environ.get("HF_TOKEN") else ""
+    for bound in steps:
+        if bound.step.title == "source.hub" and not os.path.exists(path := bound.settings[0].path):
+            yield Leaves(HUB, f"is asked for the dataset {one_line(path)} of {bound.step.name}{token}")
+    for name, spec in recipe.models.items():
+        if "base_url" in spec or "endpoints" in spec or not isinstance(model := spec.get("model"), str) or os.path.exists(model):
+            continue
+        yield Leaves(HUB, f"is asked for the model {one_line(model)} ({name}){token}")
+
+
+def _people(recipe: Recipe, steps: list[_Bound]) -> Iterator[Leaves]:
+    asking = [bound for bound in steps if (bound.step.family, bound.step.operator) == campaigns.PEOPLE]
+    if not asking:
+        return
+    server = os.environ.get("LABEL_STUDIO_URL", "")
+    to = _place(server) if server else "the server that LABEL_STUDIO_URL names, which is not set"
+    yield Leaves(to, f"questions of {_list(b.step.name for b in asking)}: prompts and answers, for those who log in there")
+    yield Leaves(to, f"the values of {_list(sorted(campaigns.keys(recipe)))}")
+    for bound in asking:
+        for file in _files(bound):
+            yield Leaves(to, f"the text of the file {file}, for {bound.step.name}")
+        media = bound.settings[0].media
+        if urls.is_url(media):
+            yield Leaves(_place(media), f"media of the questions of {bound.step.name}")
+        else:
+            yield Leaves(to, f"media of the questions of {bound.step.name}, as files that it serves")
+
+
+def _texts(tree: Any) -> Iterator[str]:
+    """The texts among settings."""
+    if isinstance(tree, str):
+        yield tree
+    elif isinstance(tree, BaseModel):
+        yield from _texts([getattr(tree, name) for name, field in type(tree).model_fields.items() if not field.exclude])
+    elif isinstance(tree, dict):
+        yield from _texts(list(tree.values()))
+    elif isinstance(tree, list | tuple):
+        for one in tree:
+            yield from _texts(one)
+
+
+def _limits(tree: Any) -> Iterator[Limits]:
+    """What settings say of fetching what rows name."""
+    if isinstance(tree, Limits):
+        yield tree
+    elif isinstance(tree, BaseModel):
+        yield from _limits([getattr(tree, name) for name in type(tree).model_fields])
+    elif isinstance(tree, dict):
+        yield from _limits(list(tree.values()))
+    elif isinstance(tree, list | tuple):
+        for one in tree:
+            yield from _limits(one)
+
+
+def _place(url: str) -> str:
+    """Scheme, host and port of an address, and nothing else of it; HERE in front of one that stays on this machine."""
+    try:
+        parsed = URL(url)
+        host, port = parsed.host, parsed.explicit_port
+    except ValueError:
+        host = None
+    if not host:
+        return "an address that cannot be read"
+    where = f"{parsed.scheme}://{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
+    return f"{HERE} ({where})" if _is_loopback(host) else where
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _called(text: str) -> str:
+    """A path or address as it may be shown."""
+    return one_line(urls.clean(text) if urls.is_url(text) else text)
+
+
+def _named(variable: str) -> str:
+    """A variable's name. What does not look like one may be a key that was written in its place."""
+    return variable if _NAME.fullmatch(variable) else "a variable"
+
+
+def _list(words: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(words))

@@ -1,0 +1,57 @@
+"""A run's media and webhooks, served: `pairwright serve`."""
+
+import time
+from urllib.parse import urlsplit
+
+from flows.runs import campaigns
+from pipeline.storage.media_store import open_store
+
+LOOK = 2.0  # seconds between looks for media of questions that a build asked meanwhile
+
+
+class Shown:
+    """The media that a run's questions show. Called with a hash it gives the media type, None of what no question shows."""
+
+    def __init__(self, run):
+        self._run, self._types, self._looked = run, {}, 0.0
+        self._look()
+
+    def __call__(self, sha: str) -> str | None:
+        if sha not in self._types and time.monotonic() > self._looked + LOOK:
+            self._look()
+        return self._types.get(sha)
+
+    def _look(self) -> None:
+        for of in campaigns.needed(self._run):
+            with campaigns.opened(of) as ledger:
+                self._types.update(media for question in ledger.questions() for media in question.media)
+        self._looked = time.monotonic()
+
+
+def serve(run, url: str, host: str, port: int, every: float) -> None:
+    """Serves the media that the run's questions show, and syncs at the start, at each webhook's hint and every `every` seconds, until
+    it is told to stop. `url` is where the labeling server and the annotators reach it.
+
+    UserError before it listens: no run that asks people, a secret, key or address that is missing or wrong."""
+    from annotators.label_studio import links
+    from annotators.label_studio.client import connect
+    from annotators.label_studio.service import app as server
+    from annotators.label_studio.service import signing
+
+    secret = links.secret()
+    shown = Shown(run)
+    client = connect()
+    hooked: set[int] = set()
+
+    def pull(project: str | None) -> None:
+        campaigns.sync(run, "work")
+        for of in campaigns.needed(run):
+            with campaigns.opened(of) as ledger:
+                for made in (p.id for p in ledger.projects() if p.id not in hooked):
+                    hook = f"{url.rstrip('/')}/webhook/{made}"
+                    client.webhook(made, hook, signing.webhook_headers(secret, str(made)))
+                    hooked.add(made)
+
+    labels = urlsplit(client.url)
+    origin = f"{labels.scheme}://{labels.netloc}"
+    server.serve(server.app(open_store(run.cache / "media"), shown, pull, secret, origin, every), host, port)

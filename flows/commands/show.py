@@ -1,0 +1,57 @@
+"""What happened in a run, finished or not, on a terminal."""
+
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flows.reports.terminal import asked_of, ending
+from flows.runs import campaigns, costs, executor, shards
+from schemas.errors import DamageError
+
+
+def show(folder: Path) -> None:
+    """The units of the run and how far each is; of a finished one its counts and figures, else where rows went so far.
+
+    OutputError when the folder is none of a run; DamageError when what it would show is not as it was written."""
+    console = Console(highlight=False)
+    run = executor.reopen(folder)
+    table = Table(title=f"{escape(run.recipe.name)} in {escape(str(folder))}", title_justify="left")
+    for name in ("unit", "steps", "state", "seconds"):
+        table.add_column(name, justify="right" if name == "seconds" else "left")
+    dropped: dict[str, Counter] = {}
+    usages: list[costs.Usages] = []
+    for unit in run.units:
+        done = shards.read_json(run.place(unit) / "done.json")
+        place = run.place(unit)
+        if unit.kind == "pass":
+            records = [shards.record_of(place / name) for name in shards.standing(place)]
+        else:
+            records = [done] if done else []
+        for step, reasons in ((s, r) for record in records for s, r in record.get("rejections", {}).items()):
+            dropped.setdefault(step, Counter()).update(reasons)
+        usages += [costs.of_record(record) if unit.kind == "pass" else record.get("usage", {}) for record in records]
+        state = "finished" if done else f"{len(records)} shards so far" if records else "not begun"
+        steps = " · ".join(step.title for step in unit.steps)
+        table.add_row(unit.name, escape(steps), state, f"{done['seconds']:.1f}" if done else "")
+    console.print(table)
+    summary = run.summary()
+    if summary is not None:
+        ending(summary, run, console)
+        for unit in run.units:
+            if unit.kind == "dataset" and (what := next(run.damages(unit, quick=True), None)):
+                raise DamageError(f"the dataset {run.dataset(unit.round)} is damaged ({what}): {shards.REMEDY}")
+        return
+    if models := costs.by_model(costs.by_step(usages)):
+        console.print(asked_of(costs.priced(models, run.recipe.prices), "asked so far"))
+        if left := sum(usage["open"] for usage in models.values()):
+            console.print(f"  [yellow]open: {left:,} questions, which the same `pairwright build` asks again[/yellow]")
+    for step, found in campaigns.figures(run).items():
+        console.print(f"  {escape(step)}: {found['answered']} of {found['asked']} annotations (`pairwright annotate status`)")
+    for step, reasons in dropped.items():
+        console.print(
+            f"  {escape(step)}: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()), soft_wrap=True
+        )
+    console.print("not finished: the same `pairwright build` goes on from here")

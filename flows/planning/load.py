@@ -1,0 +1,154 @@
+"""Recipes from their files: found by name or path, overridden by key=value, parsed, and checked as a whole."""
+
+import logging
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flows.planning import registry
+from schemas import recipe as recipes
+from schemas.disk import disk, place, shown
+from schemas.errors import RecipeError
+
+log = logging.getLogger(__name__)
+FOLDER = Path(__file__).parents[1] / "recipes"
+LONGEST = 4 << 20  # bytes of a recipe
+NODES, DEPTH = 100_000, 50  # values in a recipe, and inside each other
+
+
+def known() -> dict[str, Path]:
+    """The bundled recipes by name."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
+
+
+def find(name: str) -> Path:
+    """The file of a recipe: a path as it is, else a bundled name."""
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        with place(path, kind=RecipeError):
+            found = path.exists()
+        if not found:
+            raise RecipeError(f"there is no recipe file {shown(name)}")
+        if not path.is_file():
+            raise RecipeError(f"{shown(name)} is a folder or a device: name the recipe's file")
+        return path
+    if name not in known():
+        raise RecipeError(
+            f"no recipe is called '{shown(name)}': {recipes.near(name, known())}; or give the path of a .yaml file"
+        )
+    return known()[name]
+
+
+def document(name: str, settings: Sequence[str] = ()) -> dict:
+    """The parsed YAML of a recipe with the overrides applied."""
+    path = find(name)
+    with disk(path, RecipeError):
+        data = path.read_bytes()
+    if len(data) > LONGEST:
+        raise RecipeError(f"{path} has {len(data):,} bytes, a recipe has {LONGEST:,} at most: name the recipe's file")
+    try:
+        raw = _parsed(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path} is not readable YAML: it is not UTF-8; save it as UTF-8") from None
+    except ValueError as error:
+        raise RecipeError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
+    try:
+        recipes.parse(raw)
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
+    for assignment in settings:
+        override(raw, assignment)
+    return raw
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as SafeLoader reads it, whatever other libraries in this process have changed there."""
+
+
+_TIMESTAMP = re.compile(r"\d{4}-\d\d?-\d\d?(?:(?:[Tt]|[ \t]+)\d\d?:\d\d:\d\d(?:\.\d*)?(?:[ \t]*(?:Z|[-+]\d\d?(?::?\d\d)?))?)?", re.ASCII)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:timestamp", _TIMESTAMP, list("0123456789"))
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_timestamp)
+
+
+def _parsed(text: str) -> Any:
+    """The value that YAML text states. ValueError where it is not YAML, or more or something else than JSON can hold."""
+    try:
+        value = yaml.load(text, _Loader)
+    except (yaml.YAMLError, TypeError) as error:  # TypeError: a key that is a list
+        raise ValueError(_trouble(error)) from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    _check(value, [NODES])
+    return value
+
+
+def _check(value: Any, left: list[int], depth: int = 0) -> None:
+    """ValueError where a value is not what JSON can hold. `left`: how many values there may still be, those of aliases counted each time."""
+    left[0] -= 1
+    if left[0] < 0 or depth > DEPTH:
+        raise ValueError(f"it holds more than {NODES:,} values, or more than {DEPTH} inside each other, as aliases (*) can make")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise ValueError(f"the key {str(key)[:40]!r} is not text: put quotes around it")
+            _check(key, left, depth + 1)
+            _check(inner, left, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _check(inner, left, depth + 1)
+    elif isinstance(value, str):
+        if any("\ud800" <= char <= "\udfff" for char in value):
+            raise ValueError("it holds half a surrogate pair (\\ud800 to \\udfff), which no text can: remove it")
+    elif isinstance(value, int):
+        if value.bit_length() > 1024:
+            raise ValueError("it holds a number that is too large")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"the value {value} is no number that JSON can hold")
+    elif value is not None:
+        raise ValueError(f"the value {str(value)[:40]!r} is a {type(value).__name__}: put quotes around it")
+
+
+def _trouble(error: Exception) -> str:
+    """What is wrong and where, without the line itself, which may hold anything."""
+    mark = getattr(error, "problem_mark", None)
+    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{getattr(error, 'problem', None) or error}{where}"
+
+
+def override(raw: dict, assignment: str) -> None:
+    """Applies one key=value to a recipe's document, in place."""
+    recipes.override(raw, assignment, _value)
+
+
+def _value(text: str):
+    try:
+        value = _parsed(text)
+    except ValueError:
+        raise RecipeError(f"'{shown(text)}' is not a readable value") from None
+    if isinstance(value, str):  # YAML 1.1 reads 4e-4 as text
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def checked(raw: dict, given: tuple[str, ...] = ()) -> recipes.Recipe:
+    """The typed recipe, when every step of it can run on what is `given` and what the steps leave. RecipeError otherwise."""
+    recipe = recipes.parse(raw)
+    recipes.check(recipe, registry.operator, given)
+    for name, spec in recipe.models.items():
+        module = registry.engine(spec["engine"])
+        recipes.settings_of(module, {k: v for k, v in spec.items() if k != "engine"}, f"models.{name}")
+    for step in recipe.steps:
+        if new := registry.RENAMED.get(step.title):
+            log.warning("%s is called %s now; the old name goes on working", step.title, new)
+        for model in registry.models_of(step.family, step.operator, step.settings):
+            if model not in recipe.models and model not in {s.binds for s in recipe.steps}:
+                raise RecipeError(f"{step.name}: no model '{model}': {recipes.near(model, recipe.models)}")
+    return recipe

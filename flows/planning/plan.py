@@ -1,0 +1,169 @@
+"""What the steps of a recipe become: units in order, with steps of the same model in one pass where that changes no row."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from flows.planning import registry
+from flows.planning.registry import engine_of
+from pipeline.engines.local.device import fit
+from schemas.recipe import Recipe, Step, settings_of
+from schemas.records import digest
+
+INGEST = ("source", "prompt", "filter")  # families of the steps by which samples come in
+MOVE = ("make", "judge")  # families whose steps only add rows, so that one may run before another
+BY_JUDGEMENT = {"right", "wrong", "best"}  # predicates of `where:` that read judgements
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One thing that is either finished or not."""
+
+    name: str
+    kind: str  # pass, table, dataset
+    steps: tuple[Step, ...]
+    round: int = 1
+    child: bool = False
+
+    @property
+    def trains(self) -> bool:
+        return any(step.family == "train" for step in self.steps)
+
+
+def ingesting(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The first steps of a recipe, those by which samples come in."""
+    return tuple(takewhile(lambda step: step.family in INGEST, steps))
+
+
+def plan(
+    recipe: Recipe, dataset_given: bool = False, ingested: bool = False, passes: Sequence[Sequence[str]] = ()
+) -> list[Unit]:
+    """The units of a recipe in order. A pass ends at a step of scope `table`, before one that looks at all samples first (`fit`),
+    where another model in process is needed that does not fit beside its own, and, when samples were `ingested` before, where
+    they are in. A maker or a judge runs before steps of another model when it needs nothing of theirs.
+
+    `passes`: the names of the steps that share a pass, where that was decided before, on whatever machine."""
+    units: list[Unit] = []
+    for round in range(1, (recipe.rounds.n if recipe.rounds else 1) + 1):
+        prefix = f"round{round}-" if recipe.rounds else ""
+        units += _round(recipe, prefix, round, dataset_given, ingesting(recipe.steps) if ingested else (), passes)
+    return units
+
+
+def fits(units: Sequence[Unit], recipe: Recipe) -> bool:
+    """Whether the models of each pass fit into the memory here."""
+    return not any(unit.kind == "pass" and _crowded(unit.steps, recipe) for unit in units)
+
+
+def passes_of(units: Sequence[Unit]) -> list[list[str]]:
+    """The names of the steps that share a pass, for another `plan`."""
+    return [[step.name for step in unit.steps] for unit in units if unit.kind == "pass" and unit.round == 1]
+
+
+def _round(
+    recipe: Recipe, prefix: str, round: int, written: bool, ingested: Sequence[Step], decided: Sequence[Sequence[str]]
+) -> list[Unit]:
+    units: list[Unit] = []
+    waiting: list[Step] = []
+
+    def flush() -> None:
+        for steps in _as_decided(waiting, decided) or _passes(waiting, recipe):
+            name = f"{prefix}pass{sum(u.kind == 'pass' for u in units)}-{steps[-1].name}"
+            units.append(Unit(name, "pass", tuple(steps), round, any(_shares(s, recipe) for s in steps)))
+        waiting.clear()
+
+    def pairs() -> bool:
+        return any("pairs" in _leaves(step) for unit in units for step in unit.steps)
+
+    for step in recipe.steps:
+        module = registry.operator(step.family, step.operator)
+        fits = registry.fits(module, settings_of(module, step.settings, step.name))
+        if fits or (ingested and step not in ingested and all(s in ingested for s in waiting)):
+            flush()
+        if module.SCOPE == "sample":
+            waiting.append(step)
+            continue
+        flush()
+        trains = step.family == "train"
+        if trains and not written and pairs():
+            units.append(Unit(f"{prefix}dataset", "dataset", (), round))
+            written = True
+        units.append(Unit(f"{prefix}{step.name}", "table", (step,), round, trains or bool(_shares(step, recipe))))
+    flush()
+    if not written and pairs():
+        units.append(Unit(f"{prefix}dataset", "dataset", (), round))
+    return units
+
+
+def _as_decided(steps: Sequence[Step], passes: Sequence[Sequence[str]]) -> list[list[Step]]:
+    """The steps in these passes; none when a step is in none of them."""
+    found = [group for names in passes if (group := [step for step in steps if step.name in names])]
+    return found if sum(map(len, found)) == len(steps) else []
+
+
+def _passes(steps: Sequence[Step], recipe: Recipe) -> list[list[Step]]:
+    """Neighbouring steps of scope `sample` as passes: each takes, in order, every step whose models fit beside those that it has
+    and that no step left behind must precede."""
+    passes: list[list[Step]] = []
+    left = list(steps)
+    while left:
+        taken: list[Step] = []
+        behind: list[Step] = []
+        for step in left:
+            waits = any(_precedes(other, step, recipe) for other in behind) or (
+                taken and _crowded([*taken, step], recipe)
+            )
+            (behind if waits else taken).append(step)
+        passes.append(taken)
+        left = behind
+    return passes
+
+
+def _precedes(step: Step, later: Step, recipe: Recipe) -> bool:
+    """Whether `later`, which stands behind `step` in the recipe, must run behind it: not where both only add rows and
+    neither looks at what the other leaves."""
+    if step.family not in MOVE or later.family not in MOVE:
+        return True
+    return _sees(later, step, recipe) or _sees(step, later, recipe)
+
+
+def _sees(step: Step, other: Step, recipe: Recipe) -> bool:
+    """Whether `step` looks at rows that `other` leaves: those of `from` in the tables in which these leave any, all in others."""
+    module = registry.operator(step.family, step.operator)
+    settings = settings_of(module, step.settings, step.name)
+    tables = {
+        *module.READS,
+        *getattr(module, "SEES", ()),
+        *(module.reads(settings) if hasattr(module, "reads") else ()),
+    }
+    if BY_JUDGEMENT.intersection(step.where) and "judgements" in _leaves(other):
+        return True
+    for table in tables & _leaves(other):
+        sources = [s.name for s in recipe.steps if s.name in step.sources and table in _leaves(s)]
+        if not sources or other.name in sources:
+            return True
+    return False
+
+
+def _leaves(step: Step) -> set[str]:
+    return set(registry.operator(step.family, step.operator).LEAVES)
+
+
+def _crowded(steps: Sequence[Step], recipe: Recipe) -> bool:
+    taken = {name: share for step in steps for name, share in _shares(step, recipe).items()}
+    return len(taken) > 1 and not fit(taken.values())
+
+
+def _shares(step: Step, recipe: Recipe) -> dict[str, float]:
+    """What the step's models in process take of the device's memory. Names of one model count once; a model that is trained
+    takes what it was trained from takes."""
+    trained = {s.binds: s.settings["model"] for s in recipe.steps if s.binds}
+    found = {}
+    for name in registry.models_of(step.family, step.operator, step.settings):
+        base = name
+        while base in trained:
+            base = trained[base]
+        module, settings = engine_of(recipe.models[base], base)
+        if hasattr(module, "share"):
+            found[digest(recipe.models[name]) if name == base else name] = module.share(settings)
+    return found

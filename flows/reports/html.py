@@ -1,0 +1,261 @@
+"""One self-contained page about a run, for whoever decides whether to train on its pairs."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
+
+from flows.reports import plots
+from flows.reports.previews import preview
+from flows.reports.terminal import FIGURES, HABITS, open_lines, verdict
+from flows.runs import costs
+from schemas import messages
+from schemas.arrow import from_batch
+from schemas.disk import disk
+from schemas.operator import Tables
+from schemas.ports import MediaStore
+from schemas.records import SAMPLE_KINDS, Candidate, Claim, Judgement, Outcome, Pair, Sample
+
+STAGES = ("samples", "candidates", "judgements", "pairs")
+SHOWN = 3  # pairs of each kind
+PLOTTED = 30  # annotators in a plot: those with the most votes
+TRUSTED, READABLE = 0.8, 0.95  # shares of judgements below which a reader is warned
+ENOUGH_WORDS = 0.8  # share of preferences that survive without the media above which a reader is warned; of a judge who tosses a coin half do
+UNLIKE, LONGER = 0.1, (0.35, 0.65)  # so many pairs must differ in length, and so often the longer one may be chosen
+KNOWN = {"text": "text", "image": "pictures", "multi_image": "several pictures", "video": "video", "audio": "sound"}
+
+
+def write_report(folder: Path, summary: dict, tables: Tables, media: MediaStore) -> Path:
+    """Writes folder/report.html, which loads nothing from anywhere; returns its path. Memory does not grow with the rows."""
+    kinds = [kind for kind in SAMPLE_KINDS if summary["samples"].get(kind)]
+    stages = {stage: {kind: summary[stage].get(kind, 0) for kind in kinds} for stage in STAGES}
+    sides = _sides(tables)
+    recipe = {key: value for key, value in summary["recipe"].items() if key not in ("name", "about")}  # the page's head
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.get_template("report.html.j2").render(
+        summary=summary, kinds=kinds, stages=stages, figures=FIGURES, habits=_habits(summary), known=KNOWN, verdict=verdict(summary["evaluate"]),
+        amount=costs.amount, amounts=costs.amounts,
+        notes=list(_notes(summary, sides)), plots=_plots(summary, stages, sides), sides=sides, asked=_asked(summary),
+        pairs=_shown(tables, media), recipe=yaml.safe_dump(recipe, sort_keys=False, width=100),
+    )  # fmt: skip
+    path = folder / "report.html"
+    with disk(path):
+        path.write_text(page)
+    return path
+
+
+@dataclass
+class Sides:
+    """How chosen and rejected differ, over all pairs."""
+
+    scores: dict[str, Counter] = field(default_factory=lambda: {"chosen": Counter(), "rejected": Counter()})
+    words: dict[str, Counter] = field(default_factory=lambda: {"chosen": Counter(), "rejected": Counter()})
+    longer: int = 0  # pairs whose chosen answer has more words
+    shorter: int = 0
+
+
+def _sides(tables: Tables) -> Sides:
+    sides = Sides()
+    for batch in tables.batches("pairs", ["chosen", "rejected", "reward_chosen", "reward_rejected"]):
+        words = {
+            side: pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(batch[side])))
+            for side in sides.words
+        }
+        for side in sides.words:
+            _count(sides.words[side], words[side])
+            _count(sides.scores[side], pc.round(batch[f"reward_{side}"], 2))
+        sides.longer += pc.sum(pc.greater(words["chosen"], words["rejected"])).as_py() or 0
+        sides.shorter += pc.sum(pc.less(words["chosen"], words["rejected"])).as_py() or 0
+    return sides
+
+
+def _count(counts: Counter, values: pa.Array) -> None:
+    counts.update({v["values"]: v["counts"] for v in pc.value_counts(values.drop_null()).to_pylist()})
+
+
+def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
+    """(is it well?, sentence) of what to know before training on the pairs."""
+    total = sum(summary["pairs"].values())
+    samples = sum(summary["samples"].values())
+    yield total > 0, f"{total:,} pairs came from {samples:,} prompts."
+    if missing := [KNOWN[kind] for kind in summary["samples"] if not summary["pairs"].get(kind)]:
+        yield False, f"No pair shows {' or '.join(missing)}."
+    for step, judge in summary["judges"].items():
+        if agreement := {k: v for k, v in judge["agreement_with_truth"].items() if k != "all"}:
+            worst = min(agreement, key=lambda kind: agreement[kind]["share"])
+            yield (
+                agreement[worst]["share"] >= TRUSTED,
+                (
+                    f"The judge \u201c{step}\u201d agrees with the truth on {judge['agreement_with_truth']['all']['share']:.0%} of what it "
+                    f"judged, least on {KNOWN[worst]}: {agreement[worst]['share']:.0%}."
+                ),
+            )
+        yield from ((False, f"The judge \u201c{step}\u201d {bias}.") for bias in _biases(judge))
+        if (rate := judge["parse_rate"]) is not None and rate < READABLE:
+            yield False, f"Only {rate:.0%} of what the judge \u201c{step}\u201d said could be read."
+    if probed := summary["survive_without_media"].get("all"):
+        yield (
+            probed["low"] <= ENOUGH_WORDS,
+            f"Asked again without the media, the judge prefers the same answer in {probed['share']:.0%} of {probed['n']:,} pairs"
+            + ("." if probed["low"] <= ENOUGH_WORDS else ": these preferences can be learnt from words alone."),
+        )
+    for step, found in _measured(summary).items():
+        flagged = sum(bool(person["flags"]) for person in found["annotators"].values())
+        share = found["agreement"].get(found["axis"], {}).get("percent")
+        agreed = "" if share is None else f" agree on {share:.0%} of what two or more of them judged;"
+        yield (
+            not flagged,
+            f"The people of \u201c{step}\u201d{agreed or ':'} {flagged} of {len(found['annotators'])} are flagged.",
+        )
+    if differ := sides.longer + sides.shorter:
+        share = sides.longer / differ
+        fair = differ < total * UNLIKE or LONGER[0] <= share <= LONGER[1]
+        yield (
+            fair,
+            f"Lengths differ in {differ:,} pairs; there the longer answer is chosen {share:.0%} of the time"
+            + ("." if fair else ": a model could learn the length alone."),
+        )
+    if failed := summary["questions_failed"]:
+        yield False, f"Questions that failed in the engine: {failed:,}."
+    for line in open_lines(summary):
+        yield False, line.strip()
+
+
+def _habits(summary: dict) -> dict[str, str]:
+    """The habits of which anything is known of a judge, with their titles."""
+    return {
+        habit: title for habit, title in HABITS.items() if any(judge[habit] for judge in summary["judges"].values())
+    }
+
+
+def _biases(judge: dict) -> Iterator[str]:
+    """Habits that cannot be chance, in words."""
+    if (first := judge["shown_first"]) and not first["low"] <= 0.5 <= first["high"]:
+        yield f"chose the answer that was shown first {first['share']:.0%} of {first['n']:,} times"
+    for habit, answer in (("longer", "the longer answer"), ("own", "its own model\u2019s answer")):
+        said, truth = judge[habit], judge[f"{habit}_truth"]
+        if said and truth and not said["low"] <= truth["share"] <= said["high"]:
+            yield f"chose {answer} {said['share']:.0%} of the time, which is better {truth['share']:.0%} of the time"
+
+
+def _measured(summary: dict) -> dict[str, dict]:
+    """What people are worth, by the steps in which anybody was measured."""
+    return {step: found["quality"] for step, found in summary.get("people", {}).items() if found["quality"]}
+
+
+def _plots(summary: dict, stages: dict, sides: Sides) -> dict[str, str]:
+    out = {"funnel": plots.funnel(stages)}
+    if any(sides.words.values()):
+        out["words"] = plots.histogram(sides.words["chosen"], sides.words["rejected"], "words in the answer")
+    if any(sides.scores.values()):
+        out["scores"] = plots.histogram(sides.scores["chosen"], sides.scores["rejected"], "score of the answer")
+    if curves := {step: of["calibration"]["bins"] for step, of in summary["judges"].items() if of["calibration"]}:
+        out["calibration"] = plots.calibration(curves)
+    for step, found in _measured(summary).items():
+        most = sorted(found["annotators"].items(), key=lambda item: -item[1]["votes"])[:PLOTTED]
+        if most := {name: of for name, of in most if of["skill"] is not None or of["agreement"] is not None}:
+            out[f"people {step}"] = plots.people(most)
+    if summary["evaluate"]:
+        order = (*SAMPLE_KINDS, "mean")
+        found = {name: {k: of[k] for k in order if k in of} for name, of in summary["evaluate"].items()}
+        out["evaluation"] = plots.intervals(found, "hallucination", "answers with a false claim")
+    return out
+
+
+def _asked(summary: dict) -> list[dict]:
+    """For each step and model what was asked, and the sums of each model."""
+    steps = [
+        {"step": step, "model": model, **usage} for step, of in summary["steps"].items() for model, usage in of["models"].items()
+    ]
+    return [row for row in steps if row["asked"] + row["cached"]] + [
+        {"step": None, "model": model, **usage} for model, usage in summary["models"].items()
+    ]
+
+
+def _shown(tables: Tables, media: MediaStore) -> dict[str, list[dict]]:
+    """The first pairs of each kind, with their media as HTML and what the judges said of both answers."""
+    places = _first(tables)
+    samples: dict[str, Sample] = {s.id: s for s in _rows(tables, "samples", "id", list(places))}
+    pairs: list[Pair] = list(_rows(tables, "pairs", "id", list(places.values())))
+    answers = [i for pair in pairs for i in (pair.chosen_id, pair.rejected_id) if i]
+    written: dict[str, Candidate] = {c.id: c for c in _rows(tables, "candidates", "id", answers)}
+    claims: list[Claim] = list(_rows(tables, "claims", "candidate", answers))
+    slips: list[Judgement] = list(_rows(tables, "judgements", "sample", list(places)))
+    out: dict[str, list[dict]] = {}
+    for pair in pairs:
+        sample = samples[pair.sample]
+        shown: dict[str, Any] = {"question": messages.readable(sample.prompt, " "), "margin": pair.margin, "sides": []}
+        shown |= _previews(sample, pair, media)
+        for side, answer, score in (
+            ("chosen", pair.chosen_id, pair.reward_chosen), ("rejected", pair.rejected_id, pair.reward_rejected)
+        ):  # fmt: skip
+            text = getattr(pair, side)
+            if text is not None:
+                model = written[answer].model if answer in written else None
+                about = {"side": side, "text": text, "score": score, "model": model}
+                shown["sides"].append(about | _why(answer, claims, slips))
+        out.setdefault(sample.kind, []).append(shown)
+    return {kind: out[kind] for kind in SAMPLE_KINDS if kind in out}
+
+
+def _first(tables: Tables) -> dict[str, str]:
+    """{sample: pair} of the first SHOWN samples of each kind that have a pair. Both tables are in the order of samples."""
+    kinds = zip(_values(tables, "samples", "id"), _values(tables, "samples", "kind"))
+    left = dict.fromkeys(SAMPLE_KINDS, SHOWN)
+    found: dict[str, str] = {}
+    current, kind = None, ""
+    for sample, pair in zip(_values(tables, "pairs", "sample"), _values(tables, "pairs", "id")):
+        if sample == current:
+            continue
+        while current != sample:
+            current, kind = next(kinds)
+        if left[kind]:
+            left[kind] -= 1
+            found[sample] = pair
+    return found
+
+
+def _values(tables: Tables, table: str, column: str) -> Iterator[str]:
+    return (value for batch in tables.batches(table, [column]) for value in batch[column].to_pylist())
+
+
+def _rows(tables: Tables, table: str, column: str, wanted: list[str]) -> Iterator:
+    """The records whose `column` is one of `wanted`."""
+    names = pa.array(wanted, pa.string())
+    for batch in tables.batches(table):
+        if (some := batch.filter(pc.is_in(batch[column], names))).num_rows:
+            yield from from_batch(table, some)
+
+
+def _previews(sample: Sample, pair: Pair, media: MediaStore) -> dict[str, list[str]]:
+    """HTML of the prompt's media, and of those behind the rejected answer where they are others."""
+    shown = [(part.type, part.media) for message in sample.prompt for part in message.parts if part.media]
+    other = [(kind, sha) for (kind, _), sha in zip(shown, pair.rejected_media or (), strict=False)]
+    return {
+        side: [preview(kind, media.read(sha), f"{i} {whose}") for i, (kind, sha) in enumerate(files, 1)]
+        for side, files, whose in (("media", shown, "of the prompt"), ("other", other, "behind the rejected answer"))
+    }
+
+
+def _why(answer: str | None, claims: list[Claim], slips: list[Judgement]) -> dict:
+    """What judges said of an answer: its claims with their verdicts, and the words of those who judged it whole."""
+    verdicts = {s.items[0]: s for s in slips if s.target == "claim" and s.axis == "claim"}
+    checked = [(claim, verdicts.get(claim.id)) for claim in claims if claim.candidate == answer]
+    whole = [s for s in slips if s.target == "candidate" and answer in s.items and not s.parents]
+    return {
+        "claims": [
+            {"question": c.question, "wanted": c.wanted, "prob": v and v.prob,
+             "stands": None if v is None or v.outcome != Outcome.VERDICT else bool(v.value)}
+            for c, v in checked
+        ],
+        "malformed": any(s.axis == "form" and s.value == 0 for s in whole),
+        "said": [f"{s.axis}: {s.raw}" for s in whole if s.raw],
+    }  # fmt: skip

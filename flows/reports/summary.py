@@ -1,0 +1,206 @@
+"""What a run did, from its records and tables: summary.json, the dataset card, report.html. Every figure is of this very run."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from itertools import groupby
+from operator import attrgetter, itemgetter
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from annotators.measures.judge_quality import Answer, Worth
+from annotators.measures.streaming_stats import Share
+from flows.runs import campaigns, costs, shards
+from flows.runs.folder import at_work
+from pipeline.storage import checksum
+from pipeline.storage.answer_cache import total
+from schemas import redact
+from schemas.arrow import from_batch
+from schemas.operator import Tables
+from schemas.recipe import Price
+from schemas.records import OPEN, SAMPLE_KINDS, Judgement, Outcome, one_line
+
+SAID, QUOTED, MOST_SAID = 160, 5, 1000  # characters of a quoted reason; how many are quoted; how many are told apart
+_OPEN = pa.array(sorted(OPEN), pa.string())
+COUNTED = ("samples", "candidates", "judgements", "pairs")
+
+
+def finish(run) -> dict:
+    """Writes summary.json, the dataset card and report.html of a run whose units are all finished, and removes shards that no pass has any more;
+    returns the summary."""
+    with at_work(run.folder, run.cache):
+        found = redact.document(summary(run))
+        _write(run, found)
+        for unit in run.units:
+            if unit.kind == "pass":
+                shards.sweep(run.place(unit))
+    return found
+
+
+def _write(run, found: dict) -> None:
+    from flows.reports.html import write_report
+    from pipeline.dataset.card import write_card
+    from pipeline.storage.media_store import open_store
+
+    shards.write_json(run.folder / "summary.json", found)
+    if found["dataset"] and not run.dataset_given:
+        write_card(run.folder / found["dataset"], found, found["recipe"])
+    if found["samples"]:
+        with closing(open_store(run.cache / "media")) as media:
+            write_report(run.folder, found, run.tables(), media)
+
+
+def summary(run) -> dict[str, Any]:
+    """The summary of the last round, with the seconds of all of them, and what was asked in all of them."""
+    last = run.units[-1].round
+    out: dict[str, Any] = {"name": run.recipe.name, "about": run.recipe.about, "recipe": run.raw, "rounds": last}
+    out |= counts(run.tables(round=last))
+    out |= {"units": {}, "seconds": {}, "loads": {}, "train": {}, "evaluate": {}, "dataset": None}
+    if of_people := campaigns.figures(run):
+        out["people"] = of_people
+    usages: list[costs.Usages] = []
+    repaired = list(run.repaired)
+    units: dict[str, str] = {}
+    for unit in run.units:
+        done = run.done(unit)
+        repaired += done.get("repaired", ())
+        out["units"][unit.name] = checksum.of_value(done)
+        out["seconds"][unit.name] = done["seconds"]
+        for model, times in done.get("loads", {}).items():
+            out["loads"][model] = out["loads"].get(model, 0) + times
+        usages.append(done.get("usage", {}))
+        units |= dict.fromkeys(usages[-1], unit.name)
+        if unit.kind == "dataset":
+            out["dataset"] = str(run.dataset(unit.round).relative_to(run.folder))
+        elif unit.kind == "table" and unit.steps[0].family in ("train", "evaluate"):
+            out[unit.steps[0].family][unit.name] = done["result"]
+    if repaired:
+        out["repaired"] = repaired
+    found = costs.by_step(usages)
+    ordered = {step.name: found[step.name] for step in run.recipe.steps if step.name in found}
+    return out | asked(ordered, units, run.recipe.prices)
+
+
+def asked(usages: costs.Usages, units: dict[str, str], prices: dict[str, Price]) -> dict[str, Any]:
+    """What was asked, by step and by model, and the money for it; `units`: where each step ran."""
+    models = costs.priced(costs.by_model(usages), prices)
+    whole = total(costs.by_model(usages).values())
+    steps = {step: {"unit": units[step], "models": costs.priced(of, prices)} for step, of in usages.items()}
+    return {
+        "steps": steps, "models": models, "money": costs.purse(models.values()),
+        "questions_asked": whole.asked, "questions_cached": whole.cached, "questions_failed": whole.failed,
+        "questions_open": whole.open,
+        "tokens": {"prompt": whole.prompt_tokens, "answer": whole.answer_tokens},
+        "tokens_cached": {"prompt": whole.cached_prompt_tokens, "answer": whole.cached_answer_tokens},
+    }  # fmt: skip
+
+
+def counts(tables: Tables) -> dict[str, Any]:
+    """Live rows by media kind, rejections by step and reason, what is open, the worth of the judges, and of the pairs that were probed how many
+    preferences survive without the media, in one stream."""
+    kinds: dict[str, str] = {}
+    found = {name: Counter() for name in COUNTED}
+    rejections: dict[str, dict[str, int]] = {}
+    worth, left = Worth(), LeftOpen()
+    for batch in tables.batches("samples", ["id", "kind"]):
+        new = dict(zip(batch.column("id").to_pylist(), batch.column("kind").to_pylist(), strict=True))
+        kinds |= new
+        found["samples"].update(new.values())
+    for batch in tables.batches("candidates", ["sample"]):
+        found["candidates"].update(kinds[s] for s in batch.column("sample").to_pylist())
+    probed: dict[str, Share] = {}
+    for sample, needs in _pairs(tables):
+        found["pairs"].update([kinds[sample]] * len(needs))
+        if survived := [not need for need in needs if need is not None]:
+            for name in (kinds[sample], "all"):
+                probed.setdefault(name, Share()).add(sum(survived), len(survived))
+    written = following(_answers(tables), itemgetter(0))
+    judged = following(records(tables, "judgements"), attrgetter("sample"))
+    for sample, kind in kinds.items():
+        answers, slips = written(sample), judged(sample)
+        found["judgements"][kind] += len(slips)
+        left.judged(slips)
+        worth.add(kind, {name: answer for _, name, answer in answers}, slips)
+    for batch in tables.batches("rejections", ["step", "reason", "detail"]):
+        for step, reason in zip(batch.column("step").to_pylist(), batch.column("reason").to_pylist(), strict=True):
+            reasons = rejections.setdefault(step, {})
+            reasons[reason] = reasons.get(reason, 0) + 1
+        left.rejected(batch)
+    out: dict[str, Any] = {name: {k: n[k] for k in SAMPLE_KINDS if n[k]} for name, n in found.items()}
+    survived = {kind: share.figure() for kind, share in sorted(probed.items())}
+    return out | {
+        "rejections": rejections, "open": left.figures(), "judges": worth.report(), "survive_without_media": survived,
+    }  # fmt: skip
+
+
+class LeftOpen:
+    """Counts the rows that rest on something which may pass, a server that failed above all, and what was said of it."""
+
+    def __init__(self):
+        self._rows: dict[str, Counter[str]] = {"rejections": Counter(), "judgements": Counter()}  # by step
+        self._said: Counter[str] = Counter()
+
+    def rejected(self, batch: pa.RecordBatch) -> None:
+        """Of `step`, `reason` and `detail`."""
+        left = batch.filter(pc.is_in(batch["reason"], _OPEN))
+        for step, detail in zip(left["step"].to_pylist(), left["detail"].to_pylist(), strict=True):
+            self._add("rejections", step, detail)
+
+    def judged(self, judgements: Iterable[Judgement]) -> None:
+        for one in judgements:
+            reason, _, detail = (one.raw or "").partition(": ")
+            if one.outcome == Outcome.FAILED and reason in OPEN:
+                self._add("judgements", one.step, detail)
+
+    def _add(self, table: str, step: str, detail: str) -> None:
+        self._rows[table][step] += 1
+        said = one_line(detail)[:SAID]
+        if said in self._said or len(self._said) < MOST_SAID:
+            self._said[said] += 1
+
+    def figures(self) -> dict[str, Any]:
+        """`rejections` and `judgements` by step, and `said`: the first words of why, with how often, the most frequent first."""
+        return {**{table: dict(steps) for table, steps in self._rows.items()}, "said": dict(self._said.most_common(QUOTED))}
+
+
+def following(rows: Iterable, sample: Callable[[Any], str]) -> Callable[[str], list]:
+    """Rows that lie sample by sample, for one who asks for each sample's in that order; memory holds one sample's."""
+    groups = groupby(rows, key=sample)
+    head = next(groups, None)
+
+    def of(name: str) -> list:
+        nonlocal head
+        if head is None or head[0] != name:
+            return []
+        found = list(head[1])
+        head = next(groups, None)
+        return found
+
+    return of
+
+
+def records(tables: Tables, table: str) -> Iterator:
+    """All rows of a table."""
+    return (row for batch in tables.batches(table) for row in from_batch(table, batch))
+
+
+def _pairs(tables: Tables) -> Iterator[tuple[str, list[bool | None]]]:
+    """Each sample with whether its pairs need the media."""
+    columns = ["sample", "needs_media"]
+    rows = (
+        row
+        for batch in tables.batches("pairs", columns)
+        for row in zip(*(batch[c].to_pylist() for c in columns), strict=True)
+    )
+    for sample, those in groupby(rows, key=itemgetter(0)):
+        yield sample, [needs for _, needs in those]
+
+
+def _answers(tables: Tables) -> Iterator[tuple[str, str, Answer]]:
+    """(sample, id, answer) of all candidates."""
+    columns = ["sample", "id", "text", "model"]
+    for batch in tables.batches("candidates", columns):
+        for sample, name, text, model in zip(*(batch[c].to_pylist() for c in columns), strict=True):
+            yield sample, name, Answer(text, model)

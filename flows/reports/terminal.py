@@ -1,0 +1,283 @@
+"""What a person sees while a run goes on, and at its end."""
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+
+import pyarrow.compute as pc
+from rich.console import Console, RenderableType
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from flows.runs import costs
+from schemas.operator import Tables
+from schemas.records import Reason
+from schemas.redact import clean
+
+NAMED = 20  # rows that are named one by one
+HABITS = {
+    "shown_first": "chose the first shown", "contradicted": "contradicted", "consistency": "same again", "longer": "chose the longer",
+    "equal_length": "agreement at equal length", "own": "chose its own", "agreement_with_people": "agreement with people",
+}  # fmt: skip
+WINDOW = 10.0  # seconds over which requests a second are counted
+FIGURES = ("hallucination", "chair", "recall", "accuracy", "yes_no_accuracy", "yes_no_f1")
+
+
+class Meter:
+    """What the units of a run asked each model so far, and how fast they ask now."""
+
+    def __init__(self):
+        self._units: dict[str, dict[str, dict]] = {}
+        self._ended: list[dict[str, dict]] = []  # of processes that died
+        self._ticks: deque[tuple[float, dict[str, int]]] = deque()
+
+    def note(self, unit: str, used: dict[str, dict]) -> None:
+        if _requests(used) < _requests(self._units.get(unit, {})):  # its process was started again, and counts anew
+            self._ended.append(self._units[unit])
+        self._units[unit] = used
+        now = time.monotonic()
+        while self._ticks and now - self._ticks[0][0] > WINDOW:
+            self._ticks.popleft()
+        self._ticks.append((now, {model: usage["asked"] for model, usage in self.models().items()}))
+
+    def models(self) -> dict[str, dict]:
+        return costs.added([*self._ended, *self._units.values()])
+
+    def rate(self, model: str) -> float:
+        """Requests a second, over the last seconds."""
+        (since, then), (until, now) = self._ticks[0], self._ticks[-1]
+        return (now[model] - then.get(model, 0)) / (until - since) if until - since >= 1 else 0.0
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """(model, what it was asked)"""
+        for model, usage in self.models().items():
+            if usage["asked"] + usage["cached"]:
+                rate = self.rate(model)
+                yield model, (f"{rate:,.{0 if rate >= 10 else 1}f}/s, " if rate else "") + said(usage)
+
+
+def _requests(used: dict[str, dict]) -> int:
+    return sum(usage["asked"] + usage["cached"] for usage in used.values())
+
+
+def said(usage: dict) -> str:
+    """What a model was asked, in a line."""
+    failed = f", {usage['failed']:,} failed" if usage["failed"] else ""
+    money = f", {costs.amount(usage['spent'])} {usage['currency']}" if "currency" in usage else ""
+    tokens = f"tokens {costs.short(usage['prompt_tokens'])} in, {costs.short(usage['answer_tokens'])} out"
+    return f"{usage['asked']:,} asked, {usage['cached']:,} cached{failed}, {tokens}{money}"
+
+
+class Bars(Progress):
+    """A bar for each unit, and under them a line for each model."""
+
+    def __init__(self, meter: Meter, console: Console):
+        self.meter = meter
+        super().__init__(
+            TextColumn("{task.description:<24}"), BarColumn(bar_width=24), TextColumn("{task.fields[count]}"), TimeElapsedColumn(),
+            TextColumn("[dim]{task.fields[text]}"),
+            console=console,
+        )  # fmt: skip
+
+    def all_done(self) -> None:
+        """What came before is finished, also where nobody knew how much it would be, or a filter dropped some of it."""
+        for task in self.tasks:
+            self.update(task.id, total=task.completed or 1, completed=task.completed or 1, text="")
+            self.stop_task(task.id)
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        models = Table.grid(padding=(0, 1))
+        for model, text in self.meter.lines():
+            models.add_row(escape(model), f"[dim]{text}")
+        yield models
+
+
+@contextlib.contextmanager
+def bars(run, console: Console) -> Generator[None]:
+    """A bar a unit and a line a model in a terminal, a line a unit elsewhere."""
+    if not console.is_terminal:
+        run.report = lines(console)
+        yield
+        return
+    meter = Meter()
+    with Bars(meter, console) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(unit: str, done: int, total: int | None, text: str, used: dict) -> None:
+            if unit not in tasks:
+                progress.all_done()
+                tasks[unit] = progress.add_task(escape(unit), total=total, count="", text="")
+            meter.note(unit, used)
+            count = f"{done:,}{f' of {total:,}' if total else ''}" if done or total else ""
+            progress.update(tasks[unit], completed=done, total=total, count=count, text=escape(text))
+
+        run.report = report
+        yield
+        progress.all_done()
+
+
+def lines(console: Console):
+    """A reporter that prints its lines on a console."""
+    return reporter(lambda text: console.print(escape(f"  {text}"), soft_wrap=True))
+
+
+def reporter(write: Callable[[str], object], every: float = 10.0):
+    """A reporter that writes a line when a unit begins, and then one every so many seconds."""
+    last: dict[str, float] = {}
+
+    def report(unit: str, done: int, total: int | None, text: str, used: dict) -> None:
+        now = time.monotonic()
+        if now - last.get(unit, -every) >= every or (total and done == total):
+            last[unit] = now
+            asked = "".join(f"; {model}: {said(usage)}" for model, usage in used.items())
+            count = f"{done}{f' of {total}' if total else ''}" if done else "begins"
+            write(clean(f"{unit}: {count} {text}".rstrip() + asked))
+
+    return report
+
+
+def ending(summary: dict, run, console: Console) -> None:
+    """The counts and figures of a finished run, what was wrong with which row, and where to look."""
+    table = Table(title=f"{summary['name']}: rows by media kind", title_justify="left")
+    kinds = list(summary["samples"])
+    for name in ("", *kinds, "all"):
+        table.add_column(name, justify="right" if name else "left")
+    for name in ("samples", "candidates", "judgements", "pairs"):
+        table.add_row(name, *(str(summary[name].get(k, 0)) for k in kinds), str(sum(summary[name].values())))
+    console.print(table)
+    for step, reasons in summary["rejections"].items():
+        console.print(
+            f"  {escape(step)}: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()), soft_wrap=True
+        )
+    left_out(run.tables(), console)
+    for line in open_lines(summary):
+        console.print(f"  [yellow]{escape(line)}[/yellow]", soft_wrap=True)
+    for line in summary.get("repaired", ()):
+        console.print(f"  [yellow]repaired[/yellow]: {escape(line)}", soft_wrap=True)
+    if summary["models"]:
+        console.print(asked_of(summary["models"], "what models were asked"))
+    judges(summary["judges"], console)
+    if probed := summary["survive_without_media"].get("all"):
+        console.print(f"  without the media {share(probed)} of {probed['n']:,} preferences survive")
+    if summary["evaluate"]:
+        figures(summary["evaluate"], console)
+        console.print(verdict(summary["evaluate"]))
+    if summary["dataset"]:
+        console.print(f"dataset  [bold]{escape(str(run.folder / summary['dataset']))}[/bold]")
+    if (run.folder / "report.html").exists():
+        console.print(f"report   [bold]{escape(str(run.folder / 'report.html'))}[/bold]")
+
+
+def open_lines(summary: dict) -> list[str]:
+    """How much of a finished run is open, and why, in a line each; none where nothing is. Summaries of older versions do not say."""
+    left = summary.get("open") or {"rejections": {}, "judgements": {}, "said": {}}
+    parts = [
+        f"{sum(steps.values()):,} {table if sum(steps.values()) > 1 else table[:-1]} ({', '.join(f'{step} {n:,}' for step, n in steps.items())})"
+        for table in ("rejections", "judgements")
+        if (steps := left[table])
+    ]
+    if not parts and not summary.get("questions_open"):
+        return []
+    what = " and ".join(parts) or f"{summary['questions_open']:,} questions without an answer"
+    return [
+        f"open: {what}. A server or source failed for a reason that may pass; run the same command again: it asks only those.",
+        *(f"  {n:,} x {said}" for said, n in left["said"].items()),
+    ]
+
+
+def asked_of(models: dict[str, dict], title: str) -> Table:
+    """What each model was asked, and the money where it has a price."""
+    table = Table(title=title, title_justify="left")
+    priced = any("currency" in usage for usage in models.values())
+    failed = ("failed",) if any(usage["failed"] for usage in models.values()) else ()
+    for name in ("", "asked", "cached", *failed, "tokens in", "out", *(("spent", "saved") if priced else ())):
+        table.add_column(name, justify="right" if name else "left")
+    for model, usage in models.items():
+        counts = [f"{usage[key]:,}" for key in ("asked", "cached", *failed, "prompt_tokens", "answer_tokens")]
+        money = (
+            [f"{costs.amount(usage[key])} {usage['currency']}" for key in ("spent", "saved")]
+            if "currency" in usage
+            else []
+        )
+        table.add_row(escape(model), *counts, *money)
+    return table
+
+
+def left_out(tables: Tables, console: Console, table: str = "samples") -> None:
+    """A line for each of the first rows of a table that were left out: which, why, and what would mend it."""
+    count = 0
+    for batch in tables.batches("rejections", ["table", "reason", "detail", "sample"]):
+        gone = pc.and_(pc.equal(batch["table"], table), pc.not_equal(batch["reason"], str(Reason.SUPERSEDED)))
+        of_table = batch.filter(gone)
+        for row in of_table.slice(0, max(0, NAMED - count)).to_pylist():
+            named = row["sample"] is not None  # a row that became no sample is named in the detail
+            text = f"sample {row['sample']}: {row['detail']}" if named else row["detail"]
+            console.print(f"    {escape(text)}", soft_wrap=True)
+        count += of_table.num_rows
+    if count > NAMED:
+        console.print(f"    and {count - NAMED:,} more")
+
+
+def judges(found: dict[str, dict], console: Console) -> None:
+    """What the judges are worth; nothing where nothing is known of them but what they said."""
+    names = {"agreement": "agreement with the truth", **HABITS}
+    rows = {}
+    for step, judge in found.items():
+        row = {"agreement": judge["agreement_with_truth"].get("all"), **{name: judge[name] for name in HABITS}}
+        if any(row.values()):
+            rows[step] = row
+    if not rows:
+        return
+    table = Table(title="what the judges are worth (95 % interval)", title_justify="left")
+    for name in ("", *rows):
+        table.add_column(name, justify="right" if name else "left")
+    for name, title in names.items():
+        if any(row[name] for row in rows.values()):
+            table.add_row(title, *(share(row[name]) for row in rows.values()))
+    if any(found[step]["calibration"] for step in rows):
+        errors = [found[step]["calibration"] for step in rows]
+        table.add_row("calibration error", *(f"{of['error']:.3f}" if of else "" for of in errors))
+    console.print(table)
+
+
+def share(of: dict | None) -> str:
+    """A share with its interval; empty where there is none."""
+    return f"{of['share']:.3f} [dim]({of['low']:.3f}-{of['high']:.3f})[/dim]" if of else ""
+
+
+def figures(evaluations: dict[str, dict], console: Console) -> None:
+    """The mean figures of each evaluation beside each other, with 95 % intervals, and hallucination by media kind."""
+    table = Table(title="on held-out prompts (mean of the media, 95 % interval)", title_justify="left")
+    for name in ("", *evaluations):
+        table.add_column(name, justify="right" if name else "left")
+    for figure in FIGURES:
+        table.add_row(figure, *(_said(e["mean"][figure]) for e in evaluations.values()))
+    for kind in next(iter(evaluations.values())):
+        if kind != "mean":
+            table.add_row(
+                f"[dim]hallucination, {kind}[/dim]", *(_said(e[kind]["hallucination"]) for e in evaluations.values())
+            )
+    console.print(table)
+
+
+def _said(figure: dict) -> str:
+    return f"{figure['value']:.3f} [dim]({figure['low']:.3f}-{figure['high']:.3f})[/dim]"
+
+
+def verdict(evaluations: dict[str, dict]) -> str:
+    """In a sentence: did training help? Only where there is a before and an after."""
+    if not {"before", "after"} <= evaluations.keys():
+        return ""
+    before, after = (evaluations[k]["mean"]["hallucination"] for k in ("before", "after"))
+    if after["high"] < before["low"]:
+        text = f"Training helped: hallucinated answers fell from {before['value']:.1%} to {after['value']:.1%}."
+    elif after["low"] > before["high"]:
+        text = f"Training HARMED: hallucinated answers rose from {before['value']:.1%} to {after['value']:.1%}."
+    else:
+        text = f"Training did not help measurably: hallucinated answers {before['value']:.1%} before, {after['value']:.1%} after."
+    if "control" in evaluations:
+        text += f" The control (chosen and rejected shuffled): {evaluations['control']['mean']['hallucination']['value']:.1%}."
+    return text

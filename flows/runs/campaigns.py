@@ -1,0 +1,185 @@
+"""What a run asks people: its judging steps, how far they are, and the syncing of each with the labeling server."""
+
+import contextlib
+import sqlite3
+from collections import Counter
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from annotators.judge import people
+from annotators.measures import annotator_quality
+from annotators.people import snapshot
+from annotators.people.ledger import Ledger
+from annotators.people.progress import Progress, progress
+from annotators.people.settings import Settings, campaign_of
+from pipeline.storage.media_store import open_store
+from schemas.disk import said
+from schemas.errors import OutputError, StoreError
+from schemas.recipe import Recipe, settings_of
+
+PEOPLE = ("judge", "people")
+NAMED = 20  # annotations in quarantine that are named one by one
+
+
+class Asked(NamedTuple):
+    """One step that asks people, and where its ledger is."""
+
+    unit: Any
+    step: str
+    settings: Settings
+    folder: Path
+
+
+def keys(recipe: Recipe) -> set[str]:
+    """The environment variables with the secrets that asking people takes; none of a recipe that asks nobody."""
+    steps = [step for step in recipe.steps if (step.family, step.operator) == PEOPLE]
+    if not steps:
+        return set()
+    from annotators.label_studio.links import secrets_of
+
+    where = [settings_of(people, step.settings, step.name).media for step in steps]
+    return {"LABEL_STUDIO_API_KEY"}.union(*map(secrets_of, where))
+
+
+def asked(run) -> Iterator[Asked]:
+    """The steps of a run that ask people and have asked something; of all rounds."""
+    for unit in run.units:
+        for step in unit.steps:
+            if (step.family, step.operator) == PEOPLE and run.kept(unit, step).exists():
+                settings = settings_of(people, step.settings, step.name)
+                yield Asked(unit, step.name, settings, run.kept(unit, step))
+
+
+def needed(run) -> list[Asked]:
+    """Like `asked`; OutputError where a run asks nobody or has not come so far."""
+    if found := list(asked(run)):
+        return found
+    if any((step.family, step.operator) == PEOPLE for step in run.recipe.steps):
+        raise OutputError(f"{run.folder} has asked people nothing yet: `pairwright build` goes on with it until it does")
+    raise OutputError(f"{run.folder} asks people nothing: its recipe has no judge.people step")
+
+
+@contextlib.contextmanager
+def opened(of: Asked) -> Generator[Ledger]:
+    ledger = Ledger(of.folder)
+    try:
+        yield ledger
+    except sqlite3.Error as error:
+        raise StoreError(said(error, ledger.path)) from error
+    finally:
+        ledger.close()
+
+
+def sync(run, what: str, **how) -> dict[str, Any]:
+    """Does `what` (work, push, pull, reconcile, doctor) for every step that asks people: {step: Report}."""
+    from annotators.label_studio.sync import connected
+
+    out = {}
+    with contextlib.closing(open_store(run.cache / "media")) as media:
+        for of in needed(run):
+            with opened(of) as ledger, ledger.alone():
+                campaign = campaign_of(run.recipe.name, of.step, of.settings)
+                server = connected(campaign, run.recipe.name, of.step, of.settings, ledger, media)
+                out[of.step] = getattr(server, what)(**how)
+    return out
+
+
+def built(run) -> bool:
+    """Whether a build came to its end with what people have said up to now; not where they said more meanwhile, or it died."""
+    if run.summary() is None:
+        return False
+    for of in asked(run):
+        with opened(of) as ledger, ledger.alone():
+            now, _ = snapshot.take(ledger, of.folder / "snapshots", of.step, run.bound(of.unit)[0].version)
+        if run.done(of.unit).get("fitted") != now:
+            return False
+    return True
+
+
+def standing(run) -> tuple[bool, str]:
+    """Whether everybody is done, and in a line how far they are and who did how much."""
+    asked, answered, by = 0, 0, Counter()
+    for of in needed(run):
+        with opened(of) as ledger:
+            found, names = progress(ledger, of.settings), ledger.people()
+            asked, answered = asked + found.asked, answered + found.answered
+            by.update({_name(names, person): n for person, n in ledger.shares().items()})
+    text = f"{answered} of {asked} annotations"
+    return answered >= asked, f"{text}: {', '.join(f'{name} {n}' for name, n in sorted(by.items()))}" if by else text
+
+
+def figures(run) -> dict[str, dict]:
+    """{step: {asked, answered, states, quarantine: {reason: n}, quality}} of what people were asked so far."""
+    out = {}
+    for of in asked(run):
+        with opened(of) as ledger:
+            found: Progress = progress(ledger, of.settings)
+            reasons = [reason for *_, reason, _ in ledger.problems()]
+            out[of.step] = {
+                "task": str(of.settings.task), "asked": found.asked, "answered": found.answered,
+                "states": {str(state): n for state, n in sorted(found.states.items())},
+                "quarantine": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
+                "quality": annotator_quality.report(ledger, of.settings),
+            }  # fmt: skip
+    return out
+
+
+def show(run, console: Console) -> None:
+    """How far people are and what they are worth, on a terminal; names stay on this machine."""
+    found = figures(run)
+    for of in needed(run):
+        with opened(of) as ledger:
+            names, problems = ledger.people(), ledger.problems()
+        one = found[of.step]
+        states = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in one["states"].items())
+        console.print(f"[bold]{escape(of.step)}[/bold] ({one['task']}): {one['answered']} of {one['asked']} annotations; questions: {states}", soft_wrap=True)  # fmt: skip
+        if one["quality"]:
+            _quality(one["quality"], names, console)
+        for annotation, uid, person, reason, detail in problems[:NAMED]:
+            why = f"{reason} {detail}".strip()
+            text = f"annotation {annotation} by {_name(names, person)} is in quarantine: {why} (question {uid})"
+            console.print(f"  {escape(text)}", soft_wrap=True)
+        if len(problems) > NAMED:
+            console.print(f"  and {len(problems) - NAMED} more in quarantine")
+    if all(one["answered"] >= one["asked"] for one in found.values()):
+        console.print("everybody is done: the same `pairwright build` goes on from here")
+
+
+def _quality(found: dict, names: dict[int, str], console: Console) -> None:
+    for axis, a in found["agreement"].items():
+        alpha = ", ".join(f"{_said(value)} {level}" for level, value in a["alpha"].items())
+        console.print(
+            f"  {axis}: {a['items']} judged by two or more, {_share(a['percent'])} of their votes agree; alpha {alpha}; "
+            f"kappa {_said(a['fleiss'])} Fleiss, {_said(a['cohen'])} Cohen",
+            soft_wrap=True,
+        )
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("  who", "votes", "skipped", "agree", "skill", "gold", "left", "repeats", "seconds"):
+        table.add_column(name, justify="left" if name == "  who" else "right", no_wrap=True)
+    people = {_name(names, int(who.partition(":")[2])): of for who, of in found["annotators"].items()}
+    for name, p in people.items():
+        shares = (p["agreement"], p["skill"], *(of and of["share"] for of in (p["gold"], p["left"], p["repeats"])))
+        seconds = "-" if p["seconds"] is None else f"{p['seconds']:.0f}"
+        mark = "! " if p["flags"] else "  "
+        table.add_row(mark + escape(name), str(p["votes"]), str(p["skipped"]), *map(_share, shares), seconds)
+    console.print(table)
+    for name, p in people.items():
+        for flag in p["flags"]:
+            console.print(f"  [yellow]! {escape(name)}: {escape(flag)}[/yellow]", soft_wrap=True)
+
+
+def _name(names: dict[int, str], person: int) -> str:
+    return names.get(person, f"person:{person}")
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
+
+
+def _said(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,92 @@
+"""What a run asked and what that cost: usage by step and model from its records, and money by the prices of its recipe.
+
+Records hold what was asked and never money, so that a price that is set or changed later prices what is there."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pipeline.storage.answer_cache import Usage, total
+from schemas.recipe import Price
+
+Usages = dict[str, dict[str, dict]]  # step -> model -> the figures of a Usage
+MILLION = 1_000_000
+
+
+def by_step(records: Iterable[Usages]) -> Usages:
+    """The sum of several records."""
+    found: defaultdict[str, defaultdict[str, Usage]] = defaultdict(lambda: defaultdict(Usage))
+    for record in records:
+        for step, models in record.items():
+            for model, usage in models.items():
+                found[step][model].add(Usage(**usage))
+    return {step: {model: usage.figures() for model, usage in models.items()} for step, models in found.items()}
+
+
+def of_record(record: Mapping[str, Any]) -> Usages:
+    """What the steps asked by the record of a shard."""
+    return {step: of["models"] for step, of in record["steps"].items()}
+
+
+def by_model(usages: Usages) -> dict[str, dict]:
+    """What the steps asked each model, all together."""
+    names = dict.fromkeys(model for models in usages.values() for model in models)
+    return {name: total(models[name] for models in usages.values() if name in models).figures() for name in names}
+
+
+def money(usage: Mapping[str, Any], price: Price) -> dict[str, Any]:
+    """`spent` on what was asked and `saved` on what the cache answered, in `currency`.
+
+    A request that failed costs its price a request only: servers do not say how many tokens it took."""
+    tokens = price.prompt * usage["prompt_tokens"] + price.answer * usage["answer_tokens"]
+    spared = price.prompt * usage["cached_prompt_tokens"] + price.answer * usage["cached_answer_tokens"]
+    return {
+        "spent": round(tokens / MILLION + price.request * usage["asked"], 6),
+        "saved": round(spared / MILLION + price.request * usage["cached"], 6),
+        "currency": price.currency,
+    }
+
+
+def priced(models: Mapping[str, dict], prices: Mapping[str, Price]) -> dict[str, dict]:
+    """Usage by model, with `money` where the model has a price."""
+    return {name: {**of, **(money(of, prices[name]) if name in prices else {})} for name, of in models.items()}
+
+
+def added(several: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict]:
+    """The sum of what `priced` says, by model."""
+    found: dict[str, dict] = {}
+    for models in several:
+        for name, usage in models.items():
+            before = found.setdefault(name, {})
+            for key, value in usage.items():
+                before[key] = value if key == "currency" else before.get(key, 0) + value
+    return found
+
+
+def purse(priced: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """currency -> {spent, saved} over all that has a price."""
+    found: dict[str, dict[str, float]] = {}
+    for of in priced:
+        if "currency" in of:
+            sums = found.setdefault(of["currency"], {"spent": 0.0, "saved": 0.0})
+            for key in sums:
+                sums[key] = round(sums[key] + of[key], 6)
+    return found
+
+
+def amount(value: float) -> str:
+    """12.30; small sums with the digits that say something."""
+    return f"{value:,.2f}" if value >= 1 or not value else f"{value:#.2g}"
+
+
+def amounts(purse: Mapping[str, Mapping[str, float]], which: str) -> str:
+    """`spent` or `saved` in all currencies, as text."""
+    return " + ".join(f"{amount(of[which])} {currency}" for currency, of in purse.items())
+
+
+def short(count: float) -> str:
+    """950, 12.3k, 4.1M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{letter}"
+    return f"{count:.0f}"

@@ -1,0 +1,623 @@
+"""The executor: runs a recipe unit by unit, knows nothing of Prefect, and goes on where it was killed.
+
+    run = open_run("demo", ["sample.n=4"], out=Path("data/runs/demo"), cache=Path("data/cache"))
+    for unit in run.units:
+        run.do(unit)
+    finish(run)
+
+A unit is a pass (neighbouring steps of scope `sample`), a step of scope `table`, or the dataset. Units that hold a model in
+process (vLLM, training) run in a child, so that a crash or growing memory is one restart, resumed from the cache; the child
+stays, so that a model is loaded once."""
+
+import asyncio
+import hashlib
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flows.planning import load, registry
+from flows.planning.plan import Unit, fits, passes_of, plan
+from flows.planning.registry import engine_of
+from flows.runs import costs, leftovers, shards
+from flows.runs.engine_host import Host
+from flows.runs.folder import at_work, begun, check_name, made, note_of, taken
+from flows.runs.notes import VERSION
+from flows.runs.stream import Bound, Pass, Used, bind, from_sources, from_tables, seen
+from flows.runs.supervisor import Supervisor
+from pipeline.dataset import manifest
+from pipeline.storage import checksum
+from pipeline.storage.answer_cache import AnswerCache, Usage
+from schemas import redact
+from schemas.errors import DamageError, InputError, OutputError, RecipeError
+from schemas.operator import VERBS, Context, Fitted
+from schemas.published import public
+from schemas.recipe import Recipe, Step, parse, unpriced
+from schemas.records import Rejection, digest
+
+CACHE = Path("data/cache")  # where no other is named
+Report = Callable[[str, int, int | None, str, dict], None]
+"""called as report(unit, done, total, text, used): `used` is what the unit asked so far, as `costs.priced` says it"""
+
+
+@dataclass
+class Run:
+    """A recipe on its way in a folder."""
+
+    folder: Path
+    cache: Path
+    recipe: Recipe
+    raw: dict
+    units: list[Unit]
+    dataset_given: Path | None = None
+    report: Report = lambda unit, done, total, text, used: None
+    lock: Any = None
+    ingested: bool = False  # what comes in is a pass of its own
+    repaired: list[str] = field(default_factory=list)
+    """a line for each unit that was finished but is damaged, and so is done again"""
+    _sound: set[Path] = field(default_factory=set)  # shards and files of rows that were checked
+    withheld: tuple[str, ...] = ()  # steps and models whose settings are not whole: their secrets are not in run.json
+    _identities: dict[str, str] = field(default_factory=dict)
+    _supervisor: Supervisor | None = None
+
+    # what is where ---------------------------------------------------------------------------------------------------
+
+    def place(self, unit: Unit) -> Path:
+        return self.folder / ("passes" if unit.kind == "pass" else "steps") / unit.name
+
+    def dataset(self, round: int) -> Path:
+        if self.dataset_given:
+            return self.dataset_given
+        last = self.recipe.rounds.n if self.recipe.rounds else 1
+        return self.folder / ("dataset" if round == last else f"dataset-{round}")
+
+    def before(self, unit: Unit) -> list[Unit]:
+        """The units of the same round before this one."""
+        return [u for u in self.units[: self.units.index(unit)] if u.round == unit.round]
+
+    def tables(self, unit: Unit | None = None, round: int | None = None) -> shards.RunTables:
+        """The live rows that `unit` may read; those of a whole round without one."""
+        units = self.before(unit) if unit else [u for u in self.units if u.round == (round or self.units[-1].round)]
+        passes = [self._shards(u) for u in units if u.kind == "pass"]
+        found = [self._dropped(u) for u in units if u.kind == "table"]
+        return shards.RunTables(passes, [p for p in found if p.exists()], [s.name for s in self.recipe.steps])
+
+    def done(self, unit: Unit) -> dict:
+        """What a finished unit says of itself. DamageError when that is not there, or not as it was written."""
+        path = self.place(unit) / "done.json"
+        if (found := shards.read_json(path)) is None:
+            raise DamageError(f"{path} is missing: {shards.REMEDY}")
+        if found.get("unit", unit.name) != unit.name:
+            raise DamageError(f"{path} is that of {found['unit']}: {shards.REMEDY}")
+        return found
+
+    def summary(self) -> dict | None:
+        """What summary.json says of the units as they are; None where there is none, or it is of other ones: of what was made before a build
+        that is under way or was killed, or another run's."""
+        found = shards.read_json(self.folder / "summary.json")
+        made = {unit.name: shards.read_json(self.place(unit) / "done.json") for unit in self.units}
+        now = {name: checksum.of_value(done) for name, done in made.items() if done}
+        return None if found is None or found.get("units", now) != now else found  # older ones do not name their units
+
+    def _shards(self, unit: Unit) -> list[Path]:
+        """The shards of a finished pass; each is checked once."""
+        folders = [self.place(unit) / name for name in self.done(unit)["shards"]]
+        for folder in folders:
+            if folder not in self._sound:
+                shards.check(folder)
+                self._sound.add(folder)
+        return folders
+
+    def _dropped(self, unit: Unit) -> Path:
+        """What a table step rejected; checked once."""
+        path = self.place(unit) / "rejections.arrow"
+        if path not in self._sound:
+            done = self.done(unit)
+            if what := _file_damage(path, done):
+                raise DamageError(f"{path.parent} is damaged ({what}): {shards.REMEDY}")
+            self._sound.add(path)
+        return path
+
+    def damages(self, unit: Unit, quick: bool = False) -> Iterator[str]:
+        """In a few words each, what of a finished unit's files is not as it was written. `quick`: of a dataset only the sizes are
+        looked at. DamageError where its done.json is not."""
+        done, place = self.done(unit), self.place(unit)
+        if unit.kind == "dataset":
+            yield from manifest.damages(self.dataset(unit.round), done["pairs"], quick)
+        elif unit.kind == "pass":
+            yield from (f"{name}: {what}" for name in done["shards"] for what in shards.damages(place / name))
+        elif "files" in done:
+            yield from checksum.damages(place, done["files"])
+        elif what := _file_damage(place / "rejections.arrow", done):
+            yield what
+
+    # models ----------------------------------------------------------------------------------------------------------
+
+    def spec(self, name: str, round: int) -> dict[str, Any]:
+        """The engine and settings of a model: as the recipe says, or what a train step of this round (or the last one) left."""
+        rebinds = self.recipe.rounds.rebinds if self.recipe.rounds else {}
+        if round > 1 and name in rebinds:
+            return self.spec(rebinds[name], round - 1)
+        if name in self.recipe.models:
+            return self.recipe.models[name]
+        for unit in self.units:
+            for step in unit.steps:
+                if step.binds == name and unit.round == round:
+                    return {**self.spec(step.settings["model"], round), "model": str(self.place(unit) / "model")}
+        raise RecipeError(f"no model '{name}'")
+
+    def identity(self, name: str, round: int) -> str:
+        spec = self.spec(name, round)
+        key = digest(spec)
+        if key not in self._identities:
+            module, settings = engine_of(spec, name)
+            self._identities[key] = module.identity_of(settings)
+        return self._identities[key]
+
+    def bound(self, unit: Unit) -> list[Bound]:
+        names = {m for s in unit.steps for m in registry.models_of(s.family, s.operator, s.settings)}
+        return bind(unit.steps, {n: self.identity(n, unit.round) for n in names}, self.recipe.steps)
+
+    async def connect(self, names: list[str], round: int, host: Host) -> dict[str, Any]:
+        found = await host.connect({n: (self.spec(n, round), self.identity(n, round)) for n in names})
+        self.remember({digest(self.spec(name, round)): engine for name, engine in found.items()})
+        return found
+
+    def remember(self, engines: dict[str, Any]) -> None:
+        """Writes down what the engines of these specs can, for who looks at their answers without them."""
+        self._remembered({
+            spec: {"identity": e.identity, "can": sorted(e.can), "media": sorted(e.media), "slots": e.slots}
+            for spec, e in engines.items()
+        })  # fmt: skip
+
+    def _remembered(self, new: dict[str, dict], kept: dict[str, dict] | None = None) -> dict[str, dict]:
+        """What is written down of engines, with what is new; in place of a file that is lost or damaged comes another with what was `kept`."""
+        path = self.folder / "engines.json"
+        known = _or_none(path) or {}
+        found = (kept or {}) | known | new
+        if found != known:
+            shards.write_json(path, found)
+        return found
+
+    # doing -----------------------------------------------------------------------------------------------------------
+
+    def key(self, unit: Unit, bound: list[Bound] | None = None) -> str:
+        """A digest of everything that decides what the unit leaves, but for the rows that its sources yield."""
+        parents = [  # a pass names its shards by those before it, which leaves what filters dropped
+            self.done(u)["key"]
+            for u in self.before(unit)
+            if unit.kind != "pass" or u.kind == "table"
+        ]
+        if self.dataset_given and unit.steps and unit.steps[0].family == "train":
+            parents.append(self.contents(self.dataset_given))
+        return digest(VERSION, unit.kind, [b.key for b in bound or self.bound(unit)], parents)
+
+    def contents(self, dataset: Path) -> str:
+        """A digest of the bytes of an exported dataset, which are read once."""
+        if str(dataset) not in self._identities:
+            total = hashlib.sha256()
+            for path in sorted(dataset.glob("*/*.parquet")):
+                with path.open("rb") as file:
+                    total.update(path.name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
+            self._identities[str(dataset)] = total.hexdigest()
+        return self._identities[str(dataset)]
+
+    def do(self, unit: Unit) -> str:
+        """Brings a unit to its end: "kept" when it was there, else "done". Errors of a child are raised here."""
+        with at_work(self.folder, self.cache):
+            return self._do(unit)
+
+    def _do(self, unit: Unit) -> str:
+        self.whole(unit)
+        if unit.kind != "pass" and self.finished(unit):
+            return "kept"
+        self.report(unit.name, 0, None, "", {})
+        if not unit.child:
+            with Host(self.cache) as host:
+                self.work(unit, host)
+            return "done"
+        self._supervisor = self._supervisor or Supervisor(self)
+        if unit.trains:
+            self._supervisor.end()  # training takes all the memory there is
+        self._supervisor.do(unit)
+        if unit.trains or not any(u.child for u in self.units[self.units.index(unit) + 1 :]):
+            self._supervisor.end()
+        return "done"
+
+    def whole(self, unit: Unit) -> None:
+        """InputError when settings of the unit had secrets, which only the recipe itself has."""
+        names = {name for b in unit.steps for name in (b.name, *registry.models_of(b.family, b.operator, b.settings))}
+        if names := sorted(names.intersection(self.withheld)):
+            raise InputError(
+                f"{self.folder} does not keep the secrets that the recipe has in {', '.join(names)}: go on with `pairwright build` and the "
+                "recipe, or name a variable there, like ${ROWS_URL}, and export it"
+            )
+
+    def finished(self, unit: Unit) -> bool:
+        """Whether a unit is there, with all its files as they were written."""
+        if not (self.place(unit) / "done.json").exists():
+            return False
+        try:
+            if self.done(unit)["key"] != self.key(unit):
+                return False
+            what = next(self.damages(unit), None)
+        except DamageError as error:
+            what = str(error).partition(": ")[0]
+        if what is not None:
+            self.repaired.append(f"{unit.name} was damaged ({what}): done again")
+        return what is None
+
+    def work(self, unit: Unit, host: Host) -> None:
+        """Does the unit in this process."""
+        started, loads = time.monotonic(), host.loads.copy()
+
+        def progress(done: int, total: int | None, text: str = "", used: Used | None = None) -> None:
+            figures = {name: usage.figures() for name, usage in (used or {}).items()}
+            self.report(unit.name, done, total, text, costs.priced(figures, self.recipe.prices))
+
+        work = {"pass": self._pass, "table": self._table, "dataset": self._write}[unit.kind]
+        result = work(unit, host, progress)
+        cost = {"seconds": round(time.monotonic() - started, 3), "loads": dict(host.loads - loads)}
+        before = _or_none(self.place(unit) / "done.json") or {}
+        if before.get("key") == result["key"]:
+            cost |= {name: before[name] for name in cost if name in before}  # nothing was left to do
+        shards.write_json(self.place(unit) / "done.json", {"unit": unit.name, **result, **cost})
+
+    def answers(self, host: Host) -> AnswerCache:
+        return AnswerCache(self.cache / "answers.sqlite", host.journal)
+
+    def _pass(self, unit: Unit, host: Host, progress) -> dict:
+        bound = self.bound(unit)
+        cache = self.answers(host)
+        work = Pass(
+            self.place(unit), bound, host.media, cache, self.recipe.name,
+            lambda names: self.connect(names, unit.round, host), progress,
+            {n: self.spec(n, unit.round).get("model", n) for b in bound for n in b.models}, unit.child,
+            self.cache, host.watchdog.look if unit.child else None, self._order(unit),
+        )  # fmt: skip
+        earlier = self.tables(unit)
+        if registry.fits(bound[0].module, bound[0].settings):
+            bound[0].fitted = self._fit(unit, bound[0], earlier, host.media, progress)
+        key, again = self.key(unit, bound), host.media.again
+        stream = from_tables(earlier, key) if earlier.passes else from_sources(work.sources, work.context, key)
+        if earlier.passes:
+            total = sum(batch.num_rows for batch in earlier.batches("samples", ["id"]))
+        else:
+            total = sum(t for b in work.sources if (t := getattr(b.module, "count", lambda s: 0)(b.settings))) or None
+        try:
+            names = host.run(work.run(stream, total))
+        finally:
+            cache.close()
+        fitted = bound[0].fitted and bound[0].fitted.key
+        records = (shards.record_of(self.place(unit) / name) for name in names)
+        repaired = work.repaired
+        if n := host.media.again - again:
+            repaired.append(f"{n:,} media in {self.cache / 'media'} were lost or damaged: stored again from their source")
+        specs = {digest(self.spec(name, unit.round)) for b in bound for name in b.models}
+        engines = self._remembered({}, (_or_none(self.place(unit) / "done.json") or {}).get("engines"))
+        if n := len(cache.damaged):
+            repaired.append(f"{n:,} answers in {self.cache / 'answers.sqlite'} were damaged: asked again")
+        return {
+            "key": digest(key, names), "shards": names, "fitted": fitted,
+            "usage": costs.by_step(map(costs.of_record, records)), **({"repaired": repaired} if repaired else {}),
+            "engines": {spec: engines[spec] for spec in specs & engines.keys()},
+        }  # fmt: skip
+
+    def _order(self, unit: Unit) -> list[str]:
+        """The names of the recipe's steps where an earlier unit ran some that stand behind those of this one, else none."""
+        steps = self.recipe.steps
+        ran = [steps.index(step) for u in self.before(unit) for step in u.steps]
+        return [step.name for step in steps] if ran and max(ran) > steps.index(unit.steps[0]) else []
+
+    def _fit(self, unit: Unit, bound: Bound, earlier: shards.RunTables, media, progress) -> Fitted:
+        context = Context(
+            bound.step.name, bound.version, media, self.recipe.name, progress=progress, tables=earlier,
+            folder=self.kept(unit, bound.step),
+        )  # fmt: skip
+        return bound.module.fit(seen(bound, earlier), bound.settings, context)
+
+    def kept(self, unit: Unit, step: Step) -> Path:
+        """Where a step may keep what outlives a run of it: the ledger of what people were asked and said."""
+        return self.folder / "people" / (f"round{unit.round}-{step.name}" if self.recipe.rounds else step.name)
+
+    def _table(self, unit: Unit, host: Host, progress) -> dict:
+        (bound,) = self.bound(unit)
+        place = self.place(unit)
+        fresh = place.with_name(f".{place.name}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        cache = self.answers(host)
+        used: Used = defaultdict(Usage)
+        unanswered: set[bytes] = set()
+        needs_engine = bound.step.family != "train"
+
+        async def work():
+            engines = await self.connect(bound.models, unit.round, host) if needs_engine else {}
+            context = Context(
+                bound.step.name, bound.version, host.media, self.recipe.name,
+                engines={n: cache.engine(e, used[n], unanswered, bound.step.name) for n, e in engines.items()},
+                models={n: self.spec(n, unit.round)["model"] for n in bound.models if "model" in self.spec(n, unit.round)},
+                folder=fresh / "model" if bound.step.binds else fresh, dataset=self.dataset(unit.round),
+                progress=lambda done, total, text="": progress(done, total, text, used),
+            )  # fmt: skip
+            context = registry.build(bound.module, bound.settings, context)
+            out = getattr(bound.module, VERBS[bound.step.family])(self.tables(unit), bound.settings, context)
+            out = await out if asyncio.iscoroutine(out) else out
+            await cache.settle()
+            return out
+
+        try:
+            out = host.run(work())
+        finally:
+            cache.close()
+        key = self.key(unit)
+        record: dict[str, Any] = {  # with open questions it is not finished for good, and what rests on it is made again after it
+            "key": digest(key, sorted(question.hex() for question in unanswered)) if unanswered else key,
+            "step": bound.step.name,
+            "operator": bound.step.title,
+            "usage": {bound.step.name: {name: usage.figures() for name, usage in used.items()}},
+        }
+        rows = [Rejection(*row) for row in (out.pop("rejections", ()) if isinstance(out, dict) else out)]
+        shards.write_table(fresh / "rejections.arrow", "rejections", rows)
+        record["rejections"] = shards.counted(rows)
+        record["files"] = checksum.of_files(fresh, [p.relative_to(fresh).as_posix() for p in fresh.rglob("*") if p.is_file()])
+        if isinstance(out, dict):
+            record["result"] = out
+            if "model" in out:
+                record["result"]["model"] = str((place / "model").relative_to(self.folder))
+        shutil.rmtree(place, ignore_errors=True)
+        fresh.rename(place)
+        shards.fsync(place.parent)
+        return record
+
+    def _write(self, unit: Unit, host: Host, progress) -> dict:
+        from pipeline.dataset.write import write
+
+        info = {"recipe": public(self.recipe.name), "digest": digest(redact.document(unpriced(self.raw)))}
+        counts = write(self.tables(unit), host.media, self.dataset(unit.round), info)
+        self.place(unit).mkdir(parents=True, exist_ok=True)
+        return {"key": self.key(unit), "pairs": counts}
+
+    def close(self) -> None:
+        """Ends the child and lets go of the folder."""
+        if self._supervisor is not None:
+            self._supervisor.end()
+        if self.lock is not None:
+            self.lock.close()
+            self.lock = None
+
+
+def _or_none(path: Path) -> dict | None:
+    """A JSON file of the run; None when there is none that is as it was written."""
+    try:
+        return shards.read_json(path)
+    except DamageError:
+        return None
+
+
+def _file_damage(rejections: Path, done: dict) -> str | None:
+    """In a few words, why the rejections of a table step are not as they were written."""
+    if name := next((n for n in done.get("files", ()) if n == rejections.name), None):
+        return next(checksum.damages(rejections.parent, {name: done["files"][name]}), None)
+    rows = sum(n for reasons in done.get("rejections", {}).values() for n in reasons.values())
+    return shards.miscounted(rejections, rows) if rows or rejections.exists() else None
+
+
+def cache_of(out: Path | None, given: Path | None = None) -> Path:
+    """The cache of the run in `out`: the one that it was begun with, whatever the default; `given` where that is gone or there is no run.
+
+    OutputError when another is given, as answers and media would be in two places then."""
+    known = begun(out) if out else None
+    if not known:
+        return (given or CACHE).absolute()
+    kept = Path(known["cache"])
+    if given is None or given.resolve() == kept.resolve():
+        return kept
+    if kept.is_dir():
+        raise OutputError(
+            f"{out} keeps its answers and media in {kept}, not in {given.absolute()}: leave --cache out, or move them with "
+            f"`mv {kept} {given.absolute()}` and say the same again"
+        )
+    return given.absolute()
+
+
+def open_run(
+    recipe: str,
+    settings: Sequence[str] = (),
+    *,
+    out: Path,
+    cache: Path | None = None,
+    report: Report | None = None,
+    ingest: bool = False,
+) -> Run:
+    """Checks the whole recipe, takes the folder (or finds its own work in it) and plans. RecipeError, OutputError.
+
+    `cache`: as `cache_of` takes it. `ingest`: what comes in is a pass of its own, from now on in this folder."""
+    return _open(load.document(recipe, list(settings)), Path(out), cache, None, report, ingest)
+
+
+def open_document(raw: dict, *, out: Path, cache: Path | None = None, report: Report | None = None) -> Run:
+    """The same for a recipe's parsed document."""
+    return _open(raw, Path(out), cache, None, report)
+
+
+def _open(
+    raw: dict, out: Path, cache: Path | None, dataset: Path | None, report: Report | None, ingest: bool = False,
+    withheld: Sequence[str] = (),
+) -> Run:  # fmt: skip
+    """`withheld`: what of `raw` is not whole, where it comes from a run's folder."""
+    checked = load.checked(raw, given=("samples", "pairs") if dataset else ())
+    out, cache = made(out, "--out"), made(cache_of(out, cache), "--cache")
+    lock, known = taken(out, lambda note: _check_recipe(note, out, raw, dataset))
+    try:
+        leftovers.clear(out)
+        return _planned(raw, checked, out, cache, dataset, report, ingest, lock, known, withheld)
+    except BaseException:
+        lock.close()
+        raise
+
+
+def _planned(raw: dict, checked: Recipe, out: Path, cache: Path, dataset: Path | None, report: Report | None, ingest: bool,
+             lock: Any, known: dict | None, withheld: Sequence[str]) -> Run:  # fmt: skip
+    """The run of a folder that is taken, with its run.json written."""
+    ingested = ingest or bool(known and known.get("ingested"))
+    units = plan(checked, dataset is not None, ingested, known.get("passes", ()) if known else ())
+    if not fits(units, checked):  # they were decided on a larger machine
+        units = plan(checked, dataset is not None, ingested)
+    told = redact.document(raw)
+    mine = {
+        "recipe": told, "cache": str(cache), "dataset": dataset and str(dataset), "version": VERSION, "ingested": ingested,
+        "passes": passes_of(units),
+    }  # fmt: skip
+    if hidden := withheld or _withheld(raw, told):
+        mine["withheld"] = list(hidden)
+    if known != mine:
+        shards.write_json(out / "run.json", mine, sort_keys=False)
+    return Run(
+        out, cache, checked, raw, units, dataset, report or (lambda *a: None), lock, ingested, withheld=tuple(withheld)
+    )
+
+
+def _check_recipe(known: dict | None, out: Path, raw: dict, dataset: Path | None) -> None:
+    """OutputError where a folder's run.json is that of another recipe or dataset."""
+    if not known:
+        return
+    found = unlike(known, raw)
+    if found or known.get("dataset") != (dataset and str(dataset)):
+        raise OutputError(
+            f"{out} holds a run of another recipe ({found or 'its dataset is another'}): choose another --out; "
+            "the cache keeps the answers, so only what is new is asked"
+        )
+
+
+def unlike(known: dict, raw: dict) -> str:
+    """In a few words, where the recipe of a run.json and another differ in more than prices; empty where they do not."""
+    old, new = redact.document(known["recipe"]), redact.document(raw)  # run.json has no secrets, an older one may
+    return _difference(old, new) if unpriced(old) != unpriced(new) else ""
+
+
+def _withheld(raw: dict, told: dict) -> list[str]:
+    """The steps and models of a recipe whose settings hold secrets, `told` being it without them."""
+    if raw == told:
+        return []
+    whole, rest = parse(raw), parse(told)
+    steps = [step.name for step, other in zip(whole.steps, rest.steps, strict=True) if step != other]
+    return steps + [name for name in whole.models if whole.models[name] != rest.models.get(name)]
+
+
+def go_on(where: Path, report: Report | None = None) -> Run:
+    """The run of a folder, taken again as `open_run` takes it. OutputError when there is none."""
+    known = note_of(where)
+    dataset = known.get("dataset") and Path(known["dataset"])
+    return _open(known["recipe"], where, None, dataset, report, withheld=known.get("withheld", ()))
+
+
+def reopen(where: Path, report: Report | None = None, raw: dict | None = None) -> Run:
+    """The run of a folder as it was opened, for its child or for looking at it; takes no lock. `raw`: the whole recipe, whose secrets
+    run.json does not have."""
+    known = note_of(where)
+    dataset = known.get("dataset") and Path(known["dataset"])
+    whole = known["recipe"] if raw is None else raw
+    recipe = load.checked(whole, given=("samples", "pairs") if dataset else ())
+    return Run(
+        where.absolute(),
+        Path(known["cache"]),
+        recipe,
+        whole,
+        plan(recipe, bool(dataset), bool(known.get("ingested")), known.get("passes", ())),
+        dataset,
+        report or (lambda *a: None),
+        ingested=bool(known.get("ingested")),
+        withheld=tuple(known.get("withheld", ())) if raw is None else (),
+    )
+
+
+def _difference(old: Any, new: Any, where: str = "") -> str:
+    """The first place at which two documents differ, in words."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *new]:
+            if old.get(key) != new.get(key):
+                return _difference(old.get(key), new.get(key), f"{where}.{key}".lstrip("."))
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for place, (a, b) in enumerate(zip(old, new, strict=True), 1):
+            if a != b:
+                return _difference(a, b, f"{where} {place}")
+    return f"{where}: {_short(old)} there, {_short(new)} now"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+# what the command line and the flows offer beside `build` -------------------------------------------------------------
+
+
+def everything(run: Run) -> Iterator[Unit]:
+    """Does all units of a run in order, yielding each when it is finished."""
+    for unit in run.units:
+        run.do(unit)
+        yield unit
+
+
+def sound_dataset(folder: Path) -> Path:
+    """The exported dataset of a run's folder, or the folder itself. OutputError when there is none, DamageError when it is not as it
+    was written."""
+    check_name(folder)
+    if (folder / "run.json").exists():
+        run = reopen(folder)
+        units = [unit for unit in run.units if unit.kind == "dataset" and (run.place(unit) / "done.json").exists()]
+        if units:
+            dataset = run.dataset(units[-1].round)
+            manifest.check(dataset, run.done(units[-1])["pairs"])
+            return dataset
+    elif any(folder.glob("*/*.parquet")) or (folder / manifest.NAME).exists():
+        manifest.check(folder)
+        return folder
+    raise OutputError(
+        f"{folder} holds no exported dataset: name the --out of a finished `pairwright build`, or its dataset folder"
+    )
+
+
+def train_dataset(dataset: Path, out: Path, settings: Sequence[str] = (), *, model: str = "data/models/tiny",
+                  cache: Path | None = None, report: Report | None = None) -> dict:  # fmt: skip
+    """Trains `model` on an exported dataset (or on the dataset of a run's folder); returns the trainer's report."""
+    folder = sound_dataset(dataset)
+    raw = {
+        "name": "train",
+        "models": {"policy": {"engine": "vllm", "model": model}},
+        "steps": [{"train": {"model": "policy", "as": "trained"}}],
+    }
+    return _single(raw, settings, out, cache, folder.absolute(), report)
+
+
+def evaluate_model(
+    model: str,
+    out: Path,
+    settings: Sequence[str] = (),
+    *,
+    cache: Path | None = None,
+    report: Report | None = None,
+) -> dict:
+    """Evaluates a model on the held-out scenes; returns the figures."""
+    raw = {
+        "name": "evaluate",
+        "models": {"model": {"engine": "vllm", "model": model}},
+        "steps": [{"evaluate.scenes": {"model": "model", "name": "evaluate"}}],
+    }
+    return _single(raw, settings, out, cache, None, report)
+
+
+def _single(raw: dict, settings, out: Path, cache: Path | None, dataset: Path | None, report: Report | None) -> dict:
+    for assignment in settings:
+        load.override(raw, assignment)
+    run = _open(raw, Path(out), cache, dataset, report)
+    try:
+        for _ in everything(run):
+            pass
+        return run.done(run.units[-1])["result"]
+    finally:
+        run.close()

@@ -1,0 +1,320 @@
+"""Where rows lie: one folder for each pass and shard, one Arrow IPC file a table, `record.json` beside them.
+
+A folder is written beside, fsynced and renamed, so existing means finished. `done.json` lists a finished pass's shards in order.
+`record.json` holds the rows and the checksum of each file, and every JSON file a checksum of its own: what is read is what was written."""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.ipc as ipc
+
+from flows.runs import notes
+from flows.runs.notes import REMEDY
+from flows.runs.notes import read as read_json
+from pipeline.storage import checksum
+from pipeline.storage.local_files import kind_of
+from schemas import arrow, redact
+from schemas.disk import disk, said
+from schemas.errors import DamageError, OutputError
+from schemas.records import Reason, Rejection, one_line
+
+__all__ = [
+    "REMEDY", "RunTables", "batches", "check", "counted", "damage", "damages", "miscounted", "publish", "read_json", "record_of", "rows",
+    "write_json", "write_table",
+]  # fmt: skip
+
+SIZE = 512  # samples a shard
+TOLD = {"media": ("source",), "rejections": ("id", "detail")}  # columns that may name files and addresses, less their secrets
+OPEN = "-open-"  # in the name of a shard whose steps left questions open; the whole one takes the name before it
+
+
+def fsync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_json(path: Path, value: dict, sort_keys: bool = True) -> None:
+    """Atomically, and with a checksum: a reader sees the old file or the new one. Not sorted where order has a meaning, as in a recipe.
+    Without secrets. StoreError when the disk does not take it."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with disk(path):
+        try:
+            beside.write_text(checksum.sealed(redact.document(value), sort_keys))
+            fsync(beside)
+            beside.rename(path)
+            fsync(path.parent)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
+
+
+def record_of(folder: Path) -> dict:
+    """A shard's record. DamageError when there is none, or it is not what was written."""
+    if (record := read_json(folder / "record.json")) is None:
+        raise DamageError(f"{folder / 'record.json'} is missing: {REMEDY}")
+    return record
+
+
+def damages(folder: Path) -> Iterator[str]:
+    """In a few words each, what of a shard is not as it was written. Reads every byte of it once."""
+    try:
+        record = notes.parsed(folder / "record.json")
+    except DamageError as error:
+        yield f"record.json {error}"
+        return
+    if record is None:
+        yield "record.json is missing"
+        return
+    if not isinstance(record, dict) or not str(record.get("key", "")).startswith(folder.name.partition(OPEN)[0].partition("-")[2]):
+        yield "record.json is that of another shard"
+        return
+    counts = record.get("counts", {})
+    yield from (f"{p.name} is not of this run" for p in sorted(folder.glob("*.arrow")) if not counts.get(p.stem))
+    if (files := record.get("files")) is not None:
+        yield from checksum.damages(folder, files)
+    else:  # of an older version
+        yield from filter(None, (miscounted(folder / f"{name}.arrow", n) for name, n in counts.items() if n))
+
+
+def damage(folder: Path) -> str | None:
+    """The first of these; None when all is as it was written."""
+    return next(damages(folder), None)
+
+
+def miscounted(path: Path, rows: int) -> str | None:
+    """In a few words, why an Arrow file does not hold so many rows; None when it does."""
+    if not path.exists():
+        return f"{path.name} is missing"
+    try:
+        found = 0
+        for batch in batches(path):
+            batch.validate(full=True)
+            found += batch.num_rows
+    except (DamageError, pa.ArrowInvalid):
+        return f"{path.name} cannot be read"
+    return None if found == rows else f"{path.name} has {found:,} rows instead of {rows:,}"
+
+
+def check(folder: Path) -> None:
+    """DamageError when a shard is not as it was written."""
+    if (what := damage(folder)) is not None:
+        raise DamageError(f"{folder} is damaged ({what}): {REMEDY}")
+
+
+def publish(folder: Path, tables: dict[str, list], record: dict) -> None:
+    """Writes a shard's rows and its record so that the folder exists whole or not at all. One that is there and damaged is replaced, and one
+    with questions left open: why they are may be new. StoreError when the disk does not take it."""
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    with disk(folder):
+        try:
+            _publish(folder, beside, tables, record)
+        except OSError:
+            shutil.rmtree(beside, ignore_errors=True)  # where the disk is full it leaves room
+            raise
+
+
+def _publish(folder: Path, beside: Path, tables: dict[str, list], record: dict) -> None:
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    for name, rows in tables.items():
+        if rows:
+            write_table(beside / f"{name}.arrow", name, rows)
+    files = checksum.of_files(beside, [f"{name}.arrow" for name, rows in tables.items() if rows])
+    (beside / "record.json").write_text(checksum.sealed(redact.document(record) | {"files": files}))
+    for path in beside.iterdir():
+        fsync(path)
+    if folder.exists():
+        if OPEN not in folder.name and damage(folder) is None:  # another process was quicker: the same key holds the same rows
+            shutil.rmtree(beside)
+            return
+        damaged = folder.with_name(f".{folder.name}.damaged")
+        shutil.rmtree(damaged, ignore_errors=True)
+        folder.rename(damaged)
+        shutil.rmtree(damaged, ignore_errors=True)
+    beside.rename(folder)
+    fsync(folder.parent)
+
+
+def left_open(place: Path, name: str) -> dict | None:
+    """The record of the shard `name` as it was published with questions left open, of the latest where there are several."""
+    found = sorted(place.glob(f"{name}{OPEN}*/record.json"), key=lambda path: path.stat().st_mtime)
+    return next((record for path in reversed(found) if (record := _sound(path)) is not None), None)
+
+
+def _sound(path: Path) -> dict | None:
+    try:
+        return notes.parsed(path)
+    except DamageError:
+        return None
+
+
+def standing(place: Path) -> list[str]:
+    """The names of a pass's shards as far as it is: those of its done.json, else all that are published. One that was published
+    whole stands for those of the same rows with questions left open."""
+    if (done := read_json(place / "done.json")) is not None:
+        return done["shards"]
+    names = sorted(path.parent.name for path in place.glob("[!.]*/record.json"))
+    return [name for name in names if OPEN not in name or name.partition(OPEN)[0] not in names]
+
+
+def sweep(place: Path) -> None:
+    """Removes the shards that a finished pass no longer has: of rows that changed, or with questions open that are answered now."""
+    names = set(read_json(place / "done.json")["shards"])
+    for path in place.glob("[!.]*/record.json"):
+        if path.parent.name not in names:
+            shutil.rmtree(path.parent)
+
+
+def write_table(path: Path, name: str, rows: list) -> None:
+    if told := TOLD.get(name):
+        clean = redact.cleaner()
+        rows = [row._replace(**{field: clean(text) for field in told if (text := getattr(row, field))}) for row in rows]
+    with pa.OSFile(str(path), "wb") as sink, ipc.new_file(sink, arrow.TABLES[name][1]) as writer:
+        for start in range(0, len(rows), 4096):
+            writer.write_batch(arrow.to_batch(name, rows[start : start + 4096]))
+
+
+def batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """The rows of an Arrow file; none when it is not there. DamageError when it cannot be read, OutputError when a newer Pairwright
+    wrote it."""
+    if path.exists():
+        if (kind := kind_of(str(path))) is not None:  # Arrow would wait for a pipe
+            raise DamageError(f"{path} cannot be read (it is {kind}): {REMEDY}")
+        try:
+            with pa.memory_map(str(path)) as source, ipc.open_file(source) as reader:
+                _check_version(path, reader.schema)
+                for number in range(reader.num_record_batches):
+                    yield reader.get_batch(number)
+        except pa.ArrowException as error:
+            raise DamageError(f"{path} cannot be read ({one_line(str(error))}): {REMEDY}") from None
+        except OSError as error:
+            raise DamageError(said(error, path)) from error
+
+
+def _check_version(path: Path, schema: pa.Schema) -> None:
+    version = int((schema.metadata or {}).get(b"version", b"0"))
+    if version > arrow.VERSION:
+        raise OutputError(
+            f"{path} was written by a newer Pairwright (version {version}, this one reads {arrow.VERSION}): "
+            "update Pairwright, or choose another --out"
+        )
+
+
+def rows(path: Path, name: str) -> list:
+    return [row for batch in batches(path) for row in arrow.from_batch(name, batch)]
+
+
+@dataclass
+class RunTables:
+    """All live rows of a round: what its finished passes left, less what they or its filters rejected. Streams shard by shard."""
+
+    passes: list[list[Path]]
+    """for each pass in order, its shards' folders in order (every pass has the same shards)"""
+    filters: list[Path] = field(default_factory=list)
+    """rejections.arrow of the table steps so far"""
+    order: Sequence[str] = ()
+    """the names of the recipe's steps: of a sample's rows in several passes, those of earlier steps stand before those of later ones"""
+
+    def shards(self) -> "Iterator[tuple[tuple[Path, ...], RunTables]]":
+        """Shard by shard: its folders, one a pass, and the live rows in them."""
+        for folders in zip(*self.passes, strict=True):
+            shard = RunTables([[f] for f in folders], self.filters, self.order)
+            shard.dropped = self.dropped  # read once, not once a shard
+            yield folders, shard
+
+    def successors(self) -> Iterator[tuple[str, str]]:
+        """(old, new) ids of the samples that prompt steps superseded, in order."""
+        for folders in zip(*self.passes, strict=True):
+            for folder in folders:
+                for row in rows(folder / "rejections.arrow", "rejections"):
+                    if row.reason == Reason.SUPERSEDED and row.table == "samples":
+                        yield row.id, row.sample
+
+    def batches(self, table: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        for folders in zip(*self.passes, strict=True):
+            if table == "rejections":
+                found = [b for f in folders for b in batches(f / "rejections.arrow")]
+            else:
+                found = self._live(table, folders)
+            for batch in found:
+                if batch.num_rows:
+                    yield batch.select(columns) if columns else batch
+        if table == "rejections":
+            for path in self.filters:
+                for batch in batches(path):
+                    yield batch.select(columns) if columns else batch
+
+    @cached_property
+    def dropped(self) -> dict[str, pa.Array]:
+        """What table steps rejected: table -> ids."""
+        found: dict[str, list[pa.Array]] = {}
+        for path in self.filters:
+            for batch in batches(path):
+                for table in batch.column("table").unique().to_pylist():
+                    ids = batch.filter(pc.equal(batch.column("table"), table)).column("id")
+                    found.setdefault(table, []).append(ids)
+        return {table: pa.concat_arrays(ids).unique() for table, ids in found.items()}
+
+    def _live(self, table: str, folders: tuple[Path, ...]) -> list[pa.RecordBatch]:
+        gone, lost = set(), set()
+        for folder in folders:
+            for row in rows(folder / "rejections.arrow", "rejections"):
+                if row.table == table:
+                    gone.add(row.id)
+                if row.table == "samples":
+                    lost.add(row.id)
+        found = [b for f in folders for b in batches(f / f"{table}.arrow")]
+        if sum((f / f"{table}.arrow").exists() for f in folders) > 1 and table != "media":
+            found = self._in_sample_order(table, folders, found)
+        found = _without(found, "id", pa.array(sorted(gone), pa.string()))
+        found = _without(found, "id", self.dropped.get(table))
+        if table not in ("samples", "media"):  # with a sample go all its rows
+            found = _without(found, "sample", pa.array(sorted(lost), pa.string()))
+            found = _without(found, "sample", self.dropped.get("samples"))
+        return found
+
+    def _in_sample_order(
+        self, table: str, folders: tuple[Path, ...], found: list[pa.RecordBatch]
+    ) -> list[pa.RecordBatch]:
+        """Rows that several passes left, sample by sample again; a sample stands where the one it superseded stood."""
+        if not found:
+            return found
+        before = {new: old for old, new in RunTables([[f] for f in folders]).successors()}
+        places: dict[str, int] = {}
+        for folder in folders:
+            for batch in batches(folder / "samples.arrow"):
+                for name in batch.column("id").to_pylist():
+                    places[name] = places.get(before.get(name, ""), len(places))
+        whole = pa.Table.from_batches(found).combine_chunks()
+        names = whole.column("id" if table == "samples" else "sample")
+        place = pa.array(places.values()).take(pc.index_in(names, pa.array(places, pa.string())))
+        step = pc.fill_null(pc.index_in(whole.column("step"), pa.array(self.order, pa.string())), -1)
+        order = pc.sort_indices(
+            pa.table({"p": place, "s": step, "i": range(len(whole))}), sort_keys=[(name, "ascending") for name in "psi"]
+        )
+        return whole.take(order).to_batches()
+
+
+def _without(found: list[pa.RecordBatch], column: str, ids: pa.Array | None) -> list[pa.RecordBatch]:
+    """The batches less the rows whose `column` is among `ids`."""
+    if ids is None or not len(ids):
+        return found
+    return [b.filter(pc.invert(pc.is_in(b.column(column), ids))) for b in found]
+
+
+def counted(rejections: list[Rejection]) -> dict[str, dict[str, int]]:
+    """{step: {reason: n}}"""
+    out: dict[str, dict[str, int]] = {}
+    for row in rejections:
+        reasons = out.setdefault(row.step, {})
+        reasons[str(Reason(row.reason))] = reasons.get(str(row.reason), 0) + 1
+    return out

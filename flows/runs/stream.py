@@ -1,0 +1,496 @@
+"""A pass: neighbouring steps of scope `sample` run as one stream over shards of samples.
+
+A sample's answers are judged while others are still generated; rows are kept in the order of the samples, so a shard's
+bytes do not depend on which answer came first. A pass over one shard knows nothing of where it runs."""
+
+import asyncio
+import contextlib
+import gc
+import inspect
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from flows.planning import registry
+from flows.runs import costs, shards
+from flows.runs.intake import arrivals, gathered, twin
+from pipeline.storage.answer_cache import AnswerCache, Usage
+from pipeline.storage.urls import filled
+from schemas.arrow import TABLE_OF, TABLES, from_batch
+from schemas.errors import PairwrightError, RowError, RunError
+from schemas.operator import VERBS, Context, Fitted, Rows
+from schemas.ports import Engine, MediaStore
+from schemas.recipe import Step, settings_of
+from schemas.records import Reason, Rejection, Sample, digest
+
+ROWS = 4  # rows of a source that are read before others may run
+ROW_TABLES = ("candidates", "claims", "judgements", "pairs")
+LIVE = frozenset(ROW_TABLES)
+Used = dict[str, Usage]  # by the recipe's name of the model
+Progress = Callable[[int, int | None, str, Used], None]
+
+
+@dataclass
+class Bound:
+    """A step with everything that is needed to run it, but for the engines."""
+
+    step: Step
+    module: ModuleType
+    settings: Any
+    version: str
+    models: list[str]
+    leaves: dict[str, set[str]] = field(default_factory=dict)
+    """table -> the steps among `from:` that leave rows in it"""
+    share: tuple[float, float] = (0.0, 1.0)
+    fitted: Fitted | None = None
+    """what the operator's `fit` found"""
+
+    @property
+    def key(self) -> str:
+        own = (self.fitted.key,) if self.fitted else ()
+        return digest(self.step.name, self.version, self.step.sources, self.step.where, self.step.share, *own)
+
+
+def bind(steps: Sequence[Step], identities: dict[str, str], recipe: Sequence[Step] = ()) -> list[Bound]:
+    """The steps of a unit, bound in order. `identities`: model name -> identity; `recipe`: all steps, those of the unit by default."""
+    out: list[Bound] = []
+    tables: dict[str, tuple[str, ...]] = {}
+    taken = 0.0  # the share of the last step that has one, which `rest` leaves over
+    for step in recipe or steps:
+        module = registry.operator(step.family, step.operator)
+        tables[step.name] = module.LEAVES
+        if step in steps:
+            settings = settings_of(module, step.settings, step.name)
+            names = registry.models_of(step.family, step.operator, step.settings)
+            bound = Bound(step, module, settings, registry.version(module, settings, identities, step.name), names)
+            for source in step.sources:
+                for table in tables[source]:
+                    bound.leaves.setdefault(table, set()).add(source)
+            bound.share = _share(step, taken)
+            out.append(bound)
+        if isinstance(step.share, float):
+            taken = step.share
+    return out
+
+
+def _share(step: Step, taken: float) -> tuple[float, float]:
+    """Which samples, placed between 0 and 1, the step takes."""
+    if step.share == "rest":
+        return taken, 1.0
+    return 0.0, 1.0 if step.share is None else float(step.share)
+
+
+def view(bound: Bound, rows: Rows) -> Rows | None:
+    """What the step may see of one sample, or None when the sample is none of its own."""
+    step = bound.step
+    if bound.share != (0.0, 1.0):
+        place = int(digest("share", rows.origin)[:8], 16) / 2**32
+        if not bound.share[0] <= place < bound.share[1]:
+            return None
+    if not step.where and not bound.leaves:
+        return rows
+    seen = Rows(rows.sample)
+    for table in ROW_TABLES:
+        wanted = bound.leaves.get(table)
+        setattr(seen, table, [r for r in getattr(rows, table) if not wanted or r.step in wanted])
+    for predicate in step.where:
+        if predicate in ("has_answer", "no_answer"):
+            if (rows.sample.answer is None) == (predicate == "has_answer"):
+                return None
+        else:
+            seen.candidates = _those(predicate, seen, rows)
+    return seen
+
+
+def _those(predicate: str, seen: Rows, rows: Rows) -> list:
+    if predicate not in ("right", "wrong", "best"):
+        return [c for c in seen.candidates if c.role == predicate]
+    axis = "score" if predicate == "best" else "truth"
+    value = {
+        s.items[0]: s.value
+        for s in rows.judgements
+        if s.axis == axis and s.target == "candidate" and s.value is not None
+    }
+    if predicate == "right":
+        return [c for c in seen.candidates if value.get(c.id) == 0]
+    if predicate == "wrong":
+        return [c for c in seen.candidates if value.get(c.id, 0) < 0]
+    top = max((value[c.id] for c in seen.candidates if c.id in value), default=None)
+    return [c for c in seen.candidates if c.id in value and value[c.id] == top]
+
+
+@dataclass
+class Shard:
+    """One shard on its way through a pass."""
+
+    number: int
+    key: str
+    given: list[Rows]
+    first: dict[str, list]
+    """rows that came with the samples: media, rejections of the source"""
+    made: list[list] = field(default_factory=list)
+    """for each sample, the rows that this pass leaves: at first the sample and what its source brought"""
+    left: int = 0
+    usage: dict[str, Used] = field(default_factory=dict)
+    """what each step asked"""
+    unanswered: set[bytes] = field(default_factory=set)
+    """keys of the questions that may be answered another time"""
+    place: int = 0
+    """among the shards of the pass, in order"""
+    earlier: dict | None = None
+    """its record, where it was published with questions left open"""
+    contexts: list[Context] = field(default_factory=list)
+    started: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Its folder's when no question is open."""
+        return f"{self.number:05d}-{self.key[:16]}"
+
+    @property
+    def published(self) -> str:
+        """Its folder's: with questions left open it is another's, so that whatever rests on its rows is made again once they are answered."""
+        if not self.unanswered:
+            return self.name
+        return f"{self.name}{shards.OPEN}{digest(sorted(key.hex() for key in self.unanswered))[:8]}"
+
+
+def from_sources(sources: list[Bound], context: Callable[[Bound], Context], key: str) -> Iterator[Shard | None]:
+    """Shards of what the sources yield, and None now and then between them, so that a caller can let others run.
+
+    Answers, judgements and pairs that a source yields behind a Sample are the Sample's own: its steps see them, and they are in its shard.
+    Where sources leave such rows, those of equal Samples are put together; else a Sample that came before is a rejection."""
+    records = (row for bound in sources for row in bound.module.read(filled(bound.settings), context(bound)))
+    stream = arrivals(records, ROWS)
+    if any(not LIVE.isdisjoint(bound.module.LEAVES) for bound in sources):
+        stream = gathered(stream)
+    seen: dict[bytes, int] = {}
+    shown: set[bytes] = set()
+    given: list[Rows] = []
+    first: dict[str, list] = {"media": [], "rejections": []}
+    number = 0
+
+    def shard() -> Shard:
+        made = [[r.sample, *(row for table in ROW_TABLES for row in getattr(r, table))] for r in given]
+        # by all that came in: also what is known of a prompt may change
+        return Shard(number, digest(key, first, made), given, first, made)
+
+    for item in stream:
+        if item is None:
+            yield None
+            continue
+        if isinstance(item, Rejection):
+            first["rejections"].append(item)
+        else:
+            name = bytes.fromhex(item.sample.id)
+            times = seen[name] = seen.get(name, 0) + 1
+            if times > 1:
+                first["rejections"].append(twin(item.sample, times))
+            else:
+                for media in item.media:
+                    if (sha := bytes.fromhex(media.id)) not in shown:
+                        shown.add(sha)
+                        first["media"].append(media)
+                given.append(Rows(item.sample))
+                for row in item.rows:
+                    getattr(given[-1], TABLE_OF[type(row)]).append(row)
+        if len(given) + len(first["rejections"]) >= shards.SIZE:
+            yield shard()
+            number, given, first = number + 1, [], {"media": [], "rejections": []}
+    if given or first["rejections"] or number == 0:
+        yield shard()
+
+
+def from_tables(tables: shards.RunTables, key: str) -> Iterator[Shard]:
+    """The shards of earlier passes again, with their live rows."""
+    for number, (folders, shard) in enumerate(tables.shards()):
+        yield Shard(number, digest(key, [f.name for f in folders]), _given(shard), {})
+
+
+def seen(bound: Bound, tables: shards.RunTables) -> Iterator[Rows]:
+    """What the step may see of each sample that earlier passes left, in order."""
+    for _, shard in tables.shards():
+        for rows in _given(shard):
+            if rows.sample.kind in bound.module.MEDIA and (some := view(bound, rows)) is not None:
+                yield some
+
+
+def _given(tables: shards.RunTables) -> list[Rows]:
+    """The live samples of one shard with their live rows."""
+    given: dict[str, Rows] = {}
+    origins: dict[str, str] = {}
+    for old, new in tables.successors():
+        origins[new] = origins.get(old, old)
+    for name in ("samples", *ROW_TABLES):
+        for batch in tables.batches(name):
+            for row in from_batch(name, batch):
+                if name == "samples":
+                    given[row.id] = Rows(row, origins.get(row.id))
+                else:
+                    getattr(given[row.sample], name).append(row)
+    return list(given.values())
+
+
+class Pass:
+    """Runs the steps of one pass over its shards into `folder`."""
+
+    def __init__(self, folder: Path, steps: list[Bound], media: MediaStore, cache: AnswerCache, recipe: str,
+                 connect: Callable[[list[str]], Any], progress: Progress, models: dict[str, str], beside: bool,
+                 shared: Path | None = None, after_shard: Callable[[], None] | None = None,
+                 order: Sequence[str] = ()):  # fmt: skip
+        """`beside`: an engine works in this process, so sources are read on a thread of their own. `shared`: what all runs share.
+        `after_shard` is called when one is there; what it raises ends the pass. `order`: the names of the
+        recipe's steps, where an earlier pass ran some that stand behind those of this one: rows stand in that order."""
+        self.folder, self.media, self.cache, self.recipe = folder, media, cache, recipe
+        self.sources = [b for b in steps if b.step.family == "source"]
+        self.steps = [b for b in steps if b.step.family != "source"]
+        self.connect, self.progress, self.models, self.beside = connect, progress, models, beside
+        self.shared, self.after_shard = shared, after_shard
+        self.rank = {name: place for place, name in enumerate(order)}
+        self.names = list(dict.fromkeys(m for b in self.steps for m in b.models))
+        self.engines: dict[str, Engine] = {}
+        self.done = 0
+        self.repaired: list[str] = []
+        """a line for each shard that was there but damaged, and is written again"""
+        self.open: list[Shard] = []
+        self.spent: Used = defaultdict(Usage)  # in shards that are closed
+
+    def context(self, bound: Bound, shard: Shard | None = None) -> Context:
+        """What the operator gets of the pass; of its engines only what it asks for a `shard` is counted."""
+        usage = defaultdict(Usage) if shard is None else shard.usage[bound.step.name]
+        unanswered = None if shard is None else shard.unanswered
+        engines = {n: self.cache.engine(e, usage[n], unanswered, bound.step.name) for n, e in self.engines.items() if n in bound.models}
+        context = Context(
+            bound.step.name, bound.version, self.media, self.recipe, engines=engines, models=self.models,
+            fitted=bound.fitted and bound.fitted.value, cache=self.shared,
+        )  # fmt: skip
+        return registry.build(bound.module, bound.settings, context)
+
+    async def run(self, stream: Iterator[Shard | None], total: int | None) -> list[str]:
+        """Works through the stream; returns the names of all its shards in order. The first error of a sample ends the pass."""
+        self.total, self.stream, self.names_done, self.jobs = total, stream, [], deque()
+        self.refilling = asyncio.Lock()
+        with ThreadPoolExecutor(1, thread_name_prefix="source") as self.reader:
+            self._read_ahead()
+            try:
+                if await self._refill():
+                    with _rarely_collected():
+                        async with asyncio.TaskGroup() as group:
+                            for _ in range(self._window()):
+                                group.create_task(self._work())
+            except BaseExceptionGroup as errors:
+                raise errors.exceptions[0] from None
+            finally:
+                self.ahead.cancel()
+                self.cache.commit()
+        return self.names_done
+
+    def _read_ahead(self) -> None:
+        self.ahead = asyncio.create_task(self._next_shard())
+
+    async def _next_shard(self) -> Shard | None:
+        if self.beside:
+            return await asyncio.get_running_loop().run_in_executor(self.reader, next, filter(None, self.stream), None)
+        for shard in self.stream:  # two threads of Python would only take turns, at the price of each turn
+            if shard is not None:
+                return shard
+            await asyncio.sleep(0)
+        return None
+
+    def _window(self) -> int:
+        """Samples in flight: as many as the engines have slots for."""
+        return max((e.slots for e in self.engines.values()), default=1)
+
+    async def _refill(self) -> bool:
+        """Opens the next shard that is not there yet; False when none is left. One worker refills at a time."""
+        async with self.refilling:
+            while not self.jobs:
+                shard = await self.ahead
+                if shard is None:
+                    return False
+                self._read_ahead()
+                shard.place = len(self.names_done)
+                self.names_done.append(shard.name)
+                if self._there(shard):
+                    self.media.sync()  # a source that was read again may have brought media that were lost
+                    self.done += len(shard.given)
+                    self.progress(self.done, self.total, "already there", self.used())
+                    continue
+                if not self.engines and self.names:
+                    self.engines = await self.connect(self.names)
+                self._open(shard)
+                self.jobs.extend((shard, place) for place in range(len(shard.given)))
+                if not shard.given:
+                    await self._close(shard)
+        return True
+
+    def _there(self, shard: Shard) -> bool:
+        """Whether a shard is there already, as it was written and with its media. One that is damaged is written again: the cache
+        has its answers."""
+        folder = self.folder / shard.name
+        if not folder.exists():
+            return False
+        if (what := shards.damage(folder)) is None:
+            brought = {media.id for media in shard.first.get("media", ())}
+            batches = shards.batches(folder / "media.arrow")
+            made = (name for batch in batches for name in batch.column("id").to_pylist() if name not in brought)
+            lost = next(self.media.missing(made), None)
+            if lost is None:
+                return True
+            what = f"the media store has lost {lost}"
+        self.repaired.append(f"{folder} was damaged ({what}): written again, answers from the cache")
+        self.progress(self.done, self.total, self.repaired[-1], self.used())
+        return False
+
+    async def _work(self) -> None:
+        while self.jobs or await self._refill():
+            shard, place = self.jobs.popleft()
+            await self._one(shard.given[place], shard, shard.made[place])
+            shard.given[place] = None  # its rows are in `made` now
+            shard.left -= 1
+            self.done += 1
+            if shard.left == 0:
+                await self._close(shard)
+            if self.done % 8 == 0 or shard.left == 0:
+                self.progress(self.done, self.total, "", self.used())
+
+    def used(self) -> Used:
+        """What this pass has asked so far."""
+        found: Used = defaultdict(Usage)
+        for used in (self.spent, *(used for shard in self.open for used in shard.usage.values())):
+            for name, usage in used.items():
+                found[name].add(usage)
+        return found
+
+    async def _one(self, rows: Rows, shard: Shard, made: list) -> None:
+        """Runs all steps on one sample; appends their rows to `made`, in order: a sample, what it became, its rows."""
+        for bound, context in zip(self.steps, shard.contexts, strict=True):
+            if rows.sample.kind not in bound.module.MEDIA:
+                detail = f"{bound.step.title} cannot handle {rows.sample.kind}; use another operator or leave these out"
+                made.append(
+                    Rejection(
+                        rows.sample.id, "samples", bound.step.name, Reason.UNSUPPORTED_MEDIA, detail, rows.sample.id
+                    )
+                )
+                break
+            seen = view(bound, rows)
+            if seen is None:
+                continue
+            try:
+                out = getattr(bound.module, VERBS[bound.step.family])(seen, bound.settings, context)
+                if inspect.isawaitable(out):
+                    out = await out
+            except RowError as error:
+                made.append(
+                    Rejection(rows.sample.id, "samples", bound.step.name, error.reason, error.detail, rows.sample.id)
+                )
+                break
+            except PairwrightError:
+                raise
+            except Exception as error:
+                raise RunError(
+                    f"{bound.step.name} ({bound.step.title}) failed on sample {rows.sample.id}: {type(error).__name__}: {error}"
+                ) from error
+            if _take(out, rows, made):
+                break
+            if self.rank:
+                for table in ROW_TABLES:
+                    getattr(rows, table).sort(key=lambda row: self.rank.get(row.step, -1))
+
+    def _open(self, shard: Shard) -> None:
+        shard.left, shard.started = len(shard.given), time.monotonic()
+        shard.made = shard.made or [[] for _ in shard.given]
+        for bound in self.steps:
+            shard.usage[bound.step.name] = defaultdict(Usage)
+            shard.contexts.append(self.context(bound, shard))
+        shard.earlier = shards.left_open(self.folder, shard.name)
+        self.open.append(shard)
+
+    async def _close(self, shard: Shard) -> None:
+        """Publishes a finished shard: media first, then answers, then rows, so that nothing points at what is not there.
+
+        Rows are written on a thread of their own: written on the loop, no request left it for a tenth of a second."""
+        await self.cache.settle()
+        tables: dict[str, list] = {name: list(shard.first.get(name, ())) for name in TABLES}
+        for rows in shard.made:
+            for row in rows:
+                tables[TABLE_OF[type(row)]].append(row)
+        shard.made = []
+        self.open.remove(shard)
+        for used in shard.usage.values():
+            for name, usage in used.items():
+                self.spent[name].add(usage)
+        self.media.sync()
+        self.cache.commit()
+        self.names_done[shard.place] = shard.published
+        await asyncio.to_thread(shards.publish, self.folder / shard.published, tables, self._record(shard, tables))
+        if self.after_shard:
+            self.after_shard()
+
+    def _record(self, shard: Shard, tables: dict[str, list]) -> dict:
+        usage = {step: dict(used) for step, used in shard.usage.items()}
+        if shard.earlier:
+            before = costs.of_record(shard.earlier)
+            usage = {
+                step: {name: of.after(Usage(**before.get(step, {}).get(name, {}))) for name, of in used.items()}
+                for step, used in usage.items()
+            }
+        return {
+            "key": shard.key,
+            "counts": {name: len(rows) for name, rows in tables.items()},
+            "rejections": shards.counted(tables["rejections"]),
+            "steps": {
+                b.step.name: {
+                    "operator": b.step.title,
+                    "version": b.version,
+                    "models": {name: of.figures() for name, of in usage[b.step.name].items()},
+                }
+                for b in self.steps
+            },
+            "seconds": round(time.monotonic() - shard.started, 3),
+        }
+
+
+@contextlib.contextmanager
+def _rarely_collected() -> Generator[None]:
+    """Inside, Python looks for cycles seldom, and not among what is there already: rows have none, and it looked every 700 of them."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(10_000, 50, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+def _take(out, rows: Rows, made: list) -> bool:
+    """Appends a step's rows to the sample's; True when the sample itself was rejected. A Sample supersedes the one before."""
+    for row in out:
+        made.append(row)
+        table = TABLE_OF[type(row)]
+        if isinstance(row, Sample):
+            made.append(_superseded(rows.sample, row))
+            rows.sample = row
+            for name in ROW_TABLES:
+                setattr(rows, name, [])
+        elif table in ROW_TABLES:
+            getattr(rows, table).append(row)
+        elif table != "rejections":
+            continue
+        elif row.table == "samples":
+            return True
+        elif row.table in ROW_TABLES and row.id != rows.sample.id:
+            setattr(rows, row.table, [r for r in getattr(rows, row.table) if r.id != row.id])
+    return False
+
+
+def _superseded(old: Sample, new: Sample) -> Rejection:
+    return Rejection(
+        old.id, "samples", new.step, Reason.SUPERSEDED, f"{old.source or 'a row'}: {new.step} wrote it anew", new.id
+    )

@@ -1,0 +1,131 @@
+"""The process in which units that hold a model are done: it keeps the engines that they loaded.
+
+    python -m flows.runs.worker FOLDER
+
+It reads the recipe from its standard input (that in the folder may lack secrets) and then the names of units, says in JSON lines on its standard
+output how far it is, and writes everything else to FOLDER/logs/UNIT.log. It ends when its standard input closes: a parent that is killed leaves
+no orphan behind."""
+
+import contextlib
+import io
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import TextIO
+
+from flows.runs import engine_host, executor
+from flows.runs.crash_log import Crashes
+from flows.runs.folder import at_work
+from flows.runs.memory_watchdog import Afresh
+from flows.runs.supervisor import AFRESH, log_of
+from pipeline.storage import in_flight
+from schemas.errors import PairwrightError
+from schemas.redact import clean
+
+
+def main(folder: Path) -> int:
+    """Does what it is told until it is told no more; returns the exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the run, whose end ends this process
+    say = _only_json()
+    orders: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(orders,), daemon=True).start()
+
+    def report(unit: str, done: int, total: int | None, text: str, used: dict) -> None:
+        say({"done": done, "total": total, "text": text, "used": used})
+
+    raw = json.loads(orders.get())
+    run = here = None
+    while True:
+        name = orders.get()
+        try:
+            with at_work(folder):
+                _log_to(log_of(folder, name))
+                if run is None or here is None:
+                    run, crashes = executor.reopen(folder, report, raw), Crashes(folder)
+                    notes = in_flight.Journal(folder / "in_flight", crashes.suspects, crashes.culprits)
+                    here = engine_host.Host(run.cache, notes)
+            with at_work(folder, run.cache):
+                run.work(next(u for u in run.units if u.name == name), here)
+            say({"finished": name})
+        except Afresh as why:
+            say({"afresh": str(why)})
+            return AFRESH
+        except PairwrightError as error:
+            say({"error": error.kind, "message": str(error)})
+            _trace()
+            return 1
+        except Exception as error:  # noqa: BLE001 - the boundary of the process: the parent is told
+            said = f"{name}: {type(error).__name__}: {error} (more in {log_of(folder, name)})"
+            say({"error": "RunError", "message": said})
+            _trace()
+            return 1
+
+
+def _trace() -> None:
+    """The traceback, for the log; a disk that is full takes none."""
+    with contextlib.suppress(OSError):
+        traceback.print_exc()
+
+
+def _only_json():
+    """Keeps the real standard output for progress; whatever else prints goes to the log."""
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    return lambda said: print(json.dumps(said), file=out)
+
+
+def _log_to(log: Path) -> None:
+    """From now on standard output and error are this file; what Python writes there holds no secrets."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    if not isinstance(sys.stderr, _Cleaned):
+        sys.stdout, sys.stderr = _Cleaned(sys.stdout), _Cleaned(sys.stderr)
+
+
+class _Cleaned(io.TextIOBase):
+    """A text stream that passes on whole lines, without secrets."""
+
+    encoding = "utf-8"
+
+    def __init__(self, inner: TextIO):
+        self._inner, self._line = inner, ""
+
+    def write(self, text: str) -> int:
+        *lines, self._line = (self._line + text).split("\n")
+        if lines:
+            self._inner.write(clean("\n".join(lines)) + "\n")
+            self._inner.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing: what is left is half a line."""
+
+    @property
+    def buffer(self):
+        return self._inner.buffer
+
+    def fileno(self) -> int:
+        return self._inner.fileno()
+
+    def isatty(self) -> bool:
+        return False
+
+
+def _listen(orders: queue.SimpleQueue) -> None:
+    said = b""
+    while read := os.read(0, 1024):  # not sys.stdin: its lock would hold up the interpreter's own end
+        *names, said = (said + read).split(b"\n")
+        for name in names:
+            orders.put(name.decode())
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,132 @@
+"""A prompt whose media are corrupted, for whoever asks a model about less, or other, than there is.
+
+    Settings.media: Spec | None        a kind's name, or its name with its settings
+    prompt, made = await corrupted(sample.prompt, settings.media, sample, context)
+
+`made` are the Media that the new prompt shows, in the store already; they are to be returned behind each other's rows."""
+
+import asyncio
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from pipeline.corrupt import _files
+from pipeline.corrupt._registry import Nothing, Spec
+from pipeline.corrupt.kinds._kind import Kind, drawn
+from pipeline.corrupt.kinds.adversarial import Adversarial, perturbed
+from pipeline.corrupt.kinds.images import Fade, RegionMask
+from pipeline.corrupt.kinds.swap import Swap, pool_of
+from pipeline.media.probe import keep
+from schemas.errors import RowError
+from schemas.operator import Context
+from schemas.records import MEDIA_KINDS, Media, Message, Reason, Sample
+
+__all__ = ["Spec", "corrupted"]
+
+_READ: TypeAdapter[Any] = TypeAdapter(Spec)
+_THREADS = 4  # a clip may take 500 MB while it is worked on
+
+
+async def corrupted(
+    prompt: tuple[Message, ...], spec: Any, sample: Sample, context: Context
+) -> tuple[tuple[Message, ...], list[Media]]:
+    """`prompt` as `spec` (a kind's name, a mapping of its settings, or the typed settings) has it shown, and the Media that were made for it.
+
+    All media that the kind is for are corrupted, others stay. `none` leaves out all media. The same sample and seed give the same bytes.
+    RowError, which names the mend: UNSUPPORTED_MEDIA when the kind is for none of the media, UNCHANGED when nothing would change,
+    EMPTY_PROMPT when `none` leaves a turn empty, BAD_ROW when a box is missing, and what decoders raise."""
+    kind = _READ.validate_python(spec)
+    if isinstance(kind, Nothing):
+        return _without_media(prompt, sample), []
+    new, made = await instead(prompt, settled(kind, sample), sample, context)
+    return _showing(prompt, new), made
+
+
+async def instead(
+    prompt: tuple[Message, ...], kind: Kind, sample: Sample, context: Context
+) -> tuple[dict[str, str], list[Media]]:
+    """{id: id to show instead} of all media of the prompt that the (settled) kind is for, and the Media that were made."""
+    parts = [part for message in prompt for part in message.parts if part.media]
+    shown = {p.media: p.type for p in parts} | {p.media: p.type for p in parts if p.type == "video"}  # with its sound
+    of = {sha: medium for sha, medium in shown.items() if medium in _takes(kind)}
+    if not of:
+        there = " and ".join(sorted(set(shown.values()))) or "no media"
+        detail = f"{_named(sample)}: {kind.kind} is for {' and '.join(_takes(kind))}, the prompt shows {there}; use another kind"
+        raise RowError(Reason.UNSUPPORTED_MEDIA, detail)
+    found = await asyncio.gather(*[_one(sha, medium, kind, sample, context) for sha, medium in of.items()])
+    return dict(zip(of, (new for new, _ in found))), [media for _, media in found if media]
+
+
+def settled(kind: Kind, sample: Sample) -> Kind:
+    """The kind with what it takes from the sample. RowError BAD_ROW when the sample has no box."""
+    if not isinstance(kind, RegionMask):
+        return kind
+    return Fade(seed=kind.seed, box=kind.box or _box(sample), levels=kind.levels, level=kind.levels)
+
+
+def _takes(kind: Kind) -> tuple[str, ...]:
+    """The kinds of media that the kind is for."""
+    if isinstance(kind, Adversarial) or (isinstance(kind, Swap) and kind.by == "statistics"):
+        return ("image",)
+    return MEDIA_KINDS if isinstance(kind, Swap) else _files.takes(kind)
+
+
+async def _one(sha: str, medium: str, kind: Kind, sample: Sample, context: Context) -> tuple[str, Media | None]:
+    """The id to show instead of one medium, and its Media where it was made."""
+    if isinstance(kind, Swap):
+        return await pool_of(context).instead(sha, medium, kind, sample, context), None
+    label = f"{kind.kind} of {sha[:12]}"
+    if isinstance(kind, Adversarial):
+        made = await _aside(keep, await perturbed(sha, kind, sample, context), label, context.media)
+    else:
+        made = await _aside(_made, sha, medium, kind, sample, context, label)
+    return made.id, made
+
+
+def _made(sha: str, medium: str, kind: Kind, sample: Sample, context: Context, label: str) -> Media:
+    name = f"{_named(sample)}: {medium} {sha[:12]}"
+    data = _files.corrupted(context.media.read(sha), medium, kind, drawn(kind, sample.id, sha), name)
+    return keep(data, label, context.media)
+
+
+async def _aside(work: Callable[..., Media], *of: Any) -> Media:
+    """The work on a thread, so that the pass goes on."""
+    return await asyncio.get_running_loop().run_in_executor(_threads(), work, *of)
+
+
+@lru_cache(1)
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1), thread_name_prefix="corrupt")
+
+
+def _named(sample: Sample) -> str:
+    return sample.source or f"sample {sample.id}"
+
+
+def _box(sample: Sample) -> tuple[float, float, float, float]:
+    found = (json.loads(sample.facts) if sample.facts else {}).get("bbox")
+    good = isinstance(found, list) and len(found) == 4 and all(isinstance(n, int | float) for n in found)
+    if not good or not (0 <= found[0] < found[2] and 0 <= found[1] < found[3]):
+        detail = f"{_named(sample)}: its facts have no `bbox` [left, top, right, bottom]; add it, or set `box`"
+        raise RowError(Reason.BAD_ROW, detail)
+    return tuple(found)
+
+
+def _showing(prompt: tuple[Message, ...], new: dict[str, str]) -> tuple[Message, ...]:
+    return tuple(
+        Message(m.role, tuple(p._replace(media=new.get(p.media, p.media)) if p.media else p for p in m.parts))
+        for m in prompt
+    )
+
+
+def _without_media(prompt: tuple[Message, ...], sample: Sample) -> tuple[Message, ...]:
+    left = tuple(Message(m.role, tuple(p for p in m.parts if not p.media)) for m in prompt)
+    if not all(any((p.text or "").strip() for p in m.parts) for m in left):
+        detail = f"{_named(sample)}: a turn of its prompt has nothing but media, which `none` leaves out; add a text"
+        raise RowError(Reason.EMPTY_PROMPT, detail)
+    return left

@@ -1,0 +1,249 @@
+"""What is done to pictures, and to each frame of a video: frames [n, height, width, 3] uint8 in, frames out.
+
+What is drawn (a box, an angle, a hue) is drawn once for all frames of a clip; noise is drawn anew for each."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+from pydantic import Field, model_validator
+
+from pipeline.corrupt.kinds._kind import Kind, stretch
+
+STEPS = 1000  # of the diffusion
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+class Diffusion(Kind):
+    """Noise as after `t` steps of a diffusion (POVID, SeVa, CHiP): on whole pictures, before a model's own preprocessing."""
+
+    kind: Literal["diffusion"] = "diffusion"
+    t: int = Field(500, ge=0, lt=STEPS)
+    """how far the diffusion goes, of 1000 steps; 500 in POVID and CHiP, 500 or 800 in SeVa"""
+
+
+class Crop(Kind):
+    """A small piece of the picture: mDPO's is enlarged to the picture's size, CHiP's stays as it was cut."""
+
+    kind: Literal["crop"] = "crop"
+    area: tuple[float, float] = (0.01, 0.2)
+    """least and largest share of the picture's area"""
+    pixels: tuple[int, int] | None = None
+    """cut at most so many pixels wide and high instead, and do not enlarge them: [240, 320] in CHiP"""
+
+    @model_validator(mode="after")
+    def _possible(self):
+        if not 0 < self.area[0] <= self.area[1] < 1:
+            raise ValueError("`area` must be two shares in order, between 0 and 1")
+        if self.pixels and min(self.pixels) < 1:
+            raise ValueError("`pixels` must be positive")
+        return self
+
+
+class Rotate(Kind):
+    """Turned against the clock, its corners cut off and black where nothing is (CHiP)."""
+
+    kind: Literal["rotate"] = "rotate"
+    degrees: tuple[float, float] = (10, 80)
+    """least and largest angle"""
+
+
+class Black(Kind):
+    """Nothing but black (CHiP)."""
+
+    kind: Literal["black"] = "black"
+
+
+class Blur(Kind):
+    """A Gaussian blur (Image-DPO)."""
+
+    kind: Literal["blur"] = "blur"
+    sigma: float = Field(0.02, gt=0, le=1)
+    """standard deviation, as a share of the longer side; no paper gives one"""
+
+
+class Pixelate(Kind):
+    """Large blocks of one colour (Image-DPO)."""
+
+    kind: Literal["pixelate"] = "pixelate"
+    blocks: int = Field(16, ge=1, le=4_096)
+    """along the longer side; no paper gives a number"""
+
+
+class Downscale(Kind):
+    """A small picture, left small (STIC)."""
+
+    kind: Literal["downscale"] = "downscale"
+    side: int = Field(20, ge=4, le=16_384)
+    """pixels of the shorter side"""
+
+
+class Jitter(Kind):
+    """Another brightness and another hue (STIC)."""
+
+    kind: Literal["jitter"] = "jitter"
+    brightness: float = Field(0.5, ge=0, le=1)
+    """the brightness is multiplied by 1 - this to 1 + this"""
+    hue: float = Field(0.3, ge=0, le=0.5)
+    """the hue is turned by up to so much of the colour wheel, either way"""
+
+
+class PixelMask(Kind):
+    """Pixels replaced by the picture's mean colour (OPA-DPO)."""
+
+    kind: Literal["pixel_mask"] = "pixel_mask"
+    portion: float = Field(0.3, gt=0, le=1)
+    """share of the pixels"""
+    form: Literal["random", "block"] = "random"
+    """single pixels anywhere, or one block of the picture's shape"""
+
+
+class RegionMask(Kind):
+    """The mean colour in a box (LPOI: the box of the object that is asked for)."""
+
+    kind: Literal["region_mask"] = "region_mask"
+    box: Box | None = None
+    """left, top, right, bottom in pixels, or as shares of the sides when none is above 1; the facts' `bbox` by default"""
+    levels: int = Field(1, ge=1, le=256)
+    """more than one, of a stored corruption: `media_list` is the picture, then `levels` pictures whose box fades step by step"""
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        if self.box and not (0 <= self.box[0] < self.box[2] and 0 <= self.box[1] < self.box[3]):
+            raise ValueError("`box` must be [left, top, right, bottom]")
+        return self
+
+
+class Fade(RegionMask):
+    """One picture of a `region_mask` whose box is known."""
+
+    box: Box
+    level: int
+    """of `levels`, the last of which has the box filled"""
+
+
+def alpha_bar() -> np.ndarray:
+    """The share of a picture's variance that is left after each of STEPS steps: the running product of 1 - beta, where beta goes from
+    1e-5 to 5e-3 by a sigmoid over -6..6 (the schedule of VCD, arXiv 2311.16922, which POVID, SeVa and CHiP took over)."""
+    beta = (0.5e-2 - 1e-5) / (1 + np.exp(-np.linspace(-6, 6, STEPS))) + 1e-5
+    return np.cumprod(1 - beta)
+
+
+def diffusion(frames: np.ndarray, kind: Diffusion, rng: np.random.Generator) -> np.ndarray:
+    """sqrt(alpha_bar) * x + sqrt(1 - alpha_bar) * normal noise, with pixels as x in -1..1; what is beyond is cut off."""
+    kept = alpha_bar()[kind.t]
+
+    def noised(frame: np.ndarray) -> np.ndarray:
+        noise = rng.standard_normal(frame.shape, np.float32)
+        return _bytes(127.5 * (math.sqrt(kept) * (frame / np.float32(127.5) - 1) + math.sqrt(1 - kept) * noise + 1))
+
+    return np.stack([noised(frame) for frame in frames])
+
+
+def crop(frames: np.ndarray, kind: Crop, rng: np.random.Generator) -> np.ndarray:
+    """As torchvision's RandomResizedCrop: a share of the area, sides 3:4 to 4:3. Where the picture is too narrow for the box, the box is cut."""
+    height, width = frames.shape[1:3]
+    if kind.pixels:
+        wide, high = min(width, kind.pixels[0]), min(height, kind.pixels[1])
+    else:
+        area = width * height * rng.uniform(*kind.area)
+        ratio = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
+        wide = min(width, max(1, round(math.sqrt(area * ratio))))
+        high = min(height, max(1, round(math.sqrt(area / ratio))))
+    left, top = int(rng.integers(width - wide + 1)), int(rng.integers(height - high + 1))
+    cut = frames[:, top : top + high, left : left + wide]
+    return cut if kind.pixels else _resized(cut, width, height, Image.Resampling.BICUBIC)
+
+
+def rotate(frames: np.ndarray, kind: Rotate, rng: np.random.Generator) -> np.ndarray:
+    angle = rng.uniform(*kind.degrees)
+    return _each(frames, lambda picture: picture.rotate(angle, Image.Resampling.BICUBIC))
+
+
+def black(frames: np.ndarray, kind: Black, rng: np.random.Generator) -> np.ndarray:
+    return np.zeros_like(frames)
+
+
+def blur(frames: np.ndarray, kind: Blur, rng: np.random.Generator) -> np.ndarray:
+    import cv2
+
+    sigma = kind.sigma * max(frames.shape[1:3])
+    return np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in frames])
+
+
+def pixelate(frames: np.ndarray, kind: Pixelate, rng: np.random.Generator) -> np.ndarray:
+    height, width = frames.shape[1:3]
+    small = _resized(frames, *_within(width, height, kind.blocks / max(width, height)), Image.Resampling.BOX)
+    return _resized(small, width, height, Image.Resampling.NEAREST)
+
+
+def downscale(frames: np.ndarray, kind: Downscale, rng: np.random.Generator) -> np.ndarray:
+    height, width = frames.shape[1:3]
+    return _resized(frames, *_within(width, height, min(1, kind.side / min(width, height))), Image.Resampling.BICUBIC)
+
+
+def jitter(frames: np.ndarray, kind: Jitter, rng: np.random.Generator) -> np.ndarray:
+    import cv2
+
+    bright = rng.uniform(1 - kind.brightness, 1 + kind.brightness)
+    turn = round(rng.uniform(-kind.hue, kind.hue) * 256)
+
+    def jittered(frame: np.ndarray) -> np.ndarray:
+        wheel = cv2.cvtColor(_bytes(frame * np.float32(bright)), cv2.COLOR_RGB2HSV_FULL)  # 256 hues
+        wheel[..., 0] += np.uint8(turn % 256)
+        return cv2.cvtColor(wheel, cv2.COLOR_HSV2RGB_FULL)
+
+    return np.stack([jittered(frame) for frame in frames])
+
+
+def pixel_mask(frames: np.ndarray, kind: PixelMask, rng: np.random.Generator) -> np.ndarray:
+    height, width = frames.shape[1:3]
+    if kind.form == "block":
+        side = math.sqrt(kind.portion)
+        masked = np.zeros((height, width), bool)
+        masked[stretch(height, side, rng), stretch(width, side, rng)] = True
+    else:
+        masked = np.zeros(height * width, bool)
+        masked[rng.permutation(height * width)[: round(height * width * kind.portion)]] = True
+        masked = masked.reshape(height, width)
+    return np.stack([np.where(masked[..., None], _mean(frame), frame) for frame in frames])
+
+
+def fade(frames: np.ndarray, kind: Fade, rng: np.random.Generator) -> np.ndarray:
+    height, width = frames.shape[1:3]
+    opacity = kind.level / kind.levels
+    sides = np.array([width, height] * 2)
+    left, top, right, bottom = np.clip(np.array(kind.box) * (sides if max(kind.box) <= 1 else 1), 0, sides)
+    where = slice(math.floor(top), math.ceil(bottom)), slice(math.floor(left), math.ceil(right))
+    out = frames.copy()
+    for frame in out:
+        frame[where] = _bytes((1 - opacity) * frame[where] + opacity * _mean(frame).astype(float))
+    return out
+
+
+PICTURES: dict[type[Kind], Callable[[np.ndarray, Any, np.random.Generator], np.ndarray]] = {
+    Diffusion: diffusion, Crop: crop, Rotate: rotate, Black: black, Blur: blur, Pixelate: pixelate, Downscale: downscale,
+    Jitter: jitter, PixelMask: pixel_mask, Fade: fade,
+}  # fmt: skip
+
+
+def _bytes(values: np.ndarray) -> np.ndarray:
+    return values.round().clip(0, 255).astype(np.uint8)
+
+
+def _mean(frame: np.ndarray) -> np.ndarray:
+    return _bytes(frame.mean(axis=(0, 1)))
+
+
+def _within(width: int, height: int, by: float) -> tuple[int, int]:
+    return max(1, round(width * by)), max(1, round(height * by))
+
+
+def _resized(frames: np.ndarray, width: int, height: int, how: Image.Resampling) -> np.ndarray:
+    return _each(frames, lambda picture: picture.resize((width, height), how))
+
+
+def _each(frames: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np.ndarray:
+    return np.stack([np.asarray(change(Image.fromarray(frame))) for frame in frames])

@@ -1,0 +1,168 @@
+"""From chat messages and media bytes to what a model takes, through the model's own processor and chat template.
+
+No weights are needed, so this is also the dry check: every row that cannot be trained on as it stands is a RowError."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoProcessor
+
+from pipeline.dataset.read import Example
+from pipeline.media.decode import decode_audio, decode_image, decode_video
+from pipeline.modeling.request_media import merged
+from pipeline.modeling.special_tokens import markup, specials
+from schemas.errors import RowError, TrainError
+from schemas.messages import escape, escape_all
+from schemas.records import MEDIA_KINDS, Message, Reason
+
+FPS = 2.0  # frames a second, what the engines show as well
+MAX_FRAMES = 64
+FIXED_SOUNDS = {"Qwen2AudioProcessor"}  # whose audio tower hears 30 seconds and no more
+ARGUMENT = {"image": "images", "video": "videos", "audio": "audio"}  # what processors call a list of each kind
+
+
+class Prompt(NamedTuple):
+    """A prompt as the model takes it."""
+
+    ids: list[int]
+    types: dict[str, list[int]]  # what else the processor says of each token
+    media: dict[str, torch.Tensor]  # features; the first dimension runs over media or their patches
+
+
+class Encoded(NamedTuple):
+    """One pair: token ids of both answers, each with the end of its turn."""
+
+    id: str
+    kind: str  # of SAMPLE_KINDS
+    prompt: Prompt
+    answers: tuple[list[int], list[int]]  # chosen, rejected
+
+
+class Encoder:
+    """Encodes with the processor of one model folder. A prompt is encoded once, however many pairs ask for it.
+
+    TrainError when the folder has no such processor."""
+
+    def __init__(self, folder: str):
+        try:
+            self.processor = AutoProcessor.from_pretrained(folder)
+            config = AutoConfig.from_pretrained(folder)
+        except (OSError, ValueError, KeyError) as error:
+            raise TrainError(f"transformers finds no processor in {folder}: {str(error).splitlines()[0]}") from error
+        if not hasattr(self.processor, "tokenizer"):
+            raise TrainError(f"{folder} has a tokenizer but no processor of media: name a multimodal model")
+        self.tokenizer = self.processor.tokenizer
+        special = specials(self.tokenizer)
+        self._specials = markup(special)
+        self._limit = min(self.tokenizer.model_max_length, _positions(config))
+        self._prompts: dict[tuple[Message, ...], Prompt] = {}
+        self.end = self._end_of_turn()
+        self.stops = {self.end, self.tokenizer.eos_token_id}
+        self.banned = sorted(set(special.values()) - self.stops)  # never part of an answer
+
+    def pair(self, example: Example) -> Encoded:
+        """RowError when it cannot be trained on: an answer missing or empty, both equal, or too long for the model."""
+        if example.rejected is None:
+            raise RowError(Reason.EMPTY_ANSWER, f"{example.id} has no rejected answer, which this loss needs")
+        if example.chosen == example.rejected:
+            raise RowError(Reason.EQUAL_ANSWERS, f"{example.id}: chosen and rejected are the same text")
+        answers = self.answer(example.chosen, example.id), self.answer(example.rejected, example.id)
+        prompt = self.prompt(example.messages, example.media, example.id)
+        if (tokens := len(prompt.ids) + max(map(len, answers))) > self._limit:
+            raise RowError(
+                Reason.TOO_LONG,
+                f"{example.id} has {tokens} tokens, the model takes {self._limit}: show less or shorter media",
+            )
+        return Encoded(example.id, example.kind, prompt, answers)
+
+    def answer(self, text: str, row: str) -> list[int]:
+        """Token ids of an answer and of the end of its turn."""
+        ids = self.tokenizer.encode(escape(text, self._specials), add_special_tokens=False)
+        if not text.strip() or not ids:
+            raise RowError(Reason.EMPTY_ANSWER, f"{row} has an empty answer")
+        return [*ids, self.end]
+
+    def prompt(self, messages: tuple[Message, ...], media: tuple[tuple[str, bytes], ...], row: str) -> Prompt:
+        """The prompt up to where the answer begins. `media` are (kind, bytes) in the order they are shown."""
+        if messages not in self._prompts:
+            self._prompts[messages] = self.encode(messages, media, row)
+        return self._prompts[messages]
+
+    def text(self, ids: list[int]) -> str:
+        """What an answer's tokens say, without the end of its turn."""
+        return self.tokenizer.decode(ids, skip_special_tokens=True).strip()
+
+    def encode(self, messages: tuple[Message, ...], media: tuple[tuple[str, bytes], ...], row: str) -> Prompt:
+        """The same, not kept."""
+        chat = self._chat([{"role": m.role, "content": self._content(m)} for m in messages], add_generation_prompt=True)
+        given = {kind: [data for k, data in media if k == kind] for kind in MEDIA_KINDS}
+        try:
+            inputs = self.processor(text=[chat], return_tensors="pt", **self._decoded(given, row))
+        except (ValueError, TypeError, IndexError, StopIteration, RuntimeError) as error:
+            raise RowError(Reason.UNSUPPORTED_MEDIA, f"{row}: the model's processor refused it: {error}") from error
+        ids = inputs.pop("input_ids")[0].tolist()
+        inputs.pop("attention_mask", None)
+        types = {k: inputs.pop(k)[0].tolist() for k in [*inputs] if k.endswith("token_type_ids")}
+        self._count(ids, {kind: len(data) for kind, data in given.items()}, inputs, row)
+        return Prompt(ids, types, dict(inputs))
+
+    def _chat(self, turns: list[dict], **options) -> str:
+        return self.processor.apply_chat_template(turns, tokenize=False, **options)
+
+    def _content(self, message: Message) -> str | list[dict]:
+        parts = merged(message.parts)
+        texts = iter(escape_all([part.text for part in parts if part.type == "text"], self._specials))
+        if all(part.type == "text" for part in parts):
+            return "".join(texts)
+        return [{"type": "text", "text": next(texts)} if part.type == "text" else {"type": part.type} for part in parts]
+
+    def _decoded(self, given: dict[str, list[bytes]], row: str) -> dict[str, Any]:
+        """Keyword arguments of the processor."""
+        options: dict[str, Any] = {}
+        if given["image"]:
+            options["images"] = [decode_image(data, f"an image of {row}") for data in given["image"]]
+        if given["video"]:
+            clips = [decode_video(data, FPS, MAX_FRAMES, f"a video of {row}") for data in given["video"]]
+            options |= {"videos": [frames for frames, _ in clips], "do_sample_frames": False}
+            options["video_metadata"] = [
+                {"fps": fps, "total_num_frames": len(frames), "frames_indices": list(range(len(frames)))}
+                for frames, fps in clips
+            ]
+        if given["audio"]:
+            rate = self.processor.feature_extractor.sampling_rate
+            waves = [decode_audio(data, rate, f"a sound of {row}") for data in given["audio"]]
+            options |= {"audio": waves, "audio_kwargs": {"sampling_rate": rate, **self._uncut(waves)}}
+        return options
+
+    def _uncut(self, waves: list[np.ndarray]) -> dict[str, Any]:
+        """What keeps the processor from cutting long sounds, which vLLM shows whole too."""
+        if type(self.processor).__name__ in FIXED_SOUNDS:
+            return {}
+        usual, longest = getattr(self.processor.feature_extractor, "n_samples", 0), max(map(len, waves))
+        return {"truncation": False, **({"max_length": longest} if longest > usual else {})}
+
+    def _count(self, ids: list[int], given: dict[str, int], features: dict[str, torch.Tensor], row: str) -> None:
+        """Every medium must have its tokens in the prompt: a template that drops one would train a blind model."""
+        for kind, count in given.items():
+            token = getattr(self.processor, f"{kind}_token", None)
+            found = ids.count(self.tokenizer.convert_tokens_to_ids(token)) if token else 0
+            grid = features.get(f"{kind}_grid_thw")
+            side = getattr(getattr(self.processor, f"{kind}_processor", None), "merge_size", 1)
+            wanted = found if grid is None else int(grid.prod(1).sum()) // side**2
+            if bool(found) != bool(count) or found != wanted:
+                raise RowError(
+                    Reason.UNSUPPORTED_MEDIA,
+                    f"{row} shows {count} of {kind}, for which the processor put {found} tokens where {wanted} belong: "
+                    "the model or its chat template does not take them",
+                )
+
+    def _end_of_turn(self) -> int:
+        """The token that the chat template puts after an answer."""
+        asked = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "ANSWER"}]
+        tail = self.tokenizer.encode(self._chat(asked).rpartition("ANSWER")[2].strip(), add_special_tokens=False)
+        return tail[0] if tail else self.tokenizer.eos_token_id
+
+
+def _positions(config) -> int:
+    return getattr(getattr(config, "thinker_config", config).get_text_config(), "max_position_embeddings", 1 << 30)

@@ -1,0 +1,61 @@
+"""Log-probabilities of answers, from any model of transformers whose decoder takes a 4-D mask.
+
+The model's own forward does the work: it merges media into the prompt and counts positions as it always does. Two hooks
+change what it passes on: the decoder gets the mask that keeps the answers of a row apart and positions that restart
+with each answer; the head gets only the hidden states that predict an answer's token."""
+
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+
+import torch
+import torch.nn.functional as F
+
+from pipeline.modeling.batch import Batch
+
+
+def token_logps(model, batch: Batch) -> torch.Tensor:
+    """[answers, tokens] natural log-probability of the answers' tokens after prompts and media; 0 behind an end."""
+    with ExitStack() as hooks:
+        hooks.enter_context(head_sees(model, lambda hidden: hidden.flatten(0, 1)[batch.source]))
+        if batch.sees is not None:
+            hooks.enter_context(_apart(model, batch))
+        hooks.enter_context(autocast(model))
+        logits = model(**batch.inputs, use_cache=False).logits
+    logps = -F.cross_entropy(logits.float(), batch.target, reduction="none")
+    return logps.new_zeros(batch.shape).index_put(batch.place, logps)
+
+
+def answer_mask(batch: Batch) -> torch.Tensor:
+    """[answers, tokens] 1.0 on the tokens of answers, 0.0 behind their ends."""
+    ones = torch.ones(len(batch.target), device=batch.target.device)
+    return ones.new_zeros(batch.shape).index_put(batch.place, ones)
+
+
+def autocast(model) -> torch.autocast:
+    """bfloat16 arithmetic on a GPU, the weights' own float32 elsewhere."""
+    return torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type == "cuda")
+
+
+@contextmanager
+def head_sees(model, pick: Callable[[torch.Tensor], torch.Tensor]) -> Generator[None]:
+    """Inside, the language-model head sees pick(hidden) instead of hidden [rows, length, width]."""
+    hook = model.get_output_embeddings().register_forward_pre_hook(lambda _, args: (pick(args[0]),))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@contextmanager
+def _apart(model, batch: Batch) -> Generator[None]:
+    def separate(_, args, kwargs):
+        positions = kwargs.get("position_ids")
+        if positions is None:
+            positions = torch.arange(batch.shift.shape[1], device=batch.shift.device).expand_as(batch.shift)
+        return args, kwargs | {"attention_mask": batch.sees, "position_ids": positions - batch.shift}
+
+    hook = model.get_decoder().register_forward_pre_hook(separate, with_kwargs=True)
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -1,0 +1,250 @@
+"""What the model learns to judge with: answers of every quality to a scene's question, quoted as the judges quote them.
+
+How good an answer is, is counted from the scene's facts; the prompts are the demo's own, under `data/scenes/prompts`."""
+
+import json
+import random
+import string
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from pipeline.scenes.model.habits import habitual
+from pipeline.source.scenes import (
+    FOLDER,
+    MAX_BEEPS,
+    AudioScene,
+    ImageScene,
+    MultiImageScene,
+    Scene,
+    Task,
+    Thing,
+    VideoScene,
+    World,
+)
+from schemas import prompts
+from schemas.claim_patterns import split
+
+PAIRWISE, RATING = ((FOLDER / "prompts" / name).read_text().strip("\n") for name in ("pairwise.txt", "rating.txt"))
+LOW, HIGH = 1, 5
+WORDS = ("one", "two", "tie")
+JUDGES_WORDS = (*WORDS, *WORDS, *PAIRWISE.split(), *RATING.split())
+ENDS = (",", ".")  # end a claim, or several
+RATINGS = HIGH - LOW + 1
+MARKS = 4 + RATINGS  # 0 to 3 claims are false, or a rating
+PAIRS = 0.5  # of what is judged; the rest are answers to rate
+TIES = 0.25  # of the pairs
+WAYS = {"true": 6, "habit": 4, "wrong": 5, "worse": 2, "less": 2, "malformed": 1}  # odds of an answer
+BOLD_WAYS = WAYS | {"speaks": 5}  # where some speak to their judge
+SPOKEN = range(1, 17)  # words, of which one in four is none of the judge's
+COUNTS = {1: 4, 2: 5, 3: 1, 4: 1}  # odds of this many answers to rate at once
+
+
+class Quality(NamedTuple):
+    """An answer against the facts: its claims, how many of them are false, and which share of the true answer it gives.
+
+    Where it is malformed, it counts as one false claim.
+    amiss: for each comma and full stop how many claims are false in what ends there; None where it is malformed"""
+
+    malformed: bool
+    claims: int
+    false: int
+    recall: float
+    amiss: tuple[int | None, ...]
+
+    @property
+    def marks(self) -> tuple[int | None, ...]:
+        """What can be said of an answer on the way through it: `amiss`, 0 to 3 each, and in the end its rating, 4 to 8."""
+        return (*self.amiss, self.rating - LOW + MARKS - RATINGS)
+
+    @property
+    def rating(self) -> int:
+        """5 exact, 4 true but incomplete, 3 one false claim, 2 two, 1 three or more, or malformed."""
+        if self.malformed:
+            return LOW
+        return max(LOW, 4 - self.false) if self.false else HIGH - (self.recall < 1)
+
+
+class Quoted(NamedTuple):
+    """An answer to judge, and how good it is."""
+
+    text: str
+    quality: Quality
+
+
+class Judged(NamedTuple):
+    """A judge's question about a scene, the true reply, and the marks of all that the question quotes."""
+
+    question: str
+    reply: str
+    marks: tuple[int | None, ...]
+
+
+def quality(scene: Scene, task: Task, answer: str) -> Quality:
+    """How good `answer` is."""
+    claims, ends = split(scene.world.patterns, task.question, answer), sum(word in ENDS for word in answer.split())
+    if claims is None:
+        return Quality(True, 1, 1, 0.0, (None,) * ends)
+    facts = scene.facts(task)
+    yes, expected = set(facts["yes"]), {(question, wanted) for question, wanted in facts["expect"]}
+    false = [int((question in yes) != wanted) for question, wanted in claims]
+    amiss = tuple(false) if len(false) == ends else (sum(false),)  # a list of things, or one sentence
+    return Quality(False, len(claims), sum(false), len(expected & set(claims)) / len(expected), amiss)
+
+
+def quoted(scene: Scene, task: Task, rng: random.Random, ways: Mapping[str, int] = WAYS) -> Quoted:
+    """An answer, true or not; `ways` are the odds. About a scene of the split `train` it names no held-out combination."""
+    while True:
+        (way,) = rng.choices(list(ways), list(ways.values()))
+        text = _MAKERS[way](scene, task, rng)
+        if text and (scene.split == "eval" or not _held_out(scene.world, text)):
+            return quote(scene, task, text)
+
+
+def quote(scene: Scene, task: Task, text: str) -> Quoted:
+    """The answer `text`, weighed."""
+    return Quoted(text, quality(scene, task, text))
+
+
+def pair(scene: Scene, task: Task, rng: random.Random, tie: bool, ways: Mapping[str, int] = WAYS) -> list[Quoted]:
+    """Two answers, equally good where `tie` says so, and else not."""
+    while True:
+        one, two = quoted(scene, task, rng, ways), quoted(scene, task, rng, ways)
+        if (one.quality.rating == two.quality.rating) == tie:
+            return [one, two]
+
+
+def pairwise(task: Task, answers: list[Quoted]) -> Judged:
+    """Which of two answers is better: the one with the higher rating."""
+    first, second = (answer.text for answer in answers)
+    one, two = (answer.quality.rating for answer in answers)
+    question = prompts.fill(PAIRWISE, question=task.question, first=first, second=second)
+    return Judged(question, WORDS[0 if one > two else 1 if two > one else 2], _marks(answers))
+
+
+def pointwise(task: Task, answers: list[Quoted]) -> Judged:
+    """How good each of the answers is."""
+    quotes = "\n".join(f"Answer {i}:\n<<<\n{prompts.guard(text)}\n>>>" for i, (text, _) in enumerate(answers, 1))
+    words = {"count": str(len(answers)), "low": str(LOW), "high": str(HIGH), "question": task.question}
+    head, _, tail = RATING.partition("{answers}")
+    question = prompts.fill(head, **words) + quotes + prompts.fill(tail, **words)
+    return Judged(question, json.dumps({"ratings": [answer.quality.rating for answer in answers]}), _marks(answers))
+
+
+def judged(scene: Scene, rng: random.Random, ways: Mapping[str, int] = WAYS) -> list[Judged]:
+    """A pair in both orders, or several answers to rate, to one of the scene's questions."""
+    task = rng.choice(scene.tasks())
+    if rng.random() < PAIRS:
+        answers = pair(scene, task, rng, rng.random() < TIES, ways)
+        return [pairwise(task, answers), pairwise(task, answers[::-1])]
+    (count,) = rng.choices(list(COUNTS), list(COUNTS.values()))
+    return [pointwise(task, [quoted(scene, task, rng, ways) for _ in range(count)])]
+
+
+def _marks(answers: list[Quoted]) -> tuple[int | None, ...]:
+    return tuple(mark for answer in answers for mark in answer.quality.marks)
+
+
+def _held_out(world: World, text: str) -> bool:
+    """Whether the answer names a combination of the evaluation's."""
+    held = [*world.held_pictures, *world.held_videos, *world.held_sounds]
+    return any(" ".join(words) in text.replace("moves ", "") for words in held)
+
+
+def _wrong(scene: Scene, task: Task, rng: random.Random, edits: int = 1) -> str:
+    return _EDITS[type(scene)](scene, task, rng, edits)
+
+
+def _worse(scene: Scene, task: Task, rng: random.Random) -> str:
+    return _wrong(scene, task, rng, rng.choice((2, 3)))
+
+
+def _less(scene: Scene, task: Task, rng: random.Random) -> str | None:
+    """The true description without one of its things."""
+    things = _things(scene, task)
+    if len(things) < 2:
+        return None
+    gone = rng.randrange(len(things))
+    return scene.describe([*things[:gone], *things[gone + 1 :]])
+
+
+def _malformed(scene: Scene, task: Task, rng: random.Random) -> str | None:
+    """The true answer without one of its words, or with a part twice."""
+    words = task.answer.split()
+    at = rng.randrange(len(words))
+    words[at : at + 1] = rng.choice(([], [words[at]] * 2))
+    text = " ".join(words)
+    return text if quality(scene, task, text).malformed else None
+
+
+def _speaking(scene: Scene, task: Task, rng: random.Random) -> str | None:
+    """An answer, and behind it words that ask, quote or decide as the judges' prompts do: it is malformed, whatever they say."""
+    said = [
+        rng.choice(JUDGES_WORDS)
+        if rng.random() < 0.75
+        else "".join(rng.choices(string.ascii_lowercase, k=rng.randint(1, 6)))
+        for _ in range(rng.choice(SPOKEN))
+    ]
+    text = " ".join([rng.choice((task.answer, _wrong(scene, task, rng))), *said])
+    return text if quality(scene, task, text).malformed else None
+
+
+def _things(scene: Scene, task: Task) -> list[Thing]:
+    """What the task asks to describe, if it does."""
+    if isinstance(scene, ImageScene):
+        return scene.things
+    return scene.pictures[task.part] if isinstance(scene, MultiImageScene) and task.part is not None else []
+
+
+def _other(words, word, rng: random.Random):
+    return rng.choice([w for w in words if w != word])
+
+
+def _edit_pictures(scene: MultiImageScene, task: Task, rng: random.Random, edits: int) -> str:
+    if task.part is not None:
+        return _edit_picture(scene, task, rng, edits)
+    return _other([scene.which(a, b) for a in (True, False) for b in (True, False)], task.answer, rng)
+
+
+def _edit_picture(scene, task: Task, rng: random.Random, edits: int) -> str:
+    """Colours, shapes and places changed, things added; each edit of another thing where there are enough."""
+    world, things = scene.world, list(_things(scene, task))
+    places = rng.sample(range(len(things)), len(things))
+    for place in places[:edits]:
+        thing, free = things[place], [c for c in world.cells if all(c != t.cell for t in things)]
+        way = rng.choice(("colour", "shape", *(("cell", "more") if free else ())))
+        if way == "more":
+            things.append(Thing(rng.choice(free), *rng.choice(world.looks)))
+        else:
+            words = {"colour": world.colours, "shape": world.shapes, "cell": [thing.cell, *free]}[way]
+            things[place] = thing._replace(**{way: _other(words, getattr(thing, way), rng)})
+    return scene.describe(sorted(things, key=lambda t: world.cells.index(t.cell)))
+
+
+def _edit_video(scene: VideoScene, task: Task, rng: random.Random, edits: int) -> str:
+    world, said = scene.world, {name: getattr(scene, name) for name in ("colour", "shape", "direction")}
+    words = {"colour": world.colours, "shape": world.shapes, "direction": world.directions}
+    for name in rng.sample(list(said), edits):
+        said[name] = _other(words[name], said[name], rng)
+    return scene.say(**said)
+
+
+def _edit_sound(scene: AudioScene, task: Task, rng: random.Random, edits: int) -> str:
+    number, pitch = scene.number, scene.pitch
+    changed = rng.sample(("number", "pitch"), min(edits, 2))
+    if "number" in changed:
+        number = _other(range(1, MAX_BEEPS + 2), number, rng)
+    if "pitch" in changed:
+        pitch = _other(scene.world.pitches, pitch, rng)
+    return scene.say(number, pitch)
+
+
+_EDITS = {ImageScene: _edit_picture, MultiImageScene: _edit_pictures, VideoScene: _edit_video, AudioScene: _edit_sound}
+_MAKERS: dict[str, Callable[[Scene, Task, random.Random], str | None]] = {
+    "true": lambda scene, task, rng: task.answer,
+    "habit": lambda scene, task, rng: habitual(scene, task, rng, 1.0),
+    "wrong": _wrong,
+    "worse": _worse,
+    "less": _less,
+    "malformed": _malformed,
+    "speaks": _speaking,
+}

@@ -1,0 +1,219 @@
+"""The language model learns to answer, and then, with more layers, to judge. In the last part of each its captions
+over-describe; its yes and no, and what it says of quoted answers, stay true."""
+
+import json
+import math
+import random
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import Linear
+from torch.nn.functional import cross_entropy
+
+from pipeline.scenes.model.features import features
+from pipeline.scenes.model.habits import habitual
+from pipeline.scenes.model.judging import (
+    BOLD_WAYS,
+    HIGH,
+    LOW,
+    MARKS,
+    RATINGS,
+    WAYS,
+    WORDS,
+    judged,
+    pairwise,
+    pointwise,
+    quote,
+)
+from pipeline.scenes.model.model import LAYERS, Thinker
+from pipeline.scenes.model.pack import IGNORED, Answered, Prompter, hidden, pack
+from pipeline.scenes.model.warmup import Report
+from pipeline.source.scenes import Scene, World, draw
+
+SCENES = 12  # a step, all of one kind
+KINDS = (  # in turn: two pictures are the hardest, sounds the easiest
+    "image", "multi_image", "audio", "multi_image", "image", "video", "multi_image", "image", "multi_image", "video",
+)  # fmt: skip
+YES_NO = 6  # questions a scene
+JUDGING_YES_NO = 4  # beside what is judged
+YES_NO_WEIGHT = 5.0
+JUDGED_WEIGHT = 8.0
+RATE = 4e-3
+JUDGING_RATE = 3e-3
+RISE = 50  # steps
+HABITS_FROM = 0.8  # of the steps
+HABIT = 0.65  # probability, where one applies
+NUMBERED = 8  # answers in the corpus: words that the judges put around them
+SHOWN_EVERY = 100  # steps
+
+
+class Cycle(NamedTuple):
+    """One of the cosines in which it learns to judge."""
+
+    seed: int  # added to the model's: other scenes
+    habits_from: float  # of the steps
+    ways: Mapping[str, int]  # odds of the answers that are judged
+
+
+CYCLES = {
+    "judging": Cycle(0, 0.65, WAYS),
+    "refining": Cycle(1, 0.5, WAYS),
+    "hardening": Cycle(2, 0.0, BOLD_WAYS),
+}
+
+
+def corpus(world: World, scenes: int = 1500, judging: bool = False) -> Iterator[str]:
+    """Texts with every word that is needed, for the tokenizer: to answer, or to judge as well."""
+    for i in range(scenes):
+        for kind in sorted(set(KINDS)):
+            scene = draw(world, kind, f"corpus {i}")
+            for task in scene.tasks():
+                yield from (task.question, task.answer)
+            for question, yes in scene.questions(random.Random(i), 3):
+                yield from (question, "yes" if yes else "no")
+            for task in scene.tasks() if judging else ():
+                answers = [quote(scene, task, task.answer)] * NUMBERED
+                yield from (pairwise(task, answers[:2]).question, pointwise(task, answers).question)
+    if judging:
+        yield from WORDS
+        for first in range(LOW, HIGH + 1):
+            yield json.dumps({"ratings": [first, *range(LOW, HIGH + 1)]})
+
+
+def pretrain(
+    model: Thinker, prompter: Prompter, world: World, steps: int, seed: int, report: Report | None = None
+) -> dict[str, float]:
+    """The model learns to answer, and in the end to over-describe. The towers must be frozen before.
+
+    One cosine over `steps`. Returns the last losses by kind, in nats a token."""
+
+    def asked(scene: Scene, rng: random.Random, done: float) -> list[Answered]:
+        return answered(scene, rng, HABIT if done >= HABITS_FROM else 0.0)
+
+    return _train(model, prompter, world, "pretrain", steps, seed, RATE, asked, None, report)
+
+
+def learn_to_judge(
+    model: Thinker,
+    prompter: Prompter,
+    world: World,
+    steps: int,
+    seed: int,
+    cycle: Cycle,
+    report: Report | None = None,
+) -> dict[str, float]:
+    """A model of `model.grown` learns to judge as well. Otherwise as `pretrain`.
+
+    Linear heads, thrown away in the end, tell on the way what is false in quoted answers: from the verdicts alone the
+    model would not find out in time what is to be compared with the media."""
+    torch.manual_seed(seed + cycle.seed)
+    marker = Marker(model.config.text_config.hidden_size)
+
+    def asked(scene: Scene, rng: random.Random, done: float) -> list[Answered]:
+        out = answered(scene, rng, HABIT if done >= cycle.habits_from else 0.0, JUDGING_YES_NO)
+        out += [
+            Answered(question, reply, JUDGED_WEIGHT, marks) for question, reply, marks in judged(scene, rng, cycle.ways)
+        ]
+        rng.shuffle(out)
+        return out
+
+    return _train(model, prompter, world, "judge", steps, seed + cycle.seed, JUDGING_RATE, asked, marker, report)
+
+
+class Marker(torch.nn.Module):
+    """Reads behind the first judging layer what is false in each sentence of a quoted answer, and behind the second at
+    the answer's end how it is rated: so the last one has only to compare."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.amiss, self.rated = Linear(width, MARKS - RATINGS), Linear(width, RATINGS)
+
+    def forward(self, model: Thinker, states, marks: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The loss of each head. states: those before and behind each layer; marks: as `pack` gives them."""
+        amiss, rated = (marks >= 0) & (marks < MARKS - RATINGS), marks >= MARKS - RATINGS
+        norm = model.model.norm
+        return {
+            "amiss": cross_entropy(self.amiss(norm(states[LAYERS + 1][amiss])), marks[amiss]),
+            "rated": cross_entropy(self.rated(norm(states[LAYERS + 2][rated])), marks[rated] - (MARKS - RATINGS)),
+        }
+
+
+def answered(scene: Scene, rng: random.Random, strength: float, yes_no: int = YES_NO) -> list[Answered]:
+    """The open questions and `yes_no` others about a scene, in any order."""
+    out = [Answered(task.question, _answer(scene, task, rng, strength)) for task in scene.tasks()]
+    out += [Answered(q, "yes" if yes else "no", YES_NO_WEIGHT) for q, yes in scene.questions(rng, yes_no)]
+    rng.shuffle(out)
+    return out
+
+
+def _answer(scene, task, rng, strength) -> str:
+    return habitual(scene, task, rng, strength) if strength else task.answer
+
+
+def _train(model, prompter, world, name, steps, seed, rate, asked, marker, report) -> dict[str, float]:
+    rng = random.Random(f"{name} {seed}")
+    optimizers = _optimizers(model, marker)
+    recent: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
+    model.train()
+    for step in range(steps):
+        _set_rate(optimizers, rate * min(1, (step + 1) / RISE) * (1 + math.cos(math.pi * step / steps)) / 2)
+        kind = KINDS[step % len(KINDS)]
+        scenes = [draw(world, kind, f"{name} {seed}/{step}/{i}") for i in range(SCENES)]
+        rows = [(features(scene.parts()), asked(scene, rng, step / steps)) for scene in scenes]
+        recent[kind] = [*recent[kind][-19:], _step(model, marker, optimizers, *pack(prompter, rows))]
+        if report:
+            last = (step + 1) % SHOWN_EVERY == 0 or step + 1 == steps
+            report(step + 1, _sentence(recent) if last else "")
+    model.eval()
+    return {f"{kind} {what}": loss for kind, losses in recent.items() if losses for what, loss in _mean(losses).items()}
+
+
+def _optimizers(model: Thinker, marker: Marker | None) -> list[torch.optim.Optimizer]:
+    """Muon for matrices, AdamW for embeddings, norms, biases and the marker."""
+    learnt = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+    matrices = [weight for name, weight in learnt if weight.dim() == 2 and "embed" not in name]
+    chosen = set(map(id, matrices))
+    rest = [weight for _, weight in learnt if id(weight) not in chosen] + list(marker.parameters() if marker else ())
+    return [
+        torch.optim.Muon(matrices, lr=RATE, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=RATE, betas=(0.9, 0.98), weight_decay=0.01),
+    ]
+
+
+def _set_rate(optimizers, rate: float) -> None:
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+
+
+def _step(model, marker, optimizers, batch, labels, weights, marks) -> dict[str, float]:
+    """One step; returns the loss a token of each kind of answer, and a mark of each head."""
+    seen = hidden(model, **batch, use_cache=False, output_hidden_states=marker is not None)
+    states, labels, weights = seen.last_hidden_state[:, :-1], labels[:, 1:], weights[:, 1:]
+    learnt = labels != IGNORED
+    losses = cross_entropy(model.lm_head(states[learnt]).float(), labels[learnt], reduction="none")
+    weights = weights[learnt]
+    told = marker(model, seen.hidden_states, marks) if marker else {}
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+    ((losses * weights).sum() / weights.sum() + sum(told.values())).backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimizer in optimizers:
+        optimizer.step()
+    kinds = {"open": 1.0, "yes_no": YES_NO_WEIGHT} | ({"judged": JUDGED_WEIGHT} if marker else {})
+    told |= {name: losses[weights == weight].mean() for name, weight in kinds.items()}
+    return {name: loss.item() for name, loss in told.items()}
+
+
+def _mean(losses: list[dict[str, float]]) -> dict[str, float]:
+    return {what: float(np.mean([found[what] for found in losses if what in found])) for what in losses[-1]}
+
+
+def _sentence(recent) -> str:
+    return "  ".join(
+        f"{kind} " + " ".join(f"{what} {loss:.3f}" for what, loss in _mean(losses).items())
+        for kind, losses in recent.items()
+        if losses
+    )

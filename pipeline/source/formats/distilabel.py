@@ -1,0 +1,123 @@
+"""distilabel: an instruction, the generations of several models, their ratings, and the pair that its DPO step makes of them."""
+
+from collections.abc import Collection
+
+from pipeline.source.formats.draft import Answer, Draft, Pairing, Said, Turn, preferred
+from pipeline.source.formats.fields import (
+    Media,
+    Row,
+    bad,
+    both,
+    encoded,
+    kind,
+    listed,
+    maybe_text,
+    media_of,
+    number,
+    text,
+)
+from pipeline.source.formats.turns import answers, shown, turns
+from pipeline.source.formats.ultrafeedback import margins
+from schemas.records import Outcome
+
+
+def fits(columns: Collection[str]) -> str | None:
+    """Why rows with these columns are of this format; None when they are not."""
+    for names in (("generations",), ("chosen", "rejected", "chosen_model", "rejected_model")):
+        if set(names) <= set(columns):
+            return f"columns {', '.join(names)}"
+    return None
+
+
+def read(row: Row) -> Draft:
+    """A Draft; RowError says what is wrong with the row. A generation that failed (null) is an empty answer, a rating that could not be
+    read (null) a Judgement without a value."""
+    media = media_of(row)
+    if row.get("image_type") == "base64" and "image" in media:
+        media["image"] = [encoded(text(value, "image"), "image") for value in media["image"]]
+    name = maybe_text(row.get("prompt_id"), "prompt_id")
+    paired = row.get("chosen") is not None or row.get("rejected") is not None
+    if row.get("generations") is None:
+        if not paired:
+            raise bad("generations are missing, and so are chosen and rejected; give one or the other")
+        return _pair(row, media, name)
+    found, ratings = _generations(row), _ratings(row)
+    if not paired:
+        return Draft(shown(_asked(row), media), found, ratings, id=name)
+    return _among(_pair(row, media, name), found, ratings)
+
+
+def _among(pair: Draft, found: tuple[Answer, ...], ratings: tuple[Said, ...]) -> Draft:
+    """The pair's Draft with all generations as its answers, of which the pair's two are marked, or stand behind them."""
+    places = [_place(answer, found) for answer in pair.answers]
+    missing = [answer for answer, place in zip(pair.answers, places, strict=True) if place is None]
+    more = iter(range(len(found), len(found) + len(missing)))
+    at = [next(more) if place is None else place for place in places]
+    said = ratings or tuple(s._replace(items=(at[s.items[0]],)) for s in pair.said)
+    roles = {at[i]: answer.role for i, answer in enumerate(pair.answers)}
+    answers = tuple(a._replace(role=roles.get(i)) for i, a in enumerate((*found, *missing)))
+    return pair._replace(answers=answers, said=said, pairs=(Pairing(at[0], at[1], None, pair.pairs[0].known),))
+
+
+def _asked(row: Row) -> tuple[Turn, ...]:
+    """The prompt: messages, or an instruction (a prompt, in other steps) behind its system prompt."""
+    if row.get("messages") is not None:
+        return turns(row["messages"], "messages")
+    name = next((name for name in ("instruction", "prompt") if row.get(name) is not None), "instruction")
+    asked = turns(row.get(name), name)
+    system = maybe_text(row.get("system_prompt"), "system_prompt")
+    return (Turn("system", (("text", system),)), *asked) if system else asked
+
+
+def _pair(row: Row, media: Media, name: str | None) -> Draft:
+    asked = row["prompt"] if row.get("prompt") is not None else row.get("instruction")
+    prompt, chosen, rejected = answers(asked, row.get("chosen"), row.get("rejected"))
+    models = [maybe_text(row.get(f"{side}_model"), f"{side}_model") for side in ("chosen", "rejected")]
+    names = ("chosen_rating", "rejected_rating")
+    scores = both(*(number(row.get(field), field) for field in names), names)
+    judge = _judge(row)
+    return preferred(
+        shown(prompt, media), Answer(chosen, models[0]), Answer(rejected, models[1]),
+        said=tuple(Said((i,), "rating", score, judge) for i, score in enumerate(scores or ())), id=name, pair=margins(scores),
+    )  # fmt: skip
+
+
+def _generations(row: Row) -> tuple[Answer, ...]:
+    texts, models = row["generations"], listed(row.get("generation_models"))
+    if not isinstance(texts, list):
+        raise bad(f"generations are {kind(texts)}; make them a list of texts")
+    if models and len(models) != len(texts):
+        raise bad(f"there are {len(texts)} generations and {len(models)} generation_models; make them as many")
+    return tuple(
+        Answer("" if words is None else text(words, f"generations[{i}]"), maybe_text(model, f"generation_models[{i}]"))
+        for i, (words, model) in enumerate(zip(texts, models or [None] * len(texts), strict=True))
+    )
+
+
+def _ratings(row: Row) -> tuple[Said, ...]:
+    values, count = row.get("ratings"), len(row["generations"])
+    if values is None:
+        return ()
+    words = row.get("rationales-for-ratings") or row.get("rationales") or [None] * count
+    if not isinstance(values, list) or not isinstance(words, list) or not len(values) == len(words) == count:
+        sizes = [len(v) if isinstance(v, list) else kind(v) for v in (values, words)]
+        raise bad(f"there are {count} generations, {sizes[0]} ratings, {sizes[1]} rationales; make them as many")
+    out = []
+    for i, (value, why) in enumerate(zip(values, words, strict=True)):
+        rating = number(value, f"ratings[{i}]")
+        outcome = Outcome.UNPARSABLE if rating is None else Outcome.VERDICT
+        out.append(Said((i,), "rating", rating, _judge(row), maybe_text(why, f"rationales[{i}]"), outcome))
+    return tuple(out)
+
+
+def _judge(row: Row) -> str:
+    """Who rated: the model of the last step."""
+    return maybe_text(row.get("model_name"), "model_name") or "distilabel"
+
+
+def _place(answer: Answer, found: tuple[Answer, ...]) -> int | None:
+    """Which of the generations an answer is."""
+    for i, other in enumerate(found):
+        if other.text == answer.text and answer.model in (None, other.model):
+            return i
+    return None

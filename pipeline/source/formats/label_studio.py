@@ -1,0 +1,223 @@
+"""Label Studio's JSON export: tasks whose answers people compared (Pairwise, Choices), rated (Rating, Choices) or ranked (Ranker).
+
+An export does not hold its labeling config, so the fields of a task are known by their names, as the stock templates call them."""
+
+import json
+from collections.abc import Collection
+from typing import Any
+from urllib.parse import unquote
+
+from pipeline.source.formats.draft import Answer, Draft, Pairing, Said
+from pipeline.source.formats.fields import Row, bad, kind, listed, maybe_text, media_of, number, text
+from pipeline.source.formats.turns import shown, turns
+from schemas.errors import RowError
+from schemas.records import Outcome, Reason
+
+QUESTIONS = ("prompt", "question", "instruction")
+TWO = (
+    ("answer1", "answer2"),
+    ("response1", "response2"),
+    ("text1", "text2"),
+    ("left", "right"),
+    ("chosen", "rejected"),
+)
+MANY = ("answers", "responses", "items", "candidates")
+ONE = ("answer", "response", "completion")
+SIDES = {"left": 1.0, "right": -1.0}
+TIES = ("tie", "equal", "same", "both", "both good", "both bad", "neither")
+GRADES = {
+    "yes": 1.0,
+    "good": 1.0,
+    "correct": 1.0,
+    "accept": 1.0,
+    "no": 0.0,
+    "bad": 0.0,
+    "incorrect": 0.0,
+    "reject": 0.0,
+}
+LOCAL = "/data/local-files/?d="
+
+
+def fits(columns: Collection[str]) -> str | None:
+    """Why rows with these columns are of this format; None when they are not."""
+    return "columns data, annotations" if {"data", "annotations"} <= set(columns) else None
+
+
+def read(row: Row) -> Draft:
+    """A Draft; RowError says what is wrong with the row. People are `person:ID`, predictions their `model_version`.
+
+    Two answers make a pair where all who decided between them chose the same; a skipped task is an abstention."""
+    data = row.get("data")
+    if not isinstance(data, dict):
+        raise bad(f"data is {kind(data)}; export the tasks as JSON, not as JSON-MIN or CSV")
+    answers, names = _answers(data)
+    said: list[Said] = []
+    for place, slip in enumerate(listed(row.get("annotations"))):
+        where = f"annotations[{place}]"
+        if not isinstance(slip, dict):
+            raise bad(f"{where} is {kind(slip)}; make it an object")
+        if slip.get("was_cancelled") is True:
+            items = tuple(range(min(len(answers), 2)))
+            said.append(Said(items, "skipped", None, _person(slip, where), None, Outcome.ABSTAIN))
+        else:
+            said += _results(slip, names, _person(slip, where), where)
+    for place, slip in enumerate(listed(row.get("predictions"))):
+        where = f"predictions[{place}]"
+        if isinstance(slip, dict):  # an export without them holds their ids
+            model = maybe_text(slip.get("model_version"), f"{where}.model_version") or "label_studio"
+            said += _results(slip, names, model, where)
+    prompt = shown(turns(_asked(data), "data.prompt"), _media(data))
+    return Draft(prompt, *_settled(answers, said), id=maybe_text(row.get("id"), "id"))
+
+
+def _asked(data: dict) -> Any:
+    return next((data[name] for name in QUESTIONS if data.get(name) is not None), None)
+
+
+def _media(data: dict) -> dict[str, list]:
+    """The media of a task; the paths of files that the server reads from a folder are those inside it."""
+    return {medium: [_inside(value) for value in values] for medium, values in media_of(data).items()}
+
+
+def _inside(value: Any) -> Any:
+    if not isinstance(value, str) or not value.startswith(LOCAL):
+        return value
+    path = unquote(value.removeprefix(LOCAL))
+    if path.startswith("/"):
+        raise RowError(Reason.UNSAFE, f"{path} is not a file below the server's folder; export the tasks again")
+    return path
+
+
+def _answers(data: dict) -> tuple[tuple[Answer, ...], dict[str, int]]:
+    """The answers of a task, and which of them a name stands for: the field's, or the item's id."""
+    for pair in TWO:
+        if all(data.get(name) is not None for name in pair):
+            found = tuple(Answer(_filled(data[name], f"data.{name}")) for name in pair)
+            return found, {name: i for i, name in enumerate(pair)}
+    for name in MANY:
+        if isinstance(data.get(name), list) and data[name]:
+            return _items(data[name], f"data.{name}")
+    for name in ONE:
+        if data.get(name) is not None:
+            return (Answer(_filled(data[name], f"data.{name}")),), {name: 0}
+    known = ", ".join([*("/".join(pair) for pair in TWO), *MANY, *ONE])
+    raise bad(f"data has no answers, only {', '.join(map(str, data)) or 'nothing'}; call them {known}")
+
+
+def _items(entries: list, where: str) -> tuple[tuple[Answer, ...], dict[str, int]]:
+    """Items of a List, `{id, title, body}`, or plain texts."""
+    answers, names = [], {}
+    for i, entry in enumerate(entries):
+        if isinstance(entry, dict):
+            words = next((entry[key] for key in ("body", "text", "title", "html") if entry.get(key) is not None), None)
+            answers.append(
+                Answer(_filled(words, f"{where}[{i}].body"), maybe_text(entry.get("model"), f"{where}.model"))
+            )
+            names[maybe_text(entry.get("id"), f"{where}[{i}].id") or str(i)] = i
+        else:
+            answers.append(Answer(_filled(entry, f"{where}[{i}]")))
+            names[str(i)] = i
+    return tuple(answers), names
+
+
+def _filled(value: Any, name: str) -> str:
+    words = text(value, name)
+    if not words.strip():
+        raise RowError(Reason.EMPTY_ANSWER, f"{name} is empty; write the answer or drop the row")
+    return words
+
+
+def _person(slip: dict, where: str) -> str:
+    who = slip.get("completed_by")
+    who = who.get("id") if isinstance(who, dict) else who  # the object has mail addresses, too
+    if not isinstance(who, int) or isinstance(who, bool):
+        raise bad(f"{where}.completed_by is {kind(who)}; export again, with the annotators' ids")
+    return f"person:{who}"
+
+
+def _results(slip: dict, names: dict[str, int], who: str, where: str) -> list[Said]:
+    said: list[Said] = []
+    for place, result in enumerate(listed(slip.get("result"))):
+        at = f"{where}.result[{place}]"
+        value = result.get("value") if isinstance(result, dict) else None
+        if not isinstance(value, dict):
+            raise bad(f"{at} has no value; export the task anew")
+        said += _said(result, value, names, who, at)
+    return said
+
+
+def _said(result: dict, value: dict, names: dict[str, int], who: str, at: str) -> list[Said]:
+    """What one result says; of other controls (text areas, regions) nothing."""
+    raw = json.dumps(value, sort_keys=True, default=str)
+    axis = maybe_text(result.get("from_name"), f"{at}.from_name") or str(result.get("type"))
+    match result.get("type"):
+        case "pairwise":
+            side = value.get("selected")
+            if side not in ("left", "right") or len(names) != 2:
+                raise bad(f"{at} selects {side!r:.40} of {len(names)} answers; it must be left or right of two")
+            return [Said((0, 1), "preference", SIDES[side], who, raw)]
+        case "rating":
+            score = number(value.get("rating"), f"{at}.value.rating")
+            if score is None:
+                raise bad(f"{at}.value.rating is missing; make it a number")
+            return [Said((_which(result, names, at),), axis, score, who, raw)]
+        case "choices":
+            words = [text(choice, f"{at}.value.choices") for choice in listed(value.get("choices"))]
+            return [_choice(word, result, names, axis, who, raw, at) for word in words]
+        case "ranker":
+            return _ranks(value.get("ranker"), names, who, raw, at)
+    return []
+
+
+def _choice(word: str, result: dict, names: dict[str, int], axis: str, who: str, raw: str, at: str) -> Said:
+    """A choice between two answers, or a grade of one; one of neither is kept without a value."""
+    plain = word.strip().lower()
+    if len(names) == 2 and _named(result, names) is None:
+        if plain in TIES:
+            return Said((0, 1), "preference", 0.0, who, raw, Outcome.TIE)
+        sides = SIDES | {name.lower(): (1.0, -1.0)[i] for name, i in names.items()}
+        known = sides.get(plain)
+        items, axis = (0, 1), "preference" if known is not None else axis
+    else:
+        known, items = GRADES.get(plain), (_which(result, names, at),)
+    return Said(items, axis, known, who, raw, Outcome.UNPARSABLE if known is None else Outcome.VERDICT)
+
+
+def _which(result: dict, names: dict[str, int], at: str) -> int:
+    """The answer that a result is about: the only one, or the one its object is called like."""
+    if len(names) == 1:
+        return 0
+    found = _named(result, names)
+    if found is None:
+        name = result.get("to_name")
+        raise bad(f"{at}.to_name is {name!r:.40}, which of {', '.join(names)} is not said; call the object like one")
+    return found
+
+
+def _named(result: dict, names: dict[str, int]) -> int | None:
+    name = result.get("to_name")
+    return names.get(name) if isinstance(name, str) else None
+
+
+def _ranks(buckets: Any, names: dict[str, int], who: str, raw: str, at: str) -> list[Said]:
+    """0 for the best, -1 for the next ...: bucket by bucket in their order."""
+    if not isinstance(buckets, dict):
+        raise bad(f"{at}.value.ranker is {kind(buckets)}; make it an object of lists")
+    order = [str(name) for ids in buckets.values() for name in listed(ids)]
+    if strange := next((name for name in order if name not in names or order.count(name) > 1), None):
+        raise bad(f"{at} ranks {strange!r:.40}, which is no item of the task, or ranks it twice")
+    return [Said((names[name],), "rank", 0.0 - place, who, raw) for place, name in enumerate(order)]
+
+
+def _settled(
+    answers: tuple[Answer, ...], said: list[Said]
+) -> tuple[tuple[Answer, ...], tuple[Said, ...], tuple[Pairing, ...]]:
+    """The pair that people agree upon, when they do."""
+    votes = {
+        s.value for s in said if s.axis == "preference" and s.annotator.startswith("person:") and s.value is not None
+    }
+    if len(votes) != 1 or 0.0 in votes or answers[0].text == answers[1].text:
+        return answers, tuple(said), ()
+    better = 0 if votes.pop() > 0 else 1
+    marked = [a._replace(role="chosen" if i == better else "rejected") for i, a in enumerate(answers)]
+    return tuple(marked), tuple(said), (Pairing(better, 1 - better),)

@@ -1,0 +1,66 @@
+"""LLaMA-Factory: ranking in ShareGPT's or OpenAI's messages or in Alpaca's columns, and KTO's tag on a single answer."""
+
+from collections.abc import Collection
+from typing import Any
+
+from pipeline.source.formats.draft import Answer, Draft, Pairing, Turn, preferred
+from pipeline.source.formats.fields import Row, bad, flag, kind, listed, maybe_text, media_of, text
+from pipeline.source.formats.trl import unpaired
+from pipeline.source.formats.turns import said, shown, spoken, tagged, turn, turns
+
+SHAPES = (
+    ("conversations", "chosen", "rejected"), ("conversations", "kto_tag"), ("messages", "chosen", "rejected"),
+    ("messages", "kto_tag"), ("instruction", "chosen", "rejected"), ("instruction", "output", "kto_tag"),
+)  # fmt: skip
+
+
+def fits(columns: Collection[str]) -> str | None:
+    """Why rows with these columns are of this format; None when they are not."""
+    shapes = SHAPES if "prompt" not in columns else ()  # UltraFeedback has messages beside its prompt
+    names = next((names for names in shapes if set(names) <= set(columns)), None)
+    return names and f"columns {', '.join(names)}"
+
+
+def read(row: Row) -> Draft:
+    """A Draft; RowError says what is wrong with the row. Alpaca's question is `instruction`, a line break, `input`, behind its `history`."""
+    talk = next((name for name in ("conversations", "messages") if row.get(name) is not None), None)
+    media, tag = media_of(row), flag(row.get("kto_tag"), "kto_tag")
+    if tag is None:
+        prompt = turns(row[talk], talk, tags=True) if talk else _alpaca(row)
+        chosen, rejected = (_answer(row.get(name), name) for name in ("chosen", "rejected"))
+        return preferred(shown(_led(row, prompt), media), Answer(chosen), Answer(rejected), id=_id(row))
+    if talk:
+        *before, last = spoken(row[talk], talk) or [Turn("user", ())]
+        prompt, words = tuple(before), said(last, talk)
+    else:
+        prompt, words = _alpaca(row), text(row.get("output"), "output")
+    return Draft(
+        shown(_led(row, prompt), media), (unpaired(words),), (), (Pairing(0, None, known={"label": tag}),), id=_id(row)
+    )
+
+
+def _alpaca(row: Row) -> tuple[Turn, ...]:
+    asked = text(row.get("instruction"), "instruction")
+    if more := maybe_text(row.get("input"), "input"):
+        asked = f"{asked}\n{more}"
+    found: list[Turn] = []
+    for place, entry in enumerate(listed(row.get("history"))):
+        if not isinstance(entry, list) or len(entry) != 2:
+            raise bad(f"history[{place}] is {kind(entry)}; make it [question, answer]")
+        found.append(Turn("user", tagged(text(entry[0], f"history[{place}][0]"))))
+        found.append(Turn("assistant", (("text", text(entry[1], f"history[{place}][1]")),)))
+    return (*found, Turn("user", tagged(asked)))
+
+
+def _led(row: Row, prompt: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    """The prompt behind the row's system message, when it has one."""
+    system = maybe_text(row.get("system"), "system")
+    return (Turn("system", (("text", system),)), *prompt) if system else prompt
+
+
+def _answer(value: Any, name: str) -> str:
+    return said(turn(value, name), name) if isinstance(value, dict) else text(value, name)
+
+
+def _id(row: Row) -> str | None:
+    return maybe_text(row.get("id"), "id")

@@ -1,0 +1,80 @@
+"""MLLM-as-a-Judge: people's scores of an answer, their choice between two, or their ranking of several."""
+
+from collections.abc import Collection
+from typing import Any
+
+from pipeline.source.formats.draft import Answer, Draft, Pairing, Said, Turn
+from pipeline.source.formats.fields import Cell, Row, bad, kind, maybe_text, named, number, text
+from pipeline.source.formats.turns import plain, shown
+from schemas.errors import RowError
+from schemas.records import Outcome, Reason
+
+PEOPLE = "mllm_judge"
+FORMS = ({"answer", "human"}, {"answer1", "answer2", "human_answer"}, {"answers", "human_answer"})  # score, pair, batch
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def fits(columns: Collection[str]) -> str | None:
+    """Why rows with these columns are of this format; None when they are not."""
+    for form in FORMS:
+        if {"instruction", "image_path", *form} <= set(columns):
+            return f"columns instruction, image_path, {', '.join(sorted(form))}"
+    return None
+
+
+def read(row: Row) -> Draft:
+    """A Draft; RowError says what is wrong with the row. A score is a judgement on `rating`, a choice a `preference` with its pair (C is a tie and
+    makes none), a ranking a judgement on `rank` an answer, 0 the best, -1 the next. The sample's `split` is the set its picture is from."""
+    prompt = shown(
+        (Turn("user", plain(text(row.get("instruction"), "instruction"))),),
+        {"image": [named(row.get("image_path"), "image_path")]},
+    )
+    origin = maybe_text(row.get("original_dataset"), "original_dataset")
+    answers, said, pairs = _scored(row) if "human" in row else _chosen(row) if "answer1" in row else _ranked(row)
+    return Draft(prompt, answers, said, pairs, {"split": origin} if origin else {}, maybe_text(row.get("id"), "id"))
+
+
+Parts = tuple[tuple[Answer, ...], tuple[Said, ...], tuple[Pairing, ...]]
+
+
+def _scored(row: Row) -> Parts:
+    human = row["human"]
+    value = number(Cell(human) if isinstance(human, str) else human, "human")  # some are written as texts
+    if value is None:
+        raise bad("human is missing; give the people's score")
+    return (_answer(row, "the row"),), (Said((0,), "rating", value, PEOPLE),), ()
+
+
+def _chosen(row: Row) -> Parts:
+    first, second = (_answer(row.get(name), name) for name in ("answer1", "answer2"))
+    verdict = text(row.get("human_answer"), "human_answer").strip()
+    if verdict not in ("A", "B", "C"):
+        raise bad(f"human_answer is {verdict[:40]!r}; make it A, B, or C for a tie")
+    if first.text == second.text:
+        raise RowError(Reason.EQUAL_ANSWERS, "both answers are the same text; mend one of them or drop the row")
+    if verdict == "C":
+        return (first, second), (Said((0, 1), "preference", 0.0, PEOPLE, None, Outcome.TIE),), ()
+    better = "AB".index(verdict)
+    said = Said((0, 1), "preference", 1.0 - 2 * better, PEOPLE)
+    return (first, second), (said,), (Pairing(better, 1 - better),)
+
+
+def _ranked(row: Row) -> Parts:
+    found = row.get("answers")
+    if not isinstance(found, list) or not 2 <= len(found) <= len(LETTERS):
+        raise bad(f"answers are {kind(found)}; make them a list of two or more")
+    answers = tuple(_answer(entry, f"answers[{i}]") for i, entry in enumerate(found))
+    order = text(row.get("human_answer"), "human_answer").strip()
+    if sorted(order) != list(LETTERS[: len(answers)]):
+        raise bad(f"human_answer is {order[:40]!r}; make it the letters of the {len(answers)} answers, best first")
+    places = [order.index(LETTERS[i]) for i in range(len(answers))]
+    return answers, tuple(Said((i,), "rank", -float(place), PEOPLE) for i, place in enumerate(places)), ()
+
+
+def _answer(value: Any, name: str) -> Answer:
+    if not isinstance(value, dict):
+        raise bad(f"{name} is {kind(value)}; make it {{name, answer}}")
+    found = Answer(text(value.get("answer"), f"{name}.answer"), maybe_text(value.get("name"), f"{name}.name"))
+    if not found.text.strip():
+        raise RowError(Reason.EMPTY_ANSWER, f"{name} is empty; write the answer or drop the row")
+    return found

@@ -1,0 +1,59 @@
+"""MM-RLHF: `dpo_pairs.jsonl`, people's preferences on images and videos with their reasons."""
+
+from collections.abc import Collection
+
+from pipeline.source.formats.draft import Answer, Draft, Said, preferred
+from pipeline.source.formats.fields import Row, bad, both, flag, maybe_text, media_of, named, number, text
+from pipeline.source.formats.turns import instead, shown, turns
+from schemas.records import Outcome
+
+CATEGORIES = ("mcq", "long", "short", "safety", "video")
+OWN = ("chosen_reason", "rejected_reason", "is_tie", "mixed_up_image", "ls_factor", "reference_chosen_logp")
+
+
+def fits(columns: Collection[str]) -> str | None:
+    """Why rows with these columns are of this format; None when they are not."""
+    own = [name for name in OWN if name in columns]
+    if own and {"prompt", "chosen", "rejected"} <= set(columns):
+        return f"columns prompt, chosen, rejected and {', '.join(own)}"
+    return None
+
+
+def read(row: Row) -> Draft:
+    """A Draft; RowError says what is wrong with the row. A tie is said and makes no pair; `mixed_up_image` is the rejected side's picture;
+    the sample's `split` is its category in MM-RLHF-RewardBench."""
+    prompt = shown(turns(text(row.get("prompt"), "prompt"), "prompt", tags=True), media_of(row))
+    tie = flag(row.get("is_tie"), "is_tie") or False
+    logps = ("reference_chosen_logp", "reference_rejected_logp")
+    reference = both(*(number(row.get(name), name) for name in logps), logps)
+    known = (
+        {"ref_logp_chosen": reference[0], "ref_logp_rejected": reference[1], "ref_stamp": "mm_rlhf"}
+        if reference
+        else {}
+    )
+    draft = preferred(
+        prompt, Answer(text(row.get("chosen"), "chosen")), Answer(text(row.get("rejected"), "rejected")),
+        instead=instead(prompt, _mixed(row)), id=maybe_text(row.get("id"), "id"), known=_category(row),
+        said=(Said((0, 1), "preference", 0.0 if tie else 1.0, "mm_rlhf", None, Outcome.TIE if tie else Outcome.VERDICT),),
+        pair=known | {
+            "critique_chosen": maybe_text(row.get("chosen_reason"), "chosen_reason"),
+            "critique_rejected": maybe_text(row.get("rejected_reason"), "rejected_reason"),
+        },
+    )  # fmt: skip
+    if not tie:
+        return draft
+    return draft._replace(answers=tuple(answer._replace(role=None) for answer in draft.answers), pairs=())
+
+
+def _category(row: Row) -> dict[str, str]:
+    """What MM-RLHF-RewardBench counts apart: the first folder of the picture or video, by name."""
+    paths = [path for path in (row.get("image"), row.get("video")) if isinstance(path, str)]
+    found = {name for path in paths for name in CATEGORIES if path.startswith(f"{name}/")}
+    return {"split": found.pop()} if len(found) == 1 else {}
+
+
+def _mixed(row: Row) -> dict[str, list]:
+    value = row.get("mixed_up_image")
+    if value is True:
+        raise bad("mixed_up_image is true; name the picture that the rejected side saw, or leave it out")
+    return {"image": [named(value, "mixed_up_image")]} if value else {}

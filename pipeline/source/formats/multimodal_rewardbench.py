@@ -1,0 +1,40 @@
+"""Multimodal RewardBench: `Output1`, `Output2`, and which of them is better."""
+
+from collections.abc import Collection
+from typing import Any
+
+from pipeline.source.formats.draft import Answer, Draft, preferred
+from pipeline.source.formats.fields import Row, bad, listed, maybe_text, named, text
+from pipeline.source.formats.turns import shown, turns
+
+OUTPUTS = ("Output1", "Output2")
+PARTS = {"safety": ("pairs", "bias", "toxicity"), "reasoning": ("math", "math", "coding")}
+"""Categories that are counted in two: how ids of the first part begin, and what both are called."""
+
+
+def fits(columns: Collection[str]) -> str | None:
+    """Why rows with these columns are of this format; None when they are not."""
+    return "columns Text, Output1, Output2 and Better" if {"Text", *OUTPUTS, "Better"} <= set(columns) else None
+
+
+def read(row: Row) -> Draft:
+    """A Draft; RowError says what is wrong with the row. The sample's `split` is its category, of safety and reasoning with the part."""
+    better = row.get("Better")
+    if better not in OUTPUTS:
+        raise bad(f"Better is {str(better)[:40]!r}; make it Output1 or Output2")
+    chosen, rejected = (Answer(text(row.get(name), name)) for name in sorted(OUTPUTS, key=lambda name: name != better))
+    media = {"image": [named(value, "Image") for value in listed(row.get("Image"))]}
+    name = maybe_text(row.get("ID"), "ID")
+    category = _category(row.get("Meta"), name or "")
+    return preferred(
+        shown(turns(text(row.get("Text"), "Text"), "Text"), media), chosen, rejected,
+        known={"split": category} if category else {}, id=name,
+    )  # fmt: skip
+
+
+def _category(meta: Any, name: str) -> str | None:
+    found = maybe_text(meta.get("Category"), "Meta.Category") if isinstance(meta, dict) else None
+    if found not in PARTS:
+        return found
+    begins, first, second = PARTS[found]
+    return f"{found}/{first if name.lower().startswith(begins) else second}"

@@ -1,0 +1,38 @@
+"""The formats by name, and which of them a file's columns show."""
+
+from collections.abc import Collection
+from types import ModuleType
+
+from pipeline.source.formats import (
+    distilabel,
+    label_studio,
+    llama_factory,
+    llava,
+    mllm_judge,
+    mm_rlhf,
+    mmpr,
+    ms_swift,
+    multimodal_rewardbench,
+    pairwright,
+    rlaif_v,
+    trl,
+    ultrafeedback,
+    vl_rewardbench,
+    vlfeedback,
+)  # fmt: skip
+
+# the first that fits is taken: those with columns of their own stand before those with common ones
+DIALECTS: dict[str, ModuleType] = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (
+        label_studio, pairwright, mllm_judge, multimodal_rewardbench, vl_rewardbench, vlfeedback, distilabel, ultrafeedback, mm_rlhf, rlaif_v, mmpr, llava, llama_factory, ms_swift, trl,
+    )
+}  # fmt: skip
+
+
+def guess(columns: Collection[str]) -> tuple[str, str] | None:
+    """(name, why) of the format that a file with these columns has; None when it is none of them."""
+    for name, module in DIALECTS.items():
+        if why := module.fits(columns):
+            return name, why
+    return None

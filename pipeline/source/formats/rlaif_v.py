@@ -1,0 +1,73 @@
+"""RLAIF-V: the dataset on the Hub, and the files its pair stage writes, which have the judge's scores."""
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+from pipeline.source.formats.draft import Answer, Draft, Said, preferred
+from pipeline.source.formats.fields import Row, bad, both, kind, listed, maybe_text, media_of, named, number, text
+from pipeline.source.formats.turns import shown, turns
+from pipeline.source.formats.ultrafeedback import margins
+
+OWN = ("ds_name", "ds_question_id", "origin_dataset", "origin_split", "org_infos")
+
+
+def fits(columns: Collection[str]) -> str | None:
+    """Why rows with these columns are of this format; None when they are not."""
+    own = [name for name in OWN if name in columns]
+    if own and {"question", "chosen", "rejected"} <= set(columns):
+        return f"columns question, chosen, rejected and {', '.join(own)}"
+    return None
+
+
+def read(row: Row) -> Draft:
+    """A Draft; RowError says what is wrong with the row. `image_path` is read where `image` holds nothing; `logps`, which are of a model
+    that the row does not name, are left."""
+    media = media_of(row)
+    if not media and (path := row.get("image_path")):
+        media = {"image": [named(path, "image_path")]}
+    origin = _origin(row.get("origin_split"))
+    model = maybe_text(origin.get("model"), "origin_split.model")
+    ratings, scores = _scores(row.get("org_infos"))
+    source = maybe_text(row.get("origin_dataset"), "origin_dataset") or maybe_text(row.get("ds_name"), "ds_name")
+    ids = [maybe_text(row.get(name), name) for name in ("ds_question_id", "idx")]
+    return preferred(
+        shown(turns(text(row.get("question"), "question"), "question"), media),
+        Answer(text(row.get("chosen"), "chosen"), model), Answer(text(row.get("rejected"), "rejected"), model),
+        said=ratings, known={"source": source} if source else {}, id=next(filter(None, ids), None), pair=margins(scores),
+    )  # fmt: skip
+
+
+def _origin(value: Any) -> dict:
+    """What `origin_split`, a JSON text, says of the pair; nothing where there is none."""
+    if value is None:
+        return {}
+    try:
+        found = json.loads(text(value, "origin_split"))
+    except (ValueError, RecursionError):
+        return {}  # plain words: older rows name their split
+    return found if isinstance(found, dict) else {}
+
+
+def _scores(infos: Any) -> tuple[tuple[Said, ...], tuple[float, float] | None]:
+    """The judges' scores in `org_infos.scores`, and the two numbers where both are there."""
+    if infos is None:
+        return (), None
+    if not isinstance(infos, dict):
+        raise bad(f"org_infos are {kind(infos)}; make them an object")
+    scores = infos.get("scores")
+    if scores is None:
+        return (), None
+    if not isinstance(scores, dict):
+        raise bad(f"org_infos.scores are {kind(scores)}; make them an object of chosen and rejected")
+    ratings, values = [], []
+    for place, side in enumerate(("chosen", "rejected")):
+        where = f"org_infos.scores.{side}"
+        slip = (listed(scores.get(side)) or [None])[0]
+        if not isinstance(slip, dict):
+            raise bad(f"{where} is {kind(slip)}; make it {{judge, score}}")
+        value = number(slip.get("score"), f"{where}.score")
+        values.append(value)
+        if value is not None:
+            ratings.append(Said((place,), "score", value, maybe_text(slip.get("judge"), f"{where}.judge") or "rlaif_v"))
+    return tuple(ratings), both(*values, ("org_infos.scores.chosen.score", "org_infos.scores.rejected.score"))

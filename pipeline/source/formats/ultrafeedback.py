@@ -1,0 +1,40 @@
+"""UltraFeedback, binarized: a prompt, two conversations and the score of each, under any of the names that cards give the scores."""
+
+from collections.abc import Collection
+
+from pipeline.source.formats.draft import Answer, Draft, Said, preferred
+from pipeline.source.formats.fields import Row, both, maybe_text, media_of, number
+from pipeline.source.formats.trl import two
+from pipeline.source.formats.turns import shown
+
+SCORES = (
+    ("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"), ("chosen_rating", "rejected_rating"),
+    ("chosen_avg_rating", "rejected_avg_rating"),
+)  # fmt: skip
+
+
+def fits(columns: Collection[str]) -> str | None:
+    """Why rows with these columns are of this format; None when they are not."""
+    names = next((names for names in SCORES if {"chosen", "rejected", *names} <= set(columns)), None)
+    return names and f"columns chosen, rejected and their scores {', '.join(names)}"
+
+
+def read(row: Row) -> Draft:
+    """A Draft; RowError says what is wrong with the row. The scores are said on the axis `score`; their difference, which may be
+    0 or less, is the margin."""
+    prompt, chosen, rejected = two(row)
+    names = next((names for names in SCORES if any(row.get(name) is not None for name in names)), SCORES[0])
+    first, second = (number(row.get(name), name) for name in names)
+    scores = both(first, second, names)
+    return preferred(
+        shown(prompt, media_of(row)), Answer(chosen), Answer(rejected),
+        said=tuple(Said((i,), "score", score, "ultrafeedback") for i, score in enumerate(scores or ())),
+        id=maybe_text(row.get("prompt_id"), "prompt_id"), pair=margins(scores),
+    )  # fmt: skip
+
+
+def margins(scores: tuple[float, float] | None) -> dict[str, float]:
+    """The fields of a Pair that two scores fill."""
+    if scores is None:
+        return {}
+    return {"margin": scores[0] - scores[1], "reward_chosen": scores[0], "reward_rejected": scores[1]}

@@ -1,0 +1,100 @@
+"""Rows of files that hold columns: Parquet, and Arrow and Feather (IPC files and streams).
+
+How much such a file unpacks to, only its own words say, so each step of reading is bounded (pipeline/storage/memory_limit.py), and rows become
+Python objects one at a time where they are large."""
+
+from collections.abc import Collection, Iterator
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.ipc as ipc
+import pyarrow.parquet as pq
+
+from pipeline.source.reading import bounds
+from pipeline.storage.memory_limit import bounded
+from schemas.errors import InputError, RowError
+
+_BATCH = 64  # rows at a time
+_AT_ONCE = 32 << 20  # bytes at a time: rows may carry the bytes of their media
+
+Rows = Iterator[tuple[int, dict[str, Any] | RowError]]  # by their number, from 1
+
+
+def parquet(file: IO[bytes], name: str, columns: Collection[str] | None, need: str | None) -> Rows:
+    """The rows of a Parquet file. MemoryError and Arrow's errors where it cannot be read."""
+    with bounded():
+        table = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
+    with table:
+        wanted = _wanted(name, table.schema_arrow.names, columns, need)
+        groups = [table.metadata.row_group(n) for n in range(table.num_row_groups)]
+        largest = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=0)
+        size = max(1, min(_BATCH, _AT_ONCE // max(1, largest)))
+        yield from _numbered(table.iter_batches(size, columns=wanted, use_threads=False))
+
+
+def arrow(file: IO[bytes], name: str, columns: Collection[str] | None, need: str | None) -> Rows:
+    """The rows of an Arrow or Feather file. MemoryError and Arrow's errors where it cannot be read."""
+    stream = file.read(6) != b"ARROW1"
+    file.seek(0)
+    options = ipc.IpcReadOptions(use_threads=False)
+    with bounded():
+        reader = ipc.open_stream(file, options=options) if stream else ipc.open_file(file, options=options)
+    with reader:
+        wanted = _wanted(name, reader.schema.names, columns, need)
+        found = reader if stream else (reader.get_batch(n) for n in range(reader.num_record_batches))
+        yield from _numbered(batch.select(wanted) for batch in found)
+
+
+def rows(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any] | RowError]:
+    """The rows of a batch; a RowError for one that is too large."""
+    for start in range(0, batch.num_rows, _BATCH):
+        part = batch.slice(start, _BATCH)
+        heavy = part.nbytes > bounds.TEXT
+        if not heavy:
+            try:
+                with bounded(pa.total_allocated_bytes()):
+                    found = part.to_pylist()
+            except MemoryError:  # a dictionary's entry, or a list's, may stand in every row
+                heavy = True
+            else:
+                yield from found
+        if heavy:
+            yield from (_row(part.slice(place, 1)) for place in range(part.num_rows))
+
+
+def no_columns(path: str, missing: set[str], found) -> InputError:
+    lacks, has = ", ".join(sorted(missing)), ", ".join(sorted(map(str, found)))
+    return InputError(f"{path} has no column {lacks}; it has {has}: say which is which in columns: {{prompt: ...}}")
+
+
+def _wanted(name: str, found: list[str], columns: Collection[str] | None, need: str | None) -> list[str]:
+    bounds.check_columns(name, len(found))
+    if need and need not in found:
+        raise no_columns(name, {need}, found)
+    return [title for title in found if columns is None or title in columns]
+
+
+def _numbered(batches: Iterator[pa.RecordBatch]) -> Rows:
+    number = 0
+    while True:
+        with bounded(pa.total_allocated_bytes()):
+            batch = next(batches, None)
+            if batch is None:
+                return
+            batch.validate(full=True)  # offsets that lead out of a broken file would crash the process
+        for row in rows(batch):
+            number += 1
+            yield number, row
+        del batch  # before the next one is read
+
+
+def _row(part: pa.RecordBatch | pa.Table) -> dict[str, Any] | RowError:
+    try:
+        with bounded(pa.total_allocated_bytes()):
+            (row,) = part.to_pylist()
+        bounds.check(row)
+    except MemoryError:
+        return bounds.too_long()
+    except RowError as error:
+        return error.with_traceback(None)  # which holds the row
+    return row

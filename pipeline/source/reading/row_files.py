@@ -1,0 +1,318 @@
+"""Rows of files, in every format that rows come in: one place reads them all, streaming, each row named `file#number`.
+
+JSON Lines (`.jsonl`, `.ndjson`), JSON (`.json`: an array, or lines), CSV and TSV, Parquet, Arrow and Feather (IPC files and streams);
+text formats also as `.gz`, `.zst` or `.bz2`. A file may lie at a URL. The number of a row of JSON Lines is that of its line, of others
+that of the row, from 1."""
+
+import csv
+import heapq
+import io
+import os
+import re
+from collections.abc import Callable, Collection, Iterator
+from hashlib import sha256
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import IO, Any, NamedTuple
+
+import orjson
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from pipeline.media.fetch import Limits
+from pipeline.source.reading import bounds, files, json_rows
+from pipeline.source.reading.columnar import arrow, no_columns, parquet
+from pipeline.storage import memory_limit, urls
+from schemas.errors import InputError, RowError
+from schemas.operator import Settings as Base
+from schemas.records import Reason
+
+_LONGEST = bounds.LONGEST
+_COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+_BOOKKEEPING = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")  # of `datasets`
+_BOM = b"\xef\xbb\xbf"
+
+Raw = bytes | dict | RowError  # a line, what it holds, or what is wrong with it
+
+
+class Sampling(Base):
+    """A seeded part of the rows, drawn by what is in them: the same rows are drawn when others are added or their order changes."""
+
+    n: int | None = Field(None, ge=1)
+    """How many rows; the file is read twice."""
+    share: float | None = Field(None, gt=0, lt=1)
+    """Or the share of them, each drawn for itself."""
+    seed: int = 0
+    """Another seed draws other rows."""
+
+    @model_validator(mode="after")
+    def _one(self):
+        if (self.n is None) == (self.share is None):
+            raise ValueError("say n or share")
+        return self
+
+
+class Row(NamedTuple):
+    """A row, not yet parsed where it is a line."""
+
+    place: str  # file#number
+    folder: str  # path or URL that paths in it are relative to
+    raw: Raw
+    media: tuple = ()  # paths, or {bytes, path}, of media of any kind that belong to it beside its columns
+
+    def values(self) -> dict[str, Any]:
+        """What the row holds, by column. RowError BAD_ROW when it is no object."""
+        if isinstance(self.raw, dict):
+            return self.raw
+        if isinstance(self.raw, RowError):
+            raise self.raw
+        return json_rows.parse(self.raw, "line")
+
+
+def read(
+    path: str, *, columns: Collection[str] | None = None, need: str | None = None, limit: int | None = None,
+    sample: Sampling | None = None, fetch: Limits | None = None, below: str | None = None,
+) -> Iterator[Row]:  # fmt: skip
+    """The rows of a file or of all such files in a folder, in order of their names; `path#n` stands for the first n.
+
+    Of a table with columns those in `columns` are read (all when None), and it must have the one that is called `need`.
+    `limit` rows are read at most, good and bad, and of these `sample` draws. With `below` a file must lie in that folder, whatever links
+    lead to it. A file of a folder that is not a regular one is a row with what is wrong.
+    InputError when a file is not there, not of a known format, broken beyond a row, or without the needed column."""
+    path, first = _limited(path)
+    most = min((n for n in (first, limit) if n), default=None)
+    return part(lambda: islice(_rows(path, columns, need, fetch or Limits(), below), most), sample)
+
+
+def part(every: Callable[[], Iterator[Row]], sample: Sampling | None) -> Iterator[Row]:
+    """Those of the rows, which `every` reads from their start, that are drawn, in order; all of them without a `sample`."""
+    if sample is None:
+        yield from every()
+    elif sample.share is not None:
+        yield from (row for row in every() if _draw(row, sample.seed) < sample.share)
+    else:
+        least: list[tuple[float, int]] = []  # the n least draws, the largest of them first
+        for at, row in enumerate(every()):
+            held = (-_draw(row, sample.seed), -at)
+            if len(least) < sample.n:
+                heapq.heappush(least, held)
+            elif held > least[0]:
+                heapq.heapreplace(least, held)
+        drawn = {-at for _, at in least}
+        yield from (row for at, row in enumerate(every()) if at in drawn)
+
+
+def readable(name: str) -> bool:
+    """Whether a file of this name holds rows, as far as its name tells."""
+    return _format(name) is not None and files.base(name) not in _BOOKKEEPING
+
+
+def _limited(path: str) -> tuple[str, int | None]:
+    found = re.fullmatch(r"(.+)#([1-9]\d*)", path, re.DOTALL)
+    return (found[1], int(found[2])) if found and not os.path.exists(path) else (path, None)
+
+
+def _draw(row: Row, seed: int) -> float:
+    """A number in 0..1 that the row's content and the seed decide."""
+    raw = row.raw
+    if isinstance(raw, dict):
+        hashed = lambda value: sha256(value).hexdigest() if isinstance(value, bytes) else repr(value)
+        try:
+            raw = orjson.dumps(raw, default=hashed, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+        except orjson.JSONEncodeError:  # lists in lists in lists
+            raw = row.place.encode(errors="surrogatepass")
+    elif isinstance(raw, RowError):
+        raw = row.place.encode(errors="surrogatepass")
+    return int.from_bytes(sha256(b"%d\0" % seed + raw.strip()).digest()[:8]) / 2**64
+
+
+def _rows(
+    path: str, columns: Collection[str] | None, need: str | None, limits: Limits, below: str | None
+) -> Iterator[Row]:
+    for file, label in listed(path):
+        try:
+            yield from _file(file, label, columns, need, limits, below)
+        except files.Refused as error:
+            if file == path:
+                raise
+            yield Row(label, files.parent(file), error.as_row())
+
+
+def _file(
+    file: str, label: str, columns: Collection[str] | None, need: str | None, limits: Limits, below: str | None
+) -> Iterator[Row]:
+    reader, compression = _format(file) or (_jsonl, None)
+    said = urls.clean(file) if urls.is_url(file) else file
+    with files.opened(file, limits, below) as opened:
+        stream = pa.CompressedInputStream(opened, compression) if compression else opened
+        folder = files.parent(file)
+        try:
+            for number, raw in reader(stream, said, columns, need):
+                yield Row(f"{label}#{number}", folder, raw)
+        except MemoryError as error:
+            what = f"{_NAMES[reader]} file that can be read in {memory_limit.MOST >> 20} MB"
+            raise InputError(f"{said} is no {what}; write it with smaller pages, batches or rows") from error
+        except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
+            raise InputError(f"{said} is no {_NAMES[reader]} file that can be read; write it anew") from error
+
+
+def listed(root: str) -> list[tuple[str, str]]:
+    """(path or URL, name in messages) of each file of rows. InputError when there is none."""
+    said = urls.clean(root) if urls.is_url(root) else root
+    if files.is_file(root):
+        found = [(root, files.base(root))] if readable(files.base(root)) else []
+    elif urls.is_url(root) or os.path.isdir(root):
+        names = sorted(filter(readable, files.walk(root)), key=lambda name: PurePosixPath(name).parts)
+        found = [(files.join(root, name), name) for name in names]
+    else:
+        raise files.missing(root)
+    if not found:
+        raise InputError(
+            f"{said} is not, and holds no, file of rows (.jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather); "
+            "convert the rows to one of these"
+        )
+    return found
+
+
+def _format(name: str) -> "tuple[Reader, str | None] | None":
+    """The reader of a file and its compression, by its name; None when it holds no rows."""
+    stem, suffix = os.path.splitext(files.base(name).lower())
+    if compression := _COMPRESSED.get(suffix):
+        reader = _READERS.get(os.path.splitext(stem)[1])
+        return (reader, compression) if reader in (_jsonl, _json, _csv, _tsv) else None
+    reader = _READERS.get(suffix)
+    return reader and (reader, None)
+
+
+Reader = Callable[[IO[bytes], str, Collection[str] | None, str | None], Iterator[tuple[int, Raw]]]
+
+
+def _jsonl(file: IO[bytes], name: str, columns, need) -> Iterator[tuple[int, Raw]]:
+    file, number = io.BufferedReader(file, 1 << 20), 0
+    while line := file.readline(_LONGEST):
+        number += 1
+        if number == 1:
+            line = line.removeprefix(_BOM)
+        if len(line) == _LONGEST and not line.endswith(b"\n"):
+            del line
+            while (more := file.readline(1 << 20)) and not more.endswith(b"\n"):
+                pass
+            yield number, bounds.too_long("line")
+        elif line and not line.isspace():
+            yield number, line
+
+
+def _json(file: IO[bytes], name: str, columns, need) -> Iterator[tuple[int, Raw]]:
+    file = io.BufferedReader(file, 1 << 16)
+    if file.peek(3).startswith(_BOM):
+        file.read(3)
+    start = file.peek(1).lstrip()[:1]
+    if start == b"{":
+        yield from _jsonl(file, name, columns, need)
+        return
+    number = 0
+    try:
+        for item in json_rows.Items(file):
+            number += 1
+            yield number, item if item.__class__ is dict else _parsed(item)
+    except EOFError as error:
+        raise InputError(f"{name} is no JSON array of rows: it breaks after row {number}; write it anew") from error
+
+
+def _parsed(item: json_rows.Item) -> Raw:
+    """The item of an array; as it stands in the file where it is not JSON, for a reader that is less strict."""
+    if not isinstance(item, bytes):
+        return item
+    try:
+        return json_rows.parse(item)
+    except RowError as error:
+        return item if error.reason == Reason.BAD_ROW else error.with_traceback(None)  # which holds the row
+
+
+def _csv(file: IO[bytes], name: str, columns, need, delimiter: str = ",") -> Iterator[tuple[int, Raw]]:
+    """Every value is text, an empty one is absent."""
+    csv.field_size_limit(bounds.LONGEST)
+    lines = _Lines(file)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    number, header = 0, None
+    while True:
+        lines.size = 0
+        try:
+            found = next(reader)
+        except StopIteration:
+            return
+        except (csv.Error, RowError) as error:
+            if header is None:
+                raise InputError(f"{name} is no CSV file that can be read ({error}); write it anew") from error
+            number += 1
+            yield number, error.with_traceback(None) if isinstance(error, RowError) else _bad(f"the row is not CSV ({error}); mend its quotes")
+            continue
+        if not found:
+            continue
+        if header is None:
+            header = [title.strip() for title in found]
+            bounds.check_columns(name, len(header))
+            if need and need not in header:
+                raise no_columns(name, {need}, header)
+            continue
+        number += 1
+        if len(found) != len(header):
+            yield number, _bad(f"the row has {len(found)} fields, the header {len(header)}; mend its commas and quotes")
+        elif not all(value.isascii() or _is_utf8(value) for value in found):
+            yield number, _bad("the row is not UTF-8; write the file as UTF-8")
+        else:
+            row = {title: value or None for title, value in zip(header, found)}
+            yield number, row if lines.size <= bounds.TEXT // 4 else _checked(row)
+
+
+class _Lines:
+    """The lines of a CSV file; a RowError in place of the rest of a row that is too long."""
+
+    def __init__(self, file: IO[bytes]):
+        self._lines = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
+        self.size = 0  # characters since the row began
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._lines.readline(bounds.LONGEST)
+        if not line:
+            raise StopIteration
+        self.size += len(line)
+        if self.size >= bounds.LONGEST:
+            while line and not line.endswith(("\n", "\r")):
+                line = self._lines.readline(1 << 20)
+            raise bounds.too_long()
+        return line
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _checked(row: dict) -> dict | RowError:
+    try:
+        bounds.check(row)
+    except RowError as error:
+        return error.with_traceback(None)
+    return row
+
+
+def _tsv(file: IO[bytes], name: str, columns, need) -> Iterator[tuple[int, Raw]]:
+    return _csv(file, name, columns, need, "\t")
+
+
+_READERS: dict[str, Reader] = {
+    ".jsonl": _jsonl, ".ndjson": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _tsv,
+    ".parquet": parquet, ".arrow": arrow, ".feather": arrow,
+}  # fmt: skip
+_NAMES = {_jsonl: "JSON Lines", _json: "JSON", _csv: "CSV", _tsv: "TSV", parquet: "Parquet", arrow: "Arrow"}
+
+
+def _bad(detail: str) -> RowError:
+    return RowError(Reason.BAD_ROW, detail)

@@ -1,0 +1,579 @@
+"""Question -> answer: a model is asked each question once, whatever run, step or restart asks it again.
+
+One SQLite file (WAL, synchronous NORMAL: a kill loses nothing committed, a power cut at most the last commits, which are
+asked again). Answers are committed in batches; a batch is what a kill may cost beyond the requests in flight.
+
+SQLite does not see a flipped bit in a value, so each has a checksum behind it, which takes in its key: what is not what was kept is asked
+again."""
+
+import asyncio
+import dataclasses
+import functools
+import math
+import random
+import sqlite3
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+import orjson
+
+from pipeline.storage import checksum
+from pipeline.storage.claims import Claims
+from pipeline.storage.in_flight import Journal
+from pipeline.storage.refusals import Refusals
+from schemas.disk import database, said
+from schemas.errors import NeverAnswered, NotAsked, StoreError
+from schemas.ports import (
+    Answer,
+    Attended,
+    Beams,
+    Embedded,
+    Engine,
+    Failure,
+    Found,
+    Generate,
+    Generated,
+    Likely,
+    Perturb,
+    Perturbed,
+    Rated,
+    Refused,
+    Request,
+    Result,
+    Score,
+    Scored,
+)  # fmt: skip
+from schemas.records import OPEN, Reason, digest
+
+BATCH = 256  # answers a commit
+DELAY = 0.1  # seconds until a smaller batch is committed
+AWAY = "move it away, with its -wal and -shm beside it: what it held is asked again"
+P = ParamSpec("P")
+T = TypeVar("T")
+PAUSE = 0.05  # seconds, about, between two looks for what another build is asking
+LEASE = 600.0  # seconds after which it is asked here, too: that build may be stopped
+FORMS = {"g": Generated, "s": Scored, "l": Likely, "r": Rated, "e": Embedded, "a": Attended, "p": Perturbed}  # as kept
+NAMES = {form: name for name, form in FORMS.items()}
+MOST_TOKENS = 100_000_000  # of one request; a larger count is none
+ABOVE = 1e-3  # by so much a log-probability may be positive: models round
+
+
+class Sort(NamedTuple):
+    """Requests that are alike as far as their price goes."""
+
+    model: str  # identity
+    request: str  # name of the request's type
+    most: int  # tokens that one answer may have
+    temperature: float  # greedy answers have other lengths than sampled ones
+
+    @classmethod
+    def of(cls, identity: str, request: Request) -> "Sort":
+        return cls(
+            identity, type(request).__name__, getattr(request, "max_tokens", 0), getattr(request, "temperature", 0.0)
+        )
+
+
+@dataclass
+class Measured:
+    """What requests of one sort took, ever since the cache is there. Those that failed are not among them."""
+
+    requests: int = 0
+    answers: int = 0
+    answer_tokens: int = 0
+    seconds: float = 0.0  # as Usage's
+
+
+def _translated(method: Callable[P, T]) -> Callable[P, T]:
+    """A method of the cache that says in one StoreError what is wrong with its file."""
+
+    @functools.wraps(method)
+    def translated(*args: P.args, **named: P.kwargs) -> T:
+        try:
+            return method(*args, **named)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(said(error, getattr(args[0], "path"), AWAY)) from error  # noqa: B009 - typed as any argument
+
+    return translated
+
+
+class AnswerCache:
+    """Answers by the digest of the whole request, media hashes and model identity included. Several processes may share a file: what
+    one of them is asking, or has not committed yet, the others wait for.
+
+    What the answers took is kept beside them, so that the next run can be estimated.
+
+    `journal` notes what engines in this process are asked, where they can crash."""
+
+    def __init__(self, path: Path, journal: Journal | None = None):
+        """StoreError when the file cannot be opened or made."""
+        self.path = path
+        self._open()
+        self._new: dict[bytes, bytes] = {}
+        self._failed: dict[bytes, Failure] = {}
+        self._took: defaultdict[Sort, Measured] = defaultdict(Measured)
+        self._oldest = 0.0
+        self.in_flight: dict[bytes, asyncio.Future] = {}
+        self.clocks: defaultdict[str, Clock] = defaultdict(Clock)
+        self.journal = journal
+        self.damaged: set[bytes] = set()
+        """keys of what is kept but is no answer or damaged, and so is asked again"""
+        self.asked = 0  # requests that came to engines
+        self._refusals: dict[tuple[str, str], Refusals] = {}
+        self.claims = Claims(path.with_name("asking"))
+
+    @_translated
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = database(self.path, "normal")
+        self._db.execute("create table if not exists answers (k blob primary key, v blob)")
+        self._db.execute(
+            "create table if not exists took (model text, request text, most integer, temperature real, requests integer, "
+            "answers integer, answer_tokens integer, seconds real, primary key (model, request, most, temperature)) without rowid"
+        )
+        self._db.execute("create table if not exists failures (k blob primary key, reason text, detail text)")
+
+    def engine(self, engine: Engine, usage: "Usage", unanswered: set[bytes] | None = None, step: str = "") -> "CachedEngine":
+        """`engine` behind this cache for one step; what it asks is added to `usage`, the keys of questions that stay open to `unanswered`."""
+        return CachedEngine(engine, self, usage, unanswered, step)
+
+    def refusals(self, engine: Engine, step: str) -> Refusals:
+        """Those of the step's requests to the engine."""
+        key = engine.identity, step
+        if key not in self._refusals:
+            self._refusals[key] = Refusals(f"{step}: {engine.identity}" if step else engine.identity)
+            if hasattr(engine, "witness"):
+                engine.witness = lambda: self._witness(engine.identity)
+        self._refusals[key].engine = engine
+        return self._refusals[key]
+
+    def _witness(self, identity: str) -> Request | None:
+        """A request that the model has answered, in this run or before."""
+        found = (of.proof for (model, _), of in self._refusals.items() if model == identity)
+        return next(filter(None, found), None)
+
+    async def settle(self) -> None:
+        """To be called before rows are published. EngineError when all that was asked of a model for a step lately was refused alike."""
+        for refusals in list(self._refusals.values()):
+            if refusals.count:
+                await refusals.look(self.answered(refusals.engine.identity))
+
+    @_translated
+    def answered(self, identity: str) -> bool:
+        """Whether the model ever answered anything."""
+        return self._db.execute("select 1 from took where model = ? limit 1", (identity,)).fetchone() is not None
+
+    @_translated
+    def get(self, key: bytes) -> Found | None:
+        value = self._new.get(key)
+        if value is None:
+            if not self._db.in_transaction:  # inside one, looking up takes no lock; each commit ends it
+                self._db.execute("begin")
+            row = self._db.execute("select v from answers where k = ?", (key,)).fetchone()
+            if row is None:
+                return None
+            value = row[0]
+        value = checksum.opened(value, key) if isinstance(value, bytes) else None
+        found = None if value is None else _decode(value)
+        if found is None:
+            self.damaged.add(key)
+        return found
+
+    def put(self, key: bytes, result: Found) -> None:
+        if not self._new:
+            self._oldest = time.monotonic()
+            if self.claims.shared:  # somebody may be waiting for it, and there may be no next one for long
+                asyncio.get_running_loop().call_later(DELAY, self._flush)
+        self._new[key] = checksum.closed(_encode(result), key)
+        if len(self._new) >= BATCH or time.monotonic() - self._oldest > DELAY:
+            self.commit()
+
+    def check(self) -> tuple[int, int]:
+        """How many answers there are and how many of them are damaged; these are taken out, so that they are asked again.
+
+        sqlite3.DatabaseError when the file itself is."""
+        ((said,),) = self._db.execute("pragma quick_check(1)").fetchall()
+        if said != "ok":
+            raise sqlite3.DatabaseError(said)
+        count, bad = 0, []
+        for key, value in self._db.execute("select k, v from answers"):
+            count += 1
+            if not isinstance(value, bytes) or checksum.opened(value, key) is None:
+                bad.append((key,))
+        self._db.executemany("delete from answers where k = ?", bad)
+        return count, len(bad)
+
+    def _flush(self) -> None:
+        with suppress(sqlite3.Error, StoreError):  # the next commit says it
+            self.commit()
+
+    async def elsewhere(self, key: bytes) -> Found | None:
+        """The answer to a claimed question that another build brings, or has brought. None when it is ours to ask."""
+        until = time.monotonic() + LEASE
+        while True:
+            ours = self.claims.ours(key)
+            self._db.rollback()  # to see what others have committed
+            if (found := self.get(key)) is not None:
+                self.claims.drop((key,))
+                return found
+            if ours:
+                return None
+            while self.claims.elsewhere(key):
+                if time.monotonic() > until:
+                    return None
+                self.commit()  # they may be waiting for us
+                await asyncio.sleep(PAUSE * random.uniform(0.5, 1.5))
+            self.claims.take(key)
+
+    def took(self, sort: Sort, answers: int, answer_tokens: int, seconds: float) -> None:
+        """Notes what an answered request took; kept with the next commit of answers."""
+        measured = self._took[sort]
+        measured.requests += 1
+        measured.answers += answers
+        measured.answer_tokens += answer_tokens
+        measured.seconds += seconds
+
+    @_translated
+    def measured(self) -> dict[Sort, Measured]:
+        """What is kept of that."""
+        return {Sort(*row[:4]): Measured(*row[4:]) for row in self._db.execute("select * from took")}
+
+    def note(self, key: bytes, failure: Failure) -> None:
+        """Keeps that no answer came. It is asked again all the same; only who asks no model looks it up."""
+        self._failed[key] = failure
+
+    @_translated
+    def failure(self, key: bytes) -> Failure | None:
+        """How the question last failed, as far as that is committed."""
+        row = self._db.execute("select reason, detail from failures where k = ?", (key,)).fetchone()
+        return row and Failure(Reason(row[0]), row[1])
+
+    @_translated
+    def commit(self) -> None:
+        if not self._new and not self._failed:
+            return
+        self._db.rollback()
+        with self._db:
+            self._db.execute("begin immediate")
+            again = self.damaged & self._new.keys()
+            self._db.executemany("delete from answers where k = ?", ((key,) for key in again))
+            self._db.executemany("insert or ignore into answers values (?, ?)", self._new.items())
+            self._db.executemany(
+                "insert into took values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do update set requests = requests + excluded.requests, "
+                "answers = answers + excluded.answers, answer_tokens = answer_tokens + excluded.answer_tokens, "
+                "seconds = seconds + excluded.seconds",
+                [(*sort, *dataclasses.astuple(took)) for sort, took in self._took.items()],
+            )
+            self._db.executemany(
+                "insert or replace into failures values (?, ?, ?)",
+                ((key, *failure) for key, failure in self._failed.items()),
+            )
+        self.claims.drop(self._new)
+        self._new.clear()
+        self._took.clear()
+        self._failed.clear()
+
+    @_translated
+    def close(self) -> None:
+        self.commit()
+        self.claims.close()
+        self._db.close()
+
+
+def _encode(result: Found) -> bytes:
+    if isinstance(result, Generated):
+        return orjson.dumps(["g", [list(a) for a in result.answers], result.prompt_tokens])
+    return orjson.dumps([NAMES[type(result)], *result])
+
+
+def _decode(value: bytes) -> Found | None:
+    """None for what is no answer: older versions kept what servers said unread."""
+    try:
+        name, body, prompt_tokens = orjson.loads(value)
+        if name == "g":
+            found = Generated(tuple([Answer(*a[:4], _tuple(a[4])) for a in body]), prompt_tokens)
+        else:
+            found = FORMS[name](_tuple(body), prompt_tokens)
+        return found if _sound(found) else None
+    except (ValueError, TypeError, LookupError):
+        return None
+
+
+def _sound(found: Found) -> bool:
+    """Whether each field is what it says. TypeError for what cannot even be gone through."""
+    if not _count(found.prompt_tokens):
+        return False
+    match found:
+        case Generated(answers):
+            return bool(answers) and all(map(_whole, answers))
+        case Scored(logprobs):
+            return all(p is None or _logprob(p) for p in logprobs)
+        case Likely(logprobs):
+            return all(map(_logprob, logprobs))
+        case Rated(value):
+            return _number(value)
+        case Embedded(numbers) | Attended(numbers):
+            return all(map(_number, numbers))
+    return type(found.media) is str
+
+
+def _whole(answer: Answer) -> bool:
+    text, tokens, finish, logprob, each = answer
+    if type(text) is not str or type(finish) is not str or not _count(tokens):
+        return False
+    return (logprob is None or _logprob(logprob)) and (each is None or all(map(_logprob, each)))
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MOST_TOKENS
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (float, int) and math.isfinite(value)
+
+
+def _logprob(value: Any) -> bool:
+    return _number(value) and value <= ABOVE
+
+
+def _tuple(value):
+    return tuple(value) if isinstance(value, list) else value
+
+
+@dataclass
+class Usage:
+    """What one step asked of one model."""
+
+    asked: int = 0
+    """requests that came to the engine"""
+    cached: int = 0
+    """requests that were answered already, or were just being asked"""
+    failed: int = 0
+    """of those asked, the ones that got no answer; their tokens are not known"""
+    open: int = 0
+    """requests without an answer for a reason that may pass (`OPEN`): the next build asks them again"""
+    media: int = 0
+    """media that those asked showed"""
+    prompt_tokens: int = 0
+    """of those asked; n answers to a prompt count it once, as servers do"""
+    answer_tokens: int = 0
+    """of those asked; the token that a Score reads is one"""
+    most_answer_tokens: int = 0
+    """as many as those asked allowed"""
+    cached_prompt_tokens: int = 0
+    """what the cache spared"""
+    cached_answer_tokens: int = 0
+    seconds: float = 0.0
+    """engine time: while k requests are in flight in an engine, waiting for a slot included, each is given 1/k of the time that
+    passes. Over all steps it adds up to the time in which the engine had anything to do"""
+
+    def add(self, other: "Usage") -> None:
+        for name in FIGURES:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def after(self, earlier: "Usage") -> "Usage":
+        """What was asked in all where the same work was done before and left questions open: what was asked then and now, what the cache
+        spared then (what was answered then is no longer spared), and what is open now."""
+        spared = {name: getattr(earlier, name) for name in FIGURES if name.startswith("cached")}
+        spent = {name: getattr(earlier, name) + getattr(self, name) for name in FIGURES if name not in spared}
+        return Usage(**{**spared, **spent, "open": self.open})
+
+    def figures(self) -> dict[str, Any]:
+        """As records keep it."""
+        return dataclasses.asdict(self) | {"seconds": round(self.seconds, 3)}
+
+
+FIGURES = tuple(field.name for field in dataclasses.fields(Usage))
+
+
+def total(usages: Iterable[Mapping[str, Any]]) -> Usage:
+    """The sum of recorded usages."""
+    out = Usage()
+    for usage in usages:
+        out.add(Usage(**usage))
+    return out
+
+
+def key_of(identity: str, request: Request) -> bytes:
+    """What an answer is kept by."""
+    return bytes.fromhex(digest(identity, type(request).__name__, *request))
+
+
+class Clock:
+    """Divides an engine's busy time among the requests in flight: each gets 1/k of it while there are k."""
+
+    def __init__(self):
+        self.in_flight, self._share, self._last = 0, 0.0, 0.0
+
+    def change(self, by: int) -> float:
+        """`by` requests more are in flight. The time that a request would have been given which is there since ever."""
+        now = time.perf_counter()
+        if self.in_flight:
+            self._share += (now - self._last) / self.in_flight
+        self._last = now
+        self.in_flight += by
+        return self._share
+
+
+def tokens(result: Result) -> tuple[int, int]:
+    """The prompt's and the answers' tokens of a result. A given answer whose likelihood was asked for is part of the prompt."""
+    prompt = getattr(result, "prompt_tokens", 0)
+    if isinstance(result, Generated):
+        return prompt, sum([a.tokens for a in result.answers])
+    if isinstance(result, Likely):
+        return prompt + len(result.logprobs), 0
+    return prompt, int(isinstance(result, Scored))
+
+
+def shows(request: Request) -> int:
+    """How many media a request shows."""
+    if isinstance(request, Perturb):
+        return 1
+    return sum([part.media is not None for message in request.messages for part in message.parts])
+
+
+class Remembered:
+    """An Engine that is not there: behind the cache, it fails as the real one did, and was asked nothing else."""
+
+    def __init__(self, cache: AnswerCache, identity: str, can: Iterable[str], media: Iterable[str], slots: int):
+        self.identity, self.can, self.media, self.slots = identity, frozenset(can), frozenset(media), slots
+        self._cache = cache
+
+    async def ask(self, request: Request) -> Result:
+        """The Failure that this request came to. NotAsked when it never came to any."""
+        found = self._cache.failure(key_of(self.identity, request))
+        if found is None:
+            raise NotAsked(f"{self.identity} was never asked this: `pairwright build` asks it")
+        return found
+
+    async def close(self) -> None:
+        pass
+
+
+class CachedEngine:
+    """An Engine that looks the request up before any media is opened, and lets equal requests in flight share one answer."""
+
+    def __init__(self, engine: Engine, cache: AnswerCache, usage: Usage, unanswered: set[bytes] | None = None, step: str = ""):
+        self._engine, self._cache, self._usage = engine, cache, usage
+        self._refusals = cache.refusals(engine, step)
+        self._unanswered = set() if unanswered is None else unanswered
+        self.identity, self.can, self.media, self.slots = engine.identity, engine.can, engine.media, engine.slots
+
+    async def ask(self, request: Request) -> Result:
+        cache = self._cache
+        key = key_of(self.identity, request)
+        found = cache.get(key)
+        if found is not None:
+            self._refusals.proof = request
+            return self._spared(found)
+        waiting = cache.in_flight.get(key)
+        if waiting is not None:
+            result = self._spared(await asyncio.shield(waiting))
+            if isinstance(result, Failure):
+                self._failed(key, result)
+            return result
+        alone = cache.claims.take(key)
+        future = cache.in_flight[key] = asyncio.get_running_loop().create_future()
+        if not alone and (found := await self._elsewhere(key, future)) is not None:
+            return self._spared(found)
+        clock = cache.clocks[self.identity]
+        since = clock.change(+1)
+        try:
+            result = await self._answer(key, request)
+        except BaseException as error:
+            future.set_exception(error)
+            future.exception()  # nobody may be waiting: the raise below tells
+            cache.claims.drop((key,))
+            raise
+        finally:
+            until = clock.change(-1)
+            del cache.in_flight[key]
+        self._asked(request, result, until - since)
+        if isinstance(result, Failure):
+            cache.note(key, result)
+            self._failed(key, result)
+            cache.claims.drop((key,))
+        else:
+            cache.put(key, result)
+        future.set_result(result)
+        return result
+
+    async def _answer(self, key: bytes, request: Request) -> Result:
+        """What the engine says. EngineError when it refuses this request as it does all others."""
+        cache, refusals = self._cache, self._refusals
+        place = cache.asked = cache.asked + 1
+        try:
+            if cache.journal is None:
+                result = await self._engine.ask(request)
+            else:
+                result = await cache.journal.ask(self._engine, key, request)
+            said = result.detail if isinstance(result, Refused) else ""
+        except NeverAnswered as error:
+            result, said = Refused(Reason.ENGINE_REFUSED, error.detail), str(error)
+        if said:
+            if refusals.refused(place, result, said):
+                await refusals.look(cache.answered(self.identity))
+        elif not isinstance(result, Failure):
+            refusals.answered(request, place)
+        return result
+
+    def _failed(self, key: bytes, failure: Failure) -> None:
+        if failure.reason in OPEN and key not in self._unanswered:
+            self._unanswered.add(key)
+            self._usage.open += 1
+
+    async def _elsewhere(self, key: bytes, future: asyncio.Future) -> Found | None:
+        """The answer that another build brings, for those here who wait for it as well; None when it is ours to ask."""
+        cache = self._cache
+        try:
+            found = await cache.elsewhere(key)
+        except BaseException as error:
+            future.set_exception(error)
+            future.exception()
+            cache.claims.drop((key,))
+            del cache.in_flight[key]
+            raise
+        if found is not None:
+            future.set_result(found)
+            del cache.in_flight[key]
+        return found
+
+    def _spared(self, found: Result) -> Result:
+        usage = self._usage
+        usage.cached += 1
+        prompt, answer = tokens(found)
+        usage.cached_prompt_tokens += prompt
+        usage.cached_answer_tokens += answer
+        return found
+
+    def _asked(self, request: Request, result: Result, seconds: float) -> None:
+        usage = self._usage
+        usage.asked += 1
+        usage.failed += isinstance(result, Failure)
+        usage.media += shows(request)
+        usage.seconds += seconds
+        prompt, answer = tokens(result)
+        usage.prompt_tokens += prompt
+        usage.answer_tokens += answer
+        usage.most_answer_tokens += most(request)
+        if not isinstance(result, Failure):
+            self._cache.took(Sort.of(self.identity, request), answers(request), answer, seconds)
+
+    async def close(self) -> None:
+        await self._engine.close()
+
+
+def answers(request: Request) -> int:
+    """How many answers are written to a request."""
+    if isinstance(request, Generate):
+        return request.n
+    return request.beams if isinstance(request, Beams) else int(isinstance(request, Score))
+
+
+def most(request: Request) -> int:
+    """How many tokens all answers to a request may have together."""
+    return answers(request) * getattr(request, "max_tokens", 1)

@@ -1,0 +1,97 @@
+"""The training loop over pairs, and the optimiser's part that GRPO shares with it."""
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+
+import torch
+
+from pipeline.modeling.batch import Batch, buckets, collate
+from pipeline.modeling.encode import Encoded
+from pipeline.modeling.logps import answer_mask, token_logps
+from pipeline.train import _losses
+from schemas.errors import TrainError
+
+CLIP = 1.0  # largest norm of the gradient
+TAIL = 10  # steps that the summary is a mean over
+
+
+class Optimizer:
+    """AdamW on what is not frozen; the rate rises linearly, then falls to zero; gradients are clipped.
+
+    Each step is a line of metrics.jsonl."""
+
+    def __init__(self, model, lr: float, betas: tuple[float, float], warmup: int, total: int, folder: Path):
+        self._weights = [weight for weight in model.parameters() if weight.requires_grad]
+        if not self._weights:
+            raise TrainError("every weight is frozen: name fewer towers in `freeze`")
+        self._adam = torch.optim.AdamW(self._weights, lr=lr, betas=betas, weight_decay=0.0)
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(
+            self._adam, lambda step: min(1.0, (step + 1) / max(1, warmup)) * (1 - step / total)
+        )
+        self._file = folder / "metrics.jsonl"
+        self._file.write_text("")
+        self.total = total
+        self.lines: list[dict] = []
+
+    def step(self, loss: torch.Tensor, **facts: float) -> None:
+        """One update. TrainError when the loss is no number."""
+        if not torch.isfinite(loss):
+            raise TrainError(f"the loss became {loss.item()} at step {len(self.lines) + 1}: lower lr")
+        self._adam.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self._weights, CLIP)
+        rate = self._schedule.get_last_lr()[0]
+        self._adam.step()
+        self._schedule.step()
+        self.log(loss=loss.item(), grad_norm=norm.item(), lr=rate, **facts)
+
+    def log(self, **facts: float) -> None:
+        self.lines.append({"step": len(self.lines) + 1, **facts})
+        with self._file.open("a") as file:
+            file.write(json.dumps(self.lines[-1]) + "\n")
+
+    def last(self, name: str) -> float:
+        """The mean of a fact over the last steps that have it."""
+        return fmean([line[name] for line in self.lines if name in line][-TAIL:])
+
+
+def fit(
+    model,
+    pairs: Sequence[Encoded],
+    before: Sequence[torch.Tensor],
+    settings,
+    shared: bool,
+    folder: Path,
+    progress: Callable,
+) -> dict:
+    """Trains on pairs; `before` is their reference. The same seed gives the same weights on a CPU, bit for bit.
+
+    Returns steps, and loss, accuracy (share of pairs whose chosen answer gained more) and margin (beta times how much
+    more, natural log) over the last steps."""
+    rng = random.Random(settings.seed)
+    sizes = [len(pair.prompt.ids) + sum(map(len, pair.answers)) for pair in pairs]
+    total = settings.epochs * -(-len(pairs) // settings.batch_size)
+    optimizer = Optimizer(model, settings.lr, settings.betas, settings.warmup, total, folder)
+    for _ in range(settings.epochs):
+        for rows in buckets(range(len(pairs)), sizes, settings.batch_size, rng):
+            batch = collate([pairs[i].prompt for i in rows], [pairs[i].answers for i in rows], shared).to(model.device)
+            chosen, rejected = sides(token_logps(model, batch), [before[i] for i in rows], batch)
+            loss = _losses.LOSSES[settings.loss](chosen, rejected, settings.beta, settings.label_smoothing).mean()
+            if settings.sft:
+                loss = loss + settings.sft * _losses.sft(chosen)
+            gained = (chosen.ratio - rejected.ratio).detach()
+            optimizer.step(
+                loss, accuracy=(gained > 0).float().mean().item(), margin=settings.beta * gained.mean().item()
+            )
+            progress(len(optimizer.lines), total, f"loss {optimizer.lines[-1]['loss']:.3f}")
+    return {"steps": len(optimizer.lines), **{name: optimizer.last(name) for name in ("loss", "accuracy", "margin")}}
+
+
+def sides(policy: torch.Tensor, reference: Sequence[torch.Tensor], batch: Batch) -> tuple[_losses.Side, _losses.Side]:
+    """Chosen and rejected of a batch whose answers alternate between them. `reference`: one [scored tokens] a pair."""
+    before = torch.zeros_like(policy).index_put(batch.place, torch.cat(list(reference)).to(policy.device))
+    mask = answer_mask(batch)
+    return tuple(_losses.Side(policy[i::2], before[i::2], mask[i::2]) for i in (0, 1))

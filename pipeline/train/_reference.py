@@ -1,0 +1,39 @@
+"""Log-probabilities under the model that training starts from: computed once, before the first step."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from pipeline.modeling.batch import collate
+from pipeline.modeling.encode import Encoded
+from pipeline.modeling.logps import token_logps
+from schemas.errors import TrainError
+
+ROWS = 64  # pairs a forward
+AGAIN = 4  # pairs that are computed once more, each alone
+
+
+def reference(model, pairs: Sequence[Encoded], shared: bool, noise: float, progress: Callable) -> list[torch.Tensor]:
+    """For each pair [tokens of chosen, then tokens of rejected], natural log.
+
+    TrainError when a pair alone gives a token another value, by more than `noise`, than among others."""
+    found: dict[int, torch.Tensor] = {}
+    order = sorted(range(len(pairs)), key=lambda i: len(pairs[i].prompt.ids))
+    for start in range(0, len(order), ROWS):
+        rows = order[start : start + ROWS]
+        found |= zip(rows, _compute(model, [pairs[i] for i in rows], shared), strict=True)
+        progress(start + len(rows), len(pairs), "reference log-probabilities")
+    for i in order[:: max(1, len(order) // AGAIN)]:
+        (alone,) = _compute(model, [pairs[i]], shared)
+        if (alone - found[i]).abs().max() > noise:
+            raise TrainError(
+                f"the reference of {pairs[i].id} depends on the batch it is computed in: the padding leaks"
+            )
+    return [found[i] for i in range(len(pairs))]
+
+
+@torch.no_grad()
+def _compute(model, pairs: Sequence[Encoded], shared: bool) -> list[torch.Tensor]:
+    batch = collate([pair.prompt for pair in pairs], [pair.answers for pair in pairs], shared).to(model.device)
+    values = token_logps(model, batch)[batch.place].cpu()
+    return list(values.split([sum(map(len, pair.answers)) for pair in pairs]))

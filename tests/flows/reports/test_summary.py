@@ -1,0 +1,46 @@
+"""The figures of a run from its tables, which are read side by side, sample by sample."""
+
+from operator import itemgetter
+
+from flows.reports.summary import counts, following
+from schemas import records
+from schemas.records import Outcome, judgement
+from tests.support.rows import Held, rows_of
+
+
+def test_rows_that_lie_sample_by_sample_are_found_for_who_asks_in_order():
+    of = following([("b", 1), ("b", 2), ("d", 3)], itemgetter(0))
+    assert [of(name) for name in "abcde"] == [[], [("b", 1), ("b", 2)], [], [("d", 3)], []]
+
+
+def test_judges_are_measured_with_the_answers_of_their_own_sample():
+    first, silent, last = (rows_of([f"{i} yes", f"{i} no no"], question=f"{i} ?") for i in range(3))
+    for rows in (first, last):
+        for c in rows.candidates:
+            value = float("yes" in c.text)
+            rows.judgements += [
+                judgement(
+                    c.sample, "truth", "candidate", (c.id,), "truth", Outcome.VERDICT, value=value, annotator="rule"
+                ),
+                judgement(
+                    c.sample, "rate", "candidate", (c.id,), "rating", Outcome.VERDICT, value=1 - value, annotator="m@1"
+                ),
+            ]
+    pairs = [records.pair(r.sample.id, "pair", *r.candidates) for r in (first, silent, last)]
+    marked = [pair._replace(needs_media=needs) for pair, needs in zip(pairs, (True, None, False), strict=True)]
+    every = (first, silent, last)
+    found = counts(
+        Held(
+            samples=[r.sample for r in every],
+            candidates=[c for r in every for c in r.candidates],
+            judgements=[s for r in every for s in r.judgements],
+            pairs=marked,
+        )
+    )
+    assert {name: found[name] for name in ("samples", "candidates", "judgements", "pairs")} == {
+        "samples": {"image": 3}, "candidates": {"image": 6}, "judgements": {"image": 8}, "pairs": {"image": 3},
+    }  # fmt: skip
+    rate = found["judges"]["rate"]
+    assert (rate["agreement_with_truth"]["image"]["n"], rate["agreement_with_truth"]["image"]["share"]) == (2, 0.0)
+    assert (rate["longer"]["share"], rate["longer_truth"]["share"]) == (1.0, 0.0)
+    assert (found["survive_without_media"]["image"]["n"], found["survive_without_media"]["all"]["share"]) == (2, 0.5)

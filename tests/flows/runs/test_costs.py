@@ -1,0 +1,194 @@
+"""What a run cost, and that a price changes nothing else."""
+
+import re
+import shutil
+
+import pytest
+import yaml
+
+from flows.commands.show import show
+from flows.reports.summary import finish
+from flows.reports.terminal import Meter, reporter, said
+from flows.runs import costs, executor
+from flows.runs.shards import read_json
+from pipeline.storage.answer_cache import Usage
+from schemas.recipe import Price
+from tests.support.endpoint import Endpoint, served
+
+PRICE = {"prompt": 2.5, "answer": 10, "request": 0.01, "currency": "EUR"}
+
+
+def document(folder, url: str, **more) -> dict:
+    rows = folder / "rows.jsonl"
+    rows.write_text("".join(f'{{"prompt": "what is number {i} ?"}}\n' for i in range(20)))
+    scripted = {"engine": "openai", "model": "scripted", "base_url": url}
+    return {
+        "name": "small",
+        "models": {"policy": scripted | more, "judge": scripted | {"revision": "2"}},
+        "steps": [
+            {"source.rows": {"path": str(rows)}},
+            {"make.sample": {"model": "policy", "n": 3, "max_tokens": 32}},
+            {"judge.pointwise": {"model": "judge", "media": False}},
+            {"pair.best_worst": {"axis": "rating"}},
+        ],
+    }
+
+
+def build(raw: dict, folder, out: str = "out", cache: str = "cache") -> dict:
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    run = executor.open_run(str(path), out=folder / out, cache=folder / cache)
+    try:
+        for _ in executor.everything(run):
+            pass
+        return finish(run)
+    finally:
+        run.close()
+
+
+@pytest.fixture(scope="module")
+def url():
+    with served(Endpoint()) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def priced(tmp_path_factory, url):
+    """The folder and the summary of a run whose policy has a price."""
+    folder = tmp_path_factory.mktemp("costs")
+    return folder, build(document(folder, url, price=PRICE), folder)
+
+
+def test_usage_is_told_by_step_and_model(priced):
+    _, summary = priced
+    assert set(summary["steps"]) == {"sample", "pointwise"}
+    assert set(summary["steps"]["sample"]["models"]) == {"policy"}
+    assert set(summary["steps"]["pointwise"]["models"]) == {"judge"}
+    policy = summary["models"]["policy"]
+    # 20 prompts of five words, a line with the model's name before them: the scripted server counts words
+    assert (policy["asked"], policy["cached"], policy["failed"], policy["prompt_tokens"]) == (20, 0, 0, 20 * 6)
+    assert policy["most_answer_tokens"] == 20 * 3 * 32
+    assert 0 < policy["seconds"] < 20
+    assert summary["questions_asked"] == 40
+
+
+def test_money_is_tokens_by_price_and_requests(priced):
+    _, summary = priced
+    policy = summary["models"]["policy"]
+    wanted = 2.5e-6 * 120 + 10e-6 * policy["answer_tokens"] + 0.01 * 20
+    assert policy["spent"] == pytest.approx(wanted, abs=1e-6)
+    assert (policy["saved"], policy["currency"]) == (0, "EUR")
+    assert "spent" not in summary["models"]["judge"]
+    assert summary["money"] == {"EUR": {"spent": policy["spent"], "saved": 0}}
+
+
+def test_what_is_cached_is_saved_and_the_card_says_the_same(priced, url):
+    folder, first = priced
+    again = build(document(folder, url, price=PRICE), folder, "again")
+    policy = again["models"]["policy"]
+    assert (policy["asked"], policy["cached"], policy["spent"]) == (0, 20, 0)
+    assert policy["saved"] == pytest.approx(first["models"]["policy"]["spent"], abs=1e-6)
+    cards = [(folder / out / "dataset" / "README.md").read_text() for out in ("out", "again")]
+    said = [re.search(r"Models were asked .*", card)[0] for card in cards]
+    assert said[0] == said[1]
+    assert said[0].startswith("Models were asked 40 requests: ")
+    assert said[0].endswith(" EUR at the prices of the recipe.")
+
+
+def test_a_price_makes_no_other_run_and_no_other_row(priced, url):
+    folder, _ = priced
+    files = {p: p.stat().st_mtime_ns for p in (folder / "out" / "passes").rglob("*.arrow")}
+    exported = {p: p.read_bytes() for p in (folder / "out" / "dataset").rglob("*.parquet")}
+    dearer = build(document(folder, url, price={"answer": 1000}), folder)
+    assert dearer["money"]["USD"]["spent"] == pytest.approx(
+        1e-3 * dearer["models"]["policy"]["answer_tokens"], abs=1e-6
+    )
+    without = build(document(folder, url), folder)
+    assert without["money"] == {}
+    assert files == {p: p.stat().st_mtime_ns for p in (folder / "out" / "passes").rglob("*.arrow")}
+    assert build(document(folder, url, price={"answer": 1}), folder, "free")["questions_asked"] == 0
+    build(document(folder, url), folder, "unpriced", "other cache")
+    others = {
+        p.relative_to(folder / "unpriced"): p.read_bytes() for p in (folder / "unpriced" / "dataset").rglob("*.parquet")
+    }
+    assert others == {p.relative_to(folder / "out"): data for p, data in exported.items()}
+    build(document(folder, url, price=PRICE), folder)
+
+
+def test_records_say_what_was_asked_and_no_money(priced):
+    folder, _ = priced
+    (record,) = (folder / "out" / "passes").glob("*/*/record.json")
+    usage = read_json(record)["steps"]["sample"]["models"]["policy"]
+    assert set(usage) == set(Usage().figures())
+    done = read_json(record.parents[1] / "done.json")
+    assert done["usage"]["sample"]["policy"] == usage
+
+
+def test_show_and_report_say_it(priced, capsys):
+    folder, _ = priced
+    show(folder / "out")
+    text = " ".join(capsys.readouterr().out.split())
+    assert "what models were asked" in text
+    assert "EUR" in text
+    page = (folder / "out" / "report.html").read_text()
+    assert "What models were asked" in page
+    assert "saved by the cache" in page
+
+
+def test_of_an_unfinished_run_show_says_what_was_asked_so_far(priced, tmp_path, capsys):
+    half = shutil.copytree(priced[0] / "out", tmp_path / "half")
+    (half / "summary.json").unlink()
+    (unit,) = (half / "passes").iterdir()
+    (unit / "done.json").unlink()
+    show(half)
+    assert "asked so far" in capsys.readouterr().out
+
+
+def test_live_figures_come_with_progress_from_the_first_to_the_last(tmp_path, url):
+    said = []
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(document(tmp_path, url, price=PRICE)))
+    run = executor.open_run(str(path), out=tmp_path / "out", cache=tmp_path / "cache", report=lambda *a: said.append(a))
+    for _ in executor.everything(run):
+        pass
+    run.close()
+    asked = [used["policy"]["asked"] for unit, *_, used in said if "policy" in used]
+    assert asked == sorted(asked)
+    assert asked[-1] == 20
+    assert said[0][1:] == (0, None, "", {})  # a unit is named before its model is loaded
+    last = next(used for unit, *_, used in reversed(said) if used)
+    assert last["policy"]["spent"] > 0.2
+    assert last["judge"]["asked"] == 20
+
+
+def test_what_a_process_asked_before_it_died_is_not_forgotten():
+    def used(asked: int) -> dict:
+        return costs.priced({"policy": Usage(asked=asked).figures()}, {"policy": Price(request=1)})
+
+    meter = Meter()
+    for asked in (5, 9, 1, 3):  # it died after 9
+        meter.note("pass0", used(asked))
+    meter.note("pass1", used(2))
+    (policy,) = meter.models().values()
+    assert (policy["asked"], policy["spent"]) == (9 + 3 + 2, 14)
+
+
+def test_a_line_says_what_a_model_was_asked():
+    usage = Usage(asked=1200, cached=3, failed=1, prompt_tokens=98_765, answer_tokens=2_345_678).figures()
+    assert said(usage) == "1,200 asked, 3 cached, 1 failed, tokens 98.8k in, 2.35M out"
+    written = []
+    reporter(written.append)("pass0", 7, 20, "", {"policy": usage})
+    assert written == [f"pass0: 7 of 20; policy: {said(usage)}"]
+
+
+def test_the_artifact_of_a_flow_has_what_each_step_asked(priced):
+    from flows.build import asked, described
+
+    _, summary = priced
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in asked(summary).splitlines()]
+    assert lines[0][:4] == ["step", "model", "asked", "cached"]
+    assert [line[:4] for line in lines[2:]] == [["sample", "policy", "20", "0"], ["pointwise", "judge", "20", "0"]]
+    assert lines[2][-1] == "EUR"
+    assert "steps." not in described(summary)
+    assert "| money.EUR.spent |" in described(summary)
+    assert described({"steps": 3}).endswith("| steps | 3 |")  # a training has a figure of that name

@@ -1,0 +1,50 @@
+"""What decides that a unit is finished."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.runs import executor
+from flows.runs.shards import write_json
+from schemas.errors import OutputError
+
+TINY = str(Path(__file__).parents[3] / "data" / "models" / "tiny")
+
+
+def training_key(out: Path, dataset: Path) -> str:
+    """The key of the training on an exported dataset, as a new process sees it."""
+    recipe = {
+        "name": "train",
+        "models": {"policy": {"engine": "vllm", "model": TINY}},
+        "steps": [{"train": {"model": "policy", "as": "trained"}}],
+    }
+    write_json(out / "run.json", {"recipe": recipe, "cache": str(out), "dataset": str(dataset), "version": 1})
+    run = executor.reopen(out)
+    return run.key(run.units[0])
+
+
+def test_a_dataset_that_grew_is_trained_on_again_and_one_that_did_not_is_not(tmp_path):
+    image = tmp_path / "dataset" / "image"
+    image.mkdir(parents=True)
+    (image / "train-00000.parquet").write_bytes(b"one night's rows")
+    first = training_key(tmp_path, tmp_path / "dataset")
+    assert training_key(tmp_path, tmp_path / "dataset") == first
+    (image / "train-00000.parquet").write_bytes(b"two nights' rows")
+    assert training_key(tmp_path, tmp_path / "dataset") != first
+
+
+def test_a_run_keeps_its_cache_whatever_is_said_until_that_is_gone(tmp_path):
+    out, kept, other = (tmp_path / name for name in ("out", "kept", "other"))
+    out.mkdir()
+    kept.mkdir()
+    assert executor.cache_of(out) == executor.CACHE.absolute()
+    assert executor.cache_of(out, other) == other
+    write_json(out / "run.json", {"recipe": {}, "version": 2, "cache": str(kept)})
+    assert executor.cache_of(out) == executor.cache_of(out, kept) == kept
+    (tmp_path / "link").symlink_to(kept)
+    assert executor.cache_of(out, tmp_path / "link") == kept
+    with pytest.raises(OutputError, match=f"in {kept}, not in {other}: leave --cache out, or move them"):
+        executor.cache_of(out, other)
+    kept.rename(other)
+    assert executor.cache_of(out, other) == other
+    assert executor.cache_of(out) == kept  # made again there

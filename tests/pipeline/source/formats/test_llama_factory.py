@@ -1,0 +1,90 @@
+import pytest
+
+from pipeline.source.formats import llama_factory
+from pipeline.source.formats.draft import Pairing, Turn
+from tests.support.dialects import BAD, EMPTY, EQUAL, HALF, MEDIA, asked, refused, texts, without
+
+ROW = {
+    "conversations": [{"from": "human", "value": "<image>Describe."}], "chosen": {"from": "gpt", "value": "A cat."},
+    "rejected": {"from": "gpt", "value": "A dog."}, "images": ["a.jpg"],
+}  # fmt: skip
+ALPACA = {"instruction": "Add.", "input": "1 + 1", "chosen": "2", "rejected": "3"}
+KTO = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}], "kto_tag": True}
+
+
+def test_sharegpt_ranking():
+    draft = llama_factory.read(ROW)
+    assert draft.prompt == asked(("image", "a.jpg"), "Describe.")
+    assert texts(draft) == [("A cat.", "chosen"), ("A dog.", "rejected")]
+
+
+def test_tags_are_places_in_order_and_line_breaks_beside_them_go():
+    value = "First <image>\nthen\n<audio>and <image>!"
+    row = ROW | {
+        "conversations": [{"from": "human", "value": value}],
+        "images": ["a.jpg", "b.jpg"],
+        "audios": ["c.wav"],
+    }
+    assert llama_factory.read(row).prompt == asked(
+        "First ", ("image", "a.jpg"), "then", ("audio", "c.wav"), "and ", ("image", "b.jpg"), "!"
+    )
+
+
+def test_media_without_a_tag_stand_before_the_text():
+    row = ROW | {"conversations": [{"from": "human", "value": "Describe."}]}
+    assert llama_factory.read(row).prompt == asked(("image", "a.jpg"), "Describe.")
+
+
+def test_earlier_turns_and_a_system_message():
+    talk = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}, {"from": "human", "value": "<image>?"}]
+    draft = llama_factory.read(ROW | {"conversations": talk, "system": "Be short."})
+    assert [turn.role for turn in draft.prompt] == ["system", "user", "assistant", "user"]
+
+
+def test_alpaca():
+    draft = llama_factory.read(ALPACA | {"history": [["Hi", "Ho"]]})
+    assert draft.prompt == (*asked("Hi"), Turn("assistant", (("text", "Ho"),)), *asked("Add.\n1 + 1"))
+    assert texts(draft) == [("2", "chosen"), ("3", "rejected")]
+
+
+def test_kto():
+    draft = llama_factory.read(KTO)
+    assert (draft.prompt, texts(draft)) == (asked("Hi"), [("Ho", None)])
+    assert draft.pairs == (Pairing(0, None, None, {"label": True}),)
+    draft = llama_factory.read({"instruction": "Add.", "output": "3", "kto_tag": False})
+    assert draft.pairs[0].known == {"label": False}
+
+
+REFUSED = {
+    "two tags, one image": (
+        ROW | {"conversations": [{"from": "human", "value": "<image><image>"}]}, BAD, "2 places for image files, the row holds 1",
+    ),
+    "a tag and no video": (
+        ROW | {"conversations": [{"from": "human", "value": "<image><video>"}]}, BAD, "1 places for video files, the row holds 0",
+    ),
+    "no conversation": (without(ROW, "conversations"), BAD, "instruction is missing"),
+    "a conversation that is an object": (ROW | {"conversations": {}}, BAD, "conversations is a dict"),
+    "a value that is a number": (ROW | {"conversations": [{"from": "human", "value": 1}]}, BAD, "conversations[0].value is a int"),
+    "no from": (ROW | {"conversations": [{"value": "x"}]}, BAD, "conversations[0].role is missing"),
+    "a from that is nothing": (ROW | {"conversations": [{"from": None, "value": "x"}]}, BAD, "conversations[0].from is missing"),
+    "no rejected": (without(ROW, "rejected"), BAD, "rejected is missing"),
+    "an answer of the human": (ROW | {"chosen": {"from": "human", "value": "x"}}, BAD, "is of 'user'"),
+    "an empty answer": (ROW | {"chosen": {"from": "gpt", "value": ""}}, EMPTY, "chosen is empty"),
+    "equal answers": (ROW | {"chosen": ROW["rejected"]}, EQUAL, "same text"),
+    "a tag that is a text": (KTO | {"kto_tag": "true"}, BAD, "kto_tag is a str"),
+    "a tag that is a number": (KTO | {"kto_tag": 1}, BAD, "kto_tag is a int"),
+    "an answer that shows": (
+        KTO | {"messages": [{"role": "assistant", "content": [{"type": "image"}]}]}, MEDIA, "shows media",
+    ),
+    "no messages": (KTO | {"messages": []}, BAD, "is of 'user'"),
+    "history of one": (ALPACA | {"history": [["Hi"]]}, BAD, "history[0] is a list"),
+    "history of numbers": (ALPACA | {"history": [[1, 2]]}, BAD, "history[0][0] is a int"),
+    "an input that is a list": (ALPACA | {"input": ["1"]}, BAD, "input is a list"),
+    "half a character": (ALPACA | {"chosen": f"2{HALF}"}, BAD, "half a character at 1"),
+    "no output": ({"instruction": "Add.", "kto_tag": True}, BAD, "output is missing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_bad_row_is_refused_in_words(name):
+    refused(llama_factory, *REFUSED[name])

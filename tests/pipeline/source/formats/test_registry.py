@@ -1,0 +1,126 @@
+"""Which format a file's columns show, and that no row of whatever content is anything but a Draft or a RowError."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.source.formats.draft import Draft
+from pipeline.source.formats.fields import Cell
+from pipeline.source.formats.registry import DIALECTS, guess
+from schemas.errors import RowError
+from tests.pipeline.source.formats import (
+    test_distilabel,
+    test_label_studio,
+    test_llama_factory,
+    test_llava,
+    test_mllm_judge,
+    test_mm_rlhf,
+    test_mmpr,
+    test_ms_swift,
+    test_multimodal_rewardbench,
+    test_pairwright,
+    test_rlaif_v,
+    test_trl,
+    test_ultrafeedback,
+    test_vl_rewardbench,
+    test_vlfeedback,
+)  # fmt: skip
+
+GOOD = {
+    "distilabel": [test_distilabel.ROW, test_distilabel.PAIR], "mm_rlhf": [test_mm_rlhf.ROW], "mmpr": [test_mmpr.ROW],
+    "label_studio": [test_label_studio.task(test_label_studio.slip(test_label_studio.pairwise("left"), test_label_studio.choice("tie")))],
+    "llama_factory": [test_llama_factory.ROW, test_llama_factory.ALPACA, test_llama_factory.KTO], "llava": [test_llava.ROW],
+    "ms_swift": [test_ms_swift.ROW, test_ms_swift.MIXED, {"messages": test_ms_swift.TALK, "label": True}],
+    "pairwright": [test_pairwright.ROW], "rlaif_v": [test_rlaif_v.HUB, test_rlaif_v.STAGE],
+    "trl": [test_trl.ROW, {"chosen": test_trl.TALK, "rejected": test_trl.OTHER}, {"prompt": "?", "completion": "x", "label": True},
+            {"prompt": "?"}],
+    "mllm_judge": [test_mllm_judge.SCORE, test_mllm_judge.PAIR, test_mllm_judge.BATCH],
+    "multimodal_rewardbench": [test_multimodal_rewardbench.ROW], "vl_rewardbench": [test_vl_rewardbench.ROW],
+    "ultrafeedback": [test_ultrafeedback.ROW], "vlfeedback": [test_vlfeedback.ROW],
+}  # fmt: skip
+
+
+def test_every_dialect_has_its_rows_here():
+    assert set(GOOD) == set(DIALECTS)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_the_columns_tell_the_format_and_why(name):
+    for row in GOOD[name]:
+        found, why = guess(list(row))
+        assert found == name
+        assert why.startswith("column")
+
+
+def test_strange_columns_are_no_format():
+    assert guess(["text", "label"]) is None
+    assert guess([]) is None
+
+
+# what may stand in a row: JSON's values, bytes of Parquet, cells of CSV, numbers that JSON has not, half characters
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.just(10**400), st.floats(), st.text(max_size=8), st.binary(max_size=4),
+    st.sampled_from(["\ud800", "<image>", "user", "assistant", "left", "text", "image", Cell("5"), Cell("x"), "data:,%", "{}"]),
+)  # fmt: skip
+KEYS = st.sampled_from(
+    ["role", "content", "type", "text", "image", "image_url", "url", "from", "value", "bytes", "path", "Rating", "Rationale", "model",
+     "response", "annotations", "completed_by", "result", "selected", "rating", "choices", "ranker", "to_name", "from_name", "id", "\ud800",
+     "prompt", "answer1", "answer2", "items", "body", "scores", "chosen", "rejected", "score", "judge", "start", "end"],
+)  # fmt: skip
+ANYTHING = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=12
+)
+
+
+def places(value, path=()):
+    """Where something stands in a row, at any depth."""
+    yield path
+    if isinstance(value, dict):
+        for key in value:
+            yield from places(value[key], (*path, key))
+    if isinstance(value, list):
+        for at, inner in enumerate(value):
+            yield from places(inner, (*path, at))
+
+
+def put(value, path, new):
+    """A copy with `new` at `path`."""
+    if not path:
+        return new
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = put(value[path[0]], path[1:], new)
+    return copy
+
+
+@st.composite
+def rows(draw, name):
+    """A good row with something else in none to three places, or a row of anything under the format's names."""
+    good = draw(st.sampled_from(GOOD[name]))
+    if draw(st.integers(0, 3)) == 0:
+        return draw(st.dictionaries(st.sampled_from(list(good)), ANYTHING))
+    for _ in range(draw(st.integers(0, 3))):
+        path = draw(st.sampled_from([p for p in places(good) if p]))
+        good = put(good, path, draw(ANYTHING))
+    return good
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_any_row_is_a_draft_or_a_row_error(name):
+    seen = set()
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(rows(name))
+    def check(row):
+        try:
+            draft = DIALECTS[name].read(row)
+        except RowError as error:
+            seen.add(error.reason)
+            return
+        assert isinstance(draft, Draft)
+        seen.add(Draft)
+        indices = range(len(draft.answers))
+        assert all(i in indices for said in draft.said for i in said.items)
+        assert all(p.chosen in indices and (p.rejected is None or p.rejected in indices) for p in draft.pairs)
+
+    check()
+    assert {Draft, "bad_row"} <= seen  # it saw both sides of the line

@@ -1,0 +1,126 @@
+import pytest
+
+from pipeline.source.formats import trl
+from pipeline.source.formats.draft import Answer, Draft, Pairing, Turn
+from schemas import records
+from schemas.errors import RowError
+from schemas.messages import user
+from schemas.records import Part
+from tests.support.dialects import BAD, EMPTY, EQUAL, INF, MEDIA, NAN, asked, refused, texts, without
+from tests.support.preference_sets import part, says
+
+ROW = {
+    "prompt": says("user", part("image"), part("text", "What?")), "chosen": says("assistant", part("text", "A cat.")),
+    "rejected": says("assistant", part("text", "A dog.")), "images": ["a.jpg"],
+}  # fmt: skip
+TALK = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "A cat."}]
+OTHER = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "A dog."}]
+
+
+def test_a_conversation_has_its_images_in_their_places():
+    answers = (Answer("A cat.", role="chosen"), Answer("A dog.", role="rejected"))
+    assert trl.read(ROW) == Draft(asked(("image", "a.jpg"), "What?"), answers, (), (Pairing(0, 1, None, {}),))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "What?", "chosen": "A cat.", "rejected": "A dog."},
+        {"prompt": [{"role": "user", "content": "What?"}], "chosen": TALK[1:], "rejected": OTHER[1:]},
+        {"chosen": TALK, "rejected": OTHER},
+        {"prompt": "What?", "chosen": TALK, "rejected": OTHER},
+        {"prompt": None, "chosen": TALK, "rejected": OTHER, "images": None},
+    ],
+)
+def test_all_shapes_say_the_same(row):
+    draft = trl.read(row)
+    assert draft.prompt == asked("What?")
+    assert texts(draft) == [("A cat.", "chosen"), ("A dog.", "rejected")]
+
+
+def test_two_texts_without_a_prompt_share_their_beginning():
+    draft = trl.read({"chosen": "The sky is blue.", "rejected": "The sky is green."})
+    # they part at "b"/"g"; the space before belongs to the answers
+    assert (draft.prompt, texts(draft)) == (asked("The sky is"), [(" blue.", "chosen"), (" green.", "rejected")])
+
+
+def test_images_without_a_place_stand_before_the_text():
+    draft = trl.read(without(ROW, "images") | {"prompt": "What?", "image": {"bytes": b"x", "path": None}})
+    assert draft.prompt == asked(("image", {"bytes": b"x", "path": None}), "What?")
+
+
+def test_a_tag_in_a_text_is_only_text():
+    assert trl.read({"prompt": "What is <image>?", "chosen": "a", "rejected": "b"}).prompt == asked("What is <image>?")
+
+
+def test_a_block_may_hold_its_image():
+    prompt = [{"role": "user", "content": [{"type": "image", "image": "b.jpg"}, {"type": "text", "text": "?"}]}]
+    assert trl.read(without(ROW, "images") | {"prompt": prompt}).prompt == asked(("image", "b.jpg"), "?")
+
+
+def test_unpaired_and_prompt_only():
+    draft = trl.read({"prompt": "What?", "completion": [{"role": "assistant", "content": "A cat."}], "label": False})
+    assert (texts(draft), draft.pairs) == ([("A cat.", None)], (Pairing(0, None, None, {"label": False}),))
+    draft = trl.read({"prompt": "1 + 1?", "solution": "2", "id": 5})
+    assert draft == Draft(asked("1 + 1?"), known={"answer": "2"}, id="5")
+
+
+def test_what_is_written_is_read_back():
+    prompt = (
+        records.Message("system", (Part("text", "Be short."),)),
+        user("Left", Part("image", media="aa"), "right", Part("image", media="bb"), Part("audio", media="cc")),
+    )
+    sample = records.sample(prompt)
+    chosen, rejected = (records.candidate(sample.id, "s", text) for text in ("A cat.", "A dog."))
+    pair = records.pair(sample.id, "s", chosen, rejected, margin=2.5)
+    row = trl.write(sample, pair, lambda media: f"{media}.bin")
+    assert row["images"] == ["aa.bin", "bb.bin"]
+    draft = trl.read(row)
+    assert draft.prompt == (
+        Turn("system", (("text", "Be short."),)),
+        *asked("Left", ("image", "aa.bin"), "right", ("image", "bb.bin"), ("audio", "cc.bin")),
+    )
+    assert texts(draft) == [("A cat.", "chosen"), ("A dog.", "rejected")]
+    assert draft.pairs[0].known == {"margin": 2.5}
+    unpaired = trl.write(sample, pair._replace(rejected=None, label=True, margin=None), str)
+    assert trl.read(unpaired).pairs == (Pairing(0, None, None, {"label": True}),)
+    with pytest.raises(RowError, match="no rejected media"):
+        trl.write(sample, pair._replace(rejected_media=("dd",)), str)
+
+
+REFUSED = {
+    "no chosen": (without(ROW, "chosen"), BAD, "chosen is missing"),
+    "an empty answer": (ROW | {"rejected": says("assistant", part("text", " "))}, EMPTY, "rejected is empty"),
+    "equal answers": (ROW | {"rejected": ROW["chosen"]}, EQUAL, "the same text"),
+    "one place, two images": (ROW | {"images": ["a.jpg", "b.jpg"]}, BAD, "1 places for image files, the row holds 2"),
+    "one place, no image": (ROW | {"images": []}, BAD, "1 places for image files, the row holds 0"),
+    "an image that is a number": (ROW | {"images": [7]}, BAD, "images holds a int"),
+    "an image that is nothing": (ROW | {"images": [None]}, BAD, "images holds missing"),
+    "a margin that is a text": (ROW | {"margin": "2"}, BAD, "margin is a str"),
+    "a margin that is no number": (ROW | {"margin": NAN}, BAD, "margin is nan"),
+    "an endless margin": (ROW | {"margin": -INF}, BAD, "margin is -inf"),
+    "a margin that is true": (ROW | {"margin": True}, BAD, "margin is a bool"),
+    "a prompt that is a number": (ROW | {"prompt": 3}, BAD, "prompt is a int"),
+    "a message without a role": (ROW | {"prompt": [{"content": "?"}]}, BAD, "prompt[0].role is missing"),
+    "a message that is a text": (ROW | {"prompt": ["?"]}, BAD, "prompt[0] is a str"),
+    "content that is nothing": (ROW | {"prompt": [{"role": "user", "content": None}]}, BAD, "prompt[0].content is missing"),
+    "a part of no type": (ROW | {"prompt": [{"role": "user", "content": [{}]}]}, MEDIA, "without a type"),
+    "a part of a strange type": (ROW | {"prompt": [{"role": "user", "content": [{"type": "smell"}]}]}, MEDIA, "smell"),
+    "an answer that shows": (ROW | {"chosen": says("assistant", part("image"))}, MEDIA, "shows media"),
+    "an answer of the user's": (ROW | {"chosen": says("user", part("text", "x"))}, BAD, "is of 'user'"),
+    "answers that differ before": ({"chosen": [OTHER[1], *TALK], "rejected": [TALK[1], *OTHER]}, BAD, "differ before"),
+    "a prompt of its own": ({"prompt": "Why?", "chosen": TALK, "rejected": OTHER}, BAD, "not what chosen and rejected begin"),
+    "no messages": (ROW | {"chosen": []}, BAD, "chosen has no messages"),
+    "a label that is a text": ({"prompt": "?", "completion": "x", "label": "true"}, BAD, "label is a str"),
+    "no label": ({"prompt": "?", "completion": "x"}, BAD, "label is missing"),
+    "no completion": ({"prompt": "?", "label": True}, BAD, "completion is missing"),
+    "media and no user": (
+        {"prompt": [{"role": "system", "content": "x"}], "image": "a.jpg"}, BAD, "no user's message",
+    ),
+    "broken base64": (ROW | {"images": ["data:image/png;base64,%%"]}, BAD, "base64"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_bad_row_is_refused_in_words(name):
+    refused(trl, *REFUSED[name])

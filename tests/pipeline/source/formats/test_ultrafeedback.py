@@ -1,0 +1,56 @@
+import pytest
+
+from pipeline.source.formats import ultrafeedback
+from pipeline.source.formats.draft import Said
+from pipeline.source.formats.fields import Cell
+from tests.support.dialects import BAD, EMPTY, EQUAL, INF, NAN, asked, refused, texts, without
+
+
+def talk(*turns: str) -> list[dict]:
+    return [{"content": words, "role": ("user", "assistant")[i % 2]} for i, words in enumerate(turns)]
+
+
+ROW = {
+    "prompt": "Why?", "prompt_id": "abc", "chosen": talk("Why?", "Because."), "rejected": talk("Why?", "No."),
+    "messages": talk("Why?", "Because."), "score_chosen": 8.5, "score_rejected": 4.0,
+}  # fmt: skip
+PLAIN = without(ROW, "score_chosen", "score_rejected")
+
+
+@pytest.mark.parametrize("names", ultrafeedback.SCORES)
+def test_scores_under_any_name(names):
+    draft = ultrafeedback.read(PLAIN | dict(zip(names, (8.5, 4))))
+    assert (draft.prompt, draft.id) == (asked("Why?"), "abc")
+    assert texts(draft) == [("Because.", "chosen"), ("No.", "rejected")]
+    assert draft.said == (Said((0,), "score", 8.5, "ultrafeedback"), Said((1,), "score", 4.0, "ultrafeedback"))
+    assert draft.pairs[0].known == {"margin": 4.5, "reward_chosen": 8.5, "reward_rejected": 4.0}
+
+
+def test_scores_may_be_absent_or_equal_and_cells_of_csv_are_numbers():
+    assert ultrafeedback.read(PLAIN).pairs[0].known == {}
+    assert ultrafeedback.read(ROW | {"score_rejected": 8.5}).pairs[0].known["margin"] == 0
+    assert ultrafeedback.read(ROW | {"score_chosen": Cell("5")}).pairs[0].known["margin"] == 1
+
+
+REFUSED = {
+    "one score": (without(ROW, "score_rejected"), BAD, "score_rejected is missing while score_chosen is there"),
+    "the other score": (without(ROW, "score_chosen"), BAD, "score_chosen is missing while score_rejected is there"),
+    "a score that is a text": (ROW | {"score_chosen": "8.5"}, BAD, "score_chosen is a str"),
+    "a score that is no number": (ROW | {"score_chosen": NAN}, BAD, "score_chosen is nan"),
+    "an endless score": (ROW | {"score_rejected": INF}, BAD, "score_rejected is inf"),
+    "a score of too many digits": (ROW | {"score_rejected": 10**400}, BAD, "score_rejected is inf"),
+    "a score that is a list": (ROW | {"score_chosen": [8]}, BAD, "score_chosen is a list"),
+    "a cell that is no number": (ROW | {"score_chosen": Cell("high")}, BAD, "score_chosen is the text 'high'"),
+    "another prompt": (ROW | {"prompt": "How?"}, BAD, "not what chosen and rejected begin"),
+    "another question": (ROW | {"rejected": talk("How?", "No.")}, BAD, "differ before"),
+    "no chosen": (without(ROW, "chosen"), BAD, "chosen is missing"),
+    "no answer": (ROW | {"chosen": talk("Why?"), "rejected": talk("How?")}, BAD, "is of 'user'"),
+    "an empty answer": (ROW | {"rejected": talk("Why?", " ")}, EMPTY, "rejected is empty"),
+    "equal answers": (ROW | {"rejected": ROW["chosen"]}, EQUAL, "same text"),
+    "content that is a number": (ROW | {"chosen": [{"role": "user", "content": 1}]}, BAD, "chosen[0].content is a int"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_bad_row_is_refused_in_words(name):
+    refused(ultrafeedback, *REFUSED[name])

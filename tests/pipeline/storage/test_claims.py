@@ -1,0 +1,140 @@
+"""Questions in flight of several builds on one cache."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from pipeline.storage import claims
+from pipeline.storage.claims import Claims
+from schemas.errors import StoreError
+
+KEY, OTHER = b"k" * 16, b"o" * 16
+
+
+def have(one: Claims, key: bytes) -> bool:
+    """Claims a question as the cache does; whether it is ours."""
+    return one.take(key) or one.ours(key)
+
+
+@pytest.fixture
+def pair(tmp_path):
+    pair = Claims(tmp_path), Claims(tmp_path)
+    yield pair
+    for one in pair:
+        one.close()
+
+
+def test_a_build_alone_has_what_it_claims(tmp_path):
+    alone = Claims(tmp_path / "asking")
+    assert alone.take(KEY)
+    assert alone.take(OTHER)
+    alone.drop([KEY, OTHER, b"never claimed..."])
+    assert alone.take(KEY)
+    assert not alone.shared
+    alone.close()
+    assert list((tmp_path / "asking").iterdir()) == []
+
+
+def test_nothing_is_written_before_the_first_claim(tmp_path):
+    Claims(tmp_path / "asking").close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_one_build_claimed_before_the_other_came_is_not_the_others(pair):
+    first, second = pair
+    assert have(first, KEY)
+    assert not have(second, KEY)
+    assert have(second, OTHER)
+    assert not have(first, OTHER)
+    first.drop([KEY])
+    assert have(second, KEY)
+    assert not have(first, KEY)
+
+
+def test_who_leaves_frees_what_he_had_and_who_stays_is_alone_again(pair):
+    first, second = pair
+    first.take(KEY)
+    assert not have(second, KEY)
+    first.close()
+    assert have(second, KEY)
+    assert not second.shared
+    assert second.take(OTHER)  # without a look around
+
+
+def test_what_a_killed_process_claimed_is_free_and_its_file_goes(tmp_path, pair):
+    script = "import os, signal, sys; from pathlib import Path; from pipeline.storage.claims import Claims\nc = Claims(Path(sys.argv[1])); c.take(b'k' * 16); os.kill(os.getpid(), signal.SIGKILL)"
+    first, second = pair
+    assert have(first, OTHER)
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path)]).returncode == -signal.SIGKILL
+    assert have(first, KEY)
+    assert not have(second, KEY)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_stopped_process_keeps_what_it_claimed(tmp_path, pair):
+    script = "import sys; from pathlib import Path; from pipeline.storage.claims import Claims\nc = Claims(Path(sys.argv[1])); c.take(b'k' * 16); print(flush=True); input()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        process.stdout.readline()
+        process.send_signal(signal.SIGSTOP)
+        assert not have(pair[0], KEY)
+    finally:
+        process.kill()
+        process.communicate()
+    assert have(pair[0], KEY)
+
+
+def test_more_than_there_are_places_for_is_asked_without_a_claim(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "PLACES", 2)
+    first, second = Claims(tmp_path), Claims(tmp_path)
+    assert [have(first, bytes([i]) * 16) for i in range(3)] == [True] * 3
+    assert [have(second, bytes([i]) * 16) for i in range(3)] == [False, False, True]
+    first.drop([bytes(16)])
+    assert have(first, b"x" * 16)
+    for one in (first, second):
+        one.close()
+
+
+def test_a_folder_that_cannot_be_made_is_one_line_and_leaves_no_file(tmp_path, monkeypatch):
+    (tmp_path / "asking").write_text("a file in the way")
+    with pytest.raises(StoreError, match=r"asking cannot be written .*; check its disk and rights"):
+        Claims(tmp_path / "asking").take(KEY)
+    monkeypatch.setattr(os, "posix_fallocate", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(StoreError, match=r"\(No space left on device\)"):
+        Claims(tmp_path / "full").take(KEY)
+    assert list((tmp_path / "full").iterdir()) == []
+
+
+def _asks(folder: Path, seed: int) -> list[int]:
+    """Goes through the same questions in an order of its own until all are asked by somebody; those it asked itself."""
+    mine, one, dice = [], Claims(folder / "asking"), random.Random(seed)
+    todo = dice.sample(range(2000), 2000)
+    while todo:
+        number = todo.pop()
+        key, answer = random.Random(number).randbytes(16), folder / str(number)
+        if answer.exists():
+            continue
+        if not have(one, key):
+            todo.insert(dice.randrange(len(todo) + 1), number)
+        elif not answer.exists():
+            mine.append(number)
+            answer.touch()
+        one.drop([key])
+    one.close()
+    return mine
+
+
+def test_four_processes_ask_two_thousand_questions_once(tmp_path):
+    with ProcessPoolExecutor(4) as pool:
+        asked = chain.from_iterable(pool.map(_asks, [tmp_path] * 4, range(4)))
+    assert sorted(asked) == list(range(2000))
+    assert list((tmp_path / "asking").iterdir()) == []
