@@ -8,6 +8,8 @@ import pytest
 
 from benchmarks.aggregate import METHODS, SKILLS, timed, write
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("method", METHODS)
 def test_memory_stays_flat_as_judgements_grow(tmp_path, method):

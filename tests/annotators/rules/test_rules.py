@@ -169,6 +169,7 @@ def test_equal_formulas_are_right(text, answer, right):
     assert sandbox.worker.ask("mathematics", text, answer, seconds=60).value == right
 
 
+@pytest.mark.slow
 def test_what_runs_for_ever_is_ended_and_the_next_question_is_answered():
     for rule_, *given in (
         ("pattern", "a" * 40 + "b", "(a+)+"),

@@ -15,6 +15,8 @@ from schemas.arrow import from_batch
 from tests.flows.test_cli import pairwright
 from tests.support.preference_sets import SETS, jsonl, with_media
 
+pytestmark = pytest.mark.slow
+
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("pairs_*.yaml"))
 # by hand from tests/support/preference_sets.py: pairs of each kind in the dataset
 PAIRS = {

@@ -154,6 +154,7 @@ def test_check_says_it_and_runs_nothing(tmp_path):
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.slow
 def test_check_of_every_recipe_that_comes_along():
     for name in load.known():
         assert "which can run" in pairwright("check", name)

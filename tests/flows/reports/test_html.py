@@ -153,6 +153,7 @@ def test_texts_of_rows_cannot_become_markup(run, tmp_path):
     assert page.count("&lt;script&gt;alert(1)") >= 4  # name, question, two answers
 
 
+@pytest.mark.slow
 def test_no_text_adds_a_tag_or_an_attribute(run, tmp_path):
     _, tables, media = run
     known = small_run.summarised(tables)

@@ -47,6 +47,7 @@ def test_the_hub_holds_what_was_pushed_and_only_its_owner_sees_it(hub, dataset):
     assert hub.repos[REPO].private
 
 
+@pytest.mark.slow
 def test_a_pushed_dataset_loads_by_the_name_of_a_config(hub, dataset, exported, tmp_path):
     push(dataset, REPO, True, TOKEN)
     script = f"""

@@ -61,6 +61,7 @@ def killed_while(data: bytes, *signals: int) -> RowError:
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_decoder_that_dies_twice_is_one_rejection_and_the_rest_goes_on():
     error = killed_while(large(), signal.SIGSEGV, signal.SIGSEGV)
     assert (error.reason, str(error)) == (
@@ -149,7 +150,7 @@ def test_a_plain_jpeg_needs_no_worker(tmp_path):
 
 def test_a_worker_ends_with_its_process():
     code = (
-        "import os, psutil, signal; from pipeline.media.probe import probe; from tests import media_files as make\n"
+        "import os, psutil, signal; from pipeline.media.probe import probe; from tests.support import media_files as make\n"
         "probe(make.png(), 'x'); print(psutil.Process().children()[0].pid, flush=True); os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

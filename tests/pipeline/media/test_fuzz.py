@@ -1,5 +1,6 @@
 """Real files with bytes changed at random: whatever they have become, it is a Media or one clear rejection."""
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -9,6 +10,8 @@ from schemas.errors import RowError
 from schemas.records import Reason
 from tests.hostile.files import GOOD, hostile
 from tests.support import media_files as make
+
+pytestmark = pytest.mark.slow
 
 PICTURE = make.picture(0, 64, 48)
 SEEDS = [

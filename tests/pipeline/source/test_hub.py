@@ -144,6 +144,7 @@ def over_the_hub(standin, tmp_path, token=TOKEN, **settings):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("streaming", [True, False])
 def test_a_dataset_of_the_hub_is_read_at_one_commit_which_its_rows_name(standin, tmp_path, streaming):
     secret = tmp_path / "secret.png"

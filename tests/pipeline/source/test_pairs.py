@@ -336,6 +336,7 @@ def test_the_setting_names_every_format():
     assert set(get_args(pairs.Format)) == {"auto", *DIALECTS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["media.parquet", "lines.jsonl", "array.json"])
 def test_memory_stays_flat_as_rows_grow(home, name):
     data, text = make.jpeg(1, 640, 480), "word " * 4000
