@@ -121,7 +121,7 @@ def test_of_an_editors_own_marks_the_last_counts():
     rows = rows_of(["two dogs"])
     edited(rows, "one dog", "person:1", [[0, 3, "count", None, "one"]])
     edited(rows, "a dog", "person:1", [[0, 3, "article", None, "a"]])
-    assert [p.judgements for p in made(rows)] == [(rows.judgements[1].id,)] * 2
+    assert [p.rejected_spans[0].correction for p in made(rows)] == ["a", "a"]
 
 
 def test_an_edit_that_nobody_marked_has_no_spans():
