@@ -198,7 +198,9 @@ def judge_bench(judge: Annotated[str, typer.Argument(help="a recipe with a step 
 def export(folder: Annotated[Path, typer.Argument(help="folder of a finished run, or of an exported dataset", metavar="DIR")],
            hub: Annotated[str, typer.Option(help="the dataset's repository on the Hugging Face Hub, OWNER/NAME")],
            public: Annotated[bool, typer.Option("--public", help="let everybody see it")] = False) -> None:  # fmt: skip
-    """Push a run's dataset to the Hugging Face Hub. The token comes from HF_TOKEN."""
+    """Push a run's dataset to the Hugging Face Hub. The token comes from HF_TOKEN.
+
+    Example: pairwright export data/runs/demo --hub OWNER/NAME"""
     from flows.runs import executor
     from pipeline.dataset.hub import push
 
@@ -208,7 +210,9 @@ def export(folder: Annotated[Path, typer.Argument(help="folder of a finished run
 
 @app.command()
 def show(folder: Annotated[Path, typer.Argument(help="folder of a run, finished or not", metavar="DIR")]) -> None:
-    """What happened in a run, and where rows went."""
+    """What happened in a run, and where rows went.
+
+    Example: pairwright show data/runs/demo"""
     from flows.commands.show import show as shown
 
     shown(folder)
@@ -267,26 +271,34 @@ def status(folder: Folder) -> None:
 
 @annotate.command()
 def push(folder: Folder) -> None:
-    """Put the questions on the server that are not there yet. Said again after a crash, it leaves no question twice."""
+    """Put the questions on the server that are not there yet. Said again after a crash, it leaves no question twice.
+
+    Example: pairwright annotate push data/runs/people"""
     _synced(folder, "push")
 
 
 @annotate.command()
 def pull(folder: Folder) -> None:
-    """Read back what people did since the last pull."""
+    """Read back what people did since the last pull.
+
+    Example: pairwright annotate pull data/runs/people"""
     _synced(folder, "pull")
 
 
 @annotate.command()
 def reconcile(folder: Folder,
               accept_config: Annotated[bool, typer.Option("--accept-config", help="take labeling configs as they were changed on the server")] = False) -> None:  # fmt: skip
-    """Compare everything with the server, id by id: finds what was deleted there, or missed by a pull, and mends it."""
+    """Compare everything with the server, id by id: finds what was deleted there, or missed by a pull, and mends it.
+
+    Example: pairwright annotate reconcile data/runs/people --accept-config"""
     _synced(folder, "reconcile", accept_config=accept_config)
 
 
 @annotate.command()
 def doctor(folder: Folder) -> None:
-    """Is the server there, does the key work, are its tasks and their media in place, is anything in the way?"""
+    """Is the server there, does the key work, are its tasks and their media in place, is anything in the way?
+
+    Example: pairwright annotate doctor data/runs/people"""
     if not _synced(folder, "doctor"):
         say.print("  nothing is in the way")
 
@@ -298,7 +310,9 @@ def demo(recipe: Annotated[str, typer.Argument(help="a recipe with a judge.peopl
          port: Annotated[int, typer.Option(min=1, max=65535, help="port of the server")] = 8080) -> None:  # fmt: skip
     """Try it here: a Label Studio server on this machine with three annotators and the questions of a recipe.
 
-    Needs `make label-studio`. Ctrl-C ends it; started again it goes on with the same people and what they did."""
+    Needs `make label-studio`. Ctrl-C ends it; started again it goes on with the same people and what they did.
+
+    Example: pairwright annotate demo people scenes.n=100"""
     from flows.commands import annotate_demo
 
     annotate_demo.run(recipe, settings or [], out, cache, server, port, say)
@@ -336,7 +350,9 @@ def serve(folder: Folder,
 
 @app.command()
 def recipes() -> None:
-    """The recipes that come with Pairwright, and what each does."""
+    """The recipes that come with Pairwright, and what each does.
+
+    Example: pairwright recipes"""
     from flows.planning import load
 
     for name, path in load.known().items():

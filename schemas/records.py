@@ -92,7 +92,6 @@ class Reason(StrEnum):
     NO_MARGIN = "no_margin"
     OVER_CAP = "over_cap"
     LENGTH = "length"
-    TRUNCATED = "truncated"
     SUPERSEDED = "superseded"
 
 

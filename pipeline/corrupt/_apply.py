@@ -16,10 +16,11 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from pipeline.corrupt import _files
-from pipeline.corrupt._registry import Nothing, Spec
+from pipeline.corrupt._registry import Spec
 from pipeline.corrupt.kinds._kind import Kind, drawn
 from pipeline.corrupt.kinds.adversarial import Adversarial, perturbed
 from pipeline.corrupt.kinds.images import Fade, RegionMask
+from pipeline.corrupt.kinds.nothing import Nothing
 from pipeline.corrupt.kinds.swap import Swap, pool_of
 from pipeline.media.probe import keep
 from schemas.errors import RowError

@@ -1,54 +1,45 @@
-"""All kinds, by name."""
+"""All kinds of corruption, by the name that a recipe gives them: every class in kinds/ that names itself by a `kind` of its own.
 
-from typing import Annotated, Any, Literal, get_args
+A new kind is a class in a file of kinds/, with its function in that file's table; nothing else has to know of it."""
 
-from pydantic import BeforeValidator, Field
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from typing import Annotated, Any
 
+from pydantic import BeforeValidator, SerializeAsAny
+
+from pipeline.corrupt import kinds
 from pipeline.corrupt.kinds._kind import Kind
-from pipeline.corrupt.kinds.adversarial import Adversarial
-from pipeline.corrupt.kinds.clips import Drop, Freeze, Reverse, Shuffle
-from pipeline.corrupt.kinds.images import (
-    Black,
-    Blur,
-    Crop,
-    Diffusion,
-    Downscale,
-    Jitter,
-    Pixelate,
-    PixelMask,
-    RegionMask,
-    Rotate,
-)  # fmt: skip
-from pipeline.corrupt.kinds.sounds import Mute, Noise, Pitch, Reverb, Stretch
-from pipeline.corrupt.kinds.swap import Swap
 from schemas.recipe import near
 
 
-class Nothing(Kind):
-    """No media at all: what is asked without them (Dropout-NTP, V-DPO)."""
-
-    kind: Literal["none"] = "none"
-
-
-Known = (
-    Nothing | Diffusion | Crop | Rotate | Black | Blur | Pixelate | Downscale | Jitter | PixelMask | RegionMask | Swap
-    | Adversarial | Drop | Freeze | Shuffle | Reverse | Noise | Mute | Pitch | Stretch | Reverb
-)  # fmt: skip
-KINDS: dict[str, type[Kind]] = {kind.model_fields["kind"].default: kind for kind in get_args(Known)}
+def _found() -> Iterator[type[Kind]]:
+    """The classes of the files in kinds/, file by file in the order in which they are written; files that begin with `_` help them."""
+    for file in pkgutil.iter_modules(kinds.__path__):
+        if not file.name.startswith("_"):
+            module = importlib.import_module(f"{kinds.__name__}.{file.name}")
+            for of in vars(module).values():
+                if isinstance(of, type) and of.__module__ == module.__name__ and "kind" in vars(of).get("__annotations__", ()):
+                    yield of
 
 
-def _named(given: Any) -> Any:
-    """A kind's name alone is the kind as it is by default; unknown names are answered with those that there are."""
+KINDS: dict[str, type[Kind]] = {kind.model_fields["kind"].default: kind for kind in _found()}
+
+
+def _read(given: Any) -> Any:
+    """The typed settings that a name, or a mapping with a `kind`, stands for; unknown names are answered with those that there are."""
     given = {"kind": given} if isinstance(given, str) else given
-    if isinstance(given, dict):
-        kind = KINDS.get(str(given.get("kind")))
-        if kind is None:
-            raise ValueError(f"no kind is called '{given.get('kind')}': {near(str(given.get('kind')), KINDS)}")
-        for key in given:
-            if key not in kind.model_fields:
-                raise ValueError(f"{given['kind']} has no setting '{key}': {near(key, kind.model_fields)}")
-    return given
+    if not isinstance(given, dict):
+        return given
+    kind = KINDS.get(str(given.get("kind")))
+    if kind is None:
+        raise ValueError(f"no kind is called '{given.get('kind')}': {near(str(given.get('kind')), KINDS)}")
+    for key in given:
+        if key not in kind.model_fields:
+            raise ValueError(f"{given['kind']} has no setting '{key}': {near(key, kind.model_fields)}")
+    return kind.model_validate(given)
 
 
-Spec = Annotated[Annotated[Known, Field(discriminator="kind")], BeforeValidator(_named)]
+Spec = Annotated[SerializeAsAny[Kind], BeforeValidator(_read)]
 """What a setting says of media: `crop`, or `{kind: crop, area: [0.1, 0.3]}`."""

@@ -9,10 +9,11 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from pipeline.corrupt import _apply
-from pipeline.corrupt._registry import Nothing, Spec
+from pipeline.corrupt._registry import Spec
 from pipeline.corrupt.kinds import swap
 from pipeline.corrupt.kinds._kind import Kind
 from pipeline.corrupt.kinds.images import RegionMask
+from pipeline.corrupt.kinds.nothing import Nothing
 from pipeline.corrupt.kinds.swap import Swap
 from schemas.errors import RowError
 from schemas.operator import Context, Fitted, Rows

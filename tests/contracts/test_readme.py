@@ -34,17 +34,23 @@ def blocks(page: Path) -> list[tuple[str, str]]:
     return re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
-def tree() -> list[str]:
-    """The entries of the README's tree, as paths from the top."""
+def remarks() -> dict[str, str]:
+    """What the README's tree says of each entry, by its path from the top."""
     text = "\n".join(text for language, text in blocks(ROOT / "README.md") if language == "tree")
-    entries, above = [], []
+    entries, above = {}, []
     for line in filter(str.strip, text.splitlines()):
-        names = re.split(r"\s{2,}", line.strip())[0].split(" ")
+        entry, remark, *_ = [*re.split(r"\s{2,}", line.strip(), maxsplit=1), ""]
+        names = entry.split(" ")
         depth = (len(line) - len(line.lstrip())) // 2
         folder = "".join(above[:depth])
         above = [*above[:depth], names[0]]
-        entries += [folder + name for name in names]
+        entries |= dict.fromkeys([folder + name for name in names], remark)
     return entries
+
+
+def tree() -> list[str]:
+    """The entries of the README's tree, as paths from the top."""
+    return list(remarks())
 
 
 def files() -> list[str]:

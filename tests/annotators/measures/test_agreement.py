@@ -127,6 +127,7 @@ def test_ratings_have_no_sides_and_their_own_axis():
 )
 def test_where_nothing_can_be_compared_there_is_no_figure(said):
     found = of(preferences(said))
+    assert found["annotators"].keys() == said.keys()
     for figures in found["agreement"].values():
         assert (
             figures["fleiss"] is figures["cohen"] is figures["alpha"]["nominal"] is figures["alpha"]["ordinal"] is None

@@ -181,6 +181,84 @@ def test_a_line_says_what_a_model_was_asked():
     assert written == [f"pass0: 7 of 20; policy: {said(usage)}"]
 
 
+def used(**figures) -> dict:
+    return Usage(**figures).figures()
+
+
+def test_records_are_summed_by_step_and_model():
+    first = {"sample": {"policy": used(asked=2, media=1)}, "pointwise": {"judge": used(asked=5)}}
+    second = {"sample": {"policy": used(asked=3), "other": used(cached=7)}}
+    found = costs.by_step([first, second])
+    assert list(found) == ["sample", "pointwise"]
+    assert found["sample"] == {"policy": used(asked=2 + 3, media=1), "other": used(cached=7)}
+    assert found["pointwise"] == {"judge": used(asked=5)}
+    assert costs.by_step([]) == {}
+
+
+def test_a_model_that_several_steps_ask_is_summed_over_them():
+    usages = {"sample": {"policy": used(asked=2)}, "claims": {"policy": used(asked=4, failed=1), "judge": used(asked=8)}}
+    assert costs.by_model(usages) == {"policy": used(asked=2 + 4, failed=1), "judge": used(asked=8)}
+
+
+def test_the_record_of_a_shard_says_what_its_steps_asked():
+    asked = {"policy": used(asked=2)}
+    assert costs.of_record({"steps": {"sample": {"models": asked, "rows": 3}}}) == {"sample": asked}
+
+
+def test_money_by_hand():
+    usage = used(asked=10, cached=4, prompt_tokens=2_000_000, answer_tokens=500_000, cached_prompt_tokens=100_000, cached_answer_tokens=50_000)
+    price = Price(prompt=3, answer=8, request=0.25, currency="EUR")
+    # spent 2 x 3 + 0.5 x 8 + 10 x 0.25 = 6 + 4 + 2.5; saved 0.1 x 3 + 0.05 x 8 + 4 x 0.25 = 0.3 + 0.4 + 1
+    assert costs.money(usage, price) == {"spent": 12.5, "saved": 1.7, "currency": "EUR"}
+
+
+def test_money_is_rounded_to_a_millionth():
+    # one token of a million for a whole unit of money is 0.000001; a third of that is nothing
+    assert costs.money(used(prompt_tokens=1), Price(prompt=1))["spent"] == 0.000001
+    assert costs.money(used(prompt_tokens=1), Price(prompt=0.3))["spent"] == 0.0
+
+
+def test_only_models_with_a_price_have_money():
+    models = {"policy": used(asked=3), "judge": used(asked=2)}
+    found = costs.priced(models, {"policy": Price(request=2)})
+    assert found == {"policy": models["policy"] | {"spent": 6.0, "saved": 0.0, "currency": "USD"}, "judge": models["judge"]}
+
+
+def test_what_units_asked_is_added_by_model_and_currencies_stay_words():
+    one = {"policy": {"asked": 3, "spent": 1.5, "currency": "EUR"}}
+    two = {"policy": {"asked": 4, "spent": 0.25, "currency": "EUR"}, "judge": {"asked": 1}}
+    assert costs.added([one, two]) == {"policy": {"asked": 7, "spent": 1.75, "currency": "EUR"}, "judge": {"asked": 1}}
+    assert costs.added([]) == {}
+
+
+def test_each_currency_has_a_sum_of_its_own():
+    euros = {"spent": 1.5, "saved": 0.5, "currency": "EUR"}
+    dollars = {"spent": 4.0, "saved": 0.0, "currency": "USD"}
+    purse = costs.purse([euros, dollars, euros, {"asked": 9}])
+    assert purse == {"EUR": {"spent": 3.0, "saved": 1.0}, "USD": {"spent": 4.0, "saved": 0.0}}
+    assert costs.amounts(purse, "spent") == "3.00 EUR + 4.00 USD"
+    assert costs.amounts(purse, "saved") == "1.00 EUR + 0.00 USD"
+    # 0.1 + 0.2 is 0.30000000000000004 in binary
+    assert costs.purse([{"spent": x, "saved": 0, "currency": "EUR"} for x in (0.1, 0.2)])["EUR"]["spent"] == 0.3
+    assert costs.purse([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0.00"), (0.0123, "0.012"), (0.5, "0.50"), (0.999, "1.0"), (1, "1.00"), (12.3, "12.30"), (1234.5, "1,234.50")],
+)
+def test_an_amount_has_two_decimals_or_two_digits(value, text):
+    assert costs.amount(value) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0"), (950, "950"), (999, "999"), (1000, "1k"), (12_345, "12.3k"), (4_100_000, "4.1M"), (1_000_000, "1M"), (1e9, "1G"), (2.5e9, "2.5G")],
+)
+def test_a_large_count_is_short(count, text):
+    assert costs.short(count) == text
+
+
 def test_the_artifact_of_a_flow_has_what_each_step_asked(priced):
     from flows.build import asked, described
 

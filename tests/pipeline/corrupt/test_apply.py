@@ -6,7 +6,6 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from pipeline.corrupt._apply import Spec, corrupted
-from pipeline.corrupt._registry import KINDS
 from schemas import messages
 from schemas.errors import RecipeError, RowError
 from schemas.ports import Generate, Generated
@@ -169,8 +168,3 @@ def test_the_model_answers_to_every_corrupted_medium(runner, vllm_engine, media_
         assert isinstance(worse, Generated), worse
         assert worse.answers[0].tokens > 0
         assert worse.prompt_tokens == plain.prompt_tokens  # as large, as long
-
-
-def test_all_kinds_are_named_once():
-    assert len(KINDS) == 22
-    assert all(kind().kind == name for name, kind in KINDS.items() if name != "adversarial")

@@ -230,6 +230,7 @@ def test_a_token_with_a_space_serves_the_choice_without_one_unless_both_are_aske
 
 def test_log_probabilities_are_those_of_each_token(ask):
     (result,) = ask(Generate(question(), n=2, logprobs=True))
+    assert len(result.answers) == 2
     for answer in result.answers:
         # the server says of each word what this says
         each = tuple(-round(unit(word), 4) for word in answer.text.split())

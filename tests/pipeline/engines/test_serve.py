@@ -33,7 +33,9 @@ def both(starting, runner, asked, vllm_engine, served_tiny, media_store):
 
 
 def pick(both, kind: str, wanted) -> list[tuple]:
-    return [(ours, theirs) for k, request, ours, theirs in zip(*both) if k == kind and wanted(request)]
+    found = [(ours, theirs) for k, request, ours, theirs in zip(*both, strict=True) if k == kind and wanted(request)]
+    assert found
+    return found
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,5 +1,8 @@
 import json
 
+import pytest
+from pydantic import ValidationError
+
 from pipeline.pair import with_parent
 from schemas.operator import Rows
 from schemas.records import Outcome, Pair, Rejection, Span, candidate, judgement
@@ -75,3 +78,59 @@ def test_an_edit_of_an_answer_that_is_gone_or_none_at_all_makes_no_pair():
     edited(rows, "one dog", "person:1")
     del rows.candidates[0]
     assert [(n.reason, n.id) for n in made(rows)] == [("no_verdict", rows.sample.id)]
+
+
+def test_what_its_maker_calls_rejected_is_worse_than_what_it_was_made_from():
+    rows = rows_of(["two dogs"])
+    (original,) = rows.candidates
+    rows.candidates.append(candidate(rows.sample.id, "blind", "two dogs and a cow", role="rejected", model="small", seed=5, parent=original.id))
+    (pair,) = made(rows)
+    assert (pair.chosen, pair.rejected) == ("two dogs", "two dogs and a cow")
+    assert (pair.chosen_id, pair.generator_rejected, pair.seed) == (original.id, "small", 5)
+    assert (pair.rejected_spans, pair.judgements) == (None, ())
+
+
+def test_marks_are_faults_of_the_original_with_words():
+    """Another axis, another answer or a mark without words says nothing of the original's spans."""
+    rows = rows_of(["two dogs", "a cat"])
+    first, second = rows.candidates
+    edited(rows, "one dog", "person:1", [[0, 3, "count", None, "one"]])
+    mark = rows.judgements[0]
+    raw = json.dumps({"spans": [[1, 2, "wrong", None, None]]})
+    for target, axis, words in ((first, "safe", raw), (second, "faults", raw), (first, "faults", None)):
+        of = (rows.sample.id, "people", "candidate", (target.id,), axis, Outcome.VERDICT)
+        rows.judgements.append(judgement(*of, value=-1.0, raw=words, annotator="person:1"))
+    (pair,) = made(rows)
+    assert pair.rejected_spans == (Span(0, 3, label="count", correction="one"),)
+    assert pair.judgements == (mark.id,)
+
+
+def test_an_editor_without_marks_has_those_of_the_only_one_who_marked():
+    rows = rows_of(["two dogs"])
+    edited(rows, "one dog", "person:1", [[0, 3, "count", None, "one"]])
+    rows.candidates[-1] = rows.candidates[-1]._replace(model="big")  # a model wrote it, by what the person marked
+    (pair,) = made(rows)
+    assert pair.judgements == (rows.judgements[0].id,)
+    edited(rows, "two cats", "person:2", [[4, 8, "object", None, "cats"]])  # two marked it: whose words the model went by is not known
+    pair, other = made(rows)
+    assert (pair.rejected_spans, pair.judgements) == (None, ())
+    assert other.judgements == (rows.judgements[1].id,)
+
+
+def test_of_an_editors_own_marks_the_last_counts():
+    rows = rows_of(["two dogs"])
+    edited(rows, "one dog", "person:1", [[0, 3, "count", None, "one"]])
+    edited(rows, "a dog", "person:1", [[0, 3, "article", None, "a"]])
+    assert [p.rejected_spans[0].correction for p in made(rows)] == ["a", "a"]
+
+
+def test_an_edit_that_nobody_marked_has_no_spans():
+    rows = rows_of(["two dogs"])
+    rows.candidates.append(candidate(rows.sample.id, "rewrite", "one dog", model="big", parent=rows.candidates[0].id))
+    (pair,) = made(rows)
+    assert (pair.chosen, pair.rejected_spans, pair.judgements) == ("one dog", None, ())
+
+
+def test_a_cap_of_no_edits_is_refused():
+    with pytest.raises(ValidationError, match="per_parent"):
+        with_parent.Settings(per_parent=0)

@@ -1,0 +1,332 @@
+"""Lists that must be complete are complete: a thing that is added in one place and forgotten in another fails here.
+
+Each list is taken from the code itself, never kept here; what is left out on purpose is named with the reason, and the names must be exact."""
+
+import ast
+import importlib
+import inspect
+import io
+import re
+from pathlib import Path
+from typing import get_args
+
+import pyarrow.parquet as pq
+import pytest
+import typer
+from rich.console import Console
+
+from annotators.measures.judge_quality import FIGURES
+from flows import cli
+from flows.planning import load, registry
+from flows.reports import terminal
+from flows.reports.html import write_report
+from pipeline.corrupt import _apply, _files, kinds
+from pipeline.corrupt._registry import KINDS
+from pipeline.corrupt.kinds._kind import Kind
+from pipeline.corrupt.kinds.images import Fade, RegionMask
+from pipeline.corrupt.kinds.nothing import Nothing
+from pipeline.dataset.card import write_card
+from pipeline.dataset.columns import BLOBS, RECORD, columns
+from pipeline.dataset.write import write
+from pipeline.media.probe import keep
+from pipeline.source import pairs
+from pipeline.storage.media_store import FolderStore
+from pipeline.train import _losses
+from schemas import messages, records
+from schemas.operator import Context
+from schemas.ports import Engine
+from schemas.records import Pair, Part, Reason, Sample, Span
+from tests.contracts.test_readme import PAGES, ROOMS, ROOT, files, remarks
+from tests.support import media_files, small_run
+from tests.support.small_run import ListTables
+
+DOCS = "\n".join(page.read_text() for page in PAGES)
+OPERATORS = [(family, name) for family in registry.HOME for name in registry.names(f"{registry.HOME[family]}.{family}")]
+ENGINES = registry.names("pipeline.engines")
+
+
+# Losses
+
+
+def test_the_losses_a_recipe_may_name_are_those_that_exist():
+    allowed = set(get_args(registry.operator("train", "train").Settings.model_fields["loss"].annotation))
+    assert allowed - {"grpo"} == set(_losses.LOSSES)  # grpo learns from rewards, in a loop of its own
+    compares = {name for name, of in vars(_losses).items() if inspect.isfunction(of) and {"chosen", "rejected"} <= inspect.signature(of).parameters.keys()}
+    assert compares == set(_losses.LOSSES)
+
+
+# Fields of a Pair
+
+CALLED = {"label": "desirable"}  # TRL refuses a column of that name
+REMADE = {
+    "id": "a digest of the sample, both answers and the step, which is the import's",
+    "step": "the import's own",
+    "chosen_id": "a digest of the answer and of how it was made, of which a dataset says only the model",
+    "rejected_id": "as chosen_id",
+    "judgements": "a dataset has only their ids: there is nothing to bring back",
+    "recipe": "the import's own",
+}  # what an import makes itself, and why
+FILLED = {
+    "pair_kind": "mixed", "margin": 1.5, "reward_chosen": 2.5, "reward_rejected": 1.0, "confidence": 0.25, "soft_label": 0.75, "label": True,
+    "rank": 3, "hardness": 0.125, "needs_media": True, "media_op": '{"kind":"crop"}', "chosen_spans": (Span(0, 1, 0.5, "object", 2.0, "One"),),
+    "rejected_spans": (Span(2, 3, 0.25, "count", 1.0, "Two"),), "critique_chosen": "well seen", "critique_rejected": "not there",
+    "ref_logp_chosen": -4.5, "ref_logp_rejected": -5.5, "ref_stamp": "tiny@1 bfloat16", "judgements": ("j1", "j2"), "recipe": "r1", "seed": 11,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def carried(tmp_path_factory) -> tuple[Pair, Sample, dict, Pair, Sample]:
+    """A Pair with every field set and its Sample, the row of the dataset that it becomes, and what an import of the dataset makes of that."""
+    home = tmp_path_factory.mktemp("carried")
+    store = FolderStore(home / "media")
+    shown, other, third = media = [keep(media_files.png(number), f"picture {number}", store) for number in range(3)]
+    known = {name: f"the {name}" for name in ("answer", "answer_type", "reference", "source", "licence", "split")}
+    sample = records.sample((messages.user(Part("image", media=shown.id), "What is there?"),), facts='{"dogs":2}', **known)
+    better, worse = (records.candidate(sample.id, "sample", text, model=model, seed=7) for text, model in (("A dog.", "big"), ("A cat.", "small")))
+    before = records.pair(sample.id, "best_worst", better, worse, rejected_media=(other.id,), media_list=(shown.id, third.id), **FILLED)
+    write(ListTables({"media": media, "samples": [sample], "pairs": [before]}), store, home / "dataset", {})
+    (file,) = (home / "dataset").rglob("*.parquet")
+    (row,) = pq.read_table(file).to_pylist()
+    context = Context("import", "", FolderStore(home / "imported"), recipe="r2")
+    found = list(pairs.read(pairs.Settings(path=str(home / "dataset")), context))
+    (after,), (again,) = ([r for r in found if isinstance(r, kind)] for kind in (Pair, Sample))
+    return before, sample, row, after, again
+
+
+def test_every_field_of_a_pair_is_set_in_this_test(carried):
+    before, *_ = carried
+    plain = Pair("", "", "", "", None)._asdict()
+    assert [field for field, value in before._asdict().items() if value == plain[field]] == []
+    values = [v for v in before if not isinstance(v, bool)]
+    assert len(set(values)) == len(values)
+
+
+def test_every_field_of_a_pair_is_a_column_of_the_dataset_and_holds_its_value(carried):
+    before, _, row, _, _ = carried
+    found = {}
+    for field in Pair._fields:
+        value = row[CALLED.get(field, field)]
+        if field in ("chosen", "rejected"):
+            value = value[0]["content"][0]["text"]
+        elif field.endswith("spans"):
+            value = [Span(**span) for span in value]
+        found[field] = tuple(value) if isinstance(value, list) else value
+    assert found == before._asdict()
+
+
+def test_every_column_of_the_dataset_is_a_field_of_a_record_or_a_file():
+    named = {*Pair._fields, *CALLED.values(), "prompt", *(column.name for column in RECORD if column.origin == "samples")}
+    assert {c.name for c in RECORD if c.origin == "samples"} <= set(Sample._fields)
+    strangers = {c.name for kind in records.SAMPLE_KINDS for c in columns(kind) if c.type != BLOBS} - named
+    assert strangers == set()
+
+
+def test_an_import_brings_back_every_field_of_a_pair(carried):
+    before, sample, _, after, again = carried
+    assert again.id == sample.id
+    lost = {field for field, value in before._asdict().items() if getattr(after, field) != value}
+    assert lost == set(REMADE)
+
+
+def test_an_import_brings_back_what_the_dataset_says_of_a_sample(carried):
+    _, sample, _, _, again = carried
+    of_sample = [column.name for column in RECORD if column.origin == "samples"]
+    assert {name: getattr(again, name) for name in of_sample} == {name: getattr(sample, name) for name in of_sample}
+
+
+UNSET = {"rank", "hardness", "chosen_spans"}  # published columns, null in what Pairwright makes: only a dataset of others that fills them brings them
+SETTERS = ("schemas/records.py", "pipeline/pair/*.py", "pipeline/corrupt/*.py", "pipeline/source/pairs.py", "pipeline/source/formats/*.py", "annotators/judge/*.py")
+
+
+def test_every_field_of_a_pair_is_set_by_a_step():
+    """By name: as an argument of a call, or as a key of the fields that a format knows."""
+    named = set()
+    for path in (path for pattern in SETTERS for path in ROOT.glob(pattern) if path.stem != "pairwright"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                named |= {keyword.arg for keyword in node.keywords}
+            elif isinstance(node, ast.Dict):
+                named |= {key.value for key in node.keys if isinstance(key, ast.Constant)}
+    assert Pair._field_defaults.keys() - named == UNSET
+
+
+# Corruption kinds
+
+
+def written() -> dict[str, type[Kind]]:
+    """All kinds that are written in a file of kinds/, by module and class; `_` files help them."""
+    found = {}
+    for path in sorted(Path(kinds.__path__[0]).glob("[!_]*.py")):
+        module = importlib.import_module(f"{kinds.__name__}.{path.stem}")
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and issubclass(of := getattr(module, node.name), Kind):
+                found[f"{path.stem}.{node.name}"] = of
+    return found
+
+
+def test_every_corruption_kind_is_registered_under_its_own_name():
+    inner = {"images.Fade"}  # one picture of a region_mask, which no recipe names
+    assert {name for name, of in written().items() if of not in KINDS.values()} == inner
+    assert len(written()) - len(inner) == len(KINDS)  # no two have one name
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_corruption_kind_says_what_media_it_is_for(name):
+    of = KINDS[name]
+    kind = {RegionMask: Fade, Nothing: Nothing}.get(of, of).model_construct(**{f: i.default for f, i in of.model_fields.items()})
+    assert _apply._takes(kind) or of is Nothing, f"no function is registered for {name} in its file"
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_corruption_kind_is_in_the_page_and_on_the_sheet(name):
+    page = (ROOT / "docs" / "corruptions.md").read_text()
+    assert f"| `{name}` |" in page
+    assert f'"{name}"' in (ROOT / "docs" / "corruptions_sheet.py").read_text() or KINDS[name] is Nothing  # it shows nothing
+    missing = [f for f in KINDS[name].model_fields if f not in ("kind", "seed") and f not in page]
+    assert missing == []
+
+
+def test_a_function_of_a_kind_is_that_of_a_registered_kind():
+    of = {*_files.PICTURES, *_files.ORDERS, *_files.SOUNDS}
+    assert of - {*KINDS.values(), Fade} == set()
+
+
+# Figures of a judge
+
+UNSEEN = {
+    "terminal": {"decided", "longer_truth", "own_truth"},  # a line a figure: those that are read beside another stand in the report
+    "report": {"decided"},
+    "card": {"decided", "consistency", "equal_length", "own_truth"},  # one wide table
+}
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory) -> tuple[dict[str, float], dict[str, str]]:
+    """The share that each figure of a judge has, and the text of each page about the run."""
+    home = tmp_path_factory.mktemp("pages")
+    store = FolderStore(home / "media")
+    tables = small_run.make(store, n=12)
+    summary = small_run.summarised(tables)
+    shares = {figure: round(0.3137 + 0.0211 * place, 4) for place, figure in enumerate(FIGURES)}
+    judge = next(iter(summary["judges"].values()))
+    judge |= {figure: {"n": 400, "share": share, "low": share - 0.1, "high": share + 0.1} for figure, share in shares.items()}
+    summary["judges"] = {"claims": judge}
+    said = io.StringIO()
+    terminal.judges(summary["judges"], Console(file=said, width=200))
+    write(tables, store, home / "dataset", {})
+    report = write_report(home, summary, tables, store).read_text()
+    return shares, {
+        "terminal": said.getvalue(),
+        "report": re.sub(r"<svg.*?</svg>|<style.*?</style>|base64,[^\"]*", "", report, flags=re.DOTALL),
+        "card": write_card(home / "dataset", summary, small_run.RECIPE).read_text(),
+    }
+
+
+@pytest.mark.parametrize("page", UNSEEN)
+def test_every_figure_of_a_judge_is_shown(pages, page):
+    shares, texts = pages
+    digits = {figure: {f"{share:.3f}", f"{share:.4f}", f"{100 * share:.1f} %"} for figure, share in shares.items()}
+    assert {figure for figure, any_of in digits.items() if not any(d in texts[page] for d in any_of)} == UNSEEN[page]
+
+
+def test_every_figure_of_a_judge_is_counted_somewhere():
+    """A figure that nothing counts would be None for ever."""
+    source = inspect.getsource(importlib.import_module("annotators.measures.judge_quality"))
+    counted = {node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_count"
+               for node in ast.walk(node) if isinstance(node, ast.Constant) and isinstance(node.value, str)}  # fmt: skip
+    assert set(FIGURES) - counted == set()
+
+
+# Engines
+
+
+def used_of_engines() -> set[str]:
+    """What `flows` calls of an engine's module with its settings: `module.identity_of(settings)` in a file that asks for engines."""
+    texts = [path.read_text() for path in (ROOT / "flows").rglob("*.py")]
+    asking = [text for text in texts if re.search(r"\bengine_of\b|registry\.engine\(", text)]
+    return {name for text in asking for name in re.findall(r"\bmodule\.([a-z_]+)\(settings\b", text)}
+
+
+def optional_of_engines() -> set[str]:
+    """Of these, what `flows` asks for first whether the engine has it."""
+    return {name for path in (ROOT / "flows").rglob("*.py") for name in re.findall(r"hasattr\(module, \"([a-z_]+)\"\)", path.read_text())}
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_an_engine_has_what_flows_uses(name):
+    wanted = {"Settings", *used_of_engines()} - optional_of_engines()
+    assert {"identity_of", "connect", "able"} <= wanted
+    module = registry.engine(name)
+    assert {what for what in wanted if not callable(getattr(module, what, None))} == set()
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_what_an_engine_connects_to_is_an_engine(name):
+    module = registry.engine(name)
+    kind = getattr(module, inspect.signature(module.connect).return_annotation.strip('"'))
+    sets = {node.attr for node in ast.walk(ast.parse(inspect.getsource(kind))) if isinstance(node, ast.Attribute)
+            and isinstance(node.ctx, ast.Store) and getattr(node.value, "id", "") == "self"}  # fmt: skip
+    wanted = {*Engine.__annotations__, "ask", "close"}
+    assert {what for what in wanted if not hasattr(kind, what)} - sets == set()
+
+
+# Reasons
+
+
+@pytest.fixture(scope="module")
+def code() -> tuple[str, str]:
+    """The text of the rooms, and that of the tests but this file."""
+    names = [name for name in files() if name.endswith(".py") and ROOT / name != Path(__file__)]
+    return tuple("\n".join((ROOT / n).read_text() for n in names if n.startswith(where)) for where in (ROOMS, "tests/"))
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_a_reason_is_given_somewhere_and_tested(code, reason):
+    rooms, tests = code
+    assert re.search(rf"Reason\.{reason.name}\b", rooms), "nothing gives it"
+    assert re.search(rf"Reason\.{reason.name}\b|[\"']{reason.value}[\"']", tests), "no test names it"
+
+
+# Recipes, settings, commands
+
+
+@pytest.mark.parametrize("name", sorted(load.known()))
+def test_a_bundled_recipe_is_in_the_docs(name):
+    assert re.search(rf"`{name}`|pairwright \w+ {name}\b|recipes/{name}\.yaml", DOCS)
+
+
+@pytest.mark.parametrize("where", [*(".".join(of) for of in OPERATORS), *(f"engine {name}" for name in ENGINES), *(f"kind {name}" for name in KINDS)])
+def test_every_setting_has_a_sentence(where):
+    first, _, name = where.replace("engine ", "engine.").replace("kind ", "kind.").partition(".")
+    settings = KINDS[name] if first == "kind" else (registry.engine(name) if first == "engine" else registry.operator(first, name)).Settings
+    fields = {field: info for field, info in settings.model_fields.items() if not (first == "kind" and field == "kind")}
+    assert [field for field, info in fields.items() if not (info.description or "").strip()] == []
+
+
+def commands() -> dict[str, typer.core.TyperCommand]:
+    """Every command of `pairwright`, by its words."""
+    found, left = {}, [("", typer.main.get_command(cli.app))]
+    while left:
+        words, of = left.pop()
+        if hasattr(of, "commands"):
+            left += [(f"{words} {name}".strip(), command) for name, command in of.commands.items()]
+        else:
+            found[words] = of
+    return dict(sorted(found.items()))
+
+
+@pytest.mark.parametrize("words", commands())
+def test_a_command_has_help_with_an_example_and_is_in_the_docs(words):
+    help = commands()[words].help or ""
+    assert f"Example: pairwright {words}" in help
+    assert help.partition("\n")[0].strip()
+    assert re.search(rf"pairwright {words}\b", DOCS)
+
+
+# Folders
+
+
+def test_every_folder_of_a_room_has_a_remark_in_the_readme():
+    holding = {"/".join(name.split("/")[:2]) + "/" for name in files() if name.startswith(ROOMS) and name.endswith(".py") and name.count("/") > 1}
+    assert len(holding) > 20
+    assert [folder for folder in sorted({*holding, *ROOMS}) if not remarks().get(folder)] == []
