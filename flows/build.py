@@ -93,7 +93,7 @@ def take_keys(needed: set[str]) -> None:
             secret = Secret.load(block)
         except ValueError:
             raise RecipeError(f"{variable} is not set: export it, or make a Secret block {block}") from None
-        os.environ[variable] = secret.get()
+        os.environ[variable] = secret.get()  # ty: ignore[missing-union-attribute]  # the stub does not tell that `load` awaits where nobody can
 
 
 def is_worth_a_retry(task, task_run, state) -> bool:

@@ -1,7 +1,7 @@
 """Chat messages: short ways to make them, and the guard against text that plays markup."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from schemas.records import Message, Part
 from schemas.special_tokens import GUARD, Specials, of_families
@@ -55,6 +55,11 @@ def user(*parts: Part | str) -> Message:
 
 def assistant(text: str) -> Message:
     return Message("assistant", (Part("text", text),))
+
+
+def texts_in(parts: Iterable[Part]) -> list[str]:
+    """The texts among `parts`, in order, one for each part of type text; an absent text is empty."""
+    return [part.text or "" for part in parts if part.type == "text"]
 
 
 def text_of(messages) -> str:

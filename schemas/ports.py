@@ -2,8 +2,8 @@
 
 Requests name media by hash; only the engine opens bytes."""
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, Protocol, overload, runtime_checkable
 
 from schemas.records import Message, Reason
 
@@ -137,22 +137,48 @@ class Refused(Failure):
     """The server does not do what the request asks. When it does so for every request of a step, that is the run's fault (pipeline/storage/refusals.py)."""
 
 
-Request = Generate | Beams | Score | Likelihood | Rate | Embed | Attend | Perturb
+Chat = Generate | Beams | Score | Likelihood | Rate | Embed | Attend  # requests about messages
+Request = Chat | Perturb
 Found = Generated | Scored | Likely | Rated | Embedded | Attended | Perturbed
 Result = Found | Failure
 
 
 class Engine(Protocol):
-    """A loaded model. `ask` may be awaited any number of times at once; results come as they finish."""
+    """A loaded model. `ask` may be awaited any number of times at once; results come as they finish.
+
+    The overloads of `ask` say which result each request has, for those who ask. One method cannot be checked against them: an engine
+    that is handed on as this port returns Any."""
 
     identity: str  # model name and revision, or digest of the weights: part of ids and cache keys
     can: frozenset[str]  # names of the request types it answers; and Form, where it always holds an answer to one
     media: frozenset[str]  # of MEDIA_KINDS
     slots: int  # requests it works on at a time
 
+    @overload
+    async def ask(self, request: Generate | Beams) -> Generated | Failure: ...
+    @overload
+    async def ask(self, request: Score) -> Scored | Failure: ...
+    @overload
+    async def ask(self, request: Likelihood) -> Likely | Failure: ...
+    @overload
+    async def ask(self, request: Rate) -> Rated | Failure: ...
+    @overload
+    async def ask(self, request: Embed) -> Embedded | Failure: ...
+    @overload
+    async def ask(self, request: Attend) -> Attended | Failure: ...
+    @overload
+    async def ask(self, request: Perturb) -> Perturbed | Failure: ...
+    @overload
     async def ask(self, request: Request) -> Result: ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Proven(Protocol):
+    """An engine that may ask again what the model has answered before, to tell a server that fails from requests that do."""
+
+    witness: Callable[[], Request | None]
 
 
 class MediaStore(Protocol):

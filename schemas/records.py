@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from functools import lru_cache
 from json.encoder import c_make_encoder, encode_basestring_ascii  # ty: ignore[missing-module-member]
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 
 def _refuse(value):
@@ -98,7 +98,8 @@ class Reason(StrEnum):
 OPEN = frozenset({Reason.ENGINE_FAILED, Reason.UNREACHABLE})
 """Reasons that may pass: a server that fails, limits or does not answer. The next build of the same folder asks again."""
 
-MEDIA_KINDS = ("image", "video", "audio")
+MediaKind = Literal["image", "video", "audio"]
+MEDIA_KINDS: tuple[MediaKind, ...] = get_args(MediaKind)
 SAMPLE_KINDS = ("text", "image", "multi_image", "video", "audio")  # what a Sample as a whole shows
 
 

@@ -17,7 +17,7 @@ from schemas import messages
 from schemas.errors import RecipeError
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
-from schemas.ports import Embed, Engine, Failure, Likelihood, Likely, Rate, Result
+from schemas.ports import Embed, Embedded, Engine, Failure, Likelihood, Likely, Rate, Rated, Result
 from schemas.records import SAMPLE_KINDS, Judgement, Message, Outcome, Sample, judgement
 from schemas.text import sentences
 
@@ -122,7 +122,8 @@ def _of(results: list[Result], settings: Settings) -> Scored:
     if failed := _failed(results):
         return failed
     if settings.kind == "reward":
-        return Scored(Outcome.VERDICT, results[0].value)
+        (value,) = (r.value for r in results if isinstance(r, Rated))
+        return Scored(Outcome.VERDICT, value)
     values = [likelihood(r.logprobs, settings.normalise) for r in results if isinstance(r, Likely)]
     value = settings.beta * (values[0] - values[1]) if settings.reference else values[0]
     return Scored(
@@ -158,7 +159,9 @@ async def _clip(sample: Sample, texts: list[str], settings: Settings, engine: En
         elif failed := _failed([*seen, *(said[piece] for piece in cut)]):
             out.append(failed)
         else:
-            each = [max(clip_score(s.vector, said[piece].vector) for s in seen) for piece in cut]
+            looks = [s.vector for s in seen if isinstance(s, Embedded)]
+            read = [s.vector for s in (said[piece] for piece in cut) if isinstance(s, Embedded)]
+            each = [max(clip_score(look, vector) for look in looks) for vector in read]
             out.append(Scored(Outcome.VERDICT, round(sum(each) / len(each), 4)))
     return out
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 from flows.runs.crash_log import Crashes
 from pipeline.storage import in_flight
@@ -50,20 +51,22 @@ class Supervisor:
     def end(self) -> None:
         """Ends the process, which is between units, and frees what it loaded."""
         if self._process:
+            orders, reports = _pipes(self._process)
             with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.close()
+                orders.close()
             self._process.wait()
-            self._process.stdout.close()
+            reports.close()
             self._process = None
 
     def _once(self, unit) -> int | None:
         """None when the unit is done, else the code with which the process ended."""
         process = self._process or self._start(unit)
+        orders, reports = _pipes(process)
         error = afresh = None
         try:
-            process.stdin.write(f"{unit.name}\n".encode())
-            process.stdin.flush()
-            for line in process.stdout or ():
+            orders.write(f"{unit.name}\n".encode())
+            orders.flush()
+            for line in reports:
                 said = json.loads(line)
                 if "finished" in said:
                     return None
@@ -102,7 +105,7 @@ class Supervisor:
                 pass_fds=(lock.fileno(),) if lock is not None else (),
             )  # fmt: skip
         with contextlib.suppress(BrokenPipeError):  # it died at once: the unit's name tells
-            self._process.stdin.write(json.dumps(self._run.raw).encode() + b"\n")
+            _pipes(self._process)[0].write(json.dumps(self._run.raw).encode() + b"\n")
         return self._process
 
     def _died(self, unit, code: int) -> str:
@@ -110,6 +113,13 @@ class Supervisor:
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
         said = lines[-1][:300] if lines else "(empty)"
         return f"{unit.name}: its process died again and again (code {code}); the end of its log: {said} ({log})"
+
+
+def _pipes(process: subprocess.Popen) -> tuple[IO[bytes], IO[bytes]]:
+    """What a worker is told its units by, and what it says by."""
+    assert process.stdin is not None  # `_start` asks for both
+    assert process.stdout is not None
+    return process.stdin, process.stdout
 
 
 def log_of(folder: Path, unit: str) -> Path:

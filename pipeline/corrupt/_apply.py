@@ -52,8 +52,8 @@ async def instead(
     prompt: tuple[Message, ...], kind: Kind, sample: Sample, context: Context
 ) -> tuple[dict[str, str], list[Media]]:
     """{id: id to show instead} of all media of the prompt that the (settled) kind is for, and the Media that were made."""
-    parts = [part for message in prompt for part in message.parts if part.media]
-    shown = {p.media: p.type for p in parts} | {p.media: p.type for p in parts if p.type == "video"}  # with its sound
+    parts = [(part.media, part.type) for message in prompt for part in message.parts if part.media]
+    shown = dict(parts) | {sha: medium for sha, medium in parts if medium == "video"}  # with its sound
     of = {sha: medium for sha, medium in shown.items() if medium in _takes(kind)}
     if not of:
         there = " and ".join(sorted(set(shown.values()))) or "no media"

@@ -120,7 +120,7 @@ def mp4(frames: np.ndarray, fps: float, sound: np.ndarray | None) -> bytes:
             frame.pts, frame.time_base = number, 1 / rate
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-        if track:
+        if track and sound is not None:
             container.mux(track.encode(_as_frame(sound)))
             container.mux(track.encode(None))
     return file.getvalue()

@@ -77,7 +77,7 @@ async def corrupt(rows: Rows, settings: Settings, context: Context) -> list[Medi
     return await _stored(rows, settings.kind, context) if rows.pairs else []
 
 
-async def _shown(sample: Sample, kind: Kind, context: Context) -> list[Media | Sample]:
+async def _shown(sample: Sample, kind: Kind, context: Context) -> list[Media | Sample | Pair | Rejection]:
     prompt, made = await _apply.corrupted(sample.prompt, kind, sample, context)
     known = json.loads(sample.facts) if sample.facts else {}
     how = known | {"corrupted": {"op": kind.model_dump(mode="json"), "media": list(sample.media)}}
@@ -85,7 +85,7 @@ async def _shown(sample: Sample, kind: Kind, context: Context) -> list[Media | S
     return [*made, successor(sample, prompt, context.step, facts=facts)]
 
 
-async def _stored(rows: Rows, kind: Kind, context: Context) -> list[Media | Pair | Rejection]:
+async def _stored(rows: Rows, kind: Kind, context: Context) -> list[Media | Sample | Pair | Rejection]:
     sample = rows.sample
     made: list[Media] = []
     ranked = None
@@ -98,7 +98,7 @@ async def _stored(rows: Rows, kind: Kind, context: Context) -> list[Media | Pair
         new, made = await _apply.instead(sample.prompt, _apply.settled(kind, sample), sample, context)
         ids = tuple(new.get(media, media) for media in sample.media)
     op = json.dumps(kind.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-    out: list[Media | Pair | Rejection] = [*made]
+    out: list[Media | Sample | Pair | Rejection] = [*made]
     for old in rows.pairs:
         detail = f"{context.step} stored corrupted media with it"
         out.append(Rejection(old.id, "pairs", context.step, Reason.SUPERSEDED, detail, sample.id))

@@ -207,7 +207,7 @@ def _most(counts: Counter, name: str) -> pd.DataFrame:
 
 def _judges(judges: dict) -> pd.DataFrame:
     def share(of: dict | None) -> float | None:
-        return of and of["share"]
+        return of["share"] if of else None
 
     return pd.DataFrame([
         {"step": step, "annotator": judge["annotator"], "judgements": judge["judgements"], "parse rate": judge["parse_rate"],

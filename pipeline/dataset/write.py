@@ -159,7 +159,7 @@ class _Config:
 
     def _open(self, prefix: str, shown: list[tuple[str, str]] | None, pair: str) -> int:
         """Adds one row to the media columns; returns its bytes."""
-        cells: dict[str, list[bytes] | None] = {name: None if shown is None else [] for name in self.columns[prefix]}
+        cells: dict[str, list[bytes]] = {name: [] for name in self.columns[prefix]}
         for medium, sha in shown or ():
             if sha not in self.read:
                 try:
@@ -170,8 +170,8 @@ class _Config:
                     ) from None
             cells[f"{prefix}{medium}s"].append(self.read[sha])
         for name, cell in cells.items():
-            self.blobs[name].append(cell)
-        return sum(len(blob) for cell in cells.values() for blob in cell or ())
+            self.blobs[name].append(None if shown is None else cell)
+        return sum(len(blob) for cell in cells.values() for blob in cell)
 
     def _flush(self) -> None:
         pairs, samples = (pa.concat_tables(tables).combine_chunks() for tables in zip(*self.slices))
@@ -194,7 +194,7 @@ class _Config:
         self.file_bytes += self.bytes
         self._empty()
         if self.file_bytes >= FILE_BYTES:
-            self._end_file()
+            self._end_file(self.writer)
 
     def _new_file(self, shared: bool) -> pq.ParquetWriter:
         """`shared`: whether pairs share media; a dictionary then stores each once a row group."""
@@ -206,8 +206,8 @@ class _Config:
             dictionary_pagesize_limit=2 * GROUP_BYTES, write_statistics=False, write_page_checksum=True,
         )  # fmt: skip
 
-    def _end_file(self) -> None:
-        self.writer.close()
+    def _end_file(self, writer: pq.ParquetWriter) -> None:
+        writer.close()
         _sync(self.path)
         self.writer, self.file_bytes, self.files = None, 0, self.files + 1
 
@@ -215,7 +215,7 @@ class _Config:
         if self.slices:
             self._flush()
         if self.writer:
-            self._end_file()
+            self._end_file(self.writer)
         _sync(self.folder)
 
 

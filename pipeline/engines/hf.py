@@ -31,6 +31,7 @@ from schemas.ports import (
     MediaStore,
     Perturb,
     Perturbed,
+    Rate,
     Rated,
     Request,
     Result,
@@ -241,6 +242,7 @@ class _Headed(HF):
     def _answer(self, request: Request) -> Rated:
         import torch
 
+        assert isinstance(request, Rate)  # all that `can` has
         shown(request.messages, self.media, self.identity)
         turns = [
             {"role": m.role, "content": escape("".join(p.text or "" for p in m.parts), self._specials)}
@@ -282,6 +284,7 @@ class _Twin(HF):
         import torch
         import torch.nn.functional as F
 
+        assert isinstance(request, Embed)  # all that `can` has
         media = shown(request.messages, self.media, self.identity)
         text = "".join(p.text or "" for m in request.messages for p in m.parts)
         if len(media) + bool(text.strip()) != 1:

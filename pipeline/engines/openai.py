@@ -20,6 +20,7 @@ from schemas import operator, redact
 from schemas.errors import EngineError, RecipeError, RowError
 from schemas.ports import (
     Answer,
+    Chat,
     Failure,
     Generate,
     Generated,
@@ -33,7 +34,7 @@ from schemas.ports import (
     Scored,
 )  # fmt: skip
 from schemas.recipe import near
-from schemas.records import MEDIA_KINDS, Reason
+from schemas.records import MEDIA_KINDS, MediaKind, Reason
 from schemas.special_tokens import FAMILIES, NOTHING, Specials, families_of, of_families
 
 TOP_LOGPROBS = 20  # the most that servers give
@@ -64,7 +65,7 @@ class Settings(operator.Settings):
     """seconds until an unanswered request is asked again"""
     retries: int = Field(5, ge=0, le=100)
     """how often a request is asked again after a passing fault, and a server that is gone looked for again"""
-    media: tuple[Literal[MEDIA_KINDS], ...] = MEDIA_KINDS
+    media: tuple[MediaKind, ...] = MEDIA_KINDS
     """kinds of media that the model takes"""
     family: str = "auto"
     """whose special tokens texts must not hold: a family of schemas/special_tokens.py; `auto`: those that the model's name speaks of, of an unknown
@@ -209,7 +210,7 @@ class OpenAI:
 
     # what is asked
 
-    def _witness(self) -> tuple[Request, dict[str, Any]] | None:
+    def _witness(self) -> tuple[Chat, dict[str, Any]] | None:
         match request := self.witness():
             case Generate():
                 return request, self._options(request)
@@ -245,10 +246,12 @@ class OpenAI:
         ones = [request._replace(n=1, seed=request.seed + i) for i in range(len(first.answers), request.n)]
         asked = [self._exchange.ask(one, self._options(one), self._generated) for one in ones]
         rest = await asyncio.gather(*asked, return_exceptions=True)
+        answers = [*first.answers]
         for each in rest:
             if isinstance(each, BaseException):
                 raise each
-        return Generated(first.answers + tuple([each.answers[0] for each in rest]), first.prompt_tokens)
+            answers.append(each.answers[0])
+        return Generated(tuple(answers), first.prompt_tokens)
 
     async def _likelihood(self, request: Likelihood) -> Likely:
         """The prompt's tokens are asked for alone first: where those with the answer part from them, it begins."""

@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import jinja2
 from cachetools import LRUCache
@@ -30,7 +30,7 @@ from pipeline.modeling.request_media import merged, read, shown
 from pipeline.modeling.special_tokens import first_tokens, markup, rounded, specials
 from schemas import operator
 from schemas.errors import EngineError, RowError
-from schemas.messages import assistant, escape, escape_all, user
+from schemas.messages import assistant, escape, escape_all, texts_in, user
 from schemas.ports import (
     Answer,
     Failure,
@@ -45,7 +45,7 @@ from schemas.ports import (
     Score,
     Scored,
 )  # fmt: skip
-from schemas.records import MEDIA_KINDS, Message, Part, Reason
+from schemas.records import MEDIA_KINDS, MediaKind, Message, Part, Reason
 
 AUDIO_RATE = 16000  # samples a second, what the audio towers of the known families take
 DECODED_BYTES = 256 << 20  # decoded media kept for the next request that shows them
@@ -70,7 +70,7 @@ class Settings(operator.Settings):
     """answers computed at a time; a quarter more requests are in flight, so that the model need not wait for the next"""
     max_model_len: int | None = Field(None, ge=1, le=100_000_000)
     """tokens of prompt and answer together; the model's own limit by default"""
-    limit_mm_per_prompt: dict[Literal[MEDIA_KINDS], Annotated[int, Field(ge=0, le=1_000)]] = Field({"image": 8, "video": 1, "audio": 1})
+    limit_mm_per_prompt: dict[MediaKind, Annotated[int, Field(ge=0, le=1_000)]] = Field({"image": 8, "video": 1, "audio": 1})
     """most media of each kind in one request"""
     fps: float = Field(2.0, gt=0, le=1_000)
     """frames a second taken from a video"""
@@ -191,7 +191,7 @@ class VLLM:
         self.requests = self.prompt_tokens = self.answer_tokens = 0
         self._settings = settings
         self._store = media
-        self._llm = llm
+        self._llm: Any = llm
         self._limits = dict(llm.renderer.mm_processor.info.allowed_mm_limits) if llm.renderer.mm_processor else {}
         self._tokens = _Tokens(llm.get_tokenizer(), llm.model_config)
         self.media = frozenset(k for k in MEDIA_KINDS if self._limits.get(k) and self._tokens.shows(k))
@@ -212,6 +212,9 @@ class VLLM:
                 raise self._dead
             self.requests += 1
             try:
+                if not isinstance(request, Generate | Score | Likelihood):
+                    kind = type(request).__name__
+                    raise RowError(Reason.ENGINE_REFUSED, f"vLLM answers no {kind}; use the engine hf")
                 params, ids = self._params(request)
                 messages, answer = self._asked(request)
                 media = [(part, await self._media(part)) for part in self._shown(messages)]
@@ -248,7 +251,8 @@ class VLLM:
         self._decoders.shutdown(cancel_futures=True)
         if self._llm:
             self._llm.engine_core.shutdown()
-            self._llm = self._tokens = None
+            self._llm = None
+            del self._tokens
             self._decoded.clear()
             gc.collect()
 
@@ -300,7 +304,7 @@ class VLLM:
 
     # from a request to vLLM's words, and back
 
-    def _params(self, request: Request):
+    def _params(self, request: Generate | Score | Likelihood):
         """Sampling parameters, and for a Score the token each choice is read from."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
@@ -312,21 +316,19 @@ class VLLM:
             options |= {"temperature": 0.0, "max_tokens": 1, "logprob_token_ids": [i for i in ids if i is not None]}
         elif isinstance(request, Likelihood):
             options |= {"temperature": 0.0, "max_tokens": 1, "prompt_logprobs": 0}
-        elif isinstance(request, Generate):
+        else:
             options |= {
                 "n": request.n, "temperature": request.temperature, "top_p": request.top_p, "top_k": request.top_k,
                 "max_tokens": request.max_tokens, "logit_bias": self._tokens.banned, "stop": list(request.stop),
                 "seed": request.seed if request.temperature > 0 else None,
                 "logprobs": 0 if request.logprobs else None, "structured_outputs": _structure(request.form),
             }  # fmt: skip
-        else:
-            raise RowError(Reason.ENGINE_REFUSED, f"vLLM answers no {type(request).__name__}; use the engine hf")
         try:
             return SamplingParams(**options), ids
         except Exception as error:  # ValueError in some releases of vLLM, its own type in others
             raise RowError(Reason.ENGINE_REFUSED, f"vLLM refused the settings: {_line(error)}") from error
 
-    def _asked(self, request: Request) -> tuple[tuple[Message, ...], list[int]]:
+    def _asked(self, request: Generate | Score | Likelihood) -> tuple[tuple[Message, ...], list[int]]:
         """The messages that are shown, and the tokens of an answer whose likelihood is asked for."""
         if not isinstance(request, Likelihood):
             return request.messages, []
@@ -429,7 +431,7 @@ class _Tokens:
 
     def answer(self, message: Message) -> list[int]:
         """Token ids of what the assistant said, without the end of its turn."""
-        text = "".join(part.text for part in merged(message.parts) if part.type == "text")
+        text = "".join(texts_in(merged(message.parts)))
         if message.role != "assistant" or not text:
             raise RowError(Reason.EMPTY_ANSWER, "there is no answer whose likelihood could be told")
         return self._tokenizer.encode(escape(text, self._specials), add_special_tokens=False)
@@ -450,7 +452,7 @@ class _Tokens:
 
     def _content(self, message: Message) -> str | list[dict]:
         parts = merged(message.parts)
-        texts = iter(escape_all([part.text for part in parts if part.type == "text"], self._specials))
+        texts = iter(escape_all(texts_in(parts), self._specials))
         parts = [{"type": "text", "text": next(texts)} if part.type == "text" else {"type": part.type} for part in parts]
         return parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
 

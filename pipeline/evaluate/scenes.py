@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -15,7 +15,7 @@ from schemas.errors import EngineError
 from schemas.messages import user
 from schemas.operator import Context, Tables
 from schemas.operator import Settings as Base
-from schemas.ports import Engine, Failure, Generate, Score
+from schemas.ports import Engine, Failure, Generate, Score, Scored
 from schemas.records import Message
 
 READS = ()
@@ -24,6 +24,7 @@ MEDIA = tuple(scenes.SCENES)
 SCOPE = "table"
 VERSION = 1
 CHOICES = ("yes", "no")
+T = TypeVar("T")
 FIGURES = ("hallucination", "chair", "recall", "accuracy", "yes_no_accuracy", "yes_no_f1")
 
 
@@ -91,24 +92,20 @@ def item(kind: str, number: int, world: scenes.World, settings: Settings, contex
     rng = random.Random(f"evaluate {settings.seed}/{number}")
     parts, _ = scenes.stored(scene, context.media)
     task = rng.choice(scene.tasks())
-    asked = [((user(*parts, question),), truth) for question, truth in scene.questions(rng, settings.questions)]
+    asked: list[tuple[tuple[Message, ...], bool]] = [((user(*parts, question),), truth) for question, truth in scene.questions(rng, settings.questions)]
     return Item(scene, task, (user(*parts, task.question),), asked)
 
 
 async def _counts(item: Item, engine: Engine, patterns: Patterns, settings: Settings) -> list[float]:
     """What adds up over prompts: answers, with a false claim, false, claims, recall, exact, then questions right, tp, fp, fn, asked."""
-    requests = [
-        Generate(item.prompt, 1, 0.0, 1.0, settings.max_tokens, 0),
-        *(Score(q, CHOICES) for q, _ in item.questions),
-    ]
-    answer, *scores = await asyncio.gather(*(engine.ask(r) for r in requests))
-    for result in (answer, *scores):
-        if isinstance(result, Failure):
-            raise EngineError(
-                f"the model cannot be evaluated: a held-out prompt failed: {result.reason}: {result.detail}"
-            )
+    answer, scores = await asyncio.gather(
+        engine.ask(Generate(item.prompt, 1, 0.0, 1.0, settings.max_tokens, 0)),
+        asyncio.gather(*(engine.ask(Score(q, CHOICES)) for q, _ in item.questions)),
+    )
+    text = _answered(answer).answers[0].text
+    said = [_yes(_answered(score)) for score in scores]
     facts = item.scene.facts(item.task)
-    claims = split(patterns, item.task.question, answer.answers[0].text)
+    claims = split(patterns, item.task.question, text)
     yes = set(facts["yes"])
     if claims is None:
         row = [1, 1, 1, 1, 0, 0]
@@ -117,14 +114,20 @@ async def _counts(item: Item, engine: Engine, patterns: Patterns, settings: Sett
         stated = set(claims)
         recall = sum(tuple(e) in stated for e in facts["expect"]) / len(facts["expect"])
         row = [1, false > 0, false, len(claims), recall, false == 0 and recall == 1]
-    said = [_yes(s) for s in scores]
     true = [t for _, t in item.questions]
     pairs = list(zip(said, true, strict=True))
     row += [sum(s == t for s, t in pairs), sum(s and t for s, t in pairs), sum(s and not t for s, t in pairs)]
     return [*row, sum(t and not s for s, t in pairs), len(pairs), item.scene.held_out]
 
 
-def _yes(score) -> bool:
+def _answered(result: T | Failure) -> T:
+    """The result. EngineError where it is a Failure: figures of some of the prompts would be of another set."""
+    if isinstance(result, Failure):
+        raise EngineError(f"the model cannot be evaluated: a held-out prompt failed: {result.reason}: {result.detail}")
+    return result
+
+
+def _yes(score: Scored) -> bool:
     yes, no = (-np.inf if p is None else p for p in score.logprobs)
     return bool(yes > no)
 

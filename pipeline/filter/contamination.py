@@ -64,7 +64,7 @@ def keep(tables: Tables, settings: Settings, context: Context) -> list[Rejection
     and 24 for each picture of the run."""
     known = _Benchmarks(settings, context)
     out = known.rejections
-    shown = known.shown(tables, context) if settings.bits is not None else lambda row: None
+    shown = known.shown(settings.bits, tables, context) if settings.bits is not None else lambda row: None
     for batch in tables.batches("samples"):
         for row in from_batch("samples", batch):
             if said := shown(row) or known.asked(row):
@@ -161,9 +161,8 @@ class _Benchmarks:
                 best = max(best, (float(shares[top]), said))
         return best[1] if best[0] >= self.settings.overlap else None
 
-    def shown(self, tables: Tables, context: Context) -> Callable[[Sample], str | None]:
-        """A function that says of a sample which benchmark shows one of its media."""
-        bits = self.settings.bits
+    def shown(self, bits: int, tables: Tables, context: Context) -> Callable[[Sample], str | None]:
+        """A function that says of a sample which benchmark shows one of its media, in at most `bits` other bits."""
         media = media_hashes.looks(media_hashes.listed(tables), context.media)
         found = {}
         for kind, (known, owners) in self._looks.items():
@@ -181,10 +180,11 @@ class _Benchmarks:
             ]
 
         def said(row: Sample) -> str | None:
-            for part in (p for message in row.prompt for p in message.parts if p.media and p.type in found):
-                number = media[part.type].numbers.find(part.media)
-                if number >= 0 and (hit := found[part.type][number]):
-                    return f"{hit[0]} shows its {part.type} ({hit[1]} of 64 bits apart)"
+            shown = [(p.type, p.media) for message in row.prompt for p in message.parts if p.media]
+            for kind, sha in shown:
+                number = media[kind].numbers.find(sha) if kind in found else -1
+                if number >= 0 and (hit := found[kind][number]):
+                    return f"{hit[0]} shows its {kind} ({hit[1]} of 64 bits apart)"
             return None
 
         return said

@@ -59,10 +59,11 @@ class _Gist:
     def _group(self, row: Sample) -> int:
         """A number that samples have in common whose media are, one by one, near the same first ones."""
         codes = []
-        for part in (p for message in row.prompt for p in message.parts if p.media):
-            number = self.media[part.type].numbers.find(part.media) if part.type in self.media else -1
-            self._shown.append(number * 2 + (part.type == "video") if number >= 0 else -1)
-            codes.append([part.type, int(self._first[part.type][number])] if number >= 0 else [part.type, part.media])
+        shown = [(p.type, p.media) for message in row.prompt for p in message.parts if p.media]
+        for kind, sha in shown:
+            number = self.media[kind].numbers.find(sha) if kind in self.media else -1
+            self._shown.append(number * 2 + (kind == "video") if number >= 0 else -1)
+            codes.append([kind, int(self._first[kind][number])] if number >= 0 else [kind, sha])
         self._ends.append(len(self._shown))
         return int(digest(codes)[:16], 16)
 

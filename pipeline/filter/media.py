@@ -192,7 +192,7 @@ def _counted(row: Sample, settings: Settings) -> Fault | None:
 
 async def _asked(samples: list[Sample], settings: Settings, context: Context) -> list[Fault | None]:
     """What the model finds wrong with each sample, as many at once as it has slots."""
-    engine = context.engines[settings.model]
+    engine = context.engines[settings.model or ""]
     (question,) = prompt_texts(settings)
     slots = asyncio.Semaphore(engine.slots)
 

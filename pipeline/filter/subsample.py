@@ -84,7 +84,7 @@ def keep(tables: Tables, settings: Settings, context: Context) -> dict | Corouti
     if settings.by == "clusters":
         return _evenly(tables, _clusters(tables, settings, context), EMBEDDINGS[settings.embedding], settings, context)
     labels = [stratum(row, settings.long) for row in _samples(tables)]
-    return _chosen(tables, labels, settings.weights, "stratum {}", settings, context)
+    return _chosen(tables, labels, {**settings.weights}, "stratum {}", settings, context)
 
 
 async def _by_model(tables: Tables, settings: Settings, context: Context) -> dict:

@@ -52,9 +52,10 @@ def seed_of(seed: int, sample: str) -> int:
 
 
 def asked(messages: tuple[Message, ...], settings: Drawing, seed: int, **more: Any) -> Generate:
-    known = {"temperature": settings.temperature, "top_p": settings.top_p, "top_k": settings.top_k,
-             "max_tokens": settings.max_tokens, "seed": seed}  # fmt: skip
-    return Generate(messages, **known | more)
+    return Generate(
+        messages, temperature=settings.temperature, top_p=settings.top_p, top_k=settings.top_k,
+        max_tokens=settings.max_tokens, seed=seed,
+    )._replace(**more)  # fmt: skip
 
 
 async def shown(

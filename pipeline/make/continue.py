@@ -47,7 +47,7 @@ async def make(rows: Rows, settings: Settings, context: Context) -> list[Media |
     prefixes = {c.id: prefix(c.text, settings.prefix_ratio, settings.drop_sentences) for c in rows.candidates}
     cut = [c for c in rows.candidates if prefixes[c.id]]
     requests = [asked((*prompt, assistant(prefixes[c.id])), settings, seed) for c in cut]
-    results = await asyncio.gather(*map(engine.ask, requests))
+    results = await asyncio.gather(*(engine.ask(request) for request in requests))
     out: list[Media | Candidate | Rejection] = list(media)
     for c in rows.candidates:
         if not prefixes[c.id]:

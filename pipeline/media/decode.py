@@ -86,7 +86,7 @@ class _Worker:
         with theirs:
             command = [sys.executable, "-P", "-m", "pipeline.media.worker", str(self._memory)]
             self.process = subprocess.Popen(
-                command, stdin=theirs, stdout=subprocess.DEVNULL, env=env, pass_fds=[self._memory]
+                command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env=env, pass_fds=[self._memory]
             )
         ours.settimeout(limits.WALL_SECONDS)
         self._socket, self._stream = ours, ours.makefile("rwb")

@@ -15,13 +15,13 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import httpcore
 from pydantic import Field, model_serializer
 from yarl import URL
 
-from pipeline.storage.urls import OBJECTS, WEB, clean
+from pipeline.storage.urls import WEB, ObjectStore, clean
 from schemas.errors import RowError
 from schemas.operator import Settings as Base
 from schemas.records import Reason
@@ -55,7 +55,7 @@ class Limits(Base):
     """How long a file may take, redirects and retries included."""
     at_once: int = Field(8, ge=1, le=64)
     """How many files are fetched at a time."""
-    schemes: tuple[Literal[OBJECTS], ...] = ()
+    schemes: tuple[ObjectStore, ...] = ()
     """Object stores whose objects rows may name, as s3 or gs: they are read with your own rights. Those of the recipe's paths are allowed anyway."""
 
     @model_serializer(mode="wrap")
@@ -171,7 +171,7 @@ class Fetcher:
         address = httpcore.URL(
             scheme=target.scheme, host=target.raw_host or "", port=target.port, target=target.raw_path_qs or "/"
         )
-        sent = {"host": target.host_port_subcomponent or "", **headers}
+        sent: dict[bytes | str, bytes | str] = {"host": target.host_port_subcomponent or "", **headers}
         patience = {"connect": IDLE, "read": IDLE, "write": IDLE, "pool": None}
         return self._pool.stream("GET", address, headers=sent, extensions={"timeout": patience})
 

@@ -48,8 +48,8 @@ class Remote:
         self._threads.shutdown(cancel_futures=True)
         if "_fetcher" in self.__dict__:
             self._fetcher.close()
-        if self.__dict__.get("_known"):
-            self._known.close()
+        if known := self.__dict__.get("_known"):
+            known.close()
 
     def start(self, url: str) -> None:
         """Begins to fetch a URL that `take` will be asked for soon."""

@@ -20,9 +20,9 @@ def facts(data: bytes, form: Format, name: str) -> dict | None:
     found = _look(data, form, name)
     if found is None:
         return None
-    track, sound = found
-    width, height = track.first.width, track.first.height
-    if _quarter_turns(track.first) % 2:
+    track, first, sound = found
+    width, height = first.width, first.height
+    if _quarter_turns(first) % 2:
         width, height = height, width
     return {
         "kind": "video", "mime": f"video/{form.mime}", "width": width, "height": height, "frames": track.packets,
@@ -42,7 +42,7 @@ def decode_video(
     found = _look(data, form, name) if form.library == "av" else None
     if found is None:
         raise RowError(Reason.UNSUPPORTED_MEDIA, f"{name} is not a video; drop the row")
-    track, _ = found
+    track, _, _ = found
     seconds = track.seconds or 1.0
     wanted = track.packets if fps is None else round(seconds * fps)
     chosen = _spread(track, max(1, min(wanted, track.packets, max_frames)))
@@ -54,8 +54,8 @@ def decode_video(
     return frames, len(frames) / seconds
 
 
-def _look(data: bytes, form: Format, name: str) -> tuple[Track, dict] | None:
-    """The track of the pictures, and rate and channels of the sound beside them; None when there is only sound."""
+def _look(data: bytes, form: Format, name: str) -> tuple[Track, av.VideoFrame, dict] | None:
+    """The track of the pictures, its first frame, and rate and channels of the sound beside them; None when there is only sound."""
     with opened(data, form, name) as container:
         stream = moving_pictures(container)
         sound = {}
@@ -69,7 +69,7 @@ def _look(data: bytes, form: Format, name: str) -> tuple[Track, dict] | None:
         track = walk(container, stream, name) if stream else None
     if track is None or track.first is None:
         raise RowError(Reason.EMPTY_MEDIA, f"{name} is a video without frames; replace the file or drop the row")
-    return track, sound
+    return track, track.first, sound
 
 
 def _spread(track: Track, wanted: int) -> set[int]:

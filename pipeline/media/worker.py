@@ -114,7 +114,7 @@ def _wav(data: bytes, name: str) -> tuple[dict, bytes]:
 
 
 def _bytes(array: np.ndarray) -> memoryview:
-    return memoryview(np.ascontiguousarray(array)).cast("B")
+    return np.ascontiguousarray(array).data.cast("B")
 
 
 _DO: dict[str, Callable] = {"facts": _facts, "image": _image, "video": _video, "audio": _audio, "wav": _wav}

@@ -27,7 +27,10 @@ class Batch(NamedTuple):
     def to(self, device: torch.device) -> "Batch":
         return Batch(
             {k: v.to(device) for k, v in self.inputs.items()},
-            *(v if v is None else v.to(device) for v in self[1:5]),
+            None if self.sees is None else self.sees.to(device),
+            None if self.shift is None else self.shift.to(device),
+            self.source.to(device),
+            self.target.to(device),
             (self.place[0].to(device), self.place[1].to(device)),
             self.shape,
         )

@@ -13,7 +13,7 @@ from pipeline.media.decode import decode_audio, decode_image, decode_video
 from pipeline.modeling.request_media import merged
 from pipeline.modeling.special_tokens import markup, specials
 from schemas.errors import RowError, TrainError
-from schemas.messages import escape, escape_all
+from schemas.messages import escape, escape_all, texts_in
 from schemas.records import MEDIA_KINDS, Message, Reason
 
 FPS = 2.0  # frames a second, what the engines show as well
@@ -96,7 +96,7 @@ class Encoder:
     def encode(self, messages: tuple[Message, ...], media: tuple[tuple[str, bytes], ...], row: str) -> Prompt:
         """The same, not kept."""
         chat = self._chat([{"role": m.role, "content": self._content(m)} for m in messages], add_generation_prompt=True)
-        given = {kind: [data for k, data in media if k == kind] for kind in MEDIA_KINDS}
+        given: dict[str, list[bytes]] = {kind: [data for k, data in media if k == kind] for kind in MEDIA_KINDS}
         try:
             inputs = self.processor(text=[chat], return_tensors="pt", **self._decoded(given, row))
         except (ValueError, TypeError, IndexError, StopIteration, RuntimeError) as error:
@@ -112,7 +112,7 @@ class Encoder:
 
     def _content(self, message: Message) -> str | list[dict]:
         parts = merged(message.parts)
-        texts = iter(escape_all([part.text for part in parts if part.type == "text"], self._specials))
+        texts = iter(escape_all(texts_in(parts), self._specials))
         if all(part.type == "text" for part in parts):
             return "".join(texts)
         return [{"type": "text", "text": next(texts)} if part.type == "text" else {"type": part.type} for part in parts]

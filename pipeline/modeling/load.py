@@ -66,7 +66,7 @@ def merge(model):
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
 
 
-def save(model, source: str, folder: Path) -> None:
+def save(model, source: str | Path, folder: Path) -> None:
     """Writes `folder`: the source's files, with the trained weights in place of its own (same names, same types). Hidden files stay
     behind, and a card leaves without secrets, servers and local paths."""
     source = Path(source)

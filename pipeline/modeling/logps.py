@@ -17,8 +17,8 @@ def token_logps(model, batch: Batch) -> torch.Tensor:
     """[answers, tokens] natural log-probability of the answers' tokens after prompts and media; 0 behind an end."""
     with ExitStack() as hooks:
         hooks.enter_context(head_sees(model, lambda hidden: hidden.flatten(0, 1)[batch.source]))
-        if batch.sees is not None:
-            hooks.enter_context(_apart(model, batch))
+        if batch.sees is not None and batch.shift is not None:
+            hooks.enter_context(_apart(model, batch.sees, batch.shift))
         hooks.enter_context(autocast(model))
         logits = model(**batch.inputs, use_cache=False).logits
     logps = -F.cross_entropy(logits.float(), batch.target, reduction="none")
@@ -47,12 +47,12 @@ def head_sees(model, pick: Callable[[torch.Tensor], torch.Tensor]) -> Generator[
 
 
 @contextmanager
-def _apart(model, batch: Batch) -> Generator[None]:
+def _apart(model, sees: torch.Tensor, shift: torch.Tensor) -> Generator[None]:
     def separate(_, args, kwargs):
         positions = kwargs.get("position_ids")
         if positions is None:
-            positions = torch.arange(batch.shift.shape[1], device=batch.shift.device).expand_as(batch.shift)
-        return args, kwargs | {"attention_mask": batch.sees, "position_ids": positions - batch.shift}
+            positions = torch.arange(shift.shape[1], device=shift.device).expand_as(shift)
+        return args, kwargs | {"attention_mask": sees, "position_ids": positions - shift}
 
     hook = model.get_decoder().register_forward_pre_hook(separate, with_kwargs=True)
     try:

@@ -3,6 +3,7 @@
 from collections.abc import Container
 
 from schemas.errors import RowError
+from schemas.messages import texts_in
 from schemas.ports import MediaStore
 from schemas.records import Message, Part, Reason
 
@@ -11,7 +12,7 @@ def shown(messages: tuple[Message, ...], kinds: Container[str], engine: str) -> 
     """The media of a prompt in order. RowError for an empty prompt and for a kind that `engine` does not take."""
     parts = [part for message in messages for part in message.parts]
     media = [part for part in parts if part.media]
-    if not media and not any(part.text.strip() for part in parts):
+    if not media and not any(text.strip() for text in texts_in(parts)):
         raise RowError(Reason.EMPTY_PROMPT, "the prompt has neither text nor media; drop the row")
     if strange := {part.type for part in media if part.type not in kinds}:
         raise RowError(Reason.UNSUPPORTED_MEDIA, f"{engine} takes no {min(strange)}; ask another model or drop the row")
@@ -21,7 +22,7 @@ def shown(messages: tuple[Message, ...], kinds: Container[str], engine: str) -> 
 def read(store: MediaStore, part: Part) -> bytes:
     """The bytes of a media part. RowError when the store has none of that name."""
     try:
-        return store.read(part.media)
+        return store.read(part.media or "")
     except KeyError as error:
         detail = f"the media store has no {part.type} {part.media}; add the file again"
         raise RowError(Reason.MISSING_FILE, detail) from error
@@ -32,7 +33,7 @@ def merged(parts: tuple[Part, ...]) -> list[Part]:
     out: list[Part] = []
     for part in parts:
         if part.type == "text" and out and out[-1].type == "text":
-            out[-1] = Part("text", out[-1].text + part.text)
+            out[-1] = Part("text", "".join(texts_in((out[-1], part))))
         else:
             out.append(part)
     return out

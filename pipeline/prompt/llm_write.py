@@ -125,6 +125,5 @@ def parse(text: str, names: tuple[str, ...]) -> dict[str, str] | None:
 
 
 def _whole(found: dict, names: tuple[str, ...]) -> dict[str, str] | None:
-    texts = {name: found.get(name) for name in names}
-    good = all(isinstance(text, str) and text.strip() for text in texts.values())
-    return {name: text.strip() for name, text in texts.items()} if good else None
+    texts = {name: text.strip() for name in names if isinstance(text := found.get(name), str) and text.strip()}
+    return texts if len(texts) == len(names) else None

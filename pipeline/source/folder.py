@@ -146,12 +146,13 @@ def _metadata(settings: Settings, names: dict[str, str], folder: str, name: str)
             held = row.values()
             shown = held.get("file_names") or held.get("file_name")
             shown = shown if isinstance(shown, list) else [shown]
-            if not shown or not all(isinstance(one, str) and one for one in shown):
+            paths = [one for one in shown if isinstance(one, str) and one]
+            if not shown or len(paths) < len(shown):
                 raise RowError(Reason.BAD_ROW, "its file_name names no file; name one below the folder")
-            if absolute := next((one for one in shown if isabs(one)), None):
+            if absolute := next((one for one in paths if isabs(one)), None):
                 detail = f"{absolute} is a file of this machine, which metadata may not name; name one below the folder"
                 raise RowError(Reason.UNSAFE, detail)
-            media = tuple(normpath(f"{folder or '.'}/{one}") for one in shown)
+            media = tuple(normpath(f"{folder or '.'}/{one}") for one in paths)
             yield Row(place, settings.path, captioned(held, names, settings.prompt), media)
         except RowError as error:
             yield Row(place, settings.path, error)

@@ -95,7 +95,7 @@ def _check_files(path: str) -> None:
                 raise InputError(f"{one} is {kind}, not a regular file; remove it")
 
 
-def _card(settings: Settings) -> tuple[str, str | None]:
+def _card(settings: Settings) -> tuple[str | None, str | None]:
     """The commit that is read, and the licence of the dataset's card."""
     from huggingface_hub import HfApi
 

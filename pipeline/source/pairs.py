@@ -128,12 +128,13 @@ def formats(settings: Settings) -> Iterator[Found]:
 
 def _rows(settings: Settings) -> Iterator[tuple[str, str, Any, Found]]:
     """Each row's place, the folder its media lie in, the row and its file; a file of no known format is a row of its own."""
-    checked: set[Path | None] = {None}
+    checked: set[Path] = set()
     for found in formats(settings):
         if found.format is None:
             yield found.label, "", None, found
             continue
-        if found.format == "pairwright" and (dataset := manifest.folder_of(found.file)) not in checked:
+        dataset = manifest.folder_of(found.file) if found.format == "pairwright" else None
+        if dataset is not None and dataset not in checked:
             manifest.check(dataset)
             checked.add(dataset)
         for row in row_files.read(found.file, fetch=settings.fetch):
@@ -269,7 +270,8 @@ def _pair(
     slips: list[Judgement],
     context: Context,
 ) -> Pair:
-    chosen, known = answers[pairing.chosen], {"recipe": context.recipe, **pairing.known}
+    chosen = answers[pairing.chosen]
+    known: dict[str, Any] = {"recipe": context.recipe, **pairing.known}
     if pairing.rejected is None:
         about = digest(chosen.sample, context.step, chosen.id, None)
         return Pair(

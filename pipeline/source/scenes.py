@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import av
 import numpy as np
@@ -157,6 +157,7 @@ class Scene:
         yes     all yes/no questions that are truly answered yes; every other one is answered no
         expect  the claims that a complete true answer to `task` makes, each with the answer it implies"""
         claims = split(self.world.patterns, task.question, task.answer)
+        assert claims is not None  # a true answer has a form of its task
         return {"yes": self.truths(), "expect": [[question, wanted] for question, wanted in claims]}
 
     def _draw(self, rng: random.Random) -> None:
@@ -383,18 +384,25 @@ class AudioScene(Scene):
         return self._ask_number(number), yes
 
 
-SCENES = {cls.kind: cls for cls in (ImageScene, MultiImageScene, VideoScene, AudioScene)}
-SHARES = {"image": 3, "multi_image": 3, "video": 2, "audio": 2}  # tenths of a run
+SCENES: dict[str, type[Scene]] = {cls.kind: cls for cls in (ImageScene, MultiImageScene, VideoScene, AudioScene)}
+S = TypeVar("S", bound=Scene)
+Kind = Literal["image", "multi_image", "video", "audio"]
+SHARES: dict[Kind, int] = {"image": 3, "multi_image": 3, "video": 2, "audio": 2}  # tenths of a run
 
 
 def draw(world: World, kind: str, seed: int | str, split: str = "train") -> Scene:
     """The scene of this kind that `seed` names. `train` has no held-out combination in it, `eval` draws from all."""
+    return drawn(SCENES[kind], world, seed, split)
+
+
+def drawn(scene: type[S], world: World, seed: int | str, split: str = "train") -> S:
+    """The same, of the kind whose class is `scene`."""
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}, but must be one of {', '.join(SPLITS)}")
-    return SCENES[kind](world, random.Random(f"{split} {kind} {seed}"), split)
+    return scene(world, random.Random(f"{split} {scene.kind} {seed}"), split)
 
 
-def kinds_of(n: int, seed: int, shares: dict[str, int] = SHARES) -> list[str]:
+def kinds_of(n: int, seed: int, shares: dict[Kind, int] = SHARES) -> list[str]:
     """The kinds of `n` scenes, in proportion to `shares` and shuffled by `seed`."""
     total, upto, kinds = sum(shares.values()), 0, []
     for kind, share in shares.items():
@@ -404,7 +412,7 @@ def kinds_of(n: int, seed: int, shares: dict[str, int] = SHARES) -> list[str]:
     return kinds
 
 
-def scenes(world: World, n: int, seed: int, split: str = "train", shares: dict[str, int] = SHARES) -> Iterator[Scene]:
+def scenes(world: World, n: int, seed: int, split: str = "train", shares: dict[Kind, int] = SHARES) -> Iterator[Scene]:
     """The `n` scenes of a run."""
     for i, kind in enumerate(kinds_of(n, seed, shares)):
         yield draw(world, kind, f"{seed}/{i}", split)
@@ -556,7 +564,7 @@ class Settings(Base):
     """another seed draws other scenes"""
     split: Literal["train", "eval"] = "train"
     """eval draws from all combinations, train never one that is reserved for evaluation"""
-    shares: dict[Literal["image", "multi_image", "video", "audio"], int] = SHARES
+    shares: dict[Kind, int] = SHARES
     """parts of the run for each kind of media"""
 
 
@@ -581,7 +589,7 @@ def stored(scene: Scene, store: MediaStore) -> tuple[list[Part], list[Media]]:
     """The parts of a scene's prompt with its media in the store."""
     parts, media = [], []
     for kind, content in scene.parts():
-        if kind == "text":
+        if isinstance(content, str):
             parts.append(Part("text", content))
             continue
         data, _ = encode(kind, content, is_flac(scene))

@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
-from typing import IO
 
 from braceexpand import braceexpand
 from pydantic import Field
@@ -137,7 +136,7 @@ class _Group:
         return Row(place, "", held, media)
 
 
-def _groups(file: IO[bytes], most: int) -> Iterator[_Group]:
+def _groups(file: io.BufferedIOBase, most: int) -> Iterator[_Group]:
     """The samples of one shard; `most` bytes are held of one."""
     group: _Group | None = None
     with tarfile.open(fileobj=_unpacked(file), mode="r|", tarinfo=_Header) as tar:
@@ -159,12 +158,12 @@ def _groups(file: IO[bytes], most: int) -> Iterator[_Group]:
                     _read(tar, member, end, group, most if kind in _SHOWN else min(most, LONGEST))
             except RowError as error:
                 group.trouble = group.trouble or error
-            tar.members = []  # it keeps every header otherwise
+            tar.members = []  # ty: ignore[missing-attribute]  # it keeps every header otherwise; the stub lacks it
     if group:
         yield group
 
 
-def _unpacked(file: IO[bytes]) -> IO[bytes]:
+def _unpacked(file: io.BufferedIOBase) -> io.BufferedIOBase:
     """What is in a compressed file, read in pieces of a bounded size: tarfile unpacks what it was given in one, however much it becomes."""
     start = file.read(6)
     file.seek(0)
@@ -180,7 +179,7 @@ def _unpacked(file: IO[bytes]) -> IO[bytes]:
 class _Xz(io.RawIOBase):
     """An .xz file, unpacked with a bound on memory: its header says how much it takes, up to 4 GB."""
 
-    def __init__(self, file: IO[bytes]):
+    def __init__(self, file: io.BufferedIOBase):
         self._file = file
         self._unpacker = lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
 
@@ -236,7 +235,7 @@ class _Header(tarfile.TarInfo):
     def frombuf(cls, buf, encoding, errors):
         try:
             found = super().frombuf(buf, encoding, errors)
-        except (tarfile.EOFHeaderError, tarfile.EmptyHeaderError):
+        except (tarfile.EOFHeaderError, tarfile.EmptyHeaderError):  # ty: ignore[missing-attribute]  # the stub lacks them
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(str(error)) from None

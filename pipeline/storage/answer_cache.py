@@ -41,6 +41,7 @@ from schemas.ports import (
     Likely,
     Perturb,
     Perturbed,
+    Proven,
     Rated,
     Refused,
     Request,
@@ -58,7 +59,7 @@ T = TypeVar("T")
 PAUSE = 0.05  # seconds, about, between two looks for what another build is asking
 LEASE = 600.0  # seconds after which it is asked here, too: that build may be stopped
 FORMS = {"g": Generated, "s": Scored, "l": Likely, "r": Rated, "e": Embedded, "a": Attended, "p": Perturbed}  # as kept
-NAMES = {form: name for name, form in FORMS.items()}
+NAMES: dict[type[Found], str] = {form: name for name, form in FORMS.items()}
 MOST_TOKENS = 100_000_000  # of one request; a larger count is none
 ABOVE = 1e-3  # by so much a log-probability may be positive: models round
 
@@ -146,7 +147,7 @@ class AnswerCache:
         key = engine.identity, step
         if key not in self._refusals:
             self._refusals[key] = Refusals(f"{step}: {engine.identity}" if step else engine.identity)
-            if hasattr(engine, "witness"):
+            if isinstance(engine, Proven):
                 engine.witness = lambda: self._witness(engine.identity)
         self._refusals[key].engine = engine
         return self._refusals[key]
@@ -463,7 +464,7 @@ class CachedEngine:
         self._unanswered = set() if unanswered is None else unanswered
         self.identity, self.can, self.media, self.slots = engine.identity, engine.can, engine.media, engine.slots
 
-    async def ask(self, request: Request) -> Result:
+    async def ask(self, request: Request) -> Any:  # a Result of the request's own type, as the port's overloads say
         cache = self._cache
         key = key_of(self.identity, request)
         found = cache.get(key)
@@ -514,7 +515,7 @@ class CachedEngine:
             said = result.detail if isinstance(result, Refused) else ""
         except NeverAnswered as error:
             result, said = Refused(Reason.ENGINE_REFUSED, error.detail), str(error)
-        if said:
+        if said and isinstance(result, Refused):
             if refusals.refused(place, result, said):
                 await refusals.look(cache.answered(self.identity))
         elif not isinstance(result, Failure):

@@ -6,8 +6,8 @@ descriptor, never the name, so nothing can change between the check and the read
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # a pipe answers at once, and a terminal stays whose it was
 _KINDS = {
@@ -46,7 +46,7 @@ def open_regular(path: str, below: str | None = None) -> tuple[int, int]:
     return file, found.st_size
 
 
-def opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> BufferedReader:
     """The regular file at `path`, open for reading. OSError as of `open_regular`, IsADirectoryError for a folder."""
     try:
         return os.fdopen(open_regular(str(path))[0], "rb")

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import fsspec
 from pydantic import AfterValidator
@@ -14,7 +14,7 @@ from schemas import redact
 from schemas.errors import InputError
 
 WEB = ("http", "https")
-OBJECTS = (
+ObjectStore = Literal[
     "s3",
     "s3a",
     "gs",
@@ -26,7 +26,8 @@ OBJECTS = (
     "oss",
     "hf",
     "memory",
-)  # no host that a row could choose
+]  # no host that a row could choose
+OBJECTS: tuple[ObjectStore, ...] = get_args(ObjectStore)
 _URL = re.compile(r"[A-Za-z][\w+.-]*:(:|//)")
 
 

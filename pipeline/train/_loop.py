@@ -94,4 +94,5 @@ def sides(policy: torch.Tensor, reference: Sequence[torch.Tensor], batch: Batch)
     """Chosen and rejected of a batch whose answers alternate between them. `reference`: one [scored tokens] a pair."""
     before = torch.zeros_like(policy).index_put(batch.place, torch.cat(list(reference)).to(policy.device))
     mask = answer_mask(batch)
-    return tuple(_losses.Side(policy[i::2], before[i::2], mask[i::2]) for i in (0, 1))
+    chosen, rejected = (_losses.Side(policy[i::2], before[i::2], mask[i::2]) for i in (0, 1))
+    return chosen, rejected

@@ -11,6 +11,8 @@ class Kind(Settings):
 
     seed: int = 0
     """another seed draws other places, orders and noise"""
+    kind: str
+    """its name"""
 
 
 def drawn(kind: Kind, *of: str) -> np.random.Generator:

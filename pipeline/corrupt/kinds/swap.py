@@ -84,8 +84,11 @@ class Pool:
         return {media: v for media, v in self._vectors.items() if not isinstance(v, Failure)} | {sha: own}
 
 
-def fit(seen: Iterable[Rows], kind: Swap, context: Context) -> Fitted:
-    """The pool: `pool` different media of the samples, drawn by the seed whatever their order, with their figures where these tell what is near."""
+def fit(seen: Iterable[Rows], kind: Kind | None, context: Context) -> Fitted:
+    """The pool: `pool` different media of the samples, drawn by the seed whatever their order, with their figures where these tell what is near.
+
+    `kind` is a Swap: no other needs a pool, and an operator's `fits` says so."""
+    assert isinstance(kind, Swap)
     place = lambda other: digest(kind.seed, other.media)
     drawn: dict[str, Other] = {}
     for other in _media(seen, ("image",) if kind.by == "statistics" else None):
@@ -123,7 +126,7 @@ def _figures(sha: str, store: MediaStore) -> np.ndarray:
 
 
 def _seeing(kind: Swap, context: Context) -> Engine:
-    engine = context.engines.get(kind.model)
+    engine = context.engines.get(kind.model or "")
     if engine is None or "Embed" not in engine.can:
         raise RecipeError(f"{context.step}: {kind.model} gives no vectors; name a model of the engine hf")
     return engine

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ def generate(model, encoder: Encoder, prompt: Prompt, asked: Generate) -> tuple[
 
 def _one(model, encoder: Encoder, prompt: Prompt, asked: Generate, seed: int) -> Answer:
     inputs = _inputs(model, prompt)
+    options: dict[str, Any]
     if asked.temperature > 0:
         options = {
             "do_sample": True,

@@ -1,6 +1,7 @@
 """Bodies of chat requests, joined from bytes that are made once: a media's part is encoded once and kept while it is asked about."""
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -11,7 +12,7 @@ from pipeline.media.decode import as_wav
 from pipeline.media.sniff import sniff
 from pipeline.modeling.request_media import merged, read, shown
 from schemas.errors import RowError
-from schemas.messages import escape_all
+from schemas.messages import escape_all, texts_in
 from schemas.ports import MediaStore
 from schemas.records import Message, Part, Reason
 from schemas.special_tokens import Specials
@@ -35,7 +36,7 @@ class Bodies:
         """The body in pieces. RowError for a prompt that cannot be sent."""
         shown(messages, self._kinds, self._identity)
         turns = [merged(message.parts) for message in messages]
-        texts = iter(escape_all([part.text for parts in turns for part in parts if part.type == "text"], self._specials))
+        texts = iter(escape_all(texts_in(chain.from_iterable(turns)), self._specials))
         pieces = [self._head]
         for message, parts in zip(messages, turns, strict=True):
             pieces += (b'{"role":"', message.role.encode(), b'","content":', *self._content(parts, texts), b"},")

@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from yarl import URL
 
@@ -20,7 +20,7 @@ from pipeline.engines.remote.parameters import Dialect
 from pipeline.engines.remote.replies import Refusal, Unreadable
 from schemas import redact
 from schemas.errors import EngineError, NeverAnswered, RowError
-from schemas.ports import Request
+from schemas.ports import Chat
 from schemas.records import Reason
 
 PASSING = {408, 409, 425, 429}  # and every 5xx: another try may succeed
@@ -29,6 +29,8 @@ TOO_LONG = ("context length", "context_length", "model length", "too long")  # i
 LOCKED = {402, 403, 404}  # of a server that has answered nothing yet: no request will succeed
 
 log = logging.getLogger(__name__)
+R = TypeVar("R", bound=Chat)
+T = TypeVar("T")
 
 
 class Fault(Exception):
@@ -52,7 +54,7 @@ class Exchange:
     def __init__(self, servers: list[Server], slots: int, bodies: Bodies, model: str, timeout: float, retries: int):
         self.pool = Pool(servers, slots)
         self.seconds = 0.0
-        self.witness: Callable[[], tuple[Request, dict[str, Any]] | None] = lambda: None
+        self.witness: Callable[[], tuple[Chat, dict[str, Any]] | None] = lambda: None
         """a request that the model has answered before, and its options"""
         self._bodies, self._model, self._timeout, self._retries = bodies, model, timeout, retries
         self._since: float | None = None
@@ -60,7 +62,7 @@ class Exchange:
             server.looked_at = True
             server.dialect = parameters.REMEMBERED.get((server.url, model), parameters.USUAL)
 
-    async def ask(self, request: Request, options: dict[str, Any], read: Callable[[Request, dict], Any]) -> Any:
+    async def ask(self, request: R, options: dict[str, Any], read: Callable[[R, dict], T]) -> T:
         """What `read` makes of the reply; of several answers some may be missing. RowError when none comes, EngineError when no server is left."""
         kind = type(request), options.get("n"), options["max_tokens"]  # such answers take alike long
         body: list[bytes] = []
@@ -120,7 +122,7 @@ class Exchange:
                     raise Refusal(no.detail) from None
             raise
 
-    async def _post(self, server: Server, body: list[bytes], request: Request, sent: float) -> Response | None:
+    async def _post(self, server: Server, body: list[bytes], request: Chat, sent: float) -> Response | None:
         """None when the server is gone and another must be asked, or it again later."""
         try:
             return await server.post("/chat/completions", body)
@@ -137,7 +139,7 @@ class Exchange:
             tries = 1 if isinstance(error, TooLarge) else math.inf
             raise Fault(RowError(Reason.ENGINE_FAILED, words), tries) from error
 
-    def _answer(self, server: Server, response: Response, request: Request, read: Callable, sent: float, kind: tuple) -> Any:
+    def _answer(self, server: Server, response: Response, request: Chat, read: Callable, sent: float, kind: tuple) -> Any:
         server.answered(sent, kind)
         try:
             return read(request, replies.loaded(response.body))
@@ -146,7 +148,7 @@ class Exchange:
             words = f"the server's answer is unreadable ({status}{error}): {self.clean(response.body)}"
             raise Fault(Refusal(words, Reason.ENGINE_FAILED), error.tries) from error
 
-    def _refused(self, server: Server, response: Response, request: Request, options: dict[str, Any], dialect: Dialect,
+    def _refused(self, server: Server, response: Response, request: Chat, options: dict[str, Any], dialect: Dialect,
                  sent: float, refused: dict[Server, "No"]) -> None:  # fmt: skip
         """Returns when it should be asked again at once: here in other words, or another server than those of `refused`. Else Fault, or
         RowError when asking again would not help."""
@@ -176,7 +178,7 @@ class Exchange:
         else:
             raise Refusal(detail)
 
-    def _failing(self, server: Server, status: int, said: str, wait: float | None, request: Request, sent: float) -> Fault:
+    def _failing(self, server: Server, status: int, said: str, wait: float | None, request: Chat, sent: float) -> Fault:
         if status in BUSY:
             server.busy(sent, wait)
         else:

@@ -67,9 +67,9 @@ def _count(said: Any) -> int:
     return said if type(said) is int and 0 <= said <= MOST_TOKENS else 0
 
 
-def choices(reply: dict, most: int) -> list[dict]:
+def choices(reply: dict[str, Any], most: int) -> list[dict]:
     """One to `most` choices, in order of their index; in the order in which they came where none has one."""
-    found = reply.get("choices")
+    found: list[dict] = reply.get("choices", [])
     if type(found) is not list or not found:
         raise Unreadable("it has no list of choices")
     if len(found) > most:

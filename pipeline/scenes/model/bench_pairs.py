@@ -36,7 +36,7 @@ def _row(scene: Scene, i: int, seed: int, out: Path) -> dict:
     worse, better = sorted(pair(scene, task, rng, tie=False), key=lambda answer: answer.quality.rating)
     media, words = {}, ""
     for kind, content in scene.parts():
-        if kind == "text":
+        if isinstance(content, str):
             words += content
             continue
         data, mime = encode(kind, content, is_flac(scene))

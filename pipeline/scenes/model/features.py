@@ -13,26 +13,26 @@ WINDOW = 400  # samples of one spectrum, 25 ms
 
 
 class Feature(NamedTuple):
-    """One part of a prompt: text, or what a tower takes.
+    """One medium of a prompt: what a tower takes.
 
-    kind    text, image, video or audio
-    values  text: str; image, video: float32 [patches, 1536]; audio: float32 [32, 10 ms frames]
-    grid    image, video: (times, rows, columns) of patches
+    kind    image, video or audio
+    values  image, video: float32 [patches, 1536]; audio: float32 [32, 10 ms frames]
+    grid    image, video: (times, rows, columns) of patches; audio: zeros
     """
 
     kind: str
-    values: object
-    grid: tuple[int, int, int] | None = None
+    values: np.ndarray
+    grid: tuple[int, int, int] = (0, 0, 0)
 
 
-def features(parts: list[tuple[str, object]]) -> list[Feature]:
-    """The features of a scene's parts, in order."""
+def features(parts: list[tuple[str, object]]) -> list[str | Feature]:
+    """A scene's parts in order: texts as they are, and the features of its media."""
     return [_feature(kind, content) for kind, content in parts]
 
 
-def _feature(kind, content) -> Feature:
-    if kind == "text":
-        return Feature(kind, content)
+def _feature(kind, content) -> str | Feature:
+    if isinstance(content, str):
+        return content
     if kind == "audio":
         return Feature(kind, log_mel(content))
     return Feature(kind, *patchify(content if kind == "video" else [content]))

@@ -10,7 +10,16 @@ from pipeline.source.scenes import AudioScene, ImageScene, MultiImageScene, Scen
 def habitual(scene: Scene, task: Task, rng: random.Random, strength: float) -> str:
     """The answer of a describer with habits: wrong with probability `strength` where a habit applies, and less
     often elsewhere. It never names a held-out combination."""
-    return _HABITS[type(scene)](scene, task, rng, strength)
+    match scene:
+        case ImageScene():
+            return _picture(scene, task, rng, strength)
+        case MultiImageScene():
+            return _pictures(scene, task, rng, strength)
+        case VideoScene():
+            return _video(scene, task, rng, strength)
+        case AudioScene():
+            return _sound(scene, task, rng, strength)
+    raise TypeError(type(scene).__name__)
 
 
 def _picture(scene: ImageScene, task: Task, rng, strength) -> str:
@@ -66,6 +75,3 @@ def _sound(scene: AudioScene, task: Task, rng, strength) -> str:
     elif rng.random() < strength / 3:
         pitch = next(p for p in scene.world.pitches if p != pitch)
     return scene.say(number, pitch)
-
-
-_HABITS = {ImageScene: _picture, MultiImageScene: _pictures, VideoScene: _video, AudioScene: _sound}

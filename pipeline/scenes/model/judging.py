@@ -151,7 +151,16 @@ def _held_out(world: World, text: str) -> bool:
 
 
 def _wrong(scene: Scene, task: Task, rng: random.Random, edits: int = 1) -> str:
-    return _EDITS[type(scene)](scene, task, rng, edits)
+    match scene:
+        case ImageScene():
+            return _edit_picture(scene, task, rng, edits)
+        case MultiImageScene():
+            return _edit_pictures(scene, task, rng, edits)
+        case VideoScene():
+            return _edit_video(scene, task, rng, edits)
+        case AudioScene():
+            return _edit_sound(scene, task, rng, edits)
+    raise TypeError(type(scene).__name__)
 
 
 def _worse(scene: Scene, task: Task, rng: random.Random) -> str:
@@ -161,7 +170,7 @@ def _worse(scene: Scene, task: Task, rng: random.Random) -> str:
 def _less(scene: Scene, task: Task, rng: random.Random) -> str | None:
     """The true description without one of its things."""
     things = _things(scene, task)
-    if len(things) < 2:
+    if len(things) < 2 or not isinstance(scene, ImageScene | MultiImageScene):
         return None
     gone = rng.randrange(len(things))
     return scene.describe([*things[:gone], *things[gone + 1 :]])
@@ -205,7 +214,7 @@ def _edit_pictures(scene: MultiImageScene, task: Task, rng: random.Random, edits
     return _other([scene.which(a, b) for a in (True, False) for b in (True, False)], task.answer, rng)
 
 
-def _edit_picture(scene, task: Task, rng: random.Random, edits: int) -> str:
+def _edit_picture(scene: ImageScene | MultiImageScene, task: Task, rng: random.Random, edits: int) -> str:
     """Colours, shapes and places changed, things added; each edit of another thing where there are enough."""
     world, things = scene.world, list(_things(scene, task))
     places = rng.sample(range(len(things)), len(things))
@@ -238,7 +247,6 @@ def _edit_sound(scene: AudioScene, task: Task, rng: random.Random, edits: int) -
     return scene.say(number, pitch)
 
 
-_EDITS = {ImageScene: _edit_picture, MultiImageScene: _edit_pictures, VideoScene: _edit_video, AudioScene: _edit_sound}
 _MAKERS: dict[str, Callable[[Scene, Task, random.Random], str | None]] = {
     "true": lambda scene, task, rng: task.answer,
     "habit": lambda scene, task, rng: habitual(scene, task, rng, 1.0),

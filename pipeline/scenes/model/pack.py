@@ -22,7 +22,7 @@ class Prompt(NamedTuple):
 
     ids: np.ndarray
     positions: np.ndarray
-    features: list[Feature]
+    features: list[str | Feature]
 
     @property
     def end(self) -> int:
@@ -69,12 +69,12 @@ class Prompter:
         opened, closed = (np.cumsum(ids == mark) for mark in self.fence)
         return np.flatnonzero((opened > closed) & np.isin(ids, self.ending) | (ids == self.fence[1]))
 
-    def context(self, features: list[Feature]) -> Prompt:
+    def context(self, features: list[str | Feature]) -> Prompt:
         """The prompt up to the question."""
         ids, positions, at = [self.head], [_line(0, len(self.head))], len(self.head)
         for feature in features:
-            if feature.kind == "text":
-                inside, places = self.encode(feature.values), _line(at, len(self.encode(feature.values)))
+            if isinstance(feature, str):
+                inside, places = self.encode(feature), _line(at, len(self.encode(feature)))
             else:
                 before, after = self._around[feature.kind]
                 places = _places(feature, at + 1)
@@ -86,7 +86,7 @@ class Prompter:
             at = places.max() + 1
         return Prompt(np.concatenate(ids), np.concatenate(positions, 1), features)
 
-    def prompt(self, features: list[Feature], question: str) -> Prompt:
+    def prompt(self, features: list[str | Feature], question: str) -> Prompt:
         """The whole prompt, ready for the first token of the answer."""
         return self.extend(self.context(features), np.concatenate([self.encode(question), self.tail]))
 
@@ -112,17 +112,18 @@ def _places(feature: Feature, start: int) -> np.ndarray:
     return start + grid * np.array([[step], [1], [1]])
 
 
-def media_inputs(rows: list[list[Feature]]) -> dict[str, torch.Tensor]:
+def media_inputs(rows: list[list[str | Feature]]) -> dict[str, torch.Tensor]:
     """The towers' inputs for all media of a batch, in order."""
     out = {}
+    media = [feature for row in rows for feature in row if isinstance(feature, Feature)]
     for kind, values, grids in (
         ("image", "pixel_values", "image_grid_thw"),
         ("video", "pixel_values_videos", "video_grid_thw"),
     ):
-        if found := [f for row in rows for f in row if f.kind == kind]:
+        if found := [f for f in media if f.kind == kind]:
             out[values] = torch.from_numpy(np.concatenate([f.values for f in found]))
             out[grids] = torch.tensor([f.grid for f in found])
-    if found := [f.values for row in rows for f in row if f.kind == "audio"]:
+    if found := [f.values for f in media if f.kind == "audio"]:
         out["input_features"] = torch.from_numpy(np.stack(found))  # all of one length
         out["feature_attention_mask"] = torch.ones(len(found), found[0].shape[1], dtype=torch.long)
     return out
@@ -144,7 +145,7 @@ def collate(prompts: list[Prompt]) -> dict[str, torch.Tensor]:
     }
 
 
-def pack(prompter: Prompter, rows: list[tuple[list[Feature], list[Answered]]]):
+def pack(prompter: Prompter, rows: list[tuple[list[str | Feature], list[Answered]]]):
     """Rows of one scene and its answered questions -> batch, labels [B, L], weights [B, L], marks [B, L].
 
     marks: those of `Answered` in their places; -100 elsewhere"""
@@ -167,7 +168,7 @@ def pack(prompter: Prompter, rows: list[tuple[list[Feature], list[Answered]]]):
     return batch, labels, torch.from_numpy(weights), marks
 
 
-def _fill(prompter: Prompter, features: list[Feature], answered: list[Answered]):
+def _fill(prompter: Prompter, features: list[str | Feature], answered: list[Answered]):
     """One row: int64 [4, L] of ids, labels, segments and marks, int64 [3, L] positions, float32 [L] weights."""
     context = prompter.context(features)
     n = context.ids.size

@@ -4,6 +4,7 @@ The linear heads that do the naming are thrown away. Afterwards the towers are f
 
 import random
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,16 +13,17 @@ from torch.nn.functional import cross_entropy
 
 from pipeline.scenes.model.features import log_mel, patchify
 from pipeline.scenes.model.model import FRAMES, Thinker
-from pipeline.source.scenes import MAX_BEEPS, RATE, AudioScene, Scene, World, draw
+from pipeline.source.scenes import MAX_BEEPS, RATE, AudioScene, ImageScene, Scene, VideoScene, World, drawn
 
 Report = Callable[[int, str], None]
+S = TypeVar("S", bound=Scene)
 PICTURES, VIDEOS, SOUNDS = 48, 32, 32  # scenes a step
 TOKENS = 25  # of a sound, 40 ms each
 SHOWN_EVERY = 50  # steps
 
 
-def _scenes(world: World, kind: str, name: str, step: int, count: int) -> list[Scene]:
-    return [draw(world, kind, f"warm-up {name}/{step}/{i}") for i in range(count)]
+def _scenes(world: World, kind: type[S], name: str, step: int, count: int) -> list[S]:
+    return [drawn(kind, world, f"warm-up {name}/{step}/{i}") for i in range(count)]
 
 
 def _train(parameters, steps: int, rate: float, losses, report: Report | None) -> dict[str, float]:
@@ -65,8 +67,8 @@ def warm_up_vision(
     on_video = Linear(width, colours + shapes + directions)
 
     def losses(step):
-        pictures = _scenes(world, "image", str(seed), step, PICTURES)
-        videos = _scenes(world, "video", str(seed), step, VIDEOS)
+        pictures = _scenes(world, ImageScene, str(seed), step, PICTURES)
+        videos = _scenes(world, VideoScene, str(seed), step, VIDEOS)
         pixels = [patchify([scene.parts()[0][1]]) for scene in pictures] + _two_frames(videos, step)
         seen = model.get_image_features(
             torch.from_numpy(np.concatenate([values for values, _ in pixels])),
@@ -126,7 +128,7 @@ def warm_up_audio(
     on_token, on_sound = Linear(width, 1 + len(world.pitches)), Linear(width, MAX_BEEPS)
 
     def losses(step):
-        scenes = _scenes(world, "audio", str(seed), step, SOUNDS)
+        scenes = _scenes(world, AudioScene, str(seed), step, SOUNDS)
         heard = torch.from_numpy(np.stack([log_mel(scene.wave()) for scene in scenes]))
         mask = torch.ones(SOUNDS, heard.shape[2], dtype=torch.long)
         tokens = model.get_audio_features(heard, mask, return_dict=True).last_hidden_state.view(SOUNDS, TOKENS, width)

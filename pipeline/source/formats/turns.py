@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline.source.formats.draft import Piece, Turn
@@ -84,7 +84,7 @@ def shown(prompt: Sequence[Turn], media: Media) -> tuple[Turn, ...]:
             raise bad(
                 f"the prompt has {empty[medium]} places for {medium} files, the row holds {len(values)}; make them as many"
             )
-    files = {medium: iter(media.get(medium, ())) for medium in MEDIA_KINDS}
+    files: dict[str, Iterator] = {medium: iter(media.get(medium, ())) for medium in MEDIA_KINDS}
     found = [Turn(role, tuple((k, next(files[k]) if v is None else v) for k, v in pieces)) for role, pieces in prompt]
     first = next((i for i, turn in enumerate(found) if turn.role == "user"), None)
     if front and first is None:

@@ -23,8 +23,8 @@ def fits(columns: Collection[str]) -> str | None:
 def read(row: Row) -> Draft:
     """A Draft; RowError says what is wrong with the row. The sample's `split` is its group: hallucination, reasoning or general."""
     answers, ranks = (_two(row.get(name), name) for name in ("response", "human_ranking"))
-    places = [number(value, "human_ranking") for value in ranks]
-    if None in places or places[0] == places[1]:
+    one, two = (number(value, "human_ranking") for value in ranks)
+    if one is None or two is None or one == two:
         raise bad("human_ranking has no best answer; give each of the two another rank, the best the lowest")
     models = row.get("models")
     names = (
@@ -33,7 +33,7 @@ def read(row: Row) -> Draft:
         else [None, None]
     )
     first, second = (Answer(text(answer, "response"), name) for answer, name in zip(answers, names, strict=True))
-    chosen, rejected = (first, second) if places[0] < places[1] else (second, first)
+    chosen, rejected = (first, second) if one < two else (second, first)
     name = maybe_text(row.get("id"), "id")
     return preferred(
         shown(turns(text(row.get("query"), "query"), "query", tags=True), media_of(row)), chosen, rejected,

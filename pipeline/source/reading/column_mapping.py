@@ -47,7 +47,7 @@ def read(
     said_before = lru_cache(256)(clean)  # but for ids, rows say the same again and again
     licence = licence and clean(licence)
     known = [(name, names[name]) for name in _KNOWN]
-    holding = [(names[column], column.removesuffix("s")) for column in MEDIA_COLUMNS]
+    holding: list[tuple[str, str]] = [(names[column], column.removesuffix("s")) for column in MEDIA_COLUMNS]
     missing = {names["prompt"], *columns.values()}
     held: dict | None = None
     count = 0
@@ -127,7 +127,7 @@ def _sample(
     held: dict, shown: Shown, row: Row, names: dict[str, str], titles: list[tuple[str, str]], shelf: Shelf, step: str,
     licence: str | None, clean: Cleaner, said: Callable[[str], str],
 ) -> tuple[list[Media], Sample]:  # fmt: skip
-    known = {name: _text(name, value, clean if name == "id" else said) for name, title in titles if (value := held.get(title)) is not None}
+    known: dict[str, str | None] = {name: _text(name, value, clean if name == "id" else said) for name, title in titles if (value := held.get(title)) is not None}
     own = known.pop("id", None)
     if not known.get("source"):
         known["source"] = origin(row.place, own, held.get(names["id"]), clean)

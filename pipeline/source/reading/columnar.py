@@ -4,7 +4,8 @@ How much such a file unpacks to, only its own words say, so each step of reading
 Python objects one at a time where they are large."""
 
 from collections.abc import Collection, Iterator
-from typing import IO, Any
+from io import BufferedIOBase
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.ipc as ipc
@@ -20,7 +21,7 @@ _AT_ONCE = 32 << 20  # bytes at a time: rows may carry the bytes of their media
 Rows = Iterator[tuple[int, dict[str, Any] | RowError]]  # by their number, from 1
 
 
-def parquet(file: IO[bytes], name: str, columns: Collection[str] | None, need: str | None) -> Rows:
+def parquet(file: BufferedIOBase, name: str, columns: Collection[str] | None, need: str | None) -> Rows:
     """The rows of a Parquet file. MemoryError and Arrow's errors where it cannot be read."""
     with bounded():
         table = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
@@ -32,7 +33,7 @@ def parquet(file: IO[bytes], name: str, columns: Collection[str] | None, need: s
         yield from _numbered(table.iter_batches(size, columns=wanted, use_threads=False))
 
 
-def arrow(file: IO[bytes], name: str, columns: Collection[str] | None, need: str | None) -> Rows:
+def arrow(file: BufferedIOBase, name: str, columns: Collection[str] | None, need: str | None) -> Rows:
     """The rows of an Arrow or Feather file. MemoryError and Arrow's errors where it cannot be read."""
     stream = file.read(6) != b"ARROW1"
     file.seek(0)

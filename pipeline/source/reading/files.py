@@ -4,7 +4,7 @@ import os
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import IO
+from io import BufferedIOBase
 
 from pipeline.media.fetch import Fetcher, Limits
 from pipeline.storage import urls
@@ -87,7 +87,7 @@ def missing(path: str) -> InputError:
 
 
 @contextmanager
-def opened(path: str, limits: Limits, below: str | None = None) -> Generator[IO[bytes]]:
+def opened(path: str, limits: Limits, below: str | None = None) -> Generator[BufferedIOBase]:
     """The file, to be read from its start, seekable. One from a web server is brought into a temporary file first.
 
     With `below` a file of this machine must lie in that folder, whatever links lead to it.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from hashlib import sha256
 from itertools import islice
 from pathlib import PurePosixPath
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 import pyarrow as pa
@@ -90,7 +90,7 @@ def part(every: Callable[[], Iterator[Row]], sample: Sampling | None) -> Iterato
         yield from every()
     elif sample.share is not None:
         yield from (row for row in every() if _draw(row, sample.seed) < sample.share)
-    else:
+    elif sample.n is not None:  # one of the two is set
         least: list[tuple[float, int]] = []  # the n least draws, the largest of them first
         for at, row in enumerate(every()):
             held = (-_draw(row, sample.seed), -at)
@@ -179,15 +179,15 @@ def _format(name: str) -> "tuple[Reader, str | None] | None":
     stem, suffix = os.path.splitext(files.base(name).lower())
     if compression := _COMPRESSED.get(suffix):
         reader = _READERS.get(os.path.splitext(stem)[1])
-        return (reader, compression) if reader in (_jsonl, _json, _csv, _tsv) else None
+        return (reader, compression) if reader and reader in (_jsonl, _json, _csv, _tsv) else None
     reader = _READERS.get(suffix)
-    return reader and (reader, None)
+    return (reader, None) if reader else None
 
 
-Reader = Callable[[IO[bytes], str, Collection[str] | None, str | None], Iterator[tuple[int, Raw]]]
+Reader = Callable[[io.BufferedIOBase, str, Collection[str] | None, str | None], Iterator[tuple[int, Raw]]]
 
 
-def _jsonl(file: IO[bytes], name: str, columns, need) -> Iterator[tuple[int, Raw]]:
+def _jsonl(file: io.BufferedIOBase, name: str, columns, need) -> Iterator[tuple[int, Raw]]:
     file, number = io.BufferedReader(file, 1 << 20), 0
     while line := file.readline(_LONGEST):
         number += 1
@@ -202,7 +202,7 @@ def _jsonl(file: IO[bytes], name: str, columns, need) -> Iterator[tuple[int, Raw
             yield number, line
 
 
-def _json(file: IO[bytes], name: str, columns, need) -> Iterator[tuple[int, Raw]]:
+def _json(file: io.BufferedIOBase, name: str, columns, need) -> Iterator[tuple[int, Raw]]:
     file = io.BufferedReader(file, 1 << 16)
     if file.peek(3).startswith(_BOM):
         file.read(3)
@@ -229,7 +229,7 @@ def _parsed(item: json_rows.Item) -> Raw:
         return item if error.reason == Reason.BAD_ROW else error.with_traceback(None)  # which holds the row
 
 
-def _csv(file: IO[bytes], name: str, columns, need, delimiter: str = ",") -> Iterator[tuple[int, Raw]]:
+def _csv(file: io.BufferedIOBase, name: str, columns, need, delimiter: str = ",") -> Iterator[tuple[int, Raw]]:
     """Every value is text, an empty one is absent."""
     csv.field_size_limit(bounds.LONGEST)
     lines = _Lines(file)
@@ -268,8 +268,9 @@ def _csv(file: IO[bytes], name: str, columns, need, delimiter: str = ",") -> Ite
 class _Lines:
     """The lines of a CSV file; a RowError in place of the rest of a row that is too long."""
 
-    def __init__(self, file: IO[bytes]):
-        self._lines = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
+    def __init__(self, file: io.BufferedIOBase):
+        # the stub asks for a file with a name, io does not
+        self._lines = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")  # ty: ignore[invalid-argument-type]
         self.size = 0  # characters since the row began
 
     def __iter__(self) -> Iterator[str]:
@@ -303,7 +304,7 @@ def _checked(row: dict) -> dict | RowError:
     return row
 
 
-def _tsv(file: IO[bytes], name: str, columns, need) -> Iterator[tuple[int, Raw]]:
+def _tsv(file: io.BufferedIOBase, name: str, columns, need) -> Iterator[tuple[int, Raw]]:
     return _csv(file, name, columns, need, "\t")
 
 
@@ -311,7 +312,7 @@ _READERS: dict[str, Reader] = {
     ".jsonl": _jsonl, ".ndjson": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _tsv,
     ".parquet": parquet, ".arrow": arrow, ".feather": arrow,
 }  # fmt: skip
-_NAMES = {_jsonl: "JSON Lines", _json: "JSON", _csv: "CSV", _tsv: "TSV", parquet: "Parquet", arrow: "Arrow"}
+_NAMES: dict[Reader, str] = {_jsonl: "JSON Lines", _json: "JSON", _csv: "CSV", _tsv: "TSV", parquet: "Parquet", arrow: "Arrow"}
 
 
 def _bad(detail: str) -> RowError:
