@@ -125,7 +125,7 @@ ORDER = ["source", "early", "late", "last"]
 
 
 def slip(sample: str, step: str):
-    return records.judgement(sample, step, "candidate", ("c",), "truth", Outcome.VERDICT, value=1.0)
+    return records.judgement(sample, step, "candidate", ("c",), "truth", records.Finding(Outcome.VERDICT, 1.0))
 
 
 @pytest.fixture
