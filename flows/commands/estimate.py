@@ -28,7 +28,6 @@ from pipeline.storage.answer_cache import AnswerCache, Usage, total
 from schemas import redact
 from schemas.arrow import from_batch
 from schemas.errors import OutputError
-from schemas.recipe import unpriced
 from schemas.records import MEDIA_KINDS, Outcome, Reason, Rejection
 
 SAMPLES = 1000  # on which the steps are tried
@@ -102,7 +101,7 @@ def _begun(out: Path | None, raw: dict) -> Path | None:
     """The folder of the real run, where it is there."""
     if out is None or (run := begun(out)) is None:
         return None
-    if unpriced(redact.document(run["recipe"])) != unpriced(redact.document(raw)):
+    if load.decisive(redact.document(run["recipe"])) != load.decisive(redact.document(raw)):
         raise OutputError(f"{out} holds a run of another recipe: choose another --out, or leave it out")
     return out.absolute()
 

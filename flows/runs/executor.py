@@ -471,8 +471,9 @@ def _check_recipe(known: dict | None, out: Path, raw: dict, dataset: Path | None
     """OutputError where a folder's run.json is that of another recipe or dataset."""
     if not known:
         return
-    old, new = redact.document(known["recipe"]), redact.document(raw)  # run.json has no secrets, an older one may
-    if unpriced(old) != unpriced(new) or known.get("dataset") != (dataset and str(dataset)):
+    # run.json has no secrets, an older one may
+    old, new = load.decisive(redact.document(known["recipe"])), load.decisive(redact.document(raw))
+    if old != new or known.get("dataset") != (dataset and str(dataset)):
         raise OutputError(
             f"{out} holds a run of another recipe ({_difference(old, new)}): choose another --out; "
             "the cache keeps the answers, so only what is new is asked"
@@ -595,7 +596,7 @@ def evaluate_model(
 def _single(raw: dict, settings, out: Path, cache: Path | None, dataset: Path | None, report: Report | None) -> dict:
     for assignment in settings:
         load.override(raw, assignment)
-    run = _open(Opening(raw, dataset, report), Path(out), cache)
+    run = _open(Opening(load.decisive(raw), dataset, report), Path(out), cache)
     try:
         for _ in everything(run):
             pass
