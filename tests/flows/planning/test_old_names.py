@@ -47,12 +47,12 @@ def test_trainings_that_differ_are_two():
 @pytest.mark.parametrize("trainer", SPELLINGS)
 def test_a_run_that_was_begun_under_the_old_name_goes_on_under_the_new_one(trainer, tmp_path):
     old, new = map(recipe, SPELLINGS[trainer])
-    keys = []
+    units = []
     for raw in (old, new, old):
         run = executor.open_document(raw, out=tmp_path / "out", cache=tmp_path / "cache")
-        keys.append([unit.name for unit in run.units])
+        units.append([unit.name for unit in run.units])
         run.close()
-    assert keys[0] == keys[1] == keys[2]
+    assert units[0] == units[1] == units[2]
     with pytest.raises(OutputError, match="another recipe"):
         executor.open_document(recipe({"train.dpo": {"name": "train", **DPO, "beta": 2}}), out=tmp_path / "out", cache=tmp_path / "cache")
 
@@ -69,6 +69,6 @@ def test_the_old_name_says_the_new_one_in_a_line_and_the_new_one_says_nothing(ca
             assert caplog.records == []
 
 
-def test_settings_of_the_other_trainer_are_kept_where_the_old_name_allowed_them():
+def test_under_the_old_name_settings_of_the_other_trainer_are_allowed_as_they_were():
     # `train` took what belongs to the other trainer and did nothing with it
     load.checked(recipe({"train": {**DPO, "n": 4}}))
