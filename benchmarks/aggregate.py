@@ -26,7 +26,7 @@ from flows.runs.stream import bind, seen
 from schemas import messages
 from schemas.operator import Context
 from schemas.recipe import Step
-from schemas.records import Outcome, candidate, judgement, sample
+from schemas.records import Finding, Outcome, Provenance, candidate, judgement, sample
 
 SKILLS = (0.6, 0.7, 0.8, 0.9, 0.95)
 METHODS = ("majority", "dawid_skene")
@@ -47,8 +47,8 @@ def write(folder: Path, judgements: int) -> None:
             tables["candidates"] += answers
             tables["judgements"] += [
                 judgement(
-                    row.id, f"judge{j}", "pair", (answers[0].id, answers[1].id), "preference", Outcome.VERDICT,
-                    value=better[i] if right[i, j] else -better[i], annotator=f"model{j}", version="v",
+                    row.id, f"judge{j}", "pair", (answers[0].id, answers[1].id), "preference",
+                    Finding(Outcome.VERDICT, better[i] if right[i, j] else -better[i]), Provenance(f"model{j}", "v"),
                 )
                 for j in range(len(SKILLS))
             ]  # fmt: skip

@@ -37,7 +37,7 @@ from benchmarks import bare_loop, overhead
 from flows.planning import load
 from flows.runs import executor
 from flows.runs.shards import RunTables
-from flows.runs.stream import Pass, bind, from_tables
+from flows.runs.stream import Pass, Resources, bind, from_tables
 from pipeline.engines import openai, vllm
 from pipeline.modeling.checkpoint import identity
 from pipeline.storage.answer_cache import AnswerCache, CachedEngine, Usage
@@ -132,7 +132,8 @@ async def prepared(folder: Path, document: dict) -> Job:
         async def connect(names: list[str]) -> dict:
             return {name: asked}
 
-        work = Pass(folder / f"pass-{number}", steps, media, cache, "job", connect, lambda *a: None, {}, beside=True)
+        resources = Resources(media, cache, "job", connect)
+        work = Pass(folder / f"pass-{number}", steps, resources, lambda *a: None, beside=True)
         await work.run(from_tables(RunTables([shards], []), str(number)), None)
         cache.close()
 

@@ -203,6 +203,28 @@ class Judgement(NamedTuple):
     parents: tuple[str, ...] = ()  # Judgements a score rests on
 
 
+class Finding(NamedTuple):
+    """What a Judgement says: its outcome, with what belongs to it. Fields of Judgement, in its order."""
+
+    outcome: str
+    value: float | None = None
+    prob: float | None = None
+    raw: str | None = None
+
+
+class Provenance(NamedTuple):
+    """Where a Judgement comes from: who judged, and in which order and attempt it was asked. Fields of Judgement, in its order."""
+
+    annotator: str | None = None
+    version: str | None = None
+    order: int = 0
+    attempt: int = 0
+    revision: int = 0
+
+
+NOBODY = Provenance()  # of a Judgement whose annotator is not known
+
+
 class Span(NamedTuple):
     """A stretch of an answer, in characters, end exclusive."""
 
@@ -307,22 +329,19 @@ def claim(candidate: Candidate, step: str, index: int, question: str, wanted: bo
 
 
 @lru_cache(4096)
-def _slip(axis: str, annotator: str | None, version: str | None, order: int, attempt: int) -> str:
-    """What a step's Judgements have in common, hashed once: they are by far the most rows."""
-    return digest(axis, annotator, version, order, attempt)
+def _shared(axis: str, by: Provenance) -> str:
+    """What a step's Judgements have in common, hashed once: they are by far the most rows. A revision keeps the name."""
+    return digest(axis, by.annotator, by.version, by.order, by.attempt)
 
 
 def judgement(
-    sample: str, step: str, target: str, items: tuple[str, ...], axis: str, outcome: str, *,
-    value: float | None = None, prob: float | None = None, raw: str | None = None, annotator: str | None = None,
-    version: str | None = None, order: int = 0, attempt: int = 0, revision: int = 0, parents: tuple[str, ...] = (),
+    sample: str, step: str, target: str, items: tuple[str, ...], axis: str, finding: Finding, by: Provenance = NOBODY,
+    parents: tuple[str, ...] = (),
 ) -> Judgement:  # fmt: skip
     """A Judgement named by what it judges, the axis, the annotator, its version, the order and the attempt."""
-    whose = _slip(axis, annotator, version, order, attempt)
-    return Judgement(
-        hashlib.blake2b("\n".join((whose, *items)).encode(), digest_size=16).hexdigest(), sample, step, target, items, axis, outcome, value, prob, raw, annotator, version, order, attempt, revision,
-        parents,
-    )  # fmt: skip
+    name = hashlib.blake2b("\n".join((_shared(axis, by), *items)).encode(), digest_size=16).hexdigest()
+    # not by Judgement(...), which costs a third more: they are the most rows
+    return tuple.__new__(Judgement, (name, sample, step, target, items, axis) + finding + by + (parents,))  # noqa: RUF005
 
 
 def pair(sample: str, step: str, chosen: Candidate, rejected: Candidate, **known) -> Pair:

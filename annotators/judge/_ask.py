@@ -12,7 +12,7 @@ from schemas.errors import NotAsked, RecipeError
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.ports import Engine, Failure, Form, Generate
-from schemas.records import Candidate, Judgement, Message, Outcome, judgement
+from schemas.records import Candidate, Finding, Message, Outcome, Provenance
 
 AGAIN = 0.7  # temperature of the second try: a greedy one would say the same again
 LOST = (Outcome.UNPARSABLE, Outcome.REFUSED)  # replies that are asked for once more
@@ -44,6 +44,14 @@ class Heard(NamedTuple):
     raw: str
     attempt: int = 0  # 1 where it was asked twice
     prob: float | None = None
+
+    def finding(self, value: float | None) -> Finding:
+        """What a Judgement says of it, `value` being what its words come to."""
+        return Finding(self.reply.outcome, value, self.prob, self.raw)
+
+    def by(self, engine: Engine, context: Context, order: int = 0) -> Provenance:
+        """Where that Judgement comes from; `order`: the place in which what is judged was shown."""
+        return Provenance(engine.identity, context.version, order, self.attempt)
 
 
 def template(settings: Asking, beside: str, name: str) -> str:
@@ -98,12 +106,3 @@ async def _once(engine: Engine, messages: tuple[Message, ...], settings: Asking,
         return Heard(Reply(Outcome.FAILED), f"{result.reason}: {result.detail}")
     text = result.answers[0].text
     return Heard(read(text), text, attempt)
-
-
-def slip(said: Heard, rows: Rows, context: Context, engine: Engine, target: str, items: tuple[str, ...], axis: str,
-         value: float | None, order: int = 0) -> Judgement:  # fmt: skip
-    """The Judgement of what was said."""
-    return judgement(
-        rows.sample.id, context.step, target, items, axis, said.reply.outcome, value=value, prob=said.prob,
-        raw=said.raw, annotator=engine.identity, version=context.version, order=order, attempt=said.attempt,
-    )  # fmt: skip

@@ -5,7 +5,6 @@ Which picture is asked about stands in the facts of what `prompt.compose_media` 
 may be wrong still, so of it no more is said than its share."""
 
 import asyncio
-from typing import Any
 
 import orjson
 from pydantic import Field, field_validator
@@ -15,7 +14,7 @@ from schemas.errors import RecipeError
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.ports import Attend, Attended, Failure
-from schemas.records import Candidate, Judgement, Outcome, Sample, judgement
+from schemas.records import Candidate, Finding, Judgement, Outcome, Provenance, Sample, judgement
 
 READS = ("candidates",)
 LEAVES = ("judgements",)
@@ -48,7 +47,7 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
         raise RecipeError(
             f"{context.step}: {engine.identity} does not say where it looks; name a model on the engine hf"
         )
-    made: dict[str, Any] = {"annotator": engine.identity, "version": context.version}
+    by = Provenance(engine.identity, context.version)
     target = target_of(sample)
     asked = [c for c in rows.candidates if target is not None and c.role != "chosen"]
     requests = [engine.ask(Attend((*sample.prompt, messages.assistant(c.text)))) for c in asked]
@@ -57,7 +56,7 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
     for c in rows.candidates:
         for axis, (outcome, value, raw) in _told(c, results.get(c.id), target, settings).items():
             out.append(
-                judgement(sample.id, context.step, "candidate", (c.id,), axis, outcome, value=value, raw=raw, **made)
+                judgement(sample.id, context.step, "candidate", (c.id,), axis, Finding(outcome, value, raw=raw), by)
             )
     return out
 

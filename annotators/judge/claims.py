@@ -12,7 +12,7 @@ from schemas.errors import NoVerdict
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.ports import Failure, Score
-from schemas.records import SAMPLE_KINDS, Candidate, Claim, Judgement, Outcome, claim, judgement
+from schemas.records import SAMPLE_KINDS, Candidate, Claim, Finding, Judgement, Outcome, Provenance, claim, judgement
 
 READS = ("candidates",)
 LEAVES = ("claims", "judgements")
@@ -57,12 +57,12 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Claim 
 
 
 def _slips(c: Candidate, split, answers, identity: str, context: Context) -> list[Claim | Judgement]:
-    made: dict[str, Any] = {"annotator": identity, "version": context.version}
+    by = Provenance(identity, context.version)
     if isinstance(split, NoVerdict):
-        return [judgement(c.sample, context.step, "candidate", (c.id,), "form", split.outcome, raw=split.raw, **made)]
+        return [judgement(c.sample, context.step, "candidate", (c.id,), "form", Finding(split.outcome, raw=split.raw), by)]
     formed = float(split is not None)
     out: list[Claim | Judgement] = [
-        judgement(c.sample, context.step, "candidate", (c.id,), "form", Outcome.VERDICT, value=formed, **made)
+        judgement(c.sample, context.step, "candidate", (c.id,), "form", Finding(Outcome.VERDICT, formed), by)
     ]
     for index, (question, wanted) in enumerate(split or ()):
         row = claim(c, context.step, index, question, wanted)
@@ -73,9 +73,7 @@ def _slips(c: Candidate, split, answers, identity: str, context: Context) -> lis
             value = float(prob > 0.5)
         out += [
             row,
-            judgement(
-                c.sample, context.step, "claim", (row.id,), "claim", outcome, value=value, prob=prob, raw=raw, **made
-            ),
+            judgement(c.sample, context.step, "claim", (row.id,), "claim", Finding(outcome, value, prob, raw), by),
         ]
     return out
 

@@ -4,7 +4,7 @@ On MM-RLHF-RewardBench it is right in .72 of the pairs; what a judge agrees with
 
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
-from schemas.records import SAMPLE_KINDS, Judgement, Outcome, judgement
+from schemas.records import SAMPLE_KINDS, Finding, Judgement, Outcome, Provenance, judgement
 from schemas.text import word_count
 
 READS = ("candidates",)
@@ -22,13 +22,12 @@ class Settings(Base):
 
 def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
     """Of each Candidate how many words it has, and on the axis `tokens` how many tokens, where its maker said so."""
-    out = []
+    out, by = [], Provenance(ANNOTATOR, context.version)
     for c in rows.candidates:
         values = {settings.axis: word_count(c.text), "tokens": c.tokens}
         out += [
             judgement(
-                c.sample, context.step, "candidate", (c.id,), axis, Outcome.VERDICT, value=float(value),
-                annotator=ANNOTATOR, version=context.version,
+                c.sample, context.step, "candidate", (c.id,), axis, Finding(Outcome.VERDICT, float(value)), by
             )
             for axis, value in values.items() if value is not None
         ]  # fmt: skip

@@ -7,11 +7,11 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from annotators.judge import _parse
-from annotators.judge._ask import Asking, heard, listed, put, slip, template
+from annotators.judge._ask import Asking, heard, listed, put, template
 from schemas import prompts
 from schemas.operator import Context, Rows, at_once
 from schemas.ports import Engine, Form
-from schemas.records import SAMPLE_KINDS, Candidate, Judgement
+from schemas.records import SAMPLE_KINDS, Candidate, Judgement, judgement
 
 READS = ("candidates",)
 LEAVES = ("judgements",)
@@ -79,7 +79,10 @@ async def _rated(
     )  # fmt: skip
     found: Any = said.reply.value
     return [
-        slip(said, rows, context, engine, "candidate", (c.id,), key if settings.axes else settings.axis, found and found[key][i])
+        judgement(
+            rows.sample.id, context.step, "candidate", (c.id,), key if settings.axes else settings.axis,
+            said.finding(found and found[key][i]), said.by(engine, context),
+        )
         for i, c in enumerate(of)
         for key in keys
     ]  # fmt: skip

@@ -18,11 +18,13 @@ from schemas.operator import Settings as Base
 from schemas.records import (
     SAMPLE_KINDS,
     Claim,
+    Finding,
     Judgement,
     Message,
     Outcome,
     Pair,
     Part,
+    Provenance,
     Reason,
     Rejection,
     Sample,
@@ -110,8 +112,9 @@ def _probed(
         Outcome.VERDICT if value else Outcome.TIE if value == 0 else about[0].outcome if about else Outcome.ABSTAIN
     )
     made = judgement(
-        pair.sample, context.step, "pair", items, BLIND, outcome, value=value, raw=about[0].raw if about and value is None else None,
-        annotator=next((s.annotator for s in slips if not s.parents), None), version=context.version,
+        pair.sample, context.step, "pair", items, BLIND,
+        Finding(outcome, value, raw=about[0].raw if about and value is None else None),
+        Provenance(next((s.annotator for s in slips if not s.parents), None), context.version),
     )  # fmt: skip
     if value is None:
         return [made]

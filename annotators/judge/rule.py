@@ -18,7 +18,7 @@ from schemas import messages, prompts
 from schemas.errors import NoVerdict, RowError
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
-from schemas.records import SAMPLE_KINDS, Judgement, Outcome, Sample, judgement
+from schemas.records import SAMPLE_KINDS, Finding, Judgement, Outcome, Provenance, Sample, judgement
 
 READS = ("candidates",)
 SEES = ("claims",)
@@ -127,43 +127,43 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
     sample, kind = rows.sample, kind_of(rows.sample, settings)
     if kind == "facts":
         return _by_facts(rows, settings, context)
-    made: dict[str, Any] = {"annotator": f"rule.{kind or settings.kind or 'facts'}", "version": context.version}
+    by = Provenance(f"rule.{kind or settings.kind or 'facts'}", context.version)
     axis = settings.axis or AXES.get(kind, "truth")
     found: dict[str, Checked | NoVerdict] = {}
     out = []
     for c in rows.candidates:
-        slip = partial(judgement, sample.id, context.step, "candidate", (c.id,), **made)
+        slip = partial(judgement, sample.id, context.step, "candidate", (c.id,), by=by)
         if kind is None:
-            out.append(slip(axis, Outcome.ABSTAIN))
+            out.append(slip(axis, Finding(Outcome.ABSTAIN)))
             continue
         if c.text not in found:
             found[c.text] = await _checked(kind, c.text, sample, settings)
         checked = found[c.text]
         if isinstance(checked, NoVerdict):
-            out.append(slip(axis, checked.outcome, raw=checked.raw))
+            out.append(slip(axis, Finding(checked.outcome, raw=checked.raw)))
             continue
         value = checked.value if kind == "refusal" else float(checked.value >= _enough(kind, settings)) - 1
-        out.append(slip(axis, Outcome.VERDICT, value=value, raw=checked.read))
+        out.append(slip(axis, Finding(Outcome.VERDICT, value, raw=checked.read)))
         if kind == "iou":
-            out.append(slip("iou", Outcome.VERDICT, value=checked.value, raw=checked.read))
+            out.append(slip("iou", Finding(Outcome.VERDICT, checked.value, raw=checked.read)))
     return out
 
 
 def _by_facts(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
     sample, facts = rows.sample, _facts(rows.sample.facts) or {}
     yes = set(facts["yes"])
-    slip = partial(judgement, sample.id, context.step, annotator="rule.facts", version=context.version)
+    slip = partial(judgement, sample.id, context.step, by=Provenance("rule.facts", context.version))
     out = []
     for c in rows.claims:
         value = float((c.question in yes) == c.wanted)
-        out.append(slip("claim", (c.id,), "truth", Outcome.VERDICT, value=value))
+        out.append(slip("claim", (c.id,), "truth", Finding(Outcome.VERDICT, value)))
     question = messages.asked_of(sample.prompt)
     truths: dict[str, Truth] = {}
     for c in rows.candidates:
         if (truth := truths.get(c.text)) is None:
             truth = truths[c.text] = truth_of(facts, context.built["splitter"](question, c.text))
         for axis, value in ((settings.axis or "truth", -float(truth.false)), ("recall", round(truth.recall, 4))):
-            out.append(slip("candidate", (c.id,), axis, Outcome.VERDICT, value=value))
+            out.append(slip("candidate", (c.id,), axis, Finding(Outcome.VERDICT, value)))
     return out
 
 

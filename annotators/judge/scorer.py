@@ -18,7 +18,7 @@ from schemas.errors import RecipeError
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.ports import Embed, Embedded, Engine, Failure, Likelihood, Likely, Rate, Rated, Result
-from schemas.records import SAMPLE_KINDS, Judgement, Message, Outcome, Sample, judgement
+from schemas.records import SAMPLE_KINDS, Finding, Judgement, Message, Outcome, Provenance, Sample, judgement
 from schemas.text import sentences
 
 READS = ("candidates",)
@@ -75,16 +75,15 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
     answer is `failed`. Equal texts are asked once. RecipeError where the model is none that scores by this kind."""
     texts = list(dict.fromkeys(c.text for c in rows.candidates))
     scored = dict(zip(texts, await _scored(rows.sample, texts, settings, context), strict=True))
-    annotator = " against ".join(context.engines[name].identity for name in _models(settings))
+    by = Provenance(" against ".join(context.engines[name].identity for name in _models(settings)), context.version)
     out = []
     for c in rows.candidates:
         outcome, value, raw = scored[c.text]
         out.append(
             judgement(
-                c.sample, context.step, "candidate", (c.id,), settings.axis, outcome, value=value, raw=raw,
-                annotator=annotator, version=context.version,
+                c.sample, context.step, "candidate", (c.id,), settings.axis, Finding(outcome, value, raw=raw), by
             )
-        )  # fmt: skip
+        )
     return out
 
 

@@ -15,7 +15,7 @@ from annotators.measures.ballots import Two, said, two
 from annotators.measures.judge_quality import TRUTH, Answer, Worth
 from annotators.measures.preferences import orders
 from annotators.measures.streaming_stats import Correlation, Share
-from schemas.records import Judgement, Outcome, Pair, Sample, judgement
+from schemas.records import Finding, Judgement, Outcome, Pair, Sample, judgement
 from schemas.text import longer
 
 RANK = "rank"
@@ -58,7 +58,7 @@ class Bench:
             self._pairs(name, truth, verdicts, answers)
             self._rated(name, theirs, ours)
         known = [
-            judgement(sample.id, self._source, "pair", pair, TRUTH, Outcome.VERDICT, value=float(sign))
+            judgement(sample.id, self._source, "pair", pair, TRUTH, Finding(Outcome.VERDICT, float(sign)))
             for pair, sign in truth.items()
         ]
         self._worth.add(sample.kind, answers, [*known, *ours])

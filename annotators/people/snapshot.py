@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.ipc as ipc
@@ -15,7 +14,7 @@ from annotators.people.ledger import Answer, Ledger
 from annotators.people.plan import SWAPPED
 from annotators.people.question import PERSON
 from schemas.arrow import TABLES, from_batch, to_batch
-from schemas.records import Candidate, Judgement, Outcome, candidate, judgement
+from schemas.records import Candidate, Finding, Judgement, Outcome, Provenance, candidate, judgement
 
 TABLE_NAMES = ("judgements", "candidates")
 
@@ -85,14 +84,11 @@ def rows_of(answer: Answer, step: str, version: str) -> Iterator[Judgement | Can
     leaves an abstention."""
     question, reply = answer.question, answer.reply
     who = f"{PERSON}{answer.person}"
-    made: dict[str, Any] = {
-        "annotator": who, "version": version, "order": question.order[0], "attempt": int(question.ask == SWAPPED),
-        "revision": answer.revision,
-    }  # fmt: skip
+    by = Provenance(who, version, question.order[0], int(question.ask == SWAPPED), answer.revision)
     raw = {"seconds": answer.seconds, "rationale": reply.rationale if reply else None}
     if reply is None:
         target, items = _target(question.items, range(len(question.items)))
-        yield judgement(question.sample, step, target, items, "skipped", Outcome.ABSTAIN, raw=_json(raw), **made)
+        yield judgement(question.sample, step, target, items, "skipped", Finding(Outcome.ABSTAIN, raw=_json(raw)), by)
         return
     if reply.text is not None:
         yield candidate(question.sample, step, reply.text, model=who, parent=question.items[0], index=answer.revision)
@@ -100,8 +96,8 @@ def rows_of(answer: Answer, step: str, version: str) -> Iterator[Judgement | Can
         target, items = _target(question.items, said.items)
         spans = [[s.start, s.end, s.label, s.severity, s.correction] for s in reply.spans] if said.axis == "faults" else None
         yield judgement(
-            question.sample, step, target, items, said.axis, said.outcome, value=said.value,
-            raw=_json(raw | ({"spans": spans} if spans else {})), **made,
+            question.sample, step, target, items, said.axis,
+            Finding(said.outcome, said.value, raw=_json(raw | ({"spans": spans} if spans else {}))), by,
         )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from schemas.errors import RecipeError
 from schemas.operator import Context, Fitted, Rows
 from schemas.operator import Settings as Base
 from schemas.recipe import near
-from schemas.records import SAMPLE_KINDS, Candidate, Judgement, Outcome, digest, judgement
+from schemas.records import SAMPLE_KINDS, Candidate, Finding, Judgement, Outcome, Provenance, digest, judgement
 
 READS = ("candidates", "judgements")
 LEAVES = ("judgements",)
@@ -197,7 +197,7 @@ def _pairs(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
     out = []
     for pair, votes in voted.items():
         if not _enough(votes, settings, context):
-            out.append(_slip(rows, context, settings, "pair", pair, votes.values(), Outcome.ABSTAIN))
+            out.append(_slip(rows, context, settings, "pair", pair, votes.values(), Finding(Outcome.ABSTAIN)))
             continue
         if strengths:
             of, nu = strengths
@@ -208,7 +208,7 @@ def _pairs(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
         if settings.method == "mean":
             value = fmean(v.value for v in votes.values())
         outcome = Outcome.TIE if tie > max(first, second) else Outcome.VERDICT
-        out.append(_slip(rows, context, settings, "pair", pair, votes.values(), outcome, value, first + tie / 2))
+        out.append(_slip(rows, context, settings, "pair", pair, votes.values(), Finding(outcome, value, first + tie / 2)))
     return out
 
 
@@ -220,7 +220,8 @@ def _compared(rows: Rows, settings: Settings, context: Context) -> list[Judgemen
     for c in rows.candidates:
         mine = [vote for pair, votes in voted.items() if c.id in pair for vote in votes.values()]
         outcome = Outcome.VERDICT if mine else Outcome.ABSTAIN
-        out.append(_slip(rows, context, settings, "candidate", (c.id,), mine, outcome, values[c.id] if mine else None))
+        finding = Finding(outcome, values[c.id] if mine else None)
+        out.append(_slip(rows, context, settings, "candidate", (c.id,), mine, finding))
     return out
 
 
@@ -243,7 +244,7 @@ def _candidates(rows: Rows, settings: Settings, context: Context) -> list[Judgem
         else:
             value = fmean(given, _weights(votes, settings, context.fitted))
         outcome = Outcome.ABSTAIN if value is None else Outcome.VERDICT
-        out.append(_slip(rows, context, settings, "candidate", (c.id,), votes.values(), outcome, value))
+        out.append(_slip(rows, context, settings, "candidate", (c.id,), votes.values(), Finding(outcome, value)))
     return out
 
 
@@ -253,23 +254,22 @@ def _claims(rows: Rows, settings: Settings, context: Context) -> list[Judgement]
     for c in rows.claims:
         votes = voted.get((c.candidate, c.question, c.wanted), {})
         if not _enough(votes, settings, context):
-            out.append(_slip(rows, context, settings, "claim", (c.id,), votes.values(), Outcome.ABSTAIN))
+            out.append(_slip(rows, context, settings, "claim", (c.id,), votes.values(), Finding(Outcome.ABSTAIN)))
             continue
         labels = context.fitted.labels if settings.method in FITTED else (0.0, 1.0)
         prob = float(_shares(votes, settings, context.fitted, labels) @ np.array(labels))
-        out.append(
-            _slip(rows, context, settings, "claim", (c.id,), votes.values(), Outcome.VERDICT, float(prob > 0.5), prob)
-        )
+        finding = Finding(Outcome.VERDICT, float(prob > 0.5), prob)
+        out.append(_slip(rows, context, settings, "claim", (c.id,), votes.values(), finding))
     return out
 
 
-def _slip(rows: Rows, context: Context, settings: Settings, target: str, items: tuple[str, ...], votes: Iterable[Ballot], outcome: str,
-          value: float | None = None, prob: float | None = None) -> Judgement:  # fmt: skip
+def _slip(rows: Rows, context: Context, settings: Settings, target: str, items: tuple[str, ...], votes: Iterable[Ballot],
+          finding: Finding) -> Judgement:  # fmt: skip
+    """The Judgement of what the votes come to, its figures rounded to 4 digits."""
+    value, prob = (None if figure is None else round(figure, 4) for figure in (finding.value, finding.prob))
     return judgement(
-        rows.sample.id, context.step, target, items, "score", outcome,
-        value=None if value is None else round(value, 4), prob=None if prob is None else round(prob, 4),
-        annotator=f"consensus.{settings.method}", version=context.version,
-        parents=tuple(i for v in votes for i in v.slips),
+        rows.sample.id, context.step, target, items, "score", Finding(finding.outcome, value, prob),
+        Provenance(f"consensus.{settings.method}", context.version), parents=tuple(i for v in votes for i in v.slips),
     )  # fmt: skip
 
 

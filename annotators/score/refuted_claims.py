@@ -4,7 +4,7 @@ from typing import Literal
 
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
-from schemas.records import SAMPLE_KINDS, Judgement, Outcome, judgement
+from schemas.records import SAMPLE_KINDS, Finding, Judgement, Outcome, Provenance, judgement
 
 READS = ("candidates", "claims", "judgements")
 LEAVES = ("judgements",)
@@ -27,7 +27,7 @@ def score(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
     claims: dict[str, list[Judgement | None]] = {}
     for c in rows.claims:
         claims.setdefault(c.candidate, []).append(verdicts.get(c.id))
-    out = []
+    out, by = [], Provenance("refuted_claims", context.version)
     for c in rows.candidates:
         slips = claims.get(c.id, [])
         form = forms.get(c.id)
@@ -39,16 +39,9 @@ def score(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
             value = float(sum(s.value or 0 for s in slips if s) - len(slips))
         out.append(
             judgement(
-                c.sample,
-                context.step,
-                "candidate",
-                (c.id,),
-                "score",
-                Outcome.ABSTAIN if value is None else Outcome.VERDICT,
-                value=value,
-                annotator="refuted_claims",
-                version=context.version,
+                c.sample, context.step, "candidate", (c.id,), "score",
+                Finding(Outcome.ABSTAIN if value is None else Outcome.VERDICT, value), by,
                 parents=tuple(s.id for s in slips if s) or ((form.id,) if form else ()),
             )
-        )
+        )  # fmt: skip
     return out

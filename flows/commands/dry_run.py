@@ -11,13 +11,18 @@ import random
 import re
 from collections import Counter as Tally
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from flows.planning.registry import engine_of
+from flows.runs.engine_host import Host
+from flows.runs.model_source import Identities, Wanted
+from pipeline.modeling.checkpoint import identity
 from pipeline.modeling.request_media import shown
-from pipeline.modeling.token_count import Counter
-from pipeline.storage.answer_cache import AnswerCache, CachedEngine, Measured, Sort, Usage, key_of, shows
-from schemas.errors import RowError
+from pipeline.modeling.token_count import Counter, folder_of
+from pipeline.storage.answer_cache import AnswerCache, Measured, Sort, Usage, key_of, shows
+from schemas.errors import EngineError, RowError
 from schemas.messages import asked_of, text_of
 from schemas.ports import (
     Answer,
@@ -43,8 +48,10 @@ from schemas.ports import (
     Score,
     Scored,
 )  # fmt: skip
+from schemas.recipe import Recipe
 from schemas.records import Message, Sample
 
+LOCAL = ("vllm", "hf")  # engines whose `model` is a folder or a name on the Hub, with a tokenizer
 QUARTER = 4  # an answer is a quarter as long as it may be, where none was measured
 PLAIN = 0.75  # words a token, of English
 ITEM = 12  # words of an item in a list
@@ -144,59 +151,138 @@ class Known:
         return min(float(sort.most), rate.answer_tokens / rate.answers)
 
 
-class DryCache(AnswerCache):
-    """The answers that are there, to be looked up. Nothing is added to them."""
-
-    def __init__(self, path: Path, known: Known):
-        super().__init__(path)
-        self.known = known
-
-    def engine(self, engine: Any, usage: Usage, unanswered: set[bytes] | None = None, step: str = "") -> "DryEngine":
-        return DryEngine(engine, self, usage)
-
-    def took(self, sort: Sort, answers: int, answer_tokens: int, seconds: float) -> None:
-        """What is made up is no measure of anything."""
-
-
 class MadeUp:
-    """An Engine that makes answers up. It holds them to any form, so that operators can read them. `ask` is DryEngine's."""
+    """An Engine that makes answers up. It holds them to any form, so that operators can read them."""
 
-    def __init__(self, model: Model, store: MediaStore):
+    def __init__(self, model: Model, store: MediaStore | None, known: Known):
+        """`store` may be None where no request shows media or makes some."""
         self.identity, self.media, self.slots, self.counter = model.identity, model.media, model.slots, model.counter
         self.can = model.can | {"Form"}
-        self.model, self.store = model, store
-
-
-class DryEngine(CachedEngine):
-    """What a step asks a model, looked up or made up, and counted as if it were asked."""
-
-    _engine: MadeUp
-    _cache: DryCache
+        self.model, self.store, self.known = model, store, known
 
     async def ask(self, request: Request) -> Result:
-        cache, engine = self._cache, self._engine
-        key = key_of(engine.identity, request)
-        found = cache.get(key)
-        if (
-            found is None and isinstance(request, Generate) and request.form
-        ):  # the real engine may not have been held to it
-            found = cache.get(key_of(engine.identity, request._replace(form=None)))
-        if found is not None:
-            cache.known.learn(engine.model, request, found)
-            return self._spared(found)
-        if (made := cache.known.made.get(key)) is not None:
-            return self._spared(made)
         try:
-            made = make_up(engine, request, cache.known)
+            return make_up(self, request)
         except RowError as error:
-            self._asked(request, failure := Failure(error.reason, error.detail), 0.0)
-            return failure
-        cache.known.made[key] = made
-        rate = cache.known.rate(Sort.of(engine.model.like, request))
-        if rate is None:
-            cache.known.unmeasured.add(engine.model.like)
-        self._asked(request, made, rate.seconds / rate.requests if rate else 0.0)
+            return Failure(error.reason, error.detail)
+
+    async def close(self) -> None:
+        pass
+
+
+class LookedUp:
+    """An Engine before one that makes answers up: what is there, or was made up before, is looked up. It counts as if all were asked."""
+
+    def __init__(self, engine: MadeUp, cache: AnswerCache, usage: Usage):
+        self.identity, self.can, self.media, self.slots = engine.identity, engine.can, engine.media, engine.slots
+        self._engine, self._cache, self._usage = engine, cache, usage
+
+    async def ask(self, request: Request) -> Any:  # a Result of the request's own type, as the port's overloads say
+        engine, known = self._engine, self._engine.known
+        key = key_of(engine.identity, request)
+        found = self._cache.get(key)
+        if found is None and isinstance(request, Generate) and request.form:  # the real engine may not have been held to it
+            found = self._cache.get(key_of(engine.identity, request._replace(form=None)))
+        if found is not None:
+            known.learn(engine.model, request, found)
+        elif (found := known.made.get(key)) is None:
+            return await self._make_up(key, request)
+        self._usage.count_cached(found)
+        return found
+
+    async def _make_up(self, key: bytes, request: Request) -> Result:
+        engine, known = self._engine, self._engine.known
+        made = await engine.ask(request)
+        seconds = 0.0
+        if not isinstance(made, Failure):
+            known.made[key] = made
+            rate = known.rate(Sort.of(engine.model.like, request))
+            if rate is None:
+                known.unmeasured.add(engine.model.like)
+            seconds = rate.seconds / rate.requests if rate else 0.0
+        self._usage.count_asked(request, made, seconds)
         return made
+
+    async def close(self) -> None:
+        await self._engine.close()
+
+
+class LookedUpAnswers:
+    """The answers that are there, to be looked up. Nothing is added to them, and what is made up is no measure of anything."""
+
+    def __init__(self, path: Path):
+        """StoreError when the file cannot be opened or made."""
+        self._cache = AnswerCache(path)
+
+    @property
+    def damaged(self) -> set[bytes]:
+        return self._cache.damaged
+
+    def engine(self, engine: MadeUp, usage: Usage, unanswered: set[bytes] | None = None, step: str = "") -> LookedUp:
+        return LookedUp(engine, self._cache, usage)
+
+    async def settle(self) -> None:
+        """Nothing: nobody is asked, so nobody refuses."""
+
+    def commit(self) -> None:
+        """Nothing: there is nothing new."""
+
+    def close(self) -> None:
+        self._cache.close()
+
+
+class MadeUpAnswers:
+    """The ModelSource of a run in which no model is loaded."""
+
+    def __init__(self, recipe: Recipe, folder: Path, known: Known, trained: Path | None = None):
+        """`folder`: where the run is; `trained`: that of the real run, in which models may be that it trained."""
+        self.known, self.loaded = known, dict[tuple[str, int], Model]()
+        self._recipe, self._folder, self._trained, self._identities = recipe, folder, trained, Identities()
+
+    def trained(self, folder: Path) -> Path:
+        return self._trained / folder.relative_to(self._folder) if self._trained else folder
+
+    def identity(self, model: Wanted) -> str:
+        """A model that is still to be trained has its name for an identity, which no cached answer has."""
+        place = Path(model.spec.get("model", ""))
+        if (model.name not in self._recipe.models or model.round > 1) and place.is_absolute() and not place.exists():
+            return f"{model.name} of round {model.round}, still to be trained"
+        return self._identities.of(model)
+
+    async def connect(self, models: Sequence[Wanted], host: Host) -> dict[str, MadeUp]:
+        return {model.name: MadeUp(self._model(model), host.media, self.known) for model in models}
+
+    def answers(self, path: Path, host: Host) -> LookedUpAnswers:
+        return LookedUpAnswers(path)
+
+    def _model(self, wanted: Wanted) -> Model:
+        where = wanted.name, wanted.round
+        if where not in self.loaded:
+            module, settings = engine_of(wanted.spec, wanted.name)
+            can, media = module.able(settings)
+            root = self._root(wanted.name)
+            named = like = self.identity(wanted)
+            if not any(sort.model == named for sort in self.known.measured):
+                like = self.identity(root)
+            self.loaded[where] = Model(named, like, can, media, settings.slots, _counter(root.spec))
+        return self.loaded[where]
+
+    def _root(self, name: str) -> Wanted:
+        """The model of the recipe that this one is, or will be trained from."""
+        of = {s.binds: s.settings["model"] for s in self._recipe.steps if s.binds}
+        while name in of:
+            name = of[name]
+        return Wanted(name, 1, self._recipe.models[name])
+
+
+def _counter(spec: dict[str, Any]) -> Counter:
+    if spec["engine"] not in LOCAL:
+        return Counter(None)
+    try:
+        _, revision = identity(spec["model"], spec.get("revision"))
+    except EngineError:
+        return Counter(None)
+    return Counter(folder_of(spec["model"], revision))
 
 
 def prompt_tokens(model: Model, request: Request) -> int:
@@ -212,9 +298,11 @@ def _kinds(request: Request) -> list[str]:
     return [] if isinstance(request, Perturb) else [p.type for m in request.messages for p in m.parts if p.media]
 
 
-def make_up(engine: MadeUp, request: Request, known: Known) -> Found:
+def make_up(engine: MadeUp, request: Request) -> Found:
     """An answer to the request as it may come. RowError for what the engine would refuse without loading anything."""
+    known = engine.known
     if isinstance(request, Perturb):
+        assert engine.store is not None, "only a test leaves it out, and perturbs nothing"
         return Perturbed(engine.store.add(engine.store.read(request.media) + b"\0"))  # another file that opens alike
     shown(request.messages, engine.media, engine.identity)
     more = sum(known.media_tokens(engine.model, kind) for kind in _kinds(request))

@@ -8,7 +8,6 @@ import tempfile
 from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,24 +17,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.commands.dry_run import DryCache, Known, MadeUp, Model
+from flows.commands.dry_run import Known, MadeUpAnswers
 from flows.planning import load, registry
 from flows.planning.plan import Unit, ingesting, plan
-from flows.planning.registry import engine_of
 from flows.runs import costs, executor, shards
 from flows.runs.campaigns import PEOPLE
 from flows.runs.engine_host import Host
 from flows.runs.folder import at_work, begun, made
-from pipeline.modeling.checkpoint import identity
-from pipeline.modeling.token_count import Counter, folder_of
 from pipeline.storage.answer_cache import AnswerCache, Usage, total
 from schemas.arrow import from_batch
-from schemas.errors import EngineError, OutputError
+from schemas.errors import OutputError
 from schemas.records import MEDIA_KINDS, Outcome, Reason, Rejection
 
 SAMPLES = 1000  # on which the steps are tried
 STUB = {"key": "not run", "seconds": 0, "shards": [], "usage": {}}
-LOCAL = ("vllm", "hf")  # engines whose `model` is a folder or a name on the Hub, with a tokenizer
 Say = Callable[[str], None]
 
 
@@ -58,76 +53,18 @@ class Estimate(NamedTuple):
     notes: list[str]
 
 
-@dataclass
-class DryRun(executor.Run):
-    """A run in which no model is loaded."""
+class Trial(NamedTuple):
+    """A recipe that is tried."""
 
-    known: Known = field(default_factory=lambda: Known({}))
-    trained: Path | None = None
-    """folder of the real run, in which models may be that it trained"""
-    dropped: list[Path] = field(default_factory=list)
-    """rejections of the samples that are not tried"""
-    loaded: dict[tuple[str, int], Model] = field(default_factory=dict)
+    run: executor.Run
+    models: MadeUpAnswers
+    """what the run asks"""
 
     @property
     def incoming(self) -> list[Unit]:
         """The units by which samples come in, of all rounds."""
-        first = ingesting(self.recipe.steps)
-        return [u for u in self.units if u.steps and all(step in first for step in u.steps)]
-
-    def answers(self, host: Host) -> DryCache:
-        return DryCache(self.cache / "answers.sqlite", self.known)
-
-    def spec(self, name: str, round: int) -> dict[str, Any]:
-        spec = super().spec(name, round)
-        model = Path(str(spec.get("model")))
-        if self.trained and model.is_relative_to(self.folder):
-            return {**spec, "model": str(self.trained / model.relative_to(self.folder))}
-        return spec
-
-    def identity(self, name: str, round: int) -> str:
-        """A model that is still to be trained has its name for an identity, which no cached answer has."""
-        model = self.spec(name, round).get("model", "")
-        still = name not in self.recipe.models or round > 1
-        if still and Path(model).is_absolute() and not Path(model).exists():
-            return f"{name} of round {round}, still to be trained"
-        return super().identity(name, round)
-
-    def model(self, name: str, round: int) -> Model:
-        if (name, round) not in self.loaded:
-            spec = self.spec(name, round)
-            module, settings = engine_of(spec, name)
-            can, media = module.able(settings)
-            named = like = self.identity(name, round)
-            if not any(sort.model == named for sort in self.known.measured):
-                like = self.identity(self.root(name), 1)
-            counter = self._counter(self.spec(self.root(name), 1))
-            self.loaded[name, round] = Model(named, like, can, media, settings.slots, counter)
-        return self.loaded[name, round]
-
-    def root(self, name: str) -> str:
-        """The model of the recipe that this one is, or will be trained from."""
-        of = {s.binds: s.settings["model"] for s in self.recipe.steps if s.binds}
-        while name in of:
-            name = of[name]
-        return name
-
-    def _counter(self, spec: dict[str, Any]) -> Counter:
-        if spec["engine"] not in LOCAL:
-            return Counter(None)
-        try:
-            _, revision = identity(spec["model"], spec.get("revision"))
-        except EngineError:
-            return Counter(None)
-        return Counter(folder_of(spec["model"], revision))
-
-    async def connect(self, names: list[str], round: int, host: Host) -> dict[str, Any]:
-        return {name: MadeUp(self.model(name, round), host.media) for name in names}
-
-    def tables(self, unit: Unit | None = None, round: int | None = None) -> shards.RunTables:
-        found = super().tables(unit, round)
-        dropped = self.dropped if unit not in self.incoming else []
-        return shards.RunTables([folders for folders in found.passes if folders], [*found.filters, *dropped], found.order)
+        first = ingesting(self.run.recipe.steps)
+        return [u for u in self.run.units if u.steps and all(step in first for step in u.steps)]
 
 
 def estimate(
@@ -150,12 +87,13 @@ def estimate(
     known = Known(answers.measured())
     answers.close()
     with at_work(cache), tempfile.TemporaryDirectory() as folder, Host(cache) as host:
-        run = DryRun(
-            Path(folder).resolve(), cache, checked, raw, plan(checked, ingested=True),
+        place = Path(folder).resolve()
+        models = MadeUpAnswers(checked, place, known, _begun(out, raw))
+        run = executor.Run(
+            place, cache, checked, raw, plan(checked, ingested=True), models, ingested=True,
             report=lambda unit, done, total, text, used: say(f"{unit}: {done:,}{f' of {total:,}' if total else ''}"),
-            ingested=True, known=known, trained=_begun(out, raw),
         )  # fmt: skip
-        return _tried(run, host, samples)
+        return _tried(Trial(run, models), host, samples)
 
 
 def _begun(out: Path | None, raw: dict) -> Path | None:
@@ -167,26 +105,28 @@ def _begun(out: Path | None, raw: dict) -> Path | None:
     return out.absolute()
 
 
-def _tried(run: DryRun, host: Host, samples: int) -> Estimate:
-    for unit in run.incoming:
+def _tried(trial: Trial, host: Host, samples: int) -> Estimate:
+    run, known = trial.run, trial.models.known
+    for unit in trial.incoming:
         run.work(unit, host)
-    came, tried = _choose(run, samples)
-    rest = [unit for unit in run.units if unit not in run.incoming]
+    came, tried = _choose(trial, samples)
+    rest = [unit for unit in run.units if unit not in trial.incoming]
     _work(run, host, rest)
-    if run.known.found and run.known.made:  # answers that are there tell of those that are not
-        run.known.forget()
+    if known.found and known.made:  # answers that are there tell of those that are not
+        known.forget()
         for unit in rest:
             shutil.rmtree(run.place(unit), ignore_errors=True)
         _work(run, host, rest)
-    rows = _rows(run, came / tried if tried else 1.0)
-    return Estimate(run.recipe.name, came, tried, rows, list(_notes(run, rows, came, tried)))
+    rows = _rows(trial, came / tried if tried else 1.0)
+    return Estimate(run.recipe.name, came, tried, rows, list(_notes(trial, rows, came, tried)))
 
 
-def _choose(run: DryRun, samples: int) -> tuple[int, int]:
+def _choose(trial: Trial, samples: int) -> tuple[int, int]:
     """How many samples came in, and how many of them are tried: those whose ids, which are digests, come first."""
-    if not run.incoming:
+    run, incoming = trial.run, trial.incoming
+    if not incoming:
         return 0, 0
-    after = next((u for u in run.units if u not in run.incoming), None)
+    after = next((u for u in run.units if u not in incoming), None)
     tables = run.tables(after)
     came = sum(batch.num_rows for batch in tables.batches("samples", ["id"]))
     first = heapq.nsmallest(
@@ -194,16 +134,16 @@ def _choose(run: DryRun, samples: int) -> tuple[int, int]:
     )
     for number, batch in enumerate(tables.batches("samples", ["id"]) if came > samples else ()):
         gone = [name for name in batch["id"].to_pylist() if name > first[-1]]
-        run.dropped.append(run.folder / f"dropped-{number}.arrow")
+        run.left_out.append(run.folder / f"dropped-{number}.arrow")
         rows = [Rejection(name, "samples", "estimate", Reason.NOT_SAMPLED, "", name) for name in gone]
-        shards.write_table(run.dropped[-1], "rejections", rows)
+        shards.write_table(run.left_out[-1], "rejections", rows)
     for batch in run.tables(after).batches("samples"):
         for row in from_batch("samples", batch):
-            run.known.sample(row)
+            trial.models.known.sample(row)
     return came, len(first)
 
 
-def _work(run: DryRun, host: Host, units: list[Unit]) -> None:
+def _work(run: executor.Run, host: Host, units: list[Unit]) -> None:
     """Runs what asks models, and what leads to it. Behind people only what reads no rows can go on."""
     waits = False
     for unit in units:
@@ -220,40 +160,42 @@ def asks_people(unit: Unit) -> bool:
     return any((step.family, step.operator) == PEOPLE for step in unit.steps)
 
 
-def _rows(run: DryRun, scale: float) -> list[Row]:
+def _rows(trial: Trial, scale: float) -> list[Row]:
     """What each step asks each model, over all samples."""
+    run, incoming = trial.run, trial.incoming
     found: dict[tuple[str, str], Usage] = {}
     for unit in run.units:
-        whole = unit in run.incoming or not any(registry.operator(s.family, s.operator).READS for s in unit.steps)
+        whole = unit in incoming or not any(registry.operator(s.family, s.operator).READS for s in unit.steps)
         for step, models in shards.read_json(run.place(unit) / "done.json")["usage"].items():
             for model, figures in models.items():
                 sums = found.setdefault((step, model), Usage())
                 sums.add(Usage(**{name: value * (1 if whole else scale) for name, value in figures.items()}))
     order = [step.name for step in run.recipe.steps]
     several = sorted(found.items(), key=lambda item: order.index(item[0][0]))
-    return [_row(run, step, model, usage) for (step, model), usage in several]
+    return [_row(trial, step, model, usage) for (step, model), usage in several]
 
 
-def _row(run: DryRun, step: str, model: str, usage: Usage) -> Row:
+def _row(trial: Trial, step: str, model: str, usage: Usage) -> Row:
     figures = {name: round(value, 3) if name == "seconds" else round(value) for name, value in usage.figures().items()}
-    price = run.recipe.prices.get(model)
+    price = trial.run.recipe.prices.get(model)
     money = None
     if price:
         most = costs.money({**figures, "answer_tokens": figures["most_answer_tokens"]}, price)["spent"]
         money = {**costs.money(figures, price), "most": most}
-    if any(m.like in run.known.unmeasured for (name, _), m in run.loaded.items() if name == model):
+    models = trial.models
+    if any(m.like in models.known.unmeasured for (name, _), m in models.loaded.items() if name == model):
         figures["seconds"] = None
     return Row(step, model, figures, money)
 
 
-def _notes(run: DryRun, rows: list[Row], came: int, tried: int) -> Iterator[str]:
+def _notes(trial: Trial, rows: list[Row], came: int, tried: int) -> Iterator[str]:
     """What a reader must know of the figures."""
-    known = run.known
+    run, known = trial.run, trial.models.known
     if tried < came:
         yield f"{tried:,} of {came:,} samples were tried, drawn by their ids; the figures are extrapolated"
     asked = {row.model for row in rows if row.usage["asked"]}
     said: defaultdict[str, list[str]] = defaultdict(list)
-    for name, model in {name: model for (name, _), model in run.loaded.items() if name in asked}.items():
+    for name, model in {name: model for (name, _), model in trial.models.loaded.items() if name in asked}.items():
         takes = [f"{kind} {tokens:.0f}" for kind in MEDIA_KINDS if (tokens := known.media_tokens(model, kind))]
         media = f"media by the answers that are there ({', '.join(takes)})" if takes else "media are NOT counted"
         said[f"tokens in by {model.counter.how}, {media}"].append(name)
@@ -265,7 +207,7 @@ def _notes(run: DryRun, rows: list[Row], came: int, tried: int) -> Iterator[str]
             said["the time cannot be known: nothing of the sort was asked with this cache"].append(name)
     for text, names in said.items():
         yield f"{', '.join(names)}: {text}"
-    for step in _unread(run):
+    for step in _unread(trial):
         yield f"{step}: made-up answers could mostly not be read: it may ask less, and the steps behind it more"
     if any(asks_people(unit) for unit in run.units):
         yield "what comes behind people hangs on what they will say, and is not in here"
@@ -273,11 +215,11 @@ def _notes(run: DryRun, rows: list[Row], came: int, tried: int) -> Iterator[str]
         yield "training asks no model; its time is not in here"
 
 
-def _unread(run: DryRun) -> list[str]:
+def _unread(trial: Trial) -> list[str]:
     """The steps that could read less than half of what was made up."""
-    if not run.known.made or not run.incoming:
+    if not trial.models.known.made or not trial.incoming:
         return []
-    tables = run.tables(round=1)
+    tables = trial.run.tables(round=1)
     read, unread = Tally(), Tally()
     for batch in tables.batches("judgements", ["step", "outcome"]):
         for step, outcome in zip(*(column.to_pylist() for column in batch.columns), strict=True):

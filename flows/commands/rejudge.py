@@ -6,7 +6,9 @@ made anew from the same words, and a `build` goes on from them. What such an eng
 that a model would have written otherwise."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +17,7 @@ from rich.markup import escape
 from flows.planning.plan import Unit
 from flows.runs import executor, shards
 from flows.runs.engine_host import Host
+from flows.runs.model_source import Wanted, noted_engines
 from pipeline.storage.answer_cache import AnswerCache, Remembered
 from schemas.errors import NotAsked, OutputError, Waiting
 from schemas.records import digest
@@ -32,22 +35,31 @@ class Changes:
     left: str | None = None  # where a `build` goes on, and why this could not
 
 
-class Remembering(executor.Run):
-    """A run whose engines are not there."""
+class RememberedAnswers:
+    """The ModelSource of a run whose engines are not there: what they said, and what they can, was noted."""
 
-    memory: AnswerCache
+    def __init__(self, folder: Path, memory: AnswerCache):
+        """`folder`: the run's; `memory`: its answers, for as long as the engines are in use."""
+        self._folder, self._memory = folder, memory
 
-    def known(self, name: str, round: int) -> dict[str, Any]:
-        found = (shards.read_json(self.folder / "engines.json") or {}).get(digest(self.spec(name, round)))
+    def trained(self, folder: Path) -> Path:
+        return folder
+
+    def identity(self, model: Wanted) -> str:
+        """NotAsked where the run never asked the model."""
+        return self._known(model)["identity"]
+
+    async def connect(self, models: Sequence[Wanted], host: Host) -> dict[str, Remembered]:
+        return {model.name: Remembered(self._memory, **self._known(model)) for model in models}
+
+    def answers(self, path: Path, host: Host) -> AnswerCache:
+        return AnswerCache(path, host.journal)
+
+    def _known(self, model: Wanted) -> dict[str, Any]:
+        found = noted_engines(self._folder).get(digest(model.spec))
         if found is None:
-            raise NotAsked(f"{name} was never asked in this run: `pairwright build` asks it")
+            raise NotAsked(f"{model.name} was never asked in this run: `pairwright build` asks it")
         return found
-
-    def identity(self, name: str, round: int) -> str:
-        return self.known(name, round)["identity"]
-
-    async def connect(self, names: list[str], round: int, host: Host) -> dict[str, Any]:
-        return {name: Remembered(self.memory, **self.known(name, round)) for name in names}
 
 
 def rejudge(run: executor.Run) -> Changes:
@@ -56,14 +68,14 @@ def rejudge(run: executor.Run) -> Changes:
     Goes through the finished passes up to the first unit that needs a model in earnest (training, an evaluation), people who are not
     done, or a question that was never asked, as when a prompt was changed. OutputError when no pass is finished."""
     units = [replace(u, child=False) for u in run.units]
-    # made of the same parts; its own engines stay away
-    again = Remembering(
-        run.folder, run.cache, run.recipe, run.raw, units, run.dataset_given, run.report, None, run.ingested,
-        withheld=run.withheld,
-    )  # fmt: skip
-    if not any(u.kind == "pass" and (again.place(u) / "done.json").exists() for u in units):
+    if not any(u.kind == "pass" and (run.place(u) / "done.json").exists() for u in units):
         raise OutputError(f"{run.folder} holds no finished pass: `pairwright build` goes on from here")
-    again.memory = AnswerCache(run.cache / "answers.sqlite")
+    memory = AnswerCache(run.cache / "answers.sqlite")
+    # made of the same parts; its own engines stay away
+    again = executor.Run(
+        run.folder, run.cache, run.recipe, run.raw, units, RememberedAnswers(run.folder, memory), run.dataset_given, run.report,
+        ingested=run.ingested, withheld=run.withheld,
+    )  # fmt: skip
     found = Changes()
     try:
         for unit in units:
@@ -71,11 +83,11 @@ def rejudge(run: executor.Run) -> Changes:
                 found.left = f"{unit.name}: {left}"
                 break
     finally:
-        again.memory.close()
+        memory.close()
     return found
 
 
-def _again(run: Remembering, unit: Unit, found: Changes) -> str | None:
+def _again(run: executor.Run, unit: Unit, found: Changes) -> str | None:
     """Brings one unit up to date; why it could not."""
     before = shards.read_json(run.place(unit) / "done.json")
     if before is None:
@@ -91,7 +103,7 @@ def _again(run: Remembering, unit: Unit, found: Changes) -> str | None:
     return None
 
 
-def _compare(run: Remembering, unit: Unit, before: list[str], found: Changes) -> None:
+def _compare(run: executor.Run, unit: Unit, before: list[str], found: Changes) -> None:
     """Adds what the unit's judgements were and are, shard by shard."""
     steps = {b.step.name for b in run.bound(unit) if b.models}
     now = run.done(unit)["shards"]
@@ -106,7 +118,7 @@ def _compare(run: Remembering, unit: Unit, before: list[str], found: Changes) ->
                 found.changed[step, *_words(earlier, said)] += 1
 
 
-def _said(run: Remembering, unit: Unit, shard: str, steps: set[str]) -> tuple[dict[tuple, Said], int]:
+def _said(run: executor.Run, unit: Unit, shard: str, steps: set[str]) -> tuple[dict[tuple, Said], int]:
     """What the judgements of some steps in a shard say, and how many pairs are in it."""
     folder = run.place(unit) / shard
     rows = shards.rows(folder / "judgements.arrow", "judgements")

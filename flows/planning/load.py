@@ -138,6 +138,27 @@ def _value(text: str):
     return value
 
 
+def decisive(raw: dict) -> dict:
+    """A recipe's document as far as it decides anything, in the names of today: where this is the same, it is the same recipe."""
+    raw = recipes.unpriced(raw)
+    return {**raw, "steps": [_current(entry) for entry in raw["steps"]]} if isinstance(raw.get("steps"), list) else raw
+
+
+def _current(entry: Any) -> Any:
+    """A step of a recipe's document under its operator's name of today, and as the step that it was."""
+    if not isinstance(entry, dict) or len(entry) != 1:
+        return entry
+    ((title, settings),) = entry.items()
+    settings = dict(settings or {})
+    family, _, name = title.partition(".")
+    new = registry.current(title, settings)
+    if new != title:
+        settings.setdefault("name", name or family)
+    if family == "train" and settings.get("loss") == new.partition(".")[2]:
+        del settings["loss"]  # the name says it
+    return {new: settings}
+
+
 def checked(raw: dict, given: tuple[str, ...] = ()) -> recipes.Recipe:
     """The typed recipe, when every step of it can run on what is `given` and what the steps leave. RecipeError otherwise."""
     recipe = recipes.parse(raw)
@@ -146,7 +167,7 @@ def checked(raw: dict, given: tuple[str, ...] = ()) -> recipes.Recipe:
         module = registry.engine(spec["engine"])
         recipes.settings_of(module, {k: v for k, v in spec.items() if k != "engine"}, f"models.{name}")
     for step in recipe.steps:
-        if new := registry.RENAMED.get(step.title):
+        if (new := registry.current(step.title, step.settings)) != step.title:
             log.warning("%s is called %s now; the old name goes on working", step.title, new)
         for model in registry.models_of(step.family, step.operator, step.settings):
             if model not in recipe.models and model not in {s.binds for s in recipe.steps}:

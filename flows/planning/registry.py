@@ -22,9 +22,18 @@ HOME = {
 }  # fmt: skip
 
 RENAMED = {"source.shards": "source.webdataset"}
-"""old names of operators, which recipes may go on using, and the new ones"""
-DIGESTED_AS = {"pipeline.source.webdataset": "pipeline.source.shards"}
+"""old names of operators, which recipes may go on using, and the new ones; `train` is both of its own (registry.current)"""
+DIGESTED_AS = {
+    "pipeline.source.webdataset": "pipeline.source.shards", "pipeline.train.dpo": "pipeline.train.train", "pipeline.train.grpo": "pipeline.train.train",
+}  # fmt: skip
 """modules that have moved, and what digests call them: a move makes nothing anew"""
+
+
+def current(title: str, settings: Mapping[str, Any]) -> str:
+    """What an operator that a recipe calls `title` is called now."""
+    if title == "train":
+        return "train.grpo" if settings.get("loss") == "grpo" else "train.dpo"
+    return RENAMED.get(title, title)
 
 
 @cache
@@ -101,8 +110,9 @@ def version(module: ModuleType, settings, identity: Mapping[str, str], where: st
     """A digest of everything that decides what an operator makes of its rows: code version, settings, prompts, models, parts."""
     texts = module.prompt_texts(settings) if hasattr(module, "prompt_texts") else ()
     files = [_contents(Path(p)) for p in module.named_files(settings)] if hasattr(module, "named_files") else ()
+    said = module.digested(settings) if hasattr(module, "digested") else settings.model_dump(mode="json")
     return digest(
-        DIGESTED_AS.get(module.__name__, module.__name__), module.VERSION, _unsigned(settings.model_dump(mode="json")), [*texts, *files],
+        DIGESTED_AS.get(module.__name__, module.__name__), module.VERSION, _unsigned(said), [*texts, *files],
         [identity.get(model) for model in models(settings)],
         [version(part, inner, identity, where) for *_, part, inner in parts(module, settings, where)],
     )  # fmt: skip

@@ -17,20 +17,20 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from flows.planning import load, registry
 from flows.planning.plan import Unit, fits, passes_of, plan
-from flows.planning.registry import engine_of
 from flows.runs import costs, leftovers, shards
 from flows.runs.engine_host import Host
 from flows.runs.folder import at_work, begun, check_name, made, note_of, taken
+from flows.runs.model_source import Answers, ModelSource, RealEngines, Wanted, note_engines
 from flows.runs.notes import VERSION
-from flows.runs.stream import Bound, Pass, Used, bind, from_sources, from_tables, seen
+from flows.runs.stream import Bound, Pass, Resources, Used, bind, from_sources, from_tables, seen
 from flows.runs.supervisor import Supervisor
 from pipeline.dataset import manifest
 from pipeline.storage import checksum
-from pipeline.storage.answer_cache import AnswerCache, Usage
+from pipeline.storage.answer_cache import Usage
 from schemas import redact
 from schemas.errors import DamageError, InputError, OutputError, RecipeError
 from schemas.operator import VERBS, Context, Fitted
@@ -52,6 +52,8 @@ class Run:
     recipe: Recipe
     raw: dict
     units: list[Unit]
+    model_source: ModelSource
+    """asks the models; what varies where a recipe is run without asking them"""
     dataset_given: Path | None = None
     report: Report = lambda unit, done, total, text, used: None
     lock: Any = None
@@ -60,7 +62,9 @@ class Run:
     """a line for each unit that was finished but is damaged, and so is done again"""
     _sound: set[Path] = field(default_factory=set)  # shards and files of rows that were checked
     withheld: tuple[str, ...] = ()  # steps and models whose settings are not whole: their secrets are not in run.json
-    _identities: dict[str, str] = field(default_factory=dict)
+    left_out: list[Path] = field(default_factory=list)
+    """files of rejections of samples that the units to come shall not see, as where only some are tried"""
+    _contents: dict[Path, str] = field(default_factory=dict)
     _supervisor: Supervisor | None = None
 
     # what is where ---------------------------------------------------------------------------------------------------
@@ -81,9 +85,10 @@ class Run:
     def tables(self, unit: Unit | None = None, round: int | None = None) -> shards.RunTables:
         """The live rows that `unit` may read; those of a whole round without one."""
         units = self.before(unit) if unit else [u for u in self.units if u.round == (round or self.units[-1].round)]
-        passes = [self._shards(u) for u in units if u.kind == "pass"]
+        passes = [found for u in units if u.kind == "pass" and (found := self._shards(u))]
         found = [self._dropped(u) for u in units if u.kind == "table"]
-        return shards.RunTables(passes, [p for p in found if p.exists()], [s.name for s in self.recipe.steps])
+        dropped = [*(p for p in found if p.exists()), *self.left_out]
+        return shards.RunTables(passes, dropped, [s.name for s in self.recipe.steps])
 
     def done(self, unit: Unit) -> dict:
         """What a finished unit says of itself. DamageError when that is not there, or not as it was written."""
@@ -146,41 +151,21 @@ class Run:
         for unit in self.units:
             for step in unit.steps:
                 if step.binds == name and unit.round == round:
-                    return {**self.spec(step.settings["model"], round), "model": str(self.place(unit) / "model")}
+                    return {**self.spec(step.settings["model"], round), "model": str(self.model_source.trained(self.place(unit) / "model"))}
         raise RecipeError(f"no model '{name}'")
 
+    def wanted(self, name: str, round: int) -> Wanted:
+        return Wanted(name, round, self.spec(name, round))
+
     def identity(self, name: str, round: int) -> str:
-        spec = self.spec(name, round)
-        key = digest(spec)
-        if key not in self._identities:
-            module, settings = engine_of(spec, name)
-            self._identities[key] = module.identity_of(settings)
-        return self._identities[key]
+        return self.model_source.identity(self.wanted(name, round))
 
     def bound(self, unit: Unit) -> list[Bound]:
         names = {m for s in unit.steps for m in registry.models_of(s.family, s.operator, s.settings)}
         return bind(unit.steps, {n: self.identity(n, unit.round) for n in names}, self.recipe.steps)
 
     async def connect(self, names: list[str], round: int, host: Host) -> dict[str, Any]:
-        found = await host.connect({n: (self.spec(n, round), self.identity(n, round)) for n in names})
-        self.remember({digest(self.spec(name, round)): engine for name, engine in found.items()})
-        return found
-
-    def remember(self, engines: dict[str, Any]) -> None:
-        """Writes down what the engines of these specs can, for who looks at their answers without them."""
-        self._remembered({
-            spec: {"identity": e.identity, "can": sorted(e.can), "media": sorted(e.media), "slots": e.slots}
-            for spec, e in engines.items()
-        })  # fmt: skip
-
-    def _remembered(self, new: dict[str, dict], kept: dict[str, dict] | None = None) -> dict[str, dict]:
-        """What is written down of engines, with what is new; in place of a file that is lost or damaged comes another with what was `kept`."""
-        path = self.folder / "engines.json"
-        known = _or_none(path) or {}
-        found = (kept or {}) | known | new
-        if found != known:
-            shards.write_json(path, found)
-        return found
+        return await self.model_source.connect([self.wanted(name, round) for name in names], host)
 
     # doing -----------------------------------------------------------------------------------------------------------
 
@@ -197,13 +182,13 @@ class Run:
 
     def contents(self, dataset: Path) -> str:
         """A digest of the bytes of an exported dataset, which are read once."""
-        if str(dataset) not in self._identities:
+        if dataset not in self._contents:
             total = hashlib.sha256()
             for path in sorted(dataset.glob("*/*.parquet")):
                 with path.open("rb") as file:
                     total.update(path.name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
-            self._identities[str(dataset)] = total.hexdigest()
-        return self._identities[str(dataset)]
+            self._contents[dataset] = total.hexdigest()
+        return self._contents[dataset]
 
     def do(self, unit: Unit) -> str:
         """Brings a unit to its end: "kept" when it was there, else "done". Errors of a child are raised here."""
@@ -261,22 +246,23 @@ class Run:
         work = {"pass": self._pass, "table": self._table, "dataset": self._write}[unit.kind]
         result = work(unit, host, progress)
         cost = {"seconds": round(time.monotonic() - started, 3), "loads": dict(host.loads - loads)}
-        before = _or_none(self.place(unit) / "done.json") or {}
+        before = shards.read_json_or_none(self.place(unit) / "done.json") or {}
         if before.get("key") == result["key"]:
             cost |= {name: before[name] for name in cost if name in before}  # nothing was left to do
         shards.write_json(self.place(unit) / "done.json", {"unit": unit.name, **result, **cost})
 
-    def answers(self, host: Host) -> AnswerCache:
-        return AnswerCache(self.cache / "answers.sqlite", host.journal)
+    def answers(self, host: Host) -> Answers:
+        return self.model_source.answers(self.cache / "answers.sqlite", host)
 
     def _pass(self, unit: Unit, host: Host, progress) -> dict:
         bound = self.bound(unit)
         cache = self.answers(host)
+        models = {n: self.spec(n, unit.round).get("model", n) for b in bound for n in b.models}
+        connect = lambda names: self.connect(names, unit.round, host)
+        resources = Resources(host.media, cache, self.recipe.name, connect, models, self.cache)
         work = Pass(
-            self.place(unit), bound, host.media, cache, self.recipe.name,
-            lambda names: self.connect(names, unit.round, host), progress,
-            {n: self.spec(n, unit.round).get("model", n) for b in bound for n in b.models}, unit.child,
-            self.cache, host.watchdog.look if unit.child else None, self._order(unit),
+            self.place(unit), bound, resources, progress, beside=unit.child,
+            after_shard=host.watchdog.look if unit.child else None, order=self._order(unit),
         )  # fmt: skip
         earlier = self.tables(unit)
         if registry.fits(bound[0].module, bound[0].settings):
@@ -297,7 +283,7 @@ class Run:
         if n := host.media.again - again:
             repaired.append(f"{n:,} media in {self.cache / 'media'} were lost or damaged: stored again from their source")
         specs = {digest(self.spec(name, unit.round)) for b in bound for name in b.models}
-        engines = self._remembered({}, (_or_none(self.place(unit) / "done.json") or {}).get("engines"))
+        engines = note_engines(self.folder, {}, (shards.read_json_or_none(self.place(unit) / "done.json") or {}).get("engines"))
         if n := len(cache.damaged):
             repaired.append(f"{n:,} answers in {self.cache / 'answers.sqlite'} were damaged: asked again")
         return {
@@ -390,14 +376,6 @@ class Run:
             self.lock = None
 
 
-def _or_none(path: Path) -> dict | None:
-    """A JSON file of the run; None when there is none that is as it was written."""
-    try:
-        return shards.read_json(path)
-    except DamageError:
-        return None
-
-
 def _file_damage(rejections: Path, done: dict) -> str | None:
     """In a few words, why the rejections of a table step are not as they were written."""
     if name := next((n for n in done.get("files", ()) if n == rejections.name), None):
@@ -436,34 +414,41 @@ def open_run(
     """Checks the whole recipe, takes the folder (or finds its own work in it) and plans. RecipeError, OutputError.
 
     `cache`: as `cache_of` takes it. `ingest`: what comes in is a pass of its own, from now on in this folder."""
-    return _open(load.document(recipe, list(settings)), Path(out), cache, None, report, ingest)
+    return _open(Opening(load.document(recipe, list(settings)), None, report, ingest), Path(out), cache)
 
 
 def open_document(raw: dict, *, out: Path, cache: Path | None = None, report: Report | None = None) -> Run:
     """The same for a recipe's parsed document."""
-    return _open(raw, Path(out), cache, None, report)
+    return _open(Opening(raw, None, report), Path(out), cache)
 
 
-def _open(
-    raw: dict, out: Path, cache: Path | None, dataset: Path | None, report: Report | None, ingest: bool = False,
-    withheld: Sequence[str] = (),
-) -> Run:  # fmt: skip
-    """`withheld`: what of `raw` is not whole, where it comes from a run's folder."""
+class Opening(NamedTuple):
+    """What a run is opened with, beside its folders."""
+
+    raw: dict  # the recipe's document
+    dataset: Path | None = None  # exported already, where the recipe has no source of its own
+    report: Report | None = None
+    ingest: bool = False
+    withheld: Sequence[str] = ()  # what of `raw` is not whole, where it comes from a run's folder
+
+
+def _open(asked: Opening, out: Path, cache: Path | None) -> Run:
+    raw, dataset = asked.raw, asked.dataset
     checked = load.checked(raw, given=("samples", "pairs") if dataset else ())
     out, cache = made(out, "--out"), made(cache_of(out, cache), "--cache")
     lock, known = taken(out, lambda note: _check_recipe(note, out, raw, dataset))
     try:
         leftovers.clear(out)
-        return _planned(raw, checked, out, cache, dataset, report, ingest, lock, known, withheld)
+        return _planned(asked, checked, out, cache, lock, known)
     except BaseException:
         lock.close()
         raise
 
 
-def _planned(raw: dict, checked: Recipe, out: Path, cache: Path, dataset: Path | None, report: Report | None, ingest: bool,
-             lock: Any, known: dict | None, withheld: Sequence[str]) -> Run:  # fmt: skip
+def _planned(asked: Opening, checked: Recipe, out: Path, cache: Path, lock: Any, known: dict | None) -> Run:
     """The run of a folder that is taken, with its run.json written."""
-    ingested = ingest or bool(known and known.get("ingested"))
+    raw, dataset = asked.raw, asked.dataset
+    ingested = asked.ingest or bool(known and known.get("ingested"))
     units = plan(checked, dataset is not None, ingested, known.get("passes", ()) if known else ())
     if not fits(units, checked):  # they were decided on a larger machine
         units = plan(checked, dataset is not None, ingested)
@@ -472,13 +457,14 @@ def _planned(raw: dict, checked: Recipe, out: Path, cache: Path, dataset: Path |
         "recipe": told, "cache": str(cache), "dataset": dataset and str(dataset), "version": VERSION, "ingested": ingested,
         "passes": passes_of(units),
     }  # fmt: skip
-    if hidden := withheld or _withheld(raw, told):
+    if hidden := asked.withheld or _withheld(raw, told):
         mine["withheld"] = list(hidden)
     if known != mine:
         shards.write_json(out / "run.json", mine, sort_keys=False)
     return Run(
-        out, cache, checked, raw, units, dataset, report or (lambda *a: None), lock, ingested, withheld=tuple(withheld)
-    )
+        out, cache, checked, raw, units, RealEngines(out), dataset, asked.report or (lambda *a: None), lock, ingested,
+        withheld=tuple(asked.withheld),
+    )  # fmt: skip
 
 
 def _check_recipe(known: dict | None, out: Path, raw: dict, dataset: Path | None) -> None:
@@ -495,8 +481,9 @@ def _check_recipe(known: dict | None, out: Path, raw: dict, dataset: Path | None
 
 def unlike(known: dict, raw: dict) -> str:
     """In a few words, where the recipe of a run.json and another differ in more than prices; empty where they do not."""
-    old, new = redact.document(known["recipe"]), redact.document(raw)  # run.json has no secrets, an older one may
-    return _difference(old, new) if unpriced(old) != unpriced(new) else ""
+    # run.json has no secrets, an older one may
+    old, new = load.decisive(redact.document(known["recipe"])), load.decisive(redact.document(raw))
+    return _difference(old, new) if old != new else ""
 
 
 def _withheld(raw: dict, told: dict) -> list[str]:
@@ -512,7 +499,7 @@ def go_on(where: Path, report: Report | None = None) -> Run:
     """The run of a folder, taken again as `open_run` takes it. OutputError when there is none."""
     known = note_of(where)
     dataset = known.get("dataset") and Path(known["dataset"])
-    return _open(known["recipe"], where, None, dataset, report, withheld=known.get("withheld", ()))
+    return _open(Opening(known["recipe"], dataset, report, withheld=known.get("withheld", ())), where, None)
 
 
 def reopen(where: Path, report: Report | None = None, raw: dict | None = None) -> Run:
@@ -528,6 +515,7 @@ def reopen(where: Path, report: Report | None = None, raw: dict | None = None) -
         recipe,
         whole,
         plan(recipe, bool(dataset), bool(known.get("ingested")), known.get("passes", ())),
+        RealEngines(where.absolute()),
         dataset,
         report or (lambda *a: None),
         ingested=bool(known.get("ingested")),
@@ -614,7 +602,7 @@ def evaluate_model(
 def _single(raw: dict, settings, out: Path, cache: Path | None, dataset: Path | None, report: Report | None) -> dict:
     for assignment in settings:
         load.override(raw, assignment)
-    run = _open(raw, Path(out), cache, dataset, report)
+    run = _open(Opening(load.decisive(raw), dataset, report), Path(out), cache)
     try:
         for _ in everything(run):
             pass

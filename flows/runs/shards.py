@@ -25,7 +25,8 @@ from schemas.errors import DamageError, OutputError
 from schemas.records import Reason, Rejection, one_line
 
 __all__ = [
-    "REMEDY", "RunTables", "batches", "check", "counted", "damage", "damages", "miscounted", "publish", "read_json", "record_of", "rows",
+    "REMEDY", "RunTables", "batches", "check", "counted", "damage", "damages", "miscounted", "publish", "read_json",
+    "read_json_or_none", "record_of", "rows",
     "write_json", "write_table",
 ]  # fmt: skip
 
@@ -40,6 +41,14 @@ def fsync(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def read_json_or_none(path: Path) -> dict | None:
+    """What a JSON file of the run says; None where there is none, or it is not as it was written."""
+    try:
+        return read_json(path)
+    except DamageError:
+        return None
 
 
 def write_json(path: Path, value: dict, sort_keys: bool = True) -> None:

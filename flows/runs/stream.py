@@ -9,7 +9,7 @@ import gc
 import inspect
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,8 @@ from typing import Any
 from flows.planning import registry
 from flows.runs import costs, shards
 from flows.runs.intake import arrivals, gathered, twin
-from pipeline.storage.answer_cache import AnswerCache, Usage
+from flows.runs.model_source import Answers
+from pipeline.storage.answer_cache import Usage
 from pipeline.storage.urls import filled
 from schemas.arrow import TABLE_OF, TABLES, from_batch
 from schemas.errors import PairwrightError, RowError, RunError
@@ -236,21 +237,34 @@ def _given(tables: shards.RunTables) -> list[Rows]:
     return list(given.values())
 
 
+@dataclass(frozen=True)
+class Resources:
+    """What a pass works with, whatever its steps are."""
+
+    media: MediaStore
+    answers: Answers
+    recipe: str
+    """its name"""
+    connect: Callable[[list[str]], Awaitable[dict[str, Any]]]
+    """names of models -> their engines"""
+    models: dict[str, str] = field(default_factory=dict)
+    """paths or names of models by the names that the recipe gives them"""
+    shared: Path | None = None
+    """the folder that all runs share"""
+
+
 class Pass:
     """Runs the steps of one pass over its shards into `folder`."""
 
-    def __init__(self, folder: Path, steps: list[Bound], media: MediaStore, cache: AnswerCache, recipe: str,
-                 connect: Callable[[list[str]], Any], progress: Progress, models: dict[str, str], beside: bool,
-                 shared: Path | None = None, after_shard: Callable[[], None] | None = None,
-                 order: Sequence[str] = ()):  # fmt: skip
-        """`beside`: an engine works in this process, so sources are read on a thread of their own. `shared`: what all runs share.
-        `after_shard` is called when one is there; what it raises ends the pass. `order`: the names of the
+    def __init__(self, folder: Path, steps: list[Bound], resources: Resources, progress: Progress, *, beside: bool,
+                 after_shard: Callable[[], None] | None = None, order: Sequence[str] = ()):  # fmt: skip
+        """`beside`: an engine works in this process, so sources are read on a thread of their own. `after_shard` is called when one is there; what it raises ends the pass. `order`: the names of the
         recipe's steps, where an earlier pass ran some that stand behind those of this one: rows stand in that order."""
-        self.folder, self.media, self.cache, self.recipe = folder, media, cache, recipe
+        self.folder, self.resources, self.progress, self.beside = folder, resources, progress, beside
+        self.media, self.cache = resources.media, resources.answers
         self.sources = [b for b in steps if b.step.family == "source"]
         self.steps = [b for b in steps if b.step.family != "source"]
-        self.connect, self.progress, self.models, self.beside = connect, progress, models, beside
-        self.shared, self.after_shard = shared, after_shard
+        self.after_shard = after_shard
         self.rank = {name: place for place, name in enumerate(order)}
         self.names = list(dict.fromkeys(m for b in self.steps for m in b.models))
         self.engines: dict[str, Engine] = {}
@@ -266,8 +280,8 @@ class Pass:
         unanswered = None if shard is None else shard.unanswered
         engines = {n: self.cache.engine(e, usage[n], unanswered, bound.step.name) for n, e in self.engines.items() if n in bound.models}
         context = Context(
-            bound.step.name, bound.version, self.media, self.recipe, engines=engines, models=self.models,
-            fitted=bound.fitted and bound.fitted.value, cache=self.shared,
+            bound.step.name, bound.version, self.media, self.resources.recipe, engines=engines, models=self.resources.models,
+            fitted=bound.fitted and bound.fitted.value, cache=self.resources.shared,
         )  # fmt: skip
         return registry.build(bound.module, bound.settings, context)
 
@@ -322,7 +336,7 @@ class Pass:
                     self.progress(self.done, self.total, "already there", self.used())
                     continue
                 if not self.engines and self.names:
-                    self.engines = await self.connect(self.names)
+                    self.engines = await self.resources.connect(self.names)
                 self._open(shard)
                 self.jobs.extend((shard, place) for place in range(len(shard.given)))
                 if not shard.given:

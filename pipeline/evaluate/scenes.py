@@ -41,6 +41,23 @@ class Settings(Base):
     """another seed draws other prompts"""
 
 
+class Counts(NamedTuple):
+    """What adds up over prompts, of one of them: the columns of a table that is summed."""
+
+    answers: float  # 1
+    hallucinated: float  # 1 where the answer holds a false claim or is malformed
+    false_claims: float
+    claims: float
+    recall: float  # 0..1
+    exact: float  # 1 where the answer is wholly true and complete
+    right: float  # yes/no questions that are answered as is true
+    true_yes: float  # of these, those whose answer is yes
+    false_yes: float
+    false_no: float
+    questions: float
+    held_out: float  # 1 where training never showed the combination
+
+
 class Item(NamedTuple):
     """One held-out prompt with its truth."""
 
@@ -73,7 +90,7 @@ async def evaluate(tables: Tables, settings: Settings, context: Context) -> dict
         figures = replicates(table, _figures, settings.seed)
         replicas.append(figures)
         out[kind] = {name: interval(figures[:, i]) for i, name in enumerate(FIGURES)} | {"prompts": settings.n}
-        held = table[table[:, -1] == 1]
+        held = table[Counts(*table.T).held_out == 1]
         if len(held) > 1:
             out[kind]["held_out"] = interval(replicates(held, _figures, settings.seed)[:, 0]) | {"prompts": len(held)}
     mean = np.mean(replicas, 0)
@@ -96,28 +113,28 @@ def item(kind: str, number: int, world: scenes.World, settings: Settings, contex
     return Item(scene, task, (user(*parts, task.question),), asked)
 
 
-async def _counts(item: Item, engine: Engine, patterns: Patterns, settings: Settings) -> list[float]:
-    """What adds up over prompts: answers, with a false claim, false, claims, recall, exact, then questions right, tp, fp, fn, asked."""
+async def _counts(item: Item, engine: Engine, patterns: Patterns, settings: Settings) -> Counts:
+    """What the model makes of one prompt. EngineError where it gives no answer."""
     answer, scores = await asyncio.gather(
         engine.ask(Generate(item.prompt, 1, 0.0, 1.0, settings.max_tokens, 0)),
         asyncio.gather(*(engine.ask(Score(q, CHOICES)) for q, _ in item.questions)),
     )
     text = _answered(answer).answers[0].text
-    said = [_yes(_answered(score)) for score in scores]
     facts = item.scene.facts(item.task)
     claims = split(patterns, item.task.question, text)
     yes = set(facts["yes"])
-    if claims is None:
-        row = [1, 1, 1, 1, 0, 0]
-    else:
-        false = sum((question in yes) != wanted for question, wanted in claims)
+    false, count, recall = 1, 1, 0.0  # a malformed answer
+    if claims is not None:
+        false, count = sum((question in yes) != wanted for question, wanted in claims), len(claims)
         stated = set(claims)
         recall = sum(tuple(e) in stated for e in facts["expect"]) / len(facts["expect"])
-        row = [1, false > 0, false, len(claims), recall, false == 0 and recall == 1]
-    true = [t for _, t in item.questions]
-    pairs = list(zip(said, true, strict=True))
-    row += [sum(s == t for s, t in pairs), sum(s and t for s, t in pairs), sum(s and not t for s, t in pairs)]
-    return [*row, sum(t and not s for s, t in pairs), len(pairs), item.scene.held_out]
+    pairs = [(_yes(_answered(score)), truth) for score, (_, truth) in zip(scores, item.questions, strict=True)]
+    return Counts(
+        answers=1, hallucinated=false > 0, false_claims=false, claims=count, recall=recall, exact=false == 0 and recall == 1,
+        right=sum(said == truth for said, truth in pairs), true_yes=sum(said and truth for said, truth in pairs),
+        false_yes=sum(said and not truth for said, truth in pairs), false_no=sum(truth and not said for said, truth in pairs),
+        questions=len(pairs), held_out=item.scene.held_out,
+    )  # fmt: skip
 
 
 def _answered(result: T | Failure) -> T:
@@ -133,7 +150,14 @@ def _yes(score: Scored) -> bool:
 
 
 def _figures(sums: np.ndarray) -> np.ndarray:
-    """[r, 12] sums -> [r, 6] figures in the order of FIGURES. F1 is 0 where nothing is answered yes and nothing is."""
-    n, bad, false, claims, recall, exact, right, tp, fp, fn, asked, _ = sums.T
-    f1 = 2 * tp / np.maximum(2 * tp + fp + fn, 1)
-    return np.stack([bad / n, false / np.maximum(claims, 1), recall / n, exact / n, right / asked, f1], 1)
+    """[r, columns of Counts] sums -> [r, 6] figures in the order of FIGURES. F1 is 0 where nothing is answered yes and nothing is."""
+    s = Counts(*sums.T)
+    figures = {
+        "hallucination": s.hallucinated / s.answers,
+        "chair": s.false_claims / np.maximum(s.claims, 1),
+        "recall": s.recall / s.answers,
+        "accuracy": s.exact / s.answers,
+        "yes_no_accuracy": s.right / s.questions,
+        "yes_no_f1": 2 * s.true_yes / np.maximum(2 * s.true_yes + s.false_yes + s.false_no, 1),
+    }
+    return np.stack([figures[name] for name in FIGURES], 1)

@@ -19,9 +19,11 @@ from schemas.ports import Answer, Beams, Engine, Failure, Generate, Generated
 from schemas.records import (
     SAMPLE_KINDS,
     Candidate,
+    Finding,
     Judgement,
     Message,
     Outcome,
+    Provenance,
     Reason,
     Rejection,
     Sample,
@@ -217,8 +219,9 @@ def _leave(
             seed=seed, index=index, tokens=path.tokens, finish=path.finish, logprob=round(path.logprob, 4),
         )  # fmt: skip
         slip = judgement(
-            sample.id, context.step, "candidate", (new.id,), "score", Outcome.VERDICT, value=round(path.score, 4),
-            raw=" | ".join(path.raw), annotator=f"tree of {engine.identity}", version=context.version,
+            sample.id, context.step, "candidate", (new.id,), "score",
+            Finding(Outcome.VERDICT, round(path.score, 4), raw=" | ".join(path.raw)),
+            Provenance(f"tree of {engine.identity}", context.version),
         )  # fmt: skip
         out += [new, slip]
     return [*out, *lost]

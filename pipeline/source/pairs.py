@@ -26,9 +26,11 @@ from schemas.operator import Settings as Base
 from schemas.records import (
     SAMPLE_KINDS,
     Candidate,
+    Finding,
     Judgement,
     Media,
     Pair,
+    Provenance,
     Reason,
     Rejection,
     Sample,
@@ -232,7 +234,7 @@ def _records(draft: Draft, place: str, settings: Settings, shelf: Shelf, context
     slips = [
         judgement(
             made.id, context.step, "candidate" if len(said.items) == 1 else "pair", tuple(answers[i].id for i in said.items),
-            said.axis, said.outcome, value=said.value, raw=said.raw, annotator=said.annotator,
+            said.axis, Finding(said.outcome, said.value, raw=said.raw), Provenance(said.annotator),
         )
         for said in draft.said
     ]  # fmt: skip

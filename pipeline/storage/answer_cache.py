@@ -383,6 +383,24 @@ class Usage:
         spent = {name: getattr(earlier, name) + getattr(self, name) for name in FIGURES if name not in spared}
         return Usage(**{**spared, **spent, "open": self.open})
 
+    def count_asked(self, request: Request, result: Result, seconds: float) -> None:
+        """Adds a request that came to the engine."""
+        self.asked += 1
+        self.failed += isinstance(result, Failure)
+        self.media += shows(request)
+        self.seconds += seconds
+        prompt, answer = tokens(result)
+        self.prompt_tokens += prompt
+        self.answer_tokens += answer
+        self.most_answer_tokens += most(request)
+
+    def count_cached(self, found: Result) -> None:
+        """Adds a request that did not."""
+        self.cached += 1
+        prompt, answer = tokens(found)
+        self.cached_prompt_tokens += prompt
+        self.cached_answer_tokens += answer
+
     def figures(self) -> dict[str, Any]:
         """As records keep it."""
         return dataclasses.asdict(self) | {"seconds": round(self.seconds, 3)}
@@ -544,25 +562,13 @@ class CachedEngine:
         return found
 
     def _spared(self, found: Result) -> Result:
-        usage = self._usage
-        usage.cached += 1
-        prompt, answer = tokens(found)
-        usage.cached_prompt_tokens += prompt
-        usage.cached_answer_tokens += answer
+        self._usage.count_cached(found)
         return found
 
     def _asked(self, request: Request, result: Result, seconds: float) -> None:
-        usage = self._usage
-        usage.asked += 1
-        usage.failed += isinstance(result, Failure)
-        usage.media += shows(request)
-        usage.seconds += seconds
-        prompt, answer = tokens(result)
-        usage.prompt_tokens += prompt
-        usage.answer_tokens += answer
-        usage.most_answer_tokens += most(request)
+        self._usage.count_asked(request, result, seconds)
         if not isinstance(result, Failure):
-            self._cache.took(Sort.of(self.identity, request), answers(request), answer, seconds)
+            self._cache.took(Sort.of(self.identity, request), answers(request), tokens(result)[1], seconds)
 
     async def close(self) -> None:
         await self._engine.close()

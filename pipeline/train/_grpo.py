@@ -14,7 +14,7 @@ from pipeline.modeling.request_media import read
 from pipeline.modeling.sampling import sample
 from pipeline.train._checks import start_up
 from pipeline.train._loop import TAIL, Optimizer
-from pipeline.train._losses import advantages, policy_gradient
+from pipeline.train.losses._policy_gradient import advantages, policy_gradient
 from schemas.errors import RowError, TrainError
 from schemas.operator import Context
 from schemas.records import Rejection, Sample

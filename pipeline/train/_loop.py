@@ -11,7 +11,8 @@ import torch
 from pipeline.modeling.batch import Batch, buckets, collate
 from pipeline.modeling.encode import Encoded
 from pipeline.modeling.logps import answer_mask, token_logps
-from pipeline.train import _losses
+from pipeline.train.losses import loss_of
+from pipeline.train.losses._side import Side, sft
 from schemas.errors import TrainError
 
 CLIP = 1.0  # largest norm of the gradient
@@ -79,9 +80,9 @@ def fit(
         for rows in buckets(range(len(pairs)), sizes, settings.batch_size, rng):
             batch = collate([pairs[i].prompt for i in rows], [pairs[i].answers for i in rows], shared).to(model.device)
             chosen, rejected = sides(token_logps(model, batch), [before[i] for i in rows], batch)
-            loss = _losses.LOSSES[settings.loss](chosen, rejected, settings.beta, settings.label_smoothing).mean()
+            loss = loss_of(settings.loss)(chosen, rejected, settings.beta, settings.label_smoothing).mean()
             if settings.sft:
-                loss = loss + settings.sft * _losses.sft(chosen)
+                loss = loss + settings.sft * sft(chosen)
             gained = (chosen.ratio - rejected.ratio).detach()
             optimizer.step(
                 loss, accuracy=(gained > 0).float().mean().item(), margin=settings.beta * gained.mean().item()
@@ -90,9 +91,9 @@ def fit(
     return {"steps": len(optimizer.lines), **{name: optimizer.last(name) for name in ("loss", "accuracy", "margin")}}
 
 
-def sides(policy: torch.Tensor, reference: Sequence[torch.Tensor], batch: Batch) -> tuple[_losses.Side, _losses.Side]:
+def sides(policy: torch.Tensor, reference: Sequence[torch.Tensor], batch: Batch) -> tuple[Side, Side]:
     """Chosen and rejected of a batch whose answers alternate between them. `reference`: one [scored tokens] a pair."""
     before = torch.zeros_like(policy).index_put(batch.place, torch.cat(list(reference)).to(policy.device))
     mask = answer_mask(batch)
-    chosen, rejected = (_losses.Side(policy[i::2], before[i::2], mask[i::2]) for i in (0, 1))
+    chosen, rejected = (Side(policy[i::2], before[i::2], mask[i::2]) for i in (0, 1))
     return chosen, rejected

@@ -35,8 +35,8 @@ def ids() -> dict[str, str]:
     other = records.candidate(sample.id, "sample", "Three dogs.", model="tiny@1", seed=7, index=1)
     claim = records.claim(made, "claims", 0, "Are there two dogs?", True)
     slip = records.judgement(
-        sample.id, "pairwise", "pair", (made.id, other.id), "preference", Outcome.VERDICT, value=1.0,
-        raw="[[1]]", annotator="tiny@1", version="v1", order=1, attempt=0,
+        sample.id, "pairwise", "pair", (made.id, other.id), "preference",
+        records.Finding(Outcome.VERDICT, 1.0, raw="[[1]]"), records.Provenance("tiny@1", "v1", 1, 0),
     )  # fmt: skip
     pair = records.pair(sample.id, "best_worst", made, other, margin=1.0, judgements=(slip.id,))
     asked = Generate(prompt, 2, 0.7, 0.9, 64, 7, form=Form(choice=("yes", "no")))

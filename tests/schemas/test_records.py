@@ -25,8 +25,8 @@ def every_record() -> dict[str, list]:
     two = records.candidate(full.id, "sample", "a dog")
     claim = records.claim(one, "claims", 0, "is there a cat ?", True)
     slip = records.judgement(
-        full.id, "claims", "claim", (claim.id,), "claim", "verdict", value=1.0, prob=0.9, raw="yes", annotator="m@1",
-        version="v", order=1, attempt=2, revision=3, parents=("a", "b"),
+        full.id, "claims", "claim", (claim.id,), "claim",
+        records.Finding("verdict", 1.0, 0.9, "yes"), records.Provenance("m@1", "v", 1, 2, 3), parents=("a", "b"),
     )  # fmt: skip
     pair = records.pair(
         full.id, "best", one, two, margin=1.0, reward_chosen=0.0, reward_rejected=-1.0, confidence=0.9, soft_label=0.8,
@@ -43,7 +43,7 @@ def every_record() -> dict[str, list]:
         "samples": [full, bare],
         "candidates": [one, two],
         "claims": [claim],
-        "judgements": [slip, records.judgement(full.id, "s", "candidate", (one.id,), "score", "abstain")],
+        "judgements": [slip, records.judgement(full.id, "s", "candidate", (one.id,), "score", records.Finding("abstain"))],
         "pairs": [pair, records.pair(full.id, "best", two, one)],
         "rejections": [records.Rejection("x", "samples", "rows", Reason.BAD_ROW, "why", full.id)],
     }
@@ -125,3 +125,8 @@ def test_the_error_tree_in_the_docstring_is_the_tree_of_classes():
     for cls in classes:
         assert cls.__name__ in errors.__doc__
         assert cls.exit_code == (2 if issubclass(cls, errors.UserError) else 0 if cls is errors.Waiting else 1)
+
+
+def test_a_judgements_fields_are_those_of_its_finding_and_its_provenance_in_their_order():
+    own = ("id", "sample", "step", "target", "items", "axis")
+    assert (*own, *records.Finding._fields, *records.Provenance._fields, "parents") == records.Judgement._fields

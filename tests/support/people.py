@@ -8,7 +8,7 @@ from annotators.people.ledger import Annotation, Ledger
 from annotators.people.question import Question, Reply, Said, Unusable
 from schemas import messages
 from schemas.operator import Rows
-from schemas.records import Outcome, Part, candidate, judgement, sample
+from schemas.records import Finding, Outcome, Part, candidate, judgement, sample
 
 ids = count(1)
 
@@ -20,7 +20,7 @@ def rows(number: int, answers: int = 2, scores: tuple[float, ...] = (), truth: t
     found.candidates = [candidate(found.sample.id, "sample", f"answer {number} {i}", index=i) for i in range(answers)]
     for axis, values in (("score", scores), ("truth", truth)):
         found.judgements += [
-            judgement(found.sample.id, axis, "candidate", (c.id,), axis, Outcome.VERDICT, value=value)
+            judgement(found.sample.id, axis, "candidate", (c.id,), axis, Finding(Outcome.VERDICT, value))
             for c, value in zip(found.candidates, values)
         ]
     return found

@@ -3,7 +3,7 @@
 from pipeline.media.probe import keep
 from schemas import arrow, messages
 from schemas.operator import Context, Rows
-from schemas.records import Outcome, Part, candidate, judgement, sample
+from schemas.records import Finding, Outcome, Part, candidate, judgement, sample
 
 
 def context(step: str = "step", media=None, **parts) -> Context:
@@ -17,7 +17,7 @@ def rows_of(texts: list[str], scores: list[float | None] = (), question: str = "
     rows.judgements = [
         judgement(
             rows.sample.id, "score", "candidate", (c.id,), "score",
-            Outcome.ABSTAIN if score is None else Outcome.VERDICT, value=score,
+            Finding(Outcome.ABSTAIN if score is None else Outcome.VERDICT, score),
         )
         for c, score in zip(rows.candidates, scores, strict=False)
     ]  # fmt: skip

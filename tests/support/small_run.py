@@ -150,9 +150,8 @@ def _faulty(answer: str, rng: random.Random) -> str:
 def _judged(candidate, rows: Rows, rng: random.Random):
     """Claims and verdicts as `judge.claims` leaves them, one in twenty wrong and one in fifty unreadable."""
     found = _split(messages.asked_of(rows.sample.prompt), candidate.text)
-    made = {"annotator": "tiny@1", "version": "v"}
-    slip = partial(records.judgement, candidate.sample, "claims")
-    slips = [slip("candidate", (candidate.id,), "form", Outcome.VERDICT, value=float(found is not None), **made)]
+    slip = partial(records.judgement, candidate.sample, "claims", by=records.Provenance("tiny@1", "v"))
+    slips = [slip("candidate", (candidate.id,), "form", records.Finding(Outcome.VERDICT, float(found is not None)))]
     truth = json.loads(rows.sample.facts)["yes"]
     claims = []
     for index, (question, wanted) in enumerate(found or ()):
@@ -162,8 +161,8 @@ def _judged(candidate, rows: Rows, rng: random.Random):
         readable = rng.random() > 0.02
         claims.append(row)
         slips.append(
-            slip("claim", (row.id,), "claim", Outcome.VERDICT, value=float(stands), prob=prob, raw="yes no", **made)
+            slip("claim", (row.id,), "claim", records.Finding(Outcome.VERDICT, float(stands), prob, "yes no"))
             if readable
-            else slip("claim", (row.id,), "claim", Outcome.UNPARSABLE, raw="maybe", **made)
+            else slip("claim", (row.id,), "claim", records.Finding(Outcome.UNPARSABLE, raw="maybe"))
         )
     return claims, slips

@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, NamedTuple, TypeVar
 
 from yarl import URL
@@ -38,6 +39,13 @@ class Fault(Exception):
 
     def __init__(self, end: RowError, tries: float = math.inf, waited: bool = False):
         self.end, self.tries, self.waited = end, tries, waited
+
+
+class Again(Enum):
+    """How a request without an answer is asked again, at once."""
+
+    OTHER_WORDS = "in the words that its server takes, which are known now"
+    OTHER_SERVER = "at another server"
 
 
 class No(NamedTuple):
@@ -78,7 +86,7 @@ class Exchange:
                     body = self._bodies.make(request.messages, dialect.put(options))
                 sent = asyncio.get_running_loop().time()
                 response = await self._post(server, body, request, sent)
-                if response is not None:
+                if isinstance(response, Response):
                     if 200 <= response.status < 300:
                         found = self._answer(server, response, request, read, sent, kind)
                         for other, no in refused.items():  # it was not the request
@@ -86,7 +94,8 @@ class Exchange:
                         if not dialect.single and options.get("n", 1) > 1 and len(found.answers) < options["n"]:
                             self._learn(server, dialect._replace(single=True), "gives one answer at a time, whatever n says")
                         return found
-                    self._refused(server, response, request, options, dialect, sent, refused)
+                    response = self._refused(server, response, request, options, dialect, sent, refused)
+                log.debug("%s gave no answer; asked again %s", server.url, response.value)
                 continue
             except Fault as fault:
                 await server.judged(lambda server=server: self._answers(server))
@@ -122,13 +131,13 @@ class Exchange:
                     raise Refusal(no.detail) from None
             raise
 
-    async def _post(self, server: Server, body: list[bytes], request: Chat, sent: float) -> Response | None:
-        """None when the server is gone and another must be asked, or it again later."""
+    async def _post(self, server: Server, body: list[bytes], request: Chat, sent: float) -> Response | Again:
+        """OTHER_SERVER when the server is gone; it again later where there is no other."""
         try:
             return await server.post("/chat/completions", body)
         except Unreachable as error:
             server.leave(sent, gone(server, error), self._retries)
-            return None
+            return Again.OTHER_SERVER
         except OSError as error:
             words = f"the connection to the server broke ({error})"
             if isinstance(error, TimeoutError):
@@ -149,20 +158,20 @@ class Exchange:
             raise Fault(Refusal(words, Reason.ENGINE_FAILED), error.tries) from error
 
     def _refused(self, server: Server, response: Response, request: Chat, options: dict[str, Any], dialect: Dialect,
-                 sent: float, refused: dict[Server, "No"]) -> None:  # fmt: skip
-        """Returns when it should be asked again at once: here in other words, or another server than those of `refused`. Else Fault, or
-        RowError when asking again would not help."""
+                 sent: float, refused: dict[Server, "No"]) -> Again:  # fmt: skip
+        """How it should be asked again: in other words, or at another server than those of `refused`, to which this one is added. Fault
+        where that may help later, RowError where it would not."""
         status, said = response.status, self.clean(response.body)
         if status in PASSING or status >= 500:
             raise self._failing(server, status, said, replies.retry_after(response.headers), request, sent)
         if status == 401:
             server.give_up(self.locked(server, response))
-            return
+            return Again.OTHER_SERVER
         if server.dialect is not dialect:  # learnt while this request was on its way
-            return
+            return Again.OTHER_WORDS
         if other := dialect.learnt(response.body, options):
             self._learn(server, other, said)
-            return
+            return Again.OTHER_WORDS
         detail = f"the server refused the request ({status}): {said}"
         if status < 400:
             detail = f"the server sends us elsewhere ({status}), to {moved(response)}; if that is right, put it into base_url"
@@ -173,10 +182,10 @@ class Exchange:
         if self.pool.others(*refused):
             if locked and not server.knows:
                 server.refused(sent, no.error)
-        elif locked and not any(server.knows for server in self.pool.servers):
+            return Again.OTHER_SERVER
+        if locked and not any(server.knows for server in self.pool.servers):
             raise NeverAnswered(endpoints.together([str(s.error or refused[s].error) for s in self.pool.servers]), detail)
-        else:
-            raise Refusal(detail)
+        raise Refusal(detail)
 
     def _failing(self, server: Server, status: int, said: str, wait: float | None, request: Chat, sent: float) -> Fault:
         if status in BUSY:

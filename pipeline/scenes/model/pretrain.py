@@ -4,7 +4,7 @@ over-describe; its yes and no, and what it says of quoted answers, stay true."""
 import json
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -92,7 +92,7 @@ def pretrain(
     def asked(scene: Scene, rng: random.Random, done: float) -> list[Answered]:
         return answered(scene, rng, HABIT if done >= HABITS_FROM else 0.0)
 
-    return _train(model, prompter, world, "pretrain", steps, seed, RATE, asked, None, report)
+    return _train(model, prompter, world, Course("pretrain", steps, seed, RATE, asked), report)
 
 
 def learn_to_judge(
@@ -119,7 +119,8 @@ def learn_to_judge(
         rng.shuffle(out)
         return out
 
-    return _train(model, prompter, world, "judge", steps, seed + cycle.seed, JUDGING_RATE, asked, marker, report)
+    course = Course("judge", steps, seed + cycle.seed, JUDGING_RATE, asked, marker)
+    return _train(model, prompter, world, course, report)
 
 
 class Marker(torch.nn.Module):
@@ -152,17 +153,29 @@ def _answer(scene, task, rng, strength) -> str:
     return habitual(scene, task, rng, strength) if strength else task.answer
 
 
-def _train(model, prompter, world, name, steps, seed, rate, asked, marker, report) -> dict[str, float]:
-    rng = random.Random(f"{name} {seed}")
-    optimizers = _optimizers(model, marker)
+class Course(NamedTuple):
+    """What a model is taught, and for how long."""
+
+    name: str
+    steps: int
+    seed: int
+    rate: float  # highest learning rate
+    asked: Callable[[Scene, random.Random, float], list[Answered]]  # (scene, rng, share of the steps done) -> what is learnt of the scene
+    marker: Marker | None = None
+
+
+def _train(model: Thinker, prompter: Prompter, world: World, course: Course, report: Report | None) -> dict[str, float]:
+    rng = random.Random(f"{course.name} {course.seed}")
+    optimizers = _optimizers(model, course.marker)
     recent: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
     model.train()
+    steps = course.steps
     for step in range(steps):
-        _set_rate(optimizers, rate * min(1, (step + 1) / RISE) * (1 + math.cos(math.pi * step / steps)) / 2)
+        _set_rate(optimizers, course.rate * min(1, (step + 1) / RISE) * (1 + math.cos(math.pi * step / steps)) / 2)
         kind = KINDS[step % len(KINDS)]
-        scenes = [draw(world, kind, f"{name} {seed}/{step}/{i}") for i in range(SCENES)]
-        rows = [(features(scene.parts()), asked(scene, rng, step / steps)) for scene in scenes]
-        recent[kind] = [*recent[kind][-19:], _step(model, marker, optimizers, *pack(prompter, rows))]
+        scenes = [draw(world, kind, f"{course.name} {course.seed}/{step}/{i}") for i in range(SCENES)]
+        rows = [(features(scene.parts()), course.asked(scene, rng, step / steps)) for scene in scenes]
+        recent[kind] = [*recent[kind][-19:], _step(model, course.marker, optimizers, *pack(prompter, rows))]
         if report:
             last = (step + 1) % SHOWN_EVERY == 0 or step + 1 == steps
             report(step + 1, _sentence(recent) if last else "")

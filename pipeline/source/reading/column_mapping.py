@@ -5,7 +5,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from pipeline.media.remote import Remote
 from pipeline.source.formats.fields import exact
@@ -34,6 +34,16 @@ def names_of(columns: dict[Column, str]) -> dict[str, str]:
     return {name: name for name in get_args(Column)} | columns
 
 
+class Rules(NamedTuple):
+    """How the rows of a source become Samples."""
+
+    names: dict[str, str]  # our column -> what the rows call it
+    step: str
+    licence: str | None  # of rows that name none
+    clean: Cleaner  # takes secrets out of a text
+    cleaned_before: Callable[[str], str]  # the same, which remembers what it gave
+
+
 def read(
     rows: Iterable[Row], columns: dict[Column, str], shelf: Callable[[str], Shelf], remote: Remote, step: str, said: str,
     licence: str | None = None,
@@ -45,8 +55,7 @@ def read(
     names = names_of(columns)
     clean = cleaner()
     said_before = lru_cache(256)(clean)  # but for ids, rows say the same again and again
-    licence = licence and clean(licence)
-    known = [(name, names[name]) for name in _KNOWN]
+    rules = Rules(names, step, licence and clean(licence), clean, said_before)
     holding: list[tuple[str, str]] = [(names[column], column.removesuffix("s")) for column in MEDIA_COLUMNS]
     missing = {names["prompt"], *columns.values()}
     held: dict | None = None
@@ -58,7 +67,7 @@ def read(
                 raise found
             held = found
             missing -= held.keys()
-            media, made = _sample(held, shown, row, names, known, shelf(row.folder), step, licence, clean, said_before)
+            media, made = _sample(held, shown, row, shelf(row.folder), rules)
         except RowError as error:
             yield Rejection(row.place, "samples", step, error.reason, _named(row.place, error.detail))
             continue
@@ -123,18 +132,20 @@ def _parts(prompt: list) -> list:
     ]
 
 
-def _sample(
-    held: dict, shown: Shown, row: Row, names: dict[str, str], titles: list[tuple[str, str]], shelf: Shelf, step: str,
-    licence: str | None, clean: Cleaner, said: Callable[[str], str],
-) -> tuple[list[Media], Sample]:  # fmt: skip
-    known: dict[str, str | None] = {name: _text(name, value, clean if name == "id" else said) for name, title in titles if (value := held.get(title)) is not None}
+def _sample(held: dict, shown: Shown, row: Row, shelf: Shelf, rules: Rules) -> tuple[list[Media], Sample]:
+    names, clean = rules.names, rules.clean
+    known: dict[str, str | None] = {
+        name: _text(name, value, clean if name == "id" else rules.cleaned_before)
+        for name in _KNOWN
+        if (value := held.get(names[name])) is not None
+    }
     own = known.pop("id", None)
     if not known.get("source"):
         known["source"] = origin(row.place, own, held.get(names["id"]), clean)
-    known["licence"] = known.get("licence") or licence
+    known["licence"] = known.get("licence") or rules.licence
     facts = held.get(names["facts"])
     messages, media = converse(held.get(names["prompt"]), shown, shelf)
-    return media, sample(messages, facts=None if facts is None else _facts(facts), step=step, **known)
+    return media, sample(messages, facts=None if facts is None else _facts(facts), step=rules.step, **known)
 
 
 def _named(place: str, detail: str) -> str:

@@ -10,7 +10,7 @@ from annotators.score import refuted_claims
 from pipeline.source import scenes
 from schemas import messages, records
 from schemas.operator import Rows
-from schemas.records import Claim, Judgement, Outcome, Pair, Part, Rejection, Sample, judgement
+from schemas.records import Claim, Finding, Judgement, Outcome, Pair, Part, Provenance, Rejection, Sample, judgement
 from tests.annotators.judge.test_claims import split
 from tests.support import scene_pairs
 from tests.support.rows import context, rows_of
@@ -33,8 +33,10 @@ def rater(values: dict[str, float | None], shown: list):
         return [
             judgement(
                 rows.sample.id, "probe", "candidate", (c.id,), "rating",
-                Outcome.UNPARSABLE if values[c.text] is None else Outcome.VERDICT, value=values[c.text],
-                raw="what ?" if values[c.text] is None else None, annotator="judge@1",
+                Finding(
+                    Outcome.UNPARSABLE if values[c.text] is None else Outcome.VERDICT, values[c.text],
+                    raw="what ?" if values[c.text] is None else None,
+                ), Provenance("judge@1"),
             )
             for c in rows.candidates
         ]  # fmt: skip

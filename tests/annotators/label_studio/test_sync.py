@@ -21,7 +21,7 @@ from pipeline.storage.media_store import FolderStore
 from schemas import messages
 from schemas.errors import ServerError, UserError
 from schemas.operator import Rows
-from schemas.records import Outcome, Part, candidate, digest, judgement, sample
+from schemas.records import Finding, Outcome, Part, candidate, digest, judgement, sample
 from tests.support.media_files import png
 from tests.support.people import planned
 
@@ -482,7 +482,7 @@ def test_a_review_shows_what_judges_said_in_a_project_of_its_own(label_studio, s
     bench = Bench(label_studio, tmp_path, sign_in, Settings(repeat=0, prelabels="score"))
     seen = bench.rows(1)
     seen.judgements = [
-        judgement(seen.sample.id, "score", "candidate", (c.id,), "score", Outcome.VERDICT, value=v)
+        judgement(seen.sample.id, "score", "candidate", (c.id,), "score", Finding(Outcome.VERDICT, v))
         for c, v in zip(seen.candidates, (0.0, -1.0), strict=True)
     ]
     (q,) = planned(bench.ledger, [seen], bench.settings, bench.campaign)

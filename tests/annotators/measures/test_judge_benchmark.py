@@ -6,7 +6,7 @@ from annotators.measures.judge_benchmark import Bench, distance
 from annotators.measures.judge_quality import Answer
 from schemas import records
 from schemas.operator import Rows
-from schemas.records import Candidate, Judgement, Outcome, judgement
+from schemas.records import Candidate, Finding, Judgement, Outcome, Provenance, judgement
 from tests.annotators.measures.test_judge_quality import compared
 from tests.support.rows import rows_of
 
@@ -21,13 +21,13 @@ def better(a: Candidate, b: Candidate):
 
 def theirs(c: Candidate, value: float, axis: str) -> Judgement:
     return judgement(
-        c.sample, "bench", "candidate", (c.id,), axis, Outcome.VERDICT, value=value, annotator="mllm_judge"
+        c.sample, "bench", "candidate", (c.id,), axis, Finding(Outcome.VERDICT, value), Provenance("mllm_judge")
     )
 
 
 def ours(c: Candidate, value: float, axis: str = "rating") -> Judgement:
     return judgement(
-        c.sample, "judge", "candidate", (c.id,), axis, Outcome.VERDICT, value=value, annotator="judge@1", version="v"
+        c.sample, "judge", "candidate", (c.id,), axis, Finding(Outcome.VERDICT, value), Provenance("judge@1", "v")
     )
 
 
@@ -104,7 +104,7 @@ def test_known_ties_count_where_ties_count():
         a, b = rows.candidates
         outcome = Outcome.VERDICT if known else Outcome.TIE
         human = judgement(
-            a.sample, "bench", "pair", (a.id, b.id), "preference", outcome, value=known, annotator="mllm_judge"
+            a.sample, "bench", "pair", (a.id, b.id), "preference", Finding(outcome, known), Provenance("mllm_judge")
         )
         pairs = [better(*((a, b) if known > 0 else (b, a)))] if known else []
         return rows, [human, compared(a, b, said, step="judge")], pairs

@@ -6,7 +6,7 @@ import pytest
 from annotators.measures.ballots import two
 from annotators.measures.judge_quality import Answer, Worth
 from annotators.measures.preferences import orders
-from schemas.records import Candidate, Judgement, Outcome, judgement
+from schemas.records import Candidate, Finding, Judgement, Outcome, Provenance, judgement
 from tests.support.rows import rows_of
 
 TIE = "tie"
@@ -17,15 +17,13 @@ def compared(
 ) -> Judgement:
     """A judge's slip on (a, b): more than 0 is for a; None is unreadable. `order` 1: b was shown first."""
     outcome = Outcome.UNPARSABLE if value is None else Outcome.TIE if value == 0 else Outcome.VERDICT
-    made = {"annotator": "judge@1", "version": "v"} | known
-    return judgement(
-        a.sample, step, "pair", (a.id, b.id), "preference", outcome, value=value, prob=prob, order=order, **made
-    )
+    by = Provenance(**{"annotator": "judge@1", "version": "v", "order": order} | known)
+    return judgement(a.sample, step, "pair", (a.id, b.id), "preference", Finding(outcome, value, prob), by)
 
 
 def rated(c: Candidate, value: float, step: str = "rate", axis: str = "rating", **known) -> Judgement:
-    made = {"annotator": "judge@1", "version": "v"} | known
-    return judgement(c.sample, step, "candidate", (c.id,), axis, Outcome.VERDICT, value=value, **made)
+    by = Provenance(**{"annotator": "judge@1", "version": "v"} | known)
+    return judgement(c.sample, step, "candidate", (c.id,), axis, Finding(Outcome.VERDICT, value), by)
 
 
 def true(c: Candidate, value: float) -> Judgement:
@@ -64,7 +62,7 @@ def test_orders_come_from_pairs_and_from_ratings_alike():
 
 def test_who_asked_is_known_before_it_is_known_who_stood_first():
     a, b = answers("a", "b")
-    theirs, score = compared(a, b, 1, version=None), compared(a, b, 1, parents=("x",))
+    theirs, score = compared(a, b, 1, version=None), compared(a, b, 1)._replace(parents=("x",))
     assert [o.shown for o in orders([theirs, score])] == [None, None]
 
 
@@ -90,7 +88,7 @@ def test_agreement_with_the_truth_is_of_the_pairs_that_have_one_and_of_verdicts(
 def test_claims_are_measured_by_the_truth_of_claims():
     def slip(item, value, step="claims", axis="claim", prob=None):
         return judgement(
-            "s", step, "claim", (item,), axis, Outcome.VERDICT, value=value, prob=prob, annotator="judge@1", version="v"
+            "s", step, "claim", (item,), axis, Finding(Outcome.VERDICT, value, prob), Provenance("judge@1", "v")
         )
 
     slips = [slip(str(i), 1.0, "rule", "truth") for i in range(4)]
@@ -161,17 +159,8 @@ def test_agreement_with_people_is_with_what_most_of_them_say():
 def test_a_score_is_measured_like_a_judge():
     a, b = answers("one", "two")
     score = judgement(
-        a.sample,
-        "jury",
-        "pair",
-        two(a.id, b.id),
-        "score",
-        Outcome.VERDICT,
-        value=1.0,
-        prob=0.8,
-        parents=("x",),
-        annotator="consensus.mean",
-        version="v",
+        a.sample, "jury", "pair", two(a.id, b.id), "score",
+        Finding(Outcome.VERDICT, 1.0, 0.8), Provenance("consensus.mean", "v"), parents=("x",),
     )
     better = a if two(a.id, b.id)[0] == a.id else b
     found = measured(([a, b], [true(better, 0), true(b if better is a else a, -2), score]), step="jury")

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from annotators.people import plan
 from annotators.people.question import Task, order, uid
 from annotators.people.settings import Settings
-from schemas.records import Outcome, judgement, pair
+from schemas.records import Finding, Outcome, judgement, pair
 from tests.support.people import rows
 
 
@@ -92,7 +92,7 @@ def test_only_where_judges_contradict_each_other():
     for place, r in enumerate(seen):
         other = (1.0, 0.0) if place % 2 else (0.0, 1.0)
         r.judgements += [
-            judgement(r.sample.id, "second", "candidate", (c.id,), "score", Outcome.VERDICT, value=value)
+            judgement(r.sample.id, "second", "candidate", (c.id,), "score", Finding(Outcome.VERDICT, value))
             for c, value in zip(r.candidates, other, strict=True)
         ]
     found = asked(seen, Settings(route="disagree", repeat=0))

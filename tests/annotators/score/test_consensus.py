@@ -10,20 +10,19 @@ from annotators.score.consensus import Settings
 from schemas import records
 from schemas.errors import RecipeError
 from schemas.operator import Rows
-from schemas.records import Candidate, Judgement, Outcome, judgement
+from schemas.records import Candidate, Finding, Judgement, Outcome, Provenance, judgement
 from tests.support.rows import context, rows_of
 
 
 def preferred(a: Candidate, b: Candidate, value: float | None, who: str, **known) -> Judgement:
     """`who` says of (a, b) that a is better (more than 0), that they tie (0), or nothing (None)."""
     outcome = Outcome.ABSTAIN if value is None else Outcome.VERDICT if value else Outcome.TIE
-    return judgement(
-        a.sample, "people", "pair", (a.id, b.id), "preference", outcome, value=value, annotator=who, **known
-    )
+    by = Provenance(who, **known)
+    return judgement(a.sample, "people", "pair", (a.id, b.id), "preference", Finding(outcome, value), by)
 
 
 def rated(c: Candidate, value: float, who: str, axis: str = "rating", step: str = "people") -> Judgement:
-    return judgement(c.sample, step, "candidate", (c.id,), axis, Outcome.VERDICT, value=value, annotator=who)
+    return judgement(c.sample, step, "candidate", (c.id,), axis, Finding(Outcome.VERDICT, value), Provenance(who))
 
 
 def two_answers() -> tuple[Rows, Candidate, Candidate]:
@@ -277,7 +276,8 @@ def test_too_few_votes_are_no_verdict():
 def verdict(a: Candidate, b: Candidate, value: float, step: str, order: int = 0) -> Judgement:
     """What a model says in a step of its own."""
     return judgement(
-        a.sample, step, "pair", (a.id, b.id), "preference", Outcome.VERDICT, value=value, annotator="tiny@1", version="v", order=order
+        a.sample, step, "pair", (a.id, b.id), "preference",
+        Finding(Outcome.VERDICT, value), Provenance("tiny@1", "v", order),
     )  # fmt: skip
 
 
@@ -396,7 +396,8 @@ def test_a_jury_on_claims_takes_the_same_claim_of_several_judges_for_one():
             rows.claims.append(row)
             rows.judgements.append(
                 judgement(
-                    c.sample, step, "claim", (row.id,), "claim", Outcome.VERDICT, value=float(value), annotator="tiny@1"
+                    c.sample, step, "claim", (row.id,), "claim",
+                    Finding(Outcome.VERDICT, float(value)), Provenance("tiny@1"),
                 )
             )
     found = scored(rows, axis="claim", method="majority")
@@ -408,7 +409,7 @@ def test_a_jury_on_claims_takes_the_same_claim_of_several_judges_for_one():
     assert [(s.value, s.items) for s in found[2:4]] == [(1, (rows.claims[2].id,)), (0, (rows.claims[3].id,))]
     weighed = scored(rows, axis="claim", method="weighted", weights={"three": 4})
     assert [s.prob for s in weighed[:2]] == [third, pytest.approx(1 / 6, abs=1e-4)]  # 2 against 4, 1 against 5
-    rows.judgements += [judgement(c.sample, "one", "candidate", (c.id,), "form", Outcome.VERDICT, value=1.0), *found]
+    rows.judgements += [judgement(c.sample, "one", "candidate", (c.id,), "form", Finding(Outcome.VERDICT, 1.0)), *found]
     rows.claims = rows.claims[:2]  # as `from: [sample, one, jury]` has it
     (answer,) = refuted_claims.score(rows, refuted_claims.Settings(axis="score"), context("refuted"))
     assert answer.value == -1

@@ -20,7 +20,7 @@ PICTURE = (user(Part("image", media="a" * 64), Part("text", "what is this ?")),)
 
 
 def said(request, known: Known | None = None):
-    return make_up(MadeUp(MODEL, None), request, known or Known({}))
+    return make_up(MadeUp(MODEL, None, known or Known({})), request)
 
 
 def text(prompt: str, **more) -> str:
@@ -94,7 +94,7 @@ def test_a_perturbed_picture_is_another_file_that_opens_alike(media_store):
     from tests.support.media_files import jpeg
 
     name = media_store.add(jpeg())
-    made = make_up(MadeUp(MODEL, media_store), Perturb(name, 8, 2, 10), Known({})).media
+    made = make_up(MadeUp(MODEL, media_store, Known({})), Perturb(name, 8, 2, 10)).media
     assert made != name
     assert decode_image(media_store.read(made), "it").size == decode_image(media_store.read(name), "it").size
 
@@ -103,4 +103,4 @@ def test_what_an_engine_would_refuse_before_it_opens_anything_is_refused():
     deaf = MODEL._replace(media=frozenset({"image"}))
     sound = (user(Part("audio", media="a" * 64), Part("text", "what is said ?")),)
     with pytest.raises(RowError, match="takes no audio"):
-        make_up(MadeUp(deaf, None), Generate(sound), Known({}))
+        make_up(MadeUp(deaf, None, Known({})), Generate(sound))

@@ -10,7 +10,7 @@ import pytest
 from flows.planning import load, registry
 from flows.planning.plan import MOVE, plan
 from flows.runs import executor, shards
-from flows.runs.stream import Bound, Pass, from_tables
+from flows.runs.stream import Bound, Pass, Resources, from_tables
 from pipeline.engines.local import device
 from pipeline.storage.answer_cache import AnswerCache
 from pipeline.storage.media_store import open_store
@@ -125,7 +125,7 @@ ORDER = ["source", "early", "late", "last"]
 
 
 def slip(sample: str, step: str):
-    return records.judgement(sample, step, "candidate", ("c",), "truth", Outcome.VERDICT, value=1.0)
+    return records.judgement(sample, step, "candidate", ("c",), "truth", records.Finding(Outcome.VERDICT, 1.0))
 
 
 @pytest.fixture
@@ -157,18 +157,8 @@ def test_a_step_sees_them_in_that_order_whatever_pass_ran_first(passes_in_anothe
         for name, module in (("early", early), ("last", last))
     ]
     cache = AnswerCache(tmp_path / "answers.sqlite")
-    work = Pass(
-        tmp_path / "pass",
-        bound,
-        open_store(tmp_path / "media"),
-        cache,
-        "r",
-        None,
-        lambda *_: None,
-        {},
-        False,
-        order=ORDER,
-    )
+    resources = Resources(open_store(tmp_path / "media"), cache, "r", connect=None)
+    work = Pass(tmp_path / "pass", bound, resources, lambda *_: None, beside=False, order=ORDER)
     asyncio.run(work.run(from_tables(shards.RunTables(folders, [], ORDER), "key"), None))
     cache.close()
     assert seen == [["early", "late"], ["early", "late"]]

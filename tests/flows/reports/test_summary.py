@@ -4,7 +4,7 @@ from operator import itemgetter
 
 from flows.reports.summary import counts, following
 from schemas import records
-from schemas.records import Outcome, judgement
+from schemas.records import Finding, Outcome, Provenance, judgement
 from tests.support.rows import Held, rows_of
 
 
@@ -20,10 +20,12 @@ def test_judges_are_measured_with_the_answers_of_their_own_sample():
             value = float("yes" in c.text)
             rows.judgements += [
                 judgement(
-                    c.sample, "truth", "candidate", (c.id,), "truth", Outcome.VERDICT, value=value, annotator="rule"
+                    c.sample, "truth", "candidate", (c.id,), "truth",
+                    Finding(Outcome.VERDICT, value), Provenance("rule"),
                 ),
                 judgement(
-                    c.sample, "rate", "candidate", (c.id,), "rating", Outcome.VERDICT, value=1 - value, annotator="m@1"
+                    c.sample, "rate", "candidate", (c.id,), "rating",
+                    Finding(Outcome.VERDICT, 1 - value), Provenance("m@1"),
                 ),
             ]
     pairs = [records.pair(r.sample.id, "pair", *r.candidates) for r in (first, silent, last)]

@@ -29,7 +29,8 @@ def pair(sample, chosen: str, rejected: str, **known) -> list:
 
 def rating(candidate, value: float):
     return records.judgement(
-        candidate.sample, "s", "candidate", (candidate.id,), "score", Outcome.VERDICT, value=value, annotator="a"
+        candidate.sample, "s", "candidate", (candidate.id,), "score",
+        records.Finding(Outcome.VERDICT, value), records.Provenance("a"),
     )
 
 

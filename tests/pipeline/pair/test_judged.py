@@ -4,7 +4,7 @@ from flows.runs import stream
 from pipeline.pair import _scores, best_worst, judged
 from schemas import records
 from schemas.operator import Rows
-from schemas.records import Outcome, Pair, Rejection, judgement
+from schemas.records import Finding, Outcome, Pair, Provenance, Rejection, judgement
 from tests.support.rows import context, rows_of
 
 
@@ -16,8 +16,8 @@ def rows_with(
     named = {c.text: c.id for c in rows.candidates}
     rows.judgements = [
         judgement(
-            rows.sample.id, "consensus", "pair", (named[a], named[b]), "score", Outcome.ABSTAIN if prob is None else outcome,
-            value=value, prob=prob, annotator="consensus.majority",
+            rows.sample.id, "consensus", "pair", (named[a], named[b]), "score",
+            Finding(Outcome.ABSTAIN if prob is None else outcome, value, prob), Provenance("consensus.majority"),
         )
         for a, b, prob, value in verdicts
     ]  # fmt: skip
@@ -58,14 +58,8 @@ def test_equal_texts_are_no_pair_and_nothing_judged_is_said_once():
     rows = rows_of(["a", "a"])
     rows.judgements = [
         judgement(
-            rows.sample.id,
-            "c",
-            "pair",
-            tuple(c.id for c in rows.candidates),
-            "score",
-            Outcome.VERDICT,
-            value=1.0,
-            prob=0.9,
+            rows.sample.id, "c", "pair", tuple(c.id for c in rows.candidates), "score",
+            Finding(Outcome.VERDICT, 1.0, 0.9),
         )
     ]
     assert [n.reason for n in made(rows)] == ["equal_answers"]
@@ -111,6 +105,6 @@ def test_scores_on_pairs_are_no_scores_of_answers():
     assert _scores.scored(rows, "score") == []
     assert [n.reason for n in best_worst.pair(rows, best_worst.Settings(), context())] == ["no_verdict"]
     rows.judgements.insert(
-        0, judgement(rows.sample.id, "s", "candidate", (rows.candidates[2].id,), "score", Outcome.VERDICT, value=1.0)
+        0, judgement(rows.sample.id, "s", "candidate", (rows.candidates[2].id,), "score", Finding(Outcome.VERDICT, 1.0))
     )
     assert [c.text for c in stream._those("best", rows, rows)] == ["c"]

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from pipeline.pair import with_parent
 from schemas.operator import Rows
-from schemas.records import Outcome, Pair, Rejection, Span, candidate, judgement
+from schemas.records import Finding, Outcome, Pair, Provenance, Rejection, Span, candidate, judgement
 from tests.support.rows import context, rows_of
 
 
@@ -16,8 +16,8 @@ def edited(rows: Rows, text: str, who: str, spans: list | None = None, of: int =
     raw = {"seconds": 9.5} | ({"spans": spans} if spans is not None else {})
     rows.judgements.append(
         judgement(
-            rows.sample.id, "people", "candidate", (original.id,), "faults", Outcome.VERDICT, value=-float(len(spans or ())),
-            raw=json.dumps(raw), annotator=who,
+            rows.sample.id, "people", "candidate", (original.id,), "faults",
+            Finding(Outcome.VERDICT, -float(len(spans or ())), raw=json.dumps(raw)), Provenance(who),
         )
     )  # fmt: skip
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from pipeline.train import _grpo
-from pipeline.train.train import Settings
+from pipeline.train.grpo import Settings
 from schemas.errors import TrainError
 from schemas.operator import Context
 from schemas.records import Reason, sample
@@ -31,7 +31,7 @@ def short(row, texts: list[str]) -> list[float]:
 def test_answers_that_are_rewarded_for_being_short_become_short(model, encoder, examples, tmp_path):
     rows = [sample(row.messages) for kind in examples.values() for row in kind]
     context = Context("train", "v", Shown(examples))
-    settings = Settings(model="m", loss="grpo", lr=2e-3, warmup=2, steps=10, prompts=8, n=8, max_tokens=32)
+    settings = Settings(model="m", lr=2e-3, warmup=2, steps=10, prompts=8, n=8, max_tokens=32)
     prompts = _grpo.Prompts(rows, encoder, context, seed=0)
     out = _grpo.fit(model, prompts, encoder, [short], settings, tmp_path, lambda *_: None)
     rewards = [json.loads(line)["reward"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -42,7 +42,7 @@ def test_answers_that_are_rewarded_for_being_short_become_short(model, encoder, 
 
 def test_a_run_that_rewards_all_answers_alike_has_nothing_to_learn_and_says_so(model, encoder, examples, tmp_path):
     rows = [sample(row.messages) for row in examples["audio"]]
-    settings = Settings(model="m", loss="grpo", steps=1, prompts=2, n=2, max_tokens=4)
+    settings = Settings(model="m", steps=1, prompts=2, n=2, max_tokens=4)
     prompts = _grpo.Prompts(rows, encoder, Context("train", "v", Shown(examples)), seed=0)
     with pytest.raises(TrainError, match="rewarded alike"):
         _grpo.fit(model, prompts, encoder, [lambda row, texts: [1.0] * len(texts)], settings, tmp_path, lambda *_: None)

@@ -1,7 +1,9 @@
 import pytest
 import torch
 
-from pipeline.train._losses import Side, advantages, dpo, policy_gradient, sft
+from pipeline.train.losses._policy_gradient import advantages, policy_gradient
+from pipeline.train.losses._side import Side, sft
+from pipeline.train.losses.dpo import loss as dpo
 
 # chosen: tokens became likelier by .5 and .5, so the log-ratio is 1; rejected: by -1. The second token of rejected is padding.
 CHOSEN = Side(torch.tensor([[-1.0, -2.0]]), torch.tensor([[-1.5, -2.5]]), torch.ones(1, 2))

@@ -14,7 +14,7 @@ from pipeline.modeling.load import load
 from pipeline.modeling.logps import token_logps
 from pipeline.source.scenes import SCENES
 from pipeline.train._loop import sides
-from pipeline.train._losses import dpo
+from pipeline.train.losses.dpo import loss as dpo
 from tests.pipeline.train.conftest import TINY
 
 

@@ -16,9 +16,10 @@ from pipeline.modeling.encode import Encoder
 from pipeline.modeling.load import adapt, load, merge, save
 from pipeline.modeling.logps import token_logps
 from pipeline.storage.media_store import FolderStore
+from pipeline.train import grpo
 from pipeline.train._loop import fit
 from pipeline.train._reference import reference
-from pipeline.train.train import Settings, shuffled, train
+from pipeline.train.dpo import Settings, shuffled, train
 from schemas.errors import TrainError
 from schemas.operator import Context
 from tests.pipeline.train.conftest import TINY
@@ -119,13 +120,13 @@ def test_the_control_swaps_a_seeded_half_of_the_pairs(mixed):
 def test_grpo_trains_on_the_samples_of_the_run(small, context, tmp_path):
     _, tables, _ = small
     reward = lambda sample, texts: [float(text == sample.reference) for text in texts]
-    settings = Settings(model="policy", loss="grpo", lr=1e-4, steps=2, prompts=8, n=4, max_tokens=40, rewards=("any",))
-    out = train(tables, settings, context(folder=tmp_path, built={"rewards": [reward]}))
+    settings = grpo.Settings(model="policy", lr=1e-4, steps=2, prompts=8, n=4, max_tokens=40, rewards=("any",))
+    out = grpo.train(tables, settings, context(folder=tmp_path, built={"rewards": [reward]}))
     assert (out["samples"], out["steps"]) == (40, 2)
     assert 0 < out["reward_first"] < 1
     assert (tmp_path / "model.safetensors").exists()
     with pytest.raises(TrainError, match="needs `rewards`"):
-        train(tables, settings, context(folder=tmp_path))
+        grpo.train(tables, settings, context(folder=tmp_path))
 
 
 def test_a_dataset_without_a_usable_pair_is_refused_with_a_reason(context, small, monkeypatch, tmp_path):

@@ -1,0 +1,35 @@
+"""A model from where it lies, through a training, to its new folder."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.train._settings import Training
+from schemas.operator import Context
+
+
+def trained(learn: Callable[[Any, Any, str], dict], settings: Training, context: Context) -> dict:
+    """What `learn(model, encoder, folder of the model)` reports, with seconds and model (its path).
+
+    The trained model is in `context.folder`, a folder of the same kind."""
+    import torch
+
+    from pipeline.modeling.encode import Encoder
+    from pipeline.modeling.load import adapt, folder_of, freeze, load, merge, save
+
+    if not torch.cuda.is_available():  # more threads than free cores make small models ten times slower
+        torch.set_num_threads(int(os.environ.get("TORCH_NUM_THREADS", "1")))
+    torch.manual_seed(settings.seed)
+    source = folder_of(context.models[settings.model])
+    encoder = Encoder(source)
+    model = load(source)
+    freeze(model, settings.freeze)
+    if settings.lora:
+        model = adapt(model, settings.lora)
+    context.folder.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    result = learn(model, encoder, source)
+    result["seconds"] = time.perf_counter() - started
+    save(merge(model), source, context.folder)
+    return result | {"model": str(context.folder)}

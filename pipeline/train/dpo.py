@@ -1,0 +1,88 @@
+"""Trains a model on the exported pairs: what is chosen becomes likelier than what is rejected."""
+
+import random
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from pipeline.train import _settings, losses
+from pipeline.train._model import trained
+from schemas.errors import TrainError
+from schemas.operator import Context, Tables
+from schemas.records import SAMPLE_KINDS, Rejection
+
+READS = ("samples",)
+LEAVES = ()
+MEDIA = SAMPLE_KINDS
+SCOPE = "table"
+VERSION = 1
+
+if TYPE_CHECKING:
+    Loss = str
+else:
+    Loss = Literal[losses.NAMES]
+
+
+class Settings(_settings.Training):
+    loss: Loss = "dpo"
+    """what is minimised over the pairs: a file of pipeline/train/losses"""
+    beta: float = Field(0.1, gt=0)
+    """how strongly the model is held to where it started"""
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    """probability that chosen and rejected are the wrong way round"""
+    sft: float = Field(0.0, ge=0)
+    """weight of the chosen answers' own negative log-likelihood"""
+    epochs: int = Field(1, ge=1, le=1_000)
+    """passes over the pairs"""
+    batch_size: int = Field(32, ge=1, le=65_536)
+    """pairs a step"""
+    shuffle: bool = False
+    """swap chosen and rejected in a seeded half of the pairs, the control that must not help"""
+
+
+def digested(settings: Settings) -> dict[str, Any]:
+    """What of the settings enters digests."""
+    return _settings.digested(settings)
+
+
+def train(tables: Tables, settings: Settings, context: Context) -> dict:
+    """Writes the trained model to `context.folder`, as a folder of the same kind, and a line a step into metrics.jsonl.
+
+    Returns pairs, steps, loss, accuracy, margin, seconds, reference_seconds, checks, model (its path) and rejections (rows left out, and
+    why). TrainError when a check fails or nothing is left to train on."""
+    return trained(lambda model, encoder, source: _pairs(model, encoder, source, settings, context), settings, context)
+
+
+def _pairs(model, encoder, source: str, settings: Settings, context: Context) -> dict:
+    from pipeline.dataset.read import read_examples
+    from pipeline.modeling.checkpoint import identity
+    from pipeline.train._checks import dry, noise, start_up
+    from pipeline.train._loop import fit
+    from pipeline.train._reference import reference
+
+    rows = list(dry(read_examples(context.dataset), encoder, context.step))
+    pairs = [row for row in rows if not isinstance(row, Rejection)]
+    rejections = [row for row in rows if isinstance(row, Rejection)]
+    if not pairs:
+        why = f", the first because {rejections[0].detail}" if rejections else ""
+        raise TrainError(f"no pair to train on in {context.dataset}: {len(rejections)} refused{why}")
+    if settings.shuffle:
+        pairs = shuffled(pairs, settings.seed)
+    checks = start_up(model, pairs)
+    shared = checks["shared_prefix"]
+    started = time.perf_counter()
+    before = reference(model, pairs, shared, noise(model), context.progress)
+    seconds = time.perf_counter() - started
+    return fit(model, pairs, before, settings, shared, context.folder, context.progress) | {
+        "pairs": len(pairs),
+        "reference_seconds": seconds,
+        "rejections": rejections,
+        "checks": checks | {"reference": f"{identity(source)[0]} {model.dtype} on {model.device.type}"},
+    }
+
+
+def shuffled(pairs: list, seed: int) -> list:
+    """The pairs in their order, a seeded half of them with chosen and rejected swapped."""
+    swapped = set(random.Random(seed).sample(range(len(pairs)), len(pairs) // 2))
+    return [p._replace(answers=p.answers[::-1]) if i in swapped else p for i, p in enumerate(pairs)]

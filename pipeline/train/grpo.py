@@ -1,0 +1,58 @@
+"""Trains a model on its own answers to the samples: those rewarded above their siblings become likelier (GRPO, Shao 2024)."""
+
+from typing import Any
+
+from pydantic import Field
+
+from pipeline.train import _settings
+from pipeline.train._model import trained
+from schemas.errors import TrainError
+from schemas.operator import Context, Tables
+from schemas.records import SAMPLE_KINDS
+
+READS = ("samples",)
+LEAVES = ()
+MEDIA = SAMPLE_KINDS
+SCOPE = "table"
+VERSION = 1
+BUILDS = {"rewards": "reward"}
+
+
+class Settings(_settings.Training):
+    rewards: tuple[Any, ...] = ()
+    """operators whose rewards are summed"""
+    steps: int = Field(50, ge=1, le=10_000_000)
+    """updates, each on new answers"""
+    prompts: int = Field(32, ge=1, le=65_536)
+    """prompts a step"""
+    n: int = Field(8, ge=2, le=1_000)
+    """answers a prompt"""
+    temperature: float = Field(1.0, gt=0)
+    """temperature of the answers"""
+    max_tokens: int = Field(256, ge=1, le=1_000_000)
+    """longest answer"""
+
+
+def digested(settings: Settings) -> dict[str, Any]:
+    """What of the settings enters digests."""
+    return _settings.digested(settings, loss="grpo")
+
+
+def train(tables: Tables, settings: Settings, context: Context) -> dict:
+    """Writes the trained model to `context.folder`, as a folder of the same kind, and a line a step into metrics.jsonl.
+
+    Returns samples, steps, loss, reward_first, reward_last, seconds, checks, model (its path) and rejections (rows left out, and why).
+    TrainError when a check fails or nothing is left to train on."""
+    return trained(lambda model, encoder, source: _rewards(model, encoder, tables, settings, context), settings, context)
+
+
+def _rewards(model, encoder, tables: Tables, settings: Settings, context: Context) -> dict:
+    from pipeline.train._grpo import Prompts, fit
+    from schemas.arrow import from_batch
+
+    if not context.built.get("rewards"):
+        raise TrainError("grpo needs `rewards`: a list of operators, like `rewards: [judge.rule]`")
+    samples = [row for batch in tables.batches("samples") for row in from_batch("samples", batch)]
+    prompts = Prompts(samples, encoder, context, settings.seed)
+    result = fit(model, prompts, encoder, context.built["rewards"], settings, context.folder, context.progress)
+    return result | {"samples": len(samples), "rejections": list(prompts.rejections.values())}
