@@ -26,8 +26,8 @@ from flows.runs import costs, executor, shards
 from flows.runs.campaigns import PEOPLE
 from flows.runs.engine_host import Host
 from flows.runs.folder import at_work, begun, made
-from pipeline.modeling.checkpoint import identity
-from pipeline.modeling.token_count import Counter, folder_of
+from pipeline.modeling.checkpoint import folder_with, identity
+from pipeline.modeling.token_count import FILES, Counter
 from pipeline.storage.answer_cache import AnswerCache, Usage, total
 from schemas import redact
 from schemas.arrow import from_batch
@@ -121,7 +121,7 @@ class DryRun(executor.Run):
             _, revision = identity(spec["model"], spec.get("revision"))
         except EngineError:
             return Counter(None)
-        return Counter(folder_of(spec["model"], revision))
+        return Counter(folder_with(FILES, spec["model"], revision))
 
     async def connect(self, names: list[str], round: int, host: Host) -> dict[str, Any]:
         return {name: MadeUp(self.model(name, round), host.media) for name in names}

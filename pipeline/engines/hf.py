@@ -11,7 +11,7 @@ from pydantic import Field
 
 from pipeline.engines.local.device import has_gpu, share_of
 from pipeline.media.decode import decode_audio, decode_image, decode_video
-from pipeline.modeling.checkpoint import identity
+from pipeline.modeling.checkpoint import folder_of, identity
 from pipeline.modeling.request_media import read, shown
 from pipeline.modeling.special_tokens import first_tokens, markup, specials
 from schemas import operator
@@ -72,10 +72,8 @@ def able(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
 
 async def connect(settings: Settings, media: MediaStore) -> "HF":
     """Loads the model, which blocks. EngineError when transformers cannot."""
-    from pipeline.modeling.load import folder_of
-
+    folder = str(folder_of(settings.model, settings.revision))
     try:
-        folder = folder_of(settings.model)
         return _class_of(folder)(settings, media, folder)
     except TrainError as error:
         raise EngineError(str(error)) from error
