@@ -101,6 +101,7 @@ OPEN = frozenset({Reason.ENGINE_FAILED, Reason.UNREACHABLE})
 
 MEDIA_KINDS = ("image", "video", "audio")
 SAMPLE_KINDS = ("text", "image", "multi_image", "video", "audio")  # what a Sample as a whole shows
+COUNTED = ("samples", "candidates", "judgements", "pairs")  # the tables whose rows a summary counts by kind, from prompts to pairs
 
 
 class Media(NamedTuple):

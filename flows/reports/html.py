@@ -13,16 +13,16 @@ import yaml
 
 from flows.reports import plots
 from flows.reports.previews import preview
-from flows.reports.terminal import FIGURES, HABITS, open_lines, verdict
+from flows.reports.terminal import open_lines, verdict
 from flows.runs import costs
 from schemas import messages
 from schemas.arrow import from_batch
 from schemas.disk import disk
+from schemas.figures import EVALUATION, JUDGE, known
 from schemas.operator import Tables
 from schemas.ports import MediaStore
-from schemas.records import SAMPLE_KINDS, Candidate, Claim, Judgement, Outcome, Pair, Sample
+from schemas.records import COUNTED, SAMPLE_KINDS, Candidate, Claim, Judgement, Outcome, Pair, Sample
 
-STAGES = ("samples", "candidates", "judgements", "pairs")
 SHOWN = 3  # pairs of each kind
 PLOTTED = 30  # annotators in a plot: those with the most votes
 TRUSTED, READABLE = 0.8, 0.95  # shares of judgements below which a reader is warned
@@ -34,14 +34,15 @@ KNOWN = {"text": "text", "image": "pictures", "multi_image": "several pictures",
 def write_report(folder: Path, summary: dict, tables: Tables, media: MediaStore) -> Path:
     """Writes folder/report.html, which loads nothing from anywhere; returns its path. Memory does not grow with the rows."""
     kinds = [kind for kind in SAMPLE_KINDS if summary["samples"].get(kind)]
-    stages = {stage: {kind: summary[stage].get(kind, 0) for kind in kinds} for stage in STAGES}
+    stages = {stage: {kind: summary[stage].get(kind, 0) for kind in kinds} for stage in COUNTED}
     sides = _sides(tables)
     recipe = {key: value for key, value in summary["recipe"].items() if key not in ("name", "about")}  # the page's head
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     page = environment.get_template("report.html.j2").render(
-        summary=summary, kinds=kinds, stages=stages, figures=FIGURES, habits=_habits(summary), known=KNOWN, verdict=verdict(summary["evaluate"]),
+        summary=summary, kinds=kinds, stages=stages, figures=known(EVALUATION, [of["mean"] for of in summary["evaluate"].values()]),
+        habits=known(JUDGE, list(summary["judges"].values())), known=KNOWN, verdict=verdict(summary["evaluate"]),
         amount=costs.amount, amounts=costs.amounts,
         notes=list(_notes(summary, sides)), plots=_plots(summary, stages, sides), sides=sides, asked=_asked(summary),
         pairs=_shown(tables, media), recipe=yaml.safe_dump(recipe, sort_keys=False, width=100),
@@ -129,19 +130,12 @@ def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
         yield False, line.strip()
 
 
-def _habits(summary: dict) -> dict[str, str]:
-    """The habits of which anything is known of a judge, with their titles."""
-    return {
-        habit: title for habit, title in HABITS.items() if any(judge[habit] for judge in summary["judges"].values())
-    }
-
-
 def _biases(judge: dict) -> Iterator[str]:
     """Habits that cannot be chance, in words."""
-    if (first := judge["shown_first"]) and not first["low"] <= 0.5 <= first["high"]:
+    if (first := judge.get("shown_first")) and not first["low"] <= 0.5 <= first["high"]:
         yield f"chose the answer that was shown first {first['share']:.0%} of {first['n']:,} times"
     for habit, answer in (("longer", "the longer answer"), ("own", "its own model\u2019s answer")):
-        said, truth = judge[habit], judge[f"{habit}_truth"]
+        said, truth = judge.get(habit), judge.get(f"{habit}_truth")
         if said and truth and not said["low"] <= truth["share"] <= said["high"]:
             yield f"chose {answer} {said['share']:.0%} of the time, which is better {truth['share']:.0%} of the time"
 

@@ -20,11 +20,10 @@ from schemas import redact
 from schemas.arrow import from_batch
 from schemas.operator import Tables
 from schemas.recipe import Price
-from schemas.records import OPEN, SAMPLE_KINDS, Judgement, Outcome, one_line
+from schemas.records import COUNTED, OPEN, SAMPLE_KINDS, Judgement, Outcome, one_line
 
 SAID, QUOTED, MOST_SAID = 160, 5, 1000  # characters of a quoted reason; how many are quoted; how many are told apart
 _OPEN = pa.array(sorted(OPEN), pa.string())
-COUNTED = ("samples", "candidates", "judgements", "pairs")
 
 
 def finish(run) -> dict:

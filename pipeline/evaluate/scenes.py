@@ -12,6 +12,7 @@ from pipeline.evaluate._bootstrap import interval, replicates
 from pipeline.source import scenes
 from schemas.claim_patterns import Patterns, split
 from schemas.errors import EngineError
+from schemas.figures import EVALUATION
 from schemas.messages import user
 from schemas.operator import Context, Tables
 from schemas.operator import Settings as Base
@@ -24,7 +25,6 @@ MEDIA = tuple(scenes.SCENES)
 SCOPE = "table"
 VERSION = 1
 CHOICES = ("yes", "no")
-FIGURES = ("hallucination", "chair", "recall", "accuracy", "yes_no_accuracy", "yes_no_f1")
 
 
 class Settings(Base):
@@ -52,12 +52,8 @@ class Item(NamedTuple):
 async def evaluate(tables: Tables, settings: Settings, context: Context) -> dict:
     """{kind: {figure: {value, low, high}}} and the same under `mean`, the plain mean of the kinds. 95 % bootstrap intervals.
 
-    hallucination    share of answers with a false claim; a malformed answer counts as one
-    chair            false claims / claims (CHAIR_i of Rohrbach et al. 2018, over claims)
-    recall           mean share of what a complete answer states that is stated and true
-    accuracy         share of answers that are wholly true and complete
-    yes_no_accuracy, yes_no_f1    POPE-style questions (Li et al. 2023), positive class yes
-    held_out         hallucination of the prompts with a combination that training never showed, where there are any"""
+    The figures are those of `schemas.figures.EVALUATION`, and a kind's `held_out`: hallucination of the prompts with a combination that
+    training never showed, where there are any."""
     engine = context.engines[settings.model]
     world = scenes.load_world()
     out, replicas, done = {}, [], 0
@@ -71,12 +67,12 @@ async def evaluate(tables: Tables, settings: Settings, context: Context) -> dict
         table = np.array(counts, float)
         figures = replicates(table, _figures, settings.seed)
         replicas.append(figures)
-        out[kind] = {name: interval(figures[:, i]) for i, name in enumerate(FIGURES)} | {"prompts": settings.n}
+        out[kind] = {name: interval(figures[:, i]) for i, (name, *_) in enumerate(EVALUATION)} | {"prompts": settings.n}
         held = table[table[:, -1] == 1]
         if len(held) > 1:
             out[kind]["held_out"] = interval(replicates(held, _figures, settings.seed)[:, 0]) | {"prompts": len(held)}
     mean = np.mean(replicas, 0)
-    out["mean"] = {name: interval(mean[:, i]) for i, name in enumerate(FIGURES)}
+    out["mean"] = {name: interval(mean[:, i]) for i, (name, *_) in enumerate(EVALUATION)}
     return out
 
 
@@ -130,7 +126,7 @@ def _yes(score) -> bool:
 
 
 def _figures(sums: np.ndarray) -> np.ndarray:
-    """[r, 12] sums -> [r, 6] figures in the order of FIGURES. F1 is 0 where nothing is answered yes and nothing is."""
+    """[r, 12] sums -> [r, 6] figures in the order of EVALUATION. F1 is 0 where nothing is answered yes and nothing is."""
     n, bad, false, claims, recall, exact, right, tp, fp, fn, asked, _ = sums.T
     f1 = 2 * tp / np.maximum(2 * tp + fp + fn, 1)
     return np.stack([bad / n, false / np.maximum(claims, 1), recall / n, exact / n, right / asked, f1], 1)
