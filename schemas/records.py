@@ -5,7 +5,7 @@ Every id is a digest of content, so that joins, caches and resumed runs need no 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from json.encoder import c_make_encoder, encode_basestring_ascii  # ty: ignore[missing-module-member]
@@ -273,9 +273,14 @@ def kind_of(types: Sequence[str]) -> str:
     return "multi_image" if len(types) > 1 else "image"
 
 
+def media_parts(messages: Iterable[Message]) -> list[Part]:
+    """The parts that show media, in order; none of a text."""
+    return [part for message in messages for part in message.parts if part.media]
+
+
 def sample(prompt: tuple[Message, ...], **known) -> Sample:
     """A Sample named by its prompt and media."""
-    shown = [p for m in prompt for p in m.parts if p.media]
+    shown = media_parts(prompt)
     media: tuple = tuple([p.media for p in shown])
     return Sample(digest(prompt), prompt, media, kind_of([p.type for p in shown]), **known)
 

@@ -16,6 +16,7 @@ from annotators.rules import answers, boxes, choice, sandbox
 from annotators.rules.answers import Checked
 from schemas import messages, prompts
 from schemas.errors import NoVerdict, RowError
+from schemas.messages import sample_label
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Judgement, Outcome, Sample, judgement
@@ -209,8 +210,7 @@ def check(kind: Kind, text: str, sample: Sample, settings: Settings) -> Checked:
             case "facts":
                 raise ValueError("facts are no rule about one known answer")
     except RowError as error:
-        where = sample.source or f"sample {sample.id}"
-        raise RowError(error.reason, f"{where}: {error.detail}; mend it, or judge it by another `kind:`") from None
+        raise RowError(error.reason, f"{sample_label(sample)}: {error.detail}; mend it, or judge it by another `kind:`") from None
 
 
 @lru_cache

@@ -43,7 +43,7 @@ from schemas.ports import (
     Score,
     Scored,
 )  # fmt: skip
-from schemas.records import Message, Sample
+from schemas.records import Message, Sample, media_parts
 
 QUARTER = 4  # an answer is a quarter as long as it may be, where none was measured
 PLAIN = 0.75  # words a token, of English
@@ -209,7 +209,7 @@ def prompt_tokens(model: Model, request: Request) -> int:
 
 
 def _kinds(request: Request) -> list[str]:
-    return [] if isinstance(request, Perturb) else [p.type for m in request.messages for p in m.parts if p.media]
+    return [] if isinstance(request, Perturb) else [p.type for p in media_parts(request.messages)]
 
 
 def make_up(engine: MadeUp, request: Request, known: Known) -> Found:

@@ -21,7 +21,7 @@ from schemas.disk import disk
 from schemas.figures import EVALUATION, JUDGE, known
 from schemas.operator import Tables
 from schemas.ports import MediaStore
-from schemas.records import COUNTED, SAMPLE_KINDS, Candidate, Claim, Judgement, Outcome, Pair, Sample
+from schemas.records import COUNTED, SAMPLE_KINDS, Candidate, Claim, Judgement, Outcome, Pair, Sample, media_parts
 
 SHOWN = 3  # pairs of each kind
 PLOTTED = 30  # annotators in a plot: those with the most votes
@@ -231,7 +231,7 @@ def _rows(tables: Tables, table: str, column: str, wanted: list[str]) -> Iterato
 
 def _previews(sample: Sample, pair: Pair, media: MediaStore) -> dict[str, list[str]]:
     """HTML of the prompt's media, and of those behind the rejected answer where they are others."""
-    shown = [(part.type, part.media) for message in sample.prompt for part in message.parts if part.media]
+    shown = [(p.type, p.media) for p in media_parts(sample.prompt) if p.media]
     other = [(kind, sha) for (kind, _), sha in zip(shown, pair.rejected_media or (), strict=False)]
     return {
         side: [preview(kind, media.read(sha), f"{i} {whose}") for i, (kind, sha) in enumerate(files, 1)]

@@ -23,6 +23,7 @@ from pipeline.storage.answer_cache import AnswerCache, Usage
 from pipeline.storage.urls import filled
 from schemas.arrow import TABLE_OF, TABLES, from_batch
 from schemas.errors import PairwrightError, RowError, RunError
+from schemas.messages import sample_label
 from schemas.operator import VERBS, Context, Fitted, Rows
 from schemas.ports import Engine, MediaStore
 from schemas.recipe import Step, settings_of
@@ -492,5 +493,5 @@ def _take(out, rows: Rows, made: list) -> bool:
 
 def _superseded(old: Sample, new: Sample) -> Rejection:
     return Rejection(
-        old.id, "samples", new.step, Reason.SUPERSEDED, f"{old.source or 'a row'}: {new.step} wrote it anew", new.id
+        old.id, "samples", new.step, Reason.SUPERSEDED, f"{sample_label(old)}: {new.step} wrote it anew", new.id
     )

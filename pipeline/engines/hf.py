@@ -37,7 +37,7 @@ from schemas.ports import (
     Score,
     Scored,
 )  # fmt: skip
-from schemas.records import MEDIA_KINDS, Message, Part, Reason
+from schemas.records import MEDIA_KINDS, Message, Part, Reason, media_parts
 
 ANSWERS = frozenset({"Generate", "Form", "Beams", "Score", "Likelihood", "Embed", "Attend", "Perturb"})
 RATES = frozenset({"Rate"})  # what a model with a head answers
@@ -209,7 +209,7 @@ class HF:
         *before, last = messages
         if last.role != "assistant":
             raise RowError(Reason.EMPTY_ANSWER, "there is no answer: the last message must be the assistant's")
-        media = sum(part.media is not None for message in before for part in message.parts)
+        media = len(media_parts(before))
         ids = self._encoder.answer("".join(part.text or "" for part in last.parts), "the answer")[:-1]
         return self._prompt(tuple(before)), ids, media
 

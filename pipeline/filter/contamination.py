@@ -20,9 +20,10 @@ from pipeline.source import rows
 from pipeline.storage.urls import filled
 from schemas.arrow import from_batch
 from schemas.errors import RowError
+from schemas.messages import sample_label
 from schemas.operator import Context, Tables
 from schemas.operator import Settings as Base
-from schemas.records import SAMPLE_KINDS, Media, Reason, Rejection, Sample
+from schemas.records import SAMPLE_KINDS, Media, Reason, Rejection, Sample, media_parts
 
 READS = ("samples",)
 LEAVES = ()
@@ -68,7 +69,7 @@ def keep(tables: Tables, settings: Settings, context: Context) -> list[Rejection
     for batch in tables.batches("samples"):
         for row in from_batch("samples", batch):
             if said := shown(row) or known.asked(row):
-                detail = f"{row.source or f'sample {row.id}'}: {said}; it must not be trained on"
+                detail = f"{sample_label(row)}: {said}; it must not be trained on"
                 out.append(Rejection(row.id, "samples", context.step, Reason.CONTAMINATED, detail, row.id))
     return out
 
@@ -181,7 +182,7 @@ class _Benchmarks:
             ]
 
         def said(row: Sample) -> str | None:
-            for part in (p for message in row.prompt for p in message.parts if p.media and p.type in found):
+            for part in (p for p in media_parts(row.prompt) if p.type in found):
                 number = media[part.type].numbers.find(part.media)
                 if number >= 0 and (hit := found[part.type][number]):
                     return f"{hit[0]} shows its {part.type} ({hit[1]} of 64 bits apart)"
