@@ -22,8 +22,8 @@ from annotators.measures.preferences import orders
 from schemas.errors import RecipeError
 from schemas.operator import Context, Fitted, Rows
 from schemas.operator import Settings as Base
-from schemas.recipe import near
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement, Outcome, digest, judgement
+from schemas.text import did_you_mean
 
 READS = ("candidates", "judgements")
 LEAVES = ("judgements",)
@@ -129,7 +129,7 @@ def _named(seen: Iterable[Rows], settings: Settings, context: Context) -> None:
     speakers = {speaker(name) for rows in seen for votes in _voted(rows, settings).values() for name in votes}
     for name in settings.weights:
         if name not in speakers:
-            raise RecipeError(f"{context.step}: `weights` name '{name}', who has no vote: {near(name, speakers)}")
+            raise RecipeError(f"{context.step}: `weights` name '{name}', who has no vote: {did_you_mean(name, speakers)}")
 
 
 def _measured(seen: Iterable[Rows], settings: Settings, context: Context) -> Fitted:

@@ -22,7 +22,7 @@ from pipeline.corrupt.kinds.adversarial import Adversarial, perturbed
 from pipeline.corrupt.kinds.images import Fade, RegionMask
 from pipeline.corrupt.kinds.swap import Swap, pool_of
 from pipeline.media.probe import keep
-from schemas.errors import RowError
+from schemas.errors import RowError, bad_row
 from schemas.messages import media_kinds, sample_label, with_media, without_media
 from schemas.operator import Context
 from schemas.records import MEDIA_KINDS, Media, Message, Reason, Sample
@@ -109,7 +109,7 @@ def _box(sample: Sample) -> tuple[float, float, float, float]:
     good = isinstance(found, list) and len(found) == 4 and all(isinstance(n, int | float) for n in found)
     if not good or not (0 <= found[0] < found[2] and 0 <= found[1] < found[3]):
         detail = f"{sample_label(sample)}: its facts have no `bbox` [left, top, right, bottom]; add it, or set `box`"
-        raise RowError(Reason.BAD_ROW, detail)
+        raise bad_row(detail)
     return tuple(found)
 
 

@@ -21,7 +21,7 @@ from pipeline.corrupt.kinds.images import (
 )  # fmt: skip
 from pipeline.corrupt.kinds.sounds import Mute, Noise, Pitch, Reverb, Stretch
 from pipeline.corrupt.kinds.swap import Swap
-from schemas.recipe import near
+from schemas.text import did_you_mean
 
 
 class Nothing(Kind):
@@ -43,10 +43,10 @@ def _named(given: Any) -> Any:
     if isinstance(given, dict):
         kind = KINDS.get(str(given.get("kind")))
         if kind is None:
-            raise ValueError(f"no kind is called '{given.get('kind')}': {near(str(given.get('kind')), KINDS)}")
+            raise ValueError(f"no kind is called '{given.get('kind')}': {did_you_mean(str(given.get('kind')), KINDS)}")
         for key in given:
             if key not in kind.model_fields:
-                raise ValueError(f"{given['kind']} has no setting '{key}': {near(key, kind.model_fields)}")
+                raise ValueError(f"{given['kind']} has no setting '{key}': {did_you_mean(key, kind.model_fields)}")
     return given
 
 

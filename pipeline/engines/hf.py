@@ -38,6 +38,7 @@ from schemas.ports import (
     Scored,
 )  # fmt: skip
 from schemas.records import MEDIA_KINDS, Message, Part, Reason, media_parts
+from schemas.text import error_line
 
 ANSWERS = frozenset({"Generate", "Form", "Beams", "Score", "Likelihood", "Embed", "Attend", "Perturb"})
 RATES = frozenset({"Rate"})  # what a model with a head answers
@@ -86,7 +87,7 @@ def _class_of(folder: str) -> "type[HF]":
     try:
         names = transformers.AutoConfig.from_pretrained(folder).architectures or []
     except (OSError, ValueError, KeyError) as error:
-        raise EngineError(f"transformers cannot load {folder}: {str(error).strip().splitlines()[0]}") from error
+        raise EngineError(f"transformers cannot load {folder}: {error_line(error)}") from error
     if any(name.endswith(HEAD) for name in names):
         return _Headed
     if any(hasattr(getattr(transformers, name, None), "get_text_features") for name in names):
@@ -144,11 +145,10 @@ class HF:
             ValueError,
             IndexError,
         ) as error:  # what a model's own code raises of a request it dislikes
-            line = str(error).strip().splitlines()
             full = "out of memory" in str(error).lower()  # another moment may have room; what else it dislikes it always will
             raise RowError(
                 Reason.ENGINE_FAILED if full else Reason.ENGINE_REFUSED,
-                f"transformers: {line[0][:300] if line else type(error).__name__}",
+                f"transformers: {error_line(error)}",
             ) from error
         finally:
             self.seconds += time.perf_counter() - started
@@ -229,7 +229,7 @@ class _Headed(HF):
             self._specials = markup(specials(self._tokenizer))
             self._model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
         except (OSError, ValueError, KeyError) as error:
-            raise EngineError(f"transformers cannot load {folder}: {str(error).strip().splitlines()[0]}") from error
+            raise EngineError(f"transformers cannot load {folder}: {error_line(error)}") from error
         if self._model.config.num_labels != 1:
             raise EngineError(
                 f"{folder} tells {self._model.config.num_labels} classes apart: name a model with one number"
@@ -272,7 +272,7 @@ class _Twin(HF):
             hears = hasattr(self._model, "get_audio_features")
             self._processor: Any = (AutoFeatureExtractor if hears else AutoImageProcessor).from_pretrained(folder)
         except (OSError, ValueError, KeyError) as error:
-            raise EngineError(f"transformers cannot load {folder}: {str(error).strip().splitlines()[0]}") from error
+            raise EngineError(f"transformers cannot load {folder}: {error_line(error)}") from error
         self.media = frozenset({"audio"} if hears else {"image", "video"})
         self._model.to("cuda" if torch.cuda.is_available() else "cpu")
 

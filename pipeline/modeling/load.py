@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForMultimodalLM, Qwen2_5OmniThinke
 
 from schemas.errors import TrainError
 from schemas.published import public
+from schemas.text import error_line
 
 TOWERS = {"vision": "image", "audio": "audio"}  # what a recipe may freeze -> what transformers calls it
 PREFIX = "thinker."  # where a full Omni checkpoint keeps the part that reads and writes text
@@ -27,7 +28,7 @@ def load(folder: str):
         kind = Qwen2_5OmniThinkerForConditionalGeneration if _is_omni(config) else AutoModelForMultimodalLM
         model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise TrainError(f"transformers cannot load {folder}: {str(error).strip().splitlines()[0]}") from error
+        raise TrainError(f"transformers cannot load {folder}: {error_line(error)}") from error
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
 

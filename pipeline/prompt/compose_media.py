@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from pipeline.media import collage
 from pipeline.media.decode import decode_image
 from pipeline.media.probe import keep
-from schemas.errors import RowError
+from schemas.errors import RowError, bad_row
 from schemas.messages import assistant, sample_label, user
 from schemas.operator import Context, Fitted, Rows
 from schemas.operator import Settings as Base
@@ -89,7 +89,7 @@ def write(rows: Rows, settings: Settings, context: Context) -> list[Media | Samp
     sample = rows.sample
     own = _other(sample)
     if own is None:
-        raise RowError(Reason.BAD_ROW, f"{sample_label(sample)}: its prompt has several turns; compose single questions")
+        raise bad_row(f"{sample_label(sample)}: its prompt has several turns; compose single questions")
     rng = random.Random(digest(settings.seed, sample.id))
     count = rng.randint(*settings.between)
     if settings.layout == "demonstrations":
@@ -140,7 +140,7 @@ def _demonstrated(
     said = lambda other: other.answer
     if settings.symbols:
         if own.answer is None:
-            raise RowError(Reason.BAD_ROW, f"{sample_label(sample)}: it has no answer that a symbol could stand for; add it")
+            raise bad_row(f"{sample_label(sample)}: it has no answer that a symbol could stand for; add it")
         same = [o for o in context.fitted if _plain(o) == _plain(own) and o.media != own.media]
         if not same:
             detail = f"{sample_label(sample)}: no other sample has the answer '{own.answer}'; raise `pool` or drop the row"

@@ -3,8 +3,9 @@
 from collections.abc import Collection
 
 from pipeline.source.formats.draft import Answer, Draft, Said, preferred
-from pipeline.source.formats.fields import Row, bad, both, flag, maybe_text, media_of, named, number, text
+from pipeline.source.formats.fields import Row, both, flag, maybe_text, media_of, named, number, text
 from pipeline.source.formats.turns import instead, shown, turns
+from schemas.errors import bad_row
 from schemas.records import Outcome
 
 CATEGORIES = ("mcq", "long", "short", "safety", "video")
@@ -55,5 +56,5 @@ def _category(row: Row) -> dict[str, str]:
 def _mixed(row: Row) -> dict[str, list]:
     value = row.get("mixed_up_image")
     if value is True:
-        raise bad("mixed_up_image is true; name the picture that the rejected side saw, or leave it out")
+        raise bad_row("mixed_up_image is true; name the picture that the rejected side saw, or leave it out")
     return {"image": [named(value, "mixed_up_image")]} if value else {}

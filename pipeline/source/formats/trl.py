@@ -4,9 +4,9 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from pipeline.source.formats.draft import Answer, Draft, Pairing, Turn, preferred
-from pipeline.source.formats.fields import Row, bad, flag, maybe_text, media_of, number, text
+from pipeline.source.formats.fields import Row, flag, maybe_text, media_of, number, text
 from pipeline.source.formats.turns import answers, said, shown, turns
-from schemas.errors import RowError
+from schemas.errors import RowError, bad_row
 from schemas.records import MEDIA_KINDS, Message, Pair, Reason, Sample, media_parts
 
 
@@ -56,7 +56,7 @@ def _alone(row: Row) -> tuple[tuple[Answer, ...], tuple[()], tuple[Pairing, ...]
     if completion is None and label is None:
         return (), (), ()
     if label is None:
-        raise bad("label is missing; say whether the completion is good (true) or not (false)")
+        raise bad_row("label is missing; say whether the completion is good (true) or not (false)")
     if isinstance(completion, list) and len(completion) == 1:
         words = said(turns(completion, "completion")[0], "completion")
     else:
