@@ -22,7 +22,7 @@ from flows.commands.dry_run import DryCache, Known, MadeUp, Model
 from flows.planning import load, registry
 from flows.planning.plan import Unit, ingesting, plan
 from flows.planning.registry import engine_of
-from flows.runs import costs, executor, shards
+from flows.runs import costs, executor, rejections, shards
 from flows.runs.campaigns import PEOPLE
 from flows.runs.engine_host import Host
 from flows.runs.folder import at_work, begun, made
@@ -286,9 +286,8 @@ def _unread(run: DryRun) -> list[str]:
             (unread if outcome == Outcome.UNPARSABLE else read)[step] += 1
     for batch in tables.batches("candidates", ["step"]):
         read.update(batch["step"].to_pylist())
-    for batch in tables.batches("rejections", ["step", "reason"]):
-        for step, reason in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            unread[step] += reason == Reason.UNPARSABLE
+    for step, reasons in rejections.in_tables(tables).items():
+        unread[step] += reasons.get(Reason.UNPARSABLE, 0)
     return [step for step, count in unread.items() if count > read[step]]
 
 

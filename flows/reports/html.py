@@ -16,7 +16,7 @@ from flows.reports.previews import preview
 from flows.reports.terminal import open_lines, verdict
 from flows.runs import costs
 from schemas import messages
-from schemas.arrow import from_batch
+from schemas.arrow import from_batch, word_counts
 from schemas.disk import disk
 from schemas.figures import EVALUATION, JUDGE, known
 from schemas.operator import Tables
@@ -66,10 +66,7 @@ class Sides:
 def _sides(tables: Tables) -> Sides:
     sides = Sides()
     for batch in tables.batches("pairs", ["chosen", "rejected", "reward_chosen", "reward_rejected"]):
-        words = {
-            side: pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(batch[side])))
-            for side in sides.words
-        }
+        words = {side: word_counts(batch[side]) for side in sides.words}
         for side in sides.words:
             _count(sides.words[side], words[side])
             _count(sides.scores[side], pc.round(batch[f"reward_{side}"], 2))

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from flows.runs import costs
+from flows.runs import costs, rejections
 from schemas.figures import EVALUATION, JUDGE, known
 from schemas.operator import Tables
 from schemas.records import COUNTED, Reason
@@ -144,10 +144,8 @@ def ending(summary: dict, run, console: Console) -> None:
     for name in COUNTED:
         table.add_row(name, *(str(summary[name].get(k, 0)) for k in kinds), str(sum(summary[name].values())))
     console.print(table)
-    for step, reasons in summary["rejections"].items():
-        console.print(
-            f"  {escape(step)}: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()), soft_wrap=True
-        )
+    for line in rejections.lines(summary["rejections"]):
+        console.print(f"  {escape(line)}", soft_wrap=True)
     left_out(run.tables(), console)
     for line in open_lines(summary):
         console.print(f"  [yellow]{escape(line)}[/yellow]", soft_wrap=True)

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from flows.planning import registry
-from flows.runs import costs, shards
+from flows.runs import costs, rejections, shards
 from flows.runs.intake import arrivals, gathered, twin
 from pipeline.storage.answer_cache import AnswerCache, Usage
 from pipeline.storage.urls import filled
@@ -444,7 +444,7 @@ class Pass:
         return {
             "key": shard.key,
             "counts": {name: len(rows) for name, rows in tables.items()},
-            "rejections": shards.counted(tables["rejections"]),
+            "rejections": rejections.of_rows(tables["rejections"]),
             "steps": {
                 b.step.name: {
                     "operator": b.step.title,

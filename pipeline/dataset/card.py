@@ -15,6 +15,7 @@ import yaml
 
 from pipeline.dataset.columns import columns
 from pipeline.dataset.read import dataset_files, opened
+from schemas.arrow import word_counts
 from schemas.disk import disk
 from schemas.figures import JUDGE, known
 from schemas.markdown import block, code, line, plain
@@ -85,7 +86,7 @@ def _words(said: pa.ListArray) -> pa.Array:
     """Words of each answer; null where there is none."""
     content = pc.struct_field(pc.list_element(said, 0), "content")
     text = pc.struct_field(pc.list_element(content, 0), "text")
-    return pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(text)))
+    return word_counts(text)
 
 
 def _front(facts: _Facts, summary: dict) -> dict:
