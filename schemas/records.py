@@ -191,7 +191,7 @@ class Judgement(NamedTuple):
     step: str
     target: str  # candidate, claim, pair
     items: tuple[str, ...]  # ids of what is judged
-    axis: str  # what was asked: claim, truth, form, score ...
+    axis: str  # what is said of it: one of schemas.axes, or a source's own
     outcome: str  # one of Outcome
     value: float | None = None
     prob: float | None = None  # 0..1, probability of the verdict's positive side

@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 from schemas import messages, prompts
+from schemas.axes import CLAIM, FORM
 from schemas.errors import NoVerdict
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
@@ -59,10 +60,10 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Claim 
 def _slips(c: Candidate, split, answers, identity: str, context: Context) -> list[Claim | Judgement]:
     made: dict[str, Any] = {"annotator": identity, "version": context.version}
     if isinstance(split, NoVerdict):
-        return [judgement(c.sample, context.step, "candidate", (c.id,), "form", split.outcome, raw=split.raw, **made)]
+        return [judgement(c.sample, context.step, "candidate", (c.id,), FORM, split.outcome, raw=split.raw, **made)]
     formed = float(split is not None)
     out: list[Claim | Judgement] = [
-        judgement(c.sample, context.step, "candidate", (c.id,), "form", Outcome.VERDICT, value=formed, **made)
+        judgement(c.sample, context.step, "candidate", (c.id,), FORM, Outcome.VERDICT, value=formed, **made)
     ]
     for index, (question, wanted) in enumerate(split or ()):
         row = claim(c, context.step, index, question, wanted)
@@ -74,7 +75,7 @@ def _slips(c: Candidate, split, answers, identity: str, context: Context) -> lis
         out += [
             row,
             judgement(
-                c.sample, context.step, "claim", (row.id,), "claim", outcome, value=value, prob=prob, raw=raw, **made
+                c.sample, context.step, "claim", (row.id,), CLAIM, outcome, value=value, prob=prob, raw=raw, **made
             ),
         ]
     return out

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from annotators.judge import _parse
 from annotators.judge._ask import Asking, heard, listed, put, slip, template
-from annotators.people.question import MAIN_AXIS, Task
+from schemas.axes import RANK
 from schemas.operator import Context, Rows
 from schemas.ports import Form
 from schemas.records import SAMPLE_KINDS, Judgement, digest
@@ -45,7 +45,7 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
     best: Any = said.reply.value
     ranks = {texts[place]: 0.0 - rank for rank, place in enumerate(best or ())}
     return [
-        slip(said, rows, context, engine, "candidate", (c.id,), MAIN_AXIS[Task.RANKING], ranks.get(c.text), texts.index(c.text))
+        slip(said, rows, context, engine, "candidate", (c.id,), RANK, ranks.get(c.text), texts.index(c.text))
         for c in rows.candidates
     ]  # fmt: skip
 

@@ -15,8 +15,8 @@ from pydantic import Field
 from annotators.judge import _parse
 from annotators.judge._ask import Asking, Heard, heard, put, slip, template
 from annotators.judge._parse import Reply
-from annotators.people.question import MAIN_AXIS, Task
 from schemas import prompts
+from schemas.axes import PREFERENCE
 from schemas.operator import Context, Rows
 from schemas.ports import Engine, Failure, Score
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement, Message, Outcome, digest
@@ -144,4 +144,4 @@ def _slip(one: Shown, said: Heard, rows: Rows, context: Context, engine: Engine)
         value = None if value is None else 0.0 - value
         said = said._replace(prob=None if said.prob is None else round(1 - said.prob, 4))
     items = (one.answers[0].id, one.answers[1].id)
-    return slip(said, rows, context, engine, "pair", items, MAIN_AXIS[Task.PAIRWISE], value, one.order)
+    return slip(said, rows, context, engine, "pair", items, PREFERENCE, value, one.order)

@@ -11,8 +11,9 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from annotators.measures.ballots import two
-from annotators.measures.preferences import BLIND, orders
+from annotators.measures.preferences import orders
 from annotators.score import refuted_claims
+from schemas.axes import BLIND
 from schemas.messages import media_kinds, with_media, without_media
 from schemas.operator import Context, Fitted, Rows
 from schemas.operator import Settings as Base

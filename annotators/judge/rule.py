@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from annotators.rules import answers, boxes, choice, sandbox
 from annotators.rules.answers import Checked
 from schemas import messages, prompts
+from schemas.axes import FORMAT, IOU, RECALL, REFUSAL, TRUTH
 from schemas.errors import NoVerdict, RowError
 from schemas.messages import sample_label
 from schemas.operator import Context, Rows
@@ -34,7 +35,7 @@ Kind = Literal[
 ]
 FORMS = ("regex", "json_schema", "refusal")  # they need no known answer
 SLOW = ("math", "regex", "json_schema")  # they work in a process that can be ended
-AXES = {"regex": "format", "json_schema": "format", "refusal": "refusal"}
+AXES = {"regex": FORMAT, "json_schema": FORMAT, "refusal": REFUSAL}
 THINK = r"<think>.*?</think>\s*<answer>.*?</answer>"
 
 
@@ -129,7 +130,7 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
     if kind == "facts":
         return _by_facts(rows, settings, context)
     made: dict[str, Any] = {"annotator": f"rule.{kind or settings.kind or 'facts'}", "version": context.version}
-    axis = settings.axis or AXES.get(kind, "truth")
+    axis = settings.axis or AXES.get(kind, TRUTH)
     found: dict[str, Checked | NoVerdict] = {}
     out = []
     for c in rows.candidates:
@@ -146,7 +147,7 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
         value = checked.value if kind == "refusal" else float(checked.value >= _enough(kind, settings)) - 1
         out.append(slip(axis, Outcome.VERDICT, value=value, raw=checked.read))
         if kind == "iou":
-            out.append(slip("iou", Outcome.VERDICT, value=checked.value, raw=checked.read))
+            out.append(slip(IOU, Outcome.VERDICT, value=checked.value, raw=checked.read))
     return out
 
 
@@ -157,13 +158,13 @@ def _by_facts(rows: Rows, settings: Settings, context: Context) -> list[Judgemen
     out = []
     for c in rows.claims:
         value = float((c.question in yes) == c.wanted)
-        out.append(slip("claim", (c.id,), "truth", Outcome.VERDICT, value=value))
+        out.append(slip("claim", (c.id,), TRUTH, Outcome.VERDICT, value=value))
     question = messages.asked_of(sample.prompt)
     truths: dict[str, Truth] = {}
     for c in rows.candidates:
         if (truth := truths.get(c.text)) is None:
             truth = truths[c.text] = truth_of(facts, context.built["splitter"](question, c.text))
-        for axis, value in ((settings.axis or "truth", -float(truth.false)), ("recall", round(truth.recall, 4))):
+        for axis, value in ((settings.axis or TRUTH, -float(truth.false)), (RECALL, round(truth.recall, 4))):
             out.append(slip("candidate", (c.id,), axis, Outcome.VERDICT, value=value))
     return out
 

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from schemas import messages
+from schemas.axes import SCORE
 from schemas.errors import RecipeError
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
@@ -50,7 +51,7 @@ class Settings(Base):
     """of likelihood: name of the model against which the first one is held"""
     beta: float = Field(0.1, gt=0)
     """of likelihood with a reference: DPO's beta"""
-    axis: str = "score"
+    axis: str = SCORE
     """what the judgements are called, for the pair rule's `axis`"""
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from annotators.judge import _parse
 from annotators.judge._ask import Asking, heard, put, slip, template
-from annotators.people.question import MAIN_AXIS, Task
+from schemas.axes import FAULTS
 from schemas.operator import Context, Rows
 from schemas.ports import Engine, Form
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement
@@ -64,7 +64,7 @@ async def _marked(c: Candidate, rows: Rows, settings: Settings, context: Context
         raw["spans"] = [[s.start, s.end, s.label, s.severity, s.correction] for s in spans]
     value = None if spans is None else 0.0 - len(spans)
     said = said._replace(raw=json.dumps(raw, sort_keys=True))
-    return slip(said, rows, context, engine, "candidate", (c.id,), MAIN_AXIS[Task.CORRECT], value)
+    return slip(said, rows, context, engine, "candidate", (c.id,), FAULTS, value)
 
 
 @lru_cache(64)

@@ -12,10 +12,10 @@ from annotators.measures.preferences import Order, orders
 from annotators.measures.streaming_stats import Calibration, Share
 from annotators.people.question import PERSON
 from schemas import figures
+from schemas.axes import TRUTH
 from schemas.records import Judgement, Outcome
 from schemas.text import word_count
 
-TRUTH = "truth"
 NEAR = 0.1  # lengths that differ by no more than this share of the longer one are equal
 
 

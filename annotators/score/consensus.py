@@ -15,10 +15,9 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from annotators.measures import aggregation
-from annotators.measures.agreement import PREFERENCE
 from annotators.measures.ballots import Ballot, Ballots, Two, on_candidates, on_claims, on_pairs, said, speaker, two
-from annotators.measures.judge_quality import TRUTH
 from annotators.measures.preferences import orders
+from schemas.axes import CLAIM, PREFERENCE, SCORE, TRUTH
 from schemas.errors import RecipeError
 from schemas.operator import Context, Fitted, Rows
 from schemas.operator import Settings as Base
@@ -30,7 +29,6 @@ LEAVES = ("judgements",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 1
-CLAIM = "claim"
 FITTED = {"dawid_skene": aggregation.dawid_skene, "mace": aggregation.mace}
 WEIGHED = ("weighted", "rank_mix")
 SIDES = (-1.0, 0.0, 1.0)  # labels of preferences: the second is better, a tie, the first is better
@@ -266,7 +264,7 @@ def _claims(rows: Rows, settings: Settings, context: Context) -> list[Judgement]
 def _slip(rows: Rows, context: Context, settings: Settings, target: str, items: tuple[str, ...], votes: Iterable[Ballot], outcome: str,
           value: float | None = None, prob: float | None = None) -> Judgement:  # fmt: skip
     return judgement(
-        rows.sample.id, context.step, target, items, "score", outcome,
+        rows.sample.id, context.step, target, items, SCORE, outcome,
         value=None if value is None else round(value, 4), prob=None if prob is None else round(prob, 4),
         annotator=f"consensus.{settings.method}", version=context.version,
         parents=tuple(i for v in votes for i in v.slips),

@@ -17,6 +17,7 @@ from flows.reports.terminal import open_lines, verdict
 from flows.runs import costs
 from schemas import messages
 from schemas.arrow import from_batch, word_counts
+from schemas.axes import CLAIM, FORM
 from schemas.disk import disk
 from schemas.figures import EVALUATION, JUDGE, known
 from schemas.operator import Tables
@@ -238,7 +239,7 @@ def _previews(sample: Sample, pair: Pair, media: MediaStore) -> dict[str, list[s
 
 def _why(answer: str | None, claims: list[Claim], slips: list[Judgement]) -> dict:
     """What judges said of an answer: its claims with their verdicts, and the words of those who judged it whole."""
-    verdicts = {s.items[0]: s for s in slips if s.target == "claim" and s.axis == "claim"}
+    verdicts = {s.items[0]: s for s in slips if s.target == "claim" and s.axis == CLAIM}
     checked = [(claim, verdicts.get(claim.id)) for claim in claims if claim.candidate == answer]
     whole = [s for s in slips if s.target == "candidate" and answer in s.items and not s.parents]
     return {
@@ -247,6 +248,6 @@ def _why(answer: str | None, claims: list[Claim], slips: list[Judgement]) -> dic
              "stands": None if v is None or v.outcome != Outcome.VERDICT else bool(v.value)}
             for c, v in checked
         ],
-        "malformed": any(s.axis == "form" and s.value == 0 for s in whole),
+        "malformed": any(s.axis == FORM and s.value == 0 for s in whole),
         "said": [f"{s.axis}: {s.raw}" for s in whole if s.raw],
     }  # fmt: skip

@@ -22,6 +22,7 @@ from flows.runs.intake import arrivals, gathered, twin
 from pipeline.storage.answer_cache import AnswerCache, Usage
 from pipeline.storage.urls import filled
 from schemas.arrow import TABLE_OF, TABLES, from_batch
+from schemas.axes import SCORE, TRUTH
 from schemas.errors import PairwrightError, RowError, RunError
 from schemas.messages import sample_label
 from schemas.operator import VERBS, Context, Fitted, Rows
@@ -111,7 +112,7 @@ def view(bound: Bound, rows: Rows) -> Rows | None:
 def _those(predicate: str, seen: Rows, rows: Rows) -> list:
     if predicate not in ("right", "wrong", "best"):
         return [c for c in seen.candidates if c.role == predicate]
-    axis = "score" if predicate == "best" else "truth"
+    axis = SCORE if predicate == "best" else TRUTH
     value = {
         s.items[0]: s.value
         for s in rows.judgements

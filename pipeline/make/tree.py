@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from pipeline.make._ask import Drawing, asked, seed_of
+from schemas.axes import SCORE
 from schemas.errors import RowError
 from schemas.messages import assistant
 from schemas.operator import Context, Rows
@@ -217,7 +218,7 @@ def _leave(
             seed=seed, index=index, tokens=path.tokens, finish=path.finish, logprob=round(path.logprob, 4),
         )  # fmt: skip
         slip = judgement(
-            sample.id, context.step, "candidate", (new.id,), "score", Outcome.VERDICT, value=round(path.score, 4),
+            sample.id, context.step, "candidate", (new.id,), SCORE, Outcome.VERDICT, value=round(path.score, 4),
             raw=" | ".join(path.raw), annotator=f"tree of {engine.identity}", version=context.version,
         )  # fmt: skip
         out += [new, slip]

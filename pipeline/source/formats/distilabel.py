@@ -17,6 +17,7 @@ from pipeline.source.formats.fields import (
 )
 from pipeline.source.formats.turns import answers, shown, turns
 from pipeline.source.formats.ultrafeedback import margins
+from schemas.axes import RATING
 from schemas.errors import bad_row
 from schemas.records import Outcome
 
@@ -78,7 +79,7 @@ def _pair(row: Row, media: Media, name: str | None) -> Draft:
     judge = _judge(row)
     return preferred(
         shown(prompt, media), Answer(chosen, models[0]), Answer(rejected, models[1]),
-        said=tuple(Said((i,), "rating", score, judge) for i, score in enumerate(scores or ())), id=name, pair=margins(scores),
+        said=tuple(Said((i,), RATING, score, judge) for i, score in enumerate(scores or ())), id=name, pair=margins(scores),
     )  # fmt: skip
 
 
@@ -106,7 +107,7 @@ def _ratings(row: Row) -> tuple[Said, ...]:
     for i, (value, why) in enumerate(zip(values, words, strict=True)):
         rating = number(value, f"ratings[{i}]")
         outcome = Outcome.UNPARSABLE if rating is None else Outcome.VERDICT
-        out.append(Said((i,), "rating", rating, _judge(row), maybe_text(why, f"rationales[{i}]"), outcome))
+        out.append(Said((i,), RATING, rating, _judge(row), maybe_text(why, f"rationales[{i}]"), outcome))
     return tuple(out)
 
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from pipeline.source.formats.draft import Answer, Draft, Pairing, Said
 from pipeline.source.formats.fields import Row, kind, listed, maybe_text, media_of, number, text
 from pipeline.source.formats.turns import shown, turns
+from schemas.axes import PREFERENCE, RANK, SKIPPED
 from schemas.errors import RowError, bad_row
 from schemas.records import Outcome, Reason
 
@@ -58,7 +59,7 @@ def read(row: Row) -> Draft:
             raise bad_row(f"{where} is {kind(slip)}; make it an object")
         if slip.get("was_cancelled") is True:
             items = tuple(range(min(len(answers), 2)))
-            said.append(Said(items, "skipped", None, _person(slip, where), None, Outcome.ABSTAIN))
+            said.append(Said(items, SKIPPED, None, _person(slip, where), None, Outcome.ABSTAIN))
         else:
             said += _results(slip, names, _person(slip, where), where)
     for place, slip in enumerate(listed(row.get("predictions"))):
@@ -155,7 +156,7 @@ def _said(result: dict, value: dict, names: dict[str, int], who: str, at: str) -
             side = value.get("selected")
             if side not in ("left", "right") or len(names) != 2:
                 raise bad_row(f"{at} selects {side!r:.40} of {len(names)} answers; it must be left or right of two")
-            return [Said((0, 1), "preference", SIDES[side], who, raw)]
+            return [Said((0, 1), PREFERENCE, SIDES[side], who, raw)]
         case "rating":
             score = number(value.get("rating"), f"{at}.value.rating")
             if score is None:
@@ -174,10 +175,10 @@ def _choice(word: str, result: dict, names: dict[str, int], axis: str, who: str,
     plain = word.strip().lower()
     if len(names) == 2 and _named(result, names) is None:
         if plain in TIES:
-            return Said((0, 1), "preference", 0.0, who, raw, Outcome.TIE)
+            return Said((0, 1), PREFERENCE, 0.0, who, raw, Outcome.TIE)
         sides = SIDES | {name.lower(): (1.0, -1.0)[i] for name, i in names.items()}
         known = sides.get(plain)
-        items, axis = (0, 1), "preference" if known is not None else axis
+        items, axis = (0, 1), PREFERENCE if known is not None else axis
     else:
         known, items = GRADES.get(plain), (_which(result, names, at),)
     return Said(items, axis, known, who, raw, Outcome.UNPARSABLE if known is None else Outcome.VERDICT)
@@ -206,7 +207,7 @@ def _ranks(buckets: Any, names: dict[str, int], who: str, raw: str, at: str) -> 
     order = [str(name) for ids in buckets.values() for name in listed(ids)]
     if strange := next((name for name in order if name not in names or order.count(name) > 1), None):
         raise bad_row(f"{at} ranks {strange!r:.40}, which is no item of the task, or ranks it twice")
-    return [Said((names[name],), "rank", 0.0 - place, who, raw) for place, name in enumerate(order)]
+    return [Said((names[name],), RANK, 0.0 - place, who, raw) for place, name in enumerate(order)]
 
 
 def _settled(
@@ -214,7 +215,7 @@ def _settled(
 ) -> tuple[tuple[Answer, ...], tuple[Said, ...], tuple[Pairing, ...]]:
     """The pair that people agree upon, when they do."""
     votes = {
-        s.value for s in said if s.axis == "preference" and s.annotator.startswith("person:") and s.value is not None
+        s.value for s in said if s.axis == PREFERENCE and s.annotator.startswith("person:") and s.value is not None
     }
     if len(votes) != 1 or 0.0 in votes or answers[0].text == answers[1].text:
         return answers, tuple(said), ()

@@ -6,6 +6,7 @@ from typing import Any
 from pipeline.source.formats.draft import Answer, Draft, Pairing, Said, Turn
 from pipeline.source.formats.fields import Cell, Row, kind, maybe_text, named, number, text
 from pipeline.source.formats.turns import plain, shown
+from schemas.axes import PREFERENCE, RANK, RATING
 from schemas.errors import RowError, bad_row
 from schemas.records import Outcome, Reason
 
@@ -42,7 +43,7 @@ def _scored(row: Row) -> Parts:
     value = number(Cell(human) if isinstance(human, str) else human, "human")  # some are written as texts
     if value is None:
         raise bad_row("human is missing; give the people's score")
-    return (_answer(row, "the row"),), (Said((0,), "rating", value, PEOPLE),), ()
+    return (_answer(row, "the row"),), (Said((0,), RATING, value, PEOPLE),), ()
 
 
 def _chosen(row: Row) -> Parts:
@@ -53,9 +54,9 @@ def _chosen(row: Row) -> Parts:
     if first.text == second.text:
         raise RowError(Reason.EQUAL_ANSWERS, "both answers are the same text; mend one of them or drop the row")
     if verdict == "C":
-        return (first, second), (Said((0, 1), "preference", 0.0, PEOPLE, None, Outcome.TIE),), ()
+        return (first, second), (Said((0, 1), PREFERENCE, 0.0, PEOPLE, None, Outcome.TIE),), ()
     better = "AB".index(verdict)
-    said = Said((0, 1), "preference", 1.0 - 2 * better, PEOPLE)
+    said = Said((0, 1), PREFERENCE, 1.0 - 2 * better, PEOPLE)
     return (first, second), (said,), (Pairing(better, 1 - better),)
 
 
@@ -68,7 +69,7 @@ def _ranked(row: Row) -> Parts:
     if sorted(order) != list(LETTERS[: len(answers)]):
         raise bad_row(f"human_answer is {order[:40]!r}; make it the letters of the {len(answers)} answers, best first")
     places = [order.index(LETTERS[i]) for i in range(len(answers))]
-    return answers, tuple(Said((i,), "rank", -float(place), PEOPLE) for i, place in enumerate(places)), ()
+    return answers, tuple(Said((i,), RANK, -float(place), PEOPLE) for i, place in enumerate(places)), ()
 
 
 def _answer(value: Any, name: str) -> Answer:

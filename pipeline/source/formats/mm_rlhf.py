@@ -5,6 +5,7 @@ from collections.abc import Collection
 from pipeline.source.formats.draft import Answer, Draft, Said, preferred
 from pipeline.source.formats.fields import Row, both, flag, maybe_text, media_of, named, number, text
 from pipeline.source.formats.turns import instead, shown, turns
+from schemas.axes import PREFERENCE
 from schemas.errors import bad_row
 from schemas.records import Outcome
 
@@ -35,7 +36,7 @@ def read(row: Row) -> Draft:
     draft = preferred(
         prompt, Answer(text(row.get("chosen"), "chosen")), Answer(text(row.get("rejected"), "rejected")),
         instead=instead(prompt, _mixed(row)), id=maybe_text(row.get("id"), "id"), known=_category(row),
-        said=(Said((0, 1), "preference", 0.0 if tie else 1.0, "mm_rlhf", None, Outcome.TIE if tie else Outcome.VERDICT),),
+        said=(Said((0, 1), PREFERENCE, 0.0 if tie else 1.0, "mm_rlhf", None, Outcome.TIE if tie else Outcome.VERDICT),),
         pair=known | {
             "critique_chosen": maybe_text(row.get("chosen_reason"), "chosen_reason"),
             "critique_rejected": maybe_text(row.get("rejected_reason"), "rejected_reason"),

@@ -8,6 +8,7 @@ from pipeline.source.formats.draft import Answer, Draft, Said, preferred
 from pipeline.source.formats.fields import Row, both, kind, listed, maybe_text, media_of, named, number, text
 from pipeline.source.formats.turns import shown, turns
 from pipeline.source.formats.ultrafeedback import margins
+from schemas.axes import SCORE
 from schemas.errors import bad_row
 
 OWN = ("ds_name", "ds_question_id", "origin_dataset", "origin_split", "org_infos")
@@ -70,5 +71,5 @@ def _scores(infos: Any) -> tuple[tuple[Said, ...], tuple[float, float] | None]:
         value = number(slip.get("score"), f"{where}.score")
         values.append(value)
         if value is not None:
-            ratings.append(Said((place,), "score", value, maybe_text(slip.get("judge"), f"{where}.judge") or "rlaif_v"))
+            ratings.append(Said((place,), SCORE, value, maybe_text(slip.get("judge"), f"{where}.judge") or "rlaif_v"))
     return tuple(ratings), both(*values, ("org_infos.scores.chosen.score", "org_infos.scores.rejected.score"))
