@@ -112,11 +112,25 @@ def _messages(one: Shown, rows: Rows, settings: Settings) -> tuple[Message, ...]
     )
 
 
+def example(asked: str, settings: Settings, text: str, draw: float) -> str:
+    """A reply that `_parse.preference` or `_parse.strength` reads; see `schemas.operator`."""
+    verdicts = _verdicts(settings)
+    verdict = verdicts[int(draw * len(verdicts))]
+    return f"{text} [[{verdict}]]" if settings.reason else verdict
+
+
+def _verdicts(settings: Settings) -> list[str]:
+    """The verdicts that may be given."""
+    if settings.strength:
+        return [step for step in SCALE if settings.tie or step != "4"]
+    return ["one", "two", "tie"][: 3 if settings.tie else 2]
+
+
 def _words(settings: Settings) -> str:
     """The verdicts that may be given, in words."""
+    words = _verdicts(settings)
     if settings.strength:
-        return ", ".join(f"{step} ({words})" for step, words in SCALE.items() if settings.tie or step != "4")
-    words = ["one", "two", "tie"][: 3 if settings.tie else 2]
+        return ", ".join(f"{step} ({SCALE[step]})" for step in words)
     return (
         ", ".join(f"[[{word}]]" for word in words)
         if settings.reason

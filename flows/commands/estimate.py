@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.commands.dry_run import DryCache, Known, MadeUp, Model
+from flows.commands.dry_run import DryCache, Known, MadeUp, Model, examples
 from flows.planning import load, registry
 from flows.planning.plan import Unit, ingesting, plan
 from flows.planning.registry import engine_of
@@ -149,7 +149,7 @@ def estimate(
     checked = load.checked(raw)
     cache = made(cache, "--cache")
     answers = AnswerCache(cache / "answers.sqlite")
-    known = Known(answers.measured())
+    known = Known(answers.measured(), examples(checked))
     answers.close()
     with at_work(cache), tempfile.TemporaryDirectory() as folder, Host(cache) as host:
         run = DryRun(

@@ -209,6 +209,11 @@ async def _asked(samples: list[Sample], settings: Settings, context: Context) ->
     return list(await asyncio.gather(*map(one, samples)))
 
 
+def example(asked: str, settings: Settings, text: str, draw: float) -> str:
+    """A reply that `parse` reads; see `schemas.operator`."""
+    return json.dumps({"objects": int(draw * 10), "writing": int(draw * 100)})
+
+
 def parse(text: str) -> dict[str, float] | None:
     """Objects and the share of writing (0..1) from the one JSON object in `text`; None when there is none, or no such numbers."""
     found = re.findall(r"\{[^{}]*\}", text)

@@ -110,6 +110,11 @@ def _gone(sample: Sample, context: Context, reason: Reason, said: str) -> Reject
     return Rejection(sample.id, "samples", context.step, reason, detail, sample.id)
 
 
+def example(asked: str, settings: Settings, text: str, draw: float) -> str:
+    """A reply that `parse` reads, no two of its texts alike; see `schemas.operator`."""
+    return json.dumps({name: f"{text} {name}" for name in settings.wanted})
+
+
 def parse(text: str, names: tuple[str, ...]) -> dict[str, str] | None:
     """The texts of these names in a model's reply: from the first JSON object that has them, whatever stands around it, or
     from lines like "Question: ...". None when one is missing, empty or no text."""
