@@ -8,7 +8,7 @@ import asyncio
 import json
 import re
 from functools import lru_cache, partial
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,7 @@ from annotators.rules import answers, boxes, choice, sandbox
 from annotators.rules.answers import Checked
 from schemas import messages, prompts
 from schemas.axes import FORMAT, IOU, RECALL, REFUSAL, TRUTH
+from schemas.claim_patterns import Truth, truth_of
 from schemas.errors import NoVerdict, RowError
 from schemas.messages import sample_label
 from schemas.operator import Context, Rows
@@ -74,28 +75,6 @@ class Settings(Base):
 
 def prompt_texts(settings: Settings) -> tuple[str, ...]:
     return (prompts.read(settings.refusals, answers.__file__, "refusals.txt"),) if settings.kind == "refusal" else ()
-
-
-class Truth(NamedTuple):
-    claims: int
-    false: int
-    recall: float  # 0..1, share of the expected claims that are stated; 1 when nothing is expected
-    malformed: bool
-
-    @property
-    def exact(self) -> bool:
-        return not self.malformed and self.false == 0 and self.recall == 1
-
-
-def truth_of(facts: dict, claims: list[tuple[str, bool]] | None) -> Truth:
-    """How true and how complete an answer with these claims is; None (malformed) is one false claim."""
-    if claims is None:
-        return Truth(1, 1, 0.0, True)
-    yes = set(facts["yes"])
-    false = sum((question in yes) != wanted for question, wanted in claims)
-    expected = {tuple(e) for e in facts.get("expect", ())}
-    recall = len(expected & set(claims)) / len(expected) if expected else 1.0
-    return Truth(len(claims), false, recall, False)
 
 
 def kind_of(sample: Sample, settings: Settings) -> Kind | None:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from pipeline.evaluate._bootstrap import interval, replicates
 from pipeline.source import scenes
-from schemas.claim_patterns import Patterns, split
+from schemas.claim_patterns import Patterns, split, truth_of
 from schemas.errors import EngineError
 from schemas.figures import EVALUATION
 from schemas.messages import user
@@ -105,14 +105,8 @@ async def _counts(item: Item, engine: Engine, patterns: Patterns, settings: Sett
             )
     facts = item.scene.facts(item.task)
     claims = split(patterns, item.task.question, answer.answers[0].text)
-    yes = set(facts["yes"])
-    if claims is None:
-        row = [1, 1, 1, 1, 0, 0]
-    else:
-        false = sum((question in yes) != wanted for question, wanted in claims)
-        stated = set(claims)
-        recall = sum(tuple(e) in stated for e in facts["expect"]) / len(facts["expect"])
-        row = [1, false > 0, false, len(claims), recall, false == 0 and recall == 1]
+    truth = truth_of(facts, claims)
+    row: list[float] = [1, truth.false > 0, truth.false, truth.claims, truth.recall, truth.exact]
     said = [_yes(s) for s in scores]
     true = [t for _, t in item.questions]
     pairs = list(zip(said, true, strict=True))
