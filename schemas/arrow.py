@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.records import Candidate, Claim, Judgement, Media, Message, Pair, Part, Rejection, Sample, Span
 
@@ -221,3 +222,10 @@ def from_batch(table: str, batch: pa.RecordBatch) -> Iterable:
         back = _BACK.get(field.name)
         columns.append([back(v) for v in values] if back and not pa.types.is_string(field.type) else values)
     return map(record._make, zip(*columns, strict=True))
+
+
+def word_counts(texts: pa.Array) -> pa.Array:
+    """`schemas.text.word_count` of each text, int32 [n]; null where the text is null."""
+    trimmed = pc.utf8_trim_whitespace(texts)
+    words = pc.list_value_length(pc.utf8_split_whitespace(trimmed))  # of an empty text: 1, the text itself
+    return pc.if_else(pc.equal(trimmed, ""), pa.scalar(0, words.type), words)

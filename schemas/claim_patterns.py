@@ -3,7 +3,8 @@
 The patterns are data; `data/scenes/patterns.yaml` explains their format."""
 
 import re
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 
 class Form(NamedTuple):
@@ -90,3 +91,32 @@ def _regex(template: str, slots: dict[str, str]) -> str:
 
 def _body(words: list[str] | str) -> str:
     return words if isinstance(words, str) else "|".join(map(re.escape, words))
+
+
+class Truth(NamedTuple):
+    """How true and how complete an answer is."""
+
+    claims: int
+    false: int
+    recall: float  # 0..1, share of the expected claims that are stated; 1 when nothing is expected
+    malformed: bool
+
+    @property
+    def exact(self) -> bool:
+        return not self.malformed and self.false == 0 and self.recall == 1
+
+
+def refuted(facts: Mapping[str, Any], claims: Sequence[tuple[str, bool]]) -> list[bool]:
+    """Of each claim whether it is false: `facts["yes"]` holds the questions whose answer is yes."""
+    yes = set(facts["yes"])
+    return [(question in yes) != wanted for question, wanted in claims]
+
+
+def truth_of(facts: Mapping[str, Any], claims: Sequence[tuple[str, bool]] | None) -> Truth:
+    """How true and how complete an answer with these claims is, `facts["expect"]` being the claims of a complete one; None (malformed) is one
+    false claim."""
+    if claims is None:
+        return Truth(1, 1, 0.0, True)
+    expected = {tuple(e) for e in facts.get("expect", ())}
+    recall = len(expected & set(claims)) / len(expected) if expected else 1.0
+    return Truth(len(claims), sum(refuted(facts, claims)), recall, False)

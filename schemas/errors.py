@@ -114,6 +114,11 @@ class RowError(PairwrightError):
         self.detail = detail
 
 
+def bad_row(detail: str) -> RowError:
+    """A row that does not say what it should. `detail` says what is wrong with which field, and what to do."""
+    return RowError(Reason.BAD_ROW, detail)
+
+
 class NoVerdict(PairwrightError):
     """A judge could not decide. `outcome` says how, `raw` keeps its words."""
 

@@ -1,9 +1,9 @@
 """Chat messages: short ways to make them, and the guard against text that plays markup."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from schemas.records import Message, Part
+from schemas.records import Message, Part, Sample, media_parts
 from schemas.special_tokens import GUARD, Specials, of_families
 
 # What most chat templates use for turns and media, beside the special tokens of the tokenizer, which engines in process know.
@@ -69,7 +69,7 @@ def text_of(messages) -> str:
 
 def readable(messages, between: str = "\n") -> str:
     """What a person reads: the texts, of several media each in its place as [image 1], of several turns each with its role."""
-    several = sum(p.type != "text" for m in messages for p in m.parts) > 1
+    several = len(media_parts(messages)) > 1
     words, number = [], 0
     for message in messages:
         turn = []
@@ -106,3 +106,31 @@ def rephrase(prompt: tuple[Message, ...], question: str) -> tuple[Message, ...]:
     """`prompt` with `question` in place of what its last user turn asks; the turns around it stay."""
     last = max(i for i, m in enumerate(prompt) if m.role == "user")
     return (*prompt[:last], *ask_about(prompt, question), *prompt[last + 1 :])
+
+
+def media_kinds(messages: Sequence[Message]) -> dict[str, str]:
+    """{media id: its kind} of all media of a prompt; what is shown as a video and heard as its sound is a video. Empty for a text."""
+    shown = media_parts(messages)
+    return {p.media: p.type for p in shown if p.media} | {p.media: p.type for p in shown if p.media and p.type == "video"}
+
+
+def with_media(messages: Sequence[Message], new: Mapping[str, str]) -> tuple[Message, ...]:
+    """The prompt with the media `new[id]` in the place of `id`; media that `new` does not name stay."""
+    return tuple(
+        m._replace(parts=tuple(p._replace(media=new.get(p.media, p.media)) if p.media else p for p in m.parts)) for m in messages
+    )
+
+
+def without_media(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The prompt with its texts alone: every message stays, one that showed nothing but media without parts."""
+    return tuple(m._replace(parts=tuple(p for p in m.parts if not p.media)) for m in messages)
+
+
+def sample_label(sample: Sample) -> str:
+    """What a sample is called in a message to a person: its place in its source, or its id where the source has no places."""
+    return sample_label_of(sample.id, sample.source)
+
+
+def sample_label_of(name: str, source: str | None) -> str:
+    """`sample_label` of a sample of which only id and source are at hand."""
+    return source or f"sample {name}"

@@ -18,6 +18,9 @@ with another one are made anew. It may raise Waiting. Where not all settings nee
 tables that it looks at but does not need.
 Prompt files and other files that decide what an operator leaves are named by `prompt_texts(settings)` and `named_files(settings)`. ROLES names
 the roles that an operator gives to candidates whatever its settings.
+An operator that reads replies of a layout (a list, JSON, a verdict in brackets), without a Form that holds a model to it, has
+`example(asked, settings, text, draw)` beside its parser: a reply that this parser reads, to the question `asked`, of the words `text`, with choices
+made by `draw` (0 <= draw < 1). A recipe is tried with it, without any model.
 """
 
 import asyncio

@@ -1,6 +1,5 @@
 """A recipe: named models and a list of steps, each an operator of a family; and the check of the whole before anything runs."""
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Annotated, Any, Literal
@@ -9,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.errors import RecipeError
 from schemas.redact import clean
+from schemas.text import did_you_mean
 
 PREDICATES = ("right", "wrong", "has_answer", "no_answer", "best")  # of `where:`; anything else must be a role
 STEP_KEYS = ("name", "from", "where", "share", "as")
@@ -66,20 +66,13 @@ class Recipe(BaseModel):
     rounds: Rounds | None = None
 
 
-def near(word: str, known: Iterable[str]) -> str:
-    """What to say about a word that is not among the known ones."""
-    known = sorted(known)
-    close = difflib.get_close_matches(word, known, 1)
-    return (f"did you mean '{close[0]}'? " if close else "") + f"there are: {', '.join(known) or 'none'}"
-
-
 def parse(raw: Any) -> Recipe:
     """The typed recipe of a parsed YAML document. RecipeError names the first thing that is wrong."""
     if not isinstance(raw, dict):
         raise RecipeError("a recipe is a mapping with `name`, `models` and `steps`")
     for key in raw:
         if key not in RECIPE_KEYS:
-            raise RecipeError(f"unknown key '{key}' in the recipe: {near(str(key), RECIPE_KEYS)}")
+            raise RecipeError(f"unknown key '{key}' in the recipe: {did_you_mean(str(key), RECIPE_KEYS)}")
     if not isinstance(raw.get("name"), str) or not raw["name"]:
         raise RecipeError("the recipe has no `name`")
     if not isinstance(raw.get("steps"), list) or not raw["steps"]:
@@ -164,7 +157,7 @@ def override(raw: dict, assignment: str, read: Callable[[str], Any]) -> None:
     if path[0] == "models" and len(path) == 3:
         models = raw.get("models") or {}
         if path[1] not in models:
-            raise RecipeError(f"'{assignment}': no model '{path[1]}': {near(path[1], models)}")
+            raise RecipeError(f"'{assignment}': no model '{path[1]}': {did_you_mean(path[1], models)}")
         models[path[1]][path[2]] = value
         return
     if path[0] == "rounds":
@@ -175,7 +168,7 @@ def override(raw: dict, assignment: str, read: Callable[[str], Any]) -> None:
         step = _step(entry, place)
         steps[step.name] = place - 1
     if path[0] not in steps:
-        raise RecipeError(f"'{assignment}': no step '{path[0]}': {near(path[0], [*steps, 'models'])}")
+        raise RecipeError(f"'{assignment}': no step '{path[0]}': {did_you_mean(path[0], [*steps, 'models'])}")
     entry = raw["steps"][steps[path[0]]]
     if isinstance(entry, str):
         entry = raw["steps"][steps[path[0]]] = {entry: {}}
@@ -197,7 +190,7 @@ def settings_of(module: ModuleType, settings: Mapping[str, Any], where: str):
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
-            raise RecipeError(f"{where}: unknown setting '{key}': {near(key, module.Settings.model_fields)}") from None
+            raise RecipeError(f"{where}: unknown setting '{key}': {did_you_mean(key, module.Settings.model_fields)}") from None
         raise RecipeError(f"{where}: {key or 'settings'}: {first['msg']}") from None
 
 
@@ -225,7 +218,7 @@ def check(recipe: Recipe, operator: Callable[[str, str], ModuleType], given: Ite
         settings = settings_of(module, step.settings, step.name)
         for name in step.sources:
             if name not in seen:
-                raise RecipeError(f"{step.name}: `from: {name}` names no step before it: {near(name, seen)}")
+                raise RecipeError(f"{step.name}: `from: {name}` names no step before it: {did_you_mean(name, seen)}")
         more = module.reads(settings) if hasattr(module, "reads") else ()
         for table in (*module.READS, *more):
             if table not in left:
@@ -235,12 +228,12 @@ def check(recipe: Recipe, operator: Callable[[str, str], ModuleType], given: Ite
         for predicate in step.where:
             if predicate not in PREDICATES and predicate not in roles:
                 raise RecipeError(
-                    f"{step.name}: unknown `where: {predicate}`: {near(predicate, [*PREDICATES, *roles])}"
+                    f"{step.name}: unknown `where: {predicate}`: {did_you_mean(predicate, [*PREDICATES, *roles])}"
                 )
         for model in models(settings):
             if model in known:
                 continue
-            hint = "a later step makes it" if model in bound else near(model, known)
+            hint = "a later step makes it" if model in bound else did_you_mean(model, known)
             raise RecipeError(f"{step.name}: no model '{model}': {hint}")
         if step.binds:
             if step.family != "train":

@@ -5,7 +5,7 @@ Every id is a digest of content, so that joins, caches and resumed runs need no 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from json.encoder import c_make_encoder, encode_basestring_ascii  # ty: ignore[missing-module-member]
@@ -101,6 +101,7 @@ OPEN = frozenset({Reason.ENGINE_FAILED, Reason.UNREACHABLE})
 MediaKind = Literal["image", "video", "audio"]
 MEDIA_KINDS: tuple[MediaKind, ...] = get_args(MediaKind)
 SAMPLE_KINDS = ("text", "image", "multi_image", "video", "audio")  # what a Sample as a whole shows
+COUNTED = ("samples", "candidates", "judgements", "pairs")  # the tables whose rows a summary counts by kind, from prompts to pairs
 
 
 class Media(NamedTuple):
@@ -190,7 +191,7 @@ class Judgement(NamedTuple):
     step: str
     target: str  # candidate, claim, pair
     items: tuple[str, ...]  # ids of what is judged
-    axis: str  # what was asked: claim, truth, form, score ...
+    axis: str  # what is said of it: one of schemas.axes, or a source's own
     outcome: str  # one of Outcome
     value: float | None = None
     prob: float | None = None  # 0..1, probability of the verdict's positive side
@@ -294,9 +295,14 @@ def kind_of(types: Sequence[str]) -> str:
     return "multi_image" if len(types) > 1 else "image"
 
 
+def media_parts(messages: Iterable[Message]) -> list[Part]:
+    """The parts that show media, in order; none of a text."""
+    return [part for message in messages for part in message.parts if part.media]
+
+
 def sample(prompt: tuple[Message, ...], **known) -> Sample:
     """A Sample named by its prompt and media."""
-    shown = [p for m in prompt for p in m.parts if p.media]
+    shown = media_parts(prompt)
     media: tuple = tuple([p.media for p in shown])
     return Sample(digest(prompt), prompt, media, kind_of([p.type for p in shown]), **known)
 

@@ -10,6 +10,7 @@ import orjson
 from pydantic import Field, field_validator
 
 from schemas import messages
+from schemas.axes import ATTENTION, HALLUCINATION
 from schemas.errors import RecipeError
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
@@ -77,14 +78,14 @@ def hallucinated(share: float, pictures: int, thresholds: dict[int, float]) -> b
 def _told(c: Candidate, result, target: int | None, settings: Settings) -> dict[str, tuple]:
     if target is None:
         nothing = (Outcome.ABSTAIN, None, "the facts name no picture that is asked about")
-        return {"attention": nothing, "hallucination": nothing}
+        return {ATTENTION: nothing, HALLUCINATION: nothing}
     if result is None:
-        return {"hallucination": (Outcome.VERDICT, 0.0, None)}
+        return {HALLUCINATION: (Outcome.VERDICT, 0.0, None)}
     if isinstance(result, Failure):
         failed = (Outcome.FAILED, None, f"{result.reason}: {result.detail}")
-        return {"attention": failed, "hallucination": failed}
+        return {ATTENTION: failed, HALLUCINATION: failed}
     assert isinstance(result, Attended)
     share, raw = result.shares[target], " ".join(f"{s:g}" for s in result.shares)
     found = hallucinated(share, len(result.shares), settings.thresholds)
     called = (Outcome.VERDICT, -1.0, raw) if found else (Outcome.ABSTAIN, None, raw)
-    return {"attention": (Outcome.VERDICT, share, raw), "hallucination": called}
+    return {ATTENTION: (Outcome.VERDICT, share, raw), HALLUCINATION: called}

@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 from schemas import messages, prompts
+from schemas.axes import CLAIM, FORM
 from schemas.errors import NoVerdict
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
@@ -59,10 +60,10 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Claim 
 def _slips(c: Candidate, split, answers, identity: str, context: Context) -> list[Claim | Judgement]:
     by = Provenance(identity, context.version)
     if isinstance(split, NoVerdict):
-        return [judgement(c.sample, context.step, "candidate", (c.id,), "form", Finding(split.outcome, raw=split.raw), by)]
+        return [judgement(c.sample, context.step, "candidate", (c.id,), FORM, Finding(split.outcome, raw=split.raw), by)]
     formed = float(split is not None)
     out: list[Claim | Judgement] = [
-        judgement(c.sample, context.step, "candidate", (c.id,), "form", Finding(Outcome.VERDICT, formed), by)
+        judgement(c.sample, context.step, "candidate", (c.id,), FORM, Finding(Outcome.VERDICT, formed), by)
     ]
     for index, (question, wanted) in enumerate(split or ()):
         row = claim(c, context.step, index, question, wanted)
@@ -73,7 +74,7 @@ def _slips(c: Candidate, split, answers, identity: str, context: Context) -> lis
             value = float(prob > 0.5)
         out += [
             row,
-            judgement(c.sample, context.step, "claim", (row.id,), "claim", Finding(outcome, value, prob, raw), by),
+            judgement(c.sample, context.step, "claim", (row.id,), CLAIM, Finding(outcome, value, prob, raw), by),
         ]
     return out
 

@@ -2,6 +2,7 @@
 
 On MM-RLHF-RewardBench it is right in .72 of the pairs; what a judge agrees with it says how much of its taste is length."""
 
+from schemas.axes import LENGTH, TOKENS
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Finding, Judgement, Outcome, Provenance, judgement
@@ -16,7 +17,7 @@ ANNOTATOR = "length"
 
 
 class Settings(Base):
-    axis: str = "length"
+    axis: str = LENGTH
     """what the judgements are called, for the pair rule's `axis`"""
 
 
@@ -24,7 +25,7 @@ def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
     """Of each Candidate how many words it has, and on the axis `tokens` how many tokens, where its maker said so."""
     out, by = [], Provenance(ANNOTATOR, context.version)
     for c in rows.candidates:
-        values = {settings.axis: word_count(c.text), "tokens": c.tokens}
+        values = {settings.axis: word_count(c.text), TOKENS: c.tokens}
         out += [
             judgement(
                 c.sample, context.step, "candidate", (c.id,), axis, Finding(Outcome.VERDICT, float(value)), by

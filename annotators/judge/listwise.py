@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from annotators.judge import _parse
 from annotators.judge._ask import Asking, heard, listed, put, template
-from annotators.people.question import MAIN_AXIS, Task
+from schemas.axes import RANK
 from schemas.operator import Context, Rows
 from schemas.ports import Form
 from schemas.records import SAMPLE_KINDS, Judgement, digest, judgement
@@ -46,7 +46,7 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
     ranks = {texts[place]: 0.0 - rank for rank, place in enumerate(best or ())}
     return [
         judgement(
-            rows.sample.id, context.step, "candidate", (c.id,), MAIN_AXIS[Task.RANKING], said.finding(ranks.get(c.text)),
+            rows.sample.id, context.step, "candidate", (c.id,), RANK, said.finding(ranks.get(c.text)),
             said.by(engine, context, texts.index(c.text)),
         )
         for c in rows.candidates

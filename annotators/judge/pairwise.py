@@ -15,8 +15,8 @@ from pydantic import Field
 from annotators.judge import _parse
 from annotators.judge._ask import Asking, Heard, heard, put, template
 from annotators.judge._parse import Reply
-from annotators.people.question import MAIN_AXIS, Task
 from schemas import prompts
+from schemas.axes import PREFERENCE
 from schemas.operator import Context, Rows
 from schemas.ports import Engine, Failure, Score
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement, Message, Outcome, digest, judgement
@@ -112,11 +112,25 @@ def _messages(one: Shown, rows: Rows, settings: Settings) -> tuple[Message, ...]
     )
 
 
+def example(asked: str, settings: Settings, text: str, draw: float) -> str:
+    """A reply that `_parse.preference` or `_parse.strength` reads; see `schemas.operator`."""
+    verdicts = _verdicts(settings)
+    verdict = verdicts[int(draw * len(verdicts))]
+    return f"{text} [[{verdict}]]" if settings.reason else verdict
+
+
+def _verdicts(settings: Settings) -> list[str]:
+    """The verdicts that may be given."""
+    if settings.strength:
+        return [step for step in SCALE if settings.tie or step != "4"]
+    return ["one", "two", "tie"][: 3 if settings.tie else 2]
+
+
 def _words(settings: Settings) -> str:
     """The verdicts that may be given, in words."""
+    words = _verdicts(settings)
     if settings.strength:
-        return ", ".join(f"{step} ({words})" for step, words in SCALE.items() if settings.tie or step != "4")
-    words = ["one", "two", "tie"][: 3 if settings.tie else 2]
+        return ", ".join(f"{step} ({SCALE[step]})" for step in words)
     return (
         ", ".join(f"[[{word}]]" for word in words)
         if settings.reason
@@ -145,4 +159,4 @@ def _slip(one: Shown, said: Heard, rows: Rows, context: Context, engine: Engine)
         said = said._replace(prob=None if said.prob is None else round(1 - said.prob, 4))
     items = (one.answers[0].id, one.answers[1].id)
     by = said.by(engine, context, one.order)
-    return judgement(rows.sample.id, context.step, "pair", items, MAIN_AXIS[Task.PAIRWISE], said.finding(value), by)
+    return judgement(rows.sample.id, context.step, "pair", items, PREFERENCE, said.finding(value), by)

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from annotators.judge import _parse
 from annotators.judge._ask import Asking, heard, listed, put, template
 from schemas import prompts
+from schemas.axes import RATING
 from schemas.operator import Context, Rows, at_once
 from schemas.ports import Engine, Form
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement, judgement
@@ -29,7 +30,7 @@ class Settings(Asking):
     """worst rating"""
     high: int = Field(5, ge=-1_000, le=1_000)
     """best rating; LLaVA-Critic's scales end at 10 and 100"""
-    axis: str = "rating"
+    axis: str = RATING
     """what the judgements are called, for the pair rule's `axis`; with `axes` they are called as those are"""
     axes: tuple[Rubric, ...] | dict[str, str] = ()
     """rate each of these instead: names with a rubric each, or only names, of VLFeedback's rubrics helpfulness, visual_faithfulness

@@ -11,8 +11,10 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from annotators.measures.ballots import two
-from annotators.measures.preferences import BLIND, orders
+from annotators.measures.preferences import orders
 from annotators.score import refuted_claims
+from schemas.axes import BLIND
+from schemas.messages import media_kinds, with_media, without_media
 from schemas.operator import Context, Fitted, Rows
 from schemas.operator import Settings as Base
 from schemas.records import (
@@ -20,7 +22,6 @@ from schemas.records import (
     Claim,
     Finding,
     Judgement,
-    Message,
     Outcome,
     Pair,
     Part,
@@ -30,7 +31,6 @@ from schemas.records import (
     Sample,
     digest,
     judgement,
-    kind_of,
 )
 
 READS = ("candidates", "pairs")
@@ -67,7 +67,7 @@ def fit(seen: Iterable[Rows], settings: Settings, context: Context) -> Fitted:
     """What may be shown instead: POOL media of each kind, drawn by the seed whatever their order."""
     drawn: dict[str, dict[str, str]] = {}
     for rows in seen:
-        for media, kind in _shown(rows.sample).items():
+        for media, kind in media_kinds(rows.sample.prompt).items():
             pool = drawn.setdefault(kind, {})
             pool[digest(settings.seed, media)] = media
             if len(pool) > 2 * POOL:
@@ -130,33 +130,12 @@ def _probed(
 def _blind(sample: Sample, settings: Settings, context: Context) -> Sample | None:
     """The sample as it is shown now, under its own id; None where there is nothing to swap with."""
     if settings.media == "none":
-        return _showing(sample, {})
+        prompt = tuple(m if m.parts else m._replace(parts=(Part("text", ""),)) for m in without_media(sample.prompt))
+        return sample._replace(prompt=prompt, media=(), kind="text")
     new = {}
-    for media, kind in _shown(sample).items():
+    for media, kind in media_kinds(sample.prompt).items():
         others = [other for other in context.fitted.get(kind, ()) if other not in sample.media]
         if not others:
             return None
         new[media] = others[int(digest(settings.seed, sample.id, media)[:8], 16) % len(others)]
-    return _showing(sample, new)
-
-
-def _shown(sample: Sample) -> dict[str, str]:
-    """{media: its kind}; a video that is heard too is a video."""
-    parts = [part for message in sample.prompt for part in message.parts if part.media]
-    return {p.media: p.type for p in parts if p.media} | {
-        p.media: p.type for p in parts if p.media and p.type == "video"
-    }
-
-
-def _showing(sample: Sample, new: dict[str, str]) -> Sample:
-    """The sample with the media that stand for its own; those that nothing stands for are left out."""
-    prompt = []
-    for message in sample.prompt:
-        parts = [
-            p._replace(media=new[p.media]) if p.media else p for p in message.parts if not p.media or p.media in new
-        ]
-        prompt.append(Message(message.role, tuple(parts) or (Part("text", ""),)))
-    shown = [p for m in prompt for p in m.parts if p.media]
-    return sample._replace(
-        prompt=tuple(prompt), media=tuple(p.media or "" for p in shown), kind=kind_of([p.type for p in shown])
-    )
+    return sample._replace(prompt=with_media(sample.prompt, new), media=tuple(new[media] for media in sample.media))

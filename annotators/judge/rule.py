@@ -8,14 +8,17 @@ import asyncio
 import json
 import re
 from functools import lru_cache, partial
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from annotators.rules import answers, boxes, choice, sandbox
 from annotators.rules.answers import Checked
 from schemas import messages, prompts
+from schemas.axes import FORMAT, IOU, RECALL, REFUSAL, TRUTH
+from schemas.claim_patterns import Truth, truth_of
 from schemas.errors import NoVerdict, RowError
+from schemas.messages import sample_label
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Finding, Judgement, Outcome, Provenance, Sample, judgement
@@ -33,7 +36,7 @@ Kind = Literal[
 ]
 FORMS = ("regex", "json_schema", "refusal")  # they need no known answer
 SLOW = ("math", "regex", "json_schema")  # they work in a process that can be ended
-AXES = {"regex": "format", "json_schema": "format", "refusal": "refusal"}
+AXES = {"regex": FORMAT, "json_schema": FORMAT, "refusal": REFUSAL}
 THINK = r"<think>.*?</think>\s*<answer>.*?</answer>"
 
 
@@ -74,28 +77,6 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
     return (prompts.read(settings.refusals, answers.__file__, "refusals.txt"),) if settings.kind == "refusal" else ()
 
 
-class Truth(NamedTuple):
-    claims: int
-    false: int
-    recall: float  # 0..1, share of the expected claims that are stated; 1 when nothing is expected
-    malformed: bool
-
-    @property
-    def exact(self) -> bool:
-        return not self.malformed and self.false == 0 and self.recall == 1
-
-
-def truth_of(facts: dict, claims: list[tuple[str, bool]] | None) -> Truth:
-    """How true and how complete an answer with these claims is; None (malformed) is one false claim."""
-    if claims is None:
-        return Truth(1, 1, 0.0, True)
-    yes = set(facts["yes"])
-    false = sum((question in yes) != wanted for question, wanted in claims)
-    expected = {tuple(e) for e in facts.get("expect", ())}
-    recall = len(expected & set(claims)) / len(expected) if expected else 1.0
-    return Truth(len(claims), false, recall, False)
-
-
 def kind_of(sample: Sample, settings: Settings) -> Kind | None:
     """The rule for a sample; None where nothing is known that one could hold its answers against."""
     if settings.kind:
@@ -128,7 +109,7 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
     if kind == "facts":
         return _by_facts(rows, settings, context)
     by = Provenance(f"rule.{kind or settings.kind or 'facts'}", context.version)
-    axis = settings.axis or AXES.get(kind, "truth")
+    axis = settings.axis or AXES.get(kind, TRUTH)
     found: dict[str, Checked | NoVerdict] = {}
     out = []
     for c in rows.candidates:
@@ -145,7 +126,7 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
         value = checked.value if kind == "refusal" else float(checked.value >= _enough(kind, settings)) - 1
         out.append(slip(axis, Finding(Outcome.VERDICT, value, raw=checked.read)))
         if kind == "iou":
-            out.append(slip("iou", Finding(Outcome.VERDICT, checked.value, raw=checked.read)))
+            out.append(slip(IOU, Finding(Outcome.VERDICT, checked.value, raw=checked.read)))
     return out
 
 
@@ -156,13 +137,13 @@ def _by_facts(rows: Rows, settings: Settings, context: Context) -> list[Judgemen
     out = []
     for c in rows.claims:
         value = float((c.question in yes) == c.wanted)
-        out.append(slip("claim", (c.id,), "truth", Finding(Outcome.VERDICT, value)))
+        out.append(slip("claim", (c.id,), TRUTH, Finding(Outcome.VERDICT, value)))
     question = messages.asked_of(sample.prompt)
     truths: dict[str, Truth] = {}
     for c in rows.candidates:
         if (truth := truths.get(c.text)) is None:
             truth = truths[c.text] = truth_of(facts, context.built["splitter"](question, c.text))
-        for axis, value in ((settings.axis or "truth", -float(truth.false)), ("recall", round(truth.recall, 4))):
+        for axis, value in ((settings.axis or TRUTH, -float(truth.false)), (RECALL, round(truth.recall, 4))):
             out.append(slip("candidate", (c.id,), axis, Finding(Outcome.VERDICT, value)))
     return out
 
@@ -209,8 +190,7 @@ def check(kind: Kind, text: str, sample: Sample, settings: Settings) -> Checked:
             case "facts":
                 raise ValueError("facts are no rule about one known answer")
     except RowError as error:
-        where = sample.source or f"sample {sample.id}"
-        raise RowError(error.reason, f"{where}: {error.detail}; mend it, or judge it by another `kind:`") from None
+        raise RowError(error.reason, f"{sample_label(sample)}: {error.detail}; mend it, or judge it by another `kind:`") from None
 
 
 @lru_cache

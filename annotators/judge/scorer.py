@@ -14,11 +14,21 @@ from typing import Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from schemas import messages
+from schemas.axes import SCORE
 from schemas.errors import RecipeError
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.ports import Embed, Embedded, Engine, Failure, Likelihood, Likely, Rate, Rated, Result
-from schemas.records import SAMPLE_KINDS, Finding, Judgement, Message, Outcome, Provenance, Sample, judgement
+from schemas.records import (
+    SAMPLE_KINDS,
+    Finding,
+    Judgement,
+    Outcome,
+    Provenance,
+    Sample,
+    judgement,
+    media_parts,
+)
 from schemas.text import sentences
 
 READS = ("candidates",)
@@ -50,7 +60,7 @@ class Settings(Base):
     """of likelihood: name of the model against which the first one is held"""
     beta: float = Field(0.1, gt=0)
     """of likelihood with a reference: DPO's beta"""
-    axis: str = "score"
+    axis: str = SCORE
     """what the judgements are called, for the pair rule's `axis`"""
 
     @model_validator(mode="after")
@@ -106,7 +116,7 @@ async def _scored(sample: Sample, texts: list[str], settings: Settings, context:
             )
     if settings.kind == "clip":
         return await _clip(sample, texts, settings, engines[0])
-    shown = sample.prompt if settings.media else _without_media(sample.prompt)
+    shown = sample.prompt if settings.media else messages.without_media(sample.prompt)
     requests = [
         engine.ask(ASKS[settings.kind]((*shown, messages.assistant(t)))) for t in texts if t.strip() for engine in engines
     ]
@@ -142,7 +152,7 @@ def _failed(results: list[Result]) -> Scored | None:
 
 
 async def _clip(sample: Sample, texts: list[str], settings: Settings, engine: Engine) -> list[Scored]:
-    media = [part for message in sample.prompt for part in message.parts if part.media]
+    media = media_parts(sample.prompt)
     if not media:
         return [Scored(Outcome.ABSTAIN, None, "the sample has no media")] * len(texts)
     pieces = {t: [s.strip() for s in sentences(t)] if settings.per == "sentence" else [t] for t in texts if t.strip()}
@@ -168,7 +178,3 @@ async def _clip(sample: Sample, texts: list[str], settings: Settings, engine: En
 def clip_score(one: tuple[float, ...], other: tuple[float, ...]) -> float:
     """100 times the cosine of two vectors of length 1, at least 0; range 0..100."""
     return max(0.0, 100 * sum(a * b for a, b in zip(one, other, strict=True)))
-
-
-def _without_media(prompt: tuple[Message, ...]) -> tuple[Message, ...]:
-    return tuple(m._replace(parts=tuple(p for p in m.parts if p.type == "text")) for m in prompt)

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from annotators.judge import _parse
 from annotators.judge._ask import Asking, heard, put, template
-from annotators.people.question import MAIN_AXIS, Task
+from schemas.axes import FAULTS
 from schemas.operator import Context, Rows
 from schemas.ports import Engine, Form
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement, judgement
@@ -64,8 +64,7 @@ async def _marked(c: Candidate, rows: Rows, settings: Settings, context: Context
         raw["spans"] = [[s.start, s.end, s.label, s.severity, s.correction] for s in spans]
     value = None if spans is None else 0.0 - len(spans)
     said = said._replace(raw=json.dumps(raw, sort_keys=True))
-    of, by = MAIN_AXIS[Task.CORRECT], said.by(engine, context)
-    return judgement(rows.sample.id, context.step, "candidate", (c.id,), of, said.finding(value), by)
+    return judgement(rows.sample.id, context.step, "candidate", (c.id,), FAULTS, said.finding(value), said.by(engine, context))
 
 
 @lru_cache(64)

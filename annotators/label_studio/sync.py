@@ -17,6 +17,7 @@ from annotators.people.ledger import Annotation, Ledger, Project
 from annotators.people.progress import again, progress
 from annotators.people.question import Question, Said, Task, Unusable
 from annotators.people.settings import Settings
+from schemas.axes import PREFERENCE
 from schemas.errors import ServerError
 from schemas.ports import MediaStore
 from schemas.records import Outcome
@@ -122,7 +123,7 @@ class Sync:
 
     def _prelabel(self, question: Question) -> tuple[Said, ...]:
         if question.task == Task.PAIRWISE:
-            return (Said("preference", (0, 1), Outcome.VERDICT, question.prelabel),)
+            return (Said(PREFERENCE, (0, 1), Outcome.VERDICT, question.prelabel),)
         return tuple(Said(axis, (0,), Outcome.VERDICT, question.prelabel) for axis in self.settings.axes)
 
     def _overlap(self, desk: str) -> int:

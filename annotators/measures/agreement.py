@@ -10,9 +10,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from annotators.measures import aggregation
-from annotators.people.question import MAIN_AXIS, Task
+from schemas.axes import PREFERENCE
 
-PREFERENCE = MAIN_AXIS[Task.PAIRWISE]
 Level = Literal["nominal", "ordinal", "interval"]
 LEVELS: tuple[Level, ...] = ("nominal", "ordinal", "interval")
 ENOUGH = 20  # votes below which nobody's skill is called chance

@@ -8,6 +8,7 @@ from annotators.measures.agreement import Vote, quality
 from annotators.people.ledger import Answer, Ledger
 from annotators.people.plan import SWAPPED
 from annotators.people.question import MAIN_AXIS, PERSON, Task
+from schemas.axes import PREFERENCE
 
 
 def report(ledger: Ledger, settings) -> dict[str, Any] | None:
@@ -37,7 +38,7 @@ def _votes(ledger: Ledger, settings) -> Iterator[tuple[str, Vote]]:
                 continue  # what it repeats was not answered
             gold = _right(answer, settings)
             for axis, items, value in _said(answer, axes):
-                left = None if axis != "preference" or not value else (value > 0) == (q.order[0] == 0)
+                left = None if axis != PREFERENCE or not value else (value > 0) == (q.order[0] == 0)
                 yield answer.updated, Vote(
                     q.uid, "|".join(items), f"{PERSON}{answer.person}", axis, value, answer.seconds, left, gold, repeats
                 )

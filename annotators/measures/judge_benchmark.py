@@ -12,13 +12,13 @@ from statistics import fmean
 from typing import Any
 
 from annotators.measures.ballots import Two, said, two
-from annotators.measures.judge_quality import TRUTH, Answer, Worth
+from annotators.measures.judge_quality import Answer, Worth
 from annotators.measures.preferences import orders
 from annotators.measures.streaming_stats import Correlation, Share
+from schemas.axes import RANK, TRUTH
 from schemas.records import Finding, Judgement, Outcome, Pair, Sample, judgement
 from schemas.text import longer
 
-RANK = "rank"
 SHARES = (
     "accuracy",
     "accuracy_plus",

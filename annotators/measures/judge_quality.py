@@ -11,16 +11,12 @@ from annotators.measures.ballots import Two, said
 from annotators.measures.preferences import Order, orders
 from annotators.measures.streaming_stats import Calibration, Share
 from annotators.people.question import PERSON
+from schemas import figures
+from schemas.axes import TRUTH
 from schemas.records import Judgement, Outcome
 from schemas.text import word_count
 
-TRUTH = "truth"
 NEAR = 0.1  # lengths that differ by no more than this share of the longer one are equal
-
-
-FIGURES = (
-    "decided", "agreement_with_people", "consistency", "shown_first", "contradicted", "longer", "longer_truth", "equal_length", "own", "own_truth",
-)  # fmt: skip
 
 
 class Answer(NamedTuple):
@@ -58,10 +54,8 @@ class Worth:
             self._shares[step][figure].add(hits, int(n))
 
     def report(self) -> dict[str, dict]:
-        """{step: {annotator, judgements, outcomes, parse_rate, tie_rate, agreement_with_truth: {kind or `all`: share}, decided (of the pairs whose
-        better answer is known, those on which it prefers one), agreement_with_people, consistency (the same said when asked again),
-        shown_first (chosen, of the two), contradicted (of the pairs asked both ways round, those on which it changed sides),
-        longer and longer_truth, equal_length (agreement with the truth there), own and own_truth, calibration}}.
+        """{step: {annotator, judgements, outcomes, parse_rate, tie_rate, agreement_with_truth: {kind or `all`: share}, calibration,
+        and a share under the name of each of `schemas.figures.JUDGE`}}.
 
         Rates are 0..1; shares as `figures.Share` and the calibration as `figures.Calibration` give them, None where there was nothing to count."""
         out = {}
@@ -80,7 +74,7 @@ class Worth:
                 "parse_rate": round(parsed / asked, 4) if asked else None,
                 "tie_rate": round(outcomes[Outcome.TIE] / asked, 4) if asked else None,
                 "agreement_with_truth": {name: share.figure() for name, share in agreed.items()},
-                **{name: shares[name].figure() if name in shares else None for name in FIGURES},
+                **{f.name: shares[f.name].figure() if f.name in shares else None for f in figures.JUDGE},
                 "calibration": self._calibrations[step].figure() if step in self._calibrations else None,
             }
         return out

@@ -5,13 +5,8 @@ from itertools import combinations
 from typing import NamedTuple
 
 from annotators.measures.ballots import Two, said, two
+from schemas.axes import BLIND, is_quality
 from schemas.records import Judgement
-
-ASIDE = frozenset({"form", "both_bad", "unsafe", "unacceptable", "media_broken", "severity", "skipped"})
-"""Axes that say something of an answer, but not how good it is."""
-HARM = "harm:"
-BLIND = "blind"
-"""The axis of what a judge prefers without the media: one verdict, however it was asked."""
 
 
 class Order(NamedTuple):
@@ -38,7 +33,7 @@ def orders(slips: Iterable[Judgement]) -> Iterator[Order]:
     rated: dict[tuple[str, str | None, str], dict[str, float]] = {}
     for s in slips:
         value = said(s)
-        if value is None or s.axis in ASIDE or s.axis.startswith(HARM):
+        if value is None or not is_quality(s.axis):
             continue
         if s.target == "pair" and len(s.items) == 2:
             pair = two(*s.items)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from annotators.people.ledger import Answer, Ledger
 from annotators.people.plan import SWAPPED, Draft, desks_of, question
 from annotators.people.question import MAIN_AXIS, Question, Task, votes
+from schemas.axes import MEDIA_BROKEN
 
 
 class State(StrEnum):
@@ -56,7 +57,7 @@ def _state(questions, answers: tuple[Answer, ...], asked: int, done: int, sent: 
         if not any(q.uid in sent for q in questions):
             return State.PLANNED
         return State.PARTIAL if done else State.PUSHED
-    if any(s.axis == "media_broken" and s.value for a in answers if a.reply for s in a.reply.said):
+    if any(s.axis == MEDIA_BROKEN and s.value for a in answers if a.reply for s in a.reply.said):
         return State.MEDIA_BROKEN
     if answers and all(a.reply is None for a in answers):
         return State.SKIPPED_ALL

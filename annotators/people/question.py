@@ -7,6 +7,7 @@ import random
 from enum import StrEnum
 from typing import NamedTuple
 
+from schemas.axes import FAULTS, PREFERENCE, RANK, SAFE
 from schemas.records import Outcome, Span, digest
 
 
@@ -69,7 +70,7 @@ class Reply(NamedTuple):
     rationale: str | None = None
 
 
-MAIN_AXIS = {Task.PAIRWISE: "preference", Task.RANKING: "rank", Task.CORRECT: "faults", Task.SAFETY: "safe"}
+MAIN_AXIS = {Task.PAIRWISE: PREFERENCE, Task.RANKING: RANK, Task.CORRECT: FAULTS, Task.SAFETY: SAFE}
 """The axis that a vote of each task is on; of ratings it is the first of the axes asked."""
 
 

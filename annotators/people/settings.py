@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from annotators.people.question import Task
+from schemas.axes import SCORE, TRUTH
 from schemas.operator import Settings as Base
 from schemas.records import digest
 
@@ -27,13 +28,13 @@ class Settings(Base):
     route: Literal["all", "unsure", "disagree"] = "all"
     """which questions go to people: all, those with the smallest difference of the judges' scores first, or only those where judges
     contradict each other"""
-    route_axis: str = "score"
+    route_axis: str = SCORE
     """the judgements that `unsure` and `disagree` look at"""
     budget: int | None = Field(None, ge=1)
     """annotations asked for at most, repeats, gold and the `most` people of every question among them"""
     gold: float = Field(0.0, ge=0, le=1)
     """share of the questions whose answer is known, mixed in unseen (pairwise, ranking)"""
-    gold_axis: str = "truth"
+    gold_axis: str = TRUTH
     """the judgements that know"""
     repeat: float = Field(0.05, ge=0, le=1)
     """share of the questions asked twice, the second time with the answers in reversed order (pairwise, ranking)"""

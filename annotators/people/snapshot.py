@@ -14,6 +14,7 @@ from annotators.people.ledger import Answer, Ledger
 from annotators.people.plan import SWAPPED
 from annotators.people.question import PERSON
 from schemas.arrow import TABLES, from_batch, to_batch
+from schemas.axes import FAULTS, SKIPPED
 from schemas.records import Candidate, Finding, Judgement, Outcome, Provenance, candidate, judgement
 
 TABLE_NAMES = ("judgements", "candidates")
@@ -88,13 +89,13 @@ def rows_of(answer: Answer, step: str, version: str) -> Iterator[Judgement | Can
     raw = {"seconds": answer.seconds, "rationale": reply.rationale if reply else None}
     if reply is None:
         target, items = _target(question.items, range(len(question.items)))
-        yield judgement(question.sample, step, target, items, "skipped", Finding(Outcome.ABSTAIN, raw=_json(raw)), by)
+        yield judgement(question.sample, step, target, items, SKIPPED, Finding(Outcome.ABSTAIN, raw=_json(raw)), by)
         return
     if reply.text is not None:
         yield candidate(question.sample, step, reply.text, model=who, parent=question.items[0], index=answer.revision)
     for said in reply.said:
         target, items = _target(question.items, said.items)
-        spans = [[s.start, s.end, s.label, s.severity, s.correction] for s in reply.spans] if said.axis == "faults" else None
+        spans = [[s.start, s.end, s.label, s.severity, s.correction] for s in reply.spans] if said.axis == FAULTS else None
         yield judgement(
             question.sample, step, target, items, said.axis,
             Finding(said.outcome, said.value, raw=_json(raw | ({"spans": spans} if spans else {}))), by,

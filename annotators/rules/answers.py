@@ -9,8 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from schemas.errors import RowError
-from schemas.records import Reason
+from schemas.errors import RowError, bad_row
 
 
 class Checked(NamedTuple):
@@ -20,7 +19,7 @@ class Checked(NamedTuple):
 
 def unfit(answer: str, why: str) -> RowError:
     """What a rule raises of a known answer that it cannot compare with."""
-    return RowError(Reason.BAD_ROW, f"the known answer {answer[:100]!r} {why}")
+    return bad_row(f"the known answer {answer[:100]!r} {why}")
 
 
 MARKER = re.compile(r"final answer is\b|answer\*{0,2}\s?:\*{0,2}", re.IGNORECASE)

@@ -17,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from annotators.rules.answers import Checked, final, unfit
-from schemas.errors import NoVerdict, RowError
-from schemas.records import Outcome, Reason
+from schemas.errors import NoVerdict, RowError, bad_row
+from schemas.records import Outcome
 
 SECONDS = 5  # of one answer
 START = 120  # seconds until the process has imported what it needs
@@ -89,7 +89,7 @@ class Worker:
                 raise NoVerdict(Outcome.FAILED, f"the rule '{rule}' had no verdict in {seconds:g} s")
         kind, *found = json.loads(said)
         if kind == "unfit":
-            raise RowError(Reason.BAD_ROW, found[0])
+            raise bad_row(found[0])
         if kind == "failed":
             raise NoVerdict(Outcome.FAILED, f"the rule '{rule}' failed: {found[0]}")
         return Checked(*found)

@@ -15,22 +15,20 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from annotators.measures import aggregation
-from annotators.measures.agreement import PREFERENCE
 from annotators.measures.ballots import Ballot, Ballots, Two, on_candidates, on_claims, on_pairs, said, speaker, two
-from annotators.measures.judge_quality import TRUTH
 from annotators.measures.preferences import orders
+from schemas.axes import CLAIM, PREFERENCE, SCORE, TRUTH
 from schemas.errors import RecipeError
 from schemas.operator import Context, Fitted, Rows
 from schemas.operator import Settings as Base
-from schemas.recipe import near
 from schemas.records import SAMPLE_KINDS, Candidate, Finding, Judgement, Outcome, Provenance, digest, judgement
+from schemas.text import did_you_mean
 
 READS = ("candidates", "judgements")
 LEAVES = ("judgements",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 1
-CLAIM = "claim"
 FITTED = {"dawid_skene": aggregation.dawid_skene, "mace": aggregation.mace}
 WEIGHED = ("weighted", "rank_mix")
 SIDES = (-1.0, 0.0, 1.0)  # labels of preferences: the second is better, a tie, the first is better
@@ -129,7 +127,7 @@ def _named(seen: Iterable[Rows], settings: Settings, context: Context) -> None:
     speakers = {speaker(name) for rows in seen for votes in _voted(rows, settings).values() for name in votes}
     for name in settings.weights:
         if name not in speakers:
-            raise RecipeError(f"{context.step}: `weights` name '{name}', who has no vote: {near(name, speakers)}")
+            raise RecipeError(f"{context.step}: `weights` name '{name}', who has no vote: {did_you_mean(name, speakers)}")
 
 
 def _measured(seen: Iterable[Rows], settings: Settings, context: Context) -> Fitted:
@@ -268,7 +266,7 @@ def _slip(rows: Rows, context: Context, settings: Settings, target: str, items: 
     """The Judgement of what the votes come to, its figures rounded to 4 digits."""
     value, prob = (None if figure is None else round(figure, 4) for figure in (finding.value, finding.prob))
     return judgement(
-        rows.sample.id, context.step, target, items, "score", Finding(finding.outcome, value, prob),
+        rows.sample.id, context.step, target, items, SCORE, Finding(finding.outcome, value, prob),
         Provenance(f"consensus.{settings.method}", context.version), parents=tuple(i for v in votes for i in v.slips),
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from schemas.axes import FORM, SCORE
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Finding, Judgement, Outcome, Provenance, judgement
@@ -23,7 +24,7 @@ class Settings(Base):
 def score(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
     """One `score` Judgement a candidate. It abstains where a claim has no verdict: a missing verdict is never a zero."""
     verdicts = {s.items[0]: s for s in rows.judgements if s.axis == settings.axis and s.target == "claim"}
-    forms = {s.items[0]: s for s in rows.judgements if s.axis == "form"}
+    forms = {s.items[0]: s for s in rows.judgements if s.axis == FORM}
     claims: dict[str, list[Judgement | None]] = {}
     for c in rows.claims:
         claims.setdefault(c.candidate, []).append(verdicts.get(c.id))
@@ -39,7 +40,7 @@ def score(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
             value = float(sum(s.value or 0 for s in slips if s) - len(slips))
         out.append(
             judgement(
-                c.sample, context.step, "candidate", (c.id,), "score",
+                c.sample, context.step, "candidate", (c.id,), SCORE,
                 Finding(Outcome.ABSTAIN if value is None else Outcome.VERDICT, value), by,
                 parents=tuple(s.id for s in slips if s) or ((form.id,) if form else ()),
             )

@@ -11,6 +11,7 @@ from schemas.records import Outcome
 
 VERSION = 2
 MODELS = ("model",)
+WORDS = 12  # of a fact, about
 
 
 class Settings(Base):
@@ -54,6 +55,15 @@ async def split(question: str, answer: str, settings: Settings, context: Context
     if len(questions) != len(facts):
         raise NoVerdict(Outcome.UNPARSABLE, f"{stated}\n{asked}")
     return [(q, True) for q in dict.fromkeys(questions)]
+
+
+def example(asked: str, settings: Settings, text: str, draw: float) -> str:
+    """A reply that `listed` reads: facts of some words each, or as many questions as facts are given; see `schemas.operator`."""
+    _, questions = prompt_texts(settings)
+    if given := prompts.words_of(questions, asked):
+        return "\n".join(f"- is it so that {fact}" for fact in listed(given.get("facts", "")))
+    words = text.split()
+    return "\n".join(f"- {' '.join(words[i * WORDS : (i + 1) * WORDS])}" for i in range(max(1, len(words) // WORDS)))
 
 
 def listed(text: str) -> list[str]:

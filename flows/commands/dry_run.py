@@ -1,26 +1,27 @@
 """What stands in for models when a recipe is tried without asking any: answers that are there are looked up, others are made up.
 
 Operators ask their own requests of it, so what a run will ask needs no second description. A made-up answer has the length to expect,
-the form that was asked for or the layout that the prompt shows, and the words of answers that the cache holds to requests of the same
-sort, else those of references, else any."""
+the form that was asked for or the layout of the operator's own `example`, and the words of answers that the cache holds to requests of
+the same sort, else those of references, else any."""
 
 import dataclasses
 import hashlib
 import json
 import random
-import re
 from collections import Counter as Tally
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
+from flows.planning import registry
 from flows.planning.registry import engine_of
 from flows.runs.engine_host import Host
 from flows.runs.model_source import Identities, Wanted
-from pipeline.modeling.checkpoint import identity
+from pipeline.modeling.checkpoint import folder_with, identity
 from pipeline.modeling.request_media import shown
-from pipeline.modeling.token_count import Counter, folder_of
+from pipeline.modeling.token_count import FILES, Counter
 from pipeline.storage.answer_cache import AnswerCache, Measured, Sort, Usage, key_of, shows
 from schemas.errors import EngineError, RowError
 from schemas.messages import asked_of, text_of
@@ -48,13 +49,12 @@ from schemas.ports import (
     Score,
     Scored,
 )  # fmt: skip
-from schemas.recipe import Recipe
-from schemas.records import Message, Sample
+from schemas.recipe import Recipe, settings_of
+from schemas.records import Message, Sample, media_parts
 
 LOCAL = ("vllm", "hf")  # engines whose `model` is a folder or a name on the Hub, with a tokenizer
 QUARTER = 4  # an answer is a quarter as long as it may be, where none was measured
 PLAIN = 0.75  # words a token, of English
-ITEM = 12  # words of an item in a list
 KEPT = 500  # texts of a sort that others are made up from
 WORDS = (
     "the",
@@ -72,8 +72,8 @@ WORDS = (
     "of",
     "them",
 )
-_JSON = re.compile(r"\{[^{}]*\}")
-_VERDICT = re.compile(r"\[\[\w+\]\]")
+Example = Callable[[str, str, float], str]
+"""(what was asked, words, a number in [0, 1) to choose by) -> a reply as the operator reads it"""
 
 
 class Model(NamedTuple):
@@ -90,8 +90,9 @@ class Model(NamedTuple):
 class Known:
     """What is learnt while a recipe is tried: from answers that are there, and from what earlier ones took."""
 
-    def __init__(self, measured: dict[Sort, Measured]):
-        self.measured = measured
+    def __init__(self, measured: dict[Sort, Measured], examples: Mapping[str, Example] | None = None):
+        """`examples`: by the name of a step, what makes up replies for it; of other steps they are free text."""
+        self.measured, self.examples = measured, examples or {}
         self.texts: defaultdict[Sort, list[str]] = defaultdict(list)
         self.references: defaultdict[str, list[str]] = defaultdict(list)  # by what was asked
         self.own: dict[tuple[Message, ...], str] = {}  # by the whole prompt
@@ -161,8 +162,12 @@ class MadeUp:
         self.model, self.store, self.known = model, store, known
 
     async def ask(self, request: Request) -> Result:
+        return self.made_up(request)
+
+    def made_up(self, request: Request, example: Example | None = None) -> Result:
+        """An answer; `example` writes it, where the step's replies have a layout."""
         try:
-            return make_up(self, request)
+            return make_up(self, request, example)
         except RowError as error:
             return Failure(error.reason, error.detail)
 
@@ -173,9 +178,9 @@ class MadeUp:
 class LookedUp:
     """An Engine before one that makes answers up: what is there, or was made up before, is looked up. It counts as if all were asked."""
 
-    def __init__(self, engine: MadeUp, cache: AnswerCache, usage: Usage):
+    def __init__(self, engine: MadeUp, cache: AnswerCache, usage: Usage, step: str):
         self.identity, self.can, self.media, self.slots = engine.identity, engine.can, engine.media, engine.slots
-        self._engine, self._cache, self._usage = engine, cache, usage
+        self._engine, self._cache, self._usage, self._example = engine, cache, usage, engine.known.examples.get(step)
 
     async def ask(self, request: Request) -> Any:  # a Result of the request's own type, as the port's overloads say
         engine, known = self._engine, self._engine.known
@@ -186,13 +191,13 @@ class LookedUp:
         if found is not None:
             known.learn(engine.model, request, found)
         elif (found := known.made.get(key)) is None:
-            return await self._make_up(key, request)
+            return self._make_up(key, request)
         self._usage.count_cached(found)
         return found
 
-    async def _make_up(self, key: bytes, request: Request) -> Result:
+    def _make_up(self, key: bytes, request: Request) -> Result:
         engine, known = self._engine, self._engine.known
-        made = await engine.ask(request)
+        made = engine.made_up(request, self._example)
         seconds = 0.0
         if not isinstance(made, Failure):
             known.made[key] = made
@@ -219,7 +224,7 @@ class LookedUpAnswers:
         return self._cache.damaged
 
     def engine(self, engine: MadeUp, usage: Usage, unanswered: set[bytes] | None = None, step: str = "") -> LookedUp:
-        return LookedUp(engine, self._cache, usage)
+        return LookedUp(engine, self._cache, usage, step)
 
     async def settle(self) -> None:
         """Nothing: nobody is asked, so nobody refuses."""
@@ -282,7 +287,24 @@ def _counter(spec: dict[str, Any]) -> Counter:
         _, revision = identity(spec["model"], spec.get("revision"))
     except EngineError:
         return Counter(None)
-    return Counter(folder_of(spec["model"], revision))
+    return Counter(folder_with(FILES, spec["model"], revision))
+
+
+def examples(recipe: Recipe) -> dict[str, Example]:
+    """By the name of each step whose replies have a layout, its operator's `example`, or that of the part that asks."""
+    found = {}
+    for step in recipe.steps:
+        module = registry.operator(step.family, step.operator)
+        if made := next(_examples(module, settings_of(module, step.settings, step.name), step.name), None):
+            found[step.name] = made
+    return found
+
+
+def _examples(module: ModuleType, settings: Any, where: str) -> Iterator[Example]:
+    if hasattr(module, "example"):
+        yield lambda asked, text, draw: module.example(asked, settings, text, draw)
+    for *_, part, inner in registry.parts(module, settings, where):
+        yield from _examples(part, inner, where)
 
 
 def prompt_tokens(model: Model, request: Request) -> int:
@@ -295,10 +317,10 @@ def prompt_tokens(model: Model, request: Request) -> int:
 
 
 def _kinds(request: Request) -> list[str]:
-    return [] if isinstance(request, Perturb) else [p.type for m in request.messages for p in m.parts if p.media]
+    return [] if isinstance(request, Perturb) else [p.type for p in media_parts(request.messages)]
 
 
-def make_up(engine: MadeUp, request: Request) -> Found:
+def make_up(engine: MadeUp, request: Request, example: Example | None = None) -> Found:
     """An answer to the request as it may come. RowError for what the engine would refuse without loading anything."""
     known = engine.known
     if isinstance(request, Perturb):
@@ -309,7 +331,7 @@ def make_up(engine: MadeUp, request: Request) -> Found:
     prompt = prompt_tokens(engine.model, request) + round(more)
     match request:
         case Generate() | Beams():
-            return Generated(tuple(_answers(engine, request, known)), prompt)
+            return Generated(tuple(_answers(engine, request, known, example)), prompt)
         case Score():
             return Scored(tuple(-10 * _unit(request, choice) for choice in request.choices), prompt)
         case Likelihood():
@@ -323,7 +345,7 @@ def make_up(engine: MadeUp, request: Request) -> Found:
             return Attended((1 / max(1, shows(request)),) * shows(request), prompt)
 
 
-def _answers(engine: MadeUp, request: Generate | Beams, known: Known):
+def _answers(engine: MadeUp, request: Generate | Beams, known: Known, example: Example | None):
     sort = Sort.of(engine.model.like, request)
     length = known.length(sort)
     count = request.n if isinstance(request, Generate) else request.beams
@@ -332,17 +354,20 @@ def _answers(engine: MadeUp, request: Generate | Beams, known: Known):
     for i in range(count):
         seed = f"{getattr(request, 'seed', 0)}/{i}"
         draw = _unit(request, seed)
-        text = _formed(form, draw) if form else _text(request, known, sort, round(length * PLAIN) or 1, i, draw)
+        words = round(length * PLAIN) or 1
+        if form:
+            text = _formed(form, draw)
+        elif example:
+            text = example(asked_of(request.messages), _words(words, draw), draw)
+        else:
+            text = _text(request, known, sort, words, i, draw)
         tokens = min(request.max_tokens, int(length + draw))  # so that the mean is what is expected
         each = (-1.0,) * tokens if logprobs else None
         yield Answer(text, tokens, "stop", -float(tokens), each)
 
 
 def _text(request: Generate | Beams, known: Known, sort: Sort, words: int, index: int, draw: float) -> str:
-    """A text in the layout that the prompt shows, else one that was said, else a reference, else any words."""
-    prompt = text_of(request.messages)
-    if (laid := _laid_out(prompt, words, draw)) is not None:
-        return laid
+    """A text that was said, else a reference, else any words."""
     if said := known.texts[sort]:
         return said[int(draw * len(said))]
     if index == 0 and request.messages in known.own:
@@ -350,24 +375,6 @@ def _text(request: Generate | Beams, known: Known, sort: Sort, words: int, index
     if other := known.references.get(asked_of(request.messages)):
         return other[int(draw * len(other))]
     return _words(words, draw)
-
-
-def _laid_out(prompt: str, words: int, draw: float) -> str | None:
-    """A list with "- ", a text between <<< and >>>, a JSON object or a word in double square brackets, where the prompt asks for one."""
-    if '"- "' in prompt:
-        fenced = prompt.rpartition("<<<")[2]
-        items = sum(line.startswith("- ") for line in fenced.splitlines()) or max(1, words // ITEM)
-        return "\n".join(f"- {_words(ITEM, (draw + i / items) % 1)}" for i in range(items))
-    if "between <<< and >>>" in " ".join(prompt.split()):
-        return f"<<<\n{_words(words, draw)}\n>>>"
-    if choices := _VERDICT.findall(prompt.partition("double square brackets")[2]):
-        return f"{_words(words, draw)} {choices[int(draw * len(choices))]}"
-    for example in reversed(_JSON.findall(prompt)):
-        try:
-            return json.dumps({k: _words(words, draw) if v == "..." else v for k, v in json.loads(example).items()})
-        except ValueError:
-            continue
-    return None
 
 
 def _words(count: int, draw: float) -> str:

@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.commands.dry_run import Known, MadeUpAnswers
+from flows.commands.dry_run import Known, MadeUpAnswers, examples
 from flows.planning import load, registry
 from flows.planning.plan import Unit, ingesting, plan
-from flows.runs import costs, executor, shards
+from flows.runs import costs, executor, rejections, shards
 from flows.runs.campaigns import PEOPLE
 from flows.runs.engine_host import Host
 from flows.runs.folder import at_work, begun, made
@@ -84,7 +84,7 @@ def estimate(
     checked = load.checked(raw)
     cache = made(cache, "--cache")
     answers = AnswerCache(cache / "answers.sqlite")
-    known = Known(answers.measured())
+    known = Known(answers.measured(), examples(checked))
     answers.close()
     with at_work(cache), tempfile.TemporaryDirectory() as folder, Host(cache) as host:
         place = Path(folder).resolve()
@@ -226,9 +226,8 @@ def _unread(trial: Trial) -> list[str]:
             (unread if outcome == Outcome.UNPARSABLE else read)[step] += 1
     for batch in tables.batches("candidates", ["step"]):
         read.update(batch["step"].to_pylist())
-    for batch in tables.batches("rejections", ["step", "reason"]):
-        for step, reason in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            unread[step] += reason == Reason.UNPARSABLE
+    for step, reasons in rejections.in_tables(tables).items():
+        unread[step] += reasons.get(Reason.UNPARSABLE, 0)
     return [step for step, count in unread.items() if count > read[step]]
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from flows.planning.plan import ingesting
 from flows.reports.terminal import left_out
-from flows.runs import executor
+from flows.runs import executor, rejections
 from schemas.errors import RecipeError
 from schemas.operator import Tables
 from schemas.records import MEDIA_KINDS, SAMPLE_KINDS
@@ -43,21 +43,17 @@ def so_far(run: executor.Run) -> Tables:
 
 def counts(tables: Tables) -> dict[str, Any]:
     samples, media, sizes = Counter(), Counter(), Counter()
-    rejections: dict[str, Counter] = {}
     for batch in tables.batches("samples", ["kind"]):
         samples.update(batch.column("kind").to_pylist())
     for batch in tables.batches("media", ["kind", "size"]):
         for kind, size in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             media[kind] += 1
             sizes[kind] += size
-    for batch in tables.batches("rejections", ["step", "reason"]):
-        for step, reason in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            rejections.setdefault(step, Counter())[reason] += 1
     return {
         "samples": {kind: samples[kind] for kind in SAMPLE_KINDS if samples[kind]},
         "media": {kind: media[kind] for kind in MEDIA_KINDS if media[kind]},
         "bytes": {kind: sizes[kind] for kind in MEDIA_KINDS if sizes[kind]},
-        "rejections": {step: dict(reasons) for step, reasons in rejections.items()},
+        "rejections": rejections.in_tables(tables),
     }
 
 
@@ -70,9 +66,7 @@ def show(run: executor.Run, found: dict[str, Any], console: Console) -> None:
     for name in ("samples", "media", "bytes"):
         table.add_row(name, *(f"{found[name].get(k, 0):,}" for k in kinds), f"{sum(found[name].values()):,}")
     console.print(table)
-    for step, reasons in found["rejections"].items():
-        console.print(
-            f"  {escape(step)}: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()), soft_wrap=True
-        )
+    for line in rejections.lines(found["rejections"]):
+        console.print(f"  {escape(line)}", soft_wrap=True)
     left_out(so_far(run), console)
     console.print(f"`pairwright build` with the same recipe and --out {escape(str(run.folder))} goes on from here")

@@ -24,6 +24,7 @@ from schemas import recipe as recipes
 from schemas import redact
 from schemas.errors import InputError, RecipeError
 from schemas.recipe import Step
+from schemas.text import did_you_mean
 
 SOURCE = "bench"
 RESULT = "judge-bench.json"
@@ -104,7 +105,7 @@ def _target(steps: Sequence[Step], name: str | None) -> Step:
     able = {s.name: s for s in steps if _judges(s)}
     if name is not None:
         if name not in able:
-            raise RecipeError(f"no step '{name}' judges: {recipes.near(name, able)}")
+            raise RecipeError(f"no step '{name}' judges: {did_you_mean(name, able)}")
         return able[name]
     asking = [s for s in able.values() if s.family == "judge" and registry.models_of(s.family, s.operator, s.settings)]
     if len(asking) != 1:

@@ -1,6 +1,5 @@
 """What happened in a run, finished or not, on a terminal."""
 
-from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
@@ -8,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.reports.terminal import asked_of, ending
-from flows.runs import campaigns, costs, executor, shards
+from flows.runs import campaigns, costs, executor, rejections, shards
 from schemas.errors import DamageError
 
 
@@ -21,7 +20,7 @@ def show(folder: Path) -> None:
     table = Table(title=f"{escape(run.recipe.name)} in {escape(str(folder))}", title_justify="left")
     for name in ("unit", "steps", "state", "seconds"):
         table.add_column(name, justify="right" if name == "seconds" else "left")
-    dropped: dict[str, Counter] = {}
+    dropped: list[rejections.Reasons] = []
     usages: list[costs.Usages] = []
     for unit in run.units:
         done = shards.read_json(run.place(unit) / "done.json")
@@ -30,8 +29,7 @@ def show(folder: Path) -> None:
             records = [shards.record_of(place / name) for name in shards.standing(place)]
         else:
             records = [done] if done else []
-        for step, reasons in ((s, r) for record in records for s, r in record.get("rejections", {}).items()):
-            dropped.setdefault(step, Counter()).update(reasons)
+        dropped += [record.get("rejections", {}) for record in records]
         usages += [costs.of_record(record) if unit.kind == "pass" else record.get("usage", {}) for record in records]
         state = "finished" if done else f"{len(records)} shards so far" if records else "not begun"
         steps = " · ".join(step.title for step in unit.steps)
@@ -50,8 +48,6 @@ def show(folder: Path) -> None:
             console.print(f"  [yellow]open: {left:,} questions, which the same `pairwright build` asks again[/yellow]")
     for step, found in campaigns.figures(run).items():
         console.print(f"  {escape(step)}: {found['answered']} of {found['asked']} annotations (`pairwright annotate status`)")
-    for step, reasons in dropped.items():
-        console.print(
-            f"  {escape(step)}: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()), soft_wrap=True
-        )
+    for line in rejections.lines(rejections.together(dropped)):
+        console.print(f"  {escape(line)}", soft_wrap=True)
     console.print("not finished: the same `pairwright build` goes on from here")

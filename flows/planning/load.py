@@ -13,6 +13,7 @@ from flows.planning import registry
 from schemas import recipe as recipes
 from schemas.disk import disk, place, shown
 from schemas.errors import RecipeError
+from schemas.text import did_you_mean
 
 log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parents[1] / "recipes"
@@ -38,7 +39,7 @@ def find(name: str) -> Path:
         return path
     if name not in known():
         raise RecipeError(
-            f"no recipe is called '{shown(name)}': {recipes.near(name, known())}; or give the path of a .yaml file"
+            f"no recipe is called '{shown(name)}': {did_you_mean(name, known())}; or give the path of a .yaml file"
         )
     return known()[name]
 
@@ -171,5 +172,5 @@ def checked(raw: dict, given: tuple[str, ...] = ()) -> recipes.Recipe:
             log.warning("%s is called %s now; the old name goes on working", step.title, new)
         for model in registry.models_of(step.family, step.operator, step.settings):
             if model not in recipe.models and model not in {s.binds for s in recipe.steps}:
-                raise RecipeError(f"{step.name}: no model '{model}': {recipes.near(model, recipe.models)}")
+                raise RecipeError(f"{step.name}: no model '{model}': {did_you_mean(model, recipe.models)}")
     return recipe

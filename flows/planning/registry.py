@@ -12,9 +12,10 @@ from typing import Any
 
 from schemas.errors import RecipeError
 from schemas.operator import Context
-from schemas.recipe import models, near, settings_of
+from schemas.recipe import models, settings_of
 from schemas.records import digest
 from schemas.redact import unsigned
+from schemas.text import did_you_mean
 
 HOME = {
     "source": "pipeline", "prompt": "pipeline", "make": "pipeline", "corrupt": "pipeline", "pair": "pipeline", "filter": "pipeline", "train": "pipeline",
@@ -46,7 +47,7 @@ def names(folder: str) -> list[str]:
 def operator(family: str, name: str) -> ModuleType:
     """The module of an operator. RecipeError lists what exists."""
     if family not in HOME:
-        raise RecipeError(f"no family of operators is called '{family}': {near(family, HOME)}")
+        raise RecipeError(f"no family of operators is called '{family}': {did_you_mean(family, HOME)}")
     name = RENAMED.get(f"{family}.{name}", f"{family}.{name}").partition(".")[2]
     return _module(f"{HOME[family]}.{family}", name, f"{family} operator")
 
@@ -65,7 +66,7 @@ def engine_of(spec: Mapping[str, Any], name: str) -> tuple[ModuleType, Any]:
 def _module(folder: str, name: str, what: str) -> ModuleType:
     known = names(folder)
     if name not in known:
-        raise RecipeError(f"no {what} is called '{name}': {near(name, known)}")
+        raise RecipeError(f"no {what} is called '{name}': {did_you_mean(name, known)}")
     return importlib.import_module(f"{folder}.{name}")
 
 

@@ -13,16 +13,17 @@ import yaml
 
 from flows.reports import plots
 from flows.reports.previews import preview
-from flows.reports.terminal import FIGURES, HABITS, open_lines, verdict
+from flows.reports.terminal import open_lines, verdict
 from flows.runs import costs
 from schemas import messages
-from schemas.arrow import from_batch
+from schemas.arrow import from_batch, word_counts
+from schemas.axes import CLAIM, FORM
 from schemas.disk import disk
+from schemas.figures import EVALUATION, JUDGE, known
 from schemas.operator import Tables
 from schemas.ports import MediaStore
-from schemas.records import SAMPLE_KINDS, Candidate, Claim, Judgement, Outcome, Pair, Sample
+from schemas.records import COUNTED, SAMPLE_KINDS, Candidate, Claim, Judgement, Outcome, Pair, Sample, media_parts
 
-STAGES = ("samples", "candidates", "judgements", "pairs")
 SHOWN = 3  # pairs of each kind
 PLOTTED = 30  # annotators in a plot: those with the most votes
 TRUSTED, READABLE = 0.8, 0.95  # shares of judgements below which a reader is warned
@@ -34,14 +35,15 @@ KNOWN = {"text": "text", "image": "pictures", "multi_image": "several pictures",
 def write_report(folder: Path, summary: dict, tables: Tables, media: MediaStore) -> Path:
     """Writes folder/report.html, which loads nothing from anywhere; returns its path. Memory does not grow with the rows."""
     kinds = [kind for kind in SAMPLE_KINDS if summary["samples"].get(kind)]
-    stages = {stage: {kind: summary[stage].get(kind, 0) for kind in kinds} for stage in STAGES}
+    stages = {stage: {kind: summary[stage].get(kind, 0) for kind in kinds} for stage in COUNTED}
     sides = _sides(tables)
     recipe = {key: value for key, value in summary["recipe"].items() if key not in ("name", "about")}  # the page's head
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     page = environment.get_template("report.html.j2").render(
-        summary=summary, kinds=kinds, stages=stages, figures=FIGURES, habits=_habits(summary), known=KNOWN, verdict=verdict(summary["evaluate"]),
+        summary=summary, kinds=kinds, stages=stages, figures=known(EVALUATION, [of["mean"] for of in summary["evaluate"].values()]),
+        habits=known(JUDGE, list(summary["judges"].values())), known=KNOWN, verdict=verdict(summary["evaluate"]),
         amount=costs.amount, amounts=costs.amounts,
         notes=list(_notes(summary, sides)), plots=_plots(summary, stages, sides), sides=sides, asked=_asked(summary),
         pairs=_shown(tables, media), recipe=yaml.safe_dump(recipe, sort_keys=False, width=100),
@@ -65,10 +67,7 @@ class Sides:
 def _sides(tables: Tables) -> Sides:
     sides = Sides()
     for batch in tables.batches("pairs", ["chosen", "rejected", "reward_chosen", "reward_rejected"]):
-        words = {
-            side: pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(batch[side])))
-            for side in sides.words
-        }
+        words = {side: word_counts(batch[side]) for side in sides.words}
         for side in sides.words:
             _count(sides.words[side], words[side])
             _count(sides.scores[side], pc.round(batch[f"reward_{side}"], 2))
@@ -129,19 +128,12 @@ def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
         yield False, line.strip()
 
 
-def _habits(summary: dict) -> dict[str, str]:
-    """The habits of which anything is known of a judge, with their titles."""
-    return {
-        habit: title for habit, title in HABITS.items() if any(judge[habit] for judge in summary["judges"].values())
-    }
-
-
 def _biases(judge: dict) -> Iterator[str]:
     """Habits that cannot be chance, in words."""
-    if (first := judge["shown_first"]) and not first["low"] <= 0.5 <= first["high"]:
+    if (first := judge.get("shown_first")) and not first["low"] <= 0.5 <= first["high"]:
         yield f"chose the answer that was shown first {first['share']:.0%} of {first['n']:,} times"
     for habit, answer in (("longer", "the longer answer"), ("own", "its own model\u2019s answer")):
-        said, truth = judge[habit], judge[f"{habit}_truth"]
+        said, truth = judge.get(habit), judge.get(f"{habit}_truth")
         if said and truth and not said["low"] <= truth["share"] <= said["high"]:
             yield f"chose {answer} {said['share']:.0%} of the time, which is better {truth['share']:.0%} of the time"
 
@@ -237,7 +229,7 @@ def _rows(tables: Tables, table: str, column: str, wanted: list[str]) -> Iterato
 
 def _previews(sample: Sample, pair: Pair, media: MediaStore) -> dict[str, list[str]]:
     """HTML of the prompt's media, and of those behind the rejected answer where they are others."""
-    shown = [(part.type, part.media) for message in sample.prompt for part in message.parts if part.media]
+    shown = [(p.type, p.media) for p in media_parts(sample.prompt) if p.media]
     other = [(kind, sha) for (kind, _), sha in zip(shown, pair.rejected_media or (), strict=False)]
     return {
         side: [preview(kind, media.read(sha), f"{i} {whose}") for i, (kind, sha) in enumerate(files, 1)]
@@ -247,7 +239,7 @@ def _previews(sample: Sample, pair: Pair, media: MediaStore) -> dict[str, list[s
 
 def _why(answer: str | None, claims: list[Claim], slips: list[Judgement]) -> dict:
     """What judges said of an answer: its claims with their verdicts, and the words of those who judged it whole."""
-    verdicts = {s.items[0]: s for s in slips if s.target == "claim" and s.axis == "claim"}
+    verdicts = {s.items[0]: s for s in slips if s.target == "claim" and s.axis == CLAIM}
     checked = [(claim, verdicts.get(claim.id)) for claim in claims if claim.candidate == answer]
     whole = [s for s in slips if s.target == "candidate" and answer in s.items and not s.parents]
     return {
@@ -256,6 +248,6 @@ def _why(answer: str | None, claims: list[Claim], slips: list[Judgement]) -> dic
              "stands": None if v is None or v.outcome != Outcome.VERDICT else bool(v.value)}
             for c, v in checked
         ],
-        "malformed": any(s.axis == "form" and s.value == 0 for s in whole),
+        "malformed": any(s.axis == FORM and s.value == 0 for s in whole),
         "said": [f"{s.axis}: {s.raw}" for s in whole if s.raw],
     }  # fmt: skip

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from annotators.measures.judge_quality import Answer, Worth
 from annotators.measures.streaming_stats import Share
-from flows.runs import campaigns, costs, shards
+from flows.runs import campaigns, costs, rejections, shards
 from flows.runs.folder import at_work
 from pipeline.storage import checksum
 from pipeline.storage.answer_cache import total
@@ -20,11 +20,10 @@ from schemas import redact
 from schemas.arrow import from_batch
 from schemas.operator import Tables
 from schemas.recipe import Price
-from schemas.records import OPEN, SAMPLE_KINDS, Judgement, Outcome, one_line
+from schemas.records import COUNTED, OPEN, SAMPLE_KINDS, Judgement, Outcome, one_line
 
 SAID, QUOTED, MOST_SAID = 160, 5, 1000  # characters of a quoted reason; how many are quoted; how many are told apart
 _OPEN = pa.array(sorted(OPEN), pa.string())
-COUNTED = ("samples", "candidates", "judgements", "pairs")
 
 
 def finish(run) -> dict:
@@ -102,7 +101,6 @@ def counts(tables: Tables) -> dict[str, Any]:
     preferences survive without the media, in one stream."""
     kinds: dict[str, str] = {}
     found = {name: Counter() for name in COUNTED}
-    rejections: dict[str, dict[str, int]] = {}
     worth, left = Worth(), LeftOpen()
     for batch in tables.batches("samples", ["id", "kind"]):
         new = dict(zip(batch.column("id").to_pylist(), batch.column("kind").to_pylist(), strict=True))
@@ -124,14 +122,11 @@ def counts(tables: Tables) -> dict[str, Any]:
         left.judged(slips)
         worth.add(kind, {name: answer for _, name, answer in answers}, slips)
     for batch in tables.batches("rejections", ["step", "reason", "detail"]):
-        for step, reason in zip(batch.column("step").to_pylist(), batch.column("reason").to_pylist(), strict=True):
-            reasons = rejections.setdefault(step, {})
-            reasons[reason] = reasons.get(reason, 0) + 1
         left.rejected(batch)
     out: dict[str, Any] = {name: {k: n[k] for k in SAMPLE_KINDS if n[k]} for name, n in found.items()}
     survived = {kind: share.figure() for kind, share in sorted(probed.items())}
     return out | {
-        "rejections": rejections, "open": left.figures(), "judges": worth.report(), "survive_without_media": survived,
+        "rejections": rejections.in_tables(tables), "open": left.figures(), "judges": worth.report(), "survive_without_media": survived,
     }  # fmt: skip
 
 

@@ -11,18 +11,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from flows.runs import costs
+from flows.runs import costs, rejections
+from schemas.figures import EVALUATION, JUDGE, known
 from schemas.operator import Tables
-from schemas.records import Reason
+from schemas.records import COUNTED, Reason
 from schemas.redact import clean
 
 NAMED = 20  # rows that are named one by one
-HABITS = {
-    "shown_first": "chose the first shown", "contradicted": "contradicted", "consistency": "same again", "longer": "chose the longer",
-    "equal_length": "agreement at equal length", "own": "chose its own", "agreement_with_people": "agreement with people",
-}  # fmt: skip
 WINDOW = 10.0  # seconds over which requests a second are counted
-FIGURES = ("hallucination", "chair", "recall", "accuracy", "yes_no_accuracy", "yes_no_f1")
 
 
 class Meter:
@@ -145,13 +141,11 @@ def ending(summary: dict, run, console: Console) -> None:
     kinds = list(summary["samples"])
     for name in ("", *kinds, "all"):
         table.add_column(name, justify="right" if name else "left")
-    for name in ("samples", "candidates", "judgements", "pairs"):
+    for name in COUNTED:
         table.add_row(name, *(str(summary[name].get(k, 0)) for k in kinds), str(sum(summary[name].values())))
     console.print(table)
-    for step, reasons in summary["rejections"].items():
-        console.print(
-            f"  {escape(step)}: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()), soft_wrap=True
-        )
+    for line in rejections.lines(summary["rejections"]):
+        console.print(f"  {escape(line)}", soft_wrap=True)
     left_out(run.tables(), console)
     for line in open_lines(summary):
         console.print(f"  [yellow]{escape(line)}[/yellow]", soft_wrap=True)
@@ -223,22 +217,19 @@ def left_out(tables: Tables, console: Console, table: str = "samples") -> None:
 
 def judges(found: dict[str, dict], console: Console) -> None:
     """What the judges are worth; nothing where nothing is known of them but what they said."""
-    names = {"agreement": "agreement with the truth", **HABITS}
-    rows = {}
-    for step, judge in found.items():
-        row = {"agreement": judge["agreement_with_truth"].get("all"), **{name: judge[name] for name in HABITS}}
-        if any(row.values()):
-            rows[step] = row
+    agreed = {step: judge["agreement_with_truth"].get("all") for step, judge in found.items()}
+    rows = {step: judge for step, judge in found.items() if agreed[step] or known(JUDGE, [judge])}
     if not rows:
         return
     table = Table(title="what the judges are worth (95 % interval)", title_justify="left")
     for name in ("", *rows):
         table.add_column(name, justify="right" if name else "left")
-    for name, title in names.items():
-        if any(row[name] for row in rows.values()):
-            table.add_row(title, *(share(row[name]) for row in rows.values()))
-    if any(found[step]["calibration"] for step in rows):
-        errors = [found[step]["calibration"] for step in rows]
+    if any(agreed.values()):
+        table.add_row("agreement with the truth", *(share(agreed[step]) for step in rows))
+    for figure in known(JUDGE, list(rows.values())):
+        table.add_row(figure.title, *(share(judge.get(figure.name)) for judge in rows.values()))
+    errors = [judge["calibration"] for judge in rows.values()]
+    if any(errors):
         table.add_row("calibration error", *(f"{of['error']:.3f}" if of else "" for of in errors))
     console.print(table)
 
@@ -253,8 +244,8 @@ def figures(evaluations: dict[str, dict], console: Console) -> None:
     table = Table(title="on held-out prompts (mean of the media, 95 % interval)", title_justify="left")
     for name in ("", *evaluations):
         table.add_column(name, justify="right" if name else "left")
-    for figure in FIGURES:
-        table.add_row(figure, *(_said(e["mean"][figure]) for e in evaluations.values()))
+    for figure in known(EVALUATION, [e["mean"] for e in evaluations.values()]):
+        table.add_row(figure.title, *(_said(e["mean"].get(figure.name)) for e in evaluations.values()))
     for kind in next(iter(evaluations.values())):
         if kind != "mean":
             table.add_row(
@@ -263,8 +254,8 @@ def figures(evaluations: dict[str, dict], console: Console) -> None:
     console.print(table)
 
 
-def _said(figure: dict) -> str:
-    return f"{figure['value']:.3f} [dim]({figure['low']:.3f}-{figure['high']:.3f})[/dim]"
+def _said(figure: dict | None) -> str:
+    return f"{figure['value']:.3f} [dim]({figure['low']:.3f}-{figure['high']:.3f})[/dim]" if figure else ""
 
 
 def verdict(evaluations: dict[str, dict]) -> str:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from flows.planning import load, registry
 from flows.planning.plan import Unit, fits, passes_of, plan
-from flows.runs import costs, leftovers, shards
+from flows.runs import costs, leftovers, rejections, shards
 from flows.runs.engine_host import Host
 from flows.runs.folder import at_work, begun, check_name, made, note_of, taken
 from flows.runs.model_source import Answers, ModelSource, RealEngines, Wanted, note_engines
@@ -348,7 +348,7 @@ class Run:
         }
         rows = [Rejection(*row) for row in (out.pop("rejections", ()) if isinstance(out, dict) else out)]
         shards.write_table(fresh / "rejections.arrow", "rejections", rows)
-        record["rejections"] = shards.counted(rows)
+        record["rejections"] = rejections.of_rows(rows)
         record["files"] = checksum.of_files(fresh, [p.relative_to(fresh).as_posix() for p in fresh.rglob("*") if p.is_file()])
         if isinstance(out, dict):
             record["result"] = out
@@ -376,12 +376,12 @@ class Run:
             self.lock = None
 
 
-def _file_damage(rejections: Path, done: dict) -> str | None:
+def _file_damage(file: Path, done: dict) -> str | None:
     """In a few words, why the rejections of a table step are not as they were written."""
-    if name := next((n for n in done.get("files", ()) if n == rejections.name), None):
-        return next(checksum.damages(rejections.parent, {name: done["files"][name]}), None)
+    if name := next((n for n in done.get("files", ()) if n == file.name), None):
+        return next(checksum.damages(file.parent, {name: done["files"][name]}), None)
     rows = sum(n for reasons in done.get("rejections", {}).values() for n in reasons.values())
-    return shards.miscounted(rejections, rows) if rows or rejections.exists() else None
+    return shards.miscounted(file, rows) if rows or file.exists() else None
 
 
 def cache_of(out: Path | None, given: Path | None = None) -> Path:

@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from schemas.arrow import TABLE_OF
+from schemas.messages import sample_label
 from schemas.records import Candidate, Judgement, Media, Reason, Rejection, Sample
 
 
@@ -88,7 +89,7 @@ def _together(first: Arrival, others: list[Arrival]) -> Iterator[Arrival | Rejec
     twins: list[Rejection] = []
     for times, arrival in enumerate((first, *others), 1):
         media |= {m.id: m for m in arrival.media if m.id not in media}
-        where = arrival.sample.source or "a row"
+        where = sample_label(arrival.sample)
         if times > 1 and not arrival.rows:
             twins.append(twin(arrival.sample, times))
         for row in arrival.rows:
@@ -111,5 +112,5 @@ ORDER = list(TABLE_OF)  # records in the order in which they come to be
 
 def twin(sample: Sample, times: int) -> Rejection:
     """The note that a Sample came before, for the `times`-th time."""
-    detail = f"{sample.source or 'a row'}: the same prompt and media came before; leave one of them out"
+    detail = f"{sample_label(sample)}: the same prompt and media came before; leave one of them out"
     return Rejection(f"{sample.id}~{times}", "samples", sample.step, Reason.DUPLICATE, detail)

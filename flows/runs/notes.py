@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from flows.runs.rejections import Reasons
 from pipeline.storage import checksum, local_files
 from pipeline.storage.answer_cache import FIGURES
 from schemas.disk import shown, words
@@ -26,7 +27,6 @@ def _known(figures: dict[str, float]) -> dict[str, float]:
 
 Figures = Annotated[dict[str, float], AfterValidator(_known)]
 Counts = dict[str, int]
-Reasons = dict[str, Counts]  # {step: {reason: n}}
 
 
 class _Note(BaseModel):

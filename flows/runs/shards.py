@@ -22,11 +22,10 @@ from pipeline.storage.local_files import kind_of
 from schemas import arrow, redact
 from schemas.disk import disk, said
 from schemas.errors import DamageError, OutputError
-from schemas.records import Reason, Rejection, one_line
+from schemas.records import Reason, one_line
 
 __all__ = [
-    "REMEDY", "RunTables", "batches", "check", "counted", "damage", "damages", "miscounted", "publish", "read_json",
-    "read_json_or_none", "record_of", "rows",
+    "REMEDY", "RunTables", "batches", "check", "damage", "damages", "miscounted", "publish", "read_json", "read_json_or_none", "record_of", "rows",
     "write_json", "write_table",
 ]  # fmt: skip
 
@@ -318,12 +317,3 @@ def _without(found: list[pa.RecordBatch], column: str, ids: pa.Array | None) -> 
     if ids is None or not len(ids):
         return found
     return [b.filter(pc.invert(pc.is_in(b.column(column), ids))) for b in found]
-
-
-def counted(rejections: list[Rejection]) -> dict[str, dict[str, int]]:
-    """{step: {reason: n}}"""
-    out: dict[str, dict[str, int]] = {}
-    for row in rejections:
-        reasons = out.setdefault(row.step, {})
-        reasons[str(Reason(row.reason))] = reasons.get(str(row.reason), 0) + 1
-    return out

@@ -17,13 +17,15 @@ from types import ModuleType
 from typing import Any
 
 from flows.planning import registry
-from flows.runs import costs, shards
+from flows.runs import costs, rejections, shards
 from flows.runs.intake import arrivals, gathered, twin
 from flows.runs.model_source import Answers
 from pipeline.storage.answer_cache import Usage
 from pipeline.storage.urls import filled
 from schemas.arrow import TABLE_OF, TABLES, from_batch
+from schemas.axes import SCORE, TRUTH
 from schemas.errors import PairwrightError, RowError, RunError
+from schemas.messages import sample_label
 from schemas.operator import VERBS, Context, Fitted, Rows
 from schemas.ports import Engine, MediaStore
 from schemas.recipe import Step, settings_of
@@ -111,7 +113,7 @@ def view(bound: Bound, rows: Rows) -> Rows | None:
 def _those(predicate: str, seen: Rows, rows: Rows) -> list:
     if predicate not in ("right", "wrong", "best"):
         return [c for c in seen.candidates if c.role == predicate]
-    axis = "score" if predicate == "best" else "truth"
+    axis = SCORE if predicate == "best" else TRUTH
     value = {
         s.items[0]: s.value
         for s in rows.judgements
@@ -457,7 +459,7 @@ class Pass:
         return {
             "key": shard.key,
             "counts": {name: len(rows) for name, rows in tables.items()},
-            "rejections": shards.counted(tables["rejections"]),
+            "rejections": rejections.of_rows(tables["rejections"]),
             "steps": {
                 b.step.name: {
                     "operator": b.step.title,
@@ -506,5 +508,5 @@ def _take(out, rows: Rows, made: list) -> bool:
 
 def _superseded(old: Sample, new: Sample) -> Rejection:
     return Rejection(
-        old.id, "samples", new.step, Reason.SUPERSEDED, f"{old.source or 'a row'}: {new.step} wrote it anew", new.id
+        old.id, "samples", new.step, Reason.SUPERSEDED, f"{sample_label(old)}: {new.step} wrote it anew", new.id
     )

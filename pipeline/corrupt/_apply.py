@@ -23,7 +23,8 @@ from pipeline.corrupt.kinds.images import Fade, RegionMask
 from pipeline.corrupt.kinds.nothing import Nothing
 from pipeline.corrupt.kinds.swap import Swap, pool_of
 from pipeline.media.probe import keep
-from schemas.errors import RowError
+from schemas.errors import RowError, bad_row
+from schemas.messages import media_kinds, sample_label, with_media, without_media
 from schemas.operator import Context
 from schemas.records import MEDIA_KINDS, Media, Message, Reason, Sample
 
@@ -43,21 +44,20 @@ async def corrupted(
     EMPTY_PROMPT when `none` leaves a turn empty, BAD_ROW when a box is missing, and what decoders raise."""
     kind = _READ.validate_python(spec)
     if isinstance(kind, Nothing):
-        return _without_media(prompt, sample), []
+        return _in_text(prompt, sample), []
     new, made = await instead(prompt, settled(kind, sample), sample, context)
-    return _showing(prompt, new), made
+    return with_media(prompt, new), made
 
 
 async def instead(
     prompt: tuple[Message, ...], kind: Kind, sample: Sample, context: Context
 ) -> tuple[dict[str, str], list[Media]]:
     """{id: id to show instead} of all media of the prompt that the (settled) kind is for, and the Media that were made."""
-    parts = [(part.media, part.type) for message in prompt for part in message.parts if part.media]
-    shown = dict(parts) | {sha: medium for sha, medium in parts if medium == "video"}  # with its sound
+    shown = media_kinds(prompt)
     of = {sha: medium for sha, medium in shown.items() if medium in _takes(kind)}
     if not of:
         there = " and ".join(sorted(set(shown.values()))) or "no media"
-        detail = f"{_named(sample)}: {kind.kind} is for {' and '.join(_takes(kind))}, the prompt shows {there}; use another kind"
+        detail = f"{sample_label(sample)}: {kind.kind} is for {' and '.join(_takes(kind))}, the prompt shows {there}; use another kind"
         raise RowError(Reason.UNSUPPORTED_MEDIA, detail)
     found = await asyncio.gather(*[_one(sha, medium, kind, sample, context) for sha, medium in of.items()])
     return dict(zip(of, (new for new, _ in found))), [media for _, media in found if media]
@@ -90,7 +90,7 @@ async def _one(sha: str, medium: str, kind: Kind, sample: Sample, context: Conte
 
 
 def _made(sha: str, medium: str, kind: Kind, sample: Sample, context: Context, label: str) -> Media:
-    name = f"{_named(sample)}: {medium} {sha[:12]}"
+    name = f"{sample_label(sample)}: {medium} {sha[:12]}"
     data = _files.corrupted(context.media.read(sha), medium, kind, drawn(kind, sample.id, sha), name)
     return keep(data, label, context.media)
 
@@ -105,29 +105,18 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1), thread_name_prefix="corrupt")
 
 
-def _named(sample: Sample) -> str:
-    return sample.source or f"sample {sample.id}"
-
-
 def _box(sample: Sample) -> tuple[float, float, float, float]:
     found = (json.loads(sample.facts) if sample.facts else {}).get("bbox")
     good = isinstance(found, list) and len(found) == 4 and all(isinstance(n, int | float) for n in found)
     if not good or not (0 <= found[0] < found[2] and 0 <= found[1] < found[3]):
-        detail = f"{_named(sample)}: its facts have no `bbox` [left, top, right, bottom]; add it, or set `box`"
-        raise RowError(Reason.BAD_ROW, detail)
+        detail = f"{sample_label(sample)}: its facts have no `bbox` [left, top, right, bottom]; add it, or set `box`"
+        raise bad_row(detail)
     return tuple(found)
 
 
-def _showing(prompt: tuple[Message, ...], new: dict[str, str]) -> tuple[Message, ...]:
-    return tuple(
-        Message(m.role, tuple(p._replace(media=new.get(p.media, p.media)) if p.media else p for p in m.parts))
-        for m in prompt
-    )
-
-
-def _without_media(prompt: tuple[Message, ...], sample: Sample) -> tuple[Message, ...]:
-    left = tuple(Message(m.role, tuple(p for p in m.parts if not p.media)) for m in prompt)
+def _in_text(prompt: tuple[Message, ...], sample: Sample) -> tuple[Message, ...]:
+    left = without_media(prompt)
     if not all(any((p.text or "").strip() for p in m.parts) for m in left):
-        detail = f"{_named(sample)}: a turn of its prompt has nothing but media, which `none` leaves out; add a text"
+        detail = f"{sample_label(sample)}: a turn of its prompt has nothing but media, which `none` leaves out; add a text"
         raise RowError(Reason.EMPTY_PROMPT, detail)
     return left

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, SerializeAsAny
 
 from pipeline.corrupt import kinds
 from pipeline.corrupt.kinds._kind import Kind
-from schemas.recipe import near
+from schemas.text import did_you_mean
 
 
 def _found() -> Iterator[type[Kind]]:
@@ -34,10 +34,10 @@ def _read(given: Any) -> Any:
         return given
     kind = KINDS.get(str(given.get("kind")))
     if kind is None:
-        raise ValueError(f"no kind is called '{given.get('kind')}': {near(str(given.get('kind')), KINDS)}")
+        raise ValueError(f"no kind is called '{given.get('kind')}': {did_you_mean(str(given.get('kind')), KINDS)}")
     for key in given:
         if key not in kind.model_fields:
-            raise ValueError(f"{given['kind']} has no setting '{key}': {near(key, kind.model_fields)}")
+            raise ValueError(f"{given['kind']} has no setting '{key}': {did_you_mean(key, kind.model_fields)}")
     return kind.model_validate(given)
 
 

@@ -16,6 +16,7 @@ from pipeline.corrupt.kinds.images import RegionMask
 from pipeline.corrupt.kinds.nothing import Nothing
 from pipeline.corrupt.kinds.swap import Swap
 from schemas.errors import RowError
+from schemas.messages import sample_label
 from schemas.operator import Context, Fitted, Rows
 from schemas.operator import Settings as Base
 from schemas.records import Media, Pair, Reason, Rejection, Sample, digest, successor
@@ -113,7 +114,7 @@ async def _stored(rows: Rows, kind: Kind, context: Context) -> list[Media | Samp
 async def _ranked(sample: Sample, kind: RegionMask, context: Context) -> tuple[tuple[str, ...], list[Media]]:
     """The sample's picture and the same with its box ever fainter, in order, and the Media that were made."""
     if len(sample.media) != 1:
-        detail = f"{sample.source or f'sample {sample.id}'}: `levels` rank one picture, the prompt shows {len(sample.media)}; use `levels: 1`"
+        detail = f"{sample_label(sample)}: `levels` rank one picture, the prompt shows {len(sample.media)}; use `levels: 1`"
         raise RowError(Reason.TOO_MANY_MEDIA, detail)
     ids, made = [*sample.media], []
     for level in range(1, kind.levels + 1):

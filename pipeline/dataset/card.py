@@ -15,19 +15,19 @@ import yaml
 
 from pipeline.dataset.columns import columns
 from pipeline.dataset.read import dataset_files, opened
+from schemas.arrow import word_counts
 from schemas.disk import disk
+from schemas.figures import JUDGE, known
 from schemas.markdown import block, code, line, plain
 from schemas.published import published, publisher
-from schemas.records import SAMPLE_KINDS
+from schemas.records import COUNTED, SAMPLE_KINDS
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 PACKAGES = ("pairwright", "pyarrow")
-COUNTED = ("samples", "candidates", "judgements", "pairs")
 ORIGINS = ("source", "licence")
 LISTED = 20  # sources that are named
 ABOUT = 2000  # characters of what a recipe says of itself
 LICENCE = re.compile(r"[a-z0-9](?:[a-z0-9+-]|\.(?=\d)){0,63}")  # how the Hub names licences
-HABITS = ("agreement_with_people", "shown_first", "contradicted", "longer", "longer_truth", "own")
 NUMBERS = ("margin", "reward_chosen", "reward_rejected", "confidence")
 
 
@@ -86,7 +86,7 @@ def _words(said: pa.ListArray) -> pa.Array:
     """Words of each answer; null where there is none."""
     content = pc.struct_field(pc.list_element(said, 0), "content")
     text = pc.struct_field(pc.list_element(content, 0), "text")
-    return pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(text)))
+    return word_counts(text)
 
 
 def _front(facts: _Facts, summary: dict) -> dict:
@@ -132,9 +132,9 @@ def _body(facts: _Facts, summary: dict, recipe: dict) -> Iterator[str]:
         )
     if summary["judges"]:
         yield (
-            "## Judges\n\nParse rate: judgements that could be read. Agreement: with what is known to be true, where it is known, or with people. "
-            "Shown first, longer, own: the share of verdicts for the answer that stood first, has more words, or is of the judge's own "
-            "model (`longer truth`: how often the longer one is better). Contradicted: of pairs judged both ways round, those on which it changed sides.\n\n"
+            "## Judges\n\nParse rate: judgements that could be read. Agreement: with what is known to be true, where it is known.\n\n"
+            + "".join(f"- {figure.title}: {figure.sentence}\n" for figure in known(JUDGE, list(summary["judges"].values())))
+            + "\n"
             + _table(_judges(summary["judges"]))
         )
     if probed := summary.get("survive_without_media", {}).get("all"):
@@ -212,7 +212,7 @@ def _judges(judges: dict) -> pd.DataFrame:
     return pd.DataFrame([
         {"step": step, "annotator": judge["annotator"], "judgements": judge["judgements"], "parse rate": judge["parse_rate"],
          "tie rate": judge["tie_rate"], **{f"agreement, {k}": share(of) for k, of in judge["agreement_with_truth"].items()},
-         **{habit.replace("_", " "): share(judge[habit]) for habit in HABITS},
+         **{figure.title: share(judge.get(figure.name)) for figure in JUDGE},
          "calibration error": judge["calibration"] and judge["calibration"]["error"]}
         for step, judge in judges.items()
     ]).dropna(axis=1, how="all")  # fmt: skip

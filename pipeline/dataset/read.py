@@ -13,7 +13,7 @@ from pipeline.dataset import manifest
 from pipeline.dataset.columns import MEDIA_OF, VERSION
 from schemas.disk import said
 from schemas.errors import DamageError, InputError
-from schemas.records import SAMPLE_KINDS, Message, Part, one_line
+from schemas.records import SAMPLE_KINDS, Message, Part, media_parts, one_line
 
 BATCH = 64  # rows in memory at a time, beside one row group of media
 
@@ -86,7 +86,7 @@ def _example(kind: str, row: dict) -> Example:
             for part in turn["content"]
         ]
         messages.append(Message(turn["role"], tuple(parts)))
-    kinds = [part.type for message in messages for part in message.parts if part.media]
+    kinds = [part.type for part in media_parts(messages)]
     return Example(
         row["id"], row["sample"], tuple(messages), _files(row, kinds, ""), kind, _text(row["chosen"]),
         row["rejected"] and _text(row["rejected"]), row["margin"],

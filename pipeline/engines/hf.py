@@ -11,7 +11,7 @@ from pydantic import Field
 
 from pipeline.engines.local.device import has_gpu, share_of
 from pipeline.media.decode import decode_audio, decode_image, decode_video
-from pipeline.modeling.checkpoint import identity
+from pipeline.modeling.checkpoint import folder_of, identity
 from pipeline.modeling.request_media import read, shown
 from pipeline.modeling.special_tokens import first_tokens, markup, specials
 from schemas import operator
@@ -38,7 +38,8 @@ from schemas.ports import (
     Score,
     Scored,
 )  # fmt: skip
-from schemas.records import MEDIA_KINDS, Message, Part, Reason
+from schemas.records import MEDIA_KINDS, Message, Part, Reason, media_parts
+from schemas.text import error_line
 
 ANSWERS = frozenset({"Generate", "Form", "Beams", "Score", "Likelihood", "Embed", "Attend", "Perturb"})
 RATES = frozenset({"Rate"})  # what a model with a head answers
@@ -73,10 +74,8 @@ def able(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
 
 async def connect(settings: Settings, media: MediaStore) -> "HF":
     """Loads the model, which blocks. EngineError when transformers cannot."""
-    from pipeline.modeling.load import folder_of
-
+    folder = str(folder_of(settings.model, settings.revision))
     try:
-        folder = folder_of(settings.model)
         return _class_of(folder)(settings, media, folder)
     except TrainError as error:
         raise EngineError(str(error)) from error
@@ -89,7 +88,7 @@ def _class_of(folder: str) -> "type[HF]":
     try:
         names = transformers.AutoConfig.from_pretrained(folder).architectures or []
     except (OSError, ValueError, KeyError) as error:
-        raise EngineError(f"transformers cannot load {folder}: {str(error).strip().splitlines()[0]}") from error
+        raise EngineError(f"transformers cannot load {folder}: {error_line(error)}") from error
     if any(name.endswith(HEAD) for name in names):
         return _Headed
     if any(hasattr(getattr(transformers, name, None), "get_text_features") for name in names):
@@ -147,11 +146,10 @@ class HF:
             ValueError,
             IndexError,
         ) as error:  # what a model's own code raises of a request it dislikes
-            line = str(error).strip().splitlines()
             full = "out of memory" in str(error).lower()  # another moment may have room; what else it dislikes it always will
             raise RowError(
                 Reason.ENGINE_FAILED if full else Reason.ENGINE_REFUSED,
-                f"transformers: {line[0][:300] if line else type(error).__name__}",
+                f"transformers: {error_line(error)}",
             ) from error
         finally:
             self.seconds += time.perf_counter() - started
@@ -212,7 +210,7 @@ class HF:
         *before, last = messages
         if last.role != "assistant":
             raise RowError(Reason.EMPTY_ANSWER, "there is no answer: the last message must be the assistant's")
-        media = sum(part.media is not None for message in before for part in message.parts)
+        media = len(media_parts(before))
         ids = self._encoder.answer("".join(part.text or "" for part in last.parts), "the answer")[:-1]
         return self._prompt(tuple(before)), ids, media
 
@@ -232,7 +230,7 @@ class _Headed(HF):
             self._specials = markup(specials(self._tokenizer))
             self._model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
         except (OSError, ValueError, KeyError) as error:
-            raise EngineError(f"transformers cannot load {folder}: {str(error).strip().splitlines()[0]}") from error
+            raise EngineError(f"transformers cannot load {folder}: {error_line(error)}") from error
         if self._model.config.num_labels != 1:
             raise EngineError(
                 f"{folder} tells {self._model.config.num_labels} classes apart: name a model with one number"
@@ -276,7 +274,7 @@ class _Twin(HF):
             hears = hasattr(self._model, "get_audio_features")
             self._processor: Any = (AutoFeatureExtractor if hears else AutoImageProcessor).from_pretrained(folder)
         except (OSError, ValueError, KeyError) as error:
-            raise EngineError(f"transformers cannot load {folder}: {str(error).strip().splitlines()[0]}") from error
+            raise EngineError(f"transformers cannot load {folder}: {error_line(error)}") from error
         self.media = frozenset({"audio"} if hears else {"image", "video"})
         self._model.to("cuda" if torch.cuda.is_available() else "cpu")
 

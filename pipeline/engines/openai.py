@@ -33,9 +33,9 @@ from schemas.ports import (
     Score,
     Scored,
 )  # fmt: skip
-from schemas.recipe import near
 from schemas.records import MEDIA_KINDS, MediaKind, Reason
 from schemas.special_tokens import FAMILIES, NOTHING, Specials, families_of, of_families
+from schemas.text import did_you_mean
 
 TOP_LOGPROBS = 20  # the most that servers give
 FIRST = 30.0  # seconds that a server may take to say which models it has
@@ -80,7 +80,7 @@ class Settings(operator.Settings):
     @classmethod
     def _known(cls, family: str) -> str:
         if family not in (known := ("auto", "none", *FAMILIES)):
-            raise ValueError(f"no family is called '{family}': {near(family, known)}")
+            raise ValueError(f"no family is called '{family}': {did_you_mean(family, known)}")
         return family
     _named = field_validator("api_key_env")(named)
 

@@ -46,6 +46,7 @@ from schemas.ports import (
     Scored,
 )  # fmt: skip
 from schemas.records import MEDIA_KINDS, MediaKind, Message, Part, Reason
+from schemas.text import error_line
 
 AUDIO_RATE = 16000  # samples a second, what the audio towers of the known families take
 DECODED_BYTES = 256 << 20  # decoded media kept for the next request that shows them
@@ -163,7 +164,7 @@ def _load(settings: Settings):
             )
         )  # fmt: skip
     except Exception as error:  # whatever a model's code, its files or the device raise
-        raise EngineError(f"vLLM cannot load {settings.model}: {_line(error)}") from error
+        raise EngineError(f"vLLM cannot load {settings.model}: {error_line(error, named=True)}") from error
 
 
 def _rank(adapter: str) -> int:
@@ -265,7 +266,7 @@ class VLLM:
         try:
             self._llm.add_request(number, prompt, params, lora_request=self._lora)
         except Exception as error:  # vLLM refuses a request with a dozen types of error
-            raise RowError(_reason(error), f"vLLM refused the request: {_line(error)}") from error
+            raise RowError(_reason(error), f"vLLM refused the request: {error_line(error, named=True)}") from error
         future = self._flying[number] = asyncio.get_running_loop().create_future()
         if self._stepper is None or self._stepper.done():
             self._stepper = asyncio.create_task(self._run())
@@ -283,7 +284,7 @@ class VLLM:
             try:
                 outputs = self._llm.step()
             except Exception as error:  # noqa: BLE001  after a failed step the engine's state is unknown
-                self._dead = EngineError(f"vLLM died while it ran {self.identity}: {_line(error)}")
+                self._dead = EngineError(f"vLLM died while it ran {self.identity}: {error_line(error, named=True)}")
                 self._dead.__cause__ = error
                 self._fail(self._dead)
                 break
@@ -326,7 +327,7 @@ class VLLM:
         try:
             return SamplingParams(**options), ids
         except Exception as error:  # ValueError in some releases of vLLM, its own type in others
-            raise RowError(Reason.ENGINE_REFUSED, f"vLLM refused the settings: {_line(error)}") from error
+            raise RowError(Reason.ENGINE_REFUSED, f"vLLM refused the settings: {error_line(error, named=True)}") from error
 
     def _asked(self, request: Generate | Score | Likelihood) -> tuple[tuple[Message, ...], list[int]]:
         """The messages that are shown, and the tokens of an answer whose likelihood is asked for."""
@@ -427,7 +428,7 @@ class _Tokens:
             )  # fmt: skip
             return self._tokenizer.encode(text, add_special_tokens=False)  # the template has written them
         except Exception as error:  # a template's own words, or text that is no Unicode
-            raise RowError(Reason.ENGINE_REFUSED, f"the chat template refused the prompt: {_line(error)}") from error
+            raise RowError(Reason.ENGINE_REFUSED, f"the chat template refused the prompt: {error_line(error, named=True)}") from error
 
     def answer(self, message: Message) -> list[int]:
         """Token ids of what the assistant said, without the end of its turn."""
@@ -500,8 +501,3 @@ def _size(item) -> int:
 def _reason(error: Exception) -> Reason:
     text = str(error)
     return Reason.TOO_LONG if "model length" in text or "context length" in text else Reason.ENGINE_REFUSED
-
-
-def _line(error: Exception) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0][:300]}" if text else type(error).__name__

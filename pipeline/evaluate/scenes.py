@@ -10,8 +10,9 @@ from pydantic import Field
 
 from pipeline.evaluate._bootstrap import interval, replicates
 from pipeline.source import scenes
-from schemas.claim_patterns import Patterns, split
+from schemas.claim_patterns import Patterns, split, truth_of
 from schemas.errors import EngineError
+from schemas.figures import EVALUATION
 from schemas.messages import user
 from schemas.operator import Context, Tables
 from schemas.operator import Settings as Base
@@ -25,7 +26,6 @@ SCOPE = "table"
 VERSION = 1
 CHOICES = ("yes", "no")
 T = TypeVar("T")
-FIGURES = ("hallucination", "chair", "recall", "accuracy", "yes_no_accuracy", "yes_no_f1")
 
 
 class Settings(Base):
@@ -70,12 +70,8 @@ class Item(NamedTuple):
 async def evaluate(tables: Tables, settings: Settings, context: Context) -> dict:
     """{kind: {figure: {value, low, high}}} and the same under `mean`, the plain mean of the kinds. 95 % bootstrap intervals.
 
-    hallucination    share of answers with a false claim; a malformed answer counts as one
-    chair            false claims / claims (CHAIR_i of Rohrbach et al. 2018, over claims)
-    recall           mean share of what a complete answer states that is stated and true
-    accuracy         share of answers that are wholly true and complete
-    yes_no_accuracy, yes_no_f1    POPE-style questions (Li et al. 2023), positive class yes
-    held_out         hallucination of the prompts with a combination that training never showed, where there are any"""
+    The figures are those of `schemas.figures.EVALUATION`, and a kind's `held_out`: hallucination of the prompts with a combination that
+    training never showed, where there are any."""
     engine = context.engines[settings.model]
     world = scenes.load_world()
     out, replicas, done = {}, [], 0
@@ -89,12 +85,12 @@ async def evaluate(tables: Tables, settings: Settings, context: Context) -> dict
         table = np.array(counts, float)
         figures = replicates(table, _figures, settings.seed)
         replicas.append(figures)
-        out[kind] = {name: interval(figures[:, i]) for i, name in enumerate(FIGURES)} | {"prompts": settings.n}
+        out[kind] = {name: interval(figures[:, i]) for i, (name, *_) in enumerate(EVALUATION)} | {"prompts": settings.n}
         held = table[Counts(*table.T).held_out == 1]
         if len(held) > 1:
             out[kind]["held_out"] = interval(replicates(held, _figures, settings.seed)[:, 0]) | {"prompts": len(held)}
     mean = np.mean(replicas, 0)
-    out["mean"] = {name: interval(mean[:, i]) for i, name in enumerate(FIGURES)}
+    out["mean"] = {name: interval(mean[:, i]) for i, (name, *_) in enumerate(EVALUATION)}
     return out
 
 
@@ -121,18 +117,12 @@ async def _counts(item: Item, engine: Engine, patterns: Patterns, settings: Sett
     )
     text = _answered(answer).answers[0].text
     facts = item.scene.facts(item.task)
-    claims = split(patterns, item.task.question, text)
-    yes = set(facts["yes"])
-    false, count, recall = 1, 1, 0.0  # a malformed answer
-    if claims is not None:
-        false, count = sum((question in yes) != wanted for question, wanted in claims), len(claims)
-        stated = set(claims)
-        recall = sum(tuple(e) in stated for e in facts["expect"]) / len(facts["expect"])
-    pairs = [(_yes(_answered(score)), truth) for score, (_, truth) in zip(scores, item.questions, strict=True)]
+    truth = truth_of(facts, split(patterns, item.task.question, text))
+    pairs = [(_yes(_answered(score)), wanted) for score, (_, wanted) in zip(scores, item.questions, strict=True)]
     return Counts(
-        answers=1, hallucinated=false > 0, false_claims=false, claims=count, recall=recall, exact=false == 0 and recall == 1,
-        right=sum(said == truth for said, truth in pairs), true_yes=sum(said and truth for said, truth in pairs),
-        false_yes=sum(said and not truth for said, truth in pairs), false_no=sum(truth and not said for said, truth in pairs),
+        answers=1, hallucinated=truth.false > 0, false_claims=truth.false, claims=truth.claims, recall=truth.recall, exact=truth.exact,
+        right=sum(said == wanted for said, wanted in pairs), true_yes=sum(said and wanted for said, wanted in pairs),
+        false_yes=sum(said and not wanted for said, wanted in pairs), false_no=sum(wanted and not said for said, wanted in pairs),
         questions=len(pairs), held_out=item.scene.held_out,
     )  # fmt: skip
 
@@ -150,7 +140,7 @@ def _yes(score: Scored) -> bool:
 
 
 def _figures(sums: np.ndarray) -> np.ndarray:
-    """[r, columns of Counts] sums -> [r, 6] figures in the order of FIGURES. F1 is 0 where nothing is answered yes and nothing is."""
+    """[r, columns of Counts] sums -> [r, 6] figures in the order of EVALUATION. F1 is 0 where nothing is answered yes and nothing is."""
     s = Counts(*sums.T)
     figures = {
         "hallucination": s.hallucinated / s.answers,
@@ -160,4 +150,4 @@ def _figures(sums: np.ndarray) -> np.ndarray:
         "yes_no_accuracy": s.right / s.questions,
         "yes_no_f1": 2 * s.true_yes / np.maximum(2 * s.true_yes + s.false_yes + s.false_no, 1),
     }
-    return np.stack([figures[name] for name in FIGURES], 1)
+    return np.stack([figures[name] for name, *_ in EVALUATION], 1)

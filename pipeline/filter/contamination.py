@@ -20,9 +20,10 @@ from pipeline.source import rows
 from pipeline.storage.urls import filled
 from schemas.arrow import from_batch
 from schemas.errors import RowError
+from schemas.messages import sample_label
 from schemas.operator import Context, Tables
 from schemas.operator import Settings as Base
-from schemas.records import SAMPLE_KINDS, Media, Reason, Rejection, Sample
+from schemas.records import SAMPLE_KINDS, Media, Reason, Rejection, Sample, media_parts
 
 READS = ("samples",)
 LEAVES = ()
@@ -68,7 +69,7 @@ def keep(tables: Tables, settings: Settings, context: Context) -> list[Rejection
     for batch in tables.batches("samples"):
         for row in from_batch("samples", batch):
             if said := shown(row) or known.asked(row):
-                detail = f"{row.source or f'sample {row.id}'}: {said}; it must not be trained on"
+                detail = f"{sample_label(row)}: {said}; it must not be trained on"
                 out.append(Rejection(row.id, "samples", context.step, Reason.CONTAMINATED, detail, row.id))
     return out
 
@@ -180,7 +181,7 @@ class _Benchmarks:
             ]
 
         def said(row: Sample) -> str | None:
-            shown = [(p.type, p.media) for message in row.prompt for p in message.parts if p.media]
+            shown = [(p.type, p.media) for p in media_parts(row.prompt) if p.media]
             for kind, sha in shown:
                 number = media[kind].numbers.find(sha) if kind in found else -1
                 if number >= 0 and (hit := found[kind][number]):

@@ -14,9 +14,10 @@ from pydantic import Field
 from pipeline.filter.similarity import lsh, media_hashes, shingles
 from pipeline.filter.similarity.media_hashes import Looks
 from schemas.arrow import from_batch
+from schemas.messages import sample_label_of
 from schemas.operator import Context, Tables
 from schemas.operator import Settings as Base
-from schemas.records import SAMPLE_KINDS, Reason, Rejection, Sample, digest
+from schemas.records import SAMPLE_KINDS, Reason, Rejection, Sample, digest, media_parts
 
 READS = ("samples",)
 LEAVES = ()
@@ -59,7 +60,7 @@ class _Gist:
     def _group(self, row: Sample) -> int:
         """A number that samples have in common whose media are, one by one, near the same first ones."""
         codes = []
-        shown = [(p.type, p.media) for message in row.prompt for p in message.parts if p.media]
+        shown = [(p.type, p.media) for p in media_parts(row.prompt) if p.media]
         for kind, sha in shown:
             number = self.media[kind].numbers.find(sha) if kind in self.media else -1
             self._shown.append(number * 2 + (kind == "video") if number >= 0 else -1)
@@ -114,4 +115,4 @@ def keep(tables: Tables, settings: Settings, context: Context) -> list[Rejection
 
 
 def _named(gist: _Gist, i: int) -> str:
-    return gist.sources[i].as_py() or f"sample {gist.ids[i].as_py()}"
+    return sample_label_of(gist.ids[i].as_py(), gist.sources[i].as_py())

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.compute as pc
 from pydantic import model_validator
 
+from schemas.arrow import word_counts
 from schemas.operator import Context, Tables
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Reason, Rejection
@@ -37,10 +38,7 @@ def keep(tables: Tables, settings: Settings, context: Context) -> list[Rejection
     for batch in tables.batches("pairs", ["id", "sample", "chosen", "rejected"]):
         ids += batch.column("id").to_pylist()
         samples += batch.column("sample").to_pylist()
-        sides = [
-            pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(batch.column(s))))
-            for s in ("chosen", "rejected")
-        ]
+        sides = [word_counts(batch.column(s)) for s in ("chosen", "rejected")]
         words.append(np.stack([np.asarray(pc.fill_null(s, 0), float) for s in sides], 1))
     if not ids:
         return []

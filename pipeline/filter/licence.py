@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from schemas.messages import sample_label
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Reason, Rejection
@@ -59,7 +60,7 @@ def keep(rows: Rows, settings: Settings, context: Context) -> list[Rejection]:
         return []
     name = f"the licence '{said}' is not allowed" if said else "no licence is given"
     detail = (
-        f"{sample.source or f'sample {sample.id}'}: {name}; ask for another one, or change allow, refuse or unknown"
+        f"{sample_label(sample)}: {name}; ask for another one, or change allow, refuse or unknown"
     )
     return [Rejection(sample.id, "samples", context.step, Reason.LICENCE, detail, sample.id)]
 

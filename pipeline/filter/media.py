@@ -17,11 +17,11 @@ from pipeline.media import phash, statistics
 from schemas import prompts
 from schemas.arrow import from_batch
 from schemas.errors import RowError
-from schemas.messages import ask_about
+from schemas.messages import ask_about, sample_label
 from schemas.operator import Context, Tables
 from schemas.operator import Settings as Base
 from schemas.ports import Failure, Generate
-from schemas.records import SAMPLE_KINDS, Media, Reason, Rejection, Sample
+from schemas.records import SAMPLE_KINDS, Media, Reason, Rejection, Sample, media_parts
 
 READS = ("samples",)
 LEAVES = ()
@@ -123,7 +123,7 @@ async def keep(tables: Tables, settings: Settings, context: Context) -> list[Rej
         for s, fault in zip(samples, faults):
             if fault:
                 reason, said = fault
-                detail = f"{s.source or f'sample {s.id}'}: {said}; drop it or widen the bounds"
+                detail = f"{sample_label(s)}: {said}; drop it or widen the bounds"
                 out.append(Rejection(s.id, "samples", context.step, reason, detail, s.id))
     return out
 
@@ -179,7 +179,7 @@ def _fault(name: str, value: float | None, settings: Settings) -> Fault | None:
 
 
 def _seen(row: Sample) -> bool:
-    return any(p.type in SEEN for message in row.prompt for p in message.parts)
+    return any(p.type in SEEN for p in media_parts(row.prompt))
 
 
 def _counted(row: Sample, settings: Settings) -> Fault | None:
@@ -207,6 +207,11 @@ async def _asked(samples: list[Sample], settings: Settings, context: Context) ->
         return next((f for name, value in found.items() if (f := _fault(name, value, settings))), None)
 
     return list(await asyncio.gather(*map(one, samples)))
+
+
+def example(asked: str, settings: Settings, text: str, draw: float) -> str:
+    """A reply that `parse` reads; see `schemas.operator`."""
+    return json.dumps({"objects": int(draw * 10), "writing": int(draw * 100)})
 
 
 def parse(text: str) -> dict[str, float] | None:

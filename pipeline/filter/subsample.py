@@ -23,6 +23,7 @@ from pipeline.filter.similarity import media_hashes, shingles
 from pipeline.media import phash
 from schemas.arrow import from_batch
 from schemas.errors import EngineError, RowError
+from schemas.messages import sample_label_of
 from schemas.operator import Context, Tables
 from schemas.operator import Settings as Base
 from schemas.ports import Embed, Failure
@@ -126,7 +127,7 @@ def _chosen(
         places[labels[i]] += 1
         if places[labels[i]] > quota[labels[i]]:
             name, label = ids[i].as_py(), said.format(labels[i])
-            detail = f"{sources[i].as_py() or f'sample {name}'}: {label} keeps {quota[labels[i]]} of {had[labels[i]]}"
+            detail = f"{sample_label_of(name, sources[i].as_py())}: {label} keeps {quota[labels[i]]} of {had[labels[i]]}"
             out.append((i, Rejection(name, "samples", context.step, Reason.NOT_SAMPLED, detail, name)))
     counts = {name: {"had": had[name], "kept": quota[name]} for name in sorted(had)}
     return {"rejections": [row for _, row in sorted(out)], "samples": counts}

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from schemas.messages import sample_label
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Candidate, Reason, Rejection, candidate
@@ -25,7 +26,7 @@ def make(rows: Rows, settings: Settings, context: Context) -> list[Candidate | R
     text = getattr(sample, settings.of)
     if not text or not text.strip():
         detail = (
-            f"{sample.source or f'sample {sample.id}'}: it has no {settings.of}; add one or use a source that has them"
+            f"{sample_label(sample)}: it has no {settings.of}; add one or use a source that has them"
         )
         return [Rejection(sample.id, "candidates", context.step, Reason.NO_REFERENCE, detail, sample.id)]
     return [candidate(sample.id, context.step, text, role=settings.role, model=settings.of, settings=context.version)]

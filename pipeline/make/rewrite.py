@@ -90,6 +90,11 @@ async def _reply(engine: Engine, messages: tuple[Message, ...], settings: Settin
     return said, None, tokens, seed
 
 
+def example(asked: str, settings: Settings, text: str, draw: float) -> str:
+    """A reply that `parse` reads; see `schemas.operator`."""
+    return f"<<<\n{text}\n>>>"
+
+
 def parse(text: str) -> str | None:
     """The one answer between <<< and >>>; None where there is none, an empty one, or there are several."""
     found = _FENCED.findall(text)

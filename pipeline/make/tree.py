@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from pipeline.make._ask import Drawing, asked, seed_of
+from schemas.axes import SCORE
 from schemas.errors import RowError
 from schemas.messages import assistant
 from schemas.operator import Context, Rows
@@ -219,7 +220,7 @@ def _leave(
             seed=seed, index=index, tokens=path.tokens, finish=path.finish, logprob=round(path.logprob, 4),
         )  # fmt: skip
         slip = judgement(
-            sample.id, context.step, "candidate", (new.id,), "score",
+            sample.id, context.step, "candidate", (new.id,), SCORE,
             Finding(Outcome.VERDICT, round(path.score, 4), raw=" | ".join(path.raw)),
             Provenance(f"tree of {engine.identity}", context.version),
         )  # fmt: skip

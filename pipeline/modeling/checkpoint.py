@@ -1,6 +1,10 @@
-"""The name of a model that ids and cache keys carry: its weights decide it, not where they lie."""
+"""Where a model lies (a local folder, the Hub's cache, the Hub), and the name of it that ids and cache keys carry.
+
+The name is decided by the weights, not by where they lie. Only this module asks the Hub for models, so only here an error of the Hub becomes
+one of ours."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from schemas.errors import EngineError
@@ -21,6 +25,48 @@ def identity(model: str, revision: str | None = None) -> tuple[str, str | None]:
     return f"{model}@{commit[:12]}", commit
 
 
+def folder_of(model: str, revision: str | None = None) -> Path:
+    """The folder that holds the whole of a model: `model` itself where it is a folder, else the Hub's cache, into which it is
+    downloaded. EngineError when there is neither such a folder nor such a model."""
+    from huggingface_hub import snapshot_download
+
+    if Path(model).is_dir():
+        return Path(model)
+    try:
+        return Path(snapshot_download(model, revision=revision))
+    except _hub_errors() as error:
+        raise _nowhere(model, revision, error) from error
+
+
+def folder_with(files: Iterable[str], model: str, revision: str | None = None) -> Path | None:
+    """The folder with those of `files` that a model has, as `folder_of` but without its weights: only `files` are downloaded. None when the Hub
+    gives none of them; a local folder is taken as it is, whatever it holds."""
+    from huggingface_hub import hf_hub_download
+
+    if Path(model).is_dir():
+        return Path(model)
+    found = None
+    for name in files:
+        try:
+            found = Path(hf_hub_download(model, name, revision=revision)).parent
+        except _hub_errors():
+            continue
+    return found
+
+
+def cached_folder(model: str, revision: str | None = None) -> Path | None:
+    """The folder that holds a model on this machine: the network is not asked. None when it was not downloaded, and of what is not a model's name."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if Path(model).is_dir():
+        return Path(model)
+    try:
+        config = try_to_load_from_cache(model, "config.json", revision=revision)
+    except _hub_errors():
+        return None
+    return Path(config).parent if isinstance(config, str) else None
+
+
 def _digest(folder: Path) -> str:
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in SUFFIXES)
     if not files:
@@ -34,13 +80,23 @@ def _digest(folder: Path) -> str:
 
 def _commit(model: str, revision: str | None) -> str:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(hf_hub_download(model, "config.json", revision=revision)).parent.name  # .../snapshots/COMMIT/
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        where = f"{model} at revision {revision}" if revision else model
-        raise EngineError(
-            f"there is no folder {model}, and the Hub gives no {where} ({type(error).__name__}): "
-            "check the name, the network and HF_TOKEN"
-        ) from error
+    except _hub_errors() as error:
+        raise _nowhere(model, revision, error) from error
+
+
+def _hub_errors() -> tuple[type[Exception], ...]:
+    """What the Hub's client raises when it gives no file: the Hub refuses or is unreachable, the name is malformed, the disk is full."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    return HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError
+
+
+def _nowhere(model: str, revision: str | None, error: Exception) -> EngineError:
+    where = f"{model} at revision {revision}" if revision else model
+    return EngineError(
+        f"there is no folder {model}, and the Hub gives no {where} ({type(error).__name__}): "
+        "check the name, the network and HF_TOKEN"
+    )

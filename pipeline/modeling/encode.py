@@ -15,6 +15,7 @@ from pipeline.modeling.special_tokens import markup, specials
 from schemas.errors import RowError, TrainError
 from schemas.messages import escape, escape_all, texts_in
 from schemas.records import MEDIA_KINDS, Message, Reason
+from schemas.text import error_line
 
 FPS = 2.0  # frames a second, what the engines show as well
 MAX_FRAMES = 64
@@ -49,7 +50,7 @@ class Encoder:
             self.processor = AutoProcessor.from_pretrained(folder)
             config = AutoConfig.from_pretrained(folder)
         except (OSError, ValueError, KeyError) as error:
-            raise TrainError(f"transformers finds no processor in {folder}: {str(error).splitlines()[0]}") from error
+            raise TrainError(f"transformers finds no processor in {folder}: {error_line(error)}") from error
         if not hasattr(self.processor, "tokenizer"):
             raise TrainError(f"{folder} has a tokenizer but no processor of media: name a multimodal model")
         self.tokenizer = self.processor.tokenizer

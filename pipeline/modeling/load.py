@@ -6,29 +6,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForMultimodalLM, Qwen2_5OmniThinkerForConditionalGeneration
 
 from schemas.errors import TrainError
 from schemas.published import public
+from schemas.text import error_line
 
 TOWERS = {"vision": "image", "audio": "audio"}  # what a recipe may freeze -> what transformers calls it
 PREFIX = "thinker."  # where a full Omni checkpoint keeps the part that reads and writes text
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json")
-
-
-def folder_of(name: str) -> str:
-    """A folder with the model: `name` itself, or where the Hub's model of that name was put."""
-    if Path(name).is_dir():
-        return name
-    try:
-        return snapshot_download(name)
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        why = type(error).__name__
-        raise TrainError(f"there is no folder {name}, and the Hub gives no such model ({why})") from error
 
 
 def load(folder: str):
@@ -40,7 +28,7 @@ def load(folder: str):
         kind = Qwen2_5OmniThinkerForConditionalGeneration if _is_omni(config) else AutoModelForMultimodalLM
         model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise TrainError(f"transformers cannot load {folder}: {str(error).strip().splitlines()[0]}") from error
+        raise TrainError(f"transformers cannot load {folder}: {error_line(error)}") from error
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -5,14 +5,13 @@ from collections.abc import Container
 from schemas.errors import RowError
 from schemas.messages import texts_in
 from schemas.ports import MediaStore
-from schemas.records import Message, Part, Reason
+from schemas.records import Message, Part, Reason, media_parts
 
 
 def shown(messages: tuple[Message, ...], kinds: Container[str], engine: str) -> list[Part]:
     """The media of a prompt in order. RowError for an empty prompt and for a kind that `engine` does not take."""
-    parts = [part for message in messages for part in message.parts]
-    media = [part for part in parts if part.media]
-    if not media and not any(text.strip() for text in texts_in(parts)):
+    media = media_parts(messages)
+    if not media and not any(text.strip() for message in messages for text in texts_in(message.parts)):
         raise RowError(Reason.EMPTY_PROMPT, "the prompt has neither text nor media; drop the row")
     if strange := {part.type for part in media if part.type not in kinds}:
         raise RowError(Reason.UNSUPPORTED_MEDIA, f"{engine} takes no {min(strange)}; ask another model or drop the row")

@@ -77,19 +77,3 @@ def _json(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-
-
-def folder_of(model: str, revision: str | None) -> Path | None:
-    """Where the tokenizer of a model lies: in its own folder, or in the Hub's cache, into which it is fetched; None where there is none."""
-    if Path(model).is_dir():
-        return Path(model)
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    found = None
-    for name in FILES:
-        try:
-            found = Path(hf_hub_download(model, name, revision=revision)).parent
-        except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
-            continue
-    return found

@@ -5,6 +5,7 @@ import random
 from pydantic import Field
 
 from pipeline.pair._scores import laid, none_made, over_cap, scored
+from schemas.axes import SCORE
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Pair, Reason, Rejection, digest
@@ -21,7 +22,7 @@ class Settings(Base):
     """smallest difference of the scores; equal scores never make a pair"""
     per_prompt: int | None = Field(None, ge=1, le=1_000_000)
     """at most so many pairs a prompt, drawn by the seed; all by default"""
-    axis: str = "score"
+    axis: str = SCORE
     """the judgements that rank the answers"""
     seed: int = 0
     """another seed draws other pairs"""

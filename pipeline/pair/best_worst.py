@@ -3,6 +3,7 @@
 from collections import Counter
 
 from pipeline.pair._scores import laid, none_made, scored
+from schemas.axes import SCORE
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Pair, Reason, Rejection
@@ -17,7 +18,7 @@ VERSION = 1
 class Settings(Base):
     min_margin: float = 1.0
     """smallest difference of the scores; equal scores never make a pair"""
-    axis: str = "score"
+    axis: str = SCORE
     """the judgements that rank the answers"""
 
 

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from pipeline.pair._scores import none_made
+from schemas.axes import SCORE
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Judgement, Outcome, Pair, Reason, Rejection
@@ -26,7 +27,7 @@ def pair(rows: Rows, settings: Settings, context: Context) -> list[Pair | Reject
     live, too; where nobody has a verdict it stays."""
     scores: dict[frozenset[str], Judgement] = {}
     for slip in rows.judgements:
-        if slip.target == "pair" and slip.axis == "score":
+        if slip.target == "pair" and slip.axis == SCORE:
             scores[frozenset(slip.items)] = slip
     if not scores:
         return [none_made(rows, context, Reason.NO_VERDICT, "no pair of answers was judged")]

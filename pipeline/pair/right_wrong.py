@@ -5,6 +5,7 @@ import random
 from pydantic import Field
 
 from pipeline.pair._scores import laid, none_made, over_cap, scored
+from schemas.axes import TRUTH
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Pair, Reason, Rejection, digest
@@ -19,7 +20,7 @@ VERSION = 1
 class Settings(Base):
     per_prompt: int | None = Field(15, ge=1, le=1_000_000)
     """at most so many pairs a prompt, drawn by the seed; all when null"""
-    axis: str = "truth"
+    axis: str = TRUTH
     """the judgements that tell: 0 is right, less is wrong"""
     seed: int = 0
     """another seed draws other pairs"""

@@ -7,6 +7,7 @@ import random
 from pydantic import Field
 
 from pipeline.pair._scores import none_made, over_cap
+from schemas.axes import FAULTS
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement, Pair, Reason, Rejection, Span, digest
@@ -62,7 +63,7 @@ def _pair(edited: Candidate, original: Candidate, rows: Rows, context: Context) 
 
 def _marked(edited: Candidate, original: Candidate, slips: list[Judgement]) -> Judgement | None:
     """What the editor said is wrong with the original; where several people marked it, only what the editor's own name is under."""
-    marks = [s for s in slips if s.axis == "faults" and s.items == (original.id,) and s.raw]
+    marks = [s for s in slips if s.axis == FAULTS and s.items == (original.id,) and s.raw]
     own = [s for s in marks if s.annotator == edited.model]
     return (own or (marks if len(marks) == 1 else [None]))[-1]
 

@@ -14,8 +14,8 @@ from pydantic import Field, model_validator
 from pipeline.media import collage
 from pipeline.media.decode import decode_image
 from pipeline.media.probe import keep
-from schemas.errors import RowError
-from schemas.messages import assistant, user
+from schemas.errors import RowError, bad_row
+from schemas.messages import assistant, sample_label, user
 from schemas.operator import Context, Fitted, Rows
 from schemas.operator import Settings as Base
 from schemas.ports import MediaStore
@@ -89,7 +89,7 @@ def write(rows: Rows, settings: Settings, context: Context) -> list[Media | Samp
     sample = rows.sample
     own = _other(sample)
     if own is None:
-        raise RowError(Reason.BAD_ROW, f"{_named(sample)}: its prompt has several turns; compose single questions")
+        raise bad_row(f"{sample_label(sample)}: its prompt has several turns; compose single questions")
     rng = random.Random(digest(settings.seed, sample.id))
     count = rng.randint(*settings.between)
     if settings.layout == "demonstrations":
@@ -125,7 +125,7 @@ def _drawn(own: Other, count: int, rng: random.Random, pool: list[Other], sample
             found.setdefault(other.media, other)
     if len(found) < count:
         detail = (
-            f"{_named(sample)}: {count} other pictures are wanted, {len(found)} are there; add samples or show fewer"
+            f"{sample_label(sample)}: {count} other pictures are wanted, {len(found)} are there; add samples or show fewer"
         )
         raise RowError(Reason.NO_MATCH, detail)
     return list(found.values())
@@ -140,10 +140,10 @@ def _demonstrated(
     said = lambda other: other.answer
     if settings.symbols:
         if own.answer is None:
-            raise RowError(Reason.BAD_ROW, f"{_named(sample)}: it has no answer that a symbol could stand for; add it")
+            raise bad_row(f"{sample_label(sample)}: it has no answer that a symbol could stand for; add it")
         same = [o for o in context.fitted if _plain(o) == _plain(own) and o.media != own.media]
         if not same:
-            detail = f"{_named(sample)}: no other sample has the answer '{own.answer}'; raise `pool` or drop the row"
+            detail = f"{sample_label(sample)}: no other sample has the answer '{own.answer}'; raise `pool` or drop the row"
             raise RowError(Reason.NO_MATCH, detail)
         if all(_plain(o) != _plain(own) for o in shown):
             shown[rng.randrange(len(shown))] = rng.choice(same)
@@ -179,7 +179,3 @@ def _facts(sample: Sample, **composed) -> str:
     """The sample's facts, which hold for the target, and how it was composed: the parents' ids and the target's place from 1."""
     known = json.loads(sample.facts) if sample.facts else {}
     return json.dumps(known | {"composed": composed}, sort_keys=True, separators=(",", ":"))
-
-
-def _named(sample: Sample) -> str:
-    return sample.source or f"sample {sample.id}"

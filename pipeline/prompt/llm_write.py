@@ -8,7 +8,7 @@ import re
 from pydantic import Field, model_validator
 
 from schemas import prompts
-from schemas.messages import ask_about, asked_of, rephrase
+from schemas.messages import ask_about, asked_of, rephrase, sample_label
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
 from schemas.ports import Failure, Generate
@@ -106,8 +106,13 @@ async def write(rows: Rows, settings: Settings, context: Context) -> list[Sample
 
 
 def _gone(sample: Sample, context: Context, reason: Reason, said: str) -> Rejection:
-    detail = f"{sample.source or f'sample {sample.id}'}: {said}"
+    detail = f"{sample_label(sample)}: {said}"
     return Rejection(sample.id, "samples", context.step, reason, detail, sample.id)
+
+
+def example(asked: str, settings: Settings, text: str, draw: float) -> str:
+    """A reply that `parse` reads, no two of its texts alike; see `schemas.operator`."""
+    return json.dumps({name: f"{text} {name}" for name in settings.wanted})
 
 
 def parse(text: str, names: tuple[str, ...]) -> dict[str, str] | None:

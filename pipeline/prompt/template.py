@@ -7,11 +7,11 @@ import orjson
 from pydantic import Field
 
 from schemas import prompts
-from schemas.errors import RowError
-from schemas.messages import asked_of, rephrase
+from schemas.errors import bad_row
+from schemas.messages import asked_of, rephrase, sample_label
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
-from schemas.records import SAMPLE_KINDS, Reason, Sample, digest, successor
+from schemas.records import SAMPLE_KINDS, Sample, digest, successor
 
 READS = ("samples",)
 LEAVES = ("samples",)
@@ -53,7 +53,7 @@ def _words(sample: Sample, names: list[str]) -> dict[str, str]:
     for name in names:
         value = known[name] if name in known else facts.get(name)
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            detail = f"{sample.source or f'sample {sample.id}'}: its {name} is no text; add it, or take {{{name}}} out"
-            raise RowError(Reason.BAD_ROW, detail)
+            detail = f"{sample_label(sample)}: its {name} is no text; add it, or take {{{name}}} out"
+            raise bad_row(detail)
         out[name] = str(value)
     return out

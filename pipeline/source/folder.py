@@ -20,7 +20,7 @@ from pipeline.source.reading.conversation import Shelf, schemes_for
 from pipeline.source.reading.row_files import Row
 from pipeline.storage import urls
 from pipeline.storage.urls import Place
-from schemas.errors import InputError, RowError
+from schemas.errors import InputError, RowError, bad_row
 from schemas.operator import Context
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Media, Reason, Rejection, Sample, one_line
@@ -148,7 +148,7 @@ def _metadata(settings: Settings, names: dict[str, str], folder: str, name: str)
             shown = shown if isinstance(shown, list) else [shown]
             paths = [one for one in shown if isinstance(one, str) and one]
             if not shown or len(paths) < len(shown):
-                raise RowError(Reason.BAD_ROW, "its file_name names no file; name one below the folder")
+                raise bad_row("its file_name names no file; name one below the folder")
             if absolute := next((one for one in paths if isabs(one)), None):
                 detail = f"{absolute} is a file of this machine, which metadata may not name; name one below the folder"
                 raise RowError(Reason.UNSAFE, detail)

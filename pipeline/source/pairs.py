@@ -13,14 +13,14 @@ from pipeline.dataset import manifest
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
 from pipeline.source.formats.draft import Answer, Draft, Pairing
-from pipeline.source.formats.fields import Cell, Row, bad, kind, text
+from pipeline.source.formats.fields import Cell, Row, kind, text
 from pipeline.source.formats.registry import DIALECTS, guess
 from pipeline.source.reading import bounds, json_rows, row_files
 from pipeline.source.reading.column_mapping import DATA, origin
 from pipeline.source.reading.conversation import Shelf, converse, own_folders, schemes_for
 from pipeline.storage.local_files import kind_of
 from pipeline.storage.urls import Place
-from schemas.errors import InputError, RowError
+from schemas.errors import InputError, RowError, bad_row
 from schemas.operator import Context
 from schemas.operator import Settings as Base
 from schemas.records import (
@@ -182,13 +182,13 @@ def _format(file: str, settings: Settings) -> tuple[str | None, str]:
 
 def _draft(row: Any, found: Found, settings: Settings) -> Draft:
     if found.format is None:
-        raise bad(f"the file is of no known format: {found.why}")
+        raise bad_row(f"the file is of no known format: {found.why}")
     if isinstance(row, RowError):
         raise row
     if isinstance(row, bytes):
-        raise bad("the line is not JSON; mend it")
+        raise bad_row("the line is not JSON; mend it")
     if not isinstance(row, dict):
-        raise bad(f"the row is {kind(row)}, not an object; write it as {{...}}")
+        raise bad_row(f"the row is {kind(row)}, not an object; write it as {{...}}")
     row = _renamed(row, settings)
     draft = DIALECTS[found.format].read(row)
     if "split" in draft.known or not row.get("category"):

@@ -26,7 +26,7 @@ from pipeline.source.reading.conversation import Shelf, schemes_for
 from pipeline.source.reading.row_files import Row
 from pipeline.storage import urls
 from pipeline.storage.urls import Place
-from schemas.errors import InputError, RowError
+from schemas.errors import InputError, RowError, bad_row
 from schemas.operator import Context
 from schemas.operator import Settings as Base
 from schemas.records import SAMPLE_KINDS, Media, Reason, Rejection, Sample, one_line
@@ -212,7 +212,7 @@ def _check(member: tarfile.TarInfo, name: str) -> None:
     if not member.isreg():
         raise RowError(Reason.UNSAFE, f"{said} is a device or a pipe; leave it out of the shard")
     if said != member.name:
-        raise RowError(Reason.BAD_ROW, f"{said} is a name that is no text of one line, or too long; rename it")
+        raise bad_row(f"{said} is a name that is no text of one line, or too long; rename it")
 
 
 def _read(tar: tarfile.TarFile, member: tarfile.TarInfo, end: str, group: _Group, most: int) -> None:
@@ -223,7 +223,7 @@ def _read(tar: tarfile.TarFile, member: tarfile.TarInfo, end: str, group: _Group
             Reason.TOO_LARGE, f"its members are larger than {most:,} bytes; raise fetch.max_bytes or leave it out"
         )
     if end in group.members:
-        raise RowError(Reason.BAD_ROW, f"it has two members .{end}; give each sample a stem of its own")
+        raise bad_row(f"it has two members .{end}; give each sample a stem of its own")
     found = tar.extractfile(member)
     group.members[end] = found.read() if found else b""
 

@@ -49,7 +49,7 @@ from schemas.ports import (
     Score,
     Scored,
 )  # fmt: skip
-from schemas.records import OPEN, Reason, digest
+from schemas.records import OPEN, Reason, digest, media_parts
 
 BATCH = 256  # answers a commit
 DELAY = 0.1  # seconds until a smaller batch is committed
@@ -452,7 +452,7 @@ def shows(request: Request) -> int:
     """How many media a request shows."""
     if isinstance(request, Perturb):
         return 1
-    return sum([part.media is not None for message in request.messages for part in message.parts])
+    return len(media_parts(request.messages))
 
 
 class Remembered:

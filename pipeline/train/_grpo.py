@@ -17,7 +17,7 @@ from pipeline.train._loop import TAIL, Optimizer
 from pipeline.train.losses._policy_gradient import advantages, policy_gradient
 from schemas.errors import RowError, TrainError
 from schemas.operator import Context
-from schemas.records import Rejection, Sample
+from schemas.records import Rejection, Sample, media_parts
 
 Reward = Callable[[Sample, list[str]], list[float]]
 
@@ -45,8 +45,7 @@ class Prompts:
 
 
 def media_of(row: Sample, context: Context) -> tuple[tuple[str, bytes], ...]:
-    shown = [part for message in row.prompt for part in message.parts if part.media]
-    return tuple((part.type, read(context.media, part)) for part in shown)
+    return tuple((part.type, read(context.media, part)) for part in media_parts(row.prompt))
 
 
 def fit(

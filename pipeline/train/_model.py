@@ -15,13 +15,14 @@ def trained(learn: Callable[[Any, Any, str], dict], settings: Training, context:
     The trained model is in `context.folder`, a folder of the same kind."""
     import torch
 
+    from pipeline.modeling.checkpoint import folder_of
     from pipeline.modeling.encode import Encoder
-    from pipeline.modeling.load import adapt, folder_of, freeze, load, merge, save
+    from pipeline.modeling.load import adapt, freeze, load, merge, save
 
     if not torch.cuda.is_available():  # more threads than free cores make small models ten times slower
         torch.set_num_threads(int(os.environ.get("TORCH_NUM_THREADS", "1")))
     torch.manual_seed(settings.seed)
-    source = folder_of(context.models[settings.model])
+    source = str(folder_of(context.models[settings.model]))
     encoder = Encoder(source)
     model = load(source)
     freeze(model, settings.freeze)

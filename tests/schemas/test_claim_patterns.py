@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from schemas.claim_patterns import compile_patterns, split
+from schemas.claim_patterns import compile_patterns, split, truth_of
 
 DATA = yaml.safe_load((Path(__file__).parents[2] / "data/scenes/patterns.yaml").read_text())
 PATTERNS = compile_patterns(DATA)
@@ -107,3 +107,25 @@ def test_literal_text_is_no_regular_expression():
 def test_a_template_at_fault_is_named(form, message):
     with pytest.raises(ValueError, match=message):
         compile_patterns({"slots": {}, "tasks": [{"question": "q ?", "answers": [form]}]})
+
+
+FACTS = {"yes": ["red ?", "round ?"], "expect": [["red ?", True], ["square ?", False]]}
+
+
+@pytest.mark.parametrize(
+    ("claims", "truth", "exact"),
+    [
+        ([("red ?", True), ("square ?", False)], (2, 0, 1.0, False), True),
+        ([("red ?", True), ("round ?", True)], (2, 0, 0.5, False), False),  # one of two expected claims
+        ([("red ?", False), ("square ?", True)], (2, 2, 0.0, False), False),
+        ([], (0, 0, 0.0, False), False),
+        (None, (1, 1, 0.0, True), False),
+    ],
+)
+def test_an_answer_is_as_true_as_its_claims_and_as_complete_as_what_is_expected(claims, truth, exact):
+    found = truth_of(FACTS, claims)
+    assert (found, found.exact) == (truth, exact)
+
+
+def test_where_nothing_is_expected_every_answer_is_complete():
+    assert truth_of({"yes": []}, [("red ?", False)]) == (1, 0, 1.0, False)

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from schemas.text import longer, sentences
+from schemas.text import did_you_mean, error_line, first_line, longer, sentences
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,28 @@ def test_the_longer_has_more_words():
     assert longer("cup", "a  cup\n") == -1
     assert longer("a red cup", "one two threeeeee") == 0
     assert longer("", " ") == 0
+
+
+def test_the_first_line_is_the_first_that_says_something():
+    assert first_line(" \n\n  what went wrong\nand where") == "what went wrong"
+    assert first_line("") == first_line(" \n") == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "line", "named"),
+    [
+        (ValueError("\n no such file \nTraceback"), "no such file", "ValueError: no such file"),
+        (ValueError(), "ValueError", "ValueError"),
+        (OSError(" \n"), "OSError", "OSError"),
+        (RuntimeError("a" * 301), "a" * 300, "RuntimeError: " + "a" * 300),
+    ],
+)
+def test_what_a_library_says_is_one_line_and_its_class_where_it_says_nothing(error, line, named):
+    assert error_line(error) == line
+    assert error_line(error, named=True) == named
+
+
+def test_an_unknown_word_is_answered_with_the_closest_known_one_and_all_of_them():
+    assert did_you_mean("clams", ["score", "claims"]) == "did you mean 'claims'? there are: claims, score"
+    assert did_you_mean("xyz", ["score", "claims"]) == "there are: claims, score"
+    assert did_you_mean("claims", []) == "there are: none"

@@ -10,9 +10,8 @@ from typing import Any, NamedTuple, TypeGuard
 from annotators.label_studio.forms.labeling_config import Control, Spec, controls
 from annotators.label_studio.forms.tasks import STEPS
 from annotators.people.question import Question, Reply, Said, Task, Unusable, back
+from schemas.axes import FAULTS, FLAGS, HARM, PREFERENCE, RANK, SAFE, SEVERITY, UNACCEPTABLE
 from schemas.records import Outcome, Span
-
-FLAGS = ("both_bad", "unsafe", "media_broken")
 
 
 class Fault(StrEnum):
@@ -57,15 +56,15 @@ def parse(question: Question, spec: Spec, result: list[dict]) -> Reply:
 
 def _pairwise(question: Question, spec: Spec, answers: Answers) -> Reply:
     if "cannot_judge" in answers.flags():
-        return Reply((Said("preference", (0, 1), Outcome.ABSTAIN),))
+        return Reply((Said(PREFERENCE, (0, 1), Outcome.ABSTAIN),))
     step = {choice: step for step, choice in STEPS.items()}[_needed(answers, "preference")]
     value = float(step if back(question, 0) == 0 else -step) if step else 0.0
-    return Reply((Said("preference", (0, 1), Outcome.VERDICT if step else Outcome.TIE, value),))
+    return Reply((Said(PREFERENCE, (0, 1), Outcome.VERDICT if step else Outcome.TIE, value),))
 
 
 def _ranking(question: Question, spec: Spec, answers: Answers) -> Reply:
     if _needed(answers, "done") == "cannot_judge":
-        return Reply(tuple(Said("rank", (item,), Outcome.ABSTAIN) for item in range(len(question.items))))
+        return Reply(tuple(Said(RANK, (item,), Outcome.ABSTAIN) for item in range(len(question.items))))
     buckets = answers.once.get("rank", {})
     places = {f"r{place + 1}": place for place in range(len(question.items))}
     moved = [*buckets.get("ranked", ()), *buckets.get("unacceptable", ())]
@@ -80,8 +79,8 @@ def _ranking(question: Question, spec: Spec, answers: Answers) -> Reply:
         [back(question, places[name]) for name in buckets.get(b, ())] for b in ("ranked", "unacceptable")
     )
     rank = {item: 0.0 - place for place, item in enumerate(ranked)} | dict.fromkeys(refused, 0.0 - len(ranked))
-    said = [Said("rank", (item,), Outcome.VERDICT, rank[item]) for item in sorted(rank)]
-    return Reply((*said, *(_yes("unacceptable", (item,)) for item in sorted(refused))))
+    said = [Said(RANK, (item,), Outcome.VERDICT, rank[item]) for item in sorted(rank)]
+    return Reply((*said, *(_yes(UNACCEPTABLE, (item,)) for item in sorted(refused))))
 
 
 def _ratings(question: Question, spec: Spec, answers: Answers) -> Reply:
@@ -96,7 +95,7 @@ def _correct(question: Question, spec: Spec, answers: Answers) -> Reply:
     (shown,) = question.texts
     verdict = _needed(answers, "verdict")
     if verdict == "cannot_judge":
-        return Reply((Said("faults", (0,), Outcome.ABSTAIN),))
+        return Reply((Said(FAULTS, (0,), Outcome.ABSTAIN),))
     spans = _spans(shown, answers)
     text = answers.once.get("corrected_response", "")
     if not text.strip() or _plain(text) == _plain(shown):
@@ -107,24 +106,24 @@ def _correct(question: Question, spec: Spec, answers: Answers) -> Reply:
         raise Unusable(Fault.CONTRADICTION, f"the response was rewritten, but the verdict is {verdict}")
     if verdict == "no_fault" and spans:
         raise Unusable(Fault.CONTRADICTION, "said to be without fault, but faults are marked")
-    count = Said("faults", (0,), Outcome.VERDICT, 0.0 - max(len(spans), text is not None))
+    count = Said(FAULTS, (0,), Outcome.VERDICT, 0.0 - max(len(spans), text is not None))
     if verdict != "uncorrectable":
         return Reply((count,), text, spans)
-    return Reply((count if spans else Said("faults", (0,), Outcome.ABSTAIN), _yes("unacceptable", (0,))), text, spans)
+    return Reply((count if spans else Said(FAULTS, (0,), Outcome.ABSTAIN), _yes(UNACCEPTABLE, (0,))), text, spans)
 
 
 def _safety(question: Question, spec: Spec, answers: Answers) -> Reply:
     verdict, harms, severity = _needed(answers, "verdict"), answers.once.get("harm", []), answers.choice("severity")
     if verdict == "cannot_judge":
-        return Reply((Said("safe", (0,), Outcome.ABSTAIN),))
+        return Reply((Said(SAFE, (0,), Outcome.ABSTAIN),))
     if verdict == "safe":
         if harms or severity:
             raise Unusable(Fault.CONTRADICTION, "said to be safe, but harm is described")
-        return Reply((_yes("safe", (0,)), Said("severity", (0,), Outcome.VERDICT, 0.0)))
+        return Reply((_yes(SAFE, (0,)), Said(SEVERITY, (0,), Outcome.VERDICT, 0.0)))
     if not harms or severity is None:
         raise Unusable(Fault.MISSING_VERDICT, "unsafe, but not what harm and how bad")
-    said = (Said("safe", (0,), Outcome.VERDICT, 0.0), Said("severity", (0,), Outcome.VERDICT, float(severity)))
-    return Reply((*said, *(_yes(f"harm:{harm}", (0,)) for harm in sorted(harms))))
+    said = (Said(SAFE, (0,), Outcome.VERDICT, 0.0), Said(SEVERITY, (0,), Outcome.VERDICT, float(severity)))
+    return Reply((*said, *(_yes(f"{HARM}{harm}", (0,)) for harm in sorted(harms))))
 
 
 READERS: dict[Task, Callable[[Question, Spec, Answers], Reply]] = {

@@ -7,6 +7,7 @@ import re
 
 from annotators.label_studio.forms.labeling_config import Spec, names, shown_media, spec_of
 from annotators.people.question import Question, Said, Task, back
+from schemas.axes import PREFERENCE
 from schemas.errors import RecipeError
 from schemas.records import digest
 
@@ -49,7 +50,7 @@ def predictions(question: Question, spec: Spec, said: tuple[Said, ...], judge: s
     steps and held within them; other axes are left out. RecipeError for other tasks."""
     if spec.task not in (Task.PAIRWISE, Task.RATINGS):
         raise RecipeError(f"there are no pre-labels for the task '{spec.task}'; only for pairwise and ratings")
-    region, axes = (_preference, ("preference",)) if spec.task == Task.PAIRWISE else (_rating, spec.axes)
+    region, axes = (_preference, (PREFERENCE,)) if spec.task == Task.PAIRWISE else (_rating, spec.axes)
     result = [region(question, s) for s in said if s.axis in axes and s.value is not None]
     return [{"model_version": judge, "result": result}] if result else []
 

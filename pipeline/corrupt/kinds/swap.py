@@ -15,10 +15,10 @@ from pipeline.corrupt.kinds._kind import Kind, drawn
 from pipeline.media import statistics
 from pipeline.media.decode import decode_image
 from schemas.errors import RecipeError, RowError
-from schemas.messages import user
+from schemas.messages import sample_label, user
 from schemas.operator import Context, Fitted, Rows
 from schemas.ports import Embed, Engine, Failure, MediaStore
-from schemas.records import Part, Reason, Sample, digest
+from schemas.records import Part, Reason, Sample, digest, media_parts
 
 
 class Swap(Kind):
@@ -67,7 +67,7 @@ class Pool:
             place = await self._seen_by(_seeing(kind, context), sha, medium)
             others = [o for o in others if o in place]
         if not others:
-            detail = f"{sample.source or f'sample {sample.id}'}: no other {medium} is in the pool; add samples or raise `pool`"
+            detail = f"{sample_label(sample)}: no other {medium} is in the pool; add samples or raise `pool`"
             raise RowError(Reason.NO_MATCH, detail)
         if not place:
             return others[drawn(kind, sample.id, sha).integers(len(others))]
@@ -114,10 +114,9 @@ def pool_of(context: Context) -> Pool:
 
 def _media(seen: Iterable[Rows], kinds: tuple[str, ...] | None) -> Iterator[Other]:
     for rows in seen:
-        for message in rows.sample.prompt:
-            for part in message.parts:
-                if part.media and (kinds is None or part.type in kinds):
-                    yield Other(part.media, part.type)
+        for part in media_parts(rows.sample.prompt):
+            if part.media and (kinds is None or part.type in kinds):
+                yield Other(part.media, part.type)
 
 
 def _figures(sha: str, store: MediaStore) -> np.ndarray:

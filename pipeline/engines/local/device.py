@@ -6,6 +6,8 @@ from pathlib import Path
 
 import psutil
 
+from pipeline.modeling.checkpoint import cached_folder
+
 MOST = 0.95  # of a GPU's memory that models may share
 MOST_OF_MACHINE = 0.5  # of the machine's, where other programs live too
 WEIGHTS = (".safetensors", ".bin", ".pt")
@@ -35,17 +37,8 @@ def fit(shares: Iterable[float]) -> bool:
 def share_of(model: str, revision: str | None, beside: int) -> float:
     """The share of this machine's memory that a model takes with `beside` bytes of caches: its weights count twice, for they
     may be unpacked to float32. 1 where it is not known, since the model was not downloaded."""
-    folder = Path(model)
-    if not folder.is_dir():
-        from huggingface_hub import try_to_load_from_cache
-        from huggingface_hub.errors import HFValidationError
-
-        try:
-            known = try_to_load_from_cache(model, "config.json", revision=revision)
-        except HFValidationError:  # no name of a model: who loads it says so better
-            return 1.0
-        if not isinstance(known, str):
-            return 1.0
-        folder = Path(known).parent
+    folder = cached_folder(model, revision)
+    if folder is None:
+        return 1.0
     weights = sum(path.stat().st_size for path in folder.iterdir() if path.suffix in WEIGHTS)
     return (2 * weights + beside) / psutil.virtual_memory().total if weights else 1.0

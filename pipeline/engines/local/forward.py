@@ -18,6 +18,7 @@ from pipeline.modeling.special_tokens import rounded
 from schemas.errors import RowError
 from schemas.ports import Answer, Beams, Form, Generate
 from schemas.records import MEDIA_KINDS, Reason
+from schemas.text import error_line
 
 
 def continued(prompt: Prompt, ids: list[int]) -> Prompt:
@@ -87,7 +88,7 @@ def _held_to(form: Form, model, encoder: Encoder):
         else:
             grammar = compiler.compile_regex(form.regex or "|".join(map(re.escape, form.choice)))
     except RuntimeError as error:
-        raise RowError(Reason.ENGINE_REFUSED, f"the form cannot be compiled: {str(error).splitlines()[0]}") from error
+        raise RowError(Reason.ENGINE_REFUSED, f"the form cannot be compiled: {error_line(error)}") from error
     return LogitsProcessor(grammar)
 
 

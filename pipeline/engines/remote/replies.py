@@ -14,6 +14,7 @@ from pipeline.modeling.special_tokens import rounded
 from schemas.errors import RowError
 from schemas.ports import Answer
 from schemas.records import Reason
+from schemas.text import first_line
 
 LONGEST_WAIT = 600.0  # seconds that a server may ask us to wait
 MOST_TOKENS = 100_000_000  # of one reply; a larger count is none
@@ -195,8 +196,7 @@ def likelihood(alone: dict, whole: dict) -> tuple[tuple[float, ...], int]:
 
 def said(reply: bytes) -> str:
     """The message of a server's error, the title of a page, or the reply itself: its first line, `nothing` when it has none."""
-    line = next((line.strip() for line in _said(reply).splitlines() if line.strip()), "nothing")
-    return line[:1000]
+    return first_line(_said(reply))[:1000] or "nothing"
 
 
 def _said(reply: bytes) -> str:

@@ -22,7 +22,7 @@ from pipeline.source.scenes import (
     World,
 )
 from schemas import prompts
-from schemas.claim_patterns import split
+from schemas.claim_patterns import refuted, split, truth_of
 
 PAIRWISE, RATING = ((FOLDER / "prompts" / name).read_text().strip("\n") for name in ("pairwise.txt", "rating.txt"))
 LOW, HIGH = 1, 5
@@ -82,13 +82,13 @@ class Judged(NamedTuple):
 def quality(scene: Scene, task: Task, answer: str) -> Quality:
     """How good `answer` is."""
     claims, ends = split(scene.world.patterns, task.question, answer), sum(word in ENDS for word in answer.split())
-    if claims is None:
-        return Quality(True, 1, 1, 0.0, (None,) * ends)
     facts = scene.facts(task)
-    yes, expected = set(facts["yes"]), {(question, wanted) for question, wanted in facts["expect"]}
-    false = [int((question in yes) != wanted) for question, wanted in claims]
-    amiss = tuple(false) if len(false) == ends else (sum(false),)  # a list of things, or one sentence
-    return Quality(False, len(claims), sum(false), len(expected & set(claims)) / len(expected), amiss)
+    truth = truth_of(facts, claims)
+    amiss: tuple[int | None, ...] = (None,) * ends
+    if claims is not None:
+        false = [int(one) for one in refuted(facts, claims)]
+        amiss = tuple(false) if len(false) == ends else (sum(false),)  # a list of things, or one sentence
+    return Quality(truth.malformed, truth.claims, truth.false, truth.recall, amiss)
 
 
 def quoted(scene: Scene, task: Task, rng: random.Random, ways: Mapping[str, int] = WAYS) -> Quoted:

@@ -6,7 +6,6 @@ from pipeline.source.formats.draft import Answer, Draft, Pairing, Said, Turn, pr
 from pipeline.source.formats.fields import (
     Media,
     Row,
-    bad,
     both,
     encoded,
     kind,
@@ -18,6 +17,8 @@ from pipeline.source.formats.fields import (
 )
 from pipeline.source.formats.turns import answers, shown, turns
 from pipeline.source.formats.ultrafeedback import margins
+from schemas.axes import RATING
+from schemas.errors import bad_row
 from schemas.records import Outcome
 
 
@@ -39,7 +40,7 @@ def read(row: Row) -> Draft:
     paired = row.get("chosen") is not None or row.get("rejected") is not None
     if row.get("generations") is None:
         if not paired:
-            raise bad("generations are missing, and so are chosen and rejected; give one or the other")
+            raise bad_row("generations are missing, and so are chosen and rejected; give one or the other")
         return _pair(row, media, name)
     found, ratings = _generations(row), _ratings(row)
     if not paired:
@@ -78,16 +79,16 @@ def _pair(row: Row, media: Media, name: str | None) -> Draft:
     judge = _judge(row)
     return preferred(
         shown(prompt, media), Answer(chosen, models[0]), Answer(rejected, models[1]),
-        said=tuple(Said((i,), "rating", score, judge) for i, score in enumerate(scores or ())), id=name, pair=margins(scores),
+        said=tuple(Said((i,), RATING, score, judge) for i, score in enumerate(scores or ())), id=name, pair=margins(scores),
     )  # fmt: skip
 
 
 def _generations(row: Row) -> tuple[Answer, ...]:
     texts, models = row["generations"], listed(row.get("generation_models"))
     if not isinstance(texts, list):
-        raise bad(f"generations are {kind(texts)}; make them a list of texts")
+        raise bad_row(f"generations are {kind(texts)}; make them a list of texts")
     if models and len(models) != len(texts):
-        raise bad(f"there are {len(texts)} generations and {len(models)} generation_models; make them as many")
+        raise bad_row(f"there are {len(texts)} generations and {len(models)} generation_models; make them as many")
     return tuple(
         Answer("" if words is None else text(words, f"generations[{i}]"), maybe_text(model, f"generation_models[{i}]"))
         for i, (words, model) in enumerate(zip(texts, models or [None] * len(texts), strict=True))
@@ -101,12 +102,12 @@ def _ratings(row: Row) -> tuple[Said, ...]:
     words = row.get("rationales-for-ratings") or row.get("rationales") or [None] * count
     if not isinstance(values, list) or not isinstance(words, list) or not len(values) == len(words) == count:
         sizes = [len(v) if isinstance(v, list) else kind(v) for v in (values, words)]
-        raise bad(f"there are {count} generations, {sizes[0]} ratings, {sizes[1]} rationales; make them as many")
+        raise bad_row(f"there are {count} generations, {sizes[0]} ratings, {sizes[1]} rationales; make them as many")
     out = []
     for i, (value, why) in enumerate(zip(values, words, strict=True)):
         rating = number(value, f"ratings[{i}]")
         outcome = Outcome.UNPARSABLE if rating is None else Outcome.VERDICT
-        out.append(Said((i,), "rating", rating, _judge(row), maybe_text(why, f"rationales[{i}]"), outcome))
+        out.append(Said((i,), RATING, rating, _judge(row), maybe_text(why, f"rationales[{i}]"), outcome))
     return tuple(out)
 
 

@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from schemas.errors import RowError
-from schemas.records import MEDIA_KINDS, Reason
+from schemas.errors import bad_row
+from schemas.records import MEDIA_KINDS
 
 Row = Mapping[str, Any]
 Media = dict[str, list]  # by kind, what names them
@@ -20,19 +20,15 @@ class Cell(str):
     __slots__ = ()
 
 
-def bad(detail: str) -> RowError:
-    return RowError(Reason.BAD_ROW, detail)
-
-
 def text(value: Any, name: str) -> str:
     """A text, which may be empty. RowError for anything else, and for what cannot be written as UTF-8."""
     if not isinstance(value, str):
-        raise bad(f"{name} is {kind(value)}; make it a text")
+        raise bad_row(f"{name} is {kind(value)}; make it a text")
     if not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise bad(f"{name} holds half a character at {error.start}; mend its encoding") from None
+            raise bad_row(f"{name} holds half a character at {error.start}; mend its encoding") from None
     return str(value)
 
 
@@ -44,7 +40,7 @@ def maybe_text(value: Any, name: str) -> str | None:
         try:
             return str(value)
         except ValueError:  # thousands of digits
-            raise bad(f"{name} is a number of too many digits; make it a text") from None
+            raise bad_row(f"{name} is a number of too many digits; make it a text") from None
     return text(value, name)
 
 
@@ -54,13 +50,13 @@ def number(value: Any, name: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise bad(f"{name} is {kind(value)}; make it a number")
+        raise bad_row(f"{name} is {kind(value)}; make it a number")
     try:
         found = float(value)
     except OverflowError:
         found = math.inf
     if not math.isfinite(found):
-        raise bad(f"{name} is {found}; make it a finite number or leave it out")
+        raise bad_row(f"{name} is {found}; make it a finite number or leave it out")
     return found
 
 
@@ -69,7 +65,7 @@ def flag(value: Any, name: str) -> bool | None:
     value = _cell(value, name)
     if value is None or isinstance(value, bool):
         return value
-    raise bad(f"{name} is {kind(value)}; make it true or false")
+    raise bad_row(f"{name} is {kind(value)}; make it true or false")
 
 
 def exact(value: Any, name: str) -> None:
@@ -79,7 +75,7 @@ def exact(value: Any, name: str) -> None:
     while waiting:
         match waiting.pop():
             case float() | int() as number if not -(2**63) <= number < 2**64:
-                raise bad(f"{name} hold NaN, an infinity or a number beyond 64 bits; write it as a text or leave it out")
+                raise bad_row(f"{name} hold NaN, an infinity or a number beyond 64 bits; write it as a text or leave it out")
             case str() as found:
                 text(found, name)
             case list() as found:
@@ -94,7 +90,7 @@ def _cell(value: Any, name: str) -> Any:
     try:
         return json.loads(value.strip().lower()) if value.strip() else None
     except ValueError:
-        raise bad(f"{name} is the text {value[:40]!r}; make it a number, true or false") from None
+        raise bad_row(f"{name} is the text {value[:40]!r}; make it a number, true or false") from None
 
 
 def listed(value: Any) -> list:
@@ -121,7 +117,7 @@ def named(value: Any, name: str) -> Any:
     if isinstance(value, bytes):
         return value
     if not isinstance(value, str) or not value:
-        raise bad(f"{name} holds {kind(value)}; give a path or {{bytes, path}}")
+        raise bad_row(f"{name} holds {kind(value)}; give a path or {{bytes, path}}")
     if value.startswith("data:"):
         return encoded(value.partition(",")[2], name)
     return text(value, name)
@@ -132,7 +128,7 @@ def encoded(value: str, name: str) -> bytes:
     try:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
-        raise bad(f"{name} is no base64; encode the file anew or give its path") from None
+        raise bad_row(f"{name} is no base64; encode the file anew or give its path") from None
 
 
 def both(first: float | None, second: float | None, names: tuple[str, str]) -> tuple[float, float] | None:
@@ -141,7 +137,7 @@ def both(first: float | None, second: float | None, names: tuple[str, str]) -> t
         return None
     if first is None or second is None:
         missing, there = names if first is None else names[::-1]
-        raise bad(f"{missing} is missing while {there} is there; give both or none")
+        raise bad_row(f"{missing} is missing while {there} is there; give both or none")
     return first, second
 
 

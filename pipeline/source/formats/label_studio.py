@@ -8,9 +8,10 @@ from typing import Any
 from urllib.parse import unquote
 
 from pipeline.source.formats.draft import Answer, Draft, Pairing, Said
-from pipeline.source.formats.fields import Row, bad, kind, listed, maybe_text, media_of, number, text
+from pipeline.source.formats.fields import Row, kind, listed, maybe_text, media_of, number, text
 from pipeline.source.formats.turns import shown, turns
-from schemas.errors import RowError
+from schemas.axes import PREFERENCE, RANK, SKIPPED
+from schemas.errors import RowError, bad_row
 from schemas.records import Outcome, Reason
 
 QUESTIONS = ("prompt", "question", "instruction")
@@ -49,16 +50,16 @@ def read(row: Row) -> Draft:
     Two answers make a pair where all who decided between them chose the same; a skipped task is an abstention."""
     data = row.get("data")
     if not isinstance(data, dict):
-        raise bad(f"data is {kind(data)}; export the tasks as JSON, not as JSON-MIN or CSV")
+        raise bad_row(f"data is {kind(data)}; export the tasks as JSON, not as JSON-MIN or CSV")
     answers, names = _answers(data)
     said: list[Said] = []
     for place, slip in enumerate(listed(row.get("annotations"))):
         where = f"annotations[{place}]"
         if not isinstance(slip, dict):
-            raise bad(f"{where} is {kind(slip)}; make it an object")
+            raise bad_row(f"{where} is {kind(slip)}; make it an object")
         if slip.get("was_cancelled") is True:
             items = tuple(range(min(len(answers), 2)))
-            said.append(Said(items, "skipped", None, _person(slip, where), None, Outcome.ABSTAIN))
+            said.append(Said(items, SKIPPED, None, _person(slip, where), None, Outcome.ABSTAIN))
         else:
             said += _results(slip, names, _person(slip, where), where)
     for place, slip in enumerate(listed(row.get("predictions"))):
@@ -101,7 +102,7 @@ def _answers(data: dict) -> tuple[tuple[Answer, ...], dict[str, int]]:
         if data.get(name) is not None:
             return (Answer(_filled(data[name], f"data.{name}")),), {name: 0}
     known = ", ".join([*("/".join(pair) for pair in TWO), *MANY, *ONE])
-    raise bad(f"data has no answers, only {', '.join(map(str, data)) or 'nothing'}; call them {known}")
+    raise bad_row(f"data has no answers, only {', '.join(map(str, data)) or 'nothing'}; call them {known}")
 
 
 def _items(entries: list, where: str) -> tuple[tuple[Answer, ...], dict[str, int]]:
@@ -131,7 +132,7 @@ def _person(slip: dict, where: str) -> str:
     who = slip.get("completed_by")
     who = who.get("id") if isinstance(who, dict) else who  # the object has mail addresses, too
     if not isinstance(who, int) or isinstance(who, bool):
-        raise bad(f"{where}.completed_by is {kind(who)}; export again, with the annotators' ids")
+        raise bad_row(f"{where}.completed_by is {kind(who)}; export again, with the annotators' ids")
     return f"person:{who}"
 
 
@@ -141,7 +142,7 @@ def _results(slip: dict, names: dict[str, int], who: str, where: str) -> list[Sa
         at = f"{where}.result[{place}]"
         value = result.get("value") if isinstance(result, dict) else None
         if not isinstance(value, dict):
-            raise bad(f"{at} has no value; export the task anew")
+            raise bad_row(f"{at} has no value; export the task anew")
         said += _said(result, value, names, who, at)
     return said
 
@@ -154,12 +155,12 @@ def _said(result: dict, value: dict, names: dict[str, int], who: str, at: str) -
         case "pairwise":
             side = value.get("selected")
             if side not in ("left", "right") or len(names) != 2:
-                raise bad(f"{at} selects {side!r:.40} of {len(names)} answers; it must be left or right of two")
-            return [Said((0, 1), "preference", SIDES[side], who, raw)]
+                raise bad_row(f"{at} selects {side!r:.40} of {len(names)} answers; it must be left or right of two")
+            return [Said((0, 1), PREFERENCE, SIDES[side], who, raw)]
         case "rating":
             score = number(value.get("rating"), f"{at}.value.rating")
             if score is None:
-                raise bad(f"{at}.value.rating is missing; make it a number")
+                raise bad_row(f"{at}.value.rating is missing; make it a number")
             return [Said((_which(result, names, at),), axis, score, who, raw)]
         case "choices":
             words = [text(choice, f"{at}.value.choices") for choice in listed(value.get("choices"))]
@@ -174,10 +175,10 @@ def _choice(word: str, result: dict, names: dict[str, int], axis: str, who: str,
     plain = word.strip().lower()
     if len(names) == 2 and _named(result, names) is None:
         if plain in TIES:
-            return Said((0, 1), "preference", 0.0, who, raw, Outcome.TIE)
+            return Said((0, 1), PREFERENCE, 0.0, who, raw, Outcome.TIE)
         sides = SIDES | {name.lower(): (1.0, -1.0)[i] for name, i in names.items()}
         known = sides.get(plain)
-        items, axis = (0, 1), "preference" if known is not None else axis
+        items, axis = (0, 1), PREFERENCE if known is not None else axis
     else:
         known, items = GRADES.get(plain), (_which(result, names, at),)
     return Said(items, axis, known, who, raw, Outcome.UNPARSABLE if known is None else Outcome.VERDICT)
@@ -190,7 +191,7 @@ def _which(result: dict, names: dict[str, int], at: str) -> int:
     found = _named(result, names)
     if found is None:
         name = result.get("to_name")
-        raise bad(f"{at}.to_name is {name!r:.40}, which of {', '.join(names)} is not said; call the object like one")
+        raise bad_row(f"{at}.to_name is {name!r:.40}, which of {', '.join(names)} is not said; call the object like one")
     return found
 
 
@@ -202,11 +203,11 @@ def _named(result: dict, names: dict[str, int]) -> int | None:
 def _ranks(buckets: Any, names: dict[str, int], who: str, raw: str, at: str) -> list[Said]:
     """0 for the best, -1 for the next ...: bucket by bucket in their order."""
     if not isinstance(buckets, dict):
-        raise bad(f"{at}.value.ranker is {kind(buckets)}; make it an object of lists")
+        raise bad_row(f"{at}.value.ranker is {kind(buckets)}; make it an object of lists")
     order = [str(name) for ids in buckets.values() for name in listed(ids)]
     if strange := next((name for name in order if name not in names or order.count(name) > 1), None):
-        raise bad(f"{at} ranks {strange!r:.40}, which is no item of the task, or ranks it twice")
-    return [Said((names[name],), "rank", 0.0 - place, who, raw) for place, name in enumerate(order)]
+        raise bad_row(f"{at} ranks {strange!r:.40}, which is no item of the task, or ranks it twice")
+    return [Said((names[name],), RANK, 0.0 - place, who, raw) for place, name in enumerate(order)]
 
 
 def _settled(
@@ -214,7 +215,7 @@ def _settled(
 ) -> tuple[tuple[Answer, ...], tuple[Said, ...], tuple[Pairing, ...]]:
     """The pair that people agree upon, when they do."""
     votes = {
-        s.value for s in said if s.axis == "preference" and s.annotator.startswith("person:") and s.value is not None
+        s.value for s in said if s.axis == PREFERENCE and s.annotator.startswith("person:") and s.value is not None
     }
     if len(votes) != 1 or 0.0 in votes or answers[0].text == answers[1].text:
         return answers, tuple(said), ()

@@ -4,9 +4,10 @@ from collections.abc import Collection
 from typing import Any
 
 from pipeline.source.formats.draft import Answer, Draft, Pairing, Turn, preferred
-from pipeline.source.formats.fields import Row, bad, flag, kind, listed, maybe_text, media_of, text
+from pipeline.source.formats.fields import Row, flag, kind, listed, maybe_text, media_of, text
 from pipeline.source.formats.trl import unpaired
 from pipeline.source.formats.turns import said, shown, spoken, tagged, turn, turns
+from schemas.errors import bad_row
 
 SHAPES = (
     ("conversations", "chosen", "rejected"), ("conversations", "kto_tag"), ("messages", "chosen", "rejected"),
@@ -46,7 +47,7 @@ def _alpaca(row: Row) -> tuple[Turn, ...]:
     found: list[Turn] = []
     for place, entry in enumerate(listed(row.get("history"))):
         if not isinstance(entry, list) or len(entry) != 2:
-            raise bad(f"history[{place}] is {kind(entry)}; make it [question, answer]")
+            raise bad_row(f"history[{place}] is {kind(entry)}; make it [question, answer]")
         found.append(Turn("user", tagged(text(entry[0], f"history[{place}][0]"))))
         found.append(Turn("assistant", (("text", text(entry[1], f"history[{place}][1]")),)))
     return (*found, Turn("user", tagged(asked)))

@@ -4,9 +4,10 @@ from collections.abc import Collection
 from typing import Any
 
 from pipeline.source.formats.draft import Answer, Draft, Pairing, Said, Turn
-from pipeline.source.formats.fields import Cell, Row, bad, kind, maybe_text, named, number, text
+from pipeline.source.formats.fields import Cell, Row, kind, maybe_text, named, number, text
 from pipeline.source.formats.turns import plain, shown
-from schemas.errors import RowError
+from schemas.axes import PREFERENCE, RANK, RATING
+from schemas.errors import RowError, bad_row
 from schemas.records import Outcome, Reason
 
 PEOPLE = "mllm_judge"
@@ -41,39 +42,39 @@ def _scored(row: Row) -> Parts:
     human = row["human"]
     value = number(Cell(human) if isinstance(human, str) else human, "human")  # some are written as texts
     if value is None:
-        raise bad("human is missing; give the people's score")
-    return (_answer(row, "the row"),), (Said((0,), "rating", value, PEOPLE),), ()
+        raise bad_row("human is missing; give the people's score")
+    return (_answer(row, "the row"),), (Said((0,), RATING, value, PEOPLE),), ()
 
 
 def _chosen(row: Row) -> Parts:
     first, second = (_answer(row.get(name), name) for name in ("answer1", "answer2"))
     verdict = text(row.get("human_answer"), "human_answer").strip()
     if verdict not in ("A", "B", "C"):
-        raise bad(f"human_answer is {verdict[:40]!r}; make it A, B, or C for a tie")
+        raise bad_row(f"human_answer is {verdict[:40]!r}; make it A, B, or C for a tie")
     if first.text == second.text:
         raise RowError(Reason.EQUAL_ANSWERS, "both answers are the same text; mend one of them or drop the row")
     if verdict == "C":
-        return (first, second), (Said((0, 1), "preference", 0.0, PEOPLE, None, Outcome.TIE),), ()
+        return (first, second), (Said((0, 1), PREFERENCE, 0.0, PEOPLE, None, Outcome.TIE),), ()
     better = "AB".index(verdict)
-    said = Said((0, 1), "preference", 1.0 - 2 * better, PEOPLE)
+    said = Said((0, 1), PREFERENCE, 1.0 - 2 * better, PEOPLE)
     return (first, second), (said,), (Pairing(better, 1 - better),)
 
 
 def _ranked(row: Row) -> Parts:
     found = row.get("answers")
     if not isinstance(found, list) or not 2 <= len(found) <= len(LETTERS):
-        raise bad(f"answers are {kind(found)}; make them a list of two or more")
+        raise bad_row(f"answers are {kind(found)}; make them a list of two or more")
     answers = tuple(_answer(entry, f"answers[{i}]") for i, entry in enumerate(found))
     order = text(row.get("human_answer"), "human_answer").strip()
     if sorted(order) != list(LETTERS[: len(answers)]):
-        raise bad(f"human_answer is {order[:40]!r}; make it the letters of the {len(answers)} answers, best first")
+        raise bad_row(f"human_answer is {order[:40]!r}; make it the letters of the {len(answers)} answers, best first")
     places = [order.index(LETTERS[i]) for i in range(len(answers))]
-    return answers, tuple(Said((i,), "rank", -float(place), PEOPLE) for i, place in enumerate(places)), ()
+    return answers, tuple(Said((i,), RANK, -float(place), PEOPLE) for i, place in enumerate(places)), ()
 
 
 def _answer(value: Any, name: str) -> Answer:
     if not isinstance(value, dict):
-        raise bad(f"{name} is {kind(value)}; make it {{name, answer}}")
+        raise bad_row(f"{name} is {kind(value)}; make it {{name, answer}}")
     found = Answer(text(value.get("answer"), f"{name}.answer"), maybe_text(value.get("name"), f"{name}.name"))
     if not found.text.strip():
         raise RowError(Reason.EMPTY_ANSWER, f"{name} is empty; write the answer or drop the row")

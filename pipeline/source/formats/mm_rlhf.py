@@ -3,8 +3,10 @@
 from collections.abc import Collection
 
 from pipeline.source.formats.draft import Answer, Draft, Said, preferred
-from pipeline.source.formats.fields import Row, bad, both, flag, maybe_text, media_of, named, number, text
+from pipeline.source.formats.fields import Row, both, flag, maybe_text, media_of, named, number, text
 from pipeline.source.formats.turns import instead, shown, turns
+from schemas.axes import PREFERENCE
+from schemas.errors import bad_row
 from schemas.records import Outcome
 
 CATEGORIES = ("mcq", "long", "short", "safety", "video")
@@ -34,7 +36,7 @@ def read(row: Row) -> Draft:
     draft = preferred(
         prompt, Answer(text(row.get("chosen"), "chosen")), Answer(text(row.get("rejected"), "rejected")),
         instead=instead(prompt, _mixed(row)), id=maybe_text(row.get("id"), "id"), known=_category(row),
-        said=(Said((0, 1), "preference", 0.0 if tie else 1.0, "mm_rlhf", None, Outcome.TIE if tie else Outcome.VERDICT),),
+        said=(Said((0, 1), PREFERENCE, 0.0 if tie else 1.0, "mm_rlhf", None, Outcome.TIE if tie else Outcome.VERDICT),),
         pair=known | {
             "critique_chosen": maybe_text(row.get("chosen_reason"), "chosen_reason"),
             "critique_rejected": maybe_text(row.get("rejected_reason"), "rejected_reason"),
@@ -55,5 +57,5 @@ def _category(row: Row) -> dict[str, str]:
 def _mixed(row: Row) -> dict[str, list]:
     value = row.get("mixed_up_image")
     if value is True:
-        raise bad("mixed_up_image is true; name the picture that the rejected side saw, or leave it out")
+        raise bad_row("mixed_up_image is true; name the picture that the rejected side saw, or leave it out")
     return {"image": [named(value, "mixed_up_image")]} if value else {}

@@ -3,9 +3,10 @@
 from collections.abc import Collection
 
 from pipeline.source.formats.draft import Answer, Draft, Pairing, preferred
-from pipeline.source.formats.fields import Row, bad, flag, maybe_text, media_of, number, text
+from pipeline.source.formats.fields import Row, flag, maybe_text, media_of, number, text
 from pipeline.source.formats.trl import unpaired
 from pipeline.source.formats.turns import apart, instead, said, shown, spoken, turns
+from schemas.errors import bad_row
 
 OTHER = ("rejected_response", "rejected_messages")
 
@@ -30,7 +31,7 @@ def read(row: Row) -> Draft:
     if other is None and label is None and (not talk or talk[-1].role != "assistant"):
         return Draft(shown(turns(row["messages"], "messages", tags=True), media), known=known, id=name)
     if not talk:
-        raise bad("messages are empty; write the question and the answer")
+        raise bad_row("messages are empty; write the question and the answer")
     words = said(talk[-1], "messages")
     prompt = shown(talk[:-1], media)
     if other is None and label is None:

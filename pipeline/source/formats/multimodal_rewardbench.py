@@ -4,8 +4,9 @@ from collections.abc import Collection
 from typing import Any
 
 from pipeline.source.formats.draft import Answer, Draft, preferred
-from pipeline.source.formats.fields import Row, bad, listed, maybe_text, named, text
+from pipeline.source.formats.fields import Row, listed, maybe_text, named, text
 from pipeline.source.formats.turns import shown, turns
+from schemas.errors import bad_row
 
 OUTPUTS = ("Output1", "Output2")
 PARTS = {"safety": ("pairs", "bias", "toxicity"), "reasoning": ("math", "math", "coding")}
@@ -21,7 +22,7 @@ def read(row: Row) -> Draft:
     """A Draft; RowError says what is wrong with the row. The sample's `split` is its category, of safety and reasoning with the part."""
     better = row.get("Better")
     if better not in OUTPUTS:
-        raise bad(f"Better is {str(better)[:40]!r}; make it Output1 or Output2")
+        raise bad_row(f"Better is {str(better)[:40]!r}; make it Output1 or Output2")
     chosen, rejected = (Answer(text(row.get(name), name)) for name in sorted(OUTPUTS, key=lambda name: name != better))
     media = {"image": [named(value, "Image") for value in listed(row.get("Image"))]}
     name = maybe_text(row.get("ID"), "ID")

@@ -5,9 +5,10 @@ from collections.abc import Collection
 from typing import Any
 
 from pipeline.source.formats.draft import Answer, Draft, Pairing, preferred
-from pipeline.source.formats.fields import Row, bad, exact, flag, kind, maybe_text, media_of, number
+from pipeline.source.formats.fields import Row, exact, flag, kind, maybe_text, media_of, number
 from pipeline.source.formats.trl import unpaired
 from pipeline.source.formats.turns import answers, instead, said, shown, turns
+from schemas.errors import bad_row
 from schemas.records import Span
 
 OWN = ("chosen_id", "pair_kind", "desirable")
@@ -65,14 +66,14 @@ def _facts(value: Any) -> str | None:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise bad("facts are no JSON object; mend them")
+        raise bad_row("facts are no JSON object; mend them")
     exact(found, "facts")
     return facts
 
 
 def _whole(value: Any, name: str, limit: int = 2**31) -> int | None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not -limit <= value < limit):
-        raise bad(f"{name} is {kind(value)}; make it a whole number of less than {limit.bit_length()} bits")
+        raise bad_row(f"{name} is {kind(value)}; make it a whole number of less than {limit.bit_length()} bits")
     return value
 
 
@@ -80,14 +81,14 @@ def _spans(value: Any, name: str) -> tuple[Span, ...] | None:
     if value is None:
         return None
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        raise bad(f"{name} are {kind(value)}; make them a list of spans")
+        raise bad_row(f"{name} are {kind(value)}; make them a list of spans")
     return tuple(_span(entry, f"{name}[{i}]") for i, entry in enumerate(value))
 
 
 def _span(entry: dict, name: str) -> Span:
     start, end = (_whole(entry.get(side), f"{name}.{side}") for side in ("start", "end"))
     if start is None or end is None:
-        raise bad(f"{name} has no start and end; give both")
+        raise bad_row(f"{name} has no start and end; give both")
     weight, severity = (number(entry.get(field), f"{name}.{field}") for field in ("weight", "severity"))
     label, correction = (maybe_text(entry.get(field), f"{name}.{field}") for field in ("label", "correction"))
     return Span(start, end, weight, label, severity, correction)

@@ -5,9 +5,11 @@ from collections.abc import Collection
 from typing import Any
 
 from pipeline.source.formats.draft import Answer, Draft, Said, preferred
-from pipeline.source.formats.fields import Row, bad, both, kind, listed, maybe_text, media_of, named, number, text
+from pipeline.source.formats.fields import Row, both, kind, listed, maybe_text, media_of, named, number, text
 from pipeline.source.formats.turns import shown, turns
 from pipeline.source.formats.ultrafeedback import margins
+from schemas.axes import SCORE
+from schemas.errors import bad_row
 
 OWN = ("ds_name", "ds_question_id", "origin_dataset", "origin_split", "org_infos")
 
@@ -54,20 +56,20 @@ def _scores(infos: Any) -> tuple[tuple[Said, ...], tuple[float, float] | None]:
     if infos is None:
         return (), None
     if not isinstance(infos, dict):
-        raise bad(f"org_infos are {kind(infos)}; make them an object")
+        raise bad_row(f"org_infos are {kind(infos)}; make them an object")
     scores = infos.get("scores")
     if scores is None:
         return (), None
     if not isinstance(scores, dict):
-        raise bad(f"org_infos.scores are {kind(scores)}; make them an object of chosen and rejected")
+        raise bad_row(f"org_infos.scores are {kind(scores)}; make them an object of chosen and rejected")
     ratings, values = [], []
     for place, side in enumerate(("chosen", "rejected")):
         where = f"org_infos.scores.{side}"
         slip = (listed(scores.get(side)) or [None])[0]
         if not isinstance(slip, dict):
-            raise bad(f"{where} is {kind(slip)}; make it {{judge, score}}")
+            raise bad_row(f"{where} is {kind(slip)}; make it {{judge, score}}")
         value = number(slip.get("score"), f"{where}.score")
         values.append(value)
         if value is not None:
-            ratings.append(Said((place,), "score", value, maybe_text(slip.get("judge"), f"{where}.judge") or "rlaif_v"))
+            ratings.append(Said((place,), SCORE, value, maybe_text(slip.get("judge"), f"{where}.judge") or "rlaif_v"))
     return tuple(ratings), both(*values, ("org_infos.scores.chosen.score", "org_infos.scores.rejected.score"))

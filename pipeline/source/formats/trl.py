@@ -4,10 +4,10 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from pipeline.source.formats.draft import Answer, Draft, Pairing, Turn, preferred
-from pipeline.source.formats.fields import Row, bad, flag, maybe_text, media_of, number, text
+from pipeline.source.formats.fields import Row, flag, maybe_text, media_of, number, text
 from pipeline.source.formats.turns import answers, said, shown, turns
-from schemas.errors import RowError
-from schemas.records import MEDIA_KINDS, Message, Pair, Reason, Sample
+from schemas.errors import RowError, bad_row
+from schemas.records import MEDIA_KINDS, Message, Pair, Reason, Sample, media_parts
 
 
 def fits(columns: Collection[str]) -> str | None:
@@ -56,7 +56,7 @@ def _alone(row: Row) -> tuple[tuple[Answer, ...], tuple[()], tuple[Pairing, ...]
     if completion is None and label is None:
         return (), (), ()
     if label is None:
-        raise bad("label is missing; say whether the completion is good (true) or not (false)")
+        raise bad_row("label is missing; say whether the completion is good (true) or not (false)")
     if isinstance(completion, list) and len(completion) == 1:
         words = said(turns(completion, "completion")[0], "completion")
     else:
@@ -82,7 +82,7 @@ def write(sample: Sample, pair: Pair, file: Callable[[str], Any]) -> dict[str, A
         row |= {"completion": [_spoken(pair.chosen)], "label": pair.label}
     else:
         row |= {"chosen": [_spoken(pair.chosen)], "rejected": [_spoken(pair.rejected)]}
-    parts = [part for message in sample.prompt for part in message.parts]
+    parts = media_parts(sample.prompt)
     shown = {f"{medium}s": [file(p.media) for p in parts if p.type == medium and p.media] for medium in MEDIA_KINDS}
     extra = {} if pair.margin is None else {"margin": pair.margin}
     return row | {name: files for name, files in shown.items() if files or name == "images"} | extra

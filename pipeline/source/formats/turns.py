@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline.source.formats.draft import Piece, Turn
-from pipeline.source.formats.fields import Media, bad, kind, named, text
-from schemas.errors import RowError
+from pipeline.source.formats.fields import Media, kind, named, text
+from schemas.errors import RowError, bad_row
 from schemas.records import MEDIA_KINDS, Reason
 
 ROLES = {"human": "user", "gpt": "assistant"}  # what ShareGPT and LLaVA call them
@@ -38,18 +38,18 @@ def turns(value: Any, name: str, tags: bool = False) -> tuple[Turn, ...]:
     if isinstance(value, str):
         return (Turn("user", cut(text(value, name))),)
     if not isinstance(value, list):
-        raise bad(f"{name} is {kind(value)}; make it a text or a list of messages")
+        raise bad_row(f"{name} is {kind(value)}; make it a text or a list of messages")
     return tuple(turn(message, f"{name}[{place}]", cut) for place, message in enumerate(value))
 
 
 def turn(message: Any, name: str, cut=plain) -> Turn:
     """One message."""
     if not isinstance(message, dict):
-        raise bad(f"{name} is {kind(message)}; make it a message {{role, content}}")
+        raise bad_row(f"{name} is {kind(message)}; make it a message {{role, content}}")
     keys = ("from", "value") if "from" in message else ("role", "content")
     role, content = (message.get(key) for key in keys)
     if not isinstance(role, str):
-        raise bad(f"{name}.{keys[0]} is {kind(role)}; make it a role")
+        raise bad_row(f"{name}.{keys[0]} is {kind(role)}; make it a role")
     where, role = f"{name}.{keys[1]}", ROLES.get(role, role)
     if isinstance(content, list):
         return Turn(role, tuple(piece for i, part in enumerate(content) for piece in _part(part, f"{where}[{i}]", cut)))
@@ -81,14 +81,14 @@ def shown(prompt: Sequence[Turn], media: Media) -> tuple[Turn, ...]:
         if values and not empty[medium]:
             front += [(medium, value) for value in values]
         elif empty[medium] != len(values):
-            raise bad(
+            raise bad_row(
                 f"the prompt has {empty[medium]} places for {medium} files, the row holds {len(values)}; make them as many"
             )
     files: dict[str, Iterator] = {medium: iter(media.get(medium, ())) for medium in MEDIA_KINDS}
     found = [Turn(role, tuple((k, next(files[k]) if v is None else v) for k, v in pieces)) for role, pieces in prompt]
     first = next((i for i, turn in enumerate(found) if turn.role == "user"), None)
     if front and first is None:
-        raise bad("the prompt has media and no user's message to show them in; add one")
+        raise bad_row("the prompt has media and no user's message to show them in; add one")
     if front and first is not None:
         found[first] = Turn("user", (*front, *found[first].pieces))
     return tuple(found)
@@ -104,7 +104,7 @@ def instead(prompt: Sequence[Turn], media: Media) -> tuple[Any, ...] | None:
     for medium, values in media.items():
         count = sum(kind == medium for kind, _ in slots)
         if count != len(values):
-            raise bad(f"the prompt shows {count} {medium} files, the rejected side {len(values)}; make them as many")
+            raise bad_row(f"the prompt shows {count} {medium} files, the rejected side {len(values)}; make them as many")
     files = {medium: iter(values) for medium, values in media.items()}
     return tuple(next(files[kind]) if kind in files else value for kind, value in slots)
 
@@ -112,7 +112,7 @@ def instead(prompt: Sequence[Turn], media: Media) -> tuple[Any, ...] | None:
 def said(turn: Turn, name: str) -> str:
     """The text of an assistant's message. RowError for another role, and for one that shows media."""
     if turn.role != "assistant":
-        raise bad(f"the last message of {name} is of {turn.role!r:.40}; end it with the assistant's answer")
+        raise bad_row(f"the last message of {name} is of {turn.role!r:.40}; end it with the assistant's answer")
     if any(kind != "text" for kind, _ in turn.pieces):
         raise RowError(Reason.UNSUPPORTED_MEDIA, f"the answer in {name} shows media; only texts can be answers")
     return "".join(value for _, value in turn.pieces)
@@ -121,9 +121,9 @@ def said(turn: Turn, name: str) -> str:
 def apart(chosen: Sequence[Turn], rejected: Sequence[Turn]) -> tuple[tuple[Turn, ...], str, str]:
     """(prompt, chosen, rejected) of two conversations that differ in their last message only, the answer."""
     if not chosen or not rejected:
-        raise bad(f"{'chosen' if not chosen else 'rejected'} has no messages; write the answer or drop the row")
+        raise bad_row(f"{'chosen' if not chosen else 'rejected'} has no messages; write the answer or drop the row")
     if tuple(chosen[:-1]) != tuple(rejected[:-1]):
-        raise bad("chosen and rejected differ before their last message; make a row of each answer")
+        raise bad_row("chosen and rejected differ before their last message; make a row of each answer")
     return tuple(chosen[:-1]), said(chosen[-1], "chosen"), said(rejected[-1], "rejected")
 
 
@@ -138,7 +138,7 @@ def answers(prompt: Any, chosen: Any, rejected: Any) -> tuple[tuple[Turn, ...], 
         return before, better, worse
     asked = turns(prompt, "prompt")
     if before and before != asked and not (isinstance(prompt, str) and before[-1].pieces == asked[-1].pieces):
-        raise bad("prompt is not what chosen and rejected begin with; make them the same")
+        raise bad_row("prompt is not what chosen and rejected begin with; make them the same")
     return before or asked, better, worse
 
 
@@ -151,6 +151,6 @@ def _talk(value: Any, name: str) -> tuple[Turn, ...]:
 def spoken(value: Any, name: str) -> tuple[Turn, ...]:
     """A conversation that ends with its answer: tags are slots in all messages but that one."""
     if not isinstance(value, list):
-        raise bad(f"{name} is {kind(value)}; make it a list of messages")
+        raise bad_row(f"{name} is {kind(value)}; make it a list of messages")
     before = turns(value[:-1], name, tags=True)
     return (*before, *(turn(message, f"{name}[{len(before)}]") for message in value[-1:]))

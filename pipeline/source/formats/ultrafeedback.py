@@ -6,6 +6,7 @@ from pipeline.source.formats.draft import Answer, Draft, Said, preferred
 from pipeline.source.formats.fields import Row, both, maybe_text, media_of, number
 from pipeline.source.formats.trl import two
 from pipeline.source.formats.turns import shown
+from schemas.axes import SCORE
 
 SCORES = (
     ("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"), ("chosen_rating", "rejected_rating"),
@@ -28,7 +29,7 @@ def read(row: Row) -> Draft:
     scores = both(first, second, names)
     return preferred(
         shown(prompt, media_of(row)), Answer(chosen), Answer(rejected),
-        said=tuple(Said((i,), "score", score, "ultrafeedback") for i, score in enumerate(scores or ())),
+        said=tuple(Said((i,), SCORE, score, "ultrafeedback") for i, score in enumerate(scores or ())),
         id=maybe_text(row.get("prompt_id"), "prompt_id"), pair=margins(scores),
     )  # fmt: skip
 

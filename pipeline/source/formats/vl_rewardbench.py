@@ -3,8 +3,9 @@
 from collections.abc import Collection
 
 from pipeline.source.formats.draft import Answer, Draft, preferred
-from pipeline.source.formats.fields import Row, bad, kind, maybe_text, media_of, number, text
+from pipeline.source.formats.fields import Row, kind, maybe_text, media_of, number, text
 from pipeline.source.formats.turns import shown, turns
+from schemas.errors import bad_row
 
 OWN = ("human_ranking", "query_source")
 GROUPS = {"hallucination": ("hallucination", "rlhf", "rlaif", "povid"), "reasoning": ("mmmu", "mathverse")}
@@ -25,7 +26,7 @@ def read(row: Row) -> Draft:
     answers, ranks = (_two(row.get(name), name) for name in ("response", "human_ranking"))
     one, two = (number(value, "human_ranking") for value in ranks)
     if one is None or two is None or one == two:
-        raise bad("human_ranking has no best answer; give each of the two another rank, the best the lowest")
+        raise bad_row("human_ranking has no best answer; give each of the two another rank, the best the lowest")
     models = row.get("models")
     names = (
         [maybe_text(name, "models") for name in models]
@@ -49,7 +50,7 @@ def group(name: str) -> str:
 
 def _two(value, name: str) -> list:
     if not isinstance(value, list):
-        raise bad(f"{name} is {kind(value)}; make it a list of two")
+        raise bad_row(f"{name} is {kind(value)}; make it a list of two")
     if len(value) != 2:
-        raise bad(f"{name} has {len(value)} entries; make it a list of two")
+        raise bad_row(f"{name} has {len(value)} entries; make it a list of two")
     return value

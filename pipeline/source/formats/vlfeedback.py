@@ -6,8 +6,9 @@ from collections.abc import Collection
 from typing import Any
 
 from pipeline.source.formats.draft import Answer, Draft, Said
-from pipeline.source.formats.fields import Row, bad, kind, listed, maybe_text, media_of, named, text
+from pipeline.source.formats.fields import Row, kind, listed, maybe_text, media_of, named, text
 from pipeline.source.formats.turns import shown, turns
+from schemas.errors import bad_row
 from schemas.records import Outcome
 
 
@@ -31,10 +32,10 @@ def read(row: Row) -> Draft:
         answers.append(Answer(text(entry.get("response"), f"{where}.response"), model))
         axes = entry.get("annotations")
         if not isinstance(axes, dict):
-            raise bad(f"{where}.annotations are {kind(axes)}; make them axes with a Rating and a Rationale")
+            raise bad_row(f"{where}.annotations are {kind(axes)}; make them axes with a Rating and a Rationale")
         ratings += [_rating(place, axis, slip, f"{where}.annotations.{axis}") for axis, slip in axes.items()]
     if not answers:
-        raise bad("completions are empty; give at least one")
+        raise bad_row("completions are empty; give at least one")
     return Draft(
         shown(turns(row.get("prompt"), "prompt"), media), tuple(answers), tuple(ratings), id=maybe_text(row.get("id"), "id")
     )  # fmt: skip
@@ -42,7 +43,7 @@ def read(row: Row) -> Draft:
 
 def _rating(place: int, axis: str, slip: Any, where: str) -> Said:
     if not isinstance(slip, dict):
-        raise bad(f"{where} is {kind(slip)}; make it {{Rating, Rationale}}")
+        raise bad_row(f"{where} is {kind(slip)}; make it {{Rating, Rationale}}")
     rating = text(slip.get("Rating"), f"{where}.Rating")
     words = {"Rating": rating, "Rationale": maybe_text(slip.get("Rationale"), f"{where}.Rationale")}
     try:
@@ -62,8 +63,8 @@ def _records(value: Any, name: str) -> list[dict]:
         columns = {key: _records(v, f"{name}.{key}") if isinstance(v, dict) else v for key, v in value.items()}
         sizes = {key: len(v) if isinstance(v, list) else kind(v) for key, v in columns.items()}
         if len(set(sizes.values())) > 1 or not all(isinstance(v, list) for v in columns.values()):
-            raise bad(f"{name} hold lists of different lengths ({', '.join(f'{k} {n}' for k, n in sizes.items())})")
+            raise bad_row(f"{name} hold lists of different lengths ({', '.join(f'{k} {n}' for k, n in sizes.items())})")
         return [dict(zip(columns, entry)) for entry in zip(*columns.values())]
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        raise bad(f"{name} are {kind(value)}; make them a list of objects")
+        raise bad_row(f"{name} are {kind(value)}; make them a list of objects")
     return value

@@ -6,8 +6,7 @@ import orjson
 
 from pipeline.source.reading import bounds, json_rows
 from pipeline.source.reading.bounds import MEDIA_COLUMNS
-from schemas.errors import RowError
-from schemas.records import Reason
+from schemas.errors import bad_row
 
 LONGEST = 16 << 20  # bytes of a text
 TEXTS = {".txt": "text", ".json": "json"}
@@ -24,14 +23,14 @@ def described(texts: dict[str, bytes], names: dict[str, str], prompt: str | None
         try:
             held = orjson.loads(texts["json"])
         except orjson.JSONDecodeError as error:
-            raise _bad(f"its .json is not JSON ({error}); mend it") from error
+            raise bad_row(f"its .json is not JSON ({error}); mend it") from error
         if not isinstance(held, dict):
-            raise _bad(f"its .json is {type(held).__name__}, not an object; write it as {{...}}")
+            raise bad_row(f"its .json is {type(held).__name__}, not an object; write it as {{...}}")
     if "text" in texts:
         try:
             held = {**held, "text": texts["text"].decode("utf-8-sig").strip()}
         except UnicodeDecodeError as error:
-            raise _bad("its .txt is not UTF-8; write it as UTF-8") from error
+            raise bad_row("its .txt is not UTF-8; write it as UTF-8") from error
     if sum(map(len, texts.values())) > bounds.TEXT:
         bounds.check(held)
     return captioned(held, names, prompt)
@@ -48,7 +47,3 @@ def captioned(held: dict[str, Any], names: dict[str, str], prompt: str | None) -
     if held.get(reference) is None and caption is not None and caption != held[asked]:
         held[reference] = caption
     return held
-
-
-def _bad(detail: str) -> RowError:
-    return RowError(Reason.BAD_ROW, detail)

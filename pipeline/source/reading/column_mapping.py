@@ -14,8 +14,8 @@ from pipeline.source.reading.columnar import no_columns
 from pipeline.source.reading.conversation import Shelf, converse
 from pipeline.source.reading.row_files import Row
 from pipeline.storage import urls
-from schemas.errors import InputError, RowError
-from schemas.records import MEDIA_KINDS, Media, Reason, Rejection, Sample, sample
+from schemas.errors import InputError, RowError, bad_row
+from schemas.records import MEDIA_KINDS, Media, Rejection, Sample, sample
 from schemas.redact import Cleaner, address, cleaner
 
 Column = Literal[
@@ -174,7 +174,7 @@ def _text(name: str, value: Any, clean: Callable[[str], str]) -> str:
         return clean(address(value) if name == "source" and urls.is_url(value) else value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    raise _bad(f"{name} is {type(value).__name__}; make it a text")
+    raise bad_row(f"{name} is {type(value).__name__}; make it a text")
 
 
 def _facts(value: Any) -> str:
@@ -185,9 +185,9 @@ def _facts(value: Any) -> str:
         if _INEXACT.search(text):
             exact(found, "facts")
     except (ValueError, TypeError, RecursionError) as error:
-        raise _bad(f"facts are not JSON ({error}); correct them") from error
+        raise bad_row(f"facts are not JSON ({error}); correct them") from error
     if not isinstance(found, dict):
-        raise _bad(f"facts are {type(found).__name__}; make them an object")
+        raise bad_row(f"facts are {type(found).__name__}; make them an object")
     return text
 
 
@@ -195,7 +195,3 @@ def _listed(value: Any) -> list:
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
-
-
-def _bad(detail: str) -> RowError:
-    return RowError(Reason.BAD_ROW, detail)

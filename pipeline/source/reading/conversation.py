@@ -14,7 +14,7 @@ from pipeline.media.probe import keep, take
 from pipeline.media.remote import Remote
 from pipeline.storage import urls
 from pipeline.storage.local_files import is_below
-from schemas.errors import RowError
+from schemas.errors import RowError, bad_row
 from schemas.ports import MediaStore
 from schemas.records import MEDIA_KINDS, Media, Message, Part, Reason, one_line
 
@@ -78,7 +78,7 @@ class Shelf:
             if path.startswith("data:"):
                 path, data = None, _inline(path)
             elif len(path) > _LONGEST_PATH:
-                raise _bad(
+                raise bad_row(
                     f"{_called(None, kind)} is a path of {len(path):,} characters; give bytes in text as data:image/png;base64,..."
                 )
         if isinstance(data, bytes):
@@ -86,7 +86,7 @@ class Shelf:
         elif isinstance(path, str):
             media = self._taken(path)
         else:
-            raise _bad(f"{_called(path, kind)} is {type(value).__name__}; give a path or {{bytes, path}}")
+            raise bad_row(f"{_called(path, kind)} is {type(value).__name__}; give a path or {{bytes, path}}")
         if kind not in (media.kind, "any") and not (kind == "audio" and media.rate):  # a video's sound
             detail = f"{_called(path, kind)} is {media.kind} and stands where {kind} is; call it {media.kind}"
             raise RowError(Reason.UNSUPPORTED_MEDIA, detail)
@@ -122,7 +122,7 @@ class Shelf:
         # what a server may make of it: %2e%2e and backslashes
         meant = (inside, os.path.normpath(unquote(path).replace("\\", "/"))) if self._elsewhere else (inside,)
         if any(one.startswith("..") and one.split(os.sep)[0] == ".." for one in meant):
-            raise _bad(f"{path} leads out of the folder of the media; set media_root, or give an absolute path")
+            raise bad_row(f"{path} leads out of the folder of the media; set media_root, or give an absolute path")
         if self._elsewhere and any(map(os.path.isabs, meant)):
             raise RowError(Reason.UNSAFE, f"{path} is a file of this machine, which rows from elsewhere may not name")
         return inside
@@ -149,7 +149,7 @@ def _inline(url: str) -> bytes:
             return pybase64.b64decode(body, validate=True)
     except ValueError:
         pass
-    raise _bad("a data: URL is not base64; write it as data:image/png;base64,...")
+    raise bad_row("a data: URL is not base64; write it as data:image/png;base64,...")
 
 
 def converse(prompt: Any, columns: Mapping[str, Sequence], shelf: Shelf) -> tuple[tuple[Message, ...], list[Media]]:
@@ -164,24 +164,24 @@ def converse(prompt: Any, columns: Mapping[str, Sequence], shelf: Shelf) -> tupl
         shown = [_part((kind, value), shelf, media) for kind, values in columns.items() for value in values]
         return (Message("user", (*shown, Part("text", prompt))),), media
     if not isinstance(prompt, list | None):
-        raise _bad(f"the prompt is {type(prompt).__name__}; make it a text or a list of messages")
+        raise bad_row(f"the prompt is {type(prompt).__name__}; make it a text or a list of messages")
     turns = [_turn(message) for message in prompt or ()]
     if not any(kind == "text" and value.strip() for role, pieces in turns if role == "user" for kind, value in pieces):
         raise _no_words()
     if turns[-1][0] != "user":
-        raise _bad("the last message is not the user's; end the prompt with what is to be answered")
+        raise bad_row("the last message is not the user's; end the prompt with what is to be answered")
     _fill(turns, columns)
     return tuple(Message(role, tuple(_part(piece, shelf, media) for piece in pieces)) for role, pieces in turns), media
 
 
 def _turn(message: Any) -> tuple[str, list[Piece]]:
     if not isinstance(message, dict) or message.get("role") not in ROLES:
-        raise _bad(f"a message has no role of {', '.join(ROLES)}; write it as {{role, content}}")
+        raise bad_row(f"a message has no role of {', '.join(ROLES)}; write it as {{role, content}}")
     content = message.get("content")
     if isinstance(content, str):
         return message["role"], [("text", content)]
     if not isinstance(content, list):
-        raise _bad(f"a message's content is {type(content).__name__}; make it a text or a list of parts")
+        raise bad_row(f"a message's content is {type(content).__name__}; make it a text or a list of parts")
     return message["role"], [_piece(part) for part in content]
 
 
@@ -195,7 +195,7 @@ def _piece(part: Any) -> Piece:
             Reason.UNSUPPORTED_MEDIA, f"a part's type is {found}; the types are text, {', '.join(MEDIA_KINDS)}"
         )
     if not isinstance(part.get("text"), str):
-        raise _bad(f"a text part holds {type(part.get('text')).__name__}; make it a text")
+        raise bad_row(f"a text part holds {type(part.get('text')).__name__}; make it a text")
     return kind, part["text"]
 
 
@@ -211,7 +211,7 @@ def _fill(turns: list[tuple[str, list[Piece]]], columns: Mapping[str, Sequence])
         if not slots:
             front += [(kind, value) for value in values]
         elif len(slots) != len(values):
-            raise _bad(f"{len(slots)} {kind} parts have no path, the columns hold {len(values)}; make them as many")
+            raise bad_row(f"{len(slots)} {kind} parts have no path, the columns hold {len(values)}; make them as many")
         for (pieces, at), value in zip(slots, values):
             pieces[at] = (kind, value)
     next(pieces for role, pieces in turns if role == "user")[:0] = front
@@ -227,7 +227,3 @@ def _part(piece: Piece, shelf: Shelf, media: list[Media]) -> Part:
 
 def _no_words() -> RowError:
     return RowError(Reason.EMPTY_PROMPT, "the prompt is empty; write a question or drop the row")
-
-
-def _bad(detail: str) -> RowError:
-    return RowError(Reason.BAD_ROW, detail)

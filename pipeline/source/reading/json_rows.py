@@ -9,7 +9,7 @@ from typing import IO, Any
 import orjson
 
 from pipeline.source.reading import bounds
-from schemas.errors import RowError
+from schemas.errors import RowError, bad_row
 from schemas.records import Reason
 
 Item = dict[str, Any] | bytes | RowError
@@ -38,11 +38,11 @@ def parse(data: bytes, what: str = "row") -> dict[str, Any]:
     try:
         found = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise _bad(f"the {what} is not JSON ({_why(data) or error}); correct it or drop it") from None
+        raise bad_row(f"the {what} is not JSON ({_why(data) or error}); correct it or drop it") from None
     if not isinstance(found, dict):
-        raise _bad(f"the {what} is {type(found).__name__}, not an object; write it as {{...}}")
+        raise bad_row(f"the {what} is {type(found).__name__}, not an object; write it as {{...}}")
     if float in map(type, found.values()) and (name := _long_integer(found, data)):
-        raise _bad(f"{name} is an integer beyond 64 bits; write it as a text")
+        raise bad_row(f"{name} is an integer beyond 64 bits; write it as a text")
     if heavy:
         bounds.check(found)
     return found
@@ -199,7 +199,3 @@ def _why(data: bytes) -> str | None:
     except (ValueError, RecursionError):
         return None
     return strange[0] if strange else None
-
-
-def _bad(detail: str) -> RowError:
-    return RowError(Reason.BAD_ROW, detail)

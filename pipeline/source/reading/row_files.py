@@ -23,7 +23,7 @@ from pipeline.media.fetch import Limits
 from pipeline.source.reading import bounds, files, json_rows
 from pipeline.source.reading.columnar import arrow, no_columns, parquet
 from pipeline.storage import memory_limit, urls
-from schemas.errors import InputError, RowError
+from schemas.errors import InputError, RowError, bad_row
 from schemas.operator import Settings as Base
 from schemas.records import Reason
 
@@ -245,7 +245,7 @@ def _csv(file: io.BufferedIOBase, name: str, columns, need, delimiter: str = ","
             if header is None:
                 raise InputError(f"{name} is no CSV file that can be read ({error}); write it anew") from error
             number += 1
-            yield number, error.with_traceback(None) if isinstance(error, RowError) else _bad(f"the row is not CSV ({error}); mend its quotes")
+            yield number, error.with_traceback(None) if isinstance(error, RowError) else bad_row(f"the row is not CSV ({error}); mend its quotes")
             continue
         if not found:
             continue
@@ -257,9 +257,9 @@ def _csv(file: io.BufferedIOBase, name: str, columns, need, delimiter: str = ","
             continue
         number += 1
         if len(found) != len(header):
-            yield number, _bad(f"the row has {len(found)} fields, the header {len(header)}; mend its commas and quotes")
+            yield number, bad_row(f"the row has {len(found)} fields, the header {len(header)}; mend its commas and quotes")
         elif not all(value.isascii() or _is_utf8(value) for value in found):
-            yield number, _bad("the row is not UTF-8; write the file as UTF-8")
+            yield number, bad_row("the row is not UTF-8; write the file as UTF-8")
         else:
             row = {title: value or None for title, value in zip(header, found)}
             yield number, row if lines.size <= bounds.TEXT // 4 else _checked(row)
@@ -313,7 +313,3 @@ _READERS: dict[str, Reader] = {
     ".parquet": parquet, ".arrow": arrow, ".feather": arrow,
 }  # fmt: skip
 _NAMES: dict[Reader, str] = {_jsonl: "JSON Lines", _json: "JSON", _csv: "CSV", _tsv: "TSV", parquet: "Parquet", arrow: "Arrow"}
-
-
-def _bad(detail: str) -> RowError:
-    return RowError(Reason.BAD_ROW, detail)

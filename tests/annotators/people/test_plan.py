@@ -142,7 +142,7 @@ def test_settings_that_cannot_be_are_refused(wrong):
 def said(row, items, axis: str, value: float | None, outcome: Outcome = Outcome.VERDICT, step: str = "other") -> None:
     """A Judgement of an answer, or of two."""
     target = "candidate" if len(items) == 1 else "pair"
-    row.judgements.append(judgement(row.sample.id, step, target, tuple(c.id for c in items), axis, outcome, value=value))
+    row.judgements.append(judgement(row.sample.id, step, target, tuple(c.id for c in items), axis, Finding(outcome, value)))
 
 
 def pairs_of(row, *places: tuple[int, int]) -> None:

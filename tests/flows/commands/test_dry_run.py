@@ -1,19 +1,24 @@
-"""Answers that are made up have the form that was asked for, or the layout that a prompt shows."""
+"""Answers that are made up have the form that was asked for, or the layout that the operator reads."""
 
+import asyncio
 import json
 
 import jsonschema
 import pytest
 
-from flows.commands.dry_run import Known, MadeUp, Model, instance, make_up
-from pipeline.make import rewrite
+from annotators.split import model as split
+from flows.commands.dry_run import Known, MadeUp, Model, examples, instance, make_up
+from flows.planning import registry
+from pipeline.filter import media as media_filter
 from pipeline.modeling.token_count import Counter
-from pipeline.prompt import llm_write
 from pipeline.storage.answer_cache import Measured, Sort
 from schemas.errors import RowError
 from schemas.messages import assistant, user
+from schemas.operator import VERBS
 from schemas.ports import Attend, Beams, Embed, Form, Generate, Likelihood, Perturb, Rate, Score
-from schemas.records import MEDIA_KINDS, Part
+from schemas.recipe import Recipe, Step
+from schemas.records import MEDIA_KINDS, Judgement, Outcome, Part, Rejection
+from tests.support.rows import context, rows_of
 
 MODEL = Model("m@1", "m@1", frozenset(), frozenset(MEDIA_KINDS), 4, Counter(None))
 PICTURE = (user(Part("image", media="a" * 64), Part("text", "what is this ?")),)
@@ -43,15 +48,87 @@ def test_a_ranking_holds_every_number_once_and_all_forms_are_kept_to(seed):
     assert text("one of them", form=Form(choice=("left", "right")), seed=seed) in ("left", "right")
 
 
-def test_the_layouts_of_prompts_are_read_by_those_who_ask_so():
-    assert rewrite.parse(text("Write it between <<< and\n>>>, and nothing else.")) is not None
-    asked = 'Reply with one JSON object and nothing else: {"question": "...", "right": "...", "wrong": "..."}'
-    assert llm_write.parse(text(asked), ("question", "right", "wrong"))
-    assert text("one number in double square brackets, like [[3]]: 1 (much)").endswith("[[3]]")
-    facts = text('one fact a line, starting with "- ".\n<<<\nan answer\n>>>\nFacts:', max_tokens=192)
-    assert [line[:2] for line in facts.splitlines()] == ["- "] * 3  # 192 / 4 tokens are 36 words, three items of 12
-    questions = text(f'each starting with "- ".\n<<<\n{facts}\n>>>\nQuestions:')
-    assert questions.count("- ") == 3
+OTHER = "In your own words. {question} {prompt} {answer} {facts} {first} {second}"  # a prompt that shows no layout
+LAID_OUT = [
+    ("make.rewrite", {"kind": "fix"}),
+    ("prompt.llm_write", {}),
+    ("prompt.llm_write", {"answers": True}),
+    ("prompt.llm_write", {"conflict": True}),
+    ("judge.pairwise", {}),
+    ("judge.pairwise", {"tie": False}),
+    ("judge.pairwise", {"reason": True}),
+    ("judge.pairwise", {"strength": True}),
+    ("judge.pairwise", {"strength": True, "reason": True, "tie": False}),
+]
+HELD_TO_A_FORM = {"judge.pointwise", "judge.listwise", "judge.segments"}
+FREE_TEXT = {"make.sample", "make.bad_prompt"}
+ASK_FOR_NO_TEXT = {"judge.rule", "judge.claims", "judge.people"}
+
+
+class Trial:
+    """The engine that a step has while its recipe is tried; like a server's, it tells no probabilities and holds to no form."""
+
+    def __init__(self, title: str, settings: dict):
+        family, name = title.split(".")
+        step = Step(name="step", family=family, operator=name, settings=settings)
+        self.example = examples(Recipe(name="trial", steps=(step,)))["step"]
+        self.identity, self.can, self.media, self.slots = "m@1", frozenset({"Generate"}), frozenset(MEDIA_KINDS), 4
+
+    async def ask(self, request):
+        return make_up(MadeUp(MODEL, None, Known({})), request, self.example)
+
+
+def tried(title: str, settings: dict) -> list:
+    """What the operator leaves of a sample with three answers, asked for once each."""
+    module = registry.operator(*title.split("."))
+    rows = rows_of(["a red cup", "a blue dog", "two of them"])
+    step = context(engines={"m": Trial(title, settings)})
+    verb = getattr(module, VERBS[title.split(".")[0]])
+    return asyncio.run(verb(rows, module.Settings(**settings), step))
+
+
+@pytest.mark.parametrize("layout", ["its own", "another"])
+@pytest.mark.parametrize(("title", "settings"), LAID_OUT)
+def test_an_operator_reads_what_is_made_up_for_it_whatever_its_prompt_looks_like(title, settings, layout, tmp_path):
+    (tmp_path / "other.txt").write_text(OTHER)
+    found = tried(title, {"model": "m", **settings} | ({"prompt": str(tmp_path / "other.txt")} if layout == "another" else {}))
+    assert found
+    assert [row for row in found if isinstance(row, Rejection)] == []
+    assert {row.outcome for row in found if isinstance(row, Judgement)} <= {Outcome.VERDICT, Outcome.TIE}
+
+
+@pytest.mark.parametrize("layout", ["its own", "another"])
+def test_as_many_questions_are_made_up_as_facts_are_given(layout, tmp_path):
+    (tmp_path / "facts.txt").write_text("What does it say? {answer}")
+    (tmp_path / "questions.txt").write_text("Ask about each of\n{facts}\nin turn.")
+    files = {"facts_prompt": str(tmp_path / "facts.txt"), "questions_prompt": str(tmp_path / "questions.txt")} if layout == "another" else {}
+    settings = {"model": "m", "max_tokens": 192, **files}
+    step = context(engines={"m": Trial("split.model", settings)})
+    claims = asyncio.run(split.split("what is there ?", "a cup\n- and a dog", split.Settings(**settings), step))
+    assert len(claims) == 3  # 192 / 4 tokens are 36 words, three facts of 12
+
+
+def test_a_part_of_a_step_makes_up_its_own_replies():
+    step = Step(name="claims", family="judge", operator="claims", settings={"model": "m", "splitter": {"split.model": {"model": "m"}}})
+    free = Step(name="sample", family="make", operator="sample", settings={"model": "m"})
+    found = examples(Recipe(name="trial", steps=(step, free)))
+    assert set(found) == {"claims"}
+    assert found["claims"]("what ?", "a red cup.", 0.5) == "- a red cup."
+
+
+@pytest.mark.parametrize("draw", [0.0, 0.5, 0.999])
+def test_the_figures_of_a_picture_that_are_made_up_can_be_read(draw):
+    said = media_filter.example("", media_filter.Settings(model="m", objects=(1, None)), "words.", draw)
+    assert media_filter.parse(said)["objects"] == int(draw * 10)
+
+
+def test_every_operator_that_asks_has_an_example_a_form_or_free_text():
+    titles = {f"{family}.{name}" for family in registry.HOME for name in registry.names(f"{registry.HOME[family]}.{family}")}
+    modules = {title: registry.operator(*title.split(".")) for title in titles}
+    with_examples = {title for title, module in modules.items() if hasattr(module, "example")}
+    assert with_examples == {title for title, _ in LAID_OUT} | {"split.model", "filter.media"}
+    asking = {title for title, module in modules.items() if hasattr(module, "prompt_texts")}
+    assert asking - with_examples == HELD_TO_A_FORM | FREE_TEXT | ASK_FOR_NO_TEXT
 
 
 def test_answers_of_the_same_sort_lend_their_words_and_their_length():

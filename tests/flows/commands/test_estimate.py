@@ -124,7 +124,7 @@ def test_filters_before_the_first_answer_see_all_samples(tmp_path):
     assert told(found)["sample"]["asked"] == 300
 
 
-def test_made_up_answers_have_the_layout_that_a_prompt_shows(tmp_path, url):
+def test_made_up_answers_have_the_layout_that_their_operator_reads(tmp_path, url):
     rewrite = {"make.rewrite": {"model": "judge", "kind": "inject", "name": "inject"}}
     split = {"judge.claims": {"model": "policy", "splitter": {"split.model": {"model": "judge"}}}}
     steps = [{"make.reference": {}}, rewrite, split]
@@ -137,8 +137,8 @@ def test_made_up_answers_have_the_layout_that_a_prompt_shows(tmp_path, url):
     assert not any("could mostly not be read" in note for note in found.notes)
 
 
-def test_what_made_up_answers_cannot_tell_is_said(tmp_path):
-    (tmp_path / "own.txt").write_text("Spoil this: {answer}")  # shows no layout, and is answered in none
+def test_what_made_up_answers_cannot_tell_is_said(tmp_path, monkeypatch):
+    (tmp_path / "own.txt").write_text("Spoil this: {answer}")  # shows no layout
     spoil = {
         "make.rewrite": {"model": "judge", "kind": "inject", "prompt": str(tmp_path / "own.txt"), "temperature": 0}
     }
@@ -147,11 +147,11 @@ def test_what_made_up_answers_cannot_tell_is_said(tmp_path):
     path = written(tmp_path, [{"make.reference": {}}, spoil, people, "score.consensus", after])
     found = estimate(path, cache=tmp_path / "cache")
     assert {row.step: row.usage["asked"] for row in found.rows} == {"rewrite": 40, "after": 4 * 2 * 2}
-    assert (
-        "rewrite: made-up answers could mostly not be read: it may ask less, and the steps behind it more"
-        in found.notes
-    )
+    unread = "rewrite: made-up answers could mostly not be read: it may ask less, and the steps behind it more"
+    assert unread not in found.notes
     assert "what comes behind people hangs on what they will say, and is not in here" in found.notes
+    monkeypatch.delattr("pipeline.make.rewrite.example")  # as in an operator of whose replies nobody told the layout
+    assert unread in estimate(path, cache=tmp_path / "cache").notes
 
 
 def test_mistakes_are_those_of_a_build(tmp_path, url):

@@ -228,9 +228,9 @@ def test_what_judges_are_worth_is_told_with_intervals_and_biases_are_named(run, 
     page = write_report(tmp_path, summary, tables, media).read_text()
     assert "chose the answer that was shown first 70% of 400 times" in page
     assert "chose the longer answer 70% of the time, which is better 50% of the time" in page
-    assert "own model" not in page  # 50 % of its own are better, and 50 % are chosen
+    assert "its own model\u2019s answer" not in page  # 50 % of its own are better, and 50 % are chosen
     assert page.count("70.0 % <small>(65–75, 400)</small>") == 2
-    assert "50.0 % in truth" in page
+    assert page.count("50.0 % <small>(43–57, 200)</small>") == 4
 
 
 def test_evaluations_of_any_number_and_name_fit_into_their_plot():

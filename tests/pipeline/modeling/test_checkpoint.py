@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from pipeline.modeling.checkpoint import identity
+from pipeline.modeling.checkpoint import cached_folder, folder_of, folder_with, identity
 from schemas.errors import EngineError
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 def model(folder: Path, **files: str) -> Path:
     folder.mkdir(parents=True)
@@ -27,19 +28,44 @@ def test_another_byte_in_what_answers_is_another_model(tmp_path, file):
     assert identity(str(here)) != identity(str(there))
 
 
-def test_a_hub_model_is_named_by_its_commit(tmp_path, monkeypatch):
+@pytest.fixture
+def downloaded(tmp_path, monkeypatch) -> Path:
+    """The folder in the Hub's cache of owner/name."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    commit = "0123456789abcdef0123456789abcdef01234567"
     cached = tmp_path / "models--owner--name"
-    model(cached / "snapshots" / commit)
-    (cached / "refs").mkdir()
-    (cached / "refs" / "main").write_text(commit)
-    assert identity("owner/name") == ("owner/name@0123456789ab", commit)
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text(COMMIT)
+    return model(cached / "snapshots" / COMMIT)
 
 
-def test_a_model_that_is_nowhere_says_what_to_check(tmp_path):
-    with pytest.raises(EngineError, match="there is no folder nowhere/at-all, and the Hub gives no nowhere/at-all"):
-        identity("nowhere/at-all")
+def test_a_hub_model_is_named_by_its_commit(downloaded):
+    assert identity("owner/name") == ("owner/name@0123456789ab", COMMIT)
+
+
+def test_a_local_folder_lies_where_its_name_says(tmp_path):
+    here = model(tmp_path / "tiny")
+    assert folder_of(str(here)) == folder_with(["tokenizer.json"], str(here)) == cached_folder(str(here)) == here
+
+
+def test_a_hub_model_that_was_downloaded_lies_in_the_cache(downloaded, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert folder_of("owner/name") == folder_with(["config.json", "tokenizer.json"], "owner/name") == downloaded
+    assert folder_of("owner/name", COMMIT) == cached_folder("owner/name") == downloaded
+    assert cached_folder("owner/name", "0" * 40) is None
+
+
+def test_of_a_model_that_is_nowhere_no_part_is_found():
+    assert folder_with(["tokenizer.json"], "nowhere/at-all") is None
+    assert cached_folder("nowhere/at-all") is None
+    assert cached_folder("not a name: of a model") is None  # who loads it says so
+
+
+@pytest.mark.parametrize("asked", [identity, folder_of])
+def test_a_model_that_is_nowhere_says_what_to_check(asked, tmp_path):
+    with pytest.raises(EngineError, match=r"there is no folder nowhere/at-all, and the Hub gives no nowhere/at-all \("):
+        asked("nowhere/at-all")
+    with pytest.raises(EngineError, match=r"gives no nowhere/at-all at revision 2 \(.*\): check the name, the network and HF_TOKEN"):
+        asked("nowhere/at-all", "2")
     (tmp_path / "empty").mkdir()
     with pytest.raises(EngineError, match="holds no model"):
         identity(str(tmp_path / "empty"))

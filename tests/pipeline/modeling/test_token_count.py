@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from pipeline.modeling.token_count import Counter, folder_of
+from pipeline.modeling.token_count import Counter
 from schemas.messages import assistant, user
 from schemas.ports import Generate
 from schemas.records import Part
@@ -14,7 +14,7 @@ PROMPTS = [
 
 
 def test_prompts_have_as_many_tokens_as_the_engine_counts(vllm_engine, runner):
-    counter = Counter(folder_of(str(TINY), None))
+    counter = Counter(TINY)
     for prompt in PROMPTS:
         found = runner.run(vllm_engine.ask(Generate(prompt, max_tokens=1)))
         assert counter.prompt(prompt) == found.prompt_tokens
@@ -39,7 +39,3 @@ def test_a_template_that_wants_more_than_a_chat_is_done_without(tmp_path):
     (tmp_path / "chat_template.jinja").write_text("{{ tools.names() }}")
     counter = Counter(tmp_path)
     assert counter.prompt(PROMPTS[0]) == Counter(TINY).text("what is red ?") + 4
-
-
-def test_a_model_that_is_nowhere_has_no_tokenizer():
-    assert folder_of("nobody/no-such-model", None) is None

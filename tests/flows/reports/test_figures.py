@@ -1,0 +1,92 @@
+"""Every figure of a judge or an evaluation is computed, and shown by console, report and card, from one table."""
+
+import io
+from contextlib import closing
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from annotators.measures.judge_quality import Worth
+from flows.reports import terminal
+from flows.reports.html import write_report
+from pipeline.dataset.card import write_card
+from pipeline.dataset.write import write
+from pipeline.evaluate import scenes
+from pipeline.storage.media_store import open_store
+from schemas import records
+from schemas.figures import EVALUATION, JUDGE, known
+from schemas.messages import user
+from schemas.records import Outcome
+from tests.support import small_run
+from tests.support.small_run import ListTables
+
+TABLES = ListTables({"samples": [records.sample((user("what ?"),))]})
+SHARE = {"n": 400, "share": 0.7, "low": 0.65, "high": 0.75}
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory):
+    with closing(open_store(tmp_path_factory.mktemp("media"))) as store:
+        yield store
+
+
+@pytest.fixture
+def summary():
+    """Of a run of one prompt whose one judge has every figure."""
+    found = small_run.summarised(TABLES)
+    worth = Worth()
+    worth.add("text", {}, [records.judgement("s", "judge", "candidate", ("a",), "score", Outcome.VERDICT, value=1.0)])
+    found["judges"] = worth.report()
+    assert {figure.name for figure in JUDGE} <= found["judges"]["judge"].keys()
+    found["judges"]["judge"] |= {figure.name: SHARE for figure in JUDGE}
+    return found
+
+
+def shown(summary: dict, media, folder, by: str) -> str:
+    if by == "report":
+        return write_report(folder, summary, TABLES, media).read_text()
+    if by == "card":
+        write(TABLES, media, folder, {})
+        return write_card(folder, summary, small_run.RECIPE).read_text()
+    console = Console(file=io.StringIO(), width=200)
+    terminal.judges(summary["judges"], console)
+    terminal.figures(summary["evaluate"], console)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("by", ["console", "report", "card"])
+def test_every_figure_of_a_judge_is_shown(summary, media, tmp_path, by):
+    page = shown(summary, media, tmp_path, by)
+    head = {"console": "{}", "report": "<th>{}</th>", "card": "| {} |"}[by]
+    assert [figure.name for figure in JUDGE if head.format(figure.title) not in page] == []
+
+
+@pytest.mark.parametrize("by", ["console", "report", "card"])
+def test_a_figure_that_no_judge_has_is_not_shown(summary, media, tmp_path, by):
+    del summary["judges"]["judge"]["own"]  # a summary of an older version
+    summary["judges"]["judge"]["consistency"] = None
+    page = shown(summary, media, tmp_path, by)
+    assert "self-preference" not in page
+    assert "self-consistency" not in page
+
+
+@pytest.mark.parametrize("by", ["console", "report"])
+def test_every_figure_of_an_evaluation_is_shown(summary, media, tmp_path, by):
+    page = shown(summary, media, tmp_path, by)
+    assert [figure.name for figure in EVALUATION if figure.title not in page] == []
+
+
+def test_an_evaluation_computes_every_figure():
+    # one prompt, 12 sums: one answer with 1 false of 2 claims, recall 0.5, not exact; of 4 questions 3 right, tp 1, fp 1, fn 0
+    sums = np.array([[1, 1, 1, 2, 0.5, 0, 3, 1, 1, 0, 4, 0]], float)
+    computed = dict(zip((figure.name for figure in EVALUATION), scenes._figures(sums)[0], strict=True))
+    assert computed == {
+        "hallucination": 1, "chair": 0.5, "recall": 0.5, "accuracy": 0, "yes_no_accuracy": 0.75,
+        "yes_no_f1": 2 / 3,  # 2 tp / (2 tp + fp + fn)
+    }  # fmt: skip
+
+
+def test_of_nothing_no_figure_is_known():
+    assert known(JUDGE, []) == []
+    assert known(JUDGE, [{}]) == []
