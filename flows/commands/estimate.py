@@ -25,7 +25,6 @@ from flows.runs.campaigns import PEOPLE
 from flows.runs.engine_host import Host
 from flows.runs.folder import at_work, begun, made
 from pipeline.storage.answer_cache import AnswerCache, Usage, total
-from schemas import redact
 from schemas.arrow import from_batch
 from schemas.errors import OutputError
 from schemas.records import MEDIA_KINDS, Outcome, Reason, Rejection
@@ -99,10 +98,10 @@ def estimate(
 
 def _begun(out: Path | None, raw: dict) -> Path | None:
     """The folder of the real run, where it is there."""
-    if out is None or (run := begun(out)) is None:
+    if out is None or (run := begun(out, "--out")) is None:
         return None
-    if load.decisive(redact.document(run["recipe"])) != load.decisive(redact.document(raw)):
-        raise OutputError(f"{out} holds a run of another recipe: choose another --out, or leave it out")
+    if unlike := executor.unlike(run, raw):
+        raise OutputError(f"{out} holds a run of another recipe ({unlike}): choose another --out, or leave it out")
     return out.absolute()
 
 

@@ -471,13 +471,19 @@ def _check_recipe(known: dict | None, out: Path, raw: dict, dataset: Path | None
     """OutputError where a folder's run.json is that of another recipe or dataset."""
     if not known:
         return
-    # run.json has no secrets, an older one may
-    old, new = load.decisive(redact.document(known["recipe"])), load.decisive(redact.document(raw))
-    if old != new or known.get("dataset") != (dataset and str(dataset)):
+    found = unlike(known, raw)
+    if found or known.get("dataset") != (dataset and str(dataset)):
         raise OutputError(
-            f"{out} holds a run of another recipe ({_difference(old, new)}): choose another --out; "
+            f"{out} holds a run of another recipe ({found or 'its dataset is another'}): choose another --out; "
             "the cache keeps the answers, so only what is new is asked"
         )
+
+
+def unlike(known: dict, raw: dict) -> str:
+    """In a few words, where the recipe of a run.json and another differ in more than prices; empty where they do not."""
+    # run.json has no secrets, an older one may
+    old, new = load.decisive(redact.document(known["recipe"])), load.decisive(redact.document(raw))
+    return _difference(old, new) if old != new else ""
 
 
 def _withheld(raw: dict, told: dict) -> list[str]:
