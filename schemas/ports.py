@@ -3,7 +3,9 @@
 Requests name media by hash; only the engine opens bytes."""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
+
+from pydantic import BaseModel
 
 from schemas.records import Message, Reason
 
@@ -153,6 +155,35 @@ class Engine(Protocol):
     async def ask(self, request: Request) -> Result: ...
 
     async def close(self) -> None: ...
+
+
+class EngineSettings(Protocol):
+    """What flows reads of the settings of any engine."""
+
+    slots: int
+    """requests that it works on at a time"""
+
+
+class EngineModule(Protocol):
+    """A file of an engine; `settings` are of its own `Settings`, which are EngineSettings. flows/planning/contracts.py checks it.
+
+    One that runs in process also has `share(settings)`: what it takes of the device's memory, 0 to 1."""
+
+    __name__: str
+    Settings: type[BaseModel]
+    """its settings, which inherit from schemas.operator.Settings"""
+
+    def identity_of(self, settings: Any) -> str:
+        """The model's identity, without loading it. EngineError where the model is not there."""
+        ...
+
+    def able(self, settings: Any) -> tuple[frozenset[str], frozenset[str]]:
+        """What it answers (names of requests) and the kinds of media it takes, as far as settings tell before it is loaded."""
+        ...
+
+    async def connect(self, settings: Any, media: "MediaStore") -> Engine:
+        """The loaded model. EngineError where it cannot be loaded."""
+        ...
 
 
 class MediaStore(Protocol):

@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.commands.dry_run import DryCache, Known, MadeUp, Model
-from flows.planning import load, registry
+from flows.planning import load
 from flows.planning.plan import Unit, ingesting, plan
 from flows.planning.registry import engine_of
 from flows.runs import costs, executor, shards
@@ -109,9 +109,8 @@ class DryRun(executor.Run):
 
     def root(self, name: str) -> str:
         """The model of the recipe that this one is, or will be trained from."""
-        of = {s.binds: s.settings["model"] for s in self.recipe.steps if s.binds}
-        while name in of:
-            name = of[name]
+        while name in self.recipe.trained:
+            name = self.recipe.trained[name]
         return name
 
     def _counter(self, spec: dict[str, Any]) -> Counter:
@@ -123,7 +122,7 @@ class DryRun(executor.Run):
             return Counter(None)
         return Counter(folder_of(spec["model"], revision))
 
-    async def connect(self, names: list[str], round: int, host: Host) -> dict[str, Any]:
+    async def connect(self, names: Sequence[str], round: int, host: Host) -> dict[str, Any]:
         return {name: MadeUp(self.model(name, round), host.media) for name in names}
 
     def tables(self, unit: Unit | None = None, round: int | None = None) -> shards.RunTables:
@@ -210,7 +209,7 @@ def _work(run: DryRun, host: Host, units: list[Unit]) -> None:
     waits = False
     for unit in units:
         waits = waits or asks_people(unit)
-        blind = not any(registry.operator(s.family, s.operator).READS for s in unit.steps)
+        blind = not any(step.module.READS for step in unit.steps)
         if unit.kind == "dataset" or unit.steps[0].family == "train" or (waits and not blind):
             run.place(unit).mkdir(parents=True, exist_ok=True)
             shards.write_json(run.place(unit) / "done.json", STUB)
@@ -219,14 +218,14 @@ def _work(run: DryRun, host: Host, units: list[Unit]) -> None:
 
 
 def asks_people(unit: Unit) -> bool:
-    return any((step.family, step.operator) == PEOPLE for step in unit.steps)
+    return any(step.title == PEOPLE for step in unit.steps)
 
 
 def _rows(run: DryRun, scale: float) -> list[Row]:
     """What each step asks each model, over all samples."""
     found: dict[tuple[str, str], Usage] = {}
     for unit in run.units:
-        whole = unit in run.incoming or not any(registry.operator(s.family, s.operator).READS for s in unit.steps)
+        whole = unit in run.incoming or not any(step.module.READS for step in unit.steps)
         for step, models in shards.read_json(run.place(unit) / "done.json")["usage"].items():
             for model, figures in models.items():
                 sums = found.setdefault((step, model), Usage())

@@ -6,6 +6,7 @@ made anew from the same words, and a `build` goes on from them. What such an eng
 that a model would have written otherwise."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -46,7 +47,7 @@ class Remembering(executor.Run):
     def identity(self, name: str, round: int) -> str:
         return self.known(name, round)["identity"]
 
-    async def connect(self, names: list[str], round: int, host: Host) -> dict[str, Any]:
+    async def connect(self, names: Sequence[str], round: int, host: Host) -> dict[str, Any]:
         return {name: Remembered(self.memory, **self.known(name, round)) for name in names}
 
 
