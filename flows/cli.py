@@ -337,9 +337,10 @@ def serve(folder: Folder,
 def recipes() -> None:
     """The recipes that come with Pairwright, and what each does."""
     from flows.planning import load
+    from schemas.recipe import parse
 
     for name, path in load.known().items():
-        recipe = load.checked(load.document(str(path)))
+        recipe = parse(load.document(str(path)))
         say.print(f"[bold]{name}[/bold]  {escape(recipe.about.strip())}")
         say.print(f"  [dim]{' · '.join(s.title for s in recipe.steps)}[/dim]\n")
 
