@@ -21,8 +21,9 @@ import numpy as np
 
 from annotators.measures import aggregation
 from annotators.score import consensus as jury
+from flows.planning.bind import bound_step
 from flows.runs import shards
-from flows.runs.stream import bind, seen
+from flows.runs.stream import seen
 from schemas import messages
 from schemas.operator import Context
 from schemas.recipe import Step
@@ -59,7 +60,7 @@ def aggregate(folder: Path, method: str) -> dict:
     """Reads, fits and scores all samples in this process: {scores, cpu (seconds), memory (MB, largest resident)}."""
     tables = shards.RunTables([sorted(p for p in folder.iterdir() if p.is_dir())])
     step = Step(name="consensus", family="score", operator="consensus", settings={"method": method})
-    (bound,) = bind([step], {})
+    bound = bound_step(step).of({})
     started, count = time.process_time(), 0
     context = Context("consensus", bound.version, None, tables=tables)  # ty: ignore[invalid-argument-type]  nothing is shown
     fitted = jury.fit(seen(bound, tables), bound.settings, context)

@@ -37,7 +37,7 @@ from benchmarks import bare_loop, overhead
 from flows.planning import load
 from flows.runs import executor
 from flows.runs.shards import RunTables
-from flows.runs.stream import Pass, Resources, bind, from_tables
+from flows.runs.stream import Pass, Resources, from_tables
 from pipeline.engines import openai, vllm
 from pipeline.modeling.checkpoint import identity
 from pipeline.storage.answer_cache import AnswerCache, CachedEngine, Usage
@@ -122,7 +122,7 @@ async def prepared(folder: Path, document: dict) -> Job:
 
     media = open_store(folder / "cache" / "media")
     engine = await vllm.connect(settings_of(vllm, spec, name), media)
-    steps = bind(recipe.steps, {name: identity(spec["model"], None)[0]})[1:]
+    steps = [step.of({name: identity(spec["model"], None)[0]}) for step in recipe.steps[1:]]
     numbers = itertools.count()
 
     async def run_pass(asked: vllm.VLLM | Recorder) -> None:

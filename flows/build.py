@@ -13,13 +13,13 @@ from prefect.events import emit_event
 from prefect.states import Completed, State
 
 from flows.commands import outgoing
+from flows.planning.bind import BoundRecipe
 from flows.reports.summary import finish
 from flows.reports.terminal import open_lines, reporter
 from flows.runs import campaigns, executor
 from pipeline.storage.urls import variables
 from schemas.errors import PairwrightError, RecipeError, RunError, Waiting
 from schemas.markdown import plain
-from schemas.recipe import Recipe
 
 FINISHED = "pairwright.dataset.finished"
 ASKED = ("asked", "cached", "failed", "prompt_tokens", "answer_tokens", "seconds", "spent", "saved", "currency")
@@ -76,11 +76,11 @@ def in_our_words() -> Generator[None]:
         raise PairwrightError(f"{type(error).__name__}: {error}") from None
 
 
-def keys_of(recipe: Recipe) -> set[str]:
+def keys_of(recipe: BoundRecipe) -> set[str]:
     """The variables that a build needs: those of models' keys (`api_key_env`), those that paths name, and what asking people takes."""
     ends = [end for model in recipe.models.values() for end in (model, *(model.get("endpoints") or ()))]
     models = {end["api_key_env"] for end in ends if end.get("api_key_env")}
-    return models.union(campaigns.keys(recipe), *(variables(step.settings) for step in recipe.steps))
+    return models.union(campaigns.keys(recipe), *(variables(of.step.settings) for of in recipe.steps))
 
 
 def take_keys(needed: set[str]) -> None:

@@ -354,11 +354,34 @@ def recipes() -> None:
 
     Example: pairwright recipes"""
     from flows.planning import load
+    from schemas.recipe import parse
 
     for name, path in load.known().items():
-        recipe = load.checked(load.document(str(path)))
+        recipe = parse(load.document(str(path)))
         say.print(f"[bold]{name}[/bold]  {escape(recipe.about.strip())}")
         say.print(f"  [dim]{' · '.join(s.title for s in recipe.steps)}[/dim]\n")
+
+
+@app.command()
+def steps(title: Annotated[str | None, typer.Argument(help="one operator, to see its settings and why it may reject rows", metavar="[STEP]")] = None,
+          reads: Annotated[str | None, typer.Option(help="only what needs this table: samples, candidates, claims, judgements or pairs", metavar="TABLE")] = None,
+          leaves: Annotated[str | None, typer.Option(help="only what adds rows to this table", metavar="TABLE")] = None,
+          media: Annotated[str | None, typer.Option(help="only what handles this kind: text, image, multi_image, video or audio", metavar="KIND")] = None) -> None:  # fmt: skip
+    """List the steps that a recipe can have: what each is for, the tables it reads and leaves, the kinds of samples it handles.
+
+    A step can follow any that leave the tables it reads. With a STEP: its settings with their types and defaults, and the reasons for which
+    it may reject rows, with what helps against each.
+
+    Example: pairwright steps --reads candidates --leaves judgements --media video
+
+    Example: pairwright steps judge.claims"""
+    from flows.commands import steps as operators
+
+    console = Console(highlight=False)
+    if title is None:
+        operators.show_all(operators.listed(reads, leaves, media), console)
+    else:
+        operators.show(title, console)
 
 
 def main() -> None:

@@ -27,19 +27,24 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
-import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from schemas.ports import Engine, MediaStore
 from schemas.records import Candidate, Claim, Judgement, Pair, Sample
+
+if TYPE_CHECKING:  # it is slow to load, and only types need it here
+    import pyarrow as pa
 
 T = TypeVar("T")
 VERBS = {
     "source": "read", "prompt": "write", "make": "make", "corrupt": "corrupt", "judge": "judge", "split": "split", "score": "score", "pair": "pair",
     "filter": "keep", "train": "train", "evaluate": "evaluate",
 }  # fmt: skip
+SCOPES = ("sample", "table")
+PARTS = ("split",)
+"""families whose operators are named in settings of others only: they are no steps, and declare no tables"""
 
 
 async def at_once(calls: Iterable[Awaitable[T]]) -> list[T]:
@@ -51,9 +56,23 @@ async def at_once(calls: Iterable[Awaitable[T]]) -> list[T]:
 class Settings(BaseModel):
     """Base of every operator's settings: typed, frozen, unknown keys refused, each field explained by the string under it."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
-    )
+    # not use_attribute_docstrings: it reads a source file for each class; `pairwright steps` reads those that it shows
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+
+class OperatorModule(Protocol):
+    """A file of an operator, as far as every one declares it; the verb is its family's (VERBS). flows/planning/contracts.py checks it.
+
+    It may have more, as this page says: fit, fits, reads, SEES, ROLES, BUILDS, prompt_texts, named_files."""
+
+    __name__: str
+    Settings: type[BaseModel]
+    """its settings, which inherit from Settings"""
+    READS: tuple[str, ...]
+    LEAVES: tuple[str, ...]
+    MEDIA: tuple[str, ...]
+    SCOPE: Literal["sample", "table"]
+    VERSION: int
 
 
 class Fitted(NamedTuple):
@@ -80,7 +99,7 @@ class Rows:
 class Tables(Protocol):
     """All live rows of a run, streamed."""
 
-    def batches(self, table: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def batches(self, table: str, columns: list[str] | None = None) -> "Iterator[pa.RecordBatch]":
         """The live rows of a table in order; `columns` names those wanted (all by default)."""
         ...
 

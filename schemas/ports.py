@@ -3,7 +3,9 @@
 Requests name media by hash; only the engine opens bytes."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple, Protocol, overload, runtime_checkable
+from typing import Any, NamedTuple, Protocol, overload, runtime_checkable
+
+from pydantic import BaseModel
 
 from schemas.records import Message, Reason
 
@@ -179,6 +181,35 @@ class Proven(Protocol):
     """An engine that may ask again what the model has answered before, to tell a server that fails from requests that do."""
 
     witness: Callable[[], Request | None]
+
+
+class EngineSettings(Protocol):
+    """What flows reads of the settings of any engine."""
+
+    slots: int
+    """requests that it works on at a time"""
+
+
+class EngineModule(Protocol):
+    """A file of an engine; `settings` are of its own `Settings`, which are EngineSettings. flows/planning/contracts.py checks it.
+
+    One that runs in process also has `share(settings)`: what it takes of the device's memory, 0 to 1."""
+
+    __name__: str
+    Settings: type[BaseModel]
+    """its settings, which inherit from schemas.operator.Settings"""
+
+    def identity_of(self, settings: Any) -> str:
+        """The model's identity, without loading it. EngineError where the model is not there."""
+        ...
+
+    def able(self, settings: Any) -> tuple[frozenset[str], frozenset[str]]:
+        """What it answers (names of requests) and the kinds of media it takes, as far as settings tell before it is loaded."""
+        ...
+
+    async def connect(self, settings: Any, media: "MediaStore") -> Engine:
+        """The loaded model. EngineError where it cannot be loaded."""
+        ...
 
 
 class MediaStore(Protocol):

@@ -1,12 +1,14 @@
-"""A recipe: named models and a list of steps, each an operator of a family; and the check of the whole before anything runs."""
+"""A recipe: named models and a list of steps, each an operator of a family."""
 
-from collections.abc import Callable, Iterable, Mapping
-from types import ModuleType
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from schemas import operator as operators
 from schemas.errors import RecipeError
+from schemas.operator import OperatorModule
+from schemas.ports import EngineModule
 from schemas.redact import clean
 from schemas.text import did_you_mean
 
@@ -182,10 +184,10 @@ def override(raw: dict, assignment: str, read: Callable[[str], Any]) -> None:
     target[path[-1]] = value
 
 
-def settings_of(module: ModuleType, settings: Mapping[str, Any], where: str):
+def settings_of(module: OperatorModule | EngineModule, settings: Mapping[str, Any], where: str) -> operators.Settings:
     """The operator's (or engine's) typed settings. RecipeError names the key and what would be right."""
     try:
-        return module.Settings(**settings)
+        return cast(operators.Settings, module.Settings(**settings))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
@@ -204,50 +206,3 @@ def models(settings: Any) -> tuple[str, ...]:
         getattr(settings, "reference", None),
     )
     return tuple(name for name in named if name)
-
-
-def check(recipe: Recipe, operator: Callable[[str, str], ModuleType], given: Iterable[str] = ()) -> None:
-    """That every step can run on the tables `given` and those that earlier steps leave. RecipeError says which cannot."""
-    left: set[str] = set(given)
-    roles: set[str] = set()
-    seen: dict[str, Step] = {}
-    bound = {s.binds for s in recipe.steps if s.binds}
-    known = set(recipe.models)
-    for step in recipe.steps:
-        module = operator(step.family, step.operator)
-        settings = settings_of(module, step.settings, step.name)
-        for name in step.sources:
-            if name not in seen:
-                raise RecipeError(f"{step.name}: `from: {name}` names no step before it: {did_you_mean(name, seen)}")
-        more = module.reads(settings) if hasattr(module, "reads") else ()
-        for table in (*module.READS, *more):
-            if table not in left:
-                raise RecipeError(
-                    f"{step.name} ({step.title}) needs {table}, and no step before it makes any: put one before it"
-                )
-        for predicate in step.where:
-            if predicate not in PREDICATES and predicate not in roles:
-                raise RecipeError(
-                    f"{step.name}: unknown `where: {predicate}`: {did_you_mean(predicate, [*PREDICATES, *roles])}"
-                )
-        for model in models(settings):
-            if model in known:
-                continue
-            hint = "a later step makes it" if model in bound else did_you_mean(model, known)
-            raise RecipeError(f"{step.name}: no model '{model}': {hint}")
-        if step.binds:
-            if step.family != "train":
-                raise RecipeError(f"{step.name}: only a `train` step leaves a model to call `as: {step.binds}`")
-            if step.binds in known:
-                raise RecipeError(f"{step.name}: `as: {step.binds}` is the name of another model already")
-            known.add(step.binds)
-        left.update(module.LEAVES)
-        seen[step.name] = step
-        roles.update(getattr(module, "ROLES", ()))
-        if role := getattr(settings, "role", None):
-            roles.add(role)
-    for name, trained in (recipe.rounds.rebinds if recipe.rounds else {}).items():
-        if name not in recipe.models or trained not in bound:
-            raise RecipeError(
-                f"rounds: '{name}: {trained}' must name a model of the recipe and what a step leaves `as:`"
-            )

@@ -98,6 +98,48 @@ class Reason(StrEnum):
 OPEN = frozenset({Reason.ENGINE_FAILED, Reason.UNREACHABLE})
 """Reasons that may pass: a server that fails, limits or does not answer. The next build of the same folder asks again."""
 
+REMEDIES = {
+    Reason.BAD_ROW: "correct the row as its detail says, or map its columns with the source's settings",
+    Reason.MISSING_FILE: "put the file where the row says, or set the folder that its path starts from",
+    Reason.UNDECODABLE: "convert the file again, or take another copy: this one is damaged",
+    Reason.UNSUPPORTED_MEDIA: "convert the media to a supported type, or use an operator that handles this kind (`pairwright steps --media KIND`)",
+    Reason.UNREACHABLE: "run the same build again once the server answers: it is asked again",
+    Reason.UNSAFE: "use a path inside the source's folder, or a public address; private hosts must be allowed by name",
+    Reason.TOO_LARGE: "make the file or text smaller, or raise the limit that the detail names",
+    Reason.EMPTY_MEDIA: "replace the file: it has no picture or sound that can be used",
+    Reason.TOO_SLOW: "convert the file to a simpler format: its decoder ran out of time",
+    Reason.DECODER_DIED: "convert the file again: its decoder crashed on it",
+    Reason.EMPTY_PROMPT: "give the row a prompt, or set one for all rows",
+    Reason.DUPLICATE: "nothing is lost: an equal or nearly equal sample stays",
+    Reason.CONTAMINATED: "keep it out of training: it is in the evaluation set that was named",
+    Reason.LICENCE: "allow its licence in the step's settings, or leave it out",
+    Reason.NOT_SAMPLED: "raise the number of samples that the step keeps",
+    Reason.RESOLUTION: "widen the step's bounds of width and height, or bring larger media",
+    Reason.ASPECT: "widen the step's bounds of the aspect ratio",
+    Reason.DURATION: "widen the step's bounds of seconds, or cut the clip",
+    Reason.OBJECTS: "widen the step's bounds of the number of objects",
+    Reason.COMPLEXITY: "widen the step's bounds of complexity",
+    Reason.TEXT_IN_PICTURE: "raise how much text the step lets a picture show",
+    Reason.TOO_LONG: "shorten the prompt, show fewer or smaller media, or raise the model's max_model_len",
+    Reason.TOO_MANY_MEDIA: "show fewer media, or raise the model's limit_mm_per_prompt",
+    Reason.ENGINE_REFUSED: "change what the detail names: the model or its server does not do what was asked",
+    Reason.ENGINE_FAILED: "run the same build again: the question is asked again",
+    Reason.ENGINE_CRASH: "look at the request that the detail names: the model's process died on it",
+    Reason.NO_MATCH: "bring more samples, or loosen what the step looks for: none fits this one",
+    Reason.UNPARSABLE: "use a model that keeps to the format, or a prompt that asks for it more plainly",
+    Reason.UNCHANGED: "make the corruption stronger: the media came out as they were",
+    Reason.NO_REFERENCE: "give the row a reference answer, or leave such rows out with a filter",
+    Reason.TOO_SHORT: "lower the share of the answer that is kept, or ask for longer answers",
+    Reason.EMPTY_ANSWER: "raise max_tokens, or look at the prompt: the model said nothing",
+    Reason.EQUAL_ANSWERS: "raise the temperature, or take more answers: the two say the same",
+    Reason.NO_VERDICT: "put a judge before the step, or look at why its verdicts could not be read",
+    Reason.NO_MARGIN: "lower min_margin, or take more answers: the judges see too little difference",
+    Reason.OVER_CAP: "raise the most pairs that a prompt may have",
+    Reason.LENGTH: "ask for answers of like length: the pair was dropped to balance lengths",
+    Reason.SUPERSEDED: "nothing is lost: a newer row stands in its place",
+}
+"""What helps against each Reason, where the row's own detail does not say it better."""
+
 MediaKind = Literal["image", "video", "audio"]
 MEDIA_KINDS: tuple[MediaKind, ...] = get_args(MediaKind)
 SAMPLE_KINDS = ("text", "image", "multi_image", "video", "audio")  # what a Sample as a whole shows

@@ -12,10 +12,9 @@ from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
-from flows.planning import registry
+from flows.planning.bind import BoundRecipe, Operator
 from flows.planning.registry import engine_of
 from flows.runs.engine_host import Host
 from flows.runs.model_source import Identities, Wanted
@@ -49,7 +48,6 @@ from schemas.ports import (
     Score,
     Scored,
 )  # fmt: skip
-from schemas.recipe import Recipe, settings_of
 from schemas.records import Message, Sample, media_parts
 
 LOCAL = ("vllm", "hf")  # engines whose `model` is a folder or a name on the Hub, with a tokenizer
@@ -239,7 +237,7 @@ class LookedUpAnswers:
 class MadeUpAnswers:
     """The ModelSource of a run in which no model is loaded."""
 
-    def __init__(self, recipe: Recipe, folder: Path, known: Known, trained: Path | None = None):
+    def __init__(self, recipe: BoundRecipe, folder: Path, known: Known, trained: Path | None = None):
         """`folder`: where the run is; `trained`: that of the real run, in which models may be that it trained."""
         self.known, self.loaded = known, dict[tuple[str, int], Model]()
         self._recipe, self._folder, self._trained, self._identities = recipe, folder, trained, Identities()
@@ -274,9 +272,8 @@ class MadeUpAnswers:
 
     def _root(self, name: str) -> Wanted:
         """The model of the recipe that this one is, or will be trained from."""
-        of = {s.binds: s.settings["model"] for s in self._recipe.steps if s.binds}
-        while name in of:
-            name = of[name]
+        while name in self._recipe.trained:
+            name = self._recipe.trained[name]
         return Wanted(name, 1, self._recipe.models[name])
 
 
@@ -290,21 +287,16 @@ def _counter(spec: dict[str, Any]) -> Counter:
     return Counter(folder_with(FILES, spec["model"], revision))
 
 
-def examples(recipe: Recipe) -> dict[str, Example]:
+def examples(recipe: BoundRecipe) -> dict[str, Example]:
     """By the name of each step whose replies have a layout, its operator's `example`, or that of the part that asks."""
-    found = {}
-    for step in recipe.steps:
-        module = registry.operator(step.family, step.operator)
-        if made := next(_examples(module, settings_of(module, step.settings, step.name), step.name), None):
-            found[step.name] = made
-    return found
+    return {step.name: made for step in recipe.steps if (made := next(_examples(step), None))}
 
 
-def _examples(module: ModuleType, settings: Any, where: str) -> Iterator[Example]:
-    if hasattr(module, "example"):
-        yield lambda asked, text, draw: module.example(asked, settings, text, draw)
-    for *_, part, inner in registry.parts(module, settings, where):
-        yield from _examples(part, inner, where)
+def _examples(of: Operator) -> Iterator[Example]:
+    if write := getattr(of.module, "example", None):
+        yield lambda asked, text, draw: write(asked, of.settings, text, draw)
+    for part in of.parts:
+        yield from _examples(part.operator)
 
 
 def prompt_tokens(model: Model, request: Request) -> int:

@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.commands.dry_run import Known, MadeUpAnswers, examples
-from flows.planning import load, registry
+from flows.planning import load
 from flows.planning.plan import Unit, ingesting, plan
 from flows.runs import costs, executor, rejections, shards
 from flows.runs.campaigns import PEOPLE
@@ -148,7 +148,7 @@ def _work(run: executor.Run, host: Host, units: list[Unit]) -> None:
     waits = False
     for unit in units:
         waits = waits or asks_people(unit)
-        blind = not any(registry.operator(s.family, s.operator).READS for s in unit.steps)
+        blind = not any(step.module.READS for step in unit.steps)
         if unit.kind == "dataset" or unit.steps[0].family == "train" or (waits and not blind):
             run.place(unit).mkdir(parents=True, exist_ok=True)
             shards.write_json(run.place(unit) / "done.json", STUB)
@@ -157,7 +157,7 @@ def _work(run: executor.Run, host: Host, units: list[Unit]) -> None:
 
 
 def asks_people(unit: Unit) -> bool:
-    return any((step.family, step.operator) == PEOPLE for step in unit.steps)
+    return any(step.title == PEOPLE for step in unit.steps)
 
 
 def _rows(trial: Trial, scale: float) -> list[Row]:
@@ -165,7 +165,7 @@ def _rows(trial: Trial, scale: float) -> list[Row]:
     run, incoming = trial.run, trial.incoming
     found: dict[tuple[str, str], Usage] = {}
     for unit in run.units:
-        whole = unit in incoming or not any(registry.operator(s.family, s.operator).READS for s in unit.steps)
+        whole = unit in incoming or not any(step.module.READS for step in unit.steps)
         for step, models in shards.read_json(run.place(unit) / "done.json")["usage"].items():
             for model, figures in models.items():
                 sums = found.setdefault((step, model), Usage())

@@ -4,18 +4,19 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from rich.console import Console
 from rich.markup import escape
 
-from flows.planning import load, registry
+from flows.planning import load
 from flows.reports import terminal
 from flows.reports.summary import finish
 from flows.runs import executor
 from flows.runs.folder import check_name
+from pipeline.source import pairs
 from pipeline.storage.urls import filled
 from schemas.errors import InputError
-from schemas.recipe import settings_of
 from schemas.redact import clean
 
 
@@ -31,8 +32,7 @@ def import_set(form: str, path: str, settings: Sequence[str], out: Path, cache: 
     for assignment in settings:
         load.override(raw, assignment)
     (step,) = load.checked(raw).steps
-    module = registry.operator(step.family, step.operator)
-    found = Counter((f.format, f.why) for f in module.formats(filled(settings_of(module, step.settings, step.name))))
+    found = Counter((f.format, f.why) for f in pairs.formats(cast(pairs.Settings, filled(step.settings))))
     for (name, why), files in found.items():
         what = f"format [bold]{name}[/bold]" if name else "no known format"
         console.print(f"  {files} file{'s' * (files > 1)} of {what}: {escape(clean(why))}", soft_wrap=True)
@@ -50,7 +50,7 @@ def import_set(form: str, path: str, settings: Sequence[str], out: Path, cache: 
         raise
     summary = finish(run)
     terminal.ending(summary, run, console)
-    for table in module.LEAVES[2:]:  # answers and pairs of rows that came in for the rest
+    for table in pairs.LEAVES[2:]:  # answers and pairs of rows that came in for the rest
         terminal.left_out(run.tables(), console, table)
     run.close()
     return summary

@@ -15,7 +15,8 @@ from rich.table import Table
 
 from annotators.measures.judge_benchmark import Bench
 from annotators.measures.judge_quality import Answer
-from flows.planning import load, registry
+from flows.planning import load
+from flows.planning.bind import Bound, bound_step
 from flows.reports import terminal
 from flows.reports.summary import following, records
 from flows.runs import executor, shards
@@ -79,18 +80,18 @@ def made(raw: dict, path: str, step: str | None = None) -> tuple[dict, str]:
     Without `step` it is the only step that asks a model to judge. Of a score, and so of a jury, all steps before it that judge come along;
     behind a judge of claims its score."""
     recipe = recipes.parse(raw)
-    entries = list(zip(recipe.steps, raw["steps"], strict=True))
-    target = _target(recipe.steps, step)
-    place = recipe.steps.index(target)
+    entries = [(bound_step(of), entry) for of, entry in zip(recipe.steps, raw["steps"], strict=True) if _judges(of)]
+    target = _target([of for of, _ in entries], step)
+    place = [of for of, _ in entries].index(target)
     if target.family == "score":
-        taken = [entry for entry in entries[: place + 1] if _judges(entry[0])]
+        taken = entries[: place + 1]
     else:
         taken = [entries[place]]
-        if "claims" in registry.operator(target.family, target.operator).LEAVES:
+        if "claims" in target.leaves:
             behind = next((entry for entry in entries[place:] if _counts_claims(entry[0])), None)
-            taken.append(behind or (recipes.parse({"name": "x", "steps": [SCORE]}).steps[0], SCORE))
+            taken.append(behind or (bound_step(recipes.parse({"name": "x", "steps": [SCORE]}).steps[0]), SCORE))
     names = {s.name for s, _ in taken}
-    models = {m for s, _ in taken for m in registry.models_of(s.family, s.operator, s.settings)}
+    models = {m for s, _ in taken for m in s.models}
     steps = [{"source.pairs": {"name": SOURCE, "path": path}}, *(_alone(entry, names) for _, entry in taken)]
     found = {
         "name": "judge-bench",
@@ -101,13 +102,13 @@ def made(raw: dict, path: str, step: str | None = None) -> tuple[dict, str]:
     return found, taken[-1][0].name
 
 
-def _target(steps: Sequence[Step], name: str | None) -> Step:
-    able = {s.name: s for s in steps if _judges(s)}
+def _target(judging: Sequence[Bound], name: str | None) -> Bound:
+    able = {s.name: s for s in judging}
     if name is not None:
         if name not in able:
             raise RecipeError(f"no step '{name}' judges: {did_you_mean(name, able)}")
         return able[name]
-    asking = [s for s in able.values() if s.family == "judge" and registry.models_of(s.family, s.operator, s.settings)]
+    asking = [s for s in able.values() if s.family == "judge" and s.models]
     if len(asking) != 1:
         raise RecipeError(
             f"{len(asking)} steps ask a model to judge: name one with --step; there are: {', '.join(able) or 'none'}"
@@ -120,8 +121,8 @@ def _judges(step: Step) -> bool:
     return step.family in ("judge", "score") and step.title not in ("judge.people", "judge.probe")
 
 
-def _counts_claims(step: Step) -> bool:
-    return step.family == "score" and "claims" in registry.operator(step.family, step.operator).READS
+def _counts_claims(step: Bound) -> bool:
+    return step.family == "score" and "claims" in step.module.READS
 
 
 def _alone(entry: Any, names: set[str]) -> Any:

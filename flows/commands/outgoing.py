@@ -3,7 +3,7 @@
 import ipaddress
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
@@ -11,11 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from yarl import URL
 
-from flows.planning import registry
+from flows.planning.bind import Bound, BoundRecipe, all_settings
 from flows.runs import campaigns
 from pipeline.media.fetch import Limits
 from pipeline.storage import urls
-from schemas.recipe import Recipe, Step, settings_of
 from schemas.records import one_line
 
 HERE = "this machine"
@@ -36,17 +35,9 @@ class Leaves(NamedTuple):
         return self.to.startswith(HERE)
 
 
-class _Bound(NamedTuple):
-    """A step, the settings of it and of the operators among them, and the models that it asks."""
-
-    step: Step
-    settings: list[Any]
-    models: list[str]
-
-
-def leaves(recipe: Recipe) -> list[Leaves]:
+def leaves(recipe: BoundRecipe) -> list[Leaves]:
     """Everything that leaves when a checked recipe is built, by where it goes. Paths are looked at, nothing is opened."""
-    steps = [_bound(step) for step in recipe.steps]
+    steps = recipe.steps
     found = [*_read(steps), *_hub(recipe, steps), *_asked(recipe, steps), *_people(recipe, steps)]
     return sorted(dict.fromkeys(found), key=lambda one: (one.here, [f.to for f in found].index(one.to)))
 
@@ -69,34 +60,21 @@ def short(found: list[Leaves]) -> list[str]:
     return [f"{to}: {'; '.join(one.what for one in found if one.to == to)}" for to in dict.fromkeys(one.to for one in found)]
 
 
-def _bound(step: Step) -> _Bound:
-    module = registry.operator(step.family, step.operator)
-    settings = settings_of(module, step.settings, step.name)
-    return _Bound(step, list(_all(module, settings, step.name)), registry.models_of(step.family, step.operator, step.settings))
-
-
-def _all(module: Any, settings: Any, where: str) -> Iterator[Any]:
-    yield settings
-    for *_, part, inner in registry.parts(module, settings, where):
-        yield from _all(part, inner, where)
-
-
-def _asked(recipe: Recipe, steps: list[_Bound]) -> Iterator[Leaves]:
+def _asked(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Leaves]:
     """What servers of models get: texts and media of what came before, files that a step's prompts are read from, keys."""
-    for name, spec in recipe.models.items():
-        engine = registry.engine(spec["engine"])
-        settings = settings_of(engine, {k: v for k, v in spec.items() if k != "engine"}, f"models.{name}")
-        servers = [*getattr(settings, "endpoints", ()), *([settings] if getattr(settings, "base_url", None) else ())]
+    for name, (_, settings) in recipe.engines.items():
+        servers: list[Any] = [*getattr(settings, "endpoints", ()), *([settings] if getattr(settings, "base_url", None) else ())]
         asking = [bound for bound in steps if name in bound.models]
         for server in servers:
-            to, key = _place(server.base_url), server.api_key_env or settings.api_key_env
+            to, key = _place(server.base_url), server.api_key_env or getattr(settings, "api_key_env", None)
             if key:
                 yield Leaves(to, f"the value of {_named(key)} as the key of model {name}" + ("" if key in os.environ else ", which is not set"))
             if not asking:
                 yield Leaves(to, f"model {name} is there, which no step asks")
                 continue
             shows = any(_shows(bound) for bound in asking)
-            kinds = f"media ({', '.join(settings.media)})" if shows and settings.media else ""
+            media = getattr(settings, "media", ())
+            kinds = f"media ({', '.join(media)})" if shows and media else ""
             last = max(map(steps.index, asking))
             of = [_source(bound) for bound in steps[:last] if bound.step.family == "source"]
             data = " and ".join(filter(None, ("texts", kinds)))
@@ -106,40 +84,40 @@ def _asked(recipe: Recipe, steps: list[_Bound]) -> Iterator[Leaves]:
                     yield Leaves(to, f"the text of the file {file}, for {bound.step.name}")
 
 
-def _shows(bound: _Bound) -> bool:
-    return all(getattr(settings, "media", True) not in (False, "none") for settings in bound.settings[:1])
+def _shows(bound: Bound) -> bool:
+    return getattr(bound.settings, "media", True) not in (False, "none")
 
 
-def _source(bound: _Bound) -> str:
-    named = [getattr(bound.settings[0], name, None) for name in ("path", "media_root")]
+def _source(bound: Bound) -> str:
+    named = [getattr(bound.settings, name, None) for name in ("path", "media_root")]
     said = _list(map(_called, _texts(named)))
     return f"{bound.step.name} ({said})" if said else bound.step.name
 
 
-def _files(bound: _Bound) -> list[str]:
-    return [one_line(text) for text in dict.fromkeys(_texts(bound.settings)) if len(text) < 1000 and os.path.isfile(text)]
+def _files(bound: Bound) -> list[str]:
+    return [one_line(text) for text in dict.fromkeys(_texts(list(all_settings(bound)))) if len(text) < 1000 and os.path.isfile(text)]
 
 
-def _read(steps: list[_Bound]) -> Iterator[Leaves]:
+def _read(steps: Sequence[Bound]) -> Iterator[Leaves]:
     """Addresses that sources and filters ask for what they read, theirs and those that rows name."""
     for bound in steps:
-        for text in _texts(bound.settings):
+        for text in _texts(list(all_settings(bound))):
             where = _VARIABLE.sub(lambda found: os.environ.get(found[1], found[0]), text)
             if urls.is_url(where):
                 of = "".join(f", with the address that {name} holds" for name in _VARIABLE.findall(text))
                 yield Leaves(_place(where), f"is asked for what {bound.step.name} reads{of}")
             elif _VARIABLE.fullmatch(text):
                 yield Leaves(f"where {_VARIABLE.findall(text)[0]} says, which is not set", f"is asked for what {bound.step.name} reads")
-    if fetching := [bound for bound in steps if any(_limits(bound.settings))]:
+    if fetching := [bound for bound in steps if any(_limits(list(all_settings(bound))))]:
         yield Leaves(ROWS, f"are asked for media where rows of {_list(b.step.name for b in fetching)} hold web addresses")
-        if private := _list(one_line(host) for b in fetching for limits in _limits(b.settings) for host in limits.allow_private):
+        if private := _list(one_line(host) for b in fetching for limits in _limits(list(all_settings(b))) for host in limits.allow_private):
             yield Leaves(ROWS, f"private ones too: {private}")
 
 
-def _hub(recipe: Recipe, steps: list[_Bound]) -> Iterator[Leaves]:
+def _hub(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Leaves]:
     token = ", with the value of HF_TOKEN" if os.environ.get("HF_TOKEN") else ""
     for bound in steps:
-        if bound.step.title == "source.hub" and not os.path.exists(path := bound.settings[0].path):
+        if bound.step.title == "source.hub" and not os.path.exists(path := getattr(bound.settings, "path", "")):
             yield Leaves(HUB, f"is asked for the dataset {one_line(path)} of {bound.step.name}{token}")
     for name, spec in recipe.models.items():
         if "base_url" in spec or "endpoints" in spec or not isinstance(model := spec.get("model"), str) or os.path.exists(model):
@@ -147,8 +125,8 @@ def _hub(recipe: Recipe, steps: list[_Bound]) -> Iterator[Leaves]:
         yield Leaves(HUB, f"is asked for the model {one_line(model)} ({name}){token}")
 
 
-def _people(recipe: Recipe, steps: list[_Bound]) -> Iterator[Leaves]:
-    asking = [bound for bound in steps if (bound.step.family, bound.step.operator) == campaigns.PEOPLE]
+def _people(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Leaves]:
+    asking = [bound for bound in steps if bound.title == campaigns.PEOPLE]
     if not asking:
         return
     server = os.environ.get("LABEL_STUDIO_URL", "")
@@ -158,7 +136,7 @@ def _people(recipe: Recipe, steps: list[_Bound]) -> Iterator[Leaves]:
     for bound in asking:
         for file in _files(bound):
             yield Leaves(to, f"the text of the file {file}, for {bound.step.name}")
-        media = bound.settings[0].media
+        media = getattr(bound.settings, "media", "")
         if urls.is_url(media):
             yield Leaves(_place(media), f"media of the questions of {bound.step.name}")
         else:

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from flows.planning import registry
+from flows.planning.bind import BoundRecipe, bind
 from schemas import recipe as recipes
 from schemas.disk import disk, place, shown
 from schemas.errors import RecipeError
@@ -160,17 +161,11 @@ def _current(entry: Any) -> Any:
     return {new: settings}
 
 
-def checked(raw: dict, given: tuple[str, ...] = ()) -> recipes.Recipe:
-    """The typed recipe, when every step of it can run on what is `given` and what the steps leave. RecipeError otherwise."""
+def checked(raw: dict, given: tuple[str, ...] = ()) -> BoundRecipe:
+    """The recipe with its steps bound, when every one can run on what is `given` and what the steps leave. RecipeError otherwise."""
     recipe = recipes.parse(raw)
-    recipes.check(recipe, registry.operator, given)
-    for name, spec in recipe.models.items():
-        module = registry.engine(spec["engine"])
-        recipes.settings_of(module, {k: v for k, v in spec.items() if k != "engine"}, f"models.{name}")
+    bound = bind(recipe, given)
     for step in recipe.steps:
         if (new := registry.current(step.title, step.settings)) != step.title:
             log.warning("%s is called %s now; the old name goes on working", step.title, new)
-        for model in registry.models_of(step.family, step.operator, step.settings):
-            if model not in recipe.models and model not in {s.binds for s in recipe.steps}:
-                raise RecipeError(f"{step.name}: no model '{model}': {did_you_mean(model, recipe.models)}")
-    return recipe
+    return bound

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from flows.planning import registry
-from flows.planning.registry import engine_of
+from flows.planning.bind import Bound, BoundRecipe
 from pipeline.engines.local.device import fit
-from schemas.recipe import Recipe, Step, settings_of
 from schemas.records import digest
 
 INGEST = ("source", "prompt", "filter")  # families of the steps by which samples come in
@@ -21,7 +19,7 @@ class Unit:
 
     name: str
     kind: str  # pass, table, dataset
-    steps: tuple[Step, ...]
+    steps: tuple[Bound, ...]
     round: int = 1
     child: bool = False
 
@@ -30,13 +28,13 @@ class Unit:
         return any(step.family == "train" for step in self.steps)
 
 
-def ingesting(steps: Sequence[Step]) -> tuple[Step, ...]:
+def ingesting(steps: Sequence[Bound]) -> tuple[Bound, ...]:
     """The first steps of a recipe, those by which samples come in."""
     return tuple(takewhile(lambda step: step.family in INGEST, steps))
 
 
 def plan(
-    recipe: Recipe, dataset_given: bool = False, ingested: bool = False, passes: Sequence[Sequence[str]] = ()
+    recipe: BoundRecipe, dataset_given: bool = False, ingested: bool = False, passes: Sequence[Sequence[str]] = ()
 ) -> list[Unit]:
     """The units of a recipe in order. A pass ends at a step of scope `table`, before one that looks at all samples first (`fit`),
     where another model in process is needed that does not fit beside its own, and, when samples were `ingested` before, where
@@ -50,7 +48,7 @@ def plan(
     return units
 
 
-def fits(units: Sequence[Unit], recipe: Recipe) -> bool:
+def fits(units: Sequence[Unit], recipe: BoundRecipe) -> bool:
     """Whether the models of each pass fit into the memory here."""
     return not any(unit.kind == "pass" and _crowded(unit.steps, recipe) for unit in units)
 
@@ -61,10 +59,10 @@ def passes_of(units: Sequence[Unit]) -> list[list[str]]:
 
 
 def _round(
-    recipe: Recipe, prefix: str, round: int, written: bool, ingested: Sequence[Step], decided: Sequence[Sequence[str]]
+    recipe: BoundRecipe, prefix: str, round: int, written: bool, ingested: Sequence[Bound], decided: Sequence[Sequence[str]]
 ) -> list[Unit]:
     units: list[Unit] = []
-    waiting: list[Step] = []
+    waiting: list[Bound] = []
 
     def flush() -> None:
         for steps in _as_decided(waiting, decided) or _passes(waiting, recipe):
@@ -73,14 +71,12 @@ def _round(
         waiting.clear()
 
     def pairs() -> bool:
-        return any("pairs" in _leaves(step) for unit in units for step in unit.steps)
+        return any("pairs" in step.leaves for unit in units for step in unit.steps)
 
     for step in recipe.steps:
-        module = registry.operator(step.family, step.operator)
-        fits = registry.fits(module, settings_of(module, step.settings, step.name))
-        if fits or (ingested and step not in ingested and all(s in ingested for s in waiting)):
+        if step.fit or (ingested and step not in ingested and all(s in ingested for s in waiting)):
             flush()
-        if module.SCOPE == "sample":
+        if step.module.SCOPE == "sample":
             waiting.append(step)
             continue
         flush()
@@ -95,22 +91,22 @@ def _round(
     return units
 
 
-def _as_decided(steps: Sequence[Step], passes: Sequence[Sequence[str]]) -> list[list[Step]]:
+def _as_decided(steps: Sequence[Bound], passes: Sequence[Sequence[str]]) -> list[list[Bound]]:
     """The steps in these passes; none when a step is in none of them."""
     found = [group for names in passes if (group := [step for step in steps if step.name in names])]
     return found if sum(map(len, found)) == len(steps) else []
 
 
-def _passes(steps: Sequence[Step], recipe: Recipe) -> list[list[Step]]:
+def _passes(steps: Sequence[Bound], recipe: BoundRecipe) -> list[list[Bound]]:
     """Neighbouring steps of scope `sample` as passes: each takes, in order, every step whose models fit beside those that it has
     and that no step left behind must precede."""
-    passes: list[list[Step]] = []
+    passes: list[list[Bound]] = []
     left = list(steps)
     while left:
-        taken: list[Step] = []
-        behind: list[Step] = []
+        taken: list[Bound] = []
+        behind: list[Bound] = []
         for step in left:
-            waits = any(_precedes(other, step, recipe) for other in behind) or (
+            waits = any(_precedes(other, step) for other in behind) or (
                 taken and _crowded([*taken, step], recipe)
             )
             (behind if waits else taken).append(step)
@@ -119,51 +115,38 @@ def _passes(steps: Sequence[Step], recipe: Recipe) -> list[list[Step]]:
     return passes
 
 
-def _precedes(step: Step, later: Step, recipe: Recipe) -> bool:
+def _precedes(step: Bound, later: Bound) -> bool:
     """Whether `later`, which stands behind `step` in the recipe, must run behind it: not where both only add rows and
     neither looks at what the other leaves."""
     if step.family not in MOVE or later.family not in MOVE:
         return True
-    return _sees(later, step, recipe) or _sees(step, later, recipe)
+    return _sees(later, step) or _sees(step, later)
 
 
-def _sees(step: Step, other: Step, recipe: Recipe) -> bool:
+def _sees(step: Bound, other: Bound) -> bool:
     """Whether `step` looks at rows that `other` leaves: those of `from` in the tables in which these leave any, all in others."""
-    module = registry.operator(step.family, step.operator)
-    settings = settings_of(module, step.settings, step.name)
-    tables = {
-        *module.READS,
-        *getattr(module, "SEES", ()),
-        *(module.reads(settings) if hasattr(module, "reads") else ()),
-    }
-    if BY_JUDGEMENT.intersection(step.where) and "judgements" in _leaves(other):
+    if BY_JUDGEMENT.intersection(step.step.where) and "judgements" in other.leaves:
         return True
-    for table in tables & _leaves(other):
-        sources = [s.name for s in recipe.steps if s.name in step.sources and table in _leaves(s)]
-        if not sources or other.name in sources:
-            return True
-    return False
+    return any(
+        table not in step.sources or other.name in step.sources[table] for table in step.sees.intersection(other.leaves)
+    )
 
 
-def _leaves(step: Step) -> set[str]:
-    return set(registry.operator(step.family, step.operator).LEAVES)
-
-
-def _crowded(steps: Sequence[Step], recipe: Recipe) -> bool:
+def _crowded(steps: Sequence[Bound], recipe: BoundRecipe) -> bool:
     taken = {name: share for step in steps for name, share in _shares(step, recipe).items()}
     return len(taken) > 1 and not fit(taken.values())
 
 
-def _shares(step: Step, recipe: Recipe) -> dict[str, float]:
+def _shares(step: Bound, recipe: BoundRecipe) -> dict[str, float]:
     """What the step's models in process take of the device's memory. Names of one model count once; a model that is trained
     takes what it was trained from takes."""
-    trained = {s.binds: s.settings["model"] for s in recipe.steps if s.binds}
+    trained = recipe.trained
     found = {}
-    for name in registry.models_of(step.family, step.operator, step.settings):
+    for name in step.models:
         base = name
         while base in trained:
             base = trained[base]
-        module, settings = engine_of(recipe.models[base], base)
-        if hasattr(module, "share"):
-            found[digest(recipe.models[name]) if name == base else name] = module.share(settings)
+        module, settings = recipe.engines[base]
+        if share := getattr(module, "share", None):
+            found[digest(recipe.models[name]) if name == base else name] = share(settings)
     return found

@@ -5,7 +5,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 
-import pyarrow.compute as pc
 from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -204,13 +203,15 @@ def left_out(tables: Tables, console: Console, table: str = "samples") -> None:
     """A line for each of the first rows of a table that were left out: which, why, and what would mend it."""
     count = 0
     for batch in tables.batches("rejections", ["table", "reason", "detail", "sample"]):
-        gone = pc.and_(pc.equal(batch["table"], table), pc.not_equal(batch["reason"], str(Reason.SUPERSEDED)))
-        of_table = batch.filter(gone)
-        for row in of_table.slice(0, max(0, NAMED - count)).to_pylist():
-            named = row["sample"] is not None  # a row that became no sample is named in the detail
-            text = f"sample {row['sample']}: {row['detail']}" if named else row["detail"]
+        # not by pyarrow.compute: a value that it is given makes it load pandas
+        where = zip(batch["table"].to_pylist(), batch["reason"].to_pylist(), strict=True)
+        gone = [place for place, found in enumerate(where) if found[0] == table and found[1] != Reason.SUPERSEDED]
+        for place in gone[: max(0, NAMED - count)]:
+            sample, detail = batch["sample"][place].as_py(), batch["detail"][place].as_py()
+            # a row that became no sample is named in the detail
+            text = detail if sample is None else f"sample {sample}: {detail}"
             console.print(f"    {escape(text)}", soft_wrap=True)
-        count += of_table.num_rows
+        count += len(gone)
     if count > NAMED:
         console.print(f"    and {count - NAMED:,} more")
 

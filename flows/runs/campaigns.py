@@ -5,24 +5,23 @@ import sqlite3
 from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from annotators.judge import people
 from annotators.measures import annotator_quality
 from annotators.people import snapshot
 from annotators.people.ledger import Ledger
 from annotators.people.progress import Progress, progress
 from annotators.people.settings import Settings, campaign_of
+from flows.planning.bind import Bound, BoundRecipe
 from pipeline.storage.media_store import open_store
 from schemas.disk import said
 from schemas.errors import OutputError, StoreError
-from schemas.recipe import Recipe, settings_of
 
-PEOPLE = ("judge", "people")
+PEOPLE = "judge.people"
 NAMED = 20  # annotations in quarantine that are named one by one
 
 
@@ -35,31 +34,34 @@ class Asked(NamedTuple):
     folder: Path
 
 
-def keys(recipe: Recipe) -> set[str]:
+def keys(recipe: BoundRecipe) -> set[str]:
     """The environment variables with the secrets that asking people takes; none of a recipe that asks nobody."""
-    steps = [step for step in recipe.steps if (step.family, step.operator) == PEOPLE]
+    steps = [step for step in recipe.steps if step.title == PEOPLE]
     if not steps:
         return set()
     from annotators.label_studio.links import secrets_of
 
-    where = [settings_of(people, step.settings, step.name).media for step in steps]
-    return {"LABEL_STUDIO_API_KEY"}.union(*map(secrets_of, where))
+    return {"LABEL_STUDIO_API_KEY"}.union(*(secrets_of(_settings(step).media) for step in steps))
 
 
 def asked(run) -> Iterator[Asked]:
     """The steps of a run that ask people and have asked something; of all rounds."""
     for unit in run.units:
         for step in unit.steps:
-            if (step.family, step.operator) == PEOPLE and run.kept(unit, step).exists():
-                settings = settings_of(people, step.settings, step.name)
-                yield Asked(unit, step.name, settings, run.kept(unit, step))
+            if step.title == PEOPLE and run.kept(unit, step).exists():
+                yield Asked(unit, step.name, _settings(step), run.kept(unit, step))
+
+
+def _settings(step: Bound) -> Settings:
+    """The settings of a step that asks people."""
+    return cast(Settings, step.settings)
 
 
 def needed(run) -> list[Asked]:
     """Like `asked`; OutputError where a run asks nobody or has not come so far."""
     if found := list(asked(run)):
         return found
-    if any((step.family, step.operator) == PEOPLE for step in run.recipe.steps):
+    if any(step.title == PEOPLE for step in run.recipe.steps):
         raise OutputError(f"{run.folder} has asked people nothing yet: `pairwright build` goes on with it until it does")
     raise OutputError(f"{run.folder} asks people nothing: its recipe has no judge.people step")
 

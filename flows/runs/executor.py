@@ -15,27 +15,28 @@ import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flows.planning import load, registry
+from flows.planning import load
+from flows.planning.bind import Bound, BoundRecipe, build
 from flows.planning.plan import Unit, fits, passes_of, plan
 from flows.runs import costs, leftovers, rejections, shards
 from flows.runs.engine_host import Host
 from flows.runs.folder import at_work, begun, check_name, made, note_of, taken
 from flows.runs.model_source import Answers, ModelSource, RealEngines, Wanted, note_engines
 from flows.runs.notes import VERSION
-from flows.runs.stream import Bound, Pass, Resources, Used, bind, from_sources, from_tables, seen
+from flows.runs.stream import Pass, Resources, Used, from_sources, from_tables, seen
 from flows.runs.supervisor import Supervisor
 from pipeline.dataset import manifest
 from pipeline.storage import checksum
 from pipeline.storage.answer_cache import Usage
 from schemas import redact
 from schemas.errors import DamageError, InputError, OutputError, RecipeError
-from schemas.operator import VERBS, Context, Fitted
+from schemas.operator import Context
 from schemas.published import public
-from schemas.recipe import Recipe, Step, parse, unpriced
+from schemas.recipe import parse, unpriced
 from schemas.records import Rejection, digest
 
 CACHE = Path("data/cache")  # where no other is named
@@ -49,7 +50,7 @@ class Run:
 
     folder: Path
     cache: Path
-    recipe: Recipe
+    recipe: BoundRecipe
     raw: dict
     units: list[Unit]
     model_source: ModelSource
@@ -150,8 +151,8 @@ class Run:
             return self.recipe.models[name]
         for unit in self.units:
             for step in unit.steps:
-                if step.binds == name and unit.round == round:
-                    return {**self.spec(step.settings["model"], round), "model": str(self.model_source.trained(self.place(unit) / "model"))}
+                if step.step.binds == name and unit.round == round:
+                    return {**self.spec(self.recipe.trained[name], round), "model": str(self.model_source.trained(self.place(unit) / "model"))}
         raise RecipeError(f"no model '{name}'")
 
     def wanted(self, name: str, round: int) -> Wanted:
@@ -161,10 +162,11 @@ class Run:
         return self.model_source.identity(self.wanted(name, round))
 
     def bound(self, unit: Unit) -> list[Bound]:
-        names = {m for s in unit.steps for m in registry.models_of(s.family, s.operator, s.settings)}
-        return bind(unit.steps, {n: self.identity(n, unit.round) for n in names}, self.recipe.steps)
+        """Its steps, with the identities that their models have in its round."""
+        identities = {name: self.identity(name, unit.round) for name in {m for step in unit.steps for m in step.models}}
+        return [step.of(identities) for step in unit.steps]
 
-    async def connect(self, names: list[str], round: int, host: Host) -> dict[str, Any]:
+    async def connect(self, names: Sequence[str], round: int, host: Host) -> dict[str, Any]:
         return await self.model_source.connect([self.wanted(name, round) for name in names], host)
 
     # doing -----------------------------------------------------------------------------------------------------------
@@ -214,7 +216,7 @@ class Run:
 
     def whole(self, unit: Unit) -> None:
         """InputError when settings of the unit had secrets, which only the recipe itself has."""
-        names = {name for b in unit.steps for name in (b.name, *registry.models_of(b.family, b.operator, b.settings))}
+        names = {name for b in unit.steps for name in (b.name, *b.models)}
         if names := sorted(names.intersection(self.withheld)):
             raise InputError(
                 f"{self.folder} does not keep the secrets that the recipe has in {', '.join(names)}: go on with `pairwright build` and the "
@@ -255,7 +257,9 @@ class Run:
         return self.model_source.answers(self.cache / "answers.sqlite", host)
 
     def _pass(self, unit: Unit, host: Host, progress) -> dict:
-        bound = self.bound(unit)
+        bound, earlier = self.bound(unit), self.tables(unit)
+        if fit := bound[0].fit:
+            bound[0] = replace(bound[0], fitted=fit(*self._fitting(unit, bound[0], earlier, host.media, progress)))
         cache = self.answers(host)
         models = {n: self.spec(n, unit.round).get("model", n) for b in bound for n in b.models}
         connect = lambda names: self.connect(names, unit.round, host)
@@ -264,9 +268,6 @@ class Run:
             self.place(unit), bound, resources, progress, beside=unit.child,
             after_shard=host.watchdog.look if unit.child else None, order=self._order(unit),
         )  # fmt: skip
-        earlier = self.tables(unit)
-        if registry.fits(bound[0].module, bound[0].settings):
-            bound[0].fitted = self._fit(unit, bound[0], earlier, host.media, progress)
         key, again = self.key(unit, bound), host.media.again
         stream = from_tables(earlier, key) if earlier.passes else from_sources(work.sources, work.context, key)
         if earlier.passes:
@@ -298,14 +299,15 @@ class Run:
         ran = [steps.index(step) for u in self.before(unit) for step in u.steps]
         return [step.name for step in steps] if ran and max(ran) > steps.index(unit.steps[0]) else []
 
-    def _fit(self, unit: Unit, bound: Bound, earlier: shards.RunTables, media, progress) -> Fitted:
+    def _fitting(self, unit: Unit, bound: Bound, earlier: shards.RunTables, media, progress) -> tuple:
+        """What a step's `fit` takes."""
         context = Context(
             bound.step.name, bound.version, media, self.recipe.name, progress=progress, tables=earlier,
-            folder=self.kept(unit, bound.step),
+            folder=self.kept(unit, bound),
         )  # fmt: skip
-        return bound.module.fit(seen(bound, earlier), bound.settings, context)
+        return seen(bound, earlier), bound.settings, context
 
-    def kept(self, unit: Unit, step: Step) -> Path:
+    def kept(self, unit: Unit, step: Bound) -> Path:
         """Where a step may keep what outlives a run of it: the ledger of what people were asked and said."""
         return self.folder / "people" / (f"round{unit.round}-{step.name}" if self.recipe.rounds else step.name)
 
@@ -329,8 +331,8 @@ class Run:
                 folder=fresh / "model" if bound.step.binds else fresh, dataset=self.dataset(unit.round),
                 progress=lambda done, total, text="": progress(done, total, text, used),
             )  # fmt: skip
-            context = registry.build(bound.module, bound.settings, context)
-            out = getattr(bound.module, VERBS[bound.step.family])(self.tables(unit), bound.settings, context)
+            context = build(bound, context)
+            out = bound.verb(self.tables(unit), bound.settings, context)
             out = await out if asyncio.iscoroutine(out) else out
             await cache.settle()
             return out
@@ -445,7 +447,7 @@ def _open(asked: Opening, out: Path, cache: Path | None) -> Run:
         raise
 
 
-def _planned(asked: Opening, checked: Recipe, out: Path, cache: Path, lock: Any, known: dict | None) -> Run:
+def _planned(asked: Opening, checked: BoundRecipe, out: Path, cache: Path, lock: Any, known: dict | None) -> Run:
     """The run of a folder that is taken, with its run.json written."""
     raw, dataset = asked.raw, asked.dataset
     ingested = asked.ingest or bool(known and known.get("ingested"))

@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.ipc as ipc
 
 from flows.runs import notes
@@ -264,6 +263,8 @@ class RunTables:
     @cached_property
     def dropped(self) -> dict[str, pa.Array]:
         """What table steps rejected: table -> ids."""
+        import pyarrow.compute as pc  # here, as it is slow to load and only rows need it
+
         found: dict[str, list[pa.Array]] = {}
         for path in self.filters:
             for batch in batches(path):
@@ -294,6 +295,8 @@ class RunTables:
         self, table: str, folders: tuple[Path, ...], found: list[pa.RecordBatch]
     ) -> list[pa.RecordBatch]:
         """Rows that several passes left, sample by sample again; a sample stands where the one it superseded stood."""
+        import pyarrow.compute as pc
+
         if not found:
             return found
         before = {new: old for old, new in RunTables([[f] for f in folders]).successors()}
@@ -316,4 +319,6 @@ def _without(found: list[pa.RecordBatch], column: str, ids: pa.Array | None) -> 
     """The batches less the rows whose `column` is among `ids`."""
     if ids is None or not len(ids):
         return found
+    import pyarrow.compute as pc
+
     return [b.filter(pc.invert(pc.is_in(b.column(column), ids))) for b in found]

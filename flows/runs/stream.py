@@ -13,10 +13,9 @@ from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from flows.planning import registry
+from flows.planning.bind import Bound, build
 from flows.runs import costs, rejections, shards
 from flows.runs.intake import arrivals, gathered, twin
 from flows.runs.model_source import Answers
@@ -26,9 +25,8 @@ from schemas.arrow import TABLE_OF, TABLES, from_batch
 from schemas.axes import SCORE, TRUTH
 from schemas.errors import PairwrightError, RowError, RunError
 from schemas.messages import sample_label
-from schemas.operator import VERBS, Context, Fitted, Rows
+from schemas.operator import Context, Rows
 from schemas.ports import Engine, MediaStore
-from schemas.recipe import Step, settings_of
 from schemas.records import Reason, Rejection, Sample, digest
 
 ROWS = 4  # rows of a source that are read before others may run
@@ -38,56 +36,6 @@ Used = dict[str, Usage]  # by the recipe's name of the model
 Progress = Callable[[int, int | None, str, Used], None]
 
 
-@dataclass
-class Bound:
-    """A step with everything that is needed to run it, but for the engines."""
-
-    step: Step
-    module: ModuleType
-    settings: Any
-    version: str
-    models: list[str]
-    leaves: dict[str, set[str]] = field(default_factory=dict)
-    """table -> the steps among `from:` that leave rows in it"""
-    share: tuple[float, float] = (0.0, 1.0)
-    fitted: Fitted | None = None
-    """what the operator's `fit` found"""
-
-    @property
-    def key(self) -> str:
-        own = (self.fitted.key,) if self.fitted else ()
-        return digest(self.step.name, self.version, self.step.sources, self.step.where, self.step.share, *own)
-
-
-def bind(steps: Sequence[Step], identities: dict[str, str], recipe: Sequence[Step] = ()) -> list[Bound]:
-    """The steps of a unit, bound in order. `identities`: model name -> identity; `recipe`: all steps, those of the unit by default."""
-    out: list[Bound] = []
-    tables: dict[str, tuple[str, ...]] = {}
-    taken = 0.0  # the share of the last step that has one, which `rest` leaves over
-    for step in recipe or steps:
-        module = registry.operator(step.family, step.operator)
-        tables[step.name] = module.LEAVES
-        if step in steps:
-            settings = settings_of(module, step.settings, step.name)
-            names = registry.models_of(step.family, step.operator, step.settings)
-            bound = Bound(step, module, settings, registry.version(module, settings, identities, step.name), names)
-            for source in step.sources:
-                for table in tables[source]:
-                    bound.leaves.setdefault(table, set()).add(source)
-            bound.share = _share(step, taken)
-            out.append(bound)
-        if isinstance(step.share, float):
-            taken = step.share
-    return out
-
-
-def _share(step: Step, taken: float) -> tuple[float, float]:
-    """Which samples, placed between 0 and 1, the step takes."""
-    if step.share == "rest":
-        return taken, 1.0
-    return 0.0, 1.0 if step.share is None else float(step.share)
-
-
 def view(bound: Bound, rows: Rows) -> Rows | None:
     """What the step may see of one sample, or None when the sample is none of its own."""
     step = bound.step
@@ -95,11 +43,11 @@ def view(bound: Bound, rows: Rows) -> Rows | None:
         place = int(digest("share", rows.origin)[:8], 16) / 2**32
         if not bound.share[0] <= place < bound.share[1]:
             return None
-    if not step.where and not bound.leaves:
+    if not step.where and not bound.sources:
         return rows
     seen = Rows(rows.sample)
     for table in ROW_TABLES:
-        wanted = bound.leaves.get(table)
+        wanted = bound.sources.get(table)
         setattr(seen, table, [r for r in getattr(rows, table) if not wanted or r.step in wanted])
     for predicate in step.where:
         if predicate in ("has_answer", "no_answer"):
@@ -168,9 +116,9 @@ def from_sources(sources: list[Bound], context: Callable[[Bound], Context], key:
 
     Answers, judgements and pairs that a source yields behind a Sample are the Sample's own: its steps see them, and they are in its shard.
     Where sources leave such rows, those of equal Samples are put together; else a Sample that came before is a rejection."""
-    records = (row for bound in sources for row in bound.module.read(filled(bound.settings), context(bound)))
+    records = (row for bound in sources for row in bound.verb(filled(bound.settings), context(bound)))
     stream = arrivals(records, ROWS)
-    if any(not LIVE.isdisjoint(bound.module.LEAVES) for bound in sources):
+    if any(not LIVE.isdisjoint(bound.leaves) for bound in sources):
         stream = gathered(stream)
     seen: dict[bytes, int] = {}
     shown: set[bytes] = set()
@@ -285,7 +233,7 @@ class Pass:
             bound.step.name, bound.version, self.media, self.resources.recipe, engines=engines, models=self.resources.models,
             fitted=bound.fitted and bound.fitted.value, cache=self.resources.shared,
         )  # fmt: skip
-        return registry.build(bound.module, bound.settings, context)
+        return build(bound, context)
 
     async def run(self, stream: Iterator[Shard | None], total: int | None) -> list[str]:
         """Works through the stream; returns the names of all its shards in order. The first error of a sample ends the pass."""
@@ -398,7 +346,7 @@ class Pass:
             if seen is None:
                 continue
             try:
-                out = getattr(bound.module, VERBS[bound.step.family])(seen, bound.settings, context)
+                out = bound.verb(seen, bound.settings, context)
                 if inspect.isawaitable(out):
                     out = await out
             except RowError as error:

@@ -16,9 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
-import av
 import numpy as np
-import soundfile
 import yaml
 from PIL import Image, ImageDraw
 from pydantic import Field
@@ -521,6 +519,8 @@ def _encode_image(image: Image.Image, flac: bool) -> tuple[bytes, str]:
 
 
 def _encode_video(frames: list[Image.Image], flac: bool) -> tuple[bytes, str]:
+    import av  # here, as each command that opens a recipe would wait for it
+
     out = io.BytesIO()
     with av.open(out, "w", format="mp4", options={"fflags": "+bitexact"}) as container:  # no dates, no version strings
         stream = container.add_stream("libx264", rate=FPS)
@@ -538,6 +538,8 @@ def _encode_video(frames: list[Image.Image], flac: bool) -> tuple[bytes, str]:
 
 
 def _encode_audio(wave: np.ndarray, flac: bool) -> tuple[bytes, str]:
+    import soundfile
+
     out = io.BytesIO()
     soundfile.write(out, wave, RATE, subtype="PCM_16", format="FLAC" if flac else "WAV")
     return out.getvalue(), "audio/flac" if flac else "audio/wav"

@@ -15,7 +15,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import fsspec
 import xxhash
 
 from pipeline.storage import urls
@@ -262,6 +261,8 @@ class UrlStore:
     def __init__(self, url: str):
         self.url = url
         with _answering(url):
+            import fsspec  # here, as a local store needs none of it
+
             self._system, self._root = fsspec.core.url_to_fs(url)
 
     def add(self, data: bytes) -> str:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-import fsspec
 from pydantic import AfterValidator
 from yarl import URL
 
@@ -70,6 +69,8 @@ def parent(url: str) -> str:
 
 def filesystem(url: str):
     """(fsspec filesystem, path in it) that sees what other programs write; it raises whatever its backend does."""
+    import fsspec  # here, as it is needed for what lies elsewhere only
+
     return fsspec.core.url_to_fs(url, use_listings_cache=False)
 
 

@@ -14,10 +14,10 @@ def test_the_recipe_runs_every_training_on_one_pass_and_evaluates_each_on_the_sa
     made = load.checked(bench.recipe(3))
     units = executor.plan(made)
     assert [u.name for u in units if u.kind == "pass"] == ["pass0-best_worst"]
-    evaluations = {s.name: s.settings for s in made.steps if s.family == "evaluate"}
+    evaluations = {s.name: s.step.settings for s in made.steps if s.family == "evaluate"}
     assert set(evaluations) == {"before", "dpo", "grpo", *bench.SHUFFLED}
     assert len({s["seed"] for s in evaluations.values()}) == 1
-    trained = {s.binds: s.settings for s in made.steps if s.family == "train"}
+    trained = {s.step.binds: s.step.settings for s in made.steps if s.family == "train"}
     assert {e["model"] for e in evaluations.values()} == {"policy", *trained}
     shuffled = [s for s in trained.values() if s.get("shuffle")]
     assert len({s["seed"] for s in shuffled}) == len(bench.SHUFFLED)
@@ -26,7 +26,7 @@ def test_the_recipe_runs_every_training_on_one_pass_and_evaluates_each_on_the_sa
 
 def test_two_seeds_have_nothing_in_common_but_the_checkpoint():
     one, two = (
-        {s.settings["seed"] for s in load.checked(bench.recipe(n)).steps if "seed" in s.settings} for n in (1, 2)
+        {s.step.settings["seed"] for s in load.checked(bench.recipe(n)).steps if "seed" in s.step.settings} for n in (1, 2)
     )
     assert one.isdisjoint(two)
 

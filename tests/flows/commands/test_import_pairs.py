@@ -129,7 +129,7 @@ def test_a_second_run_reads_again_and_writes_nothing(tmp_path):
 
 def test_the_roles_of_a_set_may_be_asked_for():
     steps = [{"source.pairs": {"path": "x"}}, {"judge.rule": {"where": "chosen"}}]
-    assert load.checked({"name": "roles", "steps": steps}).steps[1].where == ("chosen",)
+    assert load.checked({"name": "roles", "steps": steps}).steps[1].step.where == ("chosen",)
 
 
 def test_prompts_alone_are_samples_without_a_dataset(tmp_path):

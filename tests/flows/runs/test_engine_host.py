@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from flows.planning import registry
 from flows.runs import engine_host
 from flows.runs.memory_watchdog import Afresh
 from pipeline.engines.local import device
@@ -37,7 +38,7 @@ def engines(monkeypatch, tmp_path):
         return Engine()
 
     module = SimpleNamespace(Settings=Settings, connect=connect, share=lambda settings: settings.share)
-    monkeypatch.setattr(engine_host.plug, "engine", lambda name: module)
+    monkeypatch.setattr(registry, "engine", lambda name: module)
     monkeypatch.setattr(device, "has_gpu", lambda: False)
     assert device.MOST_OF_MACHINE == 0.5
     with engine_host.Host(tmp_path, Journal(tmp_path / "in_flight")) as here:

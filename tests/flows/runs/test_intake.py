@@ -5,11 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from flows.planning.bind import Bound
 from flows.runs import shards
 from flows.runs.intake import Arrival, arrivals, gathered
 from flows.runs.stream import from_sources
 from schemas import messages, records
-from schemas.operator import Context
+from schemas.operator import Context, Settings
+from schemas.recipe import Step
 from schemas.records import Media, Outcome, Part, Reason, Rejection
 
 
@@ -95,9 +97,10 @@ def test_what_was_there_is_no_news_or_a_rejection_that_names_its_row():
     ]
 
 
-def source(rows: list, leaves: tuple[str, ...]):
-    module = SimpleNamespace(LEAVES=leaves, read=lambda settings, context: iter(rows))
-    return SimpleNamespace(module=module, settings=None, step=SimpleNamespace(name="s"))
+def source(rows: list, leaves: tuple[str, ...]) -> Bound:
+    module = SimpleNamespace(read=lambda settings, context: iter(rows))
+    step = Step(name="s", family="source", operator="rows", settings={})
+    return Bound(module, Settings(), step=step, leaves=leaves)
 
 
 def shard_of(rows: list, leaves=("media", "samples", "candidates", "pairs")) -> list:

@@ -1,0 +1,87 @@
+"""That a file among the operators or engines declares what schemas/operator.py and schemas/ports.py ask of it, checked when it is loaded.
+
+Each breach is one RecipeError: the file, what is missing or wrong, and what is expected there."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import ModuleType
+from typing import Any, NoReturn
+
+from schemas.errors import RecipeError
+from schemas.operator import PARTS, SCOPES, VERBS, Settings
+from schemas.records import SAMPLE_KINDS
+from schemas.text import did_you_mean
+
+ENGINE = {
+    "identity_of": "a function of the settings: the model's name and revision, or a digest of its weights",
+    "able": "a function of the settings: (names of the requests it answers, kinds of media it takes)",
+    "connect": "an async function of the settings and the media store that returns an Engine",
+}
+
+
+@cache
+def check_operator(module: ModuleType, family: str) -> None:
+    """RecipeError where the module breaks the contract of the operators of a family; a module is checked once."""
+    _settings(module)
+    _typed(module, "VERSION", int, "a whole number that is raised when its rows change for the same settings")
+    _called(module, VERBS[family], f"what an operator of the family {family} is called by")
+    if family not in PARTS:
+        from schemas.arrow import TABLES  # its pyarrow is slow to load
+
+        _words(module, "READS", TABLES, "the tables it needs, () for none")
+        _words(module, "LEAVES", TABLES, "the tables it appends to, () for none")
+        _words(module, "MEDIA", SAMPLE_KINDS, "the kinds of samples it can handle")
+        if hasattr(module, "SEES"):
+            _words(module, "SEES", TABLES, "the tables it looks at but does not need")
+        scope = _declared(module, "SCOPE", expected := '"sample" (one sample\'s rows in, rows out) or "table" (all of them)')
+        if scope not in SCOPES:
+            _refuse(module, f"SCOPE is {scope!r}", expected)
+    fields = module.Settings.model_fields
+    for setting in _typed(module, "BUILDS", Mapping, "a setting -> the verb that its operator is called by") if hasattr(module, "BUILDS") else ():
+        if setting not in fields:
+            _refuse(module, f"BUILDS names the setting {setting!r}, which Settings does not have", did_you_mean(str(setting), fields))
+
+
+@cache
+def check_engine(module: ModuleType) -> None:
+    """RecipeError where the module breaks the contract of engines; a module is checked once."""
+    _settings(module)
+    if "slots" not in module.Settings.model_fields:
+        _refuse(module, "Settings has no field `slots`", "the requests that it works on at a time")
+    for name, expected in ENGINE.items():
+        _called(module, name, expected)
+
+
+def _refuse(module: ModuleType, wrong: str, expected: str) -> NoReturn:
+    raise RecipeError(f"{getattr(module, '__file__', None) or module.__name__}: {wrong}; expected: {expected}")
+
+
+def _declared(module: ModuleType, name: str, expected: str) -> Any:
+    if not hasattr(module, name):
+        _refuse(module, f"{name} is missing", expected)
+    return getattr(module, name)
+
+
+def _typed(module: ModuleType, name: str, kind: type, expected: str) -> Any:
+    if not isinstance(value := _declared(module, name, expected), kind):
+        _refuse(module, f"{name} is {value!r}", expected)
+    return value
+
+
+def _settings(module: ModuleType) -> None:
+    expected = "a class that inherits from schemas.operator.Settings"
+    found = _declared(module, "Settings", expected)
+    if not (isinstance(found, type) and issubclass(found, Settings)):
+        _refuse(module, f"Settings is {found!r}", expected)
+
+
+def _called(module: ModuleType, name: str, expected: str) -> None:
+    found: Callable | object = _declared(module, name, expected)
+    if not callable(found):
+        _refuse(module, f"{name} is {found!r}", expected)
+
+
+def _words(module: ModuleType, name: str, known: Any, expected: str) -> None:
+    for word in _typed(module, name, tuple, f"a tuple of {expected}"):
+        if word not in known:
+            _refuse(module, f"{name} names {word!r}", f"{expected}; {did_you_mean(str(word), known)}")
