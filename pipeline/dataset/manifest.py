@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.storage import checksum, local_files
 from schemas.errors import DamageError
@@ -20,10 +19,17 @@ VERSION = 1
 REMEDY = "run the same `pairwright build` again, which writes the dataset again, or take another copy of it"
 
 
+def _parquet():
+    """pyarrow's Parquet, which is slow to load: `pairwright show` has no need of it."""
+    import pyarrow.parquet
+
+    return pyarrow.parquet
+
+
 def write(folder: Path) -> Path:
     """Writes the manifest of the files that are there; returns its path."""
     files = {
-        path.relative_to(folder).as_posix(): {"rows": pq.read_metadata(path).num_rows, **checksum.of_file(path)}
+        path.relative_to(folder).as_posix(): {"rows": _parquet().read_metadata(path).num_rows, **checksum.of_file(path)}
         for path in _files(folder)
     }
     path = folder / NAME
@@ -71,7 +77,7 @@ def rows(folder: Path) -> dict[str, int]:
     found = {}
     for path in _files(folder):
         with suppress(pa.ArrowException, OSError):
-            found[path.relative_to(folder).as_posix()] = pq.read_metadata(path).num_rows
+            found[path.relative_to(folder).as_posix()] = _parquet().read_metadata(path).num_rows
     return found
 
 
@@ -102,7 +108,7 @@ def _known(folder: Path) -> dict[str, Any] | None:
 
 def _about(path: Path) -> dict:
     try:
-        return json.loads((pq.read_schema(path).metadata or {}).get(b"pairwright", b"{}"))
+        return json.loads((_parquet().read_schema(path).metadata or {}).get(b"pairwright", b"{}"))
     except (pa.ArrowException, OSError, ValueError):
         return {}
 
