@@ -20,7 +20,7 @@ from tests.flows.runs.test_kills import verdicts
 from tests.support.prefect_server import wait_for
 
 TINY = Path(__file__).parents[3] / "data" / "models" / "tiny"
-CRASHING = Path(__file__).parents[1] / "crashing"
+CRASHING = Path(__file__).parent / "crashing"
 POISON = "xylophone"
 
 

@@ -149,7 +149,7 @@ def test_a_plain_jpeg_needs_no_worker(tmp_path):
 
 def test_a_worker_ends_with_its_process():
     code = (
-        "import os, psutil, signal; from pipeline.media.probe import probe; from tests import media_files as make\n"
+        "import os, psutil, signal; from pipeline.media.probe import probe; from tests.support import media_files as make\n"
         "probe(make.png(), 'x'); print(psutil.Process().children()[0].pid, flush=True); os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
