@@ -22,7 +22,7 @@ from tests.support.prefect_server import wait_for
 pytestmark = pytest.mark.engine
 
 TINY = Path(__file__).parents[3] / "data" / "models" / "tiny"
-CRASHING = Path(__file__).parents[1] / "crashing"
+CRASHING = Path(__file__).parent / "crashing"
 POISON = "xylophone"
 
 

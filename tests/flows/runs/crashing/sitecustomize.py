@@ -50,7 +50,7 @@ def little() -> None:
     device.MOST_OF_MACHINE = 1e-9
 
 
-if "flows.runs.supervisor" in sys.orig_argv:
+if "flows.runs.worker" in sys.orig_argv:
     if word := os.environ.get("CRASH_ON"):
         crash_on(word)
     if os.environ.get("CRASH_AT_LOAD"):
