@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 
 from flows.runs import stop
 from schemas import redact
+from schemas.disk import FAILS, said
 from schemas.errors import PairwrightError, Waiting
 from schemas.records import one_line
 
@@ -364,6 +365,9 @@ def main() -> None:
     except KeyboardInterrupt:
         ended = STOPPED
     except Exception as error:  # noqa: BLE001 - whatever nobody expected
+        if isinstance(error, OSError) and error.errno in FAILS and error.filename is None:  # of what was printed: files are told of by who writes them
+            _say("red", "StoreError", said(error, "standard output"))
+            sys.exit(1)
         _say("red", "unexpected", _unexpected(error))
         sys.exit(1)
     if ended == STOPPED:
@@ -378,7 +382,7 @@ def _open_closed_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # child processes have them too
 
 
 def _say(colour: str, word: str, what: object) -> None:

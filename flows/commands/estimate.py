@@ -29,10 +29,8 @@ from flows.runs.folder import at_work, begun, made
 from pipeline.modeling.checkpoint import folder_with, identity
 from pipeline.modeling.token_count import FILES, Counter
 from pipeline.storage.answer_cache import AnswerCache, Usage, total
-from schemas import redact
 from schemas.arrow import from_batch
 from schemas.errors import EngineError, OutputError
-from schemas.recipe import unpriced
 from schemas.records import MEDIA_KINDS, Outcome, Reason, Rejection
 
 SAMPLES = 1000  # on which the steps are tried
@@ -162,10 +160,10 @@ def estimate(
 
 def _begun(out: Path | None, raw: dict) -> Path | None:
     """The folder of the real run, where it is there."""
-    if out is None or (run := begun(out)) is None:
+    if out is None or (run := begun(out, "--out")) is None:
         return None
-    if unpriced(redact.document(run["recipe"])) != unpriced(redact.document(raw)):
-        raise OutputError(f"{out} holds a run of another recipe: choose another --out, or leave it out")
+    if unlike := executor.unlike(run, raw):
+        raise OutputError(f"{out} holds a run of another recipe ({unlike}): choose another --out, or leave it out")
     return out.absolute()
 
 

@@ -485,12 +485,18 @@ def _check_recipe(known: dict | None, out: Path, raw: dict, dataset: Path | None
     """OutputError where a folder's run.json is that of another recipe or dataset."""
     if not known:
         return
-    old, new = redact.document(known["recipe"]), redact.document(raw)  # run.json has no secrets, an older one may
-    if unpriced(old) != unpriced(new) or known.get("dataset") != (dataset and str(dataset)):
+    found = unlike(known, raw)
+    if found or known.get("dataset") != (dataset and str(dataset)):
         raise OutputError(
-            f"{out} holds a run of another recipe ({_difference(old, new)}): choose another --out; "
+            f"{out} holds a run of another recipe ({found or 'its dataset is another'}): choose another --out; "
             "the cache keeps the answers, so only what is new is asked"
         )
+
+
+def unlike(known: dict, raw: dict) -> str:
+    """In a few words, where the recipe of a run.json and another differ in more than prices; empty where they do not."""
+    old, new = redact.document(known["recipe"]), redact.document(raw)  # run.json has no secrets, an older one may
+    return _difference(old, new) if unpriced(old) != unpriced(new) else ""
 
 
 def _withheld(raw: dict, told: dict) -> list[str]:

@@ -42,15 +42,15 @@ def note_of(folder: Path) -> dict[str, Any]:
     return found
 
 
-def begun(folder: Path) -> dict[str, Any] | None:
-    """The same, None where there is none."""
-    check_name(folder)
+def begun(folder: Path, option: str = "") -> dict[str, Any] | None:
+    """The same, None where there is none. `option`: by which a user named the folder."""
+    check_name(folder, option)
     return notes.read(folder / "run.json")
 
 
-def check_name(path: Path) -> None:
+def check_name(path: Path, option: str = "") -> None:
     """OutputError where nothing can be at a path that a user named, or it may not be looked at. What is not there is fine."""
-    with place(path), suppress(FileNotFoundError, NotADirectoryError):
+    with place(path, option), suppress(FileNotFoundError, NotADirectoryError):
         path.stat()
 
 

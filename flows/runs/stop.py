@@ -3,12 +3,14 @@
 A process that is ended at once leaves what a killed one leaves: the same command goes on from there."""
 
 import asyncio
+import atexit
 import os
 import signal
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LINE = "stopped: the same command goes on from here"
 
 number: int | None = None
@@ -19,9 +21,16 @@ _task: asyncio.Task | None = None  # what the event loop works on: it is cancell
 
 def watch() -> None:
     """Takes the signals from now on, but for those that whoever started the process has it ignore."""
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    atexit.register(_ignore)  # first, so that it is called last
+    for each in SIGNALS:
         if signal.getsignal(each) != signal.SIG_IGN:
             signal.signal(each, _take)
+
+
+def _ignore() -> None:
+    """From here on Python takes its handlers back, and a signal would end the process with another exit code."""
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
 
 
 def _take(which: int, frame: Any) -> None:

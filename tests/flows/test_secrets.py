@@ -10,7 +10,7 @@ import pytest
 from flows.commands import rejudge
 from flows.reports.summary import finish
 from flows.runs import executor, shards
-from flows.runs.supervisor import _Cleaned
+from flows.runs.worker import _Cleaned
 from pipeline.storage.urls import variables
 from schemas.errors import EngineError, InputError, PairwrightError
 from tests.faults.secrets import web
