@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from schemas.records import Candidate, Claim, Judgement, Media, Message, Pair, Part, Rejection, Sample, Span
 
@@ -226,6 +225,8 @@ def from_batch(table: str, batch: pa.RecordBatch) -> Iterable:
 
 def word_counts(texts: pa.Array) -> pa.Array:
     """`schemas.text.word_count` of each text, int32 [n]; null where the text is null."""
+    import pyarrow.compute as pc  # here, as it is slow to load and most need only the schemas
+
     trimmed = pc.utf8_trim_whitespace(texts)
     words = pc.list_value_length(pc.utf8_split_whitespace(trimmed))  # of an empty text: 1, the text itself
     return pc.if_else(pc.equal(trimmed, ""), pa.scalar(0, words.type), words)

@@ -10,11 +10,11 @@ import json
 import random
 from collections import Counter as Tally
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flows.planning.bind import BoundRecipe, Operator
+from flows.planning.bind import Bound, BoundRecipe, Operator
 from flows.planning.registry import engine_of
 from flows.runs.engine_host import Host
 from flows.runs.model_source import Identities, Wanted
@@ -287,16 +287,16 @@ def _counter(spec: dict[str, Any]) -> Counter:
     return Counter(folder_with(FILES, spec["model"], revision))
 
 
-def examples(recipe: BoundRecipe) -> dict[str, Example]:
+def examples(steps: Iterable[Bound]) -> dict[str, Example]:
     """By the name of each step whose replies have a layout, its operator's `example`, or that of the part that asks."""
-    return {step.name: made for step in recipe.steps if (made := next(_examples(step), None))}
+    return {step.name: made for step in steps if (made := example_of(step))}
 
 
-def _examples(of: Operator) -> Iterator[Example]:
+def example_of(of: Operator) -> Example | None:
+    """An operator's `example`, or that of the first of its parts that has one."""
     if write := getattr(of.module, "example", None):
-        yield lambda asked, text, draw: write(asked, of.settings, text, draw)
-    for part in of.parts:
-        yield from _examples(part.operator)
+        return lambda asked, text, draw: write(asked, of.settings, text, draw)
+    return next(filter(None, (example_of(part.operator) for part in of.parts)), None)
 
 
 def prompt_tokens(model: Model, request: Request) -> int:

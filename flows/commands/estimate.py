@@ -84,7 +84,7 @@ def estimate(
     checked = load.checked(raw)
     cache = made(cache, "--cache")
     answers = AnswerCache(cache / "answers.sqlite")
-    known = Known(answers.measured(), examples(checked))
+    known = Known(answers.measured(), examples(checked.steps))
     answers.close()
     with at_work(cache), tempfile.TemporaryDirectory() as folder, Host(cache) as host:
         place = Path(folder).resolve()

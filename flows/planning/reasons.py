@@ -9,7 +9,7 @@ from pathlib import Path
 from schemas.operator import OperatorModule
 from schemas.records import SAMPLE_KINDS, Reason
 
-ROOMS = ("pipeline.", "annotators.")  # whose code is followed; that of engines is not: it answers, and does not reject
+ROOMS = ("pipeline.", "annotators.", "schemas.errors")  # whose code is followed; that of engines is not: it answers, and does not reject
 APART = ("pipeline.engines.", "pipeline.storage.")
 
 

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from flows import cli
+from flows.commands import steps
 from flows.planning import load, registry
 from flows.reports import terminal
 from flows.reports.html import write_report
@@ -306,8 +307,8 @@ def test_a_bundled_recipe_is_in_the_docs(name):
 def test_every_setting_has_a_sentence(where):
     first, _, name = where.replace("engine ", "engine.").replace("kind ", "kind.").partition(".")
     settings = KINDS[name] if first == "kind" else (registry.engine(name) if first == "engine" else registry.operator(first, name)).Settings
-    fields = {field: info for field, info in settings.model_fields.items() if not (first == "kind" and field == "kind")}
-    assert [field for field, info in fields.items() if not (info.description or "").strip()] == []
+    said = steps.sentences(settings)
+    assert [field for field in settings.model_fields if not said.get(field, "").strip() and not (first == "kind" and field == "kind")] == []
 
 
 def commands() -> dict[str, typer.core.TyperCommand]:

@@ -7,8 +7,9 @@ import jsonschema
 import pytest
 
 from annotators.split import model as split
-from flows.commands.dry_run import Known, MadeUp, Model, examples, instance, make_up
+from flows.commands.dry_run import Known, MadeUp, Model, example_of, examples, instance, make_up
 from flows.planning import registry
+from flows.planning.bind import Operator, bound_step
 from pipeline.filter import media as media_filter
 from pipeline.modeling.token_count import Counter
 from pipeline.storage.answer_cache import Measured, Sort
@@ -16,7 +17,7 @@ from schemas.errors import RowError
 from schemas.messages import assistant, user
 from schemas.operator import VERBS
 from schemas.ports import Attend, Beams, Embed, Form, Generate, Likelihood, Perturb, Rate, Score
-from schemas.recipe import Recipe, Step
+from schemas.recipe import Step
 from schemas.records import MEDIA_KINDS, Judgement, Outcome, Part, Rejection
 from tests.support.rows import context, rows_of
 
@@ -69,9 +70,8 @@ class Trial:
     """The engine that a step has while its recipe is tried; like a server's, it tells no probabilities and holds to no form."""
 
     def __init__(self, title: str, settings: dict):
-        family, name = title.split(".")
-        step = Step(name="step", family=family, operator=name, settings=settings)
-        self.example = examples(Recipe(name="trial", steps=(step,)))["step"]
+        module = registry.operator(*title.split("."))
+        self.example = example_of(Operator(module, module.Settings(**settings)))
         self.identity, self.can, self.media, self.slots = "m@1", frozenset({"Generate"}), frozenset(MEDIA_KINDS), 4
 
     async def ask(self, request):
@@ -111,7 +111,7 @@ def test_as_many_questions_are_made_up_as_facts_are_given(layout, tmp_path):
 def test_a_part_of_a_step_makes_up_its_own_replies():
     step = Step(name="claims", family="judge", operator="claims", settings={"model": "m", "splitter": {"split.model": {"model": "m"}}})
     free = Step(name="sample", family="make", operator="sample", settings={"model": "m"})
-    found = examples(Recipe(name="trial", steps=(step, free)))
+    found = examples([bound_step(step), bound_step(free)])
     assert set(found) == {"claims"}
     assert found["claims"]("what ?", "a red cup.", 0.5) == "- a red cup."
 

@@ -5,10 +5,9 @@ import logging
 
 import pytest
 
-from flows.planning import load, registry
+from flows.planning import bind, load
 from flows.runs import executor
 from schemas.errors import OutputError
-from schemas.recipe import settings_of
 
 MODELS = {"policy": {"engine": "vllm", "model": "data/models/tiny"}}
 DPO = {"model": "policy", "beta": 1, "epochs": 3, "as": "trained"}
@@ -28,8 +27,7 @@ def recipe(step: dict) -> dict:
 def version(step: dict) -> str:
     """The digest of everything that decides what the training leaves."""
     found = load.checked(recipe(step)).steps[1]
-    module = registry.operator(found.family, found.operator)
-    return registry.version(module, settings_of(module, found.settings, "train"), {"policy": "tiny@1"}, "train")
+    return bind.version(found, {"policy": "tiny@1"})
 
 
 @pytest.mark.parametrize("trainer", SPELLINGS)
