@@ -43,9 +43,9 @@ from pipeline.modeling.checkpoint import identity
 from pipeline.storage.answer_cache import AnswerCache, CachedEngine, Usage
 from pipeline.storage.media_store import open_store
 from schemas import messages as chat
-from schemas.ports import Failure, Generate, Request, Result
 from schemas.recipe import settings_of
 from schemas.records import Part
+from schemas.requests import Failure, Generate, Request, Result
 
 WORK = ("make", "judge", "score", "pair")  # the families of the pass, behind its source
 IN_FLIGHT = bare_loop.IN_FLIGHT

@@ -11,8 +11,9 @@ from schemas import prompts
 from schemas.errors import NotAsked, RecipeError
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
-from schemas.ports import Engine, Failure, Form, Generate
+from schemas.ports import Engine
 from schemas.records import Candidate, Finding, Message, Outcome, Provenance
+from schemas.requests import Failure, Form, Generate
 
 AGAIN = 0.7  # temperature of the second try: a greedy one would say the same again
 LOST = (Outcome.UNPARSABLE, Outcome.REFUSED)  # replies that are asked for once more

@@ -14,8 +14,8 @@ from schemas.axes import ATTENTION, HALLUCINATION
 from schemas.errors import RecipeError
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
-from schemas.ports import Attend, Attended, Failure
 from schemas.records import Candidate, Finding, Judgement, Outcome, Provenance, Sample, judgement
+from schemas.requests import Attend, Attended, Failure
 
 READS = ("candidates",)
 LEAVES = ("judgements",)

@@ -12,8 +12,8 @@ from schemas.axes import CLAIM, FORM
 from schemas.errors import NoVerdict
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
-from schemas.ports import Failure, Score
 from schemas.records import SAMPLE_KINDS, Candidate, Claim, Finding, Judgement, Outcome, Provenance, claim, judgement
+from schemas.requests import Failure, Score
 
 READS = ("candidates",)
 LEAVES = ("claims", "judgements")

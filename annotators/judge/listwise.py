@@ -9,8 +9,8 @@ from annotators.judge import _parse
 from annotators.judge._ask import Asking, heard, listed, put, template
 from schemas.axes import RANK
 from schemas.operator import Context, Rows
-from schemas.ports import Form
 from schemas.records import SAMPLE_KINDS, Judgement, digest, judgement
+from schemas.requests import Form
 
 READS = ("candidates",)
 LEAVES = ("judgements",)

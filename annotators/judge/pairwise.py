@@ -18,8 +18,9 @@ from annotators.judge._parse import Reply
 from schemas import prompts
 from schemas.axes import PREFERENCE
 from schemas.operator import Context, Rows
-from schemas.ports import Engine, Failure, Score
+from schemas.ports import Engine
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement, Message, Outcome, digest, judgement
+from schemas.requests import Failure, Score
 
 READS = ("candidates",)
 LEAVES = ("judgements",)

@@ -11,8 +11,9 @@ from annotators.judge._ask import Asking, heard, listed, put, template
 from schemas import prompts
 from schemas.axes import RATING
 from schemas.operator import Context, Rows, at_once
-from schemas.ports import Engine, Form
+from schemas.ports import Engine
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement, judgement
+from schemas.requests import Form
 
 READS = ("candidates",)
 LEAVES = ("judgements",)

@@ -18,7 +18,7 @@ from schemas.axes import SCORE
 from schemas.errors import RecipeError
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
-from schemas.ports import Embed, Embedded, Engine, Failure, Likelihood, Likely, Rate, Rated, Result
+from schemas.ports import Engine
 from schemas.records import (
     SAMPLE_KINDS,
     Finding,
@@ -29,6 +29,7 @@ from schemas.records import (
     judgement,
     media_parts,
 )
+from schemas.requests import Embed, Embedded, Failure, Likelihood, Likely, Rate, Rated, Result
 from schemas.text import sentences
 
 READS = ("candidates",)

@@ -15,8 +15,9 @@ from annotators.judge import _parse
 from annotators.judge._ask import Asking, heard, put, template
 from schemas.axes import FAULTS
 from schemas.operator import Context, Rows
-from schemas.ports import Engine, Form
+from schemas.ports import Engine
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement, judgement
+from schemas.requests import Form
 
 READS = ("candidates",)
 LEAVES = ("judgements",)

@@ -6,8 +6,8 @@ from schemas import messages, prompts
 from schemas.errors import NoVerdict
 from schemas.operator import Context
 from schemas.operator import Settings as Base
-from schemas.ports import Failure, Generate
 from schemas.records import Outcome
+from schemas.requests import Failure, Generate
 
 VERSION = 2
 MODELS = ("model",)

@@ -24,7 +24,9 @@ from pipeline.modeling.token_count import FILES, Counter
 from pipeline.storage.answer_cache import AnswerCache, Measured, Sort, Usage, key_of, shows
 from schemas.errors import EngineError, RowError
 from schemas.messages import asked_of, text_of
-from schemas.ports import (
+from schemas.ports import MediaStore
+from schemas.records import Message, Sample, media_parts
+from schemas.requests import (
     Answer,
     Attend,
     Attended,
@@ -38,7 +40,6 @@ from schemas.ports import (
     Generated,
     Likelihood,
     Likely,
-    MediaStore,
     Perturb,
     Perturbed,
     Rate,
@@ -47,8 +48,7 @@ from schemas.ports import (
     Result,
     Score,
     Scored,
-)  # fmt: skip
-from schemas.records import Message, Sample, media_parts
+)
 
 LOCAL = ("vllm", "hf")  # engines whose `model` is a folder or a name on the Hub, with a tokenizer
 QUARTER = 4  # an answer is a quarter as long as it may be, where none was measured

@@ -8,7 +8,7 @@ import functools
 import json
 import re
 
-from schemas.ports import Form
+from schemas.requests import Form
 
 INSIDE = "answer"  # the property that a choice or a text of a regular expression is
 AROUND = 16  # tokens that the object around it takes

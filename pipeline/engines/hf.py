@@ -17,7 +17,9 @@ from pipeline.modeling.special_tokens import first_tokens, markup, specials
 from schemas import operator
 from schemas.errors import EngineError, RowError, TrainError
 from schemas.messages import escape
-from schemas.ports import (
+from schemas.ports import MediaStore
+from schemas.records import MEDIA_KINDS, Message, Part, Reason, media_parts
+from schemas.requests import (
     Attend,
     Attended,
     Beams,
@@ -28,7 +30,6 @@ from schemas.ports import (
     Generated,
     Likelihood,
     Likely,
-    MediaStore,
     Perturb,
     Perturbed,
     Rate,
@@ -37,8 +38,7 @@ from schemas.ports import (
     Result,
     Score,
     Scored,
-)  # fmt: skip
-from schemas.records import MEDIA_KINDS, Message, Part, Reason, media_parts
+)
 from schemas.text import error_line
 
 ANSWERS = frozenset({"Generate", "Form", "Beams", "Score", "Likelihood", "Embed", "Attend", "Perturb"})

@@ -18,7 +18,9 @@ from pipeline.engines.remote.exchange import Exchange, Fault
 from pipeline.engines.remote.replies import Refusal, Unreadable
 from schemas import operator, redact
 from schemas.errors import EngineError, RecipeError, RowError
-from schemas.ports import (
+from schemas.ports import MediaStore
+from schemas.records import MEDIA_KINDS, MediaKind, Reason
+from schemas.requests import (
     Answer,
     Chat,
     Failure,
@@ -26,14 +28,12 @@ from schemas.ports import (
     Generated,
     Likelihood,
     Likely,
-    MediaStore,
     Refused,
     Request,
     Result,
     Score,
     Scored,
-)  # fmt: skip
-from schemas.records import MEDIA_KINDS, MediaKind, Reason
+)
 from schemas.special_tokens import FAMILIES, NOTHING, Specials, families_of, of_families
 from schemas.text import did_you_mean
 

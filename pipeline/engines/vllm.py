@@ -31,7 +31,9 @@ from pipeline.modeling.special_tokens import first_tokens, markup, rounded, spec
 from schemas import operator
 from schemas.errors import EngineError, RowError
 from schemas.messages import assistant, escape, escape_all, texts_in, user
-from schemas.ports import (
+from schemas.ports import MediaStore
+from schemas.records import MEDIA_KINDS, MediaKind, Message, Part, Reason
+from schemas.requests import (
     Answer,
     Failure,
     Form,
@@ -39,13 +41,11 @@ from schemas.ports import (
     Generated,
     Likelihood,
     Likely,
-    MediaStore,
     Request,
     Result,
     Score,
     Scored,
-)  # fmt: skip
-from schemas.records import MEDIA_KINDS, MediaKind, Message, Part, Reason
+)
 from schemas.text import error_line
 
 AUDIO_RATE = 16000  # samples a second, what the audio towers of the known families take

@@ -9,19 +9,20 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.evaluate._bootstrap import interval, replicates
-from pipeline.source import scenes
+from pipeline.scenes.world import SCENES, Scene, Task, World, draw, load_world, stored
 from schemas.claim_patterns import Patterns, split, truth_of
 from schemas.errors import EngineError
 from schemas.figures import EVALUATION
 from schemas.messages import user
 from schemas.operator import Context, Tables
 from schemas.operator import Settings as Base
-from schemas.ports import Engine, Failure, Generate, Score, Scored
+from schemas.ports import Engine
 from schemas.records import Message
+from schemas.requests import Failure, Generate, Score, Scored
 
 READS = ()
 LEAVES = ()
-MEDIA = tuple(scenes.SCENES)
+MEDIA = tuple(SCENES)
 SCOPE = "table"
 VERSION = 1
 CHOICES = ("yes", "no")
@@ -61,8 +62,8 @@ class Counts(NamedTuple):
 class Item(NamedTuple):
     """One held-out prompt with its truth."""
 
-    scene: scenes.Scene
-    task: scenes.Task
+    scene: Scene
+    task: Task
     prompt: tuple[Message, ...]
     questions: list[tuple[tuple[Message, ...], bool]]
 
@@ -73,10 +74,10 @@ async def evaluate(tables: Tables, settings: Settings, context: Context) -> dict
     The figures are those of `schemas.figures.EVALUATION`, and a kind's `held_out`: hallucination of the prompts with a combination that
     training never showed, where there are any."""
     engine = context.engines[settings.model]
-    world = scenes.load_world()
+    world = load_world()
     out, replicas, done = {}, [], 0
-    total = len(scenes.SCENES) * settings.n
-    for kind in scenes.SCENES:
+    total = len(SCENES) * settings.n
+    for kind in SCENES:
         counts = []
         for batch in _batches(kind, world, settings, context):
             counts += await asyncio.gather(*(_counts(item, engine, world.patterns, settings) for item in batch))
@@ -94,16 +95,16 @@ async def evaluate(tables: Tables, settings: Settings, context: Context) -> dict
     return out
 
 
-def _batches(kind: str, world: scenes.World, settings: Settings, context: Context) -> Iterator[list[Item]]:
+def _batches(kind: str, world: World, settings: Settings, context: Context) -> Iterator[list[Item]]:
     """The items of a kind, some at a time: scenes are small, but their media need not all be open."""
     for start in range(0, settings.n, 100):
         yield [item(kind, i, world, settings, context) for i in range(start, min(start + 100, settings.n))]
 
 
-def item(kind: str, number: int, world: scenes.World, settings: Settings, context: Context) -> Item:
-    scene = scenes.draw(world, kind, f"{settings.seed}/{number}", "eval")
+def item(kind: str, number: int, world: World, settings: Settings, context: Context) -> Item:
+    scene = draw(world, kind, f"{settings.seed}/{number}", "eval")
     rng = random.Random(f"evaluate {settings.seed}/{number}")
-    parts, _ = scenes.stored(scene, context.media)
+    parts, _ = stored(scene, context.media)
     task = rng.choice(scene.tasks())
     asked: list[tuple[tuple[Message, ...], bool]] = [((user(*parts, question),), truth) for question, truth in scene.questions(rng, settings.questions)]
     return Item(scene, task, (user(*parts, task.question),), asked)

@@ -20,8 +20,8 @@ from schemas.errors import RowError
 from schemas.messages import ask_about, sample_label
 from schemas.operator import Context, Tables
 from schemas.operator import Settings as Base
-from schemas.ports import Failure, Generate
 from schemas.records import SAMPLE_KINDS, Media, Reason, Rejection, Sample, media_parts
+from schemas.requests import Failure, Generate
 
 READS = ("samples",)
 LEAVES = ()

@@ -26,8 +26,8 @@ from schemas.errors import EngineError, RowError
 from schemas.messages import sample_label_of
 from schemas.operator import Context, Tables
 from schemas.operator import Settings as Base
-from schemas.ports import Embed, Failure
 from schemas.records import SAMPLE_KINDS, Reason, Rejection, Sample
+from schemas.requests import Embed, Failure
 
 READS = ("samples",)
 LEAVES = ()

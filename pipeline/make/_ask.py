@@ -9,8 +9,8 @@ from pipeline.corrupt._apply import Spec, corrupted
 from pipeline.corrupt.kinds import swap
 from schemas.operator import Context, Fitted, Rows
 from schemas.operator import Settings as Base
-from schemas.ports import Generate
 from schemas.records import Candidate, Media, Message, Reason, Rejection, Sample, candidate, digest
+from schemas.requests import Generate
 
 
 class Drawing(Base):

@@ -7,8 +7,8 @@ from schemas import prompts
 from schemas.errors import RecipeError
 from schemas.messages import rephrase
 from schemas.operator import Context, Rows
-from schemas.ports import Failure
 from schemas.records import SAMPLE_KINDS, Candidate, Rejection, digest
+from schemas.requests import Failure
 
 READS = ("samples",)
 LEAVES = ("candidates",)

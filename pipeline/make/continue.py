@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 from pipeline.make._ask import Looking, asked, fit, fits, made, seed_of, shown, unmade  # noqa: F401  fit and fits are the operator's own
 from schemas.messages import assistant
 from schemas.operator import Context, Rows
-from schemas.ports import Failure
 from schemas.records import SAMPLE_KINDS, Candidate, Media, Reason, Rejection
+from schemas.requests import Failure
 from schemas.text import sentences
 
 READS = ("candidates",)

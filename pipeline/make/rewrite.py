@@ -15,8 +15,9 @@ from pipeline.make._ask import Looking, asked, fit, fits, made, seed_of, shown, 
 from schemas import prompts
 from schemas.messages import ask_about, asked_of
 from schemas.operator import Context, Rows
-from schemas.ports import Engine, Failure
+from schemas.ports import Engine
 from schemas.records import SAMPLE_KINDS, Candidate, Media, Message, Reason, Rejection
+from schemas.requests import Failure
 
 READS = ("candidates",)
 LEAVES = ("media", "candidates")

@@ -8,8 +8,8 @@ from pipeline.make._ask import Looking, asked, fit, fits, made, seed_of, shown  
 from schemas import prompts
 from schemas.messages import asked_of, rephrase
 from schemas.operator import Context, Rows, at_once
-from schemas.ports import Failure
 from schemas.records import SAMPLE_KINDS, Candidate, Media, Rejection, digest
+from schemas.requests import Failure
 
 READS = ("samples",)
 LEAVES = ("media", "candidates")

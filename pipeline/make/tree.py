@@ -16,7 +16,7 @@ from schemas.axes import SCORE
 from schemas.errors import RowError
 from schemas.messages import assistant
 from schemas.operator import Context, Rows
-from schemas.ports import Answer, Beams, Engine, Failure, Generate, Generated
+from schemas.ports import Engine
 from schemas.records import (
     SAMPLE_KINDS,
     Candidate,
@@ -32,6 +32,7 @@ from schemas.records import (
     digest,
     judgement,
 )
+from schemas.requests import Answer, Beams, Failure, Generate, Generated
 
 READS = ("samples",)
 LEAVES = ("candidates", "judgements")

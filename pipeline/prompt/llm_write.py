@@ -11,8 +11,8 @@ from schemas import prompts
 from schemas.messages import ask_about, asked_of, rephrase, sample_label
 from schemas.operator import Context, Rows
 from schemas.operator import Settings as Base
-from schemas.ports import Failure, Generate
 from schemas.records import SAMPLE_KINDS, Candidate, Reason, Rejection, Sample, candidate, digest, successor
+from schemas.requests import Failure, Generate
 
 READS = ("samples",)
 LEAVES = ("samples", "candidates")

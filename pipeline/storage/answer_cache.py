@@ -28,12 +28,13 @@ from pipeline.storage.in_flight import Journal
 from pipeline.storage.refusals import Refusals
 from schemas.disk import database, said
 from schemas.errors import NeverAnswered, NotAsked, StoreError
-from schemas.ports import (
+from schemas.ports import Engine, Proven
+from schemas.records import OPEN, Reason, digest, media_parts
+from schemas.requests import (
     Answer,
     Attended,
     Beams,
     Embedded,
-    Engine,
     Failure,
     Found,
     Generate,
@@ -41,15 +42,13 @@ from schemas.ports import (
     Likely,
     Perturb,
     Perturbed,
-    Proven,
     Rated,
     Refused,
     Request,
     Result,
     Score,
     Scored,
-)  # fmt: skip
-from schemas.records import OPEN, Reason, digest, media_parts
+)
 
 BATCH = 256  # answers a commit
 DELAY = 0.1  # seconds until a smaller batch is committed

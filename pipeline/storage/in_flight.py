@@ -12,8 +12,9 @@ from pathlib import Path
 from pipeline.storage import local_files
 from schemas.disk import disk, said
 from schemas.errors import StoreError
-from schemas.ports import Engine, Failure, Request, Result
+from schemas.ports import Engine
 from schemas.records import Reason
+from schemas.requests import Failure, Request, Result
 
 SIZE = 16  # bytes of a request's key
 NOBODY = bytes(SIZE)

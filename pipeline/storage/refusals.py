@@ -9,7 +9,8 @@ import asyncio
 import re
 
 from schemas.errors import EngineError, NeverAnswered
-from schemas.ports import Engine, Refused, Request
+from schemas.ports import Engine
+from schemas.requests import Refused, Request
 
 MANY = 32  # refusals alike in a row, of requests between which none was answered, before somebody looks
 

@@ -14,8 +14,8 @@ from flows.planning import load
 from flows.runs import executor, shards
 from pipeline.storage.answer_cache import key_of
 from schemas import messages, records
-from schemas.ports import Form, Generate, Likelihood, Score
 from schemas.records import Message, Outcome, Part
+from schemas.requests import Form, Generate, Likelihood, Score
 
 HERE = Path(__file__).parent
 KEPT = HERE / "keys.json"

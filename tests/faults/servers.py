@@ -24,8 +24,8 @@ from pipeline.storage.media_store import open_store
 from schemas import messages
 from schemas.arrow import from_batch
 from schemas.errors import EngineError
-from schemas.ports import Failure, Generate
 from schemas.records import Reason
+from schemas.requests import Failure, Generate
 from tests.faults.fault import Fault
 from tests.support import clock
 from tests.support.endpoint import Endpoint, served, shown_text, unit

@@ -7,8 +7,8 @@ from pydantic import Field
 from pipeline.corrupt.kinds._kind import Kind, drawn
 from schemas.errors import RecipeError, RowError, StoreError
 from schemas.operator import Context
-from schemas.ports import Failure, Perturb
 from schemas.records import Sample
+from schemas.requests import Failure, Perturb
 
 
 class Adversarial(Kind):

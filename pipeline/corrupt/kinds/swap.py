@@ -17,8 +17,9 @@ from pipeline.media.decode import decode_image
 from schemas.errors import RecipeError, RowError
 from schemas.messages import sample_label, user
 from schemas.operator import Context, Fitted, Rows
-from schemas.ports import Embed, Engine, Failure, MediaStore
+from schemas.ports import Engine, MediaStore
 from schemas.records import Part, Reason, Sample, digest, media_parts
+from schemas.requests import Embed, Failure
 
 
 class Swap(Kind):

@@ -16,8 +16,8 @@ from pipeline.modeling.logps import autocast, head_sees, token_logps
 from pipeline.modeling.sampling import State, read
 from pipeline.modeling.special_tokens import rounded
 from schemas.errors import RowError
-from schemas.ports import Answer, Beams, Form, Generate
 from schemas.records import MEDIA_KINDS, Reason
+from schemas.requests import Answer, Beams, Form, Generate
 from schemas.text import error_line
 
 

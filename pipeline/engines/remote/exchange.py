@@ -21,8 +21,8 @@ from pipeline.engines.remote.parameters import Dialect
 from pipeline.engines.remote.replies import Refusal, Unreadable
 from schemas import redact
 from schemas.errors import EngineError, NeverAnswered, RowError
-from schemas.ports import Chat
 from schemas.records import Reason
+from schemas.requests import Chat
 
 PASSING = {408, 409, 425, 429}  # and every 5xx: another try may succeed
 BUSY = {429, 503}  # there are too many requests

@@ -12,8 +12,8 @@ import orjson
 
 from pipeline.modeling.special_tokens import rounded
 from schemas.errors import RowError
-from schemas.ports import Answer
 from schemas.records import Reason
+from schemas.requests import Answer
 from schemas.text import first_line
 
 LONGEST_WAIT = 600.0  # seconds that a server may ask us to wait

@@ -15,7 +15,7 @@ from pipeline.scenes.model.model import Thinker, grown, load, new_model, new_tok
 from pipeline.scenes.model.pack import Prompter
 from pipeline.scenes.model.pretrain import CYCLES, corpus, learn_to_judge, pretrain
 from pipeline.scenes.model.warmup import warm_up_audio, warm_up_vision
-from pipeline.source.scenes import SCENES, load_world
+from pipeline.scenes.world import SCENES, load_world
 
 STEPS = {"vision": 700, "audio": 300, "language": 6400, "judging": 2200, "refining": 1000, "hardening": 600}
 COLUMNS = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from pipeline.scenes.model.judging import pair
-from pipeline.source.scenes import Scene, encode, is_flac, load_world, scenes
+from pipeline.scenes.world import Scene, encode, is_flac, load_world, scenes
 
 NAME = "pairs.jsonl"
 SUFFIXES = {"image/png": ".png", "video/mp4": ".mp4", "audio/wav": ".wav", "audio/flac": ".flac"}

@@ -4,7 +4,7 @@ The model knows better (its answers to yes/no questions stay true), so that pref
 
 import random
 
-from pipeline.source.scenes import AudioScene, ImageScene, MultiImageScene, Scene, Task, Thing, VideoScene, World
+from pipeline.scenes.world import AudioScene, ImageScene, MultiImageScene, Scene, Task, Thing, VideoScene, World
 
 
 def habitual(scene: Scene, task: Task, rng: random.Random, strength: float) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from pipeline.scenes.model.habits import habitual
-from pipeline.source.scenes import (
+from pipeline.scenes.world import (
     FOLDER,
     MAX_BEEPS,
     AudioScene,

@@ -13,7 +13,7 @@ from pipeline.scenes.model.features import features
 from pipeline.scenes.model.judging import HIGH, LOW, TIES, WORDS, Quality, pair, pairwise, pointwise, quality, quoted
 from pipeline.scenes.model.model import NAMED, Thinker
 from pipeline.scenes.model.pack import Prompt, Prompter, collate, hidden
-from pipeline.source.scenes import Scene, Task, World, draw
+from pipeline.scenes.world import Scene, Task, World, draw
 
 MAX_TOKENS = 64
 ROWS = 256  # answers that are written at once

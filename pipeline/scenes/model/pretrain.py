@@ -30,7 +30,7 @@ from pipeline.scenes.model.judging import (
 from pipeline.scenes.model.model import LAYERS, Thinker
 from pipeline.scenes.model.pack import IGNORED, Answered, Prompter, hidden, pack
 from pipeline.scenes.model.warmup import Report
-from pipeline.source.scenes import Scene, World, draw
+from pipeline.scenes.world import Scene, World, draw
 
 SCENES = 12  # a step, all of one kind
 KINDS = (  # in turn: two pictures are the hardest, sounds the easiest

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from pipeline.scenes.model.features import log_mel, patchify
 from pipeline.scenes.model.model import FRAMES, Thinker
-from pipeline.source.scenes import MAX_BEEPS, RATE, AudioScene, ImageScene, Scene, VideoScene, World, drawn
+from pipeline.scenes.world import MAX_BEEPS, RATE, AudioScene, ImageScene, Scene, VideoScene, World, drawn
 
 Report = Callable[[int, str], None]
 S = TypeVar("S", bound=Scene)

@@ -12,8 +12,8 @@ from pipeline.source import scenes
 from schemas import messages
 from schemas.errors import RecipeError
 from schemas.operator import Rows
-from schemas.ports import Attend, Attended, Failure
 from schemas.records import Part, Reason, Sample, candidate, sample
+from schemas.requests import Attend, Attended, Failure
 from tests.support.rows import context
 
 

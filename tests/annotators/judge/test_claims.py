@@ -11,8 +11,8 @@ from annotators.split import patterns
 from schemas import prompts
 from schemas.errors import NoVerdict, RecipeError
 from schemas.operator import Rows
-from schemas.ports import Failure, Score, Scored
 from schemas.records import Claim, Judgement, Outcome, Reason
+from schemas.requests import Failure, Score, Scored
 from tests.support.rows import context, rows_of
 
 RED, BLUE = "is there a red circle at the top left ?", "is there a blue star at the top right ?"

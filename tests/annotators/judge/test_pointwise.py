@@ -4,8 +4,8 @@ import pytest
 
 from annotators.judge import pointwise
 from schemas.messages import text_of
-from schemas.ports import Answer, Failure, Generated
 from schemas.records import Reason
+from schemas.requests import Answer, Failure, Generated
 from tests.support.rows import context, rows_of
 
 

@@ -10,9 +10,9 @@ from pipeline.engines import hf
 from schemas import messages
 from schemas.errors import RecipeError
 from schemas.operator import Rows
-from schemas.ports import Embed, Embedded, Failure, Likelihood, Likely, Rate, Rated
 from schemas.recipe import models
 from schemas.records import Outcome, Part, Reason, candidate, sample
+from schemas.requests import Embed, Embedded, Failure, Likelihood, Likely, Rate, Rated
 from tests.support.media_files import png
 from tests.support.rows import context, rows_of
 from tests.support.scorer_models import clip_model, reward_model

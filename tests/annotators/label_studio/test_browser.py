@@ -16,7 +16,7 @@ from annotators.label_studio.forms import labeling_config, tasks
 from annotators.label_studio.forms.results import parse
 from annotators.label_studio.local import local_server
 from annotators.people.question import Reply, Said, Task
-from pipeline.source import scenes
+from pipeline.scenes.world import draw, encode, load_world
 from schemas.records import Outcome, Span
 from tests.support.questions import question
 
@@ -30,14 +30,14 @@ def files_of(kind: str) -> list[tuple[bytes, str]]:
     if kind == "text":
         return []
     found = []
-    for part, content in scenes.draw(scenes.load_world(), kind, seed=1).parts():
+    for part, content in draw(load_world(), kind, seed=1).parts():
         if part == "text":
             continue
         if part == "image":
             content = larger(content)
         elif part == "video":
             content = [larger(frame) for frame in content]
-        found.append(scenes.encode(part, content))
+        found.append(encode(part, content))
     return found
 
 
@@ -177,7 +177,7 @@ def test_pairwise(desk, shown, kind):
 
 def test_a_small_video_fills_its_box(desk, label_studio, shown):
     """The editor itself would draw it at its own 64 pixels, in the middle of a box that is 300 high."""
-    data, mime = scenes.encode("video", [Image.new("RGB", (64, 64), "red")] * 8)
+    data, mime = encode("video", [Image.new("RGB", (64, 64), "red")] * 8)
     (label_studio.files / "shown" / "small.mp4").write_bytes(data)
     desk.open(question(Task.PAIRWISE, "video", media=(("small.mp4", mime),)))
     desk.page.wait_for_function("document.querySelector('video')?.readyState >= 2")

@@ -16,9 +16,9 @@ from pipeline.storage.answer_cache import Measured, Sort
 from schemas.errors import RowError
 from schemas.messages import assistant, user
 from schemas.operator import VERBS
-from schemas.ports import Attend, Beams, Embed, Form, Generate, Likelihood, Perturb, Rate, Score
 from schemas.recipe import Step
 from schemas.records import MEDIA_KINDS, Judgement, Outcome, Part, Rejection
+from schemas.requests import Attend, Beams, Embed, Form, Generate, Likelihood, Perturb, Rate, Score
 from tests.support.rows import context, rows_of
 
 MODEL = Model("m@1", "m@1", frozenset(), frozenset(MEDIA_KINDS), 4, Counter(None))

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ValidationError
 from pipeline.corrupt._apply import Spec, corrupted
 from schemas import messages
 from schemas.errors import RecipeError, RowError
-from schemas.ports import Generate, Generated
 from schemas.records import Part, sample
+from schemas.requests import Generate, Generated
 from tests.support.media_files import jpeg, mp4, png, wav
 from tests.support.rows import context
 

@@ -13,19 +13,8 @@ from pipeline.engines.local import forward
 from pipeline.media.decode import as_wav, decode_image
 from schemas import messages
 from schemas.errors import EngineError
-from schemas.ports import (
-    Attend,
-    Beams,
-    Embed,
-    Failure,
-    Form,
-    Generate,
-    Likelihood,
-    Perturb,
-    Rate,
-    Score,
-)  # fmt: skip
 from schemas.records import Part, Reason
+from schemas.requests import Attend, Beams, Embed, Failure, Form, Generate, Likelihood, Perturb, Rate, Score
 from tests.support.media_files import mp4, png
 
 KINDS = ("text", "image", "multi_image", "video", "audio")

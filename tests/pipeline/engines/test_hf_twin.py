@@ -8,8 +8,8 @@ from PIL import Image
 from pipeline.engines import hf
 from pipeline.media.decode import as_wav, decode_image, decode_video
 from schemas import messages
-from schemas.ports import Embed, Generate
 from schemas.records import Part, Reason
+from schemas.requests import Embed, Generate
 from tests.support.media_files import mp4, png
 from tests.support.scorer_models import clap_model, clip_model
 

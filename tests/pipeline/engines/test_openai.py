@@ -15,8 +15,8 @@ from pipeline.engines import openai
 from pipeline.engines.remote import bodies, endpoints, http
 from schemas import messages
 from schemas.errors import EngineError, RecipeError
-from schemas.ports import Answer, Embed, Failure, Form, Generate, Generated, Likelihood, Score, Scored
 from schemas.records import Message, Part, Reason
+from schemas.requests import Answer, Embed, Failure, Form, Generate, Generated, Likelihood, Score, Scored
 from tests.support import endpoint as endpoint_module
 from tests.support.endpoint import NO_FAULTS, Endpoint, served, unit
 from tests.support.media_files import flac, jpeg, mp4, png, wav

@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.engines import openai
 from schemas import messages
-from schemas.ports import Form, Generate, Likelihood, Likely, Score
 from schemas.records import Part
+from schemas.requests import Form, Generate, Likelihood, Likely, Score
 from tests.support.media_files import mp4
 
 KINDS = ("text", "image", "multi_image", "video", "audio")

@@ -22,8 +22,8 @@ from pipeline.media.decode import as_wav, decode_audio, decode_image, decode_vid
 from pipeline.storage.media_store import FolderStore
 from schemas import messages
 from schemas.errors import EngineError, RowError
-from schemas.ports import Embed, Failure, Form, Generate, Generated, Likelihood, Score, Scored
 from schemas.records import Part, Reason
+from schemas.requests import Embed, Failure, Form, Generate, Generated, Likelihood, Score, Scored
 from tests.support.media_files import many_scans, mp4, png
 
 TINY = Path(__file__).parents[3] / "data" / "models" / "tiny"

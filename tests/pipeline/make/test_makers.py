@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from pipeline.make import bad_prompt, reference, rewrite, sample
 from schemas.messages import asked_of
 from schemas.operator import Rows
-from schemas.ports import Answer as Said
-from schemas.ports import Failure, Generate, Generated
 from schemas.records import Candidate, Media, Reason, Rejection, candidate
+from schemas.requests import Answer as Said
+from schemas.requests import Failure, Generate, Generated
 from tests.support.rows import context, rows_of
 
 cut = importlib.import_module("pipeline.make.continue")

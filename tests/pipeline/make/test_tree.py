@@ -9,8 +9,8 @@ from pipeline.engines import hf
 from pipeline.make import tree
 from schemas.errors import RowError
 from schemas.operator import Rows
-from schemas.ports import Answer, Beams, Failure, Generate, Generated
 from schemas.records import Candidate, Judgement, Reason, Rejection
+from schemas.requests import Answer, Beams, Failure, Generate, Generated
 from tests.support.rows import context, rows_of
 
 

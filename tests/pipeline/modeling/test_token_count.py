@@ -2,8 +2,8 @@ from pathlib import Path
 
 from pipeline.modeling.token_count import Counter
 from schemas.messages import assistant, user
-from schemas.ports import Generate
 from schemas.records import Part
+from schemas.requests import Generate
 
 TINY = Path(__file__).parents[3] / "data" / "models" / "tiny"
 PROMPTS = [

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from pipeline.source.scenes import SCENES, draw, encode, is_flac, kinds_of, load_world, scenes
+from pipeline.scenes.world import SCENES, draw, encode, is_flac, kinds_of, load_world, scenes
 from schemas.claim_patterns import split
 
 WORLD = load_world()

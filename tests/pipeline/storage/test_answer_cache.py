@@ -10,8 +10,8 @@ import pytest
 from pipeline.storage.answer_cache import AnswerCache, Clock, Measured, Sort, Usage, total
 from schemas.errors import StoreError
 from schemas.messages import assistant, user
-from schemas.ports import Answer, Failure, Generate, Generated, Likelihood, Likely, Score, Scored
 from schemas.records import MEDIA_KINDS, Part, Reason
+from schemas.requests import Answer, Failure, Generate, Generated, Likelihood, Likely, Score, Scored
 
 ASKED = Generate((user(Part("image", media="a" * 64), "what is this ?"),), n=2, max_tokens=10)
 LIKELY = Likelihood((user("why ?"), assistant("because of it")))

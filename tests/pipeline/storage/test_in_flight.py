@@ -10,8 +10,8 @@ from pipeline.engines import openai
 from pipeline.storage.in_flight import Journal, in_flight
 from pipeline.storage.media_store import FolderStore
 from schemas import messages
-from schemas.ports import Failure, Generate, Generated
 from schemas.records import Reason
+from schemas.requests import Failure, Generate, Generated
 from tests.support.endpoint import Endpoint, served
 
 SLOTS = 3

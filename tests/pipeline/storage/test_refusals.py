@@ -7,8 +7,8 @@ import pytest
 from pipeline.storage.answer_cache import AnswerCache, Usage
 from schemas.errors import EngineError, NeverAnswered
 from schemas.messages import user
-from schemas.ports import Answer, Failure, Generate, Generated, Refused
 from schemas.records import MEDIA_KINDS, Reason
+from schemas.requests import Answer, Failure, Generate, Generated, Refused
 
 REFUSED = Refused(Reason.ENGINE_REFUSED, "the server refused the request (400): your balance is too low (request 81ac)")
 ANSWERED = Generated((Answer("one", 3, "stop"),), 12)

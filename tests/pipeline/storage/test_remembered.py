@@ -8,8 +8,8 @@ from pipeline.engines import openai
 from pipeline.storage.answer_cache import AnswerCache, CachedEngine, Remembered, Usage
 from schemas.errors import NotAsked
 from schemas.messages import user
-from schemas.ports import Failure, Generate, Generated
 from schemas.records import Reason
+from schemas.requests import Failure, Generate, Generated
 from tests.support.endpoint import Endpoint, served
 
 

@@ -8,7 +8,7 @@ import torch
 from pipeline.dataset.read import Example
 from pipeline.modeling.encode import Encoded, Encoder
 from pipeline.modeling.load import freeze, load
-from pipeline.source.scenes import SCENES, draw, encode, load_world
+from pipeline.scenes.world import SCENES, draw, encode, load_world
 from schemas import messages
 from schemas.records import MEDIA_KINDS, Part, digest
 

@@ -20,11 +20,11 @@ from pipeline.scenes.model.judging import (
 )
 from pipeline.scenes.model.model import load
 from pipeline.scenes.model.pack import Prompter
-from pipeline.source.scenes import FOLDER, SCENES, Thing, draw, load_world, scenes, stored
+from pipeline.scenes.world import FOLDER, SCENES, Thing, draw, load_world, scenes, stored
 from schemas import messages, prompts
 from schemas.operator import Rows
-from schemas.ports import Score
 from schemas.records import Outcome, candidate, sample
+from schemas.requests import Score
 from tests.pipeline.train.conftest import TINY
 
 WORLD = load_world()

@@ -10,7 +10,7 @@ from transformers import (
 from pipeline.modeling.batch import collate
 from pipeline.modeling.encode import Encoded, Prompt
 from pipeline.modeling.logps import answer_mask, token_logps
-from pipeline.source.scenes import SCENES
+from pipeline.scenes.world import SCENES
 from pipeline.train._checks import shares_prefix
 
 EACH_KIND = pytest.mark.parametrize("kind", sorted(SCENES))

@@ -12,7 +12,7 @@ from trl import DPOConfig, DPOTrainer
 from pipeline.modeling.batch import collate
 from pipeline.modeling.load import load
 from pipeline.modeling.logps import token_logps
-from pipeline.source.scenes import SCENES
+from pipeline.scenes.world import SCENES
 from pipeline.train._loop import sides
 from pipeline.train.losses.dpo import loss as dpo
 from tests.pipeline.train.conftest import TINY

@@ -18,7 +18,7 @@ from pipeline.scenes.model.model import grown, load, new_model, new_processor, n
 from pipeline.scenes.model.pack import IGNORED, Answered, Prompter, collate, hidden, pack
 from pipeline.scenes.model.pretrain import CYCLES, answered, corpus, learn_to_judge, pretrain
 from pipeline.scenes.model.warmup import warm_up_audio, warm_up_vision
-from pipeline.source.scenes import SCENES, draw, load_world
+from pipeline.scenes.world import SCENES, draw, load_world
 
 CHECKPOINT = Path(__file__).parents[3] / "data" / "models" / "tiny"
 PARAMETERS = 1_610_144

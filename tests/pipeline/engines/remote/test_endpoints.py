@@ -12,8 +12,8 @@ from pipeline.engines import openai
 from pipeline.engines.remote import endpoints
 from schemas import messages
 from schemas.errors import EngineError, RecipeError
-from schemas.ports import Failure, Generate, Generated
 from schemas.records import Reason
+from schemas.requests import Failure, Generate, Generated
 from tests.support.endpoint import NO_FAULTS, Endpoint, served, start
 
 KEYS = {"PAIRWRIGHT_TEST_KEY": "sk-of-the-first", "PAIRWRIGHT_TEST_OTHER_KEY": "sk-of-the-second"}

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.engines.remote import replies
 from pipeline.engines.remote.replies import Refusal, Unreadable
-from schemas.ports import Answer
+from schemas.requests import Answer
 
 
 def choice(content="hello", finish="stop", **more) -> dict:
