@@ -23,7 +23,7 @@ from annotators.measures import aggregation
 from annotators.score import consensus as jury
 from flows.planning.bind import bound_step
 from flows.runs import shards
-from flows.runs.stream import seen
+from flows.runs.stream import seen_samples
 from schemas import messages
 from schemas.operator import Context
 from schemas.recipe import Step
@@ -63,9 +63,9 @@ def aggregate(folder: Path, method: str) -> dict:
     bound = bound_step(step).of({})
     started, count = time.process_time(), 0
     context = Context("consensus", bound.version, None, tables=tables)  # ty: ignore[invalid-argument-type]  nothing is shown
-    fitted = jury.fit(seen(bound, tables), bound.settings, context)
+    fitted = jury.fit(seen_samples(bound, tables), bound.settings, context)
     ready = Context("consensus", bound.version, None, fitted=fitted.value)  # ty: ignore[invalid-argument-type]
-    for rows in seen(bound, tables):
+    for rows in seen_samples(bound, tables):
         count += len(jury.score(rows, bound.settings, ready))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"scores": count, "cpu": round(time.process_time() - started, 1), "memory": round(memory)}

@@ -27,7 +27,7 @@ from annotators.people.question import Question
 from annotators.people.settings import Settings
 from pipeline.storage.media_store import FolderStore
 from schemas import messages
-from schemas.operator import Rows
+from schemas.operator import SampleRows
 from schemas.records import candidate, digest, sample
 
 SETTINGS = Settings(repeat=0)
@@ -43,7 +43,7 @@ def questions(count: int, campaign: str) -> list[Question]:
 
 def _rows(count: int):
     for number in range(count):
-        rows = Rows(sample((messages.user(f"what is in picture {number} ?"),)))
+        rows = SampleRows(sample((messages.user(f"what is in picture {number} ?"),)))
         rows.candidates = [candidate(rows.sample.id, "sample", f"{number} {i} {ANSWER}", index=i) for i in range(2)]
         yield rows
 

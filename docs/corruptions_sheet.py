@@ -25,7 +25,7 @@ from pipeline.media.decode import decode_audio, decode_image, decode_video
 from pipeline.media.probe import keep
 from pipeline.storage.media_store import FolderStore
 from schemas import messages
-from schemas.operator import Context, Rows
+from schemas.operator import Context, SampleRows
 from schemas.records import Part, Sample, sample
 
 HERE = Path(__file__).parent
@@ -68,7 +68,7 @@ def asked(store: FolderStore, data: bytes, **known) -> Sample:
 
 async def made(kind: str, shown: Sample, context: Context) -> bytes:
     settings = {"adversarial": {"model": "tiny"}, "region_mask": {"box": BOX}}.get(kind, {})
-    *_, new = await corrupt.corrupt(Rows(shown), corrupt.Settings(kind={"kind": kind, **settings}), context)
+    *_, new = await corrupt.corrupt(SampleRows(shown), corrupt.Settings(kind={"kind": kind, **settings}), context)
     return context.media.read(new.media[0])
 
 
@@ -79,7 +79,7 @@ async def everything() -> dict[str, dict[str, bytes]]:
         store = FolderStore(folder)
         tiny = await hf.connect(hf.Settings(model=str(HERE.parent / "data" / "models" / "tiny")), store)
         picture, other = (asked(store, _files.png(np.asarray(image))) for image in (china, flower))
-        pool = swap.fit([Rows(picture), Rows(other)], KINDS["swap"](), Context("sheet", "", store)).value
+        pool = swap.fit([SampleRows(picture), SampleRows(other)], KINDS["swap"](), Context("sheet", "", store)).value
         context = Context("sheet", "", store, engines={"tiny": tiny}, fitted=pool)
         shown = {
             "picture": (picture, PICTURES),

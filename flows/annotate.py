@@ -22,7 +22,7 @@ def annotate(out: str) -> State:
     came to its end with what they said, and again when they say something else afterwards. Until they are done it ends as
     Completed, named Waiting."""
     run = executor.reopen(Path(out))
-    if not any(campaigns.asked(run)):
+    if not any(campaigns.asking_steps(run)):
         return Completed(name="Waiting", message="nobody was asked yet")
     take_keys(campaigns.keys(run.recipe))
     with in_our_words():
@@ -36,7 +36,7 @@ def annotate(out: str) -> State:
     asked, answered = (sum(of[name] for of in found.values()) for name in ("asked", "answered"))
     if answered < asked:
         return Completed(name="Waiting", message=f"{answered} of {asked} annotations")
-    if campaigns.built(run):
+    if campaigns.is_built(run):
         return Completed(message=f"all {asked} annotations, and a build has taken them")
     emit_event(
         DONE,

@@ -34,12 +34,12 @@ def build(out: str, recipe: str | None = None, cache: str | None = None, setting
     done it ends as Completed, named Waiting."""
     report = reporter(get_run_logger().info)
     if recipe is None:
-        run = executor.go_on(Path(out), report)
+        run = executor.resume(Path(out), report)
     else:
         run = executor.open_run(recipe, settings or [], out=Path(out), cache=Path(cache) if cache else None, report=report)
     try:
         take_keys(keys_of(run.recipe))
-        for line in outgoing.short(outgoing.leaves(run.recipe)):
+        for line in outgoing.summary_lines(outgoing.disclosures(run.recipe)):
             get_run_logger().info("leaves for %s", line)
         for unit in run.units:
             settled = task(name=unit.name, retries=2, retry_delay_seconds=5, retry_condition_fn=is_worth_a_retry,

@@ -15,7 +15,7 @@ from typer.exceptions import TyperException
 
 from flows.runs import stop
 from schemas import redact
-from schemas.disk import FAILS, said
+from schemas.disk import FAILS, error_line
 from schemas.errors import PairwrightError, Waiting
 from schemas.records import one_line
 
@@ -70,10 +70,10 @@ def build(recipe: Annotated[str, typer.Argument(help="a name that `pairwright re
     from flows.runs import executor
 
     run = executor.open_run(recipe, settings or [], out=out, cache=cache)
-    for line in outgoing.short(outgoing.leaves(run.recipe)):
+    for line in outgoing.summary_lines(outgoing.disclosures(run.recipe)):
         say.print(f"leaves for [bold]{escape(line)}", soft_wrap=True)
     with bars(run, say):
-        for _ in executor.everything(run):
+        for _ in executor.run_all(run):
             pass
     ending(finish(run), run, say)
 
@@ -112,7 +112,7 @@ def check(recipe: Annotated[str, typer.Argument(help="a name that `pairwright re
     found = load.checked(load.document(recipe, settings or []))
     console = Console(highlight=False)
     console.print(f"{escape(found.name)}: {len(found.steps)} steps, which can run", soft_wrap=True)
-    outgoing.show(outgoing.leaves(found), console)
+    outgoing.show(outgoing.disclosures(found), console)
 
 
 @app.command("import")
@@ -155,10 +155,10 @@ def train(dataset: Annotated[Path, typer.Argument(help="folder of a finished run
     """Train a model on a dataset's pairs (DPO).
 
     Example: pairwright train data/runs/demo train.beta=1 train.lr=2e-4 --out data/runs/dpo"""
-    from flows.reports.terminal import lines
+    from flows.reports.terminal import summary_lines
     from flows.runs import executor
 
-    found = executor.train_dataset(dataset, out, settings or [], model=model, cache=cache, report=lines(say))
+    found = executor.train_dataset(dataset, out, settings or [], model=model, cache=cache, report=summary_lines(say))
     for name in ("pairs", "steps", "loss", "accuracy", "seconds"):
         say.print(f"  {name:10} {found[name]}")
     say.print(f"the trained model: [bold]{escape(str(out / 'steps' / 'train' / 'model'))}[/bold]")
@@ -171,10 +171,10 @@ def evaluate(model: Annotated[str, typer.Argument(help="folder of a model, or it
     """Measure how much a model hallucinates on held-out scenes whose truth is known.
 
     Example: pairwright evaluate data/models/tiny evaluate.n=100 --out data/runs/tiny"""
-    from flows.reports.terminal import figures, lines
+    from flows.reports.terminal import figures, summary_lines
     from flows.runs import executor
 
-    figures({"evaluate": executor.evaluate_model(model, out, settings or [], cache=cache, report=lines(say))}, say)
+    figures({"evaluate": executor.evaluate_model(model, out, settings or [], cache=cache, report=summary_lines(say))}, say)
 
 
 @app.command("judge-bench")
@@ -247,7 +247,7 @@ def rejudge(folder: Annotated[Path, typer.Argument(help="folder of a run", metav
     from flows.reports.terminal import bars
     from flows.runs import executor
 
-    run = executor.go_on(folder)
+    run = executor.resume(folder)
     try:
         with bars(run, say):
             found = replies.rejudge(run)
@@ -405,7 +405,7 @@ def main() -> None:
         ended = STOPPED
     except Exception as error:  # noqa: BLE001 - whatever nobody expected
         if isinstance(error, OSError) and error.errno in FAILS and error.filename is None:  # of what was printed: files are told of by who writes them
-            _say("red", "StoreError", said(error, "standard output"))
+            _say("red", "StoreError", error_line(error, "standard output"))
             sys.exit(1)
         _say("red", "unexpected", _unexpected(error))
         sys.exit(1)

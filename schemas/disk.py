@@ -53,13 +53,13 @@ SAYS_SQLITE = {
 BROKEN_SQLITE = "it is damaged: SQLite cannot read it"  # other codes, among them those of a damaged file
 
 
-def said(error: OSError | sqlite3.Error, where: Path | str, remedy: str = "") -> str:
+def error_line(error: OSError | sqlite3.Error, where: Path | str, remedy: str = "") -> str:
     """The line for what the system or SQLite raised about `where`. `remedy`: what helps against a damaged SQLite file."""
-    what, helps = words(error, where, remedy)
-    return f"{shown(where)}: {what}; {helps}"
+    what, helps = cause_and_remedy(error, where, remedy)
+    return f"{short_path(where)}: {what}; {helps}"
 
 
-def words(error: OSError | sqlite3.Error, where: Path | str, remedy: str = "") -> tuple[str, str]:
+def cause_and_remedy(error: OSError | sqlite3.Error, where: Path | str, remedy: str = "") -> tuple[str, str]:
     """(what is wrong, what helps) of that line."""
     if isinstance(error, OSError):
         named = error.strerror or str(error) or type(error).__name__
@@ -78,25 +78,25 @@ def _is_full(where: Path | str) -> bool:
         return False
 
 
-def shown(where: Path | str) -> str:
+def short_path(where: Path | str) -> str:
     """A path as a line shows it: on one line, and cut where it is very long."""
     text = one_line(str(where))
     return text if len(text) <= 300 else f"{text[:150]}...{text[-150:]}"
 
 
-def text_of(file: Path, what: str) -> str:
+def read_text(file: Path, what: str) -> str:
     """The text of a file that a recipe names; `what` it is, in the words of the line. RecipeError where it is not a regular file (a pipe
     would be waited for), cannot be read or is not UTF-8."""
     try:
         if file.exists() and not file.is_file():
-            raise RecipeError(f"cannot read the {what} {shown(file)}: it is a folder or a device; name a text file")
+            raise RecipeError(f"cannot read the {what} {short_path(file)}: it is a folder or a device; name a text file")
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise RecipeError(f"cannot read the {what} {shown(file)}: it is not UTF-8; save it as UTF-8") from None
+        raise RecipeError(f"cannot read the {what} {short_path(file)}: it is not UTF-8; save it as UTF-8") from None
     except OSError as error:
-        raise RecipeError(f"cannot read the {what} {said(error, file)}") from None
+        raise RecipeError(f"cannot read the {what} {error_line(error, file)}") from None
     except ValueError:
-        raise RecipeError(f"cannot read the {what} {shown(file)}: no file can have this name; correct the path") from None
+        raise RecipeError(f"cannot read the {what} {short_path(file)}: no file can have this name; correct the path") from None
 
 
 def database(path: Path | str, synchronous: str) -> sqlite3.Connection:
@@ -126,7 +126,7 @@ def disk(where: Path | str, kind: type[PairwrightError] = StoreError, remedy: st
     try:
         yield
     except (OSError, sqlite3.Error) as error:
-        raise kind(said(error, _named(error) or where, remedy)) from error
+        raise kind(error_line(error, _named(error) or where, remedy)) from error
 
 
 @contextmanager
@@ -138,9 +138,9 @@ def place(where: Path | str, option: str = "", kind: type[PairwrightError] = Out
         yield
     except OSError as error:
         kind = StoreError if error.errno in FAILS else kind
-        raise kind(head + said(error, _named(error) or where)) from error
+        raise kind(head + error_line(error, _named(error) or where)) from error
     except ValueError as error:  # a NUL, or a character that the file system cannot hold
-        raise kind(f"{head}{shown(where)}: no file can have this name; correct the path") from error
+        raise kind(f"{head}{short_path(where)}: no file can have this name; correct the path") from error
 
 
 def _named(error: Exception) -> str | None:

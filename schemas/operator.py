@@ -47,13 +47,13 @@ PARTS = ("split",)
 """families whose operators are named in settings of others only: they are no steps, and declare no tables"""
 
 
-async def at_once(calls: Iterable[Awaitable[T]]) -> list[T]:
+async def gather(calls: Iterable[Awaitable[T]]) -> list[T]:
     """What several calls give, made at once. One alone is awaited as it is: a task for it costs 10 us."""
     waiting = list(calls)
     return [await waiting[0]] if len(waiting) == 1 else await asyncio.gather(*waiting)
 
 
-class Settings(BaseModel):
+class OperatorSettings(BaseModel):
     """Base of every operator's settings: typed, frozen, unknown keys refused, each field explained by the string under it."""
 
     # not use_attribute_docstrings: it reads a source file for each class; `pairwright steps` reads those that it shows
@@ -82,7 +82,7 @@ class Fitted(NamedTuple):
     value: Any
 
 
-class Rows:
+class SampleRows:
     """One sample's live rows, as one step may see them."""
 
     __slots__ = ("candidates", "claims", "judgements", "origin", "pairs", "sample")

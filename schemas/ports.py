@@ -81,7 +81,7 @@ class EngineModule(Protocol):
 
     __name__: str
     Settings: type[BaseModel]
-    """its settings, which inherit from schemas.operator.Settings"""
+    """its settings, which inherit from schemas.operator.OperatorSettings"""
 
     def identity_of(self, settings: Any) -> str:
         """The model's identity, without loading it. EngineError where the model is not there."""

@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from schemas.disk import text_of
+from schemas.disk import read_text
 
 FENCE = re.compile(r"<<<|>>>")
 NAME = re.compile(r"\{(\w+)\}")
@@ -36,4 +36,4 @@ def words_of(template: str, text: str) -> dict[str, str] | None:
 def read(path: str | None, beside: str, name: str) -> str:
     """The user's own prompt file, or the one beside the operator. RecipeError where it cannot be read, or is not UTF-8."""
     file = Path(path) if path else Path(beside).with_name(name)
-    return text_of(file, "prompt file").strip("\n")
+    return read_text(file, "prompt file").strip("\n")

@@ -184,10 +184,10 @@ def override(raw: dict, assignment: str, read: Callable[[str], Any]) -> None:
     target[path[-1]] = value
 
 
-def settings_of(module: OperatorModule | EngineModule, settings: Mapping[str, Any], where: str) -> operators.Settings:
+def settings_of(module: OperatorModule | EngineModule, settings: Mapping[str, Any], where: str) -> operators.OperatorSettings:
     """The operator's (or engine's) typed settings. RecipeError names the key and what would be right."""
     try:
-        return cast(operators.Settings, module.Settings(**settings))
+        return cast(operators.OperatorSettings, module.Settings(**settings))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))

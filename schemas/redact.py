@@ -83,7 +83,7 @@ _SIGNS = re.compile(
 )
 
 
-def hide(names: Iterable[str | None]) -> None:
+def mask_values(names: Iterable[str | None]) -> None:
     """From now on the values of these environment variables are secrets too."""
     _hidden.update(name for name in names if name)
 

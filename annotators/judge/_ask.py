@@ -9,8 +9,8 @@ from annotators.judge._parse import Reply
 from schemas import messages as chat
 from schemas import prompts
 from schemas.errors import NotAsked, RecipeError
-from schemas.operator import Context, Rows
-from schemas.operator import Settings as Base
+from schemas.operator import Context, SampleRows
+from schemas.operator import OperatorSettings as Base
 from schemas.ports import Engine
 from schemas.records import Candidate, Finding, Message, Outcome, Provenance
 from schemas.requests import Failure, Form, Generate
@@ -19,7 +19,7 @@ AGAIN = 0.7  # temperature of the second try: a greedy one would say the same ag
 LOST = (Outcome.UNPARSABLE, Outcome.REFUSED)  # replies that are asked for once more
 
 
-class Asking(Base):
+class JudgeSettings(Base):
     """What every judge that is a model may be told."""
 
     model: str
@@ -38,7 +38,7 @@ class Asking(Base):
     """another seed draws other replies and orders"""
 
 
-class Heard(NamedTuple):
+class JudgeReply(NamedTuple):
     """What a judge said in the end."""
 
     reply: Reply[Any]
@@ -55,7 +55,7 @@ class Heard(NamedTuple):
         return Provenance(engine.identity, context.version, order, self.attempt)
 
 
-def template(settings: Asking, beside: str, name: str) -> str:
+def template(settings: JudgeSettings, beside: str, name: str) -> str:
     """The prompt file, with what tells the facts in its {facts}. RecipeError where there is no such place, and facts are to be told."""
     text = prompts.read(settings.prompt, beside, name)
     if settings.facts and "{facts}" not in text:
@@ -64,7 +64,7 @@ def template(settings: Asking, beside: str, name: str) -> str:
     return text.replace("{facts}", told)
 
 
-def put(text: str, rows: Rows, settings: Asking, answers: str = "", **words: str) -> tuple[Message, ...]:
+def judge_messages(text: str, rows: SampleRows, settings: JudgeSettings, answers: str = "", **words: str) -> tuple[Message, ...]:
     """The question about the sample's media: `text` with {question}, what is known, and `words`, which cannot close their fences, and
     {answers}, which are fenced already."""
     sample = rows.sample
@@ -75,13 +75,13 @@ def put(text: str, rows: Rows, settings: Asking, answers: str = "", **words: str
     return chat.ask_about(sample.prompt, text) if settings.media else (chat.user(text),)
 
 
-def listed(answers: Sequence[Candidate | str]) -> str:
+def numbered_answers(answers: Sequence[Candidate | str]) -> str:
     """The answers, numbered and fenced; none can close its fence."""
     texts = [a if isinstance(a, str) else a.text for a in answers]
     return "\n".join(f"Answer {i}:\n<<<\n{prompts.guard(text)}\n>>>" for i, text in enumerate(texts, 1))
 
 
-async def heard(engine: Engine, messages: tuple[Message, ...], settings: Asking, read: Callable[[str], Reply], form: Form | None = None) -> Heard:  # fmt: skip
+async def ask_with_retry(engine: Engine, messages: tuple[Message, ...], settings: JudgeSettings, read: Callable[[str], Reply], form: Form | None = None) -> JudgeReply:  # fmt: skip
     """The reply, read. One that is unparsable or refused is asked for once more, with another seed; what the second one is worth
     stays, and its words. An engine that fails leaves `failed`, at the second try the first reply.
 
@@ -96,7 +96,7 @@ async def heard(engine: Engine, messages: tuple[Message, ...], settings: Asking,
     return said if again.reply.outcome == Outcome.FAILED else again
 
 
-async def _once(engine: Engine, messages: tuple[Message, ...], settings: Asking, read: Callable[[str], Reply], form: Form | None, attempt: int) -> Heard:  # fmt: skip
+async def _once(engine: Engine, messages: tuple[Message, ...], settings: JudgeSettings, read: Callable[[str], Reply], form: Form | None, attempt: int) -> JudgeReply:  # fmt: skip
     temperature = max(settings.temperature, AGAIN) if attempt else settings.temperature
     held = form if "Form" in engine.can else None
     asked = Generate(
@@ -104,6 +104,6 @@ async def _once(engine: Engine, messages: tuple[Message, ...], settings: Asking,
     )
     result = await engine.ask(asked)
     if isinstance(result, Failure):
-        return Heard(Reply(Outcome.FAILED), f"{result.reason}: {result.detail}")
+        return JudgeReply(Reply(Outcome.FAILED), f"{result.reason}: {result.detail}")
     text = result.answers[0].text
-    return Heard(read(text), text, attempt)
+    return JudgeReply(read(text), text, attempt)

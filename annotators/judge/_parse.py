@@ -61,7 +61,7 @@ def strength(text: str, tie: bool = True) -> Reply[float]:
 
 
 def _spoken(text: str, known: dict[str, float]) -> Reply[float]:
-    plain = unquoted(text)
+    plain = strip_quotes(text)
     found = [word.lower() for word in _BRACKETS.findall(plain)]
     if not found:
         lines = [line for line in map(_plain, plain.splitlines()) if line]
@@ -71,7 +71,7 @@ def _spoken(text: str, known: dict[str, float]) -> Reply[float]:
         return Reply(Outcome.ABSTAIN)
     said = {known.get(word) for word in found}
     if len(said) != 1 or None in said:
-        return Reply(Outcome.UNPARSABLE if found else unread(text))
+        return Reply(Outcome.UNPARSABLE if found else is_unread(text))
     (value,) = said
     return Reply(Outcome.VERDICT if value else Outcome.TIE, value)
 
@@ -126,7 +126,7 @@ def ranking(text: str, count: int) -> Reply[tuple[int, ...]]:
     Anything but a permutation cannot be read."""
     said = [o["ranking"] for o in _having(text, ("ranking",))] + _chains(text)
     if len(said) != 1:
-        return Reply(Outcome.UNPARSABLE if said else unread(text))
+        return Reply(Outcome.UNPARSABLE if said else is_unread(text))
     (order,) = said
     if not isinstance(order, list) or len(order) != count or not all(_whole(n, 1, count) for n in order):
         return Reply(Outcome.UNPARSABLE)
@@ -134,7 +134,7 @@ def ranking(text: str, count: int) -> Reply[tuple[int, ...]]:
     return Reply(Outcome.VERDICT, places) if len(set(places)) == count else Reply(Outcome.UNPARSABLE)
 
 
-def faults(text: str, answer: str, classes: Sequence[str], worst: int) -> Reply[tuple[Span, ...]]:
+def error_spans(text: str, answer: str, classes: Sequence[str], worst: int) -> Reply[tuple[Span, ...]]:
     """The faulty stretches of `answer`, in order, from the one JSON object `{"faults": [{"text", "class", "severity", "correction"}]}`.
 
     A stretch is found by its exact words: of equal ones the first that is not taken yet. One whose words are not in the answer, whose
@@ -161,14 +161,14 @@ def faults(text: str, answer: str, classes: Sequence[str], worst: int) -> Reply[
     return Reply(Outcome.VERDICT, tuple(sorted(spans, key=lambda s: s[:2])))
 
 
-def unread(text: str) -> Outcome:
+def is_unread(text: str) -> Outcome:
     """What became of a reply without a verdict: refused or abstained in so many words, else unparsable."""
     if _REFUSAL.match(text):
         return Outcome.REFUSED
     return Outcome.ABSTAIN if _ABSTAINS.fullmatch(text.strip(_EDGE)) else Outcome.UNPARSABLE
 
 
-def unquoted(text: str) -> str:
+def strip_quotes(text: str) -> str:
     """`text` without what it quotes."""
     return _QUOTED.sub(" ", _FENCED.sub(" ", text))
 
@@ -178,7 +178,7 @@ def _object(text: str, keys: Sequence[str]) -> dict[str, Any] | Outcome:
     found = _having(text, keys)
     if len(found) == 1:
         return found[0]
-    return Outcome.UNPARSABLE if found else unread(text)
+    return Outcome.UNPARSABLE if found else is_unread(text)
 
 
 def _having(text: str, keys: Sequence[str]) -> list[dict[str, Any]]:

@@ -12,8 +12,8 @@ from pydantic import Field, field_validator
 from schemas import messages
 from schemas.axes import ATTENTION, HALLUCINATION
 from schemas.errors import RecipeError
-from schemas.operator import Context, Rows
-from schemas.operator import Settings as Base
+from schemas.operator import Context, SampleRows
+from schemas.operator import OperatorSettings as Base
 from schemas.records import Candidate, Finding, Judgement, Outcome, Provenance, Sample, judgement
 from schemas.requests import Attend, Attended, Failure
 
@@ -38,7 +38,7 @@ class Settings(Base):
         return found
 
 
-async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
+async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
     """Of each Candidate its `attention` (0..1), and `hallucination`: -1 where that is at most the threshold; it abstains above.
 
     A candidate whose role is chosen is what others are held against: 0, unasked. Where facts name no picture: abstain; an answer that

@@ -10,8 +10,8 @@ from typing import Any
 from schemas import messages, prompts
 from schemas.axes import CLAIM, FORM
 from schemas.errors import NoVerdict
-from schemas.operator import Context, Rows
-from schemas.operator import Settings as Base
+from schemas.operator import Context, SampleRows
+from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Candidate, Claim, Finding, Judgement, Outcome, Provenance, claim, judgement
 from schemas.requests import Failure, Score
 
@@ -37,7 +37,7 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
     return (prompts.read(settings.prompt, __file__, "claims.txt"),)
 
 
-async def judge(rows: Rows, settings: Settings, context: Context) -> list[Claim | Judgement]:
+async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Claim | Judgement]:
     """For each candidate its Claims, a `form` Judgement (could it be split?) and a `claim` Judgement each. Equal questions are asked once."""
     sample = rows.sample
     engine = context.engines[settings.model]

@@ -3,8 +3,8 @@
 On MM-RLHF-RewardBench it is right in .72 of the pairs; what a judge agrees with it says how much of its taste is length."""
 
 from schemas.axes import LENGTH, TOKENS
-from schemas.operator import Context, Rows
-from schemas.operator import Settings as Base
+from schemas.operator import Context, SampleRows
+from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Finding, Judgement, Outcome, Provenance, judgement
 from schemas.text import word_count
 
@@ -21,7 +21,7 @@ class Settings(Base):
     """what the judgements are called, for the pair rule's `axis`"""
 
 
-def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
+def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
     """Of each Candidate how many words it has, and on the axis `tokens` how many tokens, where its maker said so."""
     out, by = [], Provenance(ANNOTATOR, context.version)
     for c in rows.candidates:

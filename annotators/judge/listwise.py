@@ -6,9 +6,9 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from annotators.judge import _parse
-from annotators.judge._ask import Asking, heard, listed, put, template
+from annotators.judge._ask import JudgeSettings, ask_with_retry, judge_messages, numbered_answers, template
 from schemas.axes import RANK
-from schemas.operator import Context, Rows
+from schemas.operator import Context, SampleRows
 from schemas.records import SAMPLE_KINDS, Judgement, digest, judgement
 from schemas.requests import Form
 
@@ -19,7 +19,7 @@ SCOPE = "sample"
 VERSION = 1
 
 
-class Settings(Asking):
+class Settings(JudgeSettings):
     order: Literal["random", "fixed"] = "random"
     """show the answers in an order drawn by the seed, for models favour places, or as they come"""
     prompt: str | None = None
@@ -30,7 +30,7 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
     return (template(settings, __file__, "listwise.txt"),)
 
 
-async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
+async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
     """A `rank` on each candidate, as of people: 0 the best, -1 the next; `order` is its place on the page. Equal texts are shown once and
     share a rank. A reply that orders not all of them leaves all `unparsable`; of fewer than two texts there is nothing to order."""
     texts = list(dict.fromkeys(c.text for c in rows.candidates))
@@ -40,8 +40,8 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
         random.Random(digest("order", settings.seed, rows.sample.id)).shuffle(texts)
     engine = context.engines[settings.model]
     (text,) = prompt_texts(settings)
-    messages = put(text, rows, settings, listed(texts), count=str(len(texts)))
-    said = await heard(engine, messages, settings, lambda text: _parse.ranking(text, len(texts)), _form(len(texts)))
+    messages = judge_messages(text, rows, settings, numbered_answers(texts), count=str(len(texts)))
+    said = await ask_with_retry(engine, messages, settings, lambda text: _parse.ranking(text, len(texts)), _form(len(texts)))
     best: Any = said.reply.value
     ranks = {texts[place]: 0.0 - rank for rank, place in enumerate(best or ())}
     return [

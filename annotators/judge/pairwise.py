@@ -13,11 +13,11 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field
 
 from annotators.judge import _parse
-from annotators.judge._ask import Asking, Heard, heard, put, template
+from annotators.judge._ask import JudgeReply, JudgeSettings, ask_with_retry, judge_messages, template
 from annotators.judge._parse import Reply
 from schemas import prompts
 from schemas.axes import PREFERENCE
-from schemas.operator import Context, Rows
+from schemas.operator import Context, SampleRows
 from schemas.ports import Engine
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement, Message, Outcome, digest, judgement
 from schemas.requests import Failure, Score
@@ -34,7 +34,7 @@ SCALE = {
 }  # fmt: skip
 
 
-class Settings(Asking):
+class Settings(JudgeSettings):
     of: Literal["candidates", "pairs"] = "candidates"
     """compare every two answers, or those of the pairs that a step before made"""
     per_prompt: int | None = Field(None, ge=1, le=1_000_000)
@@ -67,7 +67,7 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
     return template(settings, __file__, "pairwise.txt"), prompts.read(None, __file__, f"verdict_{kind}.txt")
 
 
-async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
+async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
     """A `preference` on each pair and order: items are the two answers in their order, `order` the place of the one shown first,
     `value` above 0 where the first item is better (0 and outcome tie for a tie), `prob` that it is, ties shared, where the engine
     tells. Two equal texts are not compared; without two answers there is nothing to say."""
@@ -77,7 +77,7 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
     return [_slip(one, what, rows, context, engine) for one, what in zip(shown, said, strict=True)]
 
 
-def _shown(rows: Rows, settings: Settings) -> Iterator[Shown]:
+def _shown(rows: SampleRows, settings: Settings) -> Iterator[Shown]:
     for pair in _drawn(rows, settings):
         match settings.order:
             case "both":
@@ -89,7 +89,7 @@ def _shown(rows: Rows, settings: Settings) -> Iterator[Shown]:
         yield from (Shown(pair, order) for order in orders)
 
 
-def _drawn(rows: Rows, settings: Settings) -> list[tuple[Candidate, Candidate]]:
+def _drawn(rows: SampleRows, settings: Settings) -> list[tuple[Candidate, Candidate]]:
     """The pairs to compare, each answer behind those that come before it."""
     wanted = {frozenset((p.chosen_id, p.rejected_id)) for p in rows.pairs} if settings.of == "pairs" else None
     pairs = [
@@ -105,10 +105,10 @@ def _drawn(rows: Rows, settings: Settings) -> list[tuple[Candidate, Candidate]]:
     return [pairs[place] for place in sorted(places)]
 
 
-def _messages(one: Shown, rows: Rows, settings: Settings) -> tuple[Message, ...]:
+def _messages(one: Shown, rows: SampleRows, settings: Settings) -> tuple[Message, ...]:
     text, verdict = prompt_texts(settings)
     first, second = one.answers if one.order == 0 else one.answers[::-1]
-    return put(
+    return judge_messages(
         text, rows, settings, first=first.text, second=second.text, verdict=verdict.replace("{words}", _words(settings))
     )
 
@@ -139,21 +139,21 @@ def _words(settings: Settings) -> str:
     )
 
 
-async def _said(engine: Engine, messages: tuple[Message, ...], settings: Settings) -> Heard:
+async def _said(engine: Engine, messages: tuple[Message, ...], settings: Settings) -> JudgeReply:
     """What the judge says of the first answer shown, against the second."""
     if settings.reason or "Score" not in engine.can:
         read = _parse.strength if settings.strength else _parse.preference
-        return await heard(engine, messages, settings, lambda text: read(text, settings.tie))
+        return await ask_with_retry(engine, messages, settings, lambda text: read(text, settings.tie))
     values = {c: v for c, v in (_parse.STRENGTHS if settings.strength else WORDS).items() if v or settings.tie}
     result = await engine.ask(Score(messages, tuple(values)))
     if isinstance(result, Failure):
-        return Heard(Reply(Outcome.FAILED), f"{result.reason}: {result.detail}")
+        return JudgeReply(Reply(Outcome.FAILED), f"{result.reason}: {result.detail}")
     reply, prob = _parse.weighed(result.logprobs, tuple(values.values()))
     raw = " ".join(f"{c}={'-' if p is None else f'{p:.4f}'}" for c, p in zip(values, result.logprobs, strict=True))
-    return Heard(reply, raw, prob=prob)
+    return JudgeReply(reply, raw, prob=prob)
 
 
-def _slip(one: Shown, said: Heard, rows: Rows, context: Context, engine: Engine) -> Judgement:
+def _slip(one: Shown, said: JudgeReply, rows: SampleRows, context: Context, engine: Engine) -> Judgement:
     value: Any = said.reply.value
     if one.order:  # it spoke of the second item
         value = None if value is None else 0.0 - value

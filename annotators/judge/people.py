@@ -8,11 +8,11 @@ Waiting until everybody is done; nothing stays running meanwhile. The rows are t
 from annotators.people import snapshot
 from annotators.people.ledger import Ledger
 from annotators.people.plan import drafts, questions, select
-from annotators.people.progress import again, progress
+from annotators.people.progress import ask_again, progress
 from annotators.people.settings import Settings, campaign_of
 from schemas import prompts
 from schemas.errors import Waiting
-from schemas.operator import Context, Fitted, Rows
+from schemas.operator import Context, Fitted, SampleRows
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement
 
 READS = ("candidates",)
@@ -34,7 +34,7 @@ def fit(seen, settings: Settings, context: Context) -> Fitted:
         with ledger.alone():
             campaign = campaign_of(context.recipe, context.step, settings)
             plan(ledger, seen, campaign, settings, context)
-            if not progress(ledger, settings).done or again(ledger, campaign, settings):
+            if not progress(ledger, settings).done or ask_again(ledger, campaign, settings):
                 from annotators.label_studio import sync
 
                 server = sync.connected(campaign, context.recipe, context.step, settings, ledger, context.media)
@@ -74,7 +74,7 @@ def _mimes(context: Context):
     return lambda ids: {i: known[i] for i in ids}
 
 
-def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgement | Candidate]:
+def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement | Candidate]:
     """What people said of the sample's answers: see Reply for the axes, and `snapshot.rows_of` for the records."""
     return context.fitted.of(rows.sample.id)
 

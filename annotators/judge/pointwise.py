@@ -7,10 +7,10 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from annotators.judge import _parse
-from annotators.judge._ask import Asking, heard, listed, put, template
+from annotators.judge._ask import JudgeSettings, ask_with_retry, judge_messages, numbered_answers, template
 from schemas import prompts
 from schemas.axes import RATING
-from schemas.operator import Context, Rows, at_once
+from schemas.operator import Context, SampleRows, gather
 from schemas.ports import Engine
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement, judgement
 from schemas.requests import Form
@@ -26,7 +26,7 @@ RATINGS = "[one whole number for each answer, in their order]"
 RATIONALE = '"why, in a sentence or two for each answer"'
 
 
-class Settings(Asking):
+class Settings(JudgeSettings):
     low: int = Field(1, ge=-1_000, le=1_000)
     """worst rating"""
     high: int = Field(5, ge=-1_000, le=1_000)
@@ -61,20 +61,20 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
     return text, *(prompts.read(None, __file__, f"rubric_{axis}.txt") for axis in settings.axes)
 
 
-async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
+async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
     """One Judgement a candidate and axis. A reply that cannot be read leaves them all `unparsable`, with its words; without an answer
     nothing is asked."""
     engine = context.engines[settings.model]
     some = [rows.candidates] if settings.together else [[c] for c in rows.candidates]
     calls = (_rated(of, rows, settings, context, engine) for of in some if of)
-    return [row for found in await at_once(calls) for row in found]
+    return [row for found in await gather(calls) for row in found]
 
 
 async def _rated(
-    of: list[Candidate], rows: Rows, settings: Settings, context: Context, engine: Engine
+    of: list[Candidate], rows: SampleRows, settings: Settings, context: Context, engine: Engine
 ) -> list[Judgement]:
     keys = tuple(settings.axes) or (WHOLE,)
-    said = await heard(
+    said = await ask_with_retry(
         engine, _messages(of, rows, settings), settings,
         lambda text: _parse.ratings(text, keys, len(of), settings.low, settings.high),
         _form(keys, len(of), settings.low, settings.high, settings.rationale),
@@ -90,12 +90,12 @@ async def _rated(
     ]  # fmt: skip
 
 
-def _messages(of: list[Candidate], rows: Rows, settings: Settings):
+def _messages(of: list[Candidate], rows: SampleRows, settings: Settings):
     text, *rubrics = prompt_texts(settings)
     keys = tuple(settings.axes) or (WHOLE,)
     form = ", ".join([f'"rationale": {RATIONALE}'] * settings.rationale + [f'"{key}": {RATINGS}' for key in keys])
-    return put(
-        text, rows, settings, listed(of), count=str(len(of)), low=str(settings.low), high=str(settings.high), form=f"{{{form}}}",
+    return judge_messages(
+        text, rows, settings, numbered_answers(of), count=str(len(of)), low=str(settings.low), high=str(settings.high), form=f"{{{form}}}",
         rubrics="\n\n".join(f"{axis}: {rubric}" for axis, rubric in zip(settings.axes, rubrics, strict=True)),
     )  # fmt: skip
 

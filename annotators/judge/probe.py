@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from annotators.measures.ballots import two
-from annotators.measures.preferences import orders
+from annotators.measures.ballots import pair_key
+from annotators.measures.preferences import preferences
 from annotators.score import refuted_claims
 from schemas.axes import BLIND
 from schemas.messages import media_kinds, with_media, without_media
-from schemas.operator import Context, Fitted, Rows
-from schemas.operator import Settings as Base
+from schemas.operator import Context, Fitted, SampleRows
+from schemas.operator import OperatorSettings as Base
 from schemas.records import (
     SAMPLE_KINDS,
     Claim,
@@ -63,7 +63,7 @@ def fits(settings: Settings) -> bool:
     return settings.media == "swap"
 
 
-def fit(seen: Iterable[Rows], settings: Settings, context: Context) -> Fitted:
+def fit(seen: Iterable[SampleRows], settings: Settings, context: Context) -> Fitted:
     """What may be shown instead: POOL media of each kind, drawn by the seed whatever their order."""
     drawn: dict[str, dict[str, str]] = {}
     for rows in seen:
@@ -76,7 +76,7 @@ def fit(seen: Iterable[Rows], settings: Settings, context: Context) -> Fitted:
     return Fitted(digest(pools), pools)
 
 
-async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgement | Pair | Rejection]:
+async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement | Pair | Rejection]:
     """For each live pair of two answers a Judgement on the axis `blind`, above 0 where the first of the two (in the order of their ids) is better, and where that is a
     verdict or a tie a Pair that says whether the preference `needs_media`, in the place of the one before. Claims count as `score.refuted_claims`
     counts them. A sample without media, or with none to swap with, is left as it is."""
@@ -84,7 +84,7 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
     blind = _blind(rows.sample, settings, context) if rows.sample.media and pairs else None
     if blind is None:
         return []
-    again = Rows(blind)
+    again = SampleRows(blind)
     again.candidates, again.pairs = rows.candidates, pairs
     found = context.built["judge"](again)
     found = await found if inspect.isawaitable(found) else found
@@ -93,7 +93,7 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
     if again.claims:
         again.judgements += refuted_claims.score(again, refuted_claims.Settings(), context)
     values: dict[tuple[str, str], float] = {}
-    for o in orders(again.judgements):
+    for o in preferences(again.judgements):
         values[o.pair] = values.get(o.pair, 0.0) + o.value
     out: list[Judgement | Pair | Rejection] = []
     for pair in pairs:
@@ -105,7 +105,7 @@ def _probed(
     pair: Pair, values: dict[tuple[str, str], float], slips: list[Judgement], context: Context
 ) -> list[Judgement | Pair | Rejection]:
     """The blind verdict on a pair, and the pair that knows of it."""
-    items = two(pair.chosen_id or "", pair.rejected_id or "")
+    items = pair_key(pair.chosen_id or "", pair.rejected_id or "")
     value = values.get(items)
     about = [s for s in slips if s.outcome in UNREAD and (s.target == "claim" or set(s.items) <= set(items))]
     outcome = (

@@ -19,8 +19,8 @@ from schemas.axes import FORMAT, IOU, RECALL, REFUSAL, TRUTH
 from schemas.claim_patterns import Truth, truth_of
 from schemas.errors import NoVerdict, RowError
 from schemas.messages import sample_label
-from schemas.operator import Context, Rows
-from schemas.operator import Settings as Base
+from schemas.operator import Context, SampleRows
+from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Finding, Judgement, Outcome, Provenance, Sample, judgement
 
 READS = ("candidates",)
@@ -99,7 +99,7 @@ def _facts(text: str | None) -> dict | None:
     return found if isinstance(found, dict) and "yes" in found else None
 
 
-async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
+async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
     """Of each Candidate its `truth`: 0 where it is right, less where it is wrong. Where nothing is known of the sample: abstain.
 
     facts leave minus the number of false claims, `recall` beside it, and 1 or 0 of each Claim; iou leaves the IoU beside it;
@@ -130,7 +130,7 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
     return out
 
 
-def _by_facts(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
+def _by_facts(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
     sample, facts = rows.sample, _facts(rows.sample.facts) or {}
     yes = set(facts["yes"])
     slip = partial(judgement, sample.id, context.step, by=Provenance("rule.facts", context.version))

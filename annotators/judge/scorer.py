@@ -16,8 +16,8 @@ from pydantic import Field, model_validator
 from schemas import messages
 from schemas.axes import SCORE
 from schemas.errors import RecipeError
-from schemas.operator import Context, Rows
-from schemas.operator import Settings as Base
+from schemas.operator import Context, SampleRows
+from schemas.operator import OperatorSettings as Base
 from schemas.ports import Engine
 from schemas.records import (
     SAMPLE_KINDS,
@@ -81,7 +81,7 @@ class Scored(NamedTuple):
     raw: str | None = None
 
 
-async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
+async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
     """One `score` a Candidate. It abstains of an answer without words, and clip of a sample without media; what the engine cannot
     answer is `failed`. Equal texts are asked once. RecipeError where the model is none that scores by this kind."""
     texts = list(dict.fromkeys(c.text for c in rows.candidates))

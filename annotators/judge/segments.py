@@ -12,9 +12,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from annotators.judge import _parse
-from annotators.judge._ask import Asking, heard, put, template
+from annotators.judge._ask import JudgeSettings, ask_with_retry, judge_messages, template
 from schemas.axes import FAULTS
-from schemas.operator import Context, Rows
+from schemas.operator import Context, SampleRows
 from schemas.ports import Engine
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement, judgement
 from schemas.requests import Form
@@ -27,7 +27,7 @@ VERSION = 1
 UNITS = {"span": "the shortest words that are wrong", "sentence": "the whole sentence"}
 
 
-class Settings(Asking):
+class Settings(JudgeSettings):
     classes: tuple[str, ...] = Field(("object", "attribute", "relation"), min_length=1)
     """the kinds of fault"""
     unit: Literal["span", "sentence"] = "span"
@@ -42,7 +42,7 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
     return (template(settings, __file__, "segments.txt"),)
 
 
-async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
+async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
     """`faults` of each candidate, as of people: minus the number of marked stretches, 0 where nothing is wrong, and in `raw` JSON with the
     `reply` and `spans` [start, end, class, severity, correction], from which pairs take their spans. Words that are not in the answer
     make the reply `unparsable`."""
@@ -50,14 +50,14 @@ async def judge(rows: Rows, settings: Settings, context: Context) -> list[Judgem
     return list(await asyncio.gather(*(_marked(c, rows, settings, context, engine) for c in rows.candidates)))
 
 
-async def _marked(c: Candidate, rows: Rows, settings: Settings, context: Context, engine: Engine) -> Judgement:
+async def _marked(c: Candidate, rows: SampleRows, settings: Settings, context: Context, engine: Engine) -> Judgement:
     (text,) = prompt_texts(settings)
-    messages = put(
+    messages = judge_messages(
         text, rows, settings, answer=c.text, classes=", ".join(settings.classes), unit=UNITS[settings.unit],
         worst=str(settings.worst),
     )  # fmt: skip
-    said = await heard(
-        engine, messages, settings, lambda text: _parse.faults(text, c.text, settings.classes, settings.worst), _form(settings.classes, settings.worst)
+    said = await ask_with_retry(
+        engine, messages, settings, lambda text: _parse.error_spans(text, c.text, settings.classes, settings.worst), _form(settings.classes, settings.worst)
     )  # fmt: skip
     spans: Any = said.reply.value
     raw: dict[str, Any] = {"reply": said.raw}

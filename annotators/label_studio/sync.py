@@ -14,7 +14,7 @@ from annotators.label_studio.client import Client, Gone, connect
 from annotators.label_studio.forms import labeling_config, results, tasks
 from annotators.label_studio.links import Links, open_links
 from annotators.people.ledger import Annotation, Ledger, Project
-from annotators.people.progress import again, progress
+from annotators.people.progress import ask_again, progress
 from annotators.people.question import Question, Said, Task, Unusable
 from annotators.people.settings import Settings
 from schemas.axes import PREFERENCE
@@ -57,7 +57,7 @@ class Sync:
     def work(self, report: Progress = lambda done, total, text: None) -> Report:
         """Push, pull, and ask once more where people disagree."""
         done = self.push(report).add(self.pull(report))
-        for more in again(self.ledger, self.campaign, self.settings):
+        for more in ask_again(self.ledger, self.campaign, self.settings):
             if (task := self.ledger.task_of(more.question.uid)) is not None:
                 self.client.set_overlap(task, more.people)  # the server first: told again nothing changes
                 self.ledger.ask_more(more.question.uid, more.people)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from annotators.people.question import PERSON
 from schemas.records import Claim, Judgement, Outcome
 
-Two = tuple[str, str]
+PairKey = tuple[str, str]
 
 
 class Ballot(NamedTuple):
@@ -24,29 +24,29 @@ class Ballot(NamedTuple):
 Ballots = dict[str, Ballot]  # by judge
 
 
-def two(a: str, b: str) -> Two:
+def pair_key(a: str, b: str) -> PairKey:
     """The name of a pair."""
     return (a, b) if a < b else (b, a)
 
 
 def on_pairs(
-    slips: Iterable[Judgement], live: Iterable[Two], axis: str, also: tuple[str, ...]
-) -> dict[Two, Ballots]:
+    slips: Iterable[Judgement], live: Iterable[PairKey], axis: str, also: tuple[str, ...]
+) -> dict[PairKey, Ballots]:
     """The ballots on each pair of one sample that is judged on `axis` or `live`, which may be none. Whoever judged both answers on an axis
     of `also` says by the sign of the difference which is better."""
-    compared: dict[Two, dict[str, list[tuple[float, str]]]] = {}
+    compared: dict[PairKey, dict[str, list[tuple[float, str]]]] = {}
     scores: dict[str, dict[str, tuple[float, str]]] = {}
     for s in slips:
         if s.target == "pair" and s.axis == axis:
-            of = compared.setdefault(two(*s.items), {})
-            if (value := said(s)) is not None:
-                sign = 1 if s.items == two(*s.items) else -1
+            of = compared.setdefault(pair_key(*s.items), {})
+            if (value := value_of(s)) is not None:
+                sign = 1 if s.items == pair_key(*s.items) else -1
                 of.setdefault(_judge(s), []).append((sign * value, s.id))
-        elif s.target == "candidate" and s.axis in also and (value := said(s)) is not None:
+        elif s.target == "candidate" and s.axis in also and (value := value_of(s)) is not None:
             scores.setdefault(_judge(s), {})[s.items[0]] = value, s.id
     for pair in live:
         compared.setdefault(pair, {})
-    out: dict[Two, Ballots] = {}
+    out: dict[PairKey, Ballots] = {}
     for pair, of in compared.items():
         votes = out[pair] = {}
         for name, found in of.items():
@@ -64,7 +64,7 @@ def on_candidates(slips: Iterable[Judgement], axes: tuple[str, ...]) -> dict[str
     """The ballots on each candidate of one sample that has any on one of `axes`; of several Judgements by one judge the latest counts."""
     out: dict[str, Ballots] = {}
     for s in slips:
-        if s.target == "candidate" and s.axis in axes and (value := said(s)) is not None:
+        if s.target == "candidate" and s.axis in axes and (value := value_of(s)) is not None:
             out.setdefault(s.items[0], {})[_judge(s)] = Ballot(value, (s.id,))
     return out
 
@@ -74,7 +74,7 @@ def on_claims(slips: Iterable[Judgement], claims: Iterable[Claim], axis: str) ->
     names = {c.id: (c.candidate, c.question, c.wanted) for c in claims}
     out: dict[tuple[str, str, bool], Ballots] = {name: {} for name in names.values()}
     for s in slips:
-        if s.target == "claim" and s.axis == axis and s.items[0] in names and (value := said(s)) is not None:
+        if s.target == "claim" and s.axis == axis and s.items[0] in names and (value := value_of(s)) is not None:
             out[names[s.items[0]]][_judge(s)] = Ballot(value, (s.id,))
     return out
 
@@ -84,7 +84,7 @@ def speaker(judge: str) -> str:
     return judge if judge.startswith(PERSON) else judge.partition(".")[0]
 
 
-def said(s: Judgement) -> float | None:
+def value_of(s: Judgement) -> float | None:
     """The value of a verdict, 0 of a tie, None of everything else."""
     if s.outcome == Outcome.TIE:
         return 0.0

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
-from annotators.measures.ballots import Two, said, two
-from annotators.measures.judge_quality import Answer, Worth
-from annotators.measures.preferences import orders
+from annotators.measures.ballots import PairKey, pair_key, value_of
+from annotators.measures.judge_quality import Answer, JudgeQuality
+from annotators.measures.preferences import preferences
 from annotators.measures.streaming_stats import Correlation, Share
 from schemas.axes import RANK, TRUTH
 from schemas.records import Finding, Judgement, Outcome, Pair, Sample, judgement
@@ -39,7 +39,7 @@ class Bench:
         self._step, self._source = step, source
         self._shares: dict[str, dict[str, Share]] = defaultdict(lambda: defaultdict(Share))
         self._scores: dict[str, Correlation] = defaultdict(Correlation)
-        self._worth = Worth()
+        self._worth = JudgeQuality()
 
     def add(
         self, sample: Sample, answers: Mapping[str, Answer], slips: Iterable[Judgement], pairs: Iterable[Pair]
@@ -47,12 +47,12 @@ class Bench:
         """One sample, whose category is its `split`, with its answers by id, its Judgements and the pairs that its source brought."""
         slips = list(slips)
         theirs, ours = ([s for s in slips if s.step == step] for step in (self._source, self._step))
-        truth = {o.pair: o.sign for o in orders(theirs)}
+        truth = {o.pair: o.sign for o in preferences(theirs)}
         for pair in pairs:
             if pair.chosen_id and pair.rejected_id:
-                truth[two(pair.chosen_id, pair.rejected_id)] = 1 if pair.chosen_id < pair.rejected_id else -1
-        verdicts: dict[Two, float] = defaultdict(float)
-        for o in orders(ours):
+                truth[pair_key(pair.chosen_id, pair.rejected_id)] = 1 if pair.chosen_id < pair.rejected_id else -1
+        verdicts: dict[PairKey, float] = defaultdict(float)
+        for o in preferences(ours):
             verdicts[o.pair] += o.value
         for name in {sample.split or "all", "all"}:
             self._pairs(name, truth, verdicts, answers)
@@ -81,7 +81,7 @@ class Bench:
         return {"categories": categories, "macro": macro, "worth": self._worth.report().get(self._step)}
 
     def _pairs(
-        self, name: str, truth: dict[Two, int], verdicts: dict[Two, float], answers: Mapping[str, Answer]
+        self, name: str, truth: dict[PairKey, int], verdicts: dict[PairKey, float], answers: Mapping[str, Answer]
     ) -> None:
         counts: dict[str, list[float]] = defaultdict(lambda: [0, 0])
 
@@ -115,11 +115,11 @@ class Bench:
         """Scores of single answers, and rankings of several."""
         mine: dict[str, list[float]] = defaultdict(list)
         for s in ours:
-            if s.target == "candidate" and (value := said(s)) is not None:
+            if s.target == "candidate" and (value := value_of(s)) is not None:
                 mine[s.items[0]].append(value)
         ranked: dict[str, float] = {}
         for s in theirs:
-            if s.target != "candidate" or (value := said(s)) is None or s.items[0] not in mine:
+            if s.target != "candidate" or (value := value_of(s)) is None or s.items[0] not in mine:
                 continue
             if s.axis == RANK:
                 ranked[s.items[0]] = value

@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from annotators.measures.ballots import Two, said
-from annotators.measures.preferences import Order, orders
+from annotators.measures.ballots import PairKey, value_of
+from annotators.measures.preferences import Preference, preferences
 from annotators.measures.streaming_stats import Calibration, Share
 from annotators.people.question import PERSON
 from schemas import figures
@@ -26,7 +26,7 @@ class Answer(NamedTuple):
     model: str | None = None  # that wrote it
 
 
-class Worth:
+class JudgeQuality:
     """Counts of every step that judges, fed one sample at a time; memory grows with the steps and media kinds, not with rows. A score, and
     so a jury, is a step like others.
 
@@ -80,11 +80,11 @@ class Worth:
         return out
 
     def _claims(self, slips: list[Judgement], kind: str, counts) -> None:
-        known = {s.items[0]: said(s) for s in slips if s.axis == TRUTH and s.target == "claim"}
+        known = {s.items[0]: value_of(s) for s in slips if s.axis == TRUTH and s.target == "claim"}
         for s in slips:
-            if s.target != "claim" or s.axis == TRUTH or said(s) is None or known.get(s.items[0]) is None:
+            if s.target != "claim" or s.axis == TRUTH or value_of(s) is None or known.get(s.items[0]) is None:
                 continue
-            right = said(s) == known[s.items[0]]
+            right = value_of(s) == known[s.items[0]]
             for name in (kind, "all"):
                 _count(counts, s.step, f"truth {name}", right)
             if s.prob is not None:
@@ -94,7 +94,7 @@ class Worth:
         """How often who was asked again, the same way round, said the same: on pairs which is better, not by how much."""
         first: dict[tuple, float] = {}
         for s in slips:
-            if (value := said(s)) is None or s.axis == TRUTH:
+            if (value := value_of(s)) is None or s.axis == TRUTH:
                 continue
             value = float((value > 0) - (value < 0)) if s.target == "pair" else value
             asked = (s.step, s.annotator, s.axis, s.items, s.order)
@@ -105,10 +105,10 @@ class Worth:
 
     def _orders(self, slips: list[Judgement], kind: str, answers: Mapping[str, Answer], counts) -> None:
         speakers = {s.step for s in slips if s.axis == TRUTH}
-        found = [o for o in orders(slips) if not _same(o.pair, answers)]
+        found = [o for o in preferences(slips) if not _same(o.pair, answers)]
         truth = {o.pair: o.sign for o in found if o.axis == TRUTH and o.value}
         people = {name for name in {o.annotator for o in found} if _person(name)}
-        crowd: Counter[Two] = Counter()
+        crowd: Counter[PairKey] = Counter()
         for o in found if people else ():
             if o.annotator in people:
                 crowd[o.pair] += o.sign
@@ -142,7 +142,7 @@ class Worth:
                 _count(counts, step, "contradicted", one * other < 0)
 
 
-def _habits(o: Order, right: int | None, answers: Mapping[str, Answer], lengths: Mapping[str, int], counts) -> None:
+def _habits(o: Preference, right: int | None, answers: Mapping[str, Answer], lengths: Mapping[str, int], counts) -> None:
     a, b = (answers.get(item) for item in o.pair)
     if a is None or b is None:
         return
@@ -160,7 +160,7 @@ def _habits(o: Order, right: int | None, answers: Mapping[str, Answer], lengths:
             _count(counts, o.step, "own_truth", right == mine)
 
 
-def _same(pair: Two, answers: Mapping[str, Answer]) -> bool:
+def _same(pair: PairKey, answers: Mapping[str, Answer]) -> bool:
     """Both answers are one text: nobody can prefer one."""
     a, b = (answers.get(item) for item in pair)
     return a is not None and b is not None and a.text == b.text

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from annotators.people.question import Question, Reply, Said, Unusable
-from schemas.disk import database, disk, said
+from schemas.disk import database, disk, error_line
 from schemas.errors import StoreError
 from schemas.records import Outcome, Span, digest
 
@@ -119,7 +119,7 @@ class Ledger:
                 self.db.execute("begin immediate")
                 yield
         except sqlite3.Error as error:
-            raise StoreError(said(error, self.path)) from error
+            raise StoreError(error_line(error, self.path)) from error
 
     # questions ---------------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from annotators.people.question import Question, Task, order, uid
 from schemas import messages
-from schemas.operator import Rows
+from schemas.operator import SampleRows
 from schemas.records import Candidate, Outcome, digest
 
 SWAPPED = 1  # `ask` of a repeat
@@ -28,7 +28,7 @@ class Draft(NamedTuple):
     prelabel: float | None = None
 
 
-def drafts(seen: Iterable[Rows], settings, mimes: Callable[[Iterable[str]], dict[str, str]]) -> Iterator[Draft]:
+def drafts(seen: Iterable[SampleRows], settings, mimes: Callable[[Iterable[str]], dict[str, str]]) -> Iterator[Draft]:
     """Everything that the settings would have people judge, sample by sample; what the route leaves out is not among it.
 
     `mimes` gives the MIME type of media by their ids."""
@@ -47,7 +47,7 @@ def drafts(seen: Iterable[Rows], settings, mimes: Callable[[Iterable[str]], dict
             )  # fmt: skip
 
 
-def _chosen(rows: Rows, settings) -> Iterator[tuple[Candidate, ...]]:
+def _chosen(rows: SampleRows, settings) -> Iterator[tuple[Candidate, ...]]:
     """The answers of each question about a sample, in their canonical order; no text stands twice in one question."""
     texts: dict[str, Candidate] = {}
     for c in rows.candidates:
@@ -71,7 +71,7 @@ def _chosen(rows: Rows, settings) -> Iterator[tuple[Candidate, ...]]:
         yield from ((c,) for place, c in enumerate(different) if place in picked)
 
 
-def _doubt(rows: Rows, items: tuple[str, ...], settings) -> float | None:
+def _doubt(rows: SampleRows, items: tuple[str, ...], settings) -> float | None:
     """How little the judges' verdicts say about these answers, least first; None where the route leaves them out.
 
     `unsure`: the difference of the two nearest scores. `disagree`: 0 where two judging steps order two of the answers in
@@ -94,14 +94,14 @@ def _doubt(rows: Rows, items: tuple[str, ...], settings) -> float | None:
     return None
 
 
-def _known(rows: Rows, items: tuple[str, ...], axis: str) -> tuple[float, ...] | None:
+def _known(rows: SampleRows, items: tuple[str, ...], axis: str) -> tuple[float, ...] | None:
     """How good each answer is known to be, where that tells them apart."""
     value = _values(rows, axis)
     known = tuple(value[i] for i in items if i in value)
     return known if len(known) == len(items) and len(set(known)) > 1 else None
 
 
-def _judged(rows: Rows, items: tuple[str, ...], axis: str) -> float | None:
+def _judged(rows: SampleRows, items: tuple[str, ...], axis: str) -> float | None:
     """What judges say on `axis`: of one answer its value, of two the verdict on the pair, else by how much the first is better."""
     if len(items) == 2:
         for s in rows.judgements:
@@ -113,7 +113,7 @@ def _judged(rows: Rows, items: tuple[str, ...], axis: str) -> float | None:
     return value[items[0]] - (value[items[1]] if len(items) == 2 else 0)
 
 
-def _values(rows: Rows, axis: str) -> dict[str, float]:
+def _values(rows: SampleRows, axis: str) -> dict[str, float]:
     return {
         s.items[0]: s.value
         for s in rows.judgements
@@ -156,7 +156,7 @@ def select(found: Iterable[Draft], settings, asked: dict[tuple[str, tuple[str, .
 def questions(draft: Draft, campaign: str, settings) -> Iterator[Question]:
     """The questions of a draft: one a desk that is asked (one in all where desks are shared), and for a seeded share of the
     drafts one more with the answers in reversed order."""
-    desks = desks_of(draft, settings)[: settings.overlap]
+    desks = groups_of(draft, settings)[: settings.overlap]
     rng = random.Random(digest("repeat", settings.seed, campaign, draft.sample, draft.items))
     for desk in desks:
         first = question(draft, campaign, settings, desk, 0)
@@ -165,7 +165,7 @@ def questions(draft: Draft, campaign: str, settings) -> Iterator[Question]:
             yield question(draft, campaign, settings, desk, SWAPPED)
 
 
-def desks_of(draft: Draft, settings) -> list[str]:
+def groups_of(draft: Draft, settings) -> list[str]:
     """All desks in the order in which this draft is dealt to them; one shared desk where none are named."""
     desks = list(settings.desks) or [""]
     random.Random(digest("desk", settings.seed, draft.sample, draft.items)).shuffle(desks)

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from annotators.people.ledger import Answer, Ledger
-from annotators.people.plan import SWAPPED, Draft, desks_of, question
+from annotators.people.plan import SWAPPED, Draft, groups_of, question
 from annotators.people.question import MAIN_AXIS, Question, Task, votes
 from schemas.axes import MEDIA_BROKEN
 
@@ -35,7 +35,7 @@ class Standing(NamedTuple):
     answered: int  # annotations there, usable or not, as far as they were wanted
 
 
-def standings(ledger: Ledger, settings) -> Iterator[Standing]:
+def question_states(ledger: Ledger, settings) -> Iterator[Standing]:
     """Of all that is asked and not withdrawn, sample by sample in the order of their ids."""
     answered = ledger.answered()
     sent = {uid for project in ledger.projects() for uid in ledger.tasks(project.name).values()}
@@ -64,7 +64,7 @@ def _state(questions, answers: tuple[Answer, ...], asked: int, done: int, sent: 
     said = opinions(answers, settings)
     if len(said) < settings.overlap:
         return State.UNDECIDED
-    return State.DISPUTED if apart(list(said.values()), settings) else State.AGREED
+    return State.DISPUTED if disagreement(list(said.values()), settings) else State.AGREED
 
 
 def opinions(answers: tuple[Answer, ...], settings) -> dict[int, tuple[float, ...]]:
@@ -77,7 +77,7 @@ def opinions(answers: tuple[Answer, ...], settings) -> dict[int, tuple[float, ..
     return found
 
 
-def apart(said: list[tuple[float, ...]], settings) -> bool:
+def disagreement(said: list[tuple[float, ...]], settings) -> bool:
     """Whether people disagree: about which answer is better (pairwise) or best (ranking), by more than a point (ratings), about
     whether there is anything to correct, about safe or not."""
     match settings.task:
@@ -97,10 +97,10 @@ class More(NamedTuple):
     people: int  # who are to answer the question then
 
 
-def again(ledger: Ledger, campaign: str, settings) -> list[More]:
+def ask_again(ledger: Ledger, campaign: str, settings) -> list[More]:
     """Where one more person is to be asked: people disagree, or too few of them decided, fewer than `most` were asked, and the
     budget lasts."""
-    found = list(standings(ledger, settings)) if settings.most > settings.overlap else []
+    found = list(question_states(ledger, settings)) if settings.most > settings.overlap else []
     spent = sum(s.asked for s in found)
     out: list[More] = []
     for s in found:
@@ -112,7 +112,7 @@ def again(ledger: Ledger, campaign: str, settings) -> list[More]:
             break
         if settings.desks:
             draft = _draft(first[0])
-            free = [desk for desk in desks_of(draft, settings) if desk not in {q.desk for q in first}]
+            free = [desk for desk in groups_of(draft, settings) if desk not in {q.desk for q in first}]
             out.append(More(question(draft, campaign, settings, free[0], 0), 1))
         else:
             out.append(More(first[0], first[0].people + 1))
@@ -138,7 +138,7 @@ def progress(ledger: Ledger, settings) -> Progress:
     """How many annotations are wanted and how many are there, and the number of sets of answers in each state."""
     asked = answered = 0
     states: Counter = Counter()
-    for s in standings(ledger, settings):
+    for s in question_states(ledger, settings):
         asked, answered = asked + s.asked, answered + s.answered
         states[s.state] += 1
     return Progress(asked, answered, states)

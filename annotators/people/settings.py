@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from annotators.people.question import Task
 from schemas.axes import SCORE, TRUTH
-from schemas.operator import Settings as Base
+from schemas.operator import OperatorSettings as Base
 from schemas.records import digest
 
 

@@ -15,12 +15,22 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from annotators.measures import aggregation
-from annotators.measures.ballots import Ballot, Ballots, Two, on_candidates, on_claims, on_pairs, said, speaker, two
-from annotators.measures.preferences import orders
+from annotators.measures.ballots import (
+    Ballot,
+    Ballots,
+    PairKey,
+    on_candidates,
+    on_claims,
+    on_pairs,
+    pair_key,
+    speaker,
+    value_of,
+)
+from annotators.measures.preferences import preferences
 from schemas.axes import CLAIM, PREFERENCE, SCORE, TRUTH
 from schemas.errors import RecipeError
-from schemas.operator import Context, Fitted, Rows
-from schemas.operator import Settings as Base
+from schemas.operator import Context, Fitted, SampleRows
+from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Candidate, Finding, Judgement, Outcome, Provenance, digest, judgement
 from schemas.text import did_you_mean
 
@@ -84,7 +94,7 @@ def reads(settings: Settings) -> tuple[str, ...]:
     return ("claims",) if settings.axis == CLAIM else ()
 
 
-def fit(seen: Iterable[Rows], settings: Settings, context: Context) -> Fitted:
+def fit(seen: Iterable[SampleRows], settings: Settings, context: Context) -> Fitted:
     """The judges by their votes in all samples: memory grows with the different ways in which an item is voted on, not with the items.
     Methods that take all judges alike, and a run without a vote, have nothing to fit. RecipeError where weights are to be measured
     and no truth is known, or name somebody without a vote."""
@@ -122,7 +132,7 @@ def fit(seen: Iterable[Rows], settings: Settings, context: Context) -> Fitted:
     return Fitted(key, Judges(places, labels, model))
 
 
-def _named(seen: Iterable[Rows], settings: Settings, context: Context) -> None:
+def _named(seen: Iterable[SampleRows], settings: Settings, context: Context) -> None:
     """That everybody in `weights` votes somewhere."""
     speakers = {speaker(name) for rows in seen for votes in _voted(rows, settings).values() for name in votes}
     for name in settings.weights:
@@ -130,7 +140,7 @@ def _named(seen: Iterable[Rows], settings: Settings, context: Context) -> None:
             raise RecipeError(f"{context.step}: `weights` name '{name}', who has no vote: {did_you_mean(name, speakers)}")
 
 
-def _measured(seen: Iterable[Rows], settings: Settings, context: Context) -> Fitted:
+def _measured(seen: Iterable[SampleRows], settings: Settings, context: Context) -> Fitted:
     """The weight of each judge: log(p / (1 - p)), which is best for independent judges (S. Nitzan, J. Paroush, "Optimal Decision Rules in
     Uncertain Dichotomous Choice Situations", 1982); p counts one right and one wrong vote more, and who is worse than a coin has no weight. Judges of
     whom nothing is known have the weight of all together."""
@@ -154,16 +164,16 @@ def _measured(seen: Iterable[Rows], settings: Settings, context: Context) -> Fit
     return Fitted(digest(settings.method, weights), weights)
 
 
-def _truth(rows: Rows, settings: Settings) -> dict[Any, float]:
+def _truth(rows: SampleRows, settings: Settings) -> dict[Any, float]:
     """What is known of the items: of pairs the side that is better, of claims 1 or 0."""
     if settings.axis == CLAIM:
         slips = [s for s in rows.judgements if s.axis == TRUTH and s.target == "claim"]
-        known = {s.items[0]: value for s in slips if (value := said(s)) is not None}
+        known = {s.items[0]: value for s in slips if (value := value_of(s)) is not None}
         return {(c.candidate, c.question, c.wanted): known[c.id] for c in rows.claims if c.id in known}
-    return {o.pair: float(o.sign) for o in orders(s for s in rows.judgements if s.axis == TRUTH) if o.value}
+    return {o.pair: float(o.sign) for o in preferences(s for s in rows.judgements if s.axis == TRUTH) if o.value}
 
 
-def score(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
+def score(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
     """One `score` Judgement a pair; a candidate when the axis is on answers or `of` says so; a claim when it is on claims. It abstains where fewer than
     `quorum` have a verdict.
 
@@ -179,17 +189,17 @@ def score(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
     return _claims(rows, settings, context) if settings.axis == CLAIM else _candidates(rows, settings, context)
 
 
-def _voted(rows: Rows, settings: Settings) -> dict[Any, Ballots]:
+def _voted(rows: SampleRows, settings: Settings) -> dict[Any, Ballots]:
     """The ballots on each pair, candidate, or claim (by what it says of which candidate) of one sample; on preferences live pairs may have none."""
     if settings.axis == CLAIM:
         return on_claims(rows.judgements, rows.claims, settings.axis)
     if settings.axis != PREFERENCE:
         return on_candidates(rows.judgements, (settings.axis, *settings.also))
-    live = [two(p.chosen_id, p.rejected_id) for p in rows.pairs if p.chosen_id and p.rejected_id]
+    live = [pair_key(p.chosen_id, p.rejected_id) for p in rows.pairs if p.chosen_id and p.rejected_id]
     return on_pairs(rows.judgements, live, settings.axis, settings.also)
 
 
-def _pairs(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
+def _pairs(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
     voted = _voted(rows, settings)
     strengths = _strengths(voted) if settings.method == "bradley_terry" else None
     out = []
@@ -210,7 +220,7 @@ def _pairs(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
     return out
 
 
-def _compared(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
+def _compared(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
     """Each answer by all the pairs that it is in."""
     voted = {pair: votes for pair, votes in _voted(rows, settings).items() if _enough(votes, settings, context)}
     values = _strengths(voted)[0] if settings.method == "bradley_terry" else _points(voted)
@@ -223,7 +233,7 @@ def _compared(rows: Rows, settings: Settings, context: Context) -> list[Judgemen
     return out
 
 
-def _candidates(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
+def _candidates(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
     voted = {item: votes for item, votes in _voted(rows, settings).items() if _enough(votes, settings, context)}
     among = {"bradley_terry": _ranked, "rank_mix": _mixed}.get(settings.method)
     values = among(rows.candidates, voted, settings) if among else {}
@@ -246,7 +256,7 @@ def _candidates(rows: Rows, settings: Settings, context: Context) -> list[Judgem
     return out
 
 
-def _claims(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
+def _claims(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
     """The same claim of several steps is one item; each of their rows gets its verdict."""
     voted, out = _voted(rows, settings), []
     for c in rows.claims:
@@ -261,7 +271,7 @@ def _claims(rows: Rows, settings: Settings, context: Context) -> list[Judgement]
     return out
 
 
-def _slip(rows: Rows, context: Context, settings: Settings, target: str, items: tuple[str, ...], votes: Iterable[Ballot],
+def _slip(rows: SampleRows, context: Context, settings: Settings, target: str, items: tuple[str, ...], votes: Iterable[Ballot],
           finding: Finding) -> Judgement:  # fmt: skip
     """The Judgement of what the votes come to, its figures rounded to 4 digits."""
     value, prob = (None if figure is None else round(figure, 4) for figure in (finding.value, finding.prob))
@@ -306,7 +316,7 @@ def _label(value: float, settings: Settings) -> float:
     return float(np.sign(value)) if settings.axis == PREFERENCE else value
 
 
-def _strengths(voted: dict[Two, Ballots]) -> tuple[dict[str, float], float]:
+def _strengths(voted: dict[PairKey, Ballots]) -> tuple[dict[str, float], float]:
     """Log strengths of a sample's answers from the votes on its pairs, and how readily they tie."""
     names = sorted({name for pair in voted for name in pair})
     wins, ties = np.zeros((len(names), len(names))), np.zeros((len(names), len(names)))
@@ -317,7 +327,7 @@ def _strengths(voted: dict[Two, Ballots]) -> tuple[dict[str, float], float]:
     return dict(zip(names, strengths.tolist(), strict=True)), nu
 
 
-def _points(voted: dict[Two, Ballots]) -> dict[str, float]:
+def _points(voted: dict[PairKey, Ballots]) -> dict[str, float]:
     """Wins less losses of a sample's answers, each judge once a pair."""
     points: dict[str, float] = defaultdict(float)
     for (first, second), votes in voted.items():

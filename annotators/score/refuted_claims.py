@@ -3,8 +3,8 @@
 from typing import Literal
 
 from schemas.axes import FORM, SCORE
-from schemas.operator import Context, Rows
-from schemas.operator import Settings as Base
+from schemas.operator import Context, SampleRows
+from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Finding, Judgement, Outcome, Provenance, judgement
 
 READS = ("candidates", "claims", "judgements")
@@ -21,7 +21,7 @@ class Settings(Base):
     """whose verdicts on the claims count: their judge's, or (score) those of a jury of several"""
 
 
-def score(rows: Rows, settings: Settings, context: Context) -> list[Judgement]:
+def score(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
     """One `score` Judgement a candidate. It abstains where a claim has no verdict: a missing verdict is never a zero."""
     verdicts = {s.items[0]: s for s in rows.judgements if s.axis == settings.axis and s.target == "claim"}
     forms = {s.items[0]: s for s in rows.judgements if s.axis == FORM}

@@ -5,7 +5,7 @@ from pydantic import Field
 from schemas import messages, prompts
 from schemas.errors import NoVerdict
 from schemas.operator import Context
-from schemas.operator import Settings as Base
+from schemas.operator import OperatorSettings as Base
 from schemas.records import Outcome
 from schemas.requests import Failure, Generate
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import yaml
 
 from schemas import claim_patterns
-from schemas.disk import shown, text_of
+from schemas.disk import read_text, short_path
 from schemas.errors import RecipeError
 from schemas.operator import Context
-from schemas.operator import Settings as Base
+from schemas.operator import OperatorSettings as Base
 
 VERSION = 1
 
@@ -22,7 +22,7 @@ class Settings(Base):
 
 @lru_cache
 def compiled(path: str) -> claim_patterns.Patterns:
-    text = text_of(Path(path), "patterns file")
+    text = read_text(Path(path), "patterns file")
     try:
         return claim_patterns.compile_patterns(yaml.safe_load(text))
     except RecursionError:
@@ -33,7 +33,7 @@ def compiled(path: str) -> claim_patterns.Patterns:
         why = "it has another structure than data/scenes/patterns.yaml, which explains the format"
     except (yaml.YAMLError, re.error, ValueError) as error:
         why = " ".join(str(error).split())
-    raise RecipeError(f"cannot read the patterns file {shown(path)}: {why}; correct it")
+    raise RecipeError(f"cannot read the patterns file {short_path(path)}: {why}; correct it")
 
 
 def split(question: str, answer: str, settings: Settings, context: Context) -> list[tuple[str, bool]] | None:

@@ -15,7 +15,7 @@ from annotators.label_studio.local import local_server
 from flows.reports.summary import finish
 from flows.reports.terminal import bars, ending
 from flows.runs import campaigns, executor
-from flows.runs.folder import made
+from flows.runs.folder import make_folder
 from schemas.disk import place
 from schemas.errors import UserError, Waiting
 
@@ -51,7 +51,7 @@ def run(recipe: str, settings: list[str], out: Path, cache: Path | None, server:
 @contextmanager
 def _alone(server: Path, port: int) -> Generator[None]:
     """Holds the server's folder as long as the demo runs; the note says where, for whoever starts another."""
-    server = made(server, "--server")
+    server = make_folder(server, "--server")
     with place(server, "--server"):
         note = (server / "demo").open("a+")
     with note:
@@ -91,7 +91,7 @@ def _wait(run, console: Console) -> None:
     with console.status("asking Label Studio ...") as status:
         while True:
             campaigns.sync(run, "work")
-            done, text = campaigns.standing(run)
+            done, text = campaigns.progress_line(run)
             if text != said:
                 said = text
                 status.update(escape(text))
@@ -108,7 +108,7 @@ def _built(recipe: str, settings: list[str], out: Path, cache: Path | None, cons
     run = executor.open_run(recipe, settings, out=out, cache=cache)
     try:
         with bars(run, console):
-            for _ in executor.everything(run):
+            for _ in executor.run_all(run):
                 pass
     except Waiting:
         return False

@@ -19,9 +19,9 @@ from flows.planning.registry import engine_of
 from flows.runs.engine_host import Host
 from flows.runs.model_source import Identities, Wanted
 from pipeline.modeling.checkpoint import folder_with, identity
-from pipeline.modeling.request_media import shown
+from pipeline.modeling.request_media import media_of_request
 from pipeline.modeling.token_count import FILES, Counter
-from pipeline.storage.answer_cache import AnswerCache, Measured, Sort, Usage, key_of, shows
+from pipeline.storage.answer_cache import AnswerCache, Measured, RequestKind, Usage, key_of, media_count
 from schemas.errors import EngineError, RowError
 from schemas.messages import asked_of, text_of
 from schemas.ports import MediaStore
@@ -88,10 +88,10 @@ class Model(NamedTuple):
 class Known:
     """What is learnt while a recipe is tried: from answers that are there, and from what earlier ones took."""
 
-    def __init__(self, measured: dict[Sort, Measured], examples: Mapping[str, Example] | None = None):
+    def __init__(self, measured: dict[RequestKind, Measured], examples: Mapping[str, Example] | None = None):
         """`examples`: by the name of a step, what makes up replies for it; of other steps they are free text."""
         self.measured, self.examples = measured, examples or {}
-        self.texts: defaultdict[Sort, list[str]] = defaultdict(list)
+        self.texts: defaultdict[RequestKind, list[str]] = defaultdict(list)
         self.references: defaultdict[str, list[str]] = defaultdict(list)  # by what was asked
         self.own: dict[tuple[Message, ...], str] = {}  # by the whole prompt
         self.media: defaultdict[tuple[str, str], Tally] = defaultdict(
@@ -121,7 +121,7 @@ class Known:
         """Remembers an answer that is there."""
         self.found += 1
         if isinstance(found, Generated):
-            known = self.texts[Sort.of(model.like, request)]
+            known = self.texts[RequestKind.of(model.like, request)]
             if len(known) < KEPT:
                 known += [answer.text for answer in found.answers]
         kinds = _kinds(request)
@@ -134,14 +134,14 @@ class Known:
         seen = self.media[model.like, kind]
         return max(0.0, seen["tokens"] / seen["media"]) if seen["media"] else 0.0
 
-    def rate(self, sort: Sort) -> Measured | None:
+    def rate(self, sort: RequestKind) -> Measured | None:
         """What requests of this sort took; else those of the model at any temperature, else with any limit."""
         for alike in (len(sort), 3, 2):
             if found := [m for s, m in self.measured.items() if s[:alike] == sort[:alike]]:
                 return Measured(*(sum(getattr(m, f.name) for m in found) for f in dataclasses.fields(Measured)))
         return None
 
-    def length(self, sort: Sort) -> float:
+    def length(self, sort: RequestKind) -> float:
         """Tokens of an answer to expect."""
         rate = self.rate(sort)
         if rate is None or not rate.answers:
@@ -199,7 +199,7 @@ class LookedUp:
         seconds = 0.0
         if not isinstance(made, Failure):
             known.made[key] = made
-            rate = known.rate(Sort.of(engine.model.like, request))
+            rate = known.rate(RequestKind.of(engine.model.like, request))
             if rate is None:
                 known.unmeasured.add(engine.model.like)
             seconds = rate.seconds / rate.requests if rate else 0.0
@@ -318,7 +318,7 @@ def make_up(engine: MadeUp, request: Request, example: Example | None = None) ->
     if isinstance(request, Perturb):
         assert engine.store is not None, "only a test leaves it out, and perturbs nothing"
         return Perturbed(engine.store.add(engine.store.read(request.media) + b"\0"))  # another file that opens alike
-    shown(request.messages, engine.media, engine.identity)
+    media_of_request(request.messages, engine.media, engine.identity)
     more = sum(known.media_tokens(engine.model, kind) for kind in _kinds(request))
     prompt = prompt_tokens(engine.model, request) + round(more)
     match request:
@@ -334,11 +334,11 @@ def make_up(engine: MadeUp, request: Request, example: Example | None = None) ->
         case Embed():
             return Embedded((2**-0.5, 2**-0.5), prompt)
         case Attend():
-            return Attended((1 / max(1, shows(request)),) * shows(request), prompt)
+            return Attended((1 / max(1, media_count(request)),) * media_count(request), prompt)
 
 
 def _answers(engine: MadeUp, request: Generate | Beams, known: Known, example: Example | None):
-    sort = Sort.of(engine.model.like, request)
+    sort = RequestKind.of(engine.model.like, request)
     length = known.length(sort)
     count = request.n if isinstance(request, Generate) else request.beams
     form = request.form if isinstance(request, Generate) else None
@@ -358,7 +358,7 @@ def _answers(engine: MadeUp, request: Generate | Beams, known: Known, example: E
         yield Answer(text, tokens, "stop", -float(tokens), each)
 
 
-def _text(request: Generate | Beams, known: Known, sort: Sort, words: int, index: int, draw: float) -> str:
+def _text(request: Generate | Beams, known: Known, sort: RequestKind, words: int, index: int, draw: float) -> str:
     """A text that was said, else a reference, else any words."""
     if said := known.texts[sort]:
         return said[int(draw * len(said))]

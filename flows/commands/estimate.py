@@ -23,7 +23,7 @@ from flows.planning.plan import Unit, ingesting, plan
 from flows.runs import costs, executor, rejections, shards
 from flows.runs.campaigns import PEOPLE
 from flows.runs.engine_host import Host
-from flows.runs.folder import at_work, begun, made
+from flows.runs.folder import at_work, begun_run, make_folder
 from pipeline.storage.answer_cache import AnswerCache, Usage, total
 from schemas.arrow import from_batch
 from schemas.errors import OutputError
@@ -82,7 +82,7 @@ def estimate(
     are tried. RecipeError and InputError as in a build; OutputError where `out` holds a run of another recipe."""
     raw = load.document(recipe, list(settings))
     checked = load.checked(raw)
-    cache = made(cache, "--cache")
+    cache = make_folder(cache, "--cache")
     answers = AnswerCache(cache / "answers.sqlite")
     known = Known(answers.measured(), examples(checked.steps))
     answers.close()
@@ -98,9 +98,9 @@ def estimate(
 
 def _begun(out: Path | None, raw: dict) -> Path | None:
     """The folder of the real run, where it is there."""
-    if out is None or (run := begun(out, "--out")) is None:
+    if out is None or (run := begun_run(out, "--out")) is None:
         return None
-    if unlike := executor.unlike(run, raw):
+    if unlike := executor.recipe_difference(run, raw):
         raise OutputError(f"{out} holds a run of another recipe ({unlike}): choose another --out, or leave it out")
     return out.absolute()
 
@@ -257,7 +257,7 @@ def show(found: Estimate, console: Console) -> None:
 
 
 def _cells(usage: dict[str, Any]) -> list[str]:
-    tokens = [costs.short(usage[key]) for key in ("prompt_tokens", "answer_tokens", "most_answer_tokens")]
+    tokens = [costs.compact_amount(usage[key]) for key in ("prompt_tokens", "answer_tokens", "most_answer_tokens")]
     seconds = usage["seconds"]
     time = "?" if seconds is None and usage["asked"] else str(timedelta(seconds=round(seconds or 0)))
     return [f"{usage['asked']:,}", f"{usage['cached']:,}", *tokens, time]

@@ -41,7 +41,7 @@ def import_set(form: str, path: str, settings: Sequence[str], out: Path, cache: 
     run = executor.open_document(raw, out=out, cache=cache)
     try:
         with terminal.bars(run, console):
-            for _ in executor.everything(run):
+            for _ in executor.run_all(run):
                 pass
     except InputError:
         run.close()

@@ -24,7 +24,7 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 
 
-class Leaves(NamedTuple):
+class Disclosure(NamedTuple):
     """One thing that leaves, or that is asked for."""
 
     to: str  # an address without path or credentials, HERE with one, HUB, or ROWS
@@ -35,14 +35,14 @@ class Leaves(NamedTuple):
         return self.to.startswith(HERE)
 
 
-def leaves(recipe: BoundRecipe) -> list[Leaves]:
+def disclosures(recipe: BoundRecipe) -> list[Disclosure]:
     """Everything that leaves when a checked recipe is built, by where it goes. Paths are looked at, nothing is opened."""
     steps = recipe.steps
     found = [*_read(steps), *_hub(recipe, steps), *_asked(recipe, steps), *_people(recipe, steps)]
     return sorted(dict.fromkeys(found), key=lambda one: (one.here, [f.to for f in found].index(one.to)))
 
 
-def show(found: list[Leaves], console: Console) -> None:
+def show(found: list[Disclosure], console: Console) -> None:
     """Each place with all that goes there."""
     if not any(not one.here for one in found):
         console.print("nothing leaves this machine")
@@ -53,14 +53,14 @@ def show(found: list[Leaves], console: Console) -> None:
                 console.print(f"  {escape(one.what)}", soft_wrap=True)
 
 
-def short(found: list[Leaves]) -> list[str]:
+def summary_lines(found: list[Disclosure]) -> list[str]:
     """One line a place; none where nothing leaves this machine but requests for addresses that rows name."""
     if all(one.here or one.to == ROWS for one in found):
         return []
     return [f"{to}: {'; '.join(one.what for one in found if one.to == to)}" for to in dict.fromkeys(one.to for one in found)]
 
 
-def _asked(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Leaves]:
+def _asked(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Disclosure]:
     """What servers of models get: texts and media of what came before, files that a step's prompts are read from, keys."""
     for name, (_, settings) in recipe.engines.items():
         servers: list[Any] = [*getattr(settings, "endpoints", ()), *([settings] if getattr(settings, "base_url", None) else ())]
@@ -68,9 +68,9 @@ def _asked(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Leaves]:
         for server in servers:
             to, key = _place(server.base_url), server.api_key_env or getattr(settings, "api_key_env", None)
             if key:
-                yield Leaves(to, f"the value of {_named(key)} as the key of model {name}" + ("" if key in os.environ else ", which is not set"))
+                yield Disclosure(to, f"the value of {_named(key)} as the key of model {name}" + ("" if key in os.environ else ", which is not set"))
             if not asking:
-                yield Leaves(to, f"model {name} is there, which no step asks")
+                yield Disclosure(to, f"model {name} is there, which no step asks")
                 continue
             shows = any(_shows(bound) for bound in asking)
             media = getattr(settings, "media", ())
@@ -78,10 +78,10 @@ def _asked(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Leaves]:
             last = max(map(steps.index, asking))
             of = [_source(bound) for bound in steps[:last] if bound.step.family == "source"]
             data = " and ".join(filter(None, ("texts", kinds)))
-            yield Leaves(to, f"{data} of {', '.join(of) or 'the rows'}, and answers to them, for {_list(b.step.name for b in asking)} (model {name})")
+            yield Disclosure(to, f"{data} of {', '.join(of) or 'the rows'}, and answers to them, for {_list(b.step.name for b in asking)} (model {name})")
             for bound in asking:
                 for file in _files(bound):
-                    yield Leaves(to, f"the text of the file {file}, for {bound.step.name}")
+                    yield Disclosure(to, f"the text of the file {file}, for {bound.step.name}")
 
 
 def _shows(bound: Bound) -> bool:
@@ -98,49 +98,49 @@ def _files(bound: Bound) -> list[str]:
     return [one_line(text) for text in dict.fromkeys(_texts(list(all_settings(bound)))) if len(text) < 1000 and os.path.isfile(text)]
 
 
-def _read(steps: Sequence[Bound]) -> Iterator[Leaves]:
+def _read(steps: Sequence[Bound]) -> Iterator[Disclosure]:
     """Addresses that sources and filters ask for what they read, theirs and those that rows name."""
     for bound in steps:
         for text in _texts(list(all_settings(bound))):
             where = _VARIABLE.sub(lambda found: os.environ.get(found[1], found[0]), text)
             if urls.is_url(where):
                 of = "".join(f", with the address that {name} holds" for name in _VARIABLE.findall(text))
-                yield Leaves(_place(where), f"is asked for what {bound.step.name} reads{of}")
+                yield Disclosure(_place(where), f"is asked for what {bound.step.name} reads{of}")
             elif _VARIABLE.fullmatch(text):
-                yield Leaves(f"where {_VARIABLE.findall(text)[0]} says, which is not set", f"is asked for what {bound.step.name} reads")
+                yield Disclosure(f"where {_VARIABLE.findall(text)[0]} says, which is not set", f"is asked for what {bound.step.name} reads")
     if fetching := [bound for bound in steps if any(_limits(list(all_settings(bound))))]:
-        yield Leaves(ROWS, f"are asked for media where rows of {_list(b.step.name for b in fetching)} hold web addresses")
+        yield Disclosure(ROWS, f"are asked for media where rows of {_list(b.step.name for b in fetching)} hold web addresses")
         if private := _list(one_line(host) for b in fetching for limits in _limits(list(all_settings(b))) for host in limits.allow_private):
-            yield Leaves(ROWS, f"private ones too: {private}")
+            yield Disclosure(ROWS, f"private ones too: {private}")
 
 
-def _hub(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Leaves]:
+def _hub(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Disclosure]:
     token = ", with the value of HF_TOKEN" if os.environ.get("HF_TOKEN") else ""
     for bound in steps:
         if bound.step.title == "source.hub" and not os.path.exists(path := getattr(bound.settings, "path", "")):
-            yield Leaves(HUB, f"is asked for the dataset {one_line(path)} of {bound.step.name}{token}")
+            yield Disclosure(HUB, f"is asked for the dataset {one_line(path)} of {bound.step.name}{token}")
     for name, spec in recipe.models.items():
         if "base_url" in spec or "endpoints" in spec or not isinstance(model := spec.get("model"), str) or os.path.exists(model):
             continue
-        yield Leaves(HUB, f"is asked for the model {one_line(model)} ({name}){token}")
+        yield Disclosure(HUB, f"is asked for the model {one_line(model)} ({name}){token}")
 
 
-def _people(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Leaves]:
+def _people(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Disclosure]:
     asking = [bound for bound in steps if bound.title == campaigns.PEOPLE]
     if not asking:
         return
     server = os.environ.get("LABEL_STUDIO_URL", "")
     to = _place(server) if server else "the server that LABEL_STUDIO_URL names, which is not set"
-    yield Leaves(to, f"questions of {_list(b.step.name for b in asking)}: prompts and answers, for those who log in there")
-    yield Leaves(to, f"the values of {_list(sorted(campaigns.keys(recipe)))}")
+    yield Disclosure(to, f"questions of {_list(b.step.name for b in asking)}: prompts and answers, for those who log in there")
+    yield Disclosure(to, f"the values of {_list(sorted(campaigns.keys(recipe)))}")
     for bound in asking:
         for file in _files(bound):
-            yield Leaves(to, f"the text of the file {file}, for {bound.step.name}")
+            yield Disclosure(to, f"the text of the file {file}, for {bound.step.name}")
         media = getattr(bound.settings, "media", "")
         if urls.is_url(media):
-            yield Leaves(_place(media), f"media of the questions of {bound.step.name}")
+            yield Disclosure(_place(media), f"media of the questions of {bound.step.name}")
         else:
-            yield Leaves(to, f"media of the questions of {bound.step.name}, as files that it serves")
+            yield Disclosure(to, f"media of the questions of {bound.step.name}, as files that it serves")
 
 
 def _texts(tree: Any) -> Iterator[str]:

@@ -22,7 +22,7 @@ class Shown:
         return self._types.get(sha)
 
     def _look(self) -> None:
-        for of in campaigns.needed(self._run):
+        for of in campaigns.required_steps(self._run):
             with campaigns.opened(of) as ledger:
                 self._types.update(media for question in ledger.questions() for media in question.media)
         self._looked = time.monotonic()
@@ -45,7 +45,7 @@ def serve(run, url: str, host: str, port: int, every: float) -> None:
 
     def pull(project: str | None) -> None:
         campaigns.sync(run, "work")
-        for of in campaigns.needed(run):
+        for of in campaigns.required_steps(run):
             with campaigns.opened(of) as ledger:
                 for made in (p.id for p in ledger.projects() if p.id not in hooked):
                     hook = f"{url.rstrip('/')}/webhook/{made}"

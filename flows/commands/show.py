@@ -26,7 +26,7 @@ def show(folder: Path) -> None:
         done = shards.read_json(run.place(unit) / "done.json")
         place = run.place(unit)
         if unit.kind == "pass":
-            records = [shards.record_of(place / name) for name in shards.standing(place)]
+            records = [shards.record_of(place / name) for name in shards.published_shards(place)]
         else:
             records = [done] if done else []
         dropped += [record.get("rejections", {}) for record in records]

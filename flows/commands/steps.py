@@ -20,7 +20,7 @@ from rich.table import Table
 from flows.planning import reasons, registry
 from schemas.arrow import TABLES
 from schemas.errors import RecipeError
-from schemas.operator import PARTS, OperatorModule, Settings
+from schemas.operator import PARTS, OperatorModule, OperatorSettings
 from schemas.records import REMEDIES, SAMPLE_KINDS
 from schemas.text import did_you_mean
 
@@ -132,7 +132,7 @@ def sentences(settings: type[BaseModel]) -> dict[str, str]:
     """Field -> the string under it, in a class and those that it inherits from."""
     found = {}
     for cls in reversed(settings.__mro__):
-        if not issubclass(cls, Settings) or cls is Settings:
+        if not issubclass(cls, OperatorSettings) or cls is OperatorSettings:
             continue
         (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
         for field, text in pairwise(getattr(body, "body", ())):

@@ -31,7 +31,7 @@ class Operator:
     """An operator with its typed settings, and the operators among them."""
 
     module: OperatorModule
-    settings: operators.Settings
+    settings: operators.OperatorSettings
     parts: tuple["Part", ...] = ()
 
 
@@ -193,7 +193,7 @@ def _operator(module: OperatorModule, said: Mapping[str, Any], where: str) -> Op
     return Operator(module, settings, tuple(_parts(module, settings, where)))
 
 
-def _parts(module: OperatorModule, settings: operators.Settings, where: str) -> Iterator[Part]:
+def _parts(module: OperatorModule, settings: operators.OperatorSettings, where: str) -> Iterator[Part]:
     for setting, verb in getattr(module, "BUILDS", {}).items():
         value = getattr(settings, setting)
         for entry in value if isinstance(value, list | tuple) else [value]:
@@ -234,7 +234,7 @@ def _share(step: Step, taken: float) -> tuple[float, float]:
     return 0.0, 1.0 if step.share is None else float(step.share)
 
 
-def all_settings(of: Operator) -> Iterator[operators.Settings]:
+def all_settings(of: Operator) -> Iterator[operators.OperatorSettings]:
     """The settings of an operator and of its parts, its own first."""
     yield of.settings
     for part in of.parts:

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from schemas.errors import RecipeError
-from schemas.operator import PARTS, SCOPES, VERBS, Settings
+from schemas.operator import PARTS, SCOPES, VERBS, OperatorSettings
 from schemas.records import SAMPLE_KINDS
 from schemas.text import did_you_mean
 
@@ -69,9 +69,9 @@ def _typed(module: ModuleType, name: str, kind: type, expected: str) -> Any:
 
 
 def _settings(module: ModuleType) -> None:
-    expected = "a class that inherits from schemas.operator.Settings"
+    expected = "a class that inherits from schemas.operator.OperatorSettings"
     found = _declared(module, "Settings", expected)
-    if not (isinstance(found, type) and issubclass(found, Settings)):
+    if not (isinstance(found, type) and issubclass(found, OperatorSettings)):
         _refuse(module, f"Settings is {found!r}", expected)
 
 

@@ -12,7 +12,7 @@ import yaml
 from flows.planning import registry
 from flows.planning.bind import BoundRecipe, bind
 from schemas import recipe as recipes
-from schemas.disk import disk, place, shown
+from schemas.disk import disk, place, short_path
 from schemas.errors import RecipeError
 from schemas.text import did_you_mean
 
@@ -34,13 +34,13 @@ def find(name: str) -> Path:
         with place(path, kind=RecipeError):
             found = path.exists()
         if not found:
-            raise RecipeError(f"there is no recipe file {shown(name)}")
+            raise RecipeError(f"there is no recipe file {short_path(name)}")
         if not path.is_file():
-            raise RecipeError(f"{shown(name)} is a folder or a device: name the recipe's file")
+            raise RecipeError(f"{short_path(name)} is a folder or a device: name the recipe's file")
         return path
     if name not in known():
         raise RecipeError(
-            f"no recipe is called '{shown(name)}': {did_you_mean(name, known())}; or give the path of a .yaml file"
+            f"no recipe is called '{short_path(name)}': {did_you_mean(name, known())}; or give the path of a .yaml file"
         )
     return known()[name]
 
@@ -131,7 +131,7 @@ def _value(text: str):
     try:
         value = _parsed(text)
     except ValueError:
-        raise RecipeError(f"'{shown(text)}' is not a readable value") from None
+        raise RecipeError(f"'{short_path(text)}' is not a readable value") from None
     if isinstance(value, str):  # YAML 1.1 reads 4e-4 as text
         try:
             return float(value)

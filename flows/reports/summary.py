@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from annotators.measures.judge_quality import Answer, Worth
+from annotators.measures.judge_quality import Answer, JudgeQuality
 from annotators.measures.streaming_stats import Share
 from flows.runs import campaigns, costs, rejections, shards
 from flows.runs.folder import at_work
@@ -88,7 +88,7 @@ def asked(usages: costs.Usages, units: dict[str, str], prices: dict[str, Price])
     whole = total(costs.by_model(usages).values())
     steps = {step: {"unit": units[step], "models": costs.priced(of, prices)} for step, of in usages.items()}
     return {
-        "steps": steps, "models": models, "money": costs.purse(models.values()),
+        "steps": steps, "models": models, "money": costs.total_money(models.values()),
         "questions_asked": whole.asked, "questions_cached": whole.cached, "questions_failed": whole.failed,
         "questions_open": whole.open,
         "tokens": {"prompt": whole.prompt_tokens, "answer": whole.answer_tokens},
@@ -101,7 +101,7 @@ def counts(tables: Tables) -> dict[str, Any]:
     preferences survive without the media, in one stream."""
     kinds: dict[str, str] = {}
     found = {name: Counter() for name in COUNTED}
-    worth, left = Worth(), LeftOpen()
+    worth, left = JudgeQuality(), LeftOpen()
     for batch in tables.batches("samples", ["id", "kind"]):
         new = dict(zip(batch.column("id").to_pylist(), batch.column("kind").to_pylist(), strict=True))
         kinds |= new

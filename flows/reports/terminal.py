@@ -50,18 +50,18 @@ class Meter:
         for model, usage in self.models().items():
             if usage["asked"] + usage["cached"]:
                 rate = self.rate(model)
-                yield model, (f"{rate:,.{0 if rate >= 10 else 1}f}/s, " if rate else "") + said(usage)
+                yield model, (f"{rate:,.{0 if rate >= 10 else 1}f}/s, " if rate else "") + progress_line(usage)
 
 
 def _requests(used: dict[str, dict]) -> int:
     return sum(usage["asked"] + usage["cached"] for usage in used.values())
 
 
-def said(usage: dict) -> str:
+def progress_line(usage: dict) -> str:
     """What a model was asked, in a line."""
     failed = f", {usage['failed']:,} failed" if usage["failed"] else ""
     money = f", {costs.amount(usage['spent'])} {usage['currency']}" if "currency" in usage else ""
-    tokens = f"tokens {costs.short(usage['prompt_tokens'])} in, {costs.short(usage['answer_tokens'])} out"
+    tokens = f"tokens {costs.compact_amount(usage['prompt_tokens'])} in, {costs.compact_amount(usage['answer_tokens'])} out"
     return f"{usage['asked']:,} asked, {usage['cached']:,} cached{failed}, {tokens}{money}"
 
 
@@ -94,7 +94,7 @@ class Bars(Progress):
 def bars(run, console: Console) -> Generator[None]:
     """A bar a unit and a line a model in a terminal, a line a unit elsewhere."""
     if not console.is_terminal:
-        run.report = lines(console)
+        run.report = summary_lines(console)
         yield
         return
     meter = Meter()
@@ -114,7 +114,7 @@ def bars(run, console: Console) -> Generator[None]:
         progress.all_done()
 
 
-def lines(console: Console):
+def summary_lines(console: Console):
     """A reporter that prints its lines on a console."""
     return reporter(lambda text: console.print(escape(f"  {text}"), soft_wrap=True))
 
@@ -127,7 +127,7 @@ def reporter(write: Callable[[str], object], every: float = 10.0):
         now = time.monotonic()
         if now - last.get(unit, -every) >= every or (total and done == total):
             last[unit] = now
-            asked = "".join(f"; {model}: {said(usage)}" for model, usage in used.items())
+            asked = "".join(f"; {model}: {progress_line(usage)}" for model, usage in used.items())
             count = f"{done}{f' of {total}' if total else ''}" if done else "begins"
             write(clean(f"{unit}: {count} {text}".rstrip() + asked))
 

@@ -18,7 +18,7 @@ from annotators.people.progress import Progress, progress
 from annotators.people.settings import Settings, campaign_of
 from flows.planning.bind import Bound, BoundRecipe
 from pipeline.storage.media_store import open_store
-from schemas.disk import said
+from schemas.disk import error_line
 from schemas.errors import OutputError, StoreError
 
 PEOPLE = "judge.people"
@@ -44,7 +44,7 @@ def keys(recipe: BoundRecipe) -> set[str]:
     return {"LABEL_STUDIO_API_KEY"}.union(*(secrets_of(_settings(step).media) for step in steps))
 
 
-def asked(run) -> Iterator[Asked]:
+def asking_steps(run) -> Iterator[Asked]:
     """The steps of a run that ask people and have asked something; of all rounds."""
     for unit in run.units:
         for step in unit.steps:
@@ -57,9 +57,9 @@ def _settings(step: Bound) -> Settings:
     return cast(Settings, step.settings)
 
 
-def needed(run) -> list[Asked]:
+def required_steps(run) -> list[Asked]:
     """Like `asked`; OutputError where a run asks nobody or has not come so far."""
-    if found := list(asked(run)):
+    if found := list(asking_steps(run)):
         return found
     if any(step.title == PEOPLE for step in run.recipe.steps):
         raise OutputError(f"{run.folder} has asked people nothing yet: `pairwright build` goes on with it until it does")
@@ -72,7 +72,7 @@ def opened(of: Asked) -> Generator[Ledger]:
     try:
         yield ledger
     except sqlite3.Error as error:
-        raise StoreError(said(error, ledger.path)) from error
+        raise StoreError(error_line(error, ledger.path)) from error
     finally:
         ledger.close()
 
@@ -83,7 +83,7 @@ def sync(run, what: str, **how) -> dict[str, Any]:
 
     out = {}
     with contextlib.closing(open_store(run.cache / "media")) as media:
-        for of in needed(run):
+        for of in required_steps(run):
             with opened(of) as ledger, ledger.alone():
                 campaign = campaign_of(run.recipe.name, of.step, of.settings)
                 server = connected(campaign, run.recipe.name, of.step, of.settings, ledger, media)
@@ -91,11 +91,11 @@ def sync(run, what: str, **how) -> dict[str, Any]:
     return out
 
 
-def built(run) -> bool:
+def is_built(run) -> bool:
     """Whether a build came to its end with what people have said up to now; not where they said more meanwhile, or it died."""
     if run.summary() is None:
         return False
-    for of in asked(run):
+    for of in asking_steps(run):
         with opened(of) as ledger, ledger.alone():
             now, _ = snapshot.take(ledger, of.folder / "snapshots", of.step, run.bound(of.unit)[0].version)
         if run.done(of.unit).get("fitted") != now:
@@ -103,10 +103,10 @@ def built(run) -> bool:
     return True
 
 
-def standing(run) -> tuple[bool, str]:
+def progress_line(run) -> tuple[bool, str]:
     """Whether everybody is done, and in a line how far they are and who did how much."""
     asked, answered, by = 0, 0, Counter()
-    for of in needed(run):
+    for of in required_steps(run):
         with opened(of) as ledger:
             found, names = progress(ledger, of.settings), ledger.people()
             asked, answered = asked + found.asked, answered + found.answered
@@ -118,7 +118,7 @@ def standing(run) -> tuple[bool, str]:
 def figures(run) -> dict[str, dict]:
     """{step: {asked, answered, states, quarantine: {reason: n}, quality}} of what people were asked so far."""
     out = {}
-    for of in asked(run):
+    for of in asking_steps(run):
         with opened(of) as ledger:
             found: Progress = progress(ledger, of.settings)
             reasons = [reason for *_, reason, _ in ledger.problems()]
@@ -134,7 +134,7 @@ def figures(run) -> dict[str, dict]:
 def show(run, console: Console) -> None:
     """How far people are and what they are worth, on a terminal; names stay on this machine."""
     found = figures(run)
-    for of in needed(run):
+    for of in required_steps(run):
         with opened(of) as ledger:
             names, problems = ledger.people(), ledger.problems()
         one = found[of.step]

@@ -63,7 +63,7 @@ def added(several: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict]
     return found
 
 
-def purse(priced: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+def total_money(priced: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """currency -> {spent, saved} over all that has a price."""
     found: dict[str, dict[str, float]] = {}
     for of in priced:
@@ -84,7 +84,7 @@ def amounts(purse: Mapping[str, Mapping[str, float]], which: str) -> str:
     return " + ".join(f"{amount(of[which])} {currency}" for currency, of in purse.items())
 
 
-def short(count: float) -> str:
+def compact_amount(count: float) -> str:
     """950, 12.3k, 4.1M."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if count >= size:

@@ -10,7 +10,7 @@ from typing import Any
 
 from flows.planning.registry import engine_of
 from flows.runs import stop
-from flows.runs.memory_watchdog import Afresh, Watchdog
+from flows.runs.memory_watchdog import RestartWorker, Watchdog
 from pipeline.engines.local.device import fit
 from pipeline.storage import memory_limit
 from pipeline.storage.in_flight import Journal
@@ -48,12 +48,12 @@ class Host:
     async def connect(self, wanted: dict[str, tuple[dict[str, Any], str]]) -> dict[str, Engine]:
         """The engines of these models, name -> (spec, identity): those that are here and, of the rest, new ones.
 
-        Afresh where they do not fit beside what is here and not wanted: an engine of vLLM that is closed ends those beside it."""
+        RestartWorker where they do not fit beside what is here and not wanted: an engine of vLLM that is closed ends those beside it."""
         keys = {name: digest(spec, identity) for name, (spec, identity) in wanted.items()}
         made = {n: engine_of(wanted[n][0], n) for n, key in keys.items() if key not in self._engines}
         new = {keys[n]: share(settings) for n, (module, settings) in made.items() if (share := getattr(module, "share", None))}
         if new and self._shares.keys() - keys.values() and not fit([*self._shares.values(), *new.values()]):
-            raise Afresh(f"{', '.join(made)} does not fit into memory beside the models of steps before")
+            raise RestartWorker(f"{', '.join(made)} does not fit into memory beside the models of steps before")
         if new:
             memory_limit.release()  # sources are read on another thread meanwhile
         for name, (module, settings) in made.items():

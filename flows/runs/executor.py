@@ -24,10 +24,10 @@ from flows.planning.bind import Bound, BoundRecipe, build
 from flows.planning.plan import Unit, fits, passes_of, plan
 from flows.runs import costs, leftovers, rejections, shards
 from flows.runs.engine_host import Host
-from flows.runs.folder import at_work, begun, check_name, made, note_of, taken
+from flows.runs.folder import at_work, begun_run, check_name, make_folder, note_of, take_folder
 from flows.runs.model_source import Answers, ModelSource, RealEngines, Wanted, note_engines
 from flows.runs.notes import VERSION
-from flows.runs.stream import Pass, Resources, Used, from_sources, from_tables, seen
+from flows.runs.stream import Pass, Resources, Used, from_sources, from_tables, seen_samples
 from flows.runs.supervisor import Supervisor
 from pipeline.dataset import manifest
 from pipeline.storage import checksum
@@ -305,7 +305,7 @@ class Run:
             bound.step.name, bound.version, media, self.recipe.name, progress=progress, tables=earlier,
             folder=self.kept(unit, bound),
         )  # fmt: skip
-        return seen(bound, earlier), bound.settings, context
+        return seen_samples(bound, earlier), bound.settings, context
 
     def kept(self, unit: Unit, step: Bound) -> Path:
         """Where a step may keep what outlives a run of it: the ledger of what people were asked and said."""
@@ -390,7 +390,7 @@ def cache_of(out: Path | None, given: Path | None = None) -> Path:
     """The cache of the run in `out`: the one that it was begun with, whatever the default; `given` where that is gone or there is no run.
 
     OutputError when another is given, as answers and media would be in two places then."""
-    known = begun(out) if out else None
+    known = begun_run(out) if out else None
     if not known:
         return (given or CACHE).absolute()
     kept = Path(known["cache"])
@@ -437,8 +437,8 @@ class Opening(NamedTuple):
 def _open(asked: Opening, out: Path, cache: Path | None) -> Run:
     raw, dataset = asked.raw, asked.dataset
     checked = load.checked(raw, given=("samples", "pairs") if dataset else ())
-    out, cache = made(out, "--out"), made(cache_of(out, cache), "--cache")
-    lock, known = taken(out, lambda note: _check_recipe(note, out, raw, dataset))
+    out, cache = make_folder(out, "--out"), make_folder(cache_of(out, cache), "--cache")
+    lock, known = take_folder(out, lambda note: _check_recipe(note, out, raw, dataset))
     try:
         leftovers.clear(out)
         return _planned(asked, checked, out, cache, lock, known)
@@ -473,7 +473,7 @@ def _check_recipe(known: dict | None, out: Path, raw: dict, dataset: Path | None
     """OutputError where a folder's run.json is that of another recipe or dataset."""
     if not known:
         return
-    found = unlike(known, raw)
+    found = recipe_difference(known, raw)
     if found or known.get("dataset") != (dataset and str(dataset)):
         raise OutputError(
             f"{out} holds a run of another recipe ({found or 'its dataset is another'}): choose another --out; "
@@ -481,7 +481,7 @@ def _check_recipe(known: dict | None, out: Path, raw: dict, dataset: Path | None
         )
 
 
-def unlike(known: dict, raw: dict) -> str:
+def recipe_difference(known: dict, raw: dict) -> str:
     """In a few words, where the recipe of a run.json and another differ in more than prices; empty where they do not."""
     # run.json has no secrets, an older one may
     old, new = load.decisive(redact.document(known["recipe"])), load.decisive(redact.document(raw))
@@ -497,7 +497,7 @@ def _withheld(raw: dict, told: dict) -> list[str]:
     return steps + [name for name in whole.models if whole.models[name] != rest.models.get(name)]
 
 
-def go_on(where: Path, report: Report | None = None) -> Run:
+def resume(where: Path, report: Report | None = None) -> Run:
     """The run of a folder, taken again as `open_run` takes it. OutputError when there is none."""
     known = note_of(where)
     dataset = known.get("dataset") and Path(known["dataset"])
@@ -546,7 +546,7 @@ def _short(value: Any) -> str:
 # what the command line and the flows offer beside `build` -------------------------------------------------------------
 
 
-def everything(run: Run) -> Iterator[Unit]:
+def run_all(run: Run) -> Iterator[Unit]:
     """Does all units of a run in order, yielding each when it is finished."""
     for unit in run.units:
         run.do(unit)
@@ -606,7 +606,7 @@ def _single(raw: dict, settings, out: Path, cache: Path | None, dataset: Path | 
         load.override(raw, assignment)
     run = _open(Opening(load.decisive(raw), dataset, report), Path(out), cache)
     try:
-        for _ in everything(run):
+        for _ in run_all(run):
             pass
         return run.done(run.units[-1])["result"]
     finally:

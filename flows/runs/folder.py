@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from flows.runs import notes
-from schemas.disk import SAYS, place, said, shown
+from schemas.disk import SAYS, error_line, place, short_path
 from schemas.errors import OutputError, StoreError
 
 WAIT = 10.0  # seconds for the run that holds a folder
@@ -23,26 +23,26 @@ used: Path | None = None
 """the folder that this process works in, for a note about an error that nobody expected"""
 
 
-def made(folder: Path, option: str) -> Path:
+def make_folder(folder: Path, option: str) -> Path:
     """The folder, there now, as an absolute path. OutputError that names `option` where it cannot be one."""
     with place(folder, option):
         folder = folder.absolute()
         if folder.is_symlink() and not folder.exists():
-            raise OutputError(f"{option} {shown(folder)} is a link to {shown(os.readlink(folder))}, which is not there: correct the link")
+            raise OutputError(f"{option} {short_path(folder)} is a link to {short_path(os.readlink(folder))}, which is not there: correct the link")
         if folder.exists() and not folder.is_dir():
-            raise OutputError(f"{shown(folder)} is a file: choose a folder for {option}")
+            raise OutputError(f"{short_path(folder)} is a file: choose a folder for {option}")
         folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def note_of(folder: Path) -> dict[str, Any]:
     """The run.json of a folder. OutputError where there is none, or a newer Pairwright wrote it."""
-    if (found := begun(folder)) is None:
-        raise OutputError(f"{shown(folder)} is not the folder of a run: name the --out of a `pairwright build`")
+    if (found := begun_run(folder)) is None:
+        raise OutputError(f"{short_path(folder)} is not the folder of a run: name the --out of a `pairwright build`")
     return found
 
 
-def begun(folder: Path, option: str = "") -> dict[str, Any] | None:
+def begun_run(folder: Path, option: str = "") -> dict[str, Any] | None:
     """The same, None where there is none. `option`: by which a user named the folder."""
     check_name(folder, option)
     return notes.read(folder / "run.json")
@@ -54,7 +54,7 @@ def check_name(path: Path, option: str = "") -> None:
         path.stat()
 
 
-def taken(folder: Path, check: Callable[[dict[str, Any] | None], object]) -> tuple[TextIO, dict[str, Any] | None]:
+def take_folder(folder: Path, check: Callable[[dict[str, Any] | None], object]) -> tuple[TextIO, dict[str, Any] | None]:
     """(the lock, the run.json) of a folder for a run, which has it alone until the lock is closed; without a run.json it holds nothing.
 
     OutputError where it cannot be: it holds something else, is in use, a newer Pairwright wrote it, or what `check` raises of its
@@ -75,7 +75,7 @@ def taken(folder: Path, check: Callable[[dict[str, Any] | None], object]) -> tup
 def _looked_at(folder: Path, check: Callable[[dict[str, Any] | None], object]) -> dict[str, Any] | None:
     found = notes.read(folder / "run.json")
     if found is None and any(not path.name.startswith(LEFT) for path in folder.iterdir()):
-        raise OutputError(f"{shown(folder)} holds files that no run of Pairwright left: choose an empty folder for --out")
+        raise OutputError(f"{short_path(folder)} holds files that no run of Pairwright left: choose an empty folder for --out")
     check(found)
     return found
 
@@ -95,7 +95,7 @@ def _locked(folder: Path) -> TextIO:
         except BlockingIOError:
             if time.monotonic() > until:
                 lock.close()
-                raise OutputError(f"{shown(folder)} is in use by another run: wait for it, or choose another --out") from None
+                raise OutputError(f"{short_path(folder)} is in use by another run: wait for it, or choose another --out") from None
             time.sleep(0.1)
         except BaseException:
             lock.close()
@@ -116,9 +116,9 @@ def at_work(*folders: Path) -> Generator[None]:
             raise
         if error.errno == errno.ENOENT and error.filename is None:  # the one without a name that `tempfile` raises
             raise StoreError("no folder for temporary files can be written; set TMPDIR to one that can") from error
-        raise StoreError(said(error, error.filename or _fullest(folders))) from error
+        raise StoreError(error_line(error, error.filename or _fullest(folders))) from error
     except sqlite3.Error as error:  # of the spool of arrivals, which lies where temporary files do
-        raise StoreError(said(error, f"a temporary file for {folders[0]}", "set TMPDIR to a folder that can be written")) from error
+        raise StoreError(error_line(error, f"a temporary file for {folders[0]}", "set TMPDIR to a folder that can be written")) from error
 
 
 def _fullest(folders: tuple[Path, ...]) -> Path:

@@ -57,7 +57,7 @@ def arrivals(records: Iterable, every: int) -> Stream:
         yield now
 
 
-def gathered(stream: Stream) -> Stream:
+def with_rows(stream: Stream) -> Stream:
     """The same with each Sample once, at its first place: what came behind equal ones later stands behind it.
 
     An answer or a judgement that was there is no news; an answer that is chosen in one pair and rejected in another has no role. A pair
@@ -91,7 +91,7 @@ def _together(first: Arrival, others: list[Arrival]) -> Iterator[Arrival | Rejec
         media |= {m.id: m for m in arrival.media if m.id not in media}
         where = sample_label(arrival.sample)
         if times > 1 and not arrival.rows:
-            twins.append(twin(arrival.sample, times))
+            twins.append(duplicate_of(arrival.sample, times))
         for row in arrival.rows:
             key = TABLE_OF[type(row)], row.id
             before = rows.setdefault(key, row)
@@ -110,7 +110,7 @@ def _together(first: Arrival, others: list[Arrival]) -> Iterator[Arrival | Rejec
 ORDER = list(TABLE_OF)  # records in the order in which they come to be
 
 
-def twin(sample: Sample, times: int) -> Rejection:
+def duplicate_of(sample: Sample, times: int) -> Rejection:
     """The note that a Sample came before, for the `times`-th time."""
     detail = f"{sample_label(sample)}: the same prompt and media came before; leave one of them out"
     return Rejection(f"{sample.id}~{times}", "samples", sample.step, Reason.DUPLICATE, detail)

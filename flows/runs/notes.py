@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, Validat
 from flows.runs.rejections import Reasons
 from pipeline.storage import checksum, local_files
 from pipeline.storage.answer_cache import FIGURES
-from schemas.disk import shown, words
+from schemas.disk import cause_and_remedy, short_path
 from schemas.errors import DamageError, OutputError
 
 VERSION = 2  # of a run's folder
@@ -136,7 +136,7 @@ def read(path: Path) -> Any:
         return parsed(path)
     except DamageError as error:
         remedy = COPY if path.name == "run.json" else REMEDY
-        raise DamageError(f"{shown(path)} {error}: {remedy}") from None
+        raise DamageError(f"{short_path(path)} {error}: {remedy}") from None
 
 
 def parsed(path: Path) -> Any:
@@ -151,7 +151,7 @@ def parsed(path: Path) -> Any:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise DamageError(f"cannot be read ({words(error, path)[0]})") from error
+        raise DamageError(f"cannot be read ({cause_and_remedy(error, path)[0]})") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
@@ -163,6 +163,6 @@ def _check_version(folder: Path, found: Any) -> None:
     version = found.get("version") if isinstance(found, dict) else None
     if isinstance(version, int) and version > VERSION:
         raise OutputError(
-            f"{shown(folder)} was written by a newer Pairwright (version {version} of its run.json, this one reads {VERSION}): "
+            f"{short_path(folder)} was written by a newer Pairwright (version {version} of its run.json, this one reads {VERSION}): "
             "update Pairwright, or choose another --out"
         )

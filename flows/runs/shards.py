@@ -19,7 +19,7 @@ from flows.runs.notes import read as read_json
 from pipeline.storage import checksum
 from pipeline.storage.local_files import kind_of
 from schemas import arrow, redact
-from schemas.disk import disk, said
+from schemas.disk import disk, error_line
 from schemas.errors import DamageError, OutputError
 from schemas.records import Reason, one_line
 
@@ -151,7 +151,7 @@ def _publish(folder: Path, beside: Path, tables: dict[str, list], record: dict) 
     fsync(folder.parent)
 
 
-def left_open(place: Path, name: str) -> dict | None:
+def open_shards(place: Path, name: str) -> dict | None:
     """The record of the shard `name` as it was published with questions left open, of the latest where there are several."""
     found = sorted(place.glob(f"{name}{OPEN}*/record.json"), key=lambda path: path.stat().st_mtime)
     return next((record for path in reversed(found) if (record := _sound(path)) is not None), None)
@@ -164,7 +164,7 @@ def _sound(path: Path) -> dict | None:
         return None
 
 
-def standing(place: Path) -> list[str]:
+def published_shards(place: Path) -> list[str]:
     """The names of a pass's shards as far as it is: those of its done.json, else all that are published. One that was published
     whole stands for those of the same rows with questions left open."""
     if (done := read_json(place / "done.json")) is not None:
@@ -204,7 +204,7 @@ def batches(path: Path) -> Iterator[pa.RecordBatch]:
         except pa.ArrowException as error:
             raise DamageError(f"{path} cannot be read ({one_line(str(error))}): {REMEDY}") from None
         except OSError as error:
-            raise DamageError(said(error, path)) from error
+            raise DamageError(error_line(error, path)) from error
 
 
 def _check_version(path: Path, schema: pa.Schema) -> None:

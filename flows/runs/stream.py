@@ -17,7 +17,7 @@ from typing import Any
 
 from flows.planning.bind import Bound, build
 from flows.runs import costs, rejections, shards
-from flows.runs.intake import arrivals, gathered, twin
+from flows.runs.intake import arrivals, duplicate_of, with_rows
 from flows.runs.model_source import Answers
 from pipeline.storage.answer_cache import Usage
 from pipeline.storage.urls import filled
@@ -25,7 +25,7 @@ from schemas.arrow import TABLE_OF, TABLES, from_batch
 from schemas.axes import SCORE, TRUTH
 from schemas.errors import PairwrightError, RowError, RunError
 from schemas.messages import sample_label
-from schemas.operator import Context, Rows
+from schemas.operator import Context, SampleRows
 from schemas.ports import Engine, MediaStore
 from schemas.records import Reason, Rejection, Sample, digest
 
@@ -36,7 +36,7 @@ Used = dict[str, Usage]  # by the recipe's name of the model
 Progress = Callable[[int, int | None, str, Used], None]
 
 
-def view(bound: Bound, rows: Rows) -> Rows | None:
+def view(bound: Bound, rows: SampleRows) -> SampleRows | None:
     """What the step may see of one sample, or None when the sample is none of its own."""
     step = bound.step
     if bound.share != (0.0, 1.0):
@@ -45,7 +45,7 @@ def view(bound: Bound, rows: Rows) -> Rows | None:
             return None
     if not step.where and not bound.sources:
         return rows
-    seen = Rows(rows.sample)
+    seen = SampleRows(rows.sample)
     for table in ROW_TABLES:
         wanted = bound.sources.get(table)
         setattr(seen, table, [r for r in getattr(rows, table) if not wanted or r.step in wanted])
@@ -58,7 +58,7 @@ def view(bound: Bound, rows: Rows) -> Rows | None:
     return seen
 
 
-def _those(predicate: str, seen: Rows, rows: Rows) -> list:
+def _those(predicate: str, seen: SampleRows, rows: SampleRows) -> list:
     if predicate not in ("right", "wrong", "best"):
         return [c for c in seen.candidates if c.role == predicate]
     axis = SCORE if predicate == "best" else TRUTH
@@ -81,7 +81,7 @@ class Shard:
 
     number: int
     key: str
-    given: list[Rows]
+    given: list[SampleRows]
     first: dict[str, list]
     """rows that came with the samples: media, rejections of the source"""
     made: list[list] = field(default_factory=list)
@@ -119,10 +119,10 @@ def from_sources(sources: list[Bound], context: Callable[[Bound], Context], key:
     records = (row for bound in sources for row in bound.verb(filled(bound.settings), context(bound)))
     stream = arrivals(records, ROWS)
     if any(not LIVE.isdisjoint(bound.leaves) for bound in sources):
-        stream = gathered(stream)
+        stream = with_rows(stream)
     seen: dict[bytes, int] = {}
     shown: set[bytes] = set()
-    given: list[Rows] = []
+    given: list[SampleRows] = []
     first: dict[str, list] = {"media": [], "rejections": []}
     number = 0
 
@@ -141,13 +141,13 @@ def from_sources(sources: list[Bound], context: Callable[[Bound], Context], key:
             name = bytes.fromhex(item.sample.id)
             times = seen[name] = seen.get(name, 0) + 1
             if times > 1:
-                first["rejections"].append(twin(item.sample, times))
+                first["rejections"].append(duplicate_of(item.sample, times))
             else:
                 for media in item.media:
                     if (sha := bytes.fromhex(media.id)) not in shown:
                         shown.add(sha)
                         first["media"].append(media)
-                given.append(Rows(item.sample))
+                given.append(SampleRows(item.sample))
                 for row in item.rows:
                     getattr(given[-1], TABLE_OF[type(row)]).append(row)
         if len(given) + len(first["rejections"]) >= shards.SIZE:
@@ -163,7 +163,7 @@ def from_tables(tables: shards.RunTables, key: str) -> Iterator[Shard]:
         yield Shard(number, digest(key, [f.name for f in folders]), _given(shard), {})
 
 
-def seen(bound: Bound, tables: shards.RunTables) -> Iterator[Rows]:
+def seen_samples(bound: Bound, tables: shards.RunTables) -> Iterator[SampleRows]:
     """What the step may see of each sample that earlier passes left, in order."""
     for _, shard in tables.shards():
         for rows in _given(shard):
@@ -171,9 +171,9 @@ def seen(bound: Bound, tables: shards.RunTables) -> Iterator[Rows]:
                 yield some
 
 
-def _given(tables: shards.RunTables) -> list[Rows]:
+def _given(tables: shards.RunTables) -> list[SampleRows]:
     """The live samples of one shard with their live rows."""
-    given: dict[str, Rows] = {}
+    given: dict[str, SampleRows] = {}
     origins: dict[str, str] = {}
     for old, new in tables.successors():
         origins[new] = origins.get(old, old)
@@ -181,7 +181,7 @@ def _given(tables: shards.RunTables) -> list[Rows]:
         for batch in tables.batches(name):
             for row in from_batch(name, batch):
                 if name == "samples":
-                    given[row.id] = Rows(row, origins.get(row.id))
+                    given[row.id] = SampleRows(row, origins.get(row.id))
                 else:
                     getattr(given[row.sample], name).append(row)
     return list(given.values())
@@ -331,7 +331,7 @@ class Pass:
                 found[name].add(usage)
         return found
 
-    async def _one(self, rows: Rows, shard: Shard, made: list) -> None:
+    async def _one(self, rows: SampleRows, shard: Shard, made: list) -> None:
         """Runs all steps on one sample; appends their rows to `made`, in order: a sample, what it became, its rows."""
         for bound, context in zip(self.steps, shard.contexts, strict=True):
             if rows.sample.kind not in bound.module.MEDIA:
@@ -372,7 +372,7 @@ class Pass:
         for bound in self.steps:
             shard.usage[bound.step.name] = defaultdict(Usage)
             shard.contexts.append(self.context(bound, shard))
-        shard.earlier = shards.left_open(self.folder, shard.name)
+        shard.earlier = shards.open_shards(self.folder, shard.name)
         self.open.append(shard)
 
     async def _close(self, shard: Shard) -> None:
@@ -433,7 +433,7 @@ def _rarely_collected() -> Generator[None]:
         gc.unfreeze()
 
 
-def _take(out, rows: Rows, made: list) -> bool:
+def _take(out, rows: SampleRows, made: list) -> bool:
     """Appends a step's rows to the sample's; True when the sample itself was rejected. A Sample supersedes the one before."""
     for row in out:
         made.append(row)

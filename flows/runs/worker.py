@@ -21,7 +21,7 @@ from typing import TextIO
 from flows.runs import engine_host, executor
 from flows.runs.crash_log import Crashes
 from flows.runs.folder import at_work
-from flows.runs.memory_watchdog import Afresh
+from flows.runs.memory_watchdog import RestartWorker
 from flows.runs.supervisor import AFRESH, log_of
 from pipeline.storage import in_flight
 from schemas.errors import PairwrightError
@@ -52,7 +52,7 @@ def main(folder: Path) -> int:
             with at_work(folder, run.cache):
                 run.work(next(u for u in run.units if u.name == name), here)
             say({"finished": name})
-        except Afresh as why:
+        except RestartWorker as why:
             say({"afresh": str(why)})
             return AFRESH
         except PairwrightError as error:

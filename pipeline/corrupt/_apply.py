@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from pipeline.corrupt import _files
 from pipeline.corrupt._registry import Spec
-from pipeline.corrupt.kinds._kind import Kind, drawn
+from pipeline.corrupt.kinds._kind import Kind, seeded_rng
 from pipeline.corrupt.kinds.adversarial import Adversarial, perturbed
 from pipeline.corrupt.kinds.images import Fade, RegionMask
 from pipeline.corrupt.kinds.nothing import Nothing
@@ -45,11 +45,11 @@ async def corrupted(
     kind = _READ.validate_python(spec)
     if isinstance(kind, Nothing):
         return _in_text(prompt, sample), []
-    new, made = await instead(prompt, settled(kind, sample), sample, context)
+    new, made = await replaced_media(prompt, resolved_kind(kind, sample), sample, context)
     return with_media(prompt, new), made
 
 
-async def instead(
+async def replaced_media(
     prompt: tuple[Message, ...], kind: Kind, sample: Sample, context: Context
 ) -> tuple[dict[str, str], list[Media]]:
     """{id: id to show instead} of all media of the prompt that the (settled) kind is for, and the Media that were made."""
@@ -63,7 +63,7 @@ async def instead(
     return dict(zip(of, (new for new, _ in found))), [media for _, media in found if media]
 
 
-def settled(kind: Kind, sample: Sample) -> Kind:
+def resolved_kind(kind: Kind, sample: Sample) -> Kind:
     """The kind with what it takes from the sample. RowError BAD_ROW when the sample has no box."""
     if not isinstance(kind, RegionMask):
         return kind
@@ -91,7 +91,7 @@ async def _one(sha: str, medium: str, kind: Kind, sample: Sample, context: Conte
 
 def _made(sha: str, medium: str, kind: Kind, sample: Sample, context: Context, label: str) -> Media:
     name = f"{sample_label(sample)}: {medium} {sha[:12]}"
-    data = _files.corrupted(context.media.read(sha), medium, kind, drawn(kind, sample.id, sha), name)
+    data = _files.corrupted(context.media.read(sha), medium, kind, seeded_rng(kind, sample.id, sha), name)
     return keep(data, label, context.media)
 
 

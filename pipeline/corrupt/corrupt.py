@@ -17,8 +17,8 @@ from pipeline.corrupt.kinds.nothing import Nothing
 from pipeline.corrupt.kinds.swap import Swap
 from schemas.errors import RowError
 from schemas.messages import sample_label
-from schemas.operator import Context, Fitted, Rows
-from schemas.operator import Settings as Base
+from schemas.operator import Context, Fitted, SampleRows
+from schemas.operator import OperatorSettings as Base
 from schemas.records import Media, Pair, Reason, Rejection, Sample, digest, successor
 
 READS = ("samples",)
@@ -63,12 +63,12 @@ def fits(settings: Settings) -> bool:
     return isinstance(settings.kind, Swap)
 
 
-def fit(seen: Iterable[Rows], settings: Settings, context: Context) -> Fitted:
+def fit(seen: Iterable[SampleRows], settings: Settings, context: Context) -> Fitted:
     """The pool that `swap` takes from."""
     return swap.fit(seen, settings.kind, context)
 
 
-async def corrupt(rows: Rows, settings: Settings, context: Context) -> list[Media | Sample | Pair | Rejection]:
+async def corrupt(rows: SampleRows, settings: Settings, context: Context) -> list[Media | Sample | Pair | Rejection]:
     """The Media that were made, and the Sample that shows them, whose `facts.corrupted` names the kind and the media it stands for; or, `as`
     rejected_media, a Pair instead of each live one. Its `pair_kind` is `media` where both answers are the same (or there is one), else `mixed`.
 
@@ -86,7 +86,7 @@ async def _shown(sample: Sample, kind: Kind, context: Context) -> list[Media | S
     return [*made, successor(sample, prompt, context.step, facts=facts)]
 
 
-async def _stored(rows: Rows, kind: Kind, context: Context) -> list[Media | Sample | Pair | Rejection]:
+async def _stored(rows: SampleRows, kind: Kind, context: Context) -> list[Media | Sample | Pair | Rejection]:
     sample = rows.sample
     made: list[Media] = []
     ranked = None
@@ -96,7 +96,7 @@ async def _stored(rows: Rows, kind: Kind, context: Context) -> list[Media | Samp
         ranked, made = await _ranked(sample, kind, context)
         ids = ranked[-1:]
     else:
-        new, made = await _apply.instead(sample.prompt, _apply.settled(kind, sample), sample, context)
+        new, made = await _apply.replaced_media(sample.prompt, _apply.resolved_kind(kind, sample), sample, context)
         ids = tuple(new.get(media, media) for media in sample.media)
     op = json.dumps(kind.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
     out: list[Media | Sample | Pair | Rejection] = [*made]
@@ -118,8 +118,8 @@ async def _ranked(sample: Sample, kind: RegionMask, context: Context) -> tuple[t
         raise RowError(Reason.TOO_MANY_MEDIA, detail)
     ids, made = [*sample.media], []
     for level in range(1, kind.levels + 1):
-        fade = _apply.settled(kind, sample).model_copy(update={"level": level})
-        new, media = await _apply.instead(sample.prompt, fade, sample, context)
+        fade = _apply.resolved_kind(kind, sample).model_copy(update={"level": level})
+        new, media = await _apply.replaced_media(sample.prompt, fade, sample, context)
         ids.append(new[sample.media[0]])
         made += media
     return tuple(ids), made

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from pipeline.dataset import manifest
-from schemas.disk import said
+from schemas.disk import error_line
 from schemas.errors import InputError, StoreError
 from schemas.published import OURS, public
 
@@ -77,7 +77,7 @@ def _try(api, dataset: Path, repo: str, private: bool) -> tuple[int, str]:
     except (HTTPError, ConnectionError, TimeoutError) as error:
         return 503, f"it cannot be reached ({type(error).__name__}), check the network"
     except OSError as error:
-        raise StoreError(said(error, dataset)) from error
+        raise StoreError(error_line(error, dataset)) from error
     except Exception as error:  # noqa: BLE001 - what its client makes of an answer that is none of the Hub's: ValueError, KeyError, ...
         if str(error).startswith(CARD):
             words = _clean(str(error).removeprefix(CARD), api.token)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline.dataset import manifest
 from pipeline.dataset.columns import MEDIA_OF, VERSION
-from schemas.disk import said
+from schemas.disk import error_line
 from schemas.errors import DamageError, InputError
 from schemas.records import SAMPLE_KINDS, Message, Part, media_parts, one_line
 
@@ -67,7 +67,7 @@ def opened(path: Path) -> Generator[pq.ParquetFile]:
             yield file
     except (OSError, pa.ArrowException) as error:
         if isinstance(error, OSError) and error.errno:  # the system's; without a number it is what Arrow says of the bytes
-            raise DamageError(said(error, path)) from error
+            raise DamageError(error_line(error, path)) from error
         raise DamageError(f"{path} cannot be read ({one_line(str(error))}): {manifest.REMEDY}") from None
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from pipeline.engines.local.device import has_gpu, share_of
 from pipeline.media.decode import decode_audio, decode_image, decode_video
 from pipeline.modeling.checkpoint import folder_of, identity
-from pipeline.modeling.request_media import read, shown
+from pipeline.modeling.request_media import media_of_request, read
 from pipeline.modeling.special_tokens import first_tokens, markup, specials
 from schemas import operator
 from schemas.errors import EngineError, RowError, TrainError
@@ -48,7 +48,7 @@ FRAMES = 8  # of a video, for a model that knows pictures only
 HEAD = "ForSequenceClassification"  # ends the name of an architecture that gives one number
 
 
-class Settings(operator.Settings):
+class Settings(operator.OperatorSettings):
     model: str
     """a local folder or the name of a model on the Hub"""
     revision: str | None = None
@@ -202,7 +202,7 @@ class HF:
         if messages[-1].role == "assistant":
             prompt, ids, _ = self._judged(messages)
             return continued(prompt, ids)
-        media = tuple((part.type, read(self._store, part)) for part in shown(messages, self.media, self.identity))
+        media = tuple((part.type, read(self._store, part)) for part in media_of_request(messages, self.media, self.identity))
         return self._encoder.encode(messages, media, "the prompt")
 
     def _judged(self, messages: tuple[Message, ...]):
@@ -241,7 +241,7 @@ class _Headed(HF):
         import torch
 
         assert isinstance(request, Rate)  # all that `can` has
-        shown(request.messages, self.media, self.identity)
+        media_of_request(request.messages, self.media, self.identity)
         turns = [
             {"role": m.role, "content": escape("".join(p.text or "" for p in m.parts), self._specials)}
             for m in request.messages
@@ -283,7 +283,7 @@ class _Twin(HF):
         import torch.nn.functional as F
 
         assert isinstance(request, Embed)  # all that `can` has
-        media = shown(request.messages, self.media, self.identity)
+        media = media_of_request(request.messages, self.media, self.identity)
         text = "".join(p.text or "" for m in request.messages for p in m.parts)
         if len(media) + bool(text.strip()) != 1:
             raise RowError(Reason.ENGINE_REFUSED, f"{self.identity} takes one text or one medium at a time")

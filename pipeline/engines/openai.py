@@ -46,7 +46,7 @@ SCORE = {"max_tokens": 1, "temperature": 0, "logprobs": True, "top_logprobs": TO
 RATED = {"max_tokens": 1, "temperature": 0, "return_token_ids": True}
 
 
-class Settings(operator.Settings):
+class Settings(operator.OperatorSettings):
     base_url: str | None = None
     """where the server answers, up to and with /v1"""
     endpoints: tuple[Endpoint, ...] = ()
@@ -183,7 +183,7 @@ class OpenAI:
             async with asyncio.timeout(FIRST):
                 response = await server.get("/models")
         except OSError as error:  # TimeoutError among them
-            return exchange.gone(server, error)
+            return exchange.unreachable_error(server, error)
         if response.status in (401, 403) or 300 <= response.status < 400:
             raise self._exchange.locked(server, response)
         return response.body

@@ -26,7 +26,7 @@ from pipeline.engines.local.device import has_gpu, share_of
 from pipeline.media.decode import decode_audio, decode_image, decode_video
 from pipeline.media.limits import HEARD_SECONDS
 from pipeline.modeling.checkpoint import identity
-from pipeline.modeling.request_media import merged, read, shown
+from pipeline.modeling.request_media import media_of_request, merge_texts, read
 from pipeline.modeling.special_tokens import first_tokens, markup, rounded, specials
 from schemas import operator
 from schemas.errors import EngineError, RowError
@@ -58,7 +58,7 @@ BAN = -100.0
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # of adapters, that vLLM can be set to
 
 
-class Settings(operator.Settings):
+class Settings(operator.OperatorSettings):
     model: str
     """a local folder or the name of a model on the Hub"""
     revision: str | None = None
@@ -337,7 +337,7 @@ class VLLM:
         return tuple(before), self._tokens.answer(last)
 
     def _shown(self, messages: tuple[Message, ...]) -> list[Part]:
-        media = shown(messages, self.media, self.identity)
+        media = media_of_request(messages, self.media, self.identity)
         for kind, count in Counter(part.type for part in media).items():
             if count > self._limits[kind]:
                 limit = f"the engine takes {self._limits[kind]}; raise limit_mm_per_prompt or drop the row"
@@ -432,7 +432,7 @@ class _Tokens:
 
     def answer(self, message: Message) -> list[int]:
         """Token ids of what the assistant said, without the end of its turn."""
-        text = "".join(texts_in(merged(message.parts)))
+        text = "".join(texts_in(merge_texts(message.parts)))
         if message.role != "assistant" or not text:
             raise RowError(Reason.EMPTY_ANSWER, "there is no answer whose likelihood could be told")
         return self._tokenizer.encode(escape(text, self._specials), add_special_tokens=False)
@@ -452,7 +452,7 @@ class _Tokens:
         return shown != without and "'type'" not in shown
 
     def _content(self, message: Message) -> str | list[dict]:
-        parts = merged(message.parts)
+        parts = merge_texts(message.parts)
         texts = iter(escape_all(texts_in(parts), self._specials))
         parts = [{"type": "text", "text": next(texts)} if part.type == "text" else {"type": part.type} for part in parts]
         return parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts

@@ -15,7 +15,7 @@ from schemas.errors import EngineError
 from schemas.figures import EVALUATION
 from schemas.messages import user
 from schemas.operator import Context, Tables
-from schemas.operator import Settings as Base
+from schemas.operator import OperatorSettings as Base
 from schemas.ports import Engine
 from schemas.records import Message
 from schemas.requests import Failure, Generate, Score, Scored

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 from pipeline.filter.similarity import lsh, media_hashes
 from pipeline.filter.similarity import shingles as words
-from pipeline.filter.similarity.media_hashes import Looks
+from pipeline.filter.similarity.media_hashes import MediaHashes
 from pipeline.media import phash
 from pipeline.media.sniff import sniff
 from pipeline.source import rows
@@ -22,7 +22,7 @@ from schemas.arrow import from_batch
 from schemas.errors import RowError
 from schemas.messages import sample_label
 from schemas.operator import Context, Tables
-from schemas.operator import Settings as Base
+from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Media, Reason, Rejection, Sample, media_parts
 
 READS = ("samples",)
@@ -109,7 +109,7 @@ class _Benchmarks:
         self._rows: list[str] = []
         self._runs: dict[int, tuple[array, array]] = {}  # number of words -> hashes of runs, and whose they are
         self._totals = array("q")
-        self._looks = {kind: (Looks(kind), array("q")) for kind in media_hashes.FRAMES}
+        self._looks = {kind: (MediaHashes(kind), array("q")) for kind in media_hashes.FRAMES}
         for name, where in settings.sets.items():
             self._read(name, where, context)
         self._sorted = {}
@@ -137,7 +137,7 @@ class _Benchmarks:
                 known, owners = self._looks[medium.kind]
                 known.add(medium.id, hashes)
                 owners.append(number)
-        asked = words.words(words.said(row.prompt))
+        asked = words.words(words.shared_words(row.prompt))
         n = min(self.settings.words, len(asked))
         found = set(words.grams(asked, n)) if n >= min(self.settings.shortest, self.settings.words) else ()
         self._totals.append(len(found))
@@ -148,7 +148,7 @@ class _Benchmarks:
 
     def asked(self, row: Sample) -> str | None:
         """Which benchmark's question the sample holds the most of, when it is enough."""
-        held = words.words(f"{words.said(row.prompt)} {row.reference or ''}")
+        held = words.words(f"{words.shared_words(row.prompt)} {row.reference or ''}")
         best = (0.0, "")
         for n, (runs, owners) in self._sorted.items():
             mine = np.unique(np.array(words.grams(held, n), np.uint64))
@@ -164,7 +164,7 @@ class _Benchmarks:
 
     def shown(self, bits: int, tables: Tables, context: Context) -> Callable[[Sample], str | None]:
         """A function that says of a sample which benchmark shows one of its media, in at most `bits` other bits."""
-        media = media_hashes.looks(media_hashes.listed(tables), context.media)
+        media = media_hashes.find_media_hashes(media_hashes.listed(tables), context.media)
         found = {}
         for kind, (known, owners) in self._looks.items():
             known.close()

@@ -12,11 +12,11 @@ import pyarrow as pa
 from pydantic import Field
 
 from pipeline.filter.similarity import lsh, media_hashes, shingles
-from pipeline.filter.similarity.media_hashes import Looks
+from pipeline.filter.similarity.media_hashes import MediaHashes
 from schemas.arrow import from_batch
 from schemas.messages import sample_label_of
 from schemas.operator import Context, Tables
-from schemas.operator import Settings as Base
+from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Reason, Rejection, Sample, digest, media_parts
 
 READS = ("samples",)
@@ -39,7 +39,7 @@ class _Gist:
     """What is held of the samples: of each its ids, its media as numbers, the group of those that show the same, and the
     signature of its prompt."""
 
-    def __init__(self, tables: Tables, by: str, media: dict[str, Looks], bits: int):
+    def __init__(self, tables: Tables, by: str, media: dict[str, MediaHashes], bits: int):
         self.media = media
         self._first = {kind: _first(one, bits) for kind, one in media.items()}
         self._shown, self._ends = array("q"), array("q", [0])
@@ -50,7 +50,7 @@ class _Gist:
             prompts = []
             for row in from_batch("samples", batch):
                 groups.append(self._group(row) if media else 0)
-                prompts.append(shingles.said(row.prompt))
+                prompts.append(shingles.shared_words(row.prompt))
             if by != "media":
                 signatures += shingles.signatures(prompts)
         self.ids, self.sources = pa.chunked_array(ids, pa.string()), pa.chunked_array(sources, pa.string())
@@ -77,7 +77,7 @@ class _Gist:
         return max((int(self.media["video" if a % 2 else "image"].apart(a // 2, b // 2)) for a, b in codes), default=0)
 
 
-def _first(media: Looks, bits: int) -> np.ndarray:
+def _first(media: MediaHashes, bits: int) -> np.ndarray:
     """For each medium the earlier one that it is counted as, or itself."""
     twin = lsh.twins(media.keys(bits), lambda i, j: media.apart(i, j) <= bits)
     return np.where(twin < 0, np.arange(len(twin)), twin)
@@ -88,7 +88,7 @@ def keep(tables: Tables, settings: Settings, context: Context) -> list[Rejection
 
     Samples without media are compared by prompt only, and stay where only media count. Of a sample are held its ids, 16 bytes
     a medium and 512 of its prompt's signature, neither pixels nor texts."""
-    media = {} if settings.by == "prompt" else media_hashes.looks(media_hashes.listed(tables), context.media)
+    media = {} if settings.by == "prompt" else media_hashes.find_media_hashes(media_hashes.listed(tables), context.media)
     gist = _Gist(tables, settings.by, media, settings.bits)
     groups, signed = gist.groups, gist.signatures
     if not len(groups):

@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from schemas.arrow import word_counts
 from schemas.operator import Context, Tables
-from schemas.operator import Settings as Base
+from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Reason, Rejection
 
 READS = ("pairs",)

@@ -9,8 +9,8 @@ from typing import Literal
 from pydantic import model_validator
 
 from schemas.messages import sample_label
-from schemas.operator import Context, Rows
-from schemas.operator import Settings as Base
+from schemas.operator import Context, SampleRows
+from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Reason, Rejection
 
 READS = ("samples",)
@@ -52,7 +52,7 @@ class Settings(Base):
         return self
 
 
-def keep(rows: Rows, settings: Settings, context: Context) -> list[Rejection]:
+def keep(rows: SampleRows, settings: Settings, context: Context) -> list[Rejection]:
     """A rejection when the sample's licence may not stay. Of "A OR B" one must be allowed, of "A AND B" (or "A, B") all."""
     sample = rows.sample
     said = sample.licence or ""

@@ -19,7 +19,7 @@ from schemas.arrow import from_batch
 from schemas.errors import RowError
 from schemas.messages import ask_about, sample_label
 from schemas.operator import Context, Tables
-from schemas.operator import Settings as Base
+from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Media, Reason, Rejection, Sample, media_parts
 from schemas.requests import Failure, Generate
 

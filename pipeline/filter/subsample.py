@@ -25,7 +25,7 @@ from schemas.arrow import from_batch
 from schemas.errors import EngineError, RowError
 from schemas.messages import sample_label_of
 from schemas.operator import Context, Tables
-from schemas.operator import Settings as Base
+from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Reason, Rejection, Sample
 from schemas.requests import Embed, Failure
 
@@ -170,7 +170,7 @@ def _samples(tables: Tables) -> Iterator[Sample]:
 
 def stratum(row: Sample, long: int) -> str:
     """mcq: the prompt lists options A and B, or the right answer is a letter; else long or short by the reference."""
-    if _OPTIONS.search(shingles.said(row.prompt)) or re.fullmatch(r"\(?[A-J][.)]?", row.answer or ""):
+    if _OPTIONS.search(shingles.shared_words(row.prompt)) or re.fullmatch(r"\(?[A-J][.)]?", row.answer or ""):
         return "mcq"
     return "long" if len(row.reference or "") > long else "short"
 
@@ -229,7 +229,7 @@ def _prompts(tables: Tables, file: BinaryIO) -> range:
     hashing = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 5), n_features=PROMPT_WIDTH, dtype=np.float32)
     count = 0
     for batch in tables.batches("samples"):
-        if texts := [" ".join(shingles.words(shingles.said(row.prompt))) for row in from_batch("samples", batch)]:
+        if texts := [" ".join(shingles.words(shingles.shared_words(row.prompt))) for row in from_batch("samples", batch)]:
             file.write(hashing.transform(texts).toarray().tobytes())
             count += len(texts)
     return range(count)

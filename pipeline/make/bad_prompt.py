@@ -2,11 +2,11 @@
 
 import random
 
-from pipeline.make._ask import Drawing, asked, made, seed_of
+from pipeline.make._ask import SamplingSettings, asked, candidates_of, seed_of
 from schemas import prompts
 from schemas.errors import RecipeError
 from schemas.messages import rephrase
-from schemas.operator import Context, Rows
+from schemas.operator import Context, SampleRows
 from schemas.records import SAMPLE_KINDS, Candidate, Rejection, digest
 from schemas.requests import Failure
 
@@ -17,7 +17,7 @@ SCOPE = "sample"
 VERSION = 1
 
 
-class Settings(Drawing):
+class Settings(SamplingSettings):
     model: str
     """name of the recipe's model that answers"""
     role: str | None = "rejected"
@@ -30,7 +30,7 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
     return (prompts.read(settings.prompt, __file__, "bad_prompt.txt"),)
 
 
-async def make(rows: Rows, settings: Settings, context: Context) -> list[Candidate | Rejection]:
+async def make(rows: SampleRows, settings: Settings, context: Context) -> list[Candidate | Rejection]:
     """One answer to one of the prompts, drawn by the seed, in place of the sample's question."""
     sample, engine = rows.sample, context.engines[settings.model]
     lines = [line.strip() for line in prompt_texts(settings)[0].splitlines() if line.strip()]
@@ -47,4 +47,4 @@ async def make(rows: Rows, settings: Settings, context: Context) -> list[Candida
         "role": settings.role, "model": engine.identity, "settings": context.version, "seed": seed, "prompt": prompt,
         "tokens": answer.tokens, "finish": answer.finish,
     }  # fmt: skip
-    return made(answer.text, "", row, sample, context)
+    return candidates_of(answer.text, "", row, sample, context)

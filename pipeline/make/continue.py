@@ -6,9 +6,9 @@ import re
 
 from pydantic import Field, model_validator
 
-from pipeline.make._ask import Looking, asked, fit, fits, made, seed_of, shown, unmade  # noqa: F401  fit and fits are the operator's own
+from pipeline.make._ask import MediaSettings, asked, candidates_of, fit, fits, prompt_with_media, rejection_of, seed_of  # noqa: F401  fit and fits are the operator's own
 from schemas.messages import assistant
-from schemas.operator import Context, Rows
+from schemas.operator import Context, SampleRows
 from schemas.records import SAMPLE_KINDS, Candidate, Media, Reason, Rejection
 from schemas.requests import Failure
 from schemas.text import sentences
@@ -22,7 +22,7 @@ VERSION = 1
 _WORD = re.compile(r"\S+")
 
 
-class Settings(Looking):
+class Settings(MediaSettings):
     model: str
     """name of the recipe's model that continues"""
     prefix_ratio: float | None = Field(None, gt=0, lt=1)
@@ -37,12 +37,12 @@ class Settings(Looking):
         return self
 
 
-async def make(rows: Rows, settings: Settings, context: Context) -> list[Media | Candidate | Rejection]:
+async def make(rows: SampleRows, settings: Settings, context: Context) -> list[Media | Candidate | Rejection]:
     """A Candidate for each there is (its `parent`): what stays of it and what the model writes behind.
 
     An answer of which nothing would stay or go is a Rejection TOO_SHORT, and one whose request fails says why."""
     sample, engine = rows.sample, context.engines[settings.model]
-    prompt, media = await shown(sample.prompt, settings, sample, context)
+    prompt, media = await prompt_with_media(sample.prompt, settings, sample, context)
     seed = seed_of(settings.seed, sample.id)
     prefixes = {c.id: prefix(c.text, settings.prefix_ratio, settings.drop_sentences) for c in rows.candidates}
     cut = [c for c in rows.candidates if prefixes[c.id]]
@@ -52,17 +52,17 @@ async def make(rows: Rows, settings: Settings, context: Context) -> list[Media |
     for c in rows.candidates:
         if not prefixes[c.id]:
             detail = f"nothing of the answer would stay, or nothing would go: {c.text[:100]!r}"
-            out.append(unmade(c, Reason.TOO_SHORT, detail, context))
+            out.append(rejection_of(c, Reason.TOO_SHORT, detail, context))
     for c, request, result in zip(cut, requests, results, strict=True):
         if isinstance(result, Failure):
-            out.append(unmade(c, result.reason, result.detail, context))
+            out.append(rejection_of(c, result.reason, result.detail, context))
             continue
         (answer,) = result.answers
         row = {
             "role": settings.role, "model": engine.identity, "settings": context.version, "seed": seed, "parent": c.id,
             "prompt": request.messages, "tokens": answer.tokens, "finish": answer.finish,
         }  # fmt: skip
-        out += made(answer.text, prefixes[c.id], row, sample, context)
+        out += candidates_of(answer.text, prefixes[c.id], row, sample, context)
     return out
 
 

@@ -3,8 +3,8 @@
 from typing import Literal
 
 from schemas.messages import sample_label
-from schemas.operator import Context, Rows
-from schemas.operator import Settings as Base
+from schemas.operator import Context, SampleRows
+from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Candidate, Reason, Rejection, candidate
 
 READS = ("samples",)
@@ -21,7 +21,7 @@ class Settings(Base):
     """what this answer is"""
 
 
-def make(rows: Rows, settings: Settings, context: Context) -> list[Candidate | Rejection]:
+def make(rows: SampleRows, settings: Settings, context: Context) -> list[Candidate | Rejection]:
     sample = rows.sample
     text = getattr(sample, settings.of)
     if not text or not text.strip():

@@ -11,10 +11,10 @@ import asyncio
 import re
 from typing import Literal
 
-from pipeline.make._ask import Looking, asked, fit, fits, made, seed_of, shown, unmade  # noqa: F401  fit and fits are the operator's own
+from pipeline.make._ask import MediaSettings, asked, candidates_of, fit, fits, prompt_with_media, rejection_of, seed_of  # noqa: F401  fit and fits are the operator's own
 from schemas import prompts
 from schemas.messages import ask_about, asked_of
-from schemas.operator import Context, Rows
+from schemas.operator import Context, SampleRows
 from schemas.ports import Engine
 from schemas.records import SAMPLE_KINDS, Candidate, Media, Message, Reason, Rejection
 from schemas.requests import Failure
@@ -28,7 +28,7 @@ VERSION = 1
 _FENCED = re.compile(r"<<<\s*(.*?)\s*>>>", re.DOTALL)
 
 
-class Settings(Looking):
+class Settings(MediaSettings):
     model: str
     """name of the recipe's model that rewrites"""
     kind: Literal["fix", "inject", "mask", "refill", "restyle", "ambiguous"]
@@ -43,10 +43,10 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
     return (prompts.read(settings.prompt, __file__, f"rewrite_{settings.kind}.txt"),)
 
 
-async def make(rows: Rows, settings: Settings, context: Context) -> list[Media | Candidate | Rejection]:
+async def make(rows: SampleRows, settings: Settings, context: Context) -> list[Media | Candidate | Rejection]:
     """A Candidate for each there is, its `parent`. A reply without one answer between <<< and >>> is asked for once more and
     then a Rejection UNPARSABLE; a text that did not change is EQUAL_ANSWERS. The old answer stays."""
-    prompt, media = await shown(rows.sample.prompt, settings, rows.sample, context)
+    prompt, media = await prompt_with_media(rows.sample.prompt, settings, rows.sample, context)
     out: list[Media | Candidate | Rejection] = list(media)
     for found in await asyncio.gather(*(_rewritten(c, prompt, rows, settings, context) for c in rows.candidates)):
         out += found
@@ -54,7 +54,7 @@ async def make(rows: Rows, settings: Settings, context: Context) -> list[Media |
 
 
 async def _rewritten(
-    c: Candidate, prompt, rows: Rows, settings: Settings, context: Context
+    c: Candidate, prompt, rows: SampleRows, settings: Settings, context: Context
 ) -> list[Candidate | Rejection]:
     sample, engine = rows.sample, context.engines[settings.model]
     (template,) = prompt_texts(settings)
@@ -63,17 +63,17 @@ async def _rewritten(
     asking = ask_about(prompt, text)
     reply = await _reply(engine, asking, settings, seed_of(settings.seed, c.id))
     if isinstance(reply, Failure):
-        return [unmade(c, reply.reason, reply.detail, context)]
+        return [rejection_of(c, reply.reason, reply.detail, context)]
     said, new, tokens, seed = reply
     if new is None:
-        return [unmade(c, Reason.UNPARSABLE, f"no one answer between <<< and >>> in: {said[:1000]}", context)]
+        return [rejection_of(c, Reason.UNPARSABLE, f"no one answer between <<< and >>> in: {said[:1000]}", context)]
     if new == c.text.strip():
-        return [unmade(c, Reason.EQUAL_ANSWERS, "the rewritten answer is the old one", context)]
+        return [rejection_of(c, Reason.EQUAL_ANSWERS, "the rewritten answer is the old one", context)]
     row = {
         "role": settings.role, "model": engine.identity, "settings": context.version, "seed": seed, "parent": c.id,
         "prompt": asking, "tokens": tokens,
     }  # fmt: skip
-    return made(new, "", row, sample, context)
+    return candidates_of(new, "", row, sample, context)
 
 
 async def _reply(engine: Engine, messages: tuple[Message, ...], settings: Settings, seed: int):

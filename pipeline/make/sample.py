@@ -4,10 +4,10 @@ import random
 
 from pydantic import Field, model_validator
 
-from pipeline.make._ask import Looking, asked, fit, fits, made, seed_of, shown  # noqa: F401  fit and fits are the operator's own
+from pipeline.make._ask import MediaSettings, asked, candidates_of, fit, fits, prompt_with_media, seed_of  # noqa: F401  fit and fits are the operator's own
 from schemas import prompts
 from schemas.messages import asked_of, rephrase
-from schemas.operator import Context, Rows, at_once
+from schemas.operator import Context, SampleRows, gather
 from schemas.records import SAMPLE_KINDS, Candidate, Media, Rejection, digest
 from schemas.requests import Failure
 
@@ -18,7 +18,7 @@ SCOPE = "sample"
 VERSION = 1
 
 
-class Settings(Looking):
+class Settings(MediaSettings):
     model: str | None = None
     """name of the recipe's model that answers"""
     models: tuple[str, ...] = ()
@@ -53,18 +53,18 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
     return (prompts.read(settings.prompt, __file__, ""),) if settings.prompt else ()
 
 
-async def make(rows: Rows, settings: Settings, context: Context) -> list[Media | Candidate | Rejection]:
+async def make(rows: SampleRows, settings: Settings, context: Context) -> list[Media | Candidate | Rejection]:
     """Answers by model, temperature and index. Where some requests fail the others' answers stay; where all do, the sample goes.
 
     What was really asked stands in a Candidate's `prompt` where it is not the Sample's."""
     sample, prompt = rows.sample, rows.sample.prompt
     for template in prompt_texts(settings):
         prompt = rephrase(prompt, prompts.fill(template, question=asked_of(prompt)))
-    prompt, media = await shown(prompt, settings, sample, context)
+    prompt, media = await prompt_with_media(prompt, settings, sample, context)
     seed = seed_of(settings.seed, sample.id)
     ways = [(name, t) for name in _drawn(settings, sample.id) for t in settings.temperatures or (settings.temperature,)]
     kept = {"n": settings.n, "stop": settings.stop, "logprobs": settings.logprobs}
-    results = await at_once(
+    results = await gather(
         context.engines[name].ask(asked(prompt, settings, seed, temperature=t, **kept)) for name, t in ways
     )
     failures = [r for r in results if isinstance(r, Failure)]
@@ -83,7 +83,7 @@ async def make(rows: Rows, settings: Settings, context: Context) -> list[Media |
                 "logprob": answer.logprob, "token_logprobs": answer.token_logprobs,
                 "prompt": prompt if prompt != sample.prompt else None,
             }  # fmt: skip
-            out += made(answer.text, "", row, sample, context)
+            out += candidates_of(answer.text, "", row, sample, context)
     return out
 
 

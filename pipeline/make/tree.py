@@ -11,11 +11,11 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from pipeline.make._ask import Drawing, asked, seed_of
+from pipeline.make._ask import SamplingSettings, asked, seed_of
 from schemas.axes import SCORE
 from schemas.errors import RowError
 from schemas.messages import assistant
-from schemas.operator import Context, Rows
+from schemas.operator import Context, SampleRows
 from schemas.ports import Engine
 from schemas.records import (
     SAMPLE_KINDS,
@@ -44,7 +44,7 @@ END = ". "  # cut before its space, a sentence has lost its point; one with whic
 SHORTEST = 4  # characters of a sentence that is worth a node, as in CSR's code
 
 
-class Settings(Drawing):
+class Settings(SamplingSettings):
     model: str
     """name of the recipe's model that answers. On an engine that answers `Beams` it offers the sentences of a diverse beam search,
     on every other one those that it draws by `temperature`, `top_p` and `top_k`"""
@@ -89,7 +89,7 @@ class Path(NamedTuple):
         return math.fsum(self.scores) / len(self.scores)
 
 
-async def make(rows: Rows, settings: Settings, context: Context) -> list[Candidate | Judgement | Rejection]:
+async def make(rows: SampleRows, settings: Settings, context: Context) -> list[Candidate | Judgement | Rejection]:
     """Every path that came to its end, as a Candidate with its `score`, equal texts once.
 
     A path whose request fails or whose sentences have no score is a Rejection; where the first request fails, or the engine gives

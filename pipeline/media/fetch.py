@@ -23,7 +23,7 @@ from yarl import URL
 
 from pipeline.storage.urls import WEB, ObjectStore, clean
 from schemas.errors import RowError
-from schemas.operator import Settings as Base
+from schemas.operator import OperatorSettings as Base
 from schemas.records import Reason
 
 PORTS = (80, 443, 8080, 8443)

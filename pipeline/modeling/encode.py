@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoProcessor
 
 from pipeline.dataset.read import Example
 from pipeline.media.decode import decode_audio, decode_image, decode_video
-from pipeline.modeling.request_media import merged
+from pipeline.modeling.request_media import merge_texts
 from pipeline.modeling.special_tokens import markup, specials
 from schemas.errors import RowError, TrainError
 from schemas.messages import escape, escape_all, texts_in
@@ -112,7 +112,7 @@ class Encoder:
         return self.processor.apply_chat_template(turns, tokenize=False, **options)
 
     def _content(self, message: Message) -> str | list[dict]:
-        parts = merged(message.parts)
+        parts = merge_texts(message.parts)
         texts = iter(escape_all(texts_in(parts), self._specials))
         if all(part.type == "text" for part in parts):
             return "".join(texts)

@@ -8,7 +8,7 @@ from schemas.ports import MediaStore
 from schemas.records import Message, Part, Reason, media_parts
 
 
-def shown(messages: tuple[Message, ...], kinds: Container[str], engine: str) -> list[Part]:
+def media_of_request(messages: tuple[Message, ...], kinds: Container[str], engine: str) -> list[Part]:
     """The media of a prompt in order. RowError for an empty prompt and for a kind that `engine` does not take."""
     media = media_parts(messages)
     if not media and not any(text.strip() for message in messages for text in texts_in(message.parts)):
@@ -27,7 +27,7 @@ def read(store: MediaStore, part: Part) -> bytes:
         raise RowError(Reason.MISSING_FILE, detail) from error
 
 
-def merged(parts: tuple[Part, ...]) -> list[Part]:
+def merge_texts(parts: tuple[Part, ...]) -> list[Part]:
     """The parts with neighbouring texts as one, so that escaping sees a special token which was cut in two."""
     out: list[Part] = []
     for part in parts:

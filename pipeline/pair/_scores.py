@@ -3,7 +3,7 @@
 import random
 from typing import NamedTuple
 
-from schemas.operator import Context, Rows
+from schemas.operator import Context, SampleRows
 from schemas.records import Candidate, Judgement, Outcome, Pair, Reason, Rejection, pair
 
 
@@ -13,7 +13,7 @@ class Scored(NamedTuple):
     judgement: str  # id of the score
 
 
-def scored(rows: Rows, axis: str) -> list[Scored]:
+def scored_candidates(rows: SampleRows, axis: str) -> list[Scored]:
     """The candidates that have a verdict on `axis`, in their order; of several verdicts the latest counts."""
     found: dict[str, Judgement] = {}
     for slip in rows.judgements:
@@ -26,12 +26,12 @@ def scored(rows: Rows, axis: str) -> list[Scored]:
     ]
 
 
-def none_made(rows: Rows, context: Context, reason: Reason, detail: str) -> Rejection:
+def no_pair(rows: SampleRows, context: Context, reason: Reason, detail: str) -> Rejection:
     """The note that this sample gave no pair."""
     return Rejection(rows.sample.id, "pairs", context.step, reason, detail, rows.sample.id)
 
 
-def laid(better: Scored, worse: Scored, rows: Rows, context: Context) -> Pair:
+def make_pair(better: Scored, worse: Scored, rows: SampleRows, context: Context) -> Pair:
     return pair(
         rows.sample.id, context.step, better.candidate, worse.candidate,
         margin=better.score - worse.score, reward_chosen=better.score, reward_rejected=worse.score,

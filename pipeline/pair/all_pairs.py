@@ -4,10 +4,10 @@ import random
 
 from pydantic import Field
 
-from pipeline.pair._scores import laid, none_made, over_cap, scored
+from pipeline.pair._scores import make_pair, no_pair, over_cap, scored_candidates
 from schemas.axes import SCORE
-from schemas.operator import Context, Rows
-from schemas.operator import Settings as Base
+from schemas.operator import Context, SampleRows
+from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Pair, Reason, Rejection, digest
 
 READS = ("candidates", "judgements")
@@ -28,12 +28,12 @@ class Settings(Base):
     """another seed draws other pairs"""
 
 
-def pair(rows: Rows, settings: Settings, context: Context) -> list[Pair | Rejection]:
+def pair(rows: SampleRows, settings: Settings, context: Context) -> list[Pair | Rejection]:
     """Pairs of different texts, each text pair once, in the order of the candidates."""
-    ranked = scored(rows, settings.axis)
+    ranked = scored_candidates(rows, settings.axis)
     if len(ranked) < 2:
         return [
-            none_made(rows, context, Reason.NO_VERDICT, f"{len(ranked)} of {len(rows.candidates)} answers have a score")
+            no_pair(rows, context, Reason.NO_VERDICT, f"{len(ranked)} of {len(rows.candidates)} answers have a score")
         ]
     found, texts = [], set()
     for better in ranked:
@@ -42,7 +42,7 @@ def pair(rows: Rows, settings: Settings, context: Context) -> list[Pair | Reject
             both = (better.candidate.text, worse.candidate.text)
             if margin > 0 and margin >= settings.min_margin and both[0] != both[1] and both not in texts:
                 texts.add(both)
-                found.append(laid(better, worse, rows, context))
+                found.append(make_pair(better, worse, rows, context))
     if not found:
-        return [none_made(rows, context, Reason.NO_MARGIN, f"no two answers differ by {settings.min_margin:g}")]
+        return [no_pair(rows, context, Reason.NO_MARGIN, f"no two answers differ by {settings.min_margin:g}")]
     return over_cap(found, settings.per_prompt, random.Random(digest(settings.seed, rows.sample.id)), context)

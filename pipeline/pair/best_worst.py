@@ -2,10 +2,10 @@
 
 from collections import Counter
 
-from pipeline.pair._scores import laid, none_made, scored
+from pipeline.pair._scores import make_pair, no_pair, scored_candidates
 from schemas.axes import SCORE
-from schemas.operator import Context, Rows
-from schemas.operator import Settings as Base
+from schemas.operator import Context, SampleRows
+from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Pair, Reason, Rejection
 
 READS = ("candidates", "judgements")
@@ -22,19 +22,19 @@ class Settings(Base):
     """the judgements that rank the answers"""
 
 
-def pair(rows: Rows, settings: Settings, context: Context) -> list[Pair | Rejection]:
+def pair(rows: SampleRows, settings: Settings, context: Context) -> list[Pair | Rejection]:
     """One pair a sample, or one note why there is none. Among equals the most frequent text stands for the model's habit."""
-    ranked = scored(rows, settings.axis)
+    ranked = scored_candidates(rows, settings.axis)
     if len(ranked) < 2:
         return [
-            none_made(rows, context, Reason.NO_VERDICT, f"{len(ranked)} of {len(rows.candidates)} answers have a score")
+            no_pair(rows, context, Reason.NO_VERDICT, f"{len(ranked)} of {len(rows.candidates)} answers have a score")
         ]
     often = Counter(s.candidate.text for s in ranked)
     best = min(ranked, key=lambda s: (-s.score, -often[s.candidate.text], s.candidate.index))
     worst = min(ranked, key=lambda s: (s.score, -often[s.candidate.text], s.candidate.index))
     margin = best.score - worst.score
     if margin <= 0 or margin < settings.min_margin:
-        return [none_made(rows, context, Reason.NO_MARGIN, f"best and worst differ by {margin:g}")]
+        return [no_pair(rows, context, Reason.NO_MARGIN, f"best and worst differ by {margin:g}")]
     if best.candidate.text == worst.candidate.text:
-        return [none_made(rows, context, Reason.EQUAL_ANSWERS, "best and worst are the same text")]
-    return [laid(best, worst, rows, context)]
+        return [no_pair(rows, context, Reason.EQUAL_ANSWERS, "best and worst are the same text")]
+    return [make_pair(best, worst, rows, context)]

@@ -4,9 +4,9 @@ import random
 
 from pydantic import Field
 
-from pipeline.pair._scores import none_made, over_cap
-from schemas.operator import Context, Rows
-from schemas.operator import Settings as Base
+from pipeline.pair._scores import no_pair, over_cap
+from schemas.operator import Context, SampleRows
+from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Candidate, Pair, Reason, Rejection, digest
 from schemas.records import pair as laid
 
@@ -24,7 +24,7 @@ class Settings(Base):
     """another seed draws other pairs"""
 
 
-def pair(rows: Rows, settings: Settings, context: Context) -> list[Pair | Rejection]:
+def pair(rows: SampleRows, settings: Settings, context: Context) -> list[Pair | Rejection]:
     """Each chosen answer against each rejected one of another text, each two texts once."""
     sides: dict[str, dict[str, Candidate]] = {"chosen": {}, "rejected": {}}
     for c in rows.candidates:
@@ -32,11 +32,11 @@ def pair(rows: Rows, settings: Settings, context: Context) -> list[Pair | Reject
             sides[c.role].setdefault(c.text.strip(), c)
     missing = [role for role, found in sides.items() if not found]
     if missing:
-        return [none_made(rows, context, Reason.NO_VERDICT, f"no answer is {' or '.join(missing)}")]
+        return [no_pair(rows, context, Reason.NO_VERDICT, f"no answer is {' or '.join(missing)}")]
     found = [
         laid(rows.sample.id, context.step, better, worse, recipe=context.recipe, seed=better.seed)
         for text, better in sides["chosen"].items() for other, worse in sides["rejected"].items() if text != other
     ]  # fmt: skip
     if not found:
-        return [none_made(rows, context, Reason.EQUAL_ANSWERS, "the chosen and the rejected answer are one text")]
+        return [no_pair(rows, context, Reason.EQUAL_ANSWERS, "the chosen and the rejected answer are one text")]
     return over_cap(found, settings.per_prompt, random.Random(digest(settings.seed, rows.sample.id)), context)

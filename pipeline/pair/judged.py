@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from pipeline.pair._scores import none_made
+from pipeline.pair._scores import no_pair
 from schemas.axes import SCORE
-from schemas.operator import Context, Rows
-from schemas.operator import Settings as Base
+from schemas.operator import Context, SampleRows
+from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Judgement, Outcome, Pair, Reason, Rejection
 from schemas.records import pair as laid
 
@@ -21,7 +21,7 @@ class Settings(Base):
     """least probability that the chosen answer is better; at exactly one half there is never a pair"""
 
 
-def pair(rows: Rows, settings: Settings, context: Context) -> list[Pair | Rejection]:
+def pair(rows: SampleRows, settings: Settings, context: Context) -> list[Pair | Rejection]:
     """A Pair for each two answers with a `score` verdict on the pair, of several verdicts the latest, instead of what was live of these
     two: `margin` is the strength, `soft_label` the probability that chosen is better, 0.5..1. Ties and unsure verdicts end what was
     live, too; where nobody has a verdict it stays."""
@@ -30,7 +30,7 @@ def pair(rows: Rows, settings: Settings, context: Context) -> list[Pair | Reject
         if slip.target == "pair" and slip.axis == SCORE:
             scores[frozenset(slip.items)] = slip
     if not scores:
-        return [none_made(rows, context, Reason.NO_VERDICT, "no pair of answers was judged")]
+        return [no_pair(rows, context, Reason.NO_VERDICT, "no pair of answers was judged")]
     live: dict[frozenset[str | None], list[Pair]] = {}
     for row in rows.pairs:
         live.setdefault(frozenset((row.chosen_id, row.rejected_id)), []).append(row)
@@ -49,7 +49,7 @@ def pair(rows: Rows, settings: Settings, context: Context) -> list[Pair | Reject
     return out
 
 
-def _made(slip: Judgement, rows: Rows, settings: Settings, context: Context) -> Pair | Rejection:
+def _made(slip: Judgement, rows: SampleRows, settings: Settings, context: Context) -> Pair | Rejection:
     """The Pair that a score stands for, or why there is none."""
 
     def none(reason: Reason, detail: str) -> Rejection:

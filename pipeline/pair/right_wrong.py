@@ -4,10 +4,10 @@ import random
 
 from pydantic import Field
 
-from pipeline.pair._scores import laid, none_made, over_cap, scored
+from pipeline.pair._scores import make_pair, no_pair, over_cap, scored_candidates
 from schemas.axes import TRUTH
-from schemas.operator import Context, Rows
-from schemas.operator import Settings as Base
+from schemas.operator import Context, SampleRows
+from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Pair, Reason, Rejection, digest
 
 READS = ("candidates", "judgements")
@@ -26,14 +26,14 @@ class Settings(Base):
     """another seed draws other pairs"""
 
 
-def pair(rows: Rows, settings: Settings, context: Context) -> list[Pair | Rejection]:
+def pair(rows: SampleRows, settings: Settings, context: Context) -> list[Pair | Rejection]:
     """Pairs of different texts, each text pair once. A right answer that stands word for word inside the wrong one makes none: what
     would be unlearnt is the answer too."""
-    told = scored(rows, settings.axis)
+    told = scored_candidates(rows, settings.axis)
     right, wrong = [s for s in told if s.score == 0], [s for s in told if s.score < 0]
     if not right or not wrong:
         detail = f"{len(right)} right and {len(wrong)} wrong answers of {len(rows.candidates)}"
-        return [none_made(rows, context, Reason.NO_MARGIN if told else Reason.NO_VERDICT, detail)]
+        return [no_pair(rows, context, Reason.NO_MARGIN if told else Reason.NO_VERDICT, detail)]
     found: list[Pair] = []
     texts: set[tuple[str, str]] = set()
     for better in right:
@@ -41,7 +41,7 @@ def pair(rows: Rows, settings: Settings, context: Context) -> list[Pair | Reject
             both = better.candidate.text, worse.candidate.text
             if both not in texts and both[0].strip() not in both[1]:
                 texts.add(both)
-                found.append(laid(better, worse, rows, context))
+                found.append(make_pair(better, worse, rows, context))
     if not found:
-        return [none_made(rows, context, Reason.EQUAL_ANSWERS, "every right answer stands inside every wrong one")]
+        return [no_pair(rows, context, Reason.EQUAL_ANSWERS, "every right answer stands inside every wrong one")]
     return over_cap(found, settings.per_prompt, random.Random(digest(settings.seed, rows.sample.id)), context)

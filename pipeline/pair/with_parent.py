@@ -6,10 +6,10 @@ import random
 
 from pydantic import Field
 
-from pipeline.pair._scores import none_made, over_cap
+from pipeline.pair._scores import no_pair, over_cap
 from schemas.axes import FAULTS
-from schemas.operator import Context, Rows
-from schemas.operator import Settings as Base
+from schemas.operator import Context, SampleRows
+from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement, Pair, Reason, Rejection, Span, digest
 from schemas.records import pair as laid
 
@@ -27,7 +27,7 @@ class Settings(Base):
     """another seed draws other edits"""
 
 
-def pair(rows: Rows, settings: Settings, context: Context) -> list[Pair | Rejection]:
+def pair(rows: SampleRows, settings: Settings, context: Context) -> list[Pair | Rejection]:
     """A Pair for each answer whose parent is there, of equal texts the first. Where it is the better one, with the spans of the
     original that its editor marked."""
     answers = {c.id: c for c in rows.candidates}
@@ -36,7 +36,7 @@ def pair(rows: Rows, settings: Settings, context: Context) -> list[Pair | Reject
         if c.parent in answers:
             edits.setdefault(c.parent, []).append(c)
     if not edits:
-        return [none_made(rows, context, Reason.NO_VERDICT, "no answer was edited")]
+        return [no_pair(rows, context, Reason.NO_VERDICT, "no answer was edited")]
     out: list[Pair | Rejection] = []
     for parent, of in edits.items():
         original, found, texts = answers[parent], [], {answers[parent].text}
@@ -51,7 +51,7 @@ def pair(rows: Rows, settings: Settings, context: Context) -> list[Pair | Reject
     return out
 
 
-def _pair(edited: Candidate, original: Candidate, rows: Rows, context: Context) -> Pair:
+def _pair(edited: Candidate, original: Candidate, rows: SampleRows, context: Context) -> Pair:
     if edited.role == "rejected":
         return laid(rows.sample.id, context.step, original, edited, recipe=context.recipe, seed=edited.seed)
     slip = _marked(edited, original, rows.judgements)

@@ -16,8 +16,8 @@ from pipeline.media.decode import decode_image
 from pipeline.media.probe import keep
 from schemas.errors import RowError, bad_row
 from schemas.messages import assistant, sample_label, user
-from schemas.operator import Context, Fitted, Rows
-from schemas.operator import Settings as Base
+from schemas.operator import Context, Fitted, SampleRows
+from schemas.operator import OperatorSettings as Base
 from schemas.ports import MediaStore
 from schemas.records import Media, Message, Part, Reason, Sample, digest, successor
 
@@ -74,7 +74,7 @@ class Other(NamedTuple):
     answer: str | None
 
 
-def fit(seen: Iterable[Rows], settings: Settings, context: Context) -> Fitted:
+def fit(seen: Iterable[SampleRows], settings: Settings, context: Context) -> Fitted:
     """The pool: `pool` samples with a single picture, drawn by the seed, whatever their order."""
     place = lambda other: digest(settings.seed, other.sample)
     others = (o for rows in seen if (o := _other(rows.sample)) and (settings.layout != "demonstrations" or o.answer))
@@ -82,7 +82,7 @@ def fit(seen: Iterable[Rows], settings: Settings, context: Context) -> Fitted:
     return Fitted(digest(*(list(o) for o in drawn)), drawn)
 
 
-def write(rows: Rows, settings: Settings, context: Context) -> list[Media | Sample]:
+def write(rows: SampleRows, settings: Settings, context: Context) -> list[Media | Sample]:
     """The sample among others' pictures, behind the Media that were made for it; `facts.composed` names layout, target, media.
 
     RowError: BAD_ROW when its prompt has several turns, NO_MATCH when the pool holds too few other pictures (or answers)."""

@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 
 from schemas import prompts
 from schemas.messages import ask_about, asked_of, rephrase, sample_label
-from schemas.operator import Context, Rows
-from schemas.operator import Settings as Base
+from schemas.operator import Context, SampleRows
+from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Candidate, Reason, Rejection, Sample, candidate, digest, successor
 from schemas.requests import Failure, Generate
 
@@ -67,7 +67,7 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
     return (prompts.read(settings.prompt, __file__, name),)
 
 
-async def write(rows: Rows, settings: Settings, context: Context) -> list[Sample | Candidate | Rejection]:
+async def write(rows: SampleRows, settings: Settings, context: Context) -> list[Sample | Candidate | Rejection]:
     """The sample with the model's question in place of its own; what is known of the old one's answer goes. With `conflict` the
     sample with the model's sentence before its question, and all that is known of it.
 

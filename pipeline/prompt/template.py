@@ -9,8 +9,8 @@ from pydantic import Field
 from schemas import prompts
 from schemas.errors import bad_row
 from schemas.messages import asked_of, rephrase, sample_label
-from schemas.operator import Context, Rows
-from schemas.operator import Settings as Base
+from schemas.operator import Context, SampleRows
+from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Sample, digest, successor
 
 READS = ("samples",)
@@ -36,7 +36,7 @@ class Settings(Base):
     """another seed draws other templates"""
 
 
-def write(rows: Rows, settings: Settings, context: Context) -> list[Sample]:
+def write(rows: SampleRows, settings: Settings, context: Context) -> list[Sample]:
     """The sample with its new prompt; media and earlier turns stay. RowError (BAD_ROW) when a name is not known of it."""
     sample = rows.sample
     template = random.Random(digest(settings.seed, sample.id)).choice(settings.templates)

@@ -18,12 +18,12 @@ from pipeline.media.remote import Remote
 from pipeline.source.reading import column_mapping, files, row_files
 from pipeline.source.reading import columnar as columns
 from pipeline.source.reading.column_mapping import Column
-from pipeline.source.reading.conversation import Shelf, schemes_for
+from pipeline.source.reading.conversation import MediaLookup, schemes_for
 from pipeline.source.reading.row_files import Row, Sampling
 from pipeline.storage.local_files import kind_of
 from schemas.errors import InputError
 from schemas.operator import Context
-from schemas.operator import Settings as Base
+from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Media, Rejection, Sample
 
 READS = ()
@@ -79,7 +79,7 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     root, within = _media(settings, commit)
     with Remote(settings.fetch, context.media, context.cache) as remote:
         schemes = schemes_for(settings.fetch)
-        shelf = lru_cache(1)(lambda folder: Shelf(root, context.media, remote, within, schemes))
+        shelf = lru_cache(1)(lambda folder: MediaLookup(root, context.media, remote, within, schemes))
         yield from column_mapping.read(
             rows, settings.columns, shelf, remote, context.step, label, settings.licence or licence
         )  # fmt: skip

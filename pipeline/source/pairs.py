@@ -17,12 +17,12 @@ from pipeline.source.formats.fields import Cell, Row, kind, text
 from pipeline.source.formats.registry import DIALECTS, guess
 from pipeline.source.reading import bounds, json_rows, row_files
 from pipeline.source.reading.column_mapping import DATA, origin
-from pipeline.source.reading.conversation import Shelf, converse, own_folders, schemes_for
+from pipeline.source.reading.conversation import MediaLookup, own_folders, schemes_for, to_messages
 from pipeline.storage.local_files import kind_of
 from pipeline.storage.urls import Place
 from schemas.errors import InputError, RowError, bad_row
 from schemas.operator import Context
-from schemas.operator import Settings as Base
+from schemas.operator import OperatorSettings as Base
 from schemas.records import (
     SAMPLE_KINDS,
     Candidate,
@@ -98,9 +98,9 @@ def read(settings: Settings, context: Context) -> Iterator[Record]:
         schemes = schemes_for(settings.fetch, *_paths(settings), settings.media_root)
 
         @lru_cache(1)
-        def shelf(folder: str) -> Shelf:
+        def shelf(folder: str) -> MediaLookup:
             within = own_folders(folder, settings.media_root)
-            return Shelf(settings.media_root or folder, context.media, remote, within, schemes)
+            return MediaLookup(settings.media_root or folder, context.media, remote, within, schemes)
 
         for place, folder, row, found in islice(_rows(settings), settings.limit):
             try:
@@ -217,9 +217,9 @@ def _cleaned(known: Mapping[str, Any], told: Callable[[str], str]) -> dict[str, 
     return {name: told(of) if isinstance(of, str) and name not in DATA else of for name, of in known.items()}
 
 
-def _records(draft: Draft, place: str, settings: Settings, shelf: Shelf, context: Context) -> list[Record]:
+def _records(draft: Draft, place: str, settings: Settings, shelf: MediaLookup, context: Context) -> list[Record]:
     """All that a row becomes, in the order in which it is yielded."""
-    messages, media = converse([_message(turn.role, turn.pieces) for turn in draft.prompt], {}, shelf)
+    messages, media = to_messages([_message(turn.role, turn.pieces) for turn in draft.prompt], {}, shelf)
     others = [[shelf.find(v, m.kind) for v, m in zip(p.rejected_media or (), media)] for p in draft.pairs]
     ranked = [[shelf.find(value, medium) for medium, value in p.ranked] for p in draft.pairs]
     licence = settings.licence and clean(settings.licence)

@@ -9,12 +9,12 @@ from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
 from pipeline.source.reading import column_mapping, row_files
 from pipeline.source.reading.column_mapping import Column
-from pipeline.source.reading.conversation import Shelf, own_folders, schemes_for
+from pipeline.source.reading.conversation import MediaLookup, own_folders, schemes_for
 from pipeline.source.reading.row_files import Sampling
 from pipeline.storage import urls
 from pipeline.storage.urls import Place
 from schemas.operator import Context
-from schemas.operator import Settings as Base
+from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Media, Rejection, Sample
 
 READS = ()
@@ -54,6 +54,6 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     with Remote(settings.fetch, context.media, context.cache) as remote:
         schemes = schemes_for(settings.fetch, settings.path, settings.media_root)
         within = own_folders(settings.path, settings.media_root)
-        shelf = lru_cache(1)(lambda folder: Shelf(settings.media_root or folder, context.media, remote, within, schemes))
+        shelf = lru_cache(1)(lambda folder: MediaLookup(settings.media_root or folder, context.media, remote, within, schemes))
         said = urls.clean(settings.path) if urls.is_url(settings.path) else settings.path
         yield from column_mapping.read(rows, settings.columns, shelf, remote, context.step, said)

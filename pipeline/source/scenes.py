@@ -10,7 +10,7 @@ from pydantic import Field
 from pipeline.scenes.world import SCENES, SHARES, Kind, load_world, scenes, stored
 from schemas.messages import user
 from schemas.operator import Context
-from schemas.operator import Settings as Base
+from schemas.operator import OperatorSettings as Base
 from schemas.records import Media, Sample
 from schemas.records import sample as make_sample
 

@@ -22,13 +22,13 @@ from pipeline.media.remote import Remote
 from pipeline.source.reading import column_mapping, files
 from pipeline.source.reading.captions import LONGEST, TEXTS, described
 from pipeline.source.reading.column_mapping import Column
-from pipeline.source.reading.conversation import Shelf, schemes_for
+from pipeline.source.reading.conversation import MediaLookup, schemes_for
 from pipeline.source.reading.row_files import Row
 from pipeline.storage import urls
 from pipeline.storage.urls import Place
 from schemas.errors import InputError, RowError, bad_row
 from schemas.operator import Context
-from schemas.operator import Settings as Base
+from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Media, Reason, Rejection, Sample, one_line
 
 READS = ()
@@ -71,7 +71,7 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     rows = islice(_rows(settings, said), settings.limit)
     with Remote(settings.fetch, context.media, context.cache) as remote:
         schemes = schemes_for(settings.fetch, settings.path)
-        shelf = lru_cache(1)(lambda folder: Shelf(folder, context.media, remote, (), schemes))
+        shelf = lru_cache(1)(lambda folder: MediaLookup(folder, context.media, remote, (), schemes))
         yield from column_mapping.read(rows, settings.columns, shelf, remote, context.step, said, settings.licence)
 
 

@@ -26,7 +26,7 @@ from pipeline.storage import checksum
 from pipeline.storage.claims import Claims
 from pipeline.storage.in_flight import Journal
 from pipeline.storage.refusals import Refusals
-from schemas.disk import database, said
+from schemas.disk import database, error_line
 from schemas.errors import NeverAnswered, NotAsked, StoreError
 from schemas.ports import Engine, Proven
 from schemas.records import OPEN, Reason, digest, media_parts
@@ -63,7 +63,7 @@ MOST_TOKENS = 100_000_000  # of one request; a larger count is none
 ABOVE = 1e-3  # by so much a log-probability may be positive: models round
 
 
-class Sort(NamedTuple):
+class RequestKind(NamedTuple):
     """Requests that are alike as far as their price goes."""
 
     model: str  # identity
@@ -72,7 +72,7 @@ class Sort(NamedTuple):
     temperature: float  # greedy answers have other lengths than sampled ones
 
     @classmethod
-    def of(cls, identity: str, request: Request) -> "Sort":
+    def of(cls, identity: str, request: Request) -> "RequestKind":
         return cls(
             identity, type(request).__name__, getattr(request, "max_tokens", 0), getattr(request, "temperature", 0.0)
         )
@@ -96,7 +96,7 @@ def _translated(method: Callable[P, T]) -> Callable[P, T]:
         try:
             return method(*args, **named)
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(said(error, getattr(args[0], "path"), AWAY)) from error  # noqa: B009 - typed as any argument
+            raise StoreError(error_line(error, getattr(args[0], "path"), AWAY)) from error  # noqa: B009 - typed as any argument
 
     return translated
 
@@ -115,7 +115,7 @@ class AnswerCache:
         self._open()
         self._new: dict[bytes, bytes] = {}
         self._failed: dict[bytes, Failure] = {}
-        self._took: defaultdict[Sort, Measured] = defaultdict(Measured)
+        self._took: defaultdict[RequestKind, Measured] = defaultdict(Measured)
         self._oldest = 0.0
         self.in_flight: dict[bytes, asyncio.Future] = {}
         self.clocks: defaultdict[str, Clock] = defaultdict(Clock)
@@ -229,7 +229,7 @@ class AnswerCache:
                 await asyncio.sleep(PAUSE * random.uniform(0.5, 1.5))
             self.claims.take(key)
 
-    def took(self, sort: Sort, answers: int, answer_tokens: int, seconds: float) -> None:
+    def took(self, sort: RequestKind, answers: int, answer_tokens: int, seconds: float) -> None:
         """Notes what an answered request took; kept with the next commit of answers."""
         measured = self._took[sort]
         measured.requests += 1
@@ -238,9 +238,9 @@ class AnswerCache:
         measured.seconds += seconds
 
     @_translated
-    def measured(self) -> dict[Sort, Measured]:
+    def measured(self) -> dict[RequestKind, Measured]:
         """What is kept of that."""
-        return {Sort(*row[:4]): Measured(*row[4:]) for row in self._db.execute("select * from took")}
+        return {RequestKind(*row[:4]): Measured(*row[4:]) for row in self._db.execute("select * from took")}
 
     def note(self, key: bytes, failure: Failure) -> None:
         """Keeps that no answer came. It is asked again all the same; only who asks no model looks it up."""
@@ -386,17 +386,17 @@ class Usage:
         """Adds a request that came to the engine."""
         self.asked += 1
         self.failed += isinstance(result, Failure)
-        self.media += shows(request)
+        self.media += media_count(request)
         self.seconds += seconds
-        prompt, answer = tokens(result)
+        prompt, answer = token_counts(result)
         self.prompt_tokens += prompt
         self.answer_tokens += answer
-        self.most_answer_tokens += most(request)
+        self.most_answer_tokens += max_answer_tokens(request)
 
     def count_cached(self, found: Result) -> None:
         """Adds a request that did not."""
         self.cached += 1
-        prompt, answer = tokens(found)
+        prompt, answer = token_counts(found)
         self.cached_prompt_tokens += prompt
         self.cached_answer_tokens += answer
 
@@ -437,7 +437,7 @@ class Clock:
         return self._share
 
 
-def tokens(result: Result) -> tuple[int, int]:
+def token_counts(result: Result) -> tuple[int, int]:
     """The prompt's and the answers' tokens of a result. A given answer whose likelihood was asked for is part of the prompt."""
     prompt = getattr(result, "prompt_tokens", 0)
     if isinstance(result, Generated):
@@ -447,7 +447,7 @@ def tokens(result: Result) -> tuple[int, int]:
     return prompt, int(isinstance(result, Scored))
 
 
-def shows(request: Request) -> int:
+def media_count(request: Request) -> int:
     """How many media a request shows."""
     if isinstance(request, Perturb):
         return 1
@@ -567,19 +567,19 @@ class CachedEngine:
     def _asked(self, request: Request, result: Result, seconds: float) -> None:
         self._usage.count_asked(request, result, seconds)
         if not isinstance(result, Failure):
-            self._cache.took(Sort.of(self.identity, request), answers(request), tokens(result)[1], seconds)
+            self._cache.took(RequestKind.of(self.identity, request), answer_count(request), token_counts(result)[1], seconds)
 
     async def close(self) -> None:
         await self._engine.close()
 
 
-def answers(request: Request) -> int:
+def answer_count(request: Request) -> int:
     """How many answers are written to a request."""
     if isinstance(request, Generate):
         return request.n
     return request.beams if isinstance(request, Beams) else int(isinstance(request, Score))
 
 
-def most(request: Request) -> int:
+def max_answer_tokens(request: Request) -> int:
     """How many tokens all answers to a request may have together."""
-    return answers(request) * getattr(request, "max_tokens", 1)
+    return answer_count(request) * getattr(request, "max_tokens", 1)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.storage import local_files
-from schemas.disk import disk, said
+from schemas.disk import disk, error_line
 from schemas.errors import StoreError
 from schemas.ports import Engine
 from schemas.records import Reason
@@ -82,4 +82,4 @@ class Journal:
         try:
             os.pwrite(self._file, key, place * SIZE)
         except OSError as error:
-            raise StoreError(said(error, self._path)) from error
+            raise StoreError(error_line(error, self._path)) from error

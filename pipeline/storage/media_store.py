@@ -19,7 +19,7 @@ import xxhash
 
 from pipeline.storage import urls
 from pipeline.storage.local_files import NotRegular, opened
-from schemas.disk import database, words
+from schemas.disk import cause_and_remedy, database
 from schemas.errors import DamageError, StoreError
 
 BUFFER, MEDIA = 2 << 20, 1000  # bytes and media that are written together; a system call takes 1,024 pieces
@@ -357,7 +357,7 @@ def _translated(where: str) -> Generator[None]:
             raise DamageError(
                 f"{where}/index.sqlite is damaged ({error}): run the same `pairwright build` again, which stores the media again"
             ) from error
-        said, _ = words(error, f"{where}/index.sqlite")
+        said, _ = cause_and_remedy(error, f"{where}/index.sqlite")
         raise StoreError(f"the media store {where} does not answer ({said}); check its disk and rights") from error
 
 

@@ -14,7 +14,7 @@ WHEN_ONE = {
 Never changed: a new default of a trainer is no change of the other"""
 
 
-class Training(operator.Settings):
+class Training(operator.OperatorSettings):
     """Base of the trainers' settings."""
 
     model: str

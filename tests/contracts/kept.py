@@ -33,7 +33,7 @@ def make(folder: Path) -> None:
     with served(Endpoint(), port=9):
         run = executor.open_document(RECIPE, out=folder / "out", cache=folder / "cache")
         with contextlib.closing(run):
-            for _ in executor.everything(run):
+            for _ in executor.run_all(run):
                 pass
             finish(run)
     shutil.rmtree(folder / "out" / "logs", ignore_errors=True)

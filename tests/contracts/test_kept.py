@@ -55,7 +55,7 @@ def test_it_goes_on_and_nothing_is_asked(folder):
     before, was = shards_of(folder), rows(folder)
     run = executor.open_document(kept.RECIPE, out=folder / "out", cache=folder / "cache")
     with contextlib.closing(run):  # no server is at its address: one question would end it
-        assert [unit.name for unit in executor.everything(run)] == ["pass0-pointwise", "subsample", "pass1-best_worst", "dataset"]
+        assert [unit.name for unit in executor.run_all(run)] == ["pass0-pointwise", "subsample", "pass1-best_worst", "dataset"]
         summary = finish(run)
     assert shards_of(folder) == before
     assert rows(folder) == was
@@ -69,14 +69,14 @@ def test_the_cache_answers_the_same_questions_in_another_folder(folder):
         raw = json.loads(json.dumps(kept.RECIPE).replace("http://127.0.0.1:9/v1", url))
         run = executor.open_document(raw, out=folder / "other", cache=folder / "cache")
         with contextlib.closing(run):
-            list(executor.everything(run))
+            list(executor.run_all(run))
     assert endpoint.questions == {}
     assert {table: live(run, table) for table in COUNTS} == COUNTS
 
 
 def test_it_is_judged_again(folder):
     before = shards_of(folder)
-    run = executor.go_on(folder / "out")
+    run = executor.resume(folder / "out")
     with contextlib.closing(run):
         found = rejudge(run)
     assert found.changed == {}

@@ -67,9 +67,9 @@ def told_places(dice: random.Random, folder: Path) -> None:
         ],
     }  # fmt: skip
     path.write_text(yaml.safe_dump(document))
-    found = outgoing.leaves(load.checked(load.document(str(path))))
+    found = outgoing.disclosures(load.checked(load.document(str(path))))
     assert {f"https://{hosts[0]}:80", f"https://{hosts[1]}:81", f"http://{hosts[2]}", f"https://{hosts[3]}", f"s3://{secret[:8]}"} <= {one.to for one in found}
-    said = "\n".join(outgoing.short(found))
+    said = "\n".join(outgoing.summary_lines(found))
     assert str(prompt) in said
     assert os.environ["PATH"] not in said
     assert f"sig={secret}" not in said

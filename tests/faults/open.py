@@ -33,7 +33,7 @@ def built(raw: dict, folder: Path) -> tuple[dict, list]:
     """The summary and the dataset's rows."""
     run = executor.open_document(raw, out=folder / "out", cache=folder / "cache")
     with contextlib.closing(run):
-        for _ in executor.everything(run):
+        for _ in executor.run_all(run):
             pass
         summary = finish(run)
     files = sorted((folder / "out" / "dataset").rglob("*.parquet"))

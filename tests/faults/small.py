@@ -44,7 +44,7 @@ def build(raw: dict, out: Path, cache: Path) -> dict:
     """The whole of a build, in this process; its summary."""
     run = executor.open_document(raw, out=out, cache=cache)
     try:
-        for _ in executor.everything(run):
+        for _ in executor.run_all(run):
             pass
         return finish(run)
     finally:

@@ -51,7 +51,7 @@ def build(folder: Path, name: str, *settings: str, out: str | None = None):
     """The run of a sample recipe, finished."""
     place = folder / (out or name)
     run = executor.open_run(str(RECIPES / f"{name}.yaml"), settings, out=place, cache=folder / f"cache-{out or name}")
-    for _ in executor.everything(run):
+    for _ in executor.run_all(run):
         pass
     finish(run)
     run.close()

@@ -32,7 +32,7 @@ def build(folder: Path, name: str, policy: str, splitter: str, **settings) -> di
     }
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
     run = executor.open_run(str(folder / f"{name}.yaml"), out=folder / name, cache=folder / "cache")
-    for _ in executor.everything(run):
+    for _ in executor.run_all(run):
         pass
     run.close()
     tables = run.tables()

@@ -25,7 +25,7 @@ def built(name: str, folder, endpoint: str, steps: list | None = None, judge: di
         raw["steps"][2] = judge
         raw["steps"][3:] = [*(steps or []), {"judge.probe": {"judge": judge}}]
     run = executor.open_document(raw, out=folder / "out", cache=folder / "cache")
-    for _ in executor.everything(run):
+    for _ in executor.run_all(run):
         pass
     summary = finish(run)
     run.close()

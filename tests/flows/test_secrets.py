@@ -44,7 +44,7 @@ def document(path: str, **model) -> dict:
 def built(raw: dict, folder: Path) -> executor.Run:
     run = executor.open_document(raw, out=folder / "out", cache=folder / "cache")
     with contextlib.closing(run):
-        for _ in executor.everything(run):
+        for _ in executor.run_all(run):
             pass
         finish(run)
     return run
@@ -68,7 +68,7 @@ def test_without_the_recipe_a_run_says_what_it_lacks(signed, tmp_path):
         built(document(signed, base_url=url), tmp_path)
     for _ in range(2):  # also when it was looked at before
         with (
-            contextlib.closing(executor.go_on(tmp_path / "out")) as run,
+            contextlib.closing(executor.resume(tmp_path / "out")) as run,
             pytest.raises(InputError, match=r"does not keep the secrets that the recipe has in rows: .*ROWS_URL"),
         ):
             rejudge.rejudge(run)
@@ -85,10 +85,10 @@ def test_a_variable_in_a_path_keeps_the_recipe_whole(signed, tmp_path, monkeypat
         built(raw, tmp_path)
         assert (left(tmp_path), endpoint.answered) == (before, asked)
     assert shards.read_json(tmp_path / "out" / "run.json")["recipe"] == raw
-    with contextlib.closing(executor.go_on(tmp_path / "out")) as run:
+    with contextlib.closing(executor.resume(tmp_path / "out")) as run:
         assert not rejudge.rejudge(run).changed
     monkeypatch.delenv("ROWS_URL")
-    with contextlib.closing(executor.go_on(tmp_path / "out")) as run, pytest.raises(InputError, match="ROWS_URL, which is not set"):
+    with contextlib.closing(executor.resume(tmp_path / "out")) as run, pytest.raises(InputError, match="ROWS_URL, which is not set"):
         rejudge.rejudge(run)
 
 
@@ -106,8 +106,8 @@ def test_a_folder_that_has_a_signature_from_before_loses_it_and_goes_on(signed, 
         place = tmp_path / "out" / "run.json"
         older = json.loads(place.read_text()) | {"recipe": raw}
         place.write_text(json.dumps({name: of for name, of in older.items() if name not in ("withheld", "checksum")}))
-        with contextlib.closing(executor.go_on(tmp_path / "out")) as run:
-            assert all(executor.everything(run))
+        with contextlib.closing(executor.resume(tmp_path / "out")) as run:
+            assert all(executor.run_all(run))
         assert SIGNATURE not in place.read_text()
         assert endpoint.answered == asked
 

@@ -64,7 +64,7 @@ def build(given, name: str, *settings: str):
     said = [f"rows.path={folder / 'rows.jsonl'}", f"models.policy.base_url={url}", *settings]
     out = folder / "-".join([name, *(s.replace("/", "") for s in settings)])[:100]
     run = executor.open_run(str(RECIPES / f"{name}.yaml"), said, out=out, cache=folder / "cache")
-    for _ in executor.everything(run):
+    for _ in executor.run_all(run):
         pass
     run.close()
     return run

@@ -51,7 +51,7 @@ def built(tmp_path_factory):
         }
         (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
         run = executor.open_run(str(folder / "recipe.yaml"), out=folder / "run", cache=folder / "cache")
-        for _ in executor.everything(run):
+        for _ in executor.run_all(run):
             pass
         summary = finish(run)
     tables = run.tables()

@@ -8,15 +8,15 @@ from contextlib import closing
 
 import pytest
 
-from schemas.disk import SAYS, database, disk, place, said, shown
+from schemas.disk import SAYS, database, disk, error_line, place, short_path
 from schemas.errors import OutputError, StoreError
 
 
 @pytest.mark.parametrize("number", [*SAYS, errno.EXDEV, None])
 def test_every_word_of_the_system_is_one_line_with_the_file_and_a_remedy(number):
     error = OSError(number, os.strerror(number)) if number else OSError("said without a number")
-    assert said(error, "/some/file").startswith("/some/file: ")
-    assert "; " in said(error, "/some/file")
+    assert error_line(error, "/some/file").startswith("/some/file: ")
+    assert "; " in error_line(error, "/some/file")
     with pytest.raises(StoreError, match=r"^/some/file: .+; .+$") as told, disk("/some/file"):
         raise error
     assert told.value.__cause__ is error
@@ -84,5 +84,5 @@ def test_a_full_disk_is_nobodys_mistake(tmp_path):
 
 
 def test_a_path_is_shown_on_one_line_and_cut():
-    assert shown("a\nb\x1b[31m") == "a\\nb\\x1b[31m"
-    assert len(shown("x" * 5000)) < 320
+    assert short_path("a\nb\x1b[31m") == "a\\nb\\x1b[31m"
+    assert len(short_path("x" * 5000)) < 320

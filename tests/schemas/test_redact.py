@@ -72,7 +72,7 @@ def test_a_variable_that_a_recipe_names_is_a_secret_whatever_it_is_called(monkey
     monkeypatch.setenv("GRADER", "aardvark-buffalo-cheetah")
     monkeypatch.setattr(redact, "_hidden", set())
     assert redact.clean("aardvark-buffalo-cheetah") == "aardvark-buffalo-cheetah"
-    redact.hide(["GRADER"])
+    redact.mask_values(["GRADER"])
     assert redact.clean("aardvark-buffalo-cheetah") == "***"
 
 

@@ -7,16 +7,16 @@ from annotators.people import plan
 from annotators.people.ledger import Annotation, Ledger
 from annotators.people.question import Question, Reply, Said, Unusable
 from schemas import messages
-from schemas.operator import Rows
+from schemas.operator import SampleRows
 from schemas.records import Finding, Outcome, Part, candidate, judgement, sample
 
 ids = count(1)
 
 
-def rows(number: int, answers: int = 2, scores: tuple[float, ...] = (), truth: tuple[float, ...] = ()) -> Rows:
+def rows(number: int, answers: int = 2, scores: tuple[float, ...] = (), truth: tuple[float, ...] = ()) -> SampleRows:
     """A sample with an image and answers, and Judgements on `score` and `truth` where given."""
     picture = Part("image", media=f"{number:064x}")
-    found = Rows(sample((messages.user(picture, f"what is shown in picture {number} ?"),)))
+    found = SampleRows(sample((messages.user(picture, f"what is shown in picture {number} ?"),)))
     found.candidates = [candidate(found.sample.id, "sample", f"answer {number} {i}", index=i) for i in range(answers)]
     for axis, values in (("score", scores), ("truth", truth)):
         found.judgements += [
@@ -26,7 +26,7 @@ def rows(number: int, answers: int = 2, scores: tuple[float, ...] = (), truth: t
     return found
 
 
-def planned(ledger: Ledger, seen: list[Rows], settings: people.Settings, campaign: str = "c") -> list[Question]:
+def planned(ledger: Ledger, seen: list[SampleRows], settings: people.Settings, campaign: str = "c") -> list[Question]:
     """Plans as `judge.people` does; returns what the ledger asks."""
     asked = {(q.sample, q.items): q.gold is not None for q in ledger.questions(withdrawn=True)}
     chosen = plan.select(plan.drafts(seen, settings, lambda media: dict.fromkeys(media, "image/png")), settings, asked)

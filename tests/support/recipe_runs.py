@@ -12,7 +12,7 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 def finished(name: str, settings: list[str], place: Path) -> executor.Run:
     """The run of the recipe `name` in place/name, with its cache in place/cache; it is at its end and closed."""
     run = executor.open_run(str(RECIPES / f"{name}.yaml"), settings, out=place / name, cache=place / "cache")
-    for _ in executor.everything(run):
+    for _ in executor.run_all(run):
         pass
     finish(run)
     run.close()

@@ -2,7 +2,7 @@
 
 from pipeline.media.probe import keep
 from schemas import arrow, messages
-from schemas.operator import Context, Rows
+from schemas.operator import Context, SampleRows
 from schemas.records import Finding, Outcome, Part, candidate, judgement, sample
 
 
@@ -10,9 +10,9 @@ def context(step: str = "step", media=None, **parts) -> Context:
     return Context(step, "v1", media, "test", **parts)
 
 
-def rows_of(texts: list[str], scores: list[float | None] = (), question: str = "what is there ?", **known) -> Rows:
+def rows_of(texts: list[str], scores: list[float | None] = (), question: str = "what is there ?", **known) -> SampleRows:
     """One sample with an image, an answer a text, and a score each (None: the judge abstained)."""
-    rows = Rows(sample((messages.user(Part("image", media="ab" * 32), question),), **known))
+    rows = SampleRows(sample((messages.user(Part("image", media="ab" * 32), question),), **known))
     rows.candidates = [candidate(rows.sample.id, "sample", text, index=i) for i, text in enumerate(texts)]
     rows.judgements = [
         judgement(

@@ -17,7 +17,7 @@ from pipeline.source import scenes
 from pipeline.storage.answer_cache import Usage
 from schemas import messages, records
 from schemas.arrow import TABLE_OF, TABLES, to_batch
-from schemas.operator import Context, Rows
+from schemas.operator import Context, SampleRows
 from schemas.ports import MediaStore
 from schemas.recipe import Price
 from schemas.records import Outcome, Reason, Rejection
@@ -69,7 +69,7 @@ def make(media: MediaStore, n: int = 40, seed: int = 3) -> ListTables:
         (samples if isinstance(row, records.Sample) else tables["media"]).append(row)
     for sample in samples:
         rng = random.Random(sample.id)
-        rows = Rows(sample)
+        rows = SampleRows(sample)
         rows.candidates = [
             records.candidate(sample.id, "sample", _faulty(sample.reference, rng), model="tiny@1", seed=1, index=i)
             for i in range(4)
@@ -147,7 +147,7 @@ def _faulty(answer: str, rng: random.Random) -> str:
     return re.sub(rf"\b{word}\b", rng.choice([w for w in group if w != word]), answer, count=1)
 
 
-def _judged(candidate, rows: Rows, rng: random.Random):
+def _judged(candidate, rows: SampleRows, rng: random.Random):
     """Claims and verdicts as `judge.claims` leaves them, one in twenty wrong and one in fifty unreadable."""
     found = _split(messages.asked_of(rows.sample.prompt), candidate.text)
     slip = partial(records.judgement, candidate.sample, "claims", by=records.Provenance("tiny@1", "v"))

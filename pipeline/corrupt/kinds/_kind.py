@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from schemas.operator import Settings
+from schemas.operator import OperatorSettings
 from schemas.records import digest
 
 
-class Kind(Settings):
+class Kind(OperatorSettings):
     """Base of every kind's settings; a recipe names the kind by its `kind`."""
 
     seed: int = 0
@@ -15,7 +15,7 @@ class Kind(Settings):
     """its name"""
 
 
-def drawn(kind: Kind, *of: str) -> np.random.Generator:
+def seeded_rng(kind: Kind, *of: str) -> np.random.Generator:
     """Random numbers of their own for each of the things named by `of`, whatever came before."""
     return np.random.default_rng(int(digest(kind.seed, *of), 16))
 

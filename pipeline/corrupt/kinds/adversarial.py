@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.corrupt.kinds._kind import Kind, drawn
+from pipeline.corrupt.kinds._kind import Kind, seeded_rng
 from schemas.errors import RecipeError, RowError, StoreError
 from schemas.operator import Context
 from schemas.records import Sample
@@ -31,7 +31,7 @@ async def perturbed(sha: str, kind: Adversarial, sample: Sample, context: Contex
     engine = context.engines.get(kind.model)
     if engine is None or "Perturb" not in engine.can:
         raise RecipeError(f"{context.step}: {kind.model} cannot perturb pictures; name a model of the engine hf")
-    seed = int(drawn(kind, sample.id, sha).integers(2**31))
+    seed = int(seeded_rng(kind, sample.id, sha).integers(2**31))
     result = await engine.ask(Perturb(sha, kind.epsilon, kind.step, kind.steps, seed))
     if isinstance(result, Failure):
         raise RowError(result.reason, result.detail)

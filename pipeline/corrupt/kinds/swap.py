@@ -11,12 +11,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import Field, model_validator
 
-from pipeline.corrupt.kinds._kind import Kind, drawn
+from pipeline.corrupt.kinds._kind import Kind, seeded_rng
 from pipeline.media import statistics
 from pipeline.media.decode import decode_image
 from schemas.errors import RecipeError, RowError
 from schemas.messages import sample_label, user
-from schemas.operator import Context, Fitted, Rows
+from schemas.operator import Context, Fitted, SampleRows
 from schemas.ports import Engine, MediaStore
 from schemas.records import Part, Reason, Sample, digest, media_parts
 from schemas.requests import Embed, Failure
@@ -71,7 +71,7 @@ class Pool:
             detail = f"{sample_label(sample)}: no other {medium} is in the pool; add samples or raise `pool`"
             raise RowError(Reason.NO_MATCH, detail)
         if not place:
-            return others[drawn(kind, sample.id, sha).integers(len(others))]
+            return others[seeded_rng(kind, sample.id, sha).integers(len(others))]
         return min(others, key=lambda other: (float(np.linalg.norm(place[other] - place[sha])), other))
 
     async def _seen_by(self, engine: Engine, sha: str, medium: str) -> dict[str, np.ndarray]:
@@ -85,7 +85,7 @@ class Pool:
         return {media: v for media, v in self._vectors.items() if not isinstance(v, Failure)} | {sha: own}
 
 
-def fit(seen: Iterable[Rows], kind: Kind | None, context: Context) -> Fitted:
+def fit(seen: Iterable[SampleRows], kind: Kind | None, context: Context) -> Fitted:
     """The pool: `pool` different media of the samples, drawn by the seed whatever their order, with their figures where these tell what is near.
 
     `kind` is a Swap: no other needs a pool, and an operator's `fits` says so."""
@@ -113,7 +113,7 @@ def pool_of(context: Context) -> Pool:
     return context.fitted
 
 
-def _media(seen: Iterable[Rows], kinds: tuple[str, ...] | None) -> Iterator[Other]:
+def _media(seen: Iterable[SampleRows], kinds: tuple[str, ...] | None) -> Iterator[Other]:
     for rows in seen:
         for part in media_parts(rows.sample.prompt):
             if part.media and (kinds is None or part.type in kinds):

@@ -18,7 +18,7 @@ def has_gpu() -> bool:
     return os.environ.get("CUDA_VISIBLE_DEVICES") != "" and any(Path("/dev").glob("nvidia[0-9]*"))
 
 
-def held() -> dict[str, tuple[int, int]]:
+def memory_in_use() -> dict[str, tuple[int, int]]:
     """What this process holds and what is free, in bytes: of `memory`, and of `GPU memory` where engines use one."""
     found = {"memory": (psutil.Process().memory_info().rss, psutil.virtual_memory().available)}
     if has_gpu():

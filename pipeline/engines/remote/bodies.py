@@ -10,7 +10,7 @@ from cachetools import LRUCache
 
 from pipeline.media.decode import as_wav
 from pipeline.media.sniff import sniff
-from pipeline.modeling.request_media import merged, read, shown
+from pipeline.modeling.request_media import media_of_request, merge_texts, read
 from schemas.errors import RowError
 from schemas.messages import escape_all, texts_in
 from schemas.ports import MediaStore
@@ -34,8 +34,8 @@ class Bodies:
 
     def make(self, messages: tuple[Message, ...], options: dict[str, Any]) -> list[bytes]:
         """The body in pieces. RowError for a prompt that cannot be sent."""
-        shown(messages, self._kinds, self._identity)
-        turns = [merged(message.parts) for message in messages]
+        media_of_request(messages, self._kinds, self._identity)
+        turns = [merge_texts(message.parts) for message in messages]
         texts = iter(escape_all(texts_in(chain.from_iterable(turns)), self._specials))
         pieces = [self._head]
         for message, parts in zip(messages, turns, strict=True):

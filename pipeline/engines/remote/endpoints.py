@@ -58,11 +58,11 @@ def named(variable: str | None) -> str | None:
     """`variable`, whose value is a secret from now on. ValueError when it is no name: a key that was written there is not repeated."""
     if variable is not None and not redact.is_name(variable):
         raise ValueError("must be the name of an environment variable, like JUDGE_KEY: put the key itself into that variable")
-    redact.hide([variable])
+    redact.mask_values([variable])
     return variable
 
 
-class Endpoint(operator.Settings):
+class Endpoint(operator.OperatorSettings):
     """One server of a model that has several."""
 
     base_url: str

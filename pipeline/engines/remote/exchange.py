@@ -48,7 +48,7 @@ class Again(Enum):
     OTHER_SERVER = "at another server"
 
 
-class No(NamedTuple):
+class ServerRefusal(NamedTuple):
     """A server's refusal of a request."""
 
     error: EngineError  # if it refuses every one
@@ -122,7 +122,7 @@ class Exchange:
         except (OSError, RowError):
             return False
 
-    async def _next(self, before: Server | None, refused: dict[Server, "No"]) -> Server:
+    async def _next(self, before: Server | None, refused: dict[Server, "ServerRefusal"]) -> Server:
         try:
             return await self.pool.take(avoid=before, never=refused)
         except EngineError:
@@ -136,7 +136,7 @@ class Exchange:
         try:
             return await server.post("/chat/completions", body)
         except Unreachable as error:
-            server.leave(sent, gone(server, error), self._retries)
+            server.leave(sent, unreachable_error(server, error), self._retries)
             return Again.OTHER_SERVER
         except OSError as error:
             words = f"the connection to the server broke ({error})"
@@ -158,7 +158,7 @@ class Exchange:
             raise Fault(Refusal(words, Reason.ENGINE_FAILED), error.tries) from error
 
     def _refused(self, server: Server, response: Response, request: Chat, options: dict[str, Any], dialect: Dialect,
-                 sent: float, refused: dict[Server, "No"]) -> Again:  # fmt: skip
+                 sent: float, refused: dict[Server, "ServerRefusal"]) -> Again:  # fmt: skip
         """How it should be asked again: in other words, or at another server than those of `refused`, to which this one is added. Fault
         where that may help later, RowError where it would not."""
         status, said = response.status, self.clean(response.body)
@@ -174,10 +174,10 @@ class Exchange:
             return Again.OTHER_WORDS
         detail = f"the server refused the request ({status}): {said}"
         if status < 400:
-            detail = f"the server sends us elsewhere ({status}), to {moved(response)}; if that is right, put it into base_url"
+            detail = f"the server sends us elsewhere ({status}), to {redirect_target(response)}; if that is right, put it into base_url"
         if (reason := _reason(status, said)) != Reason.ENGINE_REFUSED:
             raise RowError(reason, detail)
-        refused[server] = no = No(self.locked(server, response), detail, sent)
+        refused[server] = no = ServerRefusal(self.locked(server, response), detail, sent)
         locked = status in LOCKED or status < 400
         if self.pool.others(*refused):
             if locked and not server.knows:
@@ -205,7 +205,7 @@ class Exchange:
     def locked(self, server: Server, response: Response) -> EngineError:
         """The server takes no request of ours."""
         if response.status < 400:
-            where = moved(response)
+            where = redirect_target(response)
             return EngineError(f"{server.url} sends us elsewhere ({response.status}), to {where}; if that is right, put it into base_url")
         remedy = f"check the key in {server.key_env}" if server.key_env else "name a key in api_key_env"
         if response.status not in (401, 402, 403):
@@ -217,7 +217,7 @@ class Exchange:
         return redact.clean(replies.said(reply), [server.key for server in self.pool.servers])[:300]
 
 
-def gone(server: Server, error: Exception) -> EngineError:
+def unreachable_error(server: Server, error: Exception) -> EngineError:
     """What to say of a server to which there is no connection."""
     why = str(error) or type(error).__name__
     if isinstance(error, Untrusted):
@@ -230,7 +230,7 @@ def gone(server: Server, error: Exception) -> EngineError:
     return EngineError(f"no server answers at {server.url} ({why}): start it or correct base_url")
 
 
-def moved(response: Response) -> str:
+def redirect_target(response: Response) -> str:
     """Where a redirect leads, without credentials and query."""
     try:
         url = URL(response.headers["location"])

@@ -41,7 +41,7 @@ class Numbers:
         return int(self._order[place]) if place < len(self._sorted) and self._sorted[place] == wanted else -1
 
 
-class Looks:
+class MediaHashes:
     """The perceptual hashes of the images or of the videos among some media: eight bytes each, and eight for the name."""
 
     def __init__(self, kind: str):
@@ -66,9 +66,9 @@ class Looks:
         return phash.distance(self.hashes[i], self.hashes[j]).max(axis=-1)
 
 
-def looks(media: Iterable[tuple[str, str]], store: MediaStore) -> dict[str, Looks]:
+def find_media_hashes(media: Iterable[tuple[str, str]], store: MediaStore) -> dict[str, MediaHashes]:
     """kind -> the hashes of the images and videos among `media` (id, kind). What does not decode has none."""
-    found = {kind: Looks(kind) for kind in FRAMES}
+    found = {kind: MediaHashes(kind) for kind in FRAMES}
     for name, kind, seen in measured(media, store, hashes):
         if not isinstance(seen, RowError):
             found[kind].add(name, seen)

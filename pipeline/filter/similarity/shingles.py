@@ -19,7 +19,7 @@ def words(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
-def said(messages: Iterable[Message]) -> str:
+def shared_words(messages: Iterable[Message]) -> str:
     """The texts of all messages."""
     return " ".join(p.text for m in messages for p in m.parts if p.text)
 

@@ -11,7 +11,7 @@ from pipeline.media.remote import Remote
 from pipeline.source.formats.fields import exact
 from pipeline.source.reading.bounds import MEDIA_COLUMNS
 from pipeline.source.reading.columnar import no_columns
-from pipeline.source.reading.conversation import Shelf, converse
+from pipeline.source.reading.conversation import MediaLookup, to_messages
 from pipeline.source.reading.row_files import Row
 from pipeline.storage import urls
 from schemas.errors import InputError, RowError, bad_row
@@ -45,7 +45,7 @@ class Rules(NamedTuple):
 
 
 def read(
-    rows: Iterable[Row], columns: dict[Column, str], shelf: Callable[[str], Shelf], remote: Remote, step: str, said: str,
+    rows: Iterable[Row], columns: dict[Column, str], shelf: Callable[[str], MediaLookup], remote: Remote, step: str, said: str,
     licence: str | None = None,
 ) -> Iterator[Media | Sample | Rejection]:  # fmt: skip
     """One Sample a row, behind the Media it shows. A row that is no good is a Rejection named by its place.
@@ -86,7 +86,7 @@ Shown = dict[str, Sequence]  # kind of media, or "any" -> what names them
 
 
 def _ahead(
-    rows: Iterable[Row], prompt: str, holding: list[tuple[str, str]], shelf: Callable[[str], Shelf], remote: Remote
+    rows: Iterable[Row], prompt: str, holding: list[tuple[str, str]], shelf: Callable[[str], MediaLookup], remote: Remote
 ) -> Iterator[tuple[Row, dict | RowError, Shown, list[str]]]:
     """The rows in order with what their columns show, some of them held back until the media they name by URLs are on their way."""
     waiting: deque[tuple[Row, dict | RowError, Shown, list[str]]] = deque()
@@ -132,7 +132,7 @@ def _parts(prompt: list) -> list:
     ]
 
 
-def _sample(held: dict, shown: Shown, row: Row, shelf: Shelf, rules: Rules) -> tuple[list[Media], Sample]:
+def _sample(held: dict, shown: Shown, row: Row, shelf: MediaLookup, rules: Rules) -> tuple[list[Media], Sample]:
     names, clean = rules.names, rules.clean
     known: dict[str, str | None] = {
         name: _text(name, value, clean if name == "id" else rules.cleaned_before)
@@ -144,7 +144,7 @@ def _sample(held: dict, shown: Shown, row: Row, shelf: Shelf, rules: Rules) -> t
         known["source"] = origin(row.place, own, held.get(names["id"]), clean)
     known["licence"] = known.get("licence") or rules.licence
     facts = held.get(names["facts"])
-    messages, media = converse(held.get(names["prompt"]), shown, shelf)
+    messages, media = to_messages(held.get(names["prompt"]), shown, shelf)
     return media, sample(messages, facts=None if facts is None else _facts(facts), step=rules.step, **known)
 
 

@@ -37,7 +37,7 @@ def own_folders(place: str, media_root: str | None) -> tuple[str, ...] | None:
     return () if media_root is None or urls.is_url(media_root) else (media_root,)
 
 
-class Shelf:
+class MediaLookup:
     """The media that rows name by paths relative to `root` or by URLs: read, probed and kept in the store."""
 
     def __init__(
@@ -152,7 +152,7 @@ def _inline(url: str) -> bytes:
     raise bad_row("a data: URL is not base64; write it as data:image/png;base64,...")
 
 
-def converse(prompt: Any, columns: Mapping[str, Sequence], shelf: Shelf) -> tuple[tuple[Message, ...], list[Media]]:
+def to_messages(prompt: Any, columns: Mapping[str, Sequence], shelf: MediaLookup) -> tuple[tuple[Message, ...], list[Media]]:
     """The messages of a prompt (a text or a list of messages), and their Media in order.
 
     `columns` holds what the media columns name, by kind (`any` for media that may be of each): it fills the parts of that kind that name nothing; where there
@@ -217,7 +217,7 @@ def _fill(turns: list[tuple[str, list[Piece]]], columns: Mapping[str, Sequence])
     next(pieces for role, pieces in turns if role == "user")[:0] = front
 
 
-def _part(piece: Piece, shelf: Shelf, media: list[Media]) -> Part:
+def _part(piece: Piece, shelf: MediaLookup, media: list[Media]) -> Part:
     kind, value = piece
     if kind == "text":
         return Part("text", value)

@@ -24,7 +24,7 @@ from pipeline.source.reading import bounds, files, json_rows
 from pipeline.source.reading.columnar import arrow, no_columns, parquet
 from pipeline.storage import memory_limit, urls
 from schemas.errors import InputError, RowError, bad_row
-from schemas.operator import Settings as Base
+from schemas.operator import OperatorSettings as Base
 from schemas.records import Reason
 
 _LONGEST = bounds.LONGEST

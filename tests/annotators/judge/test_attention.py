@@ -11,7 +11,7 @@ from pipeline.pair import right_wrong
 from pipeline.source import scenes
 from schemas import messages
 from schemas.errors import RecipeError
-from schemas.operator import Rows
+from schemas.operator import SampleRows
 from schemas.records import Part, Reason, Sample, candidate, sample
 from schemas.requests import Attend, Attended, Failure
 from tests.support.rows import context
@@ -30,17 +30,17 @@ class Looking:
         return Attended((float(said), *[(1 - float(said)) / (pictures - 1)] * (pictures - 1)), 9)
 
 
-def rows_with(pictures: int, texts: list[str], target: int | None = 1) -> Rows:
+def rows_with(pictures: int, texts: list[str], target: int | None = 1) -> SampleRows:
     media = [str(i) * 64 for i in range(pictures)]
     facts = (
         None if target is None else json.dumps({"composed": {"layout": "sequence", "target": target, "media": media}})
     )
-    rows = Rows(sample((messages.user(*(Part("image", media=m) for m in media), "what ?"),), facts=facts))
+    rows = SampleRows(sample((messages.user(*(Part("image", media=m) for m in media), "what ?"),), facts=facts))
     rows.candidates = [candidate(rows.sample.id, "sample", t, index=i) for i, t in enumerate(texts)]
     return rows
 
 
-def judged(runner, rows: Rows, engine=None, **settings):
+def judged(runner, rows: SampleRows, engine=None, **settings):
     step = context("attention", engines={"m": engine or Looking()})
     return runner.run(attention.judge(rows, attention.Settings(model="m", **settings), step))
 
@@ -109,7 +109,7 @@ def test_the_real_model_looks_at_the_pictures_that_it_is_shown(runner, media_sto
         shares = []
         for target in (1, 2):
             facts = json.dumps({"composed": {"target": target, "media": list(row.media)}})
-            rows = Rows(row._replace(facts=facts))
+            rows = SampleRows(row._replace(facts=facts))
             rows.candidates = [candidate(row.id, "sample", row.reference)]
             found = judged(runner, rows, engine)
             assert [s.axis for s in found] == ["attention", "hallucination"]

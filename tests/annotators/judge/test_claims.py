@@ -10,7 +10,7 @@ from annotators.split import model as split_model
 from annotators.split import patterns
 from schemas import prompts
 from schemas.errors import NoVerdict, RecipeError
-from schemas.operator import Rows
+from schemas.operator import SampleRows
 from schemas.records import Claim, Judgement, Outcome, Reason
 from schemas.requests import Failure, Score, Scored
 from tests.support.rows import context, rows_of
@@ -43,14 +43,14 @@ def split(question, answer):
     return patterns.split(question, answer, patterns.Settings(), None)
 
 
-def judged(rows: Rows, engine) -> Rows:
+def judged(rows: SampleRows, engine) -> SampleRows:
     step = context("claims", engines={"policy": engine}, built={"splitter": split})
     for row in asyncio.run(claims.judge(rows, claims.Settings(model="policy"), step)):
         (rows.claims if isinstance(row, Claim) else rows.judgements).append(row)
     return rows
 
 
-def scores(rows: Rows, **settings) -> list[float | None]:
+def scores(rows: SampleRows, **settings) -> list[float | None]:
     return [s.value for s in refuted_claims.score(rows, refuted_claims.Settings(**settings), context("score"))]
 
 

@@ -9,7 +9,7 @@ import pytest
 from annotators.judge import pairwise
 from pipeline.scenes.model.judging import PAIRWISE
 from pipeline.source import scenes
-from schemas.operator import Rows
+from schemas.operator import SampleRows
 from schemas.records import Sample, candidate
 from tests.support import scene_pairs
 from tests.support.rows import context
@@ -39,7 +39,7 @@ def liked(runner, vllm_engine, media_store, samples, tmp_path_factory):
     step = context("judge", media_store, engines={"m": vllm_engine})
 
     def probability(sample: Sample, added: str) -> float:
-        rows = Rows(sample)
+        rows = SampleRows(sample)
         wrong = scene_pairs.exchanged(sample.reference, random.Random(sample.id))
         texts = (f"{wrong} {added}".strip(), sample.reference)
         rows.candidates = [candidate(sample.id, "sample", text, index=i) for i, text in enumerate(texts)]

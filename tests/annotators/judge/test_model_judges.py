@@ -6,12 +6,12 @@ import json
 import pytest
 
 from annotators.judge import listwise, pairwise, pointwise, segments
-from annotators.measures.ballots import on_pairs, two
+from annotators.measures.ballots import on_pairs, pair_key
 from pipeline.engines import openai
 from pipeline.pair import with_parent
 from schemas.errors import RecipeError
 from schemas.messages import escape, user
-from schemas.operator import Rows
+from schemas.operator import SampleRows
 from schemas.records import Outcome, candidate, pair, sample
 from tests.support.endpoint import Endpoint, merit, served
 from tests.support.rows import context
@@ -20,8 +20,8 @@ TEXTS = ("a red cup", "a blue dog near a star", "nothing", "a small green square
 DECIDED = (Outcome.VERDICT, Outcome.TIE)
 
 
-def rows_of(texts=TEXTS, question="what is there ?", **known) -> Rows:
-    rows = Rows(sample((user(question),), **known))
+def rows_of(texts=TEXTS, question="what is there ?", **known) -> SampleRows:
+    rows = SampleRows(sample((user(question),), **known))
     rows.candidates = [candidate(rows.sample.id, "sample", text, index=i) for i, text in enumerate(texts)]
     return rows
 
@@ -30,7 +30,7 @@ def rows_of(texts=TEXTS, question="what is there ?", **known) -> Rows:
 def scripted(media_store):
     """`scripted(module, rows, **settings)`: (the rows left, the bodies asked)."""
 
-    def run(module, rows: Rows, **settings):
+    def run(module, rows: SampleRows, **settings):
         async def work(url):
             engine = await openai.connect(openai.Settings(base_url=url, model="scripted"), media_store)
             try:
@@ -51,7 +51,7 @@ def scripted(media_store):
 def real(runner, vllm_engine, media_store):
     """The rows that a judge leaves, with the tiny model in vLLM."""
 
-    def run(module, rows: Rows, **settings):
+    def run(module, rows: SampleRows, **settings):
         step = context("judge", media_store, engines={"m": vllm_engine})
         return runner.run(module.judge(rows, module.Settings(model="m", **settings), step))
 
@@ -80,7 +80,7 @@ def test_every_two_answers_are_compared_in_both_orders(scripted):
     assert sorted(s.order for s in slips) == [0] * 6 + [1] * 6
     votes = on_pairs(slips, [], "preference", ())
     assert {name for name, of in votes.items() if of} == {
-        two(a.id, b.id) for a in rows.candidates for b in rows.candidates if a.id < b.id
+        pair_key(a.id, b.id) for a in rows.candidates for b in rows.candidates if a.id < b.id
     }
 
 

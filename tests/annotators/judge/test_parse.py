@@ -116,7 +116,7 @@ def all_of(text: str):
         _parse.strength(text),
         _parse.ratings(text, ("ratings",), 2, 1, 5),
         _parse.ranking(text, 2),
-        _parse.faults(text, "a red cup", ("object",), 4),
+        _parse.error_spans(text, "a red cup", ("object",), 4),
     )
 
 
@@ -183,7 +183,7 @@ def fault(text, kind="object", severity=2, correction="a blue cup"):
 
 
 def marked(*given, answer="a red cup , a red cup and a dog"):
-    return _parse.faults(f'Here: {{"faults": [{", ".join(given)}]}}', answer, ("object", "relation"), 4)
+    return _parse.error_spans(f'Here: {{"faults": [{", ".join(given)}]}}', answer, ("object", "relation"), 4)
 
 
 def test_faults_are_found_by_their_words():

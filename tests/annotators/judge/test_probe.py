@@ -9,7 +9,7 @@ from annotators.judge.probe import Settings
 from annotators.score import refuted_claims
 from pipeline.source import scenes
 from schemas import messages, records
-from schemas.operator import Rows
+from schemas.operator import SampleRows
 from schemas.records import Claim, Finding, Judgement, Outcome, Pair, Part, Provenance, Rejection, Sample, judgement
 from tests.annotators.judge.test_claims import split
 from tests.support import scene_pairs
@@ -18,7 +18,7 @@ from tests.support.rows import context, rows_of
 MEDIA = "ab" * 32  # of rows_of
 
 
-def rows_with_a_pair(*texts: str, question: str = "what is there ?") -> Rows:
+def rows_with_a_pair(*texts: str, question: str = "what is there ?") -> SampleRows:
     """The first answer is chosen, the second rejected."""
     rows = rows_of(list(texts or ("a cat", "a dog")), question=question)
     rows.pairs = [records.pair(rows.sample.id, "pair", *rows.candidates[:2], margin=2.0)]
@@ -28,7 +28,7 @@ def rows_with_a_pair(*texts: str, question: str = "what is there ?") -> Rows:
 def rater(values: dict[str, float | None], shown: list):
     """A judge who rates answers by their text, and notes what it is shown."""
 
-    async def judge(rows: Rows) -> list[Judgement]:
+    async def judge(rows: SampleRows) -> list[Judgement]:
         shown.append(rows.sample)
         return [
             judgement(
@@ -44,7 +44,7 @@ def rater(values: dict[str, float | None], shown: list):
     return judge
 
 
-async def probed(rows: Rows, values: dict, fitted=None, **settings):
+async def probed(rows: SampleRows, values: dict, fitted=None, **settings):
     shown: list = []
     chosen = Settings(judge="judge.pointwise", **settings)
     found = await probe.judge(rows, chosen, context("probe", built={"judge": rater(values, shown)}, fitted=fitted))
@@ -96,7 +96,7 @@ def test_text_alone_has_nothing_to_take_away(runner):
 def test_swapped_media_are_another_samples_of_the_same_kind(runner):
     rows = rows_with_a_pair()
     others = [
-        Rows(records.sample((messages.user(Part(kind, media=f"{i:064x}"), "?"),)))
+        SampleRows(records.sample((messages.user(Part(kind, media=f"{i:064x}"), "?"),)))
         for i, kind in enumerate(("image", "image", "video"))
     ]
     settings = Settings(judge="judge.pointwise", media="swap")
@@ -116,7 +116,7 @@ def test_a_video_that_is_heard_too_stays_one_clip():
     sample = records.sample((messages.user(Part("video", media=clip), Part("audio", media=clip), "?"),))
     settings = Settings(judge="judge.pointwise", media="swap")
     fitted = probe.fit(
-        [Rows(sample), Rows(records.sample((messages.user(Part("video", media=other), "?"),)))], settings, context()
+        [SampleRows(sample), SampleRows(records.sample((messages.user(Part("video", media=other), "?"),)))], settings, context()
     )
     assert sorted(fitted.value["video"]) == [clip, other]
     assert "audio" not in fitted.value
@@ -139,7 +139,7 @@ def test_the_real_model_prefers_what_it_sees_and_without_seeing_it_cannot(runner
     def survive(media: str, pool: list[str]) -> int:
         settings, found = Settings(judge="judge.claims", media=media), []
         for sample in samples:
-            rows = Rows(sample)
+            rows = SampleRows(sample)
             rows.candidates = [
                 records.candidate(sample.id, "sample", text) for text in (sample.reference, _wrong(sample))
             ]
@@ -174,7 +174,7 @@ def _wrong(sample: Sample) -> str:
 
 async def _prefers(ask, sample: Sample, answers: list) -> bool:
     """Whether the judge refutes fewer claims of the first answer than of the second."""
-    rows = Rows(sample)
+    rows = SampleRows(sample)
     rows.candidates = answers
     for row in await ask(rows):
         (rows.claims if isinstance(row, Claim) else rows.judgements).append(row)

@@ -9,7 +9,7 @@ from annotators.judge import scorer
 from pipeline.engines import hf
 from schemas import messages
 from schemas.errors import RecipeError
-from schemas.operator import Rows
+from schemas.operator import SampleRows
 from schemas.recipe import models
 from schemas.records import Outcome, Part, Reason, candidate, sample
 from schemas.requests import Embed, Embedded, Failure, Likelihood, Likely, Rate, Rated
@@ -32,7 +32,7 @@ class Known:
         return self.answers[part.media or part.text]
 
 
-def scores(rows: Rows, engines, **settings):
+def scores(rows: SampleRows, engines, **settings):
     step = context("scorer", engines=engines)
     made = asyncio.run(scorer.judge(rows, scorer.Settings(model="scorer", **settings), step))
     return [(s.outcome.value, s.value, s.raw) for s in made]
@@ -65,14 +65,14 @@ def test_clip_by_sentence_is_their_mean():
 
 def test_of_several_pictures_the_one_that_fits_best_counts():
     parts = Part("image", media="1" * 64), Part("image", media="2" * 64), "which ?"
-    rows = Rows(sample((messages.user(*parts),)))
+    rows = SampleRows(sample((messages.user(*parts),)))
     rows.candidates = [candidate(rows.sample.id, "sample", BLUE)]
     engine = Known({"1" * 64: embedded(1, 0), "2" * 64: embedded(0, 1), BLUE: embedded(0.6, 0.8)})
     assert scores(rows, {"scorer": engine}, kind="clip") == [("verdict", 80.0, None)]
 
 
 def test_without_media_there_is_nothing_to_compare_with():
-    rows = Rows(sample((messages.user("what ?"),)))
+    rows = SampleRows(sample((messages.user("what ?"),)))
     rows.candidates = [candidate(rows.sample.id, "sample", BLUE)]
     assert scores(rows, {"scorer": Known({})}, kind="clip") == [("abstain", None, "the sample has no media")]
 
@@ -148,7 +148,7 @@ def hf_engine(runner, media_store):
 
 @pytest.fixture
 def rows(media_store):
-    made = Rows(sample((messages.user(Part("image", media=media_store.add(png())), "describe the picture ."),)))
+    made = SampleRows(sample((messages.user(Part("image", media=media_store.add(png())), "describe the picture ."),)))
     texts = ("there is a red circle at the top left .", "there is a blue star at the top right .")
     made.candidates = [candidate(made.sample.id, "sample", t, index=i) for i, t in enumerate(texts)]
     return made

@@ -14,13 +14,13 @@ from annotators.label_studio.links import LocalFiles
 from annotators.label_studio.local import local_server
 from annotators.label_studio.sync import Sync
 from annotators.people.ledger import Ledger
-from annotators.people.progress import State, progress, standings
+from annotators.people.progress import State, progress, question_states
 from annotators.people.question import Question
 from annotators.people.settings import Settings
 from pipeline.storage.media_store import FolderStore
 from schemas import messages
 from schemas.errors import ServerError, UserError
-from schemas.operator import Rows
+from schemas.operator import SampleRows
 from schemas.records import Finding, Outcome, Part, candidate, digest, judgement, sample
 from tests.support.media_files import png
 from tests.support.people import planned
@@ -46,8 +46,8 @@ class Bench:
     def plan(self, count: int) -> list[Question]:
         return planned(self.ledger, [self.rows(n) for n in range(count)], self.settings, self.campaign)
 
-    def rows(self, number: int) -> Rows:
-        found = Rows(sample((messages.user(Part("image", media=self.picture), f"what is in picture {number} ?"),)))
+    def rows(self, number: int) -> SampleRows:
+        found = SampleRows(sample((messages.user(Part("image", media=self.picture), f"what is in picture {number} ?"),)))
         found.candidates = [candidate(found.sample.id, "sample", f"answer {number} {i}", index=i) for i in range(2)]
         return found
 
@@ -111,7 +111,7 @@ def test_three_people_judge_three_hundred_tasks(label_studio, sign_in, tmp_path)
     assert (report.counts["new"], report.counts["quarantined"]) == (60, 0)
     found = bench.said()
     assert [sorted(found[q.uid]) for q in some] == [[2.0, 2.0] if n % 5 else [-1.0, 1.0] for n in range(30)]
-    states = {s.questions[0].uid: s.state for s in standings(bench.ledger, bench.settings)}
+    states = {s.questions[0].uid: s.state for s in question_states(bench.ledger, bench.settings)}
     assert [states[q.uid] for q in some] == [State.AGREED if n % 5 else State.DISPUTED for n in range(30)]
     assert bench.sync.pull().counts["new"] == 0
     work = bench.sync.work()
@@ -125,7 +125,7 @@ def test_three_people_judge_three_hundred_tasks(label_studio, sign_in, tmp_path)
     assert given in disputed or given not in {bench.ledger.task_of(q.uid) for q in some}
     bench.answer("cleo", some[0], 1.0)  # ann and bob disagreed on the first
     bench.sync.work()
-    states = {s.questions[0].uid: s.state for s in standings(bench.ledger, bench.settings)}
+    states = {s.questions[0].uid: s.state for s in question_states(bench.ledger, bench.settings)}
     assert states[some[0].uid] == State.DISPUTED  # two to one: three were asked, consensus decides
     assert progress(bench.ledger, bench.settings).answered == 61
     bench.ledger.close()

@@ -5,13 +5,13 @@ import pytest
 from annotators.measures.judge_benchmark import Bench, distance
 from annotators.measures.judge_quality import Answer
 from schemas import records
-from schemas.operator import Rows
+from schemas.operator import SampleRows
 from schemas.records import Candidate, Finding, Judgement, Outcome, Provenance, judgement
 from tests.annotators.measures.test_judge_quality import compared
 from tests.support.rows import rows_of
 
 
-def sample_of(*texts: str, question: str, category: str | None = None) -> Rows:
+def sample_of(*texts: str, question: str, category: str | None = None) -> SampleRows:
     return rows_of(list(texts), question=question, split=category)
 
 
@@ -31,7 +31,7 @@ def ours(c: Candidate, value: float, axis: str = "rating") -> Judgement:
     )
 
 
-def figures(*samples: tuple[Rows, list, list]) -> dict:
+def figures(*samples: tuple[SampleRows, list, list]) -> dict:
     """The report on (rows, judgements, pairs)."""
     bench = Bench("judge", "bench")
     for rows, slips, pairs in samples:

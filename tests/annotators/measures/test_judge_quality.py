@@ -3,9 +3,9 @@ import tracemalloc
 
 import pytest
 
-from annotators.measures.ballots import two
-from annotators.measures.judge_quality import Answer, Worth
-from annotators.measures.preferences import orders
+from annotators.measures.ballots import pair_key
+from annotators.measures.judge_quality import Answer, JudgeQuality
+from annotators.measures.preferences import preferences
 from schemas.records import Candidate, Finding, Judgement, Outcome, Provenance, judgement
 from tests.support.rows import rows_of
 
@@ -31,7 +31,7 @@ def true(c: Candidate, value: float) -> Judgement:
 
 
 def measured(*samples: tuple[list[Candidate], list[Judgement]], step: str = "pairwise") -> dict:
-    worth = Worth()
+    worth = JudgeQuality()
     for candidates, slips in samples:
         worth.add("image", {c.id: Answer(c.text, c.model) for c in candidates}, slips)
     return json.loads(json.dumps(worth.report(), allow_nan=False))[step]
@@ -52,7 +52,7 @@ def test_orders_come_from_pairs_and_from_ratings_alike():
         compared(b, a, 2, prob=0.9), compared(a, b, None), compared(a, c, 0, order=1), rated(a, 3), rated(b, 5), rated(b, 1),
         rated(a, 1, axis="form"), rated(b, 0, axis="form"), rated(a, 1, axis="harm:violence"), rated(b, 0, axis="harm:violence"),
     ]  # fmt: skip
-    found = [(o.pair, o.axis, o.value, o.prob, o.shown) for o in orders(slips)]
+    found = [(o.pair, o.axis, o.value, o.prob, o.shown) for o in preferences(slips)]
     assert found == [
         ((a.id, b.id), "preference", -2, pytest.approx(0.1), b.id),
         ((a.id, c.id), "preference", 0, None, c.id),
@@ -63,7 +63,7 @@ def test_orders_come_from_pairs_and_from_ratings_alike():
 def test_who_asked_is_known_before_it_is_known_who_stood_first():
     a, b = answers("a", "b")
     theirs, score = compared(a, b, 1, version=None), compared(a, b, 1)._replace(parents=("x",))
-    assert [o.shown for o in orders([theirs, score])] == [None, None]
+    assert [o.shown for o in preferences([theirs, score])] == [None, None]
 
 
 def test_agreement_with_the_truth_is_of_the_pairs_that_have_one_and_of_verdicts():
@@ -159,10 +159,10 @@ def test_agreement_with_people_is_with_what_most_of_them_say():
 def test_a_score_is_measured_like_a_judge():
     a, b = answers("one", "two")
     score = judgement(
-        a.sample, "jury", "pair", two(a.id, b.id), "score",
+        a.sample, "jury", "pair", pair_key(a.id, b.id), "score",
         Finding(Outcome.VERDICT, 1.0, 0.8), Provenance("consensus.mean", "v"), parents=("x",),
     )
-    better = a if two(a.id, b.id)[0] == a.id else b
+    better = a if pair_key(a.id, b.id)[0] == a.id else b
     found = measured(([a, b], [true(better, 0), true(b if better is a else a, -2), score]), step="jury")
     assert shares(found["agreement_with_truth"], "all") == [(1, 1.0)]
     assert found["calibration"]["bins"] == [{"n": 1, "sure": 0.8, "right": 1.0}]
@@ -178,7 +178,7 @@ def test_equal_texts_have_no_order_and_dead_judges_no_figures():
 
 
 def test_memory_stays_flat_as_samples_grow():
-    worth = Worth()
+    worth = JudgeQuality()
     a, b = answers("one", "two three")
     slips, known = [true(a, 0), true(b, -1), compared(a, b, 1, prob=0.8)], {c.id: Answer(c.text) for c in (a, b)}
     for _ in range(500):

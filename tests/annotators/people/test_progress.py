@@ -7,7 +7,7 @@ import pytest
 from annotators.measures import annotator_quality
 from annotators.people import snapshot
 from annotators.people.ledger import Ledger, Project
-from annotators.people.progress import State, again, apart, progress, standings
+from annotators.people.progress import State, ask_again, disagreement, progress, question_states
 from annotators.people.question import Reply, Said
 from annotators.people.settings import Settings
 from schemas.records import Outcome, Span
@@ -24,7 +24,7 @@ def ledger(tmp_path):
 
 
 def states(ledger, settings):
-    return {s.questions[0].uid: s.state for s in standings(ledger, settings)}
+    return {s.questions[0].uid: s.state for s in question_states(ledger, settings)}
 
 
 def test_every_state_of_a_question(ledger):
@@ -61,15 +61,15 @@ def test_one_more_is_asked_where_people_disagree_until_enough_were(ledger):
     for q, one, two in ((agreed, 1.0, 1.0), (disputed, 1.0, -1.0), (skipped, None, None)):
         says(ledger, q, 3, one)
         says(ledger, q, 4, two)
-    more = again(ledger, "c", TWO)
+    more = ask_again(ledger, "c", TWO)
     assert {(m.question.uid, m.people) for m in more} == {(disputed.uid, 3), (skipped.uid, 3)}
     ledger.ask_more(disputed.uid, 3)
     ledger.ask_more(skipped.uid, 3)
     assert not progress(ledger, TWO).done
-    assert again(ledger, "c", TWO) == []  # the third has not answered
+    assert ask_again(ledger, "c", TWO) == []  # the third has not answered
     says(ledger, disputed, 5, -1.0)
     says(ledger, skipped, 5, None)
-    assert again(ledger, "c", TWO) == []  # three were asked
+    assert ask_again(ledger, "c", TWO) == []  # three were asked
     assert progress(ledger, TWO).done
 
 
@@ -78,7 +78,7 @@ def test_on_desks_one_more_is_another_desk(ledger):
     one, two = planned(ledger, [rows(1)], settings)
     says(ledger, one, 3, 1.0)
     says(ledger, two, 4, -1.0)
-    (more,) = again(ledger, "c", settings)
+    (more,) = ask_again(ledger, "c", settings)
     assert {one.desk, two.desk, more.question.desk} == {"anna", "ben", "chris"}
     assert more.question.items == one.items
 
@@ -90,8 +90,8 @@ def test_the_budget_stops_asking(ledger):
     for q in found:
         says(ledger, q, 3, 1.0)
         says(ledger, q, 4, -1.0)
-    assert len(again(ledger, "c", settings)) == 2  # 4 are spent, 2 are left
-    assert len(again(ledger, "c", TWO.model_copy(update={"budget": 5}))) == 1
+    assert len(ask_again(ledger, "c", settings)) == 2  # 4 are spent, 2 are left
+    assert len(ask_again(ledger, "c", TWO.model_copy(update={"budget": 5}))) == 1
 
 
 def test_what_cannot_be_used_is_an_answer_without_a_verdict(ledger):
@@ -99,7 +99,7 @@ def test_what_cannot_be_used_is_an_answer_without_a_verdict(ledger):
     says(ledger, q, 3, 1.0)
     spoils(ledger, q, 4)
     assert states(ledger, TWO) == {q.uid: State.UNDECIDED}
-    assert [m.people for m in again(ledger, "c", TWO)] == [3]
+    assert [m.people for m in ask_again(ledger, "c", TWO)] == [3]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_what_cannot_be_used_is_an_answer_without_a_verdict(ledger):
     ],
 )
 def test_when_people_disagree(task, said, expected):
-    assert apart(said, Settings(task=task)) is expected
+    assert disagreement(said, Settings(task=task)) is expected
 
 
 def test_a_snapshot_is_named_by_what_was_said_and_never_changes(ledger, tmp_path):

@@ -9,7 +9,7 @@ from annotators.score import consensus, refuted_claims
 from annotators.score.consensus import Settings
 from schemas import records
 from schemas.errors import RecipeError
-from schemas.operator import Rows
+from schemas.operator import SampleRows
 from schemas.records import Candidate, Finding, Judgement, Outcome, Provenance, judgement
 from tests.support.rows import context, rows_of
 
@@ -25,13 +25,13 @@ def rated(c: Candidate, value: float, who: str, axis: str = "rating", step: str 
     return judgement(c.sample, step, "candidate", (c.id,), axis, Finding(Outcome.VERDICT, value), Provenance(who))
 
 
-def two_answers() -> tuple[Rows, Candidate, Candidate]:
+def two_answers() -> tuple[SampleRows, Candidate, Candidate]:
     """A sample's rows and its two answers in the order of their ids."""
     rows = rows_of(["a", "b"])
     return rows, *sorted(rows.candidates, key=lambda c: c.id)
 
 
-def scored(rows: Rows, **settings) -> list[Judgement]:
+def scored(rows: SampleRows, **settings) -> list[Judgement]:
     """fit() over this one sample, then score()."""
     chosen = Settings(**settings)
     fitted = consensus.fit([rows], chosen, context())
@@ -89,7 +89,7 @@ def test_which_answer_is_first_means_nothing():
         sample = rows_of(["a", "b"], question=f"question {i}")
         a, b = sorted(sample.candidates, key=lambda c: c.id)
         said = [(who, rng.choice([2, 1, 1, 0, -1])) for who in ("person:1", "person:2", "person:3")]
-        for rows, sign in ((sample, 1), (Rows(sample.sample), -1)):
+        for rows, sign in ((sample, 1), (SampleRows(sample.sample), -1)):
             rows.candidates = sample.candidates
             rows.judgements = [preferred(a, b, sign * value, who) for who, value in said]
             (samples if sign > 0 else mirrored).append(rows)
@@ -162,7 +162,7 @@ def test_another_judge_or_verdict_makes_another_key_and_the_same_votes_the_same(
     assert len({key, changed, consensus.fit([rows], Settings(), context()).key}) == 3
 
 
-def simulated_merge(seed: int) -> tuple[list[Rows], dict[str, str]]:
+def simulated_merge(seed: int) -> tuple[list[SampleRows], dict[str, str]]:
     """1,000 prompts with two answers: a model of skill .8 rates all, five people of skill .6 to .95 judge 300 of them, three each.
     And {sample: its better answer}."""
     rng = random.Random(seed)

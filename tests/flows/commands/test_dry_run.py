@@ -12,7 +12,7 @@ from flows.planning import registry
 from flows.planning.bind import Operator, bound_step
 from pipeline.filter import media as media_filter
 from pipeline.modeling.token_count import Counter
-from pipeline.storage.answer_cache import Measured, Sort
+from pipeline.storage.answer_cache import Measured, RequestKind
 from schemas.errors import RowError
 from schemas.messages import assistant, user
 from schemas.operator import VERBS
@@ -132,19 +132,19 @@ def test_every_operator_that_asks_has_an_example_a_form_or_free_text():
 
 
 def test_answers_of_the_same_sort_lend_their_words_and_their_length():
-    known = Known({Sort("m@1", "Generate", 64, 1.0): Measured(10, 20, 130, 5.0)})
-    known.texts[Sort("m@1", "Generate", 64, 1.0)] = ["an answer that was given"]
+    known = Known({RequestKind("m@1", "Generate", 64, 1.0): Measured(10, 20, 130, 5.0)})
+    known.texts[RequestKind("m@1", "Generate", 64, 1.0)] = ["an answer that was given"]
     found = [said(Generate(PICTURE, max_tokens=64, seed=i), known).answers[0] for i in range(200)]
     assert {answer.text for answer in found} == {"an answer that was given"}
     assert sum(answer.tokens for answer in found) / 200 == pytest.approx(6.5, abs=0.15)  # 130 tokens of 20 answers
     assert known.guessed == set()
-    known.measured[Sort("m@1", "Generate", 64, 0.0)] = Measured(10, 10, 20, 5.0)
-    assert known.length(Sort("m@1", "Generate", 64, 0.0)) == 2  # greedy ones for themselves
-    assert known.length(Sort("m@1", "Generate", 64, 0.7)) == 5  # 150 tokens of 30 answers at any temperature
-    del known.measured[Sort("m@1", "Generate", 64, 0.0)]
+    known.measured[RequestKind("m@1", "Generate", 64, 0.0)] = Measured(10, 10, 20, 5.0)
+    assert known.length(RequestKind("m@1", "Generate", 64, 0.0)) == 2  # greedy ones for themselves
+    assert known.length(RequestKind("m@1", "Generate", 64, 0.7)) == 5  # 150 tokens of 30 answers at any temperature
+    del known.measured[RequestKind("m@1", "Generate", 64, 0.0)]
     # another limit than was measured: as long, but not above the limit
     assert said(Generate(PICTURE, max_tokens=5), known).answers[0].tokens == 5
-    assert known.length(Sort("m@1", "Generate", 512, 1.0)) == 6.5
+    assert known.length(RequestKind("m@1", "Generate", 512, 1.0)) == 6.5
 
 
 def test_references_serve_where_no_answer_is_known():

@@ -41,7 +41,7 @@ def written(folder, steps, url=NOWHERE, rows=40, **more):
 def build(path, folder, *settings, out="out") -> dict:
     run = executor.open_run(path, settings, out=folder / out, cache=folder / "cache")
     try:
-        for _ in executor.everything(run):
+        for _ in executor.run_all(run):
             pass
         return finish(run)
     finally:
@@ -225,7 +225,7 @@ def demo(tmp_path_factory):
     (done,) = (folder / "part" / "passes").glob("*/done.json")
     begun = estimate("demo", DEMO, cache=cache), read_json(done)["usage"]["sample"]["policy"]["asked"]
     run = executor.open_run("demo", DEMO, out=out, cache=cache)
-    for _ in executor.everything(run):
+    for _ in executor.run_all(run):
         pass
     summary = finish(run)
     run.close()

@@ -45,7 +45,7 @@ def ours(folder: Path) -> None:
 def built(name: str, path: Path, out: Path) -> dict:
     recipe = next(r for r in RECIPES if r.stem == f"pairs_{name}")
     run = executor.open_run(str(recipe), [f"pairs.path={path}"], out=out, cache=out.parent / "cache")
-    for _ in executor.everything(run):
+    for _ in executor.run_all(run):
         pass
     summary = finish(run)
     run.close()

@@ -7,7 +7,7 @@ import yaml
 from rich.console import Console
 
 from flows.commands import outgoing
-from flows.commands.outgoing import HUB, ROWS, Leaves
+from flows.commands.outgoing import HUB, ROWS, Disclosure
 from flows.planning import load
 from schemas.errors import RecipeError
 from tests.flows.test_cli import pairwright
@@ -30,20 +30,20 @@ def nobody_is_asked(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def told(tmp_path, *steps, **models) -> list[Leaves]:
+def told(tmp_path, *steps, **models) -> list[Disclosure]:
     given = {"policy": {"engine": "vllm", "model": "data/models/tiny"}, "judge": {"engine": "vllm", "model": "data/models/tiny"}} | models
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump({"name": "r", "models": given, "steps": [*steps, *STEPS]}))
-    return outgoing.leaves(load.checked(load.document(str(path))))
+    return outgoing.disclosures(load.checked(load.document(str(path))))
 
 
-def lines(found: list[Leaves]) -> str:
+def lines(found: list[Disclosure]) -> str:
     return "\n".join(f"{one.to}: {one.what}" for one in found)
 
 
 def test_nothing_leaves_where_models_and_rows_are_here(tmp_path, capsys):
     found = told(tmp_path, {"source.scenes": {"n": 3}})
-    assert found == outgoing.short(found) == []
+    assert found == outgoing.summary_lines(found) == []
     outgoing.show(found, Console())
     assert capsys.readouterr().out == "nothing leaves this machine\n"
 
@@ -58,14 +58,14 @@ def test_a_server_gets_texts_and_media_of_the_sources_before_the_step_that_asks_
         "https://models.example:8443: texts and media (image, video, audio) of rows (mine.jsonl, pictures), and answers to them, for sample (model policy)",
     ]
     assert "sk-value" not in lines(found)
-    assert [line.partition(": ")[0] for line in outgoing.short(found)] == [ROWS, "http://other.example", "https://models.example:8443"]
+    assert [line.partition(": ")[0] for line in outgoing.summary_lines(found)] == [ROWS, "http://other.example", "https://models.example:8443"]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost:8000", "[::1]:8000", "127.8.8.8"])
 def test_loopback_is_this_machine(tmp_path, host):
     found = told(tmp_path, {"source.scenes": {"n": 3}}, policy={**REMOTE, "base_url": f"http://{host}/v1"})
     assert [one.to for one in found] == [f"this machine (http://{host})"]
-    assert outgoing.short(found) == []
+    assert outgoing.summary_lines(found) == []
 
 
 @pytest.mark.parametrize("host", ["10.0.0.7:8000", "0.0.0.0:8000", "localhost.evil.example", "127.0.0.1.evil.example", "host.docker.internal"])
@@ -140,7 +140,7 @@ def test_people_get_questions_on_their_server_and_media_as_the_recipe_says(tmp_p
 def test_build_says_nothing_where_only_rows_could_name_a_place(tmp_path):
     found = told(tmp_path, {"source.rows": {"path": "mine.jsonl"}})
     assert [one.to for one in found] == [ROWS]
-    assert outgoing.short(found) == []
+    assert outgoing.summary_lines(found) == []
 
 
 def test_check_says_it_and_runs_nothing(tmp_path):

@@ -54,7 +54,7 @@ def built(tmp_path, raw: dict, **faults) -> tuple[executor.Run, Endpoint]:
 def build(tmp_path, raw: dict) -> executor.Run:
     run = executor.open_document(raw, out=tmp_path / "run", cache=tmp_path / "cache")
     try:
-        for _ in executor.everything(run):
+        for _ in executor.run_all(run):
             pass
         finish(run)
     finally:
@@ -226,7 +226,7 @@ def test_a_recipe_whose_settings_are_not_in_alphabetical_order_is_the_same_when_
     run.do(run.units[0])
     run.close()
     before = [row for b in run.tables().batches("samples") for row in b["id"].to_pylist()]
-    again = executor.go_on(tmp_path / "out")
+    again = executor.resume(tmp_path / "out")
     again.do(again.units[0])
     again.close()
     assert [row for b in again.tables().batches("samples") for row in b["id"].to_pylist()] == before

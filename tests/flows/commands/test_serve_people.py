@@ -238,17 +238,17 @@ def test_a_build_and_serve_at_the_same_time_wait_for_each_other(serve, ann):
 
 def test_whether_a_build_has_taken_what_people_say_is_known_when_they_change_their_mind(serve, ann):
     run = executor.reopen(serve.out)
-    assert campaigns.built(run)
+    assert campaigns.is_built(run)
     with closing(serve.ledger()) as ledger:
         said = next(ledger.answers())
     other = preference(said.question, -said.reply.said[0].value)
     ann.patch(f"/api/annotations/{said.annotation}/", json={"result": other}).raise_for_status()
-    wait_for(lambda: not campaigns.built(run), 10)
+    wait_for(lambda: not campaigns.is_built(run), 10)
     pairwright(serve.environment, *serve.build)
-    assert campaigns.built(run)
-    (asked,) = campaigns.asked(run)
+    assert campaigns.is_built(run)
+    (asked,) = campaigns.asking_steps(run)
     (run.place(asked.unit) / "done.json").touch()  # as a build that died afterwards leaves it
-    assert not campaigns.built(run)
+    assert not campaigns.is_built(run)
 
 
 def test_sigterm_ends_it_and_nothing_secret_was_said(serve):

@@ -29,7 +29,7 @@ def built(tmp_path_factory):
         }
         (folder / "small.yaml").write_text(yaml.safe_dump(recipe))
         run = executor.open_run(str(folder / "small.yaml"), out=folder / "run", cache=folder / "cache")
-        for _ in executor.everything(run):
+        for _ in executor.run_all(run):
             pass
         finish(run)
         run.close()

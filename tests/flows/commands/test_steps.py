@@ -9,7 +9,7 @@ from pydantic import Field
 from flows.commands import steps
 from flows.planning import reasons, registry
 from schemas.errors import RecipeError
-from schemas.operator import Settings
+from schemas.operator import OperatorSettings
 from schemas.records import REMEDIES, Reason
 
 EVERY = [(family, name) for family, room in registry.HOME.items() for name in registry.names(f"{room}.{family}")]
@@ -44,7 +44,7 @@ def test_an_unknown_word_is_answered_with_those_that_exist(asked, said):
         steps.listed(**asked)
 
 
-class Base(Settings):
+class Base(OperatorSettings):
     model: str
     """which model
     is asked"""

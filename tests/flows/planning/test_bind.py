@@ -9,7 +9,7 @@ from flows.planning import load, registry
 from flows.planning.bind import version
 from flows.runs import executor
 from schemas.errors import RecipeError
-from schemas.operator import Settings
+from schemas.operator import OperatorSettings
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def counts(monkeypatch) -> Counter:
         monkeypatch.setattr(owner, name, counting)
 
     counted(registry, "operator", "operators")
-    counted(Settings, "__init__", "settings")
+    counted(OperatorSettings, "__init__", "settings")
     counted(inspect, "findsource", "sources")
     return found
 
@@ -41,7 +41,7 @@ def test_opening_the_demo_binds_each_step_once(counts, tmp_path):
 
 
 def test_a_class_of_settings_reads_no_source(counts):
-    class Some(Settings):
+    class Some(OperatorSettings):
         n: int = 1
         """its docstring is read when somebody asks for it"""
 

@@ -11,7 +11,7 @@ from schemas.errors import RecipeError
 
 OPERATOR = '''
     """Judges nothing."""
-    from schemas.operator import Settings as Base
+    from schemas.operator import OperatorSettings as Base
 
     READS = ("candidates",)
     LEAVES = ("judgements",)
@@ -27,7 +27,7 @@ OPERATOR = '''
 '''
 ENGINE = '''
     """Answers nothing."""
-    from schemas.operator import Settings as Base
+    from schemas.operator import OperatorSettings as Base
 
     class Settings(Base):
         model: str
@@ -91,8 +91,8 @@ OPERATORS = [
      "MEDIA names 'images'; expected: the kinds of samples it can handle; did you mean 'image'? there are: audio, image, multi_image, text, video"),
     ("VERSION = 1", 'VERSION = "1"', "VERSION is '1'; expected: a whole number that is raised when its rows change for the same settings"),
     ("def judge(", "def judges(", "judge is missing; expected: what an operator of the family judge is called by"),
-    ("class Settings(Base)", "class Setting(Base)", "Settings is missing; expected: a class that inherits from schemas.operator.Settings"),
-    ("class Settings(Base)", "class Settings", "Settings is <class 'annotators.judge.plugged.Settings'>; expected: a class that inherits from schemas.operator.Settings"),
+    ("class Settings(Base)", "class Setting(Base)", "Settings is missing; expected: a class that inherits from schemas.operator.OperatorSettings"),
+    ("class Settings(Base)", "class Settings", "Settings is <class 'annotators.judge.plugged.Settings'>; expected: a class that inherits from schemas.operator.OperatorSettings"),
     ("VERSION = 1", 'VERSION = 1\n    BUILDS = {"splitter": "split"}', "BUILDS names the setting 'splitter', which Settings does not have; expected: there are: n"),
     ("VERSION = 1", 'VERSION = 1\n    SEES = ("claim",)',
      f"SEES names 'claim'; expected: the tables it looks at but does not need; did you mean 'claims'? {TABLES}"),
@@ -123,7 +123,7 @@ def test_an_engine_that_breaks_its_contract_is_refused_in_a_line(plug, old, new,
 
 
 def test_a_splitter_needs_no_tables(plug):
-    plug("annotators.split", "from schemas.operator import Settings\nVERSION = 1\ndef split(question, answer, settings, context):\n    return []\n")
+    plug("annotators.split", "from schemas.operator import OperatorSettings as Settings\nVERSION = 1\ndef split(question, answer, settings, context):\n    return []\n")
     assert registry.operator("split", "plugged").VERSION == 1
 
 

@@ -17,7 +17,7 @@ from pipeline.storage.answer_cache import AnswerCache
 from pipeline.storage.media_store import open_store
 from schemas import messages, records
 from schemas.arrow import TABLES
-from schemas.operator import Settings
+from schemas.operator import OperatorSettings
 from schemas.recipe import Step
 from schemas.records import SAMPLE_KINDS, Outcome
 
@@ -155,7 +155,7 @@ def test_a_step_sees_them_in_that_order_whatever_pass_ran_first(passes_in_anothe
         MEDIA=SAMPLE_KINDS, judge=lambda rows, *_: seen.append([j.step for j in rows.judgements]) or []
     )
     bound = [
-        Bound(module, Settings(), step=Step(name=name, family="judge", operator="rule", settings={}), version="v")
+        Bound(module, OperatorSettings(), step=Step(name=name, family="judge", operator="rule", settings={}), version="v")
         for name, module in (("early", early), ("last", last))
     ]
     cache = AnswerCache(tmp_path / "answers.sqlite")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from annotators.measures.judge_quality import Worth
+from annotators.measures.judge_quality import JudgeQuality
 from flows.reports import terminal
 from flows.reports.html import write_report
 from pipeline.dataset.card import write_card
@@ -17,7 +17,7 @@ from pipeline.storage.media_store import open_store
 from schemas import records
 from schemas.figures import EVALUATION, JUDGE, known
 from schemas.messages import user
-from schemas.records import Outcome
+from schemas.records import Finding, Outcome
 from tests.support import small_run
 from tests.support.small_run import ListTables
 
@@ -35,8 +35,8 @@ def media(tmp_path_factory):
 def summary():
     """Of a run of one prompt whose one judge has every figure."""
     found = small_run.summarised(TABLES)
-    worth = Worth()
-    worth.add("text", {}, [records.judgement("s", "judge", "candidate", ("a",), "score", Outcome.VERDICT, value=1.0)])
+    worth = JudgeQuality()
+    worth.add("text", {}, [records.judgement("s", "judge", "candidate", ("a",), "score", Finding(Outcome.VERDICT, 1.0))])
     found["judges"] = worth.report()
     assert {figure.name for figure in JUDGE} <= found["judges"]["judge"].keys()
     found["judges"]["judge"] |= {figure.name: SHARE for figure in JUDGE}

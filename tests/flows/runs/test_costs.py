@@ -8,7 +8,7 @@ import yaml
 
 from flows.commands.show import show
 from flows.reports.summary import finish
-from flows.reports.terminal import Meter, reporter, said
+from flows.reports.terminal import Meter, progress_line, reporter
 from flows.runs import costs, executor
 from flows.runs.shards import read_json
 from pipeline.storage.answer_cache import Usage
@@ -39,7 +39,7 @@ def build(raw: dict, folder, out: str = "out", cache: str = "cache") -> dict:
     path.write_text(yaml.safe_dump(raw))
     run = executor.open_run(str(path), out=folder / out, cache=folder / cache)
     try:
-        for _ in executor.everything(run):
+        for _ in executor.run_all(run):
             pass
         return finish(run)
     finally:
@@ -149,7 +149,7 @@ def test_live_figures_come_with_progress_from_the_first_to_the_last(tmp_path, ur
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(document(tmp_path, url, price=PRICE)))
     run = executor.open_run(str(path), out=tmp_path / "out", cache=tmp_path / "cache", report=lambda *a: said.append(a))
-    for _ in executor.everything(run):
+    for _ in executor.run_all(run):
         pass
     run.close()
     asked = [used["policy"]["asked"] for unit, *_, used in said if "policy" in used]
@@ -175,10 +175,10 @@ def test_what_a_process_asked_before_it_died_is_not_forgotten():
 
 def test_a_line_says_what_a_model_was_asked():
     usage = Usage(asked=1200, cached=3, failed=1, prompt_tokens=98_765, answer_tokens=2_345_678).figures()
-    assert said(usage) == "1,200 asked, 3 cached, 1 failed, tokens 98.8k in, 2.35M out"
+    assert progress_line(usage) == "1,200 asked, 3 cached, 1 failed, tokens 98.8k in, 2.35M out"
     written = []
     reporter(written.append)("pass0", 7, 20, "", {"policy": usage})
-    assert written == [f"pass0: 7 of 20; policy: {said(usage)}"]
+    assert written == [f"pass0: 7 of 20; policy: {progress_line(usage)}"]
 
 
 def used(**figures) -> dict:
@@ -234,13 +234,13 @@ def test_what_units_asked_is_added_by_model_and_currencies_stay_words():
 def test_each_currency_has_a_sum_of_its_own():
     euros = {"spent": 1.5, "saved": 0.5, "currency": "EUR"}
     dollars = {"spent": 4.0, "saved": 0.0, "currency": "USD"}
-    purse = costs.purse([euros, dollars, euros, {"asked": 9}])
+    purse = costs.total_money([euros, dollars, euros, {"asked": 9}])
     assert purse == {"EUR": {"spent": 3.0, "saved": 1.0}, "USD": {"spent": 4.0, "saved": 0.0}}
     assert costs.amounts(purse, "spent") == "3.00 EUR + 4.00 USD"
     assert costs.amounts(purse, "saved") == "1.00 EUR + 0.00 USD"
     # 0.1 + 0.2 is 0.30000000000000004 in binary
-    assert costs.purse([{"spent": x, "saved": 0, "currency": "EUR"} for x in (0.1, 0.2)])["EUR"]["spent"] == 0.3
-    assert costs.purse([]) == {}
+    assert costs.total_money([{"spent": x, "saved": 0, "currency": "EUR"} for x in (0.1, 0.2)])["EUR"]["spent"] == 0.3
+    assert costs.total_money([]) == {}
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_an_amount_has_two_decimals_or_two_digits(value, text):
     [(0, "0"), (950, "950"), (999, "999"), (1000, "1k"), (12_345, "12.3k"), (4_100_000, "4.1M"), (1_000_000, "1M"), (1e9, "1G"), (2.5e9, "2.5G")],
 )
 def test_a_large_count_is_short(count, text):
-    assert costs.short(count) == text
+    assert costs.compact_amount(count) == text
 
 
 def test_the_artifact_of_a_flow_has_what_each_step_asked(priced):

@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from flows.runs import executor, notes
-from flows.runs.folder import at_work, begun, made, note_of, taken
+from flows.runs.folder import at_work, begun_run, make_folder, note_of, take_folder
 from schemas.errors import DamageError, OutputError, StoreError
 
 RECIPE = {"name": "x", "models": {}, "steps": []}
@@ -46,7 +46,7 @@ def test_a_file_that_is_not_there_is_none_and_a_folder_in_its_place_is_said(tmp_
 
 def test_a_newer_versions_folder_is_named_and_nothing_in_it_changes(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"version": notes.VERSION + 1, "all": "else"}))
-    for look in (note_of, begun, executor.reopen, executor.go_on, lambda folder: taken(folder, lambda note: None)):
+    for look in (note_of, begun_run, executor.reopen, executor.resume, lambda folder: take_folder(folder, lambda note: None)):
         with pytest.raises(OutputError, match=r"newer Pairwright \(version 3 .*: update Pairwright"):
             look(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
@@ -58,20 +58,20 @@ def test_a_place_where_no_folder_can_be_is_the_users_mistake(tmp_path, place):
     (tmp_path / "dangling").symlink_to("/nowhere")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(OutputError, match="--out"):
-        made(type(tmp_path)(place.format(tmp_path)), "--out")
+        make_folder(type(tmp_path)(place.format(tmp_path)), "--out")
 
 
 def test_a_folder_of_somebody_else_and_one_of_another_recipe_stay_as_they_are(tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(OutputError, match="no run of Pairwright left"):
-        taken(tmp_path, lambda note: None)
+        take_folder(tmp_path, lambda note: None)
     (tmp_path / "run.json").write_text(json.dumps(RUN))
 
     def another(note):
         raise OutputError(f"{note['recipe']['name']} is another recipe")
 
     with pytest.raises(OutputError, match="x is another recipe"):
-        taken(tmp_path, another)
+        take_folder(tmp_path, another)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json", "thesis.txt"]
 
 

@@ -27,7 +27,7 @@ def build(tmp_path, monkeypatch):
         before = endpoint.questions.total()
         run = executor.open_run(str(tmp_path / "r.yaml"), out=tmp_path / "out", cache=tmp_path / "cache")
         try:
-            for _ in executor.everything(run):
+            for _ in executor.run_all(run):
                 pass
             tables = run.tables()
             names = ("samples", "candidates", "rejections", "media")

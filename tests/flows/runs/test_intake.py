@@ -7,10 +7,10 @@ import pytest
 
 from flows.planning.bind import Bound
 from flows.runs import shards
-from flows.runs.intake import Arrival, arrivals, gathered
+from flows.runs.intake import Arrival, arrivals, with_rows
 from flows.runs.stream import from_sources
 from schemas import messages, records
-from schemas.operator import Context, Settings
+from schemas.operator import Context, OperatorSettings
 from schemas.recipe import Step
 from schemas.records import Media, Outcome, Part, Reason, Rejection
 
@@ -37,7 +37,7 @@ def rating(candidate, value: float):
 
 
 def put_together(rows) -> list:
-    return [item for item in gathered(arrivals(rows, 4)) if item is not None]
+    return [item for item in with_rows(arrivals(rows, 4)) if item is not None]
 
 
 def test_rows_stand_behind_their_sample_and_media_before_it():
@@ -100,7 +100,7 @@ def test_what_was_there_is_no_news_or_a_rejection_that_names_its_row():
 def source(rows: list, leaves: tuple[str, ...]) -> Bound:
     module = SimpleNamespace(read=lambda settings, context: iter(rows))
     step = Step(name="s", family="source", operator="rows", settings={})
-    return Bound(module, Settings(), step=step, leaves=leaves)
+    return Bound(module, OperatorSettings(), step=step, leaves=leaves)
 
 
 def shard_of(rows: list, leaves=("media", "samples", "candidates", "pairs")) -> list:

@@ -39,7 +39,7 @@ def build(folder: Path, raw: dict) -> tuple[dict, executor.Run]:
     """The summary, and the run, which is closed."""
     run = executor.open_document(raw, out=folder / "out", cache=folder / "cache")
     with contextlib.closing(run):
-        for _ in executor.everything(run):
+        for _ in executor.run_all(run):
             pass
         return finish(run), run
 
@@ -138,7 +138,7 @@ def test_rejudging_reads_a_shard_with_open_questions_and_leaves_them_open(tmp_pa
     with served(failing(), port) as url:
         summary, run = build(tmp_path, document(url))
     before = names(tmp_path)
-    again = executor.go_on(run.folder)
+    again = executor.resume(run.folder)
     with contextlib.closing(again):
         found = rejudge(again)  # no server is there
     assert found.changed == {}
@@ -153,7 +153,7 @@ def test_killed_while_it_heals_the_run_has_each_row_once(tmp_path, port, quiet):
     with served(failing(), port) as url:
         build(tmp_path, document(url))
     place = tmp_path / "out" / "passes" / "pass0-pointwise"
-    (left,) = shards.standing(place)
+    (left,) = shards.published_shards(place)
     assert shards.OPEN in left
     with served(Endpoint(), port) as url:
         run = executor.open_document(document(url), out=tmp_path / "out", cache=tmp_path / "cache")
@@ -163,6 +163,6 @@ def test_killed_while_it_heals_the_run_has_each_row_once(tmp_path, port, quiet):
                 run.do(run.units[0])
         assert sorted(p.name for p in place.iterdir() if p.is_dir()) == [left.partition(shards.OPEN)[0], left]
         (place / "done.json").unlink()
-        assert shards.standing(place) == [left.partition(shards.OPEN)[0]]
+        assert shards.published_shards(place) == [left.partition(shards.OPEN)[0]]
         build(tmp_path, document(url))
     assert dataset(tmp_path) == well

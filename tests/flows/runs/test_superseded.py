@@ -47,7 +47,7 @@ def write(given, name: str, steps: list):
 
 def build(given, name: str, steps: list):
     done = executor.open_run(str(write(given, name, steps)), out=given[0] / name, cache=given[0] / "cache")
-    for _ in executor.everything(done):
+    for _ in executor.run_all(done):
         pass
     finish(done)
     done.close()

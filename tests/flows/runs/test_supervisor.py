@@ -41,7 +41,7 @@ def opened(folder: Path, raw: dict, cache: str = "cache") -> tuple[executor.Run,
 def built(folder: Path, raw: dict) -> tuple[executor.Run, list[str]]:
     run, said = opened(folder, raw)
     try:
-        assert all(executor.everything(run))
+        assert all(executor.run_all(run))
     finally:
         run.close()
     return run, said

@@ -7,7 +7,7 @@ import pytest
 from pipeline.media.probe import keep
 from pipeline.storage.media_store import FolderStore
 from schemas import messages
-from schemas.operator import Rows
+from schemas.operator import SampleRows
 from schemas.records import Media, Part, Sample, candidate, pair, sample
 
 
@@ -23,9 +23,9 @@ class Shop(NamedTuple):
         media = [self.media(data) for data in datas]
         return sample((messages.user(*(Part(m.kind, media=m.id) for m in media), "what is there ?"),), **known)
 
-    def paired(self, asked: Sample, *texts: tuple[str, str]) -> Rows:
+    def paired(self, asked: Sample, *texts: tuple[str, str]) -> SampleRows:
         """The sample with a pair of each two texts."""
-        rows = Rows(asked)
+        rows = SampleRows(asked)
         for texts_of in texts:
             good, bad = (candidate(asked.id, "make", text, index=i) for i, text in enumerate(texts_of))
             rows.candidates += [good, bad]

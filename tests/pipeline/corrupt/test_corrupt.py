@@ -8,7 +8,7 @@ from pipeline.corrupt import corrupt
 from pipeline.corrupt.corrupt import Settings
 from pipeline.media.decode import decode_image
 from schemas.errors import RecipeError, RowError
-from schemas.operator import Rows
+from schemas.operator import SampleRows
 from schemas.recipe import models, settings_of
 from schemas.records import Media, Pair, Rejection, Sample
 from tests.support.media_files import mp4, png, wav
@@ -52,7 +52,7 @@ def test_wrong_settings_are_named(said, why):
 
 def test_a_sample_shows_what_was_made_from_now_on(shop):
     asked = shop.asked(png(1), png(2), answer="red", facts='{"yes": ["ball"]}')
-    media, (new,), pairs, gone = by_type(left(shop, Rows(asked), kind="crop", seed=5))
+    media, (new,), pairs, gone = by_type(left(shop, SampleRows(asked), kind="crop", seed=5))
     assert (pairs, gone) == ([], [])
     assert new.media == tuple(m.id for m in media)
     assert (new.step, new.answer, new.kind) == ("worse", "red", "multi_image")
@@ -62,7 +62,7 @@ def test_a_sample_shows_what_was_made_from_now_on(shop):
 
 
 def test_without_media_it_is_a_question_in_text(shop):
-    (new,) = left(shop, Rows(shop.asked(wav())), kind="none")
+    (new,) = left(shop, SampleRows(shop.asked(wav())), kind="none")
     assert (new.kind, new.media) == ("text", ())
 
 
@@ -102,7 +102,7 @@ def test_rejected_media_stand_in_one_for_one(shop):
 
 
 def test_without_pairs_nothing_is_made(shop):
-    assert left(shop, Rows(shop.asked(png())), kind="crop", **{"as": "rejected_media"}) == []
+    assert left(shop, SampleRows(shop.asked(png())), kind="crop", **{"as": "rejected_media"}) == []
 
 
 def test_levels_rank_pictures_from_the_whole_to_the_masked_one(shop):
@@ -121,7 +121,7 @@ def test_levels_rank_pictures_from_the_whole_to_the_masked_one(shop):
 
 
 def test_a_swapped_picture_is_another_samples(shop):
-    rows, other = shop.paired(shop.asked(png(1)), ("yes", "no")), Rows(shop.asked(png(2)))
+    rows, other = shop.paired(shop.asked(png(1)), ("yes", "no")), SampleRows(shop.asked(png(2)))
     settings = Settings(kind="swap", **{"as": "rejected_media"})
     fitted = corrupt.fit([rows, other], settings, context("worse", shop.store))
     out = asyncio.run(corrupt.corrupt(rows, settings, context("worse", shop.store, fitted=fitted.value)))

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.corrupt import _files as changed
 from pipeline.corrupt._registry import KINDS
-from pipeline.corrupt.kinds._kind import drawn
+from pipeline.corrupt.kinds._kind import seeded_rng
 from pipeline.corrupt.kinds.clips import Reverse, Shuffle
 from pipeline.corrupt.kinds.images import Black, Crop, Diffusion, Downscale
 from pipeline.corrupt.kinds.sounds import Mute, Noise, Reverb, Stretch
@@ -23,7 +23,7 @@ EACH = [(k, m) for k in sorted(KINDS) if k not in OTHERS for m in changed.takes(
 
 
 def corrupted(data: bytes, medium: str, kind, sample: str = "s") -> bytes:
-    return changed.corrupted(data, medium, kind, drawn(kind, sample), "it")
+    return changed.corrupted(data, medium, kind, seeded_rng(kind, sample), "it")
 
 
 def heard(data: bytes) -> np.ndarray:
@@ -62,9 +62,9 @@ def test_every_kind_makes_a_file_of_its_medium_and_the_same_bytes_again(kind, me
 def test_another_process_makes_the_same_bytes(moving, tmp_path):
     (tmp_path / "clip").write_bytes(moving)
     script = (
-        "import sys; from pathlib import Path; from pipeline.corrupt import _files; from pipeline.corrupt.kinds._kind import drawn;"
+        "import sys; from pathlib import Path; from pipeline.corrupt import _files; from pipeline.corrupt.kinds._kind import seeded_rng;"
         "from pipeline.corrupt.kinds.images import Diffusion; kind = Diffusion(seed=4);"
-        "made = _files.corrupted(Path(sys.argv[1]).read_bytes(), 'video', kind, drawn(kind, 's'), 'it');"
+        "made = _files.corrupted(Path(sys.argv[1]).read_bytes(), 'video', kind, seeded_rng(kind, 's'), 'it');"
         "sys.stdout.buffer.write(made)"
     )
     done = subprocess.run([sys.executable, "-c", script, tmp_path / "clip"], capture_output=True, check=True)

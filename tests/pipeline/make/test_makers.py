@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from pipeline.make import bad_prompt, reference, rewrite, sample
 from schemas.messages import asked_of
-from schemas.operator import Rows
+from schemas.operator import SampleRows
 from schemas.records import Candidate, Media, Reason, Rejection, candidate
 from schemas.requests import Answer as Said
 from schemas.requests import Failure, Generate, Generated
@@ -32,7 +32,7 @@ class Named:
 
 @pytest.fixture
 def made(runner, vllm_engine, media_store):
-    def run(module, rows: Rows, settings, engines=None):
+    def run(module, rows: SampleRows, settings, engines=None):
         engines = engines or {"policy": vllm_engine}
         found = module.make(rows, settings, context("made", media_store, engines=engines))
         return list(runner.run(found) if inspect.isawaitable(found) else found)
@@ -40,7 +40,7 @@ def made(runner, vllm_engine, media_store):
     return run
 
 
-def rows_for(asked, kind: str, *texts: str) -> Rows:
+def rows_for(asked, kind: str, *texts: str) -> SampleRows:
     prompt = asked[kind][0].prompt
     rows = rows_of(list(texts))
     media = tuple(p.media for m in prompt for p in m.parts if p.media)

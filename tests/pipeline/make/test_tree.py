@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pipeline.engines import hf
 from pipeline.make import tree
 from schemas.errors import RowError
-from schemas.operator import Rows
+from schemas.operator import SampleRows
 from schemas.records import Candidate, Judgement, Reason, Rejection
 from schemas.requests import Answer, Beams, Failure, Generate, Generated
 from tests.support.rows import context, rows_of
@@ -130,7 +130,7 @@ def test_settings():
 # real engines
 
 
-def rows_for(asked) -> Rows:
+def rows_for(asked) -> SampleRows:
     prompt = asked["image"][0].prompt
     rows = rows_of([])
     rows.sample = rows.sample._replace(prompt=prompt, media=tuple(p.media for m in prompt for p in m.parts if p.media))

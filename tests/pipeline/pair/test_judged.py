@@ -3,14 +3,14 @@ import pytest
 from flows.runs import stream
 from pipeline.pair import _scores, best_worst, judged
 from schemas import records
-from schemas.operator import Rows
+from schemas.operator import SampleRows
 from schemas.records import Finding, Outcome, Pair, Provenance, Rejection, judgement
 from tests.support.rows import context, rows_of
 
 
 def rows_with(
     *verdicts: tuple[str, str, float | None, float | None], texts: str = "abcd", outcome: str = Outcome.VERDICT
-) -> Rows:
+) -> SampleRows:
     """Answers `texts`, and for each (first, second, prob, value) a score on the two answers."""
     rows = rows_of(list(texts))
     named = {c.text: c.id for c in rows.candidates}
@@ -24,7 +24,7 @@ def rows_with(
     return rows
 
 
-def made(rows: Rows, **settings) -> list[Pair | Rejection]:
+def made(rows: SampleRows, **settings) -> list[Pair | Rejection]:
     return judged.pair(rows, judged.Settings(**settings), context("judged"))
 
 
@@ -67,7 +67,7 @@ def test_equal_texts_are_no_pair_and_nothing_judged_is_said_once():
     assert [(n.reason, n.id) for n in made(rows)] == [("no_verdict", rows.sample.id)]
 
 
-def live(rows: Rows, chosen: str, rejected: str) -> Pair:
+def live(rows: SampleRows, chosen: str, rejected: str) -> Pair:
     named = {c.text: c for c in rows.candidates}
     row = records.pair(rows.sample.id, "pair", named[chosen], named[rejected])
     rows.pairs.append(row)
@@ -102,7 +102,7 @@ def test_of_several_scores_on_a_pair_the_latest_counts():
 
 def test_scores_on_pairs_are_no_scores_of_answers():
     rows = rows_with(("a", "b", 0.9, 9.0))
-    assert _scores.scored(rows, "score") == []
+    assert _scores.scored_candidates(rows, "score") == []
     assert [n.reason for n in best_worst.pair(rows, best_worst.Settings(), context())] == ["no_verdict"]
     rows.judgements.insert(
         0, judgement(rows.sample.id, "s", "candidate", (rows.candidates[2].id,), "score", Finding(Outcome.VERDICT, 1.0))

@@ -4,12 +4,12 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.pair import with_parent
-from schemas.operator import Rows
+from schemas.operator import SampleRows
 from schemas.records import Finding, Outcome, Pair, Provenance, Rejection, Span, candidate, judgement
 from tests.support.rows import context, rows_of
 
 
-def edited(rows: Rows, text: str, who: str, spans: list | None = None, of: int = 0) -> None:
+def edited(rows: SampleRows, text: str, who: str, spans: list | None = None, of: int = 0) -> None:
     """`who` rewrites an answer and marks its faults."""
     original = rows.candidates[of]
     rows.candidates.append(candidate(rows.sample.id, "people", text, model=who, parent=original.id))
@@ -22,7 +22,7 @@ def edited(rows: Rows, text: str, who: str, spans: list | None = None, of: int =
     )  # fmt: skip
 
 
-def made(rows: Rows, **settings) -> list[Pair | Rejection]:
+def made(rows: SampleRows, **settings) -> list[Pair | Rejection]:
     return with_parent.pair(rows, with_parent.Settings(**settings), context())
 
 
@@ -98,8 +98,8 @@ def test_marks_are_faults_of_the_original_with_words():
     mark = rows.judgements[0]
     raw = json.dumps({"spans": [[1, 2, "wrong", None, None]]})
     for target, axis, words in ((first, "safe", raw), (second, "faults", raw), (first, "faults", None)):
-        of = (rows.sample.id, "people", "candidate", (target.id,), axis, Outcome.VERDICT)
-        rows.judgements.append(judgement(*of, value=-1.0, raw=words, annotator="person:1"))
+        of = (rows.sample.id, "people", "candidate", (target.id,), axis, Finding(Outcome.VERDICT, -1.0, raw=words))
+        rows.judgements.append(judgement(*of, Provenance("person:1")))
     (pair,) = made(rows)
     assert pair.rejected_spans == (Span(0, 3, label="count", correction="one"),)
     assert pair.judgements == (mark.id,)

@@ -10,7 +10,7 @@ from pipeline.prompt import compose_media
 from pipeline.storage.media_store import FolderStore
 from schemas import messages
 from schemas.errors import RowError
-from schemas.operator import Rows
+from schemas.operator import SampleRows
 from schemas.records import Media, Part, sample
 from tests.support.media_files import image_file
 from tests.support.rows import context, tables_of
@@ -29,7 +29,7 @@ def run(store):
     files = [image_file(Image.new("RGB", (120, 80), colour), "PNG") for colour in COLOURS]
     tables = tables_of(store, [(f"which colour is number {i} ?", [data]) for i, data in enumerate(files)])
     answers = ["warm", "cold", "cold", "warm", "none", "none", "cold", "warm"]
-    return [Rows(s._replace(answer=a)) for s, a in zip(tables.tables["samples"], answers, strict=True)]
+    return [SampleRows(s._replace(answer=a)) for s, a in zip(tables.tables["samples"], answers, strict=True)]
 
 
 def composed(run, store, rows=None, **settings):
@@ -133,12 +133,12 @@ def test_what_cannot_be_composed_is_named(run, store):
     with pytest.raises(RowError, match="1 other pictures are wanted, 0 are there") as error:
         composed(run[:1], store, layout="inset")
     assert error.value.reason == "no_match"
-    alone = Rows(run[0].sample._replace(answer="alone"))
+    alone = SampleRows(run[0].sample._replace(answer="alone"))
     with pytest.raises(RowError, match="no other sample has the answer 'alone'"):
         composed(run, store, rows=[alone], layout="demonstrations", pictures=(2, 2), symbols=("a", "b"))
     turns = (*run[0].sample.prompt, messages.assistant("yes"), messages.user("and now ?"))
     with pytest.raises(RowError, match="several turns"):
-        composed(run, store, rows=[Rows(sample(turns))], layout="sequence")
+        composed(run, store, rows=[SampleRows(sample(turns))], layout="sequence")
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ import pytest
 from pipeline.prompt import template
 from schemas import messages
 from schemas.errors import RowError
-from schemas.operator import Rows
+from schemas.operator import SampleRows
 from schemas.records import Message, Part, sample
 from tests.support.rows import context, rows_of
 
 
-def written(rows: Rows, **settings):
+def written(rows: SampleRows, **settings):
     (new,) = template.write(rows, template.Settings(**settings), context("t"))
     return new
 
@@ -35,12 +35,12 @@ def test_a_name_that_is_not_known_drops_the_row(name):
 def test_what_is_known_stays_and_the_id_names_the_ancestor():
     one = rows_of([], answer="yes", source="rows.jsonl#1", licence="mit").sample
     two = rows_of([], question="what else ?", answer="no").sample
-    a, b = (written(Rows(s), templates=("Describe it.",)) for s in (one, two))
+    a, b = (written(SampleRows(s), templates=("Describe it.",)) for s in (one, two))
     assert a.prompt == b.prompt
     assert a.id != b.id  # two samples stay two
     assert a == one._replace(id=a.id, prompt=a.prompt, step="t")
     assert (a.media, a.kind, a.answer, a.source, a.licence) == (one.media, "image", "yes", "rows.jsonl#1", "mit")
-    assert a == written(Rows(one), templates=("Describe it.",))
+    assert a == written(SampleRows(one), templates=("Describe it.",))
 
 
 def test_turns_and_media_around_the_question_stay():
@@ -50,7 +50,7 @@ def test_turns_and_media_around_the_question_stay():
         messages.assistant("yes"),
         messages.user("look at", Part("image", media="cd" * 32), "then ?"),
     )
-    new = written(Rows(sample(turns)), templates=("{prompt} why ?",), suffix="mcq")
+    new = written(SampleRows(sample(turns)), templates=("{prompt} why ?",), suffix="mcq")
     assert new.prompt[:3] == turns[:3]
     assert new.prompt[3].parts[:2] == turns[3].parts[:2]
     assert new.prompt[3].parts[2].text == f"then ? why ?\n{template.SUFFIXES['mcq']}"

@@ -13,7 +13,7 @@ import pytest
 from datasets import Audio, Features, Image, List, Value, Video
 
 from pipeline.source import hub
-from pipeline.source.reading.conversation import Shelf
+from pipeline.source.reading.conversation import MediaLookup
 from pipeline.storage.media_store import FolderStore
 from schemas.errors import InputError, RowError
 from schemas.operator import Context
@@ -176,7 +176,7 @@ def test_a_dataset_that_may_not_be_read_is_one_line_without_the_token(standin, t
 
 def test_rows_of_the_hub_name_files_of_their_dataset_and_of_no_other():
     root = "hf://datasets/tester/pets@0123"
-    shelf = Shelf(root, None, None, (), ())
+    shelf = MediaLookup(root, None, None, (), ())
     good = {"a/b.png": f"{root}/a/b.png", f"{root}/c.png": f"{root}/c.png", "https://example.org/d.png": "https://example.org/d.png"}
     assert {path: shelf.url(path) for path in good} == good
     bad = [f"{root}/../../other/secret.png", f"{root}/%2e%2e/secret.png", "hf://datasets/tester/secrets/a.png", "s3://bucket/a.png",

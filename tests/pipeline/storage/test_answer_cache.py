@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.storage.answer_cache import AnswerCache, Clock, Measured, Sort, Usage, total
+from pipeline.storage.answer_cache import AnswerCache, Clock, Measured, RequestKind, Usage, total
 from schemas.errors import StoreError
 from schemas.messages import assistant, user
 from schemas.records import MEDIA_KINDS, Part, Reason
@@ -172,7 +172,7 @@ def test_what_answers_took_is_kept_and_added_up_over_processes(cache, tmp_path):
     (found,) = other.measured().items()
     other.close()
     sort, measured = found
-    assert sort == Sort("slow@1", "Generate", 10, 1.0)
+    assert sort == RequestKind("slow@1", "Generate", 10, 1.0)
     assert replace(measured, seconds=0) == Measured(requests=3, answers=6, answer_tokens=21)
     assert 0.2 < measured.seconds < 1
 

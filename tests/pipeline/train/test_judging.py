@@ -22,7 +22,7 @@ from pipeline.scenes.model.model import load
 from pipeline.scenes.model.pack import Prompter
 from pipeline.scenes.world import FOLDER, SCENES, Thing, draw, load_world, scenes, stored
 from schemas import messages, prompts
-from schemas.operator import Rows
+from schemas.operator import SampleRows
 from schemas.records import Outcome, candidate, sample
 from schemas.requests import Score
 from tests.pipeline.train.conftest import TINY
@@ -130,7 +130,7 @@ def test_the_judges_of_the_product_get_verdicts_from_the_tiny_model(runner, vllm
             task = scene.tasks()[0]
             answers = pair(scene, task, rng, tie=False)
             parts, _ = stored(scene, media_store)
-            rows = Rows(sample((messages.user(*parts, task.question),)))
+            rows = SampleRows(sample((messages.user(*parts, task.question),)))
             rows.candidates += [candidate(rows.sample.id, "make", answer.text) for answer in answers]
             engine = Recorded(vllm_engine)
             context = SimpleNamespace(engines={"judge": engine}, step="rate", version="")

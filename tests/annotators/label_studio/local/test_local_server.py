@@ -58,9 +58,9 @@ def test_users_keys_and_projects_survive_a_stop_and_a_crash(tmp_path):
 
 def test_a_killed_parent_leaves_no_server_behind(tmp_path):
     script = (
-        "import signal, sys, time; from pathlib import Path; from annotators.label_studio import local; "
+        "import signal, sys, time; from pathlib import Path; from annotators.label_studio.local import local_server; "
         "signal.signal(signal.SIGINT, signal.SIG_IGN); "  # as in a shell's background job
-        "local.start(Path(sys.argv[1])); print('up', flush=True); time.sleep(600)"
+        "local_server.start(Path(sys.argv[1])); print('up', flush=True); time.sleep(600)"
     )
     parent = subprocess.Popen([sys.executable, "-c", script, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert parent.stdout.readline() == "up\n"

@@ -9,7 +9,7 @@ from PIL import Image
 from pipeline.corrupt.kinds import swap
 from pipeline.corrupt.kinds.swap import Swap
 from schemas.errors import RowError
-from schemas.operator import Rows
+from schemas.operator import SampleRows
 from tests.support.media_files import image_file, mp4, wav
 from tests.support.rows import context
 
@@ -27,7 +27,7 @@ def run(shop):
 
 
 def swapped(shop, run, kind: Swap, samples=None) -> list[str]:
-    fitted = swap.fit((Rows(s) for s in run), kind, context("c", shop.store))
+    fitted = swap.fit((SampleRows(s) for s in run), kind, context("c", shop.store))
     return [instead(shop, s, kind, fitted.value) for s in (run if samples is None else samples)]
 
 
@@ -61,13 +61,13 @@ def test_media_are_swapped_for_their_like_or_not_at_all(shop, run):
 
 def test_a_picture_of_the_same_sample_is_no_other(shop):
     both = shop.asked(BUSY[1], BUSY[2])
-    fitted = swap.fit([Rows(both)], Swap(), context("c", shop.store))
+    fitted = swap.fit([SampleRows(both)], Swap(), context("c", shop.store))
     with pytest.raises(RowError, match="no other image"):
         asyncio.run(fitted.value.instead(both.media[0], "image", Swap(), both, context("c", shop.store)))
 
 
 def test_the_pool_is_as_large_as_it_may_be_and_names_its_media_once(shop, run):
-    fit = lambda samples, pool: swap.fit((Rows(s) for s in samples), Swap(pool=pool), context("c", shop.store))
+    fit = lambda samples, pool: swap.fit((SampleRows(s) for s in samples), Swap(pool=pool), context("c", shop.store))
     small, doubled = fit(run, 3), fit(list(itertools.chain(run, run, run)), 3)
     assert len(small.value.others) == 3
     assert (small.key, small.value.others) == (doubled.key, doubled.value.others)
@@ -79,7 +79,7 @@ def test_the_nearest_in_a_models_eyes_differs_by_a_pixel(shop, run, runner, eyes
     twin.putpixel((0, 0), (0, 0, 0))
     near = shop.asked(image_file(twin, "PNG"))
     kind = Swap(by="embedding", model="eyes")
-    pool = swap.fit((Rows(s) for s in [*run, near]), kind, context("c", shop.store)).value
+    pool = swap.fit((SampleRows(s) for s in [*run, near]), kind, context("c", shop.store)).value
     of = context("c", shop.store, engines={"eyes": eyes})
 
     async def nearest(asked):
