@@ -37,6 +37,7 @@ faults: install ## many seeded tries of every fault, and their table in docs/ope
 
 lint: install ## style and types
 	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
 	.venv/bin/ty check schemas pipeline annotators flows
 
 bench: install ## the measurements of docs/benchmarks.md (an hour)

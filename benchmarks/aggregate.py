@@ -78,7 +78,9 @@ def votes_of(judgements: int, labels: int = 3) -> aggregation.Votes:
     item = np.repeat(np.arange(items), len(SKILLS))
     judge = np.tile(np.arange(len(SKILLS)), items)
     right = rng.random(len(item)) < np.array(SKILLS)[judge]
-    return aggregation.Votes(item, judge, np.where(right, truth[item], (truth[item] + rng.integers(1, labels, len(item))) % labels))
+    return aggregation.Votes(
+        item, judge, np.where(right, truth[item], (truth[item] + rng.integers(1, labels, len(item))) % labels)
+    )
 
 
 def timed(judgements: int, rounds: int) -> Iterator[tuple[float, float, float]]:

@@ -56,7 +56,9 @@ def opened(server: local_server.LocalServer, client: Client, folder: Path, campa
 def pushed(server, client: Client, folder: Path, count: int, round: int) -> tuple[float, float]:
     """(bare, ours): seconds to put `count` tasks into a new project."""
     asked = questions(count, digest("bare", round))
-    project = client.create_project("bare", f"bare{round}", labeling_config.build(labeling_config.spec_of(asked[0])), 1, "")["id"]
+    project = client.create_project(
+        "bare", f"bare{round}", labeling_config.build(labeling_config.spec_of(asked[0])), 1, ""
+    )["id"]
     made = [{"data": tasks.data(q, ())} for q in asked]
     with bare(server) as http:
         bare_seconds = timed(lambda: [_import(http, project, made[at : at + BATCH]) for at in range(0, count, BATCH)])

@@ -32,7 +32,9 @@ def annotate(out: str) -> State:
         for note in report.notes:
             get_run_logger().warning("%s: %s", step, note)
     found = campaigns.figures(run)
-    create_markdown_artifact(described(found), key="people", description=f"{plain(run.recipe.name)} in {plain(str(run.folder))}")
+    create_markdown_artifact(
+        described(found), key="people", description=f"{plain(run.recipe.name)} in {plain(str(run.folder))}"
+    )
     asked, answered = (sum(of[name] for of in found.values()) for name in ("asked", "answered"))
     if answered < asked:
         return Completed(name="Waiting", message=f"{answered} of {asked} annotations")
@@ -40,7 +42,10 @@ def annotate(out: str) -> State:
         return Completed(message=f"all {asked} annotations, and a build has taken them")
     emit_event(
         DONE,
-        resource={"prefect.resource.id": f"pairwright.people.{run.recipe.name}", "prefect.resource.name": run.recipe.name},
+        resource={
+            "prefect.resource.id": f"pairwright.people.{run.recipe.name}",
+            "prefect.resource.name": run.recipe.name,
+        },
         payload={"out": str(run.folder)},
     )
     return Completed(message=f"all {asked} annotations")

@@ -36,7 +36,9 @@ def build(out: str, recipe: str | None = None, cache: str | None = None, setting
     if recipe is None:
         run = executor.resume(Path(out), report)
     else:
-        run = executor.open_run(recipe, settings or [], out=Path(out), cache=Path(cache) if cache else None, report=report)
+        run = executor.open_run(
+            recipe, settings or [], out=Path(out), cache=Path(cache) if cache else None, report=report
+        )
     try:
         take_keys(keys_of(run.recipe))
         for line in outgoing.summary_lines(outgoing.disclosures(run.recipe)):
@@ -103,7 +105,9 @@ def is_worth_a_retry(task, task_run, state) -> bool:
 
 def described(found: dict) -> str:
     """Figures as a Markdown table; nested names are joined by dots. The recipe is left out, and what `asked` says."""
-    rows = [f"| {name} | {_cell(value)} |" for name, value in figures(found) if not name.startswith(("recipe.", "steps."))]
+    rows = [
+        f"| {name} | {_cell(value)} |" for name, value in figures(found) if not name.startswith(("recipe.", "steps."))
+    ]
     return "\n".join(["| figure | value |", "|---|---|", *rows])
 
 

@@ -93,7 +93,12 @@ def estimate(recipe: Annotated[str, typer.Argument(help="a name that `pairwright
 
     with say.status("reading the sources") as status:
         found = estimates.estimate(
-            recipe, settings or [], cache=executor.cache_of(out, cache), out=out, samples=samples, say=lambda text: status.update(escape(text))
+            recipe,
+            settings or [],
+            cache=executor.cache_of(out, cache),
+            out=out,
+            samples=samples,
+            say=lambda text: status.update(escape(text)),
         )
     estimates.show(found, Console(highlight=False))
 
@@ -174,7 +179,9 @@ def evaluate(model: Annotated[str, typer.Argument(help="folder of a model, or it
     from flows.reports.terminal import figures, summary_lines
     from flows.runs import executor
 
-    figures({"evaluate": executor.evaluate_model(model, out, settings or [], cache=cache, report=summary_lines(say))}, say)
+    figures(
+        {"evaluate": executor.evaluate_model(model, out, settings or [], cache=cache, report=summary_lines(say))}, say
+    )
 
 
 @app.command("judge-bench")
@@ -219,7 +226,9 @@ def show(folder: Annotated[Path, typer.Argument(help="folder of a run, finished 
 
 
 @app.command()
-def verify(folder: Annotated[Path, typer.Argument(help="folder of a run, or of an exported dataset", metavar="DIR")]) -> None:
+def verify(
+    folder: Annotated[Path, typer.Argument(help="folder of a run, or of an exported dataset", metavar="DIR")],
+) -> None:
     """Check that what is stored is what was written: every shard, step and dataset file by its checksum, every medium that the run
     uses by its hash, every answer in the cache.
 
@@ -404,7 +413,9 @@ def main() -> None:
     except KeyboardInterrupt:
         ended = STOPPED
     except Exception as error:  # noqa: BLE001 - whatever nobody expected
-        if isinstance(error, OSError) and error.errno in FAILS and error.filename is None:  # of what was printed: files are told of by who writes them
+        if (
+            isinstance(error, OSError) and error.errno in FAILS and error.filename is None
+        ):  # of what was printed: files are told of by who writes them
             _say("red", "StoreError", error_line(error, "standard output"))
             sys.exit(1)
         _say("red", "unexpected", _unexpected(error))
@@ -437,7 +448,9 @@ def _unexpected(error: Exception) -> str:
         where = "above"
     else:
         where = _kept(redact.clean(traceback.format_exc()))
-    return f"{type(error).__name__}: {error}; this is a bug of Pairwright: please report it with the traceback ({where})"
+    return (
+        f"{type(error).__name__}: {error}; this is a bug of Pairwright: please report it with the traceback ({where})"
+    )
 
 
 def _kept(text: str) -> str:

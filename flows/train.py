@@ -18,4 +18,6 @@ def train(dataset: str, out: str, model: str = "data/models/tiny", settings: lis
     report = reporter(get_run_logger().info)
     with in_our_words():
         figures = executor.train_dataset(Path(dataset), Path(out), settings or [], model=model, report=report)
-    create_markdown_artifact(described(figures), key="training", description=clean(f"{plain(model)} on {plain(dataset)}"))
+    create_markdown_artifact(
+        described(figures), key="training", description=clean(f"{plain(model)} on {plain(dataset)}")
+    )

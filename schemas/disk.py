@@ -89,14 +89,18 @@ def read_text(file: Path, what: str) -> str:
     would be waited for), cannot be read or is not UTF-8."""
     try:
         if file.exists() and not file.is_file():
-            raise RecipeError(f"cannot read the {what} {short_path(file)}: it is a folder or a device; name a text file")
+            raise RecipeError(
+                f"cannot read the {what} {short_path(file)}: it is a folder or a device; name a text file"
+            )
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise RecipeError(f"cannot read the {what} {short_path(file)}: it is not UTF-8; save it as UTF-8") from None
     except OSError as error:
         raise RecipeError(f"cannot read the {what} {error_line(error, file)}") from None
     except ValueError:
-        raise RecipeError(f"cannot read the {what} {short_path(file)}: no file can have this name; correct the path") from None
+        raise RecipeError(
+            f"cannot read the {what} {short_path(file)}: no file can have this name; correct the path"
+        ) from None
 
 
 def database(path: Path | str, synchronous: str) -> sqlite3.Connection:

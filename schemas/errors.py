@@ -24,7 +24,9 @@ from schemas.records import Outcome, Reason, one_line
 from schemas.redact import clean
 
 _LONGEST = 1000  # characters of a RowError's detail
-_WHOLE = 10_000  # at each end of one that is cleaned: so little is kept of it that nothing is cut in the midst of an address
+_WHOLE = (
+    10_000  # at each end of one that is cleaned: so little is kept of it that nothing is cut in the midst of an address
+)
 
 
 class PairwrightError(Exception):

@@ -111,13 +111,16 @@ def rephrase(prompt: tuple[Message, ...], question: str) -> tuple[Message, ...]:
 def media_kinds(messages: Sequence[Message]) -> dict[str, str]:
     """{media id: its kind} of all media of a prompt; what is shown as a video and heard as its sound is a video. Empty for a text."""
     shown = media_parts(messages)
-    return {p.media: p.type for p in shown if p.media} | {p.media: p.type for p in shown if p.media and p.type == "video"}
+    return {p.media: p.type for p in shown if p.media} | {
+        p.media: p.type for p in shown if p.media and p.type == "video"
+    }
 
 
 def with_media(messages: Sequence[Message], new: Mapping[str, str]) -> tuple[Message, ...]:
     """The prompt with the media `new[id]` in the place of `id`; media that `new` does not name stay."""
     return tuple(
-        m._replace(parts=tuple(p._replace(media=new.get(p.media, p.media)) if p.media else p for p in m.parts)) for m in messages
+        m._replace(parts=tuple(p._replace(media=new.get(p.media, p.media)) if p.media else p for p in m.parts))
+        for m in messages
     )
 
 

@@ -26,7 +26,9 @@ def words_of(template: str, text: str) -> dict[str, str] | None:
     the first word; {} of a template without names."""
     pieces = NAME.split(template)  # text, name, text, name ... text
     names = list(dict.fromkeys(pieces[1::2]))
-    slots = [f"(?P<{name}>.*?)" if pieces[1::2].index(name) == i else f"(?P={name})" for i, name in enumerate(pieces[1::2])]
+    slots = [
+        f"(?P<{name}>.*?)" if pieces[1::2].index(name) == i else f"(?P={name})" for i, name in enumerate(pieces[1::2])
+    ]
     pattern = "".join(re.escape(piece) + slot for piece, slot in zip(pieces[::2], [*slots, ""], strict=True))
     found = re.fullmatch(pattern, text, re.DOTALL)
     return {name: found[name] for name in names} if found else None

@@ -1,7 +1,7 @@
 """What is published, a dataset and its card, a trained model's card: no secrets, and no servers, local paths or names of variables.
 
-    published(value) of a JSON value, a recipe's document among them
-    public(text)     of one text
+published(value) of a JSON value, a recipe's document among them
+public(text)     of one text
 """
 
 import ipaddress
@@ -13,10 +13,20 @@ from schemas import redact
 
 OURS = ("base_url", "endpoints", "api_key_env")  # settings that say where models are asked, and with which key
 _LOCAL = re.compile(r"localhost|.*\.(?:local|localdomain|internal|intranet|lan|corp|home|private|test)", re.IGNORECASE)
-_PATH = re.compile(r"(?<![\w:/.~*?&=-])(?:file:/*|~[\w-]*/|[A-Za-z]:[\\/]|\\\\[\w.-]+\\|/(?=[^/\s]+/))(?:[^\s\"'<>|`,;(){}\[\]]*[\\/])?(?P<name>[^\s\"'<>|`,;(){}\[\]\\/]*)")
-_WHOLE_PATH = re.compile(r"\s*(?:file:/*|~[\w-]*[\\/]|[A-Za-z]:[\\/]|\\\\|/(?=[^\s/]+/))(?:.*[\\/])?(?P<name>[^\\/]*)[\\/]*\s*", re.DOTALL)
-_WEB = re.compile(r"\b(?P<scheme>[a-z][\w.+-]{0,80}):/+(?P<host>\[[^\]\s]*\]|[^\s/:?#\"'<>`)\]]*)(?::\d+)?(?P<rest>[^\s\"'<>`)\]]*)", re.IGNORECASE)
-_HOST = re.compile(r"(?<![\w.@-])(?:localhost|(?:[\w-]+\.)+(?:local|localdomain|internal|intranet|lan|corp)|\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]*:[0-9a-f:.]*\])(?::\d+)?(?![\w-]|\.\d)", re.IGNORECASE)
+_PATH = re.compile(
+    r"(?<![\w:/.~*?&=-])(?:file:/*|~[\w-]*/|[A-Za-z]:[\\/]|\\\\[\w.-]+\\|/(?=[^/\s]+/))(?:[^\s\"'<>|`,;(){}\[\]]*[\\/])?(?P<name>[^\s\"'<>|`,;(){}\[\]\\/]*)"
+)
+_WHOLE_PATH = re.compile(
+    r"\s*(?:file:/*|~[\w-]*[\\/]|[A-Za-z]:[\\/]|\\\\|/(?=[^\s/]+/))(?:.*[\\/])?(?P<name>[^\\/]*)[\\/]*\s*", re.DOTALL
+)
+_WEB = re.compile(
+    r"\b(?P<scheme>[a-z][\w.+-]{0,80}):/+(?P<host>\[[^\]\s]*\]|[^\s/:?#\"'<>`)\]]*)(?::\d+)?(?P<rest>[^\s\"'<>`)\]]*)",
+    re.IGNORECASE,
+)
+_HOST = re.compile(
+    r"(?<![\w.@-])(?:localhost|(?:[\w-]+\.)+(?:local|localdomain|internal|intranet|lan|corp)|\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]*:[0-9a-f:.]*\])(?::\d+)?(?![\w-]|\.\d)",
+    re.IGNORECASE,
+)
 _PLACES = re.compile(r"[/\\~]|localhost|\d\.\d|\.(?:local|internal|intranet|lan|corp)|\[|_", re.IGNORECASE)
 
 
@@ -57,7 +67,10 @@ def _bare(value: Any) -> Any:
     if isinstance(value, dict):
         models = value.get("models")
         if isinstance(models, dict):
-            told = {name: {k: v for k, v in of.items() if k not in OURS} if isinstance(of, dict) else of for name, of in models.items()}
+            told = {
+                name: {k: v for k, v in of.items() if k not in OURS} if isinstance(of, dict) else of
+                for name, of in models.items()
+            }
             value = {**value, "models": told}
         return {key: _bare(of) for key, of in value.items()}
     return [_bare(of) for of in value] if isinstance(value, list | tuple) else value
@@ -70,7 +83,9 @@ def _public(text: str, hosts: set[str], variables: set[str]) -> str:
         return whole["name"] or "(a local folder)"
     text = _WEB.sub(lambda m: _file(m["rest"]) if _is_server(m, hosts) else m[0], text)
     for host in filter(None, hosts):
-        text = re.sub(rf"(?<![\w.-]){re.escape(host)}(?::\d+)?(?:/v\d+)?(?![\w-])", "(a server)", text, flags=re.IGNORECASE)
+        text = re.sub(
+            rf"(?<![\w.-]){re.escape(host)}(?::\d+)?(?:/v\d+)?(?![\w-])", "(a server)", text, flags=re.IGNORECASE
+        )
     text = _HOST.sub(lambda m: "(a server)" if _is_ours(re.sub(r"(?<=[^:]):\d+$", "", m[0])) else m[0], text)
     text = _PATH.sub(lambda m: m["name"] or "(a local folder)", text)
     if "_" in text and (found := [name for name in variables if name in text]):
@@ -82,7 +97,11 @@ def _is_server(found: re.Match, hosts: set[str]) -> bool:
     """Whether an address is of a machine of ours: a model's, one by its number, one in a network of its own."""
     host = found["host"].lower()
     web = re.match(r"https?|wss?|ftps?|sftp|ssh", found["scheme"], re.IGNORECASE) is not None
-    return host in hosts or _is_ours(host) or (web and ("." not in host or re.fullmatch(r"[\d.]+|\[.*\]", host) is not None))
+    return (
+        host in hosts
+        or _is_ours(host)
+        or (web and ("." not in host or re.fullmatch(r"[\d.]+|\[.*\]", host) is not None))
+    )
 
 
 def _file(rest: str) -> str:

@@ -110,7 +110,9 @@ def _step(entry: Any, place: int) -> Step:
         raise RecipeError(f"step {place} ({title}): its settings must be a mapping, like {{n: 4}}")
     settings = dict(settings or {})
     family, _, operator = str(title).partition(".")
-    keys = STEP_KEYS if family != "corrupt" else [k for k in STEP_KEYS if k != "as"]  # there a setting: as what it is stored
+    keys = (
+        STEP_KEYS if family != "corrupt" else [k for k in STEP_KEYS if k != "as"]
+    )  # there a setting: as what it is stored
     own = {k: settings.pop(k) for k in keys if k in settings}
     where, sources = own.get("where") or (), own.get("from") or ()
     try:
@@ -184,7 +186,9 @@ def override(raw: dict, assignment: str, read: Callable[[str], Any]) -> None:
     target[path[-1]] = value
 
 
-def settings_of(module: OperatorModule | EngineModule, settings: Mapping[str, Any], where: str) -> operators.OperatorSettings:
+def settings_of(
+    module: OperatorModule | EngineModule, settings: Mapping[str, Any], where: str
+) -> operators.OperatorSettings:
     """The operator's (or engine's) typed settings. RecipeError names the key and what would be right."""
     try:
         return cast(operators.OperatorSettings, module.Settings(**settings))
@@ -192,7 +196,9 @@ def settings_of(module: OperatorModule | EngineModule, settings: Mapping[str, An
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
-            raise RecipeError(f"{where}: unknown setting '{key}': {did_you_mean(key, module.Settings.model_fields)}") from None
+            raise RecipeError(
+                f"{where}: unknown setting '{key}': {did_you_mean(key, module.Settings.model_fields)}"
+            ) from None
         raise RecipeError(f"{where}: {key or 'settings'}: {first['msg']}") from None
 
 

@@ -143,7 +143,12 @@ REMEDIES = {
 MediaKind = Literal["image", "video", "audio"]
 MEDIA_KINDS: tuple[MediaKind, ...] = get_args(MediaKind)
 SAMPLE_KINDS = ("text", "image", "multi_image", "video", "audio")  # what a Sample as a whole shows
-COUNTED = ("samples", "candidates", "judgements", "pairs")  # the tables whose rows a summary counts by kind, from prompts to pairs
+COUNTED = (
+    "samples",
+    "candidates",
+    "judgements",
+    "pairs",
+)  # the tables whose rows a summary counts by kind, from prompts to pairs
 
 
 class Media(NamedTuple):

@@ -29,7 +29,9 @@ NAMES = (
 SHORTEST = 8  # characters of a value that is searched for
 _WINDOW = 12  # so many characters of a secret are enough to give it away
 _SECRET_NAME = re.compile(r".*(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE)(?:_ID)?", re.IGNORECASE)
-_ELSEWHERE = re.compile(r"[~.]?/|[a-z][\w+.-]*://")  # a variable called ..._KEY may hold where a key lies: that is not the key
+_ELSEWHERE = re.compile(
+    r"[~.]?/|[a-z][\w+.-]*://"
+)  # a variable called ..._KEY may hold where a key lies: that is not the key
 _hidden: set[str] = set()  # variables that recipes name
 
 # parts of an address, in the spellings that parsers take
@@ -39,12 +41,19 @@ _COLON = r"(?::|%(?:25)*3a)"
 _REST = r"[^\s\"<>`]*"
 _KNOWN = r"(?:https?|wss?|s?ftps?|ssh|git|s3a?|gs|postgres(?:ql)?|mysql|mariadb|mssql|redis|rediss|mongodb|amqps?)(?:\+[\w.-]+)?"
 _ADDRESS = re.compile(
-    rf"(?:\b[a-z][\w.+-]{{0,80}}{_COLON}{_SLASH}+|\b{_KNOWN}:(?=[^\s\"<>/\\]{{0,400}}{_AT})|(?<![\w:/\\.]){_SLASH}{{2,}}){_REST}", re.IGNORECASE
+    rf"(?:\b[a-z][\w.+-]{{0,80}}{_COLON}{_SLASH}+|\b{_KNOWN}:(?=[^\s\"<>/\\]{{0,400}}{_AT})|(?<![\w:/\\.]){_SLASH}{{2,}}){_REST}",
+    re.IGNORECASE,
 )
-_SIMPLE = re.compile(r"[a-z][a-z0-9+]{0,20}://[\w.-]+(?::\d+)?(?:/[\w./~+,!*()-]*)?", re.ASCII)  # most addresses: nothing to cut
+_SIMPLE = re.compile(
+    r"[a-z][a-z0-9+]{0,20}://[\w.-]+(?::\d+)?(?:/[\w./~+,!*()-]*)?", re.ASCII
+)  # most addresses: nothing to cut
 _HEAD = re.compile(rf"(?:[a-z][\w.+-]*{_COLON})?{_SLASH}*", re.IGNORECASE)
-_INNER = re.compile(rf"(?<=[/\\])@?[^/\\@:?#]*:[^/\\@?#]+{_AT}(?!sha\d)", re.IGNORECASE)  # of an address in the path of another
-_SPACED = re.compile(rf"\s*[a-z][\w.+-]*:[/\\]+[^\s/\\@:]*:(?!\d+\s)[^/\\@\n]{{1,80}}{_AT}", re.IGNORECASE)  # a whole text with spaces in its password
+_INNER = re.compile(
+    rf"(?<=[/\\])@?[^/\\@:?#]*:[^/\\@?#]+{_AT}(?!sha\d)", re.IGNORECASE
+)  # of an address in the path of another
+_SPACED = re.compile(
+    rf"\s*[a-z][\w.+-]*:[/\\]+[^\s/\\@:]*:(?!\d+\s)[^/\\@\n]{{1,80}}{_AT}", re.IGNORECASE
+)  # a whole text with spaces in its password
 _BARE = re.compile(
     rf"(?<![\w/@.:])(?!mailto:)[^\s:@/\\\"'<>=(]{{1,80}}:[^\s@/\\\"'<>]{{1,400}}{_AT}"
     r"(?=(?:[\w-]+\.)+(?:com|org|net|io|ai|dev|app|cloud|edu|gov|co|eu|de|fr|uk|cn|jp|in|ru|ch|local|internal|lan|corp|example|test)\b|localhost\b|\[|\d+\.\d+\.\d+\.\d+)",
@@ -56,7 +65,8 @@ SIGNATURE = re.compile(  # parts of a query that change with each signature of t
     re.IGNORECASE,
 )
 _DROPPED = re.compile(  # parts that are secret by their names
-    rf"{SIGNATURE.pattern}|.*sig|.*signature.*|.*pwd.*|pw|pin|.*access_?-?key.*|.*private_?-?key.*|.*credential.*|.*session.*|jwt|user(name)?", re.IGNORECASE
+    rf"{SIGNATURE.pattern}|.*sig|.*signature.*|.*pwd.*|pw|pin|.*access_?-?key.*|.*private_?-?key.*|.*credential.*|.*session.*|jwt|user(name)?",
+    re.IGNORECASE,
 )
 _FOLDED = re.compile(r"~[0-9a-f]{8}")
 _LONGEST_NAME = 24  # of a parameter: a longer one is a value
@@ -70,11 +80,17 @@ _KEYS = re.compile(
     r")|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
 )
 _HEADER = re.compile(
-    r"\b(?P<name>bearer|basic)(?P<space>(?:\s|%20|\+)+)(?:(?=[\w.+/=~:-]*\d)[\w.+/=~:-]{8,}|[\w.+/=~:-]{20,})", re.IGNORECASE
+    r"\b(?P<name>bearer|basic)(?P<space>(?:\s|%20|\+)+)(?:(?=[\w.+/=~:-]*\d)[\w.+/=~:-]{8,}|[\w.+/=~:-]{20,})",
+    re.IGNORECASE,
 )
 _NAMED = r"(?:[\w-]*(?:passw(?:or)?d|passwd|pwd|secret|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|token|credentials?|signature)|sig|authorization)"
-_ASSIGNED = re.compile(rf"(?<![\w-])(?P<name>{_NAMED}\s*=\s*)(?P<value>\"[^\"]*\"|'[^']*'|[^\s;,&\"'<>)\]}}]+)", re.IGNORECASE)
-_QUOTED = re.compile(rf"(?P<name>(?P<q>\\?[\"']){_NAMED}(?P=q)\s*:\s*)(?P<open>\\?[\"'])(?P<value>(?!\*\*\*).{{4,}}?)(?P<close>(?P=open))", re.IGNORECASE)
+_ASSIGNED = re.compile(
+    rf"(?<![\w-])(?P<name>{_NAMED}\s*=\s*)(?P<value>\"[^\"]*\"|'[^']*'|[^\s;,&\"'<>)\]}}]+)", re.IGNORECASE
+)
+_QUOTED = re.compile(
+    rf"(?P<name>(?P<q>\\?[\"']){_NAMED}(?P=q)\s*:\s*)(?P<open>\\?[\"'])(?P<value>(?!\*\*\*).{{4,}}?)(?P<close>(?P=open))",
+    re.IGNORECASE,
+)
 _SAID = re.compile(rf"(?<![\w-])(?P<name>{_NAMED}\s*:\s*)(?P<value>(?=\S*\d)[^\s\"',;]{{12,}})", re.IGNORECASE)
 # no text without any of these holds any of the above
 _SIGNS = re.compile(
@@ -102,7 +118,9 @@ def cleaner(secrets: Iterable[str | None] = ()) -> "Cleaner":
     """What cleans texts of the environment's secrets as they are now, and of these. For a loop; `clean` makes one for each text."""
     sure = {*NAMES, *_hidden}
     values = [(name in sure, os.environ.get(name, "").strip()) for name in names()]
-    found = {value for known, value in values if known or not _ELSEWHERE.match(value)} | {(s or "").strip() for s in secrets}
+    found = {value for known, value in values if known or not _ELSEWHERE.match(value)} | {
+        (s or "").strip() for s in secrets
+    }
     return _cleaner(tuple(sorted(value for value in found if len(value) >= SHORTEST)))
 
 
@@ -228,7 +246,10 @@ _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL
 
 def _unescaped(text: str) -> str:
     """Without the escapes of JSON and Python."""
-    return _ESCAPE.sub(lambda m: chr(int(m[1] or m[2], 16)) if m[1] or m[2] else {"n": "\n", "t": "\t", "r": "\r"}.get(m[3], m[3]), text)
+    return _ESCAPE.sub(
+        lambda m: chr(int(m[1] or m[2], 16)) if m[1] or m[2] else {"n": "\n", "t": "\t", "r": "\r"}.get(m[3], m[3]),
+        text,
+    )
 
 
 _VIEWS = (unquote, lambda text: unquote(unquote(text)), _unescaped, html.unescape)
@@ -241,7 +262,9 @@ def _plain(text: str) -> str:
     text = _ADDRESS.sub(lambda found: _told(found[0]), text)
     text = _BARE.sub(f"{MARK}@", text)
     text = _HEADER.sub(lambda m: f"{m['name']}{m['space']}{MARK}", text)
-    text = _ASSIGNED.sub(lambda m: m["name"] + MARK + m["value"][len(m["value"].rstrip(":.")) :] if _is_value(m) else m[0], text)
+    text = _ASSIGNED.sub(
+        lambda m: m["name"] + MARK + m["value"][len(m["value"].rstrip(":.")) :] if _is_value(m) else m[0], text
+    )
     text = _QUOTED.sub(lambda m: m["name"] + m["open"] + MARK + m["close"], text)
     text = _SAID.sub(lambda m: m["name"] + MARK, text)
     return _KEYS.sub(MARK, text)
@@ -256,7 +279,9 @@ def _told(found: str) -> str:
     """An address in a text, as it may stand there."""
     url = found.rstrip(")]}'.,;:!")
     end = found[len(url) :]
-    if "%" in url and not re.match(r"[a-z][\w.+-]*:[/\\]", url, re.IGNORECASE):  # an address in the query of another, or quoted
+    if "%" in url and not re.match(
+        r"[a-z][\w.+-]*:[/\\]", url, re.IGNORECASE
+    ):  # an address in the query of another, or quoted
         plain = unquote(unquote(url))
         if plain != url:
             return (url if (told := _told(plain)) == plain else told) + end
@@ -276,7 +301,9 @@ def parted(url: str) -> tuple[str, str, str]:
     authority, path = authority_of(rest)
     if (found := _user(authority)) is not None:
         authority = authority[found:]
-    elif _odd(authority) and (found := _user(path)) is not None:  # a password with a slash, a question mark or a hash in it
+    elif (
+        _odd(authority) and (found := _user(path)) is not None
+    ):  # a password with a slash, a question mark or a hash in it
         authority, path = authority_of(path[found:])
     path = _INNER.sub("", path)
     mark = re.search(r"[?#]|%3f", path, re.IGNORECASE)
@@ -317,7 +344,9 @@ def _has_user(url: str) -> bool:
     rest = url.strip()
     rest = rest[len(_head(rest)) :]
     authority, path = authority_of(rest)
-    return _user(authority) is not None or (_odd(authority) and _user(path) is not None) or _INNER.search(path) is not None
+    return (
+        _user(authority) is not None or (_odd(authority) and _user(path) is not None) or _INNER.search(path) is not None
+    )
 
 
 def _kept(parts: list[str]) -> list[str]:

@@ -18,7 +18,9 @@ class Specials(NamedTuple):
     """Special tokens, as `schemas.messages.escape` looks for them."""
 
     pattern: re.Pattern
-    signs: tuple[str, ...]  # characters or texts; where none of them is, there is no token: looking for them costs next to nothing
+    signs: tuple[
+        str, ...
+    ]  # characters or texts; where none of them is, there is no token: looking for them costs next to nothing
 
 
 NOTHING = Specials(re.compile("(?!)"), ())

@@ -64,7 +64,9 @@ def template(settings: JudgeSettings, beside: str, name: str) -> str:
     return text.replace("{facts}", told)
 
 
-def judge_messages(text: str, rows: SampleRows, settings: JudgeSettings, answers: str = "", **words: str) -> tuple[Message, ...]:
+def judge_messages(
+    text: str, rows: SampleRows, settings: JudgeSettings, answers: str = "", **words: str
+) -> tuple[Message, ...]:
     """The question about the sample's media: `text` with {question}, what is known, and `words`, which cannot close their fences, and
     {answers}, which are fenced already."""
     sample = rows.sample

@@ -48,7 +48,8 @@ async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[
     splits: dict[str, Any] = dict(zip(texts, found, strict=True))
     questions = list(dict.fromkeys(q for s in splits.values() if isinstance(s, list) for q, _ in s))
     requests = [
-        engine.ask(Score(messages.ask_about(sample.prompt, prompts.fill(template, question=q)), CHOICES)) for q in questions
+        engine.ask(Score(messages.ask_about(sample.prompt, prompts.fill(template, question=q)), CHOICES))
+        for q in questions
     ]
     answers = dict(zip(questions, await _together(requests), strict=True))
     out: list[Claim | Judgement] = []
@@ -60,7 +61,9 @@ async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[
 def _slips(c: Candidate, split, answers, identity: str, context: Context) -> list[Claim | Judgement]:
     by = Provenance(identity, context.version)
     if isinstance(split, NoVerdict):
-        return [judgement(c.sample, context.step, "candidate", (c.id,), FORM, Finding(split.outcome, raw=split.raw), by)]
+        return [
+            judgement(c.sample, context.step, "candidate", (c.id,), FORM, Finding(split.outcome, raw=split.raw), by)
+        ]
     formed = float(split is not None)
     out: list[Claim | Judgement] = [
         judgement(c.sample, context.step, "candidate", (c.id,), FORM, Finding(Outcome.VERDICT, formed), by)

@@ -41,7 +41,9 @@ async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[
     engine = context.engines[settings.model]
     (text,) = prompt_texts(settings)
     messages = judge_messages(text, rows, settings, numbered_answers(texts), count=str(len(texts)))
-    said = await ask_with_retry(engine, messages, settings, lambda text: _parse.ranking(text, len(texts)), _form(len(texts)))
+    said = await ask_with_retry(
+        engine, messages, settings, lambda text: _parse.ranking(text, len(texts)), _form(len(texts))
+    )
     best: Any = said.reply.value
     ranks = {texts[place]: 0.0 - rank for rank, place in enumerate(best or ())}
     return [

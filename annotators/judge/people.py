@@ -3,8 +3,6 @@
 The first look at all samples plans the questions into a ledger, puts them on the server, reads back what was said, and raises
 Waiting until everybody is done; nothing stays running meanwhile. The rows are those of a snapshot of the ledger."""
 
-
-
 from annotators.people import snapshot
 from annotators.people.ledger import Ledger
 from annotators.people.plan import drafts, questions, select

@@ -190,7 +190,9 @@ def check(kind: Kind, text: str, sample: Sample, settings: Settings) -> Checked:
             case "facts":
                 raise ValueError("facts are no rule about one known answer")
     except RowError as error:
-        raise RowError(error.reason, f"{sample_label(sample)}: {error.detail}; mend it, or judge it by another `kind:`") from None
+        raise RowError(
+            error.reason, f"{sample_label(sample)}: {error.detail}; mend it, or judge it by another `kind:`"
+        ) from None
 
 
 @lru_cache

@@ -91,9 +91,7 @@ async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[
     for c in rows.candidates:
         outcome, value, raw = scored[c.text]
         out.append(
-            judgement(
-                c.sample, context.step, "candidate", (c.id,), settings.axis, Finding(outcome, value, raw=raw), by
-            )
+            judgement(c.sample, context.step, "candidate", (c.id,), settings.axis, Finding(outcome, value, raw=raw), by)
         )
     return out
 
@@ -119,7 +117,10 @@ async def _scored(sample: Sample, texts: list[str], settings: Settings, context:
         return await _clip(sample, texts, settings, engines[0])
     shown = sample.prompt if settings.media else messages.without_media(sample.prompt)
     requests = [
-        engine.ask(ASKS[settings.kind]((*shown, messages.assistant(t)))) for t in texts if t.strip() for engine in engines
+        engine.ask(ASKS[settings.kind]((*shown, messages.assistant(t))))
+        for t in texts
+        if t.strip()
+        for engine in engines
     ]
     results = iter(await asyncio.gather(*requests))
     return [_of([next(results) for _ in engines], settings) if t.strip() else NOTHING for t in texts]

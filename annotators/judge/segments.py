@@ -65,7 +65,9 @@ async def _marked(c: Candidate, rows: SampleRows, settings: Settings, context: C
         raw["spans"] = [[s.start, s.end, s.label, s.severity, s.correction] for s in spans]
     value = None if spans is None else 0.0 - len(spans)
     said = said._replace(raw=json.dumps(raw, sort_keys=True))
-    return judgement(rows.sample.id, context.step, "candidate", (c.id,), FAULTS, said.finding(value), said.by(engine, context))
+    return judgement(
+        rows.sample.id, context.step, "candidate", (c.id,), FAULTS, said.finding(value), said.by(engine, context)
+    )
 
 
 @lru_cache(64)

@@ -232,7 +232,9 @@ class Client:
         found = [link for link in data.values() if isinstance(link, str) and MEDIUM.match(link)]
         for link in found:
             with self._translated(doing, QUICK):
-                asked = self._http.stream(link, method="GET", headers={"Range": "bytes=0-0"}, request_options={"timeout": QUICK})
+                asked = self._http.stream(
+                    link, method="GET", headers={"Range": "bytes=0-0"}, request_options={"timeout": QUICK}
+                )
                 with asked as reply:
                     self._check(reply, doing)
         return len(found)

@@ -106,7 +106,9 @@ class Bucket:
             if not self._system.exists(f"{self._root}/{name}"):
                 self._system.pipe_file(f"{self._root}/{name}", _read(self.media, sha), ContentType=mime)
         except (OSError, BotoCoreError) as error:
-            raise StoreError(f"{self.where} cannot be written ({type(error).__name__}); check its key and rights") from error
+            raise StoreError(
+                f"{self.where} cannot be written ({type(error).__name__}); check its key and rights"
+            ) from error
         return f"{self.where}/{name}"
 
     def attach(self, client: Client, project: int) -> None:
@@ -147,7 +149,9 @@ def _read(media: MediaStore, sha: str) -> bytes:
     try:
         return media.read(sha)
     except KeyError:
-        raise StoreError(f"the media store has lost {sha}, which a question shows: build again with the cache of before") from None
+        raise StoreError(
+            f"the media store has lost {sha}, which a question shows: build again with the cache of before"
+        ) from None
 
 
 def _needed(variable: str, what: str) -> str:

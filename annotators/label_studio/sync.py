@@ -170,7 +170,9 @@ class Sync:
                 if not self._drifted(project, out):
                     self._read(project, out, report)
             except Gone:
-                out.notes.append(f"project {project.id} was deleted on the server; `pairwright annotate reconcile` notes that")
+                out.notes.append(
+                    f"project {project.id} was deleted on the server; `pairwright annotate reconcile` notes that"
+                )
         if out.counts["new"] or out.counts["changed"]:
             self.ledger.name_people(self.client.users())
         return out
@@ -254,7 +256,9 @@ class Sync:
                 there = self.client.ids(project.id)
             except Gone:
                 lost = self.ledger.tasks(project.name)
-                out.notes.append(f"project {project.id} was deleted on the server: a push makes it anew, with all its {len(lost)} tasks")
+                out.notes.append(
+                    f"project {project.id} was deleted on the server: a push makes it anew, with all its {len(lost)} tasks"
+                )
                 self.ledger.forget_project(project.name)
                 self._lose(project, lost.keys(), lost, out)
                 continue
@@ -294,16 +298,22 @@ class Sync:
         A medium is opened as the server lets a person open it, one a project."""
         out = Report()
         if abs(skew := (self.client.now() - datetime.now(UTC)).total_seconds()) > SKEW:
-            out.notes.append(f"the server's clock and this one differ by {abs(skew):.0f} s: links that one signs, another may refuse")
+            out.notes.append(
+                f"the server's clock and this one differ by {abs(skew):.0f} s: links that one signs, another may refuse"
+            )
         for project in self.ledger.projects():
             out.counts["projects"] += 1
             try:
                 if self._changed(project):
-                    out.notes.append(f"project {project.id}: its labeling config was changed on the server; nothing is read from it")
+                    out.notes.append(
+                        f"project {project.id}: its labeling config was changed on the server; nothing is read from it"
+                    )
                 known = self.ledger.tasks(project.name)
                 out.counts["tasks"] += len(known)
                 if (there := self.client.count(project.id)) != len(known):
-                    out.notes.append(f"project {project.id} holds {there} tasks, {len(known)} were sent: `pairwright annotate reconcile` says why")
+                    out.notes.append(
+                        f"project {project.id} holds {there} tasks, {len(known)} were sent: `pairwright annotate reconcile` says why"
+                    )
                 out.counts["webhooks"] += len(self.client.webhooks(project.id))
                 self._opened(project, known, out)
             except Gone as gone:
@@ -339,7 +349,14 @@ class Sync:
 
 def connected(campaign: str, recipe: str, step: str, settings: Settings, ledger: Ledger, media: MediaStore) -> Sync:
     """The sync of a judging step with the server that LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY name."""
-    return Sync(connect(), ledger, campaign, " · ".join(dict.fromkeys((recipe, step))), settings, open_links(settings.media, media))
+    return Sync(
+        connect(),
+        ledger,
+        campaign,
+        " · ".join(dict.fromkeys((recipe, step))),
+        settings,
+        open_links(settings.media, media),
+    )
 
 
 def _time(text: str) -> str:

@@ -39,8 +39,19 @@ def _votes(ledger: Ledger, settings) -> Iterator[tuple[str, Vote]]:
             gold = _right(answer, settings)
             for axis, items, value in _said(answer, axes):
                 left = None if axis != PREFERENCE or not value else (value > 0) == (q.order[0] == 0)
-                yield answer.updated, Vote(
-                    q.uid, "|".join(items), f"{PERSON}{answer.person}", axis, value, answer.seconds, left, gold, repeats
+                yield (
+                    answer.updated,
+                    Vote(
+                        q.uid,
+                        "|".join(items),
+                        f"{PERSON}{answer.person}",
+                        axis,
+                        value,
+                        answer.seconds,
+                        left,
+                        gold,
+                        repeats,
+                    ),
                 )
 
 

@@ -95,4 +95,3 @@ def _judge(s: Judgement) -> str:
     """Who speaks: a person is the same in every step, a model is another judge in another step or on another axis."""
     person = s.annotator is not None and s.annotator.startswith(PERSON)
     return s.annotator if person else f"{s.step}.{s.axis} {s.annotator}"
-

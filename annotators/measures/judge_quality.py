@@ -113,7 +113,9 @@ class JudgeQuality:
             if o.annotator in people:
                 crowd[o.pair] += o.sign
         shown = {item for o in found for item in o.pair}
-        lengths = {item: word_count(answers[item].text) for item in shown if item in answers}  # once: an answer is in many pairs
+        lengths = {
+            item: word_count(answers[item].text) for item in shown if item in answers
+        }  # once: an answer is in many pairs
         ways: dict[tuple, dict[str, int]] = {}
         for o in found:
             if o.step in speakers:
@@ -142,7 +144,9 @@ class JudgeQuality:
                 _count(counts, step, "contradicted", one * other < 0)
 
 
-def _habits(o: Preference, right: int | None, answers: Mapping[str, Answer], lengths: Mapping[str, int], counts) -> None:
+def _habits(
+    o: Preference, right: int | None, answers: Mapping[str, Answer], lengths: Mapping[str, int], counts
+) -> None:
     a, b = (answers.get(item) for item in o.pair)
     if a is None or b is None:
         return

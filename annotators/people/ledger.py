@@ -95,7 +95,9 @@ class Ledger:
     def alone(self) -> Generator[None]:
         """Holds the folder against others who would plan, push or pull at the same time; waits for them. StoreError after a minute."""
         with disk(self.path.parent):
-            file = os.open(self.path.parent / ".lock", os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)  # no pipe is waited for
+            file = os.open(
+                self.path.parent / ".lock", os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666
+            )  # no pipe is waited for
             lock = os.fdopen(file, "w")
         with lock:
             for _ in range(600):
@@ -199,7 +201,11 @@ class Ledger:
 
     def tasks(self, project: str) -> dict[int, str]:
         """{the server's id: uid} of what was sent and is not known to be lost."""
-        return dict(self.db.execute("select id, uid from task where project = ? and id not null and not lost", (project,)).fetchall())
+        return dict(
+            self.db.execute(
+                "select id, uid from task where project = ? and id not null and not lost", (project,)
+            ).fetchall()
+        )
 
     def lose(self, uids: Iterable[str]) -> None:
         """Notes that the tasks of these questions vanished from the server: they will be sent anew."""
@@ -246,13 +252,17 @@ class Ledger:
     def live(self, project: str) -> dict[int, int]:
         """{annotation: task} of a project's annotations that are not deleted."""
         rows = self.db.execute(
-            "select a.id, a.task from annotation a join task using (uid) where latest and not deleted and project = ?", (project,)
+            "select a.id, a.task from annotation a join task using (uid) where latest and not deleted and project = ?",
+            (project,),
         )
         return dict(rows.fetchall())
 
     def of_task(self, task: int) -> set[int]:
         """The annotations of a task that are not deleted."""
-        return {id for (id,) in self.db.execute("select id from annotation where task = ? and latest and not deleted", (task,))}
+        return {
+            id
+            for (id,) in self.db.execute("select id from annotation where task = ? and latest and not deleted", (task,))
+        }
 
     def answers(self, sample: str | None = None) -> Iterator[Answer]:
         """Everybody's latest usable answers (skips among them) to questions that are not withdrawn, sample by sample in order of ids."""
@@ -297,14 +307,18 @@ class Ledger:
 
     def answered(self) -> dict[str, int]:
         """{uid: people who did something with it: judged, skipped, or left what cannot be used}."""
-        rows = self.db.execute("select uid, count(distinct person) from annotation where latest and not deleted group by uid")
+        rows = self.db.execute(
+            "select uid, count(distinct person) from annotation where latest and not deleted group by uid"
+        )
         return dict(rows.fetchall())
 
     # people ------------------------------------------------------------------------------------------------------------
 
     def shares(self) -> dict[int, int]:
         """{person: questions they did something with}, as `answered` counts."""
-        rows = self.db.execute("select person, count(distinct uid) from annotation where latest and not deleted group by person")
+        rows = self.db.execute(
+            "select person, count(distinct uid) from annotation where latest and not deleted group by person"
+        )
         return dict(rows.fetchall())
 
     def name_people(self, names: dict[int, str]) -> None:
@@ -342,4 +356,3 @@ def _said(understood: Reply | Unusable | None) -> Any:
     if isinstance(understood, Unusable):
         return ["unusable", understood.reason]
     return json.loads(json.dumps(understood))
-

@@ -80,11 +80,18 @@ def _doubt(rows: SampleRows, items: tuple[str, ...], settings) -> float | None:
         return 0.0
     scores: dict[str, dict[str, float]] = {}
     for s in rows.judgements:
-        if s.axis == settings.route_axis and s.target == "candidate" and s.outcome == Outcome.VERDICT and s.value is not None:
+        if (
+            s.axis == settings.route_axis
+            and s.target == "candidate"
+            and s.outcome == Outcome.VERDICT
+            and s.value is not None
+        ):
             scores.setdefault(s.step, {})[s.items[0]] = s.value
     if settings.route == "unsure":
         gaps = [
-            abs(of[a] - of[b]) if a in of and b in of else 0.0 for of in scores.values() or [{}] for a, b in combinations(items, 2)
+            abs(of[a] - of[b]) if a in of and b in of else 0.0
+            for of in scores.values() or [{}]
+            for a, b in combinations(items, 2)
         ]
         return min(gaps)
     for a, b in combinations(items, 2):
@@ -125,7 +132,9 @@ def select(found: Iterable[Draft], settings, asked: dict[tuple[str, tuple[str, .
     """The drafts that are asked: those `asked` already (True: as a gold question), and as many more as the budget of annotations
     allows when each is asked of `most`, most doubtful first. A share `gold` of all are drafts with a known answer, as far as there
     are any; no other draft keeps what is known of it."""
-    limit = None if settings.budget is None else int(settings.budget / (settings.most + settings.overlap * settings.repeat))
+    limit = (
+        None if settings.budget is None else int(settings.budget / (settings.most + settings.overlap * settings.repeat))
+    )
     old: list[Draft] = []
 
     def fresh() -> Iterator[Draft]:

@@ -142,4 +142,3 @@ def progress(ledger: Ledger, settings) -> Progress:
         asked, answered = asked + s.asked, answered + s.answered
         states[s.state] += 1
     return Progress(asked, answered, states)
-

@@ -95,7 +95,9 @@ def rows_of(answer: Answer, step: str, version: str) -> Iterator[Judgement | Can
         yield candidate(question.sample, step, reply.text, model=who, parent=question.items[0], index=answer.revision)
     for said in reply.said:
         target, items = _target(question.items, said.items)
-        spans = [[s.start, s.end, s.label, s.severity, s.correction] for s in reply.spans] if said.axis == FAULTS else None
+        spans = (
+            [[s.start, s.end, s.label, s.severity, s.correction] for s in reply.spans] if said.axis == FAULTS else None
+        )
         yield judgement(
             question.sample, step, target, items, said.axis,
             Finding(said.outcome, said.value, raw=_json(raw | ({"spans": spans} if spans else {}))), by,

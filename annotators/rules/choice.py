@@ -9,14 +9,17 @@ from annotators.rules.answers import Checked, final, plain, unfit
 
 L = "[A-J]"
 ALONE = r"(?!\W{0,4}(?:or|and|/|&)\W{0,4}[A-J](?!\w))"  # and not "B or C"
-WAYS = tuple(re.compile(way) for way in (
-    rf"^\W*({L}|[a-j])\W*$",  # (B), **B**, "b", B.
-    rf"^[(\[{{*\"']*({L}){ALONE}[)\]}}*\"']*(?:[.:,;)\]]|\s-)",  # B. two cups
-    rf"(?i:answer|option|choice)(?i:\s{{1,3}}is|\s{{1,3}}would be)?[\s:=(\[*\"']{{1,6}}({L})\b(?!['’]){ALONE}",  # the answer is (B)
-    rf"[(\[*]({L})[)\]*]",  # I choose (B)
-    rf"\b({L})\b(?=\s{{1,3}}(?:is|was) (?:the )?(?:correct|right|best|answer))",  # B is correct
-    rf"(?<![a-zA-Z0-9_'’])(?!(?:A|I)\s{{1,3}}(?!(?:and|or|but|because|since|as|is)\b)\w)({L})(?![a-zA-Z0-9_'’])",  # a letter alone
-))
+WAYS = tuple(
+    re.compile(way)
+    for way in (
+        rf"^\W*({L}|[a-j])\W*$",  # (B), **B**, "b", B.
+        rf"^[(\[{{*\"']*({L}){ALONE}[)\]}}*\"']*(?:[.:,;)\]]|\s-)",  # B. two cups
+        rf"(?i:answer|option|choice)(?i:\s{{1,3}}is|\s{{1,3}}would be)?[\s:=(\[*\"']{{1,6}}({L})\b(?!['’]){ALONE}",  # the answer is (B)
+        rf"[(\[*]({L})[)\]*]",  # I choose (B)
+        rf"\b({L})\b(?=\s{{1,3}}(?:is|was) (?:the )?(?:correct|right|best|answer))",  # B is correct
+        rf"(?<![a-zA-Z0-9_'’])(?!(?:A|I)\s{{1,3}}(?!(?:and|or|but|because|since|as|is)\b)\w)({L})(?![a-zA-Z0-9_'’])",  # a letter alone
+    )
+)
 DRESS = re.compile(r"\\(?:boxed|text|textbf|mathrm|mathbf)\b|[{}$]")
 OPTION = re.compile(rf"(?:^|\s)\(?({L})[).:]\s+([^\n]*?)(?=\s\(?{L}[).:]\s|\n|$)")
 

@@ -137,7 +137,9 @@ def _named(seen: Iterable[SampleRows], settings: Settings, context: Context) -> 
     speakers = {speaker(name) for rows in seen for votes in _voted(rows, settings).values() for name in votes}
     for name in settings.weights:
         if name not in speakers:
-            raise RecipeError(f"{context.step}: `weights` name '{name}', who has no vote: {did_you_mean(name, speakers)}")
+            raise RecipeError(
+                f"{context.step}: `weights` name '{name}', who has no vote: {did_you_mean(name, speakers)}"
+            )
 
 
 def _measured(seen: Iterable[SampleRows], settings: Settings, context: Context) -> Fitted:
@@ -216,7 +218,9 @@ def _pairs(rows: SampleRows, settings: Settings, context: Context) -> list[Judge
         if settings.method == "mean":
             value = fmean(v.value for v in votes.values())
         outcome = Outcome.TIE if tie > max(first, second) else Outcome.VERDICT
-        out.append(_slip(rows, context, settings, "pair", pair, votes.values(), Finding(outcome, value, first + tie / 2)))
+        out.append(
+            _slip(rows, context, settings, "pair", pair, votes.values(), Finding(outcome, value, first + tie / 2))
+        )
     return out
 
 
@@ -309,7 +313,9 @@ def _shares(votes: Ballots, settings: Settings, fitted: Any, labels: tuple[float
 
 def _posterior(votes: Ballots, judges: Judges, settings: Settings) -> np.ndarray:
     codes = [judges.labels.index(_label(v.value, settings)) for v in votes.values()]
-    return aggregation.posterior(judges.model, np.array([judges.places.get(name, -1) for name in votes]), np.array(codes))
+    return aggregation.posterior(
+        judges.model, np.array([judges.places.get(name, -1) for name in votes]), np.array(codes)
+    )
 
 
 def _label(value: float, settings: Settings) -> float:

@@ -23,7 +23,9 @@ NAMES = ("anna", "ben", "chris")
 EVERY = 3.0  # seconds between pulls
 
 
-def run(recipe: str, settings: list[str], out: Path, cache: Path | None, server: Path, port: int, console: Console) -> None:
+def run(
+    recipe: str, settings: list[str], out: Path, cache: Path | None, server: Path, port: int, console: Console
+) -> None:
     """Starts the server whose data are in the folder `server`, puts the recipe's questions there, says who may log in where, and
     pulls until everybody is done or Ctrl-C; when all are done the build goes on to its end. Started again it finds its people
     and their work. UserError when it runs already, or the server cannot be started."""

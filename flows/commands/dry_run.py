@@ -184,7 +184,9 @@ class LookedUp:
         engine, known = self._engine, self._engine.known
         key = key_of(engine.identity, request)
         found = self._cache.get(key)
-        if found is None and isinstance(request, Generate) and request.form:  # the real engine may not have been held to it
+        if (
+            found is None and isinstance(request, Generate) and request.form
+        ):  # the real engine may not have been held to it
             found = self._cache.get(key_of(engine.identity, request._replace(form=None)))
         if found is not None:
             known.learn(engine.model, request, found)

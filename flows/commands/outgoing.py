@@ -57,18 +57,27 @@ def summary_lines(found: list[Disclosure]) -> list[str]:
     """One line a place; none where nothing leaves this machine but requests for addresses that rows name."""
     if all(one.here or one.to == ROWS for one in found):
         return []
-    return [f"{to}: {'; '.join(one.what for one in found if one.to == to)}" for to in dict.fromkeys(one.to for one in found)]
+    return [
+        f"{to}: {'; '.join(one.what for one in found if one.to == to)}" for to in dict.fromkeys(one.to for one in found)
+    ]
 
 
 def _asked(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Disclosure]:
     """What servers of models get: texts and media of what came before, files that a step's prompts are read from, keys."""
     for name, (_, settings) in recipe.engines.items():
-        servers: list[Any] = [*getattr(settings, "endpoints", ()), *([settings] if getattr(settings, "base_url", None) else ())]
+        servers: list[Any] = [
+            *getattr(settings, "endpoints", ()),
+            *([settings] if getattr(settings, "base_url", None) else ()),
+        ]
         asking = [bound for bound in steps if name in bound.models]
         for server in servers:
             to, key = _place(server.base_url), server.api_key_env or getattr(settings, "api_key_env", None)
             if key:
-                yield Disclosure(to, f"the value of {_named(key)} as the key of model {name}" + ("" if key in os.environ else ", which is not set"))
+                yield Disclosure(
+                    to,
+                    f"the value of {_named(key)} as the key of model {name}"
+                    + ("" if key in os.environ else ", which is not set"),
+                )
             if not asking:
                 yield Disclosure(to, f"model {name} is there, which no step asks")
                 continue
@@ -78,7 +87,10 @@ def _asked(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Disclosure]:
             last = max(map(steps.index, asking))
             of = [_source(bound) for bound in steps[:last] if bound.step.family == "source"]
             data = " and ".join(filter(None, ("texts", kinds)))
-            yield Disclosure(to, f"{data} of {', '.join(of) or 'the rows'}, and answers to them, for {_list(b.step.name for b in asking)} (model {name})")
+            yield Disclosure(
+                to,
+                f"{data} of {', '.join(of) or 'the rows'}, and answers to them, for {_list(b.step.name for b in asking)} (model {name})",
+            )
             for bound in asking:
                 for file in _files(bound):
                     yield Disclosure(to, f"the text of the file {file}, for {bound.step.name}")
@@ -95,7 +107,11 @@ def _source(bound: Bound) -> str:
 
 
 def _files(bound: Bound) -> list[str]:
-    return [one_line(text) for text in dict.fromkeys(_texts(list(all_settings(bound)))) if len(text) < 1000 and os.path.isfile(text)]
+    return [
+        one_line(text)
+        for text in dict.fromkeys(_texts(list(all_settings(bound))))
+        if len(text) < 1000 and os.path.isfile(text)
+    ]
 
 
 def _read(steps: Sequence[Bound]) -> Iterator[Disclosure]:
@@ -107,10 +123,20 @@ def _read(steps: Sequence[Bound]) -> Iterator[Disclosure]:
                 of = "".join(f", with the address that {name} holds" for name in _VARIABLE.findall(text))
                 yield Disclosure(_place(where), f"is asked for what {bound.step.name} reads{of}")
             elif _VARIABLE.fullmatch(text):
-                yield Disclosure(f"where {_VARIABLE.findall(text)[0]} says, which is not set", f"is asked for what {bound.step.name} reads")
+                yield Disclosure(
+                    f"where {_VARIABLE.findall(text)[0]} says, which is not set",
+                    f"is asked for what {bound.step.name} reads",
+                )
     if fetching := [bound for bound in steps if any(_limits(list(all_settings(bound))))]:
-        yield Disclosure(ROWS, f"are asked for media where rows of {_list(b.step.name for b in fetching)} hold web addresses")
-        if private := _list(one_line(host) for b in fetching for limits in _limits(list(all_settings(b))) for host in limits.allow_private):
+        yield Disclosure(
+            ROWS, f"are asked for media where rows of {_list(b.step.name for b in fetching)} hold web addresses"
+        )
+        if private := _list(
+            one_line(host)
+            for b in fetching
+            for limits in _limits(list(all_settings(b)))
+            for host in limits.allow_private
+        ):
             yield Disclosure(ROWS, f"private ones too: {private}")
 
 
@@ -120,7 +146,12 @@ def _hub(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Disclosure]:
         if bound.step.title == "source.hub" and not os.path.exists(path := getattr(bound.settings, "path", "")):
             yield Disclosure(HUB, f"is asked for the dataset {one_line(path)} of {bound.step.name}{token}")
     for name, spec in recipe.models.items():
-        if "base_url" in spec or "endpoints" in spec or not isinstance(model := spec.get("model"), str) or os.path.exists(model):
+        if (
+            "base_url" in spec
+            or "endpoints" in spec
+            or not isinstance(model := spec.get("model"), str)
+            or os.path.exists(model)
+        ):
             continue
         yield Disclosure(HUB, f"is asked for the model {one_line(model)} ({name}){token}")
 
@@ -131,7 +162,9 @@ def _people(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Disclosure]
         return
     server = os.environ.get("LABEL_STUDIO_URL", "")
     to = _place(server) if server else "the server that LABEL_STUDIO_URL names, which is not set"
-    yield Disclosure(to, f"questions of {_list(b.step.name for b in asking)}: prompts and answers, for those who log in there")
+    yield Disclosure(
+        to, f"questions of {_list(b.step.name for b in asking)}: prompts and answers, for those who log in there"
+    )
     yield Disclosure(to, f"the values of {_list(sorted(campaigns.keys(recipe)))}")
     for bound in asking:
         for file in _files(bound):

@@ -47,7 +47,9 @@ def show(folder: Path) -> None:
         if left := sum(usage["open"] for usage in models.values()):
             console.print(f"  [yellow]open: {left:,} questions, which the same `pairwright build` asks again[/yellow]")
     for step, found in campaigns.figures(run).items():
-        console.print(f"  {escape(step)}: {found['answered']} of {found['asked']} annotations (`pairwright annotate status`)")
+        console.print(
+            f"  {escape(step)}: {found['answered']} of {found['asked']} annotations (`pairwright annotate status`)"
+        )
     for line in rejections.lines(rejections.together(dropped)):
         console.print(f"  {escape(line)}", soft_wrap=True)
     console.print("not finished: the same `pairwright build` goes on from here")

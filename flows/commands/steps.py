@@ -49,14 +49,22 @@ class Setting(NamedTuple):
 def listed(reads: str | None = None, leaves: str | None = None, media: str | None = None) -> list[Listed]:
     """The operators that read and leave these tables and handle this kind of sample; all without any. RecipeError where there is no such
     table or kind."""
-    for word, known, what in ((reads, TABLES, "table"), (leaves, TABLES, "table"), (media, SAMPLE_KINDS, "kind of sample")):
+    for word, known, what in (
+        (reads, TABLES, "table"),
+        (leaves, TABLES, "table"),
+        (media, SAMPLE_KINDS, "kind of sample"),
+    ):
         if word is not None and word not in known:
             raise RecipeError(f"no {what} is called '{word}': {did_you_mean(word, known)}")
-    found = [_listed(family, name) for family, room in registry.HOME.items() for name in registry.names(f"{room}.{family}")]
+    found = [
+        _listed(family, name) for family, room in registry.HOME.items() for name in registry.names(f"{room}.{family}")
+    ]
     return [
         one
         for one in found
-        if (reads is None or reads in one.reads) and (leaves is None or leaves in one.leaves) and (media is None or media in one.media)
+        if (reads is None or reads in one.reads)
+        and (leaves is None or leaves in one.leaves)
+        and (media is None or media in one.media)
     ]
 
 
@@ -85,7 +93,12 @@ def show_all(found: list[Listed], console: Console) -> None:
         table.add_column(name, overflow="fold")
     for one in found:
         handles = "all" if set(one.media) == set(SAMPLE_KINDS) else ", ".join(one.media)
-        table.add_row(f"[bold]{escape(one.title)}[/bold]", *(", ".join(words) or "-" for words in (one.reads, one.leaves)), handles or "-", escape(one.what))
+        table.add_row(
+            f"[bold]{escape(one.title)}[/bold]",
+            *(", ".join(words) or "-" for words in (one.reads, one.leaves)),
+            handles or "-",
+            escape(one.what),
+        )
     console.print(table)
     console.print("`pairwright steps STEP` shows the settings of one, and the reasons for which it may reject rows")
 
@@ -144,7 +157,12 @@ def sentences(settings: type[BaseModel]) -> dict[str, str]:
 
 def _type(field: FieldInfo) -> str:
     named = _named(field.annotation)
-    bounds = [f"{sign} {getattr(bound, name):,}" for bound in field.metadata for kind, (name, sign) in BOUNDS.items() if isinstance(bound, kind)]
+    bounds = [
+        f"{sign} {getattr(bound, name):,}"
+        for bound in field.metadata
+        for kind, (name, sign) in BOUNDS.items()
+        if isinstance(bound, kind)
+    ]
     short = named if len(named) <= LONGEST else f"{named[: LONGEST - 4]} ..."
     return f"{short} ({', '.join(bounds)})" if bounds else short
 
@@ -167,4 +185,8 @@ def _default(field: FieldInfo) -> str:
     default = field.get_default(call_default_factory=True, validated_data={})
     if default is PydanticUndefined:
         return REQUIRED
-    return json.dumps(default, ensure_ascii=False, default=lambda value: value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value))
+    return json.dumps(
+        default,
+        ensure_ascii=False,
+        default=lambda value: value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value),
+    )

@@ -50,7 +50,9 @@ def verify(folder: Path, progress: Callable[[str], object] = lambda text: None) 
         return list(_run(folder, progress))
     if (folder / manifest.NAME).exists() or manifest.rows(folder):
         return [_dataset(folder, None)]
-    raise OutputError(f"{folder} is neither the folder of a run nor an exported dataset: name the --out of a `pairwright build`")
+    raise OutputError(
+        f"{folder} is neither the folder of a run nor an exported dataset: name the --out of a `pairwright build`"
+    )
 
 
 def _run(folder: Path, progress: Callable[[str], object]) -> Iterator[Area]:
@@ -144,20 +146,28 @@ def _media(where: Path, used: dict[str, None], area: Area) -> None:
         try:
             data = store.read(sha)
         except KeyError:
-            area.damaged(f"{where} has no medium {sha}", "run the same `pairwright build` again, which reads its source again")
+            area.damaged(
+                f"{where} has no medium {sha}", "run the same `pairwright build` again, which reads its source again"
+            )
         except DamageError as error:
             area.damaged(*_split(error))
         else:
             area.add(media=1, bytes=len(data))
             if hashlib.sha256(data).hexdigest() != sha:
-                area.damaged(f"{where} holds other bytes under {sha}", "remove the media folder and run the same `pairwright build` again")
+                area.damaged(
+                    f"{where} holds other bytes under {sha}",
+                    "remove the media folder and run the same `pairwright build` again",
+                )
 
 
 def _answers(path: Path, asked: bool) -> Area:
     area = Area("answers")
     if not path.exists():
         if asked:
-            area.damaged(f"{path} is missing", "put it back; without it a changed recipe asks everything again, and finished parts stay")
+            area.damaged(
+                f"{path} is missing",
+                "put it back; without it a changed recipe asks everything again, and finished parts stay",
+            )
         return area
     try:
         cache = AnswerCache(path)
@@ -176,7 +186,12 @@ def show(folder: Path, areas: list[Area], console: Console) -> bool:
     """A line an area, then one for each damage; whether there is none."""
     console.print(f"[bold]{escape(str(folder))}[/bold]", soft_wrap=True)
     for area in areas:
-        counts = ", ".join(f"{n:,} {name[:-1] if n == 1 and name.endswith('s') else name}" for name, n in area.counts.items()) or "nothing"
+        counts = (
+            ", ".join(
+                f"{n:,} {name[:-1] if n == 1 and name.endswith('s') else name}" for name, n in area.counts.items()
+            )
+            or "nothing"
+        )
         state = f"[red]{len(area.damages):,} damaged[/red]" if area.damages else "[green]as written[/green]"
         console.print(f"  {area.name:<8}  {state}  {counts}")
     for area in areas:

@@ -128,7 +128,9 @@ def bind(recipe: Recipe, given: Iterable[str] = ()) -> BoundRecipe:
         _check_rows(of, left, roles)
         for model in models(of.settings):
             if model not in known:
-                raise RecipeError(f"{step.name}: no model '{model}': {'a later step makes it' if model in trained else did_you_mean(model, known)}")
+                raise RecipeError(
+                    f"{step.name}: no model '{model}': {'a later step makes it' if model in trained else did_you_mean(model, known)}"
+                )
         if step.binds:
             if step.family != "train":
                 raise RecipeError(f"{step.name}: only a `train` step leaves a model to call `as: {step.binds}`")
@@ -150,14 +152,18 @@ def bind(recipe: Recipe, given: Iterable[str] = ()) -> BoundRecipe:
         for model in of.models:
             if model not in recipe.models and model not in trained:
                 raise RecipeError(f"{of.name}: no model '{model}': {did_you_mean(model, recipe.models)}")
-    return BoundRecipe(recipe.name, recipe.about, recipe.models, recipe.prices, recipe.rounds, tuple(bound.values()), engines)
+    return BoundRecipe(
+        recipe.name, recipe.about, recipe.models, recipe.prices, recipe.rounds, tuple(bound.values()), engines
+    )
 
 
 def bound_step(step: Step) -> Bound:
     """One step bound, by itself: which rows `from` and `share` give it is known of a whole recipe's only. RecipeError as `bind`."""
     module = registry.operator(step.family, step.operator)
     if not hasattr(module, "SCOPE"):
-        raise RecipeError(f"{step.name}: {step.title} is not a step but a part of one: name it in a setting of another operator")
+        raise RecipeError(
+            f"{step.name}: {step.title} is not a step but a part of one: name it in a setting of another operator"
+        )
     of = _operator(module, step.settings, step.name)
     more = getattr(module, "reads", lambda settings: ())(of.settings)
     reads = frozenset((*module.READS, *more))
@@ -181,7 +187,9 @@ def _check_rows(of: Bound, left: set[str], roles: set[str]) -> None:
     """That there are the rows which a step needs: tables that were `left` and the words that `where:` knows."""
     for table in (*of.module.READS, *sorted(of.reads.difference(of.module.READS))):
         if table not in left:
-            raise RecipeError(f"{of.name} ({of.title}) needs {table}, and no step before it makes any: put one before it")
+            raise RecipeError(
+                f"{of.name} ({of.title}) needs {table}, and no step before it makes any: put one before it"
+            )
     for predicate in of.step.where:
         if predicate not in roles:
             raise RecipeError(f"{of.name}: unknown `where: {predicate}`: {did_you_mean(predicate, roles)}")
@@ -287,4 +295,3 @@ def build(of: Operator, context: Context) -> Context:
         else:
             built[part.setting] = call
     return replace(context, built=built) if built else context
-

@@ -33,13 +33,23 @@ def check_operator(module: ModuleType, family: str) -> None:
         _words(module, "MEDIA", SAMPLE_KINDS, "the kinds of samples it can handle")
         if hasattr(module, "SEES"):
             _words(module, "SEES", TABLES, "the tables it looks at but does not need")
-        scope = _declared(module, "SCOPE", expected := '"sample" (one sample\'s rows in, rows out) or "table" (all of them)')
+        scope = _declared(
+            module, "SCOPE", expected := '"sample" (one sample\'s rows in, rows out) or "table" (all of them)'
+        )
         if scope not in SCOPES:
             _refuse(module, f"SCOPE is {scope!r}", expected)
     fields = module.Settings.model_fields
-    for setting in _typed(module, "BUILDS", Mapping, "a setting -> the verb that its operator is called by") if hasattr(module, "BUILDS") else ():
+    for setting in (
+        _typed(module, "BUILDS", Mapping, "a setting -> the verb that its operator is called by")
+        if hasattr(module, "BUILDS")
+        else ()
+    ):
         if setting not in fields:
-            _refuse(module, f"BUILDS names the setting {setting!r}, which Settings does not have", did_you_mean(str(setting), fields))
+            _refuse(
+                module,
+                f"BUILDS names the setting {setting!r}, which Settings does not have",
+                did_you_mean(str(setting), fields),
+            )
 
 
 @cache

@@ -71,7 +71,9 @@ class _Loader(yaml.SafeLoader):
     """YAML as SafeLoader reads it, whatever other libraries in this process have changed there."""
 
 
-_TIMESTAMP = re.compile(r"\d{4}-\d\d?-\d\d?(?:(?:[Tt]|[ \t]+)\d\d?:\d\d:\d\d(?:\.\d*)?(?:[ \t]*(?:Z|[-+]\d\d?(?::?\d\d)?))?)?", re.ASCII)
+_TIMESTAMP = re.compile(
+    r"\d{4}-\d\d?-\d\d?(?:(?:[Tt]|[ \t]+)\d\d?:\d\d:\d\d(?:\.\d*)?(?:[ \t]*(?:Z|[-+]\d\d?(?::?\d\d)?))?)?", re.ASCII
+)
 _Loader.add_implicit_resolver("tag:yaml.org,2002:timestamp", _TIMESTAMP, list("0123456789"))
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_timestamp)
 
@@ -92,7 +94,9 @@ def _check(value: Any, left: list[int], depth: int = 0) -> None:
     """ValueError where a value is not what JSON can hold. `left`: how many values there may still be, those of aliases counted each time."""
     left[0] -= 1
     if left[0] < 0 or depth > DEPTH:
-        raise ValueError(f"it holds more than {NODES:,} values, or more than {DEPTH} inside each other, as aliases (*) can make")
+        raise ValueError(
+            f"it holds more than {NODES:,} values, or more than {DEPTH} inside each other, as aliases (*) can make"
+        )
     if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str):

@@ -59,7 +59,12 @@ def passes_of(units: Sequence[Unit]) -> list[list[str]]:
 
 
 def _round(
-    recipe: BoundRecipe, prefix: str, round: int, written: bool, ingested: Sequence[Bound], decided: Sequence[Sequence[str]]
+    recipe: BoundRecipe,
+    prefix: str,
+    round: int,
+    written: bool,
+    ingested: Sequence[Bound],
+    decided: Sequence[Sequence[str]],
 ) -> list[Unit]:
     units: list[Unit] = []
     waiting: list[Bound] = []
@@ -106,9 +111,7 @@ def _passes(steps: Sequence[Bound], recipe: BoundRecipe) -> list[list[Bound]]:
         taken: list[Bound] = []
         behind: list[Bound] = []
         for step in left:
-            waits = any(_precedes(other, step) for other in behind) or (
-                taken and _crowded([*taken, step], recipe)
-            )
+            waits = any(_precedes(other, step) for other in behind) or (taken and _crowded([*taken, step], recipe))
             (behind if waits else taken).append(step)
         passes.append(taken)
         left = behind

@@ -9,7 +9,11 @@ from pathlib import Path
 from schemas.operator import OperatorModule
 from schemas.records import SAMPLE_KINDS, Reason
 
-ROOMS = ("pipeline.", "annotators.", "schemas.errors")  # whose code is followed; that of engines is not: it answers, and does not reject
+ROOMS = (
+    "pipeline.",
+    "annotators.",
+    "schemas.errors",
+)  # whose code is followed; that of engines is not: it answers, and does not reject
 APART = ("pipeline.engines.", "pipeline.storage.")
 
 
@@ -38,7 +42,11 @@ def _named(name: str) -> Iterator[Reason]:
 
 
 def _passes(node: ast.AST) -> bool:
-    calls = [part for part in ast.walk(node) if isinstance(part, ast.Call) and getattr(part.func, "id", "") in ("Rejection", "RowError")]
+    calls = [
+        part
+        for part in ast.walk(node)
+        if isinstance(part, ast.Call) and getattr(part.func, "id", "") in ("Rejection", "RowError")
+    ]
     known = any(isinstance(part, ast.Name) and part.id == "Failure" for part in ast.walk(node))
     return known and any(getattr(arg, "attr", "") == "reason" for call in calls for arg in call.args)
 

@@ -38,7 +38,9 @@ def current(title: str, settings: Mapping[str, Any]) -> str:
 def names(folder: str) -> list[str]:
     """The modules of a folder, each an operator or an engine; those that begin with `_` help them. None is imported to find out."""
     package = importlib.import_module(folder)
-    return [info.name for info in pkgutil.iter_modules(package.__path__) if not info.ispkg and not info.name.startswith("_")]
+    return [
+        info.name for info in pkgutil.iter_modules(package.__path__) if not info.ispkg and not info.name.startswith("_")
+    ]
 
 
 def operator(family: str, name: str) -> OperatorModule:

@@ -165,7 +165,9 @@ def _plots(summary: dict, stages: dict, sides: Sides) -> dict[str, str]:
 def _asked(summary: dict) -> list[dict]:
     """For each step and model what was asked, and the sums of each model."""
     steps = [
-        {"step": step, "model": model, **usage} for step, of in summary["steps"].items() for model, usage in of["models"].items()
+        {"step": step, "model": model, **usage}
+        for step, of in summary["steps"].items()
+        for model, usage in of["models"].items()
     ]
     return [row for row in steps if row["asked"] + row["cached"]] + [
         {"step": None, "model": model, **usage} for model, usage in summary["models"].items()

@@ -157,7 +157,10 @@ class LeftOpen:
 
     def figures(self) -> dict[str, Any]:
         """`rejections` and `judgements` by step, and `said`: the first words of why, with how often, the most frequent first."""
-        return {**{table: dict(steps) for table, steps in self._rows.items()}, "said": dict(self._said.most_common(QUOTED))}
+        return {
+            **{table: dict(steps) for table, steps in self._rows.items()},
+            "said": dict(self._said.most_common(QUOTED)),
+        }
 
 
 def following(rows: Iterable, sample: Callable[[Any], str]) -> Callable[[str], list]:

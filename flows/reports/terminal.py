@@ -61,7 +61,9 @@ def progress_line(usage: dict) -> str:
     """What a model was asked, in a line."""
     failed = f", {usage['failed']:,} failed" if usage["failed"] else ""
     money = f", {costs.amount(usage['spent'])} {usage['currency']}" if "currency" in usage else ""
-    tokens = f"tokens {costs.compact_amount(usage['prompt_tokens'])} in, {costs.compact_amount(usage['answer_tokens'])} out"
+    tokens = (
+        f"tokens {costs.compact_amount(usage['prompt_tokens'])} in, {costs.compact_amount(usage['answer_tokens'])} out"
+    )
     return f"{usage['asked']:,} asked, {usage['cached']:,} cached{failed}, {tokens}{money}"
 
 

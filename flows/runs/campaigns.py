@@ -62,7 +62,9 @@ def required_steps(run) -> list[Asked]:
     if found := list(asking_steps(run)):
         return found
     if any(step.title == PEOPLE for step in run.recipe.steps):
-        raise OutputError(f"{run.folder} has asked people nothing yet: `pairwright build` goes on with it until it does")
+        raise OutputError(
+            f"{run.folder} has asked people nothing yet: `pairwright build` goes on with it until it does"
+        )
     raise OutputError(f"{run.folder} asks people nothing: its recipe has no judge.people step")
 
 

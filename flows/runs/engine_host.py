@@ -51,7 +51,11 @@ class Host:
         RestartWorker where they do not fit beside what is here and not wanted: an engine of vLLM that is closed ends those beside it."""
         keys = {name: digest(spec, identity) for name, (spec, identity) in wanted.items()}
         made = {n: engine_of(wanted[n][0], n) for n, key in keys.items() if key not in self._engines}
-        new = {keys[n]: share(settings) for n, (module, settings) in made.items() if (share := getattr(module, "share", None))}
+        new = {
+            keys[n]: share(settings)
+            for n, (module, settings) in made.items()
+            if (share := getattr(module, "share", None))
+        }
         if new and self._shares.keys() - keys.values() and not fit([*self._shares.values(), *new.values()]):
             raise RestartWorker(f"{', '.join(made)} does not fit into memory beside the models of steps before")
         if new:

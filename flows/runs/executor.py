@@ -152,7 +152,10 @@ class Run:
         for unit in self.units:
             for step in unit.steps:
                 if step.step.binds == name and unit.round == round:
-                    return {**self.spec(self.recipe.trained[name], round), "model": str(self.model_source.trained(self.place(unit) / "model"))}
+                    return {
+                        **self.spec(self.recipe.trained[name], round),
+                        "model": str(self.model_source.trained(self.place(unit) / "model")),
+                    }
         raise RecipeError(f"no model '{name}'")
 
     def wanted(self, name: str, round: int) -> Wanted:
@@ -174,9 +177,7 @@ class Run:
     def key(self, unit: Unit, bound: list[Bound] | None = None) -> str:
         """A digest of everything that decides what the unit leaves, but for the rows that its sources yield."""
         parents = [  # a pass names its shards by those before it, which leaves what filters dropped
-            self.done(u)["key"]
-            for u in self.before(unit)
-            if unit.kind != "pass" or u.kind == "table"
+            self.done(u)["key"] for u in self.before(unit) if unit.kind != "pass" or u.kind == "table"
         ]
         if self.dataset_given and unit.steps and unit.steps[0].family == "train":
             parents.append(self.contents(self.dataset_given))
@@ -282,9 +283,13 @@ class Run:
         records = (shards.record_of(self.place(unit) / name) for name in names)
         repaired = work.repaired
         if n := host.media.again - again:
-            repaired.append(f"{n:,} media in {self.cache / 'media'} were lost or damaged: stored again from their source")
+            repaired.append(
+                f"{n:,} media in {self.cache / 'media'} were lost or damaged: stored again from their source"
+            )
         specs = {digest(self.spec(name, unit.round)) for b in bound for name in b.models}
-        engines = note_engines(self.folder, {}, (shards.read_json_or_none(self.place(unit) / "done.json") or {}).get("engines"))
+        engines = note_engines(
+            self.folder, {}, (shards.read_json_or_none(self.place(unit) / "done.json") or {}).get("engines")
+        )
         if n := len(cache.damaged):
             repaired.append(f"{n:,} answers in {self.cache / 'answers.sqlite'} were damaged: asked again")
         return {
@@ -342,7 +347,9 @@ class Run:
         finally:
             cache.close()
         key = self.key(unit)
-        record: dict[str, Any] = {  # with open questions it is not finished for good, and what rests on it is made again after it
+        record: dict[
+            str, Any
+        ] = {  # with open questions it is not finished for good, and what rests on it is made again after it
             "key": digest(key, sorted(question.hex() for question in unanswered)) if unanswered else key,
             "step": bound.step.name,
             "operator": bound.step.title,
@@ -351,7 +358,9 @@ class Run:
         rows = [Rejection(*row) for row in (out.pop("rejections", ()) if isinstance(out, dict) else out)]
         shards.write_table(fresh / "rejections.arrow", "rejections", rows)
         record["rejections"] = rejections.of_rows(rows)
-        record["files"] = checksum.of_files(fresh, [p.relative_to(fresh).as_posix() for p in fresh.rglob("*") if p.is_file()])
+        record["files"] = checksum.of_files(
+            fresh, [p.relative_to(fresh).as_posix() for p in fresh.rglob("*") if p.is_file()]
+        )
         if isinstance(out, dict):
             record["result"] = out
             if "model" in out:

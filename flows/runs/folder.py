@@ -28,7 +28,9 @@ def make_folder(folder: Path, option: str) -> Path:
     with place(folder, option):
         folder = folder.absolute()
         if folder.is_symlink() and not folder.exists():
-            raise OutputError(f"{option} {short_path(folder)} is a link to {short_path(os.readlink(folder))}, which is not there: correct the link")
+            raise OutputError(
+                f"{option} {short_path(folder)} is a link to {short_path(os.readlink(folder))}, which is not there: correct the link"
+            )
         if folder.exists() and not folder.is_dir():
             raise OutputError(f"{short_path(folder)} is a file: choose a folder for {option}")
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,7 +77,9 @@ def take_folder(folder: Path, check: Callable[[dict[str, Any] | None], object]) 
 def _looked_at(folder: Path, check: Callable[[dict[str, Any] | None], object]) -> dict[str, Any] | None:
     found = notes.read(folder / "run.json")
     if found is None and any(not path.name.startswith(LEFT) for path in folder.iterdir()):
-        raise OutputError(f"{short_path(folder)} holds files that no run of Pairwright left: choose an empty folder for --out")
+        raise OutputError(
+            f"{short_path(folder)} holds files that no run of Pairwright left: choose an empty folder for --out"
+        )
     check(found)
     return found
 
@@ -95,7 +99,9 @@ def _locked(folder: Path) -> TextIO:
         except BlockingIOError:
             if time.monotonic() > until:
                 lock.close()
-                raise OutputError(f"{short_path(folder)} is in use by another run: wait for it, or choose another --out") from None
+                raise OutputError(
+                    f"{short_path(folder)} is in use by another run: wait for it, or choose another --out"
+                ) from None
             time.sleep(0.1)
         except BaseException:
             lock.close()
@@ -118,7 +124,9 @@ def at_work(*folders: Path) -> Generator[None]:
             raise StoreError("no folder for temporary files can be written; set TMPDIR to one that can") from error
         raise StoreError(error_line(error, error.filename or _fullest(folders))) from error
     except sqlite3.Error as error:  # of the spool of arrivals, which lies where temporary files do
-        raise StoreError(error_line(error, f"a temporary file for {folders[0]}", "set TMPDIR to a folder that can be written")) from error
+        raise StoreError(
+            error_line(error, f"a temporary file for {folders[0]}", "set TMPDIR to a folder that can be written")
+        ) from error
 
 
 def _fullest(folders: tuple[Path, ...]) -> Path:

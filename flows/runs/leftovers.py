@@ -4,7 +4,9 @@ import re
 import shutil
 from pathlib import Path
 
-HALF = re.compile(r"\..+\.(\d+|new)|dataset(-\d+)?\.part")  # names while shards, JSON files, steps and datasets are written
+HALF = re.compile(
+    r"\..+\.(\d+|new)|dataset(-\d+)?\.part"
+)  # names while shards, JSON files, steps and datasets are written
 
 
 def clear(folder: Path) -> None:

@@ -1,8 +1,8 @@
 """Where a run's models come from, and who answers what they are asked: in nothing else do a build, a re-judging and an estimate differ.
 
-    RealEngines         loads and asks the models                       here
-    RememberedAnswers   asks nobody: what the models said is looked up  flows/commands/rejudge.py
-    MadeUpAnswers       asks nobody: what was never said is made up     flows/commands/dry_run.py"""
+RealEngines         loads and asks the models                       here
+RememberedAnswers   asks nobody: what the models said is looked up  flows/commands/rejudge.py
+MadeUpAnswers       asks nobody: what was never said is made up     flows/commands/dry_run.py"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -25,13 +25,17 @@ def of_rows(rows: Iterable[Rejection]) -> Reasons:
 def in_tables(tables: Tables) -> Reasons:
     """Those of the live rows of the table `rejections`. Memory does not grow with the rows."""
     batches = tables.batches("rejections", ["step", "reason"])
-    rows = (row for batch in batches for row in zip(batch["step"].to_pylist(), batch["reason"].to_pylist(), strict=True))
+    rows = (
+        row for batch in batches for row in zip(batch["step"].to_pylist(), batch["reason"].to_pylist(), strict=True)
+    )
     return counted((step, reason, 1) for step, reason in rows)
 
 
 def together(parts: Iterable[Reasons]) -> Reasons:
     """The sums of several counts."""
-    return counted((step, reason, n) for part in parts for step, reasons in part.items() for reason, n in reasons.items())
+    return counted(
+        (step, reason, n) for part in parts for step, reasons in part.items() for reason, n in reasons.items()
+    )
 
 
 def lines(found: Reasons) -> list[str]:

@@ -29,7 +29,10 @@ __all__ = [
 ]  # fmt: skip
 
 SIZE = 512  # samples a shard
-TOLD = {"media": ("source",), "rejections": ("id", "detail")}  # columns that may name files and addresses, less their secrets
+TOLD = {
+    "media": ("source",),
+    "rejections": ("id", "detail"),
+}  # columns that may name files and addresses, less their secrets
 OPEN = "-open-"  # in the name of a shard whose steps left questions open; the whole one takes the name before it
 
 
@@ -81,7 +84,9 @@ def damages(folder: Path) -> Iterator[str]:
     if record is None:
         yield "record.json is missing"
         return
-    if not isinstance(record, dict) or not str(record.get("key", "")).startswith(folder.name.partition(OPEN)[0].partition("-")[2]):
+    if not isinstance(record, dict) or not str(record.get("key", "")).startswith(
+        folder.name.partition(OPEN)[0].partition("-")[2]
+    ):
         yield "record.json is that of another shard"
         return
     counts = record.get("counts", {})
@@ -140,7 +145,9 @@ def _publish(folder: Path, beside: Path, tables: dict[str, list], record: dict) 
     for path in beside.iterdir():
         fsync(path)
     if folder.exists():
-        if OPEN not in folder.name and damage(folder) is None:  # another process was quicker: the same key holds the same rows
+        if (
+            OPEN not in folder.name and damage(folder) is None
+        ):  # another process was quicker: the same key holds the same rows
             shutil.rmtree(beside)
             return
         damaged = folder.with_name(f".{folder.name}.damaged")

@@ -228,7 +228,11 @@ class Pass:
         """What the operator gets of the pass; of its engines only what it asks for a `shard` is counted."""
         usage = defaultdict(Usage) if shard is None else shard.usage[bound.step.name]
         unanswered = None if shard is None else shard.unanswered
-        engines = {n: self.cache.engine(e, usage[n], unanswered, bound.step.name) for n, e in self.engines.items() if n in bound.models}
+        engines = {
+            n: self.cache.engine(e, usage[n], unanswered, bound.step.name)
+            for n, e in self.engines.items()
+            if n in bound.models
+        }
         context = Context(
             bound.step.name, bound.version, self.media, self.resources.recipe, engines=engines, models=self.resources.models,
             fitted=bound.fitted and bound.fitted.value, cache=self.resources.shared,

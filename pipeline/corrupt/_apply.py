@@ -117,6 +117,8 @@ def _box(sample: Sample) -> tuple[float, float, float, float]:
 def _in_text(prompt: tuple[Message, ...], sample: Sample) -> tuple[Message, ...]:
     left = without_media(prompt)
     if not all(any((p.text or "").strip() for p in m.parts) for m in left):
-        detail = f"{sample_label(sample)}: a turn of its prompt has nothing but media, which `none` leaves out; add a text"
+        detail = (
+            f"{sample_label(sample)}: a turn of its prompt has nothing but media, which `none` leaves out; add a text"
+        )
         raise RowError(Reason.EMPTY_PROMPT, detail)
     return left

@@ -20,7 +20,11 @@ def _found() -> Iterator[type[Kind]]:
         if not file.name.startswith("_"):
             module = importlib.import_module(f"{kinds.__name__}.{file.name}")
             for of in vars(module).values():
-                if isinstance(of, type) and of.__module__ == module.__name__ and "kind" in vars(of).get("__annotations__", ()):
+                if (
+                    isinstance(of, type)
+                    and of.__module__ == module.__name__
+                    and "kind" in vars(of).get("__annotations__", ())
+                ):
                     yield of
 
 

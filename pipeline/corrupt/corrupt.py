@@ -114,7 +114,9 @@ async def _stored(rows: SampleRows, kind: Kind, context: Context) -> list[Media 
 async def _ranked(sample: Sample, kind: RegionMask, context: Context) -> tuple[tuple[str, ...], list[Media]]:
     """The sample's picture and the same with its box ever fainter, in order, and the Media that were made."""
     if len(sample.media) != 1:
-        detail = f"{sample_label(sample)}: `levels` rank one picture, the prompt shows {len(sample.media)}; use `levels: 1`"
+        detail = (
+            f"{sample_label(sample)}: `levels` rank one picture, the prompt shows {len(sample.media)}; use `levels: 1`"
+        )
         raise RowError(Reason.TOO_MANY_MEDIA, detail)
     ids, made = [*sample.media], []
     for level in range(1, kind.levels + 1):

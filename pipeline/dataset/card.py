@@ -133,7 +133,9 @@ def _body(facts: _Facts, summary: dict, recipe: dict) -> Iterator[str]:
     if summary["judges"]:
         yield (
             "## Judges\n\nParse rate: judgements that could be read. Agreement: with what is known to be true, where it is known.\n\n"
-            + "".join(f"- {figure.title}: {figure.sentence}\n" for figure in known(JUDGE, list(summary["judges"].values())))
+            + "".join(
+                f"- {figure.title}: {figure.sentence}\n" for figure in known(JUDGE, list(summary["judges"].values()))
+            )
             + "\n"
             + _table(_judges(summary["judges"]))
         )

@@ -83,7 +83,10 @@ def _try(api, dataset: Path, repo: str, private: bool) -> tuple[int, str]:
             words = _clean(str(error).removeprefix(CARD), api.token)
             return 400, f"it refuses the dataset card ({words}): correct {dataset / 'README.md'}"
         kind = type(error).__name__
-        return 0, f"its answer is not one of the Hub's ({kind}): check HF_ENDPOINT, and what stands between here and there"
+        return (
+            0,
+            f"its answer is not one of the Hub's ({kind}): check HF_ENDPOINT, and what stands between here and there",
+        )
     return 200, str(url)
 
 

@@ -66,7 +66,9 @@ def opened(path: Path) -> Generator[pq.ParquetFile]:
             _check_version(file, path)
             yield file
     except (OSError, pa.ArrowException) as error:
-        if isinstance(error, OSError) and error.errno:  # the system's; without a number it is what Arrow says of the bytes
+        if (
+            isinstance(error, OSError) and error.errno
+        ):  # the system's; without a number it is what Arrow says of the bytes
             raise DamageError(error_line(error, path)) from error
         raise DamageError(f"{path} cannot be read ({one_line(str(error))}): {manifest.REMEDY}") from None
 
@@ -74,7 +76,9 @@ def opened(path: Path) -> Generator[pq.ParquetFile]:
 def _check_version(file: pq.ParquetFile, path: Path) -> None:
     about = json.loads((file.schema_arrow.metadata or {}).get(b"pairwright", b"{}"))
     if about.get("version", VERSION + 1) > VERSION:
-        raise InputError(f"{path} was not written by this Pairwright or an older one: update Pairwright, or export it again")
+        raise InputError(
+            f"{path} was not written by this Pairwright or an older one: update Pairwright, or export it again"
+        )
 
 
 def _example(kind: str, row: dict) -> Example:

@@ -22,7 +22,10 @@ from schemas.records import SAMPLE_KINDS
 GROUP_BYTES = 8 << 20  # a random read pays a whole row group
 FILE_BYTES = 500 << 20
 BLOB = BLOBS.value_type
-FROM, BY = ("source", "licence", "split"), ("generator_chosen", "generator_rejected", "media_op", "recipe")  # of samples, of pairs: no data
+FROM, BY = (
+    ("source", "licence", "split"),
+    ("generator_chosen", "generator_rejected", "media_op", "recipe"),
+)  # of samples, of pairs: no data
 PLACES = r"://|^/|[\\~@=%]|\s/|localhost|\d\.\d+\.\d|\.(local|internal|intranet|lan|corp)"  # texts without any of these are published as they are
 SAMPLE_COLUMNS = ["id", "kind", "prompt", *(c.name for c in RECORD if c.origin == "samples")]
 
@@ -70,7 +73,9 @@ def _check_ours(out: Path) -> None:
     inside = (p for kind in SAMPLE_KINDS for p in (out / kind).glob("*"))
     strangers |= {f"{p.parent.name}/{p.name}" for p in inside if not p.match("train-*.parquet")}
     if strangers:
-        raise OutputError(f"{out} holds {min(strangers)}, which no export wrote: move it away, or choose another folder for the dataset")
+        raise OutputError(
+            f"{out} holds {min(strangers)}, which no export wrote: move it away, or choose another folder for the dataset"
+        )
 
 
 def _sync(path: Path) -> None:
@@ -181,7 +186,9 @@ class _Config:
             "rejected": _said(pairs["rejected"].combine_chunks()),
             **{name: _blobs(cells) for name, cells in self.blobs.items()},
             **{c.name: (pairs if c.origin == "pairs" else samples)[c.name] for c in RECORD if c.origin},
-            **{name: _told(of[name].combine_chunks()) for of, names in ((samples, FROM), (pairs, BY)) for name in names},
+            **{
+                name: _told(of[name].combine_chunks()) for of, names in ((samples, FROM), (pairs, BY)) for name in names
+            },
             "desirable": pairs["label"],
         }
         group = pa.table([built[name] for name in self.schema.names], schema=self.schema)

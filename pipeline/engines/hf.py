@@ -146,7 +146,9 @@ class HF:
             ValueError,
             IndexError,
         ) as error:  # what a model's own code raises of a request it dislikes
-            full = "out of memory" in str(error).lower()  # another moment may have room; what else it dislikes it always will
+            full = (
+                "out of memory" in str(error).lower()
+            )  # another moment may have room; what else it dislikes it always will
             raise RowError(
                 Reason.ENGINE_FAILED if full else Reason.ENGINE_REFUSED,
                 f"transformers: {error_line(error)}",
@@ -202,7 +204,9 @@ class HF:
         if messages[-1].role == "assistant":
             prompt, ids, _ = self._judged(messages)
             return continued(prompt, ids)
-        media = tuple((part.type, read(self._store, part)) for part in media_of_request(messages, self.media, self.identity))
+        media = tuple(
+            (part.type, read(self._store, part)) for part in media_of_request(messages, self.media, self.identity)
+        )
         return self._encoder.encode(messages, media, "the prompt")
 
     def _judged(self, messages: tuple[Message, ...]):
@@ -297,7 +301,9 @@ class _Twin(HF):
     def _read(self, text: str):
         """The features of a text, and how many tokens it has."""
         config = self._model.config.text_config
-        padded = config.model_type.startswith("siglip")  # trained on padded texts without a mask: it reads the last place
+        padded = config.model_type.startswith(
+            "siglip"
+        )  # trained on padded texts without a mask: it reads the last place
         inputs = self._tokenizer(
             escape(text, self._specials), return_tensors="pt", padding="max_length" if padded else False,
             truncation=True, max_length=min(config.max_position_embeddings, self._tokenizer.model_max_length),

@@ -82,6 +82,7 @@ class Settings(operator.OperatorSettings):
         if family not in (known := ("auto", "none", *FAMILIES)):
             raise ValueError(f"no family is called '{family}': {did_you_mean(family, known)}")
         return family
+
     _named = field_validator("api_key_env")(named)
 
     @model_validator(mode="after")
@@ -298,7 +299,9 @@ class OpenAI:
         """The answers, of which each that is whole has the form. Fault, to be asked once more, where one has not."""
         out = []
         for answer in answers:
-            inside = _structured_output.unwrap(answer.text) if _structured_output.wrapped(form, self._vllm) else answer.text
+            inside = (
+                _structured_output.unwrap(answer.text) if _structured_output.wrapped(form, self._vllm) else answer.text
+            )
             if inside is None or (answer.finish != "length" and not _structured_output.fits(form, inside)):
                 cut = (
                     "; raise max_tokens" if answer.finish == "length" else "; use a model or a server that keeps to it"

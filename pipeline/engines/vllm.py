@@ -53,7 +53,9 @@ DECODED_BYTES = 256 << 20  # decoded media kept for the next request that shows 
 DECODERS = 16  # media decoded at a time, where there are as many cores
 CPU_KV_BYTES = 128 << 20
 MIN_SIDE = 4  # pixels; vLLM enlarges a smaller picture without a word
-BURST = 1 / 4  # of the slots: answers handed out together while the model has enough to do, for what follows costs less in a row; as many wait in vLLM
+BURST = (
+    1 / 4
+)  # of the slots: answers handed out together while the model has enough to do, for what follows costs less in a row; as many wait in vLLM
 BAN = -100.0
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # of adapters, that vLLM can be set to
 
@@ -71,7 +73,9 @@ class Settings(operator.OperatorSettings):
     """answers computed at a time; a quarter more requests are in flight, so that the model need not wait for the next"""
     max_model_len: int | None = Field(None, ge=1, le=100_000_000)
     """tokens of prompt and answer together; the model's own limit by default"""
-    limit_mm_per_prompt: dict[MediaKind, Annotated[int, Field(ge=0, le=1_000)]] = Field({"image": 8, "video": 1, "audio": 1})
+    limit_mm_per_prompt: dict[MediaKind, Annotated[int, Field(ge=0, le=1_000)]] = Field(
+        {"image": 8, "video": 1, "audio": 1}
+    )
     """most media of each kind in one request"""
     fps: float = Field(2.0, gt=0, le=1_000)
     """frames a second taken from a video"""
@@ -106,7 +110,9 @@ def share(settings: Settings) -> float:
     """The share of the device's memory that the engine takes: of the GPU's as set, of the machine's an estimate."""
     if has_gpu():
         return settings.gpu_memory_utilization
-    kept = (settings.kv_cache_memory_bytes or CPU_KV_BYTES) + int(settings.mm_processor_cache_gb * 2**30) + DECODED_BYTES
+    kept = (
+        (settings.kv_cache_memory_bytes or CPU_KV_BYTES) + int(settings.mm_processor_cache_gb * 2**30) + DECODED_BYTES
+    )
     return share_of(settings.model, settings.revision, kept)
 
 
@@ -327,7 +333,9 @@ class VLLM:
         try:
             return SamplingParams(**options), ids
         except Exception as error:  # ValueError in some releases of vLLM, its own type in others
-            raise RowError(Reason.ENGINE_REFUSED, f"vLLM refused the settings: {error_line(error, named=True)}") from error
+            raise RowError(
+                Reason.ENGINE_REFUSED, f"vLLM refused the settings: {error_line(error, named=True)}"
+            ) from error
 
     def _asked(self, request: Generate | Score | Likelihood) -> tuple[tuple[Message, ...], list[int]]:
         """The messages that are shown, and the tokens of an answer whose likelihood is asked for."""
@@ -428,7 +436,9 @@ class _Tokens:
             )  # fmt: skip
             return self._tokenizer.encode(text, add_special_tokens=False)  # the template has written them
         except Exception as error:  # a template's own words, or text that is no Unicode
-            raise RowError(Reason.ENGINE_REFUSED, f"the chat template refused the prompt: {error_line(error, named=True)}") from error
+            raise RowError(
+                Reason.ENGINE_REFUSED, f"the chat template refused the prompt: {error_line(error, named=True)}"
+            ) from error
 
     def answer(self, message: Message) -> list[int]:
         """Token ids of what the assistant said, without the end of its turn."""
@@ -454,7 +464,9 @@ class _Tokens:
     def _content(self, message: Message) -> str | list[dict]:
         parts = merge_texts(message.parts)
         texts = iter(escape_all(texts_in(parts), self._specials))
-        parts = [{"type": "text", "text": next(texts)} if part.type == "text" else {"type": part.type} for part in parts]
+        parts = [
+            {"type": "text", "text": next(texts)} if part.type == "text" else {"type": part.type} for part in parts
+        ]
         return parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
 
 

@@ -106,7 +106,9 @@ def item(kind: str, number: int, world: World, settings: Settings, context: Cont
     rng = random.Random(f"evaluate {settings.seed}/{number}")
     parts, _ = stored(scene, context.media)
     task = rng.choice(scene.tasks())
-    asked: list[tuple[tuple[Message, ...], bool]] = [((user(*parts, question),), truth) for question, truth in scene.questions(rng, settings.questions)]
+    asked: list[tuple[tuple[Message, ...], bool]] = [
+        ((user(*parts, question),), truth) for question, truth in scene.questions(rng, settings.questions)
+    ]
     return Item(scene, task, (user(*parts, task.question),), asked)
 
 

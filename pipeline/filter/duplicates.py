@@ -88,7 +88,9 @@ def keep(tables: Tables, settings: Settings, context: Context) -> list[Rejection
 
     Samples without media are compared by prompt only, and stay where only media count. Of a sample are held its ids, 16 bytes
     a medium and 512 of its prompt's signature, neither pixels nor texts."""
-    media = {} if settings.by == "prompt" else media_hashes.find_media_hashes(media_hashes.listed(tables), context.media)
+    media = (
+        {} if settings.by == "prompt" else media_hashes.find_media_hashes(media_hashes.listed(tables), context.media)
+    )
     gist = _Gist(tables, settings.by, media, settings.bits)
     groups, signed = gist.groups, gist.signatures
     if not len(groups):

@@ -59,9 +59,7 @@ def keep(rows: SampleRows, settings: Settings, context: Context) -> list[Rejecti
     if any(all(_fits(one, settings) for one in together) for together in alternatives(said)):
         return []
     name = f"the licence '{said}' is not allowed" if said else "no licence is given"
-    detail = (
-        f"{sample_label(sample)}: {name}; ask for another one, or change allow, refuse or unknown"
-    )
+    detail = f"{sample_label(sample)}: {name}; ask for another one, or change allow, refuse or unknown"
     return [Rejection(sample.id, "samples", context.step, Reason.LICENCE, detail, sample.id)]
 
 

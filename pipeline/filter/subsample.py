@@ -127,7 +127,9 @@ def _chosen(
         places[labels[i]] += 1
         if places[labels[i]] > quota[labels[i]]:
             name, label = ids[i].as_py(), said.format(labels[i])
-            detail = f"{sample_label_of(name, sources[i].as_py())}: {label} keeps {quota[labels[i]]} of {had[labels[i]]}"
+            detail = (
+                f"{sample_label_of(name, sources[i].as_py())}: {label} keeps {quota[labels[i]]} of {had[labels[i]]}"
+            )
             out.append((i, Rejection(name, "samples", context.step, Reason.NOT_SAMPLED, detail, name)))
     counts = {name: {"had": had[name], "kept": quota[name]} for name in sorted(had)}
     return {"rejections": [row for _, row in sorted(out)], "samples": counts}
@@ -229,7 +231,9 @@ def _prompts(tables: Tables, file: BinaryIO) -> range:
     hashing = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 5), n_features=PROMPT_WIDTH, dtype=np.float32)
     count = 0
     for batch in tables.batches("samples"):
-        if texts := [" ".join(shingles.words(shingles.shared_words(row.prompt))) for row in from_batch("samples", batch)]:
+        if texts := [
+            " ".join(shingles.words(shingles.shared_words(row.prompt))) for row in from_batch("samples", batch)
+        ]:
             file.write(hashing.transform(texts).toarray().tobytes())
             count += len(texts)
     return range(count)

@@ -70,7 +70,9 @@ def rejection_of(parent: Candidate, reason: Reason, detail: str, context: Contex
     return Rejection(f"{parent.id}~{context.step}", "candidates", context.step, reason, detail, parent.sample)
 
 
-def candidates_of(text: str, prefix: str, row: dict[str, Any], sample: Sample, context: Context) -> list[Candidate | Rejection]:
+def candidates_of(
+    text: str, prefix: str, row: dict[str, Any], sample: Sample, context: Context
+) -> list[Candidate | Rejection]:
     """The Candidate `prefix` + `text`, and a Rejection behind it where the model said nothing."""
     new = candidate(sample.id, context.step, prefix + text, **row)
     if text.strip():

@@ -25,8 +25,6 @@ def make(rows: SampleRows, settings: Settings, context: Context) -> list[Candida
     sample = rows.sample
     text = getattr(sample, settings.of)
     if not text or not text.strip():
-        detail = (
-            f"{sample_label(sample)}: it has no {settings.of}; add one or use a source that has them"
-        )
+        detail = f"{sample_label(sample)}: it has no {settings.of}; add one or use a source that has them"
         return [Rejection(sample.id, "candidates", context.step, Reason.NO_REFERENCE, detail, sample.id)]
     return [candidate(sample.id, context.step, text, role=settings.role, model=settings.of, settings=context.version)]

@@ -37,7 +37,9 @@ def take(path: str, name: str, store: MediaStore) -> Media:
         raise RowError(Reason.MISSING_FILE, f"{name} is not there; mend the path or drop the row") from error
     except OSError as error:
         cause = error.strerror
-        raise RowError(Reason.MISSING_FILE, f"{name} cannot be read ({cause}); correct its rights or drop the row") from error
+        raise RowError(
+            Reason.MISSING_FILE, f"{name} cannot be read ({cause}); correct its rights or drop the row"
+        ) from error
     return keep(data, name, store)
 
 

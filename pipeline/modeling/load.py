@@ -78,7 +78,9 @@ def save(model, source: str | Path, folder: Path) -> None:
 def _unnamed(config: bytes) -> bytes:
     """A configuration without the local paths that libraries note down in it; the same bytes where there are none."""
     found = json.loads(config)
-    told = {key: public(of) if key.endswith("name_or_path") and isinstance(of, str) else of for key, of in found.items()}
+    told = {
+        key: public(of) if key.endswith("name_or_path") and isinstance(of, str) else of for key, of in found.items()
+    }
     return config if told == found else json.dumps(told, indent=2).encode()
 
 

@@ -124,9 +124,7 @@ def _drawn(own: Other, count: int, rng: random.Random, pool: list[Other], sample
         if other.media != own.media:
             found.setdefault(other.media, other)
     if len(found) < count:
-        detail = (
-            f"{sample_label(sample)}: {count} other pictures are wanted, {len(found)} are there; add samples or show fewer"
-        )
+        detail = f"{sample_label(sample)}: {count} other pictures are wanted, {len(found)} are there; add samples or show fewer"
         raise RowError(Reason.NO_MATCH, detail)
     return list(found.values())
 
@@ -143,7 +141,9 @@ def _demonstrated(
             raise bad_row(f"{sample_label(sample)}: it has no answer that a symbol could stand for; add it")
         same = [o for o in context.fitted if _plain(o) == _plain(own) and o.media != own.media]
         if not same:
-            detail = f"{sample_label(sample)}: no other sample has the answer '{own.answer}'; raise `pool` or drop the row"
+            detail = (
+                f"{sample_label(sample)}: no other sample has the answer '{own.answer}'; raise `pool` or drop the row"
+            )
             raise RowError(Reason.NO_MATCH, detail)
         if all(_plain(o) != _plain(own) for o in shown):
             shown[rng.randrange(len(shown))] = rng.choice(same)

@@ -75,7 +75,9 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     names = column_mapping.names_of(settings.columns)
     if data.column_names and names["prompt"] not in data.column_names:
         raise columns.no_columns(label, {names["prompt"]}, data.column_names)
-    rows = row_files.part(lambda: islice(_rows(data, label, set(names.values()), settings.path), settings.limit), settings.sample)
+    rows = row_files.part(
+        lambda: islice(_rows(data, label, set(names.values()), settings.path), settings.limit), settings.sample
+    )
     root, within = _media(settings, commit)
     with Remote(settings.fetch, context.media, context.cache) as remote:
         schemes = schemes_for(settings.fetch)
@@ -88,7 +90,11 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
 def _check_files(path: str) -> None:
     """InputError for a pipe, a socket or a device in the folder: the library would open it and wait."""
     if not os.path.isdir(path):
-        raise files.missing(path) if kind_of(path) else InputError(f"{path} is a file; use source.rows, or set path to a folder")
+        raise (
+            files.missing(path)
+            if kind_of(path)
+            else InputError(f"{path} is a file; use source.rows, or set path to a folder")
+        )
     for folder, names in files.folders(path):
         for name in names:
             if kind := kind_of(one := os.path.join(path, folder, name)):

@@ -54,6 +54,8 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     with Remote(settings.fetch, context.media, context.cache) as remote:
         schemes = schemes_for(settings.fetch, settings.path, settings.media_root)
         within = own_folders(settings.path, settings.media_root)
-        shelf = lru_cache(1)(lambda folder: MediaLookup(settings.media_root or folder, context.media, remote, within, schemes))
+        shelf = lru_cache(1)(
+            lambda folder: MediaLookup(settings.media_root or folder, context.media, remote, within, schemes)
+        )
         said = urls.clean(settings.path) if urls.is_url(settings.path) else settings.path
         yield from column_mapping.read(rows, settings.columns, shelf, remote, context.step, said)

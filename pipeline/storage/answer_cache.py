@@ -137,7 +137,9 @@ class AnswerCache:
         )
         self._db.execute("create table if not exists failures (k blob primary key, reason text, detail text)")
 
-    def engine(self, engine: Engine, usage: "Usage", unanswered: set[bytes] | None = None, step: str = "") -> "CachedEngine":
+    def engine(
+        self, engine: Engine, usage: "Usage", unanswered: set[bytes] | None = None, step: str = ""
+    ) -> "CachedEngine":
         """`engine` behind this cache for one step; what it asks is added to `usage`, the keys of questions that stay open to `unanswered`."""
         return CachedEngine(engine, self, usage, unanswered, step)
 
@@ -475,7 +477,9 @@ class Remembered:
 class CachedEngine:
     """An Engine that looks the request up before any media is opened, and lets equal requests in flight share one answer."""
 
-    def __init__(self, engine: Engine, cache: AnswerCache, usage: Usage, unanswered: set[bytes] | None = None, step: str = ""):
+    def __init__(
+        self, engine: Engine, cache: AnswerCache, usage: Usage, unanswered: set[bytes] | None = None, step: str = ""
+    ):
         self._engine, self._cache, self._usage = engine, cache, usage
         self._refusals = cache.refusals(engine, step)
         self._unanswered = set() if unanswered is None else unanswered
@@ -567,7 +571,9 @@ class CachedEngine:
     def _asked(self, request: Request, result: Result, seconds: float) -> None:
         self._usage.count_asked(request, result, seconds)
         if not isinstance(result, Failure):
-            self._cache.took(RequestKind.of(self.identity, request), answer_count(request), token_counts(result)[1], seconds)
+            self._cache.took(
+                RequestKind.of(self.identity, request), answer_count(request), token_counts(result)[1], seconds
+            )
 
     async def close(self) -> None:
         await self._engine.close()

@@ -129,7 +129,9 @@ class Claims:
                     raise
                 self._look(path.name)
         except OSError as error:
-            raise StoreError(f"{self._folder} cannot be written ({error.strerror}); check its disk and rights") from error
+            raise StoreError(
+                f"{self._folder} cannot be written ({error.strerror}); check its disk and rights"
+            ) from error
         for other in self._others.values():
             other.map[0] = 1
         return own

@@ -9,7 +9,9 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
-_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # a pipe answers at once, and a terminal stays whose it was
+_FLAGS = (
+    os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+)  # a pipe answers at once, and a terminal stays whose it was
 _KINDS = {
     stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFDIR: "a folder",
 }  # fmt: skip

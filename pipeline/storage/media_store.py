@@ -141,9 +141,20 @@ class FolderStore:
         """What lies there, with the checksum behind it; less or nothing where the pack is cut off or gone, or the index names no place."""
         try:
             if (file := self._packs.get(place.pack)) is None:
-                file = self._packs[place.pack] = os.open(f"{self.root}/{place.pack}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                file = self._packs[place.pack] = os.open(
+                    f"{self.root}/{place.pack}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+                )
             return os.pread(file, place.size + (TAIL if place.pack.endswith(SUMMED) else 0), place.at)
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError, AttributeError, TypeError, ValueError, OverflowError, MemoryError):
+        except (
+            FileNotFoundError,
+            IsADirectoryError,
+            NotADirectoryError,
+            AttributeError,
+            TypeError,
+            ValueError,
+            OverflowError,
+            MemoryError,
+        ):
             return b""  # an index whose bits were flipped may hold anything
         except OSError as error:
             if error.errno in (errno.EINVAL, errno.ESPIPE, errno.ENXIO):  # a place before the file's start, or no file
@@ -328,6 +339,8 @@ def _sync_folder(root: str) -> None:
     folder = os.open(root, os.O_RDONLY)
     os.fsync(folder)
     os.close(folder)
+
+
 def _checked(data: bytes, key: bytes, place: Place) -> bytes | None:
     """The medium, when these are the bytes that were stored. XXH3 sees what an accident changed, at a hundredth of the price of SHA-256."""
     if str(place.pack).endswith(SUMMED):

@@ -57,7 +57,9 @@ class Refusals:
                 self.count = 0
                 return
             every = "every request ends so" if self.proof is None else "by now every request ends so"
-            raise EngineError(f"{self.name}: {self._said}; {every}. Put this right and start the same command again: what was answered is kept")
+            raise EngineError(
+                f"{self.name}: {self._said}; {every}. Put this right and start the same command again: what was answered is kept"
+            )
 
     async def _refuses(self, request: Request) -> bool:
         try:

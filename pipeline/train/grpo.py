@@ -43,7 +43,9 @@ def train(tables: Tables, settings: Settings, context: Context) -> dict:
 
     Returns samples, steps, loss, reward_first, reward_last, seconds, checks, model (its path) and rejections (rows left out, and why).
     TrainError when a check fails or nothing is left to train on."""
-    return trained(lambda model, encoder, source: _rewards(model, encoder, tables, settings, context), settings, context)
+    return trained(
+        lambda model, encoder, source: _rewards(model, encoder, tables, settings, context), settings, context
+    )
 
 
 def _rewards(model, encoder, tables: Tables, settings: Settings, context: Context) -> dict:

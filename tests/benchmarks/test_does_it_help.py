@@ -26,7 +26,8 @@ def test_the_recipe_runs_every_training_on_one_pass_and_evaluates_each_on_the_sa
 
 def test_two_seeds_have_nothing_in_common_but_the_checkpoint():
     one, two = (
-        {s.step.settings["seed"] for s in load.checked(bench.recipe(n)).steps if "seed" in s.step.settings} for n in (1, 2)
+        {s.step.settings["seed"] for s in load.checked(bench.recipe(n)).steps if "seed" in s.step.settings}
+        for n in (1, 2)
     )
     assert one.isdisjoint(two)
 

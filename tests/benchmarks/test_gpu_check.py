@@ -34,7 +34,9 @@ def test_its_whole_way_can_be_rehearsed_on_a_cpu():
     done = run("--size", "tiny", "--samples", "8", "--rounds", "1")
     assert done.returncode == 0, done.stderr
     assert "on a CPU: a rehearsal, no result" in done.stdout
-    assert "8 pictures of 512 x 384, 24 requests" in done.stdout  # one for answers, one to rate them, and once more, for these weights rate nothing
+    assert (
+        "8 pictures of 512 x 384, 24 requests" in done.stdout
+    )  # one for answers, one to rate them, and once more, for these weights rate nothing
     (row,) = re.findall(
         r"^\| 1 \| ([\d,]+) \| ([\d,]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", done.stdout, re.MULTILINE
     )

@@ -1,6 +1,6 @@
 """The run folder, the cache and the dataset that version 0.1.0 left, kept as `kept_run.tar.xz`; how they were made.
 
-    python -m tests.contracts.kept        writes the archive: not again, but beside it where what is stored changes on purpose
+python -m tests.contracts.kept        writes the archive: not again, but beside it where what is stored changes on purpose
 """
 
 import contextlib
@@ -38,7 +38,11 @@ def make(folder: Path) -> None:
             finish(run)
     shutil.rmtree(folder / "out" / "logs", ignore_errors=True)
     (folder / "out" / ".lock").unlink()
-    for path in [*(folder / "out").rglob("*.json"), folder / "out" / "dataset" / "README.md", folder / "out" / "report.html"]:
+    for path in [
+        *(folder / "out").rglob("*.json"),
+        folder / "out" / "dataset" / "README.md",
+        folder / "out" / "report.html",
+    ]:
         path.write_text(path.read_text().replace(str(folder), "/there"))
 
 
@@ -56,5 +60,9 @@ if __name__ == "__main__":
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w:xz") as archive:
             for part in ("out", "cache"):
-                archive.add(Path(folder) / part, part, filter=lambda one: one.replace(uid=0, gid=0, uname="", gname="", deep=False))
+                archive.add(
+                    Path(folder) / part,
+                    part,
+                    filter=lambda one: one.replace(uid=0, gid=0, uname="", gname="", deep=False),
+                )
         ARCHIVE.write_bytes(packed.getvalue())

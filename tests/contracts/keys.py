@@ -29,7 +29,9 @@ def ids() -> dict[str, str]:
         Message("assistant", (Part("text", "Two."),)),
         Message("user", (Part("text", "Are you sure? \u2014 \u00fc\n"),)),
     )
-    sample = records.sample(prompt, answer="2", facts='{"dogs": 2}', reference="Two dogs.", source="a.png", licence="CC0-1.0")
+    sample = records.sample(
+        prompt, answer="2", facts='{"dogs": 2}', reference="Two dogs.", source="a.png", licence="CC0-1.0"
+    )
     text = records.sample((messages.user("Say hello."),))
     made = records.candidate(sample.id, "sample", "Two dogs.", model="tiny@1", seed=7, index=0)
     other = records.candidate(sample.id, "sample", "Three dogs.", model="tiny@1", seed=7, index=1)

@@ -89,9 +89,16 @@ def carried(tmp_path_factory) -> tuple[Pair, Sample, dict, Pair, Sample]:
     store = FolderStore(home / "media")
     shown, other, third = media = [keep(media_files.png(number), f"picture {number}", store) for number in range(3)]
     known = {name: f"the {name}" for name in ("answer", "answer_type", "reference", "source", "licence", "split")}
-    sample = records.sample((messages.user(Part("image", media=shown.id), "What is there?"),), facts='{"dogs":2}', **known)
-    better, worse = (records.candidate(sample.id, "sample", text, model=model, seed=7) for text, model in (("A dog.", "big"), ("A cat.", "small")))
-    before = records.pair(sample.id, "best_worst", better, worse, rejected_media=(other.id,), media_list=(shown.id, third.id), **FILLED)
+    sample = records.sample(
+        (messages.user(Part("image", media=shown.id), "What is there?"),), facts='{"dogs":2}', **known
+    )
+    better, worse = (
+        records.candidate(sample.id, "sample", text, model=model, seed=7)
+        for text, model in (("A dog.", "big"), ("A cat.", "small"))
+    )
+    before = records.pair(
+        sample.id, "best_worst", better, worse, rejected_media=(other.id,), media_list=(shown.id, third.id), **FILLED
+    )
     write(ListTables({"media": media, "samples": [sample], "pairs": [before]}), store, home / "dataset", {})
     (file,) = (home / "dataset").rglob("*.parquet")
     (row,) = pq.read_table(file).to_pylist()
@@ -123,7 +130,12 @@ def test_every_field_of_a_pair_is_a_column_of_the_dataset_and_holds_its_value(ca
 
 
 def test_every_column_of_the_dataset_is_a_field_of_a_record_or_a_file():
-    named = {*Pair._fields, *CALLED.values(), "prompt", *(column.name for column in RECORD if column.origin == "samples")}
+    named = {
+        *Pair._fields,
+        *CALLED.values(),
+        "prompt",
+        *(column.name for column in RECORD if column.origin == "samples"),
+    }
     assert {c.name for c in RECORD if c.origin == "samples"} <= set(Sample._fields)
     strangers = {c.name for kind in records.SAMPLE_KINDS for c in columns(kind) if c.type != BLOBS} - named
     assert strangers == set()
@@ -142,8 +154,19 @@ def test_an_import_brings_back_what_the_dataset_says_of_a_sample(carried):
     assert {name: getattr(again, name) for name in of_sample} == {name: getattr(sample, name) for name in of_sample}
 
 
-UNSET = {"rank", "hardness", "chosen_spans"}  # published columns, null in what Pairwright makes: only a dataset of others that fills them brings them
-SETTERS = ("schemas/records.py", "pipeline/pair/*.py", "pipeline/corrupt/*.py", "pipeline/source/pairs.py", "pipeline/source/formats/*.py", "annotators/judge/*.py")
+UNSET = {
+    "rank",
+    "hardness",
+    "chosen_spans",
+}  # published columns, null in what Pairwright makes: only a dataset of others that fills them brings them
+SETTERS = (
+    "schemas/records.py",
+    "pipeline/pair/*.py",
+    "pipeline/corrupt/*.py",
+    "pipeline/source/pairs.py",
+    "pipeline/source/formats/*.py",
+    "annotators/judge/*.py",
+)
 
 
 def test_every_field_of_a_pair_is_set_by_a_step():
@@ -181,7 +204,9 @@ def test_every_corruption_kind_is_registered_under_its_own_name():
 @pytest.mark.parametrize("name", KINDS)
 def test_a_corruption_kind_says_what_media_it_is_for(name):
     of = KINDS[name]
-    kind = {RegionMask: Fade, Nothing: Nothing}.get(of, of).model_construct(**{f: i.default for f, i in of.model_fields.items()})
+    kind = {RegionMask: Fade, Nothing: Nothing}.get(of, of).model_construct(
+        **{f: i.default for f, i in of.model_fields.items()}
+    )
     assert _apply._takes(kind) or of is Nothing, f"no function is registered for {name} in its file"
 
 
@@ -189,7 +214,9 @@ def test_a_corruption_kind_says_what_media_it_is_for(name):
 def test_a_corruption_kind_is_in_the_page_and_on_the_sheet(name):
     page = (ROOT / "docs" / "corruptions.md").read_text()
     assert f"| `{name}` |" in page
-    assert f'"{name}"' in (ROOT / "docs" / "corruptions_sheet.py").read_text() or KINDS[name] is Nothing  # it shows nothing
+    assert (
+        f'"{name}"' in (ROOT / "docs" / "corruptions_sheet.py").read_text() or KINDS[name] is Nothing
+    )  # it shows nothing
     missing = [f for f in KINDS[name].model_fields if f not in ("kind", "seed") and f not in page]
     assert missing == []
 
@@ -217,7 +244,9 @@ def pages(tmp_path_factory) -> tuple[dict[str, float], dict[str, str]]:
     summary = small_run.summarised(tables)
     shares = {figure: round(0.3137 + 0.0211 * place, 4) for place, figure in enumerate(FIGURES)}
     judge = next(iter(summary["judges"].values()))
-    judge |= {figure: {"n": 400, "share": share, "low": share - 0.1, "high": share + 0.1} for figure, share in shares.items()}
+    judge |= {
+        figure: {"n": 400, "share": share, "low": share - 0.1, "high": share + 0.1} for figure, share in shares.items()
+    }
     summary["judges"] = {"claims": judge}
     said = io.StringIO()
     terminal.judges(summary["judges"], Console(file=said, width=200))
@@ -257,7 +286,11 @@ def used_of_engines() -> set[str]:
 
 def optional_of_engines() -> set[str]:
     """Of these, what `flows` asks for first whether the engine has it."""
-    return {name for path in (ROOT / "flows").rglob("*.py") for name in re.findall(r"hasattr\(module, \"([a-z_]+)\"\)", path.read_text())}
+    return {
+        name
+        for path in (ROOT / "flows").rglob("*.py")
+        for name in re.findall(r"hasattr\(module, \"([a-z_]+)\"\)", path.read_text())
+    }
 
 
 @pytest.mark.parametrize("name", ENGINES)
@@ -303,12 +336,23 @@ def test_a_bundled_recipe_is_in_the_docs(name):
     assert re.search(rf"`{name}`|pairwright \w+ {name}\b|recipes/{name}\.yaml", DOCS)
 
 
-@pytest.mark.parametrize("where", [*(".".join(of) for of in OPERATORS), *(f"engine {name}" for name in ENGINES), *(f"kind {name}" for name in KINDS)])
+@pytest.mark.parametrize(
+    "where",
+    [*(".".join(of) for of in OPERATORS), *(f"engine {name}" for name in ENGINES), *(f"kind {name}" for name in KINDS)],
+)
 def test_every_setting_has_a_sentence(where):
     first, _, name = where.replace("engine ", "engine.").replace("kind ", "kind.").partition(".")
-    settings = KINDS[name] if first == "kind" else (registry.engine(name) if first == "engine" else registry.operator(first, name)).Settings
+    settings = (
+        KINDS[name]
+        if first == "kind"
+        else (registry.engine(name) if first == "engine" else registry.operator(first, name)).Settings
+    )
     said = steps.sentences(settings)
-    assert [field for field in settings.model_fields if not said.get(field, "").strip() and not (first == "kind" and field == "kind")] == []
+    assert [
+        field
+        for field in settings.model_fields
+        if not said.get(field, "").strip() and not (first == "kind" and field == "kind")
+    ] == []
 
 
 def commands() -> dict[str, typer.core.TyperCommand]:
@@ -335,6 +379,10 @@ def test_a_command_has_help_with_an_example_and_is_in_the_docs(words):
 
 
 def test_every_folder_of_a_room_has_a_remark_in_the_readme():
-    holding = {"/".join(name.split("/")[:2]) + "/" for name in files() if name.startswith(ROOMS) and name.endswith(".py") and name.count("/") > 1}
+    holding = {
+        "/".join(name.split("/")[:2]) + "/"
+        for name in files()
+        if name.startswith(ROOMS) and name.endswith(".py") and name.count("/") > 1
+    }
     assert len(holding) > 20
     assert [folder for folder in sorted({*holding, *ROOMS}) if not remarks().get(folder)] == []

@@ -35,7 +35,9 @@ def shards_of(folder) -> dict:
 
 
 def rows(folder) -> list:
-    return [row for f in sorted((folder / "out" / "dataset").rglob("*.parquet")) for row in pq.read_table(f).to_pylist()]
+    return [
+        row for f in sorted((folder / "out" / "dataset").rglob("*.parquet")) for row in pq.read_table(f).to_pylist()
+    ]
 
 
 def test_its_rows_are_there(folder):
@@ -55,7 +57,12 @@ def test_it_goes_on_and_nothing_is_asked(folder):
     before, was = shards_of(folder), rows(folder)
     run = executor.open_document(kept.RECIPE, out=folder / "out", cache=folder / "cache")
     with contextlib.closing(run):  # no server is at its address: one question would end it
-        assert [unit.name for unit in executor.run_all(run)] == ["pass0-pointwise", "subsample", "pass1-best_worst", "dataset"]
+        assert [unit.name for unit in executor.run_all(run)] == [
+            "pass0-pointwise",
+            "subsample",
+            "pass1-best_worst",
+            "dataset",
+        ]
         summary = finish(run)
     assert shards_of(folder) == before
     assert rows(folder) == was
@@ -88,5 +95,7 @@ def test_its_dataset_comes_back_in(folder, tmp_path):
     from rich.console import Console
 
     assert len(list(read_examples(folder / "out" / "dataset"))) == PAIRS
-    import_set("pairwright", str(folder / "out" / "dataset"), [], tmp_path / "again", tmp_path / "cache2", Console(quiet=True))
+    import_set(
+        "pairwright", str(folder / "out" / "dataset"), [], tmp_path / "again", tmp_path / "cache2", Console(quiet=True)
+    )
     assert shards.read_json(tmp_path / "again" / "summary.json")["pairs"] == {"image": 7, "audio": 3}

@@ -17,7 +17,14 @@ SEES = {
 }
 MODULES = sorted(path.relative_to(ROOT) for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
-MODELS = ("pipeline/train/", "pipeline/modeling/", "pipeline/scenes/model/", "pipeline/engines/local/", "pipeline/engines/hf.py", "pipeline/engines/vllm.py")
+MODELS = (
+    "pipeline/train/",
+    "pipeline/modeling/",
+    "pipeline/scenes/model/",
+    "pipeline/engines/local/",
+    "pipeline/engines/hf.py",
+    "pipeline/engines/vllm.py",
+)
 # library: the only places that may import it, as prefixes of paths
 HEAVY = {
     "prefect": ("flows/",),
@@ -82,7 +89,9 @@ def rings(edges: dict[str, set[str]]) -> list[tuple[str, ...]]:
         for to in reach.values():
             if middle in to:
                 to |= reach[middle]
-    return sorted({tuple(sorted(n for n in reach[name] if name in reach.get(n, ()))) for name in reach if name in reach[name]})
+    return sorted(
+        {tuple(sorted(n for n in reach[name] if name in reach.get(n, ()))) for name in reach if name in reach[name]}
+    )
 
 
 def test_no_module_imports_itself_by_way_of_others():
@@ -121,7 +130,9 @@ def test_no_file_or_folder_of_flows_is_named_like_a_package():
     """Prefect puts the folder of a flow's file on sys.path, where it would shadow the package."""
     declared = (ROOT / "environment" / "cpu.lock").read_text().splitlines()
     packages = {line.partition("==")[0].replace("-", "_").lower() for line in declared} | set(sys.stdlib_module_names)
-    assert {path.stem for path in (ROOT / "flows").iterdir() if path.suffix == ".py" or path.is_dir()} & packages == set()
+    assert {
+        path.stem for path in (ROOT / "flows").iterdir() if path.suffix == ".py" or path.is_dir()
+    } & packages == set()
 
 
 def loaded_by(*names: str) -> set[str]:

@@ -1,8 +1,8 @@
 """Many tries of every fault, and the table of them in docs/operations.md.
 
-    python -m tests.faults                     all, and the table
-    python -m tests.faults WORD ...            those whose area or name holds a word; no table
-    python -m tests.faults --seconds 10 ...    no more tries of a fault when it has had so long
+python -m tests.faults                     all, and the table
+python -m tests.faults WORD ...            those whose area or name holds a word; no table
+python -m tests.faults --seconds 10 ...    no more tries of a fault when it has had so long
 """
 
 import argparse

@@ -104,7 +104,13 @@ COMMANDS: dict[str, Callable[[Place], list[Any]]] = {
     "annotate pull": lambda p: ["annotate", "pull", p.at("people")],
     "annotate reconcile": lambda p: ["annotate", "reconcile", p.at("people")],
     "annotate doctor": lambda p: ["annotate", "doctor", p.at("people")],
-    "annotate demo": lambda p: ["annotate", "demo", "--server", p.at("pairs.jsonl"), *p.where()],  # a folder would start a server
+    "annotate demo": lambda p: [
+        "annotate",
+        "demo",
+        "--server",
+        p.at("pairs.jsonl"),
+        *p.where(),
+    ],  # a folder would start a server
     "serve": lambda p: ["serve", p.at("people")],
     "recipes": lambda p: ["recipes"],
 }
@@ -123,7 +129,10 @@ def base() -> tuple[Path, dict[str, str]]:
         {"source.scenes": {"n": SAMPLES, "seed": 1, "shares": {"image": 1}}},
         {"make.sample": {"model": "policy", "n": 3, "max_tokens": 32}},
     ]
-    rated = [{"judge.pointwise": {"model": "policy", "media": False}}, {"pair.best_worst": {"min_margin": 1, "axis": "rating"}}]
+    rated = [
+        {"judge.pointwise": {"model": "policy", "media": False}},
+        {"pair.best_worst": {"min_margin": 1, "axis": "rating"}},
+    ]
     for name, more in (("recipe", rated), ("people", [{"judge.people": {}}, "score.consensus", "pair.judged"])):
         (top / f"{name}.yaml").write_text(yaml.safe_dump({"name": name, "models": models, "steps": [*steps, *more]}))
     row = {"prompt": [{"role": "user", "content": "Why?"}], "chosen": [{"role": "assistant", "content": "Because."}],
@@ -166,7 +175,12 @@ def environment() -> dict[str, str]:
 @lru_cache
 def _runner() -> subprocess.Popen:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.damages"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment()
+        [sys.executable, "-m", "tests.faults.damages"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=environment(),
     )
     atexit.register(process.wait)
     atexit.register(process.stdin.close)
@@ -177,7 +191,12 @@ def ran(place: Place, words: list[Any]) -> Said:
     """What the command says and how it ends."""
     process = _runner()
     with tempfile.TemporaryDirectory(prefix="faults-said-") as said:
-        order = {"words": [str(w) for w in words], "said": said, "folder": str(place.top), "environment": place.environment}
+        order = {
+            "words": [str(w) for w in words],
+            "said": said,
+            "folder": str(place.top),
+            "environment": place.environment,
+        }
         process.stdin.write(json.dumps(order) + "\n")
         process.stdin.flush()
         code = int(process.stdout.readline())
@@ -217,7 +236,18 @@ class Damage(NamedTuple):
 def _break(path: Path, dice: random.Random) -> None:
     """Makes of a file something else: empty, cut, garbage, JSON of another kind."""
     data = path.read_bytes()
-    kinds = [b"", data[: len(data) // 2], dice.randbytes(200), b"[]", b"null", b"7", b'"x"', b"{}", b"{" * 2000, b"\xff\xfe{}"]
+    kinds = [
+        b"",
+        data[: len(data) // 2],
+        dice.randbytes(200),
+        b"[]",
+        b"null",
+        b"7",
+        b'"x"',
+        b"{}",
+        b"{" * 2000,
+        b"\xff\xfe{}",
+    ]
     path.write_bytes(dice.choice(kinds))
 
 
@@ -231,7 +261,13 @@ def _note(pattern: str) -> Callable[[Place, random.Random], None]:
 
 def _pipe(place: Place, dice: random.Random) -> None:
     """A pipe, which nobody writes into, or a device without end in place of one file of a run."""
-    names = ["passes/*/done.json", "passes/*/*/record.json", "passes/*/*/samples.arrow", "steps/*/done.json", "dataset/.manifest.json"]
+    names = [
+        "passes/*/done.json",
+        "passes/*/*/record.json",
+        "passes/*/*/samples.arrow",
+        "steps/*/done.json",
+        "dataset/.manifest.json",
+    ]
     (path, *_) = place.run.glob(dice.choice(names))
     path.unlink()
     dice.choice((os.mkfifo, lambda path: path.symlink_to("/dev/zero")))(path)
@@ -244,7 +280,11 @@ def _crashes(place: Place, dice: random.Random) -> None:
 
 def _newer(place: Place, dice: random.Random) -> None:
     for path in place.top.glob("*/run.json"):
-        found = {"version": dice.randint(3, 99), "everything": "else"} if dice.random() < 0.5 else shards.read_json(path) | {"version": 3}
+        found = (
+            {"version": dice.randint(3, 99), "everything": "else"}
+            if dice.random() < 0.5
+            else shards.read_json(path) | {"version": 3}
+        )
         path.write_text(dice.choice((json.dumps, checksum.sealed))(found))
 
 
@@ -370,7 +410,9 @@ def _recipe(place: Place, dice: random.Random) -> None:
     """A recipe that cannot be read, or says more than any recipe does."""
     text = place.recipe.read_text()
     place.recipe.unlink()
-    bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefghi", "bcdefghij", strict=True))
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefghi", "bcdefghij", strict=True)
+    )
     if dice.random() < 0.1:
         place.recipe.mkdir()
         return
@@ -441,7 +483,9 @@ def _try(damage: Damage, dice: random.Random, folder: Path, command: str) -> boo
     with contextlib.ExitStack() as stack:
         if hasattr(done := damage.do(place, dice), "__enter__"):
             stack.enter_context(done)
-        before = {path: path.read_bytes() for path in place.top.glob(damage.kept) if path.is_file()} if damage.kept else {}
+        before = (
+            {path: path.read_bytes() for path in place.top.glob(damage.kept) if path.is_file()} if damage.kept else {}
+        )
         said = ran(place, COMMANDS[command](place))
         told = f"{command} with {damage.name}: {said}"
         assert not re.search(r"Traceback|unexpected:|╭|Exception ignored", said.out + said.err), told
@@ -483,7 +527,16 @@ ANSWERS = [  # of the Hub
     (200, b"", {}), (400, b'{"error": "no\\nsuch\\nlicence"}', {}), (401, b"", {}), (403, b"{}", {}), (404, HTML, {}), (302, b"", {"location": "/login"}),
     (307, b"", {"location": "http://127.0.0.1:9/"}), (301, b"", {}), (500, b"{", {}), (418, HTML, {}), (429, b"", {}), (200, b'{"url": {"a": 1}}', {}),
 ]  # fmt: skip
-ROUTES = ("repos/create", "validate-yaml", "GET /api/datasets", "preupload", "objects/batch", "PUT /lfs", "/commit/", "")
+ROUTES = (
+    "repos/create",
+    "validate-yaml",
+    "GET /api/datasets",
+    "preupload",
+    "objects/batch",
+    "PUT /lfs",
+    "/commit/",
+    "",
+)
 
 
 def _answered(dice: random.Random, folder: Path) -> None:
@@ -509,7 +562,7 @@ def _answered(dice: random.Random, folder: Path) -> None:
 
 def _refused_card(dice: random.Random, folder: Path) -> None:
     place, hub = copied(folder / "place"), _hub()
-    errors = [{"message": dice.choice(('"license" must be one of [apache-2.0, mit]', "a\nb\n\nc", "\"x\"" * 500))}]
+    errors = [{"message": dice.choice(('"license" must be one of [apache-2.0, mit]', "a\nb\n\nc", '"x"' * 500))}]
     hub.failing = {"validate-yaml": [(400, json.dumps({"errors": errors, "warnings": []}).encode(), {})]}
     try:
         said = ran(place, COMMANDS["export"](place))
@@ -533,13 +586,27 @@ def _stopped(dice: random.Random, folder: Path) -> None:
         document = yaml.safe_load(place.recipe.read_text())
         document["models"]["policy"] |= {"base_url": url, "slots": 2}
         place.recipe.write_text(yaml.safe_dump(document))
-        command = [sys.executable, "-m", "flows.cli", "build", place.recipe, "--out", place.top / "new", "--cache", place.top / "cache-new"]
+        command = [
+            sys.executable,
+            "-m",
+            "flows.cli",
+            "build",
+            place.recipe,
+            "--out",
+            place.top / "new",
+            "--cache",
+            place.top / "cache-new",
+        ]
         with (place.top / "said").open("w+") as said:
-            process = subprocess.Popen(command, stdout=said, stderr=said, cwd=ROOT, env=environment(), preexec_fn=_heed_signals)
+            process = subprocess.Popen(
+                command, stdout=said, stderr=said, cwd=ROOT, env=environment(), preexec_fn=_heed_signals
+            )
             moment = dice.randrange(1, 2 * SAMPLES)
             while process.poll() is None and sum(endpoint.questions.values()) < moment:
                 time.sleep(0.005)
-            which, again = dice.choice([(signal.SIGINT, 2), (signal.SIGINT, 3), (signal.SIGTERM, 1), (signal.SIGHUP, 1), (signal.SIGTERM, 2)])
+            which, again = dice.choice(
+                [(signal.SIGINT, 2), (signal.SIGINT, 3), (signal.SIGTERM, 1), (signal.SIGHUP, 1), (signal.SIGTERM, 2)]
+            )
             for _ in range(again):
                 process.send_signal(which)
                 time.sleep(dice.choice((0, 0.001, 0.02, 0.2)))
@@ -585,9 +652,13 @@ def _streams(dice: random.Random, folder: Path) -> None:
     place = copied(folder / "place")
     name = dice.choice(["show", "verify", "recipes", "build", "estimate", "annotate status"])
     words = " ".join(map(str, COMMANDS[name](place)))
-    end = dice.choice(["| head -1", "2>&1 | head -1", ">&-", "2>&-", "<&-", "<&- >&- 2>&-", "> /dev/full", "2> /dev/full", "| true"])
+    end = dice.choice(
+        ["| head -1", "2>&1 | head -1", ">&-", "2>&-", "<&-", "<&- >&- 2>&-", "> /dev/full", "2> /dev/full", "| true"]
+    )
     script = f"{sys.executable} -m flows.cli {words} {end}; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=120)
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=120
+    )
     said = done.stdout + done.stderr
     assert not re.search("Traceback|unexpected|Exception ignored|BrokenPipe", said), f"{name} {end}: {said}"
     code = int(done.stdout.split()[-1])
@@ -600,9 +671,25 @@ LINE = "one line with the file and the remedy; then the same dataset"
 FAULTS = [
     *(Fault("damages", d.name, LINE, _tried(d), len(COMMANDS)) for d in DAMAGES),
     Fault("disks", "a disk that fills up in a build", LINE, _filling, 21, 2),
-    Fault("signals", "Ctrl-C two and three times, SIGTERM, SIGHUP", "one line, 130, 143 or 129; then the whole dataset", _stopped, 20, 1),
-    Fault("signals", "standard streams closed, full or not read", "no traceback; then the same dataset", _streams, 20, 1),
-    Fault("the Hub", "pages, refusals and redirects for answers", "one line with the remedy; then it takes the dataset", _answered, 40, 2),
+    Fault(
+        "signals",
+        "Ctrl-C two and three times, SIGTERM, SIGHUP",
+        "one line, 130, 143 or 129; then the whole dataset",
+        _stopped,
+        20,
+        1,
+    ),
+    Fault(
+        "signals", "standard streams closed, full or not read", "no traceback; then the same dataset", _streams, 20, 1
+    ),
+    Fault(
+        "the Hub",
+        "pages, refusals and redirects for answers",
+        "one line with the remedy; then it takes the dataset",
+        _answered,
+        40,
+        2,
+    ),
     Fault("the Hub", "a refused card", "one line with its words and the file", _refused_card, 3, 1),
 ]
 

@@ -13,7 +13,9 @@ class Fault(NamedTuple):
     area: str  # heading of the table: servers, files, disks, ...
     name: str  # what goes wrong, in a few words
     expected: str  # what must come of it, in a few words
-    trial: Callable[[random.Random, Path], None]  # one try in an empty folder; AssertionError when something else came of it
+    trial: Callable[
+        [random.Random, Path], None
+    ]  # one try in an empty folder; AssertionError when something else came of it
     trials: int = 10  # tries of `make faults`
     sample: int = 1  # tries of `make test`; 0: too slow for it
 

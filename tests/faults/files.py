@@ -50,7 +50,9 @@ def read(name: str, path: Path | str, home: Path, **settings) -> list:
     found = list(source.read(source.Settings(path=str(path), **settings), context))
     for kind, table in TABLE_OF.items():
         to_batch(table, [row for row in found if isinstance(row, kind)])
-    assert SECRET not in [context.media.read(row.id) for row in found if isinstance(row, Media)], "the private file came in"
+    assert SECRET not in [context.media.read(row.id) for row in found if isinstance(row, Media)], (
+        "the private file came in"
+    )
     return found
 
 
@@ -157,7 +159,13 @@ def _rows_of_a_folder(home: Path, source: str) -> list:
 
 
 def _row(home: Path, **settings) -> list:
-    write(home, **{"in/good.png": GOOD, "in/r.jsonl": [{"prompt": "?", "image": "x.png"}, {"prompt": "What?", "image": "good.png"}]})
+    write(
+        home,
+        **{
+            "in/good.png": GOOD,
+            "in/r.jsonl": [{"prompt": "?", "image": "x.png"}, {"prompt": "What?", "image": "good.png"}],
+        },
+    )
     return read("rows", home / "in" / "r.jsonl", home, **settings)
 
 
@@ -192,7 +200,9 @@ def no_file(dice: random.Random, home: Path) -> None:
     made = home / place.name
     made.parent.mkdir(parents=True, exist_ok=True)
     entry(made)
-    if what == "a folder" and (where.startswith("one of a folder") or place.ends or place.name.endswith((".txt", ".json", ".jsonl"))):
+    if what == "a folder" and (
+        where.startswith("one of a folder") or place.ends or place.name.endswith((".txt", ".json", ".jsonl"))
+    ):
         return  # a folder is looked into, or is no caption at all
     with at_once():
         if place.ends:
@@ -203,7 +213,11 @@ def no_file(dice: random.Random, home: Path) -> None:
         found = place.read(home)
     assert len(asked(found)) == place.good, (where, what, found)
     if what != "a folder":
-        assert set(rejected(found).values()) <= {Reason.MISSING_FILE, Reason.UNSAFE, Reason.BAD_ROW} != set(), (where, what, found)
+        assert set(rejected(found).values()) <= {Reason.MISSING_FILE, Reason.UNSAFE, Reason.BAD_ROW} != set(), (
+            where,
+            what,
+            found,
+        )
         assert len(rejected(found)) == 1, (where, what, found)
 
 
@@ -231,17 +245,37 @@ def _message(path: str) -> list:
 
 
 def _part(path: str) -> list:
-    return [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": path}}, {"type": "text", "text": "?"}]}]
+    return [
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": path}}, {"type": "text", "text": "?"}]}
+    ]
 
 
 def way_out(dice: random.Random, home: Path) -> None:
     """Rows of a folder's metadata, side-cars, tars and rows from a URL may name no file outside of their folder."""
     _private(home)
     spelling, path = dice.choice(list(_spellings(home).items()))
-    where = dice.choice(["file_name", "file_names", "message", "side-car", "tar", "rows from a URL", "message from a URL", "pairs from a URL", "part from a URL"])
+    where = dice.choice(
+        [
+            "file_name",
+            "file_names",
+            "message",
+            "side-car",
+            "tar",
+            "rows from a URL",
+            "message from a URL",
+            "pairs from a URL",
+            "part from a URL",
+        ]
+    )
     row: dict[str, Any] = {"prompt": "?", "image": path} if "message" not in where else {"prompt": _message(path)}
     if where in ("file_name", "file_names", "message"):
-        name = {"file_name": path} if where == "file_name" else {"file_names": ["good.png", path]} if where == "file_names" else {"file_name": "good.png"}
+        name = (
+            {"file_name": path}
+            if where == "file_name"
+            else {"file_names": ["good.png", path]}
+            if where == "file_names"
+            else {"file_name": "good.png"}
+        )
         write(home, **{"in/metadata.jsonl": [{"prompt": "?"} | row | name]})
         found = read("folder", home / "in", home)
     elif where == "side-car":
@@ -273,7 +307,14 @@ def linked_text(dice: random.Random, home: Path) -> None:
     _private(home)
     name = dice.choice(["x.txt", "x.json", "metadata.jsonl", "metadata.csv"])
     outside = home / "private" / "text"
-    write(home, **{"private/text": '{"file_name": "x.png", "prompt": "private"}\n', "in/x.png": make.png(2), "in/inside.md": '{"prompt": "open", "file_name": "x.png"}\n'})
+    write(
+        home,
+        **{
+            "private/text": '{"file_name": "x.png", "prompt": "private"}\n',
+            "in/x.png": make.png(2),
+            "in/inside.md": '{"prompt": "open", "file_name": "x.png"}\n',
+        },
+    )
     target = dice.choice([outside, Path("../private/text"), Path("link/text")])
     (home / "in" / name).symlink_to(target)
     found = read("folder", home / "in", home, prompt="What?")
@@ -298,11 +339,16 @@ def foreign_objects(dice: random.Random, home: Path) -> None:
         write(home, **{"r.jsonl": [pair, {"prompt": _message(path)}]})
         found = read("rows", home / "r.jsonl", home)
     elif where == "metadata":
-        write(home, **{"in/good.png": GOOD, "in/good.json": json.dumps({"prompt": _message(path)}), "in/b.png": make.png(2)})
+        write(
+            home,
+            **{"in/good.png": GOOD, "in/good.json": json.dumps({"prompt": _message(path)}), "in/b.png": make.png(2)},
+        )
         found = read("folder", home / "in", home, prompt="What?")
     else:
         good = (("0.png", GOOD), ("0.txt", b"What?"))
-        write(home, **{"s.tar": tar(*good, ("1.png", GOOD), ("1.json", json.dumps({"prompt": _message(path)}).encode()))})
+        write(
+            home, **{"s.tar": tar(*good, ("1.png", GOOD), ("1.json", json.dumps({"prompt": _message(path)}).encode()))}
+        )
         found = read("shards", home / "s.tar", home)
     (row,) = [row for row in found if isinstance(row, Rejection)]
     assert row.reason == Reason.UNSAFE
@@ -326,7 +372,9 @@ def odd_value(dice: random.Random, home: Path) -> None:
     name, value = dice.choice(list(ODD.items()))
     column, source = dice.choice(KEEPING), dice.choice(["rows", "pairs"])
     text = value if isinstance(value, bytes) else value.encode()
-    good = [json.dumps({"prompt": f"{n}?", "chosen": "A", "rejected": "B", "facts": {"n": n}}).encode() for n in range(4)]
+    good = [
+        json.dumps({"prompt": f"{n}?", "chosen": "A", "rejected": "B", "facts": {"n": n}}).encode() for n in range(4)
+    ]
     bad = b'{"prompt": "odd?", "chosen": "A", "rejected": "B", "%s": %s}' % (column.encode(), text)
     lines = [*good[:2], bad, *good[2:]]
     form = dice.choice(["jsonl", "json", "pretty"])
@@ -347,7 +395,16 @@ def odd_value(dice: random.Random, home: Path) -> None:
 
 def odd_cell(dice: random.Random, home: Path) -> None:
     """The same of CSV, Parquet and Arrow, and in a side-car."""
-    facts = [float("nan"), float("inf"), 1e300, '{"a": NaN}', '{"a": 1e400}', '{"a": 123456789012345678901234567890}', '{"a": "\\ud800"}', '{"a": [[-Infinity]]}']
+    facts = [
+        float("nan"),
+        float("inf"),
+        1e300,
+        '{"a": NaN}',
+        '{"a": 1e400}',
+        '{"a": 123456789012345678901234567890}',
+        '{"a": "\\ud800"}',
+        '{"a": [[-Infinity]]}',
+    ]
     fact = dice.choice(facts)
     held = [{"a": 1.5}, {"a": fact}, {"a": 2.5}] if isinstance(fact, float) else ['{"a": 1}', fact, '{"a": 2}']
     table = pa.table({"prompt": ["0?", "odd?", "1?"], "facts": held})
@@ -380,7 +437,11 @@ def _zstd(data: bytes) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-PACKS: dict[str, Callable[[bytes], bytes]] = {".gz": lambda data: gzip.compress(data, 1), ".bz2": bz2.compress, ".zst": _zstd}
+PACKS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": lambda data: gzip.compress(data, 1),
+    ".bz2": bz2.compress,
+    ".zst": _zstd,
+}
 X = b"x" * (16 << 20)
 LINE = b'{"prompt": "good?"}\n'
 STARTS = {"jsonl": LINE, "json": LINE, "csv": b"prompt\ngood?\n", "tsv": b"prompt\ngood?\n"}
@@ -470,7 +531,11 @@ def _forty(form: str) -> bytes:
 
 def _columns(home: Path, name: str) -> Path:
     if name.endswith("csv"):
-        return _written(home, name, b"prompt," + b",".join(b"c%d" % n for n in range(1_000_000)) + b"\ngood?" + b"," * 1_000_000 + b"\n")
+        return _written(
+            home,
+            name,
+            b"prompt," + b",".join(b"c%d" % n for n in range(1_000_000)) + b"\ngood?" + b"," * 1_000_000 + b"\n",
+        )
     return _columnar(home, name, pa.table({"prompt": ["good?"], **{f"c{n}": pa.array(["x"]) for n in range(30_000)}}))
 
 
@@ -519,7 +584,13 @@ def measured(source: str, path: Path, home: Path) -> dict:
     return json.loads(done.stdout)
 
 
-QUICK = ("an array of nested lists", "compressed lines without end", "a text in every row", "very many columns", "a shard that wants 1.5 GB to be unpacked")
+QUICK = (
+    "an array of nested lists",
+    "compressed lines without end",
+    "a text in every row",
+    "very many columns",
+    "a shard that wants 1.5 GB to be unpacked",
+)
 
 
 def large(name: str) -> Callable[[random.Random, Path], None]:

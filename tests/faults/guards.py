@@ -37,7 +37,9 @@ def token_soup(dice: random.Random, folder: Path) -> None:
 def page_soup(dice: random.Random, folder: Path) -> None:
     """Pieces of Markdown and HTML, mixed, as heading, paragraph, item and cells of one page."""
     for _ in range(100):
-        first, second = ("".join(dice.choices((*PLANTS, "`", "|", "\\", "\n", " "), k=dice.randint(1, 5))) for _ in "ab")
+        first, second = (
+            "".join(dice.choices((*PLANTS, "`", "|", "\\", "\n", " "), k=dice.randint(1, 5))) for _ in "ab"
+        )
         cells = f"| a | b |\n| --- | --- |\n| {plain(first)} | {plain(second)} |\n| {plain(second)} | {plain(first)} |"
         page = f"# {plain(first)}\n\n{plain(second)}, {plain(first)}.\n\n1. {plain(first)}: {plain(second)}\n\n{cells}\n\n{block(yaml.safe_dump([first, second]), 'yaml')}"
         assert_only_text(page, plain(first))
@@ -56,7 +58,10 @@ def told_places(dice: random.Random, folder: Path) -> None:
     secret, path = "".join(dice.choices("abcdef0123456789", k=24)), folder / "theirs.yaml"
     hosts = [f"h{dice.randrange(10**6)}.example" for _ in range(4)]
     model = {"engine": "openai", "model": "m", "api_key_env": "PATH"}
-    judge = {**model, "endpoints": [{"base_url": f"https://{host}:8{i}/{secret}/v1"} for i, host in enumerate(hosts[:2])]}
+    judge = {
+        **model,
+        "endpoints": [{"base_url": f"https://{host}:8{i}/{secret}/v1"} for i, host in enumerate(hosts[:2])],
+    }
     prompt = folder / "private.txt"
     prompt.write_text(f"{secret} {{question}}")
     document = {
@@ -68,7 +73,13 @@ def told_places(dice: random.Random, folder: Path) -> None:
     }  # fmt: skip
     path.write_text(yaml.safe_dump(document))
     found = outgoing.disclosures(load.checked(load.document(str(path))))
-    assert {f"https://{hosts[0]}:80", f"https://{hosts[1]}:81", f"http://{hosts[2]}", f"https://{hosts[3]}", f"s3://{secret[:8]}"} <= {one.to for one in found}
+    assert {
+        f"https://{hosts[0]}:80",
+        f"https://{hosts[1]}:81",
+        f"http://{hosts[2]}",
+        f"https://{hosts[3]}",
+        f"s3://{secret[:8]}",
+    } <= {one.to for one in found}
     said = "\n".join(outgoing.summary_lines(found))
     assert str(prompt) in said
     assert os.environ["PATH"] not in said
@@ -78,6 +89,18 @@ def told_places(dice: random.Random, folder: Path) -> None:
 FAULTS = [
     Fault("data", "a text holds special tokens of models", "no tokenizer finds one of them", token_soup, 30),
     Fault("data", "a row says Markdown and HTML", "pages show it as text", page_soup, 30),
-    Fault("people", "200 to 400 connections to `serve` are held open", "others are answered, and all of them are closed", held_open, 10),
-    Fault("recipes", "a recipe sends rows, files and keys elsewhere", "`check` and `build` name each place and variable, no value", told_places, 20),
+    Fault(
+        "people",
+        "200 to 400 connections to `serve` are held open",
+        "others are answered, and all of them are closed",
+        held_open,
+        10,
+    ),
+    Fault(
+        "recipes",
+        "a recipe sends rows, files and keys elsewhere",
+        "`check` and `build` name each place and variable, no value",
+        told_places,
+        20,
+    ),
 ]

@@ -18,7 +18,9 @@ LOOKS = 8  # answered questions that may be asked once more, to tell a server th
 def recipe(url: str, seed: int) -> dict:
     return {
         "name": "open",
-        "models": {"policy": {"engine": "openai", "model": "scripted", "base_url": url, "slots": 8, "retries": 1, "timeout": 2}},
+        "models": {
+            "policy": {"engine": "openai", "model": "scripted", "base_url": url, "slots": 8, "retries": 1, "timeout": 2}
+        },
         "steps": [
             {"source.scenes": {"n": ROWS, "seed": seed, "shares": {"image": 1}}},
             {"make.sample": {"model": "policy", "n": 2, "max_tokens": 32}},
@@ -85,6 +87,17 @@ FAULTS = [
     Fault("servers", "a fifth of the questions get 429 until the server is well", WELL, heals(status=429)),
     Fault("servers", "a fifth of the answers break off until the server is well", WELL, heals(kind="garbage")),
     Fault("servers", "a fifth of the connections drop until the server is well", WELL, heals(kind="drop")),
-    Fault("servers", "a fifth of the questions fail in mixed ways until the server is well", WELL, heals(kind="mixed"), sample=0),
-    Fault("servers", "one row in twenty gets 500 in every build", "open in every build, which finishes and asks nothing else", poisoned),
+    Fault(
+        "servers",
+        "a fifth of the questions fail in mixed ways until the server is well",
+        WELL,
+        heals(kind="mixed"),
+        sample=0,
+    ),
+    Fault(
+        "servers",
+        "one row in twenty gets 500 in every build",
+        "open in every build, which finishes and asks nothing else",
+        poisoned,
+    ),
 ]

@@ -70,7 +70,14 @@ PAIRS: dict[str, dict] = {
     "a pair's id": {"ds_question_id": "https://a.example.org/1?sig={s}"},
     "a pair's source": {"origin_dataset": "postgresql://u:{s}@a.example.org/db"},
     "the model of a pair's answers": {"origin_split": '{"model": "https://u:{s}@a.example.org/model"}'},
-    "the judge of a pair": {"org_infos": {"scores": {"chosen": {"judge": "judge?token={s}", "score": -1}, "rejected": {"judge": "hf_{s}", "score": -3}}}},
+    "the judge of a pair": {
+        "org_infos": {
+            "scores": {
+                "chosen": {"judge": "judge?token={s}", "score": -1},
+                "rejected": {"judge": "hf_{s}", "score": -3},
+            }
+        }
+    },
     "a pair's picture": {"image": "https://u:{s}@127.0.0.1:9/1.png"},
 }
 # what lies beside a picture of a folder, or how it is called
@@ -89,9 +96,19 @@ RECIPE: dict[str, Callable[[dict, str], None]] = {
     "the folder of the media": lambda raw, s: _of(raw).update(media_root=f"https://a.example.org/media?sig={s}"),
     "what it is about": lambda raw, s: raw.update(about=f"rows of https://u:{s}@a.example.org, see ?token={s}"),
     "its name": lambda raw, s: raw.update(name=f"secrets of https://u:{s}@a.example.org"),
-    "the version of a model": lambda raw, s: raw["models"]["policy"].update(revision=f"https://a.example.org/m?sig={s}"),
+    "the version of a model": lambda raw, s: raw["models"]["policy"].update(
+        revision=f"https://a.example.org/m?sig={s}"
+    ),
 }
-VARIABLES = ("JUDGE_KEY", "LABEL_STUDIO_API_KEY", "AWS_SECRET_ACCESS_KEY", "PAIRWRIGHT_SERVE_SECRET", "PREFECT_API_KEY", "AWS_SESSION_TOKEN", "OTHER_API_TOKEN")
+VARIABLES = (
+    "JUDGE_KEY",
+    "LABEL_STUDIO_API_KEY",
+    "AWS_SECRET_ACCESS_KEY",
+    "PAIRWRIGHT_SERVE_SECRET",
+    "PREFECT_API_KEY",
+    "AWS_SESSION_TOKEN",
+    "OTHER_API_TOKEN",
+)
 # what somebody types: words of the command line, with {s} for the secret and {recipe} for a recipe's file
 COMMANDS = {
     "a key in place of a variable's name": ["build", "{recipe}", "models.policy.api_key_env=sk-{s}"],
@@ -100,7 +117,11 @@ COMMANDS = {
     "a query in base_url": ["build", "{recipe}", "models.policy.base_url=http://127.0.0.1:9/v1?key={s}"],
     "a password in a path": ["build", "{recipe}", "rows.path=https://u:{s}@127.0.0.1:9/rows.jsonl"],
     "a password in an oddly spelled path": ["build", "{recipe}", "rows.path=' http:/u:{s}@127.0.0.1:9/rows.jsonl'"],
-    "a signature in a path that is not there": ["build", "{recipe}", "rows.path=https://127.0.0.1:9/rows.jsonl?sig={s}"],
+    "a signature in a path that is not there": [
+        "build",
+        "{recipe}",
+        "rows.path=https://127.0.0.1:9/rows.jsonl?sig={s}",
+    ],
     "a signature in an estimate": ["estimate", "{recipe}", "rows.path=https://127.0.0.1:9/rows.jsonl?sig={s}"],
     "a password for a step that is not there": ["build", "{recipe}", "nowhere.path=https://u:{s}@a.example.org"],
     "an address as a recipe": ["build", "https://u:{s}@a.example.org/recipe.yaml"],
@@ -120,7 +141,17 @@ SPELLINGS = (
     "https://h/x?ticket={s}", "https://h/x?u=https%3A%2F%2Fu%3A{s}%40i", "Authorization: Bearer {s}", '"password": "{s}"', "api_key={s}", "sk-{s}", "hf_{s}", "AKIA{S}", "ghp_{s}",
     "xoxb-{s}", "eyJ{s}.{s}.{s}",
 )  # fmt: skip
-AROUND = ("{}", "{}: is not there", "('{}', 1)", "see {} and mend it", "[{}]", "<{}>", "- {}\n- b", '{{"a": "{}"}}', "rows.path={}: no step")
+AROUND = (
+    "{}",
+    "{}: is not there",
+    "('{}', 1)",
+    "see {} and mend it",
+    "[{}]",
+    "<{}>",
+    "- {}\n- b",
+    '{{"a": "{}"}}',
+    "rows.path={}: no step",
+)
 ENCODINGS: dict[str, Callable[[str], str]] = {
     "as it is": str,
     "upper case": str.upper,
@@ -165,7 +196,10 @@ def held(text: bytes, secrets: dict[str, str]) -> list[str]:
     """The places whose secrets a text holds, and how they are written in it."""
     lower = text.lower()
     return [
-        f"{place} ({how})" for place, secret in secrets.items() for how, encode in ENCODINGS.items() if encode(secret).lower().encode() in lower
+        f"{place} ({how})"
+        for place, secret in secrets.items()
+        for how, encode in ENCODINGS.items()
+        if encode(secret).lower().encode() in lower
     ]
 
 
@@ -194,7 +228,11 @@ def _blobs(table: pa.Table) -> list[str]:
 def command(*words: str) -> tuple[int, str]:
     """The exit code of a `pairwright` command and all that it prints."""
     said = io.StringIO()
-    with mock.patch.object(sys, "argv", ["pairwright", *words]), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    with (
+        mock.patch.object(sys, "argv", ["pairwright", *words]),
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(said),
+    ):
         try:
             from flows.cli import main
 
@@ -301,14 +339,27 @@ def whole_way(dice: random.Random, folder: Path) -> None:
         asked = endpoint.answered
         run("the same again", "build", str(recipe), "--out", str(out), "--cache", str(cache))
         assert endpoint.answered == asked, "the same command asked again"
-        assert left == {path: path.read_bytes() for path in out.rglob("record.json")}, "the same command wrote shards again"
+        assert left == {path: path.read_bytes() for path in out.rglob("record.json")}, (
+            "the same command wrote shards again"
+        )
         recipe.write_text(yaml.safe_dump(raw).replace(secrets["the token of the rows"], drawn(dice)))
         run("signed again", "build", str(recipe), "--out", str(out), "--cache", str(cache))
-        assert left == {path: path.read_bytes() for path in out.rglob("record.json")}, "another signature wrote shards again"
+        assert left == {path: path.read_bytes() for path in out.rglob("record.json")}, (
+            "another signature wrote shards again"
+        )
         run("show", "show", str(out))
         run("rejudge", "rejudge", str(out), code=2)  # the rows' address is not in the folder
         run("export", "export", str(out), "--hub", "tester/pairs")
-        run("train", "train", str(out), "train.batch_size=2", "--out", str(folder / "left" / "trained"), "--cache", str(cache))
+        run(
+            "train",
+            "train",
+            str(out),
+            "train.batch_size=2",
+            "--out",
+            str(folder / "left" / "trained"),
+            "--cache",
+            str(cache),
+        )
         pushed = running.repos["tester/pairs"].files
     for name, text in printed.items():
         assert not (found := held(text.encode(), secrets)), f"`{name}` prints {found}"
@@ -321,10 +372,18 @@ def whole_way(dice: random.Random, folder: Path) -> None:
             table = pq.read_table(io.BytesIO(content))
             content = repr((table.schema.metadata, table.drop_columns(_blobs(table)).to_pylist())).encode()
         assert not (found := held(content, secrets)), f"the Hub's {name} holds {found}"
-        ours = [word for word in (str(folder), urlsplit(url).netloc, urlsplit(address).netloc, "127.0.0.1", "JUDGE_KEY") if word.encode() in content]
+        ours = [
+            word
+            for word in (str(folder), urlsplit(url).netloc, urlsplit(address).netloc, "127.0.0.1", "JUDGE_KEY")
+            if word.encode() in content
+        ]
         assert not ours, f"the Hub's {name} holds {ours}"
-    samples = [row for path in out.rglob("samples.arrow") for batch in shards.batches(path) for row in batch.to_pylist()]
-    assert data in [part["text"] for row in samples for message in row["prompt"] for part in message["parts"]], "a prompt was changed"
+    samples = [
+        row for path in out.rglob("samples.arrow") for batch in shards.batches(path) for row in batch.to_pylist()
+    ]
+    assert data in [part["text"] for row in samples for message in row["prompt"] for part in message["parts"]], (
+        "a prompt was changed"
+    )
     assert len({row["source"] for row in samples if row["source"].startswith("rows.jsonl#")}) == sum(
         row["source"].startswith("rows.jsonl#") for row in samples
     ), "two rows have one id"
@@ -334,8 +393,15 @@ def brought(dice: random.Random, folder: Path) -> None:
     """A preference set and a folder of pictures with secrets beside what was asked and answered: imported, shown, exported."""
     secrets = {place: drawn(dice) for place in (*PAIRS, *BESIDE)}
     pairs, pictures, left = folder / "pairs.jsonl", folder / "pictures", folder / "left"
-    rows = [{"question": f"what is on page {i} ?", "chosen": f"a dog, sk-{'1' * 20}", "rejected": "a wolf", "ds_name": "x"} for i in range(len(PAIRS))]
-    pairs.write_text("\n".join(json.dumps(row | put(of, secrets[place], "")) for row, (place, of) in zip(rows, PAIRS.items(), strict=True)))
+    rows = [
+        {"question": f"what is on page {i} ?", "chosen": f"a dog, sk-{'1' * 20}", "rejected": "a wolf", "ds_name": "x"}
+        for i in range(len(PAIRS))
+    ]
+    pairs.write_text(
+        "\n".join(
+            json.dumps(row | put(of, secrets[place], "")) for row, (place, of) in zip(rows, PAIRS.items(), strict=True)
+        )
+    )
     pictures.mkdir()
     for number, (place, (name, beside)) in enumerate(BESIDE.items()):
         path = pictures / f"{put(name, secrets[place], '')}.png"
@@ -343,11 +409,23 @@ def brought(dice: random.Random, folder: Path) -> None:
         if beside:
             path.with_suffix(".json").write_text(json.dumps(put(beside, secrets[place], "")))
     recipe = folder / "recipe.yaml"
-    recipe.write_text(yaml.safe_dump({"name": "pictures", "steps": [{"source.folder": {"path": str(pictures), "prompt": "what is shown ?"}}]}))
+    recipe.write_text(
+        yaml.safe_dump(
+            {"name": "pictures", "steps": [{"source.folder": {"path": str(pictures), "prompt": "what is shown ?"}}]}
+        )
+    )
     printed = {}
     with mock.patch.dict(os.environ, {"HF_TOKEN": TOKEN}), hub() as running:
         for name, words in {
-            "import": ["auto", str(pairs), "pairs.fetch.seconds=1", "--out", str(left / "pairs"), "--cache", str(left / "cache")],
+            "import": [
+                "auto",
+                str(pairs),
+                "pairs.fetch.seconds=1",
+                "--out",
+                str(left / "pairs"),
+                "--cache",
+                str(left / "cache"),
+            ],
             "show": [str(left / "pairs")],
             "export": [str(left / "pairs"), "--hub", "tester/pairs"],
             "build": [str(recipe), "--out", str(left / "pictures"), "--cache", str(left / "cache")],
@@ -363,7 +441,9 @@ def brought(dice: random.Random, folder: Path) -> None:
         for text in texts_of(path):
             assert not (found := held(text, secrets)), f"{path.relative_to(folder)} holds {found}"
     ((path, *_),) = [sorted((left / "pushed").glob("*.parquet"))]
-    assert {row["chosen"][0]["content"][0]["text"] for row in pq.read_table(path).to_pylist()} == {f"a dog, sk-{'1' * 20}"}, "an answer was changed"
+    assert {row["chosen"][0]["content"][0]["text"] for row in pq.read_table(path).to_pylist()} == {
+        f"a dog, sk-{'1' * 20}"
+    }, "an answer was changed"
 
 
 def typed(dice: random.Random, folder: Path) -> None:
@@ -377,7 +457,9 @@ def typed(dice: random.Random, folder: Path) -> None:
     broken.write_text(f'name: x\nmodels: {{policy: {{api_key: "{secret}}}\n  password: {secret}')
     name, words = dice.choice(list(COMMANDS.items()))
     words = [word.format(s=secret, recipe=recipe, broken=broken) for word in words]
-    places = ["--cache", str(folder / "left" / "cache")] + (["--out", str(folder / "left" / "out")] if words[0] != "estimate" else [])
+    places = ["--cache", str(folder / "left" / "cache")] + (
+        ["--out", str(folder / "left" / "out")] if words[0] != "estimate" else []
+    )
     with mock.patch.dict(os.environ, {"HTTPS_PROXY": "", "NO_PROXY": "*"}):
         code, said = command(*words, *places)
     assert code == 2, f"{name}: exit code {code}: {said[-500:]}"

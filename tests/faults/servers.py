@@ -39,7 +39,9 @@ AREA = "servers"
 def pool_on_a_made_up_clock(dice: random.Random, folder: Path) -> None:
     """Workers of a pool whose servers are busy, rest, fail and are left alone, as the dice say."""
     count = dice.randint(1, 3)
-    servers = [Server(Address(base_url=f"http://127.0.0.1:{9 + i}/v1"), dice.randint(1, 8), None, 5) for i in range(count)]
+    servers = [
+        Server(Address(base_url=f"http://127.0.0.1:{9 + i}/v1"), dice.randint(1, 8), None, 5) for i in range(count)
+    ]
     pool = Pool(servers, dice.randint(1, 16))
     bad, waits = dice.choice((0.25, 0.5, 0.9)), (None, 0.0, 0.001, 0.003, 0.2, 0.25)
     left = iter(range(60))
@@ -158,7 +160,13 @@ def changed(**fields) -> Callable[[dict], dict]:
     def change(said: dict) -> dict:
         choice = said["choices"][0]
         for name, value in fields.items():
-            place = choice["message"] if name == "content" else choice if name in ("finish_reason", "index", "logprobs", "message") else said
+            place = (
+                choice["message"]
+                if name == "content"
+                else choice
+                if name in ("finish_reason", "index", "logprobs", "message")
+                else said
+            )
             place[name] = value(place.get(name)) if callable(value) else value
         return said
 
@@ -248,7 +256,9 @@ def kept_wrongly(dice: random.Random, folder: Path) -> None:
             bad = dice.sample(keys, 3)
             for key in bad:
                 value = KEPT[dice.choice(sorted(KEPT))]
-                db.execute("update answers set v = ? where k = ?", (b"{" if value is None else json.dumps(value).encode(), key))
+                db.execute(
+                    "update answers set v = ? where k = ?", (b"{" if value is None else json.dumps(value).encode(), key)
+                )
             db.commit()
         for more in (3, 0):
             shutil.rmtree(folder / "out")
@@ -274,7 +284,11 @@ def every_request_refused(dice: random.Random, folder: Path) -> None:
     """All requests of the makers or of the judges, from the beginning or from some moment on, are refused alike. The build ends with the words;
     what was answered is kept; once the server is well the same command asks the rest."""
     status = dice.choice([200, 401, *REFUSALS])
-    words, slots, rows = {200: "Sign in", 401: "Incorrect API key"}.get(status) or REFUSALS[status], dice.choice((1, 4, 64)), dice.choice((1, 6, ROWS, 40))
+    words, slots, rows = (
+        {200: "Sign in", 401: "Incorrect API key"}.get(status) or REFUSALS[status],
+        dice.choice((1, 4, 64)),
+        dice.choice((1, 6, ROWS, 40)),
+    )
     judged, first = dice.choice((True, False)), dice.choice((0, 0, rows // 2))
     answered = 0
 
@@ -323,10 +337,29 @@ def some_rows_refused(dice: random.Random, folder: Path) -> None:
 def says(form: str, name: str, value: Any) -> web.Response:
     return {
         "openai": error(400, f"Unsupported parameter: '{name}' is not supported with this model."),
-        "instead": error(400, f"Unsupported parameter: '{name}' is not supported with this model. Use 'max_completion_tokens' instead."),
-        "value": error(400, f"Unsupported value: '{name}' does not support {value} with this model. Only the default (1) value is supported."),
-        "pydantic": web.json_response({"detail": [{"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs are not permitted"}]}, status=422),
-        "google": web.json_response([{"error": {"code": 400, "message": f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.'}}], status=400),
+        "instead": error(
+            400,
+            f"Unsupported parameter: '{name}' is not supported with this model. Use 'max_completion_tokens' instead.",
+        ),
+        "value": error(
+            400,
+            f"Unsupported value: '{name}' does not support {value} with this model. Only the default (1) value is supported.",
+        ),
+        "pydantic": web.json_response(
+            {"detail": [{"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs are not permitted"}]},
+            status=422,
+        ),
+        "google": web.json_response(
+            [
+                {
+                    "error": {
+                        "code": 400,
+                        "message": f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.',
+                    }
+                }
+            ],
+            status=400,
+        ),
         "param": web.json_response({"error": {"message": "unsupported_parameter", "param": name}}, status=400),
         "plain": web.json_response({"error": f"`{name}` is not supported"}, status=400),
     }[form]
@@ -366,11 +399,41 @@ def quick() -> Iterator[None]:
 
 
 FAULTS = [
-    Fault(AREA, "rests and early timers on a clock of whole milliseconds", "every wait ends", pool_on_a_made_up_clock, 500, 30),
-    Fault(AREA, "a quarter of the questions answered 429 with Retry-After", "every question is answered", busy_a_quarter_of_the_time, 60, 3),
-    Fault(AREA, "an odd reply or status to some questions", "rejections of those rows at most; nothing odd is kept", odd_reply, 200, 12),
+    Fault(
+        AREA,
+        "rests and early timers on a clock of whole milliseconds",
+        "every wait ends",
+        pool_on_a_made_up_clock,
+        500,
+        30,
+    ),
+    Fault(
+        AREA,
+        "a quarter of the questions answered 429 with Retry-After",
+        "every question is answered",
+        busy_a_quarter_of_the_time,
+        60,
+        3,
+    ),
+    Fault(
+        AREA,
+        "an odd reply or status to some questions",
+        "rejections of those rows at most; nothing odd is kept",
+        odd_reply,
+        200,
+        12,
+    ),
     Fault(AREA, "answers that an older version kept wrongly", "asked again, once", kept_wrongly, 30, 2),
-    Fault(AREA, "every request refused, from the beginning or a moment on", "the run ends with the words; the rest is asked next time", every_request_refused, 80, 6),
+    Fault(
+        AREA,
+        "every request refused, from the beginning or a moment on",
+        "the run ends with the words; the rest is asked next time",
+        every_request_refused,
+        80,
+        6,
+    ),
     Fault(AREA, "one or two rows refused", "rejections, and nothing is asked again", some_rows_refused, 60, 4),
-    Fault(AREA, "a server that does not take some parameters", "everything answered, under the same keys", dialect, 40, 4),
+    Fault(
+        AREA, "a server that does not take some parameters", "everything answered, under the same keys", dialect, 40, 4
+    ),
 ]

@@ -77,7 +77,11 @@ def made() -> Made:
         for i in range(ROWS):
             (pictures / f"{first + i}.png").write_bytes(media_files.png(first + i))
         (pictures / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-        recipe = {"name": "stored", "models": {"policy": model}, "steps": [{"source.rows": {"path": str(pictures / "rows.jsonl")}}, *STEPS]}
+        recipe = {
+            "name": "stored",
+            "models": {"policy": model},
+            "steps": [{"source.rows": {"path": str(pictures / "rows.jsonl")}}, *STEPS],
+        }
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
         caches = folder / ("cache" if name == "run" else "other-cache")
         code, said = command("build", folder / f"{name}.yaml", "--out", folder / name, "--cache", caches)
@@ -131,7 +135,9 @@ def removed(dice: random.Random, path: Path) -> None:
 def exchanged(dice: random.Random, path: Path) -> None:
     """Its place is taken by the file of another run that is called so, or by one that is like it."""
     there = made().folder / ("other-cache" if "cache" in path.parts[-3:] else "other")
-    others = [p for p in there.rglob(f"*{path.suffix}") if p.name == path.name] or sorted(there.rglob(f"*{path.suffix}"))
+    others = [p for p in there.rglob(f"*{path.suffix}") if p.name == path.name] or sorted(
+        there.rglob(f"*{path.suffix}")
+    )
     path.write_bytes(dice.choice(sorted(others)).read_bytes())
 
 
@@ -150,7 +156,11 @@ def named(code: int, said: str, *names: str) -> None:
 
 def figures(said: str) -> list[str]:
     """The counts of rows that `show` says."""
-    return [line for line in said.splitlines() if line.startswith(("│ samples", "│ candidates", "│ judgements", "│ pairs", "  corrupt: "))]
+    return [
+        line
+        for line in said.splitlines()
+        if line.startswith(("│ samples", "│ candidates", "│ judgements", "│ pairs", "  corrupt: "))
+    ]
 
 
 def read(copy: Copy, *names: str) -> bool:
@@ -192,7 +202,9 @@ def files(run: str, *patterns: str) -> Callable[[Copy], list[Path]]:
     return lambda copy: [p for pattern in patterns for p in sorted(getattr(copy, run).glob(pattern))]
 
 
-def trial(which: Callable[[Copy], list[Path]], damage: Damage, sure: bool = True, asks: int = 0) -> Callable[[random.Random, Path], None]:
+def trial(
+    which: Callable[[Copy], list[Path]], damage: Damage, sure: bool = True, asks: int = 0
+) -> Callable[[random.Random, Path], None]:
     """One file of these, damaged so."""
 
     def one(dice: random.Random, folder: Path) -> None:
@@ -295,7 +307,11 @@ def a_dataset_alone(dice: random.Random, folder: Path) -> None:
     if manifest.damage(whole) is None:  # a space between two words of the manifest
         assert path.name == manifest.NAME
         return
-    for words in (("train", whole, "--out", folder / "t"), ("export", whole, "--hub", "o/n"), ("import", "auto", whole, "--out", folder / "i", "--cache", folder / "c")):
+    for words in (
+        ("train", whole, "--out", folder / "t"),
+        ("export", whole, "--hub", "o/n"),
+        ("import", "auto", whole, "--out", folder / "i", "--cache", folder / "c"),
+    ):
         named(*command(*words), path.name, str(whole))
     assert command("verify", whole)[0] == 1
 

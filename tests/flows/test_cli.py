@@ -205,7 +205,9 @@ def test_what_nobody_expected_is_one_line_with_the_file_of_its_traceback(tmp_pat
     assert "in unexpected" in log.read_text()
 
 
-@pytest.mark.parametrize("words", [["build"], ["biuld"], ["show"], ["build", "demo", "--nope"], ["serve", "x", "--port", "0"]])
+@pytest.mark.parametrize(
+    "words", [["build"], ["biuld"], ["show"], ["build", "demo", "--nope"], ["serve", "x", "--port", "0"]]
+)
 def test_wrong_words_are_one_line_without_a_panel(words):
     text = pairwright(*words, code=2)
     assert len(text.strip().splitlines()) == 1

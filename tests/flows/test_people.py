@@ -20,7 +20,12 @@ from tests.support.asked import environment_of, label, pairwright
 from tests.support.endpoint import Endpoint, served
 
 TINY = Path(__file__).parents[2] / "data" / "models" / "tiny"
-MODEL = {"engine": "vllm", "model": str(TINY), "max_model_len": 4096, "limit_mm_per_prompt": {"image": 2, "video": 1, "audio": 1}}
+MODEL = {
+    "engine": "vllm",
+    "model": str(TINY),
+    "max_model_len": 4096,
+    "limit_mm_per_prompt": {"image": 2, "video": 1, "audio": 1},
+}
 RECIPE = {
     "name": "people",
     "models": {"policy": MODEL},
@@ -44,7 +49,8 @@ RECIPE = {
 def annotators(label_studio):
     people = local_server.people(label_studio, ["ann", "bob", "cleo"])
     clients = [
-        httpx.Client(base_url=label_studio.url, headers={"Authorization": f"Token {p.key}"}, timeout=60) for p in people.values()
+        httpx.Client(base_url=label_studio.url, headers={"Authorization": f"Token {p.key}"}, timeout=60)
+        for p in people.values()
     ]
     yield clients
     for client in clients:
@@ -73,7 +79,11 @@ def test_labels_become_pairs_a_model_and_its_evaluation(tmp_path, annotators, en
     said = pairwright(environment, *build)  # called again it still waits, and asks nothing twice
     assert "waiting" in said
     run = executor.reopen(out)
-    truth = {s.items[0]: s.value for s in rows(run, "judgements", "pass1-people") if s.axis == "truth" and s.target == "candidate"}
+    truth = {
+        s.items[0]: s.value
+        for s in rows(run, "judgements", "pass1-people")
+        if s.axis == "truth" and s.target == "candidate"
+    }
     proposed = {frozenset((p.chosen_id, p.rejected_id)): p for p in rows(run, "pairs", "pass1-people")}
     ledger = Ledger(out / "people" / "people")
     asked = list(ledger.questions())

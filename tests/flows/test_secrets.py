@@ -88,12 +88,18 @@ def test_a_variable_in_a_path_keeps_the_recipe_whole(signed, tmp_path, monkeypat
     with contextlib.closing(executor.resume(tmp_path / "out")) as run:
         assert not rejudge.rejudge(run).changed
     monkeypatch.delenv("ROWS_URL")
-    with contextlib.closing(executor.resume(tmp_path / "out")) as run, pytest.raises(InputError, match="ROWS_URL, which is not set"):
+    with (
+        contextlib.closing(executor.resume(tmp_path / "out")) as run,
+        pytest.raises(InputError, match="ROWS_URL, which is not set"),
+    ):
         rejudge.rejudge(run)
 
 
 def test_the_variables_of_a_recipe_are_those_of_its_paths():
-    assert variables({"path": "https://${HOST}/x", "media_root": "${ROOT}", "prompt": "what is ${this} ?"}) == {"HOST", "ROOT"}
+    assert variables({"path": "https://${HOST}/x", "media_root": "${ROOT}", "prompt": "what is ${this} ?"}) == {
+        "HOST",
+        "ROOT",
+    }
     assert variables({"path": ["${A}", "b"], "sets": {"one": "${B}", "two": {"path": "${C}"}}}) == {"A", "B", "C"}
 
 

@@ -24,7 +24,9 @@ class Asked(NamedTuple):
 def asked(media_store) -> dict[str, list[Asked]]:
     """kind -> prompts of scenes that were drawn for it; `text` has no media."""
     context = Context("scenes", "1", media_store)
-    out = {"text": [Asked((messages.user(text),), (messages.user(text),)) for text in ("describe the picture .", "hello")]}
+    out = {
+        "text": [Asked((messages.user(text),), (messages.user(text),)) for text in ("describe the picture .", "hello")]
+    }
     for kind in SCENES:
         rows = scenes.read(scenes.Settings(n=EACH, seed=7, split="eval", shares={kind: 1}), context)
         samples = islice((row for row in rows if isinstance(row, Sample)), EACH)

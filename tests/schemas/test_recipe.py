@@ -150,7 +150,11 @@ def test_no_setting_is_called_what_the_step_itself_understands(family):
 
 
 def priced(price) -> dict:
-    return {"name": "small", "models": {"policy": {"engine": "vllm", "model": "tiny", "price": price}}, "steps": ["train"]}
+    return {
+        "name": "small",
+        "models": {"policy": {"engine": "vllm", "model": "tiny", "price": price}},
+        "steps": ["train"],
+    }
 
 
 def test_a_price_is_the_recipes_and_no_setting_of_the_engine():

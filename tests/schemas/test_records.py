@@ -43,7 +43,10 @@ def every_record() -> dict[str, list]:
         "samples": [full, bare],
         "candidates": [one, two],
         "claims": [claim],
-        "judgements": [slip, records.judgement(full.id, "s", "candidate", (one.id,), "score", records.Finding("abstain"))],
+        "judgements": [
+            slip,
+            records.judgement(full.id, "s", "candidate", (one.id,), "score", records.Finding("abstain")),
+        ],
         "pairs": [pair, records.pair(full.id, "best", two, one)],
         "rejections": [records.Rejection("x", "samples", "rows", Reason.BAD_ROW, "why", full.id)],
     }
@@ -110,7 +113,9 @@ def test_text_cannot_smuggle_markup_in():
 
 def test_a_question_about_the_media_keeps_their_labels():
     prompt = (
-        messages.user("picture one", Part("image", media="a"), "picture two", Part("image", media="b"), "describe both"),
+        messages.user(
+            "picture one", Part("image", media="a"), "picture two", Part("image", media="b"), "describe both"
+        ),
     )
     (asked,) = messages.ask_about(prompt, "is there a cat ?")
     assert messages.text_of([asked]) == "picture one\n[image]\npicture two\n[image]\nis there a cat ?"

@@ -65,7 +65,10 @@ def test_a_short_value_is_not_searched_for(monkeypatch):
 def test_where_a_key_lies_is_not_the_key(monkeypatch):
     monkeypatch.setenv("SSH_KEY", "/home/me/.ssh/id_ed25519")
     monkeypatch.setenv("TOKEN", "https://tokens.example.org/v1")
-    assert redact.clean("/home/me/.ssh/id_ed25519 at https://tokens.example.org/v1") == "/home/me/.ssh/id_ed25519 at https://tokens.example.org/v1"
+    assert (
+        redact.clean("/home/me/.ssh/id_ed25519 at https://tokens.example.org/v1")
+        == "/home/me/.ssh/id_ed25519 at https://tokens.example.org/v1"
+    )
 
 
 def test_a_variable_that_a_recipe_names_is_a_secret_whatever_it_is_called(monkeypatch):
@@ -79,11 +82,19 @@ def test_a_variable_that_a_recipe_names_is_a_secret_whatever_it_is_called(monkey
 def test_errors_hold_no_secrets_and_answers_are_left_alone(key):
     assert str(EngineError(f"it said {key}")) == "it said ***"
     assert RowError(Reason.BAD_ROW, f"https://u:{'x' * 2000}@h is not there").detail == "https://h is not there"
-    assert NoVerdict(Outcome.UNPARSABLE, f"sk-{'1' * 20}").raw == str(NoVerdict(Outcome.UNPARSABLE, f"sk-{'1' * 20}")) == f"sk-{'1' * 20}"
+    assert (
+        NoVerdict(Outcome.UNPARSABLE, f"sk-{'1' * 20}").raw
+        == str(NoVerdict(Outcome.UNPARSABLE, f"sk-{'1' * 20}"))
+        == f"sk-{'1' * 20}"
+    )
 
 
 def test_what_holds_no_secret_is_the_same_document():
-    recipe = {"name": "x", "steps": [{"source.rows": {"path": "rows.jsonl", "limit": 3, "prompt": "What is 3/4? // a: b@c"}}], "n": None}
+    recipe = {
+        "name": "x",
+        "steps": [{"source.rows": {"path": "rows.jsonl", "limit": 3, "prompt": "What is 3/4? // a: b@c"}}],
+        "n": None,
+    }
     assert redact.document(recipe) == recipe
 
 
@@ -95,7 +106,9 @@ def test_an_address_as_a_name(url, name):
 
 
 def test_an_address_that_is_signed_again_is_the_same():
-    assert redact.unsigned("https://h/x?v=1&X-Amz-Signature=a&X-Amz-Date=b") == redact.unsigned("https://h/x?v=1&X-Amz-Signature=c&X-Amz-Date=d")
+    assert redact.unsigned("https://h/x?v=1&X-Amz-Signature=a&X-Amz-Date=b") == redact.unsigned(
+        "https://h/x?v=1&X-Amz-Signature=c&X-Amz-Date=d"
+    )
     assert redact.unsigned("https://h/x?file=a-long-name.jsonl") == "https://h/x?file=a-long-name.jsonl"
     assert redact.unsigned("ask: https://h/x?sig=a") == "ask: https://h/x?sig=a"  # a prompt that holds one is a prompt
 

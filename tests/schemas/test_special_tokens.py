@@ -112,7 +112,18 @@ def test_a_models_name_speaks_of_its_families(model, families):
 
 
 def test_what_was_broken_before_still_is():
-    for text in ("<|x|>", "<s>", "</s>", "[/INST]", "<</SYS>>", "<start_of_turn>", "<bos>", "<image>", "<IMG_CONTEXT>", "<image_placeholder>"):
+    for text in (
+        "<|x|>",
+        "<s>",
+        "</s>",
+        "[/INST]",
+        "<</SYS>>",
+        "<start_of_turn>",
+        "<bos>",
+        "<image>",
+        "<IMG_CONTEXT>",
+        "<image_placeholder>",
+    ):
         assert re.fullmatch(MARKUP, text)
         assert escape(text) == text[0] + GUARD + text[1:]
 

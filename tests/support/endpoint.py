@@ -44,7 +44,9 @@ WORDS = ("red", "blue", "green", "small", "large", "round", "square", "circle", 
 class Endpoint:
     """The server's state and its three routes."""
 
-    def __init__(self, key: str | None = None, twist: Callable[[dict, dict], web.Response | dict] | None = None, **faults):
+    def __init__(
+        self, key: str | None = None, twist: Callable[[dict, dict], web.Response | dict] | None = None, **faults
+    ):
         """`twist` makes of a request's body and the answer to it what is said instead; a response of its own does not count as an answer."""
         self.key, self.twist = key, twist
         self.faults = NO_FAULTS | faults

@@ -45,5 +45,6 @@ def says(ledger: Ledger, question: Question, person: int, value: float | None, *
 
 def spoils(ledger: Ledger, question: Question, person: int, reason: str = "missing_verdict") -> str:
     return ledger.record(
-        Annotation(next(ids), 1, question.uid, person, "2026-01-01T00:00:00.000000+00:00", False, 9.0, []), Unusable(reason)
+        Annotation(next(ids), 1, question.uid, person, "2026-01-01T00:00:00.000000+00:00", False, 9.0, []),
+        Unusable(reason),
     )

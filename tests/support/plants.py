@@ -17,9 +17,30 @@ PLANTS = (
     "a\x85# Owned", "\u202egnp.exe\u202c", "\u2066x\u2069", "zero\u200bwidth\ufeff", "\x1b[31mred\x1b[0m", "\x00", "&lt;img src=x&gt; &#60;b&#62;", "$$\\href{http://evil.example}{x}$$",
     "key: value # comment", "'quoted' \"twice\"", "{{ 7 * 7 }} {% raw %}", "!!python/object/apply:os.system ['true']", "&anchor *alias", "@someone #1 GH-2", "a" * 5000, "\\", "`", "|", "",
 )  # fmt: skip
-HARMLESS = ("cc-by-4.0", "CC BY-SA 4.0 (see the site)", "scenes train", "no_margin", "Qwen/Qwen2.5-VL-7B-Instruct", "person:1", "größer, 猫")
-OF_THE_PAGE = {"Loading", "How it was made", "Counts", "Scores and lengths", "Judges", "People", "Sources", "Licences", "Columns"}
-RENDERERS = {"commonmark": MarkdownIt("commonmark").enable("table"), "all rules": MarkdownIt("js-default", {"html": True})}
+HARMLESS = (
+    "cc-by-4.0",
+    "CC BY-SA 4.0 (see the site)",
+    "scenes train",
+    "no_margin",
+    "Qwen/Qwen2.5-VL-7B-Instruct",
+    "person:1",
+    "größer, 猫",
+)
+OF_THE_PAGE = {
+    "Loading",
+    "How it was made",
+    "Counts",
+    "Scores and lengths",
+    "Judges",
+    "People",
+    "Sources",
+    "Licences",
+    "Columns",
+}
+RENDERERS = {
+    "commonmark": MarkdownIt("commonmark").enable("table"),
+    "all rules": MarkdownIt("js-default", {"html": True}),
+}
 UNSEEN = re.compile(r"[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
 
@@ -30,12 +51,17 @@ def assert_only_text(page: str, name: str) -> None:
         tokens = markdown.parse(page)
         inner = [child for token in tokens for child in token.children or ()]
         found = {token.type for token in (*tokens, *inner)}
-        assert not found & {"html_block", "html_inline", "image", "link_open", "hr", "blockquote_open", "code_block"}, (renderer, found)
+        assert not found & {"html_block", "html_inline", "image", "link_open", "hr", "blockquote_open", "code_block"}, (
+            renderer,
+            found,
+        )
         headings = {tokens[i + 1].content for i, token in enumerate(tokens) if token.type == "heading_open"}
         assert headings - OF_THE_PAGE <= {name}, (renderer, headings)
         assert {token.tag for token in tokens if token.type == "heading_open"} <= {"h1", "h2"}
         live = "".join(child.content for child in inner if child.type == "text")
-        assert not re.search(r"://|www\.|@|\w\.example", live), live  # what a renderer that looks for addresses would find
+        assert not re.search(r"://|www\.|@|\w\.example", live), (
+            live
+        )  # what a renderer that looks for addresses would find
     assert_tables_are_whole(page)
 
 
@@ -66,10 +92,13 @@ def planted_summary(summary: dict, texts: Iterator[str]) -> dict:
         summary[named] = {f"{name} {next(texts)}": of for name, of in summary[named].items()}
     summary |= {name: everywhere(summary[name], texts) for name in ("rejections", "recipe")}
     summary["steps"] = {
-        f"{step} {next(texts)}": of | {"models": {f"{model} {next(texts)}": usage for model, usage in of["models"].items()}}
+        f"{step} {next(texts)}": of
+        | {"models": {f"{model} {next(texts)}": usage for model, usage in of["models"].items()}}
         for step, of in summary["steps"].items()
     }
-    summary["judges"] = {step: judge | {"annotator": f"{judge['annotator']} {next(texts)}"} for step, judge in summary["judges"].items()}
+    summary["judges"] = {
+        step: judge | {"annotator": f"{judge['annotator']} {next(texts)}"} for step, judge in summary["judges"].items()
+    }
     return summary
 
 

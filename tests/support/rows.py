@@ -10,7 +10,9 @@ def context(step: str = "step", media=None, **parts) -> Context:
     return Context(step, "v1", media, "test", **parts)
 
 
-def rows_of(texts: list[str], scores: list[float | None] = (), question: str = "what is there ?", **known) -> SampleRows:
+def rows_of(
+    texts: list[str], scores: list[float | None] = (), question: str = "what is there ?", **known
+) -> SampleRows:
     """One sample with an image, an answer a text, and a score each (None: the judge abstained)."""
     rows = SampleRows(sample((messages.user(Part("image", media="ab" * 32), question),), **known))
     rows.candidates = [candidate(rows.sample.id, "sample", text, index=i) for i, text in enumerate(texts)]

@@ -29,7 +29,9 @@ SECRET = "a secret for tests, long enough: 0123456789"
 class Served:
     """The process. `start` it; it is stopped at the end of a `with` block."""
 
-    def __init__(self, folder: Path, origin: str = "http://labels.example.org", every: float = 3600, stall: float = s3.STALL):
+    def __init__(
+        self, folder: Path, origin: str = "http://labels.example.org", every: float = 3600, stall: float = s3.STALL
+    ):
         self.folder, self.origin, self.every, self.stall = folder, origin, every, stall
         self.store = FolderStore(folder / "media")
         self.allowed: dict[str, str] = {}

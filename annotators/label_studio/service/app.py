@@ -117,7 +117,9 @@ class _Protocol(H11Protocol):
     def connection_made(self, transport) -> None:
         super().connection_made(transport)
         self._in(HEADERS, self._close)
-        others = [c for c in self.connections if isinstance(c, _Protocol) and c is not self and not c.transport.is_closing()]
+        others = [
+            c for c in self.connections if isinstance(c, _Protocol) and c is not self and not c.transport.is_closing()
+        ]
         if len(others) >= CONNECTIONS:
             _least_missed(others).transport.abort()
 

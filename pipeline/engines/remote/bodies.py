@@ -50,7 +50,9 @@ class Bodies:
             return [_text(next(texts))]
         pieces = [b"["]
         for part in parts:
-            pieces += (b'{"type":"text","text":', _text(next(texts)), b"}") if part.type == "text" else self._medium(part)
+            pieces += (
+                (b'{"type":"text","text":', _text(next(texts)), b"}") if part.type == "text" else self._medium(part)
+            )
             pieces.append(b",")
         pieces[-1] = b"]"
         return pieces

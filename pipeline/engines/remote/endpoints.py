@@ -57,7 +57,9 @@ def plain(url: str) -> str:
 def named(variable: str | None) -> str | None:
     """`variable`, whose value is a secret from now on. ValueError when it is no name: a key that was written there is not repeated."""
     if variable is not None and not redact.is_name(variable):
-        raise ValueError("must be the name of an environment variable, like JUDGE_KEY: put the key itself into that variable")
+        raise ValueError(
+            "must be the name of an environment variable, like JUDGE_KEY: put the key itself into that variable"
+        )
     redact.mask_values([variable])
     return variable
 
@@ -315,7 +317,11 @@ class Pool:
             return None
         best, least = None, (True, math.inf)
         for server in self.servers:
-            if server.free(now) and server not in never and (load := (server is avoid, (server.in_flight + 1) / server.weight)) < least:
+            if (
+                server.free(now)
+                and server not in never
+                and (load := (server is avoid, (server.in_flight + 1) / server.weight)) < least
+            ):
                 best, least = server, load
         if best is not None:
             best.take(now)

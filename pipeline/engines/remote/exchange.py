@@ -92,7 +92,9 @@ class Exchange:
                         for other, no in refused.items():  # it was not the request
                             other.refused(no.sent, no.error)
                         if not dialect.single and options.get("n", 1) > 1 and len(found.answers) < options["n"]:
-                            self._learn(server, dialect._replace(single=True), "gives one answer at a time, whatever n says")
+                            self._learn(
+                                server, dialect._replace(single=True), "gives one answer at a time, whatever n says"
+                            )
                         return found
                     response = self._refused(server, response, request, options, dialect, sent, refused)
                 log.debug("%s gave no answer; asked again %s", server.url, response.value)
@@ -148,7 +150,9 @@ class Exchange:
             tries = 1 if isinstance(error, TooLarge) else math.inf
             raise Fault(RowError(Reason.ENGINE_FAILED, words), tries) from error
 
-    def _answer(self, server: Server, response: Response, request: Chat, read: Callable, sent: float, kind: tuple) -> Any:
+    def _answer(
+        self, server: Server, response: Response, request: Chat, read: Callable, sent: float, kind: tuple
+    ) -> Any:
         server.answered(sent, kind)
         try:
             return read(request, replies.loaded(response.body))
@@ -184,7 +188,9 @@ class Exchange:
                 server.refused(sent, no.error)
             return Again.OTHER_SERVER
         if locked and not any(server.knows for server in self.pool.servers):
-            raise NeverAnswered(endpoints.together([str(s.error or refused[s].error) for s in self.pool.servers]), detail)
+            raise NeverAnswered(
+                endpoints.together([str(s.error or refused[s].error) for s in self.pool.servers]), detail
+            )
         raise Refusal(detail)
 
     def _failing(self, server: Server, status: int, said: str, wait: float | None, request: Chat, sent: float) -> Fault:
@@ -195,7 +201,9 @@ class Exchange:
         if status >= 500:
             lasting = EngineError(f"{server.url} answered {status} to request after request: {said}; look at its log")
             server.failed(sent, request, lasting, self._retries)
-        return Fault(RowError(Reason.ENGINE_FAILED, f"the server answered {status} again and again: {said}"), waited=bool(wait))
+        return Fault(
+            RowError(Reason.ENGINE_FAILED, f"the server answered {status} again and again: {said}"), waited=bool(wait)
+        )
 
     def _learn(self, server: Server, dialect: Dialect, said: str) -> None:
         """From now on the server is asked in this dialect, also by what connects to it later in this process."""
@@ -206,7 +214,9 @@ class Exchange:
         """The server takes no request of ours."""
         if response.status < 400:
             where = redirect_target(response)
-            return EngineError(f"{server.url} sends us elsewhere ({response.status}), to {where}; if that is right, put it into base_url")
+            return EngineError(
+                f"{server.url} sends us elsewhere ({response.status}), to {where}; if that is right, put it into base_url"
+            )
         remedy = f"check the key in {server.key_env}" if server.key_env else "name a key in api_key_env"
         if response.status not in (401, 402, 403):
             remedy = f"check base_url and the model's name {self._model}"

@@ -29,8 +29,16 @@ NO_CONNECTION = {
     pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_COULDNT_RESOLVE_PROXY, pycurl.E_COULDNT_CONNECT, pycurl.E_SSL_CONNECT_ERROR, 97,  # 97: of a proxy
     pycurl.E_URL_MALFORMAT,
 }  # fmt: skip
-EVENTS = (0, select.EPOLLIN, select.EPOLLOUT, select.EPOLLIN | select.EPOLLOUT)  # by what libcurl waits for: pycurl.POLL_NONE, _IN, _OUT, _INOUT
-ACTIONS = {events: (0, pycurl.CSELECT_IN, pycurl.CSELECT_OUT, pycurl.CSELECT_IN | pycurl.CSELECT_OUT)[i] for i, events in enumerate(EVENTS)}
+EVENTS = (
+    0,
+    select.EPOLLIN,
+    select.EPOLLOUT,
+    select.EPOLLIN | select.EPOLLOUT,
+)  # by what libcurl waits for: pycurl.POLL_NONE, _IN, _OUT, _INOUT
+ACTIONS = {
+    events: (0, pycurl.CSELECT_IN, pycurl.CSELECT_OUT, pycurl.CSELECT_IN | pycurl.CSELECT_OUT)[i]
+    for i, events in enumerate(EVENTS)
+}
 NO_TRUST = {pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_ISSUER_ERROR}
 
 
@@ -108,7 +116,10 @@ class Http:
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(min(self._timeout, CONNECT) * 1000)))
         curl.setopt(pycurl.PROXY, self._proxy)  # libcurl by itself would take HTTP_PROXY in lower case only
         if self._url.scheme == "https":
-            curl.setopt(pycurl.CAINFO, os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile or certifi.where())
+            curl.setopt(
+                pycurl.CAINFO,
+                os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile or certifi.where(),
+            )
         return one
 
 
@@ -175,7 +186,9 @@ class _Transfers:
         self._running: dict[pycurl.Curl, _Transfer] = {}
         self._closing = False
         self._sockets = select.epoll()
-        self._watched: dict[int, int] = {}  # descriptor -> the events that are waited for; those of closed sockets stay until the number is used again
+        self._watched: dict[
+            int, int
+        ] = {}  # descriptor -> the events that are waited for; those of closed sockets stay until the number is used again
         self._inodes: dict[int, int] = {}  # descriptor -> its socket's
         self._resting: set[int] = set()  # descriptors of connections on which nothing may come
         self._timer: asyncio.Handle | None = None
@@ -230,7 +243,9 @@ class _Transfers:
     # what libcurl asks of the loop, and the loop tells libcurl
 
     def _watch(self, what: int, file: int, multi, data) -> None:
-        if what == pycurl.POLL_REMOVE:  # it rests, or is closed next; not where its answer is taken: by then it may have the next request
+        if (
+            what == pycurl.POLL_REMOVE
+        ):  # it rests, or is closed next; not where its answer is taken: by then it may have the next request
             self._resting.add(file)
             if self._watched.get(file) == select.EPOLLIN:
                 return

@@ -40,11 +40,12 @@ class Dialect(NamedTuple):
             if name == MAX:
                 return self._replace(max_name=NEW_MAX)
             if name == "n":  # first it is asked for one at a time, then the word is left out
-                return self._replace(single=True, without=self.without | ({"n"} if self.single or options["n"] == 1 else set()))
+                return self._replace(
+                    single=True, without=self.without | ({"n"} if self.single or options["n"] == 1 else set())
+                )
             if name in LEFT_OUT:
                 return self._replace(without=self.without | {name})
         return None
-
 
     def words(self) -> str:
         """What is other than usual."""

@@ -155,7 +155,9 @@ def first_tokens(choice: dict, wanted: tuple[str, ...]) -> tuple[float | None, .
     """The log-probability of each wanted first token. A token serves one choice: the one that is spelled like it, or else the
     one that is it without the space before it."""
     listed = _tokens(choice)[0].get("top_logprobs")
-    if type(listed) is not list or any(type(token) is not dict or type(token.get("token")) is not str for token in listed):
+    if type(listed) is not list or any(
+        type(token) is not dict or type(token.get("token")) is not str for token in listed
+    ):
         raise Unreadable("its top_logprobs are not a list of tokens")
     found: dict[str, float] = {}
     for token in listed:
@@ -203,7 +205,11 @@ def _said(reply: bytes) -> str:
     start = reply[:4000].decode(errors="replace")
     if HTML.match(start):
         title = TITLE.search(start)
-        inside = title[1] if title else re.sub(r"<(style|script).*?</\1>|<[^>]*>", " ", start, flags=re.IGNORECASE | re.DOTALL)
+        inside = (
+            title[1]
+            if title
+            else re.sub(r"<(style|script).*?</\1>|<[^>]*>", " ", start, flags=re.IGNORECASE | re.DOTALL)
+        )
         return f"a web page, {' '.join(inside.split())[:200]!r}"
     try:
         found = orjson.loads(reply)

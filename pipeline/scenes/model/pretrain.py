@@ -160,7 +160,9 @@ class Course(NamedTuple):
     steps: int
     seed: int
     rate: float  # highest learning rate
-    asked: Callable[[Scene, random.Random, float], list[Answered]]  # (scene, rng, share of the steps done) -> what is learnt of the scene
+    asked: Callable[
+        [Scene, random.Random, float], list[Answered]
+    ]  # (scene, rng, share of the steps done) -> what is learnt of the scene
     marker: Marker | None = None
 
 

@@ -75,7 +75,9 @@ def exact(value: Any, name: str) -> None:
     while waiting:
         match waiting.pop():
             case float() | int() as number if not -(2**63) <= number < 2**64:
-                raise bad_row(f"{name} hold NaN, an infinity or a number beyond 64 bits; write it as a text or leave it out")
+                raise bad_row(
+                    f"{name} hold NaN, an infinity or a number beyond 64 bits; write it as a text or leave it out"
+                )
             case str() as found:
                 text(found, name)
             case list() as found:

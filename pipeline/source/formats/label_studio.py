@@ -191,7 +191,9 @@ def _which(result: dict, names: dict[str, int], at: str) -> int:
     found = _named(result, names)
     if found is None:
         name = result.get("to_name")
-        raise bad_row(f"{at}.to_name is {name!r:.40}, which of {', '.join(names)} is not said; call the object like one")
+        raise bad_row(
+            f"{at}.to_name is {name!r:.40}, which of {', '.join(names)} is not said; call the object like one"
+        )
     return found
 
 

@@ -104,7 +104,9 @@ def instead(prompt: Sequence[Turn], media: Media) -> tuple[Any, ...] | None:
     for medium, values in media.items():
         count = sum(kind == medium for kind, _ in slots)
         if count != len(values):
-            raise bad_row(f"the prompt shows {count} {medium} files, the rejected side {len(values)}; make them as many")
+            raise bad_row(
+                f"the prompt shows {count} {medium} files, the rejected side {len(values)}; make them as many"
+            )
     files = {medium: iter(values) for medium, values in media.items()}
     return tuple(next(files[kind]) if kind in files else value for kind, value in slots)
 

@@ -6,7 +6,9 @@ from schemas.errors import InputError, RowError
 from schemas.records import MEDIA_KINDS, Reason
 
 LONGEST = 64 << 20  # bytes of a row, media in it included
-TEXT = 256 << 10  # bytes of a row beside its media: 60,000 tokens; the 512 rows of a shard are held at once, in several forms
+TEXT = (
+    256 << 10
+)  # bytes of a row beside its media: 60,000 tokens; the 512 rows of a shard are held at once, in several forms
 VALUES = 1 << 20  # values of a row of JSON: each may take 90 bytes where it is 3 in the file
 COLUMNS = 10_000  # of a table
 MEDIA_COLUMNS = tuple(column for kind in MEDIA_KINDS for column in (kind, f"{kind}s"))
@@ -22,7 +24,9 @@ def check(row: dict) -> None:
     if media + text > LONGEST:
         raise too_long()
     if text > TEXT:
-        raise RowError(Reason.TOO_LARGE, f"the row holds {text:,} bytes of text, more than {TEXT:,}; shorten it or drop it")
+        raise RowError(
+            Reason.TOO_LARGE, f"the row holds {text:,} bytes of text, more than {TEXT:,}; shorten it or drop it"
+        )
 
 
 def check_columns(name: str, count: int) -> None:

@@ -25,7 +25,13 @@ Column = Literal[
 
 
 _INEXACT = re.compile(r"\\ud|e\+|\d{19}")  # what may be half of a surrogate pair, or a number beyond 64 bits
-DATA = ("answer", "reference", "facts", "critique_chosen", "critique_rejected")  # of these nothing is cut: models are held against them
+DATA = (
+    "answer",
+    "reference",
+    "facts",
+    "critique_chosen",
+    "critique_rejected",
+)  # of these nothing is cut: models are held against them
 _KNOWN = ("id", "answer", "answer_type", "reference", "source", "licence", "split")
 
 
@@ -86,7 +92,11 @@ Shown = dict[str, Sequence]  # kind of media, or "any" -> what names them
 
 
 def _ahead(
-    rows: Iterable[Row], prompt: str, holding: list[tuple[str, str]], shelf: Callable[[str], MediaLookup], remote: Remote
+    rows: Iterable[Row],
+    prompt: str,
+    holding: list[tuple[str, str]],
+    shelf: Callable[[str], MediaLookup],
+    remote: Remote,
 ) -> Iterator[tuple[Row, dict | RowError, Shown, list[str]]]:
     """The rows in order with what their columns show, some of them held back until the media they name by URLs are on their way."""
     waiting: deque[tuple[Row, dict | RowError, Shown, list[str]]] = deque()

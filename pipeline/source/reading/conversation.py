@@ -98,7 +98,8 @@ class MediaLookup:
         inside = os.path.join(self._root, self._inside(path))
         if self._within is not None and not self._allowed(inside.rpartition(os.sep)[0] or os.sep):
             raise RowError(
-                Reason.UNSAFE, f"{path} is a file of this machine, which the rows may not name; put it into their folder"
+                Reason.UNSAFE,
+                f"{path} is a file of this machine, which the rows may not name; put it into their folder",
             )
         return take(inside, one_line(path), self._store)
 
@@ -152,7 +153,9 @@ def _inline(url: str) -> bytes:
     raise bad_row("a data: URL is not base64; write it as data:image/png;base64,...")
 
 
-def to_messages(prompt: Any, columns: Mapping[str, Sequence], shelf: MediaLookup) -> tuple[tuple[Message, ...], list[Media]]:
+def to_messages(
+    prompt: Any, columns: Mapping[str, Sequence], shelf: MediaLookup
+) -> tuple[tuple[Message, ...], list[Media]]:
     """The messages of a prompt (a text or a list of messages), and their Media in order.
 
     `columns` holds what the media columns name, by kind (`any` for media that may be of each): it fills the parts of that kind that name nothing; where there

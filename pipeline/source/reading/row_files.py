@@ -245,7 +245,12 @@ def _csv(file: io.BufferedIOBase, name: str, columns, need, delimiter: str = ","
             if header is None:
                 raise InputError(f"{name} is no CSV file that can be read ({error}); write it anew") from error
             number += 1
-            yield number, error.with_traceback(None) if isinstance(error, RowError) else bad_row(f"the row is not CSV ({error}); mend its quotes")
+            yield (
+                number,
+                error.with_traceback(None)
+                if isinstance(error, RowError)
+                else bad_row(f"the row is not CSV ({error}); mend its quotes"),
+            )
             continue
         if not found:
             continue
@@ -257,7 +262,10 @@ def _csv(file: io.BufferedIOBase, name: str, columns, need, delimiter: str = ","
             continue
         number += 1
         if len(found) != len(header):
-            yield number, bad_row(f"the row has {len(found)} fields, the header {len(header)}; mend its commas and quotes")
+            yield (
+                number,
+                bad_row(f"the row has {len(found)} fields, the header {len(header)}; mend its commas and quotes"),
+            )
         elif not all(value.isascii() or _is_utf8(value) for value in found):
             yield number, bad_row("the row is not UTF-8; write the file as UTF-8")
         else:
@@ -312,4 +320,11 @@ _READERS: dict[str, Reader] = {
     ".jsonl": _jsonl, ".ndjson": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _tsv,
     ".parquet": parquet, ".arrow": arrow, ".feather": arrow,
 }  # fmt: skip
-_NAMES: dict[Reader, str] = {_jsonl: "JSON Lines", _json: "JSON", _csv: "CSV", _tsv: "TSV", parquet: "Parquet", arrow: "Arrow"}
+_NAMES: dict[Reader, str] = {
+    _jsonl: "JSON Lines",
+    _json: "JSON",
+    _csv: "CSV",
+    _tsv: "TSV",
+    parquet: "Parquet",
+    arrow: "Arrow",
+}

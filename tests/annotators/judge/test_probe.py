@@ -116,7 +116,9 @@ def test_a_video_that_is_heard_too_stays_one_clip():
     sample = records.sample((messages.user(Part("video", media=clip), Part("audio", media=clip), "?"),))
     settings = Settings(judge="judge.pointwise", media="swap")
     fitted = probe.fit(
-        [SampleRows(sample), SampleRows(records.sample((messages.user(Part("video", media=other), "?"),)))], settings, context()
+        [SampleRows(sample), SampleRows(records.sample((messages.user(Part("video", media=other), "?"),)))],
+        settings,
+        context(),
     )
     assert sorted(fitted.value["video"]) == [clip, other]
     assert "audio" not in fitted.value

@@ -203,7 +203,9 @@ def test_who_cannot_judge_need_not_choose(desk):
     assert reply == Reply((Said("preference", (0, 1), ABSTAIN), Said("media_broken", (0, 1), VERDICT, 1.0)))
     desk.open(question(Task.RATINGS, "text"))
     desk.choose("cannot judge")
-    assert desk.submit("ratings-cannot-judge") == Reply(tuple(Said(axis, (0,), ABSTAIN) for axis in labeling_config.AXES))
+    assert desk.submit("ratings-cannot-judge") == Reply(
+        tuple(Said(axis, (0,), ABSTAIN) for axis in labeling_config.AXES)
+    )
 
 
 HOSTILE = "<img src='/evil.png'> <script>document.title = 'evil'</script> ![x](/evil.png)"

@@ -47,7 +47,9 @@ class Bench:
         return planned(self.ledger, [self.rows(n) for n in range(count)], self.settings, self.campaign)
 
     def rows(self, number: int) -> SampleRows:
-        found = SampleRows(sample((messages.user(Part("image", media=self.picture), f"what is in picture {number} ?"),)))
+        found = SampleRows(
+            sample((messages.user(Part("image", media=self.picture), f"what is in picture {number} ?"),))
+        )
         found.candidates = [candidate(found.sample.id, "sample", f"answer {number} {i}", index=i) for i in range(2)]
         return found
 
@@ -85,7 +87,9 @@ def preference(question: Question, value: float | None) -> list[dict]:
     if value is None:
         return []
     choice = STEPS[int(value if question.order[0] == 0 else -value)]
-    return [{"id": "a", "from_name": "preference", "to_name": "prompt", "type": "choices", "value": {"choices": [choice]}}]
+    return [
+        {"id": "a", "from_name": "preference", "to_name": "prompt", "type": "choices", "value": {"choices": [choice]}}
+    ]
 
 
 @pytest.fixture
@@ -180,7 +184,10 @@ def test_edits_deletions_and_skips_after_a_pull(bench):
     report = bench.sync.pull()
     assert (report.counts["changed"], report.counts["deleted"]) == (1, 1)
     assert bench.said() == {one.uid: [-1.0], three.uid: [None]}
-    assert [(gone, r and r.said[0].value) for _, _, gone, r in bench.ledger.history(first)] == [(False, 2.0), (False, -1.0)]
+    assert [(gone, r and r.said[0].value) for _, _, gone, r in bench.ledger.history(first)] == [
+        (False, 2.0),
+        (False, -1.0),
+    ]
     assert [gone for _, _, gone, _ in bench.ledger.history(second)] == [False, True]
     again = bench.answer("ann", two, 2.0)  # re-opened and judged anew
     bench.sync.pull()
@@ -309,7 +316,9 @@ def test_an_annotation_that_every_pull_missed_is_found_by_reconciling(bench):
     bench.sync.pull()
     bench.answer("ann", q, 2.0)
     (project,) = bench.ledger.projects()
-    bench.ledger.keep_project(project._replace(cursor="2999-01-01T00:00:00.000000Z"))  # a clock that was wrong for a while
+    bench.ledger.keep_project(
+        project._replace(cursor="2999-01-01T00:00:00.000000Z")
+    )  # a clock that was wrong for a while
     assert bench.sync.pull().counts["new"] == 0
     assert bench.sync.reconcile().counts["new"] == 1
     assert bench.said() == {q.uid: [2.0]}
@@ -419,7 +428,12 @@ def test_the_doctor_says_what_is_in_the_way_and_changes_nothing(bench):
     hidden = shown.rename(shown.with_name("hidden"))
     found = bench.sync.doctor().notes
     hidden.rename(shown)
-    words = ("config was changed", "holds 2 tasks, 3 were sent", "cannot show the media", "1 annotations are in quarantine: missing_verdict")
+    words = (
+        "config was changed",
+        "holds 2 tasks, 3 were sent",
+        "cannot show the media",
+        "1 annotations are in quarantine: missing_verdict",
+    )
     assert [word in said for word, said in zip(words, found, strict=True)] == [True] * 4
     assert bench.ledger.projects() == before
     bench.sign_in("bob").delete(f"/api/projects/{bench.project}/").raise_for_status()
@@ -448,7 +462,9 @@ def test_a_draft_moves_nothing(bench):
     bench.sync.push()
     bench.sync.pull()
     task = bench.ledger.task_of(q.uid)
-    bench.sign_in("ann").post(f"/api/tasks/{task}/drafts", json={"result": preference(q, 1.0), "lead_time": 3.0}).raise_for_status()
+    bench.sign_in("ann").post(
+        f"/api/tasks/{task}/drafts", json={"result": preference(q, 1.0), "lead_time": 3.0}
+    ).raise_for_status()
     bench.sync.pull()
     assert bench.said() == {}
     assert not progress(bench.ledger, bench.settings).done

@@ -159,8 +159,14 @@ def test_agreement_with_people_is_with_what_most_of_them_say():
 def test_a_score_is_measured_like_a_judge():
     a, b = answers("one", "two")
     score = judgement(
-        a.sample, "jury", "pair", pair_key(a.id, b.id), "score",
-        Finding(Outcome.VERDICT, 1.0, 0.8), Provenance("consensus.mean", "v"), parents=("x",),
+        a.sample,
+        "jury",
+        "pair",
+        pair_key(a.id, b.id),
+        "score",
+        Finding(Outcome.VERDICT, 1.0, 0.8),
+        Provenance("consensus.mean", "v"),
+        parents=("x",),
     )
     better = a if pair_key(a.id, b.id)[0] == a.id else b
     found = measured(([a, b], [true(better, 0), true(b if better is a else a, -2), score]), step="jury")

@@ -142,7 +142,9 @@ def test_settings_that_cannot_be_are_refused(wrong):
 def said(row, items, axis: str, value: float | None, outcome: Outcome = Outcome.VERDICT, step: str = "other") -> None:
     """A Judgement of an answer, or of two."""
     target = "candidate" if len(items) == 1 else "pair"
-    row.judgements.append(judgement(row.sample.id, step, target, tuple(c.id for c in items), axis, Finding(outcome, value)))
+    row.judgements.append(
+        judgement(row.sample.id, step, target, tuple(c.id for c in items), axis, Finding(outcome, value))
+    )
 
 
 def pairs_of(row, *places: tuple[int, int]) -> None:
@@ -262,7 +264,10 @@ def test_gold_that_was_asked_counts_into_the_share():
     assert golden(before, gold=0.5) == (20, 10)  # half of 20: 4 asked before and 6 more
     assert golden(dict.fromkeys(before, False), gold=0.5) == (20, 10)  # none of the 4 was gold: 10 more
     assert golden(before, gold=0.5, budget=12) == (12, 6)  # half of 12: 4 before and 2 more
-    assert golden(before, gold=0.1, budget=12) == (12, 4)  # a tenth of 12 is 1: those asked before stay, and no more come
+    assert golden(before, gold=0.1, budget=12) == (
+        12,
+        4,
+    )  # a tenth of 12 is 1: those asked before stay, and no more come
 
 
 def test_one_answer_is_not_asked_about_twice():

@@ -46,7 +46,10 @@ def test_every_state_of_a_question(ledger):
         broken.uid: State.MEDIA_BROKEN,
     }  # fmt: skip
     found = progress(ledger, TWO)
-    assert (found.asked, found.answered) == (16, 11)  # 8 questions for 2 each; 1 answer to one of them, 2 to each of five
+    assert (found.asked, found.answered) == (
+        16,
+        11,
+    )  # 8 questions for 2 each; 1 answer to one of them, 2 to each of five
     assert not found.done
 
 
@@ -127,7 +130,13 @@ def test_a_snapshot_is_named_by_what_was_said_and_never_changes(ledger, tmp_path
     key, first = snapshot.take(ledger, tmp_path / "snapshots", "people", "v")
     assert snapshot.take(ledger, tmp_path / "snapshots", "people", "v")[0] == key
     (slip,) = first.of(one.sample)
-    assert (slip.target, slip.items, slip.axis, slip.outcome, slip.value) == ("pair", one.items, "preference", "verdict", 2.0)
+    assert (slip.target, slip.items, slip.axis, slip.outcome, slip.value) == (
+        "pair",
+        one.items,
+        "preference",
+        "verdict",
+        2.0,
+    )
     assert (slip.annotator, slip.order, json.loads(slip.raw)) == ("person:3", one.order[0], {"seconds": 9.0})
     assert [s.outcome for s in first.of(two.sample)] == ["abstain"]
     assert first.of("nobody") == []

@@ -91,7 +91,9 @@ def tried(title: str, settings: dict) -> list:
 @pytest.mark.parametrize(("title", "settings"), LAID_OUT)
 def test_an_operator_reads_what_is_made_up_for_it_whatever_its_prompt_looks_like(title, settings, layout, tmp_path):
     (tmp_path / "other.txt").write_text(OTHER)
-    found = tried(title, {"model": "m", **settings} | ({"prompt": str(tmp_path / "other.txt")} if layout == "another" else {}))
+    found = tried(
+        title, {"model": "m", **settings} | ({"prompt": str(tmp_path / "other.txt")} if layout == "another" else {})
+    )
     assert found
     assert [row for row in found if isinstance(row, Rejection)] == []
     assert {row.outcome for row in found if isinstance(row, Judgement)} <= {Outcome.VERDICT, Outcome.TIE}
@@ -101,7 +103,11 @@ def test_an_operator_reads_what_is_made_up_for_it_whatever_its_prompt_looks_like
 def test_as_many_questions_are_made_up_as_facts_are_given(layout, tmp_path):
     (tmp_path / "facts.txt").write_text("What does it say? {answer}")
     (tmp_path / "questions.txt").write_text("Ask about each of\n{facts}\nin turn.")
-    files = {"facts_prompt": str(tmp_path / "facts.txt"), "questions_prompt": str(tmp_path / "questions.txt")} if layout == "another" else {}
+    files = (
+        {"facts_prompt": str(tmp_path / "facts.txt"), "questions_prompt": str(tmp_path / "questions.txt")}
+        if layout == "another"
+        else {}
+    )
     settings = {"model": "m", "max_tokens": 192, **files}
     step = context(engines={"m": Trial("split.model", settings)})
     claims = asyncio.run(split.split("what is there ?", "a cup\n- and a dog", split.Settings(**settings), step))
@@ -109,7 +115,12 @@ def test_as_many_questions_are_made_up_as_facts_are_given(layout, tmp_path):
 
 
 def test_a_part_of_a_step_makes_up_its_own_replies():
-    step = Step(name="claims", family="judge", operator="claims", settings={"model": "m", "splitter": {"split.model": {"model": "m"}}})
+    step = Step(
+        name="claims",
+        family="judge",
+        operator="claims",
+        settings={"model": "m", "splitter": {"split.model": {"model": "m"}}},
+    )
     free = Step(name="sample", family="make", operator="sample", settings={"model": "m"})
     found = examples([bound_step(step), bound_step(free)])
     assert set(found) == {"claims"}
@@ -123,7 +134,9 @@ def test_the_figures_of_a_picture_that_are_made_up_can_be_read(draw):
 
 
 def test_every_operator_that_asks_has_an_example_a_form_or_free_text():
-    titles = {f"{family}.{name}" for family in registry.HOME for name in registry.names(f"{registry.HOME[family]}.{family}")}
+    titles = {
+        f"{family}.{name}" for family in registry.HOME for name in registry.names(f"{registry.HOME[family]}.{family}")
+    }
     modules = {title: registry.operator(*title.split(".")) for title in titles}
     with_examples = {title for title, module in modules.items() if hasattr(module, "example")}
     assert with_examples == {title for title, _ in LAID_OUT} | {"split.model", "filter.media"}

@@ -209,11 +209,18 @@ def test_the_demos_judge_on_pairs_of_scenes(tmp_path):
     out = tmp_path / "out"
     pairwright("judge-bench", "demo", path, "--step", "claims", "--out", out, "--cache", tmp_path / "cache")
     found = read_json(out / "judge-bench.json")["categories"]
-    assert {name: of["pairs"] for name, of in found.items()} == {"image": 7, "multi_image": 7, "video": 5, "audio": 5, "all": 24}
+    assert {name: of["pairs"] for name, of in found.items()} == {
+        "image": 7,
+        "multi_image": 7,
+        "video": 5,
+        "audio": 5,
+        "all": 24,
+    }
     assert found["all"]["read"]["share"] == 1
     assert found["all"]["accuracy"]["share"] > 0.75
     lengths = [
-        [len(row[side].split()) for side in ("chosen", "rejected")] for row in map(json.loads, path.read_text().splitlines())
+        [len(row[side].split()) for side in ("chosen", "rejected")]
+        for row in map(json.loads, path.read_text().splitlines())
     ]
     longer = sum((a > b) + (a == b) / 2 for a, b in lengths) / 24
     assert found["all"]["longer"]["share"] == pytest.approx(longer, abs=1e-4)

@@ -31,7 +31,10 @@ def nobody_is_asked(monkeypatch):
 
 
 def told(tmp_path, *steps, **models) -> list[Disclosure]:
-    given = {"policy": {"engine": "vllm", "model": "data/models/tiny"}, "judge": {"engine": "vllm", "model": "data/models/tiny"}} | models
+    given = {
+        "policy": {"engine": "vllm", "model": "data/models/tiny"},
+        "judge": {"engine": "vllm", "model": "data/models/tiny"},
+    } | models
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump({"name": "r", "models": given, "steps": [*steps, *STEPS]}))
     return outgoing.disclosures(load.checked(load.document(str(path))))
@@ -58,7 +61,11 @@ def test_a_server_gets_texts_and_media_of_the_sources_before_the_step_that_asks_
         "https://models.example:8443: texts and media (image, video, audio) of rows (mine.jsonl, pictures), and answers to them, for sample (model policy)",
     ]
     assert "sk-value" not in lines(found)
-    assert [line.partition(": ")[0] for line in outgoing.summary_lines(found)] == [ROWS, "http://other.example", "https://models.example:8443"]
+    assert [line.partition(": ")[0] for line in outgoing.summary_lines(found)] == [
+        ROWS,
+        "http://other.example",
+        "https://models.example:8443",
+    ]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost:8000", "[::1]:8000", "127.8.8.8"])
@@ -68,7 +75,10 @@ def test_loopback_is_this_machine(tmp_path, host):
     assert outgoing.summary_lines(found) == []
 
 
-@pytest.mark.parametrize("host", ["10.0.0.7:8000", "0.0.0.0:8000", "localhost.evil.example", "127.0.0.1.evil.example", "host.docker.internal"])
+@pytest.mark.parametrize(
+    "host",
+    ["10.0.0.7:8000", "0.0.0.0:8000", "localhost.evil.example", "127.0.0.1.evil.example", "host.docker.internal"],
+)
 def test_other_hosts_are_not(tmp_path, host):
     (one,) = told(tmp_path, {"source.scenes": {"n": 3}}, policy={**REMOTE, "base_url": f"http://{host}/v1"})
     assert one.to == f"http://{host}"
@@ -96,7 +106,14 @@ def test_files_whose_text_goes_to_a_server_are_named(tmp_path):
     prompt = tmp_path / "prompt.txt"
     prompt.write_text("Rate {answers}")
     recipe = {"source.rows": {"path": str(prompt)}}
-    found = lines(told(tmp_path, recipe, {"make.sample": {"name": "asked", "model": "policy", "prompt": str(prompt)}}, policy=REMOTE))
+    found = lines(
+        told(
+            tmp_path,
+            recipe,
+            {"make.sample": {"name": "asked", "model": "policy", "prompt": str(prompt)}},
+            policy=REMOTE,
+        )
+    )
     assert f"https://models.example:8443: the text of the file {prompt}, for asked" in found
 
 
@@ -105,7 +122,11 @@ def test_addresses_that_are_read_are_named_by_their_host_alone(tmp_path):
         tmp_path, {"source.rows": {"path": "https://data.example/a/b.jsonl?X-Amz-Signature=SECRET", "media_root": "s3://bucket/deep"}},
         {"filter.contamination": {"sets": {"bench": "https://bench.example/rows.jsonl"}}},
     ))  # fmt: skip
-    for to, what in (("https://data.example", "rows"), ("s3://bucket", "rows"), ("https://bench.example", "contamination")):
+    for to, what in (
+        ("https://data.example", "rows"),
+        ("s3://bucket", "rows"),
+        ("https://bench.example", "contamination"),
+    ):
         assert f"{to}: is asked for what {what} reads" in found
     assert "SECRET" not in found
     assert f"{ROWS}: are asked for media where rows of rows, contamination hold web addresses" in found
@@ -118,7 +139,9 @@ def test_hosts_with_private_addresses_that_rows_may_name_are_told(tmp_path):
 
 def test_the_hub_is_asked_for_models_and_datasets_that_are_not_here(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_value")
-    found = lines(told(tmp_path, {"source.hub": {"path": "org/set"}}, policy={"engine": "vllm", "model": "Qwen/Qwen2-VL-2B"}))
+    found = lines(
+        told(tmp_path, {"source.hub": {"path": "org/set"}}, policy={"engine": "vllm", "model": "Qwen/Qwen2-VL-2B"})
+    )
     assert f"{HUB}: is asked for the dataset org/set of hub, with the value of HF_TOKEN" in found
     assert f"{HUB}: is asked for the model Qwen/Qwen2-VL-2B (policy), with the value of HF_TOKEN" in found
     assert "hf_value" not in found
@@ -126,11 +149,22 @@ def test_the_hub_is_asked_for_models_and_datasets_that_are_not_here(tmp_path, mo
 
 @pytest.mark.parametrize(
     ("media", "to"),
-    [("local", "https://labels.example"), ("s3://bucket/media", "s3://bucket"), ("https://media.example/x", "https://media.example")],
+    [
+        ("local", "https://labels.example"),
+        ("s3://bucket/media", "s3://bucket"),
+        ("https://media.example/x", "https://media.example"),
+    ],
 )
 def test_people_get_questions_on_their_server_and_media_as_the_recipe_says(tmp_path, monkeypatch, media, to):
     monkeypatch.setenv("LABEL_STUDIO_URL", "https://user:secret@labels.example/path")
-    found = lines(told(tmp_path, {"source.scenes": {"n": 3}}, {"make.sample": {"name": "first", "model": "policy"}}, {"judge.people": {"media": media}}))
+    found = lines(
+        told(
+            tmp_path,
+            {"source.scenes": {"n": 3}},
+            {"make.sample": {"name": "first", "model": "policy"}},
+            {"judge.people": {"media": media}},
+        )
+    )
     assert "https://labels.example: questions of people: prompts and answers" in found
     assert "https://labels.example: the values of LABEL_STUDIO_API_KEY" in found
     assert f"{to}: media of the questions of people" in found
@@ -145,7 +179,15 @@ def test_build_says_nothing_where_only_rows_could_name_a_place(tmp_path):
 
 def test_check_says_it_and_runs_nothing(tmp_path):
     path = tmp_path / "theirs.yaml"
-    path.write_text(yaml.safe_dump({"name": "theirs", "models": {"policy": REMOTE, "judge": dict(REMOTE)}, "steps": [{"source.rows": {"path": "/nowhere/a.jsonl"}}, *STEPS]}))
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "name": "theirs",
+                "models": {"policy": REMOTE, "judge": dict(REMOTE)},
+                "steps": [{"source.rows": {"path": "/nowhere/a.jsonl"}}, *STEPS],
+            }
+        )
+    )
     said = pairwright("check", path, "models.judge.base_url=http://127.0.0.1:1/v1")
     assert "theirs: 4 steps, which can run" in said
     assert "https://models.example:8443\n  texts and media (image, video, audio) of rows (/nowhere/a.jsonl)" in said
@@ -164,8 +206,19 @@ def test_build_says_it_in_short_before_it_starts(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"prompt": "what ?"}\n')
     path = tmp_path / "theirs.yaml"
     model = {**REMOTE, "base_url": "https://models.invalid/v1"}
-    path.write_text(yaml.safe_dump({"name": "theirs", "models": {"policy": model, "judge": model}, "steps": [{"source.rows": {"path": str(tmp_path / "a.jsonl")}}, *STEPS]}))
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "name": "theirs",
+                "models": {"policy": model, "judge": model},
+                "steps": [{"source.rows": {"path": str(tmp_path / "a.jsonl")}}, *STEPS],
+            }
+        )
+    )
     said = pairwright("build", path, "--out", tmp_path / "run", "--cache", tmp_path / "cache", code=1)
     assert "leaves for https://models.invalid: " in said
-    assert f"; texts and media (image, video, audio) of rows ({tmp_path}/a.jsonl), and answers to them, for sample (model policy)" in said
+    assert (
+        f"; texts and media (image, video, audio) of rows ({tmp_path}/a.jsonl), and answers to them, for sample (model policy)"
+        in said
+    )
     assert said.index("leaves for") < said.index("EngineError")

@@ -45,8 +45,15 @@ def test_every_damage_is_named_at_once_and_one_build_repairs_them_all(copy):
         pack.write_bytes(bytes(pack.stat().st_size))
     code, said = command("verify", copy.run)
     assert code == 1
-    for what in ("rejections.arrow is missing", f"{table.parent}: pairs.arrow has 100 bytes", "train-00000.parquet has", ".sum.pack does"):
-        assert any(what in said_of and "build" in said_of for said_of in said.splitlines() if "damaged: " in said_of), what
+    for what in (
+        "rejections.arrow is missing",
+        f"{table.parent}: pairs.arrow has 100 bytes",
+        "train-00000.parquet has",
+        ".sum.pack does",
+    ):
+        assert any(what in said_of and "build" in said_of for said_of in said.splitlines() if "damaged: " in said_of), (
+            what
+        )
     before = made().endpoint.questions.total()
     code, said = copy.build()
     assert code == 0
@@ -127,4 +134,6 @@ def test_a_finished_step_whose_model_was_changed_is_not_taken_for_finished(tmp_p
     assert run.finished(unit)
     model.write_bytes(b"weighty")
     assert not run.finished(unit)
-    assert run.repaired == [f"{unit.name} was damaged (model/model.safetensors does not hold the bytes that were written (its checksum differs)): done again"]
+    assert run.repaired == [
+        f"{unit.name} was damaged (model/model.safetensors does not hold the bytes that were written (its checksum differs)): done again"
+    ]

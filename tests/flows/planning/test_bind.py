@@ -50,7 +50,11 @@ def test_a_class_of_settings_reads_no_source(counts):
 
 
 def bound(*steps):
-    raw = {"name": "r", "models": {"m": {"engine": "vllm", "model": "data/models/tiny"}}, "steps": ["source.scenes", *steps]}
+    raw = {
+        "name": "r",
+        "models": {"m": {"engine": "vllm", "model": "data/models/tiny"}},
+        "steps": ["source.scenes", *steps],
+    }
     return load.checked(raw).steps[1:]
 
 
@@ -71,12 +75,18 @@ def test_from_says_for_each_table_whose_rows_a_step_sees():
 
 
 def test_rest_is_what_the_share_before_it_left():
-    shares = [{"make.sample": {"name": "a", "model": "m", "share": 0.25}}, {"make.sample": {"name": "b", "model": "m", "share": "rest"}}]
+    shares = [
+        {"make.sample": {"name": "a", "model": "m", "share": 0.25}},
+        {"make.sample": {"name": "b", "model": "m", "share": "rest"}},
+    ]
     assert [step.share for step in bound(*shares)] == [(0.0, 0.25), (0.25, 1.0)]
 
 
 def test_only_settings_that_need_it_look_at_all_samples_first():
-    plain, swapped = bound({"make.sample": {"name": "a", "model": "m"}}, {"make.sample": {"name": "b", "model": "m", "media": {"kind": "swap"}}})
+    plain, swapped = bound(
+        {"make.sample": {"name": "a", "model": "m"}},
+        {"make.sample": {"name": "b", "model": "m", "media": {"kind": "swap"}}},
+    )
     assert plain.fit is None
     assert swapped.fit is swapped.module.fit
 

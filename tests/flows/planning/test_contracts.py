@@ -123,7 +123,10 @@ def test_an_engine_that_breaks_its_contract_is_refused_in_a_line(plug, old, new,
 
 
 def test_a_splitter_needs_no_tables(plug):
-    plug("annotators.split", "from schemas.operator import OperatorSettings as Settings\nVERSION = 1\ndef split(question, answer, settings, context):\n    return []\n")
+    plug(
+        "annotators.split",
+        "from schemas.operator import OperatorSettings as Settings\nVERSION = 1\ndef split(question, answer, settings, context):\n    return []\n",
+    )
     assert registry.operator("split", "plugged").VERSION == 1
 
 

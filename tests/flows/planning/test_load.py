@@ -69,7 +69,12 @@ def test_a_recipe_that_is_no_file_is_one_line(tmp_path, name):
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("latin", "not UTF-8; save it as UTF-8"), ("folder", "it is a folder or a device"), ("gone", "it is not there"), ("nul\0", "no file can have this name")],
+    [
+        ("latin", "not UTF-8; save it as UTF-8"),
+        ("folder", "it is a folder or a device"),
+        ("gone", "it is not there"),
+        ("nul\0", "no file can have this name"),
+    ],
 )
 def test_a_prompt_file_that_cannot_be_read_is_one_line_that_names_it(tmp_path, name, said):
     (tmp_path / "latin").write_bytes("Für wen?".encode("latin-1"))

@@ -52,7 +52,9 @@ def test_a_run_that_was_begun_under_the_old_name_goes_on_under_the_new_one(train
         run.close()
     assert units[0] == units[1] == units[2]
     with pytest.raises(OutputError, match="another recipe"):
-        executor.open_document(recipe({"train.dpo": {"name": "train", **DPO, "beta": 2}}), out=tmp_path / "out", cache=tmp_path / "cache")
+        executor.open_document(
+            recipe({"train.dpo": {"name": "train", **DPO, "beta": 2}}), out=tmp_path / "out", cache=tmp_path / "cache"
+        )
 
 
 def test_the_old_name_says_the_new_one_in_a_line_and_the_new_one_says_nothing(caplog):
@@ -61,7 +63,9 @@ def test_the_old_name_says_the_new_one_in_a_line_and_the_new_one_says_nothing(ca
         with caplog.at_level(logging.WARNING):
             load.checked(recipe(old))
             (title,) = new
-            assert [r.getMessage() for r in caplog.records] == [f"train is called {title} now; the old name goes on working"]
+            assert [r.getMessage() for r in caplog.records] == [
+                f"train is called {title} now; the old name goes on working"
+            ]
             caplog.clear()
             load.checked(recipe(new))
             assert caplog.records == []

@@ -155,7 +155,9 @@ def test_a_step_sees_them_in_that_order_whatever_pass_ran_first(passes_in_anothe
         MEDIA=SAMPLE_KINDS, judge=lambda rows, *_: seen.append([j.step for j in rows.judgements]) or []
     )
     bound = [
-        Bound(module, OperatorSettings(), step=Step(name=name, family="judge", operator="rule", settings={}), version="v")
+        Bound(
+            module, OperatorSettings(), step=Step(name=name, family="judge", operator="rule", settings={}), version="v"
+        )
         for name, module in (("early", early), ("last", last))
     ]
     cache = AnswerCache(tmp_path / "answers.sqlite")

@@ -36,7 +36,9 @@ def summary():
     """Of a run of one prompt whose one judge has every figure."""
     found = small_run.summarised(TABLES)
     worth = JudgeQuality()
-    worth.add("text", {}, [records.judgement("s", "judge", "candidate", ("a",), "score", Finding(Outcome.VERDICT, 1.0))])
+    worth.add(
+        "text", {}, [records.judgement("s", "judge", "candidate", ("a",), "score", Finding(Outcome.VERDICT, 1.0))]
+    )
     found["judges"] = worth.report()
     assert {figure.name for figure in JUDGE} <= found["judges"]["judge"].keys()
     found["judges"]["judge"] |= {figure.name: SHARE for figure in JUDGE}

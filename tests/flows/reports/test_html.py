@@ -161,7 +161,9 @@ def test_no_text_adds_a_tag_or_an_attribute(run, tmp_path):
     def names(*texts: str) -> set[str]:
         said = itertools.cycle(texts)
         sample = records.sample((messages.user(f"question {'; '.join(texts)}"),), source=next(said), licence=next(said))
-        answers = [records.candidate(sample.id, f"make {next(said)}", f"{side} {'; '.join(texts)}") for side in ("a", "b")]
+        answers = [
+            records.candidate(sample.id, f"make {next(said)}", f"{side} {'; '.join(texts)}") for side in ("a", "b")
+        ]
         rows = {"samples": [sample], "candidates": answers, "pairs": [records.pair(sample.id, next(said), *answers)]}
         summary = planted_summary(known, said) | {"evaluate": {}}
         summary["judges"] = {  # a step's name, which is drawn, is a word
@@ -178,7 +180,11 @@ def test_no_text_adds_a_tag_or_an_attribute(run, tmp_path):
 def test_the_artifacts_of_a_flow_hold_no_markdown_of_rows_or_servers(text):
     from flows.build import asked, described
 
-    tree = {"name": text, text: {text: 3, "annotator": f"model {text}"}, "judges": {"claims": {"annotator": text, text: text}}}
+    tree = {
+        "name": text,
+        text: {text: 3, "annotator": f"model {text}"},
+        "judges": {"claims": {"annotator": text, text: text}},
+    }
     usage = {"asked": 3, "currency": text}
     summary = {"steps": {f"make {text}": {"models": {f"policy {text}": usage, text: usage}}}}
     assert_only_text(f"{described(tree)}\n\n{asked(summary)}", "")
@@ -224,7 +230,14 @@ def test_what_judges_are_worth_is_told_with_intervals_and_biases_are_named(run, 
     summary = small_run.summarised(tables)
     share = {"n": 400, "share": 0.7, "low": 0.65, "high": 0.75}
     truth = {"n": 200, "share": 0.5, "low": 0.43, "high": 0.57}
-    summary["judges"]["claims"] |= {"shown_first": share, "contradicted": truth, "longer": share, "longer_truth": truth, "own": truth, "own_truth": truth}
+    summary["judges"]["claims"] |= {
+        "shown_first": share,
+        "contradicted": truth,
+        "longer": share,
+        "longer_truth": truth,
+        "own": truth,
+        "own_truth": truth,
+    }
     page = write_report(tmp_path, summary, tables, media).read_text()
     assert "chose the answer that was shown first 70% of 400 times" in page
     assert "chose the longer answer 70% of the time, which is better 50% of the time" in page

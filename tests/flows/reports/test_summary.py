@@ -20,12 +20,22 @@ def test_judges_are_measured_with_the_answers_of_their_own_sample():
             value = float("yes" in c.text)
             rows.judgements += [
                 judgement(
-                    c.sample, "truth", "candidate", (c.id,), "truth",
-                    Finding(Outcome.VERDICT, value), Provenance("rule"),
+                    c.sample,
+                    "truth",
+                    "candidate",
+                    (c.id,),
+                    "truth",
+                    Finding(Outcome.VERDICT, value),
+                    Provenance("rule"),
                 ),
                 judgement(
-                    c.sample, "rate", "candidate", (c.id,), "rating",
-                    Finding(Outcome.VERDICT, 1 - value), Provenance("m@1"),
+                    c.sample,
+                    "rate",
+                    "candidate",
+                    (c.id,),
+                    "rating",
+                    Finding(Outcome.VERDICT, 1 - value),
+                    Provenance("m@1"),
                 ),
             ]
     pairs = [records.pair(r.sample.id, "pair", *r.candidates) for r in (first, silent, last)]

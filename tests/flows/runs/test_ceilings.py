@@ -64,7 +64,12 @@ def test_every_allowance_is_needed():
 
 
 def test_the_settings_of_operators_and_engines_are_among_them():
-    assert SETTINGS.keys() >= {"make.sample Settings", "judge.pairwise Settings", "engines.openai Settings", "corrupt.kinds.sounds Noise"}
+    assert SETTINGS.keys() >= {
+        "make.sample Settings",
+        "judge.pairwise Settings",
+        "engines.openai Settings",
+        "corrupt.kinds.sounds Noise",
+    }
     assert len(SETTINGS) > 60
     assert any(isinstance(bound, Le) for bound in Rounds.model_fields["n"].metadata)
     assert registry.engine("openai").Settings in SETTINGS.values()

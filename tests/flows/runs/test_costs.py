@@ -196,7 +196,10 @@ def test_records_are_summed_by_step_and_model():
 
 
 def test_a_model_that_several_steps_ask_is_summed_over_them():
-    usages = {"sample": {"policy": used(asked=2)}, "claims": {"policy": used(asked=4, failed=1), "judge": used(asked=8)}}
+    usages = {
+        "sample": {"policy": used(asked=2)},
+        "claims": {"policy": used(asked=4, failed=1), "judge": used(asked=8)},
+    }
     assert costs.by_model(usages) == {"policy": used(asked=2 + 4, failed=1), "judge": used(asked=8)}
 
 
@@ -206,7 +209,14 @@ def test_the_record_of_a_shard_says_what_its_steps_asked():
 
 
 def test_money_by_hand():
-    usage = used(asked=10, cached=4, prompt_tokens=2_000_000, answer_tokens=500_000, cached_prompt_tokens=100_000, cached_answer_tokens=50_000)
+    usage = used(
+        asked=10,
+        cached=4,
+        prompt_tokens=2_000_000,
+        answer_tokens=500_000,
+        cached_prompt_tokens=100_000,
+        cached_answer_tokens=50_000,
+    )
     price = Price(prompt=3, answer=8, request=0.25, currency="EUR")
     # spent 2 x 3 + 0.5 x 8 + 10 x 0.25 = 6 + 4 + 2.5; saved 0.1 x 3 + 0.05 x 8 + 4 x 0.25 = 0.3 + 0.4 + 1
     assert costs.money(usage, price) == {"spent": 12.5, "saved": 1.7, "currency": "EUR"}
@@ -221,7 +231,10 @@ def test_money_is_rounded_to_a_millionth():
 def test_only_models_with_a_price_have_money():
     models = {"policy": used(asked=3), "judge": used(asked=2)}
     found = costs.priced(models, {"policy": Price(request=2)})
-    assert found == {"policy": models["policy"] | {"spent": 6.0, "saved": 0.0, "currency": "USD"}, "judge": models["judge"]}
+    assert found == {
+        "policy": models["policy"] | {"spent": 6.0, "saved": 0.0, "currency": "USD"},
+        "judge": models["judge"],
+    }
 
 
 def test_what_units_asked_is_added_by_model_and_currencies_stay_words():
@@ -253,7 +266,17 @@ def test_an_amount_has_two_decimals_or_two_digits(value, text):
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0"), (950, "950"), (999, "999"), (1000, "1k"), (12_345, "12.3k"), (4_100_000, "4.1M"), (1_000_000, "1M"), (1e9, "1G"), (2.5e9, "2.5G")],
+    [
+        (0, "0"),
+        (950, "950"),
+        (999, "999"),
+        (1000, "1k"),
+        (12_345, "12.3k"),
+        (4_100_000, "4.1M"),
+        (1_000_000, "1M"),
+        (1e9, "1G"),
+        (2.5e9, "2.5G"),
+    ],
 )
 def test_a_large_count_is_short(count, text):
     assert costs.compact_amount(count) == text

@@ -22,7 +22,10 @@ RIGHT = {
 
 
 @pytest.mark.parametrize("name", RIGHT)
-@pytest.mark.parametrize("wrong", ["", "{", "[]", "null", "7", '"x"', "{}", "[" * 10_000, "9" * 10_000, '{"key": 1}', b"\xff\xfe{}", b"\0" * 50])
+@pytest.mark.parametrize(
+    "wrong",
+    ["", "{", "[]", "null", "7", '"x"', "{}", "[" * 10_000, "9" * 10_000, '{"key": 1}', b"\xff\xfe{}", b"\0" * 50],
+)
 def test_a_file_that_does_not_hold_what_it_should_is_one_line_with_its_name_and_remedy(tmp_path, name, wrong):
     path = tmp_path / "passes" / "pass0" / name
     path.parent.mkdir(parents=True)
@@ -46,13 +49,32 @@ def test_a_file_that_is_not_there_is_none_and_a_folder_in_its_place_is_said(tmp_
 
 def test_a_newer_versions_folder_is_named_and_nothing_in_it_changes(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"version": notes.VERSION + 1, "all": "else"}))
-    for look in (note_of, begun_run, executor.reopen, executor.resume, lambda folder: take_folder(folder, lambda note: None)):
+    for look in (
+        note_of,
+        begun_run,
+        executor.reopen,
+        executor.resume,
+        lambda folder: take_folder(folder, lambda note: None),
+    ):
         with pytest.raises(OutputError, match=r"newer Pairwright \(version 3 .*: update Pairwright"):
             look(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
-@pytest.mark.parametrize("place", ["/proc/x", "/dev/null", "/dev/null/x", "{}/file", "{}/file/x", "{}/dangling", "{}/loop/x", "{}/" + "x" * 300, "{}/\0"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "/proc/x",
+        "/dev/null",
+        "/dev/null/x",
+        "{}/file",
+        "{}/file/x",
+        "{}/dangling",
+        "{}/loop/x",
+        "{}/" + "x" * 300,
+        "{}/\0",
+    ],
+)
 def test_a_place_where_no_folder_can_be_is_the_users_mistake(tmp_path, place):
     (tmp_path / "file").touch()
     (tmp_path / "dangling").symlink_to("/nowhere")

@@ -18,7 +18,10 @@ from schemas.records import Media, Outcome, Part, Reason, Rejection
 def shown(name: str, **known) -> list:
     """A picture and a Sample that shows it."""
     media = Media(name * 32, "image", "image/png", 1)
-    return [media, records.sample((messages.user(Part("image", media=media.id), "What?"),), source=name, step="s", **known)]
+    return [
+        media,
+        records.sample((messages.user(Part("image", media=media.id), "What?"),), source=name, step="s", **known),
+    ]
 
 
 def pair(sample, chosen: str, rejected: str, **known) -> list:
@@ -31,8 +34,13 @@ def pair(sample, chosen: str, rejected: str, **known) -> list:
 
 def rating(candidate, value: float):
     return records.judgement(
-        candidate.sample, "s", "candidate", (candidate.id,), "score",
-        records.Finding(Outcome.VERDICT, value), records.Provenance("a"),
+        candidate.sample,
+        "s",
+        "candidate",
+        (candidate.id,),
+        "score",
+        records.Finding(Outcome.VERDICT, value),
+        records.Provenance("a"),
     )
 
 

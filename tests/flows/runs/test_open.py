@@ -45,7 +45,9 @@ def build(folder: Path, raw: dict) -> tuple[dict, executor.Run]:
 
 
 def dataset(folder: Path) -> list:
-    return [row for f in sorted((folder / "out" / "dataset").rglob("*.parquet")) for row in pq.read_table(f).to_pylist()]
+    return [
+        row for f in sorted((folder / "out" / "dataset").rglob("*.parquet")) for row in pq.read_table(f).to_pylist()
+    ]
 
 
 def names(folder: Path) -> list[str]:
@@ -95,7 +97,9 @@ def test_a_server_that_is_well_again_answers_what_was_open_and_nothing_else(tmp_
     endpoint = Endpoint()
     with served(endpoint, port) as url:
         again, _ = build(tmp_path, document(url))
-    assert summary["questions_open"] <= endpoint.answered < quiet_summary["questions_asked"]  # new answers are judged, too
+    assert (
+        summary["questions_open"] <= endpoint.answered < quiet_summary["questions_asked"]
+    )  # new answers are judged, too
     assert max(endpoint.questions.values()) == 1
     assert dataset(tmp_path) == well
     assert names(tmp_path) == quiet_names  # what was left open is gone

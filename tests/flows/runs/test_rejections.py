@@ -4,7 +4,12 @@ from flows.runs.rejections import in_tables, lines, of_rows, together
 from schemas.records import Reason, Rejection
 from tests.support.small_run import ListTables
 
-ROWS = [("make", Reason.TOO_LONG), ("pair", Reason.NO_MARGIN), ("make", Reason.ENGINE_FAILED), ("make", Reason.TOO_LONG)]
+ROWS = [
+    ("make", Reason.TOO_LONG),
+    ("pair", Reason.NO_MARGIN),
+    ("make", Reason.ENGINE_FAILED),
+    ("make", Reason.TOO_LONG),
+]
 FOUND = {"make": {"too_long": 2, "engine_failed": 1}, "pair": {"no_margin": 1}}
 
 

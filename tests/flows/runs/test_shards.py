@@ -38,13 +38,21 @@ DAMAGES = [
     (lambda f: flip(f / "samples.arrow"), "samples.arrow does not hold"),
     (lambda f: os.truncate(f / "samples.arrow", 100), "samples.arrow has 100 bytes instead of"),
     (lambda f: (f / "samples.arrow").unlink(), "samples.arrow is missing"),
-    (lambda f: (f / "samples.arrow").unlink() or os.mkfifo(f / "samples.arrow"), "samples.arrow cannot be read (a pipe)"),
+    (
+        lambda f: (f / "samples.arrow").unlink() or os.mkfifo(f / "samples.arrow"),
+        "samples.arrow cannot be read (a pipe)",
+    ),
     (lambda f: (f / "record.json").unlink() or os.mkfifo(f / "record.json"), "record.json cannot be read (a pipe)"),
     (lambda f: (f / "pairs.arrow").write_bytes(b""), "pairs.arrow is not of this run"),
     (lambda f: (f / "record.json").unlink(), "record.json is missing"),
     (lambda f: (f / "record.json").write_text(""), "record.json is empty"),
     (lambda f: flip(f / "record.json"), "record.json"),
-    (lambda f: (f / "record.json").write_text(checksum.sealed({"key": "fedcba", "counts": {}, "rejections": {}, "steps": {}})), "record.json is that of another shard"),
+    (
+        lambda f: (f / "record.json").write_text(
+            checksum.sealed({"key": "fedcba", "counts": {}, "rejections": {}, "steps": {}})
+        ),
+        "record.json is that of another shard",
+    ),
 ]
 
 

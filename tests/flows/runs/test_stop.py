@@ -50,6 +50,8 @@ def test_streams_that_were_closed_are_there_for_child_processes_too(tmp_path):
 def test_output_that_nothing_can_take_is_one_line():
     prints = "from flows import cli; cli.app = lambda **_: print('said', flush=True); cli.main()"
     with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, "-c", prints], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-c", prints], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
     line = "StoreError: standard output: its disk is full; free some space, then run the same command again"
     assert (done.returncode, done.stderr.splitlines()[0]) == (1, line)

@@ -106,12 +106,22 @@ def planted(exported, folder, texts):
     samples = [s._replace(source=next(said), licence=next(said)) for s in exported.tables.rows["samples"]]
     tables = ListTables(exported.tables.rows | {"samples": samples})
     write(tables, exported.media, folder, {})
-    summary = planted_summary(small_run.summarised(tables), said) | {"people": {f"asked {next(said)}": small_run.people()}}
+    summary = planted_summary(small_run.summarised(tables), said) | {
+        "people": {f"asked {next(said)}": small_run.people()}
+    }
     for judge in summary["judges"].values():
-        judge["agreement_with_truth"] = {f"{axis} {next(said)}": of for axis, of in judge["agreement_with_truth"].items()}
+        judge["agreement_with_truth"] = {
+            f"{axis} {next(said)}": of for axis, of in judge["agreement_with_truth"].items()
+        }
     for of in summary["people"].values():
-        of["quality"] |= {"annotators": {f"{name} {next(said)}": one for name, one in of["quality"]["annotators"].items()}}
-    recipe = {**small_run.RECIPE, "about": f"About {next(said)}", "steps": [everywhere(step, said) for step in small_run.RECIPE["steps"]]}
+        of["quality"] |= {
+            "annotators": {f"{name} {next(said)}": one for name, one in of["quality"]["annotators"].items()}
+        }
+    recipe = {
+        **small_run.RECIPE,
+        "about": f"About {next(said)}",
+        "steps": [everywhere(step, said) for step in small_run.RECIPE["steps"]],
+    }
     return write_card(folder, summary, recipe), summary["name"]
 
 

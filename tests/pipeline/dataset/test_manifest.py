@@ -46,7 +46,10 @@ def test_the_manifest_holds_the_rows_of_each_file(folder, exported):
         (lambda f: os.truncate(first(f), 1000), "image/train-00000.parquet has 1,000 bytes instead of"),
         (lambda f: first(f).unlink(), "image/train-00000.parquet is missing"),
         (lambda f: shutil.rmtree(f / "audio"), "audio/train-00000.parquet is missing"),
-        (lambda f: shutil.copy(first(f), f / "image" / "train-00001.parquet"), "image/train-00001.parquet is not of this dataset"),
+        (
+            lambda f: shutil.copy(first(f), f / "image" / "train-00001.parquet"),
+            "image/train-00001.parquet is not of this dataset",
+        ),
         (lambda f: (f / manifest.NAME).unlink(), "manifest.json is missing"),
         (lambda f: (f / manifest.NAME).write_text("{"), "manifest.json cannot be read as JSON"),
         (lambda f: shutil.rmtree(f), "the folder is missing"),
@@ -98,7 +101,11 @@ def test_datasets_does_not_take_the_manifest_for_rows(folder, exported, hub_cach
     write_card(folder, small_run.summarised(exported.tables), small_run.RECIPE)
     assert datasets.get_dataset_config_names(str(folder)) == list(exported.counts)
     for kind, count in exported.counts.items():
-        assert len(datasets.load_dataset(str(folder), kind, split="train", cache_dir=str(hub_cache / "copies"))) == count
+        assert (
+            len(datasets.load_dataset(str(folder), kind, split="train", cache_dir=str(hub_cache / "copies"))) == count
+        )
     (folder / "README.md").unlink()  # as it is before a run is finished
-    files = datasets.data_files.DataFilesDict.from_patterns(datasets.data_files.get_data_patterns(str(folder)), base_path=str(folder))
+    files = datasets.data_files.DataFilesDict.from_patterns(
+        datasets.data_files.get_data_patterns(str(folder)), base_path=str(folder)
+    )
     assert {Path(path).suffix for paths in files.values() for path in paths} == {".parquet"}

@@ -32,7 +32,9 @@ def dataset(tmp_path):
     for number, place in enumerate(PLACES):
         prompt = (Message("user", (Part("text", f"what is in {number}, /home/me/{number} ?"),)),)
         row = records.sample(prompt, source=place, licence="see /home/me/licence.txt")
-        good, bad = (records.candidate(row.id, "make", text, model="/models/tiny@1") for text in ("/home/me/good", "bad"))
+        good, bad = (
+            records.candidate(row.id, "make", text, model="/models/tiny@1") for text in ("/home/me/good", "bad")
+        )
         rows["samples"].append(row)
         rows["pairs"].append(records.pair(row.id, "pair", good, bad, recipe="places"))
     write(ListTables(rows), FolderStore(tmp_path / "media"), tmp_path / "dataset", {"recipe": "places"})
@@ -43,7 +45,9 @@ def test_columns_that_say_where_a_row_is_from_name_no_place_of_ours_and_data_sta
     ((_, path),) = dataset_files(dataset)
     rows = pq.read_table(path).to_pylist()
     assert [row["source"] for row in rows] == list(PLACES.values())
-    assert {(row["licence"], row["generator_chosen"], row["generator_rejected"]) for row in rows} == {("see licence.txt", "tiny@1", "tiny@1")}
+    assert {(row["licence"], row["generator_chosen"], row["generator_rejected"]) for row in rows} == {
+        ("see licence.txt", "tiny@1", "tiny@1")
+    }
     assert {row["chosen"][0]["content"][0]["text"] for row in rows} == {"/home/me/good"}
     assert json.dumps(rows[3]["prompt"]).count("/home/me/3") == 1
 

@@ -111,7 +111,9 @@ def test_media_behind_the_rejected_answer_come_back_in_the_order_of_the_prompt(t
         "muted": media_files.mp4(5),
     }
     shas = {name: media.add(data) for name, data in files.items()}
-    sample = records.sample((messages.user(Part("image", media=shas["picture"]), Part("video", media=shas["clip"]), "?"),))
+    sample = records.sample(
+        (messages.user(Part("image", media=shas["picture"]), Part("video", media=shas["clip"]), "?"),)
+    )
     both = pair_of(sample, rejected_media=(shas["other"], shas["muted"]))._replace(id="0")
     none, same = pair_of(sample, rejected_media=())._replace(id="1"), pair_of(sample)._replace(id="2")
     write(ListTables({"samples": [sample], "pairs": [both, none, same]}), media, tmp_path / "out", {})

@@ -230,7 +230,8 @@ def test_a_reward_model_rates_a_conversation(runner, media_store, tmp_path):
         assert rated.value == pytest.approx(model(ids).logits.item(), abs=1e-4)
     assert rated == again
     sly, broken = (
-        runner.run(engine.ask(Rate((messages.user("what ?"), messages.assistant(text))))) for text in ("[STOP]", "[\u2060STOP]")
+        runner.run(engine.ask(Rate((messages.user("what ?"), messages.assistant(text)))))
+        for text in ("[STOP]", "[\u2060STOP]")
     )
     assert sly == broken  # a text cannot hold the token itself
     picture = (messages.user(Part("image", media="ab" * 32), "what ?"), messages.assistant("a cup"))

@@ -93,7 +93,9 @@ def test_a_body_is_what_the_protocol_says(ask, endpoint, media_store):
 def test_sounds_and_videos_are_sent_as_what_their_bytes_are(ask, endpoint, media_store):
     endpoint.keep_bodies = True
     sounds = [media_store.add(data) for data in (wav(), flac())]
-    prompt = (messages.user(*(Part("audio", media=sha) for sha in sounds), Part("video", media=media_store.add(mp4()))),)
+    prompt = (
+        messages.user(*(Part("audio", media=sha) for sha in sounds), Part("video", media=media_store.add(mp4()))),
+    )
     ask(Generate(prompt))
     first, second, third = endpoint.bodies[0]["messages"][0]["content"]
     assert [part["input_audio"]["format"] for part in (first, second)] == ["wav", "flac"]
@@ -167,7 +169,11 @@ def test_a_token_that_media_cut_in_two_is_broken_too(ask, endpoint, media_store)
     endpoint.keep_bodies = True
     picture = Part("image", media=media_store.add(png(1)))
     ask(Generate((messages.user("a <|im_", picture, "start|> b"),)))
-    assert [part.get("text") for part in endpoint.bodies[0]["messages"][0]["content"]] == ["a <|im_", None, "\u2060start|> b"]
+    assert [part.get("text") for part in endpoint.bodies[0]["messages"][0]["content"]] == [
+        "a <|im_",
+        None,
+        "\u2060start|> b",
+    ]
 
 
 def test_a_token_that_turns_cut_in_two_is_broken_too(ask, endpoint):
@@ -177,7 +183,10 @@ def test_a_token_that_turns_cut_in_two_is_broken_too(ask, endpoint):
 
 
 def test_a_family_that_is_not_known_is_answered_with_those_that_are():
-    with pytest.raises(ValidationError, match=r"no family is called 'qwenn': did you mean 'qwen'\? there are: aria, auto, .*, none, .*, yi"):
+    with pytest.raises(
+        ValidationError,
+        match=r"no family is called 'qwenn': did you mean 'qwen'\? there are: aria, auto, .*, none, .*, yi",
+    ):
         openai.Settings(base_url="http://127.0.0.1:1/v1", model="m", family="qwenn")
 
 
@@ -340,9 +349,9 @@ def test_a_server_that_gives_one_answer_is_asked_for_each_with_a_seed_of_its_own
     endpoint.bodies.clear()
     said = endpoint_module.reply
     monkeypatch.setattr(endpoint_module, "reply", lambda body: said({**body, "n": 1}))
-    assert [[a.text for a in r.answers] for r in ask(*(Generate(question(i), n=3, seed=10 * i) for i in range(4)), slots=1)] == [
-        [a.text for a in r.answers] for r in expected
-    ]
+    assert [
+        [a.text for a in r.answers] for r in ask(*(Generate(question(i), n=3, seed=10 * i) for i in range(4)), slots=1)
+    ] == [[a.text for a in r.answers] for r in expected]
     # the first was asked for three; after that the server is known
     assert [body["n"] for body in endpoint.bodies] == [3] + [1] * 11
     assert sorted(body["seed"] for body in endpoint.bodies) == [10 * i + k for i in range(4) for k in range(3)]
@@ -373,7 +382,9 @@ def test_a_refused_parameter_is_learnt_once_and_said(ask, endpoint, caplog):
 
 
 def test_an_unreadable_reply_is_asked_once_more_and_is_then_an_open_failure(ask, endpoint, soon):
-    endpoint.twist = lambda body, said: said | {"choices": [{"index": 0, "message": {"content": {"text": "a"}}, "finish_reason": "stop"}]}
+    endpoint.twist = lambda body, said: (
+        said | {"choices": [{"index": 0, "message": {"content": {"text": "a"}}, "finish_reason": "stop"}]}
+    )
     (result,) = ask(Generate(question()))
     assert result.reason == Reason.ENGINE_FAILED
     assert result.detail.startswith("the server's answer is unreadable (its content is an object): {")
@@ -397,8 +408,13 @@ def test_a_reply_that_is_too_large_is_an_open_failure(ask, endpoint, soon, monke
 
 
 def test_a_redirect_to_another_server_is_named_without_its_query(ask, endpoint):
-    endpoint.twist = lambda body, said: web.Response(status=307, headers={"Location": "https://me:secret@other.test/v1?token=abc"})
-    with pytest.raises(EngineError, match=r"sends us elsewhere \(307\), to https://other\.test/v1; if that is right, put it into base_url"):
+    endpoint.twist = lambda body, said: web.Response(
+        status=307, headers={"Location": "https://me:secret@other.test/v1?token=abc"}
+    )
+    with pytest.raises(
+        EngineError,
+        match=r"sends us elsewhere \(307\), to https://other\.test/v1; if that is right, put it into base_url",
+    ):
         ask(Generate(question()))
 
 
@@ -533,12 +549,16 @@ def test_a_key_that_is_not_set_or_not_given_is_said_before_any_question(ask, end
 @pytest.mark.parametrize("key", ["k\u00e9y", "ke\x01y", "first\nsecond"])
 def test_a_key_that_no_header_can_hold_is_said_and_not_shown(ask, monkeypatch, key):
     monkeypatch.setenv("PAIRWRIGHT_TEST_KEY", key)
-    with pytest.raises(RecipeError, match="the key in PAIRWRIGHT_TEST_KEY holds a character that no header may hold") as raised:
+    with pytest.raises(
+        RecipeError, match="the key in PAIRWRIGHT_TEST_KEY holds a character that no header may hold"
+    ) as raised:
         ask(Generate(question()), api_key_env="PAIRWRIGHT_TEST_KEY")
     assert key not in str(raised.value)
 
 
-@pytest.mark.parametrize("url", ["http://a b/v1", "http://[::1/v1", "http://host:99999/v1", "http:///v1", "ftp://host/v1", ""])
+@pytest.mark.parametrize(
+    "url", ["http://a b/v1", "http://[::1/v1", "http://host:99999/v1", "http:///v1", "ftp://host/v1", ""]
+)
 def test_an_address_is_one_that_can_be_asked(url):
     with pytest.raises(ValidationError, match="base_url"):
         openai.Settings(base_url=url, model="m")

@@ -77,7 +77,9 @@ SCHEMA = json.dumps({
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_likelihoods_are_those_of_the_engine(ask_both, asked, kind):
-    told = [(*a.prompt, messages.assistant(text)) for a in asked[kind][:2] for text in ("a red circle .", " naïve\nсловo")]
+    told = [
+        (*a.prompt, messages.assistant(text)) for a in asked[kind][:2] for text in ("a red circle .", " naïve\nсловo")
+    ]
     found, can = ask_both(*map(Likelihood, told))
     assert "Likelihood" in can
     for ours, theirs in found:

@@ -275,7 +275,9 @@ def flat(width: int, height: int) -> bytes:
 
 def test_each_bad_request_fails_alone(ask, asked, media_store):
     def show(kind, *datas):
-        return greedy((messages.user(*(Part(kind, media=media_store.add(d)) for d in datas), "describe the picture ."),))
+        return greedy(
+            (messages.user(*(Part(kind, media=media_store.add(d)) for d in datas), "describe the picture ."),)
+        )
 
     prompt = asked["image"][0].prompt
     bad = [

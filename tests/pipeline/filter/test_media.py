@@ -106,6 +106,8 @@ def test_bounds_that_say_nothing_are_refused(settings):
 def test_a_sample_may_show_the_same_medium_twice(store):
     tables = tables_of(store, [("?", [jpeg(1)])])
     (one,) = tables.tables["media"]
-    twice = sample((messages.user(Part("image", media=one.id), Part("image", media=one.id), "?"),), source="rows.jsonl#2")
+    twice = sample(
+        (messages.user(Part("image", media=one.id), Part("image", media=one.id), "?"),), source="rows.jsonl#2"
+    )
     tables.tables["samples"].append(twice)
     assert gone(tables, store, side=(100, None)).keys() == {"rows.jsonl#1", "rows.jsonl#2"}

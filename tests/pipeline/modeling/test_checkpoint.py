@@ -8,6 +8,7 @@ from schemas.errors import EngineError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
+
 def model(folder: Path, **files: str) -> Path:
     folder.mkdir(parents=True)
     for name, text in ({"config.json": "{}", "model.safetensors": "weights"} | files).items():
@@ -64,7 +65,9 @@ def test_of_a_model_that_is_nowhere_no_part_is_found():
 def test_a_model_that_is_nowhere_says_what_to_check(asked, tmp_path):
     with pytest.raises(EngineError, match=r"there is no folder nowhere/at-all, and the Hub gives no nowhere/at-all \("):
         asked("nowhere/at-all")
-    with pytest.raises(EngineError, match=r"gives no nowhere/at-all at revision 2 \(.*\): check the name, the network and HF_TOKEN"):
+    with pytest.raises(
+        EngineError, match=r"gives no nowhere/at-all at revision 2 \(.*\): check the name, the network and HF_TOKEN"
+    ):
         asked("nowhere/at-all", "2")
     (tmp_path / "empty").mkdir()
     with pytest.raises(EngineError, match="holds no model"):

@@ -58,7 +58,11 @@ def test_equal_texts_are_no_pair_and_nothing_judged_is_said_once():
     rows = rows_of(["a", "a"])
     rows.judgements = [
         judgement(
-            rows.sample.id, "c", "pair", tuple(c.id for c in rows.candidates), "score",
+            rows.sample.id,
+            "c",
+            "pair",
+            tuple(c.id for c in rows.candidates),
+            "score",
             Finding(Outcome.VERDICT, 1.0, 0.9),
         )
     ]

@@ -83,7 +83,11 @@ def test_an_edit_of_an_answer_that_is_gone_or_none_at_all_makes_no_pair():
 def test_what_its_maker_calls_rejected_is_worse_than_what_it_was_made_from():
     rows = rows_of(["two dogs"])
     (original,) = rows.candidates
-    rows.candidates.append(candidate(rows.sample.id, "blind", "two dogs and a cow", role="rejected", model="small", seed=5, parent=original.id))
+    rows.candidates.append(
+        candidate(
+            rows.sample.id, "blind", "two dogs and a cow", role="rejected", model="small", seed=5, parent=original.id
+        )
+    )
     (pair,) = made(rows)
     assert (pair.chosen, pair.rejected) == ("two dogs", "two dogs and a cow")
     assert (pair.chosen_id, pair.generator_rejected, pair.seed) == (original.id, "small", 5)
@@ -111,7 +115,9 @@ def test_an_editor_without_marks_has_those_of_the_only_one_who_marked():
     rows.candidates[-1] = rows.candidates[-1]._replace(model="big")  # a model wrote it, by what the person marked
     (pair,) = made(rows)
     assert pair.judgements == (rows.judgements[0].id,)
-    edited(rows, "two cats", "person:2", [[4, 8, "object", None, "cats"]])  # two marked it: whose words the model went by is not known
+    edited(
+        rows, "two cats", "person:2", [[4, 8, "object", None, "cats"]]
+    )  # two marked it: whose words the model went by is not known
     pair, other = made(rows)
     assert (pair.rejected_spans, pair.judgements) == (None, ())
     assert other.judgements == (rows.judgements[1].id,)

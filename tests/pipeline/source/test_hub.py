@@ -177,7 +177,11 @@ def test_a_dataset_that_may_not_be_read_is_one_line_without_the_token(standin, t
 def test_rows_of_the_hub_name_files_of_their_dataset_and_of_no_other():
     root = "hf://datasets/tester/pets@0123"
     shelf = MediaLookup(root, None, None, (), ())
-    good = {"a/b.png": f"{root}/a/b.png", f"{root}/c.png": f"{root}/c.png", "https://example.org/d.png": "https://example.org/d.png"}
+    good = {
+        "a/b.png": f"{root}/a/b.png",
+        f"{root}/c.png": f"{root}/c.png",
+        "https://example.org/d.png": "https://example.org/d.png",
+    }
     assert {path: shelf.url(path) for path in good} == good
     bad = [f"{root}/../../other/secret.png", f"{root}/%2e%2e/secret.png", "hf://datasets/tester/secrets/a.png", "s3://bucket/a.png",
            "../other/a.png", "%2e%2e/a.png", "..\\a.png", "/etc/passwd", "%2Fetc/passwd", f"{root}s/a.png"]  # fmt: skip

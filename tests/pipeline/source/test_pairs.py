@@ -188,9 +188,7 @@ def test_a_row_of_csv_with_too_many_fields_is_a_rejection(home, read):
     (home / "a.csv").write_text("prompt,chosen,rejected\nWhat, really?,a,b\nWhy?,a,b\n")
     found = read("a.csv")
     assert [s.source for s in of(Sample, found)] == ["a.csv#2"]
-    assert (
-        of(Rejection, found)[0].detail == "a.csv#1: the row has 4 fields, the header 3; mend its commas and quotes"
-    )
+    assert of(Rejection, found)[0].detail == "a.csv#1: the row has 4 fields, the header 3; mend its commas and quotes"
 
 
 def test_several_paths_a_limit_a_licence_and_columns_of_other_names(home, read):
@@ -318,7 +316,12 @@ def test_a_folder_may_hold_files_that_are_no_rows(home, read):
 
 
 def test_a_category_is_the_split_in_any_format(home, read):
-    jsonl(home / "rows.jsonl", ROW | {"category": "video"}, ROW | {"prompt": "And?", "category": 5}, ROW | {"prompt": "Or?"})
+    jsonl(
+        home / "rows.jsonl",
+        ROW | {"category": "video"},
+        ROW | {"prompt": "And?", "category": 5},
+        ROW | {"prompt": "Or?"},
+    )
     found = read("rows.jsonl")
     assert [s.split for s in of(Sample, found)] == ["video", None]
     assert [r.detail for r in of(Rejection, found)] == ["rows.jsonl#2: category is a int; make it a text"]

@@ -375,7 +375,13 @@ def test_a_recipe_without_schemes_is_named_as_before():
 def test_rows_from_a_url_name_no_file_beside_a_local_media_root(home, tmp_path):
     (home / "media" / "link").symlink_to(tmp_path)
     (tmp_path / "secret.png").write_bytes(make.png(9))
-    paths = ["cat.jpg", str(tmp_path / "secret.png"), "../../secret.png", "link/secret.png", str(home / "media" / "cat.jpg")]
+    paths = [
+        "cat.jpg",
+        str(tmp_path / "secret.png"),
+        "../../secret.png",
+        "link/secret.png",
+        str(home / "media" / "cat.jpg"),
+    ]
     lines = "\n".join(json.dumps({"prompt": "?", "image": path}) for path in paths)
     with web.serving({"/rows.jsonl": web.page(lines.encode())}) as server:
         settings = rows.Settings(

@@ -18,7 +18,10 @@ def test_every_kind_of_damage_of_a_file_is_named(tmp_path):
     (tmp_path / "d").unlink()
     (tmp_path / "d").mkdir()
     assert [said.split()[0] for said in checksum.damages(tmp_path, files)] == list("abcd")
-    assert [said.split()[0] for said in checksum.damages(tmp_path, {k: files[k] for k in "abce"}, quick=True)] == ["a", "b"]
+    assert [said.split()[0] for said in checksum.damages(tmp_path, {k: files[k] for k in "abce"}, quick=True)] == [
+        "a",
+        "b",
+    ]
 
 
 def test_a_sealed_object_comes_back_and_no_flipped_bit_changes_what_it_says():

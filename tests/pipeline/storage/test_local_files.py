@@ -67,6 +67,11 @@ def test_the_bytes_of_a_regular_file_are_read_and_of_nothing_else(tmp_path):
     assert read(tmp_path / "a") == b"text"
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "endless").symlink_to("/dev/zero")
-    for name, error in (("pipe", NotRegular), ("endless", NotRegular), (".", IsADirectoryError), ("gone", FileNotFoundError)):
+    for name, error in (
+        ("pipe", NotRegular),
+        ("endless", NotRegular),
+        (".", IsADirectoryError),
+        ("gone", FileNotFoundError),
+    ):
         with pytest.raises(error):
             read(tmp_path / name)

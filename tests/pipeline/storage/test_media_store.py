@@ -69,7 +69,9 @@ def test_a_pack_that_lost_its_end_is_one_clear_line(tmp_path):
     store.sync()
     (pack,) = tmp_path.glob("*.pack")
     os.truncate(pack, 2)
-    with pytest.raises(StoreError, match=rf"{pack} does not hold medium {SHA_OF_ABC} .*run the same `pairwright build` again"):
+    with pytest.raises(
+        StoreError, match=rf"{pack} does not hold medium {SHA_OF_ABC} .*run the same `pairwright build` again"
+    ):
         FolderStore(tmp_path).read(SHA_OF_ABC)
 
 
@@ -96,7 +98,10 @@ def test_a_medium_is_durable_before_the_index_names_it(tmp_path, monkeypatch):
     store.add(b"abc")
     store.sync()
     (pack,) = tmp_path.glob("*.pack")
-    assert named == {tmp_path.name: 0, f"{pack.name}.new": 0}  # the folder that names the pack, and the pack, which had another name then
+    assert named == {
+        tmp_path.name: 0,
+        f"{pack.name}.new": 0,
+    }  # the folder that names the pack, and the pack, which had another name then
 
 
 def test_a_killed_writer_leaves_nothing_half(tmp_path):
@@ -138,7 +143,9 @@ def test_a_pack_of_a_killed_process_is_removed_and_that_of_a_living_one_is_not(t
 
 def test_a_store_that_is_closed_has_no_file_open(tmp_path):
     def opened() -> list[str]:
-        return [path for path in map(os.path.realpath, Path("/proc/self/fd").iterdir()) if path.startswith(str(tmp_path))]
+        return [
+            path for path in map(os.path.realpath, Path("/proc/self/fd").iterdir()) if path.startswith(str(tmp_path))
+        ]
 
     store = FolderStore(tmp_path)
     store.add(b"abc")
@@ -191,7 +198,9 @@ def test_a_flipped_bit_never_leaves_and_is_named_until_the_bytes_are_added_again
     assert FolderStore(tmp_path).read(SHA_OF_ABC) == b"abc"
 
 
-@pytest.mark.parametrize("damage", [lambda p: _flip(p, 0), lambda p: os.truncate(p, 1), Path.unlink, lambda p: p.write_bytes(b"")])
+@pytest.mark.parametrize(
+    "damage", [lambda p: _flip(p, 0), lambda p: os.truncate(p, 1), Path.unlink, lambda p: p.write_bytes(b"")]
+)
 def test_bytes_that_are_added_again_replace_those_that_are_damaged_or_gone_though_nobody_read_them(tmp_path, damage):
     damage(_stored(tmp_path))
     store = FolderStore(tmp_path)
@@ -212,7 +221,10 @@ def test_a_store_of_an_older_version_is_checked_by_the_name_itself(tmp_path):
         FolderStore(tmp_path).read(SHA_OF_ABC)
 
 
-@pytest.mark.parametrize("place", [("''", 0, 3), ("'x.pack'", 0, 3), ("pack", -1, 3), ("pack", 0, 1 << 62), ("pack", "'z'", 3), ("pack", 1 << 40, 3)])
+@pytest.mark.parametrize(
+    "place",
+    [("''", 0, 3), ("'x.pack'", 0, 3), ("pack", -1, 3), ("pack", 0, 1 << 62), ("pack", "'z'", 3), ("pack", 1 << 40, 3)],
+)
 def test_an_index_that_names_no_place_is_damage(tmp_path, place):
     _stored(tmp_path)
     with sqlite3.connect(tmp_path / "index.sqlite") as index:

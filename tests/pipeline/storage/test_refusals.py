@@ -56,12 +56,18 @@ def test_one_refusal_among_answers_is_the_rows(cache):
 
 
 def test_all_of_a_few_refused_alike_are_the_runs_and_the_words_are_told(cache):
-    with pytest.raises(EngineError, match=r"rate: scripted@1: the server refused the request \(400\): your balance is too low .* every request ends so"):
+    with pytest.raises(
+        EngineError,
+        match=r"rate: scripted@1: the server refused the request \(400\): your balance is too low .* every request ends so",
+    ):
         asked(cache, Scripted(*[REFUSED] * 3), 3)
 
 
 def test_all_refused_for_reasons_of_their_own_are_the_rows(cache):
-    results = [Refused(Reason.ENGINE_REFUSED, f"the server refused the request (400): {word}") for word in ("a dog", "a cat", "a hen")]
+    results = [
+        Refused(Reason.ENGINE_REFUSED, f"the server refused the request (400): {word}")
+        for word in ("a dog", "a cat", "a hen")
+    ]
     assert asked(cache, Scripted(*results), 3) == results
 
 
@@ -109,8 +115,12 @@ def test_a_cached_answer_is_as_good_a_question_to_ask_again(cache):
 
 
 def test_a_server_that_never_answered_is_told_in_its_own_words(cache):
-    error = NeverAnswered("http://h/v1 answered 404: no such model; check base_url", "the server refused the request (404): no such model")
-    with pytest.raises(EngineError, match="http://h/v1 answered 404: no such model; check base_url; every request ends so"):
+    error = NeverAnswered(
+        "http://h/v1 answered 404: no such model; check base_url", "the server refused the request (404): no such model"
+    )
+    with pytest.raises(
+        EngineError, match="http://h/v1 answered 404: no such model; check base_url; every request ends so"
+    ):
         asked(cache, Scripted(error, error), 2)
 
 

@@ -164,12 +164,16 @@ def test_a_folder_without_a_model_is_named(tmp_path):
 
 def test_a_trained_model_leaves_without_secrets_local_paths_and_hidden_files(model, tmp_path):
     source = Path(shutil.copytree(TINY, tmp_path / "source"))
-    (source / "README.md").write_text("From /home/me/models/tiny, asked at http://10.0.0.7:8000/v1 with HF_TOKEN: https://u:p4ss@example.org/x?sig=1")
+    (source / "README.md").write_text(
+        "From /home/me/models/tiny, asked at http://10.0.0.7:8000/v1 with HF_TOKEN: https://u:p4ss@example.org/x?sig=1"
+    )
     (source / ".env").write_text("HF_TOKEN=hf_abcdefgh12345678")
     config = json.loads((source / "config.json").read_text())
     (source / "config.json").write_text(json.dumps(config | {"_name_or_path": "/home/me/models/tiny"}))
     save(model, str(source), tmp_path / "trained")
     left = {path.name for path in (tmp_path / "trained").iterdir()}
     assert left == {path.name for path in source.iterdir()} - {".env"}
-    assert (tmp_path / "trained" / "README.md").read_text() == "From tiny, asked at (a server) with (a variable): https://example.org/x"
+    assert (
+        tmp_path / "trained" / "README.md"
+    ).read_text() == "From tiny, asked at (a server) with (a variable): https://example.org/x"
     assert json.loads((tmp_path / "trained" / "config.json").read_text()) == config | {"_name_or_path": "tiny"}

@@ -604,8 +604,14 @@ def test_connections_that_are_held_open_shut_out_nobody_and_are_closed(served):
 
 def test_clients_that_read_nothing_shut_out_nobody(served):
     parts = urlsplit(link(served, f"{served.big}.mp4"))
-    held = hold(served, f"GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode(), app.CONNECTIONS + 44)
-    assert httpx.get(link(served, f"{served.picture}.jpg"), timeout=20).content == PICTURE  # a mebibyte is made for each of them first
+    held = hold(
+        served,
+        f"GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode(),
+        app.CONNECTIONS + 44,
+    )
+    assert (
+        httpx.get(link(served, f"{served.picture}.jpg"), timeout=20).content == PICTURE
+    )  # a mebibyte is made for each of them first
     for client in held:
         client.close()
 

@@ -133,7 +133,9 @@ def test_a_bomb_is_cut_where_it_has_become_too_large(monkeypatch):
 BROTLI = bytes([0x8B, 0x00, 0x80]) + b"hi" + bytes([0x03])  # one stored piece
 
 
-@pytest.mark.parametrize(("encoding", "packed"), [("gzip", gzip.compress(b"hi")), ("deflate", zlib.compress(b"hi")), ("br", BROTLI)])
+@pytest.mark.parametrize(
+    ("encoding", "packed"), [("gzip", gzip.compress(b"hi")), ("deflate", zlib.compress(b"hi")), ("br", BROTLI)]
+)
 def test_an_answer_may_be_compressed(encoding, packed):
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(packed)}\r\n\r\n".encode()
     (found,), _ = answers(head + packed)
@@ -179,7 +181,9 @@ def test_a_redirect_on_the_same_server_is_followed_with_the_body_and_the_key(sta
     assert seen == [(b"/v1/chat", True, b'{"a":1}'), (b"/v2/chat?a=b", True, b'{"a":1}')]
 
 
-@pytest.mark.parametrize("location", ["http://127.0.0.1:9/v1/chat", "https://other.test/", "//h/v1", "http://[", "javascript:x", ""])
+@pytest.mark.parametrize(
+    "location", ["http://127.0.0.1:9/v1/chat", "https://other.test/", "//h/v1", "http://[", "javascript:x", ""]
+)
 def test_a_redirect_elsewhere_is_told_and_not_followed(location):
     (found,), connections = answers(f"HTTP/1.1 307 Moved\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode())
     assert (found.status, found.headers["location"], connections) == (307, location, 1)

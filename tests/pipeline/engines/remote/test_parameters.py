@@ -43,7 +43,11 @@ def test_a_parameter_that_is_not_taken_is_left_out(name, message):
 
 
 def test_pydantic_names_the_place():
-    body = {"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted", "input": 0}]}
+    body = {
+        "detail": [
+            {"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted", "input": 0}
+        ]
+    }
     assert USUAL.learnt(json.dumps(body).encode(), ASKED) == Dialect(without=frozenset({"seed"}))
 
 
@@ -53,7 +57,13 @@ def test_the_field_that_names_the_parameter_counts_before_the_words():
 
 @pytest.mark.parametrize(
     "message",
-    ["'n' must be 1", 'Invalid JSON payload received. Unknown name "n": Cannot find field.', "n > 1 is not supported", "`n` : number must be at most 1", "Unsupported value: 'n' does not support 4 with this model"],
+    [
+        "'n' must be 1",
+        'Invalid JSON payload received. Unknown name "n": Cannot find field.',
+        "n > 1 is not supported",
+        "`n` : number must be at most 1",
+        "Unsupported value: 'n' does not support 4 with this model",
+    ],
 )
 def test_a_server_of_one_answer_is_asked_for_one_at_a_time(message):
     dialect = learnt(message)
@@ -79,6 +89,17 @@ def test_what_was_learnt_is_not_learnt_twice():
     assert dialect.words() == "without seed"
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b'{"error": "unsupported"}', b'{"error": {"param": [1]}}', b'{"detail": [1, {"loc": 3}]}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"null",
+        b'{"error": "unsupported"}',
+        b'{"error": {"param": [1]}}',
+        b'{"detail": [1, {"loc": 3}]}',
+    ],
+)
 def test_any_reply_can_be_looked_at(body):
     assert USUAL.learnt(b"unsupported " + body, ASKED) is None

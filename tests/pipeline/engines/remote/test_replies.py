@@ -29,7 +29,9 @@ def test_text_may_come_in_parts(content, text):
 
 
 def test_a_refusal_in_words_is_an_answer():
-    assert replies.text({"message": {"content": None, "refusal": "I can't help with that."}}) == "I can't help with that."
+    assert (
+        replies.text({"message": {"content": None, "refusal": "I can't help with that."}}) == "I can't help with that."
+    )
 
 
 @pytest.mark.parametrize("content", [None, {"text": "a"}, 3, True, 1.5, [1], [{"type": "image_url"}], [None]])
@@ -71,7 +73,11 @@ def test_usage_may_be_anything(usage):
 
 
 def test_choices_come_in_order_of_their_index_or_as_they_came():
-    assert [c["index"] for c in replies.choices({"choices": [{"index": 2}, {"index": 0}, {"index": 1}]}, 3)] == [0, 1, 2]
+    assert [c["index"] for c in replies.choices({"choices": [{"index": 2}, {"index": 0}, {"index": 1}]}, 3)] == [
+        0,
+        1,
+        2,
+    ]
     assert replies.choices({"choices": [{"a": 1}, {"a": 2}]}, 3) == [{"a": 1}, {"a": 2}]
 
 
@@ -98,19 +104,34 @@ def test_log_probabilities_that_do_not_come_are_a_refusal(said):
         replies.with_logprobs(choice(logprobs=said), 16)
 
 
-@pytest.mark.parametrize("said", ["text", {"content": "text"}, {"content": [1]}, {"content": [{"logprob": 3}]}, {"content": [{}]}, [1]])
+@pytest.mark.parametrize(
+    "said", ["text", {"content": "text"}, {"content": [1]}, {"content": [{"logprob": 3}]}, {"content": [{}]}, [1]]
+)
 def test_log_probabilities_of_another_form_are_unreadable(said):
     with pytest.raises(Unreadable):
         replies.with_logprobs(choice(logprobs=said), 16)
 
 
-@pytest.mark.parametrize("listed", [None, {}, [1], [{"token": 1, "logprob": -1}], [{"logprob": -1}], [{"token": "yes", "logprob": 2}], [{"token": "yes"}]])
+@pytest.mark.parametrize(
+    "listed",
+    [
+        None,
+        {},
+        [1],
+        [{"token": 1, "logprob": -1}],
+        [{"logprob": -1}],
+        [{"token": "yes", "logprob": 2}],
+        [{"token": "yes"}],
+    ],
+)
 def test_first_tokens_of_another_form_are_unreadable(listed):
     with pytest.raises(Unreadable):
         replies.first_tokens(choice(logprobs={"content": [{"top_logprobs": listed}]}), ("yes", "no"))
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"NaN", b'{"a": NaN}', b'{"a": "\\ud800"}', b"\xff\xfe", b"[" * 5000, b"[]", b"7", b"null"])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"NaN", b'{"a": NaN}', b'{"a": "\\ud800"}', b"\xff\xfe", b"[" * 5000, b"[]", b"7", b"null"]
+)
 def test_what_is_no_json_object_is_unreadable(body):
     with pytest.raises(Unreadable):
         replies.loaded(body)

@@ -78,6 +78,8 @@ def test_signatures_estimate_how_many_runs_two_texts_share():
     runs = [{t[i : i + 5] for i in range(len(t) - 4)} for t in (one, two)]
     exact = len(runs[0] & runs[1]) / len(runs[0] | runs[1])
     a, b = shingles.signatures([one, two])
-    assert shingles.alike(a, b) == pytest.approx(exact, abs=0.12)  # three standard deviations: sqrt(.6 * .4 / 128) = .043
+    assert shingles.alike(a, b) == pytest.approx(
+        exact, abs=0.12
+    )  # three standard deviations: sqrt(.6 * .4 / 128) = .043
     same, other = shingles.signatures(["What is  shown?", "what is shown"])
     assert shingles.alike(same, other) == 1  # case, spaces and punctuation do not count

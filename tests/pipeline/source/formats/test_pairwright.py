@@ -32,7 +32,9 @@ def test_all_that_is_known_comes_back():
 def test_media_of_the_rejected_side_and_a_single_answer():
     other = {"bytes": b"y", "path": None}
     assert pairwright.read(ROW | {"rejected_images": [other]}).pairs[0].rejected_media == (other,)
-    assert pairwright.read(ROW | {"rejected_media": [], "rejected_images": []}).pairs[0].rejected_media == ()  # shown nothing
+    assert (
+        pairwright.read(ROW | {"rejected_media": [], "rejected_images": []}).pairs[0].rejected_media == ()
+    )  # shown nothing
     assert pairwright.read(ROW | {"ranked_images": [b"x", b"y"]}).pairs[0].ranked == (("image", b"x"), ("image", b"y"))
     alone = pairwright.read(ROW | {"rejected": None, "desirable": False, "rejected_spans": None})
     assert (alone.answers, alone.pairs[0].rejected) == ((Answer("A cat.", "m1"),), None)

@@ -35,7 +35,18 @@ def test_an_array_is_cut_into_its_items_wherever_the_chunks_end(values, chunk, i
 
 
 def test_what_is_not_json_costs_its_item():
-    good, bad = {"a": 1, "b": {"c": "}"}}, [b'{"a": NaN}', b'{"a" 1}', b'{"a": "\\ud800"}', b"[" * 5000 + b"]" * 5000, b"", b"x y", b'{"a": %s}' % (b"9" * 30)]
+    good, bad = (
+        {"a": 1, "b": {"c": "}"}},
+        [
+            b'{"a": NaN}',
+            b'{"a" 1}',
+            b'{"a": "\\ud800"}',
+            b"[" * 5000 + b"]" * 5000,
+            b"",
+            b"x y",
+            b'{"a": %s}' % (b"9" * 30),
+        ],
+    )
     for one in bad:
         data = b"[%s, %s ,\n%s]" % (json.dumps(good).encode(), one, json.dumps(good).encode())
         first, second, third = items(data)
@@ -45,7 +56,10 @@ def test_what_is_not_json_costs_its_item():
         assert raised.value.reason == Reason.BAD_ROW
 
 
-@pytest.mark.parametrize("data", [b"", b" ", b"<html>", b"[", b"[1", b"[1,", b'["a', b'["a\\', b"[1]x", b"[1][2]", b"[1}", b"[[1]", b'{"a": 1}'])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b" ", b"<html>", b"[", b"[1", b"[1,", b'["a', b'["a\\', b"[1]x", b"[1][2]", b"[1}", b"[[1]", b'{"a": 1}'],
+)
 def test_an_array_without_begin_or_end_is_an_error(data):
     with pytest.raises(EOFError):
         items(data)
@@ -54,7 +68,12 @@ def test_an_array_without_begin_or_end_is_an_error(data):
 def test_an_item_beyond_the_bound_is_passed_over(monkeypatch):
     monkeypatch.setattr(bounds, "LONGEST", 1000)
     found = items(b'[{"a": 1}, {"a": "%s"}, %s, {"a": 2}]' % (b"x" * 5000, b"[" * 2000 + b"]" * 2000), 64)
-    assert [getattr(one, "reason", one) for one in parsed(found)] == [{"a": 1}, Reason.TOO_LARGE, Reason.TOO_LARGE, {"a": 2}]
+    assert [getattr(one, "reason", one) for one in parsed(found)] == [
+        {"a": 1},
+        Reason.TOO_LARGE,
+        Reason.TOO_LARGE,
+        {"a": 2},
+    ]
     assert [getattr(one, "reason", one) for one in items(b'["%s"]' % (b"x" * 5000), 64)] == [Reason.TOO_LARGE]
 
 
@@ -69,7 +88,12 @@ def test_a_row_that_is_refused_names_its_column(line, said):
 
 
 def test_numbers_of_64_bits_and_large_floats_are_good():
-    assert json_rows.parse(b'{"a": 18446744073709551615, "b": -9223372036854775808, "c": 1e30, "d": 123456789012345678901234.5}')["c"] == 1e30
+    assert (
+        json_rows.parse(
+            b'{"a": 18446744073709551615, "b": -9223372036854775808, "c": 1e30, "d": 123456789012345678901234.5}'
+        )["c"]
+        == 1e30
+    )
 
 
 def test_a_row_is_bounded_by_its_text_and_its_values_and_not_by_media(monkeypatch):

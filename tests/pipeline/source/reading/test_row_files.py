@@ -216,7 +216,11 @@ def test_rows_come_from_a_web_server_and_a_bucket(tmp_path):
     with buckets.serving("rows") as s3:
         for name in ("b.csv", "x/r.jsonl.gz", "r.parquet"):
             s3.pipe_file(f"rows/in/{name}", FORMS[f"r.{name.partition('.')[2]}"])
-        assert [row.place for row in row_files.read("s3://rows/in")][::3] == ["b.csv#1", "r.parquet#1", "x/r.jsonl.gz#1"]
+        assert [row.place for row in row_files.read("s3://rows/in")][::3] == [
+            "b.csv#1",
+            "r.parquet#1",
+            "x/r.jsonl.gz#1",
+        ]
         assert [row.folder for row in row_files.read("s3://rows/in/r.parquet")][:1] == ["s3://rows/in"]
         assert values("s3://rows/in/r.parquet") == ROWS
         for path, said in {
