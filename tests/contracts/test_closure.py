@@ -66,7 +66,7 @@ def test_an_operator_is_in_the_docs(family, name):
 @pytest.mark.parametrize(("family", "name"), OPERATORS)
 def test_an_operator_is_tested(family, name):
     folder = rf"{registry.HOME[family]}\.{family}"
-    title = f"\"{name}\"" if family == name else rf"\b{family}\.{name}\b"
+    title = f'"{name}"' if family == name else rf"\b{family}\.{name}\b"
     named = rf"{folder} import [^\n]*\b{name}\b|{folder}\.{name}\b|{title}"
     assert re.search(named, TESTS), "no test imports it, and no recipe of the tests names it"
 
