@@ -87,6 +87,11 @@ def test_every_format_that_exists_is_registered():
 
 
 @pytest.mark.parametrize("name", DIALECTS)
+def test_a_format_is_tested(name):
+    assert re.search(rf"formats import [^\n]*\b{name}\b|formats\.{name} import", TESTS), "no test imports it"
+
+
+@pytest.mark.parametrize("name", DIALECTS)
 def test_a_format_is_in_the_docs(name):
     assert f"| `{name}` |" in (ROOT / "docs" / "import.md").read_text()
 
@@ -285,6 +290,11 @@ def test_a_corruption_kind_is_in_the_page_and_on_the_sheet(name):
 
 
 @pytest.mark.parametrize("name", KINDS)
+def test_a_corruption_kind_has_a_docstring(name):
+    assert (KINDS[name].__doc__ or "").strip()
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_a_corruption_kind_is_tested(name):
     assert re.search(rf"\b{KINDS[name].__name__}\(|kind[=:\"' ]+{name}\b", TESTS), "no test makes it"
 
@@ -334,12 +344,20 @@ def test_every_figure_of_a_judge_is_shown(pages, page):
     assert {figure for figure, any_of in digits.items() if not any(d in texts[page] for d in any_of)} == UNSEEN[page]
 
 
+def counted() -> set[str]:
+    """The figures that the judges' quality counts, by the texts in its calls of `_count`."""
+    source = inspect.getsource(importlib.import_module("annotators.measures.judge_quality"))
+    return {node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_count"
+            for node in ast.walk(node) if isinstance(node, ast.Constant) and isinstance(node.value, str)}  # fmt: skip
+
+
 def test_every_figure_of_a_judge_is_counted_somewhere():
     """A figure that nothing counts would be None for ever."""
-    source = inspect.getsource(importlib.import_module("annotators.measures.judge_quality"))
-    counted = {node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_count"
-               for node in ast.walk(node) if isinstance(node, ast.Constant) and isinstance(node.value, str)}  # fmt: skip
-    assert set(FIGURES) - counted == set()
+    assert set(FIGURES) - counted() == set()
+
+
+def test_every_figure_that_is_counted_is_shown():
+    assert counted() - set(FIGURES) == {"truth "}  # by kind of media, which `agreement_with_truth` shows
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -368,6 +386,16 @@ def test_a_benchmark_is_run_by_make_and_in_the_docs(name):
     assert name in bench.split() or f"-m benchmarks.{name}" in makefile, "no target of the Makefile runs it"
     assert f"python -m benchmarks.{name}" in (ROOT / "docs" / "benchmarks.md").read_text()
     assert 'if __name__ == "__main__":' in PROGRAMS[name], "`python -m` would do nothing"
+
+
+UNTESTED = {"overhead", "generate", "ingest", "label_studio", "near_duplicates"}  # only measured: new ones have a test
+
+
+def test_a_benchmark_is_tested():
+    tested = {
+        name for name in PROGRAMS if re.search(rf"benchmarks\.{name}\b|benchmarks import [^\n]*\b{name}\b", TESTS)
+    }
+    assert PROGRAMS.keys() - PARTS - tested == UNTESTED
 
 
 # Engines
