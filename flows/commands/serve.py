@@ -1,4 +1,4 @@
-"""A run's media and webhooks, served: `pairwright serve`."""
+"""`pairwright serve`: serves a run's media to annotators and receives webhooks."""
 
 import time
 from urllib.parse import urlsplit
@@ -6,11 +6,11 @@ from urllib.parse import urlsplit
 from flows.runs import campaigns
 from pipeline.storage.media_store import open_store
 
-LOOK = 2.0  # seconds between looks for media of questions that a build asked meanwhile
+LOOK = 2.0  # least seconds between two reads of the ledgers for new questions
 
 
 class Shown:
-    """The media that a run's questions show. Called with a hash it gives the media type, None of what no question shows."""
+    """The media of a run's questions. Called with a hash, it returns the media type, or None if no question shows that medium."""
 
     def __init__(self, run):
         self._run, self._types, self._looked = run, {}, 0.0
@@ -29,10 +29,10 @@ class Shown:
 
 
 def serve(run, url: str, host: str, port: int, every: float) -> None:
-    """Serves the media that the run's questions show, and syncs at the start, at each webhook's hint and every `every` seconds, until
-    it is told to stop. `url` is where the labeling server and the annotators reach it.
+    """Serves the media of the run's questions, and syncs at the start, after each webhook and every `every` seconds, until stopped.
+    `url` is the address at which the labeling server and the annotators reach this process.
 
-    UserError before it listens: no run that asks people, a secret, key or address that is missing or wrong."""
+    UserError before it listens: a run that asks no people, or a missing or wrong secret, key or address."""
     from annotators.label_studio import links
     from annotators.label_studio.client import connect
     from annotators.label_studio.service import app as server
