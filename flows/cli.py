@@ -42,7 +42,9 @@ STOPPED = 130  # typer's exit code for Ctrl-C
 DEBUG = "PAIRWRIGHT_DEBUG"  # if set, the traceback of an unexpected error is printed
 say = Console(stderr=True, highlight=False)
 
-Out = Annotated[Path, typer.Option("--out", help="folder of the run; the same command run again continues where it stopped")]
+Out = Annotated[
+    Path, typer.Option("--out", help="folder of the run; the same command run again continues where it stopped")
+]
 Cache = Annotated[
     Path | None,
     typer.Option(
@@ -297,7 +299,7 @@ def pull(folder: Folder) -> None:
 
 @annotate.command()
 def reconcile(folder: Folder,
-              accept_config: Annotated[bool, typer.Option("--accept-config", help="accept labeling configs that were changed on the server")] = False) -> None:  # fmt: skip
+              accept_config: Annotated[bool, typer.Option("--accept-config", help="accept changed labeling configs")] = False) -> None:  # fmt: skip
     """Compare everything with the server, id by id: finds what was deleted there or missed by a pull, and repairs it.
 
     Example: pairwright annotate reconcile data/runs/people --accept-config"""
@@ -374,7 +376,7 @@ def recipes() -> None:
 
 @app.command()
 def steps(title: Annotated[str | None, typer.Argument(help="one operator: shows its settings and why it may reject rows", metavar="[STEP]")] = None,
-          reads: Annotated[str | None, typer.Option(help="only steps that read this table: samples, candidates, claims, judgements or pairs", metavar="TABLE")] = None,
+          reads: Annotated[str | None, typer.Option(help="only steps that read this table: samples, candidates, claims, judgements, pairs", metavar="TABLE")] = None,
           leaves: Annotated[str | None, typer.Option(help="only steps that add rows to this table", metavar="TABLE")] = None,
           media: Annotated[str | None, typer.Option(help="only steps that handle this kind: text, image, multi_image, video or audio", metavar="KIND")] = None) -> None:  # fmt: skip
     """List the steps that a recipe can have: what each does, the tables it reads and leaves, the kinds of samples it handles.

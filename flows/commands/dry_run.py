@@ -94,9 +94,7 @@ class Known:
         self.texts: defaultdict[RequestKind, list[str]] = defaultdict(list)
         self.references: defaultdict[str, list[str]] = defaultdict(list)  # by the text of the prompt
         self.own: dict[tuple[Message, ...], str] = {}  # by the whole prompt
-        self.media: defaultdict[tuple[str, str], Tally] = defaultdict(
-            Tally
-        )  # (model, kind) -> tokens, number of media
+        self.media: defaultdict[tuple[str, str], Tally] = defaultdict(Tally)  # (model, kind) -> tokens, number of media
         self.found = 0  # cached answers
         self.made: dict[bytes, Found] = {}  # made-up answers by request key
         self.unmeasured: set[str] = set()  # models with requests of unknown rate
@@ -184,9 +182,7 @@ class LookedUp:
         engine, known = self._engine, self._engine.known
         key = key_of(engine.identity, request)
         found = self._cache.get(key)
-        if (
-            found is None and isinstance(request, Generate) and request.form
-        ):  # the real engine may not support forms
+        if found is None and isinstance(request, Generate) and request.form:  # the real engine may not support forms
             found = self._cache.get(key_of(engine.identity, request._replace(form=None)))
         if found is not None:
             known.learn(engine.model, request, found)
@@ -319,7 +315,9 @@ def make_up(engine: MadeUp, request: Request, example: Example | None = None) ->
     known = engine.known
     if isinstance(request, Perturb):
         assert engine.store is not None, "tests may leave it out, but then perturb nothing"
-        return Perturbed(engine.store.add(engine.store.read(request.media) + b"\0"))  # a different file that decodes alike
+        return Perturbed(
+            engine.store.add(engine.store.read(request.media) + b"\0")
+        )  # a different file that decodes alike
     media_of_request(request.messages, engine.media, engine.identity)
     more = sum(known.media_tokens(engine.model, kind) for kind in _kinds(request))
     prompt = prompt_tokens(engine.model, request) + round(more)

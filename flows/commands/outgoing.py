@@ -162,7 +162,8 @@ def _people(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Disclosure]
     server = os.environ.get("LABEL_STUDIO_URL", "")
     to = _place(server) if server else "the server in LABEL_STUDIO_URL, which is not set"
     yield Disclosure(
-        to, f"questions of {_list(b.step.name for b in asking)}: prompts and answers, visible to everyone who can log in"
+        to,
+        f"questions of {_list(b.step.name for b in asking)}: prompts and answers, visible to everyone who can log in",
     )
     yield Disclosure(to, f"the values of {_list(sorted(campaigns.keys(recipe)))}")
     for bound in asking:

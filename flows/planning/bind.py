@@ -113,7 +113,9 @@ class BoundRecipe:
     @property
     def trained(self) -> dict[str, str]:
         """Name of a model that a step trains -> the model it is trained from."""
-        return {bound.step.binds: model for bound in self.steps if bound.step.binds for model in models(bound.settings)[:1]}
+        return {
+            bound.step.binds: model for bound in self.steps if bound.step.binds for model in models(bound.settings)[:1]
+        }
 
 
 def bind(recipe: Recipe, given: Iterable[str] = ()) -> BoundRecipe:

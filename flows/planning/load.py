@@ -51,7 +51,9 @@ def document(name: str, settings: Sequence[str] = ()) -> dict:
     with disk(path, RecipeError):
         data = path.read_bytes()
     if len(data) > LONGEST:
-        raise RecipeError(f"{path} has {len(data):,} bytes, more than the {LONGEST:,} of a recipe: give the recipe's file")
+        raise RecipeError(
+            f"{path} has {len(data):,} bytes, more than the {LONGEST:,} of a recipe: give the recipe's file"
+        )
     try:
         raw = _parsed(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
@@ -161,7 +163,7 @@ def _current(entry: Any) -> Any:
     if new != title:
         settings.setdefault("name", name or family)
     if family == "train" and settings.get("loss") == new.partition(".")[2]:
-            del settings["loss"]  # implied by the operator's name
+        del settings["loss"]  # implied by the operator's name
     return {new: settings}
 
 

@@ -28,7 +28,10 @@ SHOWN = 3  # pairs shown per media type
 PLOTTED = 30  # annotators in a plot: those with the most votes
 TRUSTED, READABLE = 0.8, 0.95  # warn if agreement with ground truth or the parse rate is lower
 ENOUGH_WORDS = 0.8  # warn if more preferences than this survive without the media; for a random judge it is half
-UNLIKE, LONGER = 0.1, (0.35, 0.65)  # warn about length if at least this share of pairs differs and the longer one wins outside this range
+UNLIKE, LONGER = (
+    0.1,
+    (0.35, 0.65),
+)  # warn about length if at least this share of pairs differs and the longer one wins outside this range
 KNOWN = {"text": "text", "image": "images", "multi_image": "multiple images", "video": "video", "audio": "audio"}
 
 
@@ -39,7 +42,9 @@ def write_report(folder: Path, summary: dict, tables: Tables, media: MediaStore)
     kinds = [kind for kind in SAMPLE_KINDS if summary["samples"].get(kind)]
     stages = {stage: {kind: summary[stage].get(kind, 0) for kind in kinds} for stage in COUNTED}
     sides = _sides(tables)
-    recipe = {key: value for key, value in summary["recipe"].items() if key not in ("name", "about")}  # shown at the top
+    recipe = {
+        key: value for key, value in summary["recipe"].items() if key not in ("name", "about")
+    }  # shown at the top
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )

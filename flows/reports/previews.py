@@ -81,7 +81,9 @@ def _webm(pictures: list[Image.Image], fps: float) -> bytes:
     """A silent clip that every browser plays, at two frames per second or more."""
     out = io.BytesIO()
     step = Fraction(1 / max(fps, 2)).limit_denominator(1000)  # slower clips are sped up
-    with av.open(out, "w", format="webm", options={"fflags": "+bitexact"}) as container:  # otherwise it contains a random id
+    with av.open(
+        out, "w", format="webm", options={"fflags": "+bitexact"}
+    ) as container:  # otherwise it contains a random id
         stream = container.add_stream("libvpx", rate=round(1 / step) or 1)
         width, height = (side + side % 2 for side in pictures[0].size)  # chroma is subsampled: sides must be even
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = width, height, "yuv420p", 400_000
