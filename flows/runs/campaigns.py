@@ -140,7 +140,9 @@ def show(run, console: Console) -> None:
         counts = found[of.step]
         states = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in counts["states"].items())
         total = f"{counts['answered']} of {counts['asked']} annotations"
-        console.print(f"[bold]{escape(of.step)}[/bold] ({counts['task']}): {total}; questions: {states}", soft_wrap=True)
+        console.print(
+            f"[bold]{escape(of.step)}[/bold] ({counts['task']}): {total}; questions: {states}", soft_wrap=True
+        )
         if counts["quality"]:
             _quality(counts["quality"], names, console)
         for annotation, uid, person, reason, detail in problems[:NAMED]:
