@@ -35,7 +35,7 @@ def annotate(out: str) -> State:
     create_markdown_artifact(
         described(found), key="people", description=f"{plain(run.recipe.name)} in {plain(str(run.folder))}"
     )
-    asked, answered = (sum(of[name] for of in found.values()) for name in ("asked", "answered"))
+    asked, answered = (sum(counts[name] for counts in found.values()) for name in ("asked", "answered"))
     if answered < asked:
         return Completed(name="Waiting", message=f"{answered} of {asked} annotations")
     if campaigns.is_built(run):

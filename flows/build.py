@@ -82,7 +82,7 @@ def keys_of(recipe: BoundRecipe) -> set[str]:
     """The environment variables a build needs: API keys of models (`api_key_env`), variables in paths, and those for human annotation."""
     ends = [end for model in recipe.models.values() for end in (model, *(model.get("endpoints") or ()))]
     models = {end["api_key_env"] for end in ends if end.get("api_key_env")}
-    return models.union(campaigns.keys(recipe), *(variables(of.step.settings) for of in recipe.steps))
+    return models.union(campaigns.keys(recipe), *(variables(step.step.settings) for step in recipe.steps))
 
 
 def take_keys(needed: set[str]) -> None:
@@ -115,8 +115,8 @@ def asked(summary: dict) -> str:
     """Usage by step and model, as a Markdown table."""
     rows = [
         f"| {plain(step)} | {plain(model)} | {' | '.join(_cell(usage.get(key, '')) for key in ASKED)} |"
-        for step, of in summary["steps"].items()
-        for model, usage in of["models"].items()
+        for step, record in summary["steps"].items()
+        for model, usage in record["models"].items()
     ]
     head = f"| step | model | {' | '.join(ASKED).replace('_', ' ')} |"
     return "\n".join([head, "|---" * (len(ASKED) + 2) + "|", *rows])

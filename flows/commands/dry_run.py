@@ -290,11 +290,11 @@ def examples(steps: Iterable[Bound]) -> dict[str, Example]:
     return {step.name: made for step in steps if (made := example_of(step))}
 
 
-def example_of(of: Operator) -> Example | None:
+def example_of(operator: Operator) -> Example | None:
     """An operator's `example`, or that of the first of its parts that has one."""
-    if write := getattr(of.module, "example", None):
-        return lambda asked, text, draw: write(asked, of.settings, text, draw)
-    return next(filter(None, (example_of(part.operator) for part in of.parts)), None)
+    if write := getattr(operator.module, "example", None):
+        return lambda asked, text, draw: write(asked, operator.settings, text, draw)
+    return next(filter(None, (example_of(part.operator) for part in operator.parts)), None)
 
 
 def prompt_tokens(model: Model, request: Request) -> int:

@@ -158,6 +158,7 @@ def _work(run: executor.Run, host: Host, units: list[Unit]) -> None:
 
 
 def asks_people(unit: Unit) -> bool:
+    """Whether the unit contains a judge.people step."""
     return any(step.title == PEOPLE for step in unit.steps)
 
 
@@ -268,4 +269,4 @@ def _money(rows: list[Row], currencies: list[str]) -> list[str]:
     if not found:
         return []
     sums = [[sum(m[key] for m in found if m["currency"] == name) for name in currencies] for key in ("spent", "most")]
-    return [" + ".join(map(costs.amount, of)) for of in sums]
+    return [" + ".join(map(costs.amount, currency_sums)) for currency_sums in sums]

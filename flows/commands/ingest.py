@@ -42,6 +42,7 @@ def so_far(run: executor.Run) -> Tables:
 
 
 def counts(tables: Tables) -> dict[str, Any]:
+    """Counts of live samples and media by kind, bytes of media by kind, and rejections by step and reason."""
     samples, media, sizes = Counter(), Counter(), Counter()
     for batch in tables.batches("samples", ["kind"]):
         samples.update(batch.column("kind").to_pylist())

@@ -80,23 +80,23 @@ def made(raw: dict, path: str, step: str | None = None) -> tuple[dict, str]:
     `step` defaults to the only step that asks a model to judge. For a score, and so for a jury, all judge steps before it are included;
     for a judge of claims, its score. RecipeError if there is no such step, or several and none is named."""
     recipe = recipes.parse(raw)
-    entries = [(bound_step(of), entry) for of, entry in zip(recipe.steps, raw["steps"], strict=True) if _judges(of)]
-    target = _target([of for of, _ in entries], step)
-    place = [of for of, _ in entries].index(target)
+    entries = [(bound_step(s), entry) for s, entry in zip(recipe.steps, raw["steps"], strict=True) if _judges(s)]
+    target = _target([bound for bound, _ in entries], step)
+    place = [bound for bound, _ in entries].index(target)
     if target.family == "score":
         taken = entries[: place + 1]
     else:
         taken = [entries[place]]
         if "claims" in target.leaves:
-            behind = next((entry for entry in entries[place:] if _counts_claims(entry[0])), None)
-            taken.append(behind or (bound_step(recipes.parse({"name": "x", "steps": [SCORE]}).steps[0]), SCORE))
+            scores = next((entry for entry in entries[place:] if _counts_claims(entry[0])), None)
+            taken.append(scores or (bound_step(recipes.parse({"name": "x", "steps": [SCORE]}).steps[0]), SCORE))
     names = {s.name for s, _ in taken}
     models = {m for s, _ in taken for m in s.models}
     steps = [{"source.pairs": {"name": SOURCE, "path": path}}, *(_alone(entry, names) for _, entry in taken)]
     found = {
         "name": "judge-bench",
         "about": f"{target.name} of {recipe.name}",
-        "models": {m: of for m, of in recipe.models.items() if m in models},
+        "models": {m: spec for m, spec in recipe.models.items() if m in models},
         "steps": steps,
     }
     return found, taken[-1][0].name
@@ -139,32 +139,34 @@ def _alone(entry: Any, names: set[str]) -> Any:
 
 def _measured(tables, step: str) -> dict[str, Any]:
     bench = Bench(step, SOURCE)
-    of = {
+    rows_of = {
         table: following(records(tables, table), attrgetter("sample"))
         for table in ("candidates", "judgements", "pairs")
     }
     for sample in records(tables, "samples"):
-        answers = {c.id: Answer(c.text, c.model) for c in of["candidates"](sample.id)}
-        bench.add(sample, answers, of["judgements"](sample.id), of["pairs"](sample.id))
+        answers = {c.id: Answer(c.text, c.model) for c in rows_of["candidates"](sample.id)}
+        bench.add(sample, answers, rows_of["judgements"](sample.id), rows_of["pairs"](sample.id))
     return bench.report()
 
 
 def show(found: dict[str, Any], console: Console) -> None:
     """Prints the figures by category, then the judge's biases."""
     categories = found["categories"]
-    shown = {figure: title for figure, title in COLUMNS.items() if any(of[figure] for of in categories.values())}
+    shown = {
+        figure: title for figure, title in COLUMNS.items() if any(figures[figure] for figures in categories.values())
+    }
     for figure in SAME:
-        if all(of[figure] == of["accuracy"] for of in categories.values()):
+        if all(figures[figure] == figures["accuracy"] for figures in categories.values()):
             shown.pop(figure, None)
-    scores = any(of["scores"] for of in categories.values())
+    scores = any(figures["scores"] for figures in categories.values())
     table = Table(title=f"{escape(found['step'])} on {escape(found['set'])} (95 % interval)", title_justify="left")
     for name in ("", "pairs", *shown.values(), *(["Pearson's r"] if scores else [])):
         table.add_column(name, justify="right" if name else "left")
-    for name, of in categories.items():
-        row = [_cell(of[figure], figure in MEASURED) for figure in shown]
+    for name, figures in categories.items():
+        row = [_cell(figures[figure], figure in MEASURED) for figure in shown]
         if scores:
-            row.append(_cell(of["scores"], True))
-        table.add_row(escape(name), f"{of['pairs']:,}", *row)
+            row.append(_cell(figures["scores"], True))
+        table.add_row(escape(name), f"{figures['pairs']:,}", *row)
     if found["macro"]["accuracy"] is not None:
         means = {name: "" if value is None else f"{value:.2f}" for name, value in found["macro"].items()}
         table.add_row("mean", "", *(means.get(figure, "") for figure in shown), *([""] if scores else []))
@@ -173,8 +175,8 @@ def show(found: dict[str, Any], console: Console) -> None:
         terminal.judges({found["step"]: found["worth"]}, console)
 
 
-def _cell(of: dict[str, Any] | None, measured: bool) -> str:
-    if not of:
+def _cell(figure: dict[str, Any] | None, measured: bool) -> str:
+    if not figure:
         return ""
-    value = of["r"] if "r" in of else of["share"]
-    return f"{value:.2f} [dim]({of['low']:.2f}-{of['high']:.2f})[/dim]" if measured else f"{value:.2f}"
+    value = figure["r"] if "r" in figure else figure["share"]
+    return f"{value:.2f} [dim]({figure['low']:.2f}-{figure['high']:.2f})[/dim]" if measured else f"{value:.2f}"

@@ -32,6 +32,7 @@ class Disclosure(NamedTuple):
 
     @property
     def here(self) -> bool:
+        """Whether the destination is on this machine."""
         return self.to.startswith(HERE)
 
 

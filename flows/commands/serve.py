@@ -22,8 +22,8 @@ class Shown:
         return self._types.get(sha)
 
     def _look(self) -> None:
-        for of in campaigns.required_steps(self._run):
-            with campaigns.opened(of) as ledger:
+        for asking in campaigns.required_steps(self._run):
+            with campaigns.opened(asking) as ledger:
                 self._types.update(media for question in ledger.questions() for media in question.media)
         self._looked = time.monotonic()
 
@@ -45,8 +45,8 @@ def serve(run, url: str, host: str, port: int, every: float) -> None:
 
     def pull(project: str | None) -> None:
         campaigns.sync(run, "work")
-        for of in campaigns.required_steps(run):
-            with campaigns.opened(of) as ledger:
+        for asking in campaigns.required_steps(run):
+            with campaigns.opened(asking) as ledger:
                 for made in (p.id for p in ledger.projects() if p.id not in hooked):
                     hook = f"{url.rstrip('/')}/webhook/{made}"
                     client.webhook(made, hook, signing.webhook_headers(secret, str(made)))

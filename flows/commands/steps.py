@@ -40,6 +40,8 @@ class Listed(NamedTuple):
 
 
 class Setting(NamedTuple):
+    """A setting of an operator, as text."""
+
     name: str
     type: str  # with its bounds
     default: str  # as JSON; REQUIRED if there is none

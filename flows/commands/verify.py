@@ -33,10 +33,12 @@ class Area:
     """(what is damaged, remedy)"""
 
     def add(self, **counts: int) -> None:
+        """Adds to the counts."""
         for name, n in counts.items():
             self.counts[name] = self.counts.get(name, 0) + n
 
     def damaged(self, what: str, remedy: str = shards.REMEDY) -> None:
+        """Adds a damage."""
         self.damages.append((what, remedy))
 
 

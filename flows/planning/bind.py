@@ -88,6 +88,7 @@ class Bound(Operator):
 
     @property
     def key(self) -> str:
+        """A digest of everything that determines the step's rows, including which rows it gets. Needs `version` to be set."""
         own = (self.fitted.key,) if self.fitted else ()
         return digest(self.step.name, self.version, self.step.sources, self.step.where, self.step.share, *own)
 
@@ -245,23 +246,23 @@ def _share(step: Step, taken: float) -> tuple[float, float]:
     return 0.0, 1.0 if step.share is None else float(step.share)
 
 
-def all_settings(of: Operator) -> Iterator[operators.OperatorSettings]:
+def all_settings(operator: Operator) -> Iterator[operators.OperatorSettings]:
     """The settings of an operator and of its parts, its own first."""
-    yield of.settings
-    for part in of.parts:
+    yield operator.settings
+    for part in operator.parts:
         yield from all_settings(part.operator)
 
 
-def version(of: Operator, identities: Mapping[str, str]) -> str:
+def version(operator: Operator, identities: Mapping[str, str]) -> str:
     """A digest of everything that determines an operator's rows: code version, settings, prompts, models, parts."""
-    module, settings = of.module, of.settings
+    module, settings = operator.module, operator.settings
     texts = getattr(module, "prompt_texts", lambda settings: ())(settings)
     files = [_contents(Path(p)) for p in getattr(module, "named_files", lambda settings: ())(settings)]
     decisive = getattr(module, "digested", lambda settings: settings.model_dump(mode="json"))(settings)
     return digest(
         registry.DIGESTED_AS.get(module.__name__, module.__name__), module.VERSION, _unsigned(decisive), [*texts, *files],
          [identities.get(model) for model in models(settings)],
-        [version(part.operator, identities) for part in of.parts],
+        [version(part.operator, identities) for part in operator.parts],
     )  # fmt: skip
 
 
@@ -270,8 +271,8 @@ def _unsigned(value: Any) -> Any:
     if isinstance(value, str):
         return unsigned(value) if ":" in value else value
     if isinstance(value, dict):
-        return {key: _unsigned(of) for key, of in value.items()}
-    return [_unsigned(of) for of in value] if isinstance(value, list) else value
+        return {key: _unsigned(item) for key, item in value.items()}
+    return [_unsigned(item) for item in value] if isinstance(value, list) else value
 
 
 def _contents(path: Path) -> str:
@@ -287,13 +288,13 @@ def _read(file: Path, size: int, changed: int) -> str:
         return hashlib.file_digest(data, "sha256").hexdigest()
 
 
-def build(of: Operator, context: Context) -> Context:
+def build(operator: Operator, context: Context) -> Context:
     """The context with the operator's parts built: a callable per setting, or a list of them for a setting with a list."""
     built: dict[str, Any] = {}
-    for part in of.parts:
+    for part in operator.parts:
         inner = part.operator
         call = partial(getattr(inner.module, part.verb), settings=inner.settings, context=build(inner, context))
-        if isinstance(getattr(of.settings, part.setting), list | tuple):
+        if isinstance(getattr(operator.settings, part.setting), list | tuple):
             built.setdefault(part.setting, []).append(call)
         else:
             built[part.setting] = call

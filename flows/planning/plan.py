@@ -25,6 +25,7 @@ class Unit:
 
     @property
     def trains(self) -> bool:
+        """Whether the unit contains a train step."""
         return any(step.family == "train" for step in self.steps)
 
 

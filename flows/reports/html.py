@@ -49,7 +49,7 @@ def write_report(folder: Path, summary: dict, tables: Tables, media: MediaStore)
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     page = environment.get_template("report.html.j2").render(
-        summary=summary, kinds=kinds, stages=stages, figures=known(EVALUATION, [of["mean"] for of in summary["evaluate"].values()]),
+        summary=summary, kinds=kinds, stages=stages, figures=known(EVALUATION, [entry["mean"] for entry in summary["evaluate"].values()]),
         habits=known(JUDGE, list(summary["judges"].values())), known=KNOWN, verdict=verdict(summary["evaluate"]),
         amount=costs.amount, amounts=costs.amounts,
         notes=list(_notes(summary, sides)), plots=_plots(summary, stages, sides), sides=sides, asked=_asked(summary),
@@ -156,15 +156,19 @@ def _plots(summary: dict, stages: dict, sides: Sides) -> dict[str, str]:
         out["words"] = plots.histogram(sides.words["chosen"], sides.words["rejected"], "words in the answer")
     if any(sides.scores.values()):
         out["scores"] = plots.histogram(sides.scores["chosen"], sides.scores["rejected"], "score of the answer")
-    if curves := {step: of["calibration"]["bins"] for step, of in summary["judges"].items() if of["calibration"]}:
+    if curves := {
+        step: entry["calibration"]["bins"] for step, entry in summary["judges"].items() if entry["calibration"]
+    }:
         out["calibration"] = plots.calibration(curves)
     for step, found in _measured(summary).items():
         most = sorted(found["annotators"].items(), key=lambda item: -item[1]["votes"])[:PLOTTED]
-        if most := {name: of for name, of in most if of["skill"] is not None or of["agreement"] is not None}:
+        if most := {
+            name: entry for name, entry in most if entry["skill"] is not None or entry["agreement"] is not None
+        }:
             out[f"people {step}"] = plots.people(most)
     if summary["evaluate"]:
         order = (*SAMPLE_KINDS, "mean")
-        found = {name: {k: of[k] for k in order if k in of} for name, of in summary["evaluate"].items()}
+        found = {name: {k: entry[k] for k in order if k in entry} for name, entry in summary["evaluate"].items()}
         out["evaluation"] = plots.intervals(found, "hallucination", "answers with a false claim")
     return out
 
@@ -173,8 +177,8 @@ def _asked(summary: dict) -> list[dict]:
     """Usage for each step and model, then the sums for each model."""
     steps = [
         {"step": step, "model": model, **usage}
-        for step, of in summary["steps"].items()
-        for model, usage in of["models"].items()
+        for step, entry in summary["steps"].items()
+        for model, usage in entry["models"].items()
     ]
     return [row for row in steps if row["asked"] + row["cached"]] + [
         {"step": None, "model": model, **usage} for model, usage in summary["models"].items()

@@ -152,9 +152,9 @@ def people(annotators: dict[str, dict]) -> str:
             ("skill (flagged)", "skill", True, BAD, 7),
         ):
             rows = [
-                (place, of[figure])
-                for place, of in enumerate(annotators.values())
-                if of[figure] is not None and flagged in (None, bool(of["flags"]))
+                (place, annotator[figure])
+                for place, annotator in enumerate(annotators.values())
+                if annotator[figure] is not None and flagged in (None, bool(annotator["flags"]))
             ]
             if rows:
                 places, values = zip(*rows, strict=True)

@@ -86,7 +86,7 @@ def asked(usages: costs.Usages, units: dict[str, str], prices: dict[str, Price])
     """Usage by step and by model, with its cost. `units`: the unit in which each step ran."""
     models = costs.priced(costs.by_model(usages), prices)
     whole = total(costs.by_model(usages).values())
-    steps = {step: {"unit": units[step], "models": costs.priced(of, prices)} for step, of in usages.items()}
+    steps = {step: {"unit": units[step], "models": costs.priced(usage, prices)} for step, usage in usages.items()}
     return {
         "steps": steps, "models": models, "money": costs.total_money(models.values()),
         "questions_asked": whole.asked, "questions_cached": whole.cached, "questions_failed": whole.failed,
@@ -144,6 +144,7 @@ class LeftOpen:
             self._add("rejections", step, detail)
 
     def judged(self, judgements: Iterable[Judgement]) -> None:
+        """Counts failed judgements whose reason is open."""
         for judgement in judgements:
             reason, _, detail = (judgement.raw or "").partition(": ")
             if judgement.outcome == Outcome.FAILED and reason in OPEN:
@@ -169,7 +170,7 @@ def following(rows: Iterable, sample: Callable[[Any], str]) -> Callable[[str], l
     groups = groupby(rows, key=sample)
     head = next(groups, None)
 
-    def of(name: str) -> list:
+    def rows_of(name: str) -> list:
         nonlocal head
         if head is None or head[0] != name:
             return []
@@ -177,7 +178,7 @@ def following(rows: Iterable, sample: Callable[[Any], str]) -> Callable[[str], l
         head = next(groups, None)
         return found
 
-    return of
+    return rows_of
 
 
 def records(tables: Tables, table: str) -> Iterator:

@@ -29,6 +29,7 @@ class Meter:
         self._ticks: deque[tuple[float, dict[str, int]]] = deque()
 
     def note(self, unit: str, used: dict[str, dict]) -> None:
+        """Notes the usage of a unit so far, by model, in the form of `costs.priced`."""
         if _requests(used) < _requests(self._units.get(unit, {})):  # its process was restarted and counts from zero
             self._ended.append(self._units[unit])
         self._units[unit] = used
@@ -38,6 +39,7 @@ class Meter:
         self._ticks.append((now, {model: usage["asked"] for model, usage in self.models().items()}))
 
     def models(self) -> dict[str, dict]:
+        """Usage by model, summed over all units."""
         return costs.added([*self._ended, *self._units.values()])
 
     def rate(self, model: str) -> float:
@@ -233,13 +235,13 @@ def judges(found: dict[str, dict], console: Console) -> None:
         table.add_row(figure.title, *(share(judge.get(figure.name)) for judge in rows.values()))
     errors = [judge["calibration"] for judge in rows.values()]
     if any(errors):
-        table.add_row("calibration error", *(f"{of['error']:.3f}" if of else "" for of in errors))
+        table.add_row("calibration error", *(f"{figure['error']:.3f}" if figure else "" for figure in errors))
     console.print(table)
 
 
-def share(of: dict | None) -> str:
+def share(figure: dict | None) -> str:
     """A share with its 95 % interval; empty for None."""
-    return f"{of['share']:.3f} [dim]({of['low']:.3f}-{of['high']:.3f})[/dim]" if of else ""
+    return f"{figure['share']:.3f} [dim]({figure['low']:.3f}-{figure['high']:.3f})[/dim]" if figure else ""
 
 
 def figures(evaluations: dict[str, dict], console: Console) -> None:

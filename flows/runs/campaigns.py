@@ -67,8 +67,9 @@ def required_steps(run) -> list[Asked]:
 
 
 @contextlib.contextmanager
-def opened(of: Asked) -> Generator[Ledger]:
-    ledger = Ledger(of.folder)
+def opened(asking: Asked) -> Generator[Ledger]:
+    """The ledger of a step, closed on exit. StoreError for errors of its SQLite file."""
+    ledger = Ledger(asking.folder)
     try:
         yield ledger
     except sqlite3.Error as error:
@@ -83,11 +84,11 @@ def sync(run, what: str, **how) -> dict[str, Any]:
 
     out = {}
     with contextlib.closing(open_store(run.cache / "media")) as media:
-        for of in required_steps(run):
-            with opened(of) as ledger, ledger.alone():
-                campaign = campaign_of(run.recipe.name, of.step, of.settings)
-                server = connected(campaign, run.recipe.name, of.step, of.settings, ledger, media)
-                out[of.step] = getattr(server, what)(**how)
+        for asking in required_steps(run):
+            with opened(asking) as ledger, ledger.alone():
+                campaign = campaign_of(run.recipe.name, asking.step, asking.settings)
+                server = connected(campaign, run.recipe.name, asking.step, asking.settings, ledger, media)
+                out[asking.step] = getattr(server, what)(**how)
     return out
 
 
@@ -95,10 +96,10 @@ def is_built(run) -> bool:
     """Whether a build has finished with all current annotations. False if annotations have changed since, or the build died."""
     if run.summary() is None:
         return False
-    for of in asking_steps(run):
-        with opened(of) as ledger, ledger.alone():
-            now, _ = snapshot.take(ledger, of.folder / "snapshots", of.step, run.bound(of.unit)[0].version)
-        if run.done(of.unit).get("fitted") != now:
+    for asking in asking_steps(run):
+        with opened(asking) as ledger, ledger.alone():
+            now, _ = snapshot.take(ledger, asking.folder / "snapshots", asking.step, run.bound(asking.unit)[0].version)
+        if run.done(asking.unit).get("fitted") != now:
             return False
     return True
 
@@ -106,9 +107,9 @@ def is_built(run) -> bool:
 def progress_line(run) -> tuple[bool, str]:
     """(whether everybody is done, a line with the progress in total and by person)"""
     asked, answered, by = 0, 0, Counter()
-    for of in required_steps(run):
-        with opened(of) as ledger:
-            found, names = progress(ledger, of.settings), ledger.people()
+    for asking in required_steps(run):
+        with opened(asking) as ledger:
+            found, names = progress(ledger, asking.settings), ledger.people()
             asked, answered = asked + found.asked, answered + found.answered
             by.update({_name(names, person): n for person, n in ledger.shares().items()})
     text = f"{answered} of {asked} annotations"
@@ -118,15 +119,15 @@ def progress_line(run) -> tuple[bool, str]:
 def figures(run) -> dict[str, dict]:
     """{step: {asked, answered, states, quarantine: {reason: n}, quality}} of all annotations so far."""
     out = {}
-    for of in asking_steps(run):
-        with opened(of) as ledger:
-            found: Progress = progress(ledger, of.settings)
+    for asking in asking_steps(run):
+        with opened(asking) as ledger:
+            found: Progress = progress(ledger, asking.settings)
             reasons = [reason for *_, reason, _ in ledger.problems()]
-            out[of.step] = {
-                "task": str(of.settings.task), "asked": found.asked, "answered": found.answered,
+            out[asking.step] = {
+                "task": str(asking.settings.task), "asked": found.asked, "answered": found.answered,
                 "states": {str(state): n for state, n in sorted(found.states.items())},
                 "quarantine": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
-                "quality": annotator_quality.report(ledger, of.settings),
+                "quality": annotator_quality.report(ledger, asking.settings),
             }  # fmt: skip
     return out
 
@@ -134,14 +135,14 @@ def figures(run) -> dict[str, dict]:
 def show(run, console: Console) -> None:
     """Prints progress and annotator quality; this shows names, which never leave this machine."""
     found = figures(run)
-    for of in required_steps(run):
-        with opened(of) as ledger:
+    for asking in required_steps(run):
+        with opened(asking) as ledger:
             names, problems = ledger.people(), ledger.problems()
-        counts = found[of.step]
+        counts = found[asking.step]
         states = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in counts["states"].items())
         total = f"{counts['answered']} of {counts['asked']} annotations"
         console.print(
-            f"[bold]{escape(of.step)}[/bold] ({counts['task']}): {total}; questions: {states}", soft_wrap=True
+            f"[bold]{escape(asking.step)}[/bold] ({counts['task']}): {total}; questions: {states}", soft_wrap=True
         )
         if counts["quality"]:
             _quality(counts["quality"], names, console)
@@ -166,9 +167,13 @@ def _quality(found: dict, names: dict[int, str], console: Console) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("  who", "votes", "skipped", "agree", "skill", "gold", "left", "repeats", "seconds"):
         table.add_column(name, justify="left" if name == "  who" else "right", no_wrap=True)
-    people = {_name(names, int(who.partition(":")[2])): of for who, of in found["annotators"].items()}
+    people = {_name(names, int(who.partition(":")[2])): quality for who, quality in found["annotators"].items()}
     for name, p in people.items():
-        shares = (p["agreement"], p["skill"], *(of and of["share"] for of in (p["gold"], p["left"], p["repeats"])))
+        shares = (
+            p["agreement"],
+            p["skill"],
+            *(value and value["share"] for value in (p["gold"], p["left"], p["repeats"])),
+        )
         seconds = "-" if p["seconds"] is None else f"{p['seconds']:.0f}"
         mark = "! " if p["flags"] else "  "
         table.add_row(mark + escape(name), str(p["votes"]), str(p["skipped"]), *map(_share, shares), seconds)

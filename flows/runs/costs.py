@@ -25,7 +25,7 @@ def by_step(records: Iterable[Usages]) -> Usages:
 
 def of_record(record: Mapping[str, Any]) -> Usages:
     """Usage by step from the record of a shard."""
-    return {step: of["models"] for step, of in record["steps"].items()}
+    return {step: record["models"] for step, record in record["steps"].items()}
 
 
 def by_model(usages: Usages) -> dict[str, dict]:
@@ -49,7 +49,7 @@ def money(usage: Mapping[str, Any], price: Price) -> dict[str, Any]:
 
 def priced(models: Mapping[str, dict], prices: Mapping[str, Price]) -> dict[str, dict]:
     """Usage by model, with `money` added for models with a price."""
-    return {name: {**of, **(money(of, prices[name]) if name in prices else {})} for name, of in models.items()}
+    return {name: {**usage, **(money(usage, prices[name]) if name in prices else {})} for name, usage in models.items()}
 
 
 def added(several: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict]:
@@ -66,11 +66,11 @@ def added(several: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict]
 def total_money(priced: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """currency -> {spent, saved}, summed over everything with a price."""
     found: dict[str, dict[str, float]] = {}
-    for of in priced:
-        if "currency" in of:
-            sums = found.setdefault(of["currency"], {"spent": 0.0, "saved": 0.0})
+    for usage in priced:
+        if "currency" in usage:
+            sums = found.setdefault(usage["currency"], {"spent": 0.0, "saved": 0.0})
             for key in sums:
-                sums[key] = round(sums[key] + of[key], 6)
+                sums[key] = round(sums[key] + usage[key], 6)
     return found
 
 
@@ -81,7 +81,7 @@ def amount(value: float) -> str:
 
 def amounts(purse: Mapping[str, Mapping[str, float]], which: str) -> str:
     """`spent` or `saved` in all currencies, as text."""
-    return " + ".join(f"{amount(of[which])} {currency}" for currency, of in purse.items())
+    return " + ".join(f"{amount(sums[which])} {currency}" for currency, sums in purse.items())
 
 
 def compact_amount(count: float) -> str:

@@ -26,10 +26,12 @@ class Crashes:
 
     @property
     def suspects(self) -> list[bytes]:
+        """Keys of requests to be tried alone."""
         return [bytes.fromhex(key) for key, times in self._times.items() if times >= SUSPECTED]
 
     @property
     def culprits(self) -> list[bytes]:
+        """Keys of requests that must not be sent again."""
         return [bytes.fromhex(key) for key in self._culprits]
 
     def note(self, in_flight: Iterable[bytes]) -> bool:

@@ -43,6 +43,7 @@ class Host:
         self.media.close()
 
     def run(self, work: Coroutine) -> Any:
+        """Runs a coroutine on the host's event loop and returns its result."""
         return stop.run(self._runner, work)
 
     async def connect(self, wanted: dict[str, tuple[dict[str, Any], str]]) -> dict[str, Engine]:

@@ -71,9 +71,11 @@ class Run:
     # paths and stored state ------------------------------------------------------------------------------------------
 
     def place(self, unit: Unit) -> Path:
+        """The folder of a unit's shards and records."""
         return self.folder / ("passes" if unit.kind == "pass" else "steps") / unit.name
 
     def dataset(self, round: int) -> Path:
+        """The dataset folder of a round; the last round's is `dataset`."""
         if self.dataset_given:
             return self.dataset_given
         last = self.recipe.rounds.n if self.recipe.rounds else 1
@@ -161,9 +163,11 @@ class Run:
         raise RecipeError(f"unknown model '{name}'")
 
     def wanted(self, name: str, round: int) -> Wanted:
+        """A model with its engine and settings in a round."""
         return Wanted(name, round, self.spec(name, round))
 
     def identity(self, name: str, round: int) -> str:
+        """The model's name in ids and cache keys. EngineError if it is missing."""
         return self.model_source.identity(self.wanted(name, round))
 
     def bound(self, unit: Unit) -> list[Bound]:
@@ -257,6 +261,7 @@ class Run:
         shards.write_json(self.place(unit) / "done.json", {"unit": unit.name, **result, **cost})
 
     def answers(self, host: Host) -> Answers:
+        """The answer cache of the run, for one unit; the caller closes it."""
         return self.model_source.answers(self.cache / "answers.sqlite", host)
 
     def _pass(self, unit: Unit, host: Host, progress) -> dict:

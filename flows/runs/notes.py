@@ -65,6 +65,8 @@ class PassDone(Done):
 
 
 class StepNote(_Note):
+    """A step in record.json: its usage by model."""
+
     models: dict[str, Figures]
 
 
@@ -94,6 +96,8 @@ class CrashNote(_Note):
 
 
 class Asked(_Note):
+    """Usage of a model in summary.json; more figures are allowed."""
+
     asked: int
     cached: int
     failed: int

@@ -37,6 +37,7 @@ OPEN = "-open-"  # follows the shard's name if requests are open; the complete s
 
 
 def fsync(path: Path) -> None:
+    """Flushes a file or folder to disk."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -191,6 +192,7 @@ def sweep(place: Path) -> None:
 
 
 def write_table(path: Path, name: str, rows: list) -> None:
+    """Writes records of the table `name` as an Arrow IPC file, with secrets removed from the columns in TOLD."""
     if told := TOLD.get(name):
         clean = redact.cleaner()
         rows = [row._replace(**{field: clean(text) for field in told if (text := getattr(row, field))}) for row in rows]
@@ -226,6 +228,7 @@ def _check_version(path: Path, schema: pa.Schema) -> None:
 
 
 def rows(path: Path, name: str) -> list:
+    """All records of an Arrow file of the table `name`; empty if it is missing. Errors as in `batches`."""
     return [row for batch in batches(path) for row in arrow.from_batch(name, batch)]
 
 
@@ -256,6 +259,7 @@ class RunTables:
                         yield row.id, row.sample
 
     def batches(self, table: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The live rows of a table in sample order, as record batches with all columns or those given. DamageError, OutputError."""
         for folders in zip(*self.passes, strict=True):
             if table == "rejections":
                 found = [b for f in folders for b in batches(f / "rejections.arrow")]

@@ -410,7 +410,10 @@ class Pass:
         if shard.earlier:
             before = costs.of_record(shard.earlier)
             usage = {
-                step: {name: of.after(Usage(**before.get(step, {}).get(name, {}))) for name, of in used.items()}
+                step: {
+                    name: model_usage.after(Usage(**before.get(step, {}).get(name, {})))
+                    for name, model_usage in used.items()
+                }
                 for step, used in usage.items()
             }
         return {
@@ -421,7 +424,7 @@ class Pass:
                 b.step.name: {
                     "operator": b.step.title,
                     "version": b.version,
-                    "models": {name: of.figures() for name, of in usage[b.step.name].items()},
+                    "models": {name: model_usage.figures() for name, model_usage in usage[b.step.name].items()},
                 }
                 for b in self.steps
             },
