@@ -174,7 +174,7 @@ def test_the_folder_of_another_recipe_is_refused_with_the_difference(tmp_path, e
     pairwright("build", recipe, "--out", tmp_path / "out", "--cache", tmp_path / "cache")
     text = pairwright("build", recipe, "sample.n=2", "--out", tmp_path / "out", "--cache", tmp_path / "cache", code=2)
     assert "another recipe" in text
-    assert "3 there, 2 now" in text
+    assert "3 in the run, 2 now" in text
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
     assert "contains files that are not from a Pairwright run" in pairwright(
