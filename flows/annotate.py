@@ -1,4 +1,4 @@
-"""What people did, as a Prefect flow: pulls for a run that waits, asks once more where they disagree, tells when all are done."""
+"""Human annotation as a Prefect flow: pulls for a waiting run, asks again where people disagree, emits an event when all are done."""
 
 from pathlib import Path
 
@@ -16,14 +16,14 @@ DONE = "pairwright.people.done"
 
 @flow
 def annotate(out: str) -> State:
-    """Syncs the run in folder `out` with the labeling server; a run that has asked nobody yet is left alone.
+    """Syncs the run in folder `out` with the labeling server; does nothing if the run has not asked anybody yet.
 
-    Where everybody is done it sends the event DONE with the run's folder, so that the build can go on: at each pull until a build
-    came to its end with what they said, and again when they say something else afterwards. Until they are done it ends as
-    Completed, named Waiting."""
+    When everybody is done it emits the event DONE with the run's folder, so that the build can continue: at each pull until a build has
+    finished with these annotations, and again if annotations change afterwards. Until people are done it ends as Completed with the name
+    Waiting."""
     run = executor.reopen(Path(out))
     if not any(campaigns.asking_steps(run)):
-        return Completed(name="Waiting", message="nobody was asked yet")
+        return Completed(name="Waiting", message="nobody has been asked yet")
     take_keys(campaigns.keys(run.recipe))
     with in_our_words():
         reports = campaigns.sync(run, "work")
@@ -35,11 +35,11 @@ def annotate(out: str) -> State:
     create_markdown_artifact(
         described(found), key="people", description=f"{plain(run.recipe.name)} in {plain(str(run.folder))}"
     )
-    asked, answered = (sum(of[name] for of in found.values()) for name in ("asked", "answered"))
+    asked, answered = (sum(counts[name] for counts in found.values()) for name in ("asked", "answered"))
     if answered < asked:
         return Completed(name="Waiting", message=f"{answered} of {asked} annotations")
     if campaigns.is_built(run):
-        return Completed(message=f"all {asked} annotations, and a build has taken them")
+        return Completed(message=f"all {asked} annotations, used by a finished build")
     emit_event(
         DONE,
         resource={

@@ -1,4 +1,4 @@
-"""A recipe as a Prefect flow: one task a unit of work, shown, retried and scheduled by Prefect."""
+"""A recipe as a Prefect flow, with a task per unit, so that Prefect shows, retries and schedules it."""
 
 import contextlib
 import os
@@ -27,11 +27,11 @@ ASKED = ("asked", "cached", "failed", "prompt_tokens", "answer_tokens", "seconds
 
 @flow(log_prints=False)
 def build(out: str, recipe: str | None = None, cache: str | None = None, settings: list[str] | None = None) -> State:
-    """Builds `recipe` into the folder `out`, or goes on there; `settings` are STEP.setting=value overrides. Without a recipe it
-    goes on with the one that `out` was begun with.
+    """Builds `recipe` in the folder `out`, or continues there; `settings` are STEP.setting=value overrides. Without a recipe it continues
+    with the one that `out` was started with.
 
-    Leaves a summary as an artifact and, where a dataset was made, the event FINISHED with its folder. Where people are not
-    done it ends as Completed, named Waiting."""
+    Creates a summary artifact and, if a dataset was made, emits the event FINISHED with its folder. If people are not done, it ends as
+    Completed with the name Waiting."""
     report = reporter(get_run_logger().info)
     if recipe is None:
         run = executor.resume(Path(out), report)
@@ -42,7 +42,7 @@ def build(out: str, recipe: str | None = None, cache: str | None = None, setting
     try:
         take_keys(keys_of(run.recipe))
         for line in outgoing.summary_lines(outgoing.disclosures(run.recipe)):
-            get_run_logger().info("leaves for %s", line)
+            get_run_logger().info("data leaves this machine for %s", line)
         for unit in run.units:
             settled = task(name=unit.name, retries=2, retry_delay_seconds=5, retry_condition_fn=is_worth_a_retry,
                            cache_policy=NO_CACHE, persist_result=False)  # fmt: skip
@@ -58,7 +58,7 @@ def build(out: str, recipe: str | None = None, cache: str | None = None, setting
 
 
 def done_or_waiting(run: executor.Run, unit: executor.Unit) -> str | None:
-    """Does the unit; what it waits for when people are not done, which is no failure."""
+    """Does the unit; returns what it waits for if people are not done, which is not a failure."""
     try:
         with in_our_words():
             run.do(unit)
@@ -69,7 +69,7 @@ def done_or_waiting(run: executor.Run, unit: executor.Unit) -> str | None:
 
 @contextlib.contextmanager
 def in_our_words() -> Generator[None]:
-    """Prefect keeps what is raised with all that caused it: only our own messages, which hold no secrets, get there."""
+    """Prefect stores exceptions with their causes: inside, only messages of this project, which contain no secrets, are raised."""
     try:
         yield
     except PairwrightError as error:
@@ -79,32 +79,32 @@ def in_our_words() -> Generator[None]:
 
 
 def keys_of(recipe: BoundRecipe) -> set[str]:
-    """The variables that a build needs: those of models' keys (`api_key_env`), those that paths name, and what asking people takes."""
+    """The environment variables a build needs: API keys of models (`api_key_env`), variables in paths, and those for human annotation."""
     ends = [end for model in recipe.models.values() for end in (model, *(model.get("endpoints") or ()))]
     models = {end["api_key_env"] for end in ends if end.get("api_key_env")}
-    return models.union(campaigns.keys(recipe), *(variables(of.step.settings) for of in recipe.steps))
+    return models.union(campaigns.keys(recipe), *(variables(step.step.settings) for step in recipe.steps))
 
 
 def take_keys(needed: set[str]) -> None:
-    """Puts the keys that are not set into the environment, each from the Secret block of its name: A_KEY from the block a-key.
+    """Loads keys that are not set into the environment from Secret blocks: A_KEY from the block a-key.
 
-    RecipeError when there is neither."""
+    RecipeError if there is neither variable nor block."""
     for variable in needed - os.environ.keys():
         block = variable.lower().replace("_", "-")
         try:
             secret = Secret.load(block)
         except ValueError:
-            raise RecipeError(f"{variable} is not set: export it, or make a Secret block {block}") from None
-        os.environ[variable] = secret.get()  # ty: ignore[missing-union-attribute]  # the stub does not tell that `load` awaits where nobody can
+            raise RecipeError(f"{variable} is not set: export it, or create a Secret block {block}") from None
+        os.environ[variable] = secret.get()  # ty: ignore[missing-union-attribute]  # `load` is synchronous here, which the stub does not say
 
 
 def is_worth_a_retry(task, task_run, state) -> bool:
-    """Whether a failed unit may succeed without anybody changing anything: not where the user's input is wrong."""
+    """Whether a retry of a failed unit may succeed without any change: not if the user's input is wrong."""
     return isinstance(state.result(raise_on_failure=False), RunError)
 
 
 def described(found: dict) -> str:
-    """Figures as a Markdown table; nested names are joined by dots. The recipe is left out, and what `asked` says."""
+    """Figures as a Markdown table; nested names are joined by dots. Leaves out the recipe and the usage by step (see `asked`)."""
     rows = [
         f"| {name} | {_cell(value)} |" for name, value in figures(found) if not name.startswith(("recipe.", "steps."))
     ]
@@ -112,23 +112,23 @@ def described(found: dict) -> str:
 
 
 def asked(summary: dict) -> str:
-    """What each step asked each model, as a Markdown table."""
+    """Usage by step and model, as a Markdown table."""
     rows = [
         f"| {plain(step)} | {plain(model)} | {' | '.join(_cell(usage.get(key, '')) for key in ASKED)} |"
-        for step, of in summary["steps"].items()
-        for model, usage in of["models"].items()
+        for step, record in summary["steps"].items()
+        for model, usage in record["models"].items()
     ]
     head = f"| step | model | {' | '.join(ASKED).replace('_', ' ')} |"
     return "\n".join([head, "|---" * (len(ASKED) + 2) + "|", *rows])
 
 
 def _cell(value: object) -> str:
-    """A number as it is; all else may be what a row or a server said."""
+    """Numbers as they are; everything else is escaped, as it may come from a row or a server."""
     return str(value) if isinstance(value, int | float) else plain(str(value))
 
 
 def figures(tree: dict, above: str = "") -> Iterator[tuple[str, object]]:
-    """(dotted name, value) of the leaves; a name may be what a row or a server said, so each is Markdown that shows it."""
+    """(dotted name, value) of the leaves. Names are escaped for Markdown, as they may come from a row or a server."""
     for name, value in tree.items():
         if isinstance(value, dict):
             yield from figures(value, f"{above}{plain(name)}.")
@@ -137,7 +137,7 @@ def figures(tree: dict, above: str = "") -> Iterator[tuple[str, object]]:
 
 
 def announce(run: executor.Run) -> None:
-    """Tells Prefect that a dataset is there, so that what waits for it (training) can start."""
+    """Emits the event of a finished dataset, so that Prefect can start what depends on it (training)."""
     dataset = run.dataset(run.units[-1].round)
     if dataset.exists():
         name = run.recipe.name

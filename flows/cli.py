@@ -1,4 +1,4 @@
-"""The command line. It starts in a fraction of a second: whatever is heavy is imported by the process that needs it."""
+"""The command line. It starts in a fraction of a second: heavy modules are imported by the process that needs them."""
 
 import contextlib
 import os
@@ -21,10 +21,10 @@ from schemas.records import one_line
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="rich", add_completion=False, pretty_exceptions_enable=False,
-    help="""[bold]Pairwright[/bold] makes preference data for models that see and hear, and trains on it.
+    help="""[bold]Pairwright[/bold] builds preference data for multimodal models, and trains on it.
 
-Sources are read, a model answers, judges score, pairs come out as a dataset, a model learns from them, and an evaluation
-says whether it helped: a [bold]recipe[/bold] lists the steps, one command runs them.
+Sources are read, a model answers, judges score the answers, pairs are written as a dataset, a model is trained on them, and an
+evaluation shows whether it helped. A [bold]recipe[/bold] lists the steps; one command runs them.
 
 [dim]Start with:[/dim]  pairwright build demo --out data/runs/demo
 [dim]Then:[/dim]        pairwright show data/runs/demo
@@ -32,22 +32,24 @@ says whether it helped: a [bold]recipe[/bold] lists the steps, one command runs 
 )  # fmt: skip
 annotate = typer.Typer(
     no_args_is_help=True, rich_markup_mode="rich",
-    help="""What people judge in Label Studio. LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY name the server.
+    help="""Human annotation in Label Studio. The server is set by LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY.
 
-A build whose recipe has a [bold]judge.people[/bold] step puts its questions there and ends, waiting; it goes on when it is
-called again and everybody is done. These commands look after the time between.""",
+A build whose recipe has a [bold]judge.people[/bold] step uploads its questions there and exits while people work. Run again, it
+continues once everybody is done. These commands are for the time in between.""",
 )  # fmt: skip
 app.add_typer(annotate, name="annotate")
-STOPPED = 130  # what typer makes of Ctrl-C
-DEBUG = "PAIRWRIGHT_DEBUG"  # where it is set, the traceback of an error that nobody expected is printed
+STOPPED = 130  # typer's exit code for Ctrl-C
+DEBUG = "PAIRWRIGHT_DEBUG"  # if set, the traceback of an unexpected error is printed
 say = Console(stderr=True, highlight=False)
 
-Out = Annotated[Path, typer.Option("--out", help="folder of the run; the same command again goes on where it stopped")]
+Out = Annotated[
+    Path, typer.Option("--out", help="folder of the run; the same command run again continues where it stopped")
+]
 Cache = Annotated[
     Path | None,
     typer.Option(
         "--cache",
-        help="folder of the model answers and media that all runs share  [default: that of the run, else data/cache]",
+        help="folder of the cached answers and media, shared by all runs  [default: the one the run uses, else data/cache]",
         show_default=False,
     ),
 ]
@@ -57,11 +59,12 @@ Settings = Annotated[
 
 
 @app.command()
-def build(recipe: Annotated[str, typer.Argument(help="a name that `pairwright recipes` lists, or the path of a .yaml file")],
+def build(recipe: Annotated[str, typer.Argument(help="a name listed by `pairwright recipes`, or the path of a .yaml file")],
           settings: Settings = None, out: Out = Path("data/runs/run"), cache: Cache = None) -> None:  # fmt: skip
-    """Run a recipe: sources to answers to judgements to pairs to a dataset, and what else it lists.
+    """Run a recipe: from sources to answers, judgements, pairs and a dataset, and whatever else it lists.
 
-    Killed at any moment and started again, it goes on where it was: every finished part is kept, no answer is asked twice.
+    If it is killed, run the same command again: it continues where it stopped. Finished parts are kept; cached answers are not
+    requested again.
 
     Example: pairwright build demo sample.n=4 scenes.n=200 --out data/runs/small"""
     from flows.commands import outgoing
@@ -71,7 +74,7 @@ def build(recipe: Annotated[str, typer.Argument(help="a name that `pairwright re
 
     run = executor.open_run(recipe, settings or [], out=out, cache=cache)
     for line in outgoing.summary_lines(outgoing.disclosures(run.recipe)):
-        say.print(f"leaves for [bold]{escape(line)}", soft_wrap=True)
+        say.print(f"data leaves this machine for [bold]{escape(line)}", soft_wrap=True)
     with bars(run, say):
         for _ in executor.run_all(run):
             pass
@@ -79,13 +82,13 @@ def build(recipe: Annotated[str, typer.Argument(help="a name that `pairwright re
 
 
 @app.command()
-def estimate(recipe: Annotated[str, typer.Argument(help="a name that `pairwright recipes` lists, or the path of a .yaml file")],
+def estimate(recipe: Annotated[str, typer.Argument(help="a name listed by `pairwright recipes`, or the path of a .yaml file")],
              settings: Settings = None, cache: Cache = None,
-             out: Annotated[Path | None, typer.Option("--out", help="folder of the run where it was begun: models that it trained are known then")] = None,
-             samples: Annotated[int, typer.Option(min=1, help="try the steps on so many samples, and extrapolate")] = 1000) -> None:  # fmt: skip
-    """Say what a recipe will ask of its models before it asks: requests, tokens, what the cache holds already, time and money.
+             out: Annotated[Path | None, typer.Option("--out", help="folder of the run if it was started: models that it has trained are used")] = None,
+             samples: Annotated[int, typer.Option(min=1, help="number of samples to try the steps on; the rest is extrapolated")] = 1000) -> None:  # fmt: skip
+    """Estimate a recipe before it runs: requests, tokens, cache hits, time and cost.
 
-    No model is asked or loaded. Sources are read to their end, as a build reads them, and their media are kept in the cache.
+    No model is loaded or asked. Sources are read to the end, as in a build, and their media are stored in the cache.
 
     Example: pairwright estimate demo sample.n=4 'models.policy.price={prompt: 2.5, answer: 10}'"""
     from flows.commands import estimate as estimates
@@ -104,11 +107,11 @@ def estimate(recipe: Annotated[str, typer.Argument(help="a name that `pairwright
 
 
 @app.command()
-def check(recipe: Annotated[str, typer.Argument(help="a name that `pairwright recipes` lists, or the path of a .yaml file")],
+def check(recipe: Annotated[str, typer.Argument(help="a name listed by `pairwright recipes`, or the path of a .yaml file")],
           settings: Settings = None) -> None:  # fmt: skip
-    """Check a recipe and say what of this machine leaves when it is built, and where to: texts and media, files, keys by their names.
+    """Check a recipe, and list which data leave this machine when it is built, and where to: texts and media, files, the names of keys.
 
-    Nothing is run, loaded or asked. A recipe is trusted like code: look at one that is not yours before you build it.
+    Nothing is run, loaded or asked. Trust a recipe like code: read one that is not yours before you build it.
 
     Example: pairwright check my.yaml models.judge.model=big"""
     from flows.commands import outgoing
@@ -116,16 +119,16 @@ def check(recipe: Annotated[str, typer.Argument(help="a name that `pairwright re
 
     found = load.checked(load.document(recipe, settings or []))
     console = Console(highlight=False)
-    console.print(f"{escape(found.name)}: {len(found.steps)} steps, which can run", soft_wrap=True)
+    console.print(f"{escape(found.name)}: {len(found.steps)} steps, ready to run", soft_wrap=True)
     outgoing.show(outgoing.disclosures(found), console)
 
 
 @app.command("import")
 def import_set(form: Annotated[str, typer.Argument(help="a format of docs/import.md, or auto", metavar="FORMAT")],
-               path: Annotated[str, typer.Argument(help="a file of rows, or a folder of them", metavar="PATH")],
+               path: Annotated[str, typer.Argument(help="a file of rows, or a folder of such files", metavar="PATH")],
                settings: Annotated[list[str] | None, typer.Argument(help="pairs.setting=value", metavar="[KEY=VALUE]...")] = None,
                out: Out = Path("data/runs/import"), cache: Cache = None) -> None:  # fmt: skip
-    """Read an existing preference set: TRL, LLaMA-Factory, ms-swift, RLAIF-V, VLFeedback, MM-RLHF, MMPR, LLaVA, UltraFeedback,
+    """Import an existing preference set: TRL, LLaMA-Factory, ms-swift, RLAIF-V, VLFeedback, MM-RLHF, MMPR, LLaVA, UltraFeedback,
     distilabel, a Label Studio export, or a dataset of Pairwright.
 
     Example: pairwright import auto pairs.jsonl pairs.media_root=pictures --out data/runs/theirs"""
@@ -135,11 +138,11 @@ def import_set(form: Annotated[str, typer.Argument(help="a format of docs/import
 
 
 @app.command()
-def ingest(recipe: Annotated[str, typer.Argument(help="a name that `pairwright recipes` lists, or the path of a .yaml file")],
+def ingest(recipe: Annotated[str, typer.Argument(help="a name listed by `pairwright recipes`, or the path of a .yaml file")],
            settings: Settings = None, out: Out = Path("data/runs/run"), cache: Cache = None) -> None:  # fmt: skip
-    """Bring in a recipe's samples and media, and say what came in and what did not, before any model is loaded.
+    """Read a recipe's samples and media, and report what was accepted and rejected, before any model is loaded.
 
-    Runs its sources and the prompt makers and filters right behind them; `build` with the same folder goes on from there.
+    Runs the sources and the prompt makers and filters that follow directly; `build` with the same folder continues from there.
 
     Example: pairwright ingest my.yaml --out data/runs/mine"""
     from flows.commands import ingest as incoming
@@ -155,9 +158,9 @@ def ingest(recipe: Annotated[str, typer.Argument(help="a name that `pairwright r
 @app.command()
 def train(dataset: Annotated[Path, typer.Argument(help="folder of a finished run, or of an exported dataset", metavar="DIR")],
           settings: Annotated[list[str] | None, typer.Argument(help="train.setting=value", metavar="[KEY=VALUE]...")] = None,
-          model: Annotated[str, typer.Option(help="the model to train: a folder or a name on the Hub")] = "data/models/tiny",
+          model: Annotated[str, typer.Option(help="the model to train: a folder or the name of a Hub repository")] = "data/models/tiny",
           out: Out = Path("data/runs/train"), cache: Cache = None) -> None:  # fmt: skip
-    """Train a model on a dataset's pairs (DPO).
+    """Train a model on the pairs of a dataset (DPO).
 
     Example: pairwright train data/runs/demo train.beta=1 train.lr=2e-4 --out data/runs/dpo"""
     from flows.reports.terminal import summary_lines
@@ -166,14 +169,14 @@ def train(dataset: Annotated[Path, typer.Argument(help="folder of a finished run
     found = executor.train_dataset(dataset, out, settings or [], model=model, cache=cache, report=summary_lines(say))
     for name in ("pairs", "steps", "loss", "accuracy", "seconds"):
         say.print(f"  {name:10} {found[name]}")
-    say.print(f"the trained model: [bold]{escape(str(out / 'steps' / 'train' / 'model'))}[/bold]")
+    say.print(f"trained model: [bold]{escape(str(out / 'steps' / 'train' / 'model'))}[/bold]")
 
 
 @app.command()
-def evaluate(model: Annotated[str, typer.Argument(help="folder of a model, or its name on the Hub")],
+def evaluate(model: Annotated[str, typer.Argument(help="folder of a model, or the name of its Hub repository")],
              settings: Annotated[list[str] | None, typer.Argument(help="evaluate.setting=value", metavar="[KEY=VALUE]...")] = None,
              out: Out = Path("data/runs/evaluate"), cache: Cache = None) -> None:  # fmt: skip
-    """Measure how much a model hallucinates on held-out scenes whose truth is known.
+    """Measure how much a model hallucinates on held-out scenes whose ground truth is known.
 
     Example: pairwright evaluate data/models/tiny evaluate.n=100 --out data/runs/tiny"""
     from flows.reports.terminal import figures, summary_lines
@@ -185,15 +188,15 @@ def evaluate(model: Annotated[str, typer.Argument(help="folder of a model, or it
 
 
 @app.command("judge-bench")
-def judge_bench(judge: Annotated[str, typer.Argument(help="a recipe with a step that judges: a name or the path of a .yaml file", metavar="JUDGE")],
-                file: Annotated[str, typer.Argument(help="rows whose better answers are known, in a format of docs/import.md", metavar="FILE")],
+def judge_bench(judge: Annotated[str, typer.Argument(help="a recipe with a judge step: a name or the path of a .yaml file", metavar="JUDGE")],
+                file: Annotated[str, typer.Argument(help="labelled preference rows, in a format of docs/import.md", metavar="FILE")],
                 settings: Settings = None,
-                step: Annotated[str | None, typer.Option(help="which of the recipe's steps; needed where several ask a model")] = None,
+                step: Annotated[str | None, typer.Option(help="which step of the recipe; required if several steps ask a model")] = None,
                 out: Out = Path("data/runs/judge-bench"), cache: Cache = None) -> None:  # fmt: skip
-    """Measure a judge on a set whose better answers are known: VL-RewardBench, MM-RLHF-RewardBench, Multimodal RewardBench, MLLM-as-a-Judge, or pairs
+    """Benchmark a judge on labelled preference data: VL-RewardBench, MM-RLHF-RewardBench, Multimodal RewardBench, MLLM-as-a-Judge, or pairs
     of your own (question, image, video or audio, chosen, rejected, category).
 
-    Accuracy with intervals, by category, beside that of a judge that only counts words; agreement with itself; biases.
+    Reports accuracy with intervals, by category and beside a baseline that only counts words; self-consistency; biases.
 
     Example: pairwright judge-bench demo pairs.jsonl --step claims --out data/runs/bench"""
     from flows.commands.judge_bench import judge_bench as bench
@@ -204,8 +207,8 @@ def judge_bench(judge: Annotated[str, typer.Argument(help="a recipe with a step 
 @app.command()
 def export(folder: Annotated[Path, typer.Argument(help="folder of a finished run, or of an exported dataset", metavar="DIR")],
            hub: Annotated[str, typer.Option(help="the dataset's repository on the Hugging Face Hub, OWNER/NAME")],
-           public: Annotated[bool, typer.Option("--public", help="let everybody see it")] = False) -> None:  # fmt: skip
-    """Push a run's dataset to the Hugging Face Hub. The token comes from HF_TOKEN.
+           public: Annotated[bool, typer.Option("--public", help="make the repository public")] = False) -> None:  # fmt: skip
+    """Push a run's dataset to the Hugging Face Hub. The token is read from HF_TOKEN.
 
     Example: pairwright export data/runs/demo --hub OWNER/NAME"""
     from flows.runs import executor
@@ -217,7 +220,7 @@ def export(folder: Annotated[Path, typer.Argument(help="folder of a finished run
 
 @app.command()
 def show(folder: Annotated[Path, typer.Argument(help="folder of a run, finished or not", metavar="DIR")]) -> None:
-    """What happened in a run, and where rows went.
+    """Show what happened in a run, and why rows were dropped.
 
     Example: pairwright show data/runs/demo"""
     from flows.commands.show import show as shown
@@ -229,12 +232,12 @@ def show(folder: Annotated[Path, typer.Argument(help="folder of a run, finished 
 def verify(
     folder: Annotated[Path, typer.Argument(help="folder of a run, or of an exported dataset", metavar="DIR")],
 ) -> None:
-    """Check that what is stored is what was written: every shard, step and dataset file by its checksum, every medium that the run
-    uses by its hash, every answer in the cache.
+    """Check that stored files are intact: every shard, step and dataset file by its checksum, every medium that the run uses by its
+    hash, every answer in the cache.
 
-    Reads everything once, asks no model and no server. Names each damage with what to do about it. The exit code is 0 when all is
-    well, 1 when something is damaged, 2 when DIR is neither a run nor a dataset. Mostly the same `pairwright build` again is all it
-    takes: what is damaged is made again from the sources and the cache.
+    Reads everything once; asks no model and no server. Each damaged file is named with its remedy. The exit code is 0 if everything is
+    intact, 1 if something is damaged, 2 if DIR is neither a run nor a dataset. In most cases running the same `pairwright build` again
+    repairs the damage from the sources and the cache.
 
     Example: pairwright verify data/runs/demo"""
     from flows.commands import verify as checks
@@ -247,9 +250,9 @@ def verify(
 
 @app.command()
 def rejudge(folder: Annotated[Path, typer.Argument(help="folder of a run", metavar="DIR")]) -> None:
-    """Read what a run's judges said again, as they are read now: no model is loaded and no server asked.
+    """Re-parse stored judge replies with the current parsers. No model is loaded and no server is asked.
 
-    Says what changed; the same `pairwright build` goes on from there.
+    Reports what changed; the same `pairwright build` continues from there.
 
     Example: pairwright rejudge data/runs/judged"""
     from flows.commands import rejudge as replies
@@ -270,7 +273,7 @@ Folder = Annotated[Path, typer.Argument(help="folder of a run that asks people",
 
 @annotate.command()
 def status(folder: Folder) -> None:
-    """How far people are, how much they agree, and what each is worth. Asks no server: `pull` first for the newest.
+    """Show progress, agreement and annotator reliability. Asks no server: run `pull` first for the latest state.
 
     Example: pairwright annotate status data/runs/people"""
     from flows.runs import campaigns, executor
@@ -280,7 +283,7 @@ def status(folder: Folder) -> None:
 
 @annotate.command()
 def push(folder: Folder) -> None:
-    """Put the questions on the server that are not there yet. Said again after a crash, it leaves no question twice.
+    """Upload the questions that are not on the server yet. Safe to run again after a crash: no question is uploaded twice.
 
     Example: pairwright annotate push data/runs/people"""
     _synced(folder, "push")
@@ -288,7 +291,7 @@ def push(folder: Folder) -> None:
 
 @annotate.command()
 def pull(folder: Folder) -> None:
-    """Read back what people did since the last pull.
+    """Download the annotations made since the last pull.
 
     Example: pairwright annotate pull data/runs/people"""
     _synced(folder, "pull")
@@ -296,8 +299,8 @@ def pull(folder: Folder) -> None:
 
 @annotate.command()
 def reconcile(folder: Folder,
-              accept_config: Annotated[bool, typer.Option("--accept-config", help="take labeling configs as they were changed on the server")] = False) -> None:  # fmt: skip
-    """Compare everything with the server, id by id: finds what was deleted there, or missed by a pull, and mends it.
+              accept_config: Annotated[bool, typer.Option("--accept-config", help="accept changed labeling configs")] = False) -> None:  # fmt: skip
+    """Compare everything with the server, id by id: finds what was deleted there or missed by a pull, and repairs it.
 
     Example: pairwright annotate reconcile data/runs/people --accept-config"""
     _synced(folder, "reconcile", accept_config=accept_config)
@@ -305,11 +308,11 @@ def reconcile(folder: Folder,
 
 @annotate.command()
 def doctor(folder: Folder) -> None:
-    """Is the server there, does the key work, are its tasks and their media in place, is anything in the way?
+    """Check server, key, tasks and media.
 
     Example: pairwright annotate doctor data/runs/people"""
     if not _synced(folder, "doctor"):
-        say.print("  nothing is in the way")
+        say.print("  no problems found")
 
 
 @annotate.command()
@@ -317,9 +320,9 @@ def demo(recipe: Annotated[str, typer.Argument(help="a recipe with a judge.peopl
          out: Out = Path("data/runs/people"), cache: Cache = None,
          server: Annotated[Path, typer.Option(help="folder of the server's data")] = Path("data/label-studio"),
          port: Annotated[int, typer.Option(min=1, max=65535, help="port of the server")] = 8080) -> None:  # fmt: skip
-    """Try it here: a Label Studio server on this machine with three annotators and the questions of a recipe.
+    """Try human annotation: a Label Studio server on this machine with three annotators and the questions of a recipe.
 
-    Needs `make label-studio`. Ctrl-C ends it; started again it goes on with the same people and what they did.
+    Needs `make label-studio`. Ctrl-C stops it; started again, it continues with the same people and their work.
 
     Example: pairwright annotate demo people scenes.n=100"""
     from flows.commands import annotate_demo
@@ -328,7 +331,7 @@ def demo(recipe: Annotated[str, typer.Argument(help="a recipe with a judge.peopl
 
 
 def _synced(folder: Path, what: str, **how) -> bool:
-    """Does it and says what was done; whether there was anything for a person to note."""
+    """Runs one sync action and prints its counts and notes. Returns whether there were notes."""
     from flows.runs import campaigns, executor
 
     reports = campaigns.sync(executor.reopen(folder), what, **how)
@@ -342,13 +345,13 @@ def _synced(folder: Path, what: str, **how) -> bool:
 
 @app.command()
 def serve(folder: Folder,
-          url: Annotated[str, typer.Option(help="the address under which the labeling server and the annotators reach this one")] = "",
+          url: Annotated[str, typer.Option(help="the address at which the labeling server and the annotators reach this process")] = "",
           host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
           port: Annotated[int, typer.Option(min=1, max=65535, help="port to listen on")] = 8090,
-          every: Annotated[float, typer.Option(min=1, help="seconds between pulls, whatever webhooks say")] = 300) -> None:  # fmt: skip
-    """Serve a run's media to its annotators, and pull what they did as soon as Label Studio's webhooks hint at it.
+          every: Annotated[float, typer.Option(min=1, help="seconds between pulls, independent of webhooks")] = 300) -> None:  # fmt: skip
+    """Serve a run's media to its annotators, and pull their annotations as soon as Label Studio's webhooks announce them.
 
-    PAIRWRIGHT_SERVE_SECRET is what links and webhooks are signed with: 32 characters or more.
+    Links and webhooks are signed with PAIRWRIGHT_SERVE_SECRET: 32 characters or more.
 
     Example: pairwright serve data/runs/people --url https://media.example.org"""
     from flows.commands import serve as server
@@ -359,7 +362,7 @@ def serve(folder: Folder,
 
 @app.command()
 def recipes() -> None:
-    """The recipes that come with Pairwright, and what each does.
+    """List the recipes that come with Pairwright, and what each does.
 
     Example: pairwright recipes"""
     from flows.planning import load
@@ -372,14 +375,14 @@ def recipes() -> None:
 
 
 @app.command()
-def steps(title: Annotated[str | None, typer.Argument(help="one operator, to see its settings and why it may reject rows", metavar="[STEP]")] = None,
-          reads: Annotated[str | None, typer.Option(help="only what needs this table: samples, candidates, claims, judgements or pairs", metavar="TABLE")] = None,
-          leaves: Annotated[str | None, typer.Option(help="only what adds rows to this table", metavar="TABLE")] = None,
-          media: Annotated[str | None, typer.Option(help="only what handles this kind: text, image, multi_image, video or audio", metavar="KIND")] = None) -> None:  # fmt: skip
-    """List the steps that a recipe can have: what each is for, the tables it reads and leaves, the kinds of samples it handles.
+def steps(title: Annotated[str | None, typer.Argument(help="one operator: shows its settings and why it may reject rows", metavar="[STEP]")] = None,
+          reads: Annotated[str | None, typer.Option(help="only steps that read this table: samples, candidates, claims, judgements, pairs", metavar="TABLE")] = None,
+          leaves: Annotated[str | None, typer.Option(help="only steps that add rows to this table", metavar="TABLE")] = None,
+          media: Annotated[str | None, typer.Option(help="only steps that handle this kind: text, image, multi_image, video or audio", metavar="KIND")] = None) -> None:  # fmt: skip
+    """List the steps that a recipe can have: what each does, the tables it reads and leaves, the kinds of samples it handles.
 
-    A step can follow any that leave the tables it reads. With a STEP: its settings with their types and defaults, and the reasons for which
-    it may reject rows, with what helps against each.
+    A step can follow any steps that leave the tables it reads. With STEP: its settings with types and defaults, and the reasons for
+    which it may reject rows, each with its remedy.
 
     Example: pairwright steps --reads candidates --leaves judgements --media video
 
@@ -394,8 +397,8 @@ def steps(title: Annotated[str | None, typer.Argument(help="one operator, to see
 
 
 def main() -> None:
-    """Runs the command line: one line and exit code 2 for a user's mistake, 1 for a failed run, 130 when stopped (143, 129 by other
-    signals)."""
+    """Runs the command line. Every error is one line on stderr. Exit code 2: a mistake of the user, 1: a failed run, 130: stopped (143,
+    129 by other signals)."""
     _open_closed_streams()
     stop.watch()
     try:
@@ -406,16 +409,16 @@ def main() -> None:
     except PairwrightError as error:
         _say("red", error.kind, error)
         sys.exit(error.exit_code)
-    except TyperException as error:  # the words of the command line are wrong
-        if type(error).__name__ != "NoArgsIsHelpError":  # making that one has printed the help
-            _say("red", "UserError", f"{error.format_message()} (--help says more)")
+    except TyperException as error:  # unknown command, option or argument
+        if type(error).__name__ != "NoArgsIsHelpError":  # creating that one has already printed the help
+            _say("red", "UserError", f"{error.format_message()} (see --help)")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         ended = STOPPED
-    except Exception as error:  # noqa: BLE001 - whatever nobody expected
+    except Exception as error:  # noqa: BLE001 - unexpected errors
         if (
             isinstance(error, OSError) and error.errno in FAILS and error.filename is None
-        ):  # of what was printed: files are told of by who writes them
+        ):  # printing failed; errors of files are translated where they are written
             _say("red", "StoreError", error_line(error, "standard output"))
             sys.exit(1)
         _say("red", "unexpected", _unexpected(error))
@@ -427,34 +430,34 @@ def main() -> None:
 
 
 def _open_closed_streams() -> None:
-    """Standard streams that were closed become /dev/null: the next file that is opened would take their places."""
+    """Reopens closed standard streams as /dev/null; otherwise the next opened file would take their descriptors."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # child processes have them too
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # child processes inherit them
 
 
-def _say(colour: str, word: str, what: object) -> None:
-    with contextlib.suppress(OSError):  # nobody listens
-        said = redact.clean(one_line(" ".join(str(what).splitlines())))
-        say.print(f"[{colour}]{word}[/{colour}]: {escape(said)}", soft_wrap=True)
+def _say(colour: str, word: str, message: object) -> None:
+    with contextlib.suppress(OSError):  # stderr is closed
+        line = redact.clean(one_line(" ".join(str(message).splitlines())))
+        say.print(f"[{colour}]{word}[/{colour}]: {escape(line)}", soft_wrap=True)
 
 
 def _unexpected(error: Exception) -> str:
-    """The line for an error that no boundary translated, which is a bug. Its traceback goes into a file."""
+    """The line for an error that no boundary translated, which is a bug. The traceback is written to a file."""
     if os.environ.get(DEBUG):
         print(redact.clean(traceback.format_exc()), file=sys.stderr)
         where = "above"
     else:
-        where = _kept(redact.clean(traceback.format_exc()))
+        where = _save(redact.clean(traceback.format_exc()))
     return (
-        f"{type(error).__name__}: {error}; this is a bug of Pairwright: please report it with the traceback ({where})"
+        f"{type(error).__name__}: {error}; this is a bug in Pairwright: please report it with the traceback ({where})"
     )
 
 
-def _kept(text: str) -> str:
-    """Where the text is now: in the folder of the run, or of temporary files where there is none."""
+def _save(text: str) -> str:
+    """Writes the text to a log file in the folder of the run, else in the temporary folder; returns its path."""
     used = getattr(sys.modules.get("flows.runs.folder"), "used", None)
     folders = [used / "logs"] if used else []
     for folder in [*folders, Path(tempfile.gettempdir())]:
@@ -463,7 +466,7 @@ def _kept(text: str) -> str:
             path = folder / f"pairwright-error-{os.getpid()}.log"
             path.write_text(text)
             return str(path)
-    return f"{DEBUG}=1 prints it"
+    return f"set {DEBUG}=1 to print it"
 
 
 if __name__ == "__main__":

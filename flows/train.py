@@ -1,4 +1,4 @@
-"""Training on an exported dataset as a Prefect flow; the trigger of its deployment is a dataset's event."""
+"""Training on an exported dataset as a Prefect flow; its deployment is triggered by the event of a finished dataset."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from schemas.redact import clean
 
 @flow
 def train(dataset: str, out: str, model: str = "data/models/tiny", settings: list[str] | None = None) -> None:
-    """Trains `model` on the folder `dataset` into the folder `out`; `settings` are train.setting=value overrides."""
+    """Trains `model` on the dataset in folder `dataset`, in the run folder `out`; `settings` are train.setting=value overrides."""
     report = reporter(get_run_logger().info)
     with in_our_words():
         figures = executor.train_dataset(Path(dataset), Path(out), settings or [], model=model, report=report)

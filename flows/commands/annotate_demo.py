@@ -1,4 +1,4 @@
-"""Label Studio on this machine, with annotators and the questions of a recipe: for trying how people judge (`make annotate-demo`)."""
+"""`make annotate-demo`: Label Studio on this machine, with annotators and the questions of a recipe, to try human annotation."""
 
 import fcntl
 import os
@@ -26,18 +26,18 @@ EVERY = 3.0  # seconds between pulls
 def run(
     recipe: str, settings: list[str], out: Path, cache: Path | None, server: Path, port: int, console: Console
 ) -> None:
-    """Starts the server whose data are in the folder `server`, puts the recipe's questions there, says who may log in where, and
-    pulls until everybody is done or Ctrl-C; when all are done the build goes on to its end. Started again it finds its people
-    and their work. UserError when it runs already, or the server cannot be started."""
+    """Starts a server whose data are in the folder `server`, uploads the recipe's questions, prints the logins, and pulls until everybody
+    is done or Ctrl-C. Then the build runs to its end. Started again, it continues with the same people and their work. UserError if the
+    demo is already running or the server cannot be started."""
     with _alone(server, port):
-        console.print("starting Label Studio on this machine (the first time it takes a minute) ...")
+        console.print("starting Label Studio on this machine (takes a minute the first time) ...")
         with local_server.start(server, port=port) as label_studio:
             os.environ |= {
                 "LABEL_STUDIO_URL": label_studio.url,
                 "LABEL_STUDIO_API_KEY": label_studio.key,
                 "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(label_studio.files),
             }
-            console.print("making the answers that people judge (the first time it takes a minute or two) ...")
+            console.print("generating the answers to judge (takes a minute or two the first time) ...")
             invited = False
             while not _built(recipe, settings, out, cache, console):
                 if not invited:
@@ -45,14 +45,14 @@ def run(
                     invited = True
                 _wait(executor.reopen(out), console)
     console.print(
-        f"who is worth what: [bold]pairwright annotate status {escape(str(out))}[/bold], and in the report",
+        f"annotator reliability: see [bold]pairwright annotate status {escape(str(out))}[/bold] and the report",
         soft_wrap=True,
     )
 
 
 @contextmanager
 def _alone(server: Path, port: int) -> Generator[None]:
-    """Holds the server's folder as long as the demo runs; the note says where, for whoever starts another."""
+    """Locks the server's folder while the demo runs. The lock file holds the address, for the message to a second demo."""
     server = make_folder(server, "--server")
     with place(server, "--server"):
         note = (server / "demo").open("a+")
@@ -62,8 +62,8 @@ def _alone(server: Path, port: int) -> Generator[None]:
         except BlockingIOError:
             note.seek(0)
             raise UserError(
-                f"the demo runs already, its people log in at {note.read().strip()}: end that one by Ctrl-C, or give this one "
-                "a --server, --port and --out of its own"
+                f"the demo is already running at {note.read().strip()}: stop it with Ctrl-C, or give this one "
+                "its own --server, --port and --out"
             ) from None
         note.truncate(0)
         print(f"http://127.0.0.1:{port}", file=note, flush=True)
@@ -71,7 +71,7 @@ def _alone(server: Path, port: int) -> Generator[None]:
 
 
 def _invite(server: local_server.LocalServer, console: Console) -> None:
-    console.print(f"Label Studio is at [bold]{server.url}[/bold]; these people can log in:")
+    console.print(f"Label Studio is running at [bold]{server.url}[/bold]; log in as one of:")
     table = Table()
     table.add_column("e-mail")
     table.add_column("password")
@@ -79,23 +79,23 @@ def _invite(server: local_server.LocalServer, console: Console) -> None:
         table.add_row(person.email, person.password)
     console.print(table)
     for line in (
-        "1. Open the address, log in as one of them, open a project (one for each kind of media), press [bold]Label All Tasks[/bold].",
-        "2. Go on as another one: in a private window, or log out first. docs/annotators.md is the page for all of them.",
-        "3. When all is judged, pairs are made, a model learns from them, and the report is written.",
-        "Ctrl-C ends the server; the same command goes on, with the same people and what they did.",
+        "1. Open the address, log in, open a project (one for each media type) and press [bold]Label All Tasks[/bold].",
+        "2. Continue as another annotator: in a private window, or log out first. docs/annotators.md is their guide.",
+        "3. When everything is judged, pairs are made, a model is trained on them, and the report is written.",
+        "Ctrl-C stops the server; the same command continues with the same people and their work.",
     ):
         console.print(line, soft_wrap=True)
 
 
 def _wait(run, console: Console) -> None:
-    """Pulls until everybody is done, and says how far they are whenever that changes."""
-    said = ""
+    """Pulls until everybody is done; prints the progress whenever it changes."""
+    last = ""
     with console.status("asking Label Studio ...") as status:
         while True:
             campaigns.sync(run, "work")
             done, text = campaigns.progress_line(run)
-            if text != said:
-                said = text
+            if text != last:
+                last = text
                 status.update(escape(text))
                 if not console.is_terminal:
                     console.print(f"  {escape(text)}", soft_wrap=True)
@@ -106,7 +106,7 @@ def _wait(run, console: Console) -> None:
 
 
 def _built(recipe: str, settings: list[str], out: Path, cache: Path | None, console: Console) -> bool:
-    """Builds as far as can be; whether that was to the end."""
+    """Builds as far as possible; returns whether the build finished."""
     run = executor.open_run(recipe, settings, out=out, cache=cache)
     try:
         with bars(run, console):

@@ -1,8 +1,8 @@
-"""What stands in for models when a recipe is tried without asking any: answers that are there are looked up, others are made up.
+"""Replacements for models when a recipe is tried without asking any: cached answers are looked up, others are made up.
 
-Operators ask their own requests of it, so what a run will ask needs no second description. A made-up answer has the length to expect,
-the form that was asked for or the layout of the operator's own `example`, and the words of answers that the cache holds to requests of
-the same sort, else those of references, else any."""
+Operators send their own requests, so no second description of what a run asks is needed. A made-up answer has the expected length, the
+requested form or the layout of the operator's own `example`, and the words of cached answers to requests of the same kind, else of
+references, else arbitrary ones."""
 
 import dataclasses
 import hashlib
@@ -51,9 +51,9 @@ from schemas.requests import (
 )
 
 LOCAL = ("vllm", "hf")  # engines whose `model` is a folder or a name on the Hub, with a tokenizer
-QUARTER = 4  # an answer is a quarter as long as it may be, where none was measured
-PLAIN = 0.75  # words a token, of English
-KEPT = 500  # texts of a sort that others are made up from
+QUARTER = 4  # without measurements an answer is a quarter of max_tokens long
+PLAIN = 0.75  # words per token in English
+KEPT = 500  # texts per kind from which others are made up
 WORDS = (
     "the",
     "picture",
@@ -71,14 +71,14 @@ WORDS = (
     "them",
 )
 Example = Callable[[str, str, float], str]
-"""(what was asked, words, a number in [0, 1) to choose by) -> a reply as the operator reads it"""
+"""(prompt, words, a number in [0, 1) to choose by) -> a reply that the operator can parse"""
 
 
 class Model(NamedTuple):
     """A model of the recipe, as far as it is known without loading it."""
 
     identity: str
-    like: str  # identity of the model whose measures hold for it: its own, or that of the one it will be trained from
+    like: str  # identity of the model whose measurements apply: its own, or that of the model it will be trained from
     can: frozenset[str]
     media: frozenset[str]
     slots: int
@@ -86,24 +86,22 @@ class Model(NamedTuple):
 
 
 class Known:
-    """What is learnt while a recipe is tried: from answers that are there, and from what earlier ones took."""
+    """What is learnt during a dry run: from cached answers, and from earlier measurements."""
 
     def __init__(self, measured: dict[RequestKind, Measured], examples: Mapping[str, Example] | None = None):
-        """`examples`: by the name of a step, what makes up replies for it; of other steps they are free text."""
+        """`examples`: by step name, a function that makes up replies; for other steps replies are free text."""
         self.measured, self.examples = measured, examples or {}
         self.texts: defaultdict[RequestKind, list[str]] = defaultdict(list)
-        self.references: defaultdict[str, list[str]] = defaultdict(list)  # by what was asked
+        self.references: defaultdict[str, list[str]] = defaultdict(list)  # by the text of the prompt
         self.own: dict[tuple[Message, ...], str] = {}  # by the whole prompt
-        self.media: defaultdict[tuple[str, str], Tally] = defaultdict(
-            Tally
-        )  # (model, kind) -> tokens and how many media
-        self.found = 0  # answers that were there
-        self.made: dict[bytes, Found] = {}  # what was made up, by the key of the request
-        self.unmeasured: set[str] = set()  # models of whose requests some have no rate
-        self.guessed: set[str] = set()  # models of whose answers some have no length but by the rule
+        self.media: defaultdict[tuple[str, str], Tally] = defaultdict(Tally)  # (model, kind) -> tokens, number of media
+        self.found = 0  # cached answers
+        self.made: dict[bytes, Found] = {}  # made-up answers by request key
+        self.unmeasured: set[str] = set()  # models with requests of unknown rate
+        self.guessed: set[str] = set()  # models with answers of unknown length
 
     def forget(self) -> None:
-        """What was made up, so that it is made up anew by what was learnt."""
+        """Forgets made-up answers, so that they are made up again with what was learnt."""
         self.made.clear()
         self.found = 0
         self.unmeasured.clear()
@@ -118,7 +116,7 @@ class Known:
                 known.append(row.reference)
 
     def learn(self, model: Model, request: Request, found: Found) -> None:
-        """Remembers an answer that is there."""
+        """Learns from a cached answer."""
         self.found += 1
         if isinstance(found, Generated):
             known = self.texts[RequestKind.of(model.like, request)]
@@ -130,19 +128,19 @@ class Known:
             self.media[model.like, kinds[0]].update(tokens=more, media=len(kinds))
 
     def media_tokens(self, model: Model, kind: str) -> float:
-        """Tokens that a media of this kind becomes, beyond its place; 0 where no answer tells."""
+        """Tokens per medium of this kind, beyond its placeholder; 0 if no cached answer tells."""
         seen = self.media[model.like, kind]
         return max(0.0, seen["tokens"] / seen["media"]) if seen["media"] else 0.0
 
     def rate(self, sort: RequestKind) -> Measured | None:
-        """What requests of this sort took; else those of the model at any temperature, else with any limit."""
+        """Measurements of requests of this kind; else of the model at any temperature, else at any max_tokens."""
         for alike in (len(sort), 3, 2):
             if found := [m for s, m in self.measured.items() if s[:alike] == sort[:alike]]:
                 return Measured(*(sum(getattr(m, f.name) for m in found) for f in dataclasses.fields(Measured)))
         return None
 
     def length(self, sort: RequestKind) -> float:
-        """Tokens of an answer to expect."""
+        """Expected tokens of an answer."""
         rate = self.rate(sort)
         if rate is None or not rate.answers:
             self.guessed.add(sort.model)
@@ -151,10 +149,10 @@ class Known:
 
 
 class MadeUp:
-    """An Engine that makes answers up. It holds them to any form, so that operators can read them."""
+    """An Engine that makes answers up. It supports every form, so that operators can parse them."""
 
     def __init__(self, model: Model, store: MediaStore | None, known: Known):
-        """`store` may be None where no request shows media or makes some."""
+        """`store` may be None if no request shows or makes media."""
         self.identity, self.media, self.slots, self.counter = model.identity, model.media, model.slots, model.counter
         self.can = model.can | {"Form"}
         self.model, self.store, self.known = model, store, known
@@ -163,7 +161,7 @@ class MadeUp:
         return self.made_up(request)
 
     def made_up(self, request: Request, example: Example | None = None) -> Result:
-        """An answer; `example` writes it, where the step's replies have a layout."""
+        """An answer; `example` writes it if the step's replies have a layout."""
         try:
             return make_up(self, request, example)
         except RowError as error:
@@ -174,7 +172,7 @@ class MadeUp:
 
 
 class LookedUp:
-    """An Engine before one that makes answers up: what is there, or was made up before, is looked up. It counts as if all were asked."""
+    """An Engine in front of MadeUp: cached answers, and those made up before, are looked up. Usage is counted as if all were asked."""
 
     def __init__(self, engine: MadeUp, cache: AnswerCache, usage: Usage, step: str):
         self.identity, self.can, self.media, self.slots = engine.identity, engine.can, engine.media, engine.slots
@@ -184,9 +182,7 @@ class LookedUp:
         engine, known = self._engine, self._engine.known
         key = key_of(engine.identity, request)
         found = self._cache.get(key)
-        if (
-            found is None and isinstance(request, Generate) and request.form
-        ):  # the real engine may not have been held to it
+        if found is None and isinstance(request, Generate) and request.form:  # the real engine may not support forms
             found = self._cache.get(key_of(engine.identity, request._replace(form=None)))
         if found is not None:
             known.learn(engine.model, request, found)
@@ -213,10 +209,10 @@ class LookedUp:
 
 
 class LookedUpAnswers:
-    """The answers that are there, to be looked up. Nothing is added to them, and what is made up is no measure of anything."""
+    """The answer cache, read only: nothing is added, and made-up answers are not measured."""
 
     def __init__(self, path: Path):
-        """StoreError when the file cannot be opened or made."""
+        """StoreError if the file cannot be opened or created."""
         self._cache = AnswerCache(path)
 
     @property
@@ -227,10 +223,10 @@ class LookedUpAnswers:
         return LookedUp(engine, self._cache, usage, step)
 
     async def settle(self) -> None:
-        """Nothing: nobody is asked, so nobody refuses."""
+        """Does nothing: no server is asked, so none can fail."""
 
     def commit(self) -> None:
-        """Nothing: there is nothing new."""
+        """Does nothing: there is nothing new."""
 
     def close(self) -> None:
         self._cache.close()
@@ -240,7 +236,7 @@ class MadeUpAnswers:
     """The ModelSource of a run in which no model is loaded."""
 
     def __init__(self, recipe: BoundRecipe, folder: Path, known: Known, trained: Path | None = None):
-        """`folder`: where the run is; `trained`: that of the real run, in which models may be that it trained."""
+        """`folder` of the run; `trained`: folder of the real run, which may hold models it has trained."""
         self.known, self.loaded = known, dict[tuple[str, int], Model]()
         self._recipe, self._folder, self._trained, self._identities = recipe, folder, trained, Identities()
 
@@ -248,7 +244,7 @@ class MadeUpAnswers:
         return self._trained / folder.relative_to(self._folder) if self._trained else folder
 
     def identity(self, model: Wanted) -> str:
-        """A model that is still to be trained has its name for an identity, which no cached answer has."""
+        """The identity of a model. A model still to be trained gets a name that no cached answer has."""
         place = Path(model.spec.get("model", ""))
         if (model.name not in self._recipe.models or model.round > 1) and place.is_absolute() and not place.exists():
             return f"{model.name} of round {model.round}, still to be trained"
@@ -273,7 +269,7 @@ class MadeUpAnswers:
         return self.loaded[where]
 
     def _root(self, name: str) -> Wanted:
-        """The model of the recipe that this one is, or will be trained from."""
+        """The model of the recipe that this model is, or will be trained from."""
         while name in self._recipe.trained:
             name = self._recipe.trained[name]
         return Wanted(name, 1, self._recipe.models[name])
@@ -290,19 +286,19 @@ def _counter(spec: dict[str, Any]) -> Counter:
 
 
 def examples(steps: Iterable[Bound]) -> dict[str, Example]:
-    """By the name of each step whose replies have a layout, its operator's `example`, or that of the part that asks."""
+    """Step name -> the `example` of its operator, or of the part that asks, if its replies have a layout."""
     return {step.name: made for step in steps if (made := example_of(step))}
 
 
-def example_of(of: Operator) -> Example | None:
+def example_of(operator: Operator) -> Example | None:
     """An operator's `example`, or that of the first of its parts that has one."""
-    if write := getattr(of.module, "example", None):
-        return lambda asked, text, draw: write(asked, of.settings, text, draw)
-    return next(filter(None, (example_of(part.operator) for part in of.parts)), None)
+    if write := getattr(operator.module, "example", None):
+        return lambda asked, text, draw: write(asked, operator.settings, text, draw)
+    return next(filter(None, (example_of(part.operator) for part in operator.parts)), None)
 
 
 def prompt_tokens(model: Model, request: Request) -> int:
-    """Tokens of the texts of a request, with a place for each media."""
+    """Tokens of the texts of a request, with a placeholder for each medium."""
     if isinstance(request, Perturb):
         return 0
     if isinstance(request, Likelihood):
@@ -315,11 +311,13 @@ def _kinds(request: Request) -> list[str]:
 
 
 def make_up(engine: MadeUp, request: Request, example: Example | None = None) -> Found:
-    """An answer to the request as it may come. RowError for what the engine would refuse without loading anything."""
+    """A made-up answer to the request. RowError if the engine would refuse the request without loading anything."""
     known = engine.known
     if isinstance(request, Perturb):
-        assert engine.store is not None, "only a test leaves it out, and perturbs nothing"
-        return Perturbed(engine.store.add(engine.store.read(request.media) + b"\0"))  # another file that opens alike
+        assert engine.store is not None, "tests may leave it out, but then perturb nothing"
+        return Perturbed(
+            engine.store.add(engine.store.read(request.media) + b"\0")
+        )  # a different file that decodes alike
     media_of_request(request.messages, engine.media, engine.identity)
     more = sum(known.media_tokens(engine.model, kind) for kind in _kinds(request))
     prompt = prompt_tokens(engine.model, request) + round(more)
@@ -355,15 +353,15 @@ def _answers(engine: MadeUp, request: Generate | Beams, known: Known, example: E
             text = example(asked_of(request.messages), _words(words, draw), draw)
         else:
             text = _text(request, known, sort, words, i, draw)
-        tokens = min(request.max_tokens, int(length + draw))  # so that the mean is what is expected
+        tokens = min(request.max_tokens, int(length + draw))  # so that the mean is the expected length
         each = (-1.0,) * tokens if logprobs else None
         yield Answer(text, tokens, "stop", -float(tokens), each)
 
 
 def _text(request: Generate | Beams, known: Known, sort: RequestKind, words: int, index: int, draw: float) -> str:
-    """A text that was said, else a reference, else any words."""
-    if said := known.texts[sort]:
-        return said[int(draw * len(said))]
+    """A cached text, else a reference, else arbitrary words."""
+    if texts := known.texts[sort]:
+        return texts[int(draw * len(texts))]
     if index == 0 and request.messages in known.own:
         return known.own[request.messages]
     if other := known.references.get(asked_of(request.messages)):
@@ -376,15 +374,15 @@ def _words(count: int, draw: float) -> str:
 
 
 def _formed(form: Form, draw: float) -> str:
-    """An answer in the form; of a regular expression any words, which will not be read."""
+    """An answer in the form; for a regular expression arbitrary words, which will not parse."""
     if form.choice:
         return form.choice[int(draw * len(form.choice))]
     return json.dumps(instance(json.loads(form.schema), draw)) if form.schema else _words(3, draw)
 
 
 def instance(schema: dict, draw: float) -> Any:
-    """A value that a plain JSON Schema allows: of an enum, a range, an object or a list of such, as short as may be. The numbers of a
-    list go round their range, so that as many as there are in it are all of them: a ranking."""
+    """A value that a plain JSON Schema allows: an enum, a range, an object or a list of these, as short as possible. Integers in a list
+    cycle through their range, so that a full list is a permutation: a ranking."""
     if "const" in schema or "enum" in schema:
         options = schema.get("enum") or [schema["const"]]
         return options[int(draw * len(options))]
@@ -404,6 +402,6 @@ def instance(schema: dict, draw: float) -> Any:
 
 
 def _unit(request: Request, salt: str) -> float:
-    """A number in [0, 1) that is the request's own."""
+    """A number in [0, 1) derived from the request."""
     key = hashlib.blake2b(repr((request, salt)).encode(), digest_size=8).digest()
     return int.from_bytes(key, "big") / 2**64

@@ -1,6 +1,6 @@
-"""What a run will ask, before it asks: the recipe is run dry, over samples that really come in, with models that make answers up.
+"""`pairwright estimate`: what a run will ask, before it asks. Runs the recipe on its real samples, with models that make up answers.
 
-Sources, filters and every other step do their real work in a folder that is thrown away; the cache is only looked up."""
+Sources, filters and all other steps do their real work in a temporary folder; the cache is only read."""
 
 import heapq
 import shutil
@@ -29,22 +29,22 @@ from schemas.arrow import from_batch
 from schemas.errors import OutputError
 from schemas.records import MEDIA_KINDS, Outcome, Reason, Rejection
 
-SAMPLES = 1000  # on which the steps are tried
+SAMPLES = 1000  # samples on which the steps are tried
 STUB = {"key": "not run", "seconds": 0, "shards": [], "usage": {}}
 Say = Callable[[str], None]
 
 
 class Row(NamedTuple):
-    """What a step will ask a model."""
+    """What a step will ask of a model."""
 
     step: str
     model: str
-    usage: dict[str, Any]  # a Usage's figures; seconds None where no rate is known
-    money: dict[str, Any] | None  # `costs.money`, and `most`: what is spent when every answer is as long as it may be
+    usage: dict[str, Any]  # figures of a Usage; seconds is None if no rate is known
+    money: dict[str, Any] | None  # `costs.money`, and `most`: the cost if every answer reaches max_tokens
 
 
 class Estimate(NamedTuple):
-    """What a run will ask. `tried` of `samples` samples were run through the steps, and what they asked was extrapolated."""
+    """What a run will ask. `tried` of `samples` samples were run through the steps; the rest is extrapolated."""
 
     name: str
     samples: int
@@ -54,15 +54,15 @@ class Estimate(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """A recipe that is tried."""
+    """A recipe being tried."""
 
     run: executor.Run
     models: MadeUpAnswers
-    """what the run asks"""
+    """answers the run's requests"""
 
     @property
     def incoming(self) -> list[Unit]:
-        """The units by which samples come in, of all rounds."""
+        """The ingesting units of all rounds."""
         first = ingesting(self.run.recipe.steps)
         return [u for u in self.run.units if u.steps and all(step in first for step in u.steps)]
 
@@ -76,10 +76,11 @@ def estimate(
     samples: int = SAMPLES,
     say: Say = lambda text: None,
 ) -> Estimate:
-    """What `recipe` will ask. No model is asked or loaded, and no answer is added to `cache`; sources are read to their end.
+    """Estimates what `recipe` will ask. No model is asked or loaded, and nothing is added to the answers in `cache`; sources are read
+    to the end.
 
-    `out`: the run's own folder, where it was begun, for the models that it trained. `samples`: on so many, drawn by their ids, the steps
-    are tried. RecipeError and InputError as in a build; OutputError where `out` holds a run of another recipe."""
+    `out`: the run's own folder if it was started, for the models it has trained. `samples`: the steps are tried on this many, those with
+    the smallest ids. RecipeError and InputError as in a build; OutputError if `out` holds a run of another recipe."""
     raw = load.document(recipe, list(settings))
     checked = load.checked(raw)
     cache = make_folder(cache, "--cache")
@@ -97,11 +98,11 @@ def estimate(
 
 
 def _begun(out: Path | None, raw: dict) -> Path | None:
-    """The folder of the real run, where it is there."""
+    """The folder of the real run, if there is one."""
     if out is None or (run := begun_run(out, "--out")) is None:
         return None
     if unlike := executor.recipe_difference(run, raw):
-        raise OutputError(f"{out} holds a run of another recipe ({unlike}): choose another --out, or leave it out")
+        raise OutputError(f"{out} holds a run of another recipe ({unlike}): choose another --out, or omit it")
     return out.absolute()
 
 
@@ -112,7 +113,7 @@ def _tried(trial: Trial, host: Host, samples: int) -> Estimate:
     came, tried = _choose(trial, samples)
     rest = [unit for unit in run.units if unit not in trial.incoming]
     _work(run, host, rest)
-    if known.found and known.made:  # answers that are there tell of those that are not
+    if known.found and known.made:  # second pass: made-up answers learn from the cached ones
         known.forget()
         for unit in rest:
             shutil.rmtree(run.place(unit), ignore_errors=True)
@@ -122,7 +123,7 @@ def _tried(trial: Trial, host: Host, samples: int) -> Estimate:
 
 
 def _choose(trial: Trial, samples: int) -> tuple[int, int]:
-    """How many samples came in, and how many of them are tried: those whose ids, which are digests, come first."""
+    """(samples that came in, samples that are tried): those with the smallest ids, which are digests and so a random choice."""
     run, incoming = trial.run, trial.incoming
     if not incoming:
         return 0, 0
@@ -144,7 +145,7 @@ def _choose(trial: Trial, samples: int) -> tuple[int, int]:
 
 
 def _work(run: executor.Run, host: Host, units: list[Unit]) -> None:
-    """Runs what asks models, and what leads to it. Behind people only what reads no rows can go on."""
+    """Runs the units up to training. After human annotation only steps that read no rows are run."""
     waits = False
     for unit in units:
         waits = waits or asks_people(unit)
@@ -157,11 +158,12 @@ def _work(run: executor.Run, host: Host, units: list[Unit]) -> None:
 
 
 def asks_people(unit: Unit) -> bool:
+    """Whether the unit contains a judge.people step."""
     return any(step.title == PEOPLE for step in unit.steps)
 
 
 def _rows(trial: Trial, scale: float) -> list[Row]:
-    """What each step asks each model, over all samples."""
+    """What each step asks of each model, extrapolated to all samples."""
     run, incoming = trial.run, trial.incoming
     found: dict[tuple[str, str], Usage] = {}
     for unit in run.units:
@@ -189,34 +191,32 @@ def _row(trial: Trial, step: str, model: str, usage: Usage) -> Row:
 
 
 def _notes(trial: Trial, rows: list[Row], came: int, tried: int) -> Iterator[str]:
-    """What a reader must know of the figures."""
+    """What a reader must know about the figures."""
     run, known = trial.run, trial.models.known
     if tried < came:
-        yield f"{tried:,} of {came:,} samples were tried, drawn by their ids; the figures are extrapolated"
+        yield f"{tried:,} of {came:,} samples were tried, chosen by their ids; the figures are extrapolated"
     asked = {row.model for row in rows if row.usage["asked"]}
-    said: defaultdict[str, list[str]] = defaultdict(list)
+    notes: defaultdict[str, list[str]] = defaultdict(list)
     for name, model in {name: model for (name, _), model in trial.models.loaded.items() if name in asked}.items():
         takes = [f"{kind} {tokens:.0f}" for kind in MEDIA_KINDS if (tokens := known.media_tokens(model, kind))]
-        media = f"media by the answers that are there ({', '.join(takes)})" if takes else "media are NOT counted"
-        said[f"tokens in by {model.counter.how}, {media}"].append(name)
+        media = f"media as in cached answers ({', '.join(takes)})" if takes else "media are NOT counted"
+        notes[f"input tokens by {model.counter.how}, {media}"].append(name)
         if model.like in known.guessed:
-            said["tokens out are a guess, a quarter of max_tokens: no such answer was measured with this cache"].append(
-                name
-            )
+            notes["output tokens are a guess, a quarter of max_tokens: the cache holds no such answer"].append(name)
         if model.like in known.unmeasured:
-            said["the time cannot be known: nothing of the sort was asked with this cache"].append(name)
-    for text, names in said.items():
+            notes["the time is unknown: the cache holds no such request"].append(name)
+    for text, names in notes.items():
         yield f"{', '.join(names)}: {text}"
     for step in _unread(trial):
-        yield f"{step}: made-up answers could mostly not be read: it may ask less, and the steps behind it more"
+        yield f"{step}: most made-up answers could not be parsed: it may ask less, and later steps more"
     if any(asks_people(unit) for unit in run.units):
-        yield "what comes behind people hangs on what they will say, and is not in here"
+        yield "steps after human annotation are not included in the estimate"
     if any(step.family == "train" for step in run.recipe.steps):
-        yield "training asks no model; its time is not in here"
+        yield "training asks no model; its time is not included"
 
 
 def _unread(trial: Trial) -> list[str]:
-    """The steps that could read less than half of what was made up."""
+    """Steps that could parse less than half of the made-up answers."""
     if not trial.models.known.made or not trial.incoming:
         return []
     tables = trial.run.tables(round=1)
@@ -232,9 +232,9 @@ def _unread(trial: Trial) -> list[str]:
 
 
 def show(found: Estimate, console: Console) -> None:
-    """The figures in a table, and what to know of them."""
+    """Prints the figures as a table, and the notes."""
     table = Table(
-        title=f"what {escape(found.name)} will ask, of {found.samples:,} samples", title_justify="left", box=SIMPLE_HEAD,
+        title=f"estimate for {escape(found.name)}, {found.samples:,} samples", title_justify="left", box=SIMPLE_HEAD,
         padding=0,
     )  # fmt: skip
     currencies = list(dict.fromkeys(row.money["currency"] for row in found.rows if row.money))
@@ -264,9 +264,9 @@ def _cells(usage: dict[str, Any]) -> list[str]:
 
 
 def _money(rows: list[Row], currencies: list[str]) -> list[str]:
-    """What is spent, in each currency, and what it may come to at most; nothing where no price is known."""
+    """The expected and the highest cost, in each currency; empty if no price is known."""
     found = [row.money for row in rows if row.money]
     if not found:
         return []
     sums = [[sum(m[key] for m in found if m["currency"] == name) for name in currencies] for key in ("spent", "most")]
-    return [" + ".join(map(costs.amount, of)) for of in sums]
+    return [" + ".join(map(costs.amount, currency_sums)) for currency_sums in sums]

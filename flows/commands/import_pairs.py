@@ -1,4 +1,4 @@
-"""An existing preference set as a run: `pairwright import`. It is a recipe with `source.pairs` and nothing else."""
+"""`pairwright import`: an existing preference set as a run. It is a recipe with `source.pairs` and nothing else."""
 
 import shutil
 from collections import Counter
@@ -21,12 +21,12 @@ from schemas.redact import clean
 
 
 def import_set(form: str, path: str, settings: Sequence[str], out: Path, cache: Path | None, console: Console) -> dict:
-    """Reads the file or folder of rows at `path` into a run in `out`, and says what came in and what did not; returns the summary.
+    """Reads the file or folder of rows at `path` into a run in `out`, and prints what was accepted and rejected; returns the summary.
 
-    `form` is a format or `auto`; `settings` are `pairs.setting=value`. InputError, RecipeError and OutputError as a build raises them."""
+    `form` is a format or `auto`; `settings` are `pairs.setting=value`. InputError, RecipeError and OutputError as in a build."""
     raw = {
         "name": "import",
-        "about": "An existing preference set, read as it is.",
+        "about": "An existing preference set, imported unchanged.",
         "steps": [{"source.pairs": {"path": path, "format": form}}],
     }
     for assignment in settings:
@@ -45,12 +45,12 @@ def import_set(form: str, path: str, settings: Sequence[str], out: Path, cache: 
                 pass
     except InputError:
         run.close()
-        if fresh:  # so that the next try, with another format, may have the folder
+        if fresh:  # so that another try, with another format, can use the folder
             shutil.rmtree(out)
         raise
     summary = finish(run)
     terminal.ending(summary, run, console)
-    for table in pairs.LEAVES[2:]:  # answers and pairs of rows that came in for the rest
+    for table in pairs.LEAVES[2:]:  # answers and pairs that were rejected though their sample was accepted
         terminal.left_out(run.tables(), console, table)
     run.close()
     return summary

@@ -1,4 +1,4 @@
-"""What comes in, alone: the sources of a recipe and the prompt makers and filters right behind them, before any model is asked."""
+"""`pairwright ingest`: only the sources of a recipe and the prompt makers and filters directly after them, before any model is asked."""
 
 from collections import Counter
 from typing import Any
@@ -16,10 +16,10 @@ from schemas.records import MEDIA_KINDS, SAMPLE_KINDS
 
 
 def ingest(run: executor.Run) -> dict[str, Any]:
-    """Does the first units of a run, as far as samples come in, and returns what did: `samples` and `media` by kind, `bytes` of
-    the media by kind, `rejections` by step and reason, `seconds`. A later `build` goes on from there.
+    """Runs the ingesting units of a run and returns counts: `samples` and `media` by kind, `bytes` of the media by kind, `rejections` by
+    step and reason, `seconds`. A later `build` continues from there.
 
-    RecipeError when the recipe does not begin with a source."""
+    RecipeError if the recipe does not begin with a source."""
     units = units_of(run)
     if not units:
         raise RecipeError(f"{run.recipe.name} does not begin with a source: there is nothing to ingest")
@@ -30,18 +30,19 @@ def ingest(run: executor.Run) -> dict[str, Any]:
 
 
 def units_of(run: executor.Run) -> list[executor.Unit]:
-    """The first units of a run, those by which samples come in."""
+    """The ingesting units of a run: its first ones, up to the first step that needs more than samples."""
     first = {step.name for step in ingesting(run.recipe.steps)}
     return [u for u in run.units if u.round == 1 and u.steps and first >= {step.name for step in u.steps}]
 
 
 def so_far(run: executor.Run) -> Tables:
-    """The live rows that these units left."""
+    """The live rows after these units."""
     rest = [u for u in run.units if u.round == 1 and u not in units_of(run)]
     return run.tables(rest[0]) if rest else run.tables(round=1)
 
 
 def counts(tables: Tables) -> dict[str, Any]:
+    """Counts of live samples and media by kind, bytes of media by kind, and rejections by step and reason."""
     samples, media, sizes = Counter(), Counter(), Counter()
     for batch in tables.batches("samples", ["kind"]):
         samples.update(batch.column("kind").to_pylist())
@@ -58,8 +59,8 @@ def counts(tables: Tables) -> dict[str, Any]:
 
 
 def show(run: executor.Run, found: dict[str, Any], console: Console) -> None:
-    """What came in, in a table, and what did not, by reason and name."""
-    table = Table(title=f"{run.recipe.name}: what came in, in {found['seconds']} s", title_justify="left")
+    """Prints what was accepted, in a table, and what was rejected, by reason and by row."""
+    table = Table(title=f"{run.recipe.name}: ingested in {found['seconds']} s", title_justify="left")
     kinds = [kind for kind in SAMPLE_KINDS if kind in found["samples"] or kind in found["media"]]
     for name in ("", *kinds, "all"):
         table.add_column(name, justify="right" if name else "left")
@@ -69,4 +70,4 @@ def show(run: executor.Run, found: dict[str, Any], console: Console) -> None:
     for line in rejections.lines(found["rejections"]):
         console.print(f"  {escape(line)}", soft_wrap=True)
     left_out(so_far(run), console)
-    console.print(f"`pairwright build` with the same recipe and --out {escape(str(run.folder))} goes on from here")
+    console.print(f"`pairwright build` with the same recipe and --out {escape(str(run.folder))} continues from here")

@@ -1,6 +1,6 @@
-"""A judge on a set whose better answers are known: `pairwright judge-bench`.
+"""`pairwright judge-bench`: benchmarks a judge on labelled preference data.
 
-It is a recipe made on the fly: the set read by `source.pairs`, and the judge's own step (with what it needs) behind it. So answers are
+It builds a recipe on the fly: `source.pairs` reads the set, followed by the judge's own step and what that needs. So answers are
 cached, media are checked and bad rows are rejections as in any run."""
 
 import shutil
@@ -29,8 +29,8 @@ from schemas.text import did_you_mean
 
 SOURCE = "bench"
 RESULT = "judge-bench.json"
-SCORE = "score.refuted_claims"  # what claims say of an answer where the recipe has no score
-MEASURED = ("accuracy", "longer")  # are shown with their intervals
+SCORE = "score.refuted_claims"  # the score for a judge of claims if the recipe has none
+MEASURED = ("accuracy", "longer")  # shown with their intervals
 COLUMNS = {
     "accuracy": "accuracy", "longer": "longer wins", "accuracy_plus": "ACC+", "accuracy_with_ties": "with ties", "decided": "decided",
     "read": "read", "rank_distance": "distance",
@@ -38,16 +38,16 @@ COLUMNS = {
 SAME = (
     "accuracy_plus",
     "accuracy_with_ties",
-)  # say nothing of their own where prompts have one pair, or no ties are known
+)  # hidden if equal to accuracy: prompts have one pair each, or no ties are known
 
 
 def judge_bench(
     judge: str, path: str, settings: Sequence[str], step: str | None, out: Path, cache: Path | None, console: Console
 ) -> dict[str, Any]:
-    """Runs the judge on the rows of `path` into a run in `out`, prints the figures and writes them to out/judge-bench.json; returns them.
+    """Runs the judge on the rows of `path` as a run in `out`, prints the figures, writes them to out/judge-bench.json and returns them.
 
-    `judge` is a recipe, `step` names which of its steps judges; `settings` are those of the made recipe, whose source is called `bench`. RecipeError where
-    the recipe has no such step; InputError and OutputError as a build raises them."""
+    `judge` is a recipe, `step` names its judge step; `settings` override the generated recipe, whose source is called `bench`.
+    RecipeError if the recipe has no such step; InputError and OutputError as in a build."""
     raw, name = made(load.document(judge), path, step)
     for assignment in settings:
         load.override(raw, assignment)
@@ -67,7 +67,7 @@ def judge_bench(
         console.print(f"figures  [bold]{escape(str(out / RESULT))}[/bold]")
         return found
     except InputError:
-        if fresh:  # so that the next try, with another file, may have the folder
+        if fresh:  # so that another try, with another file, can use the folder
             shutil.rmtree(out)
         raise
     finally:
@@ -75,49 +75,49 @@ def judge_bench(
 
 
 def made(raw: dict, path: str, step: str | None = None) -> tuple[dict, str]:
-    """(the recipe that runs a judge of the recipe `raw` on the rows of `path`, the step whose verdicts count).
+    """(the recipe that runs a judge of the recipe `raw` on the rows of `path`, the name of the step whose verdicts count).
 
-    Without `step` it is the only step that asks a model to judge. Of a score, and so of a jury, all steps before it that judge come along;
-    behind a judge of claims its score."""
+    `step` defaults to the only step that asks a model to judge. For a score, and so for a jury, all judge steps before it are included;
+    for a judge of claims, its score. RecipeError if there is no such step, or several and none is named."""
     recipe = recipes.parse(raw)
-    entries = [(bound_step(of), entry) for of, entry in zip(recipe.steps, raw["steps"], strict=True) if _judges(of)]
-    target = _target([of for of, _ in entries], step)
-    place = [of for of, _ in entries].index(target)
+    entries = [(bound_step(s), entry) for s, entry in zip(recipe.steps, raw["steps"], strict=True) if _judges(s)]
+    target = _target([bound for bound, _ in entries], step)
+    place = [bound for bound, _ in entries].index(target)
     if target.family == "score":
         taken = entries[: place + 1]
     else:
         taken = [entries[place]]
         if "claims" in target.leaves:
-            behind = next((entry for entry in entries[place:] if _counts_claims(entry[0])), None)
-            taken.append(behind or (bound_step(recipes.parse({"name": "x", "steps": [SCORE]}).steps[0]), SCORE))
+            scores = next((entry for entry in entries[place:] if _counts_claims(entry[0])), None)
+            taken.append(scores or (bound_step(recipes.parse({"name": "x", "steps": [SCORE]}).steps[0]), SCORE))
     names = {s.name for s, _ in taken}
     models = {m for s, _ in taken for m in s.models}
     steps = [{"source.pairs": {"name": SOURCE, "path": path}}, *(_alone(entry, names) for _, entry in taken)]
     found = {
         "name": "judge-bench",
         "about": f"{target.name} of {recipe.name}",
-        "models": {m: of for m, of in recipe.models.items() if m in models},
+        "models": {m: spec for m, spec in recipe.models.items() if m in models},
         "steps": steps,
     }
     return found, taken[-1][0].name
 
 
 def _target(judging: Sequence[Bound], name: str | None) -> Bound:
-    able = {s.name: s for s in judging}
+    named = {s.name: s for s in judging}
     if name is not None:
-        if name not in able:
-            raise RecipeError(f"no step '{name}' judges: {did_you_mean(name, able)}")
-        return able[name]
-    asking = [s for s in able.values() if s.family == "judge" and s.models]
+        if name not in named:
+            raise RecipeError(f"no judge step is called '{name}': {did_you_mean(name, named)}")
+        return named[name]
+    asking = [s for s in named.values() if s.family == "judge" and s.models]
     if len(asking) != 1:
         raise RecipeError(
-            f"{len(asking)} steps ask a model to judge: name one with --step; there are: {', '.join(able) or 'none'}"
+            f"{len(asking)} steps ask a model to judge: choose one with --step, of {', '.join(named) or 'none'}"
         )
     return asking[0]
 
 
 def _judges(step: Step) -> bool:
-    """Whether it can judge here: people wait for nobody, and what is probed are a run's own pairs."""
+    """Whether a step can be benchmarked. Not judge.people, which waits, and not judge.probe, which needs the pairs of a run."""
     return step.family in ("judge", "score") and step.title not in ("judge.people", "judge.probe")
 
 
@@ -126,7 +126,7 @@ def _counts_claims(step: Bound) -> bool:
 
 
 def _alone(entry: Any, names: set[str]) -> Any:
-    """A step as it is on the set's own rows: which samples it took in its recipe means nothing here."""
+    """A step's entry for the rows of the set: without the settings that select samples in its own recipe."""
     if isinstance(entry, str):
         return entry
     ((title, settings),) = entry.items()
@@ -139,32 +139,34 @@ def _alone(entry: Any, names: set[str]) -> Any:
 
 def _measured(tables, step: str) -> dict[str, Any]:
     bench = Bench(step, SOURCE)
-    of = {
+    rows_of = {
         table: following(records(tables, table), attrgetter("sample"))
         for table in ("candidates", "judgements", "pairs")
     }
     for sample in records(tables, "samples"):
-        answers = {c.id: Answer(c.text, c.model) for c in of["candidates"](sample.id)}
-        bench.add(sample, answers, of["judgements"](sample.id), of["pairs"](sample.id))
+        answers = {c.id: Answer(c.text, c.model) for c in rows_of["candidates"](sample.id)}
+        bench.add(sample, answers, rows_of["judgements"](sample.id), rows_of["pairs"](sample.id))
     return bench.report()
 
 
 def show(found: dict[str, Any], console: Console) -> None:
-    """The figures by category, the judge's biases below."""
+    """Prints the figures by category, then the judge's biases."""
     categories = found["categories"]
-    shown = {figure: title for figure, title in COLUMNS.items() if any(of[figure] for of in categories.values())}
+    shown = {
+        figure: title for figure, title in COLUMNS.items() if any(figures[figure] for figures in categories.values())
+    }
     for figure in SAME:
-        if all(of[figure] == of["accuracy"] for of in categories.values()):
+        if all(figures[figure] == figures["accuracy"] for figures in categories.values()):
             shown.pop(figure, None)
-    scores = any(of["scores"] for of in categories.values())
+    scores = any(figures["scores"] for figures in categories.values())
     table = Table(title=f"{escape(found['step'])} on {escape(found['set'])} (95 % interval)", title_justify="left")
     for name in ("", "pairs", *shown.values(), *(["Pearson's r"] if scores else [])):
         table.add_column(name, justify="right" if name else "left")
-    for name, of in categories.items():
-        row = [_cell(of[figure], figure in MEASURED) for figure in shown]
+    for name, figures in categories.items():
+        row = [_cell(figures[figure], figure in MEASURED) for figure in shown]
         if scores:
-            row.append(_cell(of["scores"], True))
-        table.add_row(escape(name), f"{of['pairs']:,}", *row)
+            row.append(_cell(figures["scores"], True))
+        table.add_row(escape(name), f"{figures['pairs']:,}", *row)
     if found["macro"]["accuracy"] is not None:
         means = {name: "" if value is None else f"{value:.2f}" for name, value in found["macro"].items()}
         table.add_row("mean", "", *(means.get(figure, "") for figure in shown), *([""] if scores else []))
@@ -173,8 +175,8 @@ def show(found: dict[str, Any], console: Console) -> None:
         terminal.judges({found["step"]: found["worth"]}, console)
 
 
-def _cell(of: dict[str, Any] | None, measured: bool) -> str:
-    if not of:
+def _cell(figure: dict[str, Any] | None, measured: bool) -> str:
+    if not figure:
         return ""
-    value = of["r"] if "r" in of else of["share"]
-    return f"{value:.2f} [dim]({of['low']:.2f}-{of['high']:.2f})[/dim]" if measured else f"{value:.2f}"
+    value = figure["r"] if "r" in figure else figure["share"]
+    return f"{value:.2f} [dim]({figure['low']:.2f}-{figure['high']:.2f})[/dim]" if measured else f"{value:.2f}"

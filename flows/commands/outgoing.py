@@ -1,4 +1,4 @@
-"""What of this machine a recipe lets leave, and where to: told before anything runs, without asking anybody. Values of variables are never said."""
+"""Which data a recipe sends off this machine, and where to: listed before anything runs, without any request. Values of variables are never shown."""
 
 import ipaddress
 import os
@@ -19,51 +19,51 @@ from schemas.records import one_line
 
 HERE = "this machine"
 HUB = "the Hugging Face Hub"
-ROWS = "hosts that rows name"
+ROWS = "hosts named in rows"
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 
 
 class Disclosure(NamedTuple):
-    """One thing that leaves, or that is asked for."""
+    """Something that leaves this machine, or is requested."""
 
-    to: str  # an address without path or credentials, HERE with one, HUB, or ROWS
+    to: str  # an address without path or credentials; HERE with such an address, HUB, or ROWS
     what: str
 
     @property
     def here(self) -> bool:
+        """Whether the destination is on this machine."""
         return self.to.startswith(HERE)
 
 
 def disclosures(recipe: BoundRecipe) -> list[Disclosure]:
-    """Everything that leaves when a checked recipe is built, by where it goes. Paths are looked at, nothing is opened."""
+    """Everything that leaves this machine when a checked recipe is built, by destination. Paths are looked up; no file is opened."""
     steps = recipe.steps
     found = [*_read(steps), *_hub(recipe, steps), *_asked(recipe, steps), *_people(recipe, steps)]
-    return sorted(dict.fromkeys(found), key=lambda one: (one.here, [f.to for f in found].index(one.to)))
+    return sorted(dict.fromkeys(found), key=lambda item: (item.here, [f.to for f in found].index(item.to)))
 
 
 def show(found: list[Disclosure], console: Console) -> None:
-    """Each place with all that goes there."""
-    if not any(not one.here for one in found):
+    """Prints each destination with everything that goes there."""
+    if not any(not item.here for item in found):
         console.print("nothing leaves this machine")
-    for to in dict.fromkeys(one.to for one in found):
+    for to in dict.fromkeys(item.to for item in found):
         console.print(f"[bold]{escape(to)}[/bold]", soft_wrap=True)
-        for one in found:
-            if one.to == to:
-                console.print(f"  {escape(one.what)}", soft_wrap=True)
+        for item in found:
+            if item.to == to:
+                console.print(f"  {escape(item.what)}", soft_wrap=True)
 
 
 def summary_lines(found: list[Disclosure]) -> list[str]:
-    """One line a place; none where nothing leaves this machine but requests for addresses that rows name."""
-    if all(one.here or one.to == ROWS for one in found):
+    """A line per destination; empty if nothing leaves this machine except requests to addresses in rows."""
+    if all(item.here or item.to == ROWS for item in found):
         return []
-    return [
-        f"{to}: {'; '.join(one.what for one in found if one.to == to)}" for to in dict.fromkeys(one.to for one in found)
-    ]
+    destinations = dict.fromkeys(item.to for item in found)
+    return [f"{to}: {'; '.join(item.what for item in found if item.to == to)}" for to in destinations]
 
 
 def _asked(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Disclosure]:
-    """What servers of models get: texts and media of what came before, files that a step's prompts are read from, keys."""
+    """What model servers get: texts and media of earlier steps, files that a step's prompts are read from, keys."""
     for name, (_, settings) in recipe.engines.items():
         servers: list[Any] = [
             *getattr(settings, "endpoints", ()),
@@ -76,20 +76,20 @@ def _asked(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Disclosure]:
                 yield Disclosure(
                     to,
                     f"the value of {_named(key)} as the key of model {name}"
-                    + ("" if key in os.environ else ", which is not set"),
+                    + ("" if key in os.environ else " (not set)"),
                 )
             if not asking:
-                yield Disclosure(to, f"model {name} is there, which no step asks")
+                yield Disclosure(to, f"nothing: no step asks model {name}")
                 continue
             shows = any(_shows(bound) for bound in asking)
             media = getattr(settings, "media", ())
             kinds = f"media ({', '.join(media)})" if shows and media else ""
             last = max(map(steps.index, asking))
-            of = [_source(bound) for bound in steps[:last] if bound.step.family == "source"]
+            sources = [_source(bound) for bound in steps[:last] if bound.step.family == "source"]
             data = " and ".join(filter(None, ("texts", kinds)))
             yield Disclosure(
                 to,
-                f"{data} of {', '.join(of) or 'the rows'}, and answers to them, for {_list(b.step.name for b in asking)} (model {name})",
+                f"{data} of {', '.join(sources) or 'the rows'}, and answers to them, for {_list(b.step.name for b in asking)} (model {name})",
             )
             for bound in asking:
                 for file in _files(bound):
@@ -102,8 +102,8 @@ def _shows(bound: Bound) -> bool:
 
 def _source(bound: Bound) -> str:
     named = [getattr(bound.settings, name, None) for name in ("path", "media_root")]
-    said = _list(map(_called, _texts(named)))
-    return f"{bound.step.name} ({said})" if said else bound.step.name
+    paths = _list(map(_called, _texts(named)))
+    return f"{bound.step.name} ({paths})" if paths else bound.step.name
 
 
 def _files(bound: Bound) -> list[str]:
@@ -115,21 +115,21 @@ def _files(bound: Bound) -> list[str]:
 
 
 def _read(steps: Sequence[Bound]) -> Iterator[Disclosure]:
-    """Addresses that sources and filters ask for what they read, theirs and those that rows name."""
+    """Addresses from which sources and filters read: in settings, and in rows."""
     for bound in steps:
         for text in _texts(list(all_settings(bound))):
             where = _VARIABLE.sub(lambda found: os.environ.get(found[1], found[0]), text)
             if urls.is_url(where):
-                of = "".join(f", with the address that {name} holds" for name in _VARIABLE.findall(text))
-                yield Disclosure(_place(where), f"is asked for what {bound.step.name} reads{of}")
+                via = "".join(f", at the address in {name}" for name in _VARIABLE.findall(text))
+                yield Disclosure(_place(where), f"requests for what {bound.step.name} reads{via}")
             elif _VARIABLE.fullmatch(text):
                 yield Disclosure(
-                    f"where {_VARIABLE.findall(text)[0]} says, which is not set",
-                    f"is asked for what {bound.step.name} reads",
+                    f"the address in {_VARIABLE.findall(text)[0]}, which is not set",
+                    f"requests for what {bound.step.name} reads",
                 )
     if fetching := [bound for bound in steps if any(_limits(list(all_settings(bound))))]:
         yield Disclosure(
-            ROWS, f"are asked for media where rows of {_list(b.step.name for b in fetching)} hold web addresses"
+            ROWS, f"requests for media, if rows of {_list(b.step.name for b in fetching)} contain web addresses"
         )
         if private := _list(
             one_line(host)
@@ -137,14 +137,14 @@ def _read(steps: Sequence[Bound]) -> Iterator[Disclosure]:
             for limits in _limits(list(all_settings(b)))
             for host in limits.allow_private
         ):
-            yield Disclosure(ROWS, f"private ones too: {private}")
+            yield Disclosure(ROWS, f"including private hosts: {private}")
 
 
 def _hub(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Disclosure]:
     token = ", with the value of HF_TOKEN" if os.environ.get("HF_TOKEN") else ""
     for bound in steps:
         if bound.step.title == "source.hub" and not os.path.exists(path := getattr(bound.settings, "path", "")):
-            yield Disclosure(HUB, f"is asked for the dataset {one_line(path)} of {bound.step.name}{token}")
+            yield Disclosure(HUB, f"a request for the dataset {one_line(path)} of {bound.step.name}{token}")
     for name, spec in recipe.models.items():
         if (
             "base_url" in spec
@@ -153,7 +153,7 @@ def _hub(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Disclosure]:
             or os.path.exists(model)
         ):
             continue
-        yield Disclosure(HUB, f"is asked for the model {one_line(model)} ({name}){token}")
+        yield Disclosure(HUB, f"a request for the model {one_line(model)} ({name}){token}")
 
 
 def _people(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Disclosure]:
@@ -161,9 +161,10 @@ def _people(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Disclosure]
     if not asking:
         return
     server = os.environ.get("LABEL_STUDIO_URL", "")
-    to = _place(server) if server else "the server that LABEL_STUDIO_URL names, which is not set"
+    to = _place(server) if server else "the server in LABEL_STUDIO_URL, which is not set"
     yield Disclosure(
-        to, f"questions of {_list(b.step.name for b in asking)}: prompts and answers, for those who log in there"
+        to,
+        f"questions of {_list(b.step.name for b in asking)}: prompts and answers, visible to everyone who can log in",
     )
     yield Disclosure(to, f"the values of {_list(sorted(campaigns.keys(recipe)))}")
     for bound in asking:
@@ -173,11 +174,11 @@ def _people(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Disclosure]
         if urls.is_url(media):
             yield Disclosure(_place(media), f"media of the questions of {bound.step.name}")
         else:
-            yield Disclosure(to, f"media of the questions of {bound.step.name}, as files that it serves")
+            yield Disclosure(to, f"media of the questions of {bound.step.name}, as files on the server")
 
 
 def _texts(tree: Any) -> Iterator[str]:
-    """The texts among settings."""
+    """All strings in settings."""
     if isinstance(tree, str):
         yield tree
     elif isinstance(tree, BaseModel):
@@ -185,12 +186,12 @@ def _texts(tree: Any) -> Iterator[str]:
     elif isinstance(tree, dict):
         yield from _texts(list(tree.values()))
     elif isinstance(tree, list | tuple):
-        for one in tree:
-            yield from _texts(one)
+        for value in tree:
+            yield from _texts(value)
 
 
 def _limits(tree: Any) -> Iterator[Limits]:
-    """What settings say of fetching what rows name."""
+    """All fetch limits in settings."""
     if isinstance(tree, Limits):
         yield tree
     elif isinstance(tree, BaseModel):
@@ -198,19 +199,19 @@ def _limits(tree: Any) -> Iterator[Limits]:
     elif isinstance(tree, dict):
         yield from _limits(list(tree.values()))
     elif isinstance(tree, list | tuple):
-        for one in tree:
-            yield from _limits(one)
+        for value in tree:
+            yield from _limits(value)
 
 
 def _place(url: str) -> str:
-    """Scheme, host and port of an address, and nothing else of it; HERE in front of one that stays on this machine."""
+    """Scheme, host and port of an address, nothing else; prefixed by HERE if it is on this machine."""
     try:
         parsed = URL(url)
         host, port = parsed.host, parsed.explicit_port
     except ValueError:
         host = None
     if not host:
-        return "an address that cannot be read"
+        return "an address that cannot be parsed"
     where = f"{parsed.scheme}://{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
     return f"{HERE} ({where})" if _is_loopback(host) else where
 
@@ -223,12 +224,12 @@ def _is_loopback(host: str) -> bool:
 
 
 def _called(text: str) -> str:
-    """A path or address as it may be shown."""
+    """A path or address, safe to print."""
     return one_line(urls.clean(text) if urls.is_url(text) else text)
 
 
 def _named(variable: str) -> str:
-    """A variable's name. What does not look like one may be a key that was written in its place."""
+    """A variable's name. Anything that does not look like a name may be a key written in its place, and is hidden."""
     return variable if _NAME.fullmatch(variable) else "a variable"
 
 

@@ -1,9 +1,9 @@
-"""A run's replies, read again: what changed in how judges are read shows in a finished run, with no model and no server there.
+"""`pairwright rejudge`: re-parses stored judge replies with the current parsers, without model or server.
 
-Rows are functions of the cached answers, and the keys of shards name the versions of steps. So the passes are run again, on engines that
-only remember what the real ones said: where a step's version is the old one its shards are there; where its parser is a new one they are
-made anew from the same words, and a `build` goes on from them. What such an engine was never asked ends it there: it writes no row
-that a model would have written otherwise."""
+Rows are functions of the cached answers, and shard keys include the versions of steps. So the passes run again on engines that only
+return cached answers: shards of steps with an unchanged version are kept; where a parser has a new version, shards are made again from
+the same replies, and a `build` continues from them. A request that is not in the cache ends the pass: no row is written that a model
+would have written differently."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -22,31 +22,31 @@ from pipeline.storage.answer_cache import AnswerCache, Remembered
 from schemas.errors import NotAsked, OutputError, Waiting
 from schemas.records import digest
 
-Said = tuple[str, float | None]  # outcome, value
+Verdict = tuple[str, float | None]  # outcome, value
 
 
 @dataclass
 class Changes:
-    """What became of the judgements of steps that ask a model."""
+    """How the judgements of steps that ask a model have changed."""
 
     same: Counter[str] = field(default_factory=Counter)  # by step
-    changed: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # step, what it was, what it is
-    pairs: tuple[int, int] = (0, 0)  # in the passes that were looked at: before, now
-    left: str | None = None  # where a `build` goes on, and why this could not
+    changed: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # step, before, now
+    pairs: tuple[int, int] = (0, 0)  # in the passes that were compared: before, now
+    left: str | None = None  # the unit from which a `build` must continue, and why
 
 
 class RememberedAnswers:
-    """The ModelSource of a run whose engines are not there: what they said, and what they can, was noted."""
+    """The ModelSource of a run without engines: replies come from the cache, identities from the notes of the run."""
 
     def __init__(self, folder: Path, memory: AnswerCache):
-        """`folder`: the run's; `memory`: its answers, for as long as the engines are in use."""
+        """`folder` of the run; `memory`: its answer cache, open as long as the engines are used."""
         self._folder, self._memory = folder, memory
 
     def trained(self, folder: Path) -> Path:
         return folder
 
     def identity(self, model: Wanted) -> str:
-        """NotAsked where the run never asked the model."""
+        """NotAsked if the run never asked the model."""
         return self._known(model)["identity"]
 
     async def connect(self, models: Sequence[Wanted], host: Host) -> dict[str, Remembered]:
@@ -58,20 +58,20 @@ class RememberedAnswers:
     def _known(self, model: Wanted) -> dict[str, Any]:
         found = noted_engines(self._folder).get(digest(model.spec))
         if found is None:
-            raise NotAsked(f"{model.name} was never asked in this run: `pairwright build` asks it")
+            raise NotAsked(f"{model.name} was never asked in this run: run `pairwright build`, which asks it")
         return found
 
 
 def rejudge(run: executor.Run) -> Changes:
-    """Reads the replies of a run's judges again, and says what changed.
+    """Re-parses the replies of a run's judges and returns what changed.
 
-    Goes through the finished passes up to the first unit that needs a model in earnest (training, an evaluation), people who are not
-    done, or a question that was never asked, as when a prompt was changed. OutputError when no pass is finished."""
+    Stops at the first unit that needs a real model (training, an evaluation), people who are not done, or a request that is not in the
+    cache, as after a change of a prompt. OutputError if no pass is finished."""
     units = [replace(u, child=False) for u in run.units]
     if not any(u.kind == "pass" and (run.place(u) / "done.json").exists() for u in units):
-        raise OutputError(f"{run.folder} holds no finished pass: `pairwright build` goes on from here")
+        raise OutputError(f"{run.folder} holds no finished pass: run `pairwright build` first")
     memory = AnswerCache(run.cache / "answers.sqlite")
-    # made of the same parts; its own engines stay away
+    # a copy of the run with other engines
     again = executor.Run(
         run.folder, run.cache, run.recipe, run.raw, units, RememberedAnswers(run.folder, memory), run.dataset_given, run.report,
         ingested=run.ingested, withheld=run.withheld,
@@ -88,13 +88,13 @@ def rejudge(run: executor.Run) -> Changes:
 
 
 def _again(run: executor.Run, unit: Unit, found: Changes) -> str | None:
-    """Brings one unit up to date; why it could not."""
+    """Brings one unit up to date; returns why if it could not."""
     before = shards.read_json(run.place(unit) / "done.json")
     if before is None:
-        return "it was never finished"
+        return "it was not finished"
     try:
         if unit.kind == "dataset" or (unit.kind == "table" and run.bound(unit)[0].models):
-            return None if run.finished(unit) else (run.repaired or ["what it was made from has changed"])[-1]
+            return None if run.finished(unit) else (run.repaired or ["its inputs have changed"])[-1]
         run.do(unit)
         if unit.kind == "pass":
             _compare(run, unit, before["shards"], found)
@@ -104,38 +104,38 @@ def _again(run: executor.Run, unit: Unit, found: Changes) -> str | None:
 
 
 def _compare(run: executor.Run, unit: Unit, before: list[str], found: Changes) -> None:
-    """Adds what the unit's judgements were and are, shard by shard."""
+    """Adds the unit's judgements before and now, shard by shard."""
     steps = {b.step.name for b in run.bound(unit) if b.models}
     now = run.done(unit)["shards"]
     for old, new in zip(before, now, strict=True):
-        was, counted = _said(run, unit, old, steps)
-        are, counts = _said(run, unit, new, steps)
-        found.pairs = found.pairs[0] + counted, found.pairs[1] + counts
-        for (step, *slip), said in are.items():
-            if (earlier := was.get((step, *slip), said)) == said:
+        was, pairs_before = _verdicts(run, unit, old, steps)
+        are, pairs_now = _verdicts(run, unit, new, steps)
+        found.pairs = found.pairs[0] + pairs_before, found.pairs[1] + pairs_now
+        for (step, *judgement), verdict in are.items():
+            if (earlier := was.get((step, *judgement), verdict)) == verdict:
                 found.same[step] += 1
             else:
-                found.changed[step, *_words(earlier, said)] += 1
+                found.changed[step, *_words(earlier, verdict)] += 1
 
 
-def _said(run: executor.Run, unit: Unit, shard: str, steps: set[str]) -> tuple[dict[tuple, Said], int]:
-    """What the judgements of some steps in a shard say, and how many pairs are in it."""
+def _verdicts(run: executor.Run, unit: Unit, shard: str, steps: set[str]) -> tuple[dict[tuple, Verdict], int]:
+    """The verdicts of some steps in a shard, and the number of its pairs."""
     folder = run.place(unit) / shard
     rows = shards.rows(folder / "judgements.arrow", "judgements")
-    said = {(s.step, s.items, s.axis, s.order): (s.outcome, s.value) for s in rows if s.step in steps}
-    return said, shards.record_of(folder)["counts"]["pairs"]
+    verdicts = {(j.step, j.items, j.axis, j.order): (j.outcome, j.value) for j in rows if j.step in steps}
+    return verdicts, shards.record_of(folder)["counts"]["pairs"]
 
 
-def _words(was: Said, now: Said) -> tuple[str, str]:
+def _words(was: Verdict, now: Verdict) -> tuple[str, str]:
     return (was[0], now[0]) if was[0] != now[0] else (f"{was[0]} {was[1]:g}", f"{now[0]} {now[1]:g}")
 
 
 def show(found: Changes, console: Console) -> None:
-    """What changed, a line a change."""
+    """Prints the changes, a line per change."""
     steps = dict.fromkeys([*found.same, *(step for step, *_ in found.changed)])
     for step in steps:
         changed = {(was, now): n for (name, was, now), n in found.changed.items() if name == step}
-        console.print(f"  {escape(step)}: {found.same[step]} judgements as they were, {sum(changed.values())} others")
+        console.print(f"  {escape(step)}: {found.same[step]} judgements unchanged, {sum(changed.values())} changed")
         for (was, now), n in sorted(changed.items(), key=lambda item: -item[1]):
             console.print(f"    {n} {escape(was)} -> {escape(now)}")
     if found.pairs[0] != found.pairs[1]:
@@ -143,5 +143,5 @@ def show(found: Changes, console: Console) -> None:
     if found.left:
         console.print(f"  [yellow]{escape(found.left)}[/yellow]", soft_wrap=True)
     console.print(
-        "the same `pairwright build` goes on from here" if found.changed or found.left else "nothing has changed"
+        "the same `pairwright build` continues from here" if found.changed or found.left else "nothing has changed"
     )

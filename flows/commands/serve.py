@@ -1,4 +1,4 @@
-"""A run's media and webhooks, served: `pairwright serve`."""
+"""`pairwright serve`: serves a run's media to annotators and receives webhooks."""
 
 import time
 from urllib.parse import urlsplit
@@ -6,11 +6,11 @@ from urllib.parse import urlsplit
 from flows.runs import campaigns
 from pipeline.storage.media_store import open_store
 
-LOOK = 2.0  # seconds between looks for media of questions that a build asked meanwhile
+LOOK = 2.0  # least seconds between two reads of the ledgers for new questions
 
 
 class Shown:
-    """The media that a run's questions show. Called with a hash it gives the media type, None of what no question shows."""
+    """The media of a run's questions. Called with a hash, it returns the media type, or None if no question shows that medium."""
 
     def __init__(self, run):
         self._run, self._types, self._looked = run, {}, 0.0
@@ -22,17 +22,17 @@ class Shown:
         return self._types.get(sha)
 
     def _look(self) -> None:
-        for of in campaigns.required_steps(self._run):
-            with campaigns.opened(of) as ledger:
+        for asking in campaigns.required_steps(self._run):
+            with campaigns.opened(asking) as ledger:
                 self._types.update(media for question in ledger.questions() for media in question.media)
         self._looked = time.monotonic()
 
 
 def serve(run, url: str, host: str, port: int, every: float) -> None:
-    """Serves the media that the run's questions show, and syncs at the start, at each webhook's hint and every `every` seconds, until
-    it is told to stop. `url` is where the labeling server and the annotators reach it.
+    """Serves the media of the run's questions, and syncs at the start, after each webhook and every `every` seconds, until stopped.
+    `url` is the address at which the labeling server and the annotators reach this process.
 
-    UserError before it listens: no run that asks people, a secret, key or address that is missing or wrong."""
+    UserError before it listens: a run that asks no people, or a missing or wrong secret, key or address."""
     from annotators.label_studio import links
     from annotators.label_studio.client import connect
     from annotators.label_studio.service import app as server
@@ -45,8 +45,8 @@ def serve(run, url: str, host: str, port: int, every: float) -> None:
 
     def pull(project: str | None) -> None:
         campaigns.sync(run, "work")
-        for of in campaigns.required_steps(run):
-            with campaigns.opened(of) as ledger:
+        for asking in campaigns.required_steps(run):
+            with campaigns.opened(asking) as ledger:
                 for made in (p.id for p in ledger.projects() if p.id not in hooked):
                     hook = f"{url.rstrip('/')}/webhook/{made}"
                     client.webhook(made, hook, signing.webhook_headers(secret, str(made)))

@@ -1,4 +1,4 @@
-"""What happened in a run, finished or not, on a terminal."""
+"""`pairwright show`: what happened in a run, finished or not."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from schemas.errors import DamageError
 
 
 def show(folder: Path) -> None:
-    """The units of the run and how far each is; of a finished one its counts and figures, else where rows went so far.
+    """Prints the units of the run and their state; for a finished run its counts and figures, otherwise the dropped rows so far.
 
-    OutputError when the folder is none of a run; DamageError when what it would show is not as it was written."""
+    OutputError if the folder is not a run; DamageError if a file that it reads is damaged."""
     console = Console(highlight=False)
     run = executor.reopen(folder)
     table = Table(title=f"{escape(run.recipe.name)} in {escape(str(folder))}", title_justify="left")
@@ -31,7 +31,7 @@ def show(folder: Path) -> None:
             records = [done] if done else []
         dropped += [record.get("rejections", {}) for record in records]
         usages += [costs.of_record(record) if unit.kind == "pass" else record.get("usage", {}) for record in records]
-        state = "finished" if done else f"{len(records)} shards so far" if records else "not begun"
+        state = "finished" if done else f"{len(records)} shards so far" if records else "not started"
         steps = " · ".join(step.title for step in unit.steps)
         table.add_row(unit.name, escape(steps), state, f"{done['seconds']:.1f}" if done else "")
     console.print(table)
@@ -43,13 +43,13 @@ def show(folder: Path) -> None:
                 raise DamageError(f"the dataset {run.dataset(unit.round)} is damaged ({what}): {shards.REMEDY}")
         return
     if models := costs.by_model(costs.by_step(usages)):
-        console.print(asked_of(costs.priced(models, run.recipe.prices), "asked so far"))
+        console.print(asked_of(costs.priced(models, run.recipe.prices), "model usage so far"))
         if left := sum(usage["open"] for usage in models.values()):
-            console.print(f"  [yellow]open: {left:,} questions, which the same `pairwright build` asks again[/yellow]")
+            console.print(f"  [yellow]open: {left:,} requests; the same `pairwright build` sends them again[/yellow]")
     for step, found in campaigns.figures(run).items():
         console.print(
             f"  {escape(step)}: {found['answered']} of {found['asked']} annotations (`pairwright annotate status`)"
         )
     for line in rejections.lines(rejections.together(dropped)):
         console.print(f"  {escape(line)}", soft_wrap=True)
-    console.print("not finished: the same `pairwright build` goes on from here")
+    console.print("not finished: the same `pairwright build` continues from here")

@@ -1,4 +1,4 @@
-"""The steps that a recipe can have: all in a list, or one with its settings and the reasons for which it may reject rows."""
+"""`pairwright steps`: lists the steps that a recipe can have, or one with its settings and the reasons for which it may reject rows."""
 
 import ast
 import inspect
@@ -26,11 +26,11 @@ from schemas.text import did_you_mean
 
 BOUNDS = {Ge: ("ge", ">="), Gt: ("gt", ">"), Le: ("le", "<="), Lt: ("lt", "<")}
 REQUIRED = "required"
-LONGEST = 60  # characters of a type; a longer one is a choice of many, which its sentence names
+LONGEST = 60  # characters; a longer type is cut: it is a choice of many, which the setting's sentence names
 
 
 class Listed(NamedTuple):
-    """An operator in the list. One that is a part of others reads and leaves no tables."""
+    """An operator in the list. A part of other operators reads and leaves no tables."""
 
     title: str
     reads: tuple[str, ...]
@@ -40,14 +40,16 @@ class Listed(NamedTuple):
 
 
 class Setting(NamedTuple):
+    """A setting of an operator, as text."""
+
     name: str
     type: str  # with its bounds
-    default: str  # as YAML says it; "required" where there is none
+    default: str  # as JSON; REQUIRED if there is none
     what: str
 
 
 def listed(reads: str | None = None, leaves: str | None = None, media: str | None = None) -> list[Listed]:
-    """The operators that read and leave these tables and handle this kind of sample; all without any. RecipeError where there is no such
+    """The operators that read and leave these tables and handle this kind of sample; None matches all. RecipeError if there is no such
     table or kind."""
     for word, known, what in (
         (reads, TABLES, "table"),
@@ -55,16 +57,16 @@ def listed(reads: str | None = None, leaves: str | None = None, media: str | Non
         (media, SAMPLE_KINDS, "kind of sample"),
     ):
         if word is not None and word not in known:
-            raise RecipeError(f"no {what} is called '{word}': {did_you_mean(word, known)}")
+            raise RecipeError(f"unknown {what} '{word}': {did_you_mean(word, known)}")
     found = [
         _listed(family, name) for family, room in registry.HOME.items() for name in registry.names(f"{room}.{family}")
     ]
     return [
-        one
-        for one in found
-        if (reads is None or reads in one.reads)
-        and (leaves is None or leaves in one.leaves)
-        and (media is None or media in one.media)
+        operator
+        for operator in found
+        if (reads is None or reads in operator.reads)
+        and (leaves is None or leaves in operator.leaves)
+        and (media is None or media in operator.media)
     ]
 
 
@@ -73,7 +75,7 @@ def _listed(family: str, name: str) -> Listed:
     title = family if family == name else f"{family}.{name}"
     what = first_sentence(inspect.getdoc(module) or "")
     if family in PARTS:
-        return Listed(title, (), (), (), f"{what} No step: it is named in a setting of another.")
+        return Listed(title, (), (), (), f"{what} Not a step: it is named in a setting of another operator.")
     return Listed(title, module.READS, module.LEAVES, module.MEDIA, what)
 
 
@@ -84,32 +86,32 @@ def first_sentence(text: str) -> str:
 
 
 def show_all(found: list[Listed], console: Console) -> None:
-    """The list, a row an operator."""
+    """Prints the list, a row per operator."""
     if not found:
-        console.print("no step does all of that: leave one of the options out")
+        console.print("no step matches all of these options: leave one out")
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("step", "reads", "leaves", "handles", "what for"):
+    for name in ("step", "reads", "leaves", "handles", "what it does"):
         table.add_column(name, overflow="fold")
-    for one in found:
-        handles = "all" if set(one.media) == set(SAMPLE_KINDS) else ", ".join(one.media)
+    for operator in found:
+        handles = "all" if set(operator.media) == set(SAMPLE_KINDS) else ", ".join(operator.media)
         table.add_row(
-            f"[bold]{escape(one.title)}[/bold]",
-            *(", ".join(words) or "-" for words in (one.reads, one.leaves)),
+            f"[bold]{escape(operator.title)}[/bold]",
+            *(", ".join(words) or "-" for words in (operator.reads, operator.leaves)),
             handles or "-",
-            escape(one.what),
+            escape(operator.what),
         )
     console.print(table)
-    console.print("`pairwright steps STEP` shows the settings of one, and the reasons for which it may reject rows")
+    console.print("`pairwright steps STEP` shows a step's settings, and the reasons for which it may reject rows")
 
 
 def show(title: str, console: Console) -> None:
-    """One operator. RecipeError where there is none of that title."""
+    """Prints one operator. RecipeError if there is none with that title."""
     family, _, name = title.partition(".")
     module = registry.operator(family, name or family)
-    one = _listed(family, module.__name__.rpartition(".")[2])
-    console.print(f"[bold]{escape(one.title)}[/bold]  {escape(one.what)}", soft_wrap=True)
-    for word, values in (("reads", one.reads), ("leaves", one.leaves), ("handles", one.media)):
+    found = _listed(family, module.__name__.rpartition(".")[2])
+    console.print(f"[bold]{escape(found.title)}[/bold]  {escape(found.what)}", soft_wrap=True)
+    for word, values in (("reads", found.reads), ("leaves", found.leaves), ("handles", found.media)):
         console.print(f"  {word}: {', '.join(values) or '-'}", soft_wrap=True)
     console.print("\n[bold]Settings[/bold]")
     for setting in settings(module):
@@ -117,23 +119,23 @@ def show(title: str, console: Console) -> None:
         console.print(f"  [bold]{setting.name}[/bold]: {escape(setting.type)}, {escape(default)}", soft_wrap=True)
         if setting.what:
             console.print(f"      {escape(setting.what)}", soft_wrap=True)
-    console.print("\n[bold]May reject rows as[/bold]")
+    console.print("\n[bold]May reject rows because of[/bold]")
     for reason, remedy in rejections(family, module):
         console.print(f"  [bold]{reason}[/bold]: {escape(remedy)}", soft_wrap=True)
 
 
 def rejections(family: str, module: OperatorModule) -> Iterator[tuple[str, str]]:
-    """(reason, what helps) of an operator; one line where it rejects none."""
+    """(reason, remedy) for each reason of an operator; a single line if it rejects no rows."""
     found = reasons.reasons_of(family, module)
     yield from ((str(reason), REMEDIES[reason]) for reason in found)
     if reasons.passes_on(module):
-        yield "any reason of its model", "what its engine could not answer: the row's detail says why"
+        yield "any reason of its model", "a failed request of its engine: see the row's detail"
     elif not found:
-        yield "nothing", "it rejects no row; what a judge could not decide is a judgement without a verdict"
+        yield "nothing", "it rejects no rows; what a judge cannot decide is a judgement without a verdict"
 
 
 def settings(module: OperatorModule) -> list[Setting]:
-    """An operator's settings in order, each with the sentence under it."""
+    """An operator's settings in order, each with the string under it."""
     what = sentences(module.Settings)
     return [
         Setting(field.alias or name, _type(field), _default(field), what.get(name, ""))
@@ -142,7 +144,7 @@ def settings(module: OperatorModule) -> list[Setting]:
 
 
 def sentences(settings: type[BaseModel]) -> dict[str, str]:
-    """Field -> the string under it, in a class and those that it inherits from."""
+    """Field -> the string under it, for a class and the classes it inherits from."""
     found = {}
     for cls in reversed(settings.__mro__):
         if not issubclass(cls, OperatorSettings) or cls is OperatorSettings:
@@ -150,8 +152,8 @@ def sentences(settings: type[BaseModel]) -> dict[str, str]:
         (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
         for field, text in pairwise(getattr(body, "body", ())):
             match field, text:
-                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(said))):
-                    found[name] = " ".join(said.split())
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(sentence))):
+                    found[name] = " ".join(sentence.split())
     return found
 
 
@@ -168,7 +170,7 @@ def _type(field: FieldInfo) -> str:
 
 
 def _named(kind: Any) -> str:
-    """A type in the words of Python, as short as it goes."""
+    """A type as in Python, without modules."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return _named(inner[0])
@@ -177,7 +179,7 @@ def _named(kind: Any) -> str:
     if origin in (Union, UnionType):
         return " | ".join(dict.fromkeys(map(_named, inner)))
     if origin is not None:
-        return f"{_named(origin)}[{', '.join('...' if one is ... else _named(one) for one in inner)}]"
+        return f"{_named(origin)}[{', '.join('...' if arg is ... else _named(arg) for arg in inner)}]"
     return "none" if kind is NoneType else getattr(kind, "__name__", str(kind))
 
 

@@ -1,4 +1,4 @@
-"""Whether what is stored is what was written: every file of a run or a dataset, the media and the answers behind it."""
+"""`pairwright verify`: checks that every file of a run or a dataset, and the media and answers it uses, are stored intact."""
 
 import hashlib
 import sqlite3
@@ -18,40 +18,42 @@ from pipeline.storage.answer_cache import AnswerCache
 from pipeline.storage.media_store import open_store
 from schemas.errors import DamageError, OutputError, StoreError
 
-NAMED = 20  # damages of an area that are named one by one
-ASKED_AGAIN = "the build that needs them asks again"
-AWAY = "move it away, with its -wal and -shm; what it held is asked again"
+NAMED = 20  # damages listed per area
+ASKED_AGAIN = "the next build requests them again"
+AWAY = "move it away, with its -wal and -shm files; its answers are then requested again"
 
 
 @dataclass
 class Area:
-    """A part of what was gone through."""
+    """One part of what is checked: counts of what was read, and its damages."""
 
     name: str
     counts: dict[str, int] = field(default_factory=dict)
     damages: list[tuple[str, str]] = field(default_factory=list)
-    """what is damaged, and what to do about it"""
+    """(what is damaged, remedy)"""
 
     def add(self, **counts: int) -> None:
+        """Adds to the counts."""
         for name, n in counts.items():
             self.counts[name] = self.counts.get(name, 0) + n
 
     def damaged(self, what: str, remedy: str = shards.REMEDY) -> None:
+        """Adds a damage."""
         self.damages.append((what, remedy))
 
 
 def verify(folder: Path, progress: Callable[[str], object] = lambda text: None) -> list[Area]:
-    """Goes through all of a run's folder, or of an exported dataset. `progress` is told what is being read.
+    """Checks a run's folder, or an exported dataset. `progress` is called with the name of what is being read.
 
-    Media and answers that are found damaged are taken out of the cache, so that the next build stores or asks them again.
-    OutputError when `folder` is neither."""
+    Damaged media and answers are removed from the cache, so that the next build stores or requests them again.
+    OutputError if `folder` is neither."""
     check_name(folder)
     if (folder / "run.json").exists():
         return list(_run(folder, progress))
     if (folder / manifest.NAME).exists() or manifest.rows(folder):
         return [_dataset(folder, None)]
     raise OutputError(
-        f"{folder} is neither the folder of a run nor an exported dataset: name the --out of a `pairwright build`"
+        f"{folder} is neither the folder of a run nor an exported dataset: give the --out of a `pairwright build`"
     )
 
 
@@ -60,16 +62,16 @@ def _run(folder: Path, progress: Callable[[str], object]) -> Iterator[Area]:
     for name in ("run.json", "engines.json", "summary.json", "crashes.json", "judge-bench.json"):
         _json(folder / name, records)
     if any(what.startswith(str(folder / "run.json")) for what, _ in records.damages):
-        yield records  # without it nobody knows what else there should be
+        yield records  # without it the other parts are unknown
         return
     run = executor.reopen(folder)
     passes, steps, media = Area("passes"), Area("steps"), Area("media")
     datasets = []
     used: dict[str, None] = {}
     finished = (folder / "summary.json").exists()
-    with suppress(DamageError):  # then it is named already
+    with suppress(DamageError):  # already reported above
         if finished and run.summary() is None:
-            records.damaged(f"{folder / 'summary.json'} is of other units than those that are here")
+            records.damaged(f"{folder / 'summary.json'} belongs to other units than those in this folder")
     for unit in run.units:
         progress(unit.name)
         if (done := _done(run, unit, finished, records)) is None and unit.kind != "pass":
@@ -98,13 +100,13 @@ def _json(path: Path, area: Area) -> None:
 
 
 def _split(error: StoreError) -> tuple[str, str]:
-    """What a message says is wrong, and its remedy."""
+    """(what is wrong, remedy) of an error message."""
     what, _, remedy = str(error).rpartition(": ")
     return what, remedy
 
 
 def _done(run: executor.Run, unit: Unit, finished: bool, area: Area) -> dict | None:
-    """A unit's done.json; None when it is not finished yet or damaged."""
+    """A unit's done.json; None if it is not finished or damaged."""
     if not finished and not (run.place(unit) / "done.json").exists():
         return None
     try:
@@ -117,7 +119,7 @@ def _done(run: executor.Run, unit: Unit, finished: bool, area: Area) -> dict | N
 
 
 def _pass(run: executor.Run, unit: Unit, done: dict | None, area: Area, used: dict[str, None]) -> None:
-    """The shards of a pass: those it lists, of an unfinished one those that are there. Adds the media that its rows show."""
+    """Checks the shards of a pass: those it lists, or those present if it is unfinished. Adds the media of its rows to `used`."""
     place = run.place(unit)
     names = done["shards"] if done else sorted(path.name for path in place.glob("[!.]*-*") if path.is_dir())
     for name in names:
@@ -155,7 +157,7 @@ def _media(where: Path, used: dict[str, None], area: Area) -> None:
             area.add(media=1, bytes=len(data))
             if hashlib.sha256(data).hexdigest() != sha:
                 area.damaged(
-                    f"{where} holds other bytes under {sha}",
+                    f"{where} holds different bytes under {sha}",
                     "remove the media folder and run the same `pairwright build` again",
                 )
 
@@ -166,7 +168,7 @@ def _answers(path: Path, asked: bool) -> Area:
         if asked:
             area.damaged(
                 f"{path} is missing",
-                "put it back; without it a changed recipe asks everything again, and finished parts stay",
+                "restore it; without it a changed recipe requests every answer again (finished parts are kept)",
             )
         return area
     try:
@@ -178,12 +180,12 @@ def _answers(path: Path, asked: bool) -> Area:
         return area
     area.add(answers=count)
     if bad:
-        area.damaged(f"{path}: {bad:,} of {count:,} answers were damaged and are taken out", ASKED_AGAIN)
+        area.damaged(f"{path}: {bad:,} of {count:,} answers were damaged and have been removed", ASKED_AGAIN)
     return area
 
 
 def show(folder: Path, areas: list[Area], console: Console) -> bool:
-    """A line an area, then one for each damage; whether there is none."""
+    """Prints a line per area, then one per damage; returns whether everything is intact."""
     console.print(f"[bold]{escape(str(folder))}[/bold]", soft_wrap=True)
     for area in areas:
         counts = (
@@ -192,13 +194,13 @@ def show(folder: Path, areas: list[Area], console: Console) -> bool:
             )
             or "nothing"
         )
-        state = f"[red]{len(area.damages):,} damaged[/red]" if area.damages else "[green]as written[/green]"
+        state = f"[red]{len(area.damages):,} damaged[/red]" if area.damages else "[green]intact[/green]"
         console.print(f"  {area.name:<8}  {state}  {counts}")
     for area in areas:
         for what, remedy in area.damages[:NAMED]:
             console.print(f"  [red]damaged[/red]: {escape(what)}: {escape(remedy)}", soft_wrap=True)
         if (more := len(area.damages) - NAMED) > 0:
-            console.print(f"  and {more:,} more of the {area.name}")
+            console.print(f"  and {more:,} more damaged in {area.name}")
     damaged = sum(len(area.damages) for area in areas)
-    console.print(f"{damaged:,} damaged" if damaged else "all is as it was written")
+    console.print(f"{damaged:,} damaged" if damaged else "everything is intact")
     return not damaged

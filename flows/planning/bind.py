@@ -1,9 +1,9 @@
-"""A recipe's steps, each bound once: its operator is found, its settings are parsed and what it reads, leaves and asks is known.
+"""Binds the steps of a recipe: finds each operator, parses its settings, and determines what it reads, leaves and asks.
 
     recipe = bind(parse(document))
     recipe.steps[1].module, recipe.steps[1].settings, recipe.steps[1].models
 
-Whatever runs, plans, estimates or shows a recipe takes these; nobody parses settings a second time."""
+Everything that runs, plans, estimates or shows a recipe uses the bound steps; settings are parsed only here."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,12 +23,12 @@ from schemas.redact import unsigned
 from schemas.text import did_you_mean
 
 Loaded = tuple[EngineModule, EngineSettings]
-"""an engine's module and the settings of one model for it"""
+"""(an engine's module, a model's settings for it)"""
 
 
 @dataclass(frozen=True)
 class Operator:
-    """An operator with its typed settings, and the operators among them."""
+    """An operator with its typed settings, and the operators named in them."""
 
     module: OperatorModule
     settings: operators.OperatorSettings
@@ -37,37 +37,37 @@ class Operator:
 
 @dataclass(frozen=True)
 class Part:
-    """An operator that a setting of another one names: the splitter of a judge of claims."""
+    """An operator named in a setting of another one, such as the splitter of a judge of claims."""
 
     setting: str
-    verb: str  # what it is called as
+    verb: str  # the function of its module that is called
     title: str
     operator: Operator
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bound(Operator):
-    """A step with everything that is needed to run it, but for the engines. `version` is set in a unit, where the models are known."""
+    """A step with everything needed to run it, except the engines. `version` is set by `of`, when the models are known."""
 
     step: Step
     models: tuple[str, ...] = ()
-    """the recipe's names of the models that it and its parts use"""
+    """the recipe's names of the models used by it and its parts"""
     reads: frozenset[str] = frozenset()
-    """tables that it needs"""
+    """tables it needs"""
     sees: frozenset[str] = frozenset()
-    """tables that it needs or looks at"""
+    """tables it needs or looks at"""
     leaves: tuple[str, ...] = ()
-    """tables that it appends to"""
+    """tables it appends to"""
     fit: Callable[..., Fitted] | None = None
-    """what it does with all samples before the first, where it must look at them"""
+    """what it does with all samples before the first one, if it must look at them"""
     sources: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """table -> the steps among `from:` that leave rows in it"""
+    """table -> the steps of `from:` that leave rows in it"""
     share: tuple[float, float] = (0.0, 1.0)
-    """of the samples, placed between 0 and 1, those that it takes"""
+    """the interval of [0, 1) in which it takes samples, by their hash"""
     version: str = ""
-    """digest of everything that decides what it makes of its rows"""
+    """digest of everything that determines its rows"""
     fitted: Fitted | None = None
-    """what the operator's `fit` found"""
+    """the result of the operator's `fit`"""
 
     @property
     def name(self) -> str:
@@ -83,16 +83,17 @@ class Bound(Operator):
 
     @property
     def verb(self) -> Callable[..., Any]:
-        """What runs it."""
+        """The function that runs it."""
         return getattr(self.module, VERBS[self.family])
 
     @property
     def key(self) -> str:
+        """A digest of everything that determines the step's rows, including which rows it gets. Needs `version` to be set."""
         own = (self.fitted.key,) if self.fitted else ()
         return digest(self.step.name, self.version, self.step.sources, self.step.where, self.step.share, *own)
 
     def of(self, identities: Mapping[str, str]) -> "Bound":
-        """The step where its models have these identities."""
+        """The step with its version set; `identities` of its models by name."""
         return replace(self, version=version(self, identities))
 
 
@@ -103,73 +104,75 @@ class BoundRecipe:
     name: str
     about: str
     models: dict[str, dict[str, Any]]
-    """name -> engine and settings, as the recipe says them"""
+    """name -> engine and settings, as in the recipe"""
     prices: dict[str, Price]
     rounds: Rounds | None
     steps: tuple[Bound, ...]
     engines: dict[str, Loaded]
-    """name -> the engine of one of `models`"""
+    """name -> (engine, settings) of each of `models`"""
 
     @property
     def trained(self) -> dict[str, str]:
-        """Name of a model that a step leaves -> the model that it is trained from."""
-        return {of.step.binds: model for of in self.steps if of.step.binds for model in models(of.settings)[:1]}
+        """Name of a model that a step trains -> the model it is trained from."""
+        return {
+            bound.step.binds: model for bound in self.steps if bound.step.binds for model in models(bound.settings)[:1]
+        }
 
 
 def bind(recipe: Recipe, given: Iterable[str] = ()) -> BoundRecipe:
-    """The recipe bound. RecipeError says which step cannot run on the tables `given` and those that earlier steps leave, or which
-    operator, engine, setting or model there is not."""
+    """The recipe bound. `given`: tables that exist before the first step. RecipeError names the step that cannot run because no earlier
+    step leaves a table it needs, or the operator, engine, setting or model that does not exist."""
     left, roles, known = set(given), set(PREDICATES), set(recipe.models)
     trained = {s.binds for s in recipe.steps if s.binds}
     bound: dict[str, Bound] = {}
-    taken = 0.0  # the share of the last step that has one, which `rest` leaves over
+    taken = 0.0  # the latest share; `share: rest` takes what it leaves
     for step in recipe.steps:
-        of = replace(bound_step(step), sources=_sources(step, bound), share=_share(step, taken))
-        _check_rows(of, left, roles)
-        for model in models(of.settings):
+        current = replace(bound_step(step), sources=_sources(step, bound), share=_share(step, taken))
+        _check_rows(current, left, roles)
+        for model in models(current.settings):
             if model not in known:
                 raise RecipeError(
-                    f"{step.name}: no model '{model}': {'a later step makes it' if model in trained else did_you_mean(model, known)}"
+                    f"{step.name}: unknown model '{model}': {'a later step makes it' if model in trained else did_you_mean(model, known)}"
                 )
         if step.binds:
             if step.family != "train":
-                raise RecipeError(f"{step.name}: only a `train` step leaves a model to call `as: {step.binds}`")
+                raise RecipeError(f"{step.name}: only a `train` step can have `as: {step.binds}`")
             if step.binds in known:
-                raise RecipeError(f"{step.name}: `as: {step.binds}` is the name of another model already")
+                raise RecipeError(f"{step.name}: `as: {step.binds}` is already the name of another model")
             known.add(step.binds)
-        bound[step.name] = of
-        left.update(of.leaves)
-        roles.update(getattr(of.module, "ROLES", ()))
-        if role := getattr(of.settings, "role", None):
+        bound[step.name] = current
+        left.update(current.leaves)
+        roles.update(getattr(current.module, "ROLES", ()))
+        if role := getattr(current.settings, "role", None):
             roles.add(role)
         if isinstance(step.share, float):
             taken = step.share
     for name, model in (recipe.rounds.rebinds if recipe.rounds else {}).items():
         if name not in recipe.models or model not in trained:
-            raise RecipeError(f"rounds: '{name}: {model}' must name a model of the recipe and what a step leaves `as:`")
+            raise RecipeError(f"rounds: '{name}: {model}' must be a model of the recipe and the `as:` of a train step")
     engines = {name: registry.engine_of(spec, name) for name, spec in recipe.models.items()}
-    for of in bound.values():
-        for model in of.models:
+    for entry in bound.values():
+        for model in entry.models:
             if model not in recipe.models and model not in trained:
-                raise RecipeError(f"{of.name}: no model '{model}': {did_you_mean(model, recipe.models)}")
+                raise RecipeError(f"{entry.name}: unknown model '{model}': {did_you_mean(model, recipe.models)}")
     return BoundRecipe(
         recipe.name, recipe.about, recipe.models, recipe.prices, recipe.rounds, tuple(bound.values()), engines
     )
 
 
 def bound_step(step: Step) -> Bound:
-    """One step bound, by itself: which rows `from` and `share` give it is known of a whole recipe's only. RecipeError as `bind`."""
+    """One step bound by itself, without `from` and `share`, which need the whole recipe. RecipeError as in `bind`."""
     module = registry.operator(step.family, step.operator)
     if not hasattr(module, "SCOPE"):
         raise RecipeError(
             f"{step.name}: {step.title} is not a step but a part of one: name it in a setting of another operator"
         )
-    of = _operator(module, step.settings, step.name)
-    more = getattr(module, "reads", lambda settings: ())(of.settings)
+    operator = _operator(module, step.settings, step.name)
+    more = getattr(module, "reads", lambda settings: ())(operator.settings)
     reads = frozenset((*module.READS, *more))
     return Bound(
-        module, of.settings, of.parts, step=step, models=tuple(dict.fromkeys(_models(of))), reads=reads,
-        sees=reads.union(getattr(module, "SEES", ())), leaves=tuple(module.LEAVES), fit=_fit(of),
+        module, operator.settings, operator.parts, step=step, models=tuple(dict.fromkeys(_models(operator))), reads=reads,
+        sees=reads.union(getattr(module, "SEES", ())), leaves=tuple(module.LEAVES), fit=_fit(operator),
     )  # fmt: skip
 
 
@@ -177,27 +180,27 @@ def _sources(step: Step, before: Mapping[str, Bound]) -> dict[str, frozenset[str
     found: dict[str, frozenset[str]] = {}
     for source in step.sources:
         if source not in before:
-            raise RecipeError(f"{step.name}: `from: {source}` names no step before it: {did_you_mean(source, before)}")
+            raise RecipeError(f"{step.name}: `from: {source}` is not an earlier step: {did_you_mean(source, before)}")
         for table in before[source].leaves:
             found[table] = found.get(table, frozenset()) | {source}
     return found
 
 
-def _check_rows(of: Bound, left: set[str], roles: set[str]) -> None:
-    """That there are the rows which a step needs: tables that were `left` and the words that `where:` knows."""
-    for table in (*of.module.READS, *sorted(of.reads.difference(of.module.READS))):
+def _check_rows(bound: Bound, left: set[str], roles: set[str]) -> None:
+    """Checks that the tables a step needs are among those `left`, and that the predicates of `where:` are known."""
+    for table in (*bound.module.READS, *sorted(bound.reads.difference(bound.module.READS))):
         if table not in left:
             raise RecipeError(
-                f"{of.name} ({of.title}) needs {table}, and no step before it makes any: put one before it"
+                f"{bound.name} ({bound.title}) needs {table}, but no earlier step makes any: add one before it"
             )
-    for predicate in of.step.where:
+    for predicate in bound.step.where:
         if predicate not in roles:
-            raise RecipeError(f"{of.name}: unknown `where: {predicate}`: {did_you_mean(predicate, roles)}")
+            raise RecipeError(f"{bound.name}: unknown `where: {predicate}`: {did_you_mean(predicate, roles)}")
 
 
-def _operator(module: OperatorModule, said: Mapping[str, Any], where: str) -> Operator:
-    """An operator with the settings that were `said`, and with its parts."""
-    settings = settings_of(module, said, where)
+def _operator(module: OperatorModule, raw: Mapping[str, Any], where: str) -> Operator:
+    """An operator with its parsed settings and its parts."""
+    settings = settings_of(module, raw, where)
     return Operator(module, settings, tuple(_parts(module, settings, where)))
 
 
@@ -214,7 +217,7 @@ def _parts(module: OperatorModule, settings: operators.OperatorSettings, where: 
 
 
 def _titled(entry: Any, where: str) -> tuple[str, dict]:
-    """An operator's title and its settings, from `TITLE` or `{TITLE: settings}`."""
+    """(title, settings) of an operator, from `TITLE` or `{TITLE: settings}`."""
     match entry:
         case str():
             return entry, {}
@@ -225,72 +228,73 @@ def _titled(entry: Any, where: str) -> tuple[str, dict]:
     raise RecipeError(f"{where}: name one operator, like split.patterns or {{split.model: {{model: policy}}}}")
 
 
-def _models(of: Operator) -> Iterator[str]:
-    yield from models(of.settings)
-    for part in of.parts:
+def _models(operator: Operator) -> Iterator[str]:
+    yield from models(operator.settings)
+    for part in operator.parts:
         yield from _models(part.operator)
 
 
-def _fit(of: Operator) -> Callable[..., Fitted] | None:
-    return getattr(of.module, "fit", None) if getattr(of.module, "fits", lambda settings: True)(of.settings) else None
+def _fit(operator: Operator) -> Callable[..., Fitted] | None:
+    needed = getattr(operator.module, "fits", lambda settings: True)(operator.settings)
+    return getattr(operator.module, "fit", None) if needed else None
 
 
 def _share(step: Step, taken: float) -> tuple[float, float]:
-    """Which samples, placed between 0 and 1, the step takes, where a step before it took those up to `taken`."""
+    """The interval of [0, 1) that the step takes, if an earlier step took the samples up to `taken`."""
     if step.share == "rest":
         return taken, 1.0
     return 0.0, 1.0 if step.share is None else float(step.share)
 
 
-def all_settings(of: Operator) -> Iterator[operators.OperatorSettings]:
+def all_settings(operator: Operator) -> Iterator[operators.OperatorSettings]:
     """The settings of an operator and of its parts, its own first."""
-    yield of.settings
-    for part in of.parts:
+    yield operator.settings
+    for part in operator.parts:
         yield from all_settings(part.operator)
 
 
-def version(of: Operator, identities: Mapping[str, str]) -> str:
-    """A digest of everything that decides what an operator makes of its rows: code version, settings, prompts, models, parts."""
-    module, settings = of.module, of.settings
+def version(operator: Operator, identities: Mapping[str, str]) -> str:
+    """A digest of everything that determines an operator's rows: code version, settings, prompts, models, parts."""
+    module, settings = operator.module, operator.settings
     texts = getattr(module, "prompt_texts", lambda settings: ())(settings)
     files = [_contents(Path(p)) for p in getattr(module, "named_files", lambda settings: ())(settings)]
-    said = getattr(module, "digested", lambda settings: settings.model_dump(mode="json"))(settings)
+    decisive = getattr(module, "digested", lambda settings: settings.model_dump(mode="json"))(settings)
     return digest(
-        registry.DIGESTED_AS.get(module.__name__, module.__name__), module.VERSION, _unsigned(said), [*texts, *files],
+        registry.DIGESTED_AS.get(module.__name__, module.__name__), module.VERSION, _unsigned(decisive), [*texts, *files],
          [identities.get(model) for model in models(settings)],
-        [version(part.operator, identities) for part in of.parts],
+        [version(part.operator, identities) for part in operator.parts],
     )  # fmt: skip
 
 
 def _unsigned(value: Any) -> Any:
-    """Settings without what changes in an address each time that it is signed."""
+    """Settings without the parts of an address that change each time it is signed."""
     if isinstance(value, str):
         return unsigned(value) if ":" in value else value
     if isinstance(value, dict):
-        return {key: _unsigned(of) for key, of in value.items()}
-    return [_unsigned(of) for of in value] if isinstance(value, list) else value
+        return {key: _unsigned(item) for key, item in value.items()}
+    return [_unsigned(item) for item in value] if isinstance(value, list) else value
 
 
 def _contents(path: Path) -> str:
-    """A digest of a file, or of the files in a folder; of what is not there too, which the operator says better."""
+    """A digest of a file, or of the files in a folder. A missing path has one too: the operator reports it better."""
     files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
     return digest([_read(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files])
 
 
 @lru_cache(4096)
 def _read(file: Path, size: int, changed: int) -> str:
-    """A digest of a file's bytes, which are read once while its size and time stay."""
+    """A digest of a file's bytes, cached while its size and time stay the same."""
     with file.open("rb") as data:
         return hashlib.file_digest(data, "sha256").hexdigest()
 
 
-def build(of: Operator, context: Context) -> Context:
-    """The context with the operator's parts built: a callable for a setting, a list of them for a list."""
+def build(operator: Operator, context: Context) -> Context:
+    """The context with the operator's parts built: a callable per setting, or a list of them for a setting with a list."""
     built: dict[str, Any] = {}
-    for part in of.parts:
+    for part in operator.parts:
         inner = part.operator
         call = partial(getattr(inner.module, part.verb), settings=inner.settings, context=build(inner, context))
-        if isinstance(getattr(of.settings, part.setting), list | tuple):
+        if isinstance(getattr(operator.settings, part.setting), list | tuple):
             built.setdefault(part.setting, []).append(call)
         else:
             built[part.setting] = call

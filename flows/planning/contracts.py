@@ -1,6 +1,6 @@
-"""That a file among the operators or engines declares what schemas/operator.py and schemas/ports.py ask of it, checked when it is loaded.
+"""Checks, when an operator or engine is loaded, that its file declares what schemas/operator.py and schemas/ports.py require.
 
-Each breach is one RecipeError: the file, what is missing or wrong, and what is expected there."""
+Each violation is one RecipeError: the file, what is missing or wrong, and what is expected."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -14,23 +14,23 @@ from schemas.text import did_you_mean
 
 ENGINE = {
     "identity_of": "a function of the settings: the model's name and revision, or a digest of its weights",
-    "able": "a function of the settings: (names of the requests it answers, kinds of media it takes)",
+    "able": "a function of the settings: (names of the requests it answers, kinds of media it accepts)",
     "connect": "an async function of the settings and the media store that returns an Engine",
 }
 
 
 @cache
 def check_operator(module: ModuleType, family: str) -> None:
-    """RecipeError where the module breaks the contract of the operators of a family; a module is checked once."""
+    """RecipeError if the module violates the contract of operators of its family; each module is checked once."""
     _settings(module)
-    _typed(module, "VERSION", int, "a whole number that is raised when its rows change for the same settings")
-    _called(module, VERBS[family], f"what an operator of the family {family} is called by")
+    _typed(module, "VERSION", int, "an integer, raised when its rows change for the same settings")
+    _called(module, VERBS[family], f"the function that runs an operator of the family {family}")
     if family not in PARTS:
-        from schemas.arrow import TABLES  # its pyarrow is slow to load
+        from schemas.arrow import TABLES  # imports pyarrow, which is slow
 
         _words(module, "READS", TABLES, "the tables it needs, () for none")
         _words(module, "LEAVES", TABLES, "the tables it appends to, () for none")
-        _words(module, "MEDIA", SAMPLE_KINDS, "the kinds of samples it can handle")
+        _words(module, "MEDIA", SAMPLE_KINDS, "the kinds of samples it handles")
         if hasattr(module, "SEES"):
             _words(module, "SEES", TABLES, "the tables it looks at but does not need")
         scope = _declared(
@@ -40,7 +40,7 @@ def check_operator(module: ModuleType, family: str) -> None:
             _refuse(module, f"SCOPE is {scope!r}", expected)
     fields = module.Settings.model_fields
     for setting in (
-        _typed(module, "BUILDS", Mapping, "a setting -> the verb that its operator is called by")
+        _typed(module, "BUILDS", Mapping, "setting -> the function of the operator named there")
         if hasattr(module, "BUILDS")
         else ()
     ):
@@ -54,10 +54,10 @@ def check_operator(module: ModuleType, family: str) -> None:
 
 @cache
 def check_engine(module: ModuleType) -> None:
-    """RecipeError where the module breaks the contract of engines; a module is checked once."""
+    """RecipeError if the module violates the contract of engines; each module is checked once."""
     _settings(module)
     if "slots" not in module.Settings.model_fields:
-        _refuse(module, "Settings has no field `slots`", "the requests that it works on at a time")
+        _refuse(module, "Settings has no field `slots`", "the number of requests it works on at a time")
     for name, expected in ENGINE.items():
         _called(module, name, expected)
 

@@ -1,4 +1,4 @@
-"""Recipes from their files: found by name or path, overridden by key=value, parsed, and checked as a whole."""
+"""Loads recipes: finds them by name or path, applies key=value overrides, parses them, and checks them as a whole."""
 
 import logging
 import math
@@ -18,8 +18,8 @@ from schemas.text import did_you_mean
 
 log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parents[1] / "recipes"
-LONGEST = 4 << 20  # bytes of a recipe
-NODES, DEPTH = 100_000, 50  # values in a recipe, and inside each other
+LONGEST = 4 << 20  # bytes of a recipe file
+NODES, DEPTH = 100_000, 50  # values in a recipe; nesting depth
 
 
 def known() -> dict[str, Path]:
@@ -28,36 +28,38 @@ def known() -> dict[str, Path]:
 
 
 def find(name: str) -> Path:
-    """The file of a recipe: a path as it is, else a bundled name."""
+    """The file of a recipe: a path ending in .yaml or .yml, else a bundled name. RecipeError if there is none."""
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         with place(path, kind=RecipeError):
             found = path.exists()
         if not found:
-            raise RecipeError(f"there is no recipe file {short_path(name)}")
+            raise RecipeError(f"recipe file {short_path(name)} does not exist")
         if not path.is_file():
-            raise RecipeError(f"{short_path(name)} is a folder or a device: name the recipe's file")
+            raise RecipeError(f"{short_path(name)} is a folder or a device: give the recipe's file")
         return path
     if name not in known():
         raise RecipeError(
-            f"no recipe is called '{short_path(name)}': {did_you_mean(name, known())}; or give the path of a .yaml file"
+            f"unknown recipe '{short_path(name)}': {did_you_mean(name, known())}; or give the path of a .yaml file"
         )
     return known()[name]
 
 
 def document(name: str, settings: Sequence[str] = ()) -> dict:
-    """The parsed YAML of a recipe with the overrides applied."""
+    """The parsed YAML of a recipe with the overrides applied. RecipeError if it cannot be read or parsed."""
     path = find(name)
     with disk(path, RecipeError):
         data = path.read_bytes()
     if len(data) > LONGEST:
-        raise RecipeError(f"{path} has {len(data):,} bytes, a recipe has {LONGEST:,} at most: name the recipe's file")
+        raise RecipeError(
+            f"{path} has {len(data):,} bytes, more than the {LONGEST:,} of a recipe: give the recipe's file"
+        )
     try:
         raw = _parsed(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise RecipeError(f"{path} is not readable YAML: it is not UTF-8; save it as UTF-8") from None
+        raise RecipeError(f"cannot read {path} as YAML: it is not UTF-8; save it as UTF-8") from None
     except ValueError as error:
-        raise RecipeError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
+        raise RecipeError(f"cannot read {path} as YAML: {' '.join(str(error).split())}") from None
     try:
         recipes.parse(raw)
     except RecipeError as error:
@@ -68,7 +70,7 @@ def document(name: str, settings: Sequence[str] = ()) -> dict:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as SafeLoader reads it, whatever other libraries in this process have changed there."""
+    """SafeLoader, unaffected by what other libraries in this process have changed in it."""
 
 
 _TIMESTAMP = re.compile(
@@ -79,7 +81,7 @@ _Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct
 
 
 def _parsed(text: str) -> Any:
-    """The value that YAML text states. ValueError where it is not YAML, or more or something else than JSON can hold."""
+    """The value of a YAML text. ValueError if it is not YAML, or contains something that JSON cannot hold, or too much."""
     try:
         value = yaml.load(text, _Loader)
     except (yaml.YAMLError, TypeError) as error:  # TypeError: a key that is a list
@@ -91,11 +93,11 @@ def _parsed(text: str) -> Any:
 
 
 def _check(value: Any, left: list[int], depth: int = 0) -> None:
-    """ValueError where a value is not what JSON can hold. `left`: how many values there may still be, those of aliases counted each time."""
+    """ValueError if JSON cannot hold a value. `left`: how many more values are allowed; aliases count each time."""
     left[0] -= 1
     if left[0] < 0 or depth > DEPTH:
         raise ValueError(
-            f"it holds more than {NODES:,} values, or more than {DEPTH} inside each other, as aliases (*) can make"
+            f"it has more than {NODES:,} values, or nesting deeper than {DEPTH}, possibly through aliases (*)"
         )
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -108,19 +110,19 @@ def _check(value: Any, left: list[int], depth: int = 0) -> None:
             _check(inner, left, depth + 1)
     elif isinstance(value, str):
         if any("\ud800" <= char <= "\udfff" for char in value):
-            raise ValueError("it holds half a surrogate pair (\\ud800 to \\udfff), which no text can: remove it")
+            raise ValueError("it contains an unpaired surrogate (\\ud800 to \\udfff): remove it")
     elif isinstance(value, int):
         if value.bit_length() > 1024:
-            raise ValueError("it holds a number that is too large")
+            raise ValueError("it contains a number that is too large")
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError(f"the value {value} is no number that JSON can hold")
+            raise ValueError(f"JSON cannot hold the number {value}")
     elif value is not None:
         raise ValueError(f"the value {str(value)[:40]!r} is a {type(value).__name__}: put quotes around it")
 
 
 def _trouble(error: Exception) -> str:
-    """What is wrong and where, without the line itself, which may hold anything."""
+    """What is wrong and where. Does not quote the line, which may hold secrets."""
     mark = getattr(error, "problem_mark", None)
     where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
     return f"{getattr(error, 'problem', None) or error}{where}"
@@ -135,8 +137,8 @@ def _value(text: str):
     try:
         value = _parsed(text)
     except ValueError:
-        raise RecipeError(f"'{short_path(text)}' is not a readable value") from None
-    if isinstance(value, str):  # YAML 1.1 reads 4e-4 as text
+        raise RecipeError(f"cannot parse the value '{short_path(text)}'") from None
+    if isinstance(value, str):  # YAML 1.1 reads 4e-4 as a string
         try:
             return float(value)
         except ValueError:
@@ -145,13 +147,13 @@ def _value(text: str):
 
 
 def decisive(raw: dict) -> dict:
-    """A recipe's document as far as it decides anything, in the names of today: where this is the same, it is the same recipe."""
+    """A recipe's document reduced to what determines results, with current operator names. Equal results mean the same recipe."""
     raw = recipes.unpriced(raw)
     return {**raw, "steps": [_current(entry) for entry in raw["steps"]]} if isinstance(raw.get("steps"), list) else raw
 
 
 def _current(entry: Any) -> Any:
-    """A step of a recipe's document under its operator's name of today, and as the step that it was."""
+    """A step of a recipe's document under its operator's current name, keeping the step's own name."""
     if not isinstance(entry, dict) or len(entry) != 1:
         return entry
     ((title, settings),) = entry.items()
@@ -161,15 +163,15 @@ def _current(entry: Any) -> Any:
     if new != title:
         settings.setdefault("name", name or family)
     if family == "train" and settings.get("loss") == new.partition(".")[2]:
-        del settings["loss"]  # the name says it
+        del settings["loss"]  # implied by the operator's name
     return {new: settings}
 
 
 def checked(raw: dict, given: tuple[str, ...] = ()) -> BoundRecipe:
-    """The recipe with its steps bound, when every one can run on what is `given` and what the steps leave. RecipeError otherwise."""
+    """The recipe with its steps bound. RecipeError unless every step can run on the tables `given` and those that earlier steps leave."""
     recipe = recipes.parse(raw)
     bound = bind(recipe, given)
     for step in recipe.steps:
         if (new := registry.current(step.title, step.settings)) != step.title:
-            log.warning("%s is called %s now; the old name goes on working", step.title, new)
+            log.warning("%s is now called %s; the old name still works", step.title, new)
     return bound

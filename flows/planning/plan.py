@@ -1,4 +1,4 @@
-"""What the steps of a recipe become: units in order, with steps of the same model in one pass where that changes no row."""
+"""Turns the steps of a recipe into units in order. Steps of the same model share a pass if that changes no row."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from flows.planning.bind import Bound, BoundRecipe
 from pipeline.engines.local.device import fit
 from schemas.records import digest
 
-INGEST = ("source", "prompt", "filter")  # families of the steps by which samples come in
-MOVE = ("make", "judge")  # families whose steps only add rows, so that one may run before another
-BY_JUDGEMENT = {"right", "wrong", "best"}  # predicates of `where:` that read judgements
+INGEST = ("source", "prompt", "filter")  # families of the ingesting steps at the start of a recipe
+MOVE = ("make", "judge")  # families whose steps only add rows, so that they can be reordered
+BY_JUDGEMENT = {"right", "wrong", "best"}  # predicates of `where:` that depend on judgements
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One thing that is either finished or not."""
+    """A unit of work, finished or not as a whole. `child`: it holds a model and runs in a process of its own."""
 
     name: str
     kind: str  # pass, table, dataset
@@ -25,22 +25,23 @@ class Unit:
 
     @property
     def trains(self) -> bool:
+        """Whether the unit contains a train step."""
         return any(step.family == "train" for step in self.steps)
 
 
 def ingesting(steps: Sequence[Bound]) -> tuple[Bound, ...]:
-    """The first steps of a recipe, those by which samples come in."""
+    """The ingesting steps: the first ones of a recipe, before any model is asked."""
     return tuple(takewhile(lambda step: step.family in INGEST, steps))
 
 
 def plan(
     recipe: BoundRecipe, dataset_given: bool = False, ingested: bool = False, passes: Sequence[Sequence[str]] = ()
 ) -> list[Unit]:
-    """The units of a recipe in order. A pass ends at a step of scope `table`, before one that looks at all samples first (`fit`),
-    where another model in process is needed that does not fit beside its own, and, when samples were `ingested` before, where
-    they are in. A maker or a judge runs before steps of another model when it needs nothing of theirs.
+    """The units of a recipe in order. A pass ends at a step of scope `table`, before a step with `fit` (it looks at all samples first),
+    before a step whose in-process model does not fit beside the others, and, if `ingested`, after the ingesting steps. A maker or judge
+    runs before steps of another model if it needs none of their rows.
 
-    `passes`: the names of the steps that share a pass, where that was decided before, on whatever machine."""
+    `passes`: step names of each pass if that was decided before, perhaps on another machine."""
     units: list[Unit] = []
     for round in range(1, (recipe.rounds.n if recipe.rounds else 1) + 1):
         prefix = f"round{round}-" if recipe.rounds else ""
@@ -49,12 +50,12 @@ def plan(
 
 
 def fits(units: Sequence[Unit], recipe: BoundRecipe) -> bool:
-    """Whether the models of each pass fit into the memory here."""
+    """Whether the models of each pass fit into the memory of this machine."""
     return not any(unit.kind == "pass" and _crowded(unit.steps, recipe) for unit in units)
 
 
 def passes_of(units: Sequence[Unit]) -> list[list[str]]:
-    """The names of the steps that share a pass, for another `plan`."""
+    """The step names of each pass of the first round, as `plan` takes them."""
     return [[step.name for step in unit.steps] for unit in units if unit.kind == "pass" and unit.round == 1]
 
 
@@ -97,37 +98,37 @@ def _round(
 
 
 def _as_decided(steps: Sequence[Bound], passes: Sequence[Sequence[str]]) -> list[list[Bound]]:
-    """The steps in these passes; none when a step is in none of them."""
+    """The steps grouped into the given passes; empty if a step is in none of them."""
     found = [group for names in passes if (group := [step for step in steps if step.name in names])]
     return found if sum(map(len, found)) == len(steps) else []
 
 
 def _passes(steps: Sequence[Bound], recipe: BoundRecipe) -> list[list[Bound]]:
-    """Neighbouring steps of scope `sample` as passes: each takes, in order, every step whose models fit beside those that it has
-    and that no step left behind must precede."""
+    """Consecutive steps of scope `sample` grouped into passes. Each pass takes, in order, every step whose models fit beside those it
+    already has and which no skipped step must precede."""
     passes: list[list[Bound]] = []
     left = list(steps)
     while left:
         taken: list[Bound] = []
-        behind: list[Bound] = []
+        skipped: list[Bound] = []
         for step in left:
-            waits = any(_precedes(other, step) for other in behind) or (taken and _crowded([*taken, step], recipe))
-            (behind if waits else taken).append(step)
+            waits = any(_precedes(other, step) for other in skipped) or (taken and _crowded([*taken, step], recipe))
+            (skipped if waits else taken).append(step)
         passes.append(taken)
-        left = behind
+        left = skipped
     return passes
 
 
 def _precedes(step: Bound, later: Bound) -> bool:
-    """Whether `later`, which stands behind `step` in the recipe, must run behind it: not where both only add rows and
-    neither looks at what the other leaves."""
+    """Whether `step` must run before `later`, which follows it in the recipe. Not if both only add rows and neither looks at rows of
+    the other."""
     if step.family not in MOVE or later.family not in MOVE:
         return True
     return _sees(later, step) or _sees(step, later)
 
 
 def _sees(step: Bound, other: Bound) -> bool:
-    """Whether `step` looks at rows that `other` leaves: those of `from` in the tables in which these leave any, all in others."""
+    """Whether `step` looks at rows of `other`. `from:` restricts this in the tables that its steps leave."""
     if BY_JUDGEMENT.intersection(step.step.where) and "judgements" in other.leaves:
         return True
     return any(
@@ -141,8 +142,8 @@ def _crowded(steps: Sequence[Bound], recipe: BoundRecipe) -> bool:
 
 
 def _shares(step: Bound, recipe: BoundRecipe) -> dict[str, float]:
-    """What the step's models in process take of the device's memory. Names of one model count once; a model that is trained
-    takes what it was trained from takes."""
+    """Share of the device's memory that each in-process model of the step takes. Different names of the same model count once; a trained
+    model takes as much as its base model."""
     trained = recipe.trained
     found = {}
     for name in step.models:

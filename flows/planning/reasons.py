@@ -1,4 +1,4 @@
-"""With which Reasons an operator may reject rows, read from its source: those that its own code names, or code that it calls."""
+"""The Reasons with which an operator may reject rows, found in its source and in the code that it calls."""
 
 import ast
 import importlib.util
@@ -13,15 +13,15 @@ ROOMS = (
     "pipeline.",
     "annotators.",
     "schemas.errors",
-)  # whose code is followed; that of engines is not: it answers, and does not reject
+)  # modules that are followed; not engines, which answer but do not reject
 APART = ("pipeline.engines.", "pipeline.storage.")
 
 
 def reasons_of(family: str, module: OperatorModule) -> list[Reason]:
-    """The Reasons in the order of Reason. What an operator passes on of an engine, which may be any of the engine's, is `passes_on`."""
+    """The operator's Reasons, in the order of Reason. Reasons that it passes on from an engine are not included: see `passes_on`."""
     found = set(_named(module.__name__))
     if family == "source":
-        found.add(Reason.DUPLICATE)  # two rows that make the same sample: flows/runs/intake.py
+        found.add(Reason.DUPLICATE)  # rows that make the same sample: flows/runs/intake.py
     elif "samples" in getattr(module, "LEAVES", ()):
         found.add(Reason.SUPERSEDED)
     if set(getattr(module, "MEDIA", SAMPLE_KINDS)) != set(SAMPLE_KINDS):
@@ -30,7 +30,7 @@ def reasons_of(family: str, module: OperatorModule) -> list[Reason]:
 
 
 def passes_on(module: OperatorModule) -> bool:
-    """Whether it rejects rows with the reason for which an engine gave no answer."""
+    """Whether it rejects rows with the reason of a failed request."""
     return any(_passes(node) for node in _reached(module.__name__))
 
 
@@ -52,7 +52,7 @@ def _passes(node: ast.AST) -> bool:
 
 
 def _reached(name: str) -> list[ast.AST]:
-    """The top-level statements of a module, and those of others that they lead to by the names that they use."""
+    """The top-level statements of a module, and those of other modules reached through the names they use."""
     waiting, seen = [(name, defined) for defined in _statements(name)], set()
     found: list[ast.AST] = []
     while waiting:
@@ -68,14 +68,14 @@ def _reached(name: str) -> list[ast.AST]:
 
 @cache
 def _parsed(name: str) -> list[ast.stmt]:
-    """The top-level statements of a module of the project, which is not imported for it."""
+    """The top-level statements of a module of the project, without importing it."""
     spec = importlib.util.find_spec(name)
     return ast.parse(Path(spec.origin).read_text()).body if spec and spec.origin else []
 
 
 @cache
 def _statements(name: str) -> dict[str, list[ast.stmt]]:
-    """Name -> the top-level statements of a module that give it its value."""
+    """Name -> the top-level statements that define it."""
     found: dict[str, list[ast.stmt]] = {}
     for node in _parsed(name):
         names: list[str] = []
@@ -90,7 +90,7 @@ def _statements(name: str) -> dict[str, list[ast.stmt]]:
 
 
 def _imported(nodes: Iterable[ast.AST]) -> dict[str, tuple[str, str]]:
-    """What import statements bring in, of code that is followed: name here -> (module, name there)."""
+    """Imports from modules that are followed: local name -> (module, name there)."""
     return {
         alias.asname or alias.name: (node.module, alias.name)
         for node in nodes
@@ -106,7 +106,7 @@ def _imports(name: str) -> dict[str, tuple[str, str]]:
 
 
 def _used(name: str, node: ast.AST) -> Iterator[tuple[str, str]]:
-    """(module, name) of what a statement uses of the project; of a module that is handed on as a whole, all that it has."""
+    """(module, name) of everything of the project that a statement uses; for a module passed as a whole, all its names."""
     imported = _imports(name) | _imported(ast.walk(node))
     attributes = {id(part.value): part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)}
     for part in ast.walk(node):
@@ -120,9 +120,9 @@ def _used(name: str, node: ast.AST) -> Iterator[tuple[str, str]]:
                 home, defined = _imports(home)[defined]
             if defined in _statements(home):
                 yield home, defined
-            else:  # a module: what is used of it
+            else:  # a module: the attribute that is used
                 whole, wanted = f"{home}.{defined}", attributes.get(id(part))
-                yield from ((whole, one) for one in ([wanted] if wanted else _statements(whole)))
+                yield from ((whole, name_there) for name_there in ([wanted] if wanted else _statements(whole)))
 
 
 def _followed(module: str) -> bool:

@@ -1,4 +1,4 @@
-"""From a name in a recipe to its module: an operator is one file, its folder is its family, its file name its name."""
+"""Finds the module of an operator or engine by its name in a recipe: one file each, in the folder of its family."""
 
 import importlib
 import pkgutil
@@ -20,15 +20,15 @@ HOME = {
 }  # fmt: skip
 
 RENAMED = {"source.shards": "source.webdataset"}
-"""old names of operators, which recipes may go on using, and the new ones; `train` is both of its own (registry.current)"""
+"""old operator names that still work -> current names; `train` depends on its settings (see `current`)"""
 DIGESTED_AS = {
     "pipeline.source.webdataset": "pipeline.source.shards", "pipeline.train.dpo": "pipeline.train.train", "pipeline.train.grpo": "pipeline.train.train",
 }  # fmt: skip
-"""modules that have moved, and what digests call them: a move makes nothing anew"""
+"""modules that have moved -> their names in digests, so that a move changes no key"""
 
 
 def current(title: str, settings: Mapping[str, Any]) -> str:
-    """What an operator that a recipe calls `title` is called now."""
+    """The current name of an operator that a recipe calls `title`."""
     if title == "train":
         return "train.grpo" if settings.get("loss") == "grpo" else "train.dpo"
     return RENAMED.get(title, title)
@@ -36,7 +36,7 @@ def current(title: str, settings: Mapping[str, Any]) -> str:
 
 @cache
 def names(folder: str) -> list[str]:
-    """The modules of a folder, each an operator or an engine; those that begin with `_` help them. None is imported to find out."""
+    """The operators or engines in a folder: its modules that do not start with `_`. None is imported."""
     package = importlib.import_module(folder)
     return [
         info.name for info in pkgutil.iter_modules(package.__path__) if not info.ispkg and not info.name.startswith("_")
@@ -44,9 +44,9 @@ def names(folder: str) -> list[str]:
 
 
 def operator(family: str, name: str) -> OperatorModule:
-    """The module of an operator. RecipeError lists what exists, or says how the module breaks its contract."""
+    """The module of an operator. RecipeError if it does not exist (with suggestions) or violates its contract."""
     if family not in HOME:
-        raise RecipeError(f"no family of operators is called '{family}': {did_you_mean(family, HOME)}")
+        raise RecipeError(f"unknown operator family '{family}': {did_you_mean(family, HOME)}")
     name = RENAMED.get(f"{family}.{name}", f"{family}.{name}").partition(".")[2]
     module = _module(f"{HOME[family]}.{family}", name, f"{family} operator")
     contracts.check_operator(module, family)
@@ -54,14 +54,14 @@ def operator(family: str, name: str) -> OperatorModule:
 
 
 def engine(name: str) -> EngineModule:
-    """The module of an engine. RecipeError lists what exists, or says how the module breaks its contract."""
+    """The module of an engine. RecipeError if it does not exist (with suggestions) or violates its contract."""
     module = _module("pipeline.engines", name, "engine")
     contracts.check_engine(module)
     return cast(EngineModule, module)
 
 
 def engine_of(spec: Mapping[str, Any], name: str) -> tuple[EngineModule, EngineSettings]:
-    """The module and the settings of a model's engine."""
+    """(module, settings) of a model's engine. RecipeError if there is no such engine or setting. `spec` as in the recipe."""
     module = engine(spec["engine"])
     settings = settings_of(module, {k: v for k, v in spec.items() if k != "engine"}, f"models.{name}")
     return module, cast(EngineSettings, settings)
@@ -70,5 +70,5 @@ def engine_of(spec: Mapping[str, Any], name: str) -> tuple[EngineModule, EngineS
 def _module(folder: str, name: str, what: str) -> ModuleType:
     known = names(folder)
     if name not in known:
-        raise RecipeError(f"no {what} is called '{name}': {did_you_mean(name, known)}")
+        raise RecipeError(f"unknown {what} '{name}': {did_you_mean(name, known)}")
     return importlib.import_module(f"{folder}.{name}")

@@ -1,4 +1,4 @@
-"""One self-contained page about a run, for whoever decides whether to train on its pairs."""
+"""The report: one self-contained HTML page about a run, to decide whether to train on its pairs."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -24,25 +24,32 @@ from schemas.operator import Tables
 from schemas.ports import MediaStore
 from schemas.records import COUNTED, SAMPLE_KINDS, Candidate, Claim, Judgement, Outcome, Pair, Sample, media_parts
 
-SHOWN = 3  # pairs of each kind
+SHOWN = 3  # pairs shown per media type
 PLOTTED = 30  # annotators in a plot: those with the most votes
-TRUSTED, READABLE = 0.8, 0.95  # shares of judgements below which a reader is warned
-ENOUGH_WORDS = 0.8  # share of preferences that survive without the media above which a reader is warned; of a judge who tosses a coin half do
-UNLIKE, LONGER = 0.1, (0.35, 0.65)  # so many pairs must differ in length, and so often the longer one may be chosen
-KNOWN = {"text": "text", "image": "pictures", "multi_image": "several pictures", "video": "video", "audio": "sound"}
+TRUSTED, READABLE = 0.8, 0.95  # warn if agreement with ground truth or the parse rate is lower
+ENOUGH_WORDS = 0.8  # warn if more preferences than this survive without the media; for a random judge it is half
+UNLIKE, LONGER = (
+    0.1,
+    (0.35, 0.65),
+)  # warn about length if at least this share of pairs differs and the longer one wins outside this range
+KNOWN = {"text": "text", "image": "images", "multi_image": "multiple images", "video": "video", "audio": "audio"}
 
 
 def write_report(folder: Path, summary: dict, tables: Tables, media: MediaStore) -> Path:
-    """Writes folder/report.html, which loads nothing from anywhere; returns its path. Memory does not grow with the rows."""
+    """Writes folder/report.html and returns its path. The page loads no other resources. Memory does not grow with the number of rows.
+
+    `summary` as in reports/summary.py; `tables` are those of the run; `media` holds the media of its samples. StoreError if the disk fails."""
     kinds = [kind for kind in SAMPLE_KINDS if summary["samples"].get(kind)]
     stages = {stage: {kind: summary[stage].get(kind, 0) for kind in kinds} for stage in COUNTED}
     sides = _sides(tables)
-    recipe = {key: value for key, value in summary["recipe"].items() if key not in ("name", "about")}  # the page's head
+    recipe = {
+        key: value for key, value in summary["recipe"].items() if key not in ("name", "about")
+    }  # shown at the top
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     page = environment.get_template("report.html.j2").render(
-        summary=summary, kinds=kinds, stages=stages, figures=known(EVALUATION, [of["mean"] for of in summary["evaluate"].values()]),
+        summary=summary, kinds=kinds, stages=stages, figures=known(EVALUATION, [entry["mean"] for entry in summary["evaluate"].values()]),
         habits=known(JUDGE, list(summary["judges"].values())), known=KNOWN, verdict=verdict(summary["evaluate"]),
         amount=costs.amount, amounts=costs.amounts,
         notes=list(_notes(summary, sides)), plots=_plots(summary, stages, sides), sides=sides, asked=_asked(summary),
@@ -56,11 +63,11 @@ def write_report(folder: Path, summary: dict, tables: Tables, media: MediaStore)
 
 @dataclass
 class Sides:
-    """How chosen and rejected differ, over all pairs."""
+    """Differences between chosen and rejected answers, over all pairs."""
 
     scores: dict[str, Counter] = field(default_factory=lambda: {"chosen": Counter(), "rejected": Counter()})
     words: dict[str, Counter] = field(default_factory=lambda: {"chosen": Counter(), "rejected": Counter()})
-    longer: int = 0  # pairs whose chosen answer has more words
+    longer: int = 0  # pairs whose chosen answer is longer in words
     shorter: int = 0
 
 
@@ -81,65 +88,65 @@ def _count(counts: Counter, values: pa.Array) -> None:
 
 
 def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
-    """(is it well?, sentence) of what to know before training on the pairs."""
+    """(is it fine, sentence): what to know before training on the pairs."""
     total = sum(summary["pairs"].values())
     samples = sum(summary["samples"].values())
-    yield total > 0, f"{total:,} pairs came from {samples:,} prompts."
+    yield total > 0, f"{total:,} pairs from {samples:,} prompts."
     if missing := [KNOWN[kind] for kind in summary["samples"] if not summary["pairs"].get(kind)]:
-        yield False, f"No pair shows {' or '.join(missing)}."
+        yield False, f"No pairs for {' or '.join(missing)}."
     for step, judge in summary["judges"].items():
         if agreement := {k: v for k, v in judge["agreement_with_truth"].items() if k != "all"}:
             worst = min(agreement, key=lambda kind: agreement[kind]["share"])
             yield (
                 agreement[worst]["share"] >= TRUSTED,
                 (
-                    f"The judge \u201c{step}\u201d agrees with the truth on {judge['agreement_with_truth']['all']['share']:.0%} of what it "
-                    f"judged, least on {KNOWN[worst]}: {agreement[worst]['share']:.0%}."
+                    f"The judge \u201c{step}\u201d agrees with ground truth on {judge['agreement_with_truth']['all']['share']:.0%} of its "
+                    f"judgements, least on {KNOWN[worst]}: {agreement[worst]['share']:.0%}."
                 ),
             )
         yield from ((False, f"The judge \u201c{step}\u201d {bias}.") for bias in _biases(judge))
         if (rate := judge["parse_rate"]) is not None and rate < READABLE:
-            yield False, f"Only {rate:.0%} of what the judge \u201c{step}\u201d said could be read."
+            yield False, f"Only {rate:.0%} of the replies of judge \u201c{step}\u201d could be parsed."
     if probed := summary["survive_without_media"].get("all"):
         yield (
             probed["low"] <= ENOUGH_WORDS,
-            f"Asked again without the media, the judge prefers the same answer in {probed['share']:.0%} of {probed['n']:,} pairs"
-            + ("." if probed["low"] <= ENOUGH_WORDS else ": these preferences can be learnt from words alone."),
+            f"Asked without the media, the judge prefers the same answer in {probed['share']:.0%} of {probed['n']:,} pairs"
+            + ("." if probed["low"] <= ENOUGH_WORDS else ": these preferences can be learnt from the text alone."),
         )
     for step, found in _measured(summary).items():
         flagged = sum(bool(person["flags"]) for person in found["annotators"].values())
         share = found["agreement"].get(found["axis"], {}).get("percent")
-        agreed = "" if share is None else f" agree on {share:.0%} of what two or more of them judged;"
+        agreed = "" if share is None else f" agree on {share:.0%} of the items judged by two or more of them;"
         yield (
             not flagged,
-            f"The people of \u201c{step}\u201d{agreed or ':'} {flagged} of {len(found['annotators'])} are flagged.",
+            f"The annotators of \u201c{step}\u201d{agreed or ':'} {flagged} of {len(found['annotators'])} are flagged.",
         )
     if differ := sides.longer + sides.shorter:
         share = sides.longer / differ
         fair = differ < total * UNLIKE or LONGER[0] <= share <= LONGER[1]
         yield (
             fair,
-            f"Lengths differ in {differ:,} pairs; there the longer answer is chosen {share:.0%} of the time"
-            + ("." if fair else ": a model could learn the length alone."),
+            f"Lengths differ in {differ:,} pairs; in these the longer answer is chosen {share:.0%} of the time"
+            + ("." if fair else ": a model could learn to prefer length."),
         )
     if failed := summary["questions_failed"]:
-        yield False, f"Questions that failed in the engine: {failed:,}."
+        yield False, f"Requests that failed in the engine: {failed:,}."
     for line in open_lines(summary):
         yield False, line.strip()
 
 
 def _biases(judge: dict) -> Iterator[str]:
-    """Habits that cannot be chance, in words."""
+    """Statistically significant biases of a judge, in words."""
     if (first := judge.get("shown_first")) and not first["low"] <= 0.5 <= first["high"]:
-        yield f"chose the answer that was shown first {first['share']:.0%} of {first['n']:,} times"
+        yield f"chose the first answer {first['share']:.0%} of {first['n']:,} times (position bias)"
     for habit, answer in (("longer", "the longer answer"), ("own", "its own model\u2019s answer")):
-        said, truth = judge.get(habit), judge.get(f"{habit}_truth")
-        if said and truth and not said["low"] <= truth["share"] <= said["high"]:
-            yield f"chose {answer} {said['share']:.0%} of the time, which is better {truth['share']:.0%} of the time"
+        chosen, truth = judge.get(habit), judge.get(f"{habit}_truth")
+        if chosen and truth and not chosen["low"] <= truth["share"] <= chosen["high"]:
+            yield f"chose {answer} {chosen['share']:.0%} of the time; it is better {truth['share']:.0%} of the time"
 
 
 def _measured(summary: dict) -> dict[str, dict]:
-    """What people are worth, by the steps in which anybody was measured."""
+    """Annotator quality, by the steps in which at least one annotator was measured."""
     return {step: found["quality"] for step, found in summary.get("people", {}).items() if found["quality"]}
 
 
@@ -149,25 +156,29 @@ def _plots(summary: dict, stages: dict, sides: Sides) -> dict[str, str]:
         out["words"] = plots.histogram(sides.words["chosen"], sides.words["rejected"], "words in the answer")
     if any(sides.scores.values()):
         out["scores"] = plots.histogram(sides.scores["chosen"], sides.scores["rejected"], "score of the answer")
-    if curves := {step: of["calibration"]["bins"] for step, of in summary["judges"].items() if of["calibration"]}:
+    if curves := {
+        step: entry["calibration"]["bins"] for step, entry in summary["judges"].items() if entry["calibration"]
+    }:
         out["calibration"] = plots.calibration(curves)
     for step, found in _measured(summary).items():
         most = sorted(found["annotators"].items(), key=lambda item: -item[1]["votes"])[:PLOTTED]
-        if most := {name: of for name, of in most if of["skill"] is not None or of["agreement"] is not None}:
+        if most := {
+            name: entry for name, entry in most if entry["skill"] is not None or entry["agreement"] is not None
+        }:
             out[f"people {step}"] = plots.people(most)
     if summary["evaluate"]:
         order = (*SAMPLE_KINDS, "mean")
-        found = {name: {k: of[k] for k in order if k in of} for name, of in summary["evaluate"].items()}
+        found = {name: {k: entry[k] for k in order if k in entry} for name, entry in summary["evaluate"].items()}
         out["evaluation"] = plots.intervals(found, "hallucination", "answers with a false claim")
     return out
 
 
 def _asked(summary: dict) -> list[dict]:
-    """For each step and model what was asked, and the sums of each model."""
+    """Usage for each step and model, then the sums for each model."""
     steps = [
         {"step": step, "model": model, **usage}
-        for step, of in summary["steps"].items()
-        for model, usage in of["models"].items()
+        for step, entry in summary["steps"].items()
+        for model, usage in entry["models"].items()
     ]
     return [row for row in steps if row["asked"] + row["cached"]] + [
         {"step": None, "model": model, **usage} for model, usage in summary["models"].items()
@@ -175,14 +186,14 @@ def _asked(summary: dict) -> list[dict]:
 
 
 def _shown(tables: Tables, media: MediaStore) -> dict[str, list[dict]]:
-    """The first pairs of each kind, with their media as HTML and what the judges said of both answers."""
+    """The first pairs of each kind, with their media as HTML and the judgements of both answers."""
     places = _first(tables)
     samples: dict[str, Sample] = {s.id: s for s in _rows(tables, "samples", "id", list(places))}
     pairs: list[Pair] = list(_rows(tables, "pairs", "id", list(places.values())))
     answers = [i for pair in pairs for i in (pair.chosen_id, pair.rejected_id) if i]
     written: dict[str, Candidate] = {c.id: c for c in _rows(tables, "candidates", "id", answers)}
     claims: list[Claim] = list(_rows(tables, "claims", "candidate", answers))
-    slips: list[Judgement] = list(_rows(tables, "judgements", "sample", list(places)))
+    judgements: list[Judgement] = list(_rows(tables, "judgements", "sample", list(places)))
     out: dict[str, list[dict]] = {}
     for pair in pairs:
         sample = samples[pair.sample]
@@ -195,13 +206,13 @@ def _shown(tables: Tables, media: MediaStore) -> dict[str, list[dict]]:
             if text is not None:
                 model = written[answer].model if answer in written else None
                 about = {"side": side, "text": text, "score": score, "model": model}
-                shown["sides"].append(about | _why(answer, claims, slips))
+                shown["sides"].append(about | _judged(answer, claims, judgements))
         out.setdefault(sample.kind, []).append(shown)
     return {kind: out[kind] for kind in SAMPLE_KINDS if kind in out}
 
 
 def _first(tables: Tables) -> dict[str, str]:
-    """{sample: pair} of the first SHOWN samples of each kind that have a pair. Both tables are in the order of samples."""
+    """{sample: pair} for the first SHOWN samples of each kind that have a pair. Both tables are in sample order."""
     kinds = zip(_values(tables, "samples", "id"), _values(tables, "samples", "kind"))
     left = dict.fromkeys(SAMPLE_KINDS, SHOWN)
     found: dict[str, str] = {}
@@ -222,7 +233,7 @@ def _values(tables: Tables, table: str, column: str) -> Iterator[str]:
 
 
 def _rows(tables: Tables, table: str, column: str, wanted: list[str]) -> Iterator:
-    """The records whose `column` is one of `wanted`."""
+    """The records whose `column` is in `wanted`."""
     names = pa.array(wanted, pa.string())
     for batch in tables.batches(table):
         if (some := batch.filter(pc.is_in(batch[column], names))).num_rows:
@@ -230,26 +241,26 @@ def _rows(tables: Tables, table: str, column: str, wanted: list[str]) -> Iterato
 
 
 def _previews(sample: Sample, pair: Pair, media: MediaStore) -> dict[str, list[str]]:
-    """HTML of the prompt's media, and of those behind the rejected answer where they are others."""
+    """HTML of the prompt's media, and of the media of the rejected answer if they differ."""
     shown = [(p.type, p.media) for p in media_parts(sample.prompt) if p.media]
     other = [(kind, sha) for (kind, _), sha in zip(shown, pair.rejected_media or (), strict=False)]
     return {
         side: [preview(kind, media.read(sha), f"{i} {whose}") for i, (kind, sha) in enumerate(files, 1)]
-        for side, files, whose in (("media", shown, "of the prompt"), ("other", other, "behind the rejected answer"))
+        for side, files, whose in (("media", shown, "of the prompt"), ("other", other, "of the rejected answer"))
     }
 
 
-def _why(answer: str | None, claims: list[Claim], slips: list[Judgement]) -> dict:
-    """What judges said of an answer: its claims with their verdicts, and the words of those who judged it whole."""
-    verdicts = {s.items[0]: s for s in slips if s.target == "claim" and s.axis == CLAIM}
+def _judged(answer: str | None, claims: list[Claim], judgements: list[Judgement]) -> dict:
+    """Judgements of an answer: its claims with their verdicts, and the replies of judges that rated it as a whole."""
+    verdicts = {j.items[0]: j for j in judgements if j.target == "claim" and j.axis == CLAIM}
     checked = [(claim, verdicts.get(claim.id)) for claim in claims if claim.candidate == answer]
-    whole = [s for s in slips if s.target == "candidate" and answer in s.items and not s.parents]
+    whole = [j for j in judgements if j.target == "candidate" and answer in j.items and not j.parents]
     return {
         "claims": [
             {"question": c.question, "wanted": c.wanted, "prob": v and v.prob,
              "stands": None if v is None or v.outcome != Outcome.VERDICT else bool(v.value)}
             for c, v in checked
         ],
-        "malformed": any(s.axis == FORM and s.value == 0 for s in whole),
-        "said": [f"{s.axis}: {s.raw}" for s in whole if s.raw],
+        "malformed": any(j.axis == FORM and j.value == 0 for j in whole),
+        "said": [f"{j.axis}: {j.raw}" for j in whole if j.raw],
     }  # fmt: skip

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-INK = "#010203"  # stands for the page's text colour until the SVG is in the page
-GOOD, BAD, PLAIN = "#17977f", "#d9662b", "#858d99"  # legible on light and on dark ground
+INK = "#010203"  # placeholder, replaced by the page's text colour
+GOOD, BAD, PLAIN = "#17977f", "#d9662b", "#858d99"  # legible on light and dark backgrounds
 EVALUATED = {"before": PLAIN, "after": GOOD, "control": BAD}
-WIDTH = 4.6  # inches: fills a phone, and half a desk
-EDGE = 0.12  # inches beside the axes: the page's letters may be wider than those measured here
-LETTERS = 32  # that a line of a legend holds, four of them for a mark
-BAR = 0.22  # of the distance of two kinds: between two evaluations
+WIDTH = 4.6  # inches: the width of a phone, or half a desktop page
+EDGE = 0.12  # inches of padding: the page's font may be wider than the one measured here
+LETTERS = 32  # characters per legend line, four of them for a marker
+BAR = 0.22  # distance between two evaluations, as a share of the distance between two kinds
 STYLE: Any = {
     "svg.fonttype": "none", "svg.hashsalt": "pairwright", "font.family": "sans-serif", "font.size": 10.5, "legend.frameon": False,
     "text.color": INK, "axes.labelcolor": INK, "axes.titlesize": 10.5, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
@@ -26,7 +26,7 @@ STYLE: Any = {
 
 @contextmanager
 def _drawing(height: float, columns: int = 1, rows: int = 1) -> Generator[tuple]:
-    """A figure, its axes, and what turns it into SVG."""
+    """A figure, its axes, and a function that renders it as SVG."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -38,7 +38,7 @@ def _drawing(height: float, columns: int = 1, rows: int = 1) -> Generator[tuple]
             out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
         )
         text = out.getvalue()
-        text = re.sub(r'<g id="[^"]*"', "<g", text[text.index("<svg") :])  # the same ids in every plot of the page
+        text = re.sub(r'<g id="[^"]*"', "<g", text[text.index("<svg") :])  # ids would repeat in every plot of the page
         return text.replace(INK, "currentColor")
 
     with mpl.rc_context(STYLE):
@@ -48,7 +48,7 @@ def _drawing(height: float, columns: int = 1, rows: int = 1) -> Generator[tuple]
 
 
 def _legend(axes) -> None:
-    """Above the axes, in the most columns that fit."""
+    """A legend above the axes, in as many columns as fit."""
     names = axes.get_legend_handles_labels()[1]
 
     def letters(columns: int) -> int:
@@ -60,7 +60,7 @@ def _legend(axes) -> None:
 
 
 def funnel(stages: dict[str, dict[str, int]]) -> str:
-    """{stage: {kind: rows}} as one panel of bars a stage, each with its own scale."""
+    """{stage: {kind: rows}} as bars, one panel per stage, each with its own scale."""
     kinds = list(next(iter(stages.values())))
     with _drawing(0.75 + 0.42 * len(kinds) * ((len(stages) + 1) // 2), 2, (len(stages) + 1) // 2) as (_, panels, svg):
         for panel, (stage, counts) in zip(panels, stages.items(), strict=False):
@@ -78,7 +78,7 @@ def funnel(stages: dict[str, dict[str, int]]) -> str:
 
 
 def histogram(chosen: dict[float, int], rejected: dict[float, int], label: str) -> str:
-    """{value: pairs} of both sides as bars beside each other; at most 24 bins of one width."""
+    """{value: pairs} of both sides as adjacent bars; at most 24 bins of equal width."""
     values = [*chosen, *rejected]
     low, high = min(values), max(values)
     whole = all(float(value).is_integer() for value in values)
@@ -96,7 +96,7 @@ def histogram(chosen: dict[float, int], rejected: dict[float, int], label: str) 
 
 
 def intervals(evaluations: dict[str, dict], figure: str, label: str) -> str:
-    """One figure of each evaluation by media kind, as points with their intervals."""
+    """One figure of each evaluation by media type, as points with their intervals."""
     kinds = list(next(iter(evaluations.values())))
     apart = min(BAR, 0.8 / len(evaluations))
     with _drawing(0.9 + max(0.42, 0.14 * len(evaluations)) * len(kinds)) as (_, (axes,), svg):
@@ -127,14 +127,14 @@ def intervals(evaluations: dict[str, dict], figure: str, label: str) -> str:
 
 
 def calibration(judges: dict[str, list[dict]]) -> str:
-    """Each judge's curve: of verdicts it was so sure of, so many were right."""
+    """Each judge's calibration curve: the share of right verdicts by confidence."""
     with _drawing(2.6) as (_, (axes,), svg):
         axes.plot([0.5, 1], [0.5, 1], color=INK, lw=0.6, ls=":")
         for (name, bins), colour in zip(judges.items(), cycle((GOOD, BAD, PLAIN))):
             axes.plot(
                 [b["sure"] for b in bins], [b["right"] for b in bins], "o-", ms=4, lw=1.2, color=colour, label=name
             )
-        axes.set(xlabel="how sure the judge was", ylabel="how many were right", xlim=(0.49, 1.01), ylim=(0, 1.02))
+        axes.set(xlabel="confidence of the judge", ylabel="share of right verdicts", xlim=(0.49, 1.01), ylim=(0, 1.02))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter("{x:.0%}")
         axes.grid()
@@ -143,18 +143,18 @@ def calibration(judges: dict[str, list[dict]]) -> str:
 
 
 def people(annotators: dict[str, dict]) -> str:
-    """Each annotator's estimated skill and agreement with the others, in the order given; those with a flag stand out."""
+    """Each annotator's estimated skill and agreement with the others, in the given order; flagged ones have another colour."""
     names = list(annotators)
     with _drawing(0.9 + 0.3 * len(names)) as (_, (axes,), svg):
         for label, figure, flagged, colour, size in (
             ("agreement", "agreement", None, PLAIN, 4),
             ("skill", "skill", False, GOOD, 7),
-            ("skill of the flagged", "skill", True, BAD, 7),
+            ("skill (flagged)", "skill", True, BAD, 7),
         ):
             rows = [
-                (place, of[figure])
-                for place, of in enumerate(annotators.values())
-                if of[figure] is not None and flagged in (None, bool(of["flags"]))
+                (place, annotator[figure])
+                for place, annotator in enumerate(annotators.values())
+                if annotator[figure] is not None and flagged in (None, bool(annotator["flags"]))
             ]
             if rows:
                 places, values = zip(*rows, strict=True)

@@ -1,4 +1,4 @@
-"""Media as small HTML that needs nothing from anywhere: a picture, a clip that plays with its frames, a sound with its waveform."""
+"""Media as small self-contained HTML: an image, a video clip with its frames, a sound with its waveform."""
 
 import base64
 import io
@@ -14,14 +14,14 @@ from PIL import Image
 from pipeline.media.decode import decode_audio, decode_image, decode_video
 from schemas.errors import RowError
 
-SIDE = 320  # pixels, the longer side of a picture
-FRAMES, STRIP = 32, 6  # of a clip, and of those beside each other
-RATE, SECONDS = 16_000, 20  # of a sound
-BARS = 100  # of a waveform
+SIDE = 320  # pixels of the longer side of an image
+FRAMES, STRIP = 32, 6  # frames of a clip; frames in the strip below it
+RATE, SECONDS = 16_000, 20  # sample rate and maximum length of a sound
+BARS = 100  # bars of a waveform
 
 
 def preview(kind: str, data: bytes, name: str) -> str:
-    """HTML for a medium, which is told as `name`. One that cannot be decoded is told in its place."""
+    """HTML for a medium, labelled `name`. If it cannot be decoded, the error message."""
     try:
         return _PREVIEWS[kind](data, name)
     except RowError as error:
@@ -78,12 +78,14 @@ def _picture(image: Image.Image, alt: str) -> str:
 
 
 def _webm(pictures: list[Image.Image], fps: float) -> bytes:
-    """A silent clip that every browser plays, at two frames a second or more."""
+    """A silent clip that every browser plays, at two frames per second or more."""
     out = io.BytesIO()
-    step = Fraction(1 / max(fps, 2)).limit_denominator(1000)  # a long clip is shown faster than it is
-    with av.open(out, "w", format="webm", options={"fflags": "+bitexact"}) as container:  # else it has a random name
+    step = Fraction(1 / max(fps, 2)).limit_denominator(1000)  # slower clips are sped up
+    with av.open(
+        out, "w", format="webm", options={"fflags": "+bitexact"}
+    ) as container:  # otherwise it contains a random id
         stream = container.add_stream("libvpx", rate=round(1 / step) or 1)
-        width, height = (side + side % 2 for side in pictures[0].size)  # its chroma is half as wide and high
+        width, height = (side + side % 2 for side in pictures[0].size)  # chroma is subsampled: sides must be even
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = width, height, "yuv420p", 400_000
         stream.codec_context.time_base = stream.time_base = step
         for i, picture in enumerate(pictures):

@@ -1,4 +1,4 @@
-"""What a run did, from its records and tables: summary.json, the dataset card, report.html. Every figure is of this very run."""
+"""What a run did, from its records and tables: summary.json, the dataset card, report.html. Every figure is computed from this run."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -22,13 +22,13 @@ from schemas.operator import Tables
 from schemas.recipe import Price
 from schemas.records import COUNTED, OPEN, SAMPLE_KINDS, Judgement, Outcome, one_line
 
-SAID, QUOTED, MOST_SAID = 160, 5, 1000  # characters of a quoted reason; how many are quoted; how many are told apart
+SAID, QUOTED, MOST_SAID = 160, 5, 1000  # characters of a quoted error; quoted errors; distinct errors that are counted
 _OPEN = pa.array(sorted(OPEN), pa.string())
 
 
 def finish(run) -> dict:
-    """Writes summary.json, the dataset card and report.html of a run whose units are all finished, and removes shards that no pass has any more;
-    returns the summary."""
+    """Writes summary.json, the dataset card and report.html of a run whose units are all finished, removes shards that no pass lists any
+    more, and returns the summary. StoreError if the disk fails, DamageError if a stored file is damaged."""
     with at_work(run.folder, run.cache):
         found = redact.document(summary(run))
         _write(run, found)
@@ -52,7 +52,7 @@ def _write(run, found: dict) -> None:
 
 
 def summary(run) -> dict[str, Any]:
-    """The summary of the last round, with the seconds of all of them, and what was asked in all of them."""
+    """The summary: counts of the last round; seconds and usage of all rounds."""
     last = run.units[-1].round
     out: dict[str, Any] = {"name": run.recipe.name, "about": run.recipe.about, "recipe": run.raw, "rounds": last}
     out |= counts(run.tables(round=last))
@@ -83,10 +83,10 @@ def summary(run) -> dict[str, Any]:
 
 
 def asked(usages: costs.Usages, units: dict[str, str], prices: dict[str, Price]) -> dict[str, Any]:
-    """What was asked, by step and by model, and the money for it; `units`: where each step ran."""
+    """Usage by step and by model, with its cost. `units`: the unit in which each step ran."""
     models = costs.priced(costs.by_model(usages), prices)
     whole = total(costs.by_model(usages).values())
-    steps = {step: {"unit": units[step], "models": costs.priced(of, prices)} for step, of in usages.items()}
+    steps = {step: {"unit": units[step], "models": costs.priced(usage, prices)} for step, usage in usages.items()}
     return {
         "steps": steps, "models": models, "money": costs.total_money(models.values()),
         "questions_asked": whole.asked, "questions_cached": whole.cached, "questions_failed": whole.failed,
@@ -97,11 +97,11 @@ def asked(usages: costs.Usages, units: dict[str, str], prices: dict[str, Price])
 
 
 def counts(tables: Tables) -> dict[str, Any]:
-    """Live rows by media kind, rejections by step and reason, what is open, the worth of the judges, and of the pairs that were probed how many
-    preferences survive without the media, in one stream."""
+    """Live rows by media type, rejections by step and reason, open rows, judge quality, and how many of the probed preferences survive
+    without the media. Streams the tables: memory does not grow with the rows, except for the ids of samples."""
     kinds: dict[str, str] = {}
     found = {name: Counter() for name in COUNTED}
-    worth, left = JudgeQuality(), LeftOpen()
+    quality, left = JudgeQuality(), LeftOpen()
     for batch in tables.batches("samples", ["id", "kind"]):
         new = dict(zip(batch.column("id").to_pylist(), batch.column("kind").to_pylist(), strict=True))
         kinds |= new
@@ -117,46 +117,47 @@ def counts(tables: Tables) -> dict[str, Any]:
     written = following(_answers(tables), itemgetter(0))
     judged = following(records(tables, "judgements"), attrgetter("sample"))
     for sample, kind in kinds.items():
-        answers, slips = written(sample), judged(sample)
-        found["judgements"][kind] += len(slips)
-        left.judged(slips)
-        worth.add(kind, {name: answer for _, name, answer in answers}, slips)
+        answers, judgements = written(sample), judged(sample)
+        found["judgements"][kind] += len(judgements)
+        left.judged(judgements)
+        quality.add(kind, {name: answer for _, name, answer in answers}, judgements)
     for batch in tables.batches("rejections", ["step", "reason", "detail"]):
         left.rejected(batch)
     out: dict[str, Any] = {name: {k: n[k] for k in SAMPLE_KINDS if n[k]} for name, n in found.items()}
     survived = {kind: share.figure() for kind, share in sorted(probed.items())}
     return out | {
-        "rejections": rejections.in_tables(tables), "open": left.figures(), "judges": worth.report(), "survive_without_media": survived,
+        "rejections": rejections.in_tables(tables), "open": left.figures(), "judges": quality.report(), "survive_without_media": survived,
     }  # fmt: skip
 
 
 class LeftOpen:
-    """Counts the rows that rest on something which may pass, a server that failed above all, and what was said of it."""
+    """Counts rows that are open because of a failure that may pass, such as a server that was down, and the errors behind them."""
 
     def __init__(self):
         self._rows: dict[str, Counter[str]] = {"rejections": Counter(), "judgements": Counter()}  # by step
         self._said: Counter[str] = Counter()
 
     def rejected(self, batch: pa.RecordBatch) -> None:
-        """Of `step`, `reason` and `detail`."""
+        """Counts the open rows of a batch with the columns `step`, `reason` and `detail`."""
         left = batch.filter(pc.is_in(batch["reason"], _OPEN))
         for step, detail in zip(left["step"].to_pylist(), left["detail"].to_pylist(), strict=True):
             self._add("rejections", step, detail)
 
     def judged(self, judgements: Iterable[Judgement]) -> None:
-        for one in judgements:
-            reason, _, detail = (one.raw or "").partition(": ")
-            if one.outcome == Outcome.FAILED and reason in OPEN:
-                self._add("judgements", one.step, detail)
+        """Counts failed judgements whose reason is open."""
+        for judgement in judgements:
+            reason, _, detail = (judgement.raw or "").partition(": ")
+            if judgement.outcome == Outcome.FAILED and reason in OPEN:
+                self._add("judgements", judgement.step, detail)
 
     def _add(self, table: str, step: str, detail: str) -> None:
         self._rows[table][step] += 1
-        said = one_line(detail)[:SAID]
-        if said in self._said or len(self._said) < MOST_SAID:
-            self._said[said] += 1
+        error = one_line(detail)[:SAID]
+        if error in self._said or len(self._said) < MOST_SAID:
+            self._said[error] += 1
 
     def figures(self) -> dict[str, Any]:
-        """`rejections` and `judgements` by step, and `said`: the first words of why, with how often, the most frequent first."""
+        """`rejections` and `judgements` by step, and `said`: the most frequent errors, cut to SAID characters, with their counts."""
         return {
             **{table: dict(steps) for table, steps in self._rows.items()},
             "said": dict(self._said.most_common(QUOTED)),
@@ -164,11 +165,12 @@ class LeftOpen:
 
 
 def following(rows: Iterable, sample: Callable[[Any], str]) -> Callable[[str], list]:
-    """Rows that lie sample by sample, for one who asks for each sample's in that order; memory holds one sample's."""
+    """Groups rows that are in sample order: the result gives the rows of each sample and must be called in that order. Holds one sample
+    in memory."""
     groups = groupby(rows, key=sample)
     head = next(groups, None)
 
-    def of(name: str) -> list:
+    def rows_of(name: str) -> list:
         nonlocal head
         if head is None or head[0] != name:
             return []
@@ -176,7 +178,7 @@ def following(rows: Iterable, sample: Callable[[Any], str]) -> Callable[[str], l
         head = next(groups, None)
         return found
 
-    return of
+    return rows_of
 
 
 def records(tables: Tables, table: str) -> Iterator:
@@ -185,7 +187,7 @@ def records(tables: Tables, table: str) -> Iterator:
 
 
 def _pairs(tables: Tables) -> Iterator[tuple[str, list[bool | None]]]:
-    """Each sample with whether its pairs need the media."""
+    """Each sample with the `needs_media` of its pairs."""
     columns = ["sample", "needs_media"]
     rows = (
         row

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on, and at its end."""
+"""Console output of a run: progress while it runs, and the summary at its end."""
 
 import contextlib
 import time
@@ -16,20 +16,21 @@ from schemas.operator import Tables
 from schemas.records import COUNTED, Reason
 from schemas.redact import clean
 
-NAMED = 20  # rows that are named one by one
-WINDOW = 10.0  # seconds over which requests a second are counted
+NAMED = 20  # dropped rows printed one by one
+WINDOW = 10.0  # seconds over which the request rate is measured
 
 
 class Meter:
-    """What the units of a run asked each model so far, and how fast they ask now."""
+    """Usage of each model so far over all units of a run, and its current request rate."""
 
     def __init__(self):
         self._units: dict[str, dict[str, dict]] = {}
-        self._ended: list[dict[str, dict]] = []  # of processes that died
+        self._ended: list[dict[str, dict]] = []  # usage of processes that died
         self._ticks: deque[tuple[float, dict[str, int]]] = deque()
 
     def note(self, unit: str, used: dict[str, dict]) -> None:
-        if _requests(used) < _requests(self._units.get(unit, {})):  # its process was started again, and counts anew
+        """Notes the usage of a unit so far, by model, in the form of `costs.priced`."""
+        if _requests(used) < _requests(self._units.get(unit, {})):  # its process was restarted and counts from zero
             self._ended.append(self._units[unit])
         self._units[unit] = used
         now = time.monotonic()
@@ -38,15 +39,16 @@ class Meter:
         self._ticks.append((now, {model: usage["asked"] for model, usage in self.models().items()}))
 
     def models(self) -> dict[str, dict]:
+        """Usage by model, summed over all units."""
         return costs.added([*self._ended, *self._units.values()])
 
     def rate(self, model: str) -> float:
-        """Requests a second, over the last seconds."""
+        """Requests per second over the last WINDOW seconds; 0 in the first second."""
         (since, then), (until, now) = self._ticks[0], self._ticks[-1]
         return (now[model] - then.get(model, 0)) / (until - since) if until - since >= 1 else 0.0
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """(model, what it was asked)"""
+        """(model, its usage as text)"""
         for model, usage in self.models().items():
             if usage["asked"] + usage["cached"]:
                 rate = self.rate(model)
@@ -58,7 +60,7 @@ def _requests(used: dict[str, dict]) -> int:
 
 
 def progress_line(usage: dict) -> str:
-    """What a model was asked, in a line."""
+    """A model's usage in one line."""
     failed = f", {usage['failed']:,} failed" if usage["failed"] else ""
     money = f", {costs.amount(usage['spent'])} {usage['currency']}" if "currency" in usage else ""
     tokens = (
@@ -68,7 +70,7 @@ def progress_line(usage: dict) -> str:
 
 
 class Bars(Progress):
-    """A bar for each unit, and under them a line for each model."""
+    """A progress bar for each unit, and below them a line for each model."""
 
     def __init__(self, meter: Meter, console: Console):
         self.meter = meter
@@ -79,7 +81,7 @@ class Bars(Progress):
         )  # fmt: skip
 
     def all_done(self) -> None:
-        """What came before is finished, also where nobody knew how much it would be, or a filter dropped some of it."""
+        """Marks all units so far as finished, also those whose total was unknown or was reduced by a filter."""
         for task in self.tasks:
             self.update(task.id, total=task.completed or 1, completed=task.completed or 1, text="")
             self.stop_task(task.id)
@@ -94,7 +96,7 @@ class Bars(Progress):
 
 @contextlib.contextmanager
 def bars(run, console: Console) -> Generator[None]:
-    """A bar a unit and a line a model in a terminal, a line a unit elsewhere."""
+    """Shows progress: on a terminal a bar per unit and a line per model, elsewhere plain lines."""
     if not console.is_terminal:
         run.report = summary_lines(console)
         yield
@@ -117,12 +119,12 @@ def bars(run, console: Console) -> Generator[None]:
 
 
 def summary_lines(console: Console):
-    """A reporter that prints its lines on a console."""
+    """A reporter that prints progress lines on a console."""
     return reporter(lambda text: console.print(escape(f"  {text}"), soft_wrap=True))
 
 
 def reporter(write: Callable[[str], object], every: float = 10.0):
-    """A reporter that writes a line when a unit begins, and then one every so many seconds."""
+    """A reporter that writes a line when a unit starts, every `every` seconds, and when its total is reached."""
     last: dict[str, float] = {}
 
     def report(unit: str, done: int, total: int | None, text: str, used: dict) -> None:
@@ -130,15 +132,15 @@ def reporter(write: Callable[[str], object], every: float = 10.0):
         if now - last.get(unit, -every) >= every or (total and done == total):
             last[unit] = now
             asked = "".join(f"; {model}: {progress_line(usage)}" for model, usage in used.items())
-            count = f"{done}{f' of {total}' if total else ''}" if done else "begins"
+            count = f"{done}{f' of {total}' if total else ''}" if done else "started"
             write(clean(f"{unit}: {count} {text}".rstrip() + asked))
 
     return report
 
 
 def ending(summary: dict, run, console: Console) -> None:
-    """The counts and figures of a finished run, what was wrong with which row, and where to look."""
-    table = Table(title=f"{summary['name']}: rows by media kind", title_justify="left")
+    """Prints counts and figures of a finished run, dropped rows with their reasons, and the paths of dataset and report."""
+    table = Table(title=f"{summary['name']}: rows by media type", title_justify="left")
     kinds = list(summary["samples"])
     for name in ("", *kinds, "all"):
         table.add_column(name, justify="right" if name else "left")
@@ -153,10 +155,10 @@ def ending(summary: dict, run, console: Console) -> None:
     for line in summary.get("repaired", ()):
         console.print(f"  [yellow]repaired[/yellow]: {escape(line)}", soft_wrap=True)
     if summary["models"]:
-        console.print(asked_of(summary["models"], "what models were asked"))
+        console.print(asked_of(summary["models"], "model usage"))
     judges(summary["judges"], console)
     if probed := summary["survive_without_media"].get("all"):
-        console.print(f"  without the media {share(probed)} of {probed['n']:,} preferences survive")
+        console.print(f"  {share(probed)} of {probed['n']:,} preferences survive without the media")
     if summary["evaluate"]:
         figures(summary["evaluate"], console)
         console.print(verdict(summary["evaluate"]))
@@ -167,7 +169,7 @@ def ending(summary: dict, run, console: Console) -> None:
 
 
 def open_lines(summary: dict) -> list[str]:
-    """How much of a finished run is open, and why, in a line each; none where nothing is. Summaries of older versions do not say."""
+    """Lines about what is still open in a finished run, and why; empty if nothing is. Summaries of older versions lack the details."""
     left = summary.get("open") or {"rejections": {}, "judgements": {}, "said": {}}
     parts = [
         f"{sum(steps.values()):,} {table if sum(steps.values()) > 1 else table[:-1]} ({', '.join(f'{step} {n:,}' for step, n in steps.items())})"
@@ -176,15 +178,15 @@ def open_lines(summary: dict) -> list[str]:
     ]
     if not parts and not summary.get("questions_open"):
         return []
-    what = " and ".join(parts) or f"{summary['questions_open']:,} questions without an answer"
+    what = " and ".join(parts) or f"{summary['questions_open']:,} unanswered requests"
     return [
-        f"open: {what}. A server or source failed for a reason that may pass; run the same command again: it asks only those.",
-        *(f"  {n:,} x {said}" for said, n in left["said"].items()),
+        f"open: {what}. A server or source failed for a reason that may pass; run the same command again: only these are requested again.",
+        *(f"  {n:,} x {detail}" for detail, n in left["said"].items()),
     ]
 
 
 def asked_of(models: dict[str, dict], title: str) -> Table:
-    """What each model was asked, and the money where it has a price."""
+    """A table of each model's usage, with the cost if it has a price."""
     table = Table(title=title, title_justify="left")
     priced = any("currency" in usage for usage in models.values())
     failed = ("failed",) if any(usage["failed"] for usage in models.values()) else ()
@@ -202,7 +204,7 @@ def asked_of(models: dict[str, dict], title: str) -> Table:
 
 
 def left_out(tables: Tables, console: Console, table: str = "samples") -> None:
-    """A line for each of the first rows of a table that were left out: which, why, and what would mend it."""
+    """Prints the first dropped rows of a table, one per line: which row, why, and the remedy."""
     count = 0
     for batch in tables.batches("rejections", ["table", "reason", "detail", "sample"]):
         # not by pyarrow.compute: a value that it is given makes it load pandas
@@ -210,7 +212,7 @@ def left_out(tables: Tables, console: Console, table: str = "samples") -> None:
         gone = [place for place, found in enumerate(where) if found[0] == table and found[1] != Reason.SUPERSEDED]
         for place in gone[: max(0, NAMED - count)]:
             sample, detail = batch["sample"][place].as_py(), batch["detail"][place].as_py()
-            # a row that became no sample is named in the detail
+            # a row that never became a sample is named in the detail
             text = detail if sample is None else f"sample {sample}: {detail}"
             console.print(f"    {escape(text)}", soft_wrap=True)
         count += len(gone)
@@ -219,50 +221,50 @@ def left_out(tables: Tables, console: Console, table: str = "samples") -> None:
 
 
 def judges(found: dict[str, dict], console: Console) -> None:
-    """What the judges are worth; nothing where nothing is known of them but what they said."""
+    """Prints judge quality; nothing if none of its figures could be measured."""
     agreed = {step: judge["agreement_with_truth"].get("all") for step, judge in found.items()}
     rows = {step: judge for step, judge in found.items() if agreed[step] or known(JUDGE, [judge])}
     if not rows:
         return
-    table = Table(title="what the judges are worth (95 % interval)", title_justify="left")
+    table = Table(title="judge quality (95 % interval)", title_justify="left")
     for name in ("", *rows):
         table.add_column(name, justify="right" if name else "left")
     if any(agreed.values()):
-        table.add_row("agreement with the truth", *(share(agreed[step]) for step in rows))
+        table.add_row("agreement with ground truth", *(share(agreed[step]) for step in rows))
     for figure in known(JUDGE, list(rows.values())):
         table.add_row(figure.title, *(share(judge.get(figure.name)) for judge in rows.values()))
     errors = [judge["calibration"] for judge in rows.values()]
     if any(errors):
-        table.add_row("calibration error", *(f"{of['error']:.3f}" if of else "" for of in errors))
+        table.add_row("calibration error", *(f"{figure['error']:.3f}" if figure else "" for figure in errors))
     console.print(table)
 
 
-def share(of: dict | None) -> str:
-    """A share with its interval; empty where there is none."""
-    return f"{of['share']:.3f} [dim]({of['low']:.3f}-{of['high']:.3f})[/dim]" if of else ""
+def share(figure: dict | None) -> str:
+    """A share with its 95 % interval; empty for None."""
+    return f"{figure['share']:.3f} [dim]({figure['low']:.3f}-{figure['high']:.3f})[/dim]" if figure else ""
 
 
 def figures(evaluations: dict[str, dict], console: Console) -> None:
-    """The mean figures of each evaluation beside each other, with 95 % intervals, and hallucination by media kind."""
-    table = Table(title="on held-out prompts (mean of the media, 95 % interval)", title_justify="left")
+    """Prints the mean figures of all evaluations side by side, with 95 % intervals, and hallucination by media type."""
+    table = Table(title="on held-out prompts (mean over media types, 95 % interval)", title_justify="left")
     for name in ("", *evaluations):
         table.add_column(name, justify="right" if name else "left")
     for figure in known(EVALUATION, [e["mean"] for e in evaluations.values()]):
-        table.add_row(figure.title, *(_said(e["mean"].get(figure.name)) for e in evaluations.values()))
+        table.add_row(figure.title, *(_value(e["mean"].get(figure.name)) for e in evaluations.values()))
     for kind in next(iter(evaluations.values())):
         if kind != "mean":
             table.add_row(
-                f"[dim]hallucination, {kind}[/dim]", *(_said(e[kind]["hallucination"]) for e in evaluations.values())
+                f"[dim]hallucination, {kind}[/dim]", *(_value(e[kind]["hallucination"]) for e in evaluations.values())
             )
     console.print(table)
 
 
-def _said(figure: dict | None) -> str:
+def _value(figure: dict | None) -> str:
     return f"{figure['value']:.3f} [dim]({figure['low']:.3f}-{figure['high']:.3f})[/dim]" if figure else ""
 
 
 def verdict(evaluations: dict[str, dict]) -> str:
-    """In a sentence: did training help? Only where there is a before and an after."""
+    """Whether training helped, in a sentence; empty unless there is an evaluation `before` and one `after`."""
     if not {"before", "after"} <= evaluations.keys():
         return ""
     before, after = (evaluations[k]["mean"]["hallucination"] for k in ("before", "after"))

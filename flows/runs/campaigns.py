@@ -1,4 +1,4 @@
-"""What a run asks people: its judging steps, how far they are, and the syncing of each with the labeling server."""
+"""Human annotation in a run: its judge.people steps, their progress, and their sync with the labeling server."""
 
 import contextlib
 import sqlite3
@@ -22,11 +22,11 @@ from schemas.disk import error_line
 from schemas.errors import OutputError, StoreError
 
 PEOPLE = "judge.people"
-NAMED = 20  # annotations in quarantine that are named one by one
+NAMED = 20  # quarantined annotations listed one by one
 
 
 class Asked(NamedTuple):
-    """One step that asks people, and where its ledger is."""
+    """A step that asks people, with the folder of its ledger."""
 
     unit: Any
     step: str
@@ -35,7 +35,7 @@ class Asked(NamedTuple):
 
 
 def keys(recipe: BoundRecipe) -> set[str]:
-    """The environment variables with the secrets that asking people takes; none of a recipe that asks nobody."""
+    """The environment variables with secrets that human annotation needs; empty for a recipe without it."""
     steps = [step for step in recipe.steps if step.title == PEOPLE]
     if not steps:
         return set()
@@ -45,7 +45,7 @@ def keys(recipe: BoundRecipe) -> set[str]:
 
 
 def asking_steps(run) -> Iterator[Asked]:
-    """The steps of a run that ask people and have asked something; of all rounds."""
+    """The steps of a run, in all rounds, that ask people and have already done so."""
     for unit in run.units:
         for step in unit.steps:
             if step.title == PEOPLE and run.kept(unit, step).exists():
@@ -58,19 +58,18 @@ def _settings(step: Bound) -> Settings:
 
 
 def required_steps(run) -> list[Asked]:
-    """Like `asked`; OutputError where a run asks nobody or has not come so far."""
+    """Like `asking_steps`, but OutputError if there are none (yet)."""
     if found := list(asking_steps(run)):
         return found
     if any(step.title == PEOPLE for step in run.recipe.steps):
-        raise OutputError(
-            f"{run.folder} has asked people nothing yet: `pairwright build` goes on with it until it does"
-        )
-    raise OutputError(f"{run.folder} asks people nothing: its recipe has no judge.people step")
+        raise OutputError(f"{run.folder} has not asked people anything yet: run `pairwright build` until it does")
+    raise OutputError(f"{run.folder} asks no people: its recipe has no judge.people step")
 
 
 @contextlib.contextmanager
-def opened(of: Asked) -> Generator[Ledger]:
-    ledger = Ledger(of.folder)
+def opened(asking: Asked) -> Generator[Ledger]:
+    """The ledger of a step, closed on exit. StoreError for errors of its SQLite file."""
+    ledger = Ledger(asking.folder)
     try:
         yield ledger
     except sqlite3.Error as error:
@@ -80,37 +79,37 @@ def opened(of: Asked) -> Generator[Ledger]:
 
 
 def sync(run, what: str, **how) -> dict[str, Any]:
-    """Does `what` (work, push, pull, reconcile, doctor) for every step that asks people: {step: Report}."""
+    """Does `what` (work, push, pull, reconcile, doctor) for every step that asks people: {step: Report}. OutputError if there is none."""
     from annotators.label_studio.sync import connected
 
     out = {}
     with contextlib.closing(open_store(run.cache / "media")) as media:
-        for of in required_steps(run):
-            with opened(of) as ledger, ledger.alone():
-                campaign = campaign_of(run.recipe.name, of.step, of.settings)
-                server = connected(campaign, run.recipe.name, of.step, of.settings, ledger, media)
-                out[of.step] = getattr(server, what)(**how)
+        for asking in required_steps(run):
+            with opened(asking) as ledger, ledger.alone():
+                campaign = campaign_of(run.recipe.name, asking.step, asking.settings)
+                server = connected(campaign, run.recipe.name, asking.step, asking.settings, ledger, media)
+                out[asking.step] = getattr(server, what)(**how)
     return out
 
 
 def is_built(run) -> bool:
-    """Whether a build came to its end with what people have said up to now; not where they said more meanwhile, or it died."""
+    """Whether a build has finished with all current annotations. False if annotations have changed since, or the build died."""
     if run.summary() is None:
         return False
-    for of in asking_steps(run):
-        with opened(of) as ledger, ledger.alone():
-            now, _ = snapshot.take(ledger, of.folder / "snapshots", of.step, run.bound(of.unit)[0].version)
-        if run.done(of.unit).get("fitted") != now:
+    for asking in asking_steps(run):
+        with opened(asking) as ledger, ledger.alone():
+            now, _ = snapshot.take(ledger, asking.folder / "snapshots", asking.step, run.bound(asking.unit)[0].version)
+        if run.done(asking.unit).get("fitted") != now:
             return False
     return True
 
 
 def progress_line(run) -> tuple[bool, str]:
-    """Whether everybody is done, and in a line how far they are and who did how much."""
+    """(whether everybody is done, a line with the progress in total and by person)"""
     asked, answered, by = 0, 0, Counter()
-    for of in required_steps(run):
-        with opened(of) as ledger:
-            found, names = progress(ledger, of.settings), ledger.people()
+    for asking in required_steps(run):
+        with opened(asking) as ledger:
+            found, names = progress(ledger, asking.settings), ledger.people()
             asked, answered = asked + found.asked, answered + found.answered
             by.update({_name(names, person): n for person, n in ledger.shares().items()})
     text = f"{answered} of {asked} annotations"
@@ -118,56 +117,63 @@ def progress_line(run) -> tuple[bool, str]:
 
 
 def figures(run) -> dict[str, dict]:
-    """{step: {asked, answered, states, quarantine: {reason: n}, quality}} of what people were asked so far."""
+    """{step: {asked, answered, states, quarantine: {reason: n}, quality}} of all annotations so far."""
     out = {}
-    for of in asking_steps(run):
-        with opened(of) as ledger:
-            found: Progress = progress(ledger, of.settings)
+    for asking in asking_steps(run):
+        with opened(asking) as ledger:
+            found: Progress = progress(ledger, asking.settings)
             reasons = [reason for *_, reason, _ in ledger.problems()]
-            out[of.step] = {
-                "task": str(of.settings.task), "asked": found.asked, "answered": found.answered,
+            out[asking.step] = {
+                "task": str(asking.settings.task), "asked": found.asked, "answered": found.answered,
                 "states": {str(state): n for state, n in sorted(found.states.items())},
                 "quarantine": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
-                "quality": annotator_quality.report(ledger, of.settings),
+                "quality": annotator_quality.report(ledger, asking.settings),
             }  # fmt: skip
     return out
 
 
 def show(run, console: Console) -> None:
-    """How far people are and what they are worth, on a terminal; names stay on this machine."""
+    """Prints progress and annotator quality; this shows names, which never leave this machine."""
     found = figures(run)
-    for of in required_steps(run):
-        with opened(of) as ledger:
+    for asking in required_steps(run):
+        with opened(asking) as ledger:
             names, problems = ledger.people(), ledger.problems()
-        one = found[of.step]
-        states = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in one["states"].items())
-        console.print(f"[bold]{escape(of.step)}[/bold] ({one['task']}): {one['answered']} of {one['asked']} annotations; questions: {states}", soft_wrap=True)  # fmt: skip
-        if one["quality"]:
-            _quality(one["quality"], names, console)
+        counts = found[asking.step]
+        states = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in counts["states"].items())
+        total = f"{counts['answered']} of {counts['asked']} annotations"
+        console.print(
+            f"[bold]{escape(asking.step)}[/bold] ({counts['task']}): {total}; questions: {states}", soft_wrap=True
+        )
+        if counts["quality"]:
+            _quality(counts["quality"], names, console)
         for annotation, uid, person, reason, detail in problems[:NAMED]:
             why = f"{reason} {detail}".strip()
-            text = f"annotation {annotation} by {_name(names, person)} is in quarantine: {why} (question {uid})"
+            text = f"annotation {annotation} by {_name(names, person)} is quarantined: {why} (question {uid})"
             console.print(f"  {escape(text)}", soft_wrap=True)
         if len(problems) > NAMED:
             console.print(f"  and {len(problems) - NAMED} more in quarantine")
-    if all(one["answered"] >= one["asked"] for one in found.values()):
-        console.print("everybody is done: the same `pairwright build` goes on from here")
+    if all(counts["answered"] >= counts["asked"] for counts in found.values()):
+        console.print("everybody is done: the same `pairwright build` continues from here")
 
 
 def _quality(found: dict, names: dict[int, str], console: Console) -> None:
     for axis, a in found["agreement"].items():
-        alpha = ", ".join(f"{_said(value)} {level}" for level, value in a["alpha"].items())
+        alpha = ", ".join(f"{_decimals(value)} {level}" for level, value in a["alpha"].items())
         console.print(
-            f"  {axis}: {a['items']} judged by two or more, {_share(a['percent'])} of their votes agree; alpha {alpha}; "
-            f"kappa {_said(a['fleiss'])} Fleiss, {_said(a['cohen'])} Cohen",
+            f"  {axis}: {a['items']} items judged by two or more, {_share(a['percent'])} of vote pairs agree; alpha {alpha}; "
+            f"kappa {_decimals(a['fleiss'])} Fleiss, {_decimals(a['cohen'])} Cohen",
             soft_wrap=True,
         )
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("  who", "votes", "skipped", "agree", "skill", "gold", "left", "repeats", "seconds"):
         table.add_column(name, justify="left" if name == "  who" else "right", no_wrap=True)
-    people = {_name(names, int(who.partition(":")[2])): of for who, of in found["annotators"].items()}
+    people = {_name(names, int(who.partition(":")[2])): quality for who, quality in found["annotators"].items()}
     for name, p in people.items():
-        shares = (p["agreement"], p["skill"], *(of and of["share"] for of in (p["gold"], p["left"], p["repeats"])))
+        shares = (
+            p["agreement"],
+            p["skill"],
+            *(value and value["share"] for value in (p["gold"], p["left"], p["repeats"])),
+        )
         seconds = "-" if p["seconds"] is None else f"{p['seconds']:.0f}"
         mark = "! " if p["flags"] else "  "
         table.add_row(mark + escape(name), str(p["votes"]), str(p["skipped"]), *map(_share, shares), seconds)
@@ -185,5 +191,5 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.0%}"
 
 
-def _said(value: float | None) -> str:
+def _decimals(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"

@@ -1,6 +1,6 @@
-"""What a run asked and what that cost: usage by step and model from its records, and money by the prices of its recipe.
+"""Usage and cost of a run: usage by step and model from its records, cost by the prices of its recipe.
 
-Records hold what was asked and never money, so that a price that is set or changed later prices what is there."""
+Records contain usage but no money, so that changing a price later also changes the cost of finished runs."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ MILLION = 1_000_000
 
 
 def by_step(records: Iterable[Usages]) -> Usages:
-    """The sum of several records."""
+    """The sum of several records, by step and model."""
     found: defaultdict[str, defaultdict[str, Usage]] = defaultdict(lambda: defaultdict(Usage))
     for record in records:
         for step, models in record.items():
@@ -24,20 +24,20 @@ def by_step(records: Iterable[Usages]) -> Usages:
 
 
 def of_record(record: Mapping[str, Any]) -> Usages:
-    """What the steps asked by the record of a shard."""
-    return {step: of["models"] for step, of in record["steps"].items()}
+    """Usage by step from the record of a shard."""
+    return {step: record["models"] for step, record in record["steps"].items()}
 
 
 def by_model(usages: Usages) -> dict[str, dict]:
-    """What the steps asked each model, all together."""
+    """Usage by model, summed over steps."""
     names = dict.fromkeys(model for models in usages.values() for model in models)
     return {name: total(models[name] for models in usages.values() if name in models).figures() for name in names}
 
 
 def money(usage: Mapping[str, Any], price: Price) -> dict[str, Any]:
-    """`spent` on what was asked and `saved` on what the cache answered, in `currency`.
+    """`spent` for requests and `saved` by cache hits, in `currency`. Prices are per million tokens and per request.
 
-    A request that failed costs its price a request only: servers do not say how many tokens it took."""
+    A failed request costs only its price per request: servers do not report its tokens."""
     tokens = price.prompt * usage["prompt_tokens"] + price.answer * usage["answer_tokens"]
     spared = price.prompt * usage["cached_prompt_tokens"] + price.answer * usage["cached_answer_tokens"]
     return {
@@ -48,12 +48,12 @@ def money(usage: Mapping[str, Any], price: Price) -> dict[str, Any]:
 
 
 def priced(models: Mapping[str, dict], prices: Mapping[str, Price]) -> dict[str, dict]:
-    """Usage by model, with `money` where the model has a price."""
-    return {name: {**of, **(money(of, prices[name]) if name in prices else {})} for name, of in models.items()}
+    """Usage by model, with `money` added for models with a price."""
+    return {name: {**usage, **(money(usage, prices[name]) if name in prices else {})} for name, usage in models.items()}
 
 
 def added(several: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict]:
-    """The sum of what `priced` says, by model."""
+    """The sum of several results of `priced`, by model."""
     found: dict[str, dict] = {}
     for models in several:
         for name, usage in models.items():
@@ -64,24 +64,24 @@ def added(several: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict]
 
 
 def total_money(priced: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """currency -> {spent, saved} over all that has a price."""
+    """currency -> {spent, saved}, summed over everything with a price."""
     found: dict[str, dict[str, float]] = {}
-    for of in priced:
-        if "currency" in of:
-            sums = found.setdefault(of["currency"], {"spent": 0.0, "saved": 0.0})
+    for usage in priced:
+        if "currency" in usage:
+            sums = found.setdefault(usage["currency"], {"spent": 0.0, "saved": 0.0})
             for key in sums:
-                sums[key] = round(sums[key] + of[key], 6)
+                sums[key] = round(sums[key] + usage[key], 6)
     return found
 
 
 def amount(value: float) -> str:
-    """12.30; small sums with the digits that say something."""
+    """12.30; amounts below 1 with two significant digits."""
     return f"{value:,.2f}" if value >= 1 or not value else f"{value:#.2g}"
 
 
 def amounts(purse: Mapping[str, Mapping[str, float]], which: str) -> str:
     """`spent` or `saved` in all currencies, as text."""
-    return " + ".join(f"{amount(of[which])} {currency}" for currency, of in purse.items())
+    return " + ".join(f"{amount(sums[which])} {currency}" for currency, sums in purse.items())
 
 
 def compact_amount(count: float) -> str:

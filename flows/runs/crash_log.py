@@ -1,5 +1,5 @@
-"""Which requests crashed the engines of a run: what was in flight at two crashes is suspected and tried alone, and what
-crashes an engine alone is to blame."""
+"""Finds requests that crash the engines of a run: a request in flight at two crashes is a suspect and is tried alone; if the engine
+crashes again, it is a culprit."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -8,17 +8,17 @@ from pathlib import Path
 from flows.runs import shards
 from schemas.errors import DamageError
 
-SUSPECTED = 2  # crashes
+SUSPECTED = 2  # crashes that make a request a suspect
 
 
 class Crashes:
-    """Kept in the folder of the run, so that a culprit is not asked again when the run goes on."""
+    """Stored in the folder of the run, so that a culprit is not requested again when the run continues."""
 
     def __init__(self, folder: Path):
         self._path = folder / "crashes.json"
         try:
             known = shards.read_json(self._path)
-        except DamageError:  # who crashes an engine is found out again
+        except DamageError:  # culprits will be found again
             known = None
         known = known or {"times": {}, "culprits": []}
         self._times = Counter(known["times"])
@@ -26,14 +26,16 @@ class Crashes:
 
     @property
     def suspects(self) -> list[bytes]:
+        """Keys of requests to be tried alone."""
         return [bytes.fromhex(key) for key, times in self._times.items() if times >= SUSPECTED]
 
     @property
     def culprits(self) -> list[bytes]:
+        """Keys of requests that must not be sent again."""
         return [bytes.fromhex(key) for key in self._culprits]
 
     def note(self, in_flight: Iterable[bytes]) -> bool:
-        """Notes a crash. True when it says who is to blame: a suspect was in flight, and nothing else."""
+        """Notes a crash with these requests in flight. True if it identifies a culprit: a suspect was in flight alone."""
         keys = [key.hex() for key in in_flight]
         found = len(keys) == 1 and self._times[keys[0]] >= SUSPECTED
         if found:
@@ -45,7 +47,7 @@ class Crashes:
         return found
 
     def forget(self) -> None:
-        """Where crashes do not end, the engine is to blame: all its requests are asked again when the run goes on."""
+        """Clears everything: if crashes do not stop, the engine is to blame, and all requests are tried again when the run continues."""
         self._times.clear()
         self._culprits.clear()
         self._path.unlink(missing_ok=True)

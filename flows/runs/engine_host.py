@@ -1,6 +1,6 @@
-"""Where units are done: one event loop, the media, and the engines, which stay from unit to unit.
+"""What units share while they run: an event loop, the media store, and the engines.
 
-A run's own process makes one for each unit; its child keeps one for all that it does, so that a model is loaded once."""
+A run's own process creates one per unit; its child keeps one for all units, so that a model is loaded once."""
 
 import asyncio
 from collections import Counter
@@ -20,16 +20,16 @@ from schemas.records import digest
 
 
 class Host:
-    """`loads` counts the models that were loaded into this process, by their names in the recipe."""
+    """Runs units. `loads` counts the models loaded into this process, by name."""
 
     def __init__(self, cache: Path, journal: Journal | None = None):
-        """`cache`: the folder that runs share; `journal`: notes what engines in this process are asked."""
+        """`cache`: the folder shared by runs; `journal`: notes requests in flight of engines in this process."""
         self.media = open_store(cache / "media")
         self.journal = journal
         self.watchdog = Watchdog()
         self.loads: Counter[str] = Counter()
         self._engines: dict[str, Engine] = {}
-        self._shares: dict[str, float] = {}  # of the device's memory, of those in this process
+        self._shares: dict[str, float] = {}  # share of the device's memory of each engine in this process
         self._runner = asyncio.Runner(loop_factory=_loop_factory())
 
     def __enter__(self) -> "Host":
@@ -43,12 +43,13 @@ class Host:
         self.media.close()
 
     def run(self, work: Coroutine) -> Any:
+        """Runs a coroutine on the host's event loop and returns its result."""
         return stop.run(self._runner, work)
 
     async def connect(self, wanted: dict[str, tuple[dict[str, Any], str]]) -> dict[str, Engine]:
-        """The engines of these models, name -> (spec, identity): those that are here and, of the rest, new ones.
+        """The engines of these models, name -> (spec, identity); those not loaded yet are loaded.
 
-        RestartWorker where they do not fit beside what is here and not wanted: an engine of vLLM that is closed ends those beside it."""
+        RestartWorker if they do not fit beside loaded engines that are not wanted: closing a vLLM engine would end the others too."""
         keys = {name: digest(spec, identity) for name, (spec, identity) in wanted.items()}
         made = {n: engine_of(wanted[n][0], n) for n, key in keys.items() if key not in self._engines}
         new = {
@@ -57,11 +58,11 @@ class Host:
             if (share := getattr(module, "share", None))
         }
         if new and self._shares.keys() - keys.values() and not fit([*self._shares.values(), *new.values()]):
-            raise RestartWorker(f"{', '.join(made)} does not fit into memory beside the models of steps before")
+            raise RestartWorker(f"{', '.join(made)} does not fit into memory beside the models of earlier steps")
         if new:
-            memory_limit.release()  # sources are read on another thread meanwhile
+            memory_limit.release()  # sources are being read in another thread
         for name, (module, settings) in made.items():
-            if (key := keys[name]) not in self._engines:  # another name of the same model may have brought it
+            if (key := keys[name]) not in self._engines:  # the same model may have been loaded under another name
                 engine = self._engines[key] = await module.connect(settings, self.media)
                 if key in new:
                     self._loaded(name, engine)

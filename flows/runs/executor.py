@@ -1,13 +1,13 @@
-"""The executor: runs a recipe unit by unit, knows nothing of Prefect, and goes on where it was killed.
+"""The executor: runs a recipe unit by unit, independent of Prefect, and continues where a killed run stopped.
 
     run = open_run("demo", ["sample.n=4"], out=Path("data/runs/demo"), cache=Path("data/cache"))
     for unit in run.units:
         run.do(unit)
     finish(run)
 
-A unit is a pass (neighbouring steps of scope `sample`), a step of scope `table`, or the dataset. Units that hold a model in
-process (vLLM, training) run in a child, so that a crash or growing memory is one restart, resumed from the cache; the child
-stays, so that a model is loaded once."""
+A unit is a pass (consecutive steps of scope `sample`), a step of scope `table`, or the dataset. Units that hold a model in process
+(vLLM, training) run in a child process, so that a crash or growing memory costs one restart, resumed from the cache. The child is kept
+for later units, so that a model is loaded once."""
 
 import asyncio
 import hashlib
@@ -39,14 +39,14 @@ from schemas.published import public
 from schemas.recipe import parse, unpriced
 from schemas.records import Rejection, digest
 
-CACHE = Path("data/cache")  # where no other is named
+CACHE = Path("data/cache")  # default
 Report = Callable[[str, int, int | None, str, dict], None]
-"""called as report(unit, done, total, text, used): `used` is what the unit asked so far, as `costs.priced` says it"""
+"""called as report(unit, done, total, text, used): `used` is the unit's usage so far, in the form of `costs.priced`"""
 
 
 @dataclass
 class Run:
-    """A recipe on its way in a folder."""
+    """A recipe being run in a folder."""
 
     folder: Path
     cache: Path
@@ -54,37 +54,39 @@ class Run:
     raw: dict
     units: list[Unit]
     model_source: ModelSource
-    """asks the models; what varies where a recipe is run without asking them"""
+    """provides the models; replaced if a recipe is run without asking them"""
     dataset_given: Path | None = None
     report: Report = lambda unit, done, total, text, used: None
     lock: Any = None
-    ingested: bool = False  # what comes in is a pass of its own
+    ingested: bool = False  # the ingesting steps are a pass of their own
     repaired: list[str] = field(default_factory=list)
-    """a line for each unit that was finished but is damaged, and so is done again"""
-    _sound: set[Path] = field(default_factory=set)  # shards and files of rows that were checked
-    withheld: tuple[str, ...] = ()  # steps and models whose settings are not whole: their secrets are not in run.json
+    """a line for each finished unit that was damaged and is done again"""
+    _sound: set[Path] = field(default_factory=set)  # shards and row files that have been checked
+    withheld: tuple[str, ...] = ()  # steps and models whose settings had secrets, which are not in run.json
     left_out: list[Path] = field(default_factory=list)
-    """files of rejections of samples that the units to come shall not see, as where only some are tried"""
+    """files of rejections of samples that later units shall not see, as when only some are tried"""
     _contents: dict[Path, str] = field(default_factory=dict)
     _supervisor: Supervisor | None = None
 
-    # what is where ---------------------------------------------------------------------------------------------------
+    # paths and stored state ------------------------------------------------------------------------------------------
 
     def place(self, unit: Unit) -> Path:
+        """The folder of a unit's shards and records."""
         return self.folder / ("passes" if unit.kind == "pass" else "steps") / unit.name
 
     def dataset(self, round: int) -> Path:
+        """The dataset folder of a round; the last round's is `dataset`."""
         if self.dataset_given:
             return self.dataset_given
         last = self.recipe.rounds.n if self.recipe.rounds else 1
         return self.folder / ("dataset" if round == last else f"dataset-{round}")
 
     def before(self, unit: Unit) -> list[Unit]:
-        """The units of the same round before this one."""
+        """The units of the same round that run before this one."""
         return [u for u in self.units[: self.units.index(unit)] if u.round == unit.round]
 
     def tables(self, unit: Unit | None = None, round: int | None = None) -> shards.RunTables:
-        """The live rows that `unit` may read; those of a whole round without one."""
+        """The live rows that `unit` may read; without a unit, those of a whole round."""
         units = self.before(unit) if unit else [u for u in self.units if u.round == (round or self.units[-1].round)]
         passes = [found for u in units if u.kind == "pass" and (found := self._shards(u))]
         found = [self._dropped(u) for u in units if u.kind == "table"]
@@ -92,24 +94,26 @@ class Run:
         return shards.RunTables(passes, dropped, [s.name for s in self.recipe.steps])
 
     def done(self, unit: Unit) -> dict:
-        """What a finished unit says of itself. DamageError when that is not there, or not as it was written."""
+        """The done.json of a finished unit. DamageError if it is missing or damaged."""
         path = self.place(unit) / "done.json"
         if (found := shards.read_json(path)) is None:
             raise DamageError(f"{path} is missing: {shards.REMEDY}")
         if found.get("unit", unit.name) != unit.name:
-            raise DamageError(f"{path} is that of {found['unit']}: {shards.REMEDY}")
+            raise DamageError(f"{path} belongs to unit {found['unit']}: {shards.REMEDY}")
         return found
 
     def summary(self) -> dict | None:
-        """What summary.json says of the units as they are; None where there is none, or it is of other ones: of what was made before a build
-        that is under way or was killed, or another run's."""
+        """The summary.json if it belongs to the units as they are now. None if there is none, or it is older than a build that is running
+        or was killed."""
         found = shards.read_json(self.folder / "summary.json")
         made = {unit.name: shards.read_json(self.place(unit) / "done.json") for unit in self.units}
         now = {name: checksum.of_value(done) for name, done in made.items() if done}
-        return None if found is None or found.get("units", now) != now else found  # older ones do not name their units
+        return (
+            None if found is None or found.get("units", now) != now else found
+        )  # older summaries do not list their units
 
     def _shards(self, unit: Unit) -> list[Path]:
-        """The shards of a finished pass; each is checked once."""
+        """The shards of a finished pass; each is checked once. DamageError if one is damaged."""
         folders = [self.place(unit) / name for name in self.done(unit)["shards"]]
         for folder in folders:
             if folder not in self._sound:
@@ -118,7 +122,7 @@ class Run:
         return folders
 
     def _dropped(self, unit: Unit) -> Path:
-        """What a table step rejected; checked once."""
+        """The file of a table step's rejections; checked once. DamageError if it is damaged."""
         path = self.place(unit) / "rejections.arrow"
         if path not in self._sound:
             done = self.done(unit)
@@ -128,8 +132,8 @@ class Run:
         return path
 
     def damages(self, unit: Unit, quick: bool = False) -> Iterator[str]:
-        """In a few words each, what of a finished unit's files is not as it was written. `quick`: of a dataset only the sizes are
-        looked at. DamageError where its done.json is not."""
+        """What is damaged in a finished unit's files, in a few words each. `quick`: for a dataset only file sizes are checked. DamageError if
+        its done.json is damaged."""
         done, place = self.done(unit), self.place(unit)
         if unit.kind == "dataset":
             yield from manifest.damages(self.dataset(unit.round), done["pairs"], quick)
@@ -143,7 +147,7 @@ class Run:
     # models ----------------------------------------------------------------------------------------------------------
 
     def spec(self, name: str, round: int) -> dict[str, Any]:
-        """The engine and settings of a model: as the recipe says, or what a train step of this round (or the last one) left."""
+        """The engine and settings of a model: from the recipe, or trained by a step of this round (or, if rebound, of the last one)."""
         rebinds = self.recipe.rounds.rebinds if self.recipe.rounds else {}
         if round > 1 and name in rebinds:
             return self.spec(rebinds[name], round - 1)
@@ -156,27 +160,29 @@ class Run:
                         **self.spec(self.recipe.trained[name], round),
                         "model": str(self.model_source.trained(self.place(unit) / "model")),
                     }
-        raise RecipeError(f"no model '{name}'")
+        raise RecipeError(f"unknown model '{name}'")
 
     def wanted(self, name: str, round: int) -> Wanted:
+        """A model with its engine and settings in a round."""
         return Wanted(name, round, self.spec(name, round))
 
     def identity(self, name: str, round: int) -> str:
+        """The model's name in ids and cache keys. EngineError if it is missing."""
         return self.model_source.identity(self.wanted(name, round))
 
     def bound(self, unit: Unit) -> list[Bound]:
-        """Its steps, with the identities that their models have in its round."""
+        """The unit's steps, with versions for the models of its round."""
         identities = {name: self.identity(name, unit.round) for name in {m for step in unit.steps for m in step.models}}
         return [step.of(identities) for step in unit.steps]
 
     async def connect(self, names: Sequence[str], round: int, host: Host) -> dict[str, Any]:
         return await self.model_source.connect([self.wanted(name, round) for name in names], host)
 
-    # doing -----------------------------------------------------------------------------------------------------------
+    # work ------------------------------------------------------------------------------------------------------------
 
     def key(self, unit: Unit, bound: list[Bound] | None = None) -> str:
-        """A digest of everything that decides what the unit leaves, but for the rows that its sources yield."""
-        parents = [  # a pass names its shards by those before it, which leaves what filters dropped
+        """A digest of everything that determines the unit's results, except the rows of its sources."""
+        parents = [  # not passes: their shards are named by those before them, and contain what filters dropped
             self.done(u)["key"] for u in self.before(unit) if unit.kind != "pass" or u.kind == "table"
         ]
         if self.dataset_given and unit.steps and unit.steps[0].family == "train":
@@ -184,7 +190,7 @@ class Run:
         return digest(VERSION, unit.kind, [b.key for b in bound or self.bound(unit)], parents)
 
     def contents(self, dataset: Path) -> str:
-        """A digest of the bytes of an exported dataset, which are read once."""
+        """A digest of the Parquet files of an exported dataset, computed once."""
         if dataset not in self._contents:
             total = hashlib.sha256()
             for path in sorted(dataset.glob("*/*.parquet")):
@@ -194,7 +200,7 @@ class Run:
         return self._contents[dataset]
 
     def do(self, unit: Unit) -> str:
-        """Brings a unit to its end: "kept" when it was there, else "done". Errors of a child are raised here."""
+        """Completes a unit: "kept" if it was already finished, else "done". Raises errors of a child process here."""
         with at_work(self.folder, self.cache):
             return self._do(unit)
 
@@ -209,23 +215,23 @@ class Run:
             return "done"
         self._supervisor = self._supervisor or Supervisor(self)
         if unit.trains:
-            self._supervisor.end()  # training takes all the memory there is
+            self._supervisor.end()  # training needs all memory
         self._supervisor.do(unit)
         if unit.trains or not any(u.child for u in self.units[self.units.index(unit) + 1 :]):
             self._supervisor.end()
         return "done"
 
     def whole(self, unit: Unit) -> None:
-        """InputError when settings of the unit had secrets, which only the recipe itself has."""
+        """InputError if settings of the unit had secrets, which are only in the recipe itself."""
         names = {name for b in unit.steps for name in (b.name, *b.models)}
         if names := sorted(names.intersection(self.withheld)):
             raise InputError(
-                f"{self.folder} does not keep the secrets that the recipe has in {', '.join(names)}: go on with `pairwright build` and the "
-                "recipe, or name a variable there, like ${ROWS_URL}, and export it"
+                f"{self.folder} does not store the secrets that the recipe has in {', '.join(names)}: continue with `pairwright build` and the "
+                "recipe, or use a variable there, like ${ROWS_URL}, and export it"
             )
 
     def finished(self, unit: Unit) -> bool:
-        """Whether a unit is there, with all its files as they were written."""
+        """Whether a unit is finished for its current key, with all files intact. Notes damage in `repaired`."""
         if not (self.place(unit) / "done.json").exists():
             return False
         try:
@@ -239,7 +245,7 @@ class Run:
         return what is None
 
     def work(self, unit: Unit, host: Host) -> None:
-        """Does the unit in this process."""
+        """Does the unit in this process and writes its done.json."""
         started, loads = time.monotonic(), host.loads.copy()
 
         def progress(done: int, total: int | None, text: str = "", used: Used | None = None) -> None:
@@ -251,10 +257,11 @@ class Run:
         cost = {"seconds": round(time.monotonic() - started, 3), "loads": dict(host.loads - loads)}
         before = shards.read_json_or_none(self.place(unit) / "done.json") or {}
         if before.get("key") == result["key"]:
-            cost |= {name: before[name] for name in cost if name in before}  # nothing was left to do
+            cost |= {name: before[name] for name in cost if name in before}  # everything was already done
         shards.write_json(self.place(unit) / "done.json", {"unit": unit.name, **result, **cost})
 
     def answers(self, host: Host) -> Answers:
+        """The answer cache of the run, for one unit; the caller closes it."""
         return self.model_source.answers(self.cache / "answers.sqlite", host)
 
     def _pass(self, unit: Unit, host: Host, progress) -> dict:
@@ -291,7 +298,7 @@ class Run:
             self.folder, {}, (shards.read_json_or_none(self.place(unit) / "done.json") or {}).get("engines")
         )
         if n := len(cache.damaged):
-            repaired.append(f"{n:,} answers in {self.cache / 'answers.sqlite'} were damaged: asked again")
+            repaired.append(f"{n:,} answers in {self.cache / 'answers.sqlite'} were damaged: requested again")
         return {
             "key": digest(key, names), "shards": names, "fitted": fitted,
             "usage": costs.by_step(map(costs.of_record, records)), **({"repaired": repaired} if repaired else {}),
@@ -299,13 +306,13 @@ class Run:
         }  # fmt: skip
 
     def _order(self, unit: Unit) -> list[str]:
-        """The names of the recipe's steps where an earlier unit ran some that stand behind those of this one, else none."""
+        """The recipe's step names if an earlier unit ran steps that follow this unit's in the recipe; else empty."""
         steps = self.recipe.steps
         ran = [steps.index(step) for u in self.before(unit) for step in u.steps]
         return [step.name for step in steps] if ran and max(ran) > steps.index(unit.steps[0]) else []
 
     def _fitting(self, unit: Unit, bound: Bound, earlier: shards.RunTables, media, progress) -> tuple:
-        """What a step's `fit` takes."""
+        """The arguments of a step's `fit`."""
         context = Context(
             bound.step.name, bound.version, media, self.recipe.name, progress=progress, tables=earlier,
             folder=self.kept(unit, bound),
@@ -313,7 +320,7 @@ class Run:
         return seen_samples(bound, earlier), bound.settings, context
 
     def kept(self, unit: Unit, step: Bound) -> Path:
-        """Where a step may keep what outlives a run of it: the ledger of what people were asked and said."""
+        """The folder for a step's data that must outlive its results, such as the ledger of human annotation."""
         return self.folder / "people" / (f"round{unit.round}-{step.name}" if self.recipe.rounds else step.name)
 
     def _table(self, unit: Unit, host: Host, progress) -> dict:
@@ -349,7 +356,7 @@ class Run:
         key = self.key(unit)
         record: dict[
             str, Any
-        ] = {  # with open questions it is not finished for good, and what rests on it is made again after it
+        ] = {  # with open requests the key differs, so that units that depend on it are redone after them
             "key": digest(key, sorted(question.hex() for question in unanswered)) if unanswered else key,
             "step": bound.step.name,
             "operator": bound.step.title,
@@ -379,7 +386,7 @@ class Run:
         return {"key": self.key(unit), "pairs": counts}
 
     def close(self) -> None:
-        """Ends the child and lets go of the folder."""
+        """Ends the child process and releases the lock of the folder."""
         if self._supervisor is not None:
             self._supervisor.end()
         if self.lock is not None:
@@ -388,7 +395,7 @@ class Run:
 
 
 def _file_damage(file: Path, done: dict) -> str | None:
-    """In a few words, why the rejections of a table step are not as they were written."""
+    """Why the rejections of a table step are damaged, in a few words; None if intact."""
     if name := next((n for n in done.get("files", ()) if n == file.name), None):
         return next(checksum.damages(file.parent, {name: done["files"][name]}), None)
     rows = sum(n for reasons in done.get("rejections", {}).values() for n in reasons.values())
@@ -396,9 +403,9 @@ def _file_damage(file: Path, done: dict) -> str | None:
 
 
 def cache_of(out: Path | None, given: Path | None = None) -> Path:
-    """The cache of the run in `out`: the one that it was begun with, whatever the default; `given` where that is gone or there is no run.
+    """The cache of the run in `out`: the one it was started with, independent of the default; `given` if that is gone or there is no run.
 
-    OutputError when another is given, as answers and media would be in two places then."""
+    OutputError if a different one is given, as answers and media would then be in two places."""
     known = begun_run(out) if out else None
     if not known:
         return (given or CACHE).absolute()
@@ -407,8 +414,8 @@ def cache_of(out: Path | None, given: Path | None = None) -> Path:
         return kept
     if kept.is_dir():
         raise OutputError(
-            f"{out} keeps its answers and media in {kept}, not in {given.absolute()}: leave --cache out, or move them with "
-            f"`mv {kept} {given.absolute()}` and say the same again"
+            f"{out} keeps its answers and media in {kept}, not in {given.absolute()}: omit --cache, or move them with "
+            f"`mv {kept} {given.absolute()}` and run the same command again"
         )
     return given.absolute()
 
@@ -422,25 +429,26 @@ def open_run(
     report: Report | None = None,
     ingest: bool = False,
 ) -> Run:
-    """Checks the whole recipe, takes the folder (or finds its own work in it) and plans. RecipeError, OutputError.
+    """Checks the whole recipe, locks the folder (a new one, or one with this recipe's own run) and plans the units. RecipeError,
+    OutputError.
 
-    `cache`: as `cache_of` takes it. `ingest`: what comes in is a pass of its own, from now on in this folder."""
+    `cache`: as in `cache_of`. `ingest`: the ingesting steps are a pass of their own, from now on in this folder."""
     return _open(Opening(load.document(recipe, list(settings)), None, report, ingest), Path(out), cache)
 
 
 def open_document(raw: dict, *, out: Path, cache: Path | None = None, report: Report | None = None) -> Run:
-    """The same for a recipe's parsed document."""
+    """`open_run` for a recipe's parsed document."""
     return _open(Opening(raw, None, report), Path(out), cache)
 
 
 class Opening(NamedTuple):
-    """What a run is opened with, beside its folders."""
+    """How a run is opened, besides its folders."""
 
     raw: dict  # the recipe's document
-    dataset: Path | None = None  # exported already, where the recipe has no source of its own
+    dataset: Path | None = None  # an exported dataset, for a recipe without sources
     report: Report | None = None
     ingest: bool = False
-    withheld: Sequence[str] = ()  # what of `raw` is not whole, where it comes from a run's folder
+    withheld: Sequence[str] = ()  # steps and models of `raw` without their secrets, if it comes from a run.json
 
 
 def _open(asked: Opening, out: Path, cache: Path | None) -> Run:
@@ -457,18 +465,18 @@ def _open(asked: Opening, out: Path, cache: Path | None) -> Run:
 
 
 def _planned(asked: Opening, checked: BoundRecipe, out: Path, cache: Path, lock: Any, known: dict | None) -> Run:
-    """The run of a folder that is taken, with its run.json written."""
+    """The run of a locked folder; writes its run.json."""
     raw, dataset = asked.raw, asked.dataset
     ingested = asked.ingest or bool(known and known.get("ingested"))
     units = plan(checked, dataset is not None, ingested, known.get("passes", ()) if known else ())
-    if not fits(units, checked):  # they were decided on a larger machine
+    if not fits(units, checked):  # the passes were decided on a larger machine
         units = plan(checked, dataset is not None, ingested)
-    told = redact.document(raw)
+    redacted = redact.document(raw)
     mine = {
-        "recipe": told, "cache": str(cache), "dataset": dataset and str(dataset), "version": VERSION, "ingested": ingested,
+        "recipe": redacted, "cache": str(cache), "dataset": dataset and str(dataset), "version": VERSION, "ingested": ingested,
         "passes": passes_of(units),
     }  # fmt: skip
-    if hidden := asked.withheld or _withheld(raw, told):
+    if hidden := asked.withheld or _withheld(raw, redacted):
         mine["withheld"] = list(hidden)
     if known != mine:
         shards.write_json(out / "run.json", mine, sort_keys=False)
@@ -479,43 +487,43 @@ def _planned(asked: Opening, checked: BoundRecipe, out: Path, cache: Path, lock:
 
 
 def _check_recipe(known: dict | None, out: Path, raw: dict, dataset: Path | None) -> None:
-    """OutputError where a folder's run.json is that of another recipe or dataset."""
+    """OutputError if a folder's run.json is of another recipe or dataset."""
     if not known:
         return
     found = recipe_difference(known, raw)
     if found or known.get("dataset") != (dataset and str(dataset)):
         raise OutputError(
-            f"{out} holds a run of another recipe ({found or 'its dataset is another'}): choose another --out; "
-            "the cache keeps the answers, so only what is new is asked"
+            f"{out} holds a run of another recipe ({found or 'another dataset'}): choose another --out; "
+            "cached answers are kept, so only new requests are sent"
         )
 
 
 def recipe_difference(known: dict, raw: dict) -> str:
-    """In a few words, where the recipe of a run.json and another differ in more than prices; empty where they do not."""
-    # run.json has no secrets, an older one may
+    """The first difference between the recipe of a run.json and `raw`, in a few words, ignoring prices; empty if they are the same."""
+    # run.json has no secrets, but one of an older version may
     old, new = load.decisive(redact.document(known["recipe"])), load.decisive(redact.document(raw))
     return _difference(old, new) if old != new else ""
 
 
-def _withheld(raw: dict, told: dict) -> list[str]:
-    """The steps and models of a recipe whose settings hold secrets, `told` being it without them."""
-    if raw == told:
+def _withheld(raw: dict, redacted: dict) -> list[str]:
+    """The steps and models of a recipe that differ in `redacted`, its version without secrets."""
+    if raw == redacted:
         return []
-    whole, rest = parse(raw), parse(told)
+    whole, rest = parse(raw), parse(redacted)
     steps = [step.name for step, other in zip(whole.steps, rest.steps, strict=True) if step != other]
     return steps + [name for name in whole.models if whole.models[name] != rest.models.get(name)]
 
 
 def resume(where: Path, report: Report | None = None) -> Run:
-    """The run of a folder, taken again as `open_run` takes it. OutputError when there is none."""
+    """Opens the run of a folder again, as `open_run` does. OutputError if there is none."""
     known = note_of(where)
     dataset = known.get("dataset") and Path(known["dataset"])
     return _open(Opening(known["recipe"], dataset, report, withheld=known.get("withheld", ())), where, None)
 
 
 def reopen(where: Path, report: Report | None = None, raw: dict | None = None) -> Run:
-    """The run of a folder as it was opened, for its child or for looking at it; takes no lock. `raw`: the whole recipe, whose secrets
-    run.json does not have."""
+    """The run of a folder, without a lock: for its child process, or to read it. `raw`: the recipe with the secrets that run.json lacks.
+    OutputError if there is no run."""
     known = note_of(where)
     dataset = known.get("dataset") and Path(known["dataset"])
     whole = known["recipe"] if raw is None else raw
@@ -535,7 +543,7 @@ def reopen(where: Path, report: Report | None = None, raw: dict | None = None) -
 
 
 def _difference(old: Any, new: Any, where: str = "") -> str:
-    """The first place at which two documents differ, in words."""
+    """The first difference of two documents, in words."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in [*old, *new]:
             if old.get(key) != new.get(key):
@@ -544,7 +552,7 @@ def _difference(old: Any, new: Any, where: str = "") -> str:
         for place, (a, b) in enumerate(zip(old, new, strict=True), 1):
             if a != b:
                 return _difference(a, b, f"{where} {place}")
-    return f"{where}: {_short(old)} there, {_short(new)} now"
+    return f"{where}: {_short(old)} in the run, {_short(new)} now"
 
 
 def _short(value: Any) -> str:
@@ -552,19 +560,18 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-# what the command line and the flows offer beside `build` -------------------------------------------------------------
+# entry points of the command line and the flows, besides `build` ------------------------------------------------------
 
 
 def run_all(run: Run) -> Iterator[Unit]:
-    """Does all units of a run in order, yielding each when it is finished."""
+    """Does all units of a run in order; yields each when it is finished."""
     for unit in run.units:
         run.do(unit)
         yield unit
 
 
 def sound_dataset(folder: Path) -> Path:
-    """The exported dataset of a run's folder, or the folder itself. OutputError when there is none, DamageError when it is not as it
-    was written."""
+    """The exported dataset of a run's folder, or the folder itself. OutputError if there is none, DamageError if it is damaged."""
     check_name(folder)
     if (folder / "run.json").exists():
         run = reopen(folder)
@@ -577,13 +584,13 @@ def sound_dataset(folder: Path) -> Path:
         manifest.check(folder)
         return folder
     raise OutputError(
-        f"{folder} holds no exported dataset: name the --out of a finished `pairwright build`, or its dataset folder"
+        f"{folder} holds no exported dataset: give the --out of a finished `pairwright build`, or its dataset folder"
     )
 
 
 def train_dataset(dataset: Path, out: Path, settings: Sequence[str] = (), *, model: str = "data/models/tiny",
                   cache: Path | None = None, report: Report | None = None) -> dict:  # fmt: skip
-    """Trains `model` on an exported dataset (or on the dataset of a run's folder); returns the trainer's report."""
+    """Trains `model` on an exported dataset, or on that of a run's folder; returns the trainer's report. `settings`: train.setting=value."""
     folder = sound_dataset(dataset)
     raw = {
         "name": "train",
@@ -601,7 +608,7 @@ def evaluate_model(
     cache: Path | None = None,
     report: Report | None = None,
 ) -> dict:
-    """Evaluates a model on the held-out scenes; returns the figures."""
+    """Evaluates a model on the held-out scenes; returns the figures. `settings`: evaluate.setting=value."""
     raw = {
         "name": "evaluate",
         "models": {"model": {"engine": "vllm", "model": model}},

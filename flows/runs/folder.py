@@ -1,4 +1,4 @@
-"""A run's folder: made, checked by its run.json and taken by one run at a time; and what its disk says while a run works in it."""
+"""A run's folder: created, checked by its run.json and locked for one run at a time; translates disk errors while a run works in it."""
 
 import errno
 import fcntl
@@ -16,20 +16,20 @@ from flows.runs import notes
 from schemas.disk import SAYS, error_line, place, short_path
 from schemas.errors import OutputError, StoreError
 
-WAIT = 10.0  # seconds for the run that holds a folder
-LEFT = (".lock", ".run.json")  # what a folder may hold without a run.json: names begin so
+WAIT = 10.0  # seconds to wait for the run that holds a folder
+LEFT = (".lock", ".run.json")  # prefixes of names that a folder without a run.json may contain
 
 used: Path | None = None
-"""the folder that this process works in, for a note about an error that nobody expected"""
+"""the folder this process works in, for logs of unexpected errors"""
 
 
 def make_folder(folder: Path, option: str) -> Path:
-    """The folder, there now, as an absolute path. OutputError that names `option` where it cannot be one."""
+    """Creates the folder if needed; returns its absolute path. OutputError, naming `option`, if that is impossible."""
     with place(folder, option):
         folder = folder.absolute()
         if folder.is_symlink() and not folder.exists():
             raise OutputError(
-                f"{option} {short_path(folder)} is a link to {short_path(os.readlink(folder))}, which is not there: correct the link"
+                f"{option} {short_path(folder)} is a link to {short_path(os.readlink(folder))}, which does not exist: correct the link"
             )
         if folder.exists() and not folder.is_dir():
             raise OutputError(f"{short_path(folder)} is a file: choose a folder for {option}")
@@ -38,35 +38,36 @@ def make_folder(folder: Path, option: str) -> Path:
 
 
 def note_of(folder: Path) -> dict[str, Any]:
-    """The run.json of a folder. OutputError where there is none, or a newer Pairwright wrote it."""
+    """The run.json of a folder. OutputError if there is none, or it was written by a newer Pairwright."""
     if (found := begun_run(folder)) is None:
-        raise OutputError(f"{short_path(folder)} is not the folder of a run: name the --out of a `pairwright build`")
+        raise OutputError(f"{short_path(folder)} is not the folder of a run: give the --out of a `pairwright build`")
     return found
 
 
 def begun_run(folder: Path, option: str = "") -> dict[str, Any] | None:
-    """The same, None where there is none. `option`: by which a user named the folder."""
+    """Like `note_of`, but None if there is none. `option`: the option with which the user named the folder, for messages."""
     check_name(folder, option)
     return notes.read(folder / "run.json")
 
 
 def check_name(path: Path, option: str = "") -> None:
-    """OutputError where nothing can be at a path that a user named, or it may not be looked at. What is not there is fine."""
+    """OutputError if a path named by the user is impossible or not accessible. A missing file is fine."""
     with place(path, option), suppress(FileNotFoundError, NotADirectoryError):
         path.stat()
 
 
 def take_folder(folder: Path, check: Callable[[dict[str, Any] | None], object]) -> tuple[TextIO, dict[str, Any] | None]:
-    """(the lock, the run.json) of a folder for a run, which has it alone until the lock is closed; without a run.json it holds nothing.
+    """Locks a folder for a run and returns (lock, run.json). The run has the folder alone until the lock is closed; a folder without
+    run.json must be empty.
 
-    OutputError where it cannot be: it holds something else, is in use, a newer Pairwright wrote it, or what `check` raises of its
-    run.json; then it is left as it is."""
+    OutputError if it contains other files, is in use, or was written by a newer Pairwright; also raises what `check` raises about its
+    run.json. The folder is then unchanged."""
     global used
     with place(folder, "--out"):
-        _looked_at(folder, check)  # before anything is written there
+        _looked_at(folder, check)  # before writing anything
         lock = _locked(folder)
         try:
-            found = _looked_at(folder, check)  # whoever had it meanwhile may have left something
+            found = _looked_at(folder, check)  # another run may have written meanwhile
         except BaseException:
             lock.close()
             raise
@@ -78,20 +79,20 @@ def _looked_at(folder: Path, check: Callable[[dict[str, Any] | None], object]) -
     found = notes.read(folder / "run.json")
     if found is None and any(not path.name.startswith(LEFT) for path in folder.iterdir()):
         raise OutputError(
-            f"{short_path(folder)} holds files that no run of Pairwright left: choose an empty folder for --out"
+            f"{short_path(folder)} contains files that are not from a Pairwright run: choose an empty folder for --out"
         )
     check(found)
     return found
 
 
 def _at_once(path: str, flags: int) -> int:
-    """A descriptor; OSError for a pipe, whose reader would be waited for."""
+    """A file descriptor; OSError for a pipe, which would block."""
     return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def _locked(folder: Path) -> TextIO:
-    """One run a folder at a time. A child holds the lock too, so a run started again waits until its orphan is gone."""
-    lock = open(folder / ".lock", "a", opener=_at_once)  # noqa: SIM115 - one that is there stays as it is
+    """Locks the folder. A child holds the lock too, so a restarted run waits until an orphan is gone."""
+    lock = open(folder / ".lock", "a", opener=_at_once)  # noqa: SIM115 - must stay open
     until = time.monotonic() + WAIT
     while True:
         try:
@@ -113,24 +114,26 @@ def _locked(folder: Path) -> TextIO:
 
 @contextmanager
 def at_work(*folders: Path) -> Generator[None]:
-    """Inside a run works in these folders: what their disks, and that of temporary files, say that no one nearer has named is one
-    StoreError."""
+    """While a run works in these folders: errors of their disks, or of the disk of temporary files, that were not translated closer to
+    their origin become a StoreError."""
     try:
         yield
     except OSError as error:
-        if error.errno not in SAYS or isinstance(error, ConnectionError):  # whoever asks over a network names that
+        if error.errno not in SAYS or isinstance(
+            error, ConnectionError
+        ):  # network errors are translated where requests are made
             raise
-        if error.errno == errno.ENOENT and error.filename is None:  # the one without a name that `tempfile` raises
-            raise StoreError("no folder for temporary files can be written; set TMPDIR to one that can") from error
+        if error.errno == errno.ENOENT and error.filename is None:  # raised by `tempfile`
+            raise StoreError("no writable folder for temporary files; set TMPDIR to one") from error
         raise StoreError(error_line(error, error.filename or _fullest(folders))) from error
-    except sqlite3.Error as error:  # of the spool of arrivals, which lies where temporary files do
+    except sqlite3.Error as error:  # from the temporary database of intake.py
         raise StoreError(
-            error_line(error, f"a temporary file for {folders[0]}", "set TMPDIR to a folder that can be written")
+            error_line(error, f"a temporary file for {folders[0]}", "set TMPDIR to a writable folder")
         ) from error
 
 
 def _fullest(folders: tuple[Path, ...]) -> Path:
-    """The folder whose disk has the least free space, that of temporary files among them."""
+    """The folder whose disk has the least free space, including that of temporary files."""
     free = {}
     for folder in (Path(tempfile.gettempdir()), *folders):
         with suppress(OSError):

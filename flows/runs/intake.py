@@ -1,7 +1,7 @@
-"""What sources yield, sample by sample; and where they bring answers and pairs along, each sample once.
+"""Groups what sources yield by sample; for sources that also yield answers and pairs, merges repeated samples.
 
-Preference sets hold many pairs of one prompt, often far apart. They are put together in a file that SQLite keeps on disk and removes, so
-that memory stays flat; the price is that the first sample waits for the last row."""
+Preference sets contain many pairs per prompt, often far apart. They are merged in a temporary SQLite database on disk, so that memory
+stays flat; the price is that the first sample waits for the last row."""
 
 import pickle
 import sqlite3
@@ -17,20 +17,20 @@ from schemas.records import Candidate, Judgement, Media, Reason, Rejection, Samp
 
 
 class Arrival(NamedTuple):
-    """A Sample with the Media that came before it and its own rows (Candidates, Claims, Judgements, Pairs) that came behind."""
+    """A Sample with the Media before it and its own rows (Candidates, Claims, Judgements, Pairs) after it."""
 
     media: list[Media]
     sample: Sample
     rows: list
 
 
-Stream = Iterator[Arrival | Rejection | None]  # None: nothing yet, others may run
+Stream = Iterator[Arrival | Rejection | None]  # None: nothing yet, other tasks may run
 
 
 def arrivals(records: Iterable, every: int) -> Stream:
-    """The records of a source as arrivals and rejections, and None after each `every` of them.
+    """Groups the records of a source into arrivals and rejections, with a None after each `every` of them.
 
-    Media without a Sample behind them are dropped; a row belongs to the last Sample."""
+    Media without a following Sample are dropped; a row belongs to the Sample before it. ValueError if there is none."""
     waiting: list[Media] = []
     now: Arrival | None = None
     count = 0
@@ -47,7 +47,7 @@ def arrivals(records: Iterable, every: int) -> Stream:
             yield row
             waiting, count = [], count + 1
         elif now is None:
-            raise ValueError(f"a source yields a {type(row).__name__} that does not stand behind its Sample")
+            raise ValueError(f"a source yields a {type(row).__name__} without its Sample before it")
         else:
             now.rows.append(row)
         if count >= every:
@@ -58,10 +58,10 @@ def arrivals(records: Iterable, every: int) -> Stream:
 
 
 def with_rows(stream: Stream) -> Stream:
-    """The same with each Sample once, at its first place: what came behind equal ones later stands behind it.
+    """Merges repeated Samples into their first occurrence, with the rows of all of them.
 
-    An answer or a judgement that was there is no news; an answer that is chosen in one pair and rejected in another has no role. A pair
-    that was there, a judgement that contradicts one, and a Sample that brings nothing, are rejections naming their twin."""
+    Repeated answers and judgements are dropped; an answer that is chosen in one pair and rejected in another loses its role. A repeated
+    pair, a contradicting judgement and a repeated Sample without rows become rejections that name the row."""
     places: dict[bytes, int] = {}
     count = 0
     with closing(sqlite3.connect("", check_same_thread=False)) as spool:
@@ -83,7 +83,7 @@ def with_rows(stream: Stream) -> Stream:
 
 
 def _together(first: Arrival, others: list[Arrival]) -> Iterator[Arrival | Rejection]:
-    """One arrival of all, and what of the others was there."""
+    """One merged arrival, then rejections of the repetitions."""
     rows: dict[tuple[str, str], Any] = {}
     media = {m.id: m for m in first.media}
     twins: list[Rejection] = []
@@ -101,16 +101,16 @@ def _together(first: Arrival, others: list[Arrival]) -> Iterator[Arrival | Rejec
                 if row.role != before.role:
                     rows[key] = row._replace(role=None)
             elif not (isinstance(row, Judgement) and row == before):
-                detail = f"{where}: the same {key[0][:-1]} came before; leave one of them out"
+                detail = f"{where}: duplicate {key[0][:-1]}; remove one of them"
                 twins.append(Rejection(f"{row.id}~{times}", key[0], row.step, Reason.DUPLICATE, detail, row.sample))
     yield Arrival(list(media.values()), first.sample, sorted(rows.values(), key=lambda row: ORDER.index(type(row))))
     yield from twins
 
 
-ORDER = list(TABLE_OF)  # records in the order in which they come to be
+ORDER = list(TABLE_OF)  # record types in the order in which a run makes them
 
 
 def duplicate_of(sample: Sample, times: int) -> Rejection:
-    """The note that a Sample came before, for the `times`-th time."""
-    detail = f"{sample_label(sample)}: the same prompt and media came before; leave one of them out"
+    """The rejection of a Sample that occurs for the `times`-th time."""
+    detail = f"{sample_label(sample)}: duplicate of an earlier prompt with the same media; remove one of them"
     return Rejection(f"{sample.id}~{times}", "samples", sample.step, Reason.DUPLICATE, detail)

@@ -1,16 +1,14 @@
-"""What killed processes leave half written in a run's folder, and its removal."""
+"""Removes half-written files that killed processes leave in a run's folder."""
 
 import re
 import shutil
 from pathlib import Path
 
-HALF = re.compile(
-    r"\..+\.(\d+|new)|dataset(-\d+)?\.part"
-)  # names while shards, JSON files, steps and datasets are written
+HALF = re.compile(r"\..+\.(\d+|new)|dataset(-\d+)?\.part")  # temporary names of shards, JSON files, steps and datasets
 
 
 def clear(folder: Path) -> None:
-    """Removes it. Only for who holds the folder's lock, so that nobody else writes there."""
+    """Removes half-written files. Only call it while holding the folder's lock, so that nobody else writes there."""
     for place in (folder, *folder.glob("passes/*"), *folder.glob("steps"), *folder.glob("steps/*")):
         for path in place.iterdir() if place.is_dir() else ():
             if HALF.fullmatch(path.name):

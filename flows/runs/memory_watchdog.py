@@ -1,35 +1,35 @@
-"""A process whose memory keeps growing ends before the system ends it, between two shards, where nothing is lost.
+"""Restarts a process whose memory keeps growing, before the system kills it; between two shards, where nothing is lost.
 
-vLLM's own memory was seen to grow for hours without an end (its issues 15085 and 35191)."""
+vLLM's own memory has been observed to grow for hours without bound (its issues 15085 and 35191)."""
 
 from collections.abc import Callable
 
 from pipeline.engines.local.device import memory_in_use
 
-SETTLED = 2  # shards after which caches are warm
-SPARE = 4 << 30  # bytes by which a process may grow from there, or to twice its size, or into half of what is free
+SETTLED = 2  # shards after which caches are warm and the baseline is measured
+SPARE = 4 << 30  # bytes; growth bound is max(this, the baseline), but at most half of the free memory
 
 
 class RestartWorker(Exception):
-    """This process should end, and another go on from the cache; the message says why. Nothing has failed."""
+    """Asks for this process to end and another one to continue from the cache; the message says why. It is not a failure."""
 
 
 class Watchdog:
-    """Measures this process between shards."""
+    """Measures the memory of this process between shards."""
 
     def __init__(self, measured: Callable[[], dict[str, tuple[int, int]]] = memory_in_use):
-        """`measured` says what is held and what is free, as `held` does."""
+        """`measured` returns name -> (bytes held, bytes free), like `memory_in_use`."""
         self._measured = measured
         self.loaded()
 
     def loaded(self) -> None:
-        """A model was loaded: what the process holds settles anew."""
+        """Call after loading a model: the baseline is measured again."""
         self._shards = 0
         self._first: dict[str, int] = {}
         self._most: dict[str, int] = {}
 
     def look(self) -> None:
-        """After each shard. RestartWorker when the process holds more than its bound, which is set by the first shards after a load."""
+        """Call after each shard. RestartWorker if memory has grown beyond its bound, which is set a few shards after a load."""
         self._shards += 1
         if self._shards < SETTLED:
             return

@@ -1,8 +1,8 @@
-"""Where a run's models come from, and who answers what they are asked: in nothing else do a build, a re-judging and an estimate differ.
+"""Where a run's models and answers come from. This is the only difference between a build, a rejudge and an estimate.
 
-RealEngines         loads and asks the models                       here
-RememberedAnswers   asks nobody: what the models said is looked up  flows/commands/rejudge.py
-MadeUpAnswers       asks nobody: what was never said is made up     flows/commands/dry_run.py"""
+RealEngines         loads models and sends requests              this file
+RememberedAnswers   cached replies only                          flows/commands/rejudge.py
+MadeUpAnswers       cached replies, others are made up           flows/commands/dry_run.py"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,27 +17,27 @@ from schemas.records import digest
 
 
 class Wanted(NamedTuple):
-    """A model that a run asks something."""
+    """A model that a run asks."""
 
-    name: str  # of the recipe's models, or that of what a train step leaves
+    name: str  # in the recipe's models, or the `as:` of a train step
     round: int
     spec: dict[str, Any]  # its engine and settings
 
 
 class Answers(Protocol):
-    """What stands between steps and engines, as an AnswerCache does."""
+    """What connects steps and engines, such as an AnswerCache."""
 
     @property
     def damaged(self) -> set[bytes]:
-        """Keys of answers that are kept but damaged."""
+        """Keys of stored answers that are damaged."""
         ...
 
     def engine(self, engine: Any, usage: Usage, unanswered: set[bytes] | None = None, step: str = "") -> Engine:
-        """`engine` for one step; what it is asked is added to `usage`, the keys of questions that stay open to `unanswered`."""
+        """`engine` wrapped for one step; adds its usage to `usage` and the keys of open requests to `unanswered`."""
         ...
 
     async def settle(self) -> None:
-        """To be called before rows are published. EngineError when a model refuses all that it is asked."""
+        """Call before rows are published. EngineError if a model refuses all requests."""
         ...
 
     def commit(self) -> None: ...
@@ -46,33 +46,33 @@ class Answers(Protocol):
 
 
 class ModelSource(Protocol):
-    """What a run needs to know of its models. A run is handed one, and is the same whichever it is."""
+    """What a run needs to know about its models."""
 
     def trained(self, folder: Path) -> Path:
-        """Where the model lies that a train step of this run leaves in `folder`."""
+        """The folder of a model that a train step of this run leaves in `folder`."""
         ...
 
     def identity(self, model: Wanted) -> str:
-        """What ids and cache keys call the model. EngineError or NotAsked where it is not known."""
+        """The model's name in ids and cache keys. EngineError or NotAsked if it is unknown."""
         ...
 
     async def connect(self, models: Sequence[Wanted], host: Host) -> dict[str, Any]:
-        """name -> what `Answers.engine` takes for its engine."""
+        """name -> the engine, as `Answers.engine` takes it. EngineError if one cannot be loaded."""
         ...
 
     def answers(self, path: Path, host: Host) -> Answers:
-        """The answers kept in the file `path`, for one unit; whoever asks for them closes them."""
+        """The answer cache in the file `path`, for one unit; the caller closes it."""
         ...
 
 
 class Identities:
-    """The identities that engines give to models, each worked out once."""
+    """The identities that engines give to models, each computed once."""
 
     def __init__(self):
         self._known: dict[str, str] = {}
 
     def of(self, model: Wanted) -> str:
-        """EngineError where the model is not there."""
+        """EngineError if the model is missing."""
         key = digest(model.spec)
         if key not in self._known:
             module, settings = engine_of(model.spec, model.name)
@@ -81,7 +81,7 @@ class Identities:
 
 
 class RealEngines:
-    """Loads the models, and notes in the run's folder what their engines can, for whoever looks at their answers without them."""
+    """Loads the models, and notes the capabilities of their engines in the run's folder, for rejudging without them."""
 
     def __init__(self, folder: Path):
         self._folder, self._identities = folder, Identities()
@@ -106,12 +106,12 @@ class RealEngines:
 
 
 def noted_engines(folder: Path) -> dict[str, dict[str, Any]]:
-    """What engines can that a run has asked, by the digest of the model's spec; none in a run that asked nothing yet. DamageError."""
+    """Capabilities of engines that a run has asked, by digest of the model's spec; empty if none. DamageError if the file is damaged."""
     return shards.read_json(folder / "engines.json") or {}
 
 
 def note_engines(folder: Path, new: Mapping[str, dict], kept: Mapping[str, dict] | None = None) -> dict[str, dict]:
-    """What is noted of a run's engines, with what is new; in place of a file that is lost or damaged comes another with what was `kept`."""
+    """Adds `new` capabilities to the notes of a run and returns all. If the file is lost or damaged, it is replaced, starting with `kept`."""
     path = folder / "engines.json"
     known = shards.read_json_or_none(path) or {}
     found = {**(kept or {}), **known, **new}

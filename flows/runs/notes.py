@@ -1,4 +1,4 @@
-"""The JSON files of a run's folder: what each holds, and what to do when one cannot be read."""
+"""The JSON files of a run's folder: their content, and the remedy if one cannot be read."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,11 +11,11 @@ from pipeline.storage.answer_cache import FIGURES
 from schemas.disk import cause_and_remedy, short_path
 from schemas.errors import DamageError, OutputError
 
-VERSION = 2  # of a run's folder
-REMEDY = "run the same `pairwright build` again, which writes it again"
+VERSION = 2  # of the layout of a run's folder
+REMEDY = "run the same `pairwright build` again, which rewrites it"
 COPY = (
-    "put it back from a copy, or choose another --out and run `pairwright build` there; the cache keeps the answers, so only what is new "
-    "is asked"
+    "restore it from a copy, or choose another --out and run `pairwright build` there; cached answers are kept, so only new requests "
+    "are sent"
 )
 
 
@@ -65,6 +65,8 @@ class PassDone(Done):
 
 
 class StepNote(_Note):
+    """A step in record.json: its usage by model."""
+
     models: dict[str, Figures]
 
 
@@ -78,7 +80,7 @@ class Record(_Note):
 
 
 class EngineNote(_Note):
-    """One entry of engines.json: what a model's engine can."""
+    """One entry of engines.json: the capabilities of a model's engine."""
 
     identity: str
     can: list[str]
@@ -87,13 +89,15 @@ class EngineNote(_Note):
 
 
 class CrashNote(_Note):
-    """crashes.json: which requests crashed the engines."""
+    """crashes.json: requests that crashed engines."""
 
     times: Counts
     culprits: list[str]
 
 
 class Asked(_Note):
+    """Usage of a model in summary.json; more figures are allowed."""
+
     asked: int
     cached: int
     failed: int
@@ -130,8 +134,8 @@ PASS = TypeAdapter(PassDone)
 
 
 def read(path: Path) -> Any:
-    """What the file holds, None where there is none. DamageError where it cannot be read, or does not hold what its name says;
-    OutputError for the run.json of a newer version."""
+    """The content of the file; None if it is missing. DamageError if it cannot be read or has the wrong content; OutputError for a
+    run.json of a newer version."""
     try:
         return parsed(path)
     except DamageError as error:
@@ -140,7 +144,7 @@ def read(path: Path) -> Any:
 
 
 def parsed(path: Path) -> Any:
-    """The same; the error is a few words only."""
+    """Like `read`, but the error message is a few words without path and remedy."""
     form = PASS if path.name == "done.json" and path.parent.parent.name == "passes" else FORMS.get(path.name)
     try:
         found = checksum.unsealed(local_files.read(path))
@@ -154,8 +158,8 @@ def parsed(path: Path) -> Any:
         raise DamageError(f"cannot be read ({cause_and_remedy(error, path)[0]})") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
-        raise DamageError(f"does not hold what it should ({where}: {first['msg'].lower()})") from None
+        where = ".".join(map(str, first["loc"])) or "top level"
+        raise DamageError(f"has unexpected content ({where}: {first['msg'].lower()})") from None
     return found
 
 

@@ -1,4 +1,4 @@
-"""The rows that were left out, counted by step and reason."""
+"""Counts of rejected rows by step and reason."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ Reasons = dict[str, dict[str, int]]  # {step: {reason: n}}
 
 
 def counted(found: Iterable[tuple[str, str, int]]) -> Reasons:
-    """{step: {reason: n}} of (step, reason, rows), steps and reasons in the order in which they first come; empty of none."""
+    """{step: {reason: n}} from (step, reason, rows); steps and reasons in order of first occurrence."""
     out: Reasons = {}
     for step, reason, n in found:
         reasons = out.setdefault(step, {})
@@ -18,12 +18,12 @@ def counted(found: Iterable[tuple[str, str, int]]) -> Reasons:
 
 
 def of_rows(rows: Iterable[Rejection]) -> Reasons:
-    """Those of rows that are about to be written. ValueError for a reason that is not on the list: an operator made it up."""
+    """Counts of rows about to be written. ValueError for a reason that is not in Reason, which is a bug of an operator."""
     return counted((row.step, Reason(row.reason), 1) for row in rows)
 
 
 def in_tables(tables: Tables) -> Reasons:
-    """Those of the live rows of the table `rejections`. Memory does not grow with the rows."""
+    """Counts of the live rows of the table `rejections`. Memory does not grow with the rows."""
     batches = tables.batches("rejections", ["step", "reason"])
     rows = (
         row for batch in batches for row in zip(batch["step"].to_pylist(), batch["reason"].to_pylist(), strict=True)
@@ -39,5 +39,5 @@ def together(parts: Iterable[Reasons]) -> Reasons:
 
 
 def lines(found: Reasons) -> list[str]:
-    """What is said of them, a line a step: `make: 3 too_long, 1 engine_failed`; no line of none."""
+    """A line per step, such as `make: 3 too_long, 1 engine_failed`; empty if there are none."""
     return [f"{step}: {', '.join(f'{n} {reason}' for reason, n in reasons.items())}" for step, reasons in found.items()]

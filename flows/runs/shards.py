@@ -1,7 +1,7 @@
-"""Where rows lie: one folder for each pass and shard, one Arrow IPC file a table, `record.json` beside them.
+"""Storage of rows: one folder per pass and shard, with one Arrow IPC file per table and a `record.json`.
 
-A folder is written beside, fsynced and renamed, so existing means finished. `done.json` lists a finished pass's shards in order.
-`record.json` holds the rows and the checksum of each file, and every JSON file a checksum of its own: what is read is what was written."""
+A folder is written under a temporary name, fsynced and renamed, so existing means finished. `done.json` lists a finished pass's shards
+in order. `record.json` holds the row counts and checksums of the files, and every JSON file contains its own checksum."""
 
 import os
 import shutil
@@ -28,15 +28,16 @@ __all__ = [
     "write_json", "write_table",
 ]  # fmt: skip
 
-SIZE = 512  # samples a shard
+SIZE = 512  # samples per shard
 TOLD = {
     "media": ("source",),
     "rejections": ("id", "detail"),
-}  # columns that may name files and addresses, less their secrets
-OPEN = "-open-"  # in the name of a shard whose steps left questions open; the whole one takes the name before it
+}  # columns that may contain paths and addresses: secrets are removed from them
+OPEN = "-open-"  # follows the shard's name if requests are open; the complete shard has the name alone
 
 
 def fsync(path: Path) -> None:
+    """Flushes a file or folder to disk."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -45,7 +46,7 @@ def fsync(path: Path) -> None:
 
 
 def read_json_or_none(path: Path) -> dict | None:
-    """What a JSON file of the run says; None where there is none, or it is not as it was written."""
+    """The content of a JSON file of the run; None if it is missing or damaged."""
     try:
         return read_json(path)
     except DamageError:
@@ -53,8 +54,8 @@ def read_json_or_none(path: Path) -> dict | None:
 
 
 def write_json(path: Path, value: dict, sort_keys: bool = True) -> None:
-    """Atomically, and with a checksum: a reader sees the old file or the new one. Not sorted where order has a meaning, as in a recipe.
-    Without secrets. StoreError when the disk does not take it."""
+    """Writes a JSON file atomically, with a checksum and without secrets. `sort_keys`: False if the order has a meaning, as in a recipe.
+    StoreError if the disk fails."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     with disk(path):
         try:
@@ -68,14 +69,14 @@ def write_json(path: Path, value: dict, sort_keys: bool = True) -> None:
 
 
 def record_of(folder: Path) -> dict:
-    """A shard's record. DamageError when there is none, or it is not what was written."""
+    """A shard's record. DamageError if it is missing or damaged."""
     if (record := read_json(folder / "record.json")) is None:
         raise DamageError(f"{folder / 'record.json'} is missing: {REMEDY}")
     return record
 
 
 def damages(folder: Path) -> Iterator[str]:
-    """In a few words each, what of a shard is not as it was written. Reads every byte of it once."""
+    """What is damaged in a shard, in a few words each. Reads all of its bytes once."""
     try:
         record = notes.parsed(folder / "record.json")
     except DamageError as error:
@@ -87,23 +88,25 @@ def damages(folder: Path) -> Iterator[str]:
     if not isinstance(record, dict) or not str(record.get("key", "")).startswith(
         folder.name.partition(OPEN)[0].partition("-")[2]
     ):
-        yield "record.json is that of another shard"
+        yield "record.json belongs to another shard"
         return
     counts = record.get("counts", {})
-    yield from (f"{p.name} is not of this run" for p in sorted(folder.glob("*.arrow")) if not counts.get(p.stem))
+    yield from (
+        f"{p.name} does not belong to this run" for p in sorted(folder.glob("*.arrow")) if not counts.get(p.stem)
+    )
     if (files := record.get("files")) is not None:
         yield from checksum.damages(folder, files)
-    else:  # of an older version
+    else:  # written by an older version
         yield from filter(None, (miscounted(folder / f"{name}.arrow", n) for name, n in counts.items() if n))
 
 
 def damage(folder: Path) -> str | None:
-    """The first of these; None when all is as it was written."""
+    """The first of `damages`; None if the shard is intact."""
     return next(damages(folder), None)
 
 
 def miscounted(path: Path, rows: int) -> str | None:
-    """In a few words, why an Arrow file does not hold so many rows; None when it does."""
+    """Why an Arrow file does not hold `rows` rows, in a few words; None if it does."""
     if not path.exists():
         return f"{path.name} is missing"
     try:
@@ -117,20 +120,20 @@ def miscounted(path: Path, rows: int) -> str | None:
 
 
 def check(folder: Path) -> None:
-    """DamageError when a shard is not as it was written."""
+    """DamageError if a shard is damaged."""
     if (what := damage(folder)) is not None:
         raise DamageError(f"{folder} is damaged ({what}): {REMEDY}")
 
 
 def publish(folder: Path, tables: dict[str, list], record: dict) -> None:
-    """Writes a shard's rows and its record so that the folder exists whole or not at all. One that is there and damaged is replaced, and one
-    with questions left open: why they are may be new. StoreError when the disk does not take it."""
+    """Writes a shard's rows and record atomically: the folder exists completely or not at all. Replaces a damaged one, and one with open
+    requests, as their reasons may have changed. StoreError if the disk fails."""
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
     with disk(folder):
         try:
             _publish(folder, beside, tables, record)
         except OSError:
-            shutil.rmtree(beside, ignore_errors=True)  # where the disk is full it leaves room
+            shutil.rmtree(beside, ignore_errors=True)  # frees space if the disk is full
             raise
 
 
@@ -147,7 +150,7 @@ def _publish(folder: Path, beside: Path, tables: dict[str, list], record: dict) 
     if folder.exists():
         if (
             OPEN not in folder.name and damage(folder) is None
-        ):  # another process was quicker: the same key holds the same rows
+        ):  # another process was faster: the same key means the same rows
             shutil.rmtree(beside)
             return
         damaged = folder.with_name(f".{folder.name}.damaged")
@@ -159,7 +162,7 @@ def _publish(folder: Path, beside: Path, tables: dict[str, list], record: dict) 
 
 
 def open_shards(place: Path, name: str) -> dict | None:
-    """The record of the shard `name` as it was published with questions left open, of the latest where there are several."""
+    """The latest record of the shard `name` published with open requests; None if there is none."""
     found = sorted(place.glob(f"{name}{OPEN}*/record.json"), key=lambda path: path.stat().st_mtime)
     return next((record for path in reversed(found) if (record := _sound(path)) is not None), None)
 
@@ -172,8 +175,8 @@ def _sound(path: Path) -> dict | None:
 
 
 def published_shards(place: Path) -> list[str]:
-    """The names of a pass's shards as far as it is: those of its done.json, else all that are published. One that was published
-    whole stands for those of the same rows with questions left open."""
+    """The names of a pass's shards: those of its done.json, else all published so far. A complete shard replaces its versions with
+    open requests."""
     if (done := read_json(place / "done.json")) is not None:
         return done["shards"]
     names = sorted(path.parent.name for path in place.glob("[!.]*/record.json"))
@@ -181,7 +184,7 @@ def published_shards(place: Path) -> list[str]:
 
 
 def sweep(place: Path) -> None:
-    """Removes the shards that a finished pass no longer has: of rows that changed, or with questions open that are answered now."""
+    """Removes shards that a finished pass no longer lists: their rows have changed, or their open requests are answered."""
     names = set(read_json(place / "done.json")["shards"])
     for path in place.glob("[!.]*/record.json"):
         if path.parent.name not in names:
@@ -189,6 +192,7 @@ def sweep(place: Path) -> None:
 
 
 def write_table(path: Path, name: str, rows: list) -> None:
+    """Writes records of the table `name` as an Arrow IPC file, with secrets removed from the columns in TOLD."""
     if told := TOLD.get(name):
         clean = redact.cleaner()
         rows = [row._replace(**{field: clean(text) for field in told if (text := getattr(row, field))}) for row in rows]
@@ -198,10 +202,10 @@ def write_table(path: Path, name: str, rows: list) -> None:
 
 
 def batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """The rows of an Arrow file; none when it is not there. DamageError when it cannot be read, OutputError when a newer Pairwright
-    wrote it."""
+    """The record batches of an Arrow file; none if it is missing. DamageError if it cannot be read, OutputError if it was written by a
+    newer Pairwright."""
     if path.exists():
-        if (kind := kind_of(str(path))) is not None:  # Arrow would wait for a pipe
+        if (kind := kind_of(str(path))) is not None:  # Arrow would block on a pipe
             raise DamageError(f"{path} cannot be read (it is {kind}): {REMEDY}")
         try:
             with pa.memory_map(str(path)) as source, ipc.open_file(source) as reader:
@@ -224,29 +228,30 @@ def _check_version(path: Path, schema: pa.Schema) -> None:
 
 
 def rows(path: Path, name: str) -> list:
+    """All records of an Arrow file of the table `name`; empty if it is missing. Errors as in `batches`."""
     return [row for batch in batches(path) for row in arrow.from_batch(name, batch)]
 
 
 @dataclass
 class RunTables:
-    """All live rows of a round: what its finished passes left, less what they or its filters rejected. Streams shard by shard."""
+    """All live rows of a round: the rows of its finished passes without those rejected by passes or table steps. Streams by shard."""
 
     passes: list[list[Path]]
-    """for each pass in order, its shards' folders in order (every pass has the same shards)"""
+    """for each pass in order, the folders of its shards in order (every pass has the same shards)"""
     filters: list[Path] = field(default_factory=list)
     """rejections.arrow of the table steps so far"""
     order: Sequence[str] = ()
-    """the names of the recipe's steps: of a sample's rows in several passes, those of earlier steps stand before those of later ones"""
+    """the recipe's step names: rows of a sample from several passes are sorted by them"""
 
     def shards(self) -> "Iterator[tuple[tuple[Path, ...], RunTables]]":
-        """Shard by shard: its folders, one a pass, and the live rows in them."""
+        """For each shard, its folders (one per pass) and its live rows."""
         for folders in zip(*self.passes, strict=True):
             shard = RunTables([[f] for f in folders], self.filters, self.order)
-            shard.dropped = self.dropped  # read once, not once a shard
+            shard.dropped = self.dropped  # read once for all shards
             yield folders, shard
 
     def successors(self) -> Iterator[tuple[str, str]]:
-        """(old, new) ids of the samples that prompt steps superseded, in order."""
+        """(old, new) ids of samples superseded by prompt steps, in order."""
         for folders in zip(*self.passes, strict=True):
             for folder in folders:
                 for row in rows(folder / "rejections.arrow", "rejections"):
@@ -254,6 +259,7 @@ class RunTables:
                         yield row.id, row.sample
 
     def batches(self, table: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The live rows of a table in sample order, as record batches with all columns or those given. DamageError, OutputError."""
         for folders in zip(*self.passes, strict=True):
             if table == "rejections":
                 found = [b for f in folders for b in batches(f / "rejections.arrow")]
@@ -269,8 +275,8 @@ class RunTables:
 
     @cached_property
     def dropped(self) -> dict[str, pa.Array]:
-        """What table steps rejected: table -> ids."""
-        import pyarrow.compute as pc  # here, as it is slow to load and only rows need it
+        """Ids rejected by table steps: table -> ids."""
+        import pyarrow.compute as pc  # slow to import, and only needed for rows
 
         found: dict[str, list[pa.Array]] = {}
         for path in self.filters:
@@ -293,7 +299,7 @@ class RunTables:
             found = self._in_sample_order(table, folders, found)
         found = _without(found, "id", pa.array(sorted(gone), pa.string()))
         found = _without(found, "id", self.dropped.get(table))
-        if table not in ("samples", "media"):  # with a sample go all its rows
+        if table not in ("samples", "media"):  # a rejected sample takes its rows with it
             found = _without(found, "sample", pa.array(sorted(lost), pa.string()))
             found = _without(found, "sample", self.dropped.get("samples"))
         return found
@@ -301,7 +307,7 @@ class RunTables:
     def _in_sample_order(
         self, table: str, folders: tuple[Path, ...], found: list[pa.RecordBatch]
     ) -> list[pa.RecordBatch]:
-        """Rows that several passes left, sample by sample again; a sample stands where the one it superseded stood."""
+        """Sorts rows of several passes by sample; a sample takes the position of the one it superseded."""
         import pyarrow.compute as pc
 
         if not found:
@@ -323,7 +329,7 @@ class RunTables:
 
 
 def _without(found: list[pa.RecordBatch], column: str, ids: pa.Array | None) -> list[pa.RecordBatch]:
-    """The batches less the rows whose `column` is among `ids`."""
+    """The batches without the rows whose `column` is in `ids`."""
     if ids is None or not len(ids):
         return found
     import pyarrow.compute as pc

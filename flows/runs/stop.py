@@ -1,6 +1,6 @@
-"""Ctrl-C, SIGTERM and SIGHUP: the first ends a command in order, the second ends its process at once. One line says so.
+"""Ctrl-C, SIGTERM and SIGHUP: the first stops a command in order, the second ends its process at once. One line says so.
 
-A process that is ended at once leaves what a killed one leaves: the same command goes on from there."""
+A process that is ended at once is like a killed one: the same command continues where it stopped."""
 
 import asyncio
 import atexit
@@ -11,24 +11,24 @@ from contextlib import suppress
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-LINE = "stopped: the same command goes on from here"
+LINE = "stopped: run the same command again to continue"
 
 number: int | None = None
-"""of the first signal that came"""
+"""the first signal received"""
 _said = False
-_task: asyncio.Task | None = None  # what the event loop works on: it is cancelled, where other code is interrupted
+_task: asyncio.Task | None = None  # the event loop's task: a signal cancels it; other code is interrupted
 
 
 def watch() -> None:
-    """Takes the signals from now on, but for those that whoever started the process has it ignore."""
-    atexit.register(_ignore)  # first, so that it is called last
+    """Installs the signal handlers, except for signals that this process was started to ignore."""
+    atexit.register(_ignore)  # registered first, so it runs last
     for each in SIGNALS:
         if signal.getsignal(each) != signal.SIG_IGN:
             signal.signal(each, _take)
 
 
 def _ignore() -> None:
-    """From here on Python takes its handlers back, and a signal would end the process with another exit code."""
+    """Ignores signals during exit: Python restores its own handlers, which would change the exit code."""
     for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)
 
@@ -45,7 +45,7 @@ def _take(which: int, frame: Any) -> None:
 
 
 def say() -> None:
-    """Says it, once."""
+    """Prints LINE once."""
     global _said
     if not _said:
         _said = True
@@ -54,12 +54,12 @@ def say() -> None:
 
 
 def code() -> int:
-    """The exit code, as shells have it."""
+    """The exit code, following the convention of shells: 128 + signal."""
     return 128 + (number or signal.SIGINT)
 
 
 def run(runner: asyncio.Runner, work: Coroutine) -> Any:
-    """`runner.run(work)`. What is cancelled by a signal raises KeyboardInterrupt here, when all its parts have ended."""
+    """`runner.run(work)`; if a signal cancels it, raises KeyboardInterrupt after all its tasks have ended."""
     try:
         return runner.run(_stoppable(work))
     except asyncio.CancelledError:

@@ -1,7 +1,7 @@
-"""A pass: neighbouring steps of scope `sample` run as one stream over shards of samples.
+"""A pass: consecutive steps of scope `sample`, run as one stream over shards of samples.
 
-A sample's answers are judged while others are still generated; rows are kept in the order of the samples, so a shard's
-bytes do not depend on which answer came first. A pass over one shard knows nothing of where it runs."""
+A sample's answers are judged while others are still generated. Rows are kept in sample order, so a shard's bytes do not depend on
+which answer came first, nor on the machine."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ from schemas.operator import Context, SampleRows
 from schemas.ports import Engine, MediaStore
 from schemas.records import Reason, Rejection, Sample, digest
 
-ROWS = 4  # rows of a source that are read before others may run
+ROWS = 4  # rows read from a source before other tasks may run
 ROW_TABLES = ("candidates", "claims", "judgements", "pairs")
 LIVE = frozenset(ROW_TABLES)
 Used = dict[str, Usage]  # by the recipe's name of the model
@@ -37,7 +37,7 @@ Progress = Callable[[int, int | None, str, Used], None]
 
 
 def view(bound: Bound, rows: SampleRows) -> SampleRows | None:
-    """What the step may see of one sample, or None when the sample is none of its own."""
+    """What the step sees of a sample; None if the sample is not for this step."""
     step = bound.step
     if bound.share != (0.0, 1.0):
         place = int(digest("share", rows.origin)[:8], 16) / 2**32
@@ -54,18 +54,19 @@ def view(bound: Bound, rows: SampleRows) -> SampleRows | None:
             if (rows.sample.answer is None) == (predicate == "has_answer"):
                 return None
         else:
-            seen.candidates = _those(predicate, seen, rows)
+            seen.candidates = _selected(predicate, seen, rows)
     return seen
 
 
-def _those(predicate: str, seen: SampleRows, rows: SampleRows) -> list:
+def _selected(predicate: str, seen: SampleRows, rows: SampleRows) -> list:
+    """The candidates with a role, or those that are right, wrong or best by the judgements in `rows`."""
     if predicate not in ("right", "wrong", "best"):
         return [c for c in seen.candidates if c.role == predicate]
     axis = SCORE if predicate == "best" else TRUTH
     value = {
-        s.items[0]: s.value
-        for s in rows.judgements
-        if s.axis == axis and s.target == "candidate" and s.value is not None
+        j.items[0]: j.value
+        for j in rows.judgements
+        if j.axis == axis and j.target == "candidate" and j.value is not None
     }
     if predicate == "right":
         return [c for c in seen.candidates if value.get(c.id) == 0]
@@ -77,45 +78,45 @@ def _those(predicate: str, seen: SampleRows, rows: SampleRows) -> list:
 
 @dataclass
 class Shard:
-    """One shard on its way through a pass."""
+    """One shard during a pass."""
 
     number: int
     key: str
     given: list[SampleRows]
     first: dict[str, list]
-    """rows that came with the samples: media, rejections of the source"""
+    """rows that precede the samples: media, rejections of the source"""
     made: list[list] = field(default_factory=list)
-    """for each sample, the rows that this pass leaves: at first the sample and what its source brought"""
+    """for each sample, the rows this pass leaves: at first the sample and the rows from its source"""
     left: int = 0
     usage: dict[str, Used] = field(default_factory=dict)
-    """what each step asked"""
+    """usage by step"""
     unanswered: set[bytes] = field(default_factory=set)
-    """keys of the questions that may be answered another time"""
+    """keys of the requests that are open: they may be answered another time"""
     place: int = 0
-    """among the shards of the pass, in order"""
+    """its position among the shards of the pass"""
     earlier: dict | None = None
-    """its record, where it was published with questions left open"""
+    """its record, if it was published before with open requests"""
     contexts: list[Context] = field(default_factory=list)
     started: float = 0.0
 
     @property
     def name(self) -> str:
-        """Its folder's when no question is open."""
+        """The name of its folder if no request is open."""
         return f"{self.number:05d}-{self.key[:16]}"
 
     @property
     def published(self) -> str:
-        """Its folder's: with questions left open it is another's, so that whatever rests on its rows is made again once they are answered."""
+        """The name of its folder. With open requests it differs, so that everything based on its rows is redone once they are answered."""
         if not self.unanswered:
             return self.name
         return f"{self.name}{shards.OPEN}{digest(sorted(key.hex() for key in self.unanswered))[:8]}"
 
 
 def from_sources(sources: list[Bound], context: Callable[[Bound], Context], key: str) -> Iterator[Shard | None]:
-    """Shards of what the sources yield, and None now and then between them, so that a caller can let others run.
+    """Shards of what the sources yield, with None in between to let other tasks run.
 
-    Answers, judgements and pairs that a source yields behind a Sample are the Sample's own: its steps see them, and they are in its shard.
-    Where sources leave such rows, those of equal Samples are put together; else a Sample that came before is a rejection."""
+    Answers, judgements and pairs that a source yields after a Sample belong to that Sample and are in its shard; its steps see them. If
+    sources leave such rows, those of equal Samples are merged; otherwise a repeated Sample is a rejection."""
     records = (row for bound in sources for row in bound.verb(filled(bound.settings), context(bound)))
     stream = arrivals(records, ROWS)
     if any(not LIVE.isdisjoint(bound.leaves) for bound in sources):
@@ -128,7 +129,7 @@ def from_sources(sources: list[Bound], context: Callable[[Bound], Context], key:
 
     def shard() -> Shard:
         made = [[r.sample, *(row for table in ROW_TABLES for row in getattr(r, table))] for r in given]
-        # by all that came in: also what is known of a prompt may change
+        # keyed by all rows of the source, not only sample ids: what is known about a prompt may change too
         return Shard(number, digest(key, first, made), given, first, made)
 
     for item in stream:
@@ -158,13 +159,13 @@ def from_sources(sources: list[Bound], context: Callable[[Bound], Context], key:
 
 
 def from_tables(tables: shards.RunTables, key: str) -> Iterator[Shard]:
-    """The shards of earlier passes again, with their live rows."""
+    """The shards of earlier passes, with their live rows."""
     for number, (folders, shard) in enumerate(tables.shards()):
         yield Shard(number, digest(key, [f.name for f in folders]), _given(shard), {})
 
 
 def seen_samples(bound: Bound, tables: shards.RunTables) -> Iterator[SampleRows]:
-    """What the step may see of each sample that earlier passes left, in order."""
+    """What the step sees of each sample of the earlier passes, in order."""
     for _, shard in tables.shards():
         for rows in _given(shard):
             if rows.sample.kind in bound.module.MEDIA and (some := view(bound, rows)) is not None:
@@ -189,27 +190,28 @@ def _given(tables: shards.RunTables) -> list[SampleRows]:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a pass works with, whatever its steps are."""
+    """What a pass works with, independent of its steps."""
 
     media: MediaStore
     answers: Answers
     recipe: str
-    """its name"""
+    """name of the recipe"""
     connect: Callable[[list[str]], Awaitable[dict[str, Any]]]
     """names of models -> their engines"""
     models: dict[str, str] = field(default_factory=dict)
-    """paths or names of models by the names that the recipe gives them"""
+    """paths or names of models by their names in the recipe"""
     shared: Path | None = None
-    """the folder that all runs share"""
+    """the cache folder, shared by all runs"""
 
 
 class Pass:
-    """Runs the steps of one pass over its shards into `folder`."""
+    """Runs the steps of one pass over its shards, which are written to `folder`."""
 
     def __init__(self, folder: Path, steps: list[Bound], resources: Resources, progress: Progress, *, beside: bool,
                  after_shard: Callable[[], None] | None = None, order: Sequence[str] = ()):  # fmt: skip
-        """`beside`: an engine works in this process, so sources are read on a thread of their own. `after_shard` is called when one is there; what it raises ends the pass. `order`: the names of the
-        recipe's steps, where an earlier pass ran some that stand behind those of this one: rows stand in that order."""
+        """`beside`: an engine works in this process, so sources are read in another thread. `after_shard` is called after each published
+        shard; if it raises, the pass ends. `order`: the recipe's step names, if an earlier pass ran steps that follow this pass's in the
+        recipe: rows are then sorted in that order."""
         self.folder, self.resources, self.progress, self.beside = folder, resources, progress, beside
         self.media, self.cache = resources.media, resources.answers
         self.sources = [b for b in steps if b.step.family == "source"]
@@ -220,12 +222,12 @@ class Pass:
         self.engines: dict[str, Engine] = {}
         self.done = 0
         self.repaired: list[str] = []
-        """a line for each shard that was there but damaged, and is written again"""
+        """a line for each damaged shard that is written again"""
         self.open: list[Shard] = []
-        self.spent: Used = defaultdict(Usage)  # in shards that are closed
+        self.spent: Used = defaultdict(Usage)  # usage of closed shards
 
     def context(self, bound: Bound, shard: Shard | None = None) -> Context:
-        """What the operator gets of the pass; of its engines only what it asks for a `shard` is counted."""
+        """The operator's context; usage of its engines is counted in `shard` only."""
         usage = defaultdict(Usage) if shard is None else shard.usage[bound.step.name]
         unanswered = None if shard is None else shard.unanswered
         engines = {
@@ -240,7 +242,7 @@ class Pass:
         return build(bound, context)
 
     async def run(self, stream: Iterator[Shard | None], total: int | None) -> list[str]:
-        """Works through the stream; returns the names of all its shards in order. The first error of a sample ends the pass."""
+        """Works through the stream; returns the names of all its shards in order. The first error ends the pass."""
         self.total, self.stream, self.names_done, self.jobs = total, stream, [], deque()
         self.refilling = asyncio.Lock()
         with ThreadPoolExecutor(1, thread_name_prefix="source") as self.reader:
@@ -264,7 +266,9 @@ class Pass:
     async def _next_shard(self) -> Shard | None:
         if self.beside:
             return await asyncio.get_running_loop().run_in_executor(self.reader, next, filter(None, self.stream), None)
-        for shard in self.stream:  # two threads of Python would only take turns, at the price of each turn
+        for (
+            shard
+        ) in self.stream:  # in this thread: without an engine a second one would only compete for the interpreter
             if shard is not None:
                 return shard
             await asyncio.sleep(0)
@@ -275,7 +279,7 @@ class Pass:
         return max((e.slots for e in self.engines.values()), default=1)
 
     async def _refill(self) -> bool:
-        """Opens the next shard that is not there yet; False when none is left. One worker refills at a time."""
+        """Opens the next shard that is not finished yet; False if there is none. One worker refills at a time."""
         async with self.refilling:
             while not self.jobs:
                 shard = await self.ahead
@@ -285,9 +289,9 @@ class Pass:
                 shard.place = len(self.names_done)
                 self.names_done.append(shard.name)
                 if self._there(shard):
-                    self.media.sync()  # a source that was read again may have brought media that were lost
+                    self.media.sync()  # reading the source may have restored lost media
                     self.done += len(shard.given)
-                    self.progress(self.done, self.total, "already there", self.used())
+                    self.progress(self.done, self.total, "already finished", self.used())
                     continue
                 if not self.engines and self.names:
                     self.engines = await self.resources.connect(self.names)
@@ -298,8 +302,7 @@ class Pass:
         return True
 
     def _there(self, shard: Shard) -> bool:
-        """Whether a shard is there already, as it was written and with its media. One that is damaged is written again: the cache
-        has its answers."""
+        """Whether a shard is finished, intact and has its media. A damaged one is written again, with answers from the cache."""
         folder = self.folder / shard.name
         if not folder.exists():
             return False
@@ -319,7 +322,7 @@ class Pass:
         while self.jobs or await self._refill():
             shard, place = self.jobs.popleft()
             await self._one(shard.given[place], shard, shard.made[place])
-            shard.given[place] = None  # its rows are in `made` now
+            shard.given[place] = None  # frees memory: its rows are in `made`
             shard.left -= 1
             self.done += 1
             if shard.left == 0:
@@ -328,7 +331,7 @@ class Pass:
                 self.progress(self.done, self.total, "", self.used())
 
     def used(self) -> Used:
-        """What this pass has asked so far."""
+        """Usage of this pass so far, by model."""
         found: Used = defaultdict(Usage)
         for used in (self.spent, *(used for shard in self.open for used in shard.usage.values())):
             for name, usage in used.items():
@@ -336,10 +339,12 @@ class Pass:
         return found
 
     async def _one(self, rows: SampleRows, shard: Shard, made: list) -> None:
-        """Runs all steps on one sample; appends their rows to `made`, in order: a sample, what it became, its rows."""
+        """Runs all steps on one sample and appends their rows to `made`, in order."""
         for bound, context in zip(self.steps, shard.contexts, strict=True):
             if rows.sample.kind not in bound.module.MEDIA:
-                detail = f"{bound.step.title} cannot handle {rows.sample.kind}; use another operator or leave these out"
+                detail = (
+                    f"{bound.step.title} cannot handle {rows.sample.kind}; use another operator or exclude such samples"
+                )
                 made.append(
                     Rejection(
                         rows.sample.id, "samples", bound.step.name, Reason.UNSUPPORTED_MEDIA, detail, rows.sample.id
@@ -380,9 +385,9 @@ class Pass:
         self.open.append(shard)
 
     async def _close(self, shard: Shard) -> None:
-        """Publishes a finished shard: media first, then answers, then rows, so that nothing points at what is not there.
+        """Publishes a finished shard: media first, then answers, then rows, so that no row refers to something missing.
 
-        Rows are written on a thread of their own: written on the loop, no request left it for a tenth of a second."""
+        Rows are written in another thread: in the event loop this blocked all requests for a tenth of a second."""
         await self.cache.settle()
         tables: dict[str, list] = {name: list(shard.first.get(name, ())) for name in TABLES}
         for rows in shard.made:
@@ -405,7 +410,10 @@ class Pass:
         if shard.earlier:
             before = costs.of_record(shard.earlier)
             usage = {
-                step: {name: of.after(Usage(**before.get(step, {}).get(name, {}))) for name, of in used.items()}
+                step: {
+                    name: model_usage.after(Usage(**before.get(step, {}).get(name, {})))
+                    for name, model_usage in used.items()
+                }
                 for step, used in usage.items()
             }
         return {
@@ -416,7 +424,7 @@ class Pass:
                 b.step.name: {
                     "operator": b.step.title,
                     "version": b.version,
-                    "models": {name: of.figures() for name, of in usage[b.step.name].items()},
+                    "models": {name: model_usage.figures() for name, model_usage in usage[b.step.name].items()},
                 }
                 for b in self.steps
             },
@@ -426,7 +434,7 @@ class Pass:
 
 @contextlib.contextmanager
 def _rarely_collected() -> Generator[None]:
-    """Inside, Python looks for cycles seldom, and not among what is there already: rows have none, and it looked every 700 of them."""
+    """Inside, garbage collection is rare and skips existing objects: rows form no cycles, and it used to run every 700 of them."""
     before = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(10_000, 50, 100)
@@ -438,7 +446,7 @@ def _rarely_collected() -> Generator[None]:
 
 
 def _take(out, rows: SampleRows, made: list) -> bool:
-    """Appends a step's rows to the sample's; True when the sample itself was rejected. A Sample supersedes the one before."""
+    """Appends a step's rows to the sample's; True if the sample itself was rejected. A new Sample supersedes the previous one."""
     for row in out:
         made.append(row)
         table = TABLE_OF[type(row)]
@@ -460,5 +468,5 @@ def _take(out, rows: SampleRows, made: list) -> bool:
 
 def _superseded(old: Sample, new: Sample) -> Rejection:
     return Rejection(
-        old.id, "samples", new.step, Reason.SUPERSEDED, f"{sample_label(old)}: {new.step} wrote it anew", new.id
+        old.id, "samples", new.step, Reason.SUPERSEDED, f"{sample_label(old)}: rewritten by {new.step}", new.id
     )

@@ -1,4 +1,4 @@
-"""Units that hold a model run in a process of their own (worker.py), so that a crash of an engine is one restart, resumed from the cache."""
+"""Runs units that hold a model in a process of their own (worker.py), so that an engine crash costs one restart, resumed from the cache."""
 
 import contextlib
 import json
@@ -14,22 +14,22 @@ from schemas import errors
 from schemas.errors import EngineError, RunError
 
 ROOT = Path(__file__).resolve().parents[2]
-RESTARTS = 3  # times it is started again after a crash: two make a request suspected, at the third it is known
-CULPRITS = 5  # requests of one unit that may be found to crash an engine; with more, the engine is to blame
-AFRESH = 75  # its exit code when another should go on
+RESTARTS = 3  # restarts after crashes without a culprit: two crashes make a request a suspect, a third confirms it
+CULPRITS = 5  # at most five requests per unit are blacklisted as crashing; with more, the engine is to blame
+AFRESH = 75  # exit code of a worker that asks for a restart
 
 
 class Supervisor:
-    """Starts a worker when it is needed, tells it what to do, and starts another after a crash."""
+    """Starts a worker when needed, sends it units, and restarts it after a crash."""
 
     def __init__(self, run):
-        """Starts nothing yet. `run`: whose units it does; its lock goes to the process too."""
+        """`run`: the run whose units it does; the worker inherits its lock. No process is started yet."""
         self._run = run
         self._process: subprocess.Popen | None = None
 
     def do(self, unit) -> None:
-        """Brings a unit to its end, with another process after a crash. Raises what the child raised, and EngineError when
-        it crashed too often; neither leaves a process."""
+        """Completes a unit, restarting the worker after crashes. Raises the worker's error, or EngineError if it crashed too often; in both
+        cases the process has ended."""
         crashes = Crashes(self._run.folder)
         restarts = culprits = 0
         while (code := self._once(unit)) is not None:
@@ -45,11 +45,11 @@ class Supervisor:
                 crashes.forget()
                 raise EngineError(self._died(unit, code))
             without = ", without the request that crashes it" if found else ""
-            said = f"its process ended with code {code}; starting it again from the cache{without}"
-            self._run.report(unit.name, 0, None, said, {})
+            text = f"its process ended with exit code {code}; restarting it from the cache{without}"
+            self._run.report(unit.name, 0, None, text, {})
 
     def end(self) -> None:
-        """Ends the process, which is between units, and frees what it loaded."""
+        """Ends the worker, which must be between units, and frees its memory."""
         if self._process:
             orders, reports = _pipes(self._process)
             with contextlib.suppress(BrokenPipeError):
@@ -59,24 +59,24 @@ class Supervisor:
             self._process = None
 
     def _once(self, unit) -> int | None:
-        """None when the unit is done, else the code with which the process ended."""
+        """None if the unit is done, else the exit code of the worker."""
         process = self._process or self._start(unit)
         orders, reports = _pipes(process)
-        error = afresh = None
+        error = restart = None
         try:
             orders.write(f"{unit.name}\n".encode())
             orders.flush()
             for line in reports:
-                said = json.loads(line)
-                if "finished" in said:
+                message = json.loads(line)
+                if "finished" in message:
                     return None
-                if "error" in said:
-                    error = getattr(errors, said["error"], RunError)(said["message"])
-                elif afresh := said.get("afresh"):
-                    self._run.report(unit.name, 0, None, f"{afresh}; going on in a new process", {})
+                if "error" in message:
+                    error = getattr(errors, message["error"], RunError)(message["message"])
+                elif restart := message.get("afresh"):
+                    self._run.report(unit.name, 0, None, f"{restart}; continuing in a new process", {})
                 else:
-                    self._run.report(unit.name, said["done"], said["total"], said["text"], said["used"])
-        except BrokenPipeError:  # it died while it waited
+                    self._run.report(unit.name, message["done"], message["total"], message["text"], message["used"])
+        except BrokenPipeError:  # it died while idle
             pass
         except BaseException:
             process.kill()
@@ -86,7 +86,7 @@ class Supervisor:
         self.end()
         if error is not None:
             raise error
-        return AFRESH if afresh else code
+        return AFRESH if restart else code
 
     def _start(self, unit) -> subprocess.Popen:
         env = {
@@ -104,24 +104,24 @@ class Supervisor:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sink, env=env,
                 pass_fds=(lock.fileno(),) if lock is not None else (),
             )  # fmt: skip
-        with contextlib.suppress(BrokenPipeError):  # it died at once: the unit's name tells
+        with contextlib.suppress(BrokenPipeError):  # it died at once: sending the unit will fail too, and is handled
             _pipes(self._process)[0].write(json.dumps(self._run.raw).encode() + b"\n")
         return self._process
 
     def _died(self, unit, code: int) -> str:
         log = log_of(self._run.folder, unit.name)
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        said = lines[-1][:300] if lines else "(empty)"
-        return f"{unit.name}: its process died again and again (code {code}); the end of its log: {said} ({log})"
+        last = lines[-1][:300] if lines else "(empty)"
+        return f"{unit.name}: its process crashed repeatedly (exit code {code}); last line of its log: {last} ({log})"
 
 
 def _pipes(process: subprocess.Popen) -> tuple[IO[bytes], IO[bytes]]:
-    """What a worker is told its units by, and what it says by."""
+    """The worker's standard input and output."""
     assert process.stdin is not None  # `_start` asks for both
     assert process.stdout is not None
     return process.stdin, process.stdout
 
 
 def log_of(folder: Path, unit: str) -> Path:
-    """Where a unit's process writes what it says."""
+    """The log file of a unit's process."""
     return folder / "logs" / f"{unit}.log"

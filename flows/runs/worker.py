@@ -1,10 +1,10 @@
-"""The process in which units that hold a model are done: it keeps the engines that they loaded.
+"""The process that does units which hold a model. It keeps the engines it has loaded.
 
     python -m flows.runs.worker FOLDER
 
-It reads the recipe from its standard input (that in the folder may lack secrets) and then the names of units, says in JSON lines on its standard
-output how far it is, and writes everything else to FOLDER/logs/UNIT.log. It ends when its standard input closes: a parent that is killed leaves
-no orphan behind."""
+It reads the recipe from standard input (the folder's copy may lack secrets), then names of units. It reports progress as JSON lines on
+standard output and writes everything else to FOLDER/logs/UNIT.log. It ends when its standard input closes, so that a killed parent leaves
+no orphan."""
 
 import contextlib
 import io
@@ -29,8 +29,8 @@ from schemas.redact import clean
 
 
 def main(folder: Path) -> int:
-    """Does what it is told until it is told no more; returns the exit code."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the run, whose end ends this process
+    """Does the requested units until standard input closes or one fails; returns the exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which ends this process
     say = _only_json()
     orders: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
@@ -39,18 +39,18 @@ def main(folder: Path) -> int:
         say({"done": done, "total": total, "text": text, "used": used})
 
     raw = json.loads(orders.get())
-    run = here = None
+    run = host = None
     while True:
         name = orders.get()
         try:
             with at_work(folder):
                 _log_to(log_of(folder, name))
-                if run is None or here is None:
+                if run is None or host is None:
                     run, crashes = executor.reopen(folder, report, raw), Crashes(folder)
                     notes = in_flight.Journal(folder / "in_flight", crashes.suspects, crashes.culprits)
-                    here = engine_host.Host(run.cache, notes)
+                    host = engine_host.Host(run.cache, notes)
             with at_work(folder, run.cache):
-                run.work(next(u for u in run.units if u.name == name), here)
+                run.work(next(u for u in run.units if u.name == name), host)
             say({"finished": name})
         except RestartWorker as why:
             say({"afresh": str(why)})
@@ -59,28 +59,28 @@ def main(folder: Path) -> int:
             say({"error": error.kind, "message": str(error)})
             _trace()
             return 1
-        except Exception as error:  # noqa: BLE001 - the boundary of the process: the parent is told
-            said = f"{name}: {type(error).__name__}: {error} (more in {log_of(folder, name)})"
-            say({"error": "RunError", "message": said})
+        except Exception as error:  # noqa: BLE001 - the boundary of the process: reported to the parent
+            message = f"{name}: {type(error).__name__}: {error} (details in {log_of(folder, name)})"
+            say({"error": "RunError", "message": message})
             _trace()
             return 1
 
 
 def _trace() -> None:
-    """The traceback, for the log; a disk that is full takes none."""
+    """Writes the traceback to the log, unless the disk is full."""
     with contextlib.suppress(OSError):
         traceback.print_exc()
 
 
 def _only_json():
-    """Keeps the real standard output for progress; whatever else prints goes to the log."""
+    """Reserves the real standard output for progress; other output goes to the log."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    return lambda said: print(json.dumps(said), file=out)
+    return lambda message: print(json.dumps(message), file=out)
 
 
 def _log_to(log: Path) -> None:
-    """From now on standard output and error are this file; what Python writes there holds no secrets."""
+    """Redirects standard output and error to this file; secrets are removed from what Python writes."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -90,7 +90,7 @@ def _log_to(log: Path) -> None:
 
 
 class _Cleaned(io.TextIOBase):
-    """A text stream that passes on whole lines, without secrets."""
+    """A text stream that forwards whole lines, without secrets."""
 
     encoding = "utf-8"
 
@@ -105,7 +105,7 @@ class _Cleaned(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Nothing: what is left is half a line."""
+        """Does nothing: what is left is an incomplete line."""
 
     @property
     def buffer(self):
@@ -119,9 +119,9 @@ class _Cleaned(io.TextIOBase):
 
 
 def _listen(orders: queue.SimpleQueue) -> None:
-    said = b""
-    while read := os.read(0, 1024):  # not sys.stdin: its lock would hold up the interpreter's own end
-        *names, said = (said + read).split(b"\n")
+    rest = b""
+    while read := os.read(0, 1024):  # not sys.stdin: its lock would delay the interpreter's exit
+        *names, rest = (rest + read).split(b"\n")
         for name in names:
             orders.put(name.decode())
     os._exit(1)

@@ -49,7 +49,7 @@ def test_its_rows_are_there(folder):
 def test_it_shows(folder, capsys):
     show(folder / "out")
     said = " ".join(capsys.readouterr().out.split())
-    assert "kept: rows by media kind" in said
+    assert "kept: rows by media type" in said
     assert "not finished" not in said
 
 

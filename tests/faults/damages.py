@@ -37,7 +37,7 @@ from tests.support.hub_standin import TOKEN, Hub
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = 8
-STOPPED = "stopped: the same command goes on from here"
+STOPPED = "stopped: run the same command again to continue"
 
 
 class Said(NamedTuple):
@@ -442,7 +442,7 @@ def _prompt(place: Place, dice: random.Random) -> None:
     place.recipe.write_text(yaml.safe_dump(document))
 
 
-BUILD = r"run the same `pairwright build` again|the cache keeps the answers"
+BUILD = r"run the same `pairwright build` again|cached answers are kept"
 DAMAGES = [
     Damage("a broken run.json", _note("*/run.json"), rf"run\.json .*({BUILD})", heals=False),
     Damage("a broken done.json of a pass", _note("*/passes/*/done.json"), rf"done\.json .*({BUILD})|never finished"),

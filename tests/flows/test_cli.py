@@ -72,7 +72,7 @@ BAD_ROWS = [  # the row, why it is left out, and what is said about it
     ({"prompt": "what ?", "video": "still.mp4"}, "empty_media", "still.mp4 is a video without frames; replace"),
     ({"prompt": "what ?", "audio": "empty.wav"}, "empty_media", "empty.wav is empty; replace the file or drop the row"),
     ({"prompt": " ", "image": "good.jpg"}, "empty_prompt", "the prompt is empty; write a question or drop the row"),
-    (GOOD_ROWS[0], "duplicate", "the same prompt and media came before; leave one of them out"),
+    (GOOD_ROWS[0], "duplicate", "duplicate of an earlier prompt with the same media; remove one of them"),
     ("{not json", "bad_row", "the line is not JSON"),
 ]
 
@@ -135,7 +135,7 @@ def test_a_second_run_asks_nothing_and_more_rows_cost_only_themselves(tmp_path, 
     ("words", "said"),
     [
         (["build", "dmeo"], "did you mean 'demo'"),
-        (["build", "nowhere.yaml"], "there is no recipe file nowhere.yaml"),
+        (["build", "nowhere.yaml"], "recipe file nowhere.yaml does not exist"),
         (["build", "demo", "smple.n=3"], "no step 'smple': did you mean 'sample'"),
         (["show", "."], "not the folder of a run"),
         (["train", "."], "no exported dataset"),
@@ -166,7 +166,7 @@ def test_a_mistake_in_a_recipe_is_one_line_and_exit_code_2(tmp_path, change, sai
     text = pairwright("build", recipe, "--out", tmp_path / "out", "--cache", tmp_path / "cache", code=2)
     *before, line = text.strip().splitlines()
     assert said in line
-    assert before in ([], ["pass0-rows: begins"])  # what cannot be opened shows when it is
+    assert before in ([], ["pass0-rows: started"])  # what cannot be opened shows when it is
 
 
 def test_the_folder_of_another_recipe_is_refused_with_the_difference(tmp_path, endpoint):
@@ -174,10 +174,12 @@ def test_the_folder_of_another_recipe_is_refused_with_the_difference(tmp_path, e
     pairwright("build", recipe, "--out", tmp_path / "out", "--cache", tmp_path / "cache")
     text = pairwright("build", recipe, "sample.n=2", "--out", tmp_path / "out", "--cache", tmp_path / "cache", code=2)
     assert "another recipe" in text
-    assert "3 there, 2 now" in text
+    assert "3 in the run, 2 now" in text
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
-    assert "no run of Pairwright left" in pairwright("build", recipe, "--out", tmp_path / "mine", code=2)
+    assert "contains files that are not from a Pairwright run" in pairwright(
+        "build", recipe, "--out", tmp_path / "mine", code=2
+    )
 
 
 def test_a_server_that_is_not_there_is_a_failed_run_in_one_line(tmp_path):
@@ -199,7 +201,7 @@ def test_what_nobody_expected_is_one_line_with_the_file_of_its_traceback(tmp_pat
     line = capsys.readouterr().err
     assert ended.value.code == 1
     assert line.count("\n") == 1
-    assert line.startswith("unexpected: ValueError: two lines; this is a bug of Pairwright")
+    assert line.startswith("unexpected: ValueError: two lines; this is a bug in Pairwright")
     (log,) = (tmp_path / "logs").iterdir()
     assert str(log) in line
     assert "in unexpected" in log.read_text()

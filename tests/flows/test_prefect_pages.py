@@ -83,7 +83,7 @@ def test_the_documented_set_up_ends_in_pages_that_show_the_deployments_and_their
     pages.open("/dashboard", "Flow Runs", "Active Work Pools", "local")
     pages.open("/deployments", "4 Deployments", *DEPLOYMENTS, "At 02:00 AM every day")
     pages.open("/automations", "no heartbeat means crashed")
-    pages.open(f"/runs/flow-run/{run['id']}", run["name"], "Completed", "nightly", "pass0-sample: begins")
+    pages.open(f"/runs/flow-run/{run['id']}", run["name"], "Completed", "nightly", "pass0-sample: started")
 
     (made,) = [a for a in prefect_api.post("/automations/filter", json={}).json() if "heartbeat" in a["name"]]
     assert made["enabled"]

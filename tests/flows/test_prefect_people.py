@@ -76,7 +76,7 @@ def test_a_build_waits_for_people_and_goes_on_when_a_pull_finds_them_done(
         assert executor.reopen(out).dataset(1).exists()
 
         # from now on pulls say no more that everybody is done
-        taken = "all 6 annotations, and a build has taken them"
+        taken = "all 6 annotations, used by a finished build"
         ends = lambda: [run["state"]["message"] for run in finished_runs(prefect_api, "pull-people")]
         wait_for(lambda: taken in ends(), 60)
         wait_for(lambda: events(prefect_api, out) == ends().count("all 6 annotations"), 30)
@@ -88,7 +88,7 @@ def test_a_build_waits_for_people_and_goes_on_when_a_pull_finds_them_done(
 def test_a_run_that_has_asked_nobody_yet_is_left_alone(tmp_path, endpoint):
     executor.open_run(str(write_recipe(tmp_path, endpoint, 6)), out=tmp_path / "out", cache=tmp_path / "cache").close()
     state = annotate.fn(str(tmp_path / "out"))
-    assert (state.type, state.name, state.message) == ("COMPLETED", "Waiting", "nobody was asked yet")
+    assert (state.type, state.name, state.message) == ("COMPLETED", "Waiting", "nobody has been asked yet")
 
 
 @pytest.mark.parametrize(

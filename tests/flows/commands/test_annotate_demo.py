@@ -49,7 +49,7 @@ class Demo:
         pytest.fail(f"not said: {pattern}\n{self.log.read_text()}")
 
     def logins(self) -> dict[str, str]:
-        self.says("Ctrl-C ends the server")
+        self.says("Ctrl-C stops the server")
         return dict(re.findall(r"(\w+@example\.org)\s+│\s+(\w+)", self.log.read_text()))
 
 
@@ -91,10 +91,10 @@ def test_people_find_their_work_again_after_a_stop_and_a_kill_and_the_build_goes
         first.says("3 of 8 annotations: anna@example.org 3")
         second = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert (second.returncode, len(second.stderr.splitlines())) == (2, 1)
-        assert f"the demo runs already, its people log in at {url}" in second.stderr
+        assert f"the demo is already running at {url}" in second.stderr
         first.process.send_signal(signal.SIGINT)
         assert first.process.wait(30) == 130
-        assert "the same command goes on from here" in first.log.read_text()
+        assert "run the same command again to continue" in first.log.read_text()
 
         again = Demo(command, tmp_path / "again")
         assert again.logins() == logins

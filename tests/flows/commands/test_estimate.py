@@ -114,7 +114,7 @@ def test_of_many_samples_some_are_tried_and_the_rest_is_extrapolated(tmp_path):
     assert (found.samples, found.tried) == (700, 50)
     usage = told(found)
     assert (usage["sample"]["asked"], usage["pointwise"]["asked"]) == (700, 700)
-    assert found.notes[0] == "50 of 700 samples were tried, drawn by their ids; the figures are extrapolated"
+    assert found.notes[0] == "50 of 700 samples were tried, chosen by their ids; the figures are extrapolated"
 
 
 def test_filters_before_the_first_answer_see_all_samples(tmp_path):
@@ -134,7 +134,7 @@ def test_made_up_answers_have_the_layout_that_their_operator_reads(tmp_path, url
     # of the reference and of the rewritten answer: its facts, and their questions
     assert usage["claims", "judge"]["asked"] == 40 * 2 * 2
     assert usage["claims", "policy"]["asked"] >= 40 * 2
-    assert not any("could mostly not be read" in note for note in found.notes)
+    assert not any("could not be parsed" in note for note in found.notes)
 
 
 def test_what_made_up_answers_cannot_tell_is_said(tmp_path, monkeypatch):
@@ -147,9 +147,9 @@ def test_what_made_up_answers_cannot_tell_is_said(tmp_path, monkeypatch):
     path = written(tmp_path, [{"make.reference": {}}, spoil, people, "score.consensus", after])
     found = estimate(path, cache=tmp_path / "cache")
     assert {row.step: row.usage["asked"] for row in found.rows} == {"rewrite": 40, "after": 4 * 2 * 2}
-    unread = "rewrite: made-up answers could mostly not be read: it may ask less, and the steps behind it more"
+    unread = "rewrite: most made-up answers could not be parsed: it may ask less, and later steps more"
     assert unread not in found.notes
-    assert "what comes behind people hangs on what they will say, and is not in here" in found.notes
+    assert "steps after human annotation are not included in the estimate" in found.notes
     monkeypatch.delattr("pipeline.make.rewrite.example")  # as in an operator of whose replies nobody told the layout
     assert unread in estimate(path, cache=tmp_path / "cache").notes
 
@@ -175,7 +175,7 @@ def test_the_command_says_it_in_a_table(tmp_path):
     assert (sample[6], sample[-1]) == ("2.56k", "0.026")
     assert "EUR" in done.stdout
     assert "policy, judge: media are NOT counted" not in done.stdout
-    assert "the time cannot be known" in done.stdout
+    assert "the time is unknown" in done.stdout
 
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -270,4 +270,4 @@ def test_of_the_demo_nothing_is_asked_again(demo):
         step: sum(usage["asked"] + usage["cached"] for usage in of["models"].values())
         for step, of in summary["steps"].items()
     }
-    assert again.notes == ["training asks no model; its time is not in here"]
+    assert again.notes == ["training asks no model; its time is not included"]

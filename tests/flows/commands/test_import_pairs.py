@@ -111,7 +111,7 @@ def test_import_says_what_came_in_and_what_did_not(tmp_path):
     assert "│ pairs │ 1 │ 1 │ 2 │" in said  # text, image, all
     assert all(f"1 {reason}" in said for reason in ("duplicate", "equal_answers", "missing_file"))
     assert "rows.jsonl#3: horse.jpg is not there; mend the path or drop the row" in said
-    assert "rows.jsonl#2: the same pair came before; leave one of them out" in said
+    assert "rows.jsonl#2: duplicate pair; remove one of them" in said
     assert "rows.jsonl#4: chosen and rejected are the same text" in said
     assert "finished" in pairwright("show", out)
     assert {s.licence for s in rows(out, "samples")} == {"CC0"}

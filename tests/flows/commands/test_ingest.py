@@ -94,7 +94,7 @@ def test_a_recipe_brings_in_what_is_good_and_names_the_rest(home, tmp_path, name
     for reason, count in reasons.items():
         assert f"{reason}" in said, count
     assert "what came in" in said
-    assert "goes on from here" in said
+    assert "continues from here" in said
 
 
 def written(home: Path, url: str, source: dict) -> Path:

@@ -69,10 +69,10 @@ def test_of_a_jury_all_judges_before_it_come_along_and_of_claims_their_score():
 def test_which_step_judges_must_be_clear():
     with pytest.raises(
         RecipeError,
-        match="3 steps ask a model to judge: name one with --step; there are: first, second, claims, refuted_claims, jury",
+        match="3 steps ask a model to judge: choose one with --step, of first, second, claims, refuted_claims, jury",
     ):
         judge_bench.made(JURY, "pairs.jsonl")
-    with pytest.raises(RecipeError, match="no step 'frist' judges: did you mean 'first'"):
+    with pytest.raises(RecipeError, match="no judge step is called 'frist': did you mean 'first'"):
         judge_bench.made(JURY, "pairs.jsonl", "frist")
 
 
@@ -151,7 +151,7 @@ def test_said_again_it_asks_nobody(bench, endpoint):
 def test_a_users_mistakes_are_one_line(bench, tmp_path):
     folder, _, _ = bench
     out = ("--out", tmp_path / "out", "--cache", tmp_path / "cache")
-    assert "no step 'x' judges" in pairwright(
+    assert "no judge step is called 'x'" in pairwright(
         "judge-bench", folder / "judge.yaml", folder / "pairs.jsonl", "--step", "x", *out, code=2
     )
     assert not (tmp_path / "out").exists()

@@ -55,7 +55,7 @@ def test_a_server_gets_texts_and_media_of_the_sources_before_the_step_that_asks_
     monkeypatch.setenv("JUDGE_KEY", "sk-value-of-the-key")
     found = told(tmp_path, {"source.rows": {"path": "mine.jsonl", "media_root": "pictures"}}, policy=REMOTE, judge={**REMOTE, "base_url": "http://other.example/v1", "api_key_env": "JUDGE_KEY"})  # fmt: skip
     assert lines(found).splitlines() == [
-        f"{ROWS}: are asked for media where rows of rows hold web addresses",
+        f"{ROWS}: requests for media, if rows of rows contain web addresses",
         "http://other.example: the value of JUDGE_KEY as the key of model judge",
         "http://other.example: texts of rows (mine.jsonl, pictures), and answers to them, for pointwise (model judge)",
         "https://models.example:8443: texts and media (image, video, audio) of rows (mine.jsonl, pictures), and answers to them, for sample (model policy)",
@@ -89,7 +89,7 @@ def test_each_endpoint_is_named_with_its_own_key(tmp_path):
     ends = [{"base_url": "https://a.example/v1"}, {"base_url": "https://b.example/v1", "api_key_env": "B_KEY"}]
     model = {"engine": "openai", "model": "big", "api_key_env": "A_KEY", "endpoints": ends}
     found = lines(told(tmp_path, {"source.scenes": {"n": 3}}, policy=model))
-    assert "https://a.example: the value of A_KEY as the key of model policy, which is not set" in found
+    assert "https://a.example: the value of A_KEY as the key of model policy (not set)" in found
     assert "https://b.example: the value of B_KEY as the key" in found
 
 
@@ -127,14 +127,14 @@ def test_addresses_that_are_read_are_named_by_their_host_alone(tmp_path):
         ("s3://bucket", "rows"),
         ("https://bench.example", "contamination"),
     ):
-        assert f"{to}: is asked for what {what} reads" in found
+        assert f"{to}: requests for what {what} reads" in found
     assert "SECRET" not in found
-    assert f"{ROWS}: are asked for media where rows of rows, contamination hold web addresses" in found
+    assert f"{ROWS}: requests for media, if rows of rows, contamination contain web addresses" in found
 
 
 def test_hosts_with_private_addresses_that_rows_may_name_are_told(tmp_path):
     found = lines(told(tmp_path, {"source.rows": {"path": "a.jsonl", "fetch": {"allow_private": ["nas.local"]}}}))
-    assert f"{ROWS}: private ones too: nas.local" in found
+    assert f"{ROWS}: including private hosts: nas.local" in found
 
 
 def test_the_hub_is_asked_for_models_and_datasets_that_are_not_here(tmp_path, monkeypatch):
@@ -142,8 +142,8 @@ def test_the_hub_is_asked_for_models_and_datasets_that_are_not_here(tmp_path, mo
     found = lines(
         told(tmp_path, {"source.hub": {"path": "org/set"}}, policy={"engine": "vllm", "model": "Qwen/Qwen2-VL-2B"})
     )
-    assert f"{HUB}: is asked for the dataset org/set of hub, with the value of HF_TOKEN" in found
-    assert f"{HUB}: is asked for the model Qwen/Qwen2-VL-2B (policy), with the value of HF_TOKEN" in found
+    assert f"{HUB}: a request for the dataset org/set of hub, with the value of HF_TOKEN" in found
+    assert f"{HUB}: a request for the model Qwen/Qwen2-VL-2B (policy), with the value of HF_TOKEN" in found
     assert "hf_value" not in found
 
 
@@ -189,7 +189,7 @@ def test_check_says_it_and_runs_nothing(tmp_path):
         )
     )
     said = pairwright("check", path, "models.judge.base_url=http://127.0.0.1:1/v1")
-    assert "theirs: 4 steps, which can run" in said
+    assert "theirs: 4 steps, ready to run" in said
     assert "https://models.example:8443\n  texts and media (image, video, audio) of rows (/nowhere/a.jsonl)" in said
     assert "this machine (http://127.0.0.1:1)" in said
     assert "no step 'smaple': did you mean 'sample'?" in pairwright("check", path, "smaple.n=3", code=2)
@@ -216,9 +216,9 @@ def test_build_says_it_in_short_before_it_starts(tmp_path):
         )
     )
     said = pairwright("build", path, "--out", tmp_path / "run", "--cache", tmp_path / "cache", code=1)
-    assert "leaves for https://models.invalid: " in said
+    assert "data leaves this machine for https://models.invalid: " in said
     assert (
         f"; texts and media (image, video, audio) of rows ({tmp_path}/a.jsonl), and answers to them, for sample (model policy)"
         in said
     )
-    assert said.index("leaves for") < said.index("EngineError")
+    assert said.index("data leaves this machine for") < said.index("EngineError")

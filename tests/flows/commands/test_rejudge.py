@@ -184,8 +184,8 @@ def test_the_command_says_what_changed(tmp_path, rows_file, monkeypatch):
     release(monkeypatch, generous)
     shown = CliRunner().invoke(cli.app, ["rejudge", str(run.folder)]).output
     assert "unparsable -> tie" in shown
-    assert "goes on from here" in shown
-    assert "144 judgements as they were, 0 others" in CliRunner().invoke(cli.app, ["rejudge", str(run.folder)]).output
+    assert "continues from here" in shown
+    assert "144 judgements unchanged, 0 changed" in CliRunner().invoke(cli.app, ["rejudge", str(run.folder)]).output
 
 
 @pytest.mark.engine

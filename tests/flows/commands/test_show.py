@@ -40,7 +40,7 @@ def test_a_finished_run_shows_its_units_counts_and_where_rows_went(built, capsys
     show(built)
     text = capsys.readouterr().out
     assert "finished" in text
-    assert "not begun" not in text
+    assert "not started" not in text
     assert "empty_prompt" in text
     assert "report.html" in text
 
@@ -54,9 +54,9 @@ def test_an_unfinished_run_shows_how_far_it_is_where_rows_went_so_far_and_how_to
     show(half)
     text = capsys.readouterr().out
     assert "1 shards so far" in text
-    assert "not begun" in text
+    assert "not started" in text
     assert "1 empty_prompt" in text
-    assert "goes on from here" in text
+    assert "continues from here" in text
 
 
 def test_the_summary_of_another_run_is_not_shown_as_its_own(built, tmp_path, capsys):
@@ -67,10 +67,12 @@ def test_the_summary_of_another_run_is_not_shown_as_its_own(built, tmp_path, cap
     shards.write_json(mixed / "summary.json", summary)
     show(mixed)
     text = capsys.readouterr().out
-    assert "goes on from here" in text
+    assert "continues from here" in text
     assert "report.html" not in text
     (records, *_) = verify.verify(mixed)
-    assert records.damages == [(f"{mixed / 'summary.json'} is of other units than those that are here", shards.REMEDY)]
+    assert records.damages == [
+        (f"{mixed / 'summary.json'} belongs to other units than those in this folder", shards.REMEDY)
+    ]
 
 
 def test_the_summary_of_an_older_version_which_does_not_name_its_units_is_shown(built, tmp_path, capsys):

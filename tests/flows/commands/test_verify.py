@@ -26,13 +26,13 @@ def line(said: str, area: str) -> str:
 def test_a_run_that_is_well_is_gone_through_area_by_area(copy):
     code, said = command("verify", copy.run)
     assert code == 0
-    assert line(said, "records") == "records as written 7 files"
-    assert line(said, "passes").startswith("passes as written 2 shards,")
-    assert line(said, "steps") == "steps as written 1 step, 1 file"
-    assert line(said, "dataset") == "dataset as written 1 file, 7 rows"
-    assert line(said, "media").startswith("media as written 19 media,")
-    assert line(said, "answers") == "answers as written 24 answers"
-    assert said.endswith("all is as it was written\n")
+    assert line(said, "records") == "records intact 7 files"
+    assert line(said, "passes").startswith("passes intact 2 shards,")
+    assert line(said, "steps") == "steps intact 1 step, 1 file"
+    assert line(said, "dataset") == "dataset intact 1 file, 7 rows"
+    assert line(said, "media").startswith("media intact 19 media,")
+    assert line(said, "answers") == "answers intact 24 answers"
+    assert said.endswith("everything is intact\n")
 
 
 def test_every_damage_is_named_at_once_and_one_build_repairs_them_all(copy):
@@ -66,7 +66,7 @@ def test_every_damage_is_named_at_once_and_one_build_repairs_them_all(copy):
 def test_a_dataset_without_its_run_and_a_folder_that_is_neither(copy, tmp_path):
     whole = copy.run / "dataset"
     code, said = command("verify", whole)
-    assert (code, line(said, "dataset")) == (0, "dataset as written 1 file, 7 rows")
+    assert (code, line(said, "dataset")) == (0, "dataset intact 1 file, 7 rows")
     next(whole.glob("*/*.parquet")).unlink()
     assert command("verify", whole)[0] == 1
     code, said = command("verify", tmp_path)
@@ -82,7 +82,7 @@ def test_a_damaged_answer_is_taken_out_and_a_broken_file_of_answers_is_named(cop
         db.execute("update answers set v = cast('x' || v as blob) where rowid = 2")
     code, said = command("verify", copy.run)
     assert code == 1
-    assert "2 of 24 answers were damaged and are taken out" in said
+    assert "2 of 24 answers were damaged and have been removed" in said
     assert command("verify", copy.run)[0] == 0
     path.write_bytes(b"no database" * 100)
     code, said = command("verify", copy.run)
@@ -99,7 +99,7 @@ def test_an_unfinished_run_is_gone_through_as_far_as_it_came(copy):
     (copy.run / "passes" / "pass1-corrupt" / "done.json").unlink()
     code, said = command("verify", copy.run)
     assert code == 0, said
-    assert line(said, "passes").startswith("passes as written 2 shards,")
+    assert line(said, "passes").startswith("passes intact 2 shards,")
 
 
 def test_without_a_sound_run_json_nothing_else_is_believed(copy, tmp_path):

@@ -88,9 +88,9 @@ OPERATORS = [
     ('SCOPE = "sample"', 'SCOPE = "row"', "SCOPE is 'row'; expected: \"sample\" (one sample's rows in, rows out) or \"table\" (all of them)"),
     ('SCOPE = "sample"', "", "SCOPE is missing; expected: \"sample\" (one sample's rows in, rows out) or \"table\" (all of them)"),
     ('MEDIA = ("text", "image")', 'MEDIA = ("text", "images")',
-     "MEDIA names 'images'; expected: the kinds of samples it can handle; did you mean 'image'? there are: audio, image, multi_image, text, video"),
-    ("VERSION = 1", 'VERSION = "1"', "VERSION is '1'; expected: a whole number that is raised when its rows change for the same settings"),
-    ("def judge(", "def judges(", "judge is missing; expected: what an operator of the family judge is called by"),
+     "MEDIA names 'images'; expected: the kinds of samples it handles; did you mean 'image'? there are: audio, image, multi_image, text, video"),
+    ("VERSION = 1", 'VERSION = "1"', "VERSION is '1'; expected: an integer, raised when its rows change for the same settings"),
+    ("def judge(", "def judges(", "judge is missing; expected: the function that runs an operator of the family judge"),
     ("class Settings(Base)", "class Setting(Base)", "Settings is missing; expected: a class that inherits from schemas.operator.OperatorSettings"),
     ("class Settings(Base)", "class Settings", "Settings is <class 'annotators.judge.plugged.Settings'>; expected: a class that inherits from schemas.operator.OperatorSettings"),
     ("VERSION = 1", 'VERSION = 1\n    BUILDS = {"splitter": "split"}', "BUILDS names the setting 'splitter', which Settings does not have; expected: there are: n"),
@@ -110,8 +110,8 @@ ENGINES = [
     ("def identity_of", "def identity",
      "identity_of is missing; expected: a function of the settings: the model's name and revision, or a digest of its weights"),
     ("def connect", "def load", "connect is missing; expected: an async function of the settings and the media store that returns an Engine"),
-    ("def able", "def can", "able is missing; expected: a function of the settings: (names of the requests it answers, kinds of media it takes)"),
-    ("slots: int = 1", "size: int = 1", "Settings has no field `slots`; expected: the requests that it works on at a time"),
+    ("def able", "def can", "able is missing; expected: a function of the settings: (names of the requests it answers, kinds of media it accepts)"),
+    ("slots: int = 1", "size: int = 1", "Settings has no field `slots`; expected: the number of requests it works on at a time"),
 ]  # fmt: skip
 
 

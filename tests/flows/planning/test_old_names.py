@@ -64,7 +64,7 @@ def test_the_old_name_says_the_new_one_in_a_line_and_the_new_one_says_nothing(ca
             load.checked(recipe(old))
             (title,) = new
             assert [r.getMessage() for r in caplog.records] == [
-                f"train is called {title} now; the old name goes on working"
+                f"train is now called {title}; the old name still works"
             ]
             caplog.clear()
             load.checked(recipe(new))

@@ -85,8 +85,8 @@ def test_the_verdict_and_what_to_know_come_first(opened, run):
     tables = run[1]
     assert "Training helped: hallucinated answers fell from 37.0% to 4.0%" in page.inner_text(".verdict")
     notes = page.inner_text(".notes")
-    assert f"{len(tables.rows['pairs'])} pairs came from 40 prompts." in notes
-    assert "Questions that failed in the engine: 1." in notes
+    assert f"{len(tables.rows['pairs'])} pairs from 40 prompts." in notes
+    assert "Requests that failed in the engine: 1." in notes
 
 
 def test_a_reader_sees_where_rows_went(opened, run):
@@ -133,12 +133,12 @@ def test_people_are_shown_with_what_they_are_worth_and_whom_to_look_at(run, brow
     assert "In quarantine: 2 span text." in page.inner_text("main")
     assert "1 of 4 are flagged" in page.inner_text(".notes >> nth=0")
     plot = page.locator(".plot[aria-label*='people of asked']")
-    assert [name in plot.inner_html() for name in ("person:1", "skill of the flagged")] == [True, True]
+    assert [name in plot.inner_html() for name in ("person:1", "skill (flagged)")] == [True, True]
     page.close()
 
 
 def test_without_people_nothing_is_said_of_them(run):
-    assert "What people did" not in (run[0] / "report.html").read_text()
+    assert "Human annotation</h2>" not in (run[0] / "report.html").read_text()
 
 
 def test_texts_of_rows_cannot_become_markup(run, tmp_path):
@@ -195,7 +195,7 @@ def test_a_run_without_pairs_has_a_report_that_says_so(tmp_path):
     tables = ListTables({"samples": [sample]})
     summary = small_run.summarised(tables) | {"evaluate": {}}
     page = write_report(tmp_path, summary, tables, FolderStore(tmp_path)).read_text()
-    assert "No pair was made" in page
+    assert "No pairs were made" in page
     assert "Did training help?" not in page
 
 
@@ -215,8 +215,8 @@ def test_media_behind_the_rejected_answer_are_shown_beside_those_of_the_prompt(t
     pair = records.pair(sample.id, "crop", good, bad, rejected_media=(shas[1],), pair_kind="mixed")
     tables = ListTables({"samples": [sample], "candidates": [good, bad], "pairs": [pair]})
     page = write_report(tmp_path, small_run.summarised(tables), tables, media).read_text()
-    assert re.findall(r'alt="([^"]+)"', page) == ["picture 1 of the prompt", "picture 1 behind the rejected answer"]
-    assert page.count("<b>behind rejected</b>") == 1
+    assert re.findall(r'alt="([^"]+)"', page) == ["picture 1 of the prompt", "picture 1 of the rejected answer"]
+    assert page.count("<b>media of the rejected answer</b>") == 1
 
 
 def test_the_same_run_gives_the_same_report(run, tmp_path):
@@ -239,8 +239,8 @@ def test_what_judges_are_worth_is_told_with_intervals_and_biases_are_named(run, 
         "own_truth": truth,
     }
     page = write_report(tmp_path, summary, tables, media).read_text()
-    assert "chose the answer that was shown first 70% of 400 times" in page
-    assert "chose the longer answer 70% of the time, which is better 50% of the time" in page
+    assert "chose the first answer 70% of 400 times (position bias)" in page
+    assert "chose the longer answer 70% of the time; it is better 50% of the time" in page
     assert "its own model\u2019s answer" not in page  # 50 % of its own are better, and 50 % are chosen
     assert page.count("70.0 % <small>(65–75, 400)</small>") == 2
     assert page.count("50.0 % <small>(43–57, 200)</small>") == 4

@@ -128,10 +128,10 @@ def test_show_and_report_say_it(priced, capsys):
     folder, _ = priced
     show(folder / "out")
     text = " ".join(capsys.readouterr().out.split())
-    assert "what models were asked" in text
+    assert "model usage" in text
     assert "EUR" in text
     page = (folder / "out" / "report.html").read_text()
-    assert "What models were asked" in page
+    assert "Model usage" in page
     assert "saved by the cache" in page
 
 
@@ -141,7 +141,7 @@ def test_of_an_unfinished_run_show_says_what_was_asked_so_far(priced, tmp_path, 
     (unit,) = (half / "passes").iterdir()
     (unit / "done.json").unlink()
     show(half)
-    assert "asked so far" in capsys.readouterr().out
+    assert "model usage so far" in capsys.readouterr().out
 
 
 def test_live_figures_come_with_progress_from_the_first_to_the_last(tmp_path, url):

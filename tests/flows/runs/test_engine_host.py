@@ -65,7 +65,7 @@ def test_a_model_of_the_same_name_whose_weights_changed_is_another(engines):
 
 def test_a_model_that_does_not_fit_beside_those_of_steps_before_wants_another_process(engines):
     engines.run(engines.connect({"a": spec("a", 0.3)}))
-    with pytest.raises(RestartWorker, match="b does not fit into memory beside the models of steps before"):
+    with pytest.raises(RestartWorker, match="b does not fit into memory beside the models of earlier steps"):
         engines.run(engines.connect({"b": spec("b", 0.21)}))
     assert dict(engines.loads) == {"a": 1}
 

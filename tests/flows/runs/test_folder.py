@@ -85,7 +85,7 @@ def test_a_place_where_no_folder_can_be_is_the_users_mistake(tmp_path, place):
 
 def test_a_folder_of_somebody_else_and_one_of_another_recipe_stay_as_they_are(tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
-    with pytest.raises(OutputError, match="no run of Pairwright left"):
+    with pytest.raises(OutputError, match="contains files that are not from a Pairwright run"):
         take_folder(tmp_path, lambda note: None)
     (tmp_path / "run.json").write_text(json.dumps(RUN))
 

@@ -66,7 +66,7 @@ def test_rows_that_were_appended(build, tmp_path):
     assert texts(found) == [f"{n}?" for n in range(15)]
     assert [c.sample for c in found["candidates"]] == [s.id for s in found["samples"] for _ in range(2)]
     assert [r.detail for r in found["rejections"]] == [
-        "r.jsonl#16: the same prompt and media came before; leave one of them out"
+        "r.jsonl#16: duplicate of an earlier prompt with the same media; remove one of them"
     ]
 
 

@@ -68,7 +68,7 @@ def test_others_may_run_now_and_then_whatever_comes():
 
 def test_a_row_without_its_sample_is_an_error_of_the_source():
     sample = shown("aa")[1]
-    with pytest.raises(ValueError, match="a Candidate that does not stand behind its Sample"):
+    with pytest.raises(ValueError, match="a Candidate without its Sample before it"):
         list(arrivals(pair(sample, "x", "y"), 4))
 
 
@@ -94,13 +94,13 @@ def test_what_was_there_is_no_news_or_a_rejection_that_names_its_row():
     )
     assert found[0] == Arrival([picture], sample, [*rows[:2], slip, rows[2]])
     assert [(r.table, r.reason, r.id, r.detail) for r in found[1:]] == [
-        ("pairs", Reason.DUPLICATE, f"{rows[2].id}~2", "f#9: the same pair came before; leave one of them out"),
-        ("judgements", Reason.DUPLICATE, f"{slip.id}~3", "f#9: the same judgement came before; leave one of them out"),
+        ("pairs", Reason.DUPLICATE, f"{rows[2].id}~2", "f#9: duplicate pair; remove one of them"),
+        ("judgements", Reason.DUPLICATE, f"{slip.id}~3", "f#9: duplicate judgement; remove one of them"),
         (
             "samples",
             Reason.DUPLICATE,
             f"{sample.id}~4",
-            "f#9: the same prompt and media came before; leave one of them out",
+            "f#9: duplicate of an earlier prompt with the same media; remove one of them",
         ),
     ]
 

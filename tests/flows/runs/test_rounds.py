@@ -57,5 +57,5 @@ def test_the_second_round_answers_with_the_model_that_the_first_one_trained(tmp_
     assert set(summary["evaluate"]) == {"round1-after", "round2-after"}
 
     before = written(out)
-    assert "already there" in build(out, cache)
+    assert "already finished" in build(out, cache)
     assert written(out) == before

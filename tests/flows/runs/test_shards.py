@@ -43,7 +43,7 @@ DAMAGES = [
         "samples.arrow cannot be read (a pipe)",
     ),
     (lambda f: (f / "record.json").unlink() or os.mkfifo(f / "record.json"), "record.json cannot be read (a pipe)"),
-    (lambda f: (f / "pairs.arrow").write_bytes(b""), "pairs.arrow is not of this run"),
+    (lambda f: (f / "pairs.arrow").write_bytes(b""), "pairs.arrow does not belong to this run"),
     (lambda f: (f / "record.json").unlink(), "record.json is missing"),
     (lambda f: (f / "record.json").write_text(""), "record.json is empty"),
     (lambda f: flip(f / "record.json"), "record.json"),
@@ -51,7 +51,7 @@ DAMAGES = [
         lambda f: (f / "record.json").write_text(
             checksum.sealed({"key": "fedcba", "counts": {}, "rejections": {}, "steps": {}})
         ),
-        "record.json is that of another shard",
+        "record.json belongs to another shard",
     ),
 ]
 

@@ -154,7 +154,7 @@ def test_an_engine_that_always_crashes_is_an_error_after_some_restarts(tmp_path,
         "steps": [texts(tmp_path, 2), {"make.sample": {"model": "policy", "n": 1}}],
     }
     run, said = opened(tmp_path, raw)
-    with pytest.raises(EngineError, match=r"pass0-sample: its process died again and again \(code 3\)"):
+    with pytest.raises(EngineError, match=r"pass0-sample: its process crashed repeatedly \(exit code 3\)"):
         run.do(run.units[0])
     run.close()
     assert sum("starting it again" in text for text in said) == RESTARTS
@@ -172,7 +172,7 @@ def test_a_child_that_grows_is_followed_by_another_between_shards(tmp_path, hook
         "steps": [texts(tmp_path, 64), {"make.sample": {"model": "policy", "n": 1, "max_tokens": 4}}],
     }
     run, said = built(tmp_path, raw)
-    grown = [text for text in said if "going on in a new process" in text]
+    grown = [text for text in said if "continuing in a new process" in text]
     assert grown
     assert all(text.startswith("its memory grew from") for text in grown)
     assert not any("starting it again" in text for text in said)
