@@ -451,7 +451,7 @@ def test_the_server_says_how_long_to_wait(ask, endpoint, status):
     [
         ({"status": 503}, "the server answered 503 at every retry: scripted fault", 3),
         ({"kind": "drop"}, "the connection to the server broke", 3),
-        ({"kind": "hang"}, "no answer within 0.2 seconds", 3),
+        ({"kind": "hang"}, "did not answer within 0.2 seconds", 3),
         ({"kind": "garbage"}, "cannot parse the server's reply", 3),
     ],
 )
