@@ -123,7 +123,7 @@ def test_a_build_that_is_stopped_is_not_waited_for_for_ever(cache, tmp_path, mon
 def test_a_disk_that_takes_no_claim_ends_all_that_wait_for_the_answer(tmp_path):
     cache = AnswerCache(tmp_path / "answers.sqlite")
     (tmp_path / "asking").write_text("a file in the way")
-    with pytest.raises(StoreError, match="cannot write to .*asking"):
+    with pytest.raises(StoreError, match=r"cannot write to .*asking"):
         asked(cache, ASKED, ASKED)
     assert cache.in_flight == {}
     cache.close()
