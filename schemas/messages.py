@@ -86,9 +86,9 @@ def readable(messages, between: str = "\n") -> str:
 
 
 def ask_about(prompt: tuple[Message, ...], question: str) -> tuple[Message, ...]:
-    """The last user turn's media, with the texts between them, and `question` in place of what was asked after them.
+    """One user turn: the media of the prompt's last user turn, with the texts between them, followed by `question` instead of its own question.
 
-    The question of a turn is the text behind its last media, or before its first when nothing is behind."""
+    The question of a turn is the text after its last media, or before its first if nothing follows. A prompt without media: `question` only."""
     turn = [m for m in prompt if m.role == "user"][-1]
     places = [i for i, p in enumerate(turn.parts) if p.type != "text"]
     if not places:
@@ -98,14 +98,14 @@ def ask_about(prompt: tuple[Message, ...], question: str) -> tuple[Message, ...]
 
 
 def asked_of(prompt: tuple[Message, ...]) -> str:
-    """What the last user turn asks: its text after (else before) the media."""
+    """The question of the last user turn: its last text; empty if it has none."""
     turn = [m for m in prompt if m.role == "user"][-1]
     texts = [p.text for p in turn.parts if p.type == "text"]
     return (texts[-1] or "") if texts else ""
 
 
 def rephrase(prompt: tuple[Message, ...], question: str) -> tuple[Message, ...]:
-    """`prompt` with `question` in place of what its last user turn asks; the turns around it stay."""
+    """`prompt` with the question of its last user turn replaced by `question`; other turns are kept."""
     last = max(i for i, m in enumerate(prompt) if m.role == "user")
     return (*prompt[:last], *ask_about(prompt, question), *prompt[last + 1 :])
 

@@ -58,7 +58,7 @@ class Reason(StrEnum):
     UNSAFE = "unsafe"
     TOO_LARGE = "too_large"
     EMPTY_MEDIA = "empty_media"
-    TOO_SLOW = "too_slow"  # its decoder ran out of time
+    TOO_SLOW = "too_slow"  # its decoder timed out
     DECODER_DIED = "decoder_died"  # its decoder crashed
     EMPTY_PROMPT = "empty_prompt"
     DUPLICATE = "duplicate"

@@ -56,7 +56,8 @@ _SPACED = re.compile(
 )  # a whole text whose password contains spaces
 _BARE = re.compile(
     rf"(?<![\w/@.:])(?!mailto:)[^\s:@/\\\"'<>=(]{{1,80}}:[^\s@/\\\"'<>]{{1,400}}{_AT}"
-    r"(?=(?:[\w-]+\.)+(?:com|org|net|io|ai|dev|app|cloud|edu|gov|co|eu|de|fr|uk|cn|jp|in|ru|ch|local|internal|lan|corp|example|test)\b|localhost\b|\[|\d+\.\d+\.\d+\.\d+)",
+    r"(?=(?:[\w-]+\.)+(?:com|org|net|io|ai|dev|app|cloud|edu|gov|co|eu|de|fr|uk|cn|jp|in|ru|ch|local|internal|lan|corp|example|test)\b"
+    r"|localhost\b|\[|\d+\.\d+\.\d+\.\d+)",
     re.IGNORECASE,
 )  # without a scheme only before a host name: `llama3:8b@v2` is a model
 SIGNATURE = re.compile(  # query parameters that change with each signature of the same object
@@ -73,7 +74,8 @@ _LONGEST_NAME = 24  # of a query parameter: a longer one is treated as a value
 
 _KEYS = re.compile(
     r"(?<![A-Za-z0-9])(?:"
-    r"sk-(?=[\w-]*\d)[\w-]{8,}|sk-[\w-]{20,}|[srpw]k_(?:live|test)_\w{8,}|hf_(?=[A-Za-z0-9]*\d)[A-Za-z0-9]{8,}|hf_[A-Za-z0-9]{20,}|(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,}|"
+    r"sk-(?=[\w-]*\d)[\w-]{8,}|sk-[\w-]{20,}|[srpw]k_(?:live|test)_\w{8,}|hf_(?=[A-Za-z0-9]*\d)[A-Za-z0-9]{8,}|hf_[A-Za-z0-9]{20,}|"
+    r"(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,}|"
     r"gh[opusr]_[A-Za-z0-9]{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[a-z]-[\w-]{8,}|xapp-[\w-]{8,}|AIza[\w-]{30,}|ya29\.[\w-]{16,}|"
     r"eyJ[\w-]{6,}\.[\w-]{6,}(?:\.[\w-]*)?|(?:npm|pnu|pnb|gsk|r8|tgp_v1|fw|hl|rpa|dop_v1)_[A-Za-z0-9]{16,}|(?:nvapi|pplx|xai|pypi|anyscale|esecret)-[\w-]{16,}|"
     r"SG\.[\w-]{16,}\.[\w-]{16,}"
@@ -83,7 +85,10 @@ _HEADER = re.compile(
     r"\b(?P<name>bearer|basic)(?P<space>(?:\s|%20|\+)+)(?:(?=[\w.+/=~:-]*\d)[\w.+/=~:-]{8,}|[\w.+/=~:-]{20,})",
     re.IGNORECASE,
 )
-_NAMED = r"(?:[\w-]*(?:passw(?:or)?d|passwd|pwd|secret|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|token|credentials?|signature)|sig|authorization)"
+_NAMED = (
+    r"(?:[\w-]*(?:passw(?:or)?d|passwd|pwd|secret|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|token|credentials?|signature)"
+    r"|sig|authorization)"
+)
 _ASSIGNED = re.compile(
     rf"(?<![\w-])(?P<name>{_NAMED}\s*=\s*)(?P<value>\"[^\"]*\"|'[^']*'|[^\s;,&\"'<>)\]}}]+)", re.IGNORECASE
 )
@@ -186,7 +191,7 @@ class Cleaner:
         return _KEYS.sub(MARK, text) if _SIMPLE.fullmatch(text) else _plain(text)
 
     def _without(self, text: str) -> str:
-        """The text without the values."""
+        """The text with the values replaced by MARK."""
         if spans := self._found(text):
             out, end = [], 0
             for start, stop in spans:
@@ -256,7 +261,7 @@ _VIEWS = (unquote, lambda text: unquote(unquote(text)), _unescaped, html.unescap
 
 
 def _plain(text: str) -> str:
-    """The text without what looks like a secret."""
+    """The text with everything that looks like a secret replaced by MARK."""
     if _SPACED.match(text):
         text = text[: len(text) - len(text.lstrip())] + _SPACED.sub(lambda m: _head(m[0].lstrip()), text, count=1)
     text = _ADDRESS.sub(lambda found: _cleaned_url(found[0]), text)
@@ -303,7 +308,7 @@ def parted(url: str) -> tuple[str, str, str]:
         authority = authority[found:]
     elif (
         _odd(authority) and (found := _user(path)) is not None
-    ):  # a password with a slash, a question mark or a hash in it
+    ):  # a password that contains a slash, a question mark or a hash
         authority, path = authority_of(path[found:])
     path = _INNER.sub("", path)
     mark = re.search(r"[?#]|%3f", path, re.IGNORECASE)

@@ -16,7 +16,7 @@ BRACKETS = ("<", "[")  # nearly every special token contains one of these
 
 
 class Specials(NamedTuple):
-    """Special tokens, as `schemas.messages.escape` looks for them."""
+    """Special tokens in the form needed by `schemas.messages.escape`."""
 
     pattern: re.Pattern
     signs: tuple[str, ...]  # every token contains one of these characters or texts: a cheap check before the pattern
@@ -34,7 +34,8 @@ BARS = "<|{words}|>"  # Qwen, Llama 3, Phi, GLM and most others; in every family
 LLAMA_2 = "<s> </s> <unk> <pad> <mask> [INST] [/INST] <<SYS>> <</SYS>>"
 CHATML = "<img> </img> <ref> </ref> <box> </box> <quad> </quad> <imgpad> <image> <video> <audio> </audio>"
 CODE = """<fim_prefix> <fim_middle> <fim_suffix> <fim_pad> <fim-prefix> <fim-middle> <fim-suffix> <fim-pad> <fim-repo> <REPO> <repo_name> <reponame>
-    <file_sep> <filename> <gh_stars> <issue_start> <issue_comment> <issue_closed> <jupyter_start> <jupyter_text> <jupyter_code> <jupyter_output> <jupyter_script> <empty_output>
+    <file_sep> <filename> <gh_stars> <issue_start> <issue_comment> <issue_closed> <jupyter_start> <jupyter_text> <jupyter_code>
+    <jupyter_output> <jupyter_script> <empty_output>
     <commit_before> <commit_msg> <commit_after>"""
 PATCHES = "<image> </image> <video> </video> <audio> <im_start> <im_end> <im_patch> <vid_start> <vid_end> <vid_patch> <image_placeholder>"
 

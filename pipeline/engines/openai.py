@@ -185,7 +185,7 @@ class OpenAI:
         try:
             async with asyncio.timeout(FIRST):
                 response = await server.get("/models")
-        except OSError as error:  # TimeoutError among them
+        except OSError as error:  # including TimeoutError
             return exchange.unreachable_error(server, error)
         if response.status in (401, 403) or 300 <= response.status < 400:
             raise self._exchange.locked(server, response)

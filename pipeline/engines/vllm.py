@@ -289,7 +289,7 @@ class VLLM:
             try:
                 outputs = self._llm.step()
             except Exception as error:  # noqa: BLE001  after a failed step the engine's state is unknown
-                self._dead = EngineError(f"vLLM died while it ran {self.identity}: {error_line(error, named=True)}")
+                self._dead = EngineError(f"vLLM crashed while running {self.identity}: {error_line(error, named=True)}")
                 self._dead.__cause__ = error
                 self._fail(self._dead)
                 break
@@ -409,7 +409,7 @@ class VLLM:
         length = len(output.prompt_token_ids)
         self.prompt_tokens += length
         found = zip(output.prompt_logprobs[-len(answer) :], answer, strict=True)
-        return Likely(tuple(rounded(of[i].logprob) for of, i in found), length - len(answer))
+        return Likely(tuple(rounded(logprobs[i].logprob) for logprobs, i in found), length - len(answer))
 
 
 class _Tokens:
@@ -496,7 +496,7 @@ def _structure(form: Form | None):
 def _answer(output) -> Answer:
     if output.logprobs is None:
         return Answer(output.text, len(output.token_ids), output.finish_reason)
-    each = tuple(rounded(of[i].logprob) for of, i in zip(output.logprobs, output.token_ids, strict=True))
+    each = tuple(rounded(logprobs[i].logprob) for logprobs, i in zip(output.logprobs, output.token_ids, strict=True))
     return Answer(output.text, len(output.token_ids), output.finish_reason, rounded(sum(each)), each)
 
 

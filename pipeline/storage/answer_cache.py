@@ -491,7 +491,7 @@ class CachedEngine:
         self._unanswered = set() if unanswered is None else unanswered
         self.identity, self.can, self.media, self.slots = engine.identity, engine.can, engine.media, engine.slots
 
-    async def ask(self, request: Request) -> Any:  # a Result of the request's own type, as the port's overloads say
+    async def ask(self, request: Request) -> Any:  # a Result of the request's type, as in the port's overloads
         cache = self._cache
         key = key_of(self.identity, request)
         found = cache.get(key)

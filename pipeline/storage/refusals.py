@@ -26,7 +26,7 @@ class Refusals:
         """a request that was answered"""
         self.all = self.count = 0  # all refusals; equal ones since the last answer
         self._since = 0  # place of the first of the equal ones
-        self._words = self._said = ""
+        self._words = self._message = ""
         self._most = MANY
         self._door = asyncio.Lock()
 
@@ -36,13 +36,13 @@ class Refusals:
         if self.count and place > self._since:
             self.count = 0
 
-    def refused(self, place: int, failure: Refused, said: str) -> bool:
-        """Records a refusal; whether there are so many that `look` should be called. `said`: the message if the run is at fault."""
+    def refused(self, place: int, failure: Refused, message: str) -> bool:
+        """Records a refusal; whether there are so many that `look` should be called. `message`: the error if the run is at fault."""
         self.all += 1
         words = re.sub(r"\S*\d\S*", "", failure.detail)[:80]  # words with digits differ between requests
         if not self.count or words != self._words:
             self.count, self._since, self._words = 0, place, words
-        self.count, self._said = self.count + 1, said
+        self.count, self._message = self.count + 1, message
         return self.count >= self._most
 
     async def look(self, known: bool) -> None:
@@ -59,7 +59,7 @@ class Refusals:
                 return
             every = "all requests are refused" if self.proof is None else "all requests are now refused"
             raise EngineError(
-                f"{self.name}: {self._said}; {every}. Fix this and run the same command again: existing answers are kept"
+                f"{self.name}: {self._message}; {every}. Fix this and run the same command again: existing answers are kept"
             )
 
     async def _refuses(self, request: Request) -> bool:

@@ -88,7 +88,7 @@ _FILLED = ("path", "media_root")  # settings in which variables are replaced
 
 
 def variables(settings: Mapping[str, Any]) -> set[str]:
-    """The environment variables that a step's paths name, like `${ROWS_URL}`."""
+    """The environment variables used in a step's paths, like `${ROWS_URL}`."""
     return {name for key, value in settings.items() if key in (*_FILLED, "sets") for name in _named(value)}
 
 

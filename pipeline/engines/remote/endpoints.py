@@ -43,7 +43,9 @@ def plain(url: str) -> str:
     """`url` without trailing slashes. ValueError when it is not an http(s) address, or contains credentials, a query or a fragment."""
     try:
         parsed = URL(url)
-        if parsed.host and not _HOST.fullmatch(parsed.raw_host or ""):  # libcurl would say so at the first request
+        if parsed.host and not _HOST.fullmatch(
+            parsed.raw_host or ""
+        ):  # libcurl would only report it at the first request
             raise ValueError(f"invalid host {parsed.host!r}")
     except ValueError as error:
         raise ValueError(f"base_url must look like http://host:port/v1 ({error})") from error

@@ -252,8 +252,8 @@ def redirect_target(response: Response) -> str:
         return "nowhere"
 
 
-def _reason(status: int, said: str) -> Reason:
-    said = said.lower()
-    if status == 413 or any(words in said for words in TOO_LONG):
+def _reason(status: int, message: str) -> Reason:
+    message = message.lower()
+    if status == 413 or any(words in message for words in TOO_LONG):
         return Reason.TOO_LONG
-    return Reason.TOO_MANY_MEDIA if "may be provided in one prompt" in said else Reason.ENGINE_REFUSED
+    return Reason.TOO_MANY_MEDIA if "may be provided in one prompt" in message else Reason.ENGINE_REFUSED

@@ -371,7 +371,7 @@ def test_engines_follow_each_other_in_one_process_and_a_dead_one_says_so(asked, 
         answers, errors = pool.submit(one_after_the_other, folder, request, media_store.root).result()
     assert set(answers) == set(ask(request))
     assert re.fullmatch(r"the engine of other@\w+ is closed", errors[0])
-    assert re.fullmatch(r"vLLM died while it ran other@\w+: RuntimeError: out of memory", errors[1])
+    assert re.fullmatch(r"vLLM crashed while running other@\w+: RuntimeError: out of memory", errors[1])
     assert errors[2] == errors[1]
 
 
