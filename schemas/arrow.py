@@ -1,4 +1,4 @@
-"""Records <-> Arrow. One explicit schema a record; the version stands in the schema's metadata."""
+"""Records <-> Arrow. One explicit schema per record; the version is in the schema's metadata."""
 
 from collections.abc import Iterable
 
@@ -151,7 +151,7 @@ REJECTION = _schema(
     ("sample", pa.string()),
 )
 
-# table name -> (record, schema), in the order in which rows come to be
+# table name -> (record, schema), in the order in which rows are created
 TABLES = {
     "media": (Media, MEDIA),
     "samples": (Sample, SAMPLE),
@@ -174,7 +174,7 @@ def to_batch(table: str, rows: list) -> pa.RecordBatch:
 
 
 def _array(column: tuple, kind: pa.DataType) -> pa.Array:
-    # most records leave most columns empty, which need not be walked by type
+    # fast path: most columns are empty for most records
     return pa.nulls(len(column), kind) if column.count(None) == len(column) else pa.array(column, kind)
 
 
@@ -207,11 +207,13 @@ _BACK = {
 
 
 def from_batch(table: str, batch: pa.RecordBatch) -> Iterable:
-    """The rows of a record batch, as records; what an older version did not know is None. A batch of a newer version is refused."""
+    """The rows of a record batch, as records; columns that an older version lacks are None. ValueError for a batch of a newer version."""
     record, schema = TABLES[table]
     found = int((batch.schema.metadata or {}).get(b"version", b"0"))
     if found > VERSION:
-        raise ValueError(f"the {table} were written by a newer Pairwright (version {found}, this one reads {VERSION})")
+        raise ValueError(
+            f"the {table} were written by a newer Pairwright (version {found}, this one reads {VERSION}): update Pairwright"
+        )
     columns = []
     for field in schema:
         if field.name not in batch.schema.names:
@@ -225,8 +227,8 @@ def from_batch(table: str, batch: pa.RecordBatch) -> Iterable:
 
 def word_counts(texts: pa.Array) -> pa.Array:
     """`schemas.text.word_count` of each text, int32 [n]; null where the text is null."""
-    import pyarrow.compute as pc  # here, as it is slow to load and most need only the schemas
+    import pyarrow.compute as pc  # here: slow to import, and most callers need only the schemas
 
     trimmed = pc.utf8_trim_whitespace(texts)
-    words = pc.list_value_length(pc.utf8_split_whitespace(trimmed))  # of an empty text: 1, the text itself
+    words = pc.list_value_length(pc.utf8_split_whitespace(trimmed))  # 1 for an empty text
     return pc.if_else(pc.equal(trimmed, ""), pa.scalar(0, words.type), words)

@@ -1,36 +1,34 @@
-"""Every error Pairwright raises on purpose, and what each does to a run.
+"""All errors that Pairwright raises on purpose, and their effect on a run.
 
     PairwrightError
     ├── UserError            the command line prints one line and exits 2
-    │   ├── RecipeError      the recipe asks for something that cannot be
+    │   ├── RecipeError      the recipe is invalid
     │   ├── InputError       a source cannot be read at all
-    │   └── OutputError      the output folder is not ours to write to
+    │   └── OutputError      the output folder cannot be used
     ├── RunError             the command line prints one line and exits 1
     │   ├── EngineError      a model cannot be loaded, or its process died too often
-    │   │   ├── NotAsked     an engine that only remembers was never asked this
+    │   │   ├── NotAsked     the answer to a request is not cached, and no model is available
     │   │   └── NeverAnswered a server that has answered nothing yet refused a request
     │   ├── TrainError       a start-up self-check or the training itself failed
-    │   ├── StoreError       the media store, the cache or the Hub does not answer
-    │   │   └── DamageError  what is stored is not what was written
-    │   └── ServerError      the labeling server does not answer, or not as it should
+    │   ├── StoreError       the media store, the cache or the Hub fails
+    │   │   └── DamageError  stored data are damaged
+    │   └── ServerError      the labeling server does not respond, or not as expected
     ├── Waiting              people are not done yet: not a failure, the command line says for what and exits 0
     ├── RowError             one row is bad: it becomes a Rejection and the run goes on
-    └── NoVerdict            a judge could not decide: it becomes a Judgement without a value
+    └── NoVerdict            a judge gave no verdict: it becomes a Judgement without a value
 
-A foreign error is translated once, at the boundary it crosses.
+Errors of libraries are translated once, at the boundary that they cross.
 """
 
 from schemas.records import Outcome, Reason, one_line
 from schemas.redact import clean
 
 _LONGEST = 1000  # characters of a RowError's detail
-_WHOLE = (
-    10_000  # at each end of one that is cleaned: so little is kept of it that nothing is cut in the midst of an address
-)
+_WHOLE = 10_000  # characters kept at each end before cleaning: far more than remain, so that no secret is cut in two
 
 
 class PairwrightError(Exception):
-    """Base of everything raised on purpose. The message is one line that says what, where and how to mend it, without secrets."""
+    """Base of all errors raised on purpose. The message is one line with place, cause and remedy, without secrets."""
 
     exit_code = 1
 
@@ -39,8 +37,8 @@ class PairwrightError(Exception):
 
     @property
     def kind(self) -> str:
-        """Its name in the tree above, also of a class that a room has made of one."""
-        return next(of.__name__ for of in type(self).__mro__ if of.__module__ == __name__)
+        """Its name in the tree above, also for subclasses in other modules."""
+        return next(base.__name__ for base in type(self).__mro__ if base.__module__ == __name__)
 
 
 class UserError(PairwrightError):
@@ -72,7 +70,7 @@ class NotAsked(EngineError):
 
 
 class NeverAnswered(EngineError):
-    """`detail`: what to say where others see that the model does answer, and so the refusal is this request's own."""
+    """`detail`: the message for this request alone, if it turns out that the model does answer others."""
 
     def __init__(self, message: str, detail: str):
         super().__init__(message)
@@ -96,14 +94,14 @@ class ServerError(RunError):
 
 
 class Waiting(PairwrightError):
-    """The run cannot go on before people did more; called again it looks anew."""
+    """The run cannot continue until people have done more; the same command checks again."""
 
     exit_code = 0
 
 
 class RowError(PairwrightError):
-    """One row cannot go on. `reason` is from the closed list, the message names the mend: one line, cut in its middle where
-    a row's own words would make it long."""
+    """One row cannot be used. `detail` names the remedy: one line, shortened in the middle to about 1,000 characters, since it may quote
+    the row."""
 
     def __init__(self, reason: Reason, detail: str):
         if len(detail) > _WHOLE:
@@ -117,14 +115,14 @@ class RowError(PairwrightError):
 
 
 def bad_row(detail: str) -> RowError:
-    """A row that does not say what it should. `detail` says what is wrong with which field, and what to do."""
+    """A RowError for an invalid row. `detail` names the field, the cause and the remedy."""
     return RowError(Reason.BAD_ROW, detail)
 
 
 class NoVerdict(PairwrightError):
-    """A judge could not decide. `outcome` says how, `raw` keeps its words."""
+    """A judge gave no verdict. `outcome` says why, `raw` is its reply."""
 
     def __init__(self, outcome: Outcome, raw: str):
-        Exception.__init__(self, raw)  # an answer is data
+        Exception.__init__(self, raw)  # not cleaned: a reply is data
         self.outcome = outcome
         self.raw = raw

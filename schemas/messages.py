@@ -1,4 +1,4 @@
-"""Chat messages: short ways to make them, and the guard against text that plays markup."""
+"""Chat messages: constructors, views, and escaping of special tokens in data."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from schemas.records import Message, Part, Sample, media_parts
 from schemas.special_tokens import GUARD, Specials, of_families
 
-# What most chat templates use for turns and media, beside the special tokens of the tokenizer, which engines in process know.
+# What most chat templates use for turns and media, in addition to the tokenizer's special tokens, which in-process engines know.
 MARKUP = re.compile(
     r"<\|[^|<>\s]{1,40}\|>"
     r"|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<bos>|<eos>|<unk>|<pad>"
@@ -14,12 +14,12 @@ MARKUP = re.compile(
 )
 
 
-SEAM = 200  # characters; special tokens are shorter
+SEAM = 200  # characters; longer than any special token
 
 
 def escape(text: str, specials: Specials | None = None) -> str:
-    """`text` with every special token (by default those of all known model families) broken by an invisible word joiner, so that data cannot open
-    a turn or claim a media slot. Said twice it changes nothing more."""
+    """`text` with an invisible word joiner inside every special token (by default of all known model families), so that data cannot open a
+    turn or take the place of media. Idempotent."""
     pattern, signs = specials or of_families()
     for sign in signs:
         if sign in text:
@@ -27,14 +27,14 @@ def escape(text: str, specials: Specials | None = None) -> str:
     else:
         return text
     found = 1
-    while found:  # what is left of one may be another: <<SYS>>
+    while found:  # escaping one token may expose another: <<SYS>>
         text, found = pattern.subn(lambda m: m[0][0] + GUARD + m[0][1:], text)
     return text
 
 
 def escape_all(texts: Sequence[str], specials: Specials | None = None) -> list[str]:
-    """Texts that a chat template may put behind each other (a turn's, when it shows the media first), each escaped, and tokens broken that would
-    come of several."""
+    """Texts that a chat template may concatenate (those of a turn, if it puts media first), each escaped, including tokens that only their
+    concatenation would form."""
     if len(texts) == 1:
         return [escape(texts[0], specials)]
     safe, before = [], ""
@@ -54,21 +54,23 @@ def user(*parts: Part | str) -> Message:
 
 
 def assistant(text: str) -> Message:
+    """A message by the assistant."""
     return Message("assistant", (Part("text", text),))
 
 
 def texts_in(parts: Iterable[Part]) -> list[str]:
-    """The texts among `parts`, in order, one for each part of type text; an absent text is empty."""
+    """The texts among `parts`, in order, one per part of type text; a missing text is empty."""
     return [part.text or "" for part in parts if part.type == "text"]
 
 
 def text_of(messages) -> str:
-    """The text of all parts, one a line, media as [image]."""
+    """The text of all parts, one per line, media as [image]."""
     return "\n".join(p.text if p.type == "text" else f"[{p.type}]" for m in messages for p in m.parts)
 
 
 def readable(messages, between: str = "\n") -> str:
-    """What a person reads: the texts, of several media each in its place as [image 1], of several turns each with its role."""
+    """The messages for people: their texts; if there are several media, each as [image 1] in its place; if there are several turns, each with
+    its role."""
     several = len(media_parts(messages)) > 1
     words, number = [], 0
     for message in messages:
@@ -84,9 +86,9 @@ def readable(messages, between: str = "\n") -> str:
 
 
 def ask_about(prompt: tuple[Message, ...], question: str) -> tuple[Message, ...]:
-    """The last user turn's media, with the texts between them, and `question` in place of what was asked after them.
+    """One user turn: the media of the prompt's last user turn, with the texts between them, followed by `question` instead of its own question.
 
-    The question of a turn is the text behind its last media, or before its first when nothing is behind."""
+    The question of a turn is the text after its last media, or before its first if nothing follows. A prompt without media: `question` only."""
     turn = [m for m in prompt if m.role == "user"][-1]
     places = [i for i, p in enumerate(turn.parts) if p.type != "text"]
     if not places:
@@ -96,20 +98,20 @@ def ask_about(prompt: tuple[Message, ...], question: str) -> tuple[Message, ...]
 
 
 def asked_of(prompt: tuple[Message, ...]) -> str:
-    """What the last user turn asks: its text after (else before) the media."""
+    """The question of the last user turn: its last text; empty if it has none."""
     turn = [m for m in prompt if m.role == "user"][-1]
     texts = [p.text for p in turn.parts if p.type == "text"]
     return (texts[-1] or "") if texts else ""
 
 
 def rephrase(prompt: tuple[Message, ...], question: str) -> tuple[Message, ...]:
-    """`prompt` with `question` in place of what its last user turn asks; the turns around it stay."""
+    """`prompt` with the question of its last user turn replaced by `question`; other turns are kept."""
     last = max(i for i, m in enumerate(prompt) if m.role == "user")
     return (*prompt[:last], *ask_about(prompt, question), *prompt[last + 1 :])
 
 
 def media_kinds(messages: Sequence[Message]) -> dict[str, str]:
-    """{media id: its kind} of all media of a prompt; what is shown as a video and heard as its sound is a video. Empty for a text."""
+    """{media id: kind} of all media of a prompt; a video that is also used as sound counts as video. Empty for a text."""
     shown = media_parts(messages)
     return {p.media: p.type for p in shown if p.media} | {
         p.media: p.type for p in shown if p.media and p.type == "video"
@@ -117,7 +119,7 @@ def media_kinds(messages: Sequence[Message]) -> dict[str, str]:
 
 
 def with_media(messages: Sequence[Message], new: Mapping[str, str]) -> tuple[Message, ...]:
-    """The prompt with the media `new[id]` in the place of `id`; media that `new` does not name stay."""
+    """The prompt with each media `id` replaced by `new[id]`, if that is given."""
     return tuple(
         m._replace(parts=tuple(p._replace(media=new.get(p.media, p.media)) if p.media else p for p in m.parts))
         for m in messages
@@ -125,15 +127,15 @@ def with_media(messages: Sequence[Message], new: Mapping[str, str]) -> tuple[Mes
 
 
 def without_media(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """The prompt with its texts alone: every message stays, one that showed nothing but media without parts."""
+    """The prompt with its texts only: every message is kept, one with media only becomes empty."""
     return tuple(m._replace(parts=tuple(p for p in m.parts if not p.media)) for m in messages)
 
 
 def sample_label(sample: Sample) -> str:
-    """What a sample is called in a message to a person: its place in its source, or its id where the source has no places."""
+    """A sample's name in messages: its place in its source, else `sample ID`."""
     return sample_label_of(sample.id, sample.source)
 
 
 def sample_label_of(name: str, source: str | None) -> str:
-    """`sample_label` of a sample of which only id and source are at hand."""
+    """`sample_label`, given the id and source only."""
     return source or f"sample {name}"

@@ -1,6 +1,6 @@
-"""The two things that cross the wall between the rooms: an Engine that answers requests, a MediaStore that holds bytes.
+"""The ports between the rooms: an Engine answers requests, a MediaStore holds bytes.
 
-Requests (schemas/requests.py) name media by hash; only the engine opens bytes."""
+Requests (schemas/requests.py) refer to media by id; only the engine opens their bytes."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, overload, runtime_checkable
@@ -30,15 +30,15 @@ from schemas.requests import (
 
 
 class Engine(Protocol):
-    """A loaded model. `ask` may be awaited any number of times at once; results come as they finish.
+    """A loaded model. Any number of calls of `ask` may be in flight; results arrive as they finish.
 
-    The overloads of `ask` say which result each request has, for those who ask. One method cannot be checked against them: an engine
-    that is handed on as this port returns Any."""
+    The overloads of `ask` give callers the result type of each request. A single implementation cannot be checked against them: an engine
+    that wraps another one returns Any."""
 
     identity: str  # model name and revision, or digest of the weights: part of ids and cache keys
-    can: frozenset[str]  # names of the request types it answers; and Form, where it always holds an answer to one
-    media: frozenset[str]  # of MEDIA_KINDS
-    slots: int  # requests it works on at a time
+    can: frozenset[str]  # names of supported request types; also `Form` if structured output is always enforced
+    media: frozenset[str]  # accepted kinds, of MEDIA_KINDS
+    slots: int  # requests processed at a time
 
     @overload
     async def ask(self, request: Generate | Beams) -> Generated | Failure: ...
@@ -62,37 +62,37 @@ class Engine(Protocol):
 
 @runtime_checkable
 class Proven(Protocol):
-    """An engine that may ask again what the model has answered before, to tell a server that fails from requests that do."""
+    """An engine that may repeat a request that the model has answered before, to tell a failing server from failing requests."""
 
     witness: Callable[[], Request | None]
 
 
 class EngineSettings(Protocol):
-    """What flows reads of the settings of any engine."""
+    """The settings that every engine has, as read by flows."""
 
     slots: int
-    """requests that it works on at a time"""
+    """requests processed at a time"""
 
 
 class EngineModule(Protocol):
-    """A file of an engine; `settings` are of its own `Settings`, which are EngineSettings. flows/planning/contracts.py checks it.
+    """The module of an engine; `settings` are of its own `Settings`, which are EngineSettings. Checked by flows/planning/contracts.py.
 
-    One that runs in process also has `share(settings)`: what it takes of the device's memory, 0 to 1."""
+    One that runs in process also has `share(settings)`: its share of the device's memory, 0 to 1."""
 
     __name__: str
     Settings: type[BaseModel]
-    """its settings, which inherit from schemas.operator.OperatorSettings"""
+    """its settings, a subclass of schemas.operator.OperatorSettings"""
 
     def identity_of(self, settings: Any) -> str:
-        """The model's identity, without loading it. EngineError where the model is not there."""
+        """The model's identity, without loading it. EngineError when the model does not exist."""
         ...
 
     def able(self, settings: Any) -> tuple[frozenset[str], frozenset[str]]:
-        """What it answers (names of requests) and the kinds of media it takes, as far as settings tell before it is loaded."""
+        """(names of supported requests, accepted media kinds), as far as the settings tell before the model is loaded."""
         ...
 
     async def connect(self, settings: Any, media: "MediaStore") -> Engine:
-        """The loaded model. EngineError where it cannot be loaded."""
+        """The loaded model. EngineError when it cannot be loaded."""
         ...
 
 
@@ -100,11 +100,11 @@ class MediaStore(Protocol):
     """Bytes by their SHA-256."""
 
     def add(self, data: bytes) -> str:
-        """Keeps `data`, returns its SHA-256 in hex."""
+        """Stores `data` and returns its SHA-256 in hex."""
         ...
 
     def read(self, sha: str) -> bytes:
-        """The bytes. KeyError when the store has none of that name, DamageError when they are not those that were stored."""
+        """The bytes. KeyError when the store has no such id, DamageError when the stored bytes are damaged."""
         ...
 
     def missing(self, names: Iterable[str]) -> Iterator[str]:

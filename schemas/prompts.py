@@ -1,4 +1,4 @@
-"""Prompt files: filled in one pass over known names, so that a brace or a fence inside an answer changes nothing."""
+"""Prompt files: filled in one pass over known names, so that braces or fences inside an answer have no effect."""
 
 import re
 from functools import lru_cache
@@ -11,19 +11,19 @@ NAME = re.compile(r"\{(\w+)\}")
 
 
 def guard(word: str) -> str:
-    """`word`, unable to close the fence <<< >>> it is to stand in."""
+    """`word` with `<<<` and `>>>` spaced out, so that it cannot close a fence around it."""
     return FENCE.sub(lambda m: " ".join(m[0]), word) if "<<<" in word or ">>>" in word else word
 
 
 def fill(template: str, **words: str) -> str:
-    """`template` with each {name} replaced by its word; a word cannot close the fence it stands in. Other braces stay."""
+    """`template` with each {name} replaced by its word, made safe by `guard`. Unknown names and other braces are kept."""
     safe = {name: guard(word) for name, word in words.items()}
     return NAME.sub(lambda m: safe.get(m[1], m[0]), template)
 
 
 def words_of(template: str, text: str) -> dict[str, str] | None:
-    """The words that `fill` put into `template` where `text` is what it made; None where `text` is another's. Of a name that stands there twice
-    the first word; {} of a template without names."""
+    """The inverse of `fill`: the words that make `text` from `template`; None if there are none. {} for a template without names. A name that
+    occurs twice must have the same word."""
     pieces = NAME.split(template)  # text, name, text, name ... text
     names = list(dict.fromkeys(pieces[1::2]))
     slots = [
@@ -36,6 +36,7 @@ def words_of(template: str, text: str) -> dict[str, str] | None:
 
 @lru_cache
 def read(path: str | None, beside: str, name: str) -> str:
-    """The user's own prompt file, or the one beside the operator. RecipeError where it cannot be read, or is not UTF-8."""
+    """The user's prompt file `path`, else the file `name` next to the operator's file `beside`; without line breaks at its ends. RecipeError
+    when it cannot be read or is not UTF-8."""
     file = Path(path) if path else Path(beside).with_name(name)
     return read_text(file, "prompt file").strip("\n")

@@ -1,7 +1,7 @@
-"""What is published, a dataset and its card, a trained model's card: no secrets, and no servers, local paths or names of variables.
+"""Cleans what is published (a dataset and its card, a trained model's card) of secrets, servers, local paths and variable names.
 
-published(value) of a JSON value, a recipe's document among them
-public(text)     of one text
+published(value) for a JSON value, including a recipe's document
+public(text)     for one text
 """
 
 import ipaddress
@@ -11,7 +11,7 @@ from typing import Any
 
 from schemas import redact
 
-OURS = ("base_url", "endpoints", "api_key_env")  # settings that say where models are asked, and with which key
+OURS = ("base_url", "endpoints", "api_key_env")  # settings for a model's server and key
 _LOCAL = re.compile(r"localhost|.*\.(?:local|localdomain|internal|intranet|lan|corp|home|private|test)", re.IGNORECASE)
 _PATH = re.compile(
     r"(?<![\w:/.~*?&=-])(?:file:/*|~[\w-]*/|[A-Za-z]:[\\/]|\\\\[\w.-]+\\|/(?=[^/\s]+/))(?:[^\s\"'<>|`,;(){}\[\]]*[\\/])?(?P<name>[^\s\"'<>|`,;(){}\[\]\\/]*)"
@@ -24,56 +24,57 @@ _WEB = re.compile(
     re.IGNORECASE,
 )
 _HOST = re.compile(
-    r"(?<![\w.@-])(?:localhost|(?:[\w-]+\.)+(?:local|localdomain|internal|intranet|lan|corp)|\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]*:[0-9a-f:.]*\])(?::\d+)?(?![\w-]|\.\d)",
+    r"(?<![\w.@-])(?:localhost|(?:[\w-]+\.)+(?:local|localdomain|internal|intranet|lan|corp)|\d{1,3}(?:\.\d{1,3}){3}"
+    r"|\[[0-9a-f:.]*:[0-9a-f:.]*\])(?::\d+)?(?![\w-]|\.\d)",
     re.IGNORECASE,
 )
 _PLACES = re.compile(r"[/\\~]|localhost|\d\.\d|\.(?:local|internal|intranet|lan|corp)|\[|_", re.IGNORECASE)
 
 
 def published(value: Any) -> Any:
-    """A JSON value as others may see it: `document`, and no servers, local paths or names of variables. Settings that name a model's
-    server or key are left out; of a local path the file's name stays."""
+    """A JSON value for publication: cleaned like `redact.document`, and without servers, local paths and variable names. Settings of a
+    model's server and key are removed; of a local path, the file name is kept."""
     return redact.walk(_bare(value), publisher(value))
 
 
 def publisher(recipe: Any = None) -> Callable[[str], str]:
-    """What `published` does to each text, where it is known which servers and variables a recipe's document names."""
-    told, hosts, variables = redact.cleaner(), set[str](), {*redact.names()}
+    """The function that `published` applies to each text, given the servers and variables named in a recipe's document."""
+    cleaned, hosts, variables = redact.cleaner(), set[str](), {*redact.names()}
     _ours(recipe, hosts, variables)
-    return lambda text: _public(told(text), hosts, variables)
+    return lambda text: _public(cleaned(text), hosts, variables)
 
 
 def public(text: str) -> str:
-    """The same for one text."""
+    """One text for publication, as in `published`."""
     return publisher()(text)
 
 
 def _ours(value: Any, hosts: set[str], variables: set[str]) -> None:
-    """The hosts and variables that a recipe's document names."""
+    """Adds the hosts and variables that a recipe's document names to the sets."""
     if isinstance(value, dict):
-        for key, of in value.items():
-            if key == "base_url" and isinstance(of, str):
-                hosts.add(re.sub(r":\d+$", "", redact.authority_of(redact.parted(of)[1])[0]).lower())
-            elif key == "api_key_env" and isinstance(of, str):
-                variables.add(of)
-            _ours(of, hosts, variables)
+        for key, inner in value.items():
+            if key == "base_url" and isinstance(inner, str):
+                hosts.add(re.sub(r":\d+$", "", redact.authority_of(redact.parted(inner)[1])[0]).lower())
+            elif key == "api_key_env" and isinstance(inner, str):
+                variables.add(inner)
+            _ours(inner, hosts, variables)
     elif isinstance(value, list | tuple):
-        for of in value:
-            _ours(of, hosts, variables)
+        for inner in value:
+            _ours(inner, hosts, variables)
 
 
 def _bare(value: Any) -> Any:
-    """With the models of recipes without what says where they are asked."""
+    """The value without the settings in OURS of recipes' models."""
     if isinstance(value, dict):
         models = value.get("models")
         if isinstance(models, dict):
-            told = {
-                name: {k: v for k, v in of.items() if k not in OURS} if isinstance(of, dict) else of
-                for name, of in models.items()
+            kept = {
+                name: {k: v for k, v in model.items() if k not in OURS} if isinstance(model, dict) else model
+                for name, model in models.items()
             }
-            value = {**value, "models": told}
-        return {key: _bare(of) for key, of in value.items()}
-    return [_bare(of) for of in value] if isinstance(value, list | tuple) else value
+            value = {**value, "models": kept}
+        return {key: _bare(inner) for key, inner in value.items()}
+    return [_bare(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _public(text: str, hosts: set[str], variables: set[str]) -> str:
@@ -94,7 +95,7 @@ def _public(text: str, hosts: set[str], variables: set[str]) -> str:
 
 
 def _is_server(found: re.Match, hosts: set[str]) -> bool:
-    """Whether an address is of a machine of ours: a model's, one by its number, one in a network of its own."""
+    """Whether a URL is on a private server: a model's, one with an IP address, or one in a private network."""
     host = found["host"].lower()
     web = re.match(r"https?|wss?|ftps?|sftp|ssh", found["scheme"], re.IGNORECASE) is not None
     return (
@@ -105,13 +106,13 @@ def _is_server(found: re.Match, hosts: set[str]) -> bool:
 
 
 def _file(rest: str) -> str:
-    """What is said of an address of ours: the name of the file at its end, where there is one."""
+    """The replacement of a private URL: the file name at its end, if there is one."""
     name = re.split(r"[?#]", rest)[0].rpartition("/")[2]
     return name if "." in name else "(a server)"
 
 
 def _is_ours(host: str) -> bool:
-    """Whether a host is one of a network of its own. Objects' schemes have buckets, not hosts, which their callers keep."""
+    """Whether a host is in a private network."""
     try:
         return not ipaddress.ip_address(host.strip("[]").partition("%")[0]).is_global
     except ValueError:

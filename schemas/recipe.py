@@ -1,4 +1,4 @@
-"""A recipe: named models and a list of steps, each an operator of a family."""
+"""Recipes: named models and a list of steps, each of which is an operator of a family."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, cast
@@ -12,23 +12,23 @@ from schemas.ports import EngineModule
 from schemas.redact import clean
 from schemas.text import did_you_mean
 
-PREDICATES = ("right", "wrong", "has_answer", "no_answer", "best")  # of `where:`; anything else must be a role
+PREDICATES = ("right", "wrong", "has_answer", "no_answer", "best")  # allowed in `where:`; anything else must be a role
 STEP_KEYS = ("name", "from", "where", "share", "as")
 RECIPE_KEYS = ("name", "about", "models", "steps", "rounds")
 
 
 class Step(BaseModel):
-    """One step: an operator, its settings, and which rows it takes."""
+    """One step: an operator, its settings, and the rows that it processes."""
 
     model_config = ConfigDict(frozen=True)
-    name: str = Field(pattern=r"^\w[\w-]*$")  # names a folder
+    name: str = Field(pattern=r"^\w[\w-]*$")  # used as a folder name
     family: str
     operator: str
     settings: dict[str, Any]
-    sources: tuple[str, ...] = ()  # `from:` rows of these steps only
+    sources: tuple[str, ...] = ()  # `from:` only rows of these steps
     where: tuple[str, ...] = ()
     share: Annotated[float, Field(gt=0, le=1)] | Literal["rest"] | None = None
-    binds: str | None = None  # `as:` the name of the model it leaves
+    binds: str | None = None  # `as:` name of the model that it leaves
 
     @property
     def title(self) -> str:
@@ -36,7 +36,7 @@ class Step(BaseModel):
 
 
 class Rounds(BaseModel):
-    """The steps again, `n` times in all; from the second time on `models` NAME is what the step `as: VALUE` left."""
+    """All steps, `n` times in total; from the second time on, the model NAME is the one that the step `as: VALUE` left."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
     __pydantic_extra__: dict[str, str]  # ty: ignore[incompatible-mutable-override]  pydantic reads the type of `extra` here
@@ -44,16 +44,17 @@ class Rounds(BaseModel):
 
     @property
     def rebinds(self) -> dict[str, str]:
+        """{NAME: VALUE}."""
         return dict(self.model_extra or {})
 
 
 class Price(BaseModel):
-    """What a model costs. It decides nothing about any row, so it is no part of a model's settings."""
+    """The price of a model. Not part of its settings, as it does not affect any row."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    prompt: float = Field(0, ge=0)  # of a million tokens
-    answer: float = Field(0, ge=0)  # of a million tokens
-    request: float = Field(0, ge=0)  # of one request
+    prompt: float = Field(0, ge=0)  # per million tokens
+    answer: float = Field(0, ge=0)  # per million tokens
+    request: float = Field(0, ge=0)  # per request
     currency: str = Field("USD", min_length=1)
 
 
@@ -69,50 +70,48 @@ class Recipe(BaseModel):
 
 
 def parse(raw: Any) -> Recipe:
-    """The typed recipe of a parsed YAML document. RecipeError names the first thing that is wrong."""
+    """The typed recipe of a parsed YAML document. RecipeError names the first error."""
     if not isinstance(raw, dict):
-        raise RecipeError("a recipe is a mapping with `name`, `models` and `steps`")
+        raise RecipeError("a recipe must be a mapping with `name`, `models` and `steps`")
     for key in raw:
         if key not in RECIPE_KEYS:
             raise RecipeError(f"unknown key '{key}' in the recipe: {did_you_mean(str(key), RECIPE_KEYS)}")
     if not isinstance(raw.get("name"), str) or not raw["name"]:
-        raise RecipeError("the recipe has no `name`")
+        raise RecipeError("the recipe has no `name`: add one, like `name: demo`")
     if not isinstance(raw.get("steps"), list) or not raw["steps"]:
         raise RecipeError("the recipe has no `steps`: a list like `- make.sample: {model: policy, n: 4}`")
     models = raw.get("models") or {}
     if not isinstance(models, dict) or not all(
         isinstance(m, dict) and isinstance(m.get("engine"), str) for m in models.values()
     ):
-        raise RecipeError("each of `models` needs an engine, like `policy: {engine: vllm, model: data/models/tiny}`")
+        raise RecipeError("each model needs an `engine`, like `policy: {engine: vllm, model: data/models/tiny}`")
     prices = {name: _price(name, m["price"]) for name, m in models.items() if "price" in m}
     models = {name: {k: v for k, v in m.items() if k != "price"} for name, m in models.items()}
     steps = tuple(_step(entry, place) for place, entry in enumerate(raw["steps"], 1))
     names = [s.name for s in steps]
     for name in names:
         if names.count(name) > 1:
-            raise RecipeError(f"two steps are called '{name}': give one of them another `name:`")
+            raise RecipeError(f"two steps have the name '{name}': give one of them another `name:`")
     try:
         return Recipe(
             name=clean(raw["name"]), about=clean(str(raw.get("about") or "")), models=models, prices=prices, steps=steps,
             rounds=raw.get("rounds"),
         )  # fmt: skip
     except ValidationError as error:
-        raise RecipeError(_say(error, "recipe")) from None
+        raise RecipeError(_first_error(error, "recipe")) from None
 
 
 def _step(entry: Any, place: int) -> Step:
     if isinstance(entry, str):
         entry = {entry: {}}
     if not isinstance(entry, dict) or len(entry) != 1:
-        raise RecipeError(f"step {place} must be one operator with its settings, like `- make.sample: {{n: 4}}`")
+        raise RecipeError(f"step {place} must be a single operator with its settings, like `- make.sample: {{n: 4}}`")
     title, settings = next(iter(entry.items()))
     if not isinstance(settings or {}, dict):
         raise RecipeError(f"step {place} ({title}): its settings must be a mapping, like {{n: 4}}")
     settings = dict(settings or {})
     family, _, operator = str(title).partition(".")
-    keys = (
-        STEP_KEYS if family != "corrupt" else [k for k in STEP_KEYS if k != "as"]
-    )  # there a setting: as what it is stored
+    keys = STEP_KEYS if family != "corrupt" else [k for k in STEP_KEYS if k != "as"]  # in this family `as` is a setting
     own = {k: settings.pop(k) for k in keys if k in settings}
     where, sources = own.get("where") or (), own.get("from") or ()
     try:
@@ -123,20 +122,20 @@ def _step(entry: Any, place: int) -> Step:
             share=own.get("share"), binds=own.get("as"),
         )  # fmt: skip
     except (ValidationError, TypeError) as error:
-        said = _say(error, str(title)) if isinstance(error, ValidationError) else str(error)
-        raise RecipeError(f"step {place} ({title}): {said}") from None
+        cause = _first_error(error, str(title)) if isinstance(error, ValidationError) else str(error)
+        raise RecipeError(f"step {place} ({title}): {cause}") from None
 
 
-def _price(model: str, said: Any) -> Price:
-    example = "price: {prompt: 2.5, answer: 10}, of a million tokens"
+def _price(model: str, value: Any) -> Price:
+    example = "price: {prompt: 2.5, answer: 10}, per million tokens"
     try:
-        return Price.model_validate(said)
+        return Price.model_validate(value)
     except ValidationError as error:
-        raise RecipeError(f"models.{model}.price: {_say(error, 'price')}; say it like {example}") from None
+        raise RecipeError(f"models.{model}.price: {_first_error(error, 'price')}; write it like {example}") from None
 
 
 def unpriced(raw: dict) -> dict:
-    """A recipe's document as far as it decides anything: without prices."""
+    """A recipe's document without prices, which do not affect any row."""
     models = {
         name: {k: v for k, v in spec.items() if k != "price"} if isinstance(spec, dict) else spec
         for name, spec in (raw.get("models") or {}).items()
@@ -144,19 +143,19 @@ def unpriced(raw: dict) -> dict:
     return {**raw, "models": models} if "models" in raw else raw
 
 
-def _say(error: ValidationError, where: str) -> str:
+def _first_error(error: ValidationError, where: str) -> str:
     first = error.errors()[0]
     return f"{'.'.join(map(str, first['loc'])) or where}: {first['msg']}"
 
 
 def override(raw: dict, assignment: str, read: Callable[[str], Any]) -> None:
-    """Applies `STEP.setting=value` or `models.NAME.setting=value` to the document of a recipe that `parse` takes, in place.
+    """Applies `STEP.setting=value` or `models.NAME.setting=value` in place to a recipe's document, as given to `parse`.
 
-    `read` turns the text into a value."""
+    `read` parses the value's text. RecipeError for a malformed assignment or an unknown step or model."""
     key, equals, text = assignment.partition("=")
     path = key.strip().split(".")
     if not equals or len(path) < 2:
-        raise RecipeError(f"'{assignment}' is not STEP.setting=value or models.NAME.setting=value")
+        raise RecipeError(f"'{assignment}' must have the form STEP.setting=value or models.NAME.setting=value")
     value = read(text)
     if path[0] == "models" and len(path) == 3:
         models = raw.get("models") or {}
@@ -182,14 +181,14 @@ def override(raw: dict, assignment: str, read: Callable[[str], Any]) -> None:
     for name in path[1:-1]:
         target = target.setdefault(name, {})
         if not isinstance(target, dict):
-            raise RecipeError(f"'{assignment}': {name} holds no settings")
+            raise RecipeError(f"'{assignment}': {name} has no settings inside; set {name} itself")
     target[path[-1]] = value
 
 
 def settings_of(
     module: OperatorModule | EngineModule, settings: Mapping[str, Any], where: str
 ) -> operators.OperatorSettings:
-    """The operator's (or engine's) typed settings. RecipeError names the key and what would be right."""
+    """The typed settings of an operator or engine. RecipeError names the key and the valid ones."""
     try:
         return cast(operators.OperatorSettings, module.Settings(**settings))
     except ValidationError as error:
@@ -203,8 +202,8 @@ def settings_of(
 
 
 def models(settings: Any) -> tuple[str, ...]:
-    """The recipe's models that an operator's settings name: its `model`, the pool `models`, the `reference` it is held against,
-    the one that spoils its `media`."""
+    """The recipe's models that an operator's settings name: its `model`, the pool `models`, the `reference` model, and the model that corrupts
+    its `media`."""
     named = (
         getattr(settings, "model", None),
         getattr(getattr(settings, "media", None), "model", None),

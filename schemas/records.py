@@ -1,7 +1,7 @@
-"""The words of Pairwright as records. Everything else in the project is a function of this page.
+"""The records of Pairwright: the data model of the whole project.
 
-Records are named tuples: cheap to make, immutable, and a list of them is a list of columns (`zip(*rows)`).
-Every id is a digest of content, so that joins, caches and resumed runs need no further machinery.
+Records are named tuples: cheap to create, immutable, and a list of them becomes columns with `zip(*rows)`.
+Every id is a digest of content, so that joins, caches and resumed runs need no further bookkeeping.
 """
 
 import hashlib
@@ -13,30 +13,30 @@ from typing import Literal, NamedTuple, get_args
 
 
 def _refuse(value):
-    raise TypeError(f"{type(value).__name__} cannot be stated exactly in JSON")
+    raise TypeError(f"{type(value).__name__} cannot be represented exactly in JSON")
 
 
-# json.dumps sets its encoder up anew at each call, which takes half of its time: a sample has a hundred ids
+# json.dumps creates an encoder at each call, which takes half of its time: a sample has a hundred ids
 _exactly = c_make_encoder(None, _refuse, encode_basestring_ascii, None, ":", ",", True, False, False)
 
 
 def digest(*parts) -> str:
-    """32 hex characters naming `parts`, which must be JSON values: their compact JSON with sorted keys, hashed.
+    """32 hex digits: BLAKE2b of the compact JSON, with sorted keys, of `parts`, which must be JSON values.
 
-    Refuses (TypeError, ValueError) what JSON cannot state exactly: objects, sets, NaN, infinities."""
+    TypeError or ValueError for what JSON cannot represent exactly: objects, sets, NaN, infinities."""
     return hashlib.blake2b("".join(_exactly(parts, 0)).encode(), digest_size=16).hexdigest()
 
 
 def one_line(text: str) -> str:
-    """`text` as one line that any file and terminal can hold: what is no printable character is written as an escape, bytes
-    of a file's name that are no UTF-8 among them."""
+    """`text` as one line for any file or terminal: characters that are not printable are escaped, including bytes of a file name that are
+    not UTF-8."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 class Outcome(StrEnum):
-    """What became of one attempt to judge. Only a judge who said tie makes a tie; a missing verdict is never a zero."""
+    """The outcome of one attempt to judge. A tie is only what a judge called a tie; a missing verdict is never counted as zero."""
 
     VERDICT = "verdict"
     TIE = "tie"
@@ -47,7 +47,7 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """The closed list of reasons for which a row is dropped or replaced."""
+    """The closed list of reasons why a row is dropped or replaced."""
 
     # sources and media
     BAD_ROW = "bad_row"
@@ -58,11 +58,11 @@ class Reason(StrEnum):
     UNSAFE = "unsafe"
     TOO_LARGE = "too_large"
     EMPTY_MEDIA = "empty_media"
-    TOO_SLOW = "too_slow"  # its decoder ran out of time
+    TOO_SLOW = "too_slow"  # its decoder timed out
     DECODER_DIED = "decoder_died"  # its decoder crashed
     EMPTY_PROMPT = "empty_prompt"
     DUPLICATE = "duplicate"
-    # samples that are sifted out
+    # samples removed by filters
     CONTAMINATED = "contaminated"
     LICENCE = "licence"
     NOT_SAMPLED = "not_sampled"
@@ -78,10 +78,10 @@ class Reason(StrEnum):
     ENGINE_REFUSED = "engine_refused"
     ENGINE_FAILED = "engine_failed"
     ENGINE_CRASH = "engine_crash"
-    # prompts that are made
+    # generated prompts
     NO_MATCH = "no_match"
     UNPARSABLE = "unparsable"
-    # media that are corrupted
+    # corrupted media
     UNCHANGED = "unchanged"
     # answers, pairs, filters
     NO_REFERENCE = "no_reference"
@@ -96,63 +96,63 @@ class Reason(StrEnum):
 
 
 OPEN = frozenset({Reason.ENGINE_FAILED, Reason.UNREACHABLE})
-"""Reasons that may pass: a server that fails, limits or does not answer. The next build of the same folder asks again."""
+"""Reasons that may be temporary: a server fails, limits requests or does not respond. The next build of the same folder retries them."""
 
 REMEDIES = {
     Reason.BAD_ROW: "correct the row as its detail says, or map its columns with the source's settings",
     Reason.MISSING_FILE: "put the file where the row says, or set the folder that its path starts from",
-    Reason.UNDECODABLE: "convert the file again, or take another copy: this one is damaged",
+    Reason.UNDECODABLE: "convert the file again, or use another copy: this one is damaged",
     Reason.UNSUPPORTED_MEDIA: "convert the media to a supported type, or use an operator that handles this kind (`pairwright steps --media KIND`)",
-    Reason.UNREACHABLE: "run the same build again once the server answers: it is asked again",
+    Reason.UNREACHABLE: "run the same build again once the server responds: it is requested again",
     Reason.UNSAFE: "use a path inside the source's folder, or a public address; private hosts must be allowed by name",
-    Reason.TOO_LARGE: "make the file or text smaller, or raise the limit that the detail names",
-    Reason.EMPTY_MEDIA: "replace the file: it has no picture or sound that can be used",
-    Reason.TOO_SLOW: "convert the file to a simpler format: its decoder ran out of time",
+    Reason.TOO_LARGE: "make the file or text smaller, or raise the limit named in the detail",
+    Reason.EMPTY_MEDIA: "replace the file: it has no usable picture or sound",
+    Reason.TOO_SLOW: "convert the file to a simpler format: its decoder timed out",
     Reason.DECODER_DIED: "convert the file again: its decoder crashed on it",
     Reason.EMPTY_PROMPT: "give the row a prompt, or set one for all rows",
-    Reason.DUPLICATE: "nothing is lost: an equal or nearly equal sample stays",
-    Reason.CONTAMINATED: "keep it out of training: it is in the evaluation set that was named",
+    Reason.DUPLICATE: "nothing is lost: an equal or nearly equal sample is kept",
+    Reason.CONTAMINATED: "keep it out of training: it is in the given evaluation set",
     Reason.LICENCE: "allow its licence in the step's settings, or leave it out",
     Reason.NOT_SAMPLED: "raise the number of samples that the step keeps",
-    Reason.RESOLUTION: "widen the step's bounds of width and height, or bring larger media",
-    Reason.ASPECT: "widen the step's bounds of the aspect ratio",
-    Reason.DURATION: "widen the step's bounds of seconds, or cut the clip",
-    Reason.OBJECTS: "widen the step's bounds of the number of objects",
-    Reason.COMPLEXITY: "widen the step's bounds of complexity",
-    Reason.TEXT_IN_PICTURE: "raise how much text the step lets a picture show",
-    Reason.TOO_LONG: "shorten the prompt, show fewer or smaller media, or raise the model's max_model_len",
-    Reason.TOO_MANY_MEDIA: "show fewer media, or raise the model's limit_mm_per_prompt",
-    Reason.ENGINE_REFUSED: "change what the detail names: the model or its server does not do what was asked",
-    Reason.ENGINE_FAILED: "run the same build again: the question is asked again",
-    Reason.ENGINE_CRASH: "look at the request that the detail names: the model's process died on it",
-    Reason.NO_MATCH: "bring more samples, or loosen what the step looks for: none fits this one",
-    Reason.UNPARSABLE: "use a model that keeps to the format, or a prompt that asks for it more plainly",
-    Reason.UNCHANGED: "make the corruption stronger: the media came out as they were",
-    Reason.NO_REFERENCE: "give the row a reference answer, or leave such rows out with a filter",
+    Reason.RESOLUTION: "widen the step's limits of width and height, or provide larger media",
+    Reason.ASPECT: "widen the step's limits of the aspect ratio",
+    Reason.DURATION: "widen the step's limits of seconds, or cut the clip",
+    Reason.OBJECTS: "widen the step's limits of the number of objects",
+    Reason.COMPLEXITY: "widen the step's limits of complexity",
+    Reason.TEXT_IN_PICTURE: "raise the step's limit of text in a picture",
+    Reason.TOO_LONG: "shorten the prompt, use fewer or smaller media, or raise the model's max_model_len",
+    Reason.TOO_MANY_MEDIA: "use fewer media, or raise the model's limit_mm_per_prompt",
+    Reason.ENGINE_REFUSED: "change what the detail names: the model or its server does not support the request",
+    Reason.ENGINE_FAILED: "run the same build again: the request is retried",
+    Reason.ENGINE_CRASH: "check the request named in the detail: it crashed the model's process",
+    Reason.NO_MATCH: "provide more samples, or loosen the step's criteria: none matches this one",
+    Reason.UNPARSABLE: "use a model that follows the format, or a prompt that states it more clearly",
+    Reason.UNCHANGED: "make the corruption stronger: it did not change the media",
+    Reason.NO_REFERENCE: "give the row a reference answer, or filter such rows out",
     Reason.TOO_SHORT: "lower the share of the answer that is kept, or ask for longer answers",
-    Reason.EMPTY_ANSWER: "raise max_tokens, or look at the prompt: the model said nothing",
-    Reason.EQUAL_ANSWERS: "raise the temperature, or take more answers: the two say the same",
-    Reason.NO_VERDICT: "put a judge before the step, or look at why its verdicts could not be read",
-    Reason.NO_MARGIN: "lower min_margin, or take more answers: the judges see too little difference",
-    Reason.OVER_CAP: "raise the most pairs that a prompt may have",
-    Reason.LENGTH: "ask for answers of like length: the pair was dropped to balance lengths",
-    Reason.SUPERSEDED: "nothing is lost: a newer row stands in its place",
+    Reason.EMPTY_ANSWER: "raise max_tokens, or check the prompt: the answer is empty",
+    Reason.EQUAL_ANSWERS: "raise the temperature, or sample more answers: the two are equal",
+    Reason.NO_VERDICT: "put a judge before the step, or check why its verdicts could not be parsed",
+    Reason.NO_MARGIN: "lower min_margin, or sample more answers: the judges see too little difference",
+    Reason.OVER_CAP: "raise the maximum number of pairs per prompt",
+    Reason.LENGTH: "ask for answers of similar length: the pair was dropped to balance lengths",
+    Reason.SUPERSEDED: "nothing is lost: a newer row replaces it",
 }
-"""What helps against each Reason, where the row's own detail does not say it better."""
+"""The remedy for each Reason, unless the row's own detail has a better one."""
 
 MediaKind = Literal["image", "video", "audio"]
 MEDIA_KINDS: tuple[MediaKind, ...] = get_args(MediaKind)
-SAMPLE_KINDS = ("text", "image", "multi_image", "video", "audio")  # what a Sample as a whole shows
+SAMPLE_KINDS = ("text", "image", "multi_image", "video", "audio")  # kinds of a whole Sample
 COUNTED = (
     "samples",
     "candidates",
     "judgements",
     "pairs",
-)  # the tables whose rows a summary counts by kind, from prompts to pairs
+)  # the tables whose rows the summary counts by kind
 
 
 class Media(NamedTuple):
-    """One image, video or audio clip, named by the SHA-256 of its bytes, with the facts found when it was probed once."""
+    """One image, video or audio clip, with the properties found by probing it."""
 
     id: str  # SHA-256 of the bytes, hex
     kind: str  # image, video, audio
@@ -163,13 +163,13 @@ class Media(NamedTuple):
     seconds: float | None = None
     frames: int | None = None
     fps: float | None = None
-    rate: int | None = None  # audio samples a second
+    rate: int | None = None  # audio samples per second
     channels: int | None = None
-    source: str | None = None  # where it was found
+    source: str | None = None  # where it comes from
 
 
 class Part(NamedTuple):
-    """A piece of a message: text, or one Media by its id."""
+    """A part of a message: text, or one Media by its id."""
 
     type: str  # text, image, video, audio
     text: str | None = None
@@ -182,16 +182,16 @@ class Message(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """One prompt with its Media, and what is known about it."""
+    """One prompt with its Media and known facts about it."""
 
     id: str
     prompt: tuple[Message, ...]
-    media: tuple[str, ...]  # Media ids in the order they stand in the prompt
+    media: tuple[str, ...]  # Media ids in prompt order
     kind: str  # one of SAMPLE_KINDS
-    answer: str | None = None  # the short right answer, for rules
+    answer: str | None = None  # the short correct answer, for rules
     answer_type: str | None = None
     facts: str | None = None  # JSON: what is known to be true of the media
-    reference: str | None = None  # a whole good answer
+    reference: str | None = None  # a complete good answer
     source: str | None = None
     licence: str | None = None
     split: str | None = None
@@ -199,23 +199,23 @@ class Sample(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """One answer to a Sample, and everything that made it."""
+    """One answer to a Sample, and how it was made."""
 
     id: str
     sample: str
     step: str
     text: str
-    role: str | None = None  # chosen or rejected where the maker already knows
-    model: str | None = None  # identity of the model: name and revision, or weights digest
+    role: str | None = None  # chosen or rejected, if the maker already knows
+    model: str | None = None  # identity of the model: name and revision, or digest of its weights
     settings: str | None = None  # JSON of the maker's settings
     seed: int | None = None
     index: int = 0
     parent: str | None = None
-    prompt: tuple[Message, ...] | None = None  # what was really asked, where it differs from the Sample's prompt
+    prompt: tuple[Message, ...] | None = None  # the actual prompt, if it differs from the Sample's
     tokens: int | None = None
     finish: str | None = None  # stop, length
     logprob: float | None = None  # sum over the answer's tokens, natural log
-    token_logprobs: tuple[float, ...] | None = None  # one a token, where the maker asked for them
+    token_logprobs: tuple[float, ...] | None = None  # one per token, if requested
 
 
 class Claim(NamedTuple):
@@ -227,32 +227,32 @@ class Claim(NamedTuple):
     step: str
     index: int
     question: str  # a yes/no question
-    wanted: bool  # the answer the Candidate's statement implies
+    wanted: bool  # the answer that the Candidate's statement implies
 
 
 class Judgement(NamedTuple):
-    """One annotator's slip on Candidates, Claims or (a score) on other Judgements. Models, rules and people leave the same record."""
+    """One annotator's judgement of Candidates, Claims or, for a score, other Judgements. The same record for models, rules and people."""
 
     id: str
     sample: str
     step: str
     target: str  # candidate, claim, pair
-    items: tuple[str, ...]  # ids of what is judged
-    axis: str  # what is said of it: one of schemas.axes, or a source's own
+    items: tuple[str, ...]  # ids of the judged rows
+    axis: str  # what is judged: one of schemas.axes, or a source's own
     outcome: str  # one of Outcome
     value: float | None = None
     prob: float | None = None  # 0..1, probability of the verdict's positive side
-    raw: str | None = None  # the annotator's own words, kept so that parsing can be repeated
+    raw: str | None = None  # the judge's reply, kept so that it can be parsed again
     annotator: str | None = None
     version: str | None = None
     order: int = 0
     attempt: int = 0
     revision: int = 0
-    parents: tuple[str, ...] = ()  # Judgements a score rests on
+    parents: tuple[str, ...] = ()  # Judgements that a score is based on
 
 
 class Finding(NamedTuple):
-    """What a Judgement says: its outcome, with what belongs to it. Fields of Judgement, in its order."""
+    """The content of a Judgement: fields of Judgement, in its order."""
 
     outcome: str
     value: float | None = None
@@ -261,7 +261,7 @@ class Finding(NamedTuple):
 
 
 class Provenance(NamedTuple):
-    """Where a Judgement comes from: who judged, and in which order and attempt it was asked. Fields of Judgement, in its order."""
+    """The origin of a Judgement: who judged, and in which order and attempt. Fields of Judgement, in its order."""
 
     annotator: str | None = None
     version: str | None = None
@@ -270,22 +270,22 @@ class Provenance(NamedTuple):
     revision: int = 0
 
 
-NOBODY = Provenance()  # of a Judgement whose annotator is not known
+NOBODY = Provenance()  # for a Judgement whose annotator is unknown
 
 
 class Span(NamedTuple):
-    """A stretch of an answer, in characters, end exclusive."""
+    """A span of an answer, in characters, end exclusive."""
 
     start: int
     end: int
     weight: float | None = None
-    label: str | None = None  # the class of the fault
+    label: str | None = None  # the type of error
     severity: float | None = None
     correction: str | None = None
 
 
 class Pair(NamedTuple):
-    """Chosen and rejected for one Sample. `rejected` may be absent, with a `label`, for unpaired losses."""
+    """A chosen and a rejected answer to one Sample. `rejected` may be None, with a `label`, for unpaired losses."""
 
     id: str
     sample: str
@@ -322,18 +322,18 @@ class Pair(NamedTuple):
 
 
 class Rejection(NamedTuple):
-    """A row that was dropped, replaced, or that a rule could not make. Nothing disappears unnamed."""
+    """A row that was dropped, replaced or could not be made. No row disappears without one."""
 
-    id: str  # the row that is gone; for a row that never came to be, the row it would have come from
-    table: str  # the table it is missing from
+    id: str  # the row that is gone; for a row that could not be made, the row it would have been made from
+    table: str  # the table that lacks the row
     step: str
     reason: str  # one of Reason
     detail: str = ""
-    sample: str | None = None  # of a Sample that was superseded: the one that stands in its place
+    sample: str | None = None  # of a superseded Sample: the one that replaces it
 
 
 def kind_of(types: Sequence[str]) -> str:
-    """The kind of a whole Sample, from the kinds of its media in order: none is text, video wins over its own sound."""
+    """The kind of a whole Sample from the kinds of its media in order: `text` without media; a video with its sound is `video`."""
     if not types:
         return "text"
     for kind in ("video", "audio"):
@@ -343,33 +343,34 @@ def kind_of(types: Sequence[str]) -> str:
 
 
 def media_parts(messages: Iterable[Message]) -> list[Part]:
-    """The parts that show media, in order; none of a text."""
+    """The media parts in order; empty for a text."""
     return [part for message in messages for part in message.parts if part.media]
 
 
 def sample(prompt: tuple[Message, ...], **known) -> Sample:
-    """A Sample named by its prompt and media."""
+    """A Sample; its id is a digest of the prompt, including media ids. `known`: other fields."""
     shown = media_parts(prompt)
     media: tuple = tuple([p.media for p in shown])
     return Sample(digest(prompt), prompt, media, kind_of([p.type for p in shown]), **known)
 
 
 def successor(old: Sample, prompt: tuple[Message, ...], step: str, **known) -> Sample:
-    """The Sample that a prompt step puts in the place of `old`: all that is known of it stays, but for `known`.
+    """The Sample with which a prompt step replaces `old`: all fields are kept, except those in `known`.
 
-    Its id names its ancestor too, so that two Samples stay two when they are given the same prompt."""
+    Its id also depends on the old id, so that two Samples stay distinct when they get the same prompt."""
     made = sample(prompt)
     return old._replace(id=digest(old.id, prompt), prompt=prompt, media=made.media, kind=made.kind, step=step, **known)
 
 
 def candidate(sample: str, step: str, text: str, **made) -> Candidate:
-    """A Candidate named by its Sample, its maker's settings, the model, the index and the text."""
+    """A Candidate; its id is a digest of sample, text, settings, model, seed, index and parent. `made`: other fields."""
     row = Candidate("", sample, step, text, **made)
     name = digest(sample, text, row.settings, row.model, row.seed, row.index, row.parent)
     return Candidate(name, *row[1:])
 
 
 def claim(candidate: Candidate, step: str, index: int, question: str, wanted: bool) -> Claim:
+    """A Claim of a Candidate; its id is a digest of candidate, step, index, question and wanted answer."""
     return Claim(
         digest(candidate.id, step, index, question, wanted),
         candidate.sample,
@@ -383,7 +384,7 @@ def claim(candidate: Candidate, step: str, index: int, question: str, wanted: bo
 
 @lru_cache(4096)
 def _shared(axis: str, by: Provenance) -> str:
-    """What a step's Judgements have in common, hashed once: they are by far the most rows. A revision keeps the name."""
+    """Digest of what a step's Judgements have in common, computed once: they are by far the most rows. A revision keeps the id."""
     return digest(axis, by.annotator, by.version, by.order, by.attempt)
 
 
@@ -391,14 +392,14 @@ def judgement(
     sample: str, step: str, target: str, items: tuple[str, ...], axis: str, finding: Finding, by: Provenance = NOBODY,
     parents: tuple[str, ...] = (),
 ) -> Judgement:  # fmt: skip
-    """A Judgement named by what it judges, the axis, the annotator, its version, the order and the attempt."""
+    """A Judgement; its id is a digest of items, axis, annotator, version, order and attempt."""
     name = hashlib.blake2b("\n".join((_shared(axis, by), *items)).encode(), digest_size=16).hexdigest()
-    # not by Judgement(...), which costs a third more: they are the most rows
+    # not by Judgement(...), which takes a third longer: they are the most rows
     return tuple.__new__(Judgement, (name, sample, step, target, items, axis) + finding + by + (parents,))  # noqa: RUF005
 
 
 def pair(sample: str, step: str, chosen: Candidate, rejected: Candidate, **known) -> Pair:
-    """A Pair of two Candidates, named by them and the step that laid them side by side."""
+    """A Pair of two Candidates; its id is a digest of sample, step and both ids. `known`: other fields."""
     return Pair(
         digest(sample, step, chosen.id, rejected.id),
         sample,

@@ -1,14 +1,14 @@
-"""What may leave this process: text without secrets.
+"""Removes secrets from everything that leaves this process.
 
     clean(text)      for messages, logs, reports, records and the metadata of rows
     document(value)  the same for every text in a JSON value
 
-What others download says even less: see `schemas/published.py`.
+What others download contains even less: see `schemas/published.py`.
 
-A secret is a user and password in an address, a query that may sign it, a value that stands under a name like `password`, whatever is
-shaped like a well-known key, and the values of the environment variables in `NAMES`, of those that recipes name (`hide`) and of those
-whose names end in KEY, TOKEN, SECRET or PASSWORD: as they are, and as base64, hex, URL or JSON would write them. Values of fewer than
-8 characters are not searched for: they would mangle every text. Prompts and answers are data and never come through here."""
+Secrets are: user and password in a URL, a query that may sign it, a value after a name like `password`, anything shaped like a well-known
+kind of key, and the values of the environment variables in `NAMES`, of those named in recipes (`mask_values`) and of those whose names end
+in KEY, TOKEN, SECRET or PASSWORD; in plain text, base64, hex, URL or JSON encoding. Values of fewer than 8 characters are not searched for,
+as they would mangle every text. Prompts and answers are data and are never cleaned."""
 
 import base64
 import html
@@ -26,15 +26,15 @@ NAMES = (
     "PAIRWRIGHT_S3_KEY", "PAIRWRIGHT_S3_SECRET", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING",
     "AZURE_STORAGE_CONNECTION_STRING",
 )  # fmt: skip
-SHORTEST = 8  # characters of a value that is searched for
-_WINDOW = 12  # so many characters of a secret are enough to give it away
+SHORTEST = 8  # minimum characters of a value that is searched for
+_WINDOW = 12  # this many characters of a secret are removed even without the rest
 _SECRET_NAME = re.compile(r".*(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE)(?:_ID)?", re.IGNORECASE)
 _ELSEWHERE = re.compile(
     r"[~.]?/|[a-z][\w+.-]*://"
-)  # a variable called ..._KEY may hold where a key lies: that is not the key
+)  # the value of a variable ..._KEY may be a key's path, which is not secret
 _hidden: set[str] = set()  # variables that recipes name
 
-# parts of an address, in the spellings that parsers take
+# parts of a URL, in all spellings that parsers accept
 _AT = r"(?:[@\uff20\ufe6b]|%(?:25)*40|&#64;|&commat;)"
 _SLASH = r"(?:[/\\]|%(?:25)*2f|%(?:25)*5c)"
 _COLON = r"(?::|%(?:25)*3a)"
@@ -46,34 +46,36 @@ _ADDRESS = re.compile(
 )
 _SIMPLE = re.compile(
     r"[a-z][a-z0-9+]{0,20}://[\w.-]+(?::\d+)?(?:/[\w./~+,!*()-]*)?", re.ASCII
-)  # most addresses: nothing to cut
+)  # most URLs: nothing to remove
 _HEAD = re.compile(rf"(?:[a-z][\w.+-]*{_COLON})?{_SLASH}*", re.IGNORECASE)
 _INNER = re.compile(
     rf"(?<=[/\\])@?[^/\\@:?#]*:[^/\\@?#]+{_AT}(?!sha\d)", re.IGNORECASE
-)  # of an address in the path of another
+)  # credentials of a URL in the path of another
 _SPACED = re.compile(
     rf"\s*[a-z][\w.+-]*:[/\\]+[^\s/\\@:]*:(?!\d+\s)[^/\\@\n]{{1,80}}{_AT}", re.IGNORECASE
-)  # a whole text with spaces in its password
+)  # a whole text whose password contains spaces
 _BARE = re.compile(
     rf"(?<![\w/@.:])(?!mailto:)[^\s:@/\\\"'<>=(]{{1,80}}:[^\s@/\\\"'<>]{{1,400}}{_AT}"
-    r"(?=(?:[\w-]+\.)+(?:com|org|net|io|ai|dev|app|cloud|edu|gov|co|eu|de|fr|uk|cn|jp|in|ru|ch|local|internal|lan|corp|example|test)\b|localhost\b|\[|\d+\.\d+\.\d+\.\d+)",
+    r"(?=(?:[\w-]+\.)+(?:com|org|net|io|ai|dev|app|cloud|edu|gov|co|eu|de|fr|uk|cn|jp|in|ru|ch|local|internal|lan|corp|example|test)\b"
+    r"|localhost\b|\[|\d+\.\d+\.\d+\.\d+)",
     re.IGNORECASE,
-)  # without a scheme only what ends in a host's name: `llama3:8b@v2` is a model
-SIGNATURE = re.compile(  # parts of a query that change with each signature of the same object
+)  # without a scheme only before a host name: `llama3:8b@v2` is a model
+SIGNATURE = re.compile(  # query parameters that change with each signature of the same object
     r"x-(amz|goog|oss|obs|cos)-.*|aws.*|googleaccessid|ossaccesskeyid|signature|sig|policy|key-pair-id|expires|"
     r"s[tpervsk]|s(k|r|d|i)[a-z]{1,3}|.*token.*|.*secret.*|.*passw.*|.*auth.*|.*api_?-?key.*|hdnts",
     re.IGNORECASE,
 )
-_DROPPED = re.compile(  # parts that are secret by their names
+_DROPPED = re.compile(  # query parameters that are secret by their names
     rf"{SIGNATURE.pattern}|.*sig|.*signature.*|.*pwd.*|pw|pin|.*access_?-?key.*|.*private_?-?key.*|.*credential.*|.*session.*|jwt|user(name)?",
     re.IGNORECASE,
 )
 _FOLDED = re.compile(r"~[0-9a-f]{8}")
-_LONGEST_NAME = 24  # of a parameter: a longer one is a value
+_LONGEST_NAME = 24  # of a query parameter: a longer one is treated as a value
 
 _KEYS = re.compile(
     r"(?<![A-Za-z0-9])(?:"
-    r"sk-(?=[\w-]*\d)[\w-]{8,}|sk-[\w-]{20,}|[srpw]k_(?:live|test)_\w{8,}|hf_(?=[A-Za-z0-9]*\d)[A-Za-z0-9]{8,}|hf_[A-Za-z0-9]{20,}|(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,}|"
+    r"sk-(?=[\w-]*\d)[\w-]{8,}|sk-[\w-]{20,}|[srpw]k_(?:live|test)_\w{8,}|hf_(?=[A-Za-z0-9]*\d)[A-Za-z0-9]{8,}|hf_[A-Za-z0-9]{20,}|"
+    r"(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,}|"
     r"gh[opusr]_[A-Za-z0-9]{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[a-z]-[\w-]{8,}|xapp-[\w-]{8,}|AIza[\w-]{30,}|ya29\.[\w-]{16,}|"
     r"eyJ[\w-]{6,}\.[\w-]{6,}(?:\.[\w-]*)?|(?:npm|pnu|pnb|gsk|r8|tgp_v1|fw|hl|rpa|dop_v1)_[A-Za-z0-9]{16,}|(?:nvapi|pplx|xai|pypi|anyscale|esecret)-[\w-]{16,}|"
     r"SG\.[\w-]{16,}\.[\w-]{16,}"
@@ -83,7 +85,10 @@ _HEADER = re.compile(
     r"\b(?P<name>bearer|basic)(?P<space>(?:\s|%20|\+)+)(?:(?=[\w.+/=~:-]*\d)[\w.+/=~:-]{8,}|[\w.+/=~:-]{20,})",
     re.IGNORECASE,
 )
-_NAMED = r"(?:[\w-]*(?:passw(?:or)?d|passwd|pwd|secret|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|token|credentials?|signature)|sig|authorization)"
+_NAMED = (
+    r"(?:[\w-]*(?:passw(?:or)?d|passwd|pwd|secret|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|token|credentials?|signature)"
+    r"|sig|authorization)"
+)
 _ASSIGNED = re.compile(
     rf"(?<![\w-])(?P<name>{_NAMED}\s*=\s*)(?P<value>\"[^\"]*\"|'[^']*'|[^\s;,&\"'<>)\]}}]+)", re.IGNORECASE
 )
@@ -92,7 +97,7 @@ _QUOTED = re.compile(
     re.IGNORECASE,
 )
 _SAID = re.compile(rf"(?<![\w-])(?P<name>{_NAMED}\s*:\s*)(?P<value>(?=\S*\d)[^\s\"',;]{{12,}})", re.IGNORECASE)
-# no text without any of these holds any of the above
+# quick check: a text without any of these has none of the above
 _SIGNS = re.compile(
     r"[@\uff20\ufe6b=:\\]|//|%[0-9]|&[#c]|sk-|[srp]k_|hf_|A[KSRI][IOA]A|gh[opusr]_|github_|glpat-|xox|xapp|AIza|ya29|eyJ|"
     r"(?:npm|pn[ub]|gsk|r8|tgp_v1|fw|hl|rpa|dop_v1)_|(?:nvapi|pplx|xai|pypi|anyscale|esecret)-|SG\.|----|(?i:bearer|basic)[\s%+]"
@@ -100,7 +105,7 @@ _SIGNS = re.compile(
 
 
 def mask_values(names: Iterable[str | None]) -> None:
-    """From now on the values of these environment variables are secrets too."""
+    """Treats the values of these environment variables as secrets from now on."""
     _hidden.update(name for name in names if name)
 
 
@@ -115,7 +120,7 @@ def _named(there: frozenset[str], hidden: frozenset[str]) -> tuple[str, ...]:
 
 
 def cleaner(secrets: Iterable[str | None] = ()) -> "Cleaner":
-    """What cleans texts of the environment's secrets as they are now, and of these. For a loop; `clean` makes one for each text."""
+    """A Cleaner for the current environment's secrets and the given ones; for use in loops, where `clean` would create one per text."""
     sure = {*NAMES, *_hidden}
     values = [(name in sure, os.environ.get(name, "").strip()) for name in names()]
     found = {value for known, value in values if known or not _ELSEWHERE.match(value)} | {
@@ -125,17 +130,17 @@ def cleaner(secrets: Iterable[str | None] = ()) -> "Cleaner":
 
 
 def clean(text: str, secrets: Iterable[str | None] = ()) -> str:
-    """`text` as it may leave this process. `secrets`: values that it must not hold, beside those of the environment."""
+    """`text` without secrets. `secrets`: values to remove in addition to those of the environment."""
     return cleaner(secrets)(text)
 
 
 def document(value: Any) -> Any:
-    """A JSON value with every text in it cleaned; what holds no secret is equal to what it was."""
+    """A JSON value with every text in it cleaned; equal to `value` if it contains no secret."""
     return walk(value, cleaner())
 
 
 def address(url: str) -> str:
-    """A whole URL as a name: without user, password, query and fragment."""
+    """A URL without user, password, query and fragment."""
     if _SIMPLE.fullmatch(url):
         return url
     head, place, _ = parted(url)
@@ -143,14 +148,14 @@ def address(url: str) -> str:
 
 
 def credentials(url: str) -> bool:
-    """Whether a whole text is an address that holds a user or a password, however it is spelled."""
+    """Whether a text is a URL that contains a user or password, in any spelling."""
     if _SPACED.match(url):
         return True
-    return any(_has_user(text[0]) for said in {url, unquote(unquote(url))} for text in _ADDRESS.finditer(said))
+    return any(_has_user(found[0]) for text in {url, unquote(unquote(url))} for found in _ADDRESS.finditer(text))
 
 
 def unsigned(url: str) -> str:
-    """An address without what may change when the same file is signed again; any other text as it is."""
+    """A URL without the query parameters of a signature; any other text unchanged."""
     found = _ADDRESS.match(url)
     if found is None or found[0] != url:
         return url
@@ -161,7 +166,7 @@ def unsigned(url: str) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Whether `text` may be the name of an environment variable, and is not a key that was written in its place."""
+    """Whether `text` can be the name of an environment variable and does not look like a key written in its place."""
     if not re.fullmatch(r"[A-Za-z_]\w*", text, re.ASCII) or _KEYS.search(text):
         return False
     longest = max(text.split("_"), key=len)
@@ -171,7 +176,7 @@ def is_name(text: str) -> bool:
 
 
 class Cleaner:
-    """Cleans texts of secrets; these `values`, in any of their usual encodings, among them."""
+    """Removes secrets from texts, including these `values` in all usual encodings."""
 
     def __init__(self, values: Iterable[str] = ()):
         self._windows = frozenset(window for value in values for form in _forms(value) for window in _cut(form))
@@ -186,7 +191,7 @@ class Cleaner:
         return _KEYS.sub(MARK, text) if _SIMPLE.fullmatch(text) else _plain(text)
 
     def _without(self, text: str) -> str:
-        """The text without the values."""
+        """The text with the values replaced by MARK."""
         if spans := self._found(text):
             out, end = [], 0
             for start, stop in spans:
@@ -195,14 +200,14 @@ class Cleaner:
             text = "".join([*out, text[end:]])
         if "%" in text or "\\" in text or "&" in text:
             for view in _VIEWS:
-                if self._found(view("".join(text.split()))):  # also where an escape is broken into two lines
+                if self._found(view("".join(text.split()))):  # also if a line break is inside an escape
                     text = "".join(MARK if self._found(view(piece)) else piece for piece in re.split(r"(\s+)", text))
                     if self._found(view("".join(text.split()))):
                         return f"{MARK} (a text that repeats a key)"
         return text
 
     def _found(self, text: str) -> list[tuple[int, int]]:
-        """Where the values stand in the text, also cut into lines or only in part; overlaps joined."""
+        """(start, end) of the values in the text, also across line breaks or in part; overlaps are merged."""
         lower = text.lower()
         if len(lower) != len(text):
             lower = text
@@ -225,10 +230,10 @@ _cleaner = lru_cache(16)(Cleaner)
 
 
 def _forms(value: str) -> set[str]:
-    """A secret as others may write it, in lower case and without spaces."""
+    """Encodings of a secret, in lower case and without spaces."""
     data = value.encode(errors="surrogatepass")
     found = {value, data.hex(), base64.b32encode(data).decode().rstrip("=")}
-    for lead in range(3):  # base64 of a text that holds it has three alignments
+    for lead in range(3):  # three alignments in the base64 of a longer text
         encoded = base64.b64encode(bytes(lead) + data).decode().rstrip("=")
         inner = encoded[(0, 2, 3)[lead] : len(encoded) - (1 if (lead + len(data)) % 3 else 0)]
         found |= {inner, inner.replace("+", "-").replace("/", "_")}
@@ -245,7 +250,7 @@ _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL
 
 
 def _unescaped(text: str) -> str:
-    """Without the escapes of JSON and Python."""
+    """The text with escapes of JSON and Python decoded."""
     return _ESCAPE.sub(
         lambda m: chr(int(m[1] or m[2], 16)) if m[1] or m[2] else {"n": "\n", "t": "\t", "r": "\r"}.get(m[3], m[3]),
         text,
@@ -256,10 +261,10 @@ _VIEWS = (unquote, lambda text: unquote(unquote(text)), _unescaped, html.unescap
 
 
 def _plain(text: str) -> str:
-    """The text without what looks like a secret."""
+    """The text with everything that looks like a secret replaced by MARK."""
     if _SPACED.match(text):
         text = text[: len(text) - len(text.lstrip())] + _SPACED.sub(lambda m: _head(m[0].lstrip()), text, count=1)
-    text = _ADDRESS.sub(lambda found: _told(found[0]), text)
+    text = _ADDRESS.sub(lambda found: _cleaned_url(found[0]), text)
     text = _BARE.sub(f"{MARK}@", text)
     text = _HEADER.sub(lambda m: f"{m['name']}{m['space']}{MARK}", text)
     text = _ASSIGNED.sub(
@@ -275,16 +280,16 @@ def _is_value(found: re.Match) -> bool:
     return len(value) >= (4 if "pass" in name or "pwd" in name else SHORTEST)
 
 
-def _told(found: str) -> str:
-    """An address in a text, as it may stand there."""
+def _cleaned_url(found: str) -> str:
+    """A URL in a text, without secrets."""
     url = found.rstrip(")]}'.,;:!")
     end = found[len(url) :]
     if "%" in url and not re.match(
         r"[a-z][\w.+-]*:[/\\]", url, re.IGNORECASE
-    ):  # an address in the query of another, or quoted
+    ):  # a URL in the query of another, or quoted
         plain = unquote(unquote(url))
         if plain != url:
-            return (url if (told := _told(plain)) == plain else told) + end
+            return (url if (cleaned := _cleaned_url(plain)) == plain else cleaned) + end
     head, place, query = parted(url)
     parts = re.split(r"[&;#?]", query[1:]) if query else []
     kept = _kept(parts)
@@ -294,7 +299,7 @@ def _told(found: str) -> str:
 
 
 def parted(url: str) -> tuple[str, str, str]:
-    """(scheme and slashes, host and path, query and fragment with their first mark), without the user and password."""
+    """(scheme and slashes, host and path, query and fragment with their leading mark) of a URL, without user and password."""
     url = url.strip()
     head = _head(url)
     rest = url[len(head) :]
@@ -303,7 +308,7 @@ def parted(url: str) -> tuple[str, str, str]:
         authority = authority[found:]
     elif (
         _odd(authority) and (found := _user(path)) is not None
-    ):  # a password with a slash, a question mark or a hash in it
+    ):  # a password that contains a slash, a question mark or a hash
         authority, path = authority_of(path[found:])
     path = _INNER.sub("", path)
     mark = re.search(r"[?#]|%3f", path, re.IGNORECASE)
@@ -319,13 +324,13 @@ def _head(url: str) -> str:
 
 
 def authority_of(rest: str) -> tuple[str, str]:
-    """User, password and host of what stands behind the slashes; and the rest."""
+    """(user, password and host; the rest) of a URL after its scheme and slashes."""
     found = re.search(rf"{_SLASH}|[?#]", rest, re.IGNORECASE)
     return (rest, "") if found is None else (rest[: found.start()], rest[found.start() :])
 
 
 def _user(text: str) -> int | None:
-    """Where the host begins behind a user and password."""
+    """Index at which the host begins, after user and password; None without them."""
     last = None
     for found in re.finditer(_AT, text, re.IGNORECASE):
         last = found.end()
@@ -333,7 +338,7 @@ def _user(text: str) -> int | None:
 
 
 def _odd(authority: str) -> bool:
-    """Whether what stands behind the colon is not a port: then it begins a password."""
+    """Whether what follows the colon is not a port, and so is the start of a password."""
     if authority.startswith("["):
         return False
     port = authority.partition(":")[2]
@@ -350,8 +355,8 @@ def _has_user(url: str) -> bool:
 
 
 def _kept(parts: list[str]) -> list[str]:
-    """The parts of a query that may be told. Those that may be secrets though their names do not say so are one short digest, so
-    that two addresses stay two."""
+    """The harmless parts of a query. Those that may be secret despite their names are replaced by one short digest, so that different URLs
+    stay different."""
     kept, folded = [], []
     for part in parts:
         name, equals, value = part.partition("=")
@@ -366,12 +371,12 @@ def _kept(parts: list[str]) -> list[str]:
     return kept
 
 
-def walk(value: Any, told: Callable[[str], str]) -> Any:
-    """A JSON value with `told` of each text in it, keys among them."""
+def walk(value: Any, change: Callable[[str], str]) -> Any:
+    """A JSON value with `change` applied to every text in it, including keys; tuples become lists."""
     if isinstance(value, str):
-        return told(value)
+        return change(value)
     if isinstance(value, dict):
-        return {walk(key, told): walk(of, told) for key, of in value.items()}
+        return {walk(key, change): walk(inner, change) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [walk(of, told) for of in value]
+        return [walk(inner, change) for inner in value]
     return value

@@ -1,4 +1,4 @@
-"""What an engine can be asked, and what it answers. Requests name media by their hash; only the engine opens bytes."""
+"""Requests to engines and their results. Requests refer to media by id; only the engine opens their bytes."""
 
 from typing import NamedTuple
 
@@ -6,15 +6,15 @@ from schemas.records import Message, Reason
 
 
 class Form(NamedTuple):
-    """What an answer must look like; one of the three is set. An engine holds the answer to it, token by token."""
+    """Structured output; exactly one of the three is set. The engine constrains the answer to it, token by token."""
 
-    choice: tuple[str, ...] = ()  # one of these, word for word
-    schema: str | None = None  # JSON of this JSON Schema (itself JSON)
+    choice: tuple[str, ...] = ()  # the answer is exactly one of these
+    schema: str | None = None  # the answer is JSON valid under this JSON Schema (given as JSON)
     regex: str | None = None
 
 
 class Generate(NamedTuple):
-    """Ask for n answers. A last message of the assistant's is continued; the answers are what follows it."""
+    """Request n answers. A last message by the assistant is continued; the answers are what follows it."""
 
     messages: tuple[Message, ...]
     n: int = 1
@@ -25,11 +25,11 @@ class Generate(NamedTuple):
     top_k: int = 0  # 0: all tokens
     stop: tuple[str, ...] = ()  # an answer ends before the first of these
     form: Form | None = None
-    logprobs: bool = False  # keep each token's log-probability
+    logprobs: bool = False  # return each token's log-probability
 
 
 class Beams(NamedTuple):
-    """Ask for the answers of a diverse beam search: `groups` of beams, each penalised for tokens that groups before it chose."""
+    """Request the answers of a diverse beam search (arXiv 1610.02424): each group of beams is penalised for tokens of earlier groups."""
 
     messages: tuple[Message, ...]
     beams: int = 5
@@ -40,42 +40,42 @@ class Beams(NamedTuple):
 
 
 class Score(NamedTuple):
-    """Ask for the log-probability of each choice's first token as the first token of the answer."""
+    """Request the log-probability of each choice's first token as the first token of the answer."""
 
     messages: tuple[Message, ...]
     choices: tuple[str, ...]
 
 
 class Likelihood(NamedTuple):
-    """Ask for the log-probability of each token of the last message, which is the assistant's."""
+    """Request the log-probability of each token of the last message, which must be by the assistant."""
 
     messages: tuple[Message, ...]
 
 
 class Rate(NamedTuple):
-    """Ask a model with a head for one number (a reward model) for its number: how good the last message, the assistant's, is."""
+    """Request a reward model's score of the last message, which must be by the assistant."""
 
     messages: tuple[Message, ...]
 
 
 class Embed(NamedTuple):
-    """Ask for one vector that stands for the messages: the mean of the last hidden states."""
+    """Request an embedding of the messages: the mean of the last hidden states, or a dual encoder's output."""
 
     messages: tuple[Message, ...]
 
 
 class Attend(NamedTuple):
-    """Ask how much the last message, the assistant's, looks at each media before it."""
+    """Request how much attention the last message, which must be by the assistant, pays to each media item before it."""
 
     messages: tuple[Message, ...]
 
 
 class Perturb(NamedTuple):
-    """Ask for an image that the model's vision encoder takes for something else: projected gradient descent (PGD) away from its own features."""
+    """Request an adversarial image for the model's vision encoder: projected gradient ascent away from its features (PGD, arXiv 1706.06083)."""
 
     media: str  # id of an image
-    epsilon: float  # largest change of a channel, of 255
-    step: float  # change a step, of 255
+    epsilon: float  # maximum change of a channel, of 255
+    step: float  # change per step, of 255
     steps: int
     seed: int = 0
 
@@ -84,22 +84,24 @@ class Answer(NamedTuple):
     text: str
     tokens: int
     finish: str  # stop, length
-    logprob: float | None = None  # sum over the tokens, natural log; None where the engine does not say
-    token_logprobs: tuple[float, ...] | None = None  # one a token, rounded to 4 digits, when asked
+    logprob: float | None = None  # sum over the tokens, natural log; None if the engine does not return it
+    token_logprobs: tuple[float, ...] | None = None  # one per token, rounded to 4 digits, if requested
 
 
 class Generated(NamedTuple):
-    answers: tuple[Answer, ...]  # n of them, in order of index; of Beams the best first
+    answers: tuple[Answer, ...]  # n, in order of index; for Beams best first
     prompt_tokens: int
 
 
 class Scored(NamedTuple):
-    logprobs: tuple[float | None, ...]  # one a choice, natural log; None: not among the tokens the engine reports
+    logprobs: tuple[
+        float | None, ...
+    ]  # one per choice, natural log; None: not among the tokens that the engine reports
     prompt_tokens: int
 
 
 class Likely(NamedTuple):
-    logprobs: tuple[float, ...]  # one a token of the answer, natural log, rounded to 4 digits
+    logprobs: tuple[float, ...]  # one per token of the answer, natural log, rounded to 4 digits
     prompt_tokens: int
 
 
@@ -109,29 +111,29 @@ class Rated(NamedTuple):
 
 
 class Embedded(NamedTuple):
-    vector: tuple[float, ...]  # of length 1
+    vector: tuple[float, ...]  # normalised to length 1
     prompt_tokens: int
 
 
 class Attended(NamedTuple):
-    shares: tuple[float, ...]  # one a media in order, of the attention that goes to media at all; they sum to 1
+    shares: tuple[float, ...]  # one per media item in order: its share of all attention to media; they sum to 1
     prompt_tokens: int
 
 
 class Perturbed(NamedTuple):
-    media: str  # id of the new image, which the engine put into the media store
+    media: str  # id of the new image, which the engine has added to the media store
     prompt_tokens: int = 0
 
 
 class Failure(NamedTuple):
-    """This one request got no answer; the engine goes on."""
+    """This request failed; the engine continues."""
 
     reason: Reason
     detail: str
 
 
 class Refused(Failure):
-    """The server does not do what the request asks. When it does so for every request of a step, that is the run's fault (pipeline/storage/refusals.py)."""
+    """The server refused the request. If it refuses all requests of a step, the run is at fault (pipeline/storage/refusals.py)."""
 
 
 Chat = Generate | Beams | Score | Likelihood | Rate | Embed | Attend  # requests about messages

@@ -1,41 +1,41 @@
-"""Special tokens of open model families: what data must not hold when it goes to a server whose tokenizer we cannot ask.
+"""Special tokens of open model families: what is escaped in data for a server whose tokenizer is not available.
 
-In a token `{n}` stands for a number, `{word}` for a word and `{words}` for up to eight, without angle brackets or bars. Listed is what tokenizers mark
-as special, and what chat templates write around turns and media. Words that a model says itself (<think>, <tool_call>, <answer>) stay."""
+In a token, `{n}` is a number, `{word}` a word and `{words}` up to eight words, without angle brackets or bars. The table contains what
+tokenizers mark as special, and what chat templates write around turns and media. What models write themselves (<think>, <tool_call>,
+<answer>) is not listed."""
 
 import re
 from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
-GUARD = "\u2060"  # word joiner: invisible, no tokenizer has it inside a special token, and no normalizer of theirs takes it away
+GUARD = "\u2060"  # word joiner: invisible, in no special token, and not removed by any tokenizer's normalizer
 WORD = rf"[^|｜<>\s{GUARD}]{{1,80}}"
 PLACEHOLDERS = {"{n}": r"\d{1,8}", "{word}": WORD, "{words}": rf"{WORD}(?: {WORD}){{0,7}}"}
-BRACKETS = ("<", "[")  # one of them is in nearly every special token
+BRACKETS = ("<", "[")  # nearly every special token contains one of these
 
 
 class Specials(NamedTuple):
-    """Special tokens, as `schemas.messages.escape` looks for them."""
+    """Special tokens in the form needed by `schemas.messages.escape`."""
 
     pattern: re.Pattern
-    signs: tuple[
-        str, ...
-    ]  # characters or texts; where none of them is, there is no token: looking for them costs next to nothing
+    signs: tuple[str, ...]  # every token contains one of these characters or texts: a cheap check before the pattern
 
 
 NOTHING = Specials(re.compile("(?!)"), ())
 
 
 class Family(NamedTuple):
-    models: str  # a regular expression of names of models, in lower case
+    models: str  # a regular expression for model names in lower case
     tokens: tuple[str, ...]
 
 
-BARS = "<|{words}|>"  # Qwen, Llama 3, Phi, GLM and most others; no ordinary text has it, so every family does
+BARS = "<|{words}|>"  # Qwen, Llama 3, Phi, GLM and most others; in every family, as ordinary text does not contain it
 LLAMA_2 = "<s> </s> <unk> <pad> <mask> [INST] [/INST] <<SYS>> <</SYS>>"
 CHATML = "<img> </img> <ref> </ref> <box> </box> <quad> </quad> <imgpad> <image> <video> <audio> </audio>"
 CODE = """<fim_prefix> <fim_middle> <fim_suffix> <fim_pad> <fim-prefix> <fim-middle> <fim-suffix> <fim-pad> <fim-repo> <REPO> <repo_name> <reponame>
-    <file_sep> <filename> <gh_stars> <issue_start> <issue_comment> <issue_closed> <jupyter_start> <jupyter_text> <jupyter_code> <jupyter_output> <jupyter_script> <empty_output>
+    <file_sep> <filename> <gh_stars> <issue_start> <issue_comment> <issue_closed> <jupyter_start> <jupyter_text> <jupyter_code>
+    <jupyter_output> <jupyter_script> <empty_output>
     <commit_before> <commit_msg> <commit_after>"""
 PATCHES = "<image> </image> <video> </video> <audio> <im_start> <im_end> <im_patch> <vid_start> <vid_end> <vid_patch> <image_placeholder>"
 
@@ -98,7 +98,7 @@ FAMILIES = {
     "whisper": _family("whisper|ovox"),
     "yi": _family(r"(?<![a-z])yi-", LLAMA_2, PATCHES, CODE),
 }  # fmt: skip
-# of tokenizers of no family in particular
+# of no particular family
 OTHERS = _tokens("""[CLS] [SEP] [PAD] [PAD{n}] [UNK] [BOS] [EOS] [MASK] <cls> <sep> <pad> <bos> <eos> <eot> <eom> <eoh> <eoa> <eoc> <bos_token>
     <eos_token> <image_start> <image_end> <image_pad> <image_newline> <img_start> <img_end> <video_start> <video_end> <video_pad> <audio_start> <audio_end>
     <audio_pad> <audio_bos> <audio_eos> <vision_start> <vision_end>
@@ -107,7 +107,7 @@ OTHERS = _tokens("""[CLS] [SEP] [PAD] [PAD{n}] [UNK] [BOS] [EOS] [MASK] <cls> <s
 
 
 def specials(tokens: Iterable[str]) -> Specials:
-    """These tokens, exactly or with placeholders."""
+    """The pattern for these tokens, which may contain placeholders."""
     tokens = set(tokens)
     bare = [token for token in sorted(tokens) if not any(bracket in token for bracket in BRACKETS)]
     rare = [next(c for c in token if not c.isalnum() and c != "]") for token in bare]
@@ -116,7 +116,7 @@ def specials(tokens: Iterable[str]) -> Specials:
 
 
 def _tree(tokens: set[tuple[str, ...]]) -> str:
-    """A regular expression of tokens, given by their atoms, that looks at what they have in common once."""
+    """A regular expression for tokens, given as tuples of atoms, that shares common prefixes."""
     after: dict[str, set[tuple[str, ...]]] = {}
     for token in tokens:
         after.setdefault(token[0] if token else "", set()).add(token[1:])
@@ -125,13 +125,13 @@ def _tree(tokens: set[tuple[str, ...]]) -> str:
 
 
 def families_of(model: str) -> frozenset[str]:
-    """The families that a model's name speaks of, several for one that was made of two; none where the name is not known."""
+    """The families that match a model's name, several for a model made of two; empty for an unknown name."""
     return frozenset(name for name, family in FAMILIES.items() if re.search(family.models, model.lower()))
 
 
 @cache
 def of_families(names: frozenset[str] = frozenset()) -> Specials:
-    """The special tokens of these families; of all of them without a name."""
+    """The special tokens of these families; of all families, and OTHERS, without a name."""
     chosen = names or FAMILIES
     tokens = {token for name in chosen for token in FAMILIES[name].tokens}
     return specials(tokens if names else tokens.union(OTHERS))

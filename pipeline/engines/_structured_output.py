@@ -1,8 +1,8 @@
-"""Forms of answers in the words of HTTP servers, and whether an answer has its form.
+"""Structured output as request options for HTTP servers, and whether an answer conforms to it.
 
-vLLM takes all three as they are (`structured_outputs`). Others take JSON Schema alone (`response_format`), so a choice or a
-regular expression travels there as the only property of an object, and the answer is taken out of it. A server may not know
-the one or the other and answer freely without a word: so each answer is looked at."""
+vLLM supports all three kinds (`structured_outputs`). Other servers support JSON Schema only (`response_format`), so a choice or a
+regular expression is sent as the only property of an object, and the answer is extracted from it. A server may silently ignore
+these options, so every answer is validated."""
 
 import functools
 import json
@@ -10,21 +10,21 @@ import re
 
 from schemas.requests import Form
 
-INSIDE = "answer"  # the property that a choice or a text of a regular expression is
-AROUND = 16  # tokens that the object around it takes
+INSIDE = "answer"  # the object's property that holds a choice or a text that matches a regular expression
+AROUND = 16  # additional tokens for the object around it
 
 
 def wrapped(form: Form, vllm: bool) -> bool:
-    """Whether an answer travels inside an object."""
+    """Whether the answer is wrapped in a JSON object."""
     return not vllm and form.schema is None
 
 
 @functools.lru_cache(256)
 def options(form: Form, vllm: bool) -> dict:
-    """What a request says of the form. ValueError when its schema is no JSON."""
+    """The request options for a form. ValueError when its schema is not JSON."""
     if vllm:
-        said = {"choice": list(form.choice)} if form.choice else {"regex": form.regex}
-        return {"structured_outputs": {"json": json.loads(form.schema)} if form.schema else said}
+        plain = {"choice": list(form.choice)} if form.choice else {"regex": form.regex}
+        return {"structured_outputs": {"json": json.loads(form.schema)} if form.schema else plain}
     if form.schema:
         schema = json.loads(form.schema)
     else:
@@ -37,7 +37,7 @@ def options(form: Form, vllm: bool) -> dict:
 
 
 def unwrap(text: str) -> str | None:
-    """The answer inside the object; None where there is none."""
+    """The answer inside the JSON object; None if the text is not such an object."""
     try:
         inside = json.loads(text)[INSIDE]
     except (ValueError, LookupError, TypeError):
@@ -46,9 +46,8 @@ def unwrap(text: str) -> str | None:
 
 
 def fits(form: Form, text: str) -> bool:
-    """Whether a whole answer has the form: one of the choices, JSON of the schema, or all of it the regular expression.
-
-    A regular expression that Python does not know is taken to be kept."""
+    """Whether a complete answer conforms to the form: one of the choices, JSON valid under the schema, or a full match of the regular
+    expression. A regular expression that Python cannot compile counts as matched."""
     if form.choice:
         return text in form.choice
     if form.schema:

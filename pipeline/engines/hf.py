@@ -1,6 +1,6 @@
-"""transformers in this process: what vLLM cannot return. Attention, beams, hidden states, gradients, reward heads.
+"""transformers in this process, for what vLLM cannot return: attention, beam search, hidden states, gradients, reward heads.
 
-One request at a time, on a thread of its own: use it where no other engine can answer."""
+One request at a time, on a separate thread: use it only where no other engine supports the request."""
 
 import asyncio
 import time
@@ -42,38 +42,38 @@ from schemas.requests import (
 from schemas.text import error_line
 
 ANSWERS = frozenset({"Generate", "Form", "Beams", "Score", "Likelihood", "Embed", "Attend", "Perturb"})
-RATES = frozenset({"Rate"})  # what a model with a head answers
-ROOM = 1 << 30  # bytes for what one request takes, gradients of a picture among them
-FRAMES = 8  # of a video, for a model that knows pictures only
-HEAD = "ForSequenceClassification"  # ends the name of an architecture that gives one number
+RATES = frozenset({"Rate"})  # requests that a reward model supports
+ROOM = 1 << 30  # bytes of memory for one request, including gradients of a picture
+FRAMES = 8  # frames of a video, for a model that only accepts pictures
+HEAD = "ForSequenceClassification"  # suffix of the architecture of reward models
 
 
 class Settings(operator.OperatorSettings):
     model: str
-    """a local folder or the name of a model on the Hub"""
+    """local folder or name of a model on the Hub"""
     revision: str | None = None
     """branch, tag or commit of a Hub model"""
     slots: int = Field(4, ge=1, le=1_024)
-    """requests that wait their turn here; they are answered one by one"""
+    """maximum requests that are queued here; they are processed one by one"""
 
 
 def identity_of(settings: Settings) -> str:
-    """The model's identity; its answers are those of another engine, which the name says."""
+    """The model's identity with the suffix ` hf`, so that its answers are not mixed up with another engine's."""
     return f"{identity(settings.model, settings.revision)[0]} hf"
 
 
 def share(settings: Settings) -> float:
-    """The share of the machine's memory that the model takes, an estimate; all of a GPU's, for it claims as it goes."""
+    """The share (0..1) of the machine's memory that the model needs, an estimate; on a GPU 1, as memory is allocated on demand."""
     return 1.0 if has_gpu() else share_of(settings.model, settings.revision, ROOM)
 
 
 def able(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
-    """What it answers and the kinds of media it takes, as far as settings tell before it is loaded."""
+    """(names of supported requests, accepted media kinds), as far as the settings tell before the model is loaded."""
     return ANSWERS | RATES, frozenset(MEDIA_KINDS)
 
 
 async def connect(settings: Settings, media: MediaStore) -> "HF":
-    """Loads the model, which blocks. EngineError when transformers cannot."""
+    """Loads the model; blocks. EngineError when transformers cannot load it."""
     folder = str(folder_of(settings.model, settings.revision))
     try:
         return _class_of(folder)(settings, media, folder)
@@ -82,7 +82,7 @@ async def connect(settings: Settings, media: MediaStore) -> "HF":
 
 
 def _class_of(folder: str) -> "type[HF]":
-    """What works with the model of a folder, by the architectures that its config names."""
+    """The class for the model in a folder, by the architectures in its config."""
     import transformers
 
     try:
@@ -97,9 +97,9 @@ def _class_of(folder: str) -> "type[HF]":
 
 
 class HF:
-    """An Engine over one model of transformers; `connect` makes it.
+    """An Engine over one transformers model, created by `connect`.
 
-    `seconds` is the time it worked, `requests`, `prompt_tokens` and `answer_tokens` count what was asked and answered."""
+    `seconds` is its busy time; `requests`, `prompt_tokens` and `answer_tokens` are totals."""
 
     can = ANSWERS
 
@@ -121,7 +121,7 @@ class HF:
         self.media = frozenset(k for k in MEDIA_KINDS if getattr(self._encoder.processor, f"{k}_token", None))
 
     async def ask(self, request: Request) -> Result:
-        """The answer, or a Failure when this request cannot be answered. EngineError when the engine is closed."""
+        """The result, or a Failure if this request cannot be answered. EngineError when the engine is closed."""
         if self._model is None:
             raise EngineError(f"the engine of {self.identity} is closed")
         self.requests += 1
@@ -139,16 +139,13 @@ class HF:
         started = time.perf_counter()
         try:
             if type(request).__name__ not in self.can:
-                raise RowError(Reason.ENGINE_REFUSED, f"{self.identity} answers no {type(request).__name__}")
+                raise RowError(
+                    Reason.ENGINE_REFUSED,
+                    f"{self.identity} does not support {type(request).__name__}; use another model for this step",
+                )
             return self._answer(request)
-        except (
-            RuntimeError,
-            ValueError,
-            IndexError,
-        ) as error:  # what a model's own code raises of a request it dislikes
-            full = (
-                "out of memory" in str(error).lower()
-            )  # another moment may have room; what else it dislikes it always will
+        except (RuntimeError, ValueError, IndexError) as error:  # raised by a model's own code for a request it rejects
+            full = "out of memory" in str(error).lower()  # may succeed later; all other errors are permanent
             raise RowError(
                 Reason.ENGINE_FAILED if full else Reason.ENGINE_REFUSED,
                 f"transformers: {error_line(error)}",
@@ -172,7 +169,7 @@ class HF:
                 request.seed,
             )
             name = self._store.add(made)
-            self._store.sync()  # the answer that names it may be kept before the shard's media are
+            self._store.sync()  # the result that names it may be cached before the shard's media are synced
             return Perturbed(name)
         if isinstance(request, Likelihood | Attend):
             prompt, ids, media = self._judged(request.messages)
@@ -192,13 +189,15 @@ class HF:
             answers = forward.beams(model, encoder, prompt, request)
         elif isinstance(request, Generate):
             if request.n > 1 and request.temperature == 0:
-                raise RowError(Reason.ENGINE_REFUSED, "n > 1 at temperature 0 would be n times the same")
+                raise RowError(
+                    Reason.ENGINE_REFUSED, "n > 1 at temperature 0 gives n equal answers; set n: 1 or raise temperature"
+                )
             answers = forward.generate(model, encoder, prompt, request)
         self.answer_tokens += sum(a.tokens for a in answers)
         return Generated(answers, len(prompt.ids))
 
     def _prompt(self, messages: tuple[Message, ...]):
-        """The encoded prompt; a last turn of the assistant's stands behind it, to be continued."""
+        """The encoded prompt; a last turn by the assistant is appended, to be continued."""
         from pipeline.engines.local.forward import continued
 
         if messages[-1].role == "assistant":
@@ -210,17 +209,17 @@ class HF:
         return self._encoder.encode(messages, media, "the prompt")
 
     def _judged(self, messages: tuple[Message, ...]):
-        """The prompt before the last message, that message's tokens, and how many media are shown."""
+        """(the prompt before the last message, that message's token ids, the number of media)."""
         *before, last = messages
         if last.role != "assistant":
-            raise RowError(Reason.EMPTY_ANSWER, "there is no answer: the last message must be the assistant's")
+            raise RowError(Reason.EMPTY_ANSWER, "there is no answer: the last message must be by the assistant")
         media = len(media_parts(before))
         ids = self._encoder.answer("".join(part.text or "" for part in last.parts), "the answer")[:-1]
         return self._prompt(tuple(before)), ids, media
 
 
 class _Headed(HF):
-    """A reward model: one number for a conversation in text."""
+    """A reward model: one number for a text conversation."""
 
     can = RATES
     media = frozenset()
@@ -237,7 +236,7 @@ class _Headed(HF):
             raise EngineError(f"transformers cannot load {folder}: {error_line(error)}") from error
         if self._model.config.num_labels != 1:
             raise EngineError(
-                f"{folder} tells {self._model.config.num_labels} classes apart: name a model with one number"
+                f"{folder} has {self._model.config.num_labels} classes: use a reward model, which has a single output"
             )
         self._model.to("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -260,9 +259,9 @@ class _Headed(HF):
 
 
 class _Twin(HF):
-    """A model of two encoders into one space (CLIP, SigLIP, CLAP): `Embed` of a text, or of one picture, video or sound.
+    """A dual encoder (CLIP, SigLIP, CLAP): `Embed` of a text, or of one picture, video or sound.
 
-    A text is cut at the model's longest; a video is the mean of its frames (CLIP4Clip, arXiv 2104.08860)."""
+    A text is truncated to the model's maximum length; a video is the mean of its frames (CLIP4Clip, arXiv 2104.08860)."""
 
     can = frozenset({"Embed"})
     media = frozenset()
@@ -290,7 +289,9 @@ class _Twin(HF):
         media = media_of_request(request.messages, self.media, self.identity)
         text = "".join(p.text or "" for m in request.messages for p in m.parts)
         if len(media) + bool(text.strip()) != 1:
-            raise RowError(Reason.ENGINE_REFUSED, f"{self.identity} takes one text or one medium at a time")
+            raise RowError(
+                Reason.ENGINE_REFUSED, f"{self.identity} embeds one text or one media item at a time; send only one"
+            )
         with torch.no_grad():
             found, tokens = self._seen(media[0]) if media else self._read(text)
         each = found if isinstance(found, torch.Tensor) else found.pooler_output
@@ -299,11 +300,10 @@ class _Twin(HF):
         return Embedded(tuple(round(x, 6) for x in vector.tolist()), tokens)
 
     def _read(self, text: str):
-        """The features of a text, and how many tokens it has."""
+        """(features of a text, its number of tokens)."""
         config = self._model.config.text_config
-        padded = config.model_type.startswith(
-            "siglip"
-        )  # trained on padded texts without a mask: it reads the last place
+        # SigLIP was trained on padded texts without a mask: it reads the last position
+        padded = config.model_type.startswith("siglip")
         inputs = self._tokenizer(
             escape(text, self._specials), return_tensors="pt", padding="max_length" if padded else False,
             truncation=True, max_length=min(config.max_position_embeddings, self._tokenizer.model_max_length),
@@ -313,7 +313,7 @@ class _Twin(HF):
         return self._model.get_text_features(**given), inputs["input_ids"].shape[1]
 
     def _seen(self, part: Part):
-        """The features of a medium, one row a frame of a video."""
+        """(features of a media item, 0 tokens); one row per frame of a video."""
         data, name = read(self._store, part), f"{part.type} {part.media}"
         if part.type == "audio":
             rate = self._processor.sampling_rate

@@ -1,6 +1,6 @@
-"""Any server that speaks OpenAI's chat completions: a hosted model, or `vllm serve` on other machines.
+"""Engine for any server with the OpenAI chat completions API: a hosted model, or `vllm serve` on other machines.
 
-One request that fails is a Failure; when no server is left, or none knows us or the model, that is an EngineError."""
+A single failed request is a Failure; EngineError when no server is left, or every server rejects the key or the model."""
 
 import asyncio
 import os
@@ -37,10 +37,10 @@ from schemas.requests import (
 from schemas.special_tokens import FAMILIES, NOTHING, Specials, families_of, of_families
 from schemas.text import did_you_mean
 
-TOP_LOGPROBS = 20  # the most that servers give
-FIRST = 30.0  # seconds that a server may take to say which models it has
-NEUTRAL = {"repetition_penalty": 1.0, "min_p": 0.0}  # `vllm serve` else takes the model's generation_config.json
-ANY = frozenset({"Generate", "Score"})  # what any server answers
+TOP_LOGPROBS = 20  # the maximum that servers return
+FIRST = 30.0  # timeout in seconds for the list of models
+NEUTRAL = {"repetition_penalty": 1.0, "min_p": 0.0}  # otherwise `vllm serve` uses the model's generation_config.json
+ANY = frozenset({"Generate", "Score"})  # requests that any server supports
 VLLM = ANY | {"Form", "Likelihood"}
 SCORE = {"max_tokens": 1, "temperature": 0, "logprobs": True, "top_logprobs": TOP_LOGPROBS}
 RATED = {"max_tokens": 1, "temperature": 0, "return_token_ids": True}
@@ -48,28 +48,28 @@ RATED = {"max_tokens": 1, "temperature": 0, "return_token_ids": True}
 
 class Settings(operator.OperatorSettings):
     base_url: str | None = None
-    """where the server answers, up to and with /v1"""
+    """the server's address, including /v1"""
     endpoints: tuple[Endpoint, ...] = ()
-    """several servers of the model instead: {base_url, weight, slots, api_key_env} each"""
+    """several servers of the same model, instead of base_url: each {base_url, weight, slots, api_key_env}"""
     model: str
     """the model's name on the server"""
     revision: str | None = None
-    """what to call the model's version in ids; say another when the server changes its weights"""
+    """the model's version in ids and cache keys; change it when the server's weights change"""
     server: Literal["vllm", "openai"] | None = None
-    """whose extra words it knows; by default vllm's where it says that it is one"""
+    """whose API extensions the server supports; by default `vllm` if its list of models says so"""
     api_key_env: str | None = None
     """name of the environment variable that holds the key"""
     slots: int = Field(64, ge=1, le=4_096)
-    """most requests in flight, at all endpoints together; fewer while a server says that it has too many or grows slow"""
+    """maximum requests in flight, over all endpoints; fewer while a server is overloaded or slow"""
     timeout: float = Field(600, gt=0, le=86_400)
-    """seconds until an unanswered request is asked again"""
+    """seconds after which an unanswered request is retried"""
     retries: int = Field(5, ge=0, le=100)
-    """how often a request is asked again after a passing fault, and a server that is gone looked for again"""
+    """maximum retries of a request after temporary faults, and of a server that does not answer"""
     media: tuple[MediaKind, ...] = MEDIA_KINDS
-    """kinds of media that the model takes"""
+    """kinds of media that the model accepts"""
     family: str = "auto"
-    """whose special tokens texts must not hold: a family of schemas/special_tokens.py; `auto`: those that the model's name speaks of, of an unknown
-    name all; `none`: nothing is broken"""
+    """whose special tokens are escaped in texts: a family of schemas/special_tokens.py; `auto`: families that match the model's name, all
+    for an unknown name; `none`: nothing is escaped"""
 
     @field_validator("base_url")
     @classmethod
@@ -80,7 +80,7 @@ class Settings(operator.OperatorSettings):
     @classmethod
     def _known(cls, family: str) -> str:
         if family not in (known := ("auto", "none", *FAMILIES)):
-            raise ValueError(f"no family is called '{family}': {did_you_mean(family, known)}")
+            raise ValueError(f"unknown family '{family}': {did_you_mean(family, known)}")
         return family
 
     _named = field_validator("api_key_env")(named)
@@ -88,31 +88,32 @@ class Settings(operator.OperatorSettings):
     @model_validator(mode="after")
     def _one_or_several(self):
         if (self.base_url is None) == (not self.endpoints):
-            raise ValueError("name one base_url, or several endpoints")
+            raise ValueError("set either base_url or endpoints")
         return self
 
 
 def identity_of(settings: Settings) -> str:
+    """`model`, or `model@revision`, without secrets."""
     model = redact.clean(settings.model)
     return f"{model}@{redact.clean(settings.revision)}" if settings.revision else model
 
 
 def specials_of(settings: Settings) -> Specials:
-    """What is broken in the texts that the server gets."""
+    """The special tokens that are escaped in texts for the server."""
     if settings.family == "none":
         return NOTHING
     return of_families(families_of(settings.model) if settings.family == "auto" else frozenset({settings.family}))
 
 
 def able(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
-    """What it answers and the kinds of media it takes, as far as settings tell before it is asked."""
+    """(names of supported requests, accepted media kinds), as far as the settings tell before a server is contacted."""
     return (VLLM if settings.server == "vllm" else ANY), frozenset(settings.media)
 
 
 async def connect(settings: Settings, media: MediaStore) -> "OpenAI":
-    """An engine of whose servers one has answered.
+    """A connected engine: at least one of its servers has answered.
 
-    RecipeError when a key's variable is not set; EngineError when no server answers or one does not take its key."""
+    RecipeError when a key's variable is not set; EngineError when no server answers or one rejects its key."""
     several = settings.endpoints or (Endpoint(base_url=settings.base_url or ""),)
     several = [e.model_copy(update={"api_key_env": e.api_key_env or settings.api_key_env}) for e in several]
     servers = [Server(e, settings.slots, _key(e.api_key_env), settings.timeout) for e in several]
@@ -128,21 +129,20 @@ async def connect(settings: Settings, media: MediaStore) -> "OpenAI":
 def _key(name: str | None) -> str | None:
     if name is None:
         return None
-    key = os.environ.get(name, "").strip()  # a line's end in it would end the header
+    key = os.environ.get(name, "").strip()  # a line break in it would end the header
     if not key:
-        said = name if redact.is_name(name) and "_" in name else "a variable"
-        raise RecipeError(f"api_key_env names {said}, which is not set: export it or leave it out")
+        shown_name = name if redact.is_name(name) and "_" in name else "a variable"
+        raise RecipeError(f"api_key_env names {shown_name}, which is not set: export it or remove the setting")
     if not (key.isascii() and key.isprintable()):
-        raise RecipeError(f"the key in {name} holds a character that no header may hold: export it again")
+        raise RecipeError(f"the key in {name} contains a character that is not allowed in a header: export it again")
     return key
 
 
 class OpenAI:
-    """An Engine over HTTP; `connect` makes it.
+    """An Engine over HTTP, created by `connect`.
 
-    `seconds` is the time during which at least one request was in flight, `requests`, `prompt_tokens` and
-    `answer_tokens` count what was asked and answered. Servers count the tokens of n answers together; without log-probabilities
-    an answer's own count is its share by length."""
+    `seconds` is the time during which at least one request was in flight; `requests`, `prompt_tokens` and `answer_tokens` are totals.
+    Servers report the tokens of n answers as one number; without log-probabilities each answer gets a share by its length."""
 
     def __init__(self, settings: Settings, media: MediaStore, servers: list[Server]):
         self.identity = identity_of(settings)
@@ -153,7 +153,7 @@ class OpenAI:
         self.slots = self._pool.slots
         self._exchange.witness = self._witness
         self.witness: Callable[[], Request | None] = lambda: None
-        """a request that the model has answered before, by which a server that fails is told from requests that do"""
+        """a request that the model has answered before: tells a failing server from failing requests"""
         self.requests = self.prompt_tokens = self.answer_tokens = 0
         self._settings = settings
         self._vllm = settings.server == "vllm"
@@ -167,15 +167,17 @@ class OpenAI:
         return self._exchange.seconds
 
     async def check(self) -> None:
-        """Asks every server for its models; one that has no such list is taken at its word."""
+        """Requests every server's list of models; a server without such a list is accepted.
+
+        EngineError when no server answers, or one rejects its key or redirects."""
         started = asyncio.get_running_loop().time()
         found = await asyncio.gather(*map(self._models, self._pool.servers))
-        lists = [said for said in found if isinstance(said, bytes)]
+        lists = [models for models in found if isinstance(models, bytes)]
         if not lists:
             raise EngineError("; ".join(map(str, found)))
-        for server, said in zip(self._pool.servers, found, strict=True):
-            if isinstance(said, EngineError):
-                server.leave(started, said, self._settings.retries)
+        for server, models in zip(self._pool.servers, found, strict=True):
+            if isinstance(models, EngineError):
+                server.leave(started, models, self._settings.retries)
         if self._settings.server is None:
             self._vllm = all(map(_is_vllm, lists))
 
@@ -183,14 +185,14 @@ class OpenAI:
         try:
             async with asyncio.timeout(FIRST):
                 response = await server.get("/models")
-        except OSError as error:  # TimeoutError among them
+        except OSError as error:  # including TimeoutError
             return exchange.unreachable_error(server, error)
         if response.status in (401, 403) or 300 <= response.status < 400:
             raise self._exchange.locked(server, response)
         return response.body
 
     async def ask(self, request: Request) -> Result:
-        """The answers, or a Failure when this request cannot be answered. EngineError when no request could be."""
+        """The result, or a Failure if this request cannot be answered. EngineError when no server is left."""
         self.requests += 1
         try:
             if isinstance(request, Generate):
@@ -200,7 +202,7 @@ class OpenAI:
             if isinstance(request, Likelihood):
                 return await self._likelihood(request)
             kind = type(request).__name__
-            raise RowError(Reason.ENGINE_REFUSED, f"a server answers no {kind}; use the engine hf")
+            raise RowError(Reason.ENGINE_REFUSED, f"servers do not support {kind}; use the engine hf")
         except Refusal as error:
             return Refused(error.reason, error.detail)
         except RowError as error:
@@ -209,7 +211,7 @@ class OpenAI:
     async def close(self) -> None:
         self._pool.close()
 
-    # what is asked
+    # requests
 
     def _witness(self) -> tuple[Chat, dict[str, Any]] | None:
         match request := self.witness():
@@ -220,32 +222,32 @@ class OpenAI:
         return None
 
     def _options(self, request: Generate) -> dict[str, Any]:
-        said: dict[str, Any] = {
+        options: dict[str, Any] = {
             "n": request.n, "temperature": request.temperature, "top_p": request.top_p,
             "max_tokens": request.max_tokens, "seed": request.seed,
         }  # fmt: skip
         if request.top_k or self._vllm:
-            said["top_k"] = request.top_k
+            options["top_k"] = request.top_k
         if request.stop:
-            said["stop"] = request.stop
+            options["stop"] = request.stop
         if request.logprobs:
-            said["logprobs"] = True
+            options["logprobs"] = True
         if (form := request.form) is not None:
             if _structured_output.wrapped(form, self._vllm):
                 if request.logprobs:
-                    detail = "only vLLM tells the log-probabilities of a choice or a regular expression; set server: vllm if it is one"
+                    detail = "only vLLM returns log-probabilities of a choice or regular expression; set server: vllm if this is one"
                     raise RowError(Reason.ENGINE_REFUSED, detail)
-                said["max_tokens"] += _structured_output.AROUND
-            said |= _structured_output.options(form, self._vllm)
-        return said | NEUTRAL if self._vllm else said
+                options["max_tokens"] += _structured_output.AROUND
+            options |= _structured_output.options(form, self._vllm)
+        return options | NEUTRAL if self._vllm else options
 
     async def _generate(self, request: Generate) -> Generated:
-        """A server may give fewer answers than it was asked for. The others are asked for one by one, each with a seed of its own."""
+        """A server may return fewer answers than requested: the missing ones are requested one by one, each with its own seed."""
         first = await self._exchange.ask(request, self._options(request), self._generated)
         if len(first.answers) == request.n:
             return first
-        ones = [request._replace(n=1, seed=request.seed + i) for i in range(len(first.answers), request.n)]
-        asked = [self._exchange.ask(one, self._options(one), self._generated) for one in ones]
+        missing = [request._replace(n=1, seed=request.seed + i) for i in range(len(first.answers), request.n)]
+        asked = [self._exchange.ask(single, self._options(single), self._generated) for single in missing]
         rest = await asyncio.gather(*asked, return_exceptions=True)
         answers = [*first.answers]
         for each in rest:
@@ -255,26 +257,28 @@ class OpenAI:
         return Generated(tuple(answers), first.prompt_tokens)
 
     async def _likelihood(self, request: Likelihood) -> Likely:
-        """The prompt's tokens are asked for alone first: where those with the answer part from them, it begins."""
+        """The prompt's tokens are requested alone first: the answer begins where the two token lists diverge."""
         *before, last = request.messages
         if last.role != "assistant" or not any((part.text or "").strip() for part in last.parts):
-            raise RowError(Reason.EMPTY_ANSWER, "there is no answer whose likelihood could be told")
+            raise RowError(Reason.EMPTY_ANSWER, "there is no answer to compute the likelihood of; drop the row")
         if not self._vllm:
             raise RowError(
-                Reason.ENGINE_REFUSED, "only vLLM tells how likely a given answer is; set server: vllm if it is one"
+                Reason.ENGINE_REFUSED, "only vLLM returns the likelihood of an answer; set server: vllm if this is one"
             )
         alone = await self._exchange.ask(Likelihood(tuple(before)), RATED, lambda _, reply: reply)
         whole = await self._exchange.ask(request, RATED | {"prompt_logprobs": 0}, lambda _, reply: reply)
         try:
             logprobs, length = replies.likelihood(alone, whole)
         except Unreadable as error:
-            raise RowError(Reason.ENGINE_FAILED, f"the server's answer is unreadable: {error}") from error
+            raise RowError(Reason.ENGINE_FAILED, f"cannot parse the server's reply: {error}") from error
         except (LookupError, TypeError, AttributeError) as error:
-            raise Refusal("the server tells no likelihoods of prompts, so it is no vLLM; set server: openai") from error
+            raise Refusal(
+                "the server returns no prompt log-probabilities, so it is not vLLM; set server: openai"
+            ) from error
         self.prompt_tokens += length
         return Likely(logprobs, length)
 
-    # what comes back
+    # replies
 
     def _generated(self, request: Generate, reply: dict) -> Generated:
         prompt, tokens = replies.counts(reply)
@@ -296,25 +300,25 @@ class OpenAI:
         return result
 
     def _formed(self, answers: tuple[Answer, ...], form: _structured_output.Form) -> tuple[Answer, ...]:
-        """The answers, of which each that is whole has the form. Fault, to be asked once more, where one has not."""
+        """The answers, unwrapped; every complete one conforms to the form. Fault, retried once, if one does not."""
         out = []
         for answer in answers:
             inside = (
                 _structured_output.unwrap(answer.text) if _structured_output.wrapped(form, self._vllm) else answer.text
             )
             if inside is None or (answer.finish != "length" and not _structured_output.fits(form, inside)):
-                cut = (
-                    "; raise max_tokens" if answer.finish == "length" else "; use a model or a server that keeps to it"
+                remedy = (
+                    "raise max_tokens" if answer.finish == "length" else "use a model or server that enforces the form"
                 )
-                said = self._exchange.clean(answer.text.encode(errors="replace"))
-                detail = f"the answer has not the form that was asked for: {said}{cut}"
+                text = self._exchange.clean(answer.text.encode(errors="replace"))
+                detail = f"the answer does not conform to the requested form: {text}; {remedy}"
                 raise Fault(RowError(Reason.ENGINE_FAILED, detail), tries=1)
             out.append(answer._replace(text=inside))
         return tuple(out)
 
 
 def _is_vllm(models: bytes) -> bool:
-    """Whether a list of models is that of a vLLM server."""
+    """Whether a list of models comes from a vLLM server."""
     try:
         return any(model["owned_by"] == "vllm" for model in orjson.loads(models)["data"])
     except (ValueError, LookupError, TypeError):

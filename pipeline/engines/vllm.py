@@ -1,7 +1,7 @@
 """vLLM in this process, driven step by step.
 
-One task calls the engine's `step()` while requests are in flight and lets every other coroutine run between two steps,
-so answers come as they finish and need no second process. What vLLM refuses is a Failure of that one request.
+One task calls the engine's `step()` while requests are in flight and lets all other coroutines run between two steps,
+so answers arrive as they finish, without a second process. A request that vLLM refuses is a Failure of that request only.
 """
 
 import asyncio
@@ -48,57 +48,56 @@ from schemas.requests import (
 )
 from schemas.text import error_line
 
-AUDIO_RATE = 16000  # samples a second, what the audio towers of the known families take
-DECODED_BYTES = 256 << 20  # decoded media kept for the next request that shows them
-DECODERS = 16  # media decoded at a time, where there are as many cores
+AUDIO_RATE = 16000  # samples per second, as the audio towers of the known families expect
+DECODED_BYTES = 256 << 20  # decoded media cached for the next request that shows them
+DECODERS = 16  # maximum decoder threads; at most one per core
 CPU_KV_BYTES = 128 << 20
-MIN_SIDE = 4  # pixels; vLLM enlarges a smaller picture without a word
-BURST = (
-    1 / 4
-)  # of the slots: answers handed out together while the model has enough to do, for what follows costs less in a row; as many wait in vLLM
-BAN = -100.0
-RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # of adapters, that vLLM can be set to
+MIN_SIDE = 4  # pixels; vLLM silently enlarges a smaller picture
+# share of the slots: answers handed out together while the model is busy, which makes their processing cheaper; as many requests wait in vLLM
+BURST = 1 / 4
+BAN = -100.0  # logit bias of a token that must not be generated
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # LoRA ranks that vLLM supports
 
 
 class Settings(operator.OperatorSettings):
     model: str
-    """a local folder or the name of a model on the Hub"""
+    """local folder or name of a model on the Hub"""
     revision: str | None = None
     """branch, tag or commit of a Hub model"""
     adapter: str | None = None
-    """folder of a LoRA adapter that answers on top of the model"""
+    """folder of a LoRA adapter to apply to the model"""
     dtype: str = "auto"
-    """type of the weights; auto is the checkpoint's own on a GPU and float32 on a CPU"""
+    """data type of the weights; auto: the checkpoint's own on a GPU, float32 on a CPU"""
     slots: int = Field(128, ge=1, le=4_096)
-    """answers computed at a time; a quarter more requests are in flight, so that the model need not wait for the next"""
+    """answers computed at a time; a quarter more requests are in flight, so that the model never waits for the next"""
     max_model_len: int | None = Field(None, ge=1, le=100_000_000)
-    """tokens of prompt and answer together; the model's own limit by default"""
+    """maximum tokens of prompt and answer together; the model's own limit by default"""
     limit_mm_per_prompt: dict[MediaKind, Annotated[int, Field(ge=0, le=1_000)]] = Field(
         {"image": 8, "video": 1, "audio": 1}
     )
-    """most media of each kind in one request"""
+    """maximum media of each kind in one request"""
     fps: float = Field(2.0, gt=0, le=1_000)
-    """frames a second taken from a video"""
+    """frames per second sampled from a video"""
     max_frames: int = Field(64, ge=1, le=100_000)
-    """most frames taken from a video, spread evenly over it"""
+    """maximum frames sampled from a video, evenly spaced"""
     max_seconds: float = Field(HEARD_SECONDS, gt=0, le=86_400)
-    """most seconds heard of a sound; what comes later is cut off"""
+    """maximum seconds of a sound; the rest is cut off"""
     tensor_parallel_size: int = Field(1, ge=1, le=1_024)
-    """GPUs that share the model; for copies of it on several, ask several `vllm serve` by the engine openai"""
+    """GPUs that the model is split over; for copies on several GPUs, run several `vllm serve` and use the engine openai"""
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
-    """share of the GPU's memory that vLLM may take"""
+    """share of the GPU's memory that vLLM may use"""
     kv_cache_memory_bytes: int | None = Field(None, ge=1, le=1 << 50)
-    """bytes of key-value cache instead of that share; 128 MiB by default on a CPU"""
+    """size of the key-value cache in bytes, instead of that share; 128 MiB by default on a CPU"""
     mm_processor_cache_gb: float = Field(1.0, ge=0, le=10_000)
-    """gigabytes of processed media kept, so that a clip is encoded once for all its requests"""
+    """gigabytes of processed media to cache, so that a clip is encoded once for all its requests"""
     enable_prefix_caching: bool = True
-    """keep the keys and values of prompts that begin alike, as those of a maker and its judges do"""
+    """cache keys and values of common prompt prefixes, such as a maker's and its judges'"""
     enforce_eager: bool = False
-    """run without CUDA graphs: starts sooner, answers slower; always so on a CPU"""
+    """run without CUDA graphs: faster start, slower answers; always on for a CPU"""
 
 
 def identity_of(settings: Settings) -> str:
-    """The model's identity, and the settings that change its answers where they are not the default."""
+    """The model's identity, followed by those settings that change its answers and are not the default."""
     name, _ = identity(settings.model, settings.revision)
     changed = settings.model_dump(include={"dtype", "fps", "max_frames", "max_seconds"}, exclude_defaults=True)
     if settings.adapter:
@@ -107,7 +106,7 @@ def identity_of(settings: Settings) -> str:
 
 
 def share(settings: Settings) -> float:
-    """The share of the device's memory that the engine takes: of the GPU's as set, of the machine's an estimate."""
+    """The share (0..1) of the device's memory that the engine needs: as set on a GPU, an estimate on a CPU."""
     if has_gpu():
         return settings.gpu_memory_utilization
     kept = (
@@ -117,12 +116,12 @@ def share(settings: Settings) -> float:
 
 
 def able(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
-    """What it answers and the kinds of media it takes, as far as settings tell before it is loaded."""
+    """(names of supported requests, accepted media kinds), as far as the settings tell before the model is loaded."""
     return VLLM.can, frozenset(kind for kind, most in settings.limit_mm_per_prompt.items() if most)
 
 
 async def connect(settings: Settings, media: MediaStore) -> "VLLM":
-    """Loads the model, which blocks for seconds to minutes. EngineError when it cannot be loaded, or its adapter changes nothing."""
+    """Loads the model; blocks for seconds to minutes. EngineError when it cannot be loaded, or its adapter has no effect."""
     engine = VLLM(settings, media, _load(settings))
     if settings.adapter:
         await engine.check_adapter()
@@ -133,12 +132,12 @@ def _load(settings: Settings):
     import torch
 
     cpu = not torch.cuda.is_available()
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # this process is already the engine's own
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # this process already belongs to the engine
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if cpu:
-        os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")  # compiling the log-probabilities costs 9 s there
+        os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")  # compiling the log-probabilities takes 9 s on a CPU
     from vllm import EngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
 
@@ -153,7 +152,7 @@ def _load(settings: Settings):
             "dtype": "float32" if settings.dtype == "auto" else settings.dtype,
             "enforce_eager": True,
             "kv_cache_memory_bytes": settings.kv_cache_memory_bytes or CPU_KV_BYTES,
-            "enable_chunked_prefill": False,  # with seeds it dies on a CPU: "Generator does not use offset"
+            "enable_chunked_prefill": False,  # with seeds it crashes on a CPU: "Generator does not use offset"
         }
         del options["gpu_memory_utilization"]
     if settings.adapter:
@@ -169,24 +168,23 @@ def _load(settings: Settings):
                 **options,
             )
         )  # fmt: skip
-    except Exception as error:  # whatever a model's code, its files or the device raise
+    except Exception as error:  # a model's code, its files and the device raise anything
         raise EngineError(f"vLLM cannot load {settings.model}: {error_line(error, named=True)}") from error
 
 
 def _rank(adapter: str) -> int:
-    """The least rank that vLLM can be set to and that holds the adapter's."""
+    """The smallest rank supported by vLLM that fits the adapter."""
     try:
         rank = json.loads(Path(adapter, "adapter_config.json").read_text())["r"]
         return next(most for most in RANKS if most >= rank)
     except (OSError, ValueError, LookupError, TypeError, StopIteration) as error:
-        raise EngineError(f"{adapter} is no LoRA adapter of rank {RANKS[-1]} or less: set another folder") from error
+        raise EngineError(f"{adapter} is not a LoRA adapter of rank {RANKS[-1]} or less: set another folder") from error
 
 
 class VLLM:
-    """An Engine over one loaded vLLM model; `connect` makes it.
+    """An Engine over one loaded vLLM model, created by `connect`.
 
-    `seconds` is the time spent in vLLM's steps, `requests`, `prompt_tokens` and `answer_tokens` count what was asked
-    and answered."""
+    `seconds` is the time spent in vLLM's steps; `requests`, `prompt_tokens` and `answer_tokens` are totals."""
 
     can = frozenset({"Generate", "Form", "Score", "Likelihood"})
 
@@ -213,7 +211,7 @@ class VLLM:
         self._lora = _lora(settings.adapter)
 
     async def ask(self, request: Request) -> Result:
-        """The answers, or a Failure when this request cannot be answered. EngineError when the engine is dead."""
+        """The result, or a Failure if this request cannot be answered. EngineError when the engine has died or is closed."""
         async with self._window:
             if self._dead:
                 raise self._dead
@@ -221,7 +219,7 @@ class VLLM:
             try:
                 if not isinstance(request, Generate | Score | Likelihood):
                     kind = type(request).__name__
-                    raise RowError(Reason.ENGINE_REFUSED, f"vLLM answers no {kind}; use the engine hf")
+                    raise RowError(Reason.ENGINE_REFUSED, f"vLLM does not support {kind}; use the engine hf")
                 params, ids = self._params(request)
                 messages, answer = self._asked(request)
                 media = [(part, await self._media(part)) for part in self._shown(messages)]
@@ -231,24 +229,25 @@ class VLLM:
         return self._likely(output, answer) if answer else self._result(output, ids)
 
     async def check_adapter(self) -> None:
-        """vLLM passes over adapter weights whose names it does not know without a word. EngineError when all were."""
-        said, lora = Likelihood((user("hello"), assistant("hello"))), self._lora
-        adapted = await self.ask(said)
+        """vLLM silently ignores adapter weights with unknown names. EngineError when all of them were ignored."""
+        probe, lora = Likelihood((user("hello"), assistant("hello"))), self._lora
+        adapted = await self.ask(probe)
         self._lora = None
-        plain = await self.ask(said)
+        plain = await self.ask(probe)
         self._lora = lora
         self.requests = self.prompt_tokens = 0
         self.seconds = 0.0
         if adapted == plain:
             await self.close()
             raise EngineError(
-                f"{self._settings.adapter} changes nothing: the names of its weights are not those of {self._settings.model} in vLLM"
+                f"the adapter {self._settings.adapter} has no effect: the names of its weights do not match {self._settings.model} in vLLM; "
+                "set an adapter of this model"
             )
 
     async def close(self) -> None:
-        """Frees the model, so that another can be loaded in this process. Requests in flight get EngineError.
+        """Frees the model, so that another can be loaded in this process. Requests in flight raise EngineError.
 
-        vLLM tears down what its engines in one process share: ask no other one any more either."""
+        vLLM also tears down what its engines in one process share: no other engine here can be used afterwards."""
         self._dead = EngineError(f"the engine of {self.identity} is closed")
         if self._stepper:
             self._stepper.cancel()
@@ -266,12 +265,12 @@ class VLLM:
     # the engine's loop
 
     async def _submit(self, prompt: dict, params):
-        if self._dead:  # while its media were decoded
+        if self._dead:  # died while the media were decoded
             raise self._dead
         number = next(self._numbers)
         try:
             self._llm.add_request(number, prompt, params, lora_request=self._lora)
-        except Exception as error:  # vLLM refuses a request with a dozen types of error
+        except Exception as error:  # vLLM refuses a request with any of a dozen error types
             raise RowError(_reason(error), f"vLLM refused the request: {error_line(error, named=True)}") from error
         future = self._flying[number] = asyncio.get_running_loop().create_future()
         if self._stepper is None or self._stepper.done():
@@ -290,7 +289,7 @@ class VLLM:
             try:
                 outputs = self._llm.step()
             except Exception as error:  # noqa: BLE001  after a failed step the engine's state is unknown
-                self._dead = EngineError(f"vLLM died while it ran {self.identity}: {error_line(error, named=True)}")
+                self._dead = EngineError(f"vLLM crashed while running {self.identity}: {error_line(error, named=True)}")
                 self._dead.__cause__ = error
                 self._fail(self._dead)
                 break
@@ -309,10 +308,10 @@ class VLLM:
             future.set_exception(error)
         self._flying.clear()
 
-    # from a request to vLLM's words, and back
+    # from requests to vLLM's arguments, and back
 
     def _params(self, request: Generate | Score | Likelihood):
-        """Sampling parameters, and for a Score the token each choice is read from."""
+        """(sampling parameters, for a Score the first token id of each choice)."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -332,13 +331,13 @@ class VLLM:
             }  # fmt: skip
         try:
             return SamplingParams(**options), ids
-        except Exception as error:  # ValueError in some releases of vLLM, its own type in others
+        except Exception as error:  # ValueError in some vLLM releases, its own type in others
             raise RowError(
                 Reason.ENGINE_REFUSED, f"vLLM refused the settings: {error_line(error, named=True)}"
             ) from error
 
     def _asked(self, request: Generate | Score | Likelihood) -> tuple[tuple[Message, ...], list[int]]:
-        """The messages that are shown, and the tokens of an answer whose likelihood is asked for."""
+        """(messages of the prompt, token ids of the answer whose likelihood is requested)."""
         if not isinstance(request, Likelihood):
             return request.messages, []
         *before, last = request.messages
@@ -348,29 +347,31 @@ class VLLM:
         media = media_of_request(messages, self.media, self.identity)
         for kind, count in Counter(part.type for part in media).items():
             if count > self._limits[kind]:
-                limit = f"the engine takes {self._limits[kind]}; raise limit_mm_per_prompt or drop the row"
-                raise RowError(Reason.TOO_MANY_MEDIA, f"{count} of {kind} in one request, {limit}")
+                limit = f"the engine accepts {self._limits[kind]}; raise limit_mm_per_prompt or drop the row"
+                raise RowError(Reason.TOO_MANY_MEDIA, f"{count} {kind} items in one request, {limit}")
         return media
 
     def _prompt(self, messages: tuple[Message, ...], answer: list[int], media: list[tuple[Part, Any]]) -> dict:
         prompt: dict[str, Any] = {"prompt_token_ids": [*self._tokens.prompt(messages), *answer]}
         if media:
             prompt["multi_modal_data"] = data = {}
-            prompt["multi_modal_uuids"] = names = {}  # spare vLLM its hashing
+            prompt["multi_modal_uuids"] = names = {}  # so that vLLM need not hash the media
             for part, item in media:
                 data.setdefault(part.type, []).append(item)
-                names.setdefault(part.type, []).append(f"{part.type} {part.media}")  # a video's sound has its name
+                names.setdefault(part.type, []).append(
+                    f"{part.type} {part.media}"
+                )  # with the type: a video and its sound share an id
         return prompt
 
     async def _media(self, part: Part):
-        """Decoded on a thread: large pictures take as long as several steps, which would stand still meanwhile."""
+        """Decoded on a thread: a large picture takes as long as several of the engine's steps, which would be blocked meanwhile."""
         if (item := self._decoded.get(part)) is not None:
             return item
         if (decoding := self._decoding.get(part)) is None:
             decoding = asyncio.get_running_loop().run_in_executor(self._decoders, self._decode, part)
             self._decoding[part] = decoding
             decoding.add_done_callback(lambda done: self._keep(part, done))
-        return await asyncio.shield(decoding)  # others may wait for it too
+        return await asyncio.shield(decoding)  # other requests may be waiting for it
 
     def _keep(self, part: Part, decoded: asyncio.Future) -> None:
         del self._decoding[part]
@@ -395,7 +396,7 @@ class VLLM:
 
     def _result(self, output, ids: list[int | None] | None) -> Result:
         if bad := [o.finish_reason for o in output.outputs if o.finish_reason not in ("stop", "length")]:
-            return Failure(Reason.ENGINE_FAILED, f"vLLM ended an answer with {bad[0]}")
+            return Failure(Reason.ENGINE_FAILED, f"vLLM ended an answer with finish reason {bad[0]}")
         length = len(output.prompt_token_ids)
         self.prompt_tokens += length
         self.answer_tokens += sum(len(o.token_ids) for o in output.outputs)
@@ -408,11 +409,11 @@ class VLLM:
         length = len(output.prompt_token_ids)
         self.prompt_tokens += length
         found = zip(output.prompt_logprobs[-len(answer) :], answer, strict=True)
-        return Likely(tuple(rounded(of[i].logprob) for of, i in found), length - len(answer))
+        return Likely(tuple(rounded(logprobs[i].logprob) for logprobs, i in found), length - len(answer))
 
 
 class _Tokens:
-    """What the model's tokenizer and chat template say: prompts as token ids, tokens to ban, tokens to read."""
+    """The model's tokenizer and chat template: prompts as token ids, banned tokens, first tokens of choices."""
 
     def __init__(self, tokenizer, config):
         self._tokenizer = tokenizer
@@ -420,13 +421,11 @@ class _Tokens:
         special = specials(tokenizer)
         self._specials = markup(special)
         ends = {tokenizer.eos_token_id, *_listed(config.try_get_generation_config().get("eos_token_id"))}
-        self.first = functools.cache(
-            functools.partial(first_tokens, tokenizer)
-        )  # a judge asks for the same choices again and again
+        self.first = functools.cache(functools.partial(first_tokens, tokenizer))  # a judge repeats the same choices
         self.banned = {i: BAN for i in special.values() if i not in ends and i < config.get_vocab_size()} or None
 
     def prompt(self, messages: tuple[Message, ...]) -> list[int]:
-        """Token ids of the rendered chat, one placeholder a media. A last turn of the assistant is continued."""
+        """Token ids of the rendered chat, one placeholder per media item. A last turn by the assistant is continued."""
         turns = [{"role": m.role, "content": self._content(m)} for m in messages]
         continued = messages[-1].role == "assistant"
         try:
@@ -434,21 +433,21 @@ class _Tokens:
                 turns, chat_template=self._template, tokenize=False, add_generation_prompt=not continued,
                 continue_final_message=continued,
             )  # fmt: skip
-            return self._tokenizer.encode(text, add_special_tokens=False)  # the template has written them
-        except Exception as error:  # a template's own words, or text that is no Unicode
+            return self._tokenizer.encode(text, add_special_tokens=False)  # the template has added them
+        except Exception as error:  # raised by the template itself, or by invalid Unicode
             raise RowError(
                 Reason.ENGINE_REFUSED, f"the chat template refused the prompt: {error_line(error, named=True)}"
             ) from error
 
     def answer(self, message: Message) -> list[int]:
-        """Token ids of what the assistant said, without the end of its turn."""
+        """Token ids of the assistant's message, without the end of its turn. RowError if it is empty."""
         text = "".join(texts_in(merge_texts(message.parts)))
         if message.role != "assistant" or not text:
-            raise RowError(Reason.EMPTY_ANSWER, "there is no answer whose likelihood could be told")
+            raise RowError(Reason.EMPTY_ANSWER, "there is no answer to compute the likelihood of; drop the row")
         return self._tokenizer.encode(escape(text, self._specials), add_special_tokens=False)
 
     def shows(self, kind: str) -> bool:
-        """Whether the template gives media of this kind a place; one for plain text drops or prints the parts."""
+        """Whether the template has a placeholder for media of this kind; a text-only template drops or prints the parts."""
         text = {"type": "text", "text": "hello"}
         try:
             without, shown = (
@@ -497,7 +496,7 @@ def _structure(form: Form | None):
 def _answer(output) -> Answer:
     if output.logprobs is None:
         return Answer(output.text, len(output.token_ids), output.finish_reason)
-    each = tuple(rounded(of[i].logprob) for of, i in zip(output.logprobs, output.token_ids, strict=True))
+    each = tuple(rounded(logprobs[i].logprob) for logprobs, i in zip(output.logprobs, output.token_ids, strict=True))
     return Answer(output.text, len(output.token_ids), output.finish_reason, rounded(sum(each)), each)
 
 

@@ -1,4 +1,4 @@
-"""Rows of `[prompt | answer | answer ...]` whose answers do not see each other, padded to one length."""
+"""Rows of `[prompt | answer | answer ...]` whose answers do not attend to each other, padded to a common length."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -10,18 +10,21 @@ import torch
 from pipeline.modeling.encode import Prompt
 
 T = TypeVar("T")
-BUCKETS = 8  # batches that are sorted by length together
+BUCKETS = 8  # batches per stretch that is sorted by length
 
 
 class Batch(NamedTuple):
-    """`answers` is the number of answers, `tokens` the length of the longest, `scored` the sum of their lengths."""
+    """Model inputs and where the answers' tokens are. In the shapes, `answers` is the number of answers, `tokens` the length of the longest,
+    `scored` the sum of their lengths."""
 
     inputs: dict[str, torch.Tensor]  # the model's arguments: ids and mask [rows, length], media features
-    sees: torch.Tensor | None  # bool [rows, 1, length, length]: who sees whom; None where a row has one answer
-    shift: torch.Tensor | None  # [rows, length]: how far a token's position moves back, to where its answer begins
-    source: torch.Tensor  # [scored]: flat place of the token that predicts each answer token
-    target: torch.Tensor  # [scored]: its id
-    place: tuple[torch.Tensor, torch.Tensor]  # [scored] each: its answer, and its place there
+    sees: torch.Tensor | None  # bool [rows, 1, length, length]: attention mask; None if every row has one answer
+    shift: (
+        torch.Tensor | None
+    )  # [rows, length]: subtracted from positions, so that each answer starts right after the prompt
+    source: torch.Tensor  # [scored]: flat index of the token that predicts each answer token
+    target: torch.Tensor  # [scored]: ids of the answer tokens
+    place: tuple[torch.Tensor, torch.Tensor]  # [scored] each: index of the answer, position within it
     shape: tuple[int, int]  # answers, tokens
 
     def to(self, device: torch.device) -> "Batch":
@@ -37,7 +40,8 @@ class Batch(NamedTuple):
 
 
 def collate(prompts: Sequence[Prompt], answers: Sequence[Sequence[list[int]]], shared: bool = True) -> Batch:
-    """One row a prompt with all its answers (at least one each) behind it, or, not `shared`, one row an answer."""
+    """A Batch of prompts with their answers, at least one each. `shared`: one row per prompt with all its answers; otherwise one row per
+    answer. ValueError for an empty batch."""
     if not shared:
         prompts = [prompt for prompt, several in zip(prompts, answers, strict=True) for _ in several]
         answers = [[answer] for several in answers for answer in several]
@@ -75,7 +79,7 @@ def collate(prompts: Sequence[Prompt], answers: Sequence[Sequence[list[int]]], s
 
 
 def features(prompts: Sequence[Prompt]) -> dict[str, torch.Tensor]:
-    """The media of all prompts, one behind the other in order."""
+    """The media features of all prompts, concatenated in order; empty without media."""
     names = dict.fromkeys(name for prompt in prompts for name in prompt.media)
     return {name: torch.cat([p.media[name] for p in prompts if name in p.media]) for name in names}
 
@@ -89,14 +93,14 @@ def _types(prompts: Sequence[Prompt], length: int) -> dict[str, torch.Tensor]:
 
 
 def _sees(segment: torch.Tensor) -> torch.Tensor:
-    """Each token sees the prompt and its own answer up to itself."""
+    """Attention mask: each token attends to the prompt and to its own answer, up to itself."""
     length = segment.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool).tril()
     return (causal & ((segment[:, None, :] == 0) | (segment[:, None, :] == segment[:, :, None])))[:, None]
 
 
 def buckets(items: Sequence[T], sizes: Sequence[int], size: int, rng: random.Random) -> Iterator[list[T]]:
-    """All items once in random batches of `size` (the last of a stretch may be smaller), like lengths together."""
+    """All items once, in random batches of `size` with similar lengths; the last batch of a stretch of BUCKETS batches may be smaller."""
     order = list(range(len(items)))
     rng.shuffle(order)
     for start in range(0, len(order), size * BUCKETS):

@@ -1,7 +1,7 @@
-"""Where a model lies (a local folder, the Hub's cache, the Hub), and the name of it that ids and cache keys carry.
+"""Finds a model's files (local folder, Hub cache, Hub) and its identity for ids and cache keys.
 
-The name is decided by the weights, not by where they lie. Only this module asks the Hub for models, so only here an error of the Hub becomes
-one of ours."""
+The identity depends on the weights, not on their location. Only this module downloads models, so it is the only place where errors of the
+Hub client are translated."""
 
 import hashlib
 from collections.abc import Iterable
@@ -13,11 +13,10 @@ SUFFIXES = {".safetensors", ".bin", ".pt", ".json", ".jinja", ".txt", ".model"} 
 
 
 def identity(model: str, revision: str | None = None) -> tuple[str, str | None]:
-    """`(name, revision)` of a local folder or of a model on the Hub.
+    """`(identity, revision to load)` of a local folder or a model on the Hub.
 
-    A folder is `folder@` and 12 hex characters of a digest of its weights, configuration and tokenizer; it has no
-    revision. A Hub model is `owner/name@` and 12 characters of its commit, which is the revision to load. Reads every
-    byte of a folder once. EngineError when there is neither such a folder nor such a model."""
+    A folder: `folder@` and 12 hex digits of a digest of its weights, configuration and tokenizer, which are read completely; no revision.
+    A Hub model: `owner/name@` and the first 12 digits of its commit, which is the revision. EngineError when neither exists."""
     folder = Path(model)
     if folder.is_dir():
         return f"{folder.resolve().name}@{_digest(folder)}", None
@@ -26,8 +25,8 @@ def identity(model: str, revision: str | None = None) -> tuple[str, str | None]:
 
 
 def folder_of(model: str, revision: str | None = None) -> Path:
-    """The folder that holds the whole of a model: `model` itself where it is a folder, else the Hub's cache, into which it is
-    downloaded. EngineError when there is neither such a folder nor such a model."""
+    """The folder with all files of a model: `model` itself if it is a folder, otherwise the Hub cache, after downloading it. EngineError
+    when neither exists."""
     from huggingface_hub import snapshot_download
 
     if Path(model).is_dir():
@@ -39,8 +38,8 @@ def folder_of(model: str, revision: str | None = None) -> Path:
 
 
 def folder_with(files: Iterable[str], model: str, revision: str | None = None) -> Path | None:
-    """The folder with those of `files` that a model has, as `folder_of` but without its weights: only `files` are downloaded. None when the Hub
-    gives none of them; a local folder is taken as it is, whatever it holds."""
+    """Like `folder_of`, but downloads only those of `files` that the model has, not its weights. None when none can be downloaded; a local
+    folder is returned unchecked."""
     from huggingface_hub import hf_hub_download
 
     if Path(model).is_dir():
@@ -55,7 +54,7 @@ def folder_with(files: Iterable[str], model: str, revision: str | None = None) -
 
 
 def cached_folder(model: str, revision: str | None = None) -> Path | None:
-    """The folder that holds a model on this machine: the network is not asked. None when it was not downloaded, and of what is not a model's name."""
+    """The folder of a model on this machine, without network access. None if it was not downloaded or the name is invalid."""
     from huggingface_hub import try_to_load_from_cache
 
     if Path(model).is_dir():
@@ -70,7 +69,9 @@ def cached_folder(model: str, revision: str | None = None) -> Path | None:
 def _digest(folder: Path) -> str:
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in SUFFIXES)
     if not files:
-        raise EngineError(f"{folder} holds no model: name a folder with config.json and weights, or a model on the Hub")
+        raise EngineError(
+            f"{folder} contains no model: set a folder with config.json and weights, or a model on the Hub"
+        )
     total = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:
@@ -88,7 +89,7 @@ def _commit(model: str, revision: str | None) -> str:
 
 
 def _hub_errors() -> tuple[type[Exception], ...]:
-    """What the Hub's client raises when it gives no file: the Hub refuses or is unreachable, the name is malformed, the disk is full."""
+    """Errors of the Hub client: refused, unreachable, malformed name, disk full."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     return HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError
@@ -97,6 +98,6 @@ def _hub_errors() -> tuple[type[Exception], ...]:
 def _nowhere(model: str, revision: str | None, error: Exception) -> EngineError:
     where = f"{model} at revision {revision}" if revision else model
     return EngineError(
-        f"there is no folder {model}, and the Hub gives no {where} ({type(error).__name__}): "
+        f"there is no folder {model}, and the Hub does not provide {where} ({type(error).__name__}): "
         "check the name, the network and HF_TOKEN"
     )

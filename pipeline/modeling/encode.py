@@ -1,6 +1,6 @@
-"""From chat messages and media bytes to what a model takes, through the model's own processor and chat template.
+"""Chat messages and media bytes -> model inputs, by the model's own processor and chat template.
 
-No weights are needed, so this is also the dry check: every row that cannot be trained on as it stands is a RowError."""
+Needs no weights, so it also serves as a dry check: every row that cannot be used for training raises a RowError."""
 
 from typing import Any, NamedTuple
 
@@ -17,42 +17,42 @@ from schemas.messages import escape, escape_all, texts_in
 from schemas.records import MEDIA_KINDS, Message, Reason
 from schemas.text import error_line
 
-FPS = 2.0  # frames a second, what the engines show as well
-MAX_FRAMES = 64
-FIXED_SOUNDS = {"Qwen2AudioProcessor"}  # whose audio tower hears 30 seconds and no more
-ARGUMENT = {"image": "images", "video": "videos", "audio": "audio"}  # what processors call a list of each kind
+FPS = 2.0  # frames per second, as in the engines
+MAX_FRAMES = 64  # per video, as in the engines
+FIXED_SOUNDS = {"Qwen2AudioProcessor"}  # processors whose audio tower is limited to 30 seconds
+ARGUMENT = {"image": "images", "video": "videos", "audio": "audio"}  # media kind -> argument of processors
 
 
 class Prompt(NamedTuple):
-    """A prompt as the model takes it."""
+    """A prompt as model inputs."""
 
     ids: list[int]
-    types: dict[str, list[int]]  # what else the processor says of each token
-    media: dict[str, torch.Tensor]  # features; the first dimension runs over media or their patches
+    types: dict[str, list[int]]  # other per-token outputs of the processor, by name
+    media: dict[str, torch.Tensor]  # features by name; the first dimension runs over media items or their patches
 
 
 class Encoded(NamedTuple):
-    """One pair: token ids of both answers, each with the end of its turn."""
+    """One encoded pair: token ids of both answers, each with its end-of-turn token."""
 
     id: str
-    kind: str  # of SAMPLE_KINDS
+    kind: str  # one of SAMPLE_KINDS
     prompt: Prompt
     answers: tuple[list[int], list[int]]  # chosen, rejected
 
 
 class Encoder:
-    """Encodes with the processor of one model folder. A prompt is encoded once, however many pairs ask for it.
+    """Encodes with the processor of one model folder. A prompt is encoded once for all its pairs.
 
-    TrainError when the folder has no such processor."""
+    TrainError when the folder has no multimodal processor."""
 
     def __init__(self, folder: str):
         try:
             self.processor = AutoProcessor.from_pretrained(folder)
             config = AutoConfig.from_pretrained(folder)
         except (OSError, ValueError, KeyError) as error:
-            raise TrainError(f"transformers finds no processor in {folder}: {error_line(error)}") from error
+            raise TrainError(f"transformers cannot load a processor from {folder}: {error_line(error)}") from error
         if not hasattr(self.processor, "tokenizer"):
-            raise TrainError(f"{folder} has a tokenizer but no processor of media: name a multimodal model")
+            raise TrainError(f"{folder} has a tokenizer but no media processor: use a multimodal model")
         self.tokenizer = self.processor.tokenizer
         special = specials(self.tokenizer)
         self._specials = markup(special)
@@ -60,48 +60,50 @@ class Encoder:
         self._prompts: dict[tuple[Message, ...], Prompt] = {}
         self.end = self._end_of_turn()
         self.stops = {self.end, self.tokenizer.eos_token_id}
-        self.banned = sorted(set(special.values()) - self.stops)  # never part of an answer
+        self.banned = sorted(set(special.values()) - self.stops)  # ids that must not occur in an answer
 
     def pair(self, example: Example) -> Encoded:
-        """RowError when it cannot be trained on: an answer missing or empty, both equal, or too long for the model."""
+        """The encoded pair. RowError when it cannot be used for training: an answer is missing or empty, both are equal, or it is too long."""
         if example.rejected is None:
-            raise RowError(Reason.EMPTY_ANSWER, f"{example.id} has no rejected answer, which this loss needs")
+            raise RowError(
+                Reason.EMPTY_ANSWER, f"{example.id} has no rejected answer, which this loss needs; use an unpaired loss"
+            )
         if example.chosen == example.rejected:
-            raise RowError(Reason.EQUAL_ANSWERS, f"{example.id}: chosen and rejected are the same text")
+            raise RowError(Reason.EQUAL_ANSWERS, f"{example.id}: chosen and rejected are the same text; drop the pair")
         answers = self.answer(example.chosen, example.id), self.answer(example.rejected, example.id)
         prompt = self.prompt(example.messages, example.media, example.id)
         if (tokens := len(prompt.ids) + max(map(len, answers))) > self._limit:
             raise RowError(
                 Reason.TOO_LONG,
-                f"{example.id} has {tokens} tokens, the model takes {self._limit}: show less or shorter media",
+                f"{example.id} has {tokens} tokens, but the model is limited to {self._limit}: use fewer or shorter media",
             )
         return Encoded(example.id, example.kind, prompt, answers)
 
     def answer(self, text: str, row: str) -> list[int]:
-        """Token ids of an answer and of the end of its turn."""
+        """Token ids of an answer, ending with its end-of-turn token. RowError if it is empty; `row` names it."""
         ids = self.tokenizer.encode(escape(text, self._specials), add_special_tokens=False)
         if not text.strip() or not ids:
-            raise RowError(Reason.EMPTY_ANSWER, f"{row} has an empty answer")
+            raise RowError(Reason.EMPTY_ANSWER, f"{row} has an empty answer; drop the row")
         return [*ids, self.end]
 
     def prompt(self, messages: tuple[Message, ...], media: tuple[tuple[str, bytes], ...], row: str) -> Prompt:
-        """The prompt up to where the answer begins. `media` are (kind, bytes) in the order they are shown."""
+        """The prompt up to the start of the answer. `media`: (kind, bytes) in prompt order. RowError as of `encode`."""
         if messages not in self._prompts:
             self._prompts[messages] = self.encode(messages, media, row)
         return self._prompts[messages]
 
     def text(self, ids: list[int]) -> str:
-        """What an answer's tokens say, without the end of its turn."""
+        """The text of an answer's tokens, without special tokens."""
         return self.tokenizer.decode(ids, skip_special_tokens=True).strip()
 
     def encode(self, messages: tuple[Message, ...], media: tuple[tuple[str, bytes], ...], row: str) -> Prompt:
-        """The same, not kept."""
+        """Like `prompt`, but not cached. RowError if the media cannot be decoded or the processor or template does not accept them."""
         chat = self._chat([{"role": m.role, "content": self._content(m)} for m in messages], add_generation_prompt=True)
         given: dict[str, list[bytes]] = {kind: [data for k, data in media if k == kind] for kind in MEDIA_KINDS}
         try:
             inputs = self.processor(text=[chat], return_tensors="pt", **self._decoded(given, row))
         except (ValueError, TypeError, IndexError, StopIteration, RuntimeError) as error:
-            raise RowError(Reason.UNSUPPORTED_MEDIA, f"{row}: the model's processor refused it: {error}") from error
+            raise RowError(Reason.UNSUPPORTED_MEDIA, f"{row}: the model's processor failed: {error}") from error
         ids = inputs.pop("input_ids")[0].tolist()
         inputs.pop("attention_mask", None)
         types = {k: inputs.pop(k)[0].tolist() for k in [*inputs] if k.endswith("token_type_ids")}
@@ -119,7 +121,7 @@ class Encoder:
         return [{"type": "text", "text": next(texts)} if part.type == "text" else {"type": part.type} for part in parts]
 
     def _decoded(self, given: dict[str, list[bytes]], row: str) -> dict[str, Any]:
-        """Keyword arguments of the processor."""
+        """Keyword arguments for the processor."""
         options: dict[str, Any] = {}
         if given["image"]:
             options["images"] = [decode_image(data, f"an image of {row}") for data in given["image"]]
@@ -137,14 +139,14 @@ class Encoder:
         return options
 
     def _uncut(self, waves: list[np.ndarray]) -> dict[str, Any]:
-        """What keeps the processor from cutting long sounds, which vLLM shows whole too."""
+        """Options that keep the processor from truncating long sounds, as vLLM does not truncate them either."""
         if type(self.processor).__name__ in FIXED_SOUNDS:
             return {}
         usual, longest = getattr(self.processor.feature_extractor, "n_samples", 0), max(map(len, waves))
         return {"truncation": False, **({"max_length": longest} if longest > usual else {})}
 
     def _count(self, ids: list[int], given: dict[str, int], features: dict[str, torch.Tensor], row: str) -> None:
-        """Every medium must have its tokens in the prompt: a template that drops one would train a blind model."""
+        """RowError unless all media have their tokens in the prompt: a template that drops media would train a blind model."""
         for kind, count in given.items():
             token = getattr(self.processor, f"{kind}_token", None)
             found = ids.count(self.tokenizer.convert_tokens_to_ids(token)) if token else 0
@@ -154,12 +156,12 @@ class Encoder:
             if bool(found) != bool(count) or found != wanted:
                 raise RowError(
                     Reason.UNSUPPORTED_MEDIA,
-                    f"{row} shows {count} of {kind}, for which the processor put {found} tokens where {wanted} belong: "
-                    "the model or its chat template does not take them",
+                    f"{row} shows {count} {kind} items, for which the prompt has {found} tokens instead of {wanted}: "
+                    "the model or its chat template does not support them; use another model or drop the row",
                 )
 
     def _end_of_turn(self) -> int:
-        """The token that the chat template puts after an answer."""
+        """Id of the token that the chat template appends to an answer."""
         asked = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "ANSWER"}]
         tail = self.tokenizer.encode(self._chat(asked).rpartition("ANSWER")[2].strip(), add_special_tokens=False)
         return tail[0] if tail else self.tokenizer.eos_token_id

@@ -1,4 +1,4 @@
-"""Loading a model for training and saving it as the folder it came from."""
+"""Loading a model for training, and saving it in the layout of its source folder."""
 
 import json
 import shutil
@@ -14,15 +14,15 @@ from schemas.errors import TrainError
 from schemas.published import public
 from schemas.text import error_line
 
-TOWERS = {"vision": "image", "audio": "audio"}  # what a recipe may freeze -> what transformers calls it
-PREFIX = "thinker."  # where a full Omni checkpoint keeps the part that reads and writes text
+TOWERS = {"vision": "image", "audio": "audio"}  # name in recipes -> modality in transformers
+PREFIX = "thinker."  # prefix of the thinker's weights in a full Omni checkpoint
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json")
 
 
 def load(folder: str):
-    """The model in float32, on the GPU where there is one, dropout off. TrainError when transformers cannot load it.
+    """The model in float32 and eval mode (dropout off), on the GPU if there is one. TrainError when transformers cannot load it.
 
-    Of a full Qwen2.5-Omni only the thinker is loaded: it reads all media and writes the text."""
+    Of a full Qwen2.5-Omni only the thinker is loaded, which reads all media and writes the text."""
     try:
         config = AutoConfig.from_pretrained(folder)
         kind = Qwen2_5OmniThinkerForConditionalGeneration if _is_omni(config) else AutoModelForMultimodalLM
@@ -33,7 +33,7 @@ def load(folder: str):
 
 
 def freeze(model, towers: Iterable[str]) -> None:
-    """Leaves the named towers as they are; a model that has none of that kind is left alone."""
+    """Freezes the named towers (keys of TOWERS); does nothing for a tower that the model does not have."""
     for name in towers:
         tower = model.get_encoder(modality=TOWERS[name])
         if tower is not model:
@@ -41,7 +41,7 @@ def freeze(model, towers: Iterable[str]) -> None:
 
 
 def adapt(model, rank: int):
-    """The model with low-rank adapters of `rank` on every linear layer of its decoder; only they train."""
+    """The model with LoRA adapters of `rank` on all linear layers of its decoder; only the adapters are trained."""
     from peft import LoraConfig, get_peft_model
 
     inside = {id(module) for module in model.get_decoder().modules() if isinstance(module, torch.nn.Linear)}
@@ -50,13 +50,13 @@ def adapt(model, rank: int):
 
 
 def merge(model):
-    """The plain model again, with its adapters added to its weights; a model without adapters as it is."""
+    """The model with its adapters merged into the weights; a model without adapters unchanged."""
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
 
 
 def save(model, source: str | Path, folder: Path) -> None:
-    """Writes `folder`: the source's files, with the trained weights in place of its own (same names, same types). Hidden files stay
-    behind, and a card leaves without secrets, servers and local paths."""
+    """Writes `folder`: the source's files with the trained weights under the same names and types. Hidden files are not copied; secrets,
+    servers and local paths are removed from cards and configurations. TrainError if a trained weight is not in the source."""
     source = Path(source)
     folder.mkdir(parents=True, exist_ok=True)
     for path in source.iterdir():
@@ -64,7 +64,7 @@ def save(model, source: str | Path, folder: Path) -> None:
             if path.suffix.lower() == ".md":
                 (folder / path.name).write_text(public(path.read_text(errors="replace")))
             elif path.name.endswith("config.json"):
-                (folder / path.name).write_bytes(_unnamed(path.read_bytes()))
+                (folder / path.name).write_bytes(_without_local_paths(path.read_bytes()))
             else:
                 shutil.copyfile(path, folder / path.name)
     if _is_omni(AutoConfig.from_pretrained(source)):
@@ -75,13 +75,14 @@ def save(model, source: str | Path, folder: Path) -> None:
         (folder / "config.json").write_bytes(config)
 
 
-def _unnamed(config: bytes) -> bytes:
-    """A configuration without the local paths that libraries note down in it; the same bytes where there are none."""
+def _without_local_paths(config: bytes) -> bytes:
+    """A configuration without the local paths that libraries write into it; the same bytes if there are none."""
     found = json.loads(config)
-    told = {
-        key: public(of) if key.endswith("name_or_path") and isinstance(of, str) else of for key, of in found.items()
+    cleaned = {
+        key: public(value) if key.endswith("name_or_path") and isinstance(value, str) else value
+        for key, value in found.items()
     }
-    return config if told == found else json.dumps(told, indent=2).encode()
+    return config if cleaned == found else json.dumps(cleaned, indent=2).encode()
 
 
 def _is_omni(config) -> bool:
@@ -89,7 +90,7 @@ def _is_omni(config) -> bool:
 
 
 def _replace(trained: dict[str, torch.Tensor], source: Path, folder: Path) -> None:
-    """Copies the source's weight files; what was trained replaces what has its name."""
+    """Copies the source's weight files, with the trained weights in place of those of the same name."""
     missing = set(trained)
     for path in source.glob("*.safetensors.index.json"):
         shutil.copyfile(path, folder / path.name)
@@ -102,4 +103,7 @@ def _replace(trained: dict[str, torch.Tensor], source: Path, folder: Path) -> No
         missing -= set(tensors)
         save_file(tensors, folder / path.name, metadata)
     if missing:
-        raise TrainError(f"{source} has no place for {len(missing)} trained weights, among them {min(missing)}")
+        raise TrainError(
+            f"cannot save: {len(missing)} trained weights are not in the files of {source}, for example {min(missing)}; "
+            "train from a complete checkpoint"
+        )

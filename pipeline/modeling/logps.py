@@ -1,8 +1,8 @@
-"""Log-probabilities of answers, from any model of transformers whose decoder takes a 4-D mask.
+"""Log-probabilities of answers, for any transformers model whose decoder accepts a 4-D attention mask.
 
-The model's own forward does the work: it merges media into the prompt and counts positions as it always does. Two hooks
-change what it passes on: the decoder gets the mask that keeps the answers of a row apart and positions that restart
-with each answer; the head gets only the hidden states that predict an answer's token."""
+The model's own forward merges media into the prompt and numbers positions as usual. Two hooks change what it passes on: the decoder gets the
+mask that separates the answers of a row, and positions that restart with each answer; the head gets only the hidden states that predict an
+answer token."""
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +14,7 @@ from pipeline.modeling.batch import Batch
 
 
 def token_logps(model, batch: Batch) -> torch.Tensor:
-    """[answers, tokens] natural log-probability of the answers' tokens after prompts and media; 0 behind an end."""
+    """[answers, tokens] natural log-probabilities of the answers' tokens given prompt and media; 0 after the end of an answer."""
     with ExitStack() as hooks:
         hooks.enter_context(head_sees(model, lambda hidden: hidden.flatten(0, 1)[batch.source]))
         if batch.sees is not None and batch.shift is not None:
@@ -26,19 +26,19 @@ def token_logps(model, batch: Batch) -> torch.Tensor:
 
 
 def answer_mask(batch: Batch) -> torch.Tensor:
-    """[answers, tokens] 1.0 on the tokens of answers, 0.0 behind their ends."""
+    """[answers, tokens] 1.0 for tokens of an answer, 0.0 after its end."""
     ones = torch.ones(len(batch.target), device=batch.target.device)
     return ones.new_zeros(batch.shape).index_put(batch.place, ones)
 
 
 def autocast(model) -> torch.autocast:
-    """bfloat16 arithmetic on a GPU, the weights' own float32 elsewhere."""
+    """bfloat16 arithmetic on a GPU, the weights' float32 on a CPU."""
     return torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type == "cuda")
 
 
 @contextmanager
 def head_sees(model, pick: Callable[[torch.Tensor], torch.Tensor]) -> Generator[None]:
-    """Inside, the language-model head sees pick(hidden) instead of hidden [rows, length, width]."""
+    """Within the context, the language-model head gets pick(hidden) instead of hidden [rows, length, width]."""
     hook = model.get_output_embeddings().register_forward_pre_hook(lambda _, args: (pick(args[0]),))
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a request shows an engine, checked before any media is opened."""
+"""The media of a request, checked before any of them is opened."""
 
 from collections.abc import Container
 
@@ -9,17 +9,20 @@ from schemas.records import Message, Part, Reason, media_parts
 
 
 def media_of_request(messages: tuple[Message, ...], kinds: Container[str], engine: str) -> list[Part]:
-    """The media of a prompt in order. RowError for an empty prompt and for a kind that `engine` does not take."""
+    """The media parts of a prompt in order; empty for a text. RowError for an empty prompt, and for a kind not in `kinds`, those that
+    `engine` (its identity, for the message) accepts."""
     media = media_parts(messages)
     if not media and not any(text.strip() for message in messages for text in texts_in(message.parts)):
         raise RowError(Reason.EMPTY_PROMPT, "the prompt has neither text nor media; drop the row")
     if strange := {part.type for part in media if part.type not in kinds}:
-        raise RowError(Reason.UNSUPPORTED_MEDIA, f"{engine} takes no {min(strange)}; ask another model or drop the row")
+        raise RowError(
+            Reason.UNSUPPORTED_MEDIA, f"{engine} does not accept {min(strange)}; use another model or drop the row"
+        )
     return media
 
 
 def read(store: MediaStore, part: Part) -> bytes:
-    """The bytes of a media part. RowError when the store has none of that name."""
+    """The bytes of a media part. RowError if the store does not have it."""
     try:
         return store.read(part.media or "")
     except KeyError as error:
@@ -28,7 +31,7 @@ def read(store: MediaStore, part: Part) -> bytes:
 
 
 def merge_texts(parts: tuple[Part, ...]) -> list[Part]:
-    """The parts with neighbouring texts as one, so that escaping sees a special token which was cut in two."""
+    """The parts with adjacent texts merged, so that a special token that is split across them gets escaped."""
     out: list[Part] = []
     for part in parts:
         if part.type == "text" and out and out[-1].type == "text":

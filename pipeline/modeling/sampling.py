@@ -1,4 +1,4 @@
-"""Drawing answers from the model in training: the prompt is read once, its n answers grow in one batch."""
+"""Sampling answers from the model in training: the prompt is encoded once, its n answers are decoded in one batch."""
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from pipeline.modeling.batch import features
 from pipeline.modeling.encode import Prompt
 from pipeline.modeling.logps import autocast, head_sees
 
-ANSWERS = 256  # drawn at a time
+ANSWERS = 256  # maximum answers sampled at a time
 
 
 @torch.no_grad()
@@ -18,9 +18,9 @@ def sample(
     model, prompts: Sequence[Prompt], n: int, temperature: float, max_tokens: int, stops: Collection[int],
     banned: Sequence[int], generator: torch.Generator | None = None,
 ) -> list[list[list[int]]]:  # fmt: skip
-    """n answers to each prompt, as token ids with the stop that ended them; temperature 0 takes the likeliest token.
+    """n answers to each prompt, as token ids including the stop token, if one was reached within `max_tokens`; temperature 0 is greedy.
 
-    `banned` tokens are never drawn: a placeholder of media in an answer would break the next forward."""
+    `banned` tokens are never sampled: a media placeholder in an answer would break the next forward."""
     size = max(1, ANSWERS // n)
     answers = []
     for start in range(0, len(prompts), size):
@@ -30,11 +30,11 @@ def sample(
 
 
 def _draw(model, prompts, n, temperature, max_tokens, stops, banned, generator) -> torch.Tensor:
-    """[prompts * n, max_tokens] ids; behind a stop, only stops."""
+    """[prompts * n, max_tokens] ids; after a stop token only stop tokens."""
     state = read(model, prompts, n)
     ends = torch.tensor(sorted(stops), device=model.device)
     drawn = ends[0].repeat(len(state.logits), max_tokens)
-    growing = torch.arange(len(drawn), device=model.device)  # the rows that `state` still holds
+    growing = torch.arange(len(drawn), device=model.device)  # the rows still in `state`
     ended = torch.zeros_like(growing, dtype=torch.bool)
     for place in range(max_tokens):
         state.logits[:, list(banned)] = -torch.inf
@@ -43,7 +43,7 @@ def _draw(model, prompts, n, temperature, max_tokens, stops, banned, generator) 
         ended = torch.isin(token, ends)
         if place == max_tokens - 1 or ended.all():
             break
-        if ended.sum() >= len(ended) / 2:  # a few long answers must not be paid for with all the rows
+        if ended.sum() >= len(ended) / 2:  # drop finished rows, so that a few long answers do not cost a full batch
             kept = (~ended).nonzero()[:, 0]
             growing, token, ended, state = growing[kept], token[kept], ended[kept], state.select(kept)
         state = state.next(model, token)
@@ -51,19 +51,21 @@ def _draw(model, prompts, n, temperature, max_tokens, stops, banned, generator) 
 
 
 class State(NamedTuple):
-    """Answers that are being drawn."""
+    """Answers that are being decoded, one per row."""
 
-    logits: torch.Tensor  # [rows, vocabulary] of the next token
+    logits: torch.Tensor  # [rows, vocabulary] for the next token
     cache: DynamicCache
     mask: torch.Tensor  # [rows, tokens so far]
-    position: torch.Tensor | None  # [..., rows, 1] of the last token; None where the model numbers tokens by itself
+    position: torch.Tensor | None  # [..., rows, 1] of the last token; None if the model numbers tokens itself
 
     def select(self, rows: torch.Tensor) -> "State":
+        """The state of these rows only (indices, repeats allowed). Changes the cache in place."""
         self.cache.batch_select_indices(rows)
         position = None if self.position is None else self.position.index_select(-2, rows)
         return State(self.logits[rows], self.cache, self.mask[rows], position)
 
     def next(self, model, token: torch.Tensor) -> "State":
+        """The state after one more token [rows] per answer."""
         mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], 1)
         position = None if self.position is None else self.position + 1
         inputs = {"input_ids": token[:, None], "attention_mask": mask, "past_key_values": self.cache}
@@ -75,7 +77,7 @@ class State(NamedTuple):
 
 
 def read(model, prompts: Sequence[Prompt], n: int) -> State:
-    """The prompts, each read once, as n rows each."""
+    """The state after the prompts, each encoded once and repeated as n rows."""
     length = max(len(prompt.ids) for prompt in prompts)
 
     def padded(rows: list[list[int]]) -> torch.Tensor:
@@ -109,7 +111,7 @@ def _choose(logits: torch.Tensor, temperature: float, generator: torch.Generator
 
 
 def _until(row: list[int], stops: Collection[int]) -> list[int]:
-    """The tokens up to the first stop, with it."""
+    """The tokens up to and including the first stop token."""
     for place, token in enumerate(row):
         if token in stops:
             return row[: place + 1]

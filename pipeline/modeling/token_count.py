@@ -1,6 +1,6 @@
-"""How many tokens a prompt has, before any model is loaded: by its tokenizer and chat template where they can be had, else by a rule of thumb.
+"""Counts the tokens of a prompt without loading a model: by its tokenizer and chat template if available, otherwise estimated.
 
-Media count as the few tokens that hold their place: how many a picture becomes is the business of the model's own processor."""
+Media count as their placeholder tokens only: how many tokens a picture becomes is decided by the model's processor."""
 
 import json
 from pathlib import Path
@@ -12,20 +12,20 @@ from tokenizers import Tokenizer
 
 from schemas.records import Message
 
-CHARACTERS = 4  # of English a token, as OpenAI's help says
-AROUND = 4  # tokens that open and close a turn
+CHARACTERS = 4  # per token of English text, according to OpenAI's help pages
+AROUND = 4  # tokens around a turn
 FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
 class Counter:
-    """Counts tokens; `how` says in words by what."""
+    """Counts tokens; `how` describes the method."""
 
     def __init__(self, folder: Path | None):
-        """`folder`: where tokenizer and template of the model lie; without one, or where they cannot be read, the rule of thumb holds."""
+        """`folder`: contains the model's tokenizer and template. Without it, or without a tokenizer file, counts are estimated."""
         self._tokenizer: Tokenizer | None = None
         self._template: jinja2.Template | None = None
         self._names: dict[str, str] = {}
-        self.how = f"{CHARACTERS} characters a token"
+        self.how = f"{CHARACTERS} characters per token"
         if folder is not None and (folder / FILES[0]).is_file():
             self._tokenizer = Tokenizer.from_file(str(folder / FILES[0]))
             self.how = "its own tokenizer"
@@ -43,22 +43,23 @@ class Counter:
             self._template = environment.from_string(template)
 
     def text(self, text: str) -> int:
+        """Tokens of a text, without special tokens; 0 for an empty one."""
         if self._tokenizer is None:
             return -(-len(text) // CHARACTERS)
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def prompt(self, messages: tuple[Message, ...]) -> int:
-        """Tokens of a chat as an engine renders it, each media as its place."""
+        """Tokens of a chat as an engine renders it, each media item as its placeholder."""
         if self._template is not None:
             try:
                 return self.text(self._rendered(self._template, messages))
-            except (jinja2.TemplateError, TypeError):  # a template that wants more than these words
+            except (jinja2.TemplateError, TypeError):  # a template that needs other variables
                 self._template = None
         parts = [self.text(part.text or "") if part.type == "text" else 1 for m in messages for part in m.parts]
         return sum(parts) + AROUND * len(messages)
 
     def _rendered(self, template: jinja2.Template, messages: tuple[Message, ...]) -> str:
-        """The chat as text; a last turn of the assistant ends with its words, which are continued."""
+        """The rendered chat; ends with the text of a last turn by the assistant, which is to be continued."""
         turns = [{"role": m.role, "content": _content(m)} for m in messages]
         continued = messages[-1].role == "assistant"
         text = template.render(messages=turns, add_generation_prompt=not continued, **self._names)

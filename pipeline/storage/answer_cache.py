@@ -1,9 +1,9 @@
-"""Question -> answer: a model is asked each question once, whatever run, step or restart asks it again.
+"""The answer cache: every request is sent to a model once, whichever run, step or restart repeats it.
 
-One SQLite file (WAL, synchronous NORMAL: a kill loses nothing committed, a power cut at most the last commits, which are
-asked again). Answers are committed in batches; a batch is what a kill may cost beyond the requests in flight.
+One SQLite file (WAL, synchronous NORMAL: a kill loses no committed answer, a power cut at most the last commits, which are requested
+again). Answers are committed in batches; a kill loses at most one batch and the requests in flight.
 
-SQLite does not see a flipped bit in a value, so each has a checksum behind it, which takes in its key: what is not what was kept is asked
+SQLite does not detect a flipped bit in a value, so each value has a checksum, which also covers its key; a damaged answer is requested
 again."""
 
 import asyncio
@@ -50,29 +50,31 @@ from schemas.requests import (
     Scored,
 )
 
-BATCH = 256  # answers a commit
+BATCH = 256  # answers per commit
 DELAY = 0.1  # seconds until a smaller batch is committed
-AWAY = "move it away, with its -wal and -shm beside it: what it held is asked again"
+AWAY = "move it away, together with its -wal and -shm files: its answers are requested again"
 P = ParamSpec("P")
 T = TypeVar("T")
-PAUSE = 0.05  # seconds, about, between two looks for what another build is asking
-LEASE = 600.0  # seconds after which it is asked here, too: that build may be stopped
-FORMS = {"g": Generated, "s": Scored, "l": Likely, "r": Rated, "e": Embedded, "a": Attended, "p": Perturbed}  # as kept
+PAUSE = 0.05  # seconds, roughly, between two checks for another build's answer
+LEASE = 600.0  # seconds after which a request claimed by another build is sent here too: that build may be stopped
+# tag in the cache -> result
+FORMS = {"g": Generated, "s": Scored, "l": Likely, "r": Rated, "e": Embedded, "a": Attended, "p": Perturbed}
 NAMES: dict[type[Found], str] = {form: name for name, form in FORMS.items()}
-MOST_TOKENS = 100_000_000  # of one request; a larger count is none
-ABOVE = 1e-3  # by so much a log-probability may be positive: models round
+MOST_TOKENS = 100_000_000  # of one request; a larger count is invalid
+ABOVE = 1e-3  # tolerance for log-probabilities above 0: models round
 
 
 class RequestKind(NamedTuple):
-    """Requests that are alike as far as their price goes."""
+    """Requests of similar cost."""
 
     model: str  # identity
     request: str  # name of the request's type
-    most: int  # tokens that one answer may have
-    temperature: float  # greedy answers have other lengths than sampled ones
+    most: int  # maximum tokens of one answer
+    temperature: float  # greedy and sampled answers differ in length
 
     @classmethod
     def of(cls, identity: str, request: Request) -> "RequestKind":
+        """The kind of a request to the model with this identity."""
         return cls(
             identity, type(request).__name__, getattr(request, "max_tokens", 0), getattr(request, "temperature", 0.0)
         )
@@ -80,16 +82,16 @@ class RequestKind(NamedTuple):
 
 @dataclass
 class Measured:
-    """What requests of one sort took, ever since the cache is there. Those that failed are not among them."""
+    """Totals of the successful requests of one kind since the cache was created."""
 
     requests: int = 0
     answers: int = 0
     answer_tokens: int = 0
-    seconds: float = 0.0  # as Usage's
+    seconds: float = 0.0  # as in Usage
 
 
 def _translated(method: Callable[P, T]) -> Callable[P, T]:
-    """A method of the cache that says in one StoreError what is wrong with its file."""
+    """A method of the cache whose disk and SQLite errors are translated into a StoreError."""
 
     @functools.wraps(method)
     def translated(*args: P.args, **named: P.kwargs) -> T:
@@ -102,15 +104,14 @@ def _translated(method: Callable[P, T]) -> Callable[P, T]:
 
 
 class AnswerCache:
-    """Answers by the digest of the whole request, media hashes and model identity included. Several processes may share a file: what
-    one of them is asking, or has not committed yet, the others wait for.
+    """Answers by a digest of the whole request, including media ids and the model's identity. Several processes may share a file: each waits
+    for what another one has in flight or not committed yet.
 
-    What the answers took is kept beside them, so that the next run can be estimated.
-
-    `journal` notes what engines in this process are asked, where they can crash."""
+    Tokens and seconds are recorded too, so that the next run can be estimated. `journal` records the requests in flight of engines in this
+    process, which may crash."""
 
     def __init__(self, path: Path, journal: Journal | None = None):
-        """StoreError when the file cannot be opened or made."""
+        """StoreError when the file cannot be opened or created."""
         self.path = path
         self._open()
         self._new: dict[bytes, bytes] = {}
@@ -121,8 +122,8 @@ class AnswerCache:
         self.clocks: defaultdict[str, Clock] = defaultdict(Clock)
         self.journal = journal
         self.damaged: set[bytes] = set()
-        """keys of what is kept but is no answer or damaged, and so is asked again"""
-        self.asked = 0  # requests that came to engines
+        """keys of cached answers that are invalid or damaged, and are requested again"""
+        self.asked = 0  # requests that were sent to engines
         self._refusals: dict[tuple[str, str], Refusals] = {}
         self.claims = Claims(path.with_name("asking"))
 
@@ -140,11 +141,11 @@ class AnswerCache:
     def engine(
         self, engine: Engine, usage: "Usage", unanswered: set[bytes] | None = None, step: str = ""
     ) -> "CachedEngine":
-        """`engine` behind this cache for one step; what it asks is added to `usage`, the keys of questions that stay open to `unanswered`."""
+        """`engine` behind this cache, for one step. Adds its requests to `usage`, and the keys of requests that stay open to `unanswered`."""
         return CachedEngine(engine, self, usage, unanswered, step)
 
     def refusals(self, engine: Engine, step: str) -> Refusals:
-        """Those of the step's requests to the engine."""
+        """The refusals of the step's requests to the engine."""
         key = engine.identity, step
         if key not in self._refusals:
             self._refusals[key] = Refusals(f"{step}: {engine.identity}" if step else engine.identity)
@@ -154,26 +155,27 @@ class AnswerCache:
         return self._refusals[key]
 
     def _witness(self, identity: str) -> Request | None:
-        """A request that the model has answered, in this run or before."""
-        found = (of.proof for (model, _), of in self._refusals.items() if model == identity)
+        """A request that the model has answered in this run, from the cache or sent; None if there is none."""
+        found = (refusals.proof for (model, _), refusals in self._refusals.items() if model == identity)
         return next(filter(None, found), None)
 
     async def settle(self) -> None:
-        """To be called before rows are published. EngineError when all that was asked of a model for a step lately was refused alike."""
+        """To be called before rows are published. EngineError when the latest requests of a step to a model were all refused alike."""
         for refusals in list(self._refusals.values()):
             if refusals.count:
                 await refusals.look(self.answered(refusals.engine.identity))
 
     @_translated
     def answered(self, identity: str) -> bool:
-        """Whether the model ever answered anything."""
+        """Whether the model has ever answered a request, in any run. StoreError."""
         return self._db.execute("select 1 from took where model = ? limit 1", (identity,)).fetchone() is not None
 
     @_translated
     def get(self, key: bytes) -> Found | None:
+        """The cached answer; None if there is none or it is invalid or damaged. StoreError."""
         value = self._new.get(key)
         if value is None:
-            if not self._db.in_transaction:  # inside one, looking up takes no lock; each commit ends it
+            if not self._db.in_transaction:  # within one, lookups take no lock; each commit ends it
                 self._db.execute("begin")
             row = self._db.execute("select v from answers where k = ?", (key,)).fetchone()
             if row is None:
@@ -186,21 +188,22 @@ class AnswerCache:
         return found
 
     def put(self, key: bytes, result: Found) -> None:
+        """Caches an answer, committed with its batch."""
         if not self._new:
             self._oldest = time.monotonic()
-            if self.claims.shared:  # somebody may be waiting for it, and there may be no next one for long
+            if self.claims.shared:  # another build may be waiting, and the next answer may take long
                 asyncio.get_running_loop().call_later(DELAY, self._flush)
         self._new[key] = checksum.closed(_encode(result), key)
         if len(self._new) >= BATCH or time.monotonic() - self._oldest > DELAY:
             self.commit()
 
     def check(self) -> tuple[int, int]:
-        """How many answers there are and how many of them are damaged; these are taken out, so that they are asked again.
+        """(number of answers, damaged ones among them); damaged ones are deleted, so that they are requested again.
 
-        sqlite3.DatabaseError when the file itself is."""
-        ((said,),) = self._db.execute("pragma quick_check(1)").fetchall()
-        if said != "ok":
-            raise sqlite3.DatabaseError(said)
+        sqlite3.DatabaseError when the file itself is damaged."""
+        ((status,),) = self._db.execute("pragma quick_check(1)").fetchall()
+        if status != "ok":
+            raise sqlite3.DatabaseError(status)
         count, bad = 0, []
         for key, value in self._db.execute("select k, v from answers"):
             count += 1
@@ -210,11 +213,11 @@ class AnswerCache:
         return count, len(bad)
 
     def _flush(self) -> None:
-        with suppress(sqlite3.Error, StoreError):  # the next commit says it
+        with suppress(sqlite3.Error, StoreError):  # the next commit raises it
             self.commit()
 
     async def elsewhere(self, key: bytes) -> Found | None:
-        """The answer to a claimed question that another build brings, or has brought. None when it is ours to ask."""
+        """The answer to a claimed request that another build obtains or has obtained. None if this build must send it."""
         until = time.monotonic() + LEASE
         while True:
             ours = self.claims.ours(key)
@@ -227,12 +230,12 @@ class AnswerCache:
             while self.claims.elsewhere(key):
                 if time.monotonic() > until:
                     return None
-                self.commit()  # they may be waiting for us
+                self.commit()  # that build may be waiting for ours
                 await asyncio.sleep(PAUSE * random.uniform(0.5, 1.5))
             self.claims.take(key)
 
     def took(self, sort: RequestKind, answers: int, answer_tokens: int, seconds: float) -> None:
-        """Notes what an answered request took; kept with the next commit of answers."""
+        """Records the cost of an answered request; saved with the next commit."""
         measured = self._took[sort]
         measured.requests += 1
         measured.answers += answers
@@ -241,21 +244,22 @@ class AnswerCache:
 
     @_translated
     def measured(self) -> dict[RequestKind, Measured]:
-        """What is kept of that."""
+        """The recorded costs, as far as committed. StoreError."""
         return {RequestKind(*row[:4]): Measured(*row[4:]) for row in self._db.execute("select * from took")}
 
     def note(self, key: bytes, failure: Failure) -> None:
-        """Keeps that no answer came. It is asked again all the same; only who asks no model looks it up."""
+        """Records a failure. The request is still sent again; only `Remembered`, which sends nothing, looks failures up."""
         self._failed[key] = failure
 
     @_translated
     def failure(self, key: bytes) -> Failure | None:
-        """How the question last failed, as far as that is committed."""
+        """The request's last failure, as far as committed; None if there is none. StoreError."""
         row = self._db.execute("select reason, detail from failures where k = ?", (key,)).fetchone()
         return row and Failure(Reason(row[0]), row[1])
 
     @_translated
     def commit(self) -> None:
+        """Commits new answers and failures, with the costs of the answers. StoreError."""
         if not self._new and not self._failed:
             return
         self._db.rollback()
@@ -293,7 +297,7 @@ def _encode(result: Found) -> bytes:
 
 
 def _decode(value: bytes) -> Found | None:
-    """None for what is no answer: older versions kept what servers said unread."""
+    """None for an invalid answer: older versions cached replies without validating them."""
     try:
         name, body, prompt_tokens = orjson.loads(value)
         if name == "g":
@@ -306,7 +310,7 @@ def _decode(value: bytes) -> Found | None:
 
 
 def _sound(found: Found) -> bool:
-    """Whether each field is what it says. TypeError for what cannot even be gone through."""
+    """Whether all fields have valid types and ranges. TypeError for what cannot be iterated."""
     if not _count(found.prompt_tokens):
         return False
     match found:
@@ -348,44 +352,45 @@ def _tuple(value):
 
 @dataclass
 class Usage:
-    """What one step asked of one model."""
+    """Requests of one step to one model."""
 
     asked: int = 0
-    """requests that came to the engine"""
+    """requests sent to the engine"""
     cached: int = 0
-    """requests that were answered already, or were just being asked"""
+    """requests answered from the cache, or by an equal request in flight"""
     failed: int = 0
-    """of those asked, the ones that got no answer; their tokens are not known"""
+    """of those sent, the ones that failed; their tokens are unknown"""
     open: int = 0
-    """requests without an answer for a reason that may pass (`OPEN`): the next build asks them again"""
+    """unanswered requests whose cause may be temporary (`OPEN`): the next build sends them again"""
     media: int = 0
-    """media that those asked showed"""
+    """media items in the requests sent"""
     prompt_tokens: int = 0
-    """of those asked; n answers to a prompt count it once, as servers do"""
+    """of those sent; with n answers the prompt counts once, as servers count"""
     answer_tokens: int = 0
-    """of those asked; the token that a Score reads is one"""
+    """of those sent; a Score counts as one"""
     most_answer_tokens: int = 0
-    """as many as those asked allowed"""
+    """maximum answer tokens that those sent allowed"""
     cached_prompt_tokens: int = 0
-    """what the cache spared"""
+    """saved by the cache"""
     cached_answer_tokens: int = 0
     seconds: float = 0.0
-    """engine time: while k requests are in flight in an engine, waiting for a slot included, each is given 1/k of the time that
-    passes. Over all steps it adds up to the time in which the engine had anything to do"""
+    """engine time: while k requests are in flight in an engine, including those waiting for a slot, each is charged 1/k of the elapsed
+    time. Over all steps it adds up to the engine's busy time"""
 
     def add(self, other: "Usage") -> None:
+        """Adds `other` to this one."""
         for name in FIGURES:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def after(self, earlier: "Usage") -> "Usage":
-        """What was asked in all where the same work was done before and left questions open: what was asked then and now, what the cache
-        spared then (what was answered then is no longer spared), and what is open now."""
+        """The total where the same work was done `earlier` and left requests open: those sent then and now, those cached then (answers from
+        then do not count as cached now), and those open now."""
         spared = {name: getattr(earlier, name) for name in FIGURES if name.startswith("cached")}
         spent = {name: getattr(earlier, name) + getattr(self, name) for name in FIGURES if name not in spared}
         return Usage(**{**spared, **spent, "open": self.open})
 
     def count_asked(self, request: Request, result: Result, seconds: float) -> None:
-        """Adds a request that came to the engine."""
+        """Adds a request that was sent to the engine."""
         self.asked += 1
         self.failed += isinstance(result, Failure)
         self.media += media_count(request)
@@ -396,14 +401,14 @@ class Usage:
         self.most_answer_tokens += max_answer_tokens(request)
 
     def count_cached(self, found: Result) -> None:
-        """Adds a request that did not."""
+        """Adds a request that was not sent."""
         self.cached += 1
         prompt, answer = token_counts(found)
         self.cached_prompt_tokens += prompt
         self.cached_answer_tokens += answer
 
     def figures(self) -> dict[str, Any]:
-        """As records keep it."""
+        """As a JSON object for run files."""
         return dataclasses.asdict(self) | {"seconds": round(self.seconds, 3)}
 
 
@@ -419,18 +424,19 @@ def total(usages: Iterable[Mapping[str, Any]]) -> Usage:
 
 
 def key_of(identity: str, request: Request) -> bytes:
-    """What an answer is kept by."""
+    """The cache key of a request: 16 bytes."""
     return bytes.fromhex(digest(identity, type(request).__name__, *request))
 
 
 class Clock:
-    """Divides an engine's busy time among the requests in flight: each gets 1/k of it while there are k."""
+    """Divides an engine's busy time among the requests in flight: while there are k, each is charged 1/k."""
 
     def __init__(self):
         self.in_flight, self._share, self._last = 0, 0.0, 0.0
 
     def change(self, by: int) -> float:
-        """`by` requests more are in flight. The time that a request would have been given which is there since ever."""
+        """Changes the number of requests in flight by `by`. Returns seconds charged so far to a hypothetical request in flight from the start:
+        the difference between two calls is a request's engine time."""
         now = time.perf_counter()
         if self.in_flight:
             self._share += (now - self._last) / self.in_flight
@@ -440,7 +446,7 @@ class Clock:
 
 
 def token_counts(result: Result) -> tuple[int, int]:
-    """The prompt's and the answers' tokens of a result. A given answer whose likelihood was asked for is part of the prompt."""
+    """(prompt tokens, answer tokens) of a result; (0, 0) for a failure. For a Likelihood, the given answer is part of the prompt."""
     prompt = getattr(result, "prompt_tokens", 0)
     if isinstance(result, Generated):
         return prompt, sum([a.tokens for a in result.answers])
@@ -450,24 +456,24 @@ def token_counts(result: Result) -> tuple[int, int]:
 
 
 def media_count(request: Request) -> int:
-    """How many media a request shows."""
+    """Number of media items in a request."""
     if isinstance(request, Perturb):
         return 1
     return len(media_parts(request.messages))
 
 
 class Remembered:
-    """An Engine that is not there: behind the cache, it fails as the real one did, and was asked nothing else."""
+    """An Engine without a model, for use behind the cache: it repeats recorded failures and answers nothing else."""
 
     def __init__(self, cache: AnswerCache, identity: str, can: Iterable[str], media: Iterable[str], slots: int):
         self.identity, self.can, self.media, self.slots = identity, frozenset(can), frozenset(media), slots
         self._cache = cache
 
     async def ask(self, request: Request) -> Result:
-        """The Failure that this request came to. NotAsked when it never came to any."""
+        """The recorded Failure of this request. NotAsked if there is none."""
         found = self._cache.failure(key_of(self.identity, request))
         if found is None:
-            raise NotAsked(f"{self.identity} was never asked this: `pairwright build` asks it")
+            raise NotAsked(f"this request was never sent to {self.identity}: `pairwright build` sends it")
         return found
 
     async def close(self) -> None:
@@ -475,7 +481,7 @@ class Remembered:
 
 
 class CachedEngine:
-    """An Engine that looks the request up before any media is opened, and lets equal requests in flight share one answer."""
+    """An Engine with a cache: looks requests up before any media is opened; equal requests in flight share one answer."""
 
     def __init__(
         self, engine: Engine, cache: AnswerCache, usage: Usage, unanswered: set[bytes] | None = None, step: str = ""
@@ -485,7 +491,7 @@ class CachedEngine:
         self._unanswered = set() if unanswered is None else unanswered
         self.identity, self.can, self.media, self.slots = engine.identity, engine.can, engine.media, engine.slots
 
-    async def ask(self, request: Request) -> Any:  # a Result of the request's own type, as the port's overloads say
+    async def ask(self, request: Request) -> Any:  # a Result of the request's type, as in the port's overloads
         cache = self._cache
         key = key_of(self.identity, request)
         found = cache.get(key)
@@ -508,7 +514,7 @@ class CachedEngine:
             result = await self._answer(key, request)
         except BaseException as error:
             future.set_exception(error)
-            future.exception()  # nobody may be waiting: the raise below tells
+            future.exception()  # marks it as retrieved: the error is raised below
             cache.claims.drop((key,))
             raise
         finally:
@@ -525,7 +531,7 @@ class CachedEngine:
         return result
 
     async def _answer(self, key: bytes, request: Request) -> Result:
-        """What the engine says. EngineError when it refuses this request as it does all others."""
+        """The engine's result. EngineError when it refuses this request like all others."""
         cache, refusals = self._cache, self._refusals
         place = cache.asked = cache.asked + 1
         try:
@@ -533,11 +539,11 @@ class CachedEngine:
                 result = await self._engine.ask(request)
             else:
                 result = await cache.journal.ask(self._engine, key, request)
-            said = result.detail if isinstance(result, Refused) else ""
+            message = result.detail if isinstance(result, Refused) else ""
         except NeverAnswered as error:
-            result, said = Refused(Reason.ENGINE_REFUSED, error.detail), str(error)
-        if said and isinstance(result, Refused):
-            if refusals.refused(place, result, said):
+            result, message = Refused(Reason.ENGINE_REFUSED, error.detail), str(error)
+        if message and isinstance(result, Refused):
+            if refusals.refused(place, result, message):
                 await refusals.look(cache.answered(self.identity))
         elif not isinstance(result, Failure):
             refusals.answered(request, place)
@@ -549,7 +555,7 @@ class CachedEngine:
             self._usage.open += 1
 
     async def _elsewhere(self, key: bytes, future: asyncio.Future) -> Found | None:
-        """The answer that another build brings, for those here who wait for it as well; None when it is ours to ask."""
+        """The answer that another build obtains, also for equal requests waiting here; None if this build must send it."""
         cache = self._cache
         try:
             found = await cache.elsewhere(key)
@@ -580,12 +586,12 @@ class CachedEngine:
 
 
 def answer_count(request: Request) -> int:
-    """How many answers are written to a request."""
+    """Number of answers that a request generates; 0 for one that only reads."""
     if isinstance(request, Generate):
         return request.n
     return request.beams if isinstance(request, Beams) else int(isinstance(request, Score))
 
 
 def max_answer_tokens(request: Request) -> int:
-    """How many tokens all answers to a request may have together."""
+    """Maximum tokens of all answers to a request together."""
     return answer_count(request) * getattr(request, "max_tokens", 1)

@@ -1,4 +1,4 @@
-"""Checksums of what is stored: XXH3 with 128 bits finds every accident at a hundredth of the price of SHA-256. It keeps out nobody who forges."""
+"""Checksums of stored data: XXH3 detects accidental damage at a hundredth of the cost of SHA-256. It is no protection against tampering."""
 
 import hashlib
 import json
@@ -11,25 +11,25 @@ import xxhash
 from pipeline.storage import local_files
 from schemas.errors import DamageError
 
-FIELD = "checksum"  # of a JSON object
+FIELD = "checksum"  # its key in a JSON object
 TAIL = 16  # bytes that `closed` adds
-BLANKS = [bytes(b" \t\n\r"[byte >> place & 3] for place in (6, 4, 2, 0)) for byte in range(256)]  # four symbols a byte
+BLANKS = [bytes(b" \t\n\r"[byte >> place & 3] for place in (6, 4, 2, 0)) for byte in range(256)]  # 4 blanks per byte
 
 
 def of_file(path: Path) -> dict[str, Any]:
-    """`{"bytes": size, "checksum": hex}` of a file."""
+    """`{"bytes": size, "checksum": hex of XXH3-128}` of a file. OSError."""
     with local_files.opened(path) as file:
         total = hashlib.file_digest(file, xxhash.xxh3_128)
         return {"bytes": file.tell(), FIELD: total.hexdigest()}
 
 
 def of_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """`of_file` of each of these files of a folder, as `damages` takes it."""
+    """{name: `of_file`} of these files of a folder, sorted, for `damages`. OSError."""
     return {name: of_file(folder / name) for name in sorted(names)}
 
 
 def damages(folder: Path, files: dict[str, dict[str, Any]], quick: bool = False) -> Iterator[str]:
-    """A few words for each file that is not as `of_files` found it. `quick`: only its size is looked at."""
+    """A short description of each file that differs from its entry in `files`, as made by `of_files`. `quick`: compares sizes only."""
     for name, was in files.items():
         try:
             now = {"bytes": (folder / name).stat().st_size} if quick else of_file(folder / name)
@@ -40,39 +40,39 @@ def damages(folder: Path, files: dict[str, dict[str, Any]], quick: bool = False)
         if now["bytes"] != was["bytes"]:
             yield f"{name} has {now['bytes']:,} bytes instead of {was['bytes']:,}"
         elif not quick and now[FIELD] != was[FIELD]:
-            yield f"{name} does not hold the bytes that were written (its checksum differs)"
+            yield f"{name} is damaged (its checksum differs)"
 
 
 def of_value(value: Any) -> str:
-    """Of a JSON value, however its keys are ordered."""
+    """XXH3-64, in hex, of a JSON value, independent of the order of its keys."""
     return xxhash.xxh3_64_hexdigest(json.dumps(value, sort_keys=True).encode())
 
 
 def sealed(value: dict[str, Any], sort_keys: bool = True) -> str:
-    """A JSON object as text, with its own checksum in it."""
+    """A JSON object as text, with its own checksum under FIELD."""
     plain = json.loads(json.dumps(value))
     return json.dumps({**plain, FIELD: of_value(plain)}, indent=1, sort_keys=sort_keys)
 
 
 def unsealed(text: bytes) -> Any:
-    """The JSON value without its checksum; an older one has none. DamageError, in a few words, when it is not what was written."""
+    """The JSON value without its checksum, which files of older versions lack. DamageError, with a short cause, when it is damaged."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: also what is not UTF-8
         raise DamageError("is empty" if not text.strip() else f"cannot be read as JSON ({error})") from None
     if isinstance(value, dict) and FIELD in value and value.pop(FIELD) != of_value(value):
-        raise DamageError("does not hold what was written (its checksum differs)")
+        raise DamageError("is damaged (its checksum differs)")
     return value
 
 
 def closed(data: bytes, *of: bytes) -> bytes:
-    """A JSON array in a database, with its checksum behind it, which also takes in what the value is `of`, like its key. It is written in
-    sixteen blanks, which readers of JSON pass over: older versions share the database."""
+    """A JSON array followed by a checksum of it and of `of`, such as its key. The checksum (XXH3-32 bits) is written as sixteen blanks, which
+    JSON readers ignore, so that older versions can share the database."""
     return data + _blanks(data, of)
 
 
 def opened(data: bytes, *of: bytes) -> bytes | None:
-    """What was `closed`, or an array that an older version wrote without a checksum; None when it is not what was written."""
+    """The data given to `closed`, or an array that an older version wrote without a checksum; None when it is damaged."""
     if data.endswith(b"]"):
         return data
     value, tail = data[:-TAIL], data[-TAIL:]

@@ -1,8 +1,8 @@
-"""Which questions the builds on one cache have in flight, so that none is asked by two of them.
+"""Requests claimed by the builds that share a cache, so that no two of them send the same one.
 
-Each build has a file in a folder beside the answers: a table of the keys that it is asking, or whose answers it has not committed yet. All
-map these files into memory, so a claim is a few bytes written there, and no lock and no system call is in a question's way. A file is
-locked as long as its process lives, however that ends: what a dead one has claimed is free."""
+Each build has a file in a folder next to the cache: a table of the keys that are in flight, or whose answers are not committed yet. All
+builds map these files into memory, so a claim is a write of a few bytes, without locks or system calls. A file is locked while its process
+lives: the claims of a dead process are void."""
 
 import fcntl
 import mmap
@@ -15,14 +15,14 @@ from pathlib import Path
 
 from schemas.errors import StoreError
 
-SIZE = 16  # bytes of a key; as many stand before the first: whether others came or went, and the last place ever used
-PLACES = 1 << 14  # questions that a build claims at a time; what it asks beyond that is not claimed
+SIZE = 16  # bytes of a key; the header has as many: a flag that builds came or went (byte 0), the last place ever used (bytes 8-15)
+PLACES = 1 << 14  # maximum claims of a build at a time; requests beyond that are not claimed
 BYTES = SIZE * (PLACES + 1)
 NOBODY = bytes(SIZE)
 
 
 class _Table:
-    """A build's file, mapped: its own one, or that of another."""
+    """A mapped file, of this build or another one."""
 
     def __init__(self, path: Path, file: int):
         self.path, self.file = path, file
@@ -37,20 +37,20 @@ class _Table:
 
 
 class Claims:
-    """Those of one build. Nothing is there before its first claim. Not for several threads."""
+    """The claims of one build. Creates no file before its first claim. Not thread-safe."""
 
     def __init__(self, folder: Path):
         self._folder = folder
         self._own: _Table | None = None
         self._others: dict[str, _Table] = {}
-        self._places: dict[bytes, int] = {}  # key -> where it stands
-        self._free: list[int] = []  # places that were used
-        self._last = 0  # place ever used
-        self._fence = threading.Lock()  # taken between writing and reading: no processor may exchange these two
+        self._places: dict[bytes, int] = {}  # key -> its place in the table
+        self._free: list[int] = []  # places to reuse
+        self._last = 0  # last place ever used
+        self._fence = threading.Lock()  # memory barrier between writing and reading
 
     def take(self, key: bytes) -> bool:
-        """Claims a question. False where other builds are there: `ours` says whether one of them has it. StoreError when the disk does
-        not take the table."""
+        """Claims a request. False if there are other builds: then `ours` tells whether one of them has claimed it. StoreError when the table
+        cannot be written."""
         if self._own is None:
             self._own = self._join()
         table = self._own.map
@@ -66,7 +66,7 @@ class Claims:
         return not self._others and not table[0]
 
     def ours(self, key: bytes) -> bool:
-        """Whether no other build has the question that was claimed; the claim is given up where one has."""
+        """Whether no other build has claimed the same request; otherwise this claim is dropped."""
         with self._fence:
             pass
         if self.elsewhere(key):
@@ -75,7 +75,7 @@ class Claims:
         return True
 
     def elsewhere(self, key: bytes) -> bool:
-        """Whether another build has the question, and lives."""
+        """Whether another living build has claimed the request."""
         if self._own is not None and self._own.map[0]:
             self._own.map[0] = 0
             with self._alone():
@@ -90,18 +90,18 @@ class Claims:
 
     @property
     def shared(self) -> bool:
-        """Whether other builds were there when this was last looked at."""
+        """Whether there were other builds at the last check."""
         return bool(self._others)
 
     def drop(self, keys: Iterable[bytes]) -> None:
-        """Gives claims up: the answers are committed, or there will be none."""
+        """Releases claims: their answers are committed, or failed."""
         for key in keys:
             if (place := self._places.pop(key, None)) is not None and self._own is not None:
                 self._own.map[place : place + SIZE] = NOBODY
                 self._free.append(place)
 
     def close(self) -> None:
-        """Gives up all of them; the others are told, and what the dead left is removed."""
+        """Releases all claims, notifies the other builds, and removes the files of dead ones."""
         if self._own is not None:
             with self._alone():
                 self._own.path.unlink(missing_ok=True)
@@ -113,7 +113,7 @@ class Claims:
             self._own, self._others, self._places, self._free, self._last = None, {}, {}, [], 0
 
     def _join(self) -> _Table:
-        """A table of our own; the others are told."""
+        """Creates this build's table and notifies the other builds."""
         path = self._folder / secrets.token_hex(8)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -121,7 +121,9 @@ class Claims:
                 file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX)
-                    os.posix_fallocate(file, 0, BYTES)  # a write to memory that finds the disk full ends the process
+                    os.posix_fallocate(
+                        file, 0, BYTES
+                    )  # otherwise a write to mapped memory on a full disk kills the process
                     own = _Table(path, file)
                 except BaseException:
                     os.close(file)
@@ -130,14 +132,14 @@ class Claims:
                 self._look(path.name)
         except OSError as error:
             raise StoreError(
-                f"{self._folder} cannot be written ({error.strerror}); check its disk and rights"
+                f"cannot write to {self._folder} ({error.strerror}); check its disk and permissions"
             ) from error
         for other in self._others.values():
             other.map[0] = 1
         return own
 
     def _look(self, own: str = "") -> None:
-        """Finds who is there, and removes what the dead left."""
+        """Finds the other builds, and removes the files of dead ones."""
         own = own or (self._own.path.name if self._own else "")
         there = {path.name: path for path in self._folder.iterdir() if path.name != own}
         for name in self._others.keys() - there.keys():
@@ -154,7 +156,7 @@ class Claims:
 
     @contextmanager
     def _alone(self) -> Generator[None]:
-        """Inside, nobody else comes or goes."""
+        """Within the context, no other build joins or leaves."""
         gate = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(gate, fcntl.LOCK_EX)
@@ -164,7 +166,7 @@ class Claims:
 
 
 def _free(file: int) -> bool:
-    """Whether the process that locked a file is gone."""
+    """Whether the process that locked a file has ended."""
     with suppress(BlockingIOError):
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         fcntl.flock(file, fcntl.LOCK_UN)

@@ -1,7 +1,7 @@
-"""Which requests the engines of this process have at the moment, in a file that outlives the process.
+"""A journal of the requests in flight in this process's engines, in a file that survives a crash.
 
-An engine that crashes takes its process along, and whoever starts it again must know what it was doing. A request that was
-in flight at two crashes is suspected and asked alone; one that crashed the engine alone is to blame and never asked again."""
+An engine that crashes kills its process, and the restarted process must know what was in flight. A request that was in flight at two
+crashes becomes a suspect and is sent alone; one that crashed the engine alone is a culprit and is never sent again."""
 
 import asyncio
 import itertools
@@ -21,24 +21,24 @@ NOBODY = bytes(SIZE)
 
 
 def in_flight(path: Path) -> set[bytes]:
-    """The keys of the requests that were in flight when the process that wrote the file ended; none without a file."""
+    """The keys of the requests that were in flight when the process that wrote the file ended; empty without a file. StoreError."""
     with disk(path):
         data = local_files.read(path) if path.exists() else b""
     return {data[at : at + SIZE] for at in range(0, len(data), SIZE)} - {NOBODY}
 
 
 class Journal:
-    """Asks the engines that it watches. Each request in flight has a place in the file as long as it is: two short writes
-    to the page cache, which a killed process leaves behind. Not for several threads."""
+    """Sends requests to engines and records those in flight, at the cost of two short writes to the page cache, which survives a killed
+    process. Not thread-safe."""
 
     def __init__(self, path: Path, suspects: Iterable[bytes] = (), culprits: Iterable[bytes] = ()):
-        """`suspects` are asked with nothing else in flight, `culprits` not at all. StoreError when the disk does not take the file."""
+        """Keys in `suspects` are sent with nothing else in flight, those in `culprits` never. StoreError when the file cannot be written."""
         self._path = path
         with disk(path):
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         self._suspects, self._culprits = frozenset(suspects), frozenset(culprits)
         self._windows: dict[Engine, asyncio.Semaphore] = {}
-        self._door = asyncio.Lock()  # a suspect holds it as long as it is asked
+        self._door = asyncio.Lock()  # held by a suspect while it is in flight
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._flying = 0
@@ -46,16 +46,17 @@ class Journal:
         self._places = itertools.count()
 
     def watch(self, engine: Engine) -> None:
-        """From now on notes what `engine` is asked: at a time as much as it has slots for, for the rest only waits there."""
+        """From now on records the requests to `engine`; at most as many are sent at a time as it has slots."""
         self._windows[engine] = asyncio.Semaphore(engine.slots)
 
     async def ask(self, engine: Engine, key: bytes, request: Request) -> Result:
-        """The engine's result; a Failure `engine_crash`, without asking, where `key` is a culprit's."""
+        """The engine's result; for a culprit a Failure `engine_crash`, without sending it."""
         if engine not in self._windows:
             return await engine.ask(request)
         if key in self._culprits:
             return Failure(
-                Reason.ENGINE_CRASH, "this request crashed the engine's process, at last alone; drop or change the row"
+                Reason.ENGINE_CRASH,
+                "this request repeatedly crashed the engine's process, also when sent alone; drop or change the row",
             )
         async with self._windows[engine]:
             async with self._door:

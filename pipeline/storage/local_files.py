@@ -1,7 +1,7 @@
-"""Files of this machine that rows, sources and recipes name, opened by one door: it reads regular files only.
+"""Opens local files that rows, sources and recipes name, and only regular files.
 
-A pipe would wait for a writer, a device may have no end, and a name may lead to either through a link. What is asked is the open
-descriptor, never the name, so nothing can change between the check and the reading."""
+A pipe would block, a device may be endless, and a link may lead to either. The check is made on the open descriptor, not on the name, so
+nothing can change between check and reading."""
 
 import errno
 import os
@@ -11,25 +11,25 @@ from pathlib import Path
 
 _FLAGS = (
     os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-)  # a pipe answers at once, and a terminal stays whose it was
+)  # does not block on a pipe, and does not take over a terminal
 _KINDS = {
     stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFDIR: "a folder",
 }  # fmt: skip
 
 
 class NotRegular(OSError):
-    """There is something of this name, but not a file that can be read to its end; the text says what it is."""
+    """The path exists but is not a regular file; the message says what it is."""
 
 
 class Outside(OSError):
-    """The file lies outside of the folder in which it was looked for: a link led there."""
+    """The file is outside of the expected folder: a link leads out of it."""
 
 
 def open_regular(path: str, below: str | None = None) -> tuple[int, int]:
-    """A descriptor of the regular file at `path`, to be read and closed by the caller, and its size in bytes.
+    """(descriptor, size in bytes) of the regular file at `path`; the caller closes it.
 
-    With `below` the file itself, whatever links lead to it, must lie in that folder. OSError when it cannot be opened, NotRegular
-    and Outside among them; ValueError for a name with a zero byte."""
+    With `below`, the file must be in that folder after all links are resolved. OSError when it cannot be opened, including NotRegular and
+    Outside; ValueError for a path with a null byte."""
     try:
         file = os.open(path, _FLAGS)
     except OSError as error:
@@ -49,7 +49,7 @@ def open_regular(path: str, below: str | None = None) -> tuple[int, int]:
 
 
 def opened(path: Path) -> BufferedReader:
-    """The regular file at `path`, open for reading. OSError as of `open_regular`, IsADirectoryError for a folder."""
+    """The regular file at `path`, open for reading. OSError as from `open_regular`, IsADirectoryError for a folder."""
     try:
         return os.fdopen(open_regular(str(path))[0], "rb")
     except NotRegular:
@@ -59,18 +59,18 @@ def opened(path: Path) -> BufferedReader:
 
 
 def read(path: Path) -> bytes:
-    """What that file holds."""
+    """The content of the regular file at `path`. OSError as from `opened`."""
     with opened(path) as file:
         return file.read()
 
 
 def is_below(path: str, folder: str) -> bool:
-    """Whether a path lies in a folder; both without links in them."""
+    """Whether `path` is `folder` or below it; both with links resolved."""
     return os.path.commonpath((path, folder)) == folder
 
 
 def kind_of(path: str) -> str | None:
-    """What lies at `path`: `a pipe`, `a socket`, `a device`, `a folder`; None for a regular file and for nothing."""
+    """What is at `path`: `a pipe`, `a socket`, `a device` or `a folder`; None for a regular file or a missing one."""
     try:
         return _KINDS.get(stat.S_IFMT(os.stat(path).st_mode))
     except (OSError, ValueError):

@@ -1,6 +1,6 @@
-"""The media store: bytes under their SHA-256, in a local folder or at any fsspec URL.
+"""The media store: bytes by their SHA-256, in a local folder or at any fsspec URL.
 
-Bytes are checked when they leave: what is not what was stored is forgotten and named, and stored again by whoever adds it again."""
+Bytes are verified when they are read: a damaged media item raises an error and is removed, and is stored again when it is next added."""
 
 import errno
 import fcntl
@@ -22,19 +22,19 @@ from pipeline.storage.local_files import NotRegular, opened
 from schemas.disk import cause_and_remedy, database
 from schemas.errors import DamageError, StoreError
 
-BUFFER, MEDIA = 2 << 20, 1000  # bytes and media that are written together; a system call takes 1,024 pieces
-SUMMED = ".sum.pack"  # how the name of a pack ends in which XXH3's eight bytes stand behind each medium; an older version left others
-TAIL = 8
+BUFFER, MEDIA = 2 << 20, 1000  # bytes and items per write; a system call takes 1,024 pieces
+SUMMED = ".sum.pack"  # suffix of packs with a checksum after each item; those of older versions have none
+TAIL = 8  # bytes of that checksum, XXH3
 _PLACE = "select pack, at, size from media where sha = ?"
-_BROKEN = ("SQLITE_CORRUPT", "SQLITE_NOTADB")  # names of SQLite's errors that begin like this: the file is damaged
+_BROKEN = ("SQLITE_CORRUPT", "SQLITE_NOTADB")  # prefixes of SQLite error names that mean a damaged file
 
 
 class Place(NamedTuple):
-    """Where a medium lies."""
+    """Location of a media item."""
 
-    pack: str
-    at: int
-    size: int  # of the medium, without what stands behind it
+    pack: str  # file name
+    at: int  # offset in bytes
+    size: int  # bytes, without the checksum
 
 
 def open_store(where: str | Path) -> "FolderStore | UrlStore":
@@ -46,33 +46,31 @@ def open_store(where: str | Path) -> "FolderStore | UrlStore":
 
 
 class FolderStore:
-    """Media in a local folder, which any number of processes may write at once: each process appends to a pack of its own
-    (a file a medium would cost ten times the CPU), and `index.sqlite` says where in which pack a medium lies.
+    """Media in a local folder, safe for any number of concurrent writers: each process appends to its own pack (one file per item would cost
+    ten times the CPU), and `index.sqlite` maps ids to places in packs.
 
-    A medium appears whole or not at all. What a killed process wrote before its `sync` is in no index, and never read; a pack that was never
-    synced is still called NAME.new, and the next process that writes media removes it."""
+    Writes are atomic. What a killed process wrote before its `sync` is not in the index and is never read; a pack that was never synced is
+    still called NAME.new, and is removed by the next process that writes media."""
 
     def __init__(self, root: str | Path):
         self.root = os.path.abspath(root)
         self._index = f"{self.root}/index.sqlite"
-        self._lock = threading.Lock()  # sources add on a thread of their own
+        self._lock = threading.Lock()  # sources add media from their own thread
         self._db: sqlite3.Connection | None = None
         self._packs: dict[str, int] = {}  # name -> file descriptor, for reading
-        self._own: tuple[str, int] | None = None  # name and descriptor of the pack that is written
-        self._synced = False  # whether that pack has its name
-        self._end = 0  # where that pack ends
-        self._new: dict[str, tuple[int, int]] = {}  # not written yet: offset and size in the buffer
-        self._buffer = memoryview(
-            b""
-        )  # one for all: media that were held until they are written took their pages anew each time
+        self._own: tuple[str, int] | None = None  # (name, descriptor) of this process's pack
+        self._synced = False  # whether that pack has its final name
+        self._end = 0  # size of that pack
+        self._new: dict[str, tuple[int, int]] = {}  # not written yet: (offset, size) in the buffer
+        self._buffer = memoryview(b"")  # one buffer: separate objects needed new memory pages each time
         self._filled = 0
-        self._written: dict[bytes, Place] = {}  # by key; not in the index yet
-        self._damaged: set[bytes] = set()  # keys of media that were found so and not added again
+        self._written: dict[bytes, Place] = {}  # by key; written but not in the index yet
+        self._damaged: set[bytes] = set()  # keys of damaged items that were not added again
         self.again = 0
-        """media that were added and found lost or damaged, so that they were stored again"""
+        """number of items that were found lost or damaged when they were added, and stored again"""
 
     def add(self, data: bytes) -> str:
-        """Keeps `data`, returns its SHA-256 in hex. StoreError when the folder cannot be written."""
+        """Stores `data` (durably at the next `sync`) and returns its SHA-256 in hex. StoreError when the folder cannot be written."""
         sha = hashlib.sha256(data).hexdigest()
         with self._lock:
             if sha not in self._new:
@@ -86,7 +84,7 @@ class FolderStore:
         return sha
 
     def read(self, sha: str) -> bytes:
-        """The bytes. KeyError when the store has none of that name, DamageError when it has others under it."""
+        """The bytes. KeyError when the store has no such id, DamageError when the stored bytes are damaged."""
         key = _key(sha)
         with self._lock, _translated(self.root):
             if (place := self._new.get(sha)) is not None:
@@ -98,20 +96,20 @@ class FolderStore:
             if data is None:
                 self._forget(key)
                 raise DamageError(
-                    f"{self.root}/{place.pack if place else ''} does not hold medium {sha} as it was stored: run the same "
+                    f"{self.root}/{place.pack if place else ''}: media item {sha} is damaged: run the same "
                     "`pairwright build` again, which stores it again"
                 )
         return data
 
     def missing(self, names: Iterable[str]) -> Iterator[str]:
-        """Those of `names` that the store does not have. Their bytes are not looked at."""
+        """Those of `names` that the store does not have. Their bytes are not verified."""
         for sha in names:
             with self._lock, _translated(self.root):
                 if sha not in self._new and self._find(_key(sha)) is None:
                     yield sha
 
     def sync(self) -> None:
-        """Makes durable what was added since the last sync, and lets other processes see it."""
+        """Makes everything added since the last sync durable and visible to other processes."""
         with self._lock, _translated(self.root):
             self._write()
             if self._own and self._written:
@@ -129,7 +127,7 @@ class FolderStore:
                 self._written = {}
 
     def close(self) -> None:
-        """Lets go of its files. What was not synced is lost."""
+        """Closes its files. What was not synced is lost."""
         with self._lock:
             for file in {*self._packs.values(), *([self._own[1]] if self._own else ())}:
                 os.close(file)
@@ -138,7 +136,7 @@ class FolderStore:
             self._packs, self._own, self._db = {}, None, None
 
     def _bytes(self, place: Place) -> bytes:
-        """What lies there, with the checksum behind it; less or nothing where the pack is cut off or gone, or the index names no place."""
+        """The bytes at a place, with their checksum; fewer or none if the pack is truncated or missing, or the index is invalid."""
         try:
             if (file := self._packs.get(place.pack)) is None:
                 file = self._packs[place.pack] = os.open(
@@ -155,14 +153,14 @@ class FolderStore:
             OverflowError,
             MemoryError,
         ):
-            return b""  # an index whose bits were flipped may hold anything
+            return b""  # a corrupt index may contain anything
         except OSError as error:
-            if error.errno in (errno.EINVAL, errno.ESPIPE, errno.ENXIO):  # a place before the file's start, or no file
+            if error.errno in (errno.EINVAL, errno.ESPIPE, errno.ENXIO):  # a negative offset, or not a file
                 return b""
             raise
 
     def _forget(self, key: bytes) -> None:
-        """Takes a medium out of the index, so that it is stored again when it is added again. One that cannot be written stays as it is."""
+        """Removes an item from the index, so that it is stored again when it is next added. An index that cannot be written is left as it is."""
         self._damaged.add(key)
         self._written.pop(key, None)
         with suppress(sqlite3.Error):
@@ -173,11 +171,11 @@ class FolderStore:
                 db.execute("delete from media where sha = ?", (key,))
 
     def _find(self, key: bytes) -> Place | None:
-        """Where a medium lies that was written, also by another process since the last sync."""
+        """The place of an item that was written, by this process or, as far as synced, by others."""
         place = self._written.get(key)
         if place is None and (self._db or os.path.exists(self._index)):
             db = self._open_index()
-            if not db.in_transaction:  # inside one, looking up takes no lock; each sync ends it
+            if not db.in_transaction:  # within one, lookups take no lock; each sync ends it
                 db.execute("begin")
             place = db.execute(_PLACE, (key,)).fetchone()
             if place is None:
@@ -197,7 +195,7 @@ class FolderStore:
         return self._db
 
     def _drop_index(self) -> None:
-        """Begins another index in place of one that is damaged; `index.sqlite.damaged` is what is left of it."""
+        """Discards a damaged index; it is kept as `index.sqlite.damaged`."""
         if self._db is not None:
             self._db.close()
             self._db = None
@@ -208,15 +206,15 @@ class FolderStore:
             os.replace(self._index, f"{self._index}.damaged")
 
     def _make_room(self, size: int) -> int:
-        """Empties the buffer; where the next medium, of `size` bytes, ends in it."""
+        """Writes the buffer out. Returns where the next item, of `size` bytes, ends in it."""
         with _translated(self.root):
             self._write()
-        if len(self._buffer) != max(size, BUFFER):  # one that was made for a large medium goes with it
+        if len(self._buffer) != max(size, BUFFER):  # a buffer that was enlarged for a large item is replaced
             self._buffer = memoryview(bytearray(max(size, BUFFER)))
         return size
 
     def _write(self) -> None:
-        """Appends what is new to this process's pack, in few calls: each lets other threads run, which costs more than it does."""
+        """Appends what is new to this process's pack, in few system calls, as each one hands the GIL to other threads."""
         new = {bytes.fromhex(sha): self._buffer[at : at + size + TAIL] for sha, (at, size) in self._new.items()}
         self._new, self._filled = {}, 0
         for key in self._held(new):
@@ -231,7 +229,7 @@ class FolderStore:
             self._packs[self._own[0]] = self._own[1]
         name, file = self._own
         written, total = os.writev(file, list(new.values())), sum(map(len, new.values()))
-        if written < total:  # a disk that is nearly full, or more than two gigabytes
+        if written < total:  # disk nearly full, or more than two gigabytes
             rest = memoryview(b"".join(new.values()))[written:]
             while rest:
                 rest = rest[os.write(file, rest) :]
@@ -241,7 +239,7 @@ class FolderStore:
             self._damaged.discard(key)
 
     def _held(self, new: dict[bytes, memoryview]) -> list[bytes]:
-        """The keys of those that lie in a pack already, byte for byte; what lies there damaged is forgotten."""
+        """The keys of items that are already stored, byte for byte; damaged ones are removed from the index."""
         if not new or not (self._db or os.path.exists(self._index)):
             return []
         known = f"select sha, pack, at, size from media where sha in ({','.join('?' * len(new))})"
@@ -259,25 +257,25 @@ class FolderStore:
         return held
 
     def _same(self, place: Place, new: memoryview) -> bool:
-        """Whether these bytes lie there, and a reader would take them."""
+        """Whether these bytes, with a valid checksum, are stored at the place."""
         found = self._bytes(place)
         return found == new if str(place.pack).endswith(SUMMED) else found == new[:-TAIL]
 
 
 class UrlStore:
-    """Media as objects `url/ab/cdef...` of a filesystem that fsspec knows and that puts objects whole or not at all."""
+    """Media as objects `url/ab/cdef...` of an fsspec filesystem that writes objects atomically."""
 
-    again = 0  # as FolderStore's: an object is not looked at when it is added
+    again = 0  # as in FolderStore; always 0, as existing objects are not verified when they are added
 
     def __init__(self, url: str):
         self.url = url
         with _answering(url):
-            import fsspec  # here, as a local store needs none of it
+            import fsspec  # here: not needed for a local store
 
             self._system, self._root = fsspec.core.url_to_fs(url)
 
     def add(self, data: bytes) -> str:
-        """Keeps `data`, returns its SHA-256 in hex. StoreError when the store does not answer."""
+        """Stores `data` and returns its SHA-256 in hex. StoreError when the store does not respond."""
         sha = hashlib.sha256(data).hexdigest()
         with _answering(self.url):
             if not self._system.exists(self._object(sha)):
@@ -285,7 +283,7 @@ class UrlStore:
         return sha
 
     def read(self, sha: str) -> bytes:
-        """The bytes. KeyError when the store has none of that name, DamageError when it has others under it."""
+        """The bytes. KeyError when the store has no such id, DamageError when the stored bytes are damaged."""
         with _answering(self.url):
             try:
                 data = self._system.cat_file(self._object(sha))
@@ -293,20 +291,20 @@ class UrlStore:
                 raise KeyError(sha) from None
             if hashlib.sha256(data).hexdigest() == sha:
                 return data
-            with suppress(Exception):  # who may not remove it may read it
+            with suppress(Exception):  # may lack the right to delete
                 self._system.rm_file(self._object(sha))
         raise DamageError(
-            f"the media store {urls.clean(self.url)} does not hold medium {sha} as it was stored: run the same `pairwright build` again, "
+            f"the media store {urls.clean(self.url)}: media item {sha} is damaged: run the same `pairwright build` again, "
             "which stores it again"
         )
 
     def missing(self, names: Iterable[str]) -> Iterator[str]:
-        """Those of `names` that the store does not have. Their bytes are not looked at."""
+        """Those of `names` that the store does not have. Their bytes are not verified."""
         with _answering(self.url):
             yield from (sha for sha in names if not self._system.exists(self._object(sha)))
 
     def sync(self) -> None:
-        """Nothing to do: an object that was put is durable."""
+        """Nothing to do: objects are durable once written."""
 
     def close(self) -> None:
         """Nothing to do."""
@@ -317,12 +315,12 @@ class UrlStore:
 
 
 def _new_pack(root: str) -> tuple[str, int]:
-    """Name and descriptor of a new pack, locked as long as its process lives; until its first sync the file is NAME.new."""
+    """(name, descriptor) of a new pack, locked while its process lives; until its first sync the file is called NAME.new."""
     while True:
         name = f"{secrets.token_hex(8)}{SUMMED}"
         file = os.open(f"{root}/{name}.new", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         fcntl.flock(file, fcntl.LOCK_EX)
-        if os.fstat(file).st_nlink:  # else another process took it for one that was left, before it was locked
+        if os.fstat(file).st_nlink:  # otherwise another process removed it as abandoned before it was locked
             return name, file
         os.close(file)
 
@@ -342,7 +340,7 @@ def _sync_folder(root: str) -> None:
 
 
 def _checked(data: bytes, key: bytes, place: Place) -> bytes | None:
-    """The medium, when these are the bytes that were stored. XXH3 sees what an accident changed, at a hundredth of the price of SHA-256."""
+    """The item without its checksum; None if it is damaged. XXH3 detects accidental damage at a hundredth of the cost of SHA-256."""
     if str(place.pack).endswith(SUMMED):
         medium, tail = data[:-TAIL], data[-TAIL:]
         return medium if xxhash.xxh3_64_digest(medium) == tail and len(medium) == place.size else None
@@ -354,7 +352,7 @@ def _broken(error: sqlite3.Error) -> bool:
 
 
 def _key(sha: str) -> bytes:
-    """The 32 bytes of a name. KeyError for what is none: ids may come from other people's datasets."""
+    """The 32 bytes of an id. KeyError if it is not 64 hex digits: ids may come from other people's datasets."""
     if not re.fullmatch("[0-9a-f]{64}", sha):
         raise KeyError(sha)
     return bytes.fromhex(sha)
@@ -362,7 +360,7 @@ def _key(sha: str) -> bytes:
 
 @contextmanager
 def _translated(where: str) -> Generator[None]:
-    """Turns what the disk or SQLite raises into one StoreError."""
+    """Translates errors of the disk or SQLite into a StoreError."""
     try:
         yield
     except (OSError, sqlite3.Error) as error:
@@ -370,17 +368,17 @@ def _translated(where: str) -> Generator[None]:
             raise DamageError(
                 f"{where}/index.sqlite is damaged ({error}): run the same `pairwright build` again, which stores the media again"
             ) from error
-        said, _ = cause_and_remedy(error, f"{where}/index.sqlite")
-        raise StoreError(f"the media store {where} does not answer ({said}); check its disk and rights") from error
+        cause, _ = cause_and_remedy(error, f"{where}/index.sqlite")
+        raise StoreError(f"the media store {where} fails ({cause}); check its disk and permissions") from error
 
 
 @contextmanager
 def _answering(url: str) -> Generator[None]:
-    """Turns whatever a filesystem's backend raises into one StoreError; its own text may hold credentials."""
+    """Translates any error of a filesystem's backend into a StoreError, without its text, which may contain credentials."""
     try:
         yield
     except KeyError:
         raise
     except Exception as error:  # noqa: BLE001  each backend has its own types
-        said = f"{urls.clean(url)} does not answer ({type(error).__name__})"
-        raise StoreError(f"the media store {said}; check its address, credentials and rights") from None
+        failed = f"{urls.clean(url)} fails ({type(error).__name__})"
+        raise StoreError(f"the media store {failed}; check its address, credentials and permissions") from None

@@ -1,12 +1,12 @@
-"""A bound on the memory that reading a file may take, for readers that believe what the file says of its sizes."""
+"""A memory limit for reading files, for readers that trust the sizes stated in a file."""
 
 import resource
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
-MOST = 640 << 20  # bytes that one step of reading may take, with what the steps before it hold
-_LEAST = 96 << 20  # bytes that it may take anyway
+MOST = 640 << 20  # bytes for one step of reading, including what earlier steps hold
+_LEAST = 96 << 20  # bytes that a step may always use
 _PAGE = resource.getpagesize()
 _lock = threading.Lock()
 _inside = 0
@@ -15,7 +15,7 @@ _before = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
 
 def release() -> None:
-    """From now on nothing is bounded in this process, nor what is just being read: an engine that loads on another thread takes gigabytes."""
+    """Lifts the limit in this process for good, also for reads in progress: an engine that loads on another thread needs gigabytes."""
     global _released
     with _lock:
         _released = True
@@ -25,9 +25,9 @@ def release() -> None:
 
 @contextmanager
 def bounded(held: int = 0) -> Generator[None]:
-    """What is done inside gets a MemoryError where it wants more than MOST bytes, of which `held` are taken already.
+    """Within the context, allocating more than MOST bytes in total, of which `held` are already in use, raises MemoryError.
 
-    The bound is one of the process's address space, for this is what the system offers: a step should be short, as a batch of rows is."""
+    The limit applies to the whole process's address space (RLIMIT_AS), so a step should be short, like one batch of rows."""
     global _inside, _before
     with _lock:
         if not _inside and not _released:

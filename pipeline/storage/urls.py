@@ -1,4 +1,4 @@
-"""URLs as names: what may be said of them, and the filesystem behind those that are no web address."""
+"""URLs: their public form, keys, joining, the fsspec filesystem behind them, and environment variables in paths."""
 
 import hashlib
 import os
@@ -25,34 +25,35 @@ ObjectStore = Literal[
     "oss",
     "hf",
     "memory",
-]  # no host that a row could choose
+]  # schemes without a host that a row could choose
 OBJECTS: tuple[ObjectStore, ...] = get_args(ObjectStore)
 _URL = re.compile(r"[A-Za-z][\w+.-]*:(:|//)")
 
 
 def is_url(path: str) -> bool:
-    """Whether `path` is a URL and no path of this machine."""
+    """Whether `path` is a URL, not a local path."""
     return ":" in path and _URL.match(path) is not None
 
 
 def scheme(url: str) -> str:
+    """The scheme in lower case."""
     return url.partition(":")[0].lower()
 
 
 def clean(url: str) -> str:
-    """The URL as messages, rows and names may hold it: without user, password, query and fragment, which may be secrets."""
+    """The URL for messages, rows and names: without user, password, query and fragment, which may be secrets."""
     return redact.clean(redact.address(url))
 
 
 def key(url: str) -> bytes:
-    """32 bytes naming what the URL points at, the same however it is signed."""
+    """A 32-byte key of the URL's target, independent of how it is signed."""
     query = re.split(r"[?#]", url)[1] if "?" in url else ""
     kept = sorted(part for part in query.split("&") if not redact.SIGNATURE.fullmatch(part.partition("=")[0]))
     return hashlib.sha256("\0".join([clean(url), *kept]).encode(errors="surrogatepass")).digest()
 
 
 def join(base: str, path: str) -> str:
-    """A relative path below the folder `base`, which is a URL. A query of a web address stays, it may sign the path's too."""
+    """`path` relative to the folder URL `base`. The query of a web address is kept, as it may contain a signature that covers the path."""
     if scheme(base) in WEB:
         found = URL(base)
         return str((found / path.removeprefix("/")).with_query(found.query_string or None))
@@ -60,7 +61,7 @@ def join(base: str, path: str) -> str:
 
 
 def parent(url: str) -> str:
-    """The folder that the file at `url` lies in, with the query of a web address."""
+    """The folder of the file at `url`, with the query of a web address."""
     if scheme(url) in WEB:
         found = URL(url)
         return str(found.parent.with_query(found.query_string or None))
@@ -68,8 +69,8 @@ def parent(url: str) -> str:
 
 
 def filesystem(url: str):
-    """(fsspec filesystem, path in it) that sees what other programs write; it raises whatever its backend does."""
-    import fsspec  # here, as it is needed for what lies elsewhere only
+    """(fsspec filesystem without a listings cache, path in it). Raises whatever its backend raises."""
+    import fsspec  # here: only needed for remote files
 
     return fsspec.core.url_to_fs(url, use_listings_cache=False)
 
@@ -77,44 +78,44 @@ def filesystem(url: str):
 def _without_password(path: str) -> str:
     if redact.credentials(path):
         raise ValueError(
-            "a recipe holds no credentials: leave user and password out of the URL, or name a variable that has it, like ${ROWS_URL}"
+            "recipes must not contain credentials: remove user and password from the URL, or put the URL into a variable, like ${ROWS_URL}"
         )
     return path
 
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
-_FILLED = ("path", "media_root")  # settings that may name variables
+_FILLED = ("path", "media_root")  # settings in which variables are replaced
 
 
 def variables(settings: Mapping[str, Any]) -> set[str]:
-    """The environment variables that a step's paths name, like `${ROWS_URL}`."""
-    return {name for key, of in settings.items() if key in (*_FILLED, "sets") for name in _named(of)}
+    """The environment variables used in a step's paths, like `${ROWS_URL}`."""
+    return {name for key, value in settings.items() if key in (*_FILLED, "sets") for name in _named(value)}
 
 
 def _named(value: Any) -> set[str]:
     if isinstance(value, str):
         return set(_VARIABLE.findall(value))
     inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    return {name for of in inside for name in _named(of)}
+    return {name for item in inside for name in _named(item)}
 
 
 def filled(settings: Any) -> Any:
-    """A source's settings with the values of the variables that its paths name: so that a signed address need not stand in a recipe.
-    InputError when one is not set."""
+    """A source's settings with the variables in its paths replaced by their values, so that a signed URL need not be in a recipe. InputError
+    when one is not set."""
     if not variables({name: getattr(settings, name, None) for name in (*_FILLED, "sets")}):
         return settings
-    told = {name: of for name in _FILLED if (of := getattr(settings, name, None))}
+    paths = {name: value for name in _FILLED if (value := getattr(settings, name, None))}
     return settings.model_copy(
-        update={k: _filled(of) if isinstance(of, str) else tuple(map(_filled, of)) for k, of in told.items()}
+        update={k: _filled(path) if isinstance(path, str) else tuple(map(_filled, path)) for k, path in paths.items()}
     )
 
 
 def _filled(text: str) -> str:
     for name in _VARIABLE.findall(text):
         if name not in os.environ:
-            raise InputError(f"a path names the variable {name}, which is not set: export it, or write the path itself")
+            raise InputError(f"a path contains the variable {name}, which is not set: export it, or write out the path")
     return _VARIABLE.sub(lambda found: os.environ[found[1]], text)
 
 
 Place = Annotated[str, AfterValidator(_without_password)]
-"""A path or URL as a recipe may hold it; `${NAME}` in it stands for the environment variable's value."""
+"""A path or URL in a recipe, without credentials; `${NAME}` in it is replaced by the environment variable's value."""

@@ -458,13 +458,13 @@ DAMAGES = [
     Damage("a broken dataset", _dataset, rf"dataset.*({BUILD})"),
     Damage("a deleted dataset", _gone("run/dataset"), r"dataset.*pairwright build"),
     Damage("a deleted cache", _gone("cache"), r"cache"),
-    Damage("damaged answers", _sqlite("cache/answers.sqlite"), r"answers\.sqlite: .*(; move it away|; check that|; put it back)", heals=False),
+    Damage("damaged answers", _sqlite("cache/answers.sqlite"), r"answers\.sqlite: .*(; move it away|; check that|; restore it)", heals=False),
     Damage("a damaged index of media", _sqlite("cache/media/index.sqlite"), r"media.*(;|:)", heals=False),
     Damage("an impossible --out", _no_out, r"--out", (2,)),
     Damage("an impossible folder, model or file", _no_folder, r"(/proc|/dev|/file|/xxx|dangling|loop|/yyy|udcff).*[:;,]", (1, 2)),
     Damage("an impossible --cache", _no_cache, r"--cache", (2,)),
-    Damage("a full disk", _full, r"its disk is full[;)]|cannot be opened or made; check", (1,)),
-    Damage("a read-only disk", _read_only, r"read-only|cannot be written|cannot be opened or made", (1, 2)),
+    Damage("a full disk", _full, r"its disk is full[;)]|cannot be opened or created; check", (1,)),
+    Damage("a read-only disk", _read_only, r"read-only|cannot be written|cannot write to|cannot be opened or created", (1, 2)),
     Damage("an unreadable recipe", _recipe, r"recipe", (2,), False),
     Damage("an unreadable prompt file", _prompt, r"prompt", (2,), False),
 ]  # fmt: skip
@@ -642,7 +642,7 @@ def _filling(dice: random.Random, folder: Path) -> None:
         assert said.code in (0, 1), told
         if said.code:
             assert len(said.errors) == 1, told
-            assert re.search(r"disk is full[;)]|cannot be opened or made; check", said.errors[0]), told
+            assert re.search(r"disk is full[;)]|cannot be opened or created; check", said.errors[0]), told
         subprocess.run(["mount", "-o", "remount,size=64m", place.top], check=True)
         assert ran(place, COMMANDS["build"](place)).code == 0, told
         assert place.dataset() == base()[1], told

@@ -98,10 +98,10 @@ def test_literal_text_is_no_regular_expression():
 @pytest.mark.parametrize(
     ("form", "message"),
     [
-        ({"answer": "{what} .", "states": ["x ?"]}, "no such slot"),
+        ({"answer": "{what} .", "states": ["x ?"]}, "unknown slot"),
         ({"answer": "yes ."}, "makes no claim"),
-        ({"answer": "{items} .", "states": ["x ?"]}, "belong together"),
-        ({"answer": "{items} .", "item": "x", "states": ["x ?"]}, "belong together"),
+        ({"answer": "{items} .", "states": ["x ?"]}, "must be used together"),
+        ({"answer": "{items} .", "item": "x", "states": ["x ?"]}, "must be used together"),
     ],
 )
 def test_a_template_at_fault_is_named(form, message):

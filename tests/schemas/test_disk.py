@@ -23,7 +23,7 @@ def test_every_word_of_the_system_is_one_line_with_the_file_and_a_remedy(number)
 
 
 def test_the_file_that_the_system_names_is_named(tmp_path):
-    with pytest.raises(StoreError, match="inner: it is not there"), disk(tmp_path):
+    with pytest.raises(StoreError, match="inner: it does not exist"), disk(tmp_path):
         (tmp_path / "inner").read_text()
 
 
@@ -39,10 +39,10 @@ def test_a_database_that_somebody_holds_or_that_is_a_folder_is_said(tmp_path):
     path = tmp_path / "file.sqlite"
     with closing(sqlite3.connect(path, isolation_level=None)) as one, closing(sqlite3.connect(path, timeout=0)) as two:
         one.execute("begin exclusive")
-        with pytest.raises(StoreError, match="another process holds it; wait for that one"), disk(path):
+        with pytest.raises(StoreError, match="another process has locked it; wait for that one"), disk(path):
             two.execute("create table x (y)")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(StoreError, match="cannot be opened or made; check"), disk(tmp_path / "folder"):
+    with pytest.raises(StoreError, match="cannot be opened or created; check"), disk(tmp_path / "folder"):
         sqlite3.connect(tmp_path / "folder")
 
 
@@ -67,7 +67,7 @@ def test_a_database_that_stays_held_is_an_error_when_patience_ends(tmp_path, mon
         other.execute("create table x (y)")
         other.execute("begin")
         other.execute("select * from x").fetchall()
-        with pytest.raises(StoreError, match="another process holds it"), disk(path):
+        with pytest.raises(StoreError, match="another process has locked it"), disk(path):
             database(path, "normal")
 
 

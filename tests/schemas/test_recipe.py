@@ -70,7 +70,7 @@ def test_the_good_recipe_becomes_three_kinds_of_units():
             "model: data/models/tiny, temprature: 1}",
             "models.policy: unknown setting 'temprature'",
         ),
-        ("pair.best_worst", "score.refuted_claims", "two steps are called 'refuted_claims'"),
+        ("pair.best_worst", "score.refuted_claims", "two steps have the name 'refuted_claims'"),
         ("as: trained", "as: policy", "`as: policy` is already the name of another model"),
         ("source.scenes: {n: 4}", "source.scenes: {n: 4, as: x}", "only a `train` step can have `as: x`"),
         ("source.scenes: {n: 4}", "source.scenes: 4", "step 1 (source.scenes): its settings must be a mapping"),
@@ -166,5 +166,5 @@ def test_a_price_is_the_recipes_and_no_setting_of_the_engine():
 
 @pytest.mark.parametrize("price", [{"promt": 1}, {"prompt": -1}, {"prompt": "dear"}, 3, {"prompt": float("nan")}])
 def test_a_price_that_is_none_is_refused_in_a_line(price):
-    with pytest.raises(RecipeError, match=r"^models.policy.price: .*say it like price: \{prompt: 2.5"):
+    with pytest.raises(RecipeError, match=r"^models.policy.price: .*write it like price: \{prompt: 2.5"):
         parse(priced(price))

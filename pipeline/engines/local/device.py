@@ -1,4 +1,4 @@
-"""The memory that models live in, this machine's or its GPU's: what a process holds, what is free, which models fit together."""
+"""Memory for models, of this machine or its GPU: used by this process, free, and which models fit together."""
 
 import os
 from collections.abc import Iterable
@@ -8,18 +8,18 @@ import psutil
 
 from pipeline.modeling.checkpoint import cached_folder
 
-MOST = 0.95  # of a GPU's memory that models may share
-MOST_OF_MACHINE = 0.5  # of the machine's, where other programs live too
+MOST = 0.95  # maximum share of a GPU's memory for all models
+MOST_OF_MACHINE = 0.5  # the same of the machine's memory, where other programs run too
 WEIGHTS = (".safetensors", ".bin", ".pt")
 
 
 def has_gpu() -> bool:
-    """Whether engines find a CUDA GPU, told without loading torch."""
+    """Whether engines will find a CUDA GPU; does not import torch."""
     return os.environ.get("CUDA_VISIBLE_DEVICES") != "" and any(Path("/dev").glob("nvidia[0-9]*"))
 
 
 def memory_in_use() -> dict[str, tuple[int, int]]:
-    """What this process holds and what is free, in bytes: of `memory`, and of `GPU memory` where engines use one."""
+    """{`memory`: (used by this process, free)} in bytes; `GPU memory` likewise if there is a GPU."""
     found = {"memory": (psutil.Process().memory_info().rss, psutil.virtual_memory().available)}
     if has_gpu():
         import torch
@@ -30,13 +30,13 @@ def memory_in_use() -> dict[str, tuple[int, int]]:
 
 
 def fit(shares: Iterable[float]) -> bool:
-    """Whether models that take these shares of the device's memory fit into it together."""
+    """Whether models that need these shares (0..1 each) of the device's memory fit together."""
     return sum(shares) <= (MOST if has_gpu() else MOST_OF_MACHINE)
 
 
 def share_of(model: str, revision: str | None, beside: int) -> float:
-    """The share of this machine's memory that a model takes with `beside` bytes of caches: its weights count twice, for they
-    may be unpacked to float32. 1 where it is not known, since the model was not downloaded."""
+    """The share of this machine's memory that a model needs with `beside` bytes of caches. Weights count twice, as they may be expanded
+    to float32. 1.0 if unknown, because the model has not been downloaded."""
     folder = cached_folder(model, revision)
     if folder is None:
         return 1.0

@@ -1,4 +1,4 @@
-"""What the engine hf does with a model of transformers: every function takes the model, an encoded prompt, and gives plain values."""
+"""Forward passes of the engine hf: functions that take a transformers model and an encoded prompt, and return plain values."""
 
 import io
 import re
@@ -22,13 +22,13 @@ from schemas.text import error_line
 
 
 def continued(prompt: Prompt, ids: list[int]) -> Prompt:
-    """The prompt with an answer's first tokens behind it."""
+    """The prompt followed by the first tokens of an answer."""
     return prompt._replace(ids=[*prompt.ids, *ids])
 
 
 @torch.no_grad()
 def generate(model, encoder: Encoder, prompt: Prompt, asked: Generate) -> tuple[Answer, ...]:
-    """n answers, the i-th of them drawn with the seed `seed + i`."""
+    """n answers; the i-th (from 0) is sampled with the seed `seed + i`."""
     return tuple(_one(model, encoder, prompt, asked, asked.seed + i) for i in range(asked.n))
 
 
@@ -73,7 +73,7 @@ def _answer(encoder: Encoder, ids: list[int], stop: Sequence[str], each: tuple[f
 
 
 def _held_to(form: Form, model, encoder: Encoder):
-    """What lets through only the tokens that keep an answer to its form."""
+    """A logits processor that constrains an answer to its form."""
     import xgrammar
     from xgrammar.contrib.hf import LogitsProcessor
 
@@ -88,21 +88,21 @@ def _held_to(form: Form, model, encoder: Encoder):
         else:
             grammar = compiler.compile_regex(form.regex or "|".join(map(re.escape, form.choice)))
     except RuntimeError as error:
-        raise RowError(Reason.ENGINE_REFUSED, f"the form cannot be compiled: {error_line(error)}") from error
+        raise RowError(Reason.ENGINE_REFUSED, f"cannot compile the structured output: {error_line(error)}") from error
     return LogitsProcessor(grammar)
 
 
 @torch.no_grad()
 def beams(model, encoder: Encoder, prompt: Prompt, asked: Beams) -> tuple[Answer, ...]:
-    """Diverse beam search (Vijayakumar et al. 2016, arXiv 1610.02424): groups choose one after the other, and a token that
-    groups before chose at the same place costs `diversity` each time. Answers by their mean log-probability, the best first."""
+    """Diverse beam search (Vijayakumar et al. 2016, arXiv 1610.02424): groups choose in turn, and a token is penalised by `diversity` for
+    each time that earlier groups chose it at the same position. Sorted by mean log-probability, best first, without duplicates."""
     width = asked.beams // asked.groups
     rows = width * asked.groups
     state = read(model, [prompt], rows)
     ids: list[list[int]] = [[] for _ in range(rows)]
     logps: list[list[float]] = [[] for _ in range(rows)]
     total = torch.full((rows,), -torch.inf)
-    total[::width] = 0.0  # all beams of a group are alike at first
+    total[::width] = 0.0  # at first all beams of a group are equal
     done: dict[tuple[int, ...], Answer] = {}
     for place in range(asked.max_tokens):
         state.logits[:, encoder.banned] = -torch.inf
@@ -135,8 +135,8 @@ def _choose(logps: torch.Tensor, total: torch.Tensor, groups: int, diversity: fl
     chosen: list[tuple[int, int]] = []
     for group in range(groups):
         rows = slice(group * width, (group + 1) * width)
-        worth = total[rows, None] + logps[rows] - diversity * used
-        for flat in worth.flatten().topk(width).indices.tolist():
+        scores = total[rows, None] + logps[rows] - diversity * used
+        for flat in scores.flatten().topk(width).indices.tolist():
             row, token = divmod(flat, logps.shape[1])
             chosen.append((group * width + row, token))
             used[token] += 1
@@ -150,7 +150,7 @@ def _follow(state: State, model, rows: torch.Tensor, tokens: torch.Tensor) -> St
 
 @torch.no_grad()
 def first(model, prompt: Prompt, ids: Sequence[int | None]) -> tuple[float | None, ...]:
-    """The log-probability of each token as the first of the answer."""
+    """The log-probability of each token as the answer's first token; None for an id that is None."""
     with head_sees(model, lambda hidden: hidden[:, -1:]), autocast(model):
         logps = model(**_inputs(model, prompt), use_cache=False).logits[0, -1].float().log_softmax(-1)
     return tuple(None if i is None else rounded(logps[i].item()) for i in ids)
@@ -164,7 +164,7 @@ def likelihood(model, prompt: Prompt, ids: list[int]) -> tuple[float, ...]:
 
 @torch.no_grad()
 def embed(model, prompt: Prompt) -> tuple[float, ...]:
-    """The mean of the decoder's last hidden states over the prompt, of length 1."""
+    """The mean of the decoder's last hidden states over the prompt, normalised to length 1."""
     seen: list[torch.Tensor] = []
     hook = model.get_decoder().register_forward_hook(lambda module, args, out: seen.append(out[0]))
     try:
@@ -177,13 +177,16 @@ def embed(model, prompt: Prompt) -> tuple[float, ...]:
 
 @torch.no_grad()
 def attend(model, encoder: Encoder, prompt: Prompt, ids: list[int], media: int) -> tuple[float, ...]:
-    """Of the attention that an answer's tokens pay to media, the share of each (mean over layers, heads and the answer's tokens)."""
+    """The share of each media item in the attention that the answer's tokens pay to media (mean over layers, heads and tokens).
+
+    RowError if the prompt does not have exactly one stretch of placeholders per item, for example if two items are adjacent."""
     places = runs(prompt.ids, placeholders(encoder))
     if len(places) != media:
         raise RowError(
-            Reason.ENGINE_REFUSED, f"the prompt shows {media} media in {len(places)} places; show each by itself"
+            Reason.ENGINE_REFUSED,
+            f"the prompt has {media} media items but {len(places)} stretches of placeholders; show one item per prompt",
         )
-    model.set_attn_implementation("eager")  # the others do not keep the weights
+    model.set_attn_implementation("eager")  # other implementations do not return attention weights
     try:
         with autocast(model):
             out = model(**_inputs(model, continued(prompt, ids)), use_cache=False, output_attentions=True)
@@ -194,20 +197,20 @@ def attend(model, encoder: Encoder, prompt: Prompt, ids: list[int], media: int) 
 
 
 def shares(paid: np.ndarray, places: Sequence[range]) -> tuple[float, ...]:
-    """From attention [tokens of the answer, tokens] to a share a place; equal shares where nobody looks at any."""
+    """Attention [answer tokens, tokens] -> one share per place, summing to 1; equal shares if no attention goes to any."""
     sums = np.array([paid[:, place.start : place.stop].sum() for place in places])
     total = sums.sum()
     return tuple(round(float(x), 4) for x in (sums / total if total > 0 else np.full(len(places), 1 / len(places))))
 
 
 def placeholders(encoder: Encoder) -> set[int]:
-    """Ids of the tokens that stand for media."""
+    """Ids of the placeholder tokens for media."""
     names = (getattr(encoder.processor, f"{kind}_token", None) for kind in MEDIA_KINDS)
     return {encoder.tokenizer.convert_tokens_to_ids(name) for name in names if name}
 
 
 def runs(ids: Sequence[int], of: set[int]) -> list[range]:
-    """Where equal tokens of the set follow each other."""
+    """Maximal stretches of one repeated token of the set `of`."""
     found: list[range] = []
     for at, token in enumerate(ids):
         if token not in of:
@@ -220,10 +223,10 @@ def runs(ids: Sequence[int], of: set[int]) -> list[range]:
 
 
 def perturb(model, processor, picture: Image.Image, epsilon: float, step: float, steps: int, seed: int) -> bytes:
-    """A PNG, no channel of which is further than `epsilon` (of 255) from the picture as the processor sizes it, and whose
-    features in the vision encoder are as far as projected gradient ascent takes them (Madry et al. 2018, arXiv 1706.06083).
+    """A PNG whose features in the vision encoder are as far as projected gradient ascent gets from those of the picture (PGD, Madry et al.
+    2018, arXiv 1706.06083); no channel differs by more than `epsilon` (of 255) from the picture as resized by the processor.
 
-    It starts at a random place in the bound: at the picture itself the distance has no slope."""
+    It starts at a random point within the bound: at the picture itself the gradient is zero."""
     picture, places, rest = _laid_out(processor, picture)
     device = model.device
     clean = torch.from_numpy(np.asarray(picture, dtype=np.float32)).to(device)
@@ -250,9 +253,9 @@ def perturb(model, processor, picture: Image.Image, epsilon: float, step: float,
 
 
 def _laid_out(processor, picture: Image.Image) -> tuple[Image.Image, np.ndarray, dict]:
-    """The picture at a size that the processor leaves alone, where each number of its `pixel_values` comes from, and what else the model wants.
+    """(picture at a size that the processor keeps, source index of each value in `pixel_values`, the model's other arguments).
 
-    Three pictures whose numbers spell their own places, run through the processor, tell how it lays pixels out."""
+    The layout is found by running three pictures through the processor whose pixel values encode their own index."""
     plain = {"return_tensors": "np", "do_rescale": False, "do_normalize": False}
     for _ in range(3):
         given = processor(images=[picture], **plain)
@@ -268,7 +271,7 @@ def _laid_out(processor, picture: Image.Image) -> tuple[Image.Image, np.ndarray,
         part = (numbers >> 8 * digit & 255).astype(np.uint8)
         places += processor(images=[Image.fromarray(part)], **plain)["pixel_values"].astype(np.int64) << 8 * digit
     if places.max() >= count or len(np.unique(places)) != count:
-        raise RowError(Reason.ENGINE_REFUSED, "the model's processor mixes pixels; perturb pictures of another model")
+        raise RowError(Reason.ENGINE_REFUSED, "the model's processor mixes pixels; use another model for this step")
     rest = {name: torch.as_tensor(value) for name, value in given.items() if name != "pixel_values"}
     return picture, places, rest
 
@@ -284,7 +287,7 @@ def _tensors(found) -> list[torch.Tensor]:
 
 
 def _inputs(model, prompt: Prompt) -> dict[str, torch.Tensor]:
-    """The model's arguments for one prompt."""
+    """The model's arguments for one prompt, on its device."""
     ids = torch.tensor([prompt.ids])
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), **prompt.media}
     inputs |= {

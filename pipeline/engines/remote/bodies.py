@@ -1,4 +1,4 @@
-"""Bodies of chat requests, joined from bytes that are made once: a media's part is encoded once and kept while it is asked about."""
+"""Bodies of chat requests, joined from encoded pieces: each media item is encoded once and cached."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -17,15 +17,15 @@ from schemas.ports import MediaStore
 from schemas.records import Message, Part, Reason
 from schemas.special_tokens import Specials
 
-PARTS_BYTES = 64 << 20  # encoded media kept for the next request that shows them
+PARTS_BYTES = 64 << 20  # encoded media cached for the next request that shows them
 CONTINUED = {
     "add_generation_prompt": False,
     "continue_final_message": True,
-}  # vLLM's words for: go on where this turn ends
+}  # vLLM's options for continuing the last turn
 
 
 class Bodies:
-    """Makes the bodies of one model's requests."""
+    """Builds the bodies of one model's requests."""
 
     def __init__(self, model: str, store: MediaStore, kinds: frozenset[str], identity: str, specials: Specials):
         self._head = b'{"model":' + orjson.dumps(model) + b',"messages":['
@@ -33,7 +33,7 @@ class Bodies:
         self._parts = LRUCache(PARTS_BYTES, getsizeof=lambda pieces: sum(map(len, pieces)))
 
     def make(self, messages: tuple[Message, ...], options: dict[str, Any]) -> list[bytes]:
-        """The body in pieces. RowError for a prompt that cannot be sent."""
+        """The body in pieces. RowError for a prompt that cannot be sent: empty, unsupported or missing media, invalid Unicode."""
         media_of_request(messages, self._kinds, self._identity)
         turns = [merge_texts(message.parts) for message in messages]
         texts = iter(escape_all(texts_in(chain.from_iterable(turns)), self._specials))
@@ -45,7 +45,7 @@ class Bodies:
         return pieces
 
     def _content(self, parts: list[Part], texts: Iterator[str]) -> list[bytes]:
-        """A turn's parts; `texts` are what may be sent of its texts."""
+        """The content of a turn; `texts` yields its escaped texts."""
         if len(parts) == 1 and parts[0].type == "text":
             return [_text(next(texts))]
         pieces = [b"["]
@@ -70,14 +70,16 @@ def _text(text: str) -> bytes:
     try:
         return orjson.dumps(text)
     except orjson.JSONEncodeError as error:
-        raise RowError(Reason.ENGINE_REFUSED, "the prompt holds a lone surrogate; fix its text") from error
+        raise RowError(Reason.ENGINE_REFUSED, "the prompt contains an unpaired surrogate; fix its encoding") from error
 
 
 def _encode(part: Part, data: bytes) -> tuple[bytes, bytes, bytes]:
-    """A media's part of the body, in pieces."""
+    """The part of the body for a media item, in pieces."""
     name = f"{part.type} {part.media}"
     form = sniff(data, name)
-    if part.type == "audio" and form.library == "av" and form.name != "mp3":  # a video's sound, or one in its container
+    if (
+        part.type == "audio" and form.library == "av" and form.name != "mp3"
+    ):  # the sound of a video, or sound in a container
         data = as_wav(data, name)
         form = sniff(data, name)
     encoded = pybase64.b64encode(data)

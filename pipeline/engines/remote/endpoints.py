@@ -1,9 +1,9 @@
-"""Which server gets the next request, and how many it gets at a time.
+"""Which server gets the next request, and how many requests each server gets at a time.
 
-Servers of one model share its requests by weight. Each has a limit of requests in flight: it starts at its slots, halves when the
-server says that it has too many or answers far more slowly than before, and grows by one for as many answers as it allows (additive
-increase, multiplicative decrease: Chiu and Jain 1989). A server that fails again and again, at requests that the
-model has answered before too, is left alone for a growing while and then tried with one request (a circuit breaker), while the others go on."""
+Servers of one model share its requests by weight. Each has a limit of requests in flight: it starts at `slots`, is halved when the server
+reports overload or its latency rises sharply, and grows by one each time as many answers have arrived as it allows (additive increase,
+multiplicative decrease: Chiu and Jain 1989). A server that keeps failing, also at a request that the model has answered before, is paused
+with exponential backoff and then probed with one request (a circuit breaker), while the others continue."""
 
 import asyncio
 import logging
@@ -23,16 +23,16 @@ from pipeline.engines.remote.parameters import USUAL, Dialect
 from schemas import operator, redact
 from schemas.errors import EngineError
 
-LONGEST_PAUSE = 60.0  # seconds that a server or a request is left alone
-FAULTS = 5  # of a server in a row before it is left alone
-REFUSALS = 8  # of a server in a row, of what others answer, before it is not asked again
-FIRST_REFUSALS = 2  # the same where it has answered nothing yet
-LONG = 20.0  # seconds; a longer wait that a server asks for is told
-RISE = 3.0  # times the smallest of the last medians: a server this slow has too many requests
-SAMPLES = 64  # answers that a median is taken of, or as many as the limit
-MEDIANS = 16  # that are remembered
-LOOK = 5.0  # seconds after which a pool that somebody waits for looks for a free server whatever else happens
-TICK = 0.001  # seconds: timers may be early by this much, the step of uvloop's clock
+LONGEST_PAUSE = 60.0  # maximum pause of a server or a request, in seconds
+FAULTS = 5  # faults in a row before a server is paused
+REFUSALS = 8  # refusals in a row of what others answer before a server is dropped
+FIRST_REFUSALS = 2  # the same for a server that has answered nothing yet
+LONG = 20.0  # seconds; a server's request for a longer wait is logged
+RISE = 3.0  # latency above this multiple of the smallest recent median means overload
+SAMPLES = 64  # answers per median, or as many as the limit
+MEDIANS = 16  # medians that are kept
+LOOK = 5.0  # seconds; interval at which a pool with waiting requests looks for a free server in any case
+TICK = 0.001  # seconds by which timers may be early: the resolution of uvloop's clock
 
 _HOST = re.compile(r"[A-Za-z0-9._~-]+|[0-9A-Fa-f:.]+(%[\w.-]+)?", re.ASCII)
 
@@ -40,22 +40,25 @@ log = logging.getLogger(__name__)
 
 
 def plain(url: str) -> str:
-    """`url` without its last slash. ValueError when it is no address of a server or holds credentials."""
+    """`url` without trailing slashes. ValueError when it is not an http(s) address, or contains credentials, a query or a fragment."""
     try:
         parsed = URL(url)
-        if parsed.host and not _HOST.fullmatch(parsed.raw_host or ""):  # libcurl would say so at the first request
-            raise ValueError(f"no host is called {parsed.host!r}")
+        if parsed.host and not _HOST.fullmatch(
+            parsed.raw_host or ""
+        ):  # libcurl would only report it at the first request
+            raise ValueError(f"invalid host {parsed.host!r}")
     except ValueError as error:
         raise ValueError(f"base_url must look like http://host:port/v1 ({error})") from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ValueError("base_url must look like http://host:port/v1")
     if parsed.user or parsed.password or parsed.query or parsed.fragment or redact.credentials(url):
-        raise ValueError("base_url must hold no credentials: name an environment variable in api_key_env")
+        raise ValueError("base_url must not contain credentials: put the key into the variable named by api_key_env")
     return url.rstrip("/")
 
 
 def named(variable: str | None) -> str | None:
-    """`variable`, whose value is a secret from now on. ValueError when it is no name: a key that was written there is not repeated."""
+    """`variable`, whose value is treated as a secret from now on. ValueError when it is not a variable's name; a key that was written
+    there instead is not repeated in the message."""
     if variable is not None and not redact.is_name(variable):
         raise ValueError(
             "must be the name of an environment variable, like JUDGE_KEY: put the key itself into that variable"
@@ -68,30 +71,31 @@ class Endpoint(operator.OperatorSettings):
     """One server of a model that has several."""
 
     base_url: str
-    """where the server answers, up to and with /v1"""
+    """the server's address, including /v1"""
     weight: float = Field(1.0, gt=0)
-    """its share of the requests in flight beside the weights of the others"""
+    """its share of the requests in flight, relative to the weights of the others"""
     slots: int | None = Field(None, ge=1, le=4_096)
-    """most requests in flight there, where that is fewer than the model's `slots`"""
+    """maximum requests in flight there, if lower than the model's `slots`"""
     api_key_env: str | None = None
-    """name of the environment variable that holds its key, if not the model's"""
+    """name of the environment variable that holds its key; by default the model's"""
 
     _plain = field_validator("base_url")(plain)
     _named = field_validator("api_key_env")(named)
 
 
 def pause(times: int) -> float:
-    """Seconds to wait after the `times`-th fault: doubling from a half, less up to a half by chance so that not all come at once."""
+    """Seconds to wait after the `times`-th fault (from 0): half a second, doubling up to a minute, minus up to half of it at random, so that
+    retries do not coincide."""
     return min(0.5 * 2**times, LONGEST_PAUSE) * random.uniform(0.5, 1)
 
 
 def together(errors: Sequence[str]) -> str:
-    """What each of a model's servers said last, in one line."""
+    """The last error of each of a model's servers, in one line."""
     return errors[0] if len(errors) == 1 else f"no endpoint is left: {'; '.join(errors)}"
 
 
 class Suspect(NamedTuple):
-    """What `Server.leave` takes."""
+    """The arguments of `Server.leave`."""
 
     sent: float
     error: EngineError
@@ -100,23 +104,23 @@ class Suspect(NamedTuple):
 
 
 class Server:
-    """An endpoint at work: its connections, how many requests it may have, whether it is left alone."""
+    """An endpoint in use: its connections, its limit of requests in flight, whether it is paused."""
 
     def __init__(self, endpoint: Endpoint, slots: int, key: str | None, timeout: float):
         self.url, self.weight, self.key, self.key_env = endpoint.base_url, endpoint.weight, key, endpoint.api_key_env
         self.slots = min(endpoint.slots or slots, slots)
         self.limit = float(self.slots)
         self.in_flight = 0
-        self.error: EngineError | None = None  # why it was left alone last
+        self.error: EngineError | None = None  # why it was dropped
         self.given_up = False
         self.knows = False  # whether it has answered anything
         self.dialect: Dialect = USUAL
-        self.strikes = 0  # times in a row that it was left alone
+        self.strikes = 0  # pauses in a row
         url = URL(endpoint.base_url)
         self._path = url.raw_path.rstrip("/")
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self._http = Http(url, headers, timeout)
-        self.looked_at = False  # whether somebody calls `judged` before it is left alone
+        self.looked_at = False  # whether somebody calls `judged` before it is paused
         self._suspect: Suspect | None = None
         self._looking = False
         self._faults = self._refusals = 0
@@ -135,26 +139,26 @@ class Server:
     def close(self) -> None:
         self._http.close()
 
-    # what it may be given
+    # capacity
 
     def free(self, now: float) -> bool:
-        """Whether it may have one more request. One that was left alone is not full: what it had then may never end."""
+        """Whether it may get one more request. After a pause its limit does not count: requests from before may never end."""
         return now >= self._until and (self.strikes > 0 or self.in_flight + 1 <= self.limit) and not self.given_up
 
     def take(self, now: float) -> None:
         self.in_flight += 1
-        if self.strikes:  # until one is answered they come singly, however long each takes
+        if self.strikes:  # until it answers, it is probed with single requests, however long each takes
             self._until = now + pause(self.strikes)
 
     @property
     def until(self) -> float:
-        """The loop's time before which it is left alone."""
+        """The loop's time until which it is paused; infinity if it was dropped."""
         return math.inf if self.given_up else self._until
 
-    # what became of a request that was sent at the loop's time `sent`
+    # outcome of a request that was sent at the loop's time `sent`
 
     def answered(self, sent: float, kind: Hashable) -> None:
-        """It answered; `kind` says which answers take alike long."""
+        """It answered. Latencies are compared among answers of the same `kind`."""
         if self.strikes:
             log.warning("%s answers again", self.url)
             self._until = -math.inf
@@ -163,7 +167,7 @@ class Server:
         self._culprits.clear()
         if self._refusals and sent > self._no:
             self._refusals = 0
-        if 2 * self.in_flight < self.limit:  # how an idle server does says nothing of a full one
+        if 2 * self.in_flight < self.limit:  # the latency of an idle server says nothing about a busy one
             return
         if self.limit < self.slots:
             self.limit = min(self.slots, self.limit + 1 / self.limit)
@@ -171,19 +175,20 @@ class Server:
             self._watch(sent, kind)
 
     def busy(self, sent: float, wait: float | None) -> None:
-        """It has too many requests, and asked for a `wait` in seconds."""
+        """It reported overload, and asked for `wait` seconds if not None."""
         self._halve(sent)
         self.rest(wait)
 
     def rest(self, wait: float | None) -> None:
+        """Pauses it for `wait` seconds, if any, plus up to a tenth at random."""
         if wait:
             until = asyncio.get_running_loop().time() + wait * random.uniform(1, 1.1)
             if until > self._until + LONG and wait > LONG:
-                log.warning("%s asks us to wait for %.0f seconds", self.url, wait)
+                log.warning("%s asks for a pause of %.0f seconds", self.url, wait)
             self._until = max(self._until, until)
 
     def refused(self, sent: float, error: EngineError) -> None:
-        """It refused what another server may answer. When it does so again and again and answers nothing in between, it is not asked again."""
+        """It refused what another server may answer. After REFUSALS of these without an answer in between it is dropped."""
         if not self._refusals:
             self._no = sent
         self._refusals += 1
@@ -191,7 +196,7 @@ class Server:
             self.give_up(error)
 
     def failed(self, sent: float, who: object, error: EngineError, patience: int) -> None:
-        """It failed at the request `who`, which may itself be the reason: however often that one fails, it counts once."""
+        """It failed at the request `who`, which may be to blame: repeated faults of one request count as one strike."""
         if sent <= self._left or self._looking:
             return
         self._faults += 1
@@ -201,8 +206,8 @@ class Server:
                 self.leave(*self._suspect)
 
     async def judged(self, answers: Callable[[], Awaitable[bool]]) -> None:
-        """Leaves a suspect alone, unless it `answers` a question that the model has answered before: then it is the requests that fail, and
-        twice as many of them may before somebody looks again."""
+        """Pauses a suspect, unless it `answers` a request that the model has answered before: then the failing requests are to blame, and
+        twice as many faults are allowed before the next check."""
         suspect, self._suspect = self._suspect, None
         if suspect is None:
             return
@@ -214,17 +219,17 @@ class Server:
         if not well:
             self.leave(*suspect)
             return
-        log.warning("%s answers other requests: those that fail are to blame", self.url)
+        log.warning("%s answers other requests: the failing requests are to blame", self.url)
         self._faults = self.strikes = 0
         self._most_faults *= 2
         self._until = -math.inf
         self._culprits.clear()
 
     def leave(self, sent: float, error: EngineError, patience: int, who: object = None) -> None:
-        """It is gone, or as good as: leaves it alone, for good after `patience` times and one."""
-        if sent <= self._left:  # sent before, or in the same tick of the loop's clock
+        """It is unreachable or failing: pauses it, and drops it after more than `patience` pauses in a row."""
+        if sent <= self._left:  # sent before the last pause, or in the same tick of the loop's clock
             return
-        self.close()  # what comes back in its place knows nothing of these connections
+        self.close()  # a restarted server does not know these connections
         if who is None or not any(who is other for other in self._culprits):
             self.strikes += 1
             self._culprits.append(who)
@@ -233,16 +238,16 @@ class Server:
             return
         now, wait = asyncio.get_running_loop().time(), pause(self.strikes)
         self._left, self._until = now, max(self._until, now + wait)
-        log.warning("%s is left alone for %.1f seconds: %s", self.url, wait, error)
+        log.warning("%s is paused for %.1f seconds: %s", self.url, wait, error)
 
     def give_up(self, error: EngineError) -> None:
-        """It will not be asked again."""
+        """Drops it: it gets no more requests."""
         if not self.given_up:
-            log.warning("%s is not asked again: %s", self.url, error)
+            log.warning("%s gets no more requests: %s", self.url, error)
         self.given_up, self.error = True, error
 
     def _halve(self, sent: float) -> None:
-        if sent <= self._halved:  # asked before the limit was halved last
+        if sent <= self._halved:  # sent before the limit was last halved
             return
         self.limit = max(1.0, self.limit / 2)
         self._halved = asyncio.get_running_loop().time()
@@ -262,7 +267,7 @@ class Server:
 
 
 class Pool:
-    """Hands out slots of the servers, `slots` of them at a time, in the order in which they were asked for."""
+    """Hands out slots of the servers, at most `slots` at a time, first come, first served."""
 
     def __init__(self, servers: Sequence[Server], slots: int):
         self.servers = servers
@@ -272,9 +277,9 @@ class Pool:
         self._timer: asyncio.TimerHandle | None = None
 
     async def take(self, avoid: Server | None = None, never: Collection[Server] = ()) -> Server:
-        """A server with a free slot, now the caller's until it gives it back; `avoid` only where no other has one, none of `never`.
+        """A server with a free slot, reserved for the caller until `give`; `avoid` only if no other is free, none of `never`.
 
-        EngineError when every server was given up."""
+        EngineError when every server has been dropped."""
         loop = asyncio.get_running_loop()
         server = None if self._waiting else self._pick(avoid, never, loop.time())
         if server is not None:
@@ -290,13 +295,14 @@ class Pool:
             raise
 
     def give(self, server: Server) -> None:
+        """Returns a slot of `take`."""
         server.in_flight -= 1
         self.in_flight -= 1
         if self._waiting:
             self._serve()
 
     def gone(self, never: Collection[Server] = ()) -> EngineError | None:
-        """What to say when no server is left but those of `never`."""
+        """The error if no server is left but those of `never`, else None."""
         if self.others(*never):
             return None
         errors = [str(server.error) for server in self.servers if server.error]
@@ -309,7 +315,7 @@ class Pool:
             server.close()
 
     def others(self, *servers: Server) -> bool:
-        """Whether the model has more servers than these that are not given up."""
+        """Whether the model has servers other than these that have not been dropped."""
         return any(not other.given_up and other not in servers for other in self.servers)
 
     def _pick(self, avoid: Server | None, never: Collection[Server], now: float) -> Server | None:
@@ -329,10 +335,10 @@ class Pool:
         return best
 
     def _serve(self) -> None:
-        """Gives free slots to those who wait. As long as somebody waits there is a timer, so that no wait depends on another request.
+        """Gives free slots to waiting requests. While any is waiting a timer is set, so that no wait depends on another request.
 
-        Who may go and when to look again is decided on one reading of the clock: with two, a rest could end between them."""
-        now, choosy = asyncio.get_running_loop().time(), []
+        Who gets a slot and when to look again is decided on one reading of the clock: between two, a pause could end."""
+        now, skipped = asyncio.get_running_loop().time(), []
         while self._waiting:
             future, avoid, never = self._waiting[0]
             if not future.done():
@@ -340,13 +346,13 @@ class Pool:
                     future.set_exception(error)
                 elif server := self._pick(avoid, never, now):
                     future.set_result(server)
-                elif never:  # the next in line may take what this one does not
-                    choosy.append(self._waiting.popleft())
+                elif never:  # the next in line may accept a server that this one does not
+                    skipped.append(self._waiting.popleft())
                     continue
                 else:
                     break
             self._waiting.popleft()
-        self._waiting.extendleft(reversed(choosy))
+        self._waiting.extendleft(reversed(skipped))
         if self._timer:
             self._timer.cancel()
             self._timer = None
@@ -354,15 +360,15 @@ class Pool:
             self._look_again(now)
 
     def _look_again(self, now: float) -> None:
-        """Sets the timer. EngineError for all who wait when nothing is in flight and no server rests: nothing would ever wake them."""
-        rests = [s.until for s in self.servers if now < s.until < math.inf]
-        if rests or self.in_flight:
-            soonest = min(rests, default=math.inf)
+        """Sets the timer. EngineError for all waiting requests if nothing is in flight and no server is paused: nothing would wake them."""
+        pauses = [s.until for s in self.servers if now < s.until < math.inf]
+        if pauses or self.in_flight:
+            soonest = min(pauses, default=math.inf)
             self._timer = asyncio.get_running_loop().call_at(max(now + TICK, min(soonest, now + LOOK)), self._serve)
             return
         error = EngineError(
-            f"{self.servers[0].url}: {len(self._waiting)} requests wait, but none is in flight and no server is left alone for a while; "
-            "start the same command again, which asks only what is missing, and report this as a bug"
+            f"{self.servers[0].url}: {len(self._waiting)} requests are waiting, but none is in flight and no server is paused; "
+            "run the same command again, which requests only missing answers, and report this as a bug"
         )
         while self._waiting:
             future, *_ = self._waiting.popleft()

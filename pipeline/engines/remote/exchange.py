@@ -1,7 +1,7 @@
-"""One request and its answer: at which server it is asked, when again, and whose fault it is when nothing comes of it.
+"""One request and its reply: which server is asked, when it is retried, and whose fault a failure is.
 
-A fault that may pass is tried again. A refusal is tried at the model's other servers, and is then the request's own; whether it is
-everybody's, who sees all requests decides (pipeline/storage/refusals.py). EngineError: no server is left."""
+Temporary faults are retried. A refused request is tried at the model's other servers; if all refuse it, it is refused. Whether all requests
+are refused is decided in pipeline/storage/refusals.py. EngineError when no server is left."""
 
 import asyncio
 import logging
@@ -24,10 +24,10 @@ from schemas.errors import EngineError, NeverAnswered, RowError
 from schemas.records import Reason
 from schemas.requests import Chat
 
-PASSING = {408, 409, 425, 429}  # and every 5xx: another try may succeed
-BUSY = {429, 503}  # there are too many requests
-TOO_LONG = ("context length", "context_length", "model length", "too long")  # in what a server says
-LOCKED = {402, 403, 404}  # of a server that has answered nothing yet: no request will succeed
+PASSING = {408, 409, 425, 429}  # these and every 5xx: a retry may succeed
+BUSY = {429, 503}  # too many requests
+TOO_LONG = ("context length", "context_length", "model length", "too long")  # phrases in a server's error message
+LOCKED = {402, 403, 404}  # from a server that has answered nothing yet: no request will succeed
 
 log = logging.getLogger(__name__)
 R = TypeVar("R", bound=Chat)
@@ -35,29 +35,29 @@ T = TypeVar("T")
 
 
 class Fault(Exception):
-    """A fault that may pass: `end` is raised when `tries` more did not help."""
+    """A temporary fault: `end` is raised after `tries` retries without success. `waited`: the server has asked for a pause."""
 
     def __init__(self, end: RowError, tries: float = math.inf, waited: bool = False):
         self.end, self.tries, self.waited = end, tries, waited
 
 
 class Again(Enum):
-    """How a request without an answer is asked again, at once."""
+    """How an unanswered request is repeated immediately."""
 
-    OTHER_WORDS = "in the words that its server takes, which are known now"
+    OTHER_WORDS = "with the parameters that its server supports, which are known now"
     OTHER_SERVER = "at another server"
 
 
 class ServerRefusal(NamedTuple):
     """A server's refusal of a request."""
 
-    error: EngineError  # if it refuses every one
-    detail: str  # if it refuses this one
-    sent: float
+    error: EngineError  # the message if it refuses every request
+    detail: str  # the message if it refuses only this one
+    sent: float  # the loop's time
 
 
 class Exchange:
-    """Asks the servers of one model. `seconds`: how long at least one request was in flight."""
+    """Sends requests to the servers of one model. `seconds`: time during which at least one request was in flight."""
 
     def __init__(self, servers: list[Server], slots: int, bodies: Bodies, model: str, timeout: float, retries: int):
         self.pool = Pool(servers, slots)
@@ -71,8 +71,9 @@ class Exchange:
             server.dialect = parameters.REMEMBERED.get((server.url, model), parameters.USUAL)
 
     async def ask(self, request: R, options: dict[str, Any], read: Callable[[R, dict], T]) -> T:
-        """What `read` makes of the reply; of several answers some may be missing. RowError when none comes, EngineError when no server is left."""
-        kind = type(request), options.get("n"), options["max_tokens"]  # such answers take alike long
+        """The result of `read` on the reply, which may have fewer than n answers. RowError when there is none, EngineError when no server
+        is left."""
+        kind = type(request), options.get("n"), options["max_tokens"]  # answers of one kind have similar latency
         body: list[bytes] = []
         dialect: Dialect | None = None
         server, tries, refused = None, 0, {}
@@ -89,15 +90,13 @@ class Exchange:
                 if isinstance(response, Response):
                     if 200 <= response.status < 300:
                         found = self._answer(server, response, request, read, sent, kind)
-                        for other, no in refused.items():  # it was not the request
-                            other.refused(no.sent, no.error)
+                        for other, refusal in refused.items():  # the request was not at fault
+                            other.refused(refusal.sent, refusal.error)
                         if not dialect.single and options.get("n", 1) > 1 and len(found.answers) < options["n"]:
-                            self._learn(
-                                server, dialect._replace(single=True), "gives one answer at a time, whatever n says"
-                            )
+                            self._learn(server, dialect._replace(single=True), "it returns one answer, whatever n is")
                         return found
                     response = self._refused(server, response, request, options, dialect, sent, refused)
-                log.debug("%s gave no answer; asked again %s", server.url, response.value)
+                log.debug("%s did not answer; repeating the request %s", server.url, response.value)
                 continue
             except Fault as fault:
                 await server.judged(lambda server=server: self._answers(server))
@@ -114,7 +113,7 @@ class Exchange:
                 await asyncio.sleep(endpoints.pause(tries - 1))
 
     async def _answers(self, server: Server) -> bool:
-        """Whether a server answers what the model has answered before."""
+        """Whether a server answers a request that the model has answered before; False if there is none."""
         if (known := self.witness()) is None:
             return False
         request, options = known
@@ -128,27 +127,27 @@ class Exchange:
         try:
             return await self.pool.take(avoid=before, never=refused)
         except EngineError:
-            for server, no in refused.items():
-                if not server.given_up:  # it works, for others
-                    raise Refusal(no.detail) from None
+            for server, refusal in refused.items():
+                if not server.given_up:  # it answers other requests
+                    raise Refusal(refusal.detail) from None
             raise
 
     async def _post(self, server: Server, body: list[bytes], request: Chat, sent: float) -> Response | Again:
-        """OTHER_SERVER when the server is gone; it again later where there is no other."""
+        """The reply; OTHER_SERVER if the server is unreachable (retried later if it is the only one). Fault if the connection broke."""
         try:
             return await server.post("/chat/completions", body)
         except Unreachable as error:
             server.leave(sent, unreachable_error(server, error), self._retries)
             return Again.OTHER_SERVER
         except OSError as error:
-            words = f"the connection to the server broke ({error})"
+            message = f"the connection to the server broke ({error})"
             if isinstance(error, TimeoutError):
-                words = f"the server gave no answer within {self._timeout:g} seconds; raise timeout"
+                message = f"the server did not answer within {self._timeout:g} seconds; raise timeout"
             elif isinstance(error, TooLarge):
-                words = f"the server's answer is larger than {LONGEST_BODY >> 20} MB"
-            server.failed(sent, request, EngineError(f"{server.url}: {words}"), self._retries)
+                message = f"the server's reply is larger than {LONGEST_BODY >> 20} MB; lower n or max_tokens"
+            server.failed(sent, request, EngineError(f"{server.url}: {message}"), self._retries)
             tries = 1 if isinstance(error, TooLarge) else math.inf
-            raise Fault(RowError(Reason.ENGINE_FAILED, words), tries) from error
+            raise Fault(RowError(Reason.ENGINE_FAILED, message), tries) from error
 
     def _answer(
         self, server: Server, response: Response, request: Chat, read: Callable, sent: float, kind: tuple
@@ -158,34 +157,36 @@ class Exchange:
             return read(request, replies.loaded(response.body))
         except Unreadable as error:
             status = "" if response.status == 200 else f"status {response.status}, "
-            words = f"the server's answer is unreadable ({status}{error}): {self.clean(response.body)}"
-            raise Fault(Refusal(words, Reason.ENGINE_FAILED), error.tries) from error
+            message = f"cannot parse the server's reply ({status}{error}): {self.clean(response.body)}"
+            raise Fault(Refusal(message, Reason.ENGINE_FAILED), error.tries) from error
 
     def _refused(self, server: Server, response: Response, request: Chat, options: dict[str, Any], dialect: Dialect,
                  sent: float, refused: dict[Server, "ServerRefusal"]) -> Again:  # fmt: skip
-        """How it should be asked again: in other words, or at another server than those of `refused`, to which this one is added. Fault
-        where that may help later, RowError where it would not."""
-        status, said = response.status, self.clean(response.body)
+        """How to repeat the request: with other parameters, or at a server not in `refused`, to which this one is added. Fault if a later
+        retry may help, RowError if not."""
+        status, message = response.status, self.clean(response.body)
         if status in PASSING or status >= 500:
-            raise self._failing(server, status, said, replies.retry_after(response.headers), request, sent)
+            raise self._failing(server, status, message, replies.retry_after(response.headers), request, sent)
         if status == 401:
             server.give_up(self.locked(server, response))
             return Again.OTHER_SERVER
-        if server.dialect is not dialect:  # learnt while this request was on its way
+        if server.dialect is not dialect:  # learnt while this request was in flight
             return Again.OTHER_WORDS
         if other := dialect.learnt(response.body, options):
-            self._learn(server, other, said)
+            self._learn(server, other, message)
             return Again.OTHER_WORDS
-        detail = f"the server refused the request ({status}): {said}"
+        detail = f"the server refused the request ({status}): {message}"
         if status < 400:
-            detail = f"the server sends us elsewhere ({status}), to {redirect_target(response)}; if that is right, put it into base_url"
-        if (reason := _reason(status, said)) != Reason.ENGINE_REFUSED:
+            detail = (
+                f"the server redirects ({status}) to {redirect_target(response)}; if that is right, set it as base_url"
+            )
+        if (reason := _reason(status, message)) != Reason.ENGINE_REFUSED:
             raise RowError(reason, detail)
-        refused[server] = no = ServerRefusal(self.locked(server, response), detail, sent)
+        refused[server] = refusal = ServerRefusal(self.locked(server, response), detail, sent)
         locked = status in LOCKED or status < 400
         if self.pool.others(*refused):
             if locked and not server.knows:
-                server.refused(sent, no.error)
+                server.refused(sent, refusal.error)
             return Again.OTHER_SERVER
         if locked and not any(server.knows for server in self.pool.servers):
             raise NeverAnswered(
@@ -193,55 +194,57 @@ class Exchange:
             )
         raise Refusal(detail)
 
-    def _failing(self, server: Server, status: int, said: str, wait: float | None, request: Chat, sent: float) -> Fault:
+    def _failing(
+        self, server: Server, status: int, message: str, wait: float | None, request: Chat, sent: float
+    ) -> Fault:
         if status in BUSY:
             server.busy(sent, wait)
         else:
             server.rest(wait)
         if status >= 500:
-            lasting = EngineError(f"{server.url} answered {status} to request after request: {said}; look at its log")
+            lasting = EngineError(f"{server.url} keeps answering {status}: {message}; check the server's log")
             server.failed(sent, request, lasting, self._retries)
         return Fault(
-            RowError(Reason.ENGINE_FAILED, f"the server answered {status} again and again: {said}"), waited=bool(wait)
+            RowError(Reason.ENGINE_FAILED, f"the server answered {status} at every retry: {message}"), waited=bool(wait)
         )
 
-    def _learn(self, server: Server, dialect: Dialect, said: str) -> None:
-        """From now on the server is asked in this dialect, also by what connects to it later in this process."""
+    def _learn(self, server: Server, dialect: Dialect, message: str) -> None:
+        """From now on the server gets requests in this dialect, also from engines that connect to it later in this process."""
         server.dialect = parameters.REMEMBERED[server.url, self._model] = dialect
-        log.warning("%s is asked in other words from now on, %s: %s", server.url, dialect.words(), said)
+        log.warning("%s gets other parameters from now on, %s: %s", server.url, dialect.words(), message)
 
     def locked(self, server: Server, response: Response) -> EngineError:
-        """The server takes no request of ours."""
+        """The error to report if the server accepts no request of ours."""
         if response.status < 400:
             where = redirect_target(response)
             return EngineError(
-                f"{server.url} sends us elsewhere ({response.status}), to {where}; if that is right, put it into base_url"
+                f"{server.url} redirects ({response.status}) to {where}; if that is right, set it as base_url"
             )
-        remedy = f"check the key in {server.key_env}" if server.key_env else "name a key in api_key_env"
+        remedy = f"check the key in {server.key_env}" if server.key_env else "set api_key_env"
         if response.status not in (401, 402, 403):
-            remedy = f"check base_url and the model's name {self._model}"
+            remedy = f"check base_url and the model name {self._model}"
         return EngineError(f"{server.url} answered {response.status}: {self.clean(response.body)}; {remedy}")
 
     def clean(self, reply: bytes) -> str:
-        """The first line of what a server said, without our keys, which some servers repeat."""
+        """The first line of a server's message, at most 300 characters, without our keys, which some servers repeat."""
         return redact.clean(replies.said(reply), [server.key for server in self.pool.servers])[:300]
 
 
 def unreachable_error(server: Server, error: Exception) -> EngineError:
-    """What to say of a server to which there is no connection."""
+    """The error to report for a server that cannot be reached."""
     why = str(error) or type(error).__name__
     if isinstance(error, Untrusted):
         return EngineError(
-            f"{server.url}: its TLS certificate is not trusted ({why}): name the file with the certificate of who signed it in SSL_CERT_FILE"
+            f"{server.url}: its TLS certificate is not trusted ({why}): set SSL_CERT_FILE to a file with its authority's certificate"
         )
     _, variable = http.proxy(URL(server.url))
     if variable:
-        why = f"{why}, through the proxy that {variable} names"
+        why = f"{why}, through the proxy set in {variable}"
     return EngineError(f"no server answers at {server.url} ({why}): start it or correct base_url")
 
 
 def redirect_target(response: Response) -> str:
-    """Where a redirect leads, without credentials and query."""
+    """The target of a redirect, without credentials and query; `nowhere` if it has no valid one."""
     try:
         url = URL(response.headers["location"])
         return str((url.with_user(None) if url.host else url).with_query(None).with_fragment(None))
@@ -249,8 +252,8 @@ def redirect_target(response: Response) -> str:
         return "nowhere"
 
 
-def _reason(status: int, said: str) -> Reason:
-    said = said.lower()
-    if status == 413 or any(words in said for words in TOO_LONG):
+def _reason(status: int, message: str) -> Reason:
+    message = message.lower()
+    if status == 413 or any(words in message for words in TOO_LONG):
         return Reason.TOO_LONG
-    return Reason.TOO_MANY_MEDIA if "may be provided in one prompt" in said else Reason.ENGINE_REFUSED
+    return Reason.TOO_MANY_MEDIA if "may be provided in one prompt" in message else Reason.ENGINE_REFUSED

@@ -1,7 +1,7 @@
-"""HTTP/1.1 to one server over libcurl: connections are kept; proxies of the environment, TLS and compression are its work.
+"""HTTP/1.1 to one server over libcurl, which handles keep-alive, proxies from the environment, TLS and compression.
 
-What is ours: how large an answer may be, which redirects are followed, and errors in the words of the standard library. Transfers run
-in the caller's loop, which tells libcurl when a socket is ready: no thread competes with Python for its lock."""
+This module limits the size of replies, decides which redirects are followed, and raises the standard library's errors. Transfers run in
+the caller's event loop, which tells libcurl when a socket is ready: no thread competes for Python's GIL."""
 
 import asyncio
 import math
@@ -18,15 +18,15 @@ import certifi
 import pycurl
 from yarl import URL
 
-CONNECT = 30.0  # seconds until a server that takes no connection is unreachable
-LONGEST_BODY = 32 << 20  # bytes: twice what 16 answers of 8,192 tokens with log-probabilities have
-KEPT = 4096  # connections that rest: as many as a model may have slots
-PIECE = 256 << 10  # bytes of an answer that are read at a time
-HOPS = 3  # redirects that are followed one after the other
-HEADERS = ("retry-after", "location")  # that anybody asks for
-MOVED = {301, 302, 307, 308}  # the same request belongs elsewhere
+CONNECT = 30.0  # connection timeout in seconds
+LONGEST_BODY = 32 << 20  # bytes: twice the size of 16 answers of 8,192 tokens with log-probabilities
+KEPT = 4096  # maximum idle connections: as many as a model may have slots
+PIECE = 256 << 10  # read buffer in bytes
+HOPS = 3  # maximum redirects in a row
+HEADERS = ("retry-after", "location")  # the headers that are kept
+MOVED = {301, 302, 307, 308}  # redirects that repeat the same request
 NO_CONNECTION = {
-    pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_COULDNT_RESOLVE_PROXY, pycurl.E_COULDNT_CONNECT, pycurl.E_SSL_CONNECT_ERROR, 97,  # 97: of a proxy
+    pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_COULDNT_RESOLVE_PROXY, pycurl.E_COULDNT_CONNECT, pycurl.E_SSL_CONNECT_ERROR, 97,  # 97: proxy error
     pycurl.E_URL_MALFORMAT,
 }  # fmt: skip
 EVENTS = (
@@ -34,7 +34,7 @@ EVENTS = (
     select.EPOLLIN,
     select.EPOLLOUT,
     select.EPOLLIN | select.EPOLLOUT,
-)  # by what libcurl waits for: pycurl.POLL_NONE, _IN, _OUT, _INOUT
+)  # indexed by libcurl's pycurl.POLL_NONE, _IN, _OUT, _INOUT
 ACTIONS = {
     events: (0, pycurl.CSELECT_IN, pycurl.CSELECT_OUT, pycurl.CSELECT_IN | pycurl.CSELECT_OUT)[i]
     for i, events in enumerate(EVENTS)
@@ -44,12 +44,12 @@ NO_TRUST = {pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE, pycu
 
 class Response(NamedTuple):
     status: int
-    headers: dict[str, str]  # those of HEADERS that it has, of an answer that is not 200
+    headers: dict[str, str]  # those in HEADERS; empty for status 200
     body: bytes
 
 
 class Unreachable(OSError):
-    """No connection to the server can be made."""
+    """Cannot connect to the server."""
 
 
 class Untrusted(Unreachable):
@@ -57,11 +57,11 @@ class Untrusted(Unreachable):
 
 
 class TooLarge(OSError):
-    """The answer has more than LONGEST_BODY bytes; the rest was not read."""
+    """The reply has more than LONGEST_BODY bytes; the rest was not read."""
 
 
 class Http:
-    """Connections to the server of `url`, opened when they are needed, any number of them at once."""
+    """Connections to the server of `url`, opened on demand; any number of requests at a time."""
 
     def __init__(self, url: URL, headers: dict[str, str], timeout: float):
         self._origin, self._url, self._timeout = str(url.origin()), url, timeout
@@ -73,11 +73,11 @@ class Http:
         return self._ask(path, None)
 
     def post(self, path: str, body: Sequence[bytes]) -> Awaitable[Response]:
-        """Sends a JSON body given in pieces. Unreachable, TimeoutError, TooLarge, or ConnectionError when the answer breaks off."""
+        """Sends a JSON body given in pieces. Raises Unreachable, TimeoutError, TooLarge, or ConnectionError for a truncated reply."""
         return self._ask(path, b"".join(body))
 
     def close(self) -> None:
-        """Closes the connections that rest; a request that comes later opens others."""
+        """Closes the idle connections; a later request opens new ones."""
         if self._transfers is not None:
             self._transfers.close()
             self._transfers = None
@@ -86,7 +86,7 @@ class Http:
         url = self._origin + path
         response = await self._once(url, body)
         for _ in range(HOPS):
-            to = self._here(url, response) if response.status in MOVED else None
+            to = self._redirect(url, response) if response.status in MOVED else None
             if to is None:
                 break
             response = await self._once(url := to, body)
@@ -97,11 +97,11 @@ class Http:
         if transfers is None or transfers.loop is not asyncio.get_running_loop():
             self.close()
             transfers = self._transfers = _Transfers()
-        one = transfers.free.pop() if transfers.free else self._transfer()
-        return await transfers.run(one, url, body)
+        transfer = transfers.free.pop() if transfers.free else self._transfer()
+        return await transfers.run(transfer, url, body)
 
-    def _here(self, url: str, response: Response) -> str | None:
-        """Where a redirect leads if that is the same server: a key goes to no other than the one that it was named for."""
+    def _redirect(self, url: str, response: Response) -> str | None:
+        """The target of a redirect if it is on the same server, else None: a key is only sent to the server it was given for."""
         try:
             to = URL(url).join(URL(response.headers["location"]))
             return str(to) if str(to.origin()) == self._origin else None
@@ -109,40 +109,41 @@ class Http:
             return None
 
     def _transfer(self) -> "_Transfer":
-        one = _Transfer()
-        curl = one.curl
+        transfer = _Transfer()
+        curl = transfer.curl
         curl.setopt(pycurl.HTTPHEADER, self._headers)
         curl.setopt(pycurl.TIMEOUT_MS, max(1, round(self._timeout * 1000)))
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(min(self._timeout, CONNECT) * 1000)))
-        curl.setopt(pycurl.PROXY, self._proxy)  # libcurl by itself would take HTTP_PROXY in lower case only
+        curl.setopt(pycurl.PROXY, self._proxy)  # libcurl itself reads HTTP_PROXY in lower case only
         if self._url.scheme == "https":
             curl.setopt(
                 pycurl.CAINFO,
                 os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile or certifi.where(),
             )
-        return one
+        return transfer
 
 
 def proxy(url: URL) -> tuple[str, str]:
-    """The proxy of the environment for such an address, and the variable that names it; two empty texts: none."""
+    """(proxy for this URL, name of the environment variable that sets it); two empty strings without a proxy."""
     known = {} if proxy_bypass(url.host or "") else getproxies()
-    return next(((known[of], f"{of.upper()}_PROXY") for of in (url.scheme, "all") if known.get(of)), ("", ""))
+    found = ((known[kind], f"{kind.upper()}_PROXY") for kind in (url.scheme, "all") if known.get(kind))
+    return next(found, ("", ""))
 
 
 class _Transfer:
-    """One request at a time and its answer; used again and again."""
+    """One request at a time and its reply; reused."""
 
     def __init__(self):
         self.body: list[bytes] = []
-        self.head: list[bytes] = []  # the lines of the answer's heads
+        self.head: list[bytes] = []  # header lines of the reply
         self.size = 0
-        self.url = ""  # that it is set to
+        self.url = ""  # the URL that curl is set to
         self.future: asyncio.Future[None] | None = None
         curl = self.curl = pycurl.Curl()
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
-        curl.setopt(pycurl.ACCEPT_ENCODING, "")  # all that this libcurl can unpack
+        curl.setopt(pycurl.ACCEPT_ENCODING, "")  # all that this libcurl can decompress
         curl.setopt(pycurl.BUFFERSIZE, PIECE)
         curl.setopt(pycurl.WRITEFUNCTION, self._take)
         curl.setopt(pycurl.HEADERFUNCTION, self.head.append)
@@ -150,7 +151,7 @@ class _Transfer:
     def _take(self, piece: bytes) -> int | None:
         self.size += len(piece)
         if self.size > LONGEST_BODY:
-            return 0  # which ends the transfer
+            return 0  # aborts the transfer
         self.body.append(piece)
         return None
 
@@ -158,17 +159,17 @@ class _Transfer:
         status = self.curl.getinfo(pycurl.RESPONSE_CODE)
         return Response(status, {} if status == 200 else _headers(self.head), b"".join(self.body))
 
-    def error(self, code: int, said: str) -> OSError:
-        said = said or f"libcurl's error {code}"
+    def error(self, code: int, message: str) -> OSError:
+        message = message or f"libcurl error {code}"
         if self.size > LONGEST_BODY:
             return TooLarge(f"more than {LONGEST_BODY >> 20} MB")
         if code in NO_TRUST:
-            return Untrusted(said)
+            return Untrusted(message)
         if code == pycurl.E_OPERATION_TIMEDOUT and self.curl.getinfo(pycurl.PRETRANSFER_TIME):
-            return TimeoutError(said)
+            return TimeoutError(message)
         if code in NO_CONNECTION or code == pycurl.E_OPERATION_TIMEDOUT:
-            return Unreachable(said)
-        return ConnectionError(said)
+            return Unreachable(message)
+        return ConnectionError(message)
 
     def reset(self) -> None:
         self.body.clear()
@@ -177,8 +178,8 @@ class _Transfer:
 
 
 class _Transfers:
-    """Those of one loop: libcurl's multi interface, driven by it. Sockets are watched by an epoll of our own, which the loop watches: a
-    connection stays in it while it rests, and many that are ready cost the loop one call."""
+    """The transfers of one event loop: libcurl's multi interface, driven by the loop. Sockets are registered with our own epoll, which the
+    loop watches: idle connections stay registered, and any number of ready ones costs the loop one call."""
 
     def __init__(self):
         self.loop = asyncio.get_running_loop()
@@ -186,45 +187,44 @@ class _Transfers:
         self._running: dict[pycurl.Curl, _Transfer] = {}
         self._closing = False
         self._sockets = select.epoll()
-        self._watched: dict[
-            int, int
-        ] = {}  # descriptor -> the events that are waited for; those of closed sockets stay until the number is used again
-        self._inodes: dict[int, int] = {}  # descriptor -> its socket's
-        self._resting: set[int] = set()  # descriptors of connections on which nothing may come
+        # descriptor -> events waited for; entries of closed sockets stay until the descriptor is reused
+        self._watched: dict[int, int] = {}
+        self._inodes: dict[int, int] = {}  # descriptor -> inode of its socket
+        self._resting: set[int] = set()  # descriptors of idle connections, on which no data may arrive
         self._timer: asyncio.Handle | None = None
-        self._due = math.inf  # the loop's time at which it comes
+        self._due = math.inf  # the loop's time at which the timer fires
         self.loop.add_reader(self._sockets.fileno(), self._ready)
         multi = self._multi = pycurl.CurlMulti()
         multi.setopt(pycurl.M_MAXCONNECTS, KEPT)
         multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         multi.setopt(pycurl.M_TIMERFUNCTION, self._wake)
 
-    async def run(self, one: _Transfer, url: str, body: bytes | None) -> Response:
-        curl = one.curl
-        if one.url != url:
-            one.url = url
+    async def run(self, transfer: _Transfer, url: str, body: bytes | None) -> Response:
+        curl = transfer.curl
+        if transfer.url != url:
+            transfer.url = url
             curl.setopt(pycurl.URL, url)
         if body is None:
             curl.setopt(pycurl.HTTPGET, 1)
         else:
             curl.setopt(pycurl.POSTFIELDS, body)
-        curl.setopt(pycurl.FORBID_REUSE, body is None)  # nothing follows the list of models for a while
-        future = one.future = self.loop.create_future()
-        self._running[curl] = one
+        curl.setopt(pycurl.FORBID_REUSE, body is None)  # after the list of models nothing is requested for a while
+        future = transfer.future = self.loop.create_future()
+        self._running[curl] = transfer
         self._multi.add_handle(curl)
         try:
             await future
-            return one.response()
+            return transfer.response()
         finally:
-            self._multi.remove_handle(curl)  # what is not finished is given up, and its connection closed
-            one.reset()
-            self.free.append(one)
+            self._multi.remove_handle(curl)  # aborts an unfinished transfer and closes its connection
+            transfer.reset()
+            self.free.append(transfer)
             del self._running[curl]
             if self._closing and not self._running:
                 self._end()
 
     def close(self) -> None:
-        """Closes all connections once the transfers that run are at their end."""
+        """Closes all connections once the running transfers have finished."""
         self._closing = True
         if not self._running:
             self._end()
@@ -232,20 +232,19 @@ class _Transfers:
     def _end(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        for one in self.free:
-            one.curl.close()
+        for transfer in self.free:
+            transfer.curl.close()
         self.free.clear()
         self._multi.close()
         if not self.loop.is_closed():
             self.loop.remove_reader(self._sockets.fileno())
         self._sockets.close()
 
-    # what libcurl asks of the loop, and the loop tells libcurl
+    # callbacks from libcurl, and events for libcurl
 
     def _watch(self, what: int, file: int, multi, data) -> None:
-        if (
-            what == pycurl.POLL_REMOVE
-        ):  # it rests, or is closed next; not where its answer is taken: by then it may have the next request
+        # idle now, or closed next; marked here, not when the reply is read: by then it may have the next request
+        if what == pycurl.POLL_REMOVE:
             self._resting.add(file)
             if self._watched.get(file) == select.EPOLLIN:
                 return
@@ -255,12 +254,12 @@ class _Transfers:
         events = self._watched[file] = EVENTS[what]
         try:
             self._sockets.modify(file, events)
-        except FileNotFoundError:  # a new one; its number may have been another's, which is closed
+        except FileNotFoundError:  # a new socket; its descriptor may be that of a closed one
             self._sockets.register(file, events)
             self._inodes[file] = os.fstat(file).st_ino
 
     def _wake(self, milliseconds: int) -> None:
-        """A timer that comes too early costs nothing: libcurl says again when it wants to be woken."""
+        """Sets the timer. Firing too early is harmless: libcurl then asks for another one."""
         if milliseconds < 0:
             return
         due = self.loop.time() + milliseconds / 1000
@@ -269,14 +268,14 @@ class _Transfers:
                 return
             self._timer.cancel()
         self._due = due
-        if milliseconds == 0:  # not at once: libcurl is in the middle of something
+        if milliseconds == 0:  # not immediately: libcurl must not be re-entered
             self._timer = self.loop.call_soon(self._timed)
         else:
             self._timer = self.loop.call_later(milliseconds / 1000, self._timed)
 
     def _timed(self) -> None:
         self._timer = None
-        self._ready()  # first: a connection that is spoilt must not be chosen for what was added
+        self._ready()  # first: a spoilt connection must not be chosen for a new transfer
         self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         self._settle()
 
@@ -284,33 +283,33 @@ class _Transfers:
         for file, events in self._sockets.poll(0):
             if file in self._resting:
                 self._spoilt(file)
-            else:  # a broken connection is found by reading or writing, whichever is waited for
+            else:  # a broken connection is noticed by the read or write that is waited for
                 how = events & (select.EPOLLIN | select.EPOLLOUT) or self._watched[file]
                 self._multi.socket_action(file, ACTIONS[how])
         self._settle()
 
     def _settle(self) -> None:
-        """Hands out what has ended."""
+        """Resolves the futures of finished transfers."""
         left = 1
         while left:
             left, ended, failed = self._multi.info_read()
             for curl in ended:
                 _settle(self._running[curl].future, None)
-            for curl, code, said in failed:
-                one = self._running[curl]
-                _settle(one.future, one.error(code, said))
+            for curl, code, message in failed:
+                transfer = self._running[curl]
+                _settle(transfer.future, transfer.error(code, message))
 
     def _spoilt(self, file: int) -> None:
-        """Ends a resting connection on which something came that nobody asked for: libcurl would take it for the next answer."""
+        """Ends an idle connection on which unsolicited data arrived: libcurl would take them for the next reply."""
         self._resting.discard(file)
         with suppress(OSError):
             self._sockets.unregister(file)
-            if os.fstat(file).st_ino == self._inodes[file]:  # else it is closed, and the number is somebody else's
+            if os.fstat(file).st_ino == self._inodes[file]:  # otherwise it is closed and the descriptor was reused
                 _end(file)
 
 
 def _end(file: int) -> None:
-    """Empties a socket and ends it, so that libcurl finds it dead."""
+    """Drains a socket and shuts it down, so that libcurl discards it."""
     with socket.socket(fileno=os.dup(file)) as spoilt:
         with suppress(BlockingIOError):
             while spoilt.recv(1 << 16, socket.MSG_DONTWAIT):
@@ -319,7 +318,7 @@ def _end(file: int) -> None:
 
 
 def _settle(future: asyncio.Future[None] | None, error: OSError | None) -> None:
-    if future is None or future.done():  # given up meanwhile
+    if future is None or future.done():  # cancelled meanwhile
         return
     if error is None:
         future.set_result(None)
@@ -328,7 +327,7 @@ def _settle(future: asyncio.Future[None] | None, error: OSError | None) -> None:
 
 
 def _headers(lines: Sequence[bytes]) -> dict[str, str]:
-    """The headers that anybody asks for, of the last of several heads: 100 Continue and a proxy's have their own."""
+    """The headers in HEADERS, from the last header block: 100 Continue and proxies send their own before it."""
     found: dict[str, str] = {}
     for line in lines:
         if line.startswith(b"HTTP/"):

@@ -1,30 +1,31 @@
-"""Parameters of a request in the words that one server takes: it may call one otherwise, not know it, or give one answer at a time.
+"""Request parameters as one server supports them: it may rename one, not know it, or return one answer at a time.
 
-What a server refuses is learnt from what it says, and remembered for the process. Ids and cache keys know nothing of it."""
+Unsupported parameters are learnt from the server's error messages and remembered for the life of the process. Ids and cache keys do not
+depend on it."""
 
 import re
 from typing import Any, NamedTuple
 
 import orjson
 
-MAX, NEW_MAX = "max_tokens", "max_completion_tokens"  # what most servers call it, and what OpenAI's newer models do
-LEFT_OUT = ("seed", "temperature", "top_p", "repetition_penalty", "min_p")  # an answer without them is still an answer
+MAX, NEW_MAX = "max_tokens", "max_completion_tokens"  # the usual name, and that of OpenAI's newer models
+LEFT_OUT = ("seed", "temperature", "top_p", "repetition_penalty", "min_p")  # an answer without these is still valid
 REFUSED = re.compile(
     r"support|unknown|unrecogni[sz]ed|unexpected|extra (inputs|fields)|extra_forbidden|not (permitted|allowed|available)|cannot find field|deprecated"
     r"|must be 1\b|at most 1\b|equal to 1\b|only (1|one|the default)\b",
     re.IGNORECASE,
-)  # what is said of a parameter itself, not of its value
+)  # complaints about a parameter itself, not about its value
 
 
 class Dialect(NamedTuple):
-    """What one server takes."""
+    """The parameters that one server supports."""
 
     max_name: str = MAX
     without: frozenset[str] = frozenset()
-    single: bool = False  # it gives one answer a request, whatever `n` says
+    single: bool = False  # returns one answer per request, whatever `n` is
 
     def put(self, options: dict[str, Any]) -> dict[str, Any]:
-        """The options as this server takes them."""
+        """The options as this server supports them."""
         if self is USUAL:
             return options
         out = {name: value for name, value in options.items() if name not in self.without}
@@ -35,11 +36,11 @@ class Dialect(NamedTuple):
         return {name: value for name, value in out.items() if name != "n"} if "n" in self.without else out
 
     def learnt(self, reply: bytes, options: dict[str, Any]) -> "Dialect | None":
-        """The dialect after a refusal of these options; None where it blames none of them, or one that no answer can do without."""
+        """The dialect after a refusal of these options; None if the reply names none of them, or one that must not be left out."""
         for name in _blamed(reply, self.put(options)):
             if name == MAX:
                 return self._replace(max_name=NEW_MAX)
-            if name == "n":  # first it is asked for one at a time, then the word is left out
+            if name == "n":  # first request one answer at a time, then leave `n` out
                 return self._replace(
                     single=True, without=self.without | ({"n"} if self.single or options["n"] == 1 else set())
                 )
@@ -48,7 +49,7 @@ class Dialect(NamedTuple):
         return None
 
     def words(self) -> str:
-        """What is other than usual."""
+        """The differences from the usual parameters, for a log message; empty if there are none."""
         out = [f"{NEW_MAX} for {MAX}"] if self.max_name != MAX else []
         out += ["one answer at a time"] if self.single else []
         return ", ".join(out + [f"without {name}" for name in sorted(self.without)])
@@ -56,27 +57,27 @@ class Dialect(NamedTuple):
 
 USUAL = Dialect()
 REMEMBERED: dict[tuple[str, str], Dialect] = {}
-"""by the server's address and the model's name, for as long as the process lives"""
+"""by (server URL, model name), for the life of the process"""
 
 
 def _blamed(reply: bytes, sent: dict[str, Any]) -> list[str]:
-    """The parameters that a refusal says the server does not take, those that it names in a field of their own first."""
+    """The sent parameters that a refusal calls unsupported; those named in a separate field first."""
     text = reply[:4000].decode(errors="replace").replace('\\"', '"')
     if not REFUSED.search(text):
         return []
     named = _fields(reply)
-    said = [name for name in sent if re.search(_mention(name), text)]
-    return [name for name in dict.fromkeys(named + said) if name in sent]
+    mentioned = [name for name in sent if re.search(_mention(name), text)]
+    return [name for name in dict.fromkeys(named + mentioned) if name in sent]
 
 
 def _mention(name: str) -> str:
-    if name == "n":  # a letter of its own is found in many a text
+    if name == "n":  # a single letter occurs in many texts
         return r"[\"'`]n[\"'`]|\bn\s*(=|>|must|is|has)"
     return rf"(?<![\w.]){name}(?!\w)"
 
 
 def _fields(reply: bytes) -> list[str]:
-    """What `param` of an error names, or the ends of the places of one by pydantic."""
+    """The `param` of an error, or the last elements of pydantic's `loc` lists."""
     try:
         body = orjson.loads(reply)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a server's reply says, field by field: nothing of it is believed before it was looked at."""
+"""Parsing a server's reply: every field is validated before it is used."""
 
 import math
 import re
@@ -16,21 +16,21 @@ from schemas.records import Reason
 from schemas.requests import Answer
 from schemas.text import first_line
 
-LONGEST_WAIT = 600.0  # seconds that a server may ask us to wait
-MOST_TOKENS = 100_000_000  # of one reply; a larger count is none
-ABOVE = 1e-3  # by so much a log-probability may be positive: servers round
-LOWEST = -9999.0  # log-probabilities below are as good as impossible
+LONGEST_WAIT = 600.0  # maximum wait in seconds that a server may ask for
+MOST_TOKENS = 100_000_000  # of one reply; a larger count is ignored
+ABOVE = 1e-3  # tolerance for log-probabilities above 0: servers round
+LOWEST = -9999.0  # lower log-probabilities are clipped to this
 FINISHES = {
     "max_tokens": "length", "MAX_TOKENS": "length", "model_length": "length",
     "eos": "stop", "eos_token": "stop", "end_turn": "stop", "stop_sequence": "stop", "STOP": "stop",
-}  # other servers' words for ours  # fmt: skip
-ORDER = list(range(256))  # of choices
+}  # other servers' finish reasons -> ours  # fmt: skip
+ORDER = list(range(256))  # indices of choices in order
 HTML = re.compile(r"\s*<(!doctype html|html|head|body)\b", re.IGNORECASE)
 TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
 
 class Unreadable(Exception):
-    """The reply is not what was asked for; says why. Another try may bring another, `tries` of them at most."""
+    """The reply is malformed; the message says why. The request may be retried, at most `tries` times."""
 
     def __init__(self, why: str, tries: float = 1):
         super().__init__(why)
@@ -38,13 +38,14 @@ class Unreadable(Exception):
 
 
 class Refusal(RowError):
-    """The server does not do what this request asks. When it does so for none, that is no row's fault (pipeline/storage/refusals.py)."""
+    """The server refuses this request. If it refuses all requests, the run is at fault, not the row (pipeline/storage/refusals.py)."""
 
     def __init__(self, detail: str, reason: Reason = Reason.ENGINE_REFUSED):
         super().__init__(reason, detail)
 
 
 def loaded(body: bytes) -> dict:
+    """The JSON object of a reply. Unreadable if it is not one."""
     try:
         reply = orjson.loads(body)
     except ValueError as error:
@@ -55,26 +56,26 @@ def loaded(body: bytes) -> dict:
 
 
 def counts(reply: dict) -> tuple[int, int]:
-    """The tokens of the prompt and of the answers; 0 for a count that is missing or cannot be one."""
+    """(prompt tokens, answer tokens); 0 for a count that is missing or impossible."""
     usage = reply.get("usage")
     if type(usage) is not dict:
         return 0, 0
     return _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
 
 
-def _count(said: Any) -> int:
-    if type(said) is float and said.is_integer():
-        said = int(said)
-    return said if type(said) is int and 0 <= said <= MOST_TOKENS else 0
+def _count(value: Any) -> int:
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and 0 <= value <= MOST_TOKENS else 0
 
 
 def choices(reply: dict[str, Any], most: int) -> list[dict]:
-    """One to `most` choices, in order of their index; in the order in which they came where none has one."""
+    """The 1 to `most` choices, sorted by index; in the order of the reply if none has an index. Unreadable otherwise."""
     found: list[dict] = reply.get("choices", [])
     if type(found) is not list or not found:
         raise Unreadable("it has no list of choices")
     if len(found) > most:
-        raise Unreadable(f"it has {len(found)} choices, {most} were asked for")
+        raise Unreadable(f"it has {len(found)} choices, {most} were requested")
     try:
         places = [choice.get("index") for choice in found]
     except AttributeError as error:
@@ -87,6 +88,7 @@ def choices(reply: dict[str, Any], most: int) -> list[dict]:
 
 
 def text(choice: dict) -> str:
+    """The text of a choice: its content, the joined text parts, or its refusal. Unreadable if it has none."""
     message = choice.get("message")
     content = message.get("content") if type(message) is dict else None
     if type(content) is str:
@@ -111,49 +113,51 @@ def _part(part: Any) -> str:
     raise Unreadable("a part of its content is not a text")
 
 
-def _kind(said: Any) -> str:
-    return {dict: "an object", list: "a list", bool: "a truth value", type(None): "null"}.get(type(said), "a number")
+def _kind(value: Any) -> str:
+    return {dict: "an object", list: "a list", bool: "a boolean", type(None): "null"}.get(type(value), "a number")
 
 
 def finish(choice: dict, tokens: int, most: int) -> str:
-    """Why the answer ended. Where the server does not say: `length` when it has as many tokens as it may, else `stop`."""
-    said = choice.get("finish_reason")
-    if type(said) is str and len(said) <= 40 and said.isprintable():
-        return FINISHES.get(said, said)
-    if said is None:
+    """Why the answer ended. If the server does not say: `length` when it has at least `most` tokens, else `stop`."""
+    reason = choice.get("finish_reason")
+    if type(reason) is str and len(reason) <= 40 and reason.isprintable():
+        return FINISHES.get(reason, reason)
+    if reason is None:
         return "length" if tokens >= most else "stop"
-    raise Unreadable(f"its finish_reason is {_kind(said)}")
+    raise Unreadable(f"its finish_reason is {_kind(reason)}")
 
 
 def answers(found: Sequence[dict], tokens: int, most: int) -> tuple[Answer, ...]:
-    """The answers; each has its share by length of the `tokens` that they have together."""
+    """The answers; each gets a share of the total `tokens` in proportion to its length. `most`: maximum tokens of one answer."""
     texts = [text(choice) for choice in found]
     share = tokens / (sum(map(len, texts)) or 1)
     left, out = tokens, []
-    for said, choice in zip(texts, found, strict=True):
-        count = left if len(out) == len(texts) - 1 else round(share * len(said))
+    for answer, choice in zip(texts, found, strict=True):
+        count = left if len(out) == len(texts) - 1 else round(share * len(answer))
         left -= count
         ended = choice.get("finish_reason")
         if ended != "stop":
             ended = finish(choice, count, most)
-        out.append(Answer(said, count, ended))
+        out.append(Answer(answer, count, ended))
     return tuple(out)
 
 
 def with_logprobs(choice: dict, most: int) -> Answer:
+    """The answer with its token log-probabilities. Refusal if the server returns none."""
     each = tuple([logprob(token.get("logprob")) for token in _tokens(choice)])
     return Answer(text(choice), len(each), finish(choice, len(each), most), rounded(sum(each)), each)
 
 
-def logprob(said: Any) -> float:
-    if type(said) not in (float, int) or not math.isfinite(said) or said > ABOVE:
-        raise Unreadable(f"a log-probability is {said if type(said) in (float, int) else _kind(said)}")
-    return rounded(max(min(said, 0.0), LOWEST))
+def logprob(value: Any) -> float:
+    """A log-probability, clipped to LOWEST..0 and rounded to 4 digits. Unreadable if it is not a finite number of at most ABOVE."""
+    if type(value) not in (float, int) or not math.isfinite(value) or value > ABOVE:
+        raise Unreadable(f"a log-probability is {value if type(value) in (float, int) else _kind(value)}")
+    return rounded(max(min(value, 0.0), LOWEST))
 
 
 def first_tokens(choice: dict, wanted: tuple[str, ...]) -> tuple[float | None, ...]:
-    """The log-probability of each wanted first token. A token serves one choice: the one that is spelled like it, or else the
-    one that is it without the space before it."""
+    """The log-probability of each wanted first token; None for those not listed. A token counts for one choice: the one spelled
+    exactly like it, or else the one spelled like it without leading white space."""
     listed = _tokens(choice)[0].get("top_logprobs")
     if type(listed) is not list or any(
         type(token) is not dict or type(token.get("token")) is not str for token in listed
@@ -169,39 +173,39 @@ def first_tokens(choice: dict, wanted: tuple[str, ...]) -> tuple[float | None, .
 
 
 def _tokens(choice: dict) -> list[dict]:
-    said = choice.get("logprobs")
-    if not said or (type(said) is dict and not said.get("content")):
-        raise Refusal("the server gives no log-probabilities; use another model for this step")
-    found = said.get("content") if type(said) is dict else None
+    logprobs = choice.get("logprobs")
+    if not logprobs or (type(logprobs) is dict and not logprobs.get("content")):
+        raise Refusal("the server returns no log-probabilities; use another model for this step")
+    found = logprobs.get("content") if type(logprobs) is dict else None
     if type(found) is not list or any(type(token) is not dict for token in found):
         raise Unreadable("its logprobs are not a list of tokens")
     return found
 
 
 def likelihood(alone: dict, whole: dict) -> tuple[tuple[float, ...], int]:
-    """The log-probabilities of a given answer's tokens, and the tokens of the prompt before it: from the replies to the prompt alone and
-    with the answer, where their tokens part. LookupError or TypeError from a server that tells none."""
+    """(log-probabilities of an answer's tokens, number of prompt tokens), from the replies to the prompt alone and with the answer: the
+    answer begins where their tokens diverge. LookupError or TypeError if the server returns no prompt log-probabilities."""
     ids, before, found = whole["prompt_token_ids"], alone["prompt_token_ids"], whole["prompt_logprobs"]
     length = 0
-    for one, other in zip(ids, before, strict=False):
-        if one != other:
+    for token, token_before in zip(ids, before, strict=False):
+        if token != token_before:
             break
         length += 1
     if len(ids) != len(found):
-        raise Unreadable(f"it has {len(found)} log-probabilities of {len(ids)} tokens")
-    each = [logprob(of[str(i)]["logprob"]) for i, of in zip(ids[length:], found[length:], strict=True)]
+        raise Unreadable(f"it has {len(found)} log-probabilities for {len(ids)} tokens")
+    each = [logprob(entry[str(i)]["logprob"]) for i, entry in zip(ids[length:], found[length:], strict=True)]
     return tuple(each), length
 
 
-# what is not an answer
+# error replies
 
 
 def said(reply: bytes) -> str:
-    """The message of a server's error, the title of a page, or the reply itself: its first line, `nothing` when it has none."""
-    return first_line(_said(reply))[:1000] or "nothing"
+    """The first line of a server's error message, of a web page's title, or of the reply itself; `nothing` for an empty reply."""
+    return first_line(_error_text(reply))[:1000] or "nothing"
 
 
-def _said(reply: bytes) -> str:
+def _error_text(reply: bytes) -> str:
     start = reply[:4000].decode(errors="replace")
     if HTML.match(start):
         title = TITLE.search(start)
@@ -220,20 +224,20 @@ def _said(reply: bytes) -> str:
 
 
 def _message(found: Any) -> str:
-    """The message inside an error, whichever way servers put it."""
+    """The message inside an error, in any of the layouts that servers use; empty if there is none."""
     if isinstance(found, list):
         return "; ".join(filter(None, map(_message, found[:3])))
     if not isinstance(found, dict):
         return found if isinstance(found, str) else ""
     for name in ("error", "message", "detail", "msg"):
         if message := _message(found.get(name)):
-            place = found.get("loc")  # pydantic's
+            place = found.get("loc")  # of pydantic
             return f"{'.'.join(map(str, place))}: {message}" if isinstance(place, list) else message
     return ""
 
 
 def retry_after(headers: dict[str, str]) -> float | None:
-    """Seconds that the server asks to wait, as a number or until a date; None where it does not say so, or not as anyone could read."""
+    """Seconds that the server asks to wait (a number or a date in Retry-After), 0..LONGEST_WAIT; None if missing or invalid."""
     value = headers.get("retry-after", "")
     try:
         seconds = float(value)

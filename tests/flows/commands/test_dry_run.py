@@ -192,5 +192,5 @@ def test_a_perturbed_picture_is_another_file_that_opens_alike(media_store):
 def test_what_an_engine_would_refuse_before_it_opens_anything_is_refused():
     deaf = MODEL._replace(media=frozenset({"image"}))
     sound = (user(Part("audio", media="a" * 64), Part("text", "what is said ?")),)
-    with pytest.raises(RowError, match="takes no audio"):
+    with pytest.raises(RowError, match="does not accept audio"):
         make_up(MadeUp(deaf, None, Known({})), Generate(sound))

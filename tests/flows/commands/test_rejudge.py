@@ -164,7 +164,7 @@ def test_a_prompt_that_was_changed_is_not_answered_by_old_words(tmp_path, rows_f
     prompt.write_text(prompt.read_text().replace("Compare", "Weigh"))
     prompts.read.cache_clear()
     found = rejudge.rejudge(executor.reopen(run.folder))
-    assert "was never asked" in found.left
+    assert "was never sent" in found.left
     assert not found.changed
     assert sorted(p.name for p in place.iterdir()) == there
 

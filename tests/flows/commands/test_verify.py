@@ -49,7 +49,7 @@ def test_every_damage_is_named_at_once_and_one_build_repairs_them_all(copy):
         "rejections.arrow is missing",
         f"{table.parent}: pairs.arrow has 100 bytes",
         "train-00000.parquet has",
-        ".sum.pack does",
+        ".sum.pack: media item",
     ):
         assert any(what in said_of and "build" in said_of for said_of in said.splitlines() if "damaged: " in said_of), (
             what
@@ -135,5 +135,5 @@ def test_a_finished_step_whose_model_was_changed_is_not_taken_for_finished(tmp_p
     model.write_bytes(b"weighty")
     assert not run.finished(unit)
     assert run.repaired == [
-        f"{unit.name} was damaged (model/model.safetensors does not hold the bytes that were written (its checksum differs)): done again"
+        f"{unit.name} was damaged (model/model.safetensors is damaged (its checksum differs)): done again"
     ]

@@ -15,8 +15,8 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 WRONG = {
     "latin-1": ("name: é".encode("latin-1"), "not UTF-8; save it as UTF-8"),
     "utf-16": ("name: x".encode("utf-16"), "not UTF-8; save it as UTF-8"),
-    "empty": (b"", "a recipe is a mapping"),
-    "a list": (b"- a", "a recipe is a mapping"),
+    "empty": (b"", "a recipe must be a mapping"),
+    "a list": (b"- a", "a recipe must be a mapping"),
     "a bomb of aliases": (BOMB.encode(), "more than 100,000 values"),
     "an alias of itself": (b"a: &a [*a]", "nesting deeper"),
     "deep": (b"[" * 5000, "nested too deeply"),
@@ -72,8 +72,8 @@ def test_a_recipe_that_is_no_file_is_one_line(tmp_path, name):
     [
         ("latin", "not UTF-8; save it as UTF-8"),
         ("folder", "it is a folder or a device"),
-        ("gone", "it is not there"),
-        ("nul\0", "no file can have this name"),
+        ("gone", "it does not exist"),
+        ("nul\0", "not a valid file name"),
     ],
 )
 def test_a_prompt_file_that_cannot_be_read_is_one_line_that_names_it(tmp_path, name, said):

@@ -91,7 +91,7 @@ def test_a_server_that_is_well_again_answers_what_was_open_and_nothing_else(tmp_
     assert judged
     assert dropped
     assert dataset(tmp_path) != well
-    assert any("unreadable" in said for said in left["said"])
+    assert any("cannot parse the server" in said for said in left["said"])
     assert "run the same command again" in open_lines(summary)[0]
 
     endpoint = Endpoint()
@@ -133,7 +133,7 @@ def test_show_and_the_ending_and_the_report_quote_what_is_open(tmp_path, port, c
     report = (run.folder / "report.html").read_text()
     for text in (console.export_text(), capsys.readouterr().out, report):
         assert "judgements (pointwise " in " ".join(text.split())
-        assert "unreadable" in text
+        assert "cannot parse the server" in " ".join(text.split())
     unfinished = json.loads((run.folder / "summary.json").read_text())
     assert unfinished["open"] == summary["open"]
 

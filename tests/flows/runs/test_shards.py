@@ -35,7 +35,7 @@ def flip(path: Path) -> None:
 
 
 DAMAGES = [
-    (lambda f: flip(f / "samples.arrow"), "samples.arrow does not hold"),
+    (lambda f: flip(f / "samples.arrow"), "samples.arrow is damaged"),
     (lambda f: os.truncate(f / "samples.arrow", 100), "samples.arrow has 100 bytes instead of"),
     (lambda f: (f / "samples.arrow").unlink(), "samples.arrow is missing"),
     (

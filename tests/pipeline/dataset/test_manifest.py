@@ -42,7 +42,7 @@ def test_the_manifest_holds_the_rows_of_each_file(folder, exported):
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda f: flip(first(f), 1000), "image/train-00000.parquet does not hold the bytes"),
+        (lambda f: flip(first(f), 1000), "image/train-00000.parquet is damaged"),
         (lambda f: os.truncate(first(f), 1000), "image/train-00000.parquet has 1,000 bytes instead of"),
         (lambda f: first(f).unlink(), "image/train-00000.parquet is missing"),
         (lambda f: shutil.rmtree(f / "audio"), "audio/train-00000.parquet is missing"),

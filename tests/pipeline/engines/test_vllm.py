@@ -371,7 +371,7 @@ def test_engines_follow_each_other_in_one_process_and_a_dead_one_says_so(asked, 
         answers, errors = pool.submit(one_after_the_other, folder, request, media_store.root).result()
     assert set(answers) == set(ask(request))
     assert re.fullmatch(r"the engine of other@\w+ is closed", errors[0])
-    assert re.fullmatch(r"vLLM died while it ran other@\w+: RuntimeError: out of memory", errors[1])
+    assert re.fullmatch(r"vLLM crashed while running other@\w+: RuntimeError: out of memory", errors[1])
     assert errors[2] == errors[1]
 
 
@@ -462,7 +462,7 @@ def test_an_adapter_that_changes_nothing_is_refused(media_store, tmp_path):
             torch.nn.init.normal_(weight, std=0.3)
     adapted.save_pretrained(tmp_path)
     settings = vllm.Settings(model=str(TINY), max_model_len=4096, adapter=str(tmp_path))
-    with pytest.raises(EngineError, match="changes nothing: the names of its weights"):
+    with pytest.raises(EngineError, match="has no effect: the names of its weights"):
         in_its_own_process(settings, greedy((messages.user("hello"),)), media_store.root)
 
 
@@ -481,5 +481,5 @@ def answer_of_one_engine(settings: vllm.Settings, request: Generate, media: str)
 
 
 def test_a_folder_without_an_adapter_is_an_engine_error(runner, media_store, tmp_path):
-    with pytest.raises(EngineError, match="is no LoRA adapter"):
+    with pytest.raises(EngineError, match="is not a LoRA adapter"):
         runner.run(vllm.connect(vllm.Settings(model=str(TINY), adapter=str(tmp_path)), media_store))

@@ -31,7 +31,7 @@ def test_a_picture_counts_as_its_place():
 def test_without_a_tokenizer_four_characters_are_a_token_and_a_turn_has_four_more(tmp_path):
     for counter in (Counter(None), Counter(tmp_path)):
         assert counter.prompt((user("a" * 9),)) == 3 + 4  # 9 / 4, rounded up
-        assert counter.how == "4 characters a token"
+        assert counter.how == "4 characters per token"
 
 
 def test_a_template_that_wants_more_than_a_chat_is_done_without(tmp_path):

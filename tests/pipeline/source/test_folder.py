@@ -149,5 +149,5 @@ def test_a_folder_may_be_a_bucket(tmp_path):
 
 
 def test_a_recipe_holds_no_credentials():
-    with pytest.raises(ValidationError, match="holds no credentials"):
+    with pytest.raises(ValidationError, match="must not contain credentials"):
         folder.Settings(path="s3://key:hunter2@bucket/a", prompt="?")

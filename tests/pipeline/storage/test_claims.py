@@ -106,7 +106,7 @@ def test_more_than_there_are_places_for_is_asked_without_a_claim(tmp_path, monke
 
 def test_a_folder_that_cannot_be_made_is_one_line_and_leaves_no_file(tmp_path, monkeypatch):
     (tmp_path / "asking").write_text("a file in the way")
-    with pytest.raises(StoreError, match=r"asking cannot be written .*; check its disk and rights"):
+    with pytest.raises(StoreError, match=r"cannot write to .*asking .*; check its disk and permissions"):
         Claims(tmp_path / "asking").take(KEY)
     monkeypatch.setattr(os, "posix_fallocate", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(StoreError, match=r"\(No space left on device\)"):

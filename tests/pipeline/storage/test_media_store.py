@@ -50,7 +50,7 @@ def test_a_bucket_without_credentials_is_one_clear_line(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     fsspec.get_filesystem_class("s3").clear_instance_cache()  # instances outlive the environment they were made in
-    with pytest.raises(StoreError, match=r"s3://bucket/media does not answer \(\w+\); check its address, credentials"):
+    with pytest.raises(StoreError, match=r"s3://bucket/media fails \(\w+\); check its address, credentials"):
         open_store("s3://bucket/media").add(b"abc")
 
 
@@ -70,7 +70,7 @@ def test_a_pack_that_lost_its_end_is_one_clear_line(tmp_path):
     (pack,) = tmp_path.glob("*.pack")
     os.truncate(pack, 2)
     with pytest.raises(
-        StoreError, match=rf"{pack} does not hold medium {SHA_OF_ABC} .*run the same `pairwright build` again"
+        StoreError, match=rf"{pack}: media item {SHA_OF_ABC} is damaged.*.*run the same `pairwright build` again"
     ):
         FolderStore(tmp_path).read(SHA_OF_ABC)
 
@@ -79,7 +79,7 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path):
     (tmp_path / "media").write_text("a file in the way")
     store = FolderStore(tmp_path / "media")
     store.add(b"abc")
-    with pytest.raises(StoreError, match="check its disk and rights"):
+    with pytest.raises(StoreError, match="check its disk and permissions"):
         store.sync()
 
 

@@ -58,7 +58,7 @@ def test_one_refusal_among_answers_is_the_rows(cache):
 def test_all_of_a_few_refused_alike_are_the_runs_and_the_words_are_told(cache):
     with pytest.raises(
         EngineError,
-        match=r"rate: scripted@1: the server refused the request \(400\): your balance is too low .* every request ends so",
+        match=r"rate: scripted@1: the server refused the request \(400\): your balance is too low .* all requests are refused",
     ):
         asked(cache, Scripted(*[REFUSED] * 3), 3)
 
@@ -73,7 +73,7 @@ def test_all_refused_for_reasons_of_their_own_are_the_rows(cache):
 
 def test_an_account_that_was_emptied_shows_when_an_answered_question_is_refused(cache):
     engine = Scripted(ANSWERED, ANSWERED, REFUSED, REFUSED)
-    with pytest.raises(EngineError, match="by now every request ends so"):
+    with pytest.raises(EngineError, match="all requests are now refused"):
         asked(cache, engine, 3)
     assert engine.asked == [0, 1, 2, 1]
 
@@ -119,7 +119,7 @@ def test_a_server_that_never_answered_is_told_in_its_own_words(cache):
         "http://h/v1 answered 404: no such model; check base_url", "the server refused the request (404): no such model"
     )
     with pytest.raises(
-        EngineError, match="http://h/v1 answered 404: no such model; check base_url; every request ends so"
+        EngineError, match="http://h/v1 answered 404: no such model; check base_url; all requests are refused"
     ):
         asked(cache, Scripted(error, error), 2)
 

@@ -47,7 +47,7 @@ def test_it_says_and_fails_as_the_real_one_did_and_knows_no_more(tmp_path, asked
 
     async def work():
         assert [await engine.ask(question(t)) for t in ("hello", "poison")] == said
-        with pytest.raises(NotAsked, match="was never asked"):
+        with pytest.raises(NotAsked, match="was never sent"):
             await engine.ask(question("something else"))
 
     asyncio.run(work())

@@ -158,7 +158,7 @@ def test_adapters_train_alone_and_end_in_the_weights(model, mixed, tmp_path):
 def test_a_folder_without_a_model_is_named(tmp_path):
     with pytest.raises(TrainError, match=f"cannot load {tmp_path}"):
         load(str(tmp_path))
-    with pytest.raises(TrainError, match=f"no processor in {tmp_path}"):
+    with pytest.raises(TrainError, match=f"cannot load a processor from {tmp_path}"):
         Encoder(str(tmp_path))
 
 

@@ -100,7 +100,7 @@ def test_a_log_probability_is_one():
 
 @pytest.mark.parametrize("said", [None, {}, {"content": None}, {"content": []}, []])
 def test_log_probabilities_that_do_not_come_are_a_refusal(said):
-    with pytest.raises(Refusal, match="gives no log-probabilities"):
+    with pytest.raises(Refusal, match="returns no log-probabilities"):
         replies.with_logprobs(choice(logprobs=said), 16)
 
 
