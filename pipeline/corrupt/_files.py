@@ -83,6 +83,7 @@ def _checked(before: np.ndarray, after: np.ndarray, kind: Kind, name: str) -> np
 
 
 def png(picture: np.ndarray) -> bytes:
+    """A PNG of a picture [height, width, 3] uint8."""
     from PIL import Image
 
     file = io.BytesIO()
@@ -92,6 +93,7 @@ def png(picture: np.ndarray) -> bytes:
 
 
 def wav(samples: np.ndarray, rate: int) -> bytes:
+    """A WAV, 16 bits, of mono samples [n] float in -1..1 at `rate` Hz."""
     import soundfile
 
     file = io.BytesIO()

@@ -6,7 +6,9 @@ import re
 
 from pydantic import Field, model_validator
 
-from pipeline.make._ask import MediaSettings, asked, candidates_of, fit, fits, prompt_with_media, rejection_of, seed_of  # noqa: F401  fit and fits are the operator's own
+from pipeline.make._ask import MediaSettings, asked, candidates_of, prompt_with_media, rejection_of, seed_of
+from pipeline.make._ask import fit as fit  # part of this operator
+from pipeline.make._ask import fits as fits
 from schemas.messages import assistant
 from schemas.operator import Context, SampleRows
 from schemas.records import SAMPLE_KINDS, Candidate, Media, Reason, Rejection

@@ -11,7 +11,9 @@ import asyncio
 import re
 from typing import Literal
 
-from pipeline.make._ask import MediaSettings, asked, candidates_of, fit, fits, prompt_with_media, rejection_of, seed_of  # noqa: F401  fit and fits are the operator's own
+from pipeline.make._ask import MediaSettings, asked, candidates_of, prompt_with_media, rejection_of, seed_of
+from pipeline.make._ask import fit as fit  # part of this operator
+from pipeline.make._ask import fits as fits
 from schemas import prompts
 from schemas.messages import ask_about, asked_of
 from schemas.operator import Context, SampleRows

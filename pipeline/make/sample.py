@@ -4,7 +4,9 @@ import random
 
 from pydantic import Field, model_validator
 
-from pipeline.make._ask import MediaSettings, asked, candidates_of, fit, fits, prompt_with_media, seed_of  # noqa: F401  fit and fits are the operator's own
+from pipeline.make._ask import MediaSettings, asked, candidates_of, prompt_with_media, seed_of
+from pipeline.make._ask import fit as fit  # part of this operator
+from pipeline.make._ask import fits as fits
 from schemas import prompts
 from schemas.messages import asked_of, rephrase
 from schemas.operator import Context, SampleRows, gather
