@@ -107,7 +107,7 @@ def isolation() -> None:
     print("| | in another process, µs | in this one | difference |\n|---|---|---|---|")
     for label, (file, isolated, direct) in kinds.items():
         known = (sniff(file, "x"), "x") if isolated is facts else ()
-        rounds = [[_each(decoder, file, *known) for decoder in (isolated, direct)] for _ in range(5)]
+        rounds = [[_cost_per_call(decoder, file, *known) for decoder in (isolated, direct)] for _ in range(5)]
         cost = [min(each) for each in zip(*rounds, strict=True)]
         print(f"| {label} | {cost[0]:.0f} | {cost[1]:.0f} | {cost[0] - cost[1]:.0f} |")
 
@@ -118,17 +118,17 @@ def saved(picture: Image.Image, form: str) -> bytes:
     return file.getvalue()
 
 
-def _each(decoder: Callable, *given) -> float:
+def _cost_per_call(decoder: Callable, *given) -> float:
     """CPU microseconds per call."""
     count = 1000 if len(given[0]) < 60_000 else 20
     decoder(*given)  # starts and warms up the process
-    started = _cpu()
+    started = _cpu_seconds()
     for _ in range(count):
         decoder(*given)
-    return (_cpu() - started) / count * 1e6
+    return (_cpu_seconds() - started) / count * 1e6
 
 
-def _cpu() -> float:
+def _cpu_seconds() -> float:
     """CPU seconds of this process and its decoding child processes."""
     parent = psutil.Process()
     return sum(sum(process.cpu_times()[:2]) for process in (parent, *parent.children()))

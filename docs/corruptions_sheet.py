@@ -67,7 +67,7 @@ def sample_of(store: FolderStore, data: bytes) -> Sample:
 
 
 async def corrupted(kind: str, row: Sample, context: Context) -> bytes:
-    """The file of a sample after this kind of corruption, with default settings where there are any."""
+    """The sample's file after this kind of corruption, with default settings if the kind has them."""
     settings = {"adversarial": {"model": "tiny"}, "region_mask": {"box": BOX}}.get(kind, {})
     *_, new = await corrupt.corrupt(SampleRows(row), corrupt.Settings(kind={"kind": kind, **settings}), context)
     return context.media.read(new.media[0])

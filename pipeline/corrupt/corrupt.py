@@ -36,7 +36,7 @@ class Settings(Base):
 
     @model_validator(mode="before")
     @classmethod
-    def _beside(cls, given: Any) -> Any:
+    def _nest_kind(cls, given: Any) -> Any:
         """Moves the kind's own settings, which a recipe writes next to its name, into one mapping."""
         if not isinstance(given.get("kind"), str):
             return given
@@ -44,7 +44,7 @@ class Settings(Base):
         return {"kind": own} | {key: value for key, value in given.items() if key == "as"}
 
     @model_validator(mode="after")
-    def _listed(self):
+    def _check_levels(self):
         if isinstance(self.kind, RegionMask) and self.kind.levels > 1 and self.as_ is None:
             raise ValueError("`levels` above 1 fill the `media_list` of pairs; set `as: rejected_media` too")
         return self
@@ -76,11 +76,11 @@ async def corrupt(rows: SampleRows, settings: Settings, context: Context) -> lis
 
     RowError as `_apply.corrupted` raises it."""
     if settings.as_ is None:
-        return await _shown(rows.sample, settings.kind, context)
-    return await _stored(rows, settings.kind, context) if rows.pairs else []
+        return await _corrupted_sample(rows.sample, settings.kind, context)
+    return await _corrupted_pairs(rows, settings.kind, context) if rows.pairs else []
 
 
-async def _shown(sample: Sample, kind: Kind, context: Context) -> list[Media | Sample | Pair | Rejection]:
+async def _corrupted_sample(sample: Sample, kind: Kind, context: Context) -> list[Media | Sample | Pair | Rejection]:
     prompt, made = await _apply.corrupted(sample.prompt, kind, sample, context)
     known = json.loads(sample.facts) if sample.facts else {}
     how = known | {"corrupted": {"op": kind.model_dump(mode="json"), "media": list(sample.media)}}
@@ -88,14 +88,14 @@ async def _shown(sample: Sample, kind: Kind, context: Context) -> list[Media | S
     return [*made, successor(sample, prompt, context.step, facts=facts)]
 
 
-async def _stored(rows: SampleRows, kind: Kind, context: Context) -> list[Media | Sample | Pair | Rejection]:
+async def _corrupted_pairs(rows: SampleRows, kind: Kind, context: Context) -> list[Media | Sample | Pair | Rejection]:
     sample = rows.sample
     made: list[Media] = []
     ranked = None
     if isinstance(kind, Nothing):
         ids = ()
     elif isinstance(kind, RegionMask) and kind.levels > 1:
-        ranked, made = await _ranked(sample, kind, context)
+        ranked, made = await _faded(sample, kind, context)
         ids = ranked[-1:]
     else:
         new, made = await _apply.replaced_media(sample.prompt, _apply.resolved_kind(kind, sample), sample, context)
@@ -113,7 +113,7 @@ async def _stored(rows: SampleRows, kind: Kind, context: Context) -> list[Media 
     return out
 
 
-async def _ranked(sample: Sample, kind: RegionMask, context: Context) -> tuple[tuple[str, ...], list[Media]]:
+async def _faded(sample: Sample, kind: RegionMask, context: Context) -> tuple[tuple[str, ...], list[Media]]:
     """The ids of the sample's picture and of its copies whose box fades step by step, and the new Media."""
     if len(sample.media) != 1:
         detail = f"{sample_label(sample)}: `levels` above 1 need one picture, the prompt has {len(sample.media)}; use `levels: 1`"

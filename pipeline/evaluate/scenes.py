@@ -119,10 +119,10 @@ async def _counts(item: Item, engine: Engine, patterns: Patterns, settings: Sett
         engine.ask(Generate(item.prompt, 1, 0.0, 1.0, settings.max_tokens, 0)),
         asyncio.gather(*(engine.ask(Score(q, CHOICES)) for q, _ in item.questions)),
     )
-    text = _answered(answer).answers[0].text
+    text = _checked(answer).answers[0].text
     facts = item.scene.facts(item.task)
     truth = truth_of(facts, split(patterns, item.task.question, text))
-    pairs = [(_yes(_answered(score)), truth) for score, (_, truth) in zip(scores, item.questions, strict=True)]
+    pairs = [(_yes(_checked(score)), truth) for score, (_, truth) in zip(scores, item.questions, strict=True)]
     return Counts(
         answers=1, hallucinated=truth.false > 0, false_claims=truth.false, claims=truth.claims, recall=truth.recall, exact=truth.exact,
         right=sum(yes == truth for yes, truth in pairs), true_yes=sum(yes and truth for yes, truth in pairs),
@@ -131,7 +131,7 @@ async def _counts(item: Item, engine: Engine, patterns: Patterns, settings: Sett
     )  # fmt: skip
 
 
-def _answered(result: T | Failure) -> T:
+def _checked(result: T | Failure) -> T:
     """The result. EngineError if it is a Failure: metrics over the remaining prompts would not be comparable."""
     if isinstance(result, Failure):
         raise EngineError(f"cannot evaluate the model: a held-out prompt failed: {result.reason}: {result.detail}")

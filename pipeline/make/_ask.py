@@ -25,7 +25,7 @@ class SamplingSettings(Base):
     max_tokens: int = Field(512, ge=1, le=1_000_000)
     """maximum length of an answer, in tokens"""
     seed: int = 0
-    """random seed; another seed samples other answers"""
+    """random seed of the answers"""
     role: str | None = None
     """chosen or rejected, if the method already knows the role of these answers"""
 

@@ -33,7 +33,7 @@ class Settings(MediaSettings):
     """alternative: number of sentences to remove from the end"""
 
     @model_validator(mode="after")
-    def _one(self):
+    def _check_exclusive(self):
         if self.prefix_ratio is not None and self.drop_sentences is not None:
             raise ValueError("set `prefix_ratio` or `drop_sentences`, not both")
         return self

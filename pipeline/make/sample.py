@@ -39,7 +39,7 @@ class Settings(MediaSettings):
     """file with {question} that replaces the sample's question (STIC's long, structured prompt)"""
 
     @model_validator(mode="after")
-    def _answered(self):
+    def _check(self):
         if bool(self.model) == bool(self.models):
             raise ValueError("set either one `model` or a pool of `models`")
         if self.k is not None and self.k > len(self.models):
@@ -64,7 +64,9 @@ async def make(rows: SampleRows, settings: Settings, context: Context) -> list[M
         prompt = rephrase(prompt, prompts.fill(template, question=asked_of(prompt)))
     prompt, media = await prompt_with_media(prompt, settings, sample, context)
     seed = seed_of(settings.seed, sample.id)
-    ways = [(name, t) for name in _drawn(settings, sample.id) for t in settings.temperatures or (settings.temperature,)]
+    ways = [
+        (name, t) for name in _models_of(settings, sample.id) for t in settings.temperatures or (settings.temperature,)
+    ]
     kept = {"n": settings.n, "stop": settings.stop, "logprobs": settings.logprobs}
     results = await gather(
         context.engines[name].ask(asked(prompt, settings, seed, temperature=t, **kept)) for name, t in ways
@@ -89,7 +91,7 @@ async def make(rows: SampleRows, settings: Settings, context: Context) -> list[M
     return out
 
 
-def _drawn(settings: Settings, sample: str) -> list[str]:
+def _models_of(settings: Settings, sample: str) -> list[str]:
     """Names of the models that answer this sample, in the order of the pool."""
     if settings.model:
         return [settings.model]

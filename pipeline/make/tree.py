@@ -68,7 +68,7 @@ class Settings(SamplingSettings):
     """a path of this many characters is complete"""
 
     @model_validator(mode="after")
-    def _grows(self):
+    def _check_beams(self):
         if self.best + self.worst > self.beams:
             raise ValueError("`best` plus `worst` must not exceed `beams`")
         return self
@@ -99,15 +99,15 @@ async def make(rows: SampleRows, settings: Settings, context: Context) -> list[C
     seed = seed_of(settings.seed, sample.id)
     live, done, lost = [Path()], [], []
     while live:
-        found = await asyncio.gather(*(_grown(path, engine, sample, seed, settings, context) for path in live))
+        found = await asyncio.gather(*(_extended(path, engine, sample, seed, settings, context) for path in live))
         grown = [path for paths, _ in found for path in paths]
         lost += [rejection for _, rejections in found for rejection in rejections]
         done += [path for path in grown if path.finish]
-        live = _kept([path for path in grown if not path.finish], settings)
-    return _leave(done, lost, seed, engine, sample, settings, context)
+        live = _continuing([path for path in grown if not path.finish], settings)
+    return _result_rows(done, lost, seed, engine, sample, settings, context)
 
 
-async def _grown(
+async def _extended(
     path: Path, engine: Engine, sample: Sample, seed: int, settings: Settings, context: Context
 ) -> tuple[list[Path], list[Rejection]]:
     """The path extended by each proposed sentence, or the finished path if there is none; and the rejections."""
@@ -119,7 +119,7 @@ async def _grown(
         if not path.text:
             raise RowError(result.reason, result.detail)
         return [], [lost(result.reason, result.detail)]
-    offered = _offered(result)
+    offered = _distinct_sentences(result)
     if not offered:
         return [path._replace(finish="stop")] if path.text else [], []
     scored = list(zip(offered, await context.built["scorer"](sample, [s.text for s in offered]), strict=True))
@@ -143,7 +143,7 @@ class Sentence(NamedTuple):
     finish: str | None  # None: the answer goes on
 
 
-def _offered(result: Generated) -> list[Sentence]:
+def _distinct_sentences(result: Generated) -> list[Sentence]:
     """The distinct sentences that the model proposes."""
     found: dict[str, Sentence] = {}
     for answer in result.answers:
@@ -193,7 +193,7 @@ def ranks(values: list[float]) -> list[float]:
     return [-place[i] / len(values) for i in range(len(values))]
 
 
-def _kept(paths: list[Path], settings: Settings) -> list[Path]:
+def _continuing(paths: list[Path], settings: Settings) -> list[Path]:
     """The paths that continue: the best and the worst, each once."""
     if len(paths) < settings.beams:
         return paths
@@ -201,7 +201,7 @@ def _kept(paths: list[Path], settings: Settings) -> list[Path]:
     return [*ranked[: settings.best], *ranked[-settings.worst :]]
 
 
-def _leave(
+def _result_rows(
     done: list[Path],
     lost: list[Rejection],
     seed: int,

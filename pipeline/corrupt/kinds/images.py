@@ -34,7 +34,7 @@ class Crop(Kind):
     """alternative: a crop of at most this width and height in pixels, not enlarged; [240, 320] in CHiP"""
 
     @model_validator(mode="after")
-    def _possible(self):
+    def _check(self):
         if not 0 < self.area[0] <= self.area[1] < 1:
             raise ValueError("`area` must be two shares between 0 and 1, the smaller first")
         if self.pixels and min(self.pixels) < 1:
@@ -110,7 +110,7 @@ class RegionMask(Kind):
     """above 1, for stored corruptions: `media_list` has the picture, then `levels` pictures whose box fades step by step"""
 
     @model_validator(mode="after")
-    def _ordered(self):
+    def _check_box(self):
         if self.box and not (0 <= self.box[0] < self.box[2] and 0 <= self.box[1] < self.box[3]):
             raise ValueError("`box` must be [left, top, right, bottom], with left < right and top < bottom")
         return self

@@ -34,7 +34,7 @@ class Swap(Kind):
     """number of media in the pool, drawn from the whole run"""
 
     @model_validator(mode="after")
-    def _seen(self):
+    def _check_model(self):
         if (self.model is None) == (self.by == "embedding"):
             raise ValueError("`by: embedding` needs a `model`; the other ways take none")
         return self

@@ -1,4 +1,4 @@
-"""Evaluation of the model: hallucination, recall, yes/no questions, judging. With a small sampler of its own."""
+"""Evaluation of the model, with a small built-in sampler: hallucination, recall, yes/no questions, judging."""
 
 import json
 import random
