@@ -116,7 +116,7 @@ async def prepared(folder: Path, document: dict) -> Job:
     recipe = load.checked(document)
     ((name, spec),) = ((n, {k: v for k, v in m.items() if k != "engine"}) for n, m in recipe.models.items())
     drawn = {"name": "drawn", "steps": document["steps"][:1]}
-    source = executor._open(drawn, folder / "source", folder / "cache", None, None)
+    source = executor.open_document(drawn, out=folder / "source", cache=folder / "cache")
     await asyncio.to_thread(source.do, source.units[0])
     shards = source._shards(source.units[0])
 

@@ -29,10 +29,12 @@ from pipeline.dataset.card import write_card
 from pipeline.dataset.columns import BLOBS, RECORD, columns
 from pipeline.dataset.write import write
 from pipeline.media.probe import keep
-from pipeline.source import pairs
+from pipeline.source import formats, pairs
+from pipeline.source.formats.registry import DIALECTS
 from pipeline.storage.media_store import FolderStore
 from pipeline.train import losses
-from schemas import messages, records
+from pipeline.train.losses._side import Side
+from schemas import axes, messages, records
 from schemas.figures import JUDGE
 from schemas.operator import Context
 from schemas.ports import Engine
@@ -42,9 +44,56 @@ from tests.support import media_files, small_run
 from tests.support.small_run import ListTables
 
 FIGURES = tuple(figure.name for figure in JUDGE)
-DOCS = "\n".join(page.read_text() for page in PAGES)
+DOCS = "\n".join(page.read_text() for page in PAGES if page.name != "contributing.md")  # whose examples do not exist
 OPERATORS = [(family, name) for family in registry.HOME for name in registry.names(f"{registry.HOME[family]}.{family}")]
 ENGINES = registry.names("pipeline.engines")
+TESTS = "\n".join(
+    (ROOT / name).read_text()
+    for name in files()
+    if name.startswith("tests/") and name.endswith((".py", ".yaml")) and ROOT / name != Path(__file__)
+)
+
+
+# Operators
+
+
+@pytest.mark.parametrize(("family", "name"), OPERATORS)
+def test_an_operator_is_in_the_docs(family, name):
+    title = family if family == name else f"{family}.{name}"
+    assert re.search(rf"(?<![\w.]){re.escape(title)}(?![\w.]\w)", DOCS), "no page names it"
+
+
+@pytest.mark.parametrize(("family", "name"), OPERATORS)
+def test_an_operator_is_tested(family, name):
+    folder = rf"{registry.HOME[family]}\.{family}"
+    title = f'"{name}"' if family == name else rf"\b{family}\.{name}\b"
+    named = rf"{folder} import [^\n]*\b{name}\b|{folder}\.{name}\b|{title}"
+    assert re.search(named, TESTS), "no test imports it, and no recipe of the tests names it"
+
+
+@pytest.mark.parametrize(("family", "name"), [of for of in OPERATORS if of[0] == "judge"])
+def test_the_axis_that_a_judge_leaves_by_default_has_its_line_in_axes(family, name):
+    axis = registry.operator(family, name).Settings.model_fields.get("axis")
+    named = {value for key, value in vars(axes).items() if key.isupper()}
+    assert axis is None or axis.default is None or axis.default in named
+
+
+# Formats
+
+
+def test_every_format_that_exists_is_registered():
+    written = {file.stem for file in Path(formats.__path__[0]).glob("*.py") if "\ndef fits(" in file.read_text()}
+    assert written == set(DIALECTS) != set()
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_format_is_tested(name):
+    assert re.search(rf"formats import [^\n]*\b{name}\b|formats\.{name} import", TESTS), "no test imports it"
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_format_is_in_the_docs(name):
+    assert f"| `{name}` |" in (ROOT / "docs" / "import.md").read_text()
 
 
 # Losses
@@ -59,8 +108,31 @@ def test_the_losses_a_recipe_may_name_are_those_that_exist():
 
 
 @pytest.mark.parametrize("name", losses.NAMES)
-def test_a_loss_compares_chosen_with_rejected(name):
-    assert list(inspect.signature(losses.loss_of(name)).parameters)[:2] == ["chosen", "rejected"]
+def test_a_loss_takes_what_the_training_loop_gives_it(name):
+    given = ["chosen", "rejected", "beta", "label_smoothing"]
+    assert list(inspect.signature(losses.loss_of(name)).parameters)[:4] == given
+
+
+@pytest.mark.parametrize("name", losses.NAMES)
+def test_a_loss_is_one_number_a_pair_and_label_smoothing_changes_it(name):
+    import torch
+
+    chosen, rejected = (
+        Side(torch.full((2, 3), policy), torch.full((2, 3), -1.0), torch.ones(2, 3)) for policy in (-0.5, -2.0)
+    )
+    plain, smoothed = (losses.loss_of(name)(chosen, rejected, 0.5, share) for share in (0.0, 0.25))
+    assert plain.shape == (2,)
+    assert not torch.equal(plain, smoothed), "the setting `label_smoothing` has no effect"
+
+
+@pytest.mark.parametrize("name", losses.NAMES)
+def test_a_loss_is_in_the_docs(name):
+    assert f"| `{name}` |" in (ROOT / "docs" / "training.md").read_text()
+
+
+@pytest.mark.parametrize("name", losses.NAMES)
+def test_a_loss_is_tested(name):
+    assert f"losses.{name} import" in TESTS, "no test imports it"
 
 
 # Fields of a Pair
@@ -211,14 +283,28 @@ def test_a_corruption_kind_says_what_media_it_is_for(name):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_corruption_kind_is_in_the_page_and_on_the_sheet(name):
-    page = (ROOT / "docs" / "corruptions.md").read_text()
-    assert f"| `{name}` |" in page
+def test_a_corruption_kind_is_on_the_sheet(name):
     assert (
         f'"{name}"' in (ROOT / "docs" / "corruptions_sheet.py").read_text() or KINDS[name] is Nothing
     )  # it shows nothing
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_corruption_kind_is_in_the_page_with_its_settings(name):
+    page = (ROOT / "docs" / "corruptions.md").read_text()
+    assert f"| `{name}` |" in page
     missing = [f for f in KINDS[name].model_fields if f not in ("kind", "seed") and f not in page]
     assert missing == []
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_corruption_kind_has_a_docstring(name):
+    assert (KINDS[name].__doc__ or "").strip()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_corruption_kind_is_tested(name):
+    assert re.search(rf"\b{KINDS[name].__name__}\(|kind[=:\"' ]+{name}\b", TESTS), "no test makes it"
 
 
 def test_a_function_of_a_kind_is_that_of_a_registered_kind():
@@ -266,12 +352,64 @@ def test_every_figure_of_a_judge_is_shown(pages, page):
     assert {figure for figure, any_of in digits.items() if not any(d in texts[page] for d in any_of)} == UNSEEN[page]
 
 
+def counted() -> set[str]:
+    """The figures that the judges' quality counts, by the texts in its calls of `_count`."""
+    source = inspect.getsource(importlib.import_module("annotators.measures.judge_quality"))
+    return {node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_count"
+            for node in ast.walk(node) if isinstance(node, ast.Constant) and isinstance(node.value, str)}  # fmt: skip
+
+
 def test_every_figure_of_a_judge_is_counted_somewhere():
     """A figure that nothing counts would be None for ever."""
-    source = inspect.getsource(importlib.import_module("annotators.measures.judge_quality"))
-    counted = {node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_count"
-               for node in ast.walk(node) if isinstance(node, ast.Constant) and isinstance(node.value, str)}  # fmt: skip
-    assert set(FIGURES) - counted == set()
+    assert set(FIGURES) - counted() == set()
+
+
+def test_every_figure_that_is_counted_is_shown():
+    assert counted() - set(FIGURES) == {"truth "}  # by kind of media, which `agreement_with_truth` shows
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_of_a_judge_is_in_the_docs(name):
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "judge_quality.md").read_text(), re.MULTILINE)
+    assert any(f"`{name}`" in row for row in rows), "the table of docs/judge_quality.md has no row of it"
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_of_a_judge_is_tested(name):
+    tests = [path.read_text() for path in (ROOT / "tests" / "annotators" / "measures").glob("*.py")]
+    assert any(f'"{name}"' in text for text in tests), "no test of annotators/measures names it"
+
+
+# Benchmarks
+
+PROGRAMS = {path.stem: path.read_text() for path in (ROOT / "benchmarks").glob("[!_]*.py")}
+PARTS = {"bare_loop", "endpoint"}  # programs that other benchmarks start
+
+
+def test_a_program_that_no_target_runs_is_started_by_another():
+    started = {name for name in PARTS for text in PROGRAMS.values() if re.search(rf"benchmarks\.{name}\"", text)}
+    assert started == PARTS
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAMS.keys() - PARTS))
+def test_a_benchmark_is_run_by_make(name):
+    makefile = (ROOT / "Makefile").read_text()
+    (bench,) = re.findall(r"for name in (.*?); do .*-m benchmarks\.", makefile)
+    assert name in bench.split() or f"-m benchmarks.{name}" in makefile, "no target of the Makefile runs it"
+    assert 'if __name__ == "__main__":' in PROGRAMS[name], "`python -m` would do nothing"
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAMS.keys() - PARTS))
+def test_a_benchmark_is_in_the_docs(name):
+    assert f"python -m benchmarks.{name}" in (ROOT / "docs" / "benchmarks.md").read_text()
+
+
+UNTESTED = {"overhead", "generate", "ingest", "label_studio", "near_duplicates"}  # only measured: new ones have a test
+
+
+def test_a_benchmark_is_tested():
+    tested = {path.stem.removeprefix("test_") for path in (ROOT / "tests" / "benchmarks").glob("test_*.py")}
+    assert PROGRAMS.keys() - PARTS - tested == UNTESTED
 
 
 # Engines

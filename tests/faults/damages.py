@@ -113,6 +113,7 @@ COMMANDS: dict[str, Callable[[Place], list[Any]]] = {
     ],  # a folder would start a server
     "serve": lambda p: ["serve", p.at("people")],
     "recipes": lambda p: ["recipes"],
+    "steps": lambda p: ["steps"],
 }
 
 

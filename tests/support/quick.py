@@ -22,7 +22,7 @@ MARKS = {
 }
 # mark: how the source of what starts one reads
 SOURCES = {
-    "engine": r"\b(vllm|hf)\.connect\(|\bvllm_engine\b|\bvllm\.entrypoints\b|\bload\((str\()?(TINY|CHECKPOINT)|\.eval\(\)|\bnew_model\("
+    "engine": r"\b(vllm|hf)\.connect\(|\bvllm_engine\b|\bvllm\.entrypoints\b|\bload\((str\()?(TINY|CHECKPOINT)|\.eval\(\)|\bnew_model\(|\btrain\("
     r"|Trainer\(|\b(open_run|pairwright)\(.*\"demo\"",
     "server": r"\blocal\w*\.start\(|\brunning\(\"|\bPREFECT\b|\"moto\.server\"|\"tests\.support\.serving\"",
     "browser": r"\bsync_playwright\(",

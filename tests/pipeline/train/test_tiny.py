@@ -237,6 +237,7 @@ def test_yes_and_no_depend_on_the_picture(checkpoint):
     assert ((found > 0) == [question in s.truths() for s in scenes]).mean() > 0.9
 
 
+@pytest.mark.engine
 def test_the_whole_training_runs_and_saves_what_can_be_loaded(tmp_path):
     make(tmp_path, seed=1, steps_scale=0.001, prompts=2)
     model, tokenizer = load(tmp_path)
