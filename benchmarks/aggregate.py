@@ -1,9 +1,10 @@
-"""A million judgements put together: how much memory that takes as they grow, and Dawid-Skene beside crowd-kit's own.
+"""Aggregation of a million judgements: memory by number of judgements, and Dawid-Skene compared with crowd-kit's.
 
     python -m benchmarks.aggregate [--judgements 100000 1000000] [--rounds 5] [--folder DIR]
 
-Memory: made-up runs of 5 judges with skills of .6 to .95 on pairs of answers lie on disk as a run leaves them; a process of its own reads
-them, fits and scores by `score.consensus` and says its largest resident size. Time: CPU seconds of both on the same votes, in turn."""
+Memory: synthetic runs of 5 judges with accuracies of .6 to .95 on pairs of answers are written to disk in a run's format; a separate
+process reads, fits and scores them with `score.consensus` and reports its peak resident size. Time: CPU seconds of both implementations
+on the same votes, in turn."""
 
 import argparse
 import json
@@ -34,7 +35,7 @@ METHODS = ("majority", "dawid_skene")
 
 
 def write(folder: Path, judgements: int) -> None:
-    """A run's shards of so many judgements on pairs, five a pair, each the only one of its sample."""
+    """Shards of a run with this many judgements on pairs, five per pair, one pair per sample."""
     rng = np.random.default_rng(judgements)
     pairs = judgements // len(SKILLS)
     right = rng.random((pairs, len(SKILLS))) < np.array(SKILLS)
@@ -57,12 +58,12 @@ def write(folder: Path, judgements: int) -> None:
 
 
 def aggregate(folder: Path, method: str) -> dict:
-    """Reads, fits and scores all samples in this process: {scores, cpu (seconds), memory (MB, largest resident)}."""
+    """Reads, fits and scores all samples in this process: {scores, cpu (seconds), memory (MB, peak resident)}."""
     tables = shards.RunTables([sorted(p for p in folder.iterdir() if p.is_dir())])
     step = Step(name="consensus", family="score", operator="consensus", settings={"method": method})
     bound = bound_step(step).of({})
     started, count = time.process_time(), 0
-    context = Context("consensus", bound.version, None, tables=tables)  # ty: ignore[invalid-argument-type]  nothing is shown
+    context = Context("consensus", bound.version, None, tables=tables)  # ty: ignore[invalid-argument-type]  no media
     fitted = jury.fit(seen_samples(bound, tables), bound.settings, context)
     ready = Context("consensus", bound.version, None, fitted=fitted.value)  # ty: ignore[invalid-argument-type]
     for rows in seen_samples(bound, tables):
@@ -84,7 +85,7 @@ def votes_of(judgements: int, labels: int = 3) -> aggregation.Votes:
 
 
 def timed(judgements: int, rounds: int) -> Iterator[tuple[float, float, float]]:
-    """(our CPU seconds, crowd-kit's, share of items on which both decide alike), round by round."""
+    """(our CPU seconds, crowd-kit's, share of items on which both agree), round by round."""
     import pandas as pd
     from crowdkit.aggregation import DawidSkene
 
@@ -92,14 +93,14 @@ def timed(judgements: int, rounds: int) -> Iterator[tuple[float, float, float]]:
     frame = pd.DataFrame({"task": votes.item, "worker": votes.annotator, "label": votes.label})
     for i in range(rounds):
         spent, found = {}, {}
-        for who in ("ours", "theirs") if i % 2 == 0 else ("theirs", "ours"):
+        for name in ("ours", "theirs") if i % 2 == 0 else ("theirs", "ours"):
             started = time.process_time()
-            if who == "ours":
+            if name == "ours":
                 model = aggregation.dawid_skene(votes, 3)
-                found[who] = aggregation._posteriors(model, votes, votes.item.max() + 1).argmax(axis=1)
+                found[name] = aggregation._posteriors(model, votes, votes.item.max() + 1).argmax(axis=1)
             else:
-                found[who] = DawidSkene().fit_predict(frame).sort_index().to_numpy()
-            spent[who] = time.process_time() - started
+                found[name] = DawidSkene().fit_predict(frame).sort_index().to_numpy()
+            spent[name] = time.process_time() - started
         yield spent["ours"], spent["theirs"], float((found["ours"] == found["theirs"]).mean())
 
 
@@ -114,7 +115,7 @@ def main() -> None:
         print(json.dumps(aggregate(Path(given.aggregate[0]), given.aggregate[1])))
         return
     home = given.folder or Path(tempfile.mkdtemp())
-    print("| judgements | method | scores | CPU s | largest resident, MB |\n|---|---|---|---|---|")
+    print("| judgements | method | scores | CPU s | peak resident, MB |\n|---|---|---|---|---|")
     for count in given.judgements:
         folder = home / str(count)
         if not folder.exists():
@@ -123,7 +124,7 @@ def main() -> None:
             words = [sys.executable, "-m", "benchmarks.aggregate", "--aggregate", str(folder), method]
             found = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
             print(f"| {count:,} | {method} | {found['scores']:,} | {found['cpu']} | {found['memory']} |", flush=True)
-    print("\n| round | ours, CPU s | crowd-kit, CPU s | × | decided alike |\n|---|---|---|---|---|")
+    print("\n| round | ours, CPU s | crowd-kit, CPU s | × | agreement |\n|---|---|---|---|---|")
     ratios = []
     for i, (ours, theirs, alike) in enumerate(timed(given.judgements[-1], given.rounds), 1):
         ratios.append(ours / theirs)

@@ -1,9 +1,9 @@
-"""The job of overhead.py with nothing around it: the floor. One asyncio loop over raw keep-alive sockets.
+"""The lower bound for overhead.py: the same job as a bare asyncio loop over raw keep-alive sockets.
 
     python -m benchmarks.bare_loop ROWS.parquet OUT.parquet PORT
 
-Each row: read its image, ask for n=4 answers with it, ask for four ratings, best against worst, a Parquet row with the image.
-It checks nothing, keeps nothing, and starts over when it is killed."""
+Per row: read the image, request n=4 answers to it, request four ratings, pair best and worst, write a Parquet row with the image.
+It checks nothing, caches nothing, and starts over after a kill."""
 
 import asyncio
 import sys
@@ -16,7 +16,7 @@ import pybase64
 import uvloop
 
 IN_FLIGHT = 64
-GROUP = 1000  # pairs a row group
+GROUP = 1000  # pairs per row group
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 SCHEMA = pa.schema(
     [("prompt", pa.string()), ("images", pa.list_(IMAGE)), ("chosen", pa.string()), ("rejected", pa.string())]
@@ -27,7 +27,7 @@ RATE = b'{"model":"stand-in","n":1,"temperature":0.0,"max_tokens":256,"messages"
 
 
 class Connection(asyncio.Protocol):
-    """One request in flight at a time."""
+    """A keep-alive HTTP connection with one request in flight at a time."""
 
     def __init__(self):
         self.buffer, self.need = bytearray(), 0

@@ -1,10 +1,10 @@
-"""Does training on the demo's pairs help, with whatever seed, and more than training on shuffled ones? And GRPO?
+"""Does training on the demo's pairs help for every seed, and more than training on shuffled pairs? And GRPO?
 
     python -m benchmarks.does_it_help [--seeds 1 2 3 4 5] [--folder data/runs/does_it_help]
 
-For each seed the demo's recipe with other prompts, answers, order of training and held-out prompts (only the checkpoint stays),
-three shuffled controls instead of one, and GRPO as in the recipe grpo, on the same prompts. Units that are finished in the
-folder are kept."""
+Each seed runs the demo's recipe with other prompts, answers, training order and held-out prompts (the checkpoint stays the same),
+with three shuffled controls instead of one, and GRPO as in the recipe grpo, on the same prompts. Units already finished in the folder
+are reused."""
 
 import argparse
 import sys
@@ -27,11 +27,11 @@ COLUMNS = (*MEDIA, "mean", "recall")
 NOVELTY = tuple(f"{kind}, {part}" for kind in MEDIA for part in ("seen", "held out"))
 Figures = dict[
     str, dict[str, float]
-]  # of a seed: model -> {of COLUMNS and NOVELTY: hallucination; mean recall under "recall"}
+]  # of one seed: model -> {column of COLUMNS and NOVELTY: hallucination; mean recall under "recall"}
 
 
 def recipe(seed: int) -> dict[str, Any]:
-    """The demo's recipe with this seed everywhere, its trainings and their evaluations replaced by ours."""
+    """The demo's recipe with this seed throughout and with our trainings and evaluations instead of its own."""
     demo = load.document("demo", [f"scenes.seed={seed}", f"sample.seed={seed}", f"before.seed={1000 + seed}"])
     steps = {name_of(entry): entry for entry in demo["steps"]}
     dpo = steps["train"]
@@ -48,19 +48,19 @@ def recipe(seed: int) -> dict[str, Any]:
 
 
 def name_of(entry: dict) -> str:
-    """The name of a recipe's step."""
+    """The name of a recipe's step: its `name`, or its operator."""
     ((title, settings),) = entry.items()
     return settings.get("name", title.rpartition(".")[2])
 
 
 def changed(entry: dict, **settings) -> dict:
-    """The step with other settings."""
+    """The step with these settings changed."""
     ((title, old),) = entry.items()
     return {title: {**old, **settings}}
 
 
 def measure(seed: int, folder: Path) -> Figures:
-    """Runs the recipe of a seed to its end, or reads what was found."""
+    """Builds the recipe of a seed, or reads a finished run, and returns its figures."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"seed-{seed}.yaml"
     path.write_text(yaml.safe_dump(recipe(seed), sort_keys=False))
@@ -75,7 +75,7 @@ def measure(seed: int, folder: Path) -> Figures:
 
 
 def figures(evaluations: dict) -> Figures:
-    """What the claims are about, of a summary's evaluations. The control is the mean of the shuffled trainings."""
+    """The figures that the claims are about, from a summary's evaluations. The control is the mean of the shuffled trainings."""
     found = {name: of_model(evaluation) for name, evaluation in evaluations.items()}
     found["control"] = {figure: fmean(found[name][figure] for name in SHUFFLED) for figure in found["before"]}
     return {name: found[name] for name in MODELS}
@@ -101,7 +101,7 @@ def table(seeds: dict[int, Figures]) -> Iterator[str]:
 
 
 def novelty(seeds: dict[int, Figures]) -> Iterator[str]:
-    """Lines of Markdown: mean hallucination on combinations that training shows, and on those kept for the evaluation."""
+    """Lines of Markdown: mean hallucination on combinations seen in training and on held-out ones."""
     yield from header("model", *NOVELTY)
     for model, found in mean(seeds).items():
         yield row(model, found, NOVELTY)
@@ -121,23 +121,23 @@ def row(name: str, found: dict[str, float], columns: Iterable[str]) -> str:
 
 
 def verdicts(seeds: dict[int, Figures]) -> Iterator[str]:
-    """A line for each claim: whether it holds, in how many seeds."""
+    """One line per claim: whether it holds, and in how many seeds."""
     for model in ("dpo", "grpo"):
         ratios = {c: [of[model][c] / of["before"][c] for of in seeds.values()] for c in (*MEDIA, "mean")}
-        yield verdict(f"{model}: hallucination's mean under a third of before", [r < 1 / 3 for r in ratios["mean"]],
+        yield verdict(f"{model}: mean hallucination below a third of before", [r < 1 / 3 for r in ratios["mean"]],
                       f"ratios {shown(ratios['mean'])}")  # fmt: skip
         for kind in MEDIA:
-            yield verdict(f"{model}: {kind} under half", [r < 1 / 2 for r in ratios[kind]],
+            yield verdict(f"{model}: {kind} below half", [r < 1 / 2 for r in ratios[kind]],
                           f"ratios {shown(ratios[kind])}, median {median(ratios[kind]):.2f}")  # fmt: skip
         gained = [of[model]["recall"] - of["before"]["recall"] for of in seeds.values()]
         yield verdict(f"{model}: recall not lower", [g >= 0 for g in gained], f"differences {shown(gained)}")
     gained = [of["control"]["mean"] - of["before"]["mean"] for of in seeds.values()]
-    yield verdict("control: hallucination's mean not lower than before", [g >= 0 for g in gained],
+    yield verdict("control: mean hallucination not lower than before", [g >= 0 for g in gained],
                   f"differences {shown(gained)}, mean {fmean(gained):.3f}")  # fmt: skip
 
 
-def verdict(claim: str, holds: list[bool], seen: str) -> str:
-    return f"- {'holds' if all(holds) else 'FAILS'}: {claim}: true in {sum(holds)} of {len(holds)} seeds ({seen})"
+def verdict(claim: str, holds: list[bool], details: str) -> str:
+    return f"- {'holds' if all(holds) else 'FAILS'}: {claim}: true in {sum(holds)} of {len(holds)} seeds ({details})"
 
 
 def shown(values: list[float]) -> str:

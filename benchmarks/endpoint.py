@@ -1,11 +1,11 @@
-"""A stand-in for a chat-completions server that answers at once, on a core of its own: it leaves the cost of the client.
+"""A fake chat-completions server that answers at once, in its own process, so that only the client's cost is measured.
 
-    python -m benchmarks.endpoint [--latency 0.1 --sigma 0.8]        prints its port, answers until it is stopped
+    python -m benchmarks.endpoint [--latency 0.1 --sigma 0.8]        prints its port, serves until it is stopped
 
-One process, plain asyncio. A prompt with the marker (row 12) gets n answers (answer 12 INDEX qQUALITY) and filler; a
-prompt with such answers in it gets their qualities as JSON ratings. With a latency each answer takes a time drawn from a log-normal
-distribution with that median, in seconds, which has a long tail. GET /stats: {"requests": n, "first": time of the first, "last": that of
-the last answer, "busy": seconds of all requests together}; DELETE /stats?seed=1 starts them anew, and the times with this seed."""
+One process, plain asyncio. A prompt with the marker (row 12) gets n answers (answer 12 INDEX qQUALITY) and filler; a prompt that
+contains such answers gets their qualities as JSON ratings. With a latency, response times are drawn from a log-normal distribution with
+that median in seconds, which has a long tail. GET /stats: {"requests": n, "first": time of the first request, "last": time of the last
+answer, "busy": total seconds of all requests}; DELETE /stats?seed=1 resets them and reseeds the response times."""
 
 import argparse
 import asyncio
@@ -28,7 +28,7 @@ FILLER = (
 
 
 def quality(row: int, index: int) -> int:
-    """1..5, the same for the same answer."""
+    """The quality of an answer, 1..5, deterministic."""
     return 1 + hashlib.blake2b(b"%d:%d" % (row, index), digest_size=1).digest()[0] % 5
 
 
@@ -38,7 +38,7 @@ def answers(row: int, n: int) -> list[str]:
 
 
 class Server(asyncio.Protocol):
-    """Just enough HTTP/1.1: keep-alive and content-length."""
+    """The part of HTTP/1.1 that is needed: keep-alive and content-length."""
 
     requests, first, last, busy = 0, 0.0, 0.0, 0.0
     latency, sigma = 0.0, 0.0

@@ -1,15 +1,15 @@
-"""How much of a model's speed is kept: vLLM in process, and a server over HTTP.
+"""How much of a model's throughput is kept: vLLM in process, and a server over HTTP.
 
-    python -m benchmarks.generate [vllm] [slots] [client] [--rounds 7]        all three by default; run it alone on the machine
+    python -m benchmarks.generate [vllm] [slots] [client] [--rounds 7]        all three by default; run nothing else on the machine
 
-vllm    One engine is loaded. In turn, its caches emptied before each: (a) the demo's generate-and-judge pass, from prompts to pairs on
-        disk, with an empty answers cache; (b) bare vLLM given the very same requests at once, their media decoded beforehand; (c) vLLM's step
-        loop over the same requests, as many at a time as the pass has, media decoded on the way. Both render the prompts. CPU seconds of the
-        process, tokens are those of the answers.
-slots   The job of overhead.py on a server whose answers take long-tailed times, 64 in flight: the share of the time, from the first request to
-        the last answer, that the 64 slots are busy, beside the bare loop's.
-client  The server answers at once: CPU of a request with a JPEG of 22 kB and n=4 through the cache and the HTTP engine, beside the bare loop's.
-        Every clip is asked about once."""
+vllm    One engine is loaded. In turn, with its caches cleared before each: (a) the demo's generate-and-judge pass, from prompts to pairs on
+        disk, with an empty answer cache; (b) bare vLLM given the same requests all at once, with media decoded beforehand; (c) vLLM's step
+        loop over the same requests, as many at a time as in the pass, with media decoded on the fly. All render the prompts. CPU seconds
+        are the process's, tokens are those of the answers.
+slots   The job of overhead.py on a server with long-tailed response times, 64 in flight: the share of the time, from the first request to
+        the last answer, that the 64 slots are busy, compared with the bare loop's.
+client  The server answers at once: CPU per request with a JPEG of 22 kB and n=4 through the cache and the HTTP engine, compared with the
+        bare loop. Every picture is used once."""
 
 import argparse
 import asyncio
@@ -47,7 +47,7 @@ from schemas.recipe import settings_of
 from schemas.records import Part
 from schemas.requests import Failure, Generate, Request, Result
 
-WORK = ("make", "judge", "score", "pair")  # the families of the pass, behind its source
+WORK = ("make", "judge", "score", "pair")  # the families of the pass, after its source
 IN_FLIGHT = bare_loop.IN_FLIGHT
 
 
@@ -55,7 +55,7 @@ IN_FLIGHT = bare_loop.IN_FLIGHT
 
 
 class Recorder:
-    """An engine that keeps the requests it passes on."""
+    """An engine that records the requests it forwards."""
 
     def __init__(self, engine: vllm.VLLM):
         self.engine, self.requests = engine, []
@@ -67,7 +67,7 @@ class Recorder:
 
 
 def emptied(engine: vllm.VLLM) -> None:
-    """Without what earlier rounds left in the engine."""
+    """Clears the engine's caches of earlier rounds."""
     engine._decoded.clear()
     engine._llm.reset_prefix_cache()
     engine._llm.reset_mm_cache()
@@ -75,7 +75,7 @@ def emptied(engine: vllm.VLLM) -> None:
 
 
 def ready(engine: vllm.VLLM, request: Request) -> tuple:
-    """What vLLM takes: the prompt with its media, which are decoded here unless they are already, and the parameters."""
+    """(prompt, parameters) as vLLM takes them; media are decoded here unless they already are."""
     params, _ = engine._params(request)
     messages, answer = engine._asked(request)
     return engine._prompt(messages, answer, [(part, decoded(engine, part)) for part in engine._shown(messages)]), params
@@ -88,7 +88,7 @@ def decoded(engine: vllm.VLLM, part: Part):
 
 
 def stepped(engine: vllm.VLLM, requests: Iterator[tuple], most: int | None) -> int:
-    """Steps until all are answered, `most` of them in vLLM at a time (None: all at once); the tokens of the answers."""
+    """Steps vLLM until all requests are answered, `most` of them at a time (None: all at once); returns the tokens of the answers."""
     tokens = flying = 0
     numbers = itertools.count()
     while True:
@@ -103,15 +103,15 @@ def stepped(engine: vllm.VLLM, requests: Iterator[tuple], most: int | None) -> i
 
 
 class Job(NamedTuple):
-    """A recipe whose samples are drawn and whose one model is loaded."""
+    """A recipe with its samples read and its model loaded."""
 
     engine: vllm.VLLM
-    requests: list[Request]  # that its pass asks
+    requests: list[Request]  # of its pass
     run_pass: Callable[[vllm.VLLM | Recorder], Awaitable[None]]
 
 
 async def prepared(folder: Path, document: dict) -> Job:
-    """Runs the recipe's pass once, which warms the process and tells its requests. Its models are one, on vLLM."""
+    """Runs the recipe's pass once, to warm up the process and record the requests. The recipe must have one model, on vLLM."""
     document["steps"] = [s for s in document["steps"] if next(iter(s)).split(".")[0] in ("source", *WORK)]
     recipe = load.checked(document)
     ((name, spec),) = ((n, {k: v for k, v in m.items() if k != "engine"}) for n, m in recipe.models.items())
@@ -125,12 +125,12 @@ async def prepared(folder: Path, document: dict) -> Job:
     steps = [step.of({name: identity(spec["model"], None)[0]}) for step in recipe.steps[1:]]
     numbers = itertools.count()
 
-    async def run_pass(asked: vllm.VLLM | Recorder) -> None:
+    async def run_pass(used: vllm.VLLM | Recorder) -> None:
         number = next(numbers)
         cache = AnswerCache(folder / f"answers-{number}.sqlite")
 
         async def connect(names: list[str]) -> dict:
-            return {name: asked}
+            return {name: used}
 
         resources = Resources(media, cache, "job", connect)
         work = Pass(folder / f"pass-{number}", steps, resources, lambda *a: None, beside=True)
@@ -143,7 +143,7 @@ async def prepared(folder: Path, document: dict) -> Job:
 
 
 async def timed_pass(job: Job, clock: Callable[[], float]) -> tuple[int, float]:
-    """(tokens, seconds) of the pass, from prompts to pairs on disk, nothing cached."""
+    """(tokens, seconds) of the pass, from prompts to pairs on disk, with cold caches."""
     emptied(job.engine)
     before, started = job.engine.answer_tokens, clock()
     await job.run_pass(job.engine)
@@ -151,7 +151,7 @@ async def timed_pass(job: Job, clock: Callable[[], float]) -> tuple[int, float]:
 
 
 def timed_bare(job: Job, clock: Callable[[], float], most: int | None) -> tuple[int, float]:
-    """The same of bare vLLM: given all requests at once, their media decoded before, or `most` at a time, decoded on the way."""
+    """The same for bare vLLM: all requests at once with media decoded beforehand, or `most` at a time, decoded on the fly."""
     engine = job.engine
     emptied(engine)
     if most is None:
@@ -166,7 +166,7 @@ def timed_bare(job: Job, clock: Callable[[], float], most: int | None) -> tuple[
 async def in_process(folder: Path, samples: int, rounds: int) -> None:
     job = await prepared(folder, load.document("demo", [f"scenes.n={samples}"]))
     generations = sum(isinstance(r, Generate) for r in job.requests)
-    print(f"{samples} samples: {generations} requests for answers, {len(job.requests) - generations} for a verdict")
+    print(f"{samples} samples: {generations} generation requests, {len(job.requests) - generations} judge requests")
     print("| round | pass, CPU s | at once, decoded, CPU s | step loop, CPU s | pass / at once | pass / step loop |")
     print("|---|---|---|---|---|---|")
     ratios: dict[str, list[float]] = {"at once": [], "step loop": []}
@@ -179,7 +179,7 @@ async def in_process(folder: Path, samples: int, rounds: int) -> None:
         print(f"| {number} | {seconds:.2f} | {bare['at once']:.2f} | {bare['step loop']:.2f} | "
               f"{ratios['at once'][-1]:.3f} | {ratios['step loop'][-1]:.3f} |", flush=True)  # fmt: skip
     for name, found in ratios.items():
-        print(f"pass / {name}, tokens a second: median {spread(found)}; {tokens:,} tokens")
+        print(f"pass / {name}, tokens per second: median {spread(found)}; {tokens:,} tokens")
     await job.engine.close()
 
 
@@ -188,7 +188,7 @@ async def in_process(folder: Path, samples: int, rounds: int) -> None:
 
 @contextlib.contextmanager
 def serving(*options: str) -> Iterator[int]:
-    """The stand-in of benchmarks/endpoint.py in a process of its own; its port."""
+    """The fake server of benchmarks/endpoint.py in its own process; yields its port."""
     command = [sys.executable, "-m", "benchmarks.endpoint", *options]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=overhead.ROOT)
     try:
@@ -203,7 +203,7 @@ def busy_share(folder: Path, rows: int, rounds: int) -> None:
         programs = overhead.programs(folder, port)
         shares: dict[str, list[float]] = {name: [] for name in programs}
         print(
-            f"{rows} records, two requests each, {IN_FLIGHT} in flight; an answer takes 0.1 s in the median, log-normal, sigma 0.8"
+            f"{rows} records, two requests each, {IN_FLIGHT} in flight; response times log-normal, median 0.1 s, sigma 0.8"
         )
         print("| round | " + " | ".join(programs) + " |\n|---|" + "---|" * len(programs))
         for number in range(1, rounds + 1):
@@ -215,11 +215,11 @@ def busy_share(folder: Path, rows: int, rounds: int) -> None:
                 shares[name].append(stats["busy"] / IN_FLIGHT / (stats["last"] - stats["first"]))
             print(f"| {number} | " + " | ".join(f"{found[-1]:.3f}" for found in shares.values()) + " |", flush=True)
     for name, found in shares.items():
-        print(f"{name}: slots busy {spread(found)} of the time")
+        print(f"{name}: share of the time that slots are busy: {spread(found)}")
 
 
 async def bare_client(paths: list[Path], port: int) -> int:
-    """Asks about each picture over raw sockets; the characters of the answers."""
+    """Requests answers to each picture over raw sockets; returns the number of characters of the answers."""
     loop, left = asyncio.get_running_loop(), enumerate(paths)
 
     async def worker() -> int:
@@ -238,7 +238,7 @@ async def bare_client(paths: list[Path], port: int) -> int:
 
 
 async def our_client(requests: list[Generate], port: int, media, answers: Path) -> int:
-    """The same through the cache of answers and the HTTP engine."""
+    """The same through the answer cache and the HTTP engine."""
     settings = openai.Settings(base_url=f"http://127.0.0.1:{port}/v1", model="stand-in", slots=IN_FLIGHT)
     engine, cache = await openai.connect(settings, media), AnswerCache(answers)
     cached, left = CachedEngine(engine, cache, Usage()), iter(requests)
@@ -271,7 +271,7 @@ def cost_of_a_request(folder: Path, rows: int, rounds: int) -> None:
     media.sync()
     requests = [Generate((chat.user(question(i), part),), 4, max_tokens=256) for i, part in enumerate(shown)]
     ratios, costs = [], {"bare": [], "ours": []}
-    print("| round | bare loop, CPU us a request | cache and engine | x bare loop |\n|---|---|---|---|")
+    print("| round | bare loop, CPU us per request | cache and engine | x bare loop |\n|---|---|---|---|")
     with serving() as port:
         for number in range(rounds + 1):
             started = time.process_time()
@@ -280,8 +280,8 @@ def cost_of_a_request(folder: Path, rows: int, rounds: int) -> None:
             found = uvloop.run(our_client(requests, port, media, folder / f"answers-{number}.sqlite"))
             ended = time.process_time()
             if found != expected:
-                raise RuntimeError(f"the clients got {found} and {expected} characters")
-            if number:  # the first warms the process
+                raise RuntimeError(f"the clients received different answers: {found} and {expected} characters")
+            if number:  # the first one warms up the process
                 costs["bare"].append((middle - started) / rows * 1e6)
                 costs["ours"].append((ended - middle) / rows * 1e6)
                 ratios.append(costs["ours"][-1] / costs["bare"][-1])
@@ -300,8 +300,8 @@ def spread(found: list[float]) -> str:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("parts", nargs="*", choices=["vllm", "slots", "client", []], default=[])
-    arguments.add_argument("--samples", type=int, default=400, help="of the pass over vLLM")
-    arguments.add_argument("--rows", type=int, default=6000, help="of the jobs over HTTP")
+    arguments.add_argument("--samples", type=int, default=400, help="samples of the vLLM pass")
+    arguments.add_argument("--rows", type=int, default=6000, help="rows of the HTTP jobs")
     arguments.add_argument("--rounds", type=int, default=7)
     chosen = arguments.parse_args()
     for part in chosen.parts or ["client", "slots", "vllm"]:

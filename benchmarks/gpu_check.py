@@ -1,12 +1,12 @@
-"""How much of vLLM's speed is kept on a GPU, with a model of a real size.
+"""How much of vLLM's throughput is kept on a GPU, with a model of realistic size.
 
-    make gpu-check                                             needs a CUDA GPU with 24 GiB; downloads nothing but packages
-    python -m benchmarks.gpu_check --size tiny --samples 8     rehearses the whole way, on a CPU too
+    make gpu-check                                             needs a CUDA GPU with 24 GiB; downloads only packages
+    python -m benchmarks.gpu_check --size tiny --samples 8     trial run, also on a CPU
 
-Makes a model of the shape of Qwen2.5-Omni's thinker (3B: as wide and deep as Qwen2.5-VL-3B, with the tiny model's tokenizer) with random
-weights, and runs a generate-and-judge recipe over pictures through a pass, from prompts to pairs on disk, and through bare vLLM, which
-is given the very same requests at once, their pictures decoded beforehand. In turn, caches emptied before each; tokens are those of
-the answers, seconds the wall's. Exit code 1 when less than TARGET of the speed is kept."""
+Makes a model with the architecture of Qwen2.5-Omni's thinker and random weights (3B: as wide and deep as Qwen2.5-VL-3B, with the tiny
+model's tokenizer). Runs a generate-and-judge recipe on pictures as a pass, from prompts to pairs on disk, and the same requests on bare
+vLLM, all at once, with pictures decoded beforehand. The two alternate, with caches cleared before each; tokens are those of the answers,
+seconds are wall clock. Exit code 1 if less than TARGET of the throughput is kept."""
 
 import argparse
 import contextlib
@@ -31,7 +31,7 @@ from pipeline.scenes.model.model import Thinker
 
 TINY = overhead.ROOT / "data" / "models" / "tiny"
 TARGET = 0.97
-SHARD = 2 << 30  # bytes of weights a file
+SHARD = 2 << 30  # bytes of weights per file
 SIZES = {
     "tiny": {"text_config": {}, "vision_config": {}, "audio_config": {}},
     "3b": {
@@ -50,14 +50,14 @@ SIZES = {
 
 
 def make_model(folder: Path, size: str, device: str) -> int:
-    """Writes a checkpoint with random weights; how many it has."""
+    """Writes a checkpoint with random weights; returns the number of parameters."""
     shutil.copytree(TINY, folder, ignore=shutil.ignore_patterns("*.safetensors", "training.json", "README.md"))
     config = json.loads((folder / "config.json").read_text())
     thinker = config["thinker_config"]
     for part, changed in SIZES[size].items():
         thinker[part] |= changed
     (folder / "config.json").write_text(json.dumps(config))
-    with torch.device("meta"):  # names and shapes, no memory
+    with torch.device("meta"):  # names and shapes without memory
         shapes = Thinker(Thinker.config_class(**thinker)).state_dict()
     torch.manual_seed(0)
     dtype = torch.bfloat16 if device == "cuda" else torch.float16
@@ -93,7 +93,7 @@ def recipe(model: Path, rows: Path) -> dict:
 
 
 def busy() -> float:
-    """Share of the last moment in which the GPU worked; without one, the cores that the process kept busy since the last call."""
+    """Current utilisation of the GPU, 0..1; without a GPU, the number of cores the process used since the last call."""
     return torch.cuda.utilization() / 100 if torch.cuda.is_available() else PROCESS.cpu_percent() / 100
 
 
@@ -110,7 +110,7 @@ PROCESS = psutil.Process()
 
 @contextlib.contextmanager
 def watching() -> Iterator[Callable[[], float]]:
-    """A function that says, afterwards, how busy the device was in the mean."""
+    """Yields a function that returns, after the block, the device's mean utilisation during it."""
     shares, over = [], threading.Event()
     busy()
 
@@ -160,19 +160,19 @@ def main() -> None:
     arguments.add_argument("--samples", type=int, default=400)
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument(
-        "--folder", type=Path, help="where the model lies meanwhile, 7 GB (a temporary folder by default)"
+        "--folder", type=Path, help="parent of the temporary folder for the model, 7 GB (the system's by default)"
     )
     chosen = arguments.parse_args()
     gpu = torch.cuda.is_available()
     if not gpu and chosen.size != "tiny":
-        print("gpu-check needs a CUDA GPU and there is none; `--size tiny` rehearses it on the CPU", file=sys.stderr)
+        print("gpu-check needs a CUDA GPU, but none was found; try it on the CPU with `--size tiny`", file=sys.stderr)
         sys.exit(2)
     with tempfile.TemporaryDirectory(dir=chosen.folder) as temporary:
         folder = Path(temporary)
         count = make_model(folder / "model", chosen.size, "cuda" if gpu else "cpu")
         if gpu:
-            torch.cuda.empty_cache()  # vLLM takes a share of what is free
-        where = torch.cuda.get_device_name() if gpu else "a CPU: a rehearsal, no result"
+            torch.cuda.empty_cache()  # vLLM takes a share of the free memory
+        where = torch.cuda.get_device_name() if gpu else "a CPU: a trial run, not a result"
         print(f"{chosen.size}: {count / 1e9:.3f} billion random weights on {where}", flush=True)
         ratio = uvloop.run(measure(folder, chosen.samples, chosen.rounds))
     if gpu and ratio < TARGET:

@@ -1,11 +1,11 @@
-"""What it costs to bring in pictures, beside a bare loop over the same files.
+"""The cost of ingesting pictures, compared with a bare loop over the same files.
 
     python -m benchmarks.ingest [--files 20000] [--small 5000] [--large 50000] [--rounds 5] [--folder DIR]
 
-N JPEGs of about 22 kB, all different, in folders of a thousand. Pairwright: `source.folder` into a media store, until all is
-durable. The bare loop does the same checks, hash and write on one core as Pairwright does, and nothing else: each file is
-read, its segments are followed to the end of the picture, its bytes are hashed and appended to one file, which is fsynced at
-the end. Each is a process of its own; the files are in the page cache. The rounds run in turn."""
+N distinct JPEGs of about 22 kB, in folders of a thousand. Pairwright: `source.folder` into a media store, until everything is
+durable. The bare loop does the same checks, hashing and writing on one core, and nothing else: each file is read, its segments
+are followed to the end of the picture, its bytes are hashed and appended to one file, which is fsynced at the end. Each runs in
+its own process; the files are in the page cache. The two alternate."""
 
 import argparse
 import hashlib
@@ -35,7 +35,7 @@ from pipeline.storage.media_store import FolderStore
 from schemas.operator import Context
 from schemas.records import Sample
 
-PHOTOS = 200  # drawn; the others are these with another comment in the file, so that all bytes differ
+PHOTOS = 200  # generated; the other files are copies with another comment segment, so that all differ
 
 
 def make_files(folder: Path, count: int) -> None:
@@ -48,7 +48,7 @@ def make_files(folder: Path, count: int) -> None:
 
 
 def bare(folder: Path, out: Path) -> int:
-    """Reads, checks, hashes and writes; the number of good files."""
+    """Reads, checks, hashes and writes; returns the number of valid files."""
     good, end, places = 0, 0, {}
     with open(out / "pack", "wb", buffering=8 << 20) as pack:
         for inside, folders, names in os.walk(folder):
@@ -68,7 +68,7 @@ def bare(folder: Path, out: Path) -> int:
 
 
 def pairwright(folder: Path, out: Path) -> int:
-    """Reads the folder as a recipe's source does; the number of Samples."""
+    """Reads the folder as a recipe's source does; returns the number of Samples."""
     store = FolderStore(out)
     settings = Settings(path=str(folder), prompt="What is shown?")
     good = sum(isinstance(row, Sample) for row in read(settings, Context(step="files", version="", media=store)))
@@ -80,7 +80,7 @@ PROGRAMS: dict[str, Callable[[Path, Path], int]] = {"bare loop": bare, "pairwrig
 
 
 def once(program: str, folder: Path) -> dict:
-    """Wall and CPU seconds from the first file to the last, and the peak memory in MB, of a fresh process."""
+    """{good (files), wall, cpu (seconds from the first file to the last), memory (peak MB)} of a fresh process."""
     command = [sys.executable, "-m", "benchmarks.ingest", "--only", program, "--folder", str(folder)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -95,7 +95,7 @@ def measured(program: str, folder: Path) -> dict:
 
 
 def isolation() -> None:
-    """What it costs that another process decodes: CPU µs a file of both, the least of five rounds in turn."""
+    """The cost of decoding in another process: CPU µs per file of both processes, minimum of five alternating rounds."""
     data = photo(0)
     whole = Image.open(io.BytesIO(data))
     kinds = {
@@ -104,12 +104,12 @@ def isolation() -> None:
         "pixels of a JPEG, 512 x 384": (data, decode_image, image.decode_image),
         "pixels of a JPEG, 2048 x 1536": (saved(whole.resize((2048, 1536)), "JPEG"), decode_image, image.decode_image),
     }
-    print("| | in another process, µs | in this one | more |\n|---|---|---|---|")
-    for what, (file, there, here) in kinds.items():
-        known = (sniff(file, "x"), "x") if there is facts else ()
-        rounds = [[_each(verb, file, *known) for verb in (there, here)] for _ in range(5)]
+    print("| | in another process, µs | in this one | difference |\n|---|---|---|---|")
+    for label, (file, isolated, direct) in kinds.items():
+        known = (sniff(file, "x"), "x") if isolated is facts else ()
+        rounds = [[_cost_per_call(decoder, file, *known) for decoder in (isolated, direct)] for _ in range(5)]
         cost = [min(each) for each in zip(*rounds, strict=True)]
-        print(f"| {what} | {cost[0]:.0f} | {cost[1]:.0f} | {cost[0] - cost[1]:.0f} |")
+        print(f"| {label} | {cost[0]:.0f} | {cost[1]:.0f} | {cost[0] - cost[1]:.0f} |")
 
 
 def saved(picture: Image.Image, form: str) -> bytes:
@@ -118,19 +118,20 @@ def saved(picture: Image.Image, form: str) -> bytes:
     return file.getvalue()
 
 
-def _each(verb: Callable, *given) -> float:
+def _cost_per_call(decoder: Callable, *given) -> float:
+    """CPU microseconds per call."""
     count = 1000 if len(given[0]) < 60_000 else 20
-    verb(*given)  # the process is there and warm
-    started = _cpu()
+    decoder(*given)  # starts and warms up the process
+    started = _cpu_seconds()
     for _ in range(count):
-        verb(*given)
-    return (_cpu() - started) / count * 1e6
+        decoder(*given)
+    return (_cpu_seconds() - started) / count * 1e6
 
 
-def _cpu() -> float:
-    """Seconds of this process and of those that decode for it."""
-    here = psutil.Process()
-    return sum(sum(process.cpu_times()[:2]) for process in (here, *here.children()))
+def _cpu_seconds() -> float:
+    """CPU seconds of this process and its decoding child processes."""
+    parent = psutil.Process()
+    return sum(sum(process.cpu_times()[:2]) for process in (parent, *parent.children()))
 
 
 def main() -> None:
@@ -151,7 +152,7 @@ def main() -> None:
             make_files(home / str(count), count)
         speed(home / str(args.files), args.files, args.rounds)
         for count in (args.small, args.large):
-            print(f"peak memory of {count:,}: {once('pairwright', home / str(count))['memory']:.0f} MB")
+            print(f"peak memory with {count:,} files: {once('pairwright', home / str(count))['memory']:.0f} MB")
         isolation()
     finally:
         shutil.rmtree(home)
@@ -159,7 +160,7 @@ def main() -> None:
 
 def speed(folder: Path, count: int, rounds: int) -> None:
     print(
-        "| round | bare loop, CPU µs a file | pairwright | bare / pairwright | the same, wall |\n|---|---|---|---|---|"
+        "| round | bare loop, CPU µs per file | pairwright | bare / pairwright | the same, wall |\n|---|---|---|---|---|"
     )
     ratios, walls = [], []
     for number in range(1, rounds + 1):
@@ -170,7 +171,7 @@ def speed(folder: Path, count: int, rounds: int) -> None:
         walls.append(base["wall"] / ours["wall"])
         each = (f"{f['cpu'] / count * 1e6:.0f}" for f in (base, ours))
         print(f"| {number} | {' | '.join(each)} | {ratios[-1]:.2f} | {walls[-1]:.2f} |", flush=True)
-    print(f"median {statistics.median(ratios):.2f} of CPU, {statistics.median(walls):.2f} of wall")
+    print(f"median {statistics.median(ratios):.2f} (CPU), {statistics.median(walls):.2f} (wall clock)")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What pushing and pulling cost around the labeling server, beside the bare calls that move the same tasks.
+"""The cost of pushing to and pulling from Label Studio, compared with bare API calls that move the same tasks.
 
     python -m benchmarks.label_studio [--tasks 10000] [--rounds 3]
 
-A real Label Studio server of its own (`make label-studio`). Push: the planned questions of an empty ledger, beside bare import
-requests of the same tasks in the same batches into another project. First pull: a snapshot export, understood, checked and noted, beside
-the bare export of the same project downloaded as bytes. Then ten annotations are made, and pulled. Wall seconds, in turn."""
+Starts a real Label Studio server (`make label-studio`). Push: the planned questions of an empty ledger, compared with bare import
+requests of the same tasks in the same batches into another project. First pull: a snapshot export, parsed, checked and recorded,
+compared with a bare export of the same project downloaded as bytes. Then new annotations are made and pulled. Wall seconds, in turn."""
 
 import argparse
 import statistics
@@ -54,7 +54,7 @@ def opened(server: local_server.LocalServer, client: Client, folder: Path, campa
 
 
 def pushed(server, client: Client, folder: Path, count: int, round: int) -> tuple[float, float]:
-    """(bare, ours): seconds to put `count` tasks into a new project."""
+    """(bare, ours): seconds to import `count` tasks into a new project."""
     asked = questions(count, digest("bare", round))
     project = client.create_project(
         "bare", f"bare{round}", labeling_config.build(labeling_config.spec_of(asked[0])), 1, ""
@@ -67,12 +67,12 @@ def pushed(server, client: Client, folder: Path, count: int, round: int) -> tupl
     return bare_seconds, timed(sync.push)
 
 
-def _import(http: httpx.Client, project: int, some: list[dict]) -> None:
-    http.post(f"/api/projects/{project}/import", json=some, params={"return_task_ids": "true"}).raise_for_status()
+def _import(http: httpx.Client, project: int, batch: list[dict]) -> None:
+    http.post(f"/api/projects/{project}/import", json=batch, params={"return_task_ids": "true"}).raise_for_status()
 
 
 def labeled(server, client: Client, folder: Path, count: int) -> Sync:
-    """A campaign whose tasks were all answered once; imported with their annotations, which takes a second a thousand."""
+    """A campaign with one annotation per task, imported together with the tasks, which takes a second per thousand."""
     sync = opened(server, client, folder, digest("labeled"))
     asked = questions(count, sync.campaign)
     sync.ledger.plan(asked[:1])
@@ -82,24 +82,24 @@ def labeled(server, client: Client, folder: Path, count: int) -> Sync:
     result = [
         {"id": "x", "from_name": "preference", "to_name": "prompt", "type": "choices", "value": {"choices": ["L1"]}}
     ]
-    said = {"result": result, "completed_by": person, "lead_time": 9.0, "ground_truth": False}
+    annotation = {"result": result, "completed_by": person, "lead_time": 9.0, "ground_truth": False}
     stream = iter(asked[1:])
-    while some := list(islice(stream, BATCH)):
-        client.add(project.id, [{"data": tasks.data(q, ()), "annotations": [said]} for q in some])
+    while batch := list(islice(stream, BATCH)):
+        client.add(project.id, [{"data": tasks.data(q, ()), "annotations": [annotation]} for q in batch])
     sync.ledger.plan(asked)
     assert sync.push().counts["already_there"] == count - 1
     return sync
 
 
 def exported(http: httpx.Client, project: int) -> int:
-    """Bytes of a bare snapshot export."""
+    """Size in bytes of a bare snapshot export."""
     place = f"/api/projects/{project}/exports/"
     made = http.post(place, json={"title": "bare"}).raise_for_status().json()
     return len(http.get(f"{place}{made['id']}/download", params={"exportType": "JSON"}).raise_for_status().content)
 
 
 def first_pull(sync: Sync) -> float:
-    """Seconds of a first pull; the ledger then forgets what it read."""
+    """Seconds of a first pull; afterwards the ledger is reset to its state before."""
     seconds = timed(sync.pull)
     with sync.ledger.together():
         sync.ledger.db.execute("delete from annotation")
@@ -143,21 +143,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
-    said = parser.parse_args()
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary, local_server.start(Path(temporary) / "server") as server:
         folder, client = Path(temporary), connect(server.url, server.key)
-        ratio("push", [pushed(server, client, folder, said.tasks, n) for n in range(said.rounds)])
-        sync = labeled(server, client, folder, said.tasks)
+        ratio("push", [pushed(server, client, folder, given.tasks, n) for n in range(given.rounds)])
+        sync = labeled(server, client, folder, given.tasks)
         (project,) = sync.ledger.projects()
         with bare(server) as http:
-            exported(http, project.id)  # the server's own caches
-            pulls = [(timed(lambda: exported(http, project.id)), first_pull(sync)) for _ in range(said.rounds)]
+            exported(http, project.id)  # warms the server's caches
+            pulls = [(timed(lambda: exported(http, project.id)), first_pull(sync)) for _ in range(given.rounds)]
         ratio("first pull", pulls)
         first = timed(sync.pull)
         for count in (0, 10, 100):
             answer(server, sync, count)
-            time.sleep(6)  # what came before lies outside the overlap of two pulls
-            print(f"a pull after {count} new annotations: {timed(sync.pull):.2f} s (the first of all: {first:.2f} s)")
+            time.sleep(6)  # longer than the overlap of two pulls
+            print(f"pull after {count} new annotations: {timed(sync.pull):.2f} s (first pull: {first:.2f} s)")
 
 
 if __name__ == "__main__":

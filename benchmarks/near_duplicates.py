@@ -1,7 +1,6 @@
-"""How long near-duplicates take: among hashes, among prompts, and to hash a picture. `near_hashes` can be timed from elsewhere.
+"""The time to find near-duplicates among perceptual hashes and among prompts, and to hash a picture.
 
-python -m benchmarks.near_duplicates
-"""
+python -m benchmarks.near_duplicates"""
 
 import json
 import random
@@ -17,7 +16,7 @@ PLANTED = 500
 
 
 def near_hashes(count: int = 100_000, bits: int = 6) -> dict[str, float]:
-    """CPU seconds to find 500 planted pairs among random hashes, and how many of them are found."""
+    """CPU seconds to find 500 planted pairs that differ by `bits` among random hashes, and how many of them are found."""
     rng = np.random.default_rng(0)
     hashes = rng.integers(0, 2**64, count, dtype=np.uint64)
     first, second = (half + rng.choice(count // 2, PLANTED, replace=False) for half in (0, count // 2))
@@ -29,7 +28,7 @@ def near_hashes(count: int = 100_000, bits: int = 6) -> dict[str, float]:
 
 
 def near_prompts(count: int = 20_000) -> dict[str, float]:
-    """CPU seconds for the signatures and for the search among prompts of a dozen words, every hundredth of them planted."""
+    """CPU seconds for signatures and search among prompts of a dozen words, and the share found of planted near-duplicates."""
     rng = random.Random(0)
     vocabulary = [f"{a}{b}" for a in ("lam", "cur", "tor", "bel", "sin", "mav") for b in ("po", "ta", "ri", "en", "ul")]
     texts = [" ".join(rng.choices(vocabulary, k=12)) for _ in range(count)]
@@ -47,7 +46,7 @@ def near_prompts(count: int = 20_000) -> dict[str, float]:
 
 
 def a_hash(width: int, height: int, count: int = 100) -> float:
-    """CPU milliseconds to decode and hash a JPEG."""
+    """CPU milliseconds to decode and hash a JPEG of this size."""
     import io
 
     from PIL import Image

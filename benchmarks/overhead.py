@@ -1,11 +1,11 @@
-"""What Pairwright costs around the model, beside a bare asyncio loop that does the same job with nothing around it.
+"""Pairwright's overhead around the model, compared with a bare asyncio loop that does the same job.
 
     python -m benchmarks.overhead [--small 1000] [--rows 10000] [--large 100000] [--rounds 5] [--folder DIR]
 
-The job: N rows with one JPEG of about 22 kB each, all different; one request with the image and n=4; one judge request over
-the four answers; best against worst; Parquet with the image embedded. The server (benchmarks/endpoint.py) answers at once.
-CPU seconds are those of the whole process tree; a record's cost is the slope between two sizes, so start-up is not in it.
-The programs run in turn, and the figures are medians over the rounds."""
+The job: N rows with one JPEG of about 22 kB each, all different; one request with the image and n=4; one judge request with
+the four answers; pair best and worst; write Parquet with the image embedded. The server (benchmarks/endpoint.py) answers at once.
+CPU seconds are those of the whole process tree; the cost per record is the slope between two sizes, which excludes start-up.
+The programs alternate, and results are medians over the rounds."""
 
 import argparse
 import io
@@ -30,7 +30,7 @@ import yaml
 from PIL import Image, ImageDraw, ImageFilter
 
 ROOT = Path(__file__).resolve().parents[1]
-PHOTOS = 500  # drawn; the others are these with another comment in the file, so that all bytes differ
+PHOTOS = 500  # generated; the other files are copies with another comment segment, so that all differ
 RECIPE = {
     "name": "overhead",
     "models": {"model": {"engine": "openai", "model": "stand-in", "slots": 64}},
@@ -44,10 +44,12 @@ RECIPE = {
 
 
 class Cost(NamedTuple):
+    """The resources used by one run of a program."""
+
     cpu: float  # seconds, of the whole process tree
     wall: float  # seconds
     first: float  # seconds from the start to the first request
-    memory: float  # MB, the tree's largest proportional set size
+    memory: float  # MB, peak proportional set size of the tree
 
 
 def photo(seed: int, width: int = 512, height: int = 384) -> bytes:
@@ -68,12 +70,12 @@ def photo(seed: int, width: int = 512, height: int = 384) -> bytes:
 
 
 def commented(jpeg: bytes, text: bytes) -> bytes:
-    """The same picture in other bytes: a comment segment behind the start-of-image marker."""
+    """The same picture as other bytes: with a comment segment after the start-of-image marker."""
     return jpeg[:2] + b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + jpeg[2:]
 
 
 def make_rows(folder: Path, sizes: list[int]) -> None:
-    """folder/images/, and folder/N.parquet of the first N rows for each size."""
+    """Writes folder/images/, and folder/N.parquet with the first N rows for each size N."""
     images = folder / "images"
     images.mkdir(parents=True)
     photos = [photo(i) for i in range(min(PHOTOS, max(sizes)))]
@@ -89,7 +91,7 @@ def make_rows(folder: Path, sizes: list[int]) -> None:
 
 
 def run(command: list[str], port: int) -> Cost:
-    """Runs a program to its end. RuntimeError when it fails."""
+    """Runs a program and measures it. RuntimeError with the end of its output if it fails."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
     requests = stats(port)["requests"]
     with tempfile.TemporaryFile() as log:
@@ -110,13 +112,14 @@ def run(command: list[str], port: int) -> Cost:
         thread.join()
         if code:
             log.seek(0)
-            raise RuntimeError(f"{' '.join(command)} ended with {code}:\n{log.read().decode()[-2000:]}")
+            raise RuntimeError(f"{' '.join(command)} exited with code {code}:\n{log.read().decode()[-2000:]}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Cost(cpu, wall, first[0], peak[0])
 
 
 def memory(pid: int) -> float:
+    """MB of proportional set size of a process tree; 0 if it has ended."""
     try:
         root = psutil.Process(pid)
         return sum(p.memory_full_info().pss for p in [root, *root.children(recursive=True)]) / 1e6
@@ -130,7 +133,7 @@ def stats(port: int) -> dict:
 
 
 def programs(folder: Path, port: int) -> dict:
-    """name -> a function of the number of rows: the command that does the job, in a fresh folder."""
+    """name -> a function (number of rows) -> command that does the job in an empty folder."""
     out = folder / "out"
 
     def fresh() -> None:
@@ -162,9 +165,11 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--small", type=int, default=1000)
     arguments.add_argument("--rows", type=int, default=10_000)
-    arguments.add_argument("--large", type=int, default=100_000, help="0 leaves the memory at this size out")
+    arguments.add_argument("--large", type=int, default=100_000, help="size for the memory measurement; 0 skips it")
     arguments.add_argument("--rounds", type=int, default=5)
-    arguments.add_argument("--folder", type=Path, help="where rows and outputs lie (a temporary folder by default)")
+    arguments.add_argument(
+        "--folder", type=Path, help="parent of the temporary folder for rows and outputs (the system's by default)"
+    )
     chosen = arguments.parse_args()
     with tempfile.TemporaryDirectory(dir=chosen.folder) as temporary:
         folder = Path(temporary)
@@ -189,28 +194,30 @@ def measure(folder: Path, port: int, chosen: argparse.Namespace) -> None:
                 costs[name][size].append(run(command(size), port))
                 pairs[name, size] = pairs_in(folder)
         slopes = {name: slope(c, chosen)[-1] for name, c in costs.items()}
-        print(f"round {number}: " + ", ".join(f"{n} {s:.0f} us a record" for n, s in slopes.items()), file=sys.stderr)
+        print(f"round {number}: " + ", ".join(f"{n} {s:.0f} us per record" for n, s in slopes.items()), file=sys.stderr)
     if len({pairs[name, chosen.rows] for name in run_of}) != 1:
-        raise RuntimeError(f"the programs did not make the same number of pairs: {pairs}")
-    middle = {name: statistics.median(slope(c, chosen)) for name, c in costs.items()}
-    print(f"rows {chosen.rows} (start-up taken out with {chosen.small}), {chosen.rounds} rounds, medians; "
+        raise RuntimeError(f"the programs made different numbers of pairs: {pairs}")
+    medians = {name: statistics.median(slope(c, chosen)) for name, c in costs.items()}
+    print(f"{chosen.rows} rows (start-up excluded by means of {chosen.small}), {chosen.rounds} rounds, medians; "
           f"{pairs['pairwright', chosen.rows]} pairs each")  # fmt: skip
     print(
-        "| program | CPU us a record | x bare loop | start to first request, s | peak memory, MB |\n|---|---|---|---|---|"
+        "| program | CPU us per record | x bare loop | start to first request, s | peak memory, MB |\n|---|---|---|---|---|"
     )
     for name, sizes in costs.items():
         first = statistics.median(c.first for c in sizes[chosen.small])
         peak = statistics.median(c.memory for c in sizes[chosen.rows])
-        print(f"| {name} | {middle[name]:.0f} | {middle[name] / middle['bare loop']:.2f} | {first:.2f} | {peak:.0f} |")
+        print(
+            f"| {name} | {medians[name]:.0f} | {medians[name] / medians['bare loop']:.2f} | {first:.2f} | {peak:.0f} |"
+        )
     if chosen.large:
         cost = run(run_of["pairwright"](chosen.large), port)
         peak = statistics.median(c.memory for c in costs["pairwright"][chosen.rows])
         print(f"pairwright, {chosen.large} rows: peak memory {cost.memory:.0f} MB, {cost.memory / peak:.2f} x that at "
-              f"{chosen.rows}; {cost.cpu / chosen.large * 1e6:.0f} us a record, start-up included")  # fmt: skip
+              f"{chosen.rows}; {cost.cpu / chosen.large * 1e6:.0f} us per record, including start-up")  # fmt: skip
 
 
 def slope(sizes: dict[int, list[Cost]], chosen: argparse.Namespace) -> list[float]:
-    """Microseconds of CPU a record, of each round."""
+    """CPU microseconds per record, one value per round."""
     extra = chosen.rows - chosen.small
     return [(b.cpu - a.cpu) / extra * 1e6 for a, b in zip(sizes[chosen.small], sizes[chosen.rows], strict=True)]
 

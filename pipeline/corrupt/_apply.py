@@ -1,9 +1,9 @@
-"""A prompt whose media are corrupted, for whoever asks a model about less, or other, than there is.
+"""Prompts with corrupted media, for operators that show a model less than the sample's media, or others.
 
     Settings.media: Spec | None        a kind's name, or its name with its settings
     prompt, made = await corrupted(sample.prompt, settings.media, sample, context)
 
-`made` are the Media that the new prompt shows, in the store already; they are to be returned behind each other's rows."""
+`made` are the Media of the new prompt, already in the store; the operator returns them before its other rows."""
 
 import asyncio
 import json
@@ -30,21 +30,21 @@ from schemas.records import MEDIA_KINDS, Media, Message, Reason, Sample
 
 __all__ = ["Spec", "corrupted"]
 
-_READ: TypeAdapter[Any] = TypeAdapter(Spec)
-_THREADS = 4  # a clip may take 500 MB while it is worked on
+_SPEC: TypeAdapter[Any] = TypeAdapter(Spec)
+_THREADS = 4  # a clip may take 500 MB while it is processed
 
 
 async def corrupted(
     prompt: tuple[Message, ...], spec: Any, sample: Sample, context: Context
 ) -> tuple[tuple[Message, ...], list[Media]]:
-    """`prompt` as `spec` (a kind's name, a mapping of its settings, or the typed settings) has it shown, and the Media that were made for it.
+    """`prompt` with its media corrupted by `spec` (a kind's name, a mapping of its settings, or the typed settings), and the new Media.
 
-    All media that the kind is for are corrupted, others stay. `none` leaves out all media. The same sample and seed give the same bytes.
-    RowError, which names the mend: UNSUPPORTED_MEDIA when the kind is for none of the media, UNCHANGED when nothing would change,
-    EMPTY_PROMPT when `none` leaves a turn empty, BAD_ROW when a box is missing, and what decoders raise."""
-    kind = _READ.validate_python(spec)
+    All media that the kind applies to are corrupted, others stay; `none` removes all media. The same sample and seed give the same bytes.
+    RowError, with the remedy: UNSUPPORTED_MEDIA if the kind applies to none of the media, UNCHANGED if nothing would change,
+    EMPTY_PROMPT if `none` leaves a turn empty, BAD_ROW if a box is missing, and what decoders raise."""
+    kind = _SPEC.validate_python(spec)
     if isinstance(kind, Nothing):
-        return _in_text(prompt, sample), []
+        return _text_only(prompt, sample), []
     new, made = await replaced_media(prompt, resolved_kind(kind, sample), sample, context)
     return with_media(prompt, new), made
 
@@ -52,52 +52,54 @@ async def corrupted(
 async def replaced_media(
     prompt: tuple[Message, ...], kind: Kind, sample: Sample, context: Context
 ) -> tuple[dict[str, str], list[Media]]:
-    """{id: id to show instead} of all media of the prompt that the (settled) kind is for, and the Media that were made."""
+    """{id: id of its replacement} for all media of the prompt that the kind (of `resolved_kind`) applies to, and the new Media.
+
+    RowError as `corrupted` raises it."""
     shown = media_kinds(prompt)
-    of = {sha: medium for sha, medium in shown.items() if medium in _takes(kind)}
-    if not of:
-        there = " and ".join(sorted(set(shown.values()))) or "no media"
-        detail = f"{sample_label(sample)}: {kind.kind} is for {' and '.join(_takes(kind))}, the prompt shows {there}; use another kind"
+    matching = {sha: medium for sha, medium in shown.items() if medium in _takes(kind)}
+    if not matching:
+        present = " and ".join(sorted(set(shown.values()))) or "no media"
+        detail = f"{sample_label(sample)}: {kind.kind} applies to {' and '.join(_takes(kind))}, the prompt has {present}; use another kind"
         raise RowError(Reason.UNSUPPORTED_MEDIA, detail)
-    found = await asyncio.gather(*[_one(sha, medium, kind, sample, context) for sha, medium in of.items()])
-    return dict(zip(of, (new for new, _ in found))), [media for _, media in found if media]
+    found = await asyncio.gather(*[_replaced(sha, medium, kind, sample, context) for sha, medium in matching.items()])
+    return dict(zip(matching, (new for new, _ in found))), [media for _, media in found if media]
 
 
 def resolved_kind(kind: Kind, sample: Sample) -> Kind:
-    """The kind with what it takes from the sample. RowError BAD_ROW when the sample has no box."""
+    """The kind with the settings it takes from the sample (the box of a `region_mask`). RowError BAD_ROW if the sample has no box."""
     if not isinstance(kind, RegionMask):
         return kind
     return Fade(seed=kind.seed, box=kind.box or _box(sample), levels=kind.levels, level=kind.levels)
 
 
 def _takes(kind: Kind) -> tuple[str, ...]:
-    """The kinds of media that the kind is for."""
+    """The media types that the kind applies to."""
     if isinstance(kind, Adversarial) or (isinstance(kind, Swap) and kind.by == "statistics"):
         return ("image",)
     return MEDIA_KINDS if isinstance(kind, Swap) else _files.takes(kind)
 
 
-async def _one(sha: str, medium: str, kind: Kind, sample: Sample, context: Context) -> tuple[str, Media | None]:
-    """The id to show instead of one medium, and its Media where it was made."""
+async def _replaced(sha: str, medium: str, kind: Kind, sample: Sample, context: Context) -> tuple[str, Media | None]:
+    """The id of the replacement of one file, and its Media unless it existed before (`swap`)."""
     if isinstance(kind, Swap):
         return await pool_of(context).instead(sha, medium, kind, sample, context), None
     label = f"{kind.kind} of {sha[:12]}"
     if isinstance(kind, Adversarial):
-        made = await _aside(keep, await perturbed(sha, kind, sample, context), label, context.media)
+        made = await _in_thread(keep, await perturbed(sha, kind, sample, context), label, context.media)
     else:
-        made = await _aside(_made, sha, medium, kind, sample, context, label)
+        made = await _in_thread(_corrupted_file, sha, medium, kind, sample, context, label)
     return made.id, made
 
 
-def _made(sha: str, medium: str, kind: Kind, sample: Sample, context: Context, label: str) -> Media:
+def _corrupted_file(sha: str, medium: str, kind: Kind, sample: Sample, context: Context, label: str) -> Media:
     name = f"{sample_label(sample)}: {medium} {sha[:12]}"
     data = _files.corrupted(context.media.read(sha), medium, kind, seeded_rng(kind, sample.id, sha), name)
     return keep(data, label, context.media)
 
 
-async def _aside(work: Callable[..., Media], *of: Any) -> Media:
-    """The work on a thread, so that the pass goes on."""
-    return await asyncio.get_running_loop().run_in_executor(_threads(), work, *of)
+async def _in_thread(work: Callable[..., Media], *arguments: Any) -> Media:
+    """Runs the work on a thread, so that the event loop is not blocked."""
+    return await asyncio.get_running_loop().run_in_executor(_threads(), work, *arguments)
 
 
 @lru_cache(1)
@@ -107,18 +109,18 @@ def _threads() -> ThreadPoolExecutor:
 
 def _box(sample: Sample) -> tuple[float, float, float, float]:
     found = (json.loads(sample.facts) if sample.facts else {}).get("bbox")
-    good = isinstance(found, list) and len(found) == 4 and all(isinstance(n, int | float) for n in found)
-    if not good or not (0 <= found[0] < found[2] and 0 <= found[1] < found[3]):
-        detail = f"{sample_label(sample)}: its facts have no `bbox` [left, top, right, bottom]; add it, or set `box`"
+    valid = isinstance(found, list) and len(found) == 4 and all(isinstance(n, int | float) for n in found)
+    if not valid or not (0 <= found[0] < found[2] and 0 <= found[1] < found[3]):
+        detail = (
+            f"{sample_label(sample)}: its facts have no valid `bbox` [left, top, right, bottom]; add it, or set `box`"
+        )
         raise bad_row(detail)
     return tuple(found)
 
 
-def _in_text(prompt: tuple[Message, ...], sample: Sample) -> tuple[Message, ...]:
-    left = without_media(prompt)
-    if not all(any((p.text or "").strip() for p in m.parts) for m in left):
-        detail = (
-            f"{sample_label(sample)}: a turn of its prompt has nothing but media, which `none` leaves out; add a text"
-        )
+def _text_only(prompt: tuple[Message, ...], sample: Sample) -> tuple[Message, ...]:
+    texts = without_media(prompt)
+    if not all(any((p.text or "").strip() for p in m.parts) for m in texts):
+        detail = f"{sample_label(sample)}: a turn of its prompt has only media, which `none` removes; add a text"
         raise RowError(Reason.EMPTY_PROMPT, detail)
-    return left
+    return texts

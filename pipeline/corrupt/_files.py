@@ -1,7 +1,7 @@
-"""A corrupted file of a file: decoded where nothing can happen, changed as arrays, written so that the same comes out as the same bytes.
+"""Corrupted copies of files: decoded in an isolated process, changed as arrays, encoded deterministically (same input, same bytes).
 
-Pictures become PNG; sounds WAV of 16 bits, mono, at their own rate; videos MP4 (H.264 and AAC), at most FRAMES frames at even distances,
-at most SIDE pixels a side, as long as they were."""
+Pictures become PNG; sounds WAV, 16 bits, mono, at their own rate; videos MP4 (H.264 and AAC) of the same duration, from at most FRAMES
+evenly spaced frames of at most SIDE pixels per side."""
 
 import copy
 import io
@@ -22,75 +22,78 @@ from schemas.records import Reason
 if TYPE_CHECKING:
     import av
 
-FRAMES, SIDE = 128, 768  # of a video: more than models look at, and 230 MB at most
-RATE = 48_000  # samples a second of a video's sound
+FRAMES, SIDE = 128, 768  # of a video: more than models use, and at most 230 MB
+RATE = 48_000  # Hz, of a video's sound
 MEDIA = ("image", "video", "audio")
 
 
 def takes(kind: Kind) -> tuple[str, ...]:
-    """The kinds of media that a kind of corruption is for; a video stands for its own sound too."""
-    of = type(kind)
-    pictures, orders, sounds = of in PICTURES, of in ORDERS, of in SOUNDS
-    return tuple(m for m, it in zip(MEDIA, (pictures, pictures or orders or sounds, sounds)) if it)
+    """The media types that a kind of corruption applies to; kinds for sounds also apply to a video's own sound."""
+    cls = type(kind)
+    pictures, orders, sounds = cls in PICTURES, cls in ORDERS, cls in SOUNDS
+    return tuple(m for m, applies in zip(MEDIA, (pictures, pictures or orders or sounds, sounds)) if applies)
 
 
 def corrupted(data: bytes, medium: str, kind: Kind, rng: np.random.Generator, name: str) -> bytes:
-    """The file of a `medium` (image, video, audio) that `kind` makes of `data`.
+    """The bytes of `data`, a file of type `medium` (image, video, audio), corrupted by `kind`. `name` is used in messages.
 
-    RowError as the decoders raise it; EMPTY_MEDIA when a kind for sounds finds none in a video; UNCHANGED when what comes out is what went in:
-    a video of one frame has no other order."""
+    RowError as the decoders raise it; EMPTY_MEDIA if a kind for sounds gets a video without sound; UNCHANGED if the result equals the
+    input, as with a reversed video of one frame."""
     return {"image": _image, "video": _video, "audio": _audio}[medium](data, kind, rng, name)
 
 
 def _image(data: bytes, kind: Kind, rng: np.random.Generator, name: str) -> bytes:
     before = np.asarray(decode.decode_image(data, name))[None]
-    return png(_other(before, PICTURES[type(kind)](before, kind, rng), kind, name)[0])
+    return png(_checked(before, PICTURES[type(kind)](before, kind, rng), kind, name)[0])
 
 
 def _audio(data: bytes, kind: Kind, rng: np.random.Generator, name: str) -> bytes:
     rate = decode.facts(data, sniff(data, name), name)["rate"]
-    return wav(_heard(decode.decode_audio(data, rate, name), rate, kind, rng, name), rate)
+    return wav(_corrupted_sound(decode.decode_audio(data, rate, name), rate, kind, rng, name), rate)
 
 
 def _video(data: bytes, kind: Kind, rng: np.random.Generator, name: str) -> bytes:
     frames, fps = decode.decode_video(data, max_frames=FRAMES, name=name, max_side=SIDE)
-    sounds = "rate" in decode.facts(data, sniff(data, name), name)
-    sound = decode.decode_audio(data, RATE, name) if sounds else None
-    shown = PICTURES.get(type(kind)) or ORDERS.get(type(kind))
-    same = copy.deepcopy(rng)  # pieces of the sound come in the order of the frames
-    if shown:
-        frames = _other(frames, shown(frames, kind, rng), kind, name)
+    has_sound = "rate" in decode.facts(data, sniff(data, name), name)
+    sound = decode.decode_audio(data, RATE, name) if has_sound else None
+    change = PICTURES.get(type(kind)) or ORDERS.get(type(kind))
+    same_rng = copy.deepcopy(rng)  # the sound's segments get the same order as the frames
+    if change:
+        frames = _checked(frames, change(frames, kind, rng), kind, name)
     elif sound is None:
         detail = f"{name} has no sound for {kind.kind} to change; use a kind for pictures, or drop the row"
         raise RowError(Reason.EMPTY_MEDIA, detail)
-    if sound is not None and (not shown or getattr(kind, "sound", False)):
-        sound = _heard(sound, RATE, kind, same, name)
+    if sound is not None and (not change or getattr(kind, "sound", False)):
+        sound = _corrupted_sound(sound, RATE, kind, same_rng, name)
     return mp4(frames, fps, sound)
 
 
-def _heard(samples: np.ndarray, rate: int, kind: Kind, rng: np.random.Generator, name: str) -> np.ndarray:
-    """The samples as `kind` changes them, made quieter where they would be cut off."""
-    after = _other(samples, SOUNDS[type(kind)](samples, rate, kind, rng), kind, name)
+def _corrupted_sound(samples: np.ndarray, rate: int, kind: Kind, rng: np.random.Generator, name: str) -> np.ndarray:
+    """The samples changed by `kind`, scaled down if they would clip."""
+    after = _checked(samples, SOUNDS[type(kind)](samples, rate, kind, rng), kind, name)
     return after / max(1.0, float(np.abs(after).max()))
 
 
-def _other(before: np.ndarray, after: np.ndarray, kind: Kind, name: str) -> np.ndarray:
+def _checked(before: np.ndarray, after: np.ndarray, kind: Kind, name: str) -> np.ndarray:
+    """`after`. RowError UNCHANGED if it equals `before`."""
     if np.array_equal(before, after):
-        detail = f"{name} is the same after {kind.kind}; use another kind or other settings, or drop the row"
+        detail = f"{name} is unchanged by {kind.kind}; use another kind or other settings, or drop the row"
         raise RowError(Reason.UNCHANGED, detail)
     return after
 
 
 def png(picture: np.ndarray) -> bytes:
+    """A PNG of a picture [height, width, 3] uint8."""
     from PIL import Image
 
     file = io.BytesIO()
-    # level 1: a half to three quarters of the time for a few percent more bytes
+    # level 1 takes half to three quarters of the time for a few percent more bytes
     Image.fromarray(picture).save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 
 def wav(samples: np.ndarray, rate: int) -> bytes:
+    """A WAV, 16 bits, of mono samples [n] float in -1..1 at `rate` Hz."""
     import soundfile
 
     file = io.BytesIO()
@@ -99,19 +102,21 @@ def wav(samples: np.ndarray, rate: int) -> bytes:
 
 
 def mp4(frames: np.ndarray, fps: float, sound: np.ndarray | None) -> bytes:
-    """A video that browsers, vLLM and FFmpeg read, by one thread: with several the bytes would differ."""
+    """An MP4 that browsers, vLLM and FFmpeg read, encoded by one thread: with several the bytes would differ.
+
+    frames [n, height, width, 3] uint8 (odd sides are padded by one pixel), sound [n] float32 at RATE or None."""
     import av
 
     file = io.BytesIO()
     with av.open(file, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         rate = Fraction(fps).limit_denominator(100_000)
-        # x264's macroblock tree reads memory that nobody wrote: with it the same frames gave other bytes in half of all sizes
+        # x264's macroblock tree reads uninitialised memory: with it, the same frames gave different bytes for half of all sizes
         options = {"preset": "veryfast", "x264-params": "mbtree=0"}
         stream = container.add_stream("libx264", rate=rate, options=options)
         stream.codec_context.thread_count = 1
         stream.codec_context.time_base = 1 / rate
         height, width = frames.shape[1:3]
-        stream.height, stream.width = height + height % 2, width + width % 2  # yuv420p has half as much of its colours
+        stream.height, stream.width = height + height % 2, width + width % 2  # yuv420p: even sides
         stream.pix_fmt = "yuv420p"
         track = container.add_stream("aac", rate=RATE, layout="mono") if sound is not None else None
         for number, pixels in enumerate(frames):

@@ -1,6 +1,6 @@
-"""Media made worse: shown instead of the sample's own, or stored behind the rejected answer of its pairs (mDPO, CHiP, LPOI).
+"""Corrupted media: shown instead of the sample's own, or stored in its pairs as rejected media (mDPO, CHiP, LPOI).
 
-What is stored is a visual negative: the same question, answered about media that do not bear the answer out."""
+Stored media are a visual negative: the same question and answer, next to media that do not support the answer."""
 
 import json
 from collections.abc import Iterable
@@ -30,55 +30,57 @@ VERSION = 1
 
 class Settings(Base):
     kind: Spec
-    """what is done to the media, by name; the kind's own settings stand beside it: {kind: diffusion, t: 800}"""
+    """kind of corruption; its own settings are written next to it: {kind: diffusion, t: 800}"""
     as_: Literal["rejected_media"] | None = Field(None, alias="as")
-    """store what was made behind the rejected answers of the live pairs; without it the sample itself shows it from now on"""
+    """store the corrupted media in the live pairs; without it, later steps see the sample with the corrupted media"""
 
     @model_validator(mode="before")
     @classmethod
-    def _beside(cls, given: Any) -> Any:
-        """The settings of the kind, which a recipe has beside its name, are put into one."""
+    def _nest_kind(cls, given: Any) -> Any:
+        """Moves the kind's own settings, which a recipe writes next to its name, into one mapping."""
         if not isinstance(given.get("kind"), str):
             return given
         own = {key: value for key, value in given.items() if key != "as"}
         return {"kind": own} | {key: value for key, value in given.items() if key == "as"}
 
     @model_validator(mode="after")
-    def _listed(self):
+    def _check_levels(self):
         if isinstance(self.kind, RegionMask) and self.kind.levels > 1 and self.as_ is None:
-            raise ValueError("`levels` fill the `media_list` of pairs; say `as: rejected_media` too")
+            raise ValueError("`levels` above 1 fill the `media_list` of pairs; set `as: rejected_media` too")
         return self
 
     @property
     def model(self) -> str | None:
-        """The recipe's model that the kind asks."""
+        """Name of the recipe's model that the kind uses, or None."""
         return getattr(self.kind, "model", None)
 
 
 def reads(settings: Settings) -> tuple[str, ...]:
+    """Tables that these settings read besides READS."""
     return ("pairs",) if settings.as_ else ()
 
 
 def fits(settings: Settings) -> bool:
+    """Whether the step must see all samples before the first one: only `swap` does."""
     return isinstance(settings.kind, Swap)
 
 
 def fit(seen: Iterable[SampleRows], settings: Settings, context: Context) -> Fitted:
-    """The pool that `swap` takes from."""
+    """The pool of media that `swap` chooses from."""
     return swap.fit(seen, settings.kind, context)
 
 
 async def corrupt(rows: SampleRows, settings: Settings, context: Context) -> list[Media | Sample | Pair | Rejection]:
-    """The Media that were made, and the Sample that shows them, whose `facts.corrupted` names the kind and the media it stands for; or, `as`
-    rejected_media, a Pair instead of each live one. Its `pair_kind` is `media` where both answers are the same (or there is one), else `mixed`.
+    """The new Media and the Sample with them, whose `facts.corrupted` names the kind and the original media; with `as: rejected_media`
+    instead a Pair that supersedes each live one (`pair_kind` is `media` if both answers are the same or there is only one, else `mixed`).
 
-    RowError as `shown.corrupted` raises it."""
+    RowError as `_apply.corrupted` raises it."""
     if settings.as_ is None:
-        return await _shown(rows.sample, settings.kind, context)
-    return await _stored(rows, settings.kind, context) if rows.pairs else []
+        return await _corrupted_sample(rows.sample, settings.kind, context)
+    return await _corrupted_pairs(rows, settings.kind, context) if rows.pairs else []
 
 
-async def _shown(sample: Sample, kind: Kind, context: Context) -> list[Media | Sample | Pair | Rejection]:
+async def _corrupted_sample(sample: Sample, kind: Kind, context: Context) -> list[Media | Sample | Pair | Rejection]:
     prompt, made = await _apply.corrupted(sample.prompt, kind, sample, context)
     known = json.loads(sample.facts) if sample.facts else {}
     how = known | {"corrupted": {"op": kind.model_dump(mode="json"), "media": list(sample.media)}}
@@ -86,14 +88,14 @@ async def _shown(sample: Sample, kind: Kind, context: Context) -> list[Media | S
     return [*made, successor(sample, prompt, context.step, facts=facts)]
 
 
-async def _stored(rows: SampleRows, kind: Kind, context: Context) -> list[Media | Sample | Pair | Rejection]:
+async def _corrupted_pairs(rows: SampleRows, kind: Kind, context: Context) -> list[Media | Sample | Pair | Rejection]:
     sample = rows.sample
     made: list[Media] = []
     ranked = None
     if isinstance(kind, Nothing):
         ids = ()
     elif isinstance(kind, RegionMask) and kind.levels > 1:
-        ranked, made = await _ranked(sample, kind, context)
+        ranked, made = await _faded(sample, kind, context)
         ids = ranked[-1:]
     else:
         new, made = await _apply.replaced_media(sample.prompt, _apply.resolved_kind(kind, sample), sample, context)
@@ -101,7 +103,7 @@ async def _stored(rows: SampleRows, kind: Kind, context: Context) -> list[Media 
     op = json.dumps(kind.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
     out: list[Media | Sample | Pair | Rejection] = [*made]
     for old in rows.pairs:
-        detail = f"{context.step} stored corrupted media with it"
+        detail = f"replaced by a pair with the corrupted media of {context.step}"
         out.append(Rejection(old.id, "pairs", context.step, Reason.SUPERSEDED, detail, sample.id))
         same = old.rejected is None or old.rejected == old.chosen
         out.append(old._replace(
@@ -111,12 +113,10 @@ async def _stored(rows: SampleRows, kind: Kind, context: Context) -> list[Media 
     return out
 
 
-async def _ranked(sample: Sample, kind: RegionMask, context: Context) -> tuple[tuple[str, ...], list[Media]]:
-    """The sample's picture and the same with its box ever fainter, in order, and the Media that were made."""
+async def _faded(sample: Sample, kind: RegionMask, context: Context) -> tuple[tuple[str, ...], list[Media]]:
+    """The ids of the sample's picture and of its copies whose box fades step by step, and the new Media."""
     if len(sample.media) != 1:
-        detail = (
-            f"{sample_label(sample)}: `levels` rank one picture, the prompt shows {len(sample.media)}; use `levels: 1`"
-        )
+        detail = f"{sample_label(sample)}: `levels` above 1 need one picture, the prompt has {len(sample.media)}; use `levels: 1`"
         raise RowError(Reason.TOO_MANY_MEDIA, detail)
     ids, made = [*sample.media], []
     for level in range(1, kind.levels + 1):

@@ -1,4 +1,4 @@
-"""How much a model hallucinates on held-out scenes, where the truth is known: open answers and yes/no questions, greedy."""
+"""Hallucination of a model on held-out scenes with known ground truth: open answers and yes/no questions, greedy decoding."""
 
 import asyncio
 import random
@@ -31,48 +31,48 @@ T = TypeVar("T")
 
 class Settings(Base):
     model: str
-    """name of the recipe's model that is evaluated"""
+    """name of the recipe's model to evaluate"""
     n: int = Field(400, ge=2, le=1_000_000)
-    """held-out prompts of each media kind"""
+    """held-out prompts of each media type"""
     questions: int = Field(3, ge=1, le=100)
-    """yes/no questions a prompt, as many true as false over all"""
+    """yes/no questions per prompt, balanced between yes and no"""
     max_tokens: int = Field(64, ge=1, le=1_000_000)
-    """longest answer"""
+    """maximum length of an answer, in tokens"""
     seed: int = 999
-    """another seed draws other prompts"""
+    """random seed of the prompts"""
 
 
 class Counts(NamedTuple):
-    """What adds up over prompts, of one of them: the columns of a table that is summed."""
+    """The counts of one prompt, which add up over prompts."""
 
     answers: float  # 1
-    hallucinated: float  # 1 where the answer holds a false claim or is malformed
+    hallucinated: float  # 1 if the answer has a false claim or is malformed
     false_claims: float
     claims: float
     recall: float  # 0..1
-    exact: float  # 1 where the answer is wholly true and complete
-    right: float  # yes/no questions that are answered as is true
-    true_yes: float  # of these, those whose answer is yes
+    exact: float  # 1 if the answer is entirely true and complete
+    right: float  # yes/no questions answered correctly
+    true_yes: float  # of these, those whose true answer is yes
     false_yes: float
     false_no: float
     questions: float
-    held_out: float  # 1 where training never showed the combination
+    held_out: float  # 1 if training never showed the combination
 
 
 class Item(NamedTuple):
-    """One held-out prompt with its truth."""
+    """One held-out prompt with its ground truth."""
 
     scene: Scene
     task: Task
     prompt: tuple[Message, ...]
-    questions: list[tuple[tuple[Message, ...], bool]]
+    questions: list[tuple[tuple[Message, ...], bool]]  # (prompt, true answer is yes)
 
 
 async def evaluate(tables: Tables, settings: Settings, context: Context) -> dict:
-    """{kind: {figure: {value, low, high}}} and the same under `mean`, the plain mean of the kinds. 95 % bootstrap intervals.
+    """{media type: {metric: {value, low, high}}}, and `mean` with the unweighted mean over media types; 95 % bootstrap intervals.
 
-    The figures are those of `schemas.figures.EVALUATION`, and a kind's `held_out`: hallucination of the prompts with a combination that
-    training never showed, where there are any."""
+    The metrics are those of `schemas.figures.EVALUATION`; a media type also has `held_out`, the hallucination on combinations that
+    training never showed, if at least two prompts have one. EngineError if a request fails."""
     engine = context.engines[settings.model]
     world = load_world()
     out, replicas, done = {}, [], 0
@@ -96,12 +96,13 @@ async def evaluate(tables: Tables, settings: Settings, context: Context) -> dict
 
 
 def _batches(kind: str, world: World, settings: Settings, context: Context) -> Iterator[list[Item]]:
-    """The items of a kind, some at a time: scenes are small, but their media need not all be open."""
+    """The items of a media type in batches of 100, so that not all media are in memory at once."""
     for start in range(0, settings.n, 100):
         yield [item(kind, i, world, settings, context) for i in range(start, min(start + 100, settings.n))]
 
 
 def item(kind: str, number: int, world: World, settings: Settings, context: Context) -> Item:
+    """The held-out prompt with this number, the same for the same seed; its media are added to the store."""
     scene = draw(world, kind, f"{settings.seed}/{number}", "eval")
     rng = random.Random(f"evaluate {settings.seed}/{number}")
     parts, _ = stored(scene, context.media)
@@ -113,27 +114,27 @@ def item(kind: str, number: int, world: World, settings: Settings, context: Cont
 
 
 async def _counts(item: Item, engine: Engine, patterns: Patterns, settings: Settings) -> Counts:
-    """What the model makes of one prompt. EngineError where it gives no answer."""
+    """The counts of the model's answers to one prompt. EngineError if a request fails."""
     answer, scores = await asyncio.gather(
         engine.ask(Generate(item.prompt, 1, 0.0, 1.0, settings.max_tokens, 0)),
         asyncio.gather(*(engine.ask(Score(q, CHOICES)) for q, _ in item.questions)),
     )
-    text = _answered(answer).answers[0].text
+    text = _checked(answer).answers[0].text
     facts = item.scene.facts(item.task)
     truth = truth_of(facts, split(patterns, item.task.question, text))
-    pairs = [(_yes(_answered(score)), wanted) for score, (_, wanted) in zip(scores, item.questions, strict=True)]
+    pairs = [(_yes(_checked(score)), truth) for score, (_, truth) in zip(scores, item.questions, strict=True)]
     return Counts(
         answers=1, hallucinated=truth.false > 0, false_claims=truth.false, claims=truth.claims, recall=truth.recall, exact=truth.exact,
-        right=sum(said == wanted for said, wanted in pairs), true_yes=sum(said and wanted for said, wanted in pairs),
-        false_yes=sum(said and not wanted for said, wanted in pairs), false_no=sum(wanted and not said for said, wanted in pairs),
+        right=sum(yes == truth for yes, truth in pairs), true_yes=sum(yes and truth for yes, truth in pairs),
+        false_yes=sum(yes and not truth for yes, truth in pairs), false_no=sum(truth and not yes for yes, truth in pairs),
         questions=len(pairs), held_out=item.scene.held_out,
     )  # fmt: skip
 
 
-def _answered(result: T | Failure) -> T:
-    """The result. EngineError where it is a Failure: figures of some of the prompts would be of another set."""
+def _checked(result: T | Failure) -> T:
+    """The result. EngineError if it is a Failure: metrics over the remaining prompts would not be comparable."""
     if isinstance(result, Failure):
-        raise EngineError(f"the model cannot be evaluated: a held-out prompt failed: {result.reason}: {result.detail}")
+        raise EngineError(f"cannot evaluate the model: a held-out prompt failed: {result.reason}: {result.detail}")
     return result
 
 
@@ -143,7 +144,7 @@ def _yes(score: Scored) -> bool:
 
 
 def _figures(sums: np.ndarray) -> np.ndarray:
-    """[r, columns of Counts] sums -> [r, 6] figures in the order of EVALUATION. F1 is 0 where nothing is answered yes and nothing is."""
+    """[r, fields of Counts] sums -> [r, 6] metrics in the order of EVALUATION. chair is 0 without claims, F1 is 0 without any yes."""
     s = Counts(*sums.T)
     figures = {
         "hallucination": s.hallucinated / s.answers,

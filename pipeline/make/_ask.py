@@ -1,4 +1,4 @@
-"""What makers share: answers of one model to one prompt as Candidates, and their settings."""
+"""Shared by the makers: their sampling settings, requests to a model, and answers as Candidates."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,44 +14,46 @@ from schemas.requests import Generate
 
 
 class SamplingSettings(Base):
-    """How answers are drawn."""
+    """How answers are sampled."""
 
     temperature: float = Field(1.0, ge=0)
-    """0 is greedy, which allows only n=1"""
+    """sampling temperature; 0 is greedy decoding, which allows only n=1"""
     top_p: float = Field(1.0, gt=0, le=1)
-    """share of the probability that is sampled from"""
+    """nucleus sampling: share of the probability mass to sample from"""
     top_k: int = Field(0, ge=0, le=10_000_000)
-    """how many of the likeliest tokens are sampled from; 0 is all"""
+    """how many of the most likely tokens to sample from; 0 means all"""
     max_tokens: int = Field(512, ge=1, le=1_000_000)
-    """longest answer, in tokens"""
+    """maximum length of an answer, in tokens"""
     seed: int = 0
-    """another seed draws other answers"""
+    """random seed of the answers"""
     role: str | None = None
-    """what these answers are: chosen or rejected, where the maker already knows"""
+    """chosen or rejected, if the method already knows the role of these answers"""
 
 
 class MediaSettings(SamplingSettings):
-    """The same, where the model may be shown something else than the sample shows."""
+    """SamplingSettings of makers that may show the model other media than the sample's."""
 
     media: Spec | None = None
-    """what is shown instead: `none`, or a corruption; the sample keeps its media"""
+    """what the model sees instead of the sample's media: `none`, or a corruption; the sample keeps its media"""
 
 
 def fits(settings: MediaSettings) -> bool:
+    """Whether the step must see all samples before the first one: only `swap` does."""
     return isinstance(settings.media, swap.Swap)
 
 
 def fit(seen: Iterable[SampleRows], settings: MediaSettings, context: Context) -> Fitted:
-    """The pool of media that are shown instead."""
+    """The pool of media that `swap` chooses from."""
     return swap.fit(seen, settings.media, context)
 
 
 def seed_of(seed: int, sample: str) -> int:
-    """A seed of 31 bits that is the sample's own, so that neither order nor batch changes an answer."""
+    """A 31-bit seed for one sample (given by its id), so that answers depend neither on order nor on the batch."""
     return int(digest(seed, sample)[:8], 16) & 0x7FFFFFFF
 
 
 def asked(messages: tuple[Message, ...], settings: SamplingSettings, seed: int, **more: Any) -> Generate:
+    """The Generate request for `messages` with these settings; `more` sets further fields of it."""
     return Generate(
         messages, temperature=settings.temperature, top_p=settings.top_p, top_k=settings.top_k,
         max_tokens=settings.max_tokens, seed=seed,
@@ -61,19 +63,19 @@ def asked(messages: tuple[Message, ...], settings: SamplingSettings, seed: int, 
 async def prompt_with_media(
     prompt: tuple[Message, ...], settings: MediaSettings, sample: Sample, context: Context
 ) -> tuple[tuple[Message, ...], list[Media]]:
-    """The prompt as the model is shown it, and the Media that were made for it. RowError as `corrupted`."""
+    """The prompt as the model sees it, and the Media created for it (none without `media`). Raises RowError as `corrupted` does."""
     return (prompt, []) if settings.media is None else await corrupted(prompt, settings.media, sample, context)
 
 
 def rejection_of(parent: Candidate, reason: Reason, detail: str, context: Context) -> Rejection:
-    """The note that no answer could be made of this one, which stays."""
+    """The Rejection for a new answer that could not be made from `parent`; `parent` itself stays live."""
     return Rejection(f"{parent.id}~{context.step}", "candidates", context.step, reason, detail, parent.sample)
 
 
 def candidates_of(
     text: str, prefix: str, row: dict[str, Any], sample: Sample, context: Context
 ) -> list[Candidate | Rejection]:
-    """The Candidate `prefix` + `text`, and a Rejection behind it where the model said nothing."""
+    """The Candidate with the text `prefix` + `text`, followed by a Rejection EMPTY_ANSWER if `text` is blank."""
     new = candidate(sample.id, context.step, prefix + text, **row)
     if text.strip():
         return [new]

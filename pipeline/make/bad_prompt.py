@@ -1,4 +1,4 @@
-"""Answers to a bad prompt (STIC, arXiv 2405.19716): the model is asked to imagine instead of to look."""
+"""Answers to a bad prompt (STIC, arXiv 2405.19716), which asks the model to imagine things instead of looking."""
 
 import random
 
@@ -21,9 +21,9 @@ class Settings(SamplingSettings):
     model: str
     """name of the recipe's model that answers"""
     role: str | None = "rejected"
-    """what these answers are"""
+    """role of these answers"""
     prompt: str | None = None
-    """file of bad prompts, one a line, instead of the one beside this module"""
+    """file of bad prompts, one per line, instead of the bundled bad_prompt.txt"""
 
 
 def prompt_texts(settings: Settings) -> tuple[str, ...]:
@@ -31,11 +31,13 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
 
 
 async def make(rows: SampleRows, settings: Settings, context: Context) -> list[Candidate | Rejection]:
-    """One answer to one of the prompts, drawn by the seed, in place of the sample's question."""
+    """One answer to one of the bad prompts, chosen by the seed, which replaces the sample's question.
+
+    A failed request drops the sample with the failure's reason. RecipeError if the file has no prompts."""
     sample, engine = rows.sample, context.engines[settings.model]
     lines = [line.strip() for line in prompt_texts(settings)[0].splitlines() if line.strip()]
     if not lines:
-        raise RecipeError(f"{context.step}: the file {settings.prompt} holds no prompts: write one a line")
+        raise RecipeError(f"{context.step}: the file {settings.prompt} contains no prompts: write one per line")
     line = random.Random(digest("bad", settings.seed, sample.id)).choice(lines)
     prompt = rephrase(sample.prompt, line)
     seed = seed_of(settings.seed, sample.id)

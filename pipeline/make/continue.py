@@ -1,12 +1,14 @@
-"""Answers cut off and continued: without the media the rest is guessed (Dropout-NTP of MPO: half of it), and far from
-the question it is hallucinated (HDPO: the last two sentences, written anew)."""
+"""Answers cut off and continued by a model. Without the media the rest is guessed (MPO's Dropout-NTP: the second half);
+far from the question it is often hallucinated (HDPO: the last two sentences are rewritten)."""
 
 import asyncio
 import re
 
 from pydantic import Field, model_validator
 
-from pipeline.make._ask import MediaSettings, asked, candidates_of, fit, fits, prompt_with_media, rejection_of, seed_of  # noqa: F401  fit and fits are the operator's own
+from pipeline.make._ask import MediaSettings, asked, candidates_of, prompt_with_media, rejection_of, seed_of
+from pipeline.make._ask import fit as fit  # part of this operator
+from pipeline.make._ask import fits as fits
 from schemas.messages import assistant
 from schemas.operator import Context, SampleRows
 from schemas.records import SAMPLE_KINDS, Candidate, Media, Reason, Rejection
@@ -24,23 +26,23 @@ _WORD = re.compile(r"\S+")
 
 class Settings(MediaSettings):
     model: str
-    """name of the recipe's model that continues"""
+    """name of the recipe's model that continues the answers"""
     prefix_ratio: float | None = Field(None, gt=0, lt=1)
-    """share of an answer's words that stays; 0.5 where neither is said"""
+    """share of an answer's words to keep; 0.5 if neither this nor `drop_sentences` is set"""
     drop_sentences: int | None = Field(None, ge=1, le=10_000)
-    """or how many sentences go at its end"""
+    """alternative: number of sentences to remove from the end"""
 
     @model_validator(mode="after")
-    def _one(self):
+    def _check_exclusive(self):
         if self.prefix_ratio is not None and self.drop_sentences is not None:
-            raise ValueError("say `prefix_ratio` or `drop_sentences`, not both")
+            raise ValueError("set `prefix_ratio` or `drop_sentences`, not both")
         return self
 
 
 async def make(rows: SampleRows, settings: Settings, context: Context) -> list[Media | Candidate | Rejection]:
-    """A Candidate for each there is (its `parent`): what stays of it and what the model writes behind.
+    """One new Candidate per existing one (its `parent`): the kept part followed by the model's continuation.
 
-    An answer of which nothing would stay or go is a Rejection TOO_SHORT, and one whose request fails says why."""
+    An answer too short to cut is a Rejection TOO_SHORT; a failed request is a Rejection with the failure's reason."""
     sample, engine = rows.sample, context.engines[settings.model]
     prompt, media = await prompt_with_media(sample.prompt, settings, sample, context)
     seed = seed_of(settings.seed, sample.id)
@@ -51,7 +53,7 @@ async def make(rows: SampleRows, settings: Settings, context: Context) -> list[M
     out: list[Media | Candidate | Rejection] = list(media)
     for c in rows.candidates:
         if not prefixes[c.id]:
-            detail = f"nothing of the answer would stay, or nothing would go: {c.text[:100]!r}"
+            detail = f"the answer is too short to cut: nothing would be kept, or nothing removed: {c.text[:100]!r}"
             out.append(rejection_of(c, Reason.TOO_SHORT, detail, context))
     for c, request, result in zip(cut, requests, results, strict=True):
         if isinstance(result, Failure):
@@ -67,7 +69,7 @@ async def make(rows: SampleRows, settings: Settings, context: Context) -> list[M
 
 
 def prefix(text: str, ratio: float | None, dropped: int | None) -> str:
-    """What stays of an answer, without white space at its end; empty when nothing would stay or nothing would go."""
+    """The part of an answer that is kept, without trailing white space; empty if nothing would be kept or nothing removed."""
     if dropped is not None:
         found = sentences(text)
         return "".join(found[: max(0, len(found) - dropped)]).rstrip()

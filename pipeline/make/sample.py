@@ -1,10 +1,12 @@
-"""Sampled answers: n of a model to each prompt, or of k models out of a pool (VLFeedback: 4 of 12; MM-RLHF: 3 to 5)."""
+"""Sampled answers: n per prompt from one model, or from k models out of a pool (VLFeedback: 4 of 12; MM-RLHF: 3 to 5)."""
 
 import random
 
 from pydantic import Field, model_validator
 
-from pipeline.make._ask import MediaSettings, asked, candidates_of, fit, fits, prompt_with_media, seed_of  # noqa: F401  fit and fits are the operator's own
+from pipeline.make._ask import MediaSettings, asked, candidates_of, prompt_with_media, seed_of
+from pipeline.make._ask import fit as fit  # part of this operator
+from pipeline.make._ask import fits as fits
 from schemas import prompts
 from schemas.messages import asked_of, rephrase
 from schemas.operator import Context, SampleRows, gather
@@ -22,30 +24,30 @@ class Settings(MediaSettings):
     model: str | None = None
     """name of the recipe's model that answers"""
     models: tuple[str, ...] = ()
-    """or a pool of them"""
+    """alternative: a pool of the recipe's models"""
     k: int | None = Field(None, ge=1, le=1_000)
-    """so many of the pool answer each prompt, drawn by the seed; all by default"""
+    """how many models of the pool answer each prompt, chosen by the seed; all by default"""
     n: int = Field(4, ge=1, le=1_000)
-    """answers a prompt, of each model at each temperature"""
+    """answers per prompt, model and temperature"""
     temperatures: tuple[float, ...] = ()
-    """several temperatures instead of one: SIMA's greedy answer beside one at 0.8"""
+    """several temperatures instead of one: SIMA takes a greedy answer and one at 0.8"""
     stop: tuple[str, ...] = ()
-    """an answer ends before the first of these"""
+    """stop strings: an answer ends before the first of these"""
     logprobs: bool = False
     """keep the log-probability of each token"""
     prompt: str | None = None
-    """file with {question} that asks otherwise than the sample does (STIC's long, structured prompt)"""
+    """file with {question} that replaces the sample's question (STIC's long, structured prompt)"""
 
     @model_validator(mode="after")
-    def _answered(self):
+    def _check(self):
         if bool(self.model) == bool(self.models):
-            raise ValueError("name one `model`, or a pool of `models`")
+            raise ValueError("set either one `model` or a pool of `models`")
         if self.k is not None and self.k > len(self.models):
-            raise ValueError(f"`k` of {len(self.models)} models cannot be {self.k}")
+            raise ValueError(f"`k` is {self.k}, but `models` has only {len(self.models)}")
         if any(t < 0 for t in self.temperatures):
-            raise ValueError("temperatures are not negative")
+            raise ValueError("`temperatures` must not be negative")
         if self.n > 1 and 0 in (self.temperatures or (self.temperature,)):
-            raise ValueError("a greedy answer is always the same: say n: 1")
+            raise ValueError("greedy answers (temperature 0) are all the same: set n: 1")
         return self
 
 
@@ -54,15 +56,17 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
 
 
 async def make(rows: SampleRows, settings: Settings, context: Context) -> list[Media | Candidate | Rejection]:
-    """Answers by model, temperature and index. Where some requests fail the others' answers stay; where all do, the sample goes.
+    """Candidates ordered by model, temperature and index. `prompt` is set only if it differs from the sample's.
 
-    What was really asked stands in a Candidate's `prompt` where it is not the Sample's."""
+    A failed request is a Rejection and the other answers stay; if all requests fail, the sample is dropped."""
     sample, prompt = rows.sample, rows.sample.prompt
     for template in prompt_texts(settings):
         prompt = rephrase(prompt, prompts.fill(template, question=asked_of(prompt)))
     prompt, media = await prompt_with_media(prompt, settings, sample, context)
     seed = seed_of(settings.seed, sample.id)
-    ways = [(name, t) for name in _drawn(settings, sample.id) for t in settings.temperatures or (settings.temperature,)]
+    ways = [
+        (name, t) for name in _models_of(settings, sample.id) for t in settings.temperatures or (settings.temperature,)
+    ]
     kept = {"n": settings.n, "stop": settings.stop, "logprobs": settings.logprobs}
     results = await gather(
         context.engines[name].ask(asked(prompt, settings, seed, temperature=t, **kept)) for name, t in ways
@@ -87,8 +91,8 @@ async def make(rows: SampleRows, settings: Settings, context: Context) -> list[M
     return out
 
 
-def _drawn(settings: Settings, sample: str) -> list[str]:
-    """The models that answer this sample, in the order of the pool."""
+def _models_of(settings: Settings, sample: str) -> list[str]:
+    """Names of the models that answer this sample, in the order of the pool."""
     if settings.model:
         return [settings.model]
     if settings.k is None:

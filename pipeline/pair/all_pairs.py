@@ -1,4 +1,4 @@
-"""Every two answers whose scores differ enough, a seeded few of them a prompt (RLAIF-V: difference 1, 2 a prompt)."""
+"""All pairs of answers whose scores differ enough, optionally a random few per prompt (RLAIF-V: margin 1, 2 per prompt)."""
 
 import random
 
@@ -19,17 +19,17 @@ VERSION = 1
 
 class Settings(Base):
     min_margin: float = 1.0
-    """smallest difference of the scores; equal scores never make a pair"""
+    """smallest score difference of a pair; equal scores never make a pair"""
     per_prompt: int | None = Field(None, ge=1, le=1_000_000)
-    """at most so many pairs a prompt, drawn by the seed; all by default"""
+    """maximum number of pairs per prompt, chosen by the seed; all by default"""
     axis: str = SCORE
-    """the judgements that rank the answers"""
+    """axis of the judgements that rank the answers"""
     seed: int = 0
-    """another seed draws other pairs"""
+    """random seed of the choice"""
 
 
 def pair(rows: SampleRows, settings: Settings, context: Context) -> list[Pair | Rejection]:
-    """Pairs of different texts, each text pair once, in the order of the candidates."""
+    """Pairs of different texts, each pair of texts once, in candidate order; or one Rejection that says why there is none."""
     ranked = scored_candidates(rows, settings.axis)
     if len(ranked) < 2:
         return [

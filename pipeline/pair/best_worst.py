@@ -17,13 +17,15 @@ VERSION = 1
 
 class Settings(Base):
     min_margin: float = 1.0
-    """smallest difference of the scores; equal scores never make a pair"""
+    """smallest score difference of a pair; equal scores never make a pair"""
     axis: str = SCORE
-    """the judgements that rank the answers"""
+    """axis of the judgements that rank the answers"""
 
 
 def pair(rows: SampleRows, settings: Settings, context: Context) -> list[Pair | Rejection]:
-    """One pair a sample, or one note why there is none. Among equals the most frequent text stands for the model's habit."""
+    """One Pair per sample, or one Rejection that says why there is none.
+
+    Among answers with equal scores the most frequent text is taken, then the lowest index."""
     ranked = scored_candidates(rows, settings.axis)
     if len(ranked) < 2:
         return [

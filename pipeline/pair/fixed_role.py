@@ -1,4 +1,4 @@
-"""Answers whose makers said which is chosen and which rejected (POVID, STIC, HA-DPO, SQuBa): no judgement is behind these pairs."""
+"""Pairs of answers whose makers fixed the roles, chosen or rejected (POVID, STIC, HA-DPO, SQuBa): no judgement is involved."""
 
 import random
 
@@ -8,7 +8,7 @@ from pipeline.pair._scores import no_pair, over_cap
 from schemas.operator import Context, SampleRows
 from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Candidate, Pair, Reason, Rejection, digest
-from schemas.records import pair as laid
+from schemas.records import pair as new_pair
 
 READS = ("candidates",)
 LEAVES = ("pairs",)
@@ -19,13 +19,13 @@ VERSION = 1
 
 class Settings(Base):
     per_prompt: int | None = Field(None, ge=1, le=1_000_000)
-    """at most so many pairs a prompt, drawn by the seed; all by default"""
+    """maximum number of pairs per prompt, chosen by the seed; all by default"""
     seed: int = 0
-    """another seed draws other pairs"""
+    """random seed of the choice"""
 
 
 def pair(rows: SampleRows, settings: Settings, context: Context) -> list[Pair | Rejection]:
-    """Each chosen answer against each rejected one of another text, each two texts once."""
+    """Each chosen answer against each rejected one with another text, each pair of texts once; or one Rejection."""
     sides: dict[str, dict[str, Candidate]] = {"chosen": {}, "rejected": {}}
     for c in rows.candidates:
         if c.role in sides:
@@ -34,9 +34,9 @@ def pair(rows: SampleRows, settings: Settings, context: Context) -> list[Pair | 
     if missing:
         return [no_pair(rows, context, Reason.NO_VERDICT, f"no answer is {' or '.join(missing)}")]
     found = [
-        laid(rows.sample.id, context.step, better, worse, recipe=context.recipe, seed=better.seed)
+        new_pair(rows.sample.id, context.step, better, worse, recipe=context.recipe, seed=better.seed)
         for text, better in sides["chosen"].items() for other, worse in sides["rejected"].items() if text != other
     ]  # fmt: skip
     if not found:
-        return [no_pair(rows, context, Reason.EQUAL_ANSWERS, "the chosen and the rejected answer are one text")]
+        return [no_pair(rows, context, Reason.EQUAL_ANSWERS, "the chosen and the rejected answer are the same text")]
     return over_cap(found, settings.per_prompt, random.Random(digest(settings.seed, rows.sample.id)), context)

@@ -1,4 +1,4 @@
-"""Each right answer against each wrong one, by a rule that knows the truth (MPO: 15 a question at most)."""
+"""Each right answer against each wrong one, by a rule that knows the truth (MPO: at most 15 per question)."""
 
 import random
 
@@ -19,21 +19,22 @@ VERSION = 1
 
 class Settings(Base):
     per_prompt: int | None = Field(15, ge=1, le=1_000_000)
-    """at most so many pairs a prompt, drawn by the seed; all when null"""
+    """maximum number of pairs per prompt, chosen by the seed; null means all"""
     axis: str = TRUTH
-    """the judgements that tell: 0 is right, less is wrong"""
+    """axis of the judgements that decide: 0 is right, below 0 is wrong"""
     seed: int = 0
-    """another seed draws other pairs"""
+    """random seed of the choice"""
 
 
 def pair(rows: SampleRows, settings: Settings, context: Context) -> list[Pair | Rejection]:
-    """Pairs of different texts, each text pair once. A right answer that stands word for word inside the wrong one makes none: what
-    would be unlearnt is the answer too."""
-    told = scored_candidates(rows, settings.axis)
-    right, wrong = [s for s in told if s.score == 0], [s for s in told if s.score < 0]
+    """Each pair of texts once; or one Rejection that says why there is none.
+
+    A wrong answer that contains the right one word for word is skipped: rejecting it would also unlearn the right answer."""
+    scored = scored_candidates(rows, settings.axis)
+    right, wrong = [s for s in scored if s.score == 0], [s for s in scored if s.score < 0]
     if not right or not wrong:
         detail = f"{len(right)} right and {len(wrong)} wrong answers of {len(rows.candidates)}"
-        return [no_pair(rows, context, Reason.NO_MARGIN if told else Reason.NO_VERDICT, detail)]
+        return [no_pair(rows, context, Reason.NO_MARGIN if scored else Reason.NO_VERDICT, detail)]
     found: list[Pair] = []
     texts: set[tuple[str, str]] = set()
     for better in right:
@@ -43,5 +44,5 @@ def pair(rows: SampleRows, settings: Settings, context: Context) -> list[Pair | 
                 texts.add(both)
                 found.append(make_pair(better, worse, rows, context))
     if not found:
-        return [no_pair(rows, context, Reason.EQUAL_ANSWERS, "every right answer stands inside every wrong one")]
+        return [no_pair(rows, context, Reason.EQUAL_ANSWERS, "every wrong answer contains every right one")]
     return over_cap(found, settings.per_prompt, random.Random(digest(settings.seed, rows.sample.id)), context)

@@ -1,7 +1,7 @@
-"""Scenes whose truth is known exactly: one picture, two pictures, a video or a sound; their questions and answers.
+"""Scenes with exactly known ground truth: one picture, two pictures, a video or a sound; their questions and answers.
 
-Everything is drawn from a seed. The words come from `data/scenes/patterns.yaml`; the combinations that only the split
-`eval` may show come from `data/scenes/heldout.yaml`. The first part of this module is pure, encoding follows."""
+Everything is drawn from a seed. The words come from `data/scenes/patterns.yaml`; the combinations reserved for the split
+`eval` come from `data/scenes/heldout.yaml`. The first part of this module is pure, encoding follows."""
 
 import io
 import math
@@ -28,7 +28,7 @@ CELL = 32  # pixels; a picture is two cells wide and high
 SIZE = 2 * CELL
 FRAMES = 8
 FPS = 2
-RATE = 16_000  # samples a second; a sound lasts one second
+RATE = 16_000  # Hz; a sound lasts one second
 SLOT = 0.2  # seconds; at most one beep starts in each
 BEEP = 0.1  # seconds
 MAX_BEEPS = 4
@@ -49,7 +49,7 @@ class Thing(NamedTuple):
 
 
 class Task(NamedTuple):
-    """An open question and the whole true answer to it. `part` says which picture it asks about: 0, 1 or None."""
+    """An open question with its complete true answer. `part` is the picture it asks about: 0, 1 or None."""
 
     name: str
     question: str
@@ -59,7 +59,7 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True)
 class World:
-    """What can be drawn and said: the contents of the two data files, ready for use."""
+    """What can be drawn and said: the parsed contents of the two data files."""
 
     colours: tuple[str, ...]
     shapes: tuple[str, ...]
@@ -74,16 +74,17 @@ class World:
     held_sounds: frozenset[tuple[str, str]]  # number, pitch
 
     def holds(self, colour: str, shape: str, direction: str | None = None) -> bool:
-        """Whether this combination is reserved for evaluation."""
+        """Whether this combination is reserved for evaluation: colour and shape, or with a direction."""
         return (colour, shape) in self.held_pictures or (colour, shape, direction) in self.held_videos
 
     @cached_property
     def looks(self) -> list[tuple[str, str]]:
-        """Every colour and shape that a training picture may show."""
+        """Every (colour, shape) that a training picture may show."""
         return [look for look in self.all_looks if look not in self.held_pictures]
 
     @cached_property
     def all_looks(self) -> list[tuple[str, str]]:
+        """Every (colour, shape), held-out ones included."""
         return [(colour, shape) for colour in self.colours for shape in self.shapes]
 
 
@@ -100,10 +101,10 @@ def load_world(folder: Path = FOLDER) -> World:
 
 
 class Scene:
-    """One drawn scene. Subclasses say what it shows, asks and knows.
+    """One drawn scene. Subclasses define its media, questions and ground truth.
 
     kind      image, multi_image, video or audio
-    held_out  whether it contains a combination that is reserved for evaluation
+    held_out  whether it contains a combination reserved for evaluation
     """
 
     kind: str
@@ -113,11 +114,13 @@ class Scene:
         self.world = world
         self.split = split
         self._draw(rng)
-        self.seed = rng.randrange(1 << 30)  # of everything that does not change what is true: sizes, places, noise
+        self.seed = rng.randrange(
+            1 << 30
+        )  # of everything that does not affect the ground truth: sizes, positions, noise
 
     def parts(self) -> list[tuple[str, object]]:
-        """What the prompt shows, in order: ("text", str), ("image", 64x64 RGB picture), ("video", 8 such pictures, 2 a
-        second) or ("audio", float32 samples in -1..1, 16 000 a second). The question follows them."""
+        """The prompt's parts before the question, in order: ("text", str), ("image", 64x64 RGB picture), ("video", 8 such
+        pictures, 2 per second) or ("audio", float32 samples in -1..1, 16 kHz)."""
         raise NotImplementedError
 
     def tasks(self) -> list[Task]:
@@ -129,9 +132,9 @@ class Scene:
         raise NotImplementedError
 
     def questions(self, rng: random.Random, n: int) -> list[tuple[str, bool]]:
-        """`n` yes/no questions with their true answers: as many yes as no (one more of one kind where n is odd).
+        """`n` yes/no questions with their true answers: as many yes as no (one more of either if n is odd).
 
-        In the split `train` none names a held-out combination: it would always be wrong, and so teach to deny it."""
+        In the split `train` none names a held-out combination: its answer would always be no, which teaches to deny it."""
         left = {True: (n + 1) // 2, False: (n + 1) // 2}
         out = []
         while len(out) < n:
@@ -142,19 +145,19 @@ class Scene:
         return out
 
     def facts(self, task: Task) -> dict:
-        """What is known, as JSON values.
+        """The ground truth, as JSON values.
 
-        yes     all yes/no questions that are truly answered yes; every other one is answered no
-        expect  the claims that a complete true answer to `task` makes, each with the answer it implies"""
+        yes     all yes/no questions whose true answer is yes; for every other one it is no
+        expect  the claims of a complete true answer to `task`, each with the answer it implies"""
         claims = split(self.world.patterns, task.question, task.answer)
-        assert claims is not None  # a true answer has a form of its task
+        assert claims is not None  # a true answer follows a pattern of its task
         return {"yes": self.truths(), "expect": [[question, wanted] for question, wanted in claims]}
 
     def _draw(self, rng: random.Random) -> None:
         raise NotImplementedError
 
     def _ask(self, rng: random.Random) -> tuple[str, bool] | None:
-        """A random yes/no question, or None where the draw gave one that must not be asked."""
+        """A random yes/no question with its true answer, or None if the drawn one must not be asked."""
         raise NotImplementedError
 
     def _question(self, name: str, **words: str) -> str:
@@ -239,7 +242,7 @@ class MultiImageScene(Scene):
         return _describe(self._form("describe_one"), things)
 
     def which(self, first: bool, second: bool) -> str:
-        """The answer that says in which pictures the wanted shape is."""
+        """The answer that says which pictures contain the wanted shape."""
         index = {(True, False): 0, (False, True): 1, (True, True): 2, (False, False): 3}[first, second]
         return self._form("which_picture", index)["answer"]
 
@@ -286,6 +289,7 @@ class VideoScene(Scene):
         return [("video", self.frames())]
 
     def frames(self) -> list[Image.Image]:
+        """FRAMES pictures of 64x64 pixels."""
         rng = random.Random(self.seed)
         ground, radius, speed = rng.randint(200, 250), rng.uniform(9, 13), rng.uniform(3.4, 4.6)
         low, high = 14, SIZE - 14
@@ -302,7 +306,7 @@ class VideoScene(Scene):
         return [self._task("what_happens", self.say(self.colour, self.shape))]
 
     def say(self, colour: str, shape: str, direction: str | None = None) -> str:
-        """The answer that sees this colour and shape moving, in its own direction or another."""
+        """The answer that describes this colour and shape, moving in `direction` (default: the scene's own)."""
         words = {"a": article(colour), "colour": colour, "shape": shape, "direction": direction or self.direction}
         return self._form("what_happens")["answer"].format(**words)
 
@@ -333,7 +337,7 @@ class AudioScene(Scene):
         return [("audio", self.wave())]
 
     def wave(self) -> np.ndarray:
-        """float32 [16000], exactly what a 16-bit file of it gives back."""
+        """float32 [16000] in -1..1, quantised to 16 bits so that a file of it decodes to the same values."""
         rng, frequency, starts = self._sound()
         wave = rng.normal(0, 0.02, RATE)
         length = int(BEEP * RATE)
@@ -343,7 +347,7 @@ class AudioScene(Scene):
         return (np.round(np.clip(wave, -1, 1) * 32767) / 32768).astype(np.float32)
 
     def starts(self) -> list[int]:
-        """The sample at which each beep starts."""
+        """The sample index at which each beep starts."""
         return self._sound()[2]
 
     def _sound(self):
@@ -356,7 +360,7 @@ class AudioScene(Scene):
         return [self._task("what_is_heard", self.say(self.number, self.pitch))]
 
     def say(self, number: int, pitch: str) -> str:
-        """The answer that hears this many beeps of this pitch."""
+        """The answer that reports this many beeps of this pitch."""
         return self._form("what_is_heard", int(number > 1))["answer"].format(number=NUMBERS[number], pitch=pitch)
 
     def truths(self):
@@ -381,19 +385,19 @@ SHARES: dict[Kind, int] = {"image": 3, "multi_image": 3, "video": 2, "audio": 2}
 
 
 def draw(world: World, kind: str, seed: int | str, split: str = "train") -> Scene:
-    """The scene of this kind that `seed` names. `train` has no held-out combination in it, `eval` draws from all."""
+    """The scene of this kind for a seed. `train` has no held-out combinations, `eval` draws from all."""
     return drawn(SCENES[kind], world, seed, split)
 
 
 def drawn(scene: type[S], world: World, seed: int | str, split: str = "train") -> S:
-    """The same, of the kind whose class is `scene`."""
+    """As `draw`, for the class of a kind. ValueError for an unknown split."""
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}, but must be one of {', '.join(SPLITS)}")
     return scene(world, random.Random(f"{split} {scene.kind} {seed}"), split)
 
 
 def kinds_of(n: int, seed: int, shares: dict[Kind, int] = SHARES) -> list[str]:
-    """The kinds of `n` scenes, in proportion to `shares` and shuffled by `seed`."""
+    """The kinds of `n` scenes, in proportion to `shares`, shuffled by `seed`."""
     total, upto, kinds = sum(shares.values()), 0, []
     for kind, share in shares.items():
         upto += share
@@ -409,11 +413,12 @@ def scenes(world: World, n: int, seed: int, split: str = "train", shares: dict[K
 
 
 def article(word: str) -> str:
+    """The indefinite article of a word."""
     return "an" if word[0] in "aeiou" else "a"
 
 
 def picture(things: list[Thing], seed: int) -> Image.Image:
-    """A 64x64 RGB picture of `things`; sizes and exact places come from the seed."""
+    """A 64x64 RGB picture of `things`; sizes and exact positions come from the seed."""
     rng = random.Random(seed)
     image = Image.new("RGB", (SIZE, SIZE), (rng.randint(200, 250),) * 3)
     canvas = ImageDraw.Draw(image)
@@ -444,7 +449,7 @@ def _paint(canvas: ImageDraw.ImageDraw, colour: str, shape: str, x: float, y: fl
         canvas.rectangle((x - half, y - radius, x + half, y + radius), fill)
         canvas.rectangle((x - radius, y - half, x + radius, y + half), fill)
     else:
-        raise ValueError(f"no way to paint the shape {shape!r}")
+        raise ValueError(f"cannot paint the shape {shape!r}: add it to _paint")
 
 
 def _things(world: World, rng: random.Random, weights: tuple[int, ...], looks: list[tuple[str, str]]) -> list[Thing]:
@@ -464,7 +469,7 @@ def _shows(things: list[Thing], asked: Thing, exact: bool) -> bool:
 
 
 def _asked_thing(world, things, others, rng) -> tuple[Thing, bool]:
-    """A thing to ask for, and whether its cell is asked too: one that is there, or a near miss.
+    """A thing to ask about (present, or a near miss), and whether the question names its cell.
 
     others: the things of the other picture."""
     asked, exact = rng.choice(things), rng.random() < 0.6
@@ -491,16 +496,16 @@ def _unique(questions) -> list[str]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Encoding. The same scene gives the same bytes in every process (with the same versions of the encoders).
+# Encoding. The same scene gives the same bytes in every process (with the same encoder versions).
 
 
 def encode(kind: str, content, flac: bool = False) -> tuple[bytes, str]:
-    """The bytes of one part of `Scene.parts`, and their MIME type. A sound becomes WAV, or FLAC."""
+    """The encoded bytes of one part of `Scene.parts`, and their MIME type. A sound becomes WAV, or FLAC if `flac`."""
     return _ENCODERS[kind](content, flac)
 
 
 def is_flac(scene: Scene) -> bool:
-    """Half of the sounds are stored as FLAC, so that both ways of storing are met."""
+    """Whether a scene's sound is stored as FLAC: half of them are, so that both formats are exercised."""
     return scene.seed % 2 == 1
 
 
@@ -511,7 +516,7 @@ def _encode_image(image: Image.Image, flac: bool) -> tuple[bytes, str]:
 
 
 def _encode_video(frames: list[Image.Image], flac: bool) -> tuple[bytes, str]:
-    import av  # here, as each command that opens a recipe would wait for it
+    import av  # not at the top: every command that opens a recipe would pay for it
 
     out = io.BytesIO()
     with av.open(out, "w", format="mp4", options={"fflags": "+bitexact"}) as container:  # no dates, no version strings
@@ -519,12 +524,12 @@ def _encode_video(frames: list[Image.Image], flac: bool) -> tuple[bytes, str]:
         stream.width, stream.height = frames[0].size
         stream.pix_fmt = "yuv420p"  # what every browser plays
         stream.time_base = Fraction(1, FPS)
-        # many threads would cut the picture in other places; B-frames would shift the first time stamp
+        # several threads would give other slices; B-frames would shift the first timestamp
         stream.options = {"crf": "6", "preset": "medium", "threads": "1", "bf": "0"}
         for i, frame in enumerate(frames):
-            shown = av.VideoFrame.from_ndarray(np.asarray(frame), format="rgb24")
-            shown.pts, shown.time_base = i, Fraction(1, FPS)
-            container.mux(stream.encode(shown))
+            encoded = av.VideoFrame.from_ndarray(np.asarray(frame), format="rgb24")
+            encoded.pts, encoded.time_base = i, Fraction(1, FPS)
+            container.mux(stream.encode(encoded))
         container.mux(stream.encode(None))
     return out.getvalue(), "video/mp4"
 
@@ -541,7 +546,7 @@ _ENCODERS: dict[str, Callable] = {"image": _encode_image, "video": _encode_video
 
 
 def stored(scene: Scene, store: MediaStore) -> tuple[list[Part], list[Media]]:
-    """The parts of a scene's prompt with its media in the store."""
+    """The parts of a scene's prompt, with its media added to the store, and their Media records."""
     parts, media = [], []
     for kind, content in scene.parts():
         if isinstance(content, str):

@@ -1,4 +1,4 @@
-"""What must hold before the first step, because its failure would be silent."""
+"""Checks before the first training step, of conditions whose failure would be silent."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,11 +12,11 @@ from pipeline.modeling.logps import token_logps
 from schemas.errors import RowError, TrainError
 from schemas.records import Rejection
 
-ROWS = 8  # pairs of each kind that a check looks at
+ROWS = 8  # pairs per kind in a check
 
 
 def dry(examples: Iterable[Example], encoder: Encoder, step: str) -> Iterator[Encoded | Rejection]:
-    """Every pair as the model would get it, or why it cannot be trained on. Needs no weights."""
+    """Every pair encoded for the model, or a Rejection if it cannot be trained on. Needs no weights."""
     for example in examples:
         try:
             yield encoder.pair(example)
@@ -25,7 +25,7 @@ def dry(examples: Iterable[Example], encoder: Encoder, step: str) -> Iterator[En
 
 
 def start_up(model, pairs: Sequence[Encoded]) -> dict:
-    """What a report says of the checks; TrainError where the model is blind to its media."""
+    """Runs the checks: {sees_media, shared_prefix, shared_prefix_difference}. TrainError if the model ignores its media."""
     sees = sees_media(model, pairs)
     shared, difference = shares_prefix(model, pairs)
     return {"sees_media": sees, "shared_prefix": shared, "shared_prefix_difference": difference}
@@ -33,9 +33,9 @@ def start_up(model, pairs: Sequence[Encoded]) -> dict:
 
 @torch.no_grad()
 def sees_media(model, pairs: Sequence[Encoded]) -> dict[str, float]:
-    """Swaps the media among prompts of each kind: kind -> largest change of a token's log-probability.
+    """Swaps the media among prompts of each kind: kind -> largest change of a token's log-probability (natural log).
 
-    TrainError where nothing changes. A kind without two prompts whose media differ and have one size is left out."""
+    TrainError if nothing changes. A kind without two prompts whose media differ but have the same size is left out."""
     changes = {}
     for kind, group in _swappable(pairs).items():
         prompts = [pair.prompt for pair in group]
@@ -43,19 +43,19 @@ def sees_media(model, pairs: Sequence[Encoded]) -> dict[str, float]:
         answers = [[pair.answers[0]] for pair in group]
         seen, other = (token_logps(model, collate(p, answers).to(model.device)) for p in (prompts, swapped))
         changes[kind] = float((seen - other).abs().max())
-        if changes[kind] <= noise(model) / 100:  # nothing but the media differs, so not even the noise
+        if changes[kind] <= noise(model) / 100:  # only the media differ, so even numerical noise is absent
             raise TrainError(
-                f"the model does not see its media: other {kind} in the same prompts changed no log-probability "
-                f"(by more than {changes[kind]:.1g}); check that the processor and the model belong together"
+                f"the model does not see its media: swapping the media of {kind} prompts changed no log-probability "
+                f"by more than {changes[kind]:.1g}; check that the checkpoint's processor belongs to its model"
             )
     return changes
 
 
 @torch.no_grad()
 def shares_prefix(model, pairs: Sequence[Encoded]) -> tuple[bool, float]:
-    """Whether sharing a prompt between two answers leaves every log-probability as it is, and the largest difference.
+    """Whether sharing a prompt between two answers leaves every log-probability unchanged, and the largest difference (natural log).
 
-    The plain forward gives each answer a row of its own. False for models with sliding windows or linear attention."""
+    The reference is a row per answer. False for models with sliding windows or linear attention."""
     few = [pair for group in _by_kind(pairs).values() for pair in group[:2]]
     prompts, answers = [p.prompt for p in few], [p.answers for p in few]
     plain = token_logps(model, collate(prompts, answers, shared=False).to(model.device))
@@ -65,7 +65,7 @@ def shares_prefix(model, pairs: Sequence[Encoded]) -> tuple[bool, float]:
 
 
 def noise(model) -> float:
-    """How far two ways to compute a token's log-probability may differ, natural log."""
+    """Largest difference that two computations of the same token's log-probability may have, natural log."""
     return 5e-2 if model.device.type == "cuda" else 1e-3  # bfloat16, float32
 
 
@@ -77,7 +77,7 @@ def _by_kind(pairs: Sequence[Encoded]) -> dict[str, list[Encoded]]:
 
 
 def _swappable(pairs: Sequence[Encoded]) -> dict[str, list[Encoded]]:
-    """kind -> some pairs whose media can stand in for one another."""
+    """kind -> up to ROWS pairs with media of the same size, of which at least two differ."""
     found = {}
     for kind, group in _by_kind(pairs).items():
         alike = defaultdict(list)

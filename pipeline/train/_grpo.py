@@ -1,4 +1,4 @@
-"""GRPO: the model answers, and what is rewarded above its siblings becomes likelier."""
+"""GRPO (Shao 2024): the model answers, and answers rewarded above others to the same prompt become more likely."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -23,13 +23,14 @@ Reward = Callable[[Sample, list[str]], list[float]]
 
 
 class Prompts:
-    """Samples in a seeded order, again and again, encoded when first drawn. Those that cannot be are `rejections`."""
+    """An endless stream of samples, reshuffled after each pass and encoded when drawn. Samples that cannot be encoded are `rejections`."""
 
     def __init__(self, samples: Sequence[Sample], encoder: Encoder, context: Context, seed: int):
         self.rejections: dict[str, Rejection] = {}
         self._stream = self._endless(list(samples), encoder, context, random.Random(seed))
 
     def draw(self, n: int) -> list[tuple[Sample, Prompt]]:
+        """The next `n` samples with their encoded prompts. TrainError if none can be encoded."""
         return [next(self._stream) for _ in range(n)]
 
     def _endless(self, samples, encoder, context, rng) -> Iterator[tuple[Sample, Prompt]]:
@@ -41,19 +42,21 @@ class Prompts:
                         yield row, encoder.prompt(row.prompt, media_of(row, context), row.id)
                     except RowError as e:
                         self.rejections[row.id] = Rejection(row.id, "samples", context.step, e.reason, e.detail, row.id)
-        raise TrainError(f"no sample to draw answers for: {len(samples)} given, {len(self.rejections)} refused")
+        raise TrainError(f"no sample to train on: {len(self.rejections)} of {len(samples)} rejected")
 
 
 def media_of(row: Sample, context: Context) -> tuple[tuple[str, bytes], ...]:
+    """(type, bytes) of each medium of the prompt. RowError if one is missing."""
     return tuple((part.type, read(context.media, part)) for part in media_parts(row.prompt))
 
 
 def fit(
     model, prompts: Prompts, encoder: Encoder, rewards: Sequence[Reward], settings, folder: Path, progress: Callable
 ) -> dict:
-    """Draws, rewards and updates `steps` times; a step that rewards all answers to each prompt alike changes nothing.
+    """Samples answers, rewards them and updates the model, `settings.steps` times. A step without any advantage updates nothing.
 
-    Returns steps, checks, loss over the last steps, and an answer's mean reward over the first and the last steps."""
+    Returns steps, checks, loss (mean over the last TAIL steps) and the mean reward of an answer over the first and last TAIL steps.
+    TrainError if a check fails, the loss diverges or no step had an advantage."""
     generator = torch.Generator(model.device).manual_seed(settings.seed)
     optimizer = Optimizer(model, settings.lr, settings.betas, settings.warmup, settings.steps, folder)
     for step in range(settings.steps):
@@ -80,7 +83,7 @@ def fit(
             optimizer.step(loss, **facts)
         progress(step + 1, settings.steps, f"reward {facts['reward']:.3f}")
     if not any("loss" in line for line in optimizer.lines):
-        raise TrainError("in every step all answers to each prompt were rewarded alike: raise n or temperature")
+        raise TrainError("in every step all answers to a prompt got the same reward: raise n or temperature")
     all_rewards = [line["reward"] for line in optimizer.lines]
     return {
         "steps": settings.steps, "checks": checks, "loss": optimizer.last("loss"),
@@ -89,12 +92,12 @@ def fit(
 
 
 def _reward(rewards: Sequence[Reward], row: Sample, texts: list[str]) -> list[float]:
-    """The sum of all rewards, one number a text."""
+    """The sum of all rewards, one number per text."""
     return [float(sum(values)) for values in zip(*(reward(row, texts) for reward in rewards), strict=True)]
 
 
 def _loss(model, prompts: list[Prompt], answers, advantage: torch.Tensor, shared: bool) -> torch.Tensor | None:
-    """None where every advantage is 0. Answers with advantage 0 have no gradient and are left out."""
+    """The policy gradient loss; None if every advantage is 0. Answers with advantage 0 have no gradient and are left out."""
     kept = [
         (prompt, [a for a, weight in zip(several, weights, strict=True) if weight], [w for w in weights if w])
         for prompt, several, weights in zip(prompts, answers, advantage.tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""The training loop over pairs, and the optimiser's part that GRPO shares with it."""
+"""The training loop over pairs, and the optimizer that GRPO shares."""
 
 import json
 import random
@@ -16,18 +16,18 @@ from pipeline.train.losses._side import Side, sft
 from schemas.errors import TrainError
 
 CLIP = 1.0  # largest norm of the gradient
-TAIL = 10  # steps that the summary is a mean over
+TAIL = 10  # the summary averages over this many last steps
 
 
 class Optimizer:
-    """AdamW on what is not frozen; the rate rises linearly, then falls to zero; gradients are clipped.
+    """AdamW on the weights that are not frozen, with linear warmup, linear decay to zero over `total` steps and gradient clipping.
 
-    Each step is a line of metrics.jsonl."""
+    Writes one line per step to metrics.jsonl in `folder`. TrainError if every weight is frozen."""
 
     def __init__(self, model, lr: float, betas: tuple[float, float], warmup: int, total: int, folder: Path):
         self._weights = [weight for weight in model.parameters() if weight.requires_grad]
         if not self._weights:
-            raise TrainError("every weight is frozen: name fewer towers in `freeze`")
+            raise TrainError("every weight is frozen: list fewer towers in `freeze`")
         self._adam = torch.optim.AdamW(self._weights, lr=lr, betas=betas, weight_decay=0.0)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(
             self._adam, lambda step: min(1.0, (step + 1) / max(1, warmup)) * (1 - step / total)
@@ -38,9 +38,9 @@ class Optimizer:
         self.lines: list[dict] = []
 
     def step(self, loss: torch.Tensor, **facts: float) -> None:
-        """One update. TrainError when the loss is no number."""
+        """One update; `facts` are logged with it. TrainError if the loss is not finite."""
         if not torch.isfinite(loss):
-            raise TrainError(f"the loss became {loss.item()} at step {len(self.lines) + 1}: lower lr")
+            raise TrainError(f"the loss became {loss.item()} at step {len(self.lines) + 1}: lower `lr`")
         self._adam.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self._weights, CLIP)
@@ -50,12 +50,13 @@ class Optimizer:
         self.log(loss=loss.item(), grad_norm=norm.item(), lr=rate, **facts)
 
     def log(self, **facts: float) -> None:
+        """Counts a step and writes its line, without an update."""
         self.lines.append({"step": len(self.lines) + 1, **facts})
         with self._file.open("a") as file:
             file.write(json.dumps(self.lines[-1]) + "\n")
 
     def last(self, name: str) -> float:
-        """The mean of a fact over the last steps that have it."""
+        """The mean of a logged value over the last TAIL steps that have it."""
         return fmean([line[name] for line in self.lines if name in line][-TAIL:])
 
 
@@ -68,10 +69,10 @@ def fit(
     folder: Path,
     progress: Callable,
 ) -> dict:
-    """Trains on pairs; `before` is their reference. The same seed gives the same weights on a CPU, bit for bit.
+    """Trains on pairs; `before` has their reference log-probabilities. On a CPU the same seed gives bit-identical weights.
 
-    Returns steps, and loss, accuracy (share of pairs whose chosen answer gained more) and margin (beta times how much
-    more, natural log) over the last steps."""
+    Returns steps, and as means over the last TAIL steps: loss, accuracy (share of pairs whose chosen log-ratio exceeds the rejected
+    one) and margin (beta times the difference of the log-ratios, natural log)."""
     rng = random.Random(settings.seed)
     sizes = [len(pair.prompt.ids) + sum(map(len, pair.answers)) for pair in pairs]
     total = settings.epochs * -(-len(pairs) // settings.batch_size)
@@ -92,7 +93,7 @@ def fit(
 
 
 def sides(policy: torch.Tensor, reference: Sequence[torch.Tensor], batch: Batch) -> tuple[Side, Side]:
-    """Chosen and rejected of a batch whose answers alternate between them. `reference`: one [scored tokens] a pair."""
+    """(chosen, rejected) of a batch in which the two alternate. policy [answers, tokens]; reference: one [scored tokens] per pair."""
     before = torch.zeros_like(policy).index_put(batch.place, torch.cat(list(reference)).to(policy.device))
     mask = answer_mask(batch)
     chosen, rejected = (Side(policy[i::2], before[i::2], mask[i::2]) for i in (0, 1))

@@ -1,4 +1,4 @@
-"""A model from where it lies, through a training, to its new folder."""
+"""Loads a model, trains it and saves the new checkpoint."""
 
 import os
 import time
@@ -10,16 +10,16 @@ from schemas.operator import Context
 
 
 def trained(learn: Callable[[Any, Any, str], dict], settings: Training, context: Context) -> dict:
-    """What `learn(model, encoder, folder of the model)` reports, with seconds and model (its path).
+    """Runs `learn(model, encoder, folder of the model)` and returns its result with `seconds` and `model` (path of the checkpoint).
 
-    The trained model is in `context.folder`, a folder of the same kind."""
+    The trained checkpoint is in `context.folder`, in the layout of the one it started from."""
     import torch
 
     from pipeline.modeling.checkpoint import folder_of
     from pipeline.modeling.encode import Encoder
     from pipeline.modeling.load import adapt, freeze, load, merge, save
 
-    if not torch.cuda.is_available():  # more threads than free cores make small models ten times slower
+    if not torch.cuda.is_available():  # more threads than free cores would make small models ten times slower
         torch.set_num_threads(int(os.environ.get("TORCH_NUM_THREADS", "1")))
     torch.manual_seed(settings.seed)
     source = str(folder_of(context.models[settings.model]))

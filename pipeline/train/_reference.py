@@ -1,4 +1,4 @@
-"""Log-probabilities under the model that training starts from: computed once, before the first step."""
+"""Reference log-probabilities, under the model that training starts from: computed once, before the first step."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,14 +9,14 @@ from pipeline.modeling.encode import Encoded
 from pipeline.modeling.logps import token_logps
 from schemas.errors import TrainError
 
-ROWS = 64  # pairs a forward
-AGAIN = 4  # pairs that are computed once more, each alone
+ROWS = 64  # pairs per forward pass
+AGAIN = 4  # pairs that are recomputed one at a time, as a check
 
 
 def reference(model, pairs: Sequence[Encoded], shared: bool, noise: float, progress: Callable) -> list[torch.Tensor]:
-    """For each pair [tokens of chosen, then tokens of rejected], natural log.
+    """For each pair a tensor [tokens of chosen, then tokens of rejected], natural log.
 
-    TrainError when a pair alone gives a token another value, by more than `noise`, than among others."""
+    TrainError if a pair computed alone differs by more than `noise` from the same pair in a batch."""
     found: dict[int, torch.Tensor] = {}
     order = sorted(range(len(pairs)), key=lambda i: len(pairs[i].prompt.ids))
     for start in range(0, len(order), ROWS):
@@ -27,7 +27,7 @@ def reference(model, pairs: Sequence[Encoded], shared: bool, noise: float, progr
         (alone,) = _compute(model, [pairs[i]], shared)
         if (alone - found[i]).abs().max() > noise:
             raise TrainError(
-                f"the reference of {pairs[i].id} depends on the batch it is computed in: the padding leaks"
+                f"the reference of {pairs[i].id} depends on the batch it is computed in: the model sees the padding, so it cannot be trained here"
             )
     return [found[i] for i in range(len(pairs))]
 

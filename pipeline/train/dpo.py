@@ -1,4 +1,4 @@
-"""Trains a model on the exported pairs: what is chosen becomes likelier than what is rejected."""
+"""Trains a model on the exported pairs with a preference loss (DPO): chosen answers become more likely than rejected ones."""
 
 import random
 import time
@@ -26,31 +26,31 @@ else:
 
 class Settings(_settings.Training):
     loss: Loss = "dpo"
-    """what is minimised over the pairs: a file of pipeline/train/losses"""
+    """loss over the pairs: the name of a file in pipeline/train/losses"""
     beta: float = Field(0.1, gt=0)
-    """how strongly the model is held to where it started"""
+    """strength of the pull towards the reference model"""
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
-    """probability that chosen and rejected are the wrong way round"""
+    """assumed share of wrong labels (cDPO)"""
     sft: float = Field(0.0, ge=0)
-    """weight of the chosen answers' own negative log-likelihood"""
+    """weight of an added negative log-likelihood of the chosen answers"""
     epochs: int = Field(1, ge=1, le=1_000)
     """passes over the pairs"""
     batch_size: int = Field(32, ge=1, le=65_536)
-    """pairs a step"""
+    """pairs per step"""
     shuffle: bool = False
-    """swap chosen and rejected in a seeded half of the pairs, the control that must not help"""
+    """control: swap chosen and rejected in a random half of the pairs; training on it must not help"""
 
 
 def digested(settings: Settings) -> dict[str, Any]:
-    """What of the settings enters digests."""
+    """The settings that enter digests."""
     return _settings.digested(settings)
 
 
 def train(tables: Tables, settings: Settings, context: Context) -> dict:
-    """Writes the trained model to `context.folder`, as a folder of the same kind, and a line a step into metrics.jsonl.
+    """Writes the trained checkpoint to `context.folder`, with one line per step in its metrics.jsonl.
 
-    Returns pairs, steps, loss, accuracy, margin, seconds, reference_seconds, checks, model (its path) and rejections (rows left out, and
-    why). TrainError when a check fails or nothing is left to train on."""
+    Returns pairs, steps, loss, accuracy, margin, seconds, reference_seconds, checks, model (path of the checkpoint) and rejections
+    (pairs left out, with the reason). TrainError if a check fails, the loss diverges or no pair is left to train on."""
     return trained(lambda model, encoder, source: _pairs(model, encoder, source, settings, context), settings, context)
 
 
@@ -65,8 +65,8 @@ def _pairs(model, encoder, source: str, settings: Settings, context: Context) ->
     pairs = [row for row in rows if not isinstance(row, Rejection)]
     rejections = [row for row in rows if isinstance(row, Rejection)]
     if not pairs:
-        why = f", the first because {rejections[0].detail}" if rejections else ""
-        raise TrainError(f"no pair to train on in {context.dataset}: {len(rejections)} refused{why}")
+        why = f"; the first one: {rejections[0].detail}" if rejections else ""
+        raise TrainError(f"no pair to train on in {context.dataset}: {len(rejections)} rejected{why}")
     if settings.shuffle:
         pairs = shuffled(pairs, settings.seed)
     checks = start_up(model, pairs)
@@ -83,6 +83,6 @@ def _pairs(model, encoder, source: str, settings: Settings, context: Context) ->
 
 
 def shuffled(pairs: list, seed: int) -> list:
-    """The pairs in their order, a seeded half of them with chosen and rejected swapped."""
+    """The pairs in their order, with chosen and rejected swapped in a random half of them (rounded down)."""
     swapped = set(random.Random(seed).sample(range(len(pairs)), len(pairs) // 2))
     return [p._replace(answers=p.answers[::-1]) if i in swapped else p for i, p in enumerate(pairs)]

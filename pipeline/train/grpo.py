@@ -1,4 +1,4 @@
-"""Trains a model on its own answers to the samples: those rewarded above their siblings become likelier (GRPO, Shao 2024)."""
+"""Trains a model on its own answers to the samples: those rewarded above the others become more likely (GRPO, Shao 2024)."""
 
 from typing import Any
 
@@ -22,27 +22,27 @@ class Settings(_settings.Training):
     rewards: tuple[Any, ...] = ()
     """operators whose rewards are summed"""
     steps: int = Field(50, ge=1, le=10_000_000)
-    """updates, each on new answers"""
+    """number of updates, each on new answers"""
     prompts: int = Field(32, ge=1, le=65_536)
-    """prompts a step"""
+    """prompts per step"""
     n: int = Field(8, ge=2, le=1_000)
-    """answers a prompt"""
+    """answers per prompt"""
     temperature: float = Field(1.0, gt=0)
-    """temperature of the answers"""
+    """sampling temperature of the answers"""
     max_tokens: int = Field(256, ge=1, le=1_000_000)
-    """longest answer"""
+    """maximum length of an answer, in tokens"""
 
 
 def digested(settings: Settings) -> dict[str, Any]:
-    """What of the settings enters digests."""
+    """The settings that enter digests."""
     return _settings.digested(settings, loss="grpo")
 
 
 def train(tables: Tables, settings: Settings, context: Context) -> dict:
-    """Writes the trained model to `context.folder`, as a folder of the same kind, and a line a step into metrics.jsonl.
+    """Writes the trained checkpoint to `context.folder`, with one line per step in its metrics.jsonl.
 
-    Returns samples, steps, loss, reward_first, reward_last, seconds, checks, model (its path) and rejections (rows left out, and why).
-    TrainError when a check fails or nothing is left to train on."""
+    Returns samples, steps, loss, reward_first, reward_last, seconds, checks, model (path of the checkpoint) and rejections (samples left
+    out, with the reason). TrainError if a check fails, the loss diverges or no sample is left to train on."""
     return trained(
         lambda model, encoder, source: _rewards(model, encoder, tables, settings, context), settings, context
     )
@@ -53,7 +53,7 @@ def _rewards(model, encoder, tables: Tables, settings: Settings, context: Contex
     from schemas.arrow import from_batch
 
     if not context.built.get("rewards"):
-        raise TrainError("grpo needs `rewards`: a list of operators, like `rewards: [judge.rule]`")
+        raise TrainError("grpo needs `rewards`, a list of operators, for example `rewards: [judge.rule]`")
     samples = [row for batch in tables.batches("samples") for row in from_batch("samples", batch)]
     prompts = Prompts(samples, encoder, context, settings.seed)
     result = fit(model, prompts, encoder, context.built["rewards"], settings, context.folder, context.progress)

@@ -1,4 +1,4 @@
-"""The old name of `train.dpo` and `train.grpo`, which goes on working: its `loss` says which of them."""
+"""The old name of `train.dpo` and `train.grpo`, which keeps working: its `loss` selects one of them."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -21,9 +21,9 @@ else:
 
 class Settings(dpo.Settings, grpo.Settings):
     loss: Either = "dpo"
-    """dpo learns from pairs, grpo from rewards of the model's own answers"""
+    """dpo trains on pairs, grpo on rewards of the model's own answers"""
 
 
 def train(tables: Tables, settings: Settings, context: Context) -> dict:
-    """As `train` of grpo where `loss` says so, else as that of dpo."""
+    """Runs grpo's `train` if `loss` is grpo, else dpo's."""
     return (grpo if settings.loss == "grpo" else dpo).train(tables, settings, context)

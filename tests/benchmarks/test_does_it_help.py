@@ -53,7 +53,7 @@ def test_a_verdict_counts_the_seeds_in_which_a_claim_holds():
     good = {"before": BEFORE, "dpo": scaled(0.2), "grpo": scaled(0.1), "control": scaled(1.1)}
     bad = {**good, "dpo": scaled(0.2, video=0.15, recall=0.85), "control": scaled(0.9)}
     lines = list(bench.verdicts({1: good, 2: bad}))
-    assert lines[0].startswith("- holds: dpo: hallucination's mean under a third of before: true in 2 of 2 seeds")
+    assert lines[0].startswith("- holds: dpo: mean hallucination below a third of before: true in 2 of 2 seeds")
     failed = [line for line in lines if "FAILS" in line]
     assert ["video" in failed[0], "recall" in failed[1], "control" in failed[2]] == [True] * 3
     assert all("true in 1 of 2 seeds" in line for line in failed)

@@ -27,13 +27,13 @@ def test_without_a_gpu_it_says_so_in_one_line():
     done = run()
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == "gpu-check needs a CUDA GPU and there is none; `--size tiny` rehearses it on the CPU\n"
+    assert done.stderr == "gpu-check needs a CUDA GPU, but none was found; try it on the CPU with `--size tiny`\n"
 
 
 def test_its_whole_way_can_be_rehearsed_on_a_cpu():
     done = run("--size", "tiny", "--samples", "8", "--rounds", "1")
     assert done.returncode == 0, done.stderr
-    assert "on a CPU: a rehearsal, no result" in done.stdout
+    assert "on a CPU: a trial run, not a result" in done.stdout
     assert (
         "8 pictures of 512 x 384, 24 requests" in done.stdout
     )  # one for answers, one to rate them, and once more, for these weights rate nothing

@@ -142,7 +142,7 @@ def test_lpoi_ranks_pictures_by_how_much_of_the_object_is_seen(folder):
         assert far == sorted(far)
         assert far[1] > 0
     (bad,) = (r for r in rows(run, "rejections") if r.table == "samples")
-    assert (bad.reason, "boxes.jsonl#3: its facts have no `bbox`" in bad.detail) == ("bad_row", True)
+    assert (bad.reason, "boxes.jsonl#3: its facts have no valid `bbox`" in bad.detail) == ("bad_row", True)
     again = exported(build(folder, "pairs_pairwright", f"pairs.path={run.dataset(1)}", out="levels"))
     assert [row["media_list"] for row in again] == [row["media_list"] for row in found]
 

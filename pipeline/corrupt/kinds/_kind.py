@@ -1,4 +1,4 @@
-"""What every kind of corruption is: settings with a name, and a function over decoded media."""
+"""The base of every kind of corruption: settings with a name, to which a function over decoded media belongs."""
 
 import numpy as np
 
@@ -10,18 +10,18 @@ class Kind(OperatorSettings):
     """Base of every kind's settings; a recipe names the kind by its `kind`."""
 
     seed: int = 0
-    """another seed draws other places, orders and noise"""
+    """random seed of places, orders and noise"""
     kind: str
-    """its name"""
+    """name of the kind"""
 
 
-def seeded_rng(kind: Kind, *of: str) -> np.random.Generator:
-    """Random numbers of their own for each of the things named by `of`, whatever came before."""
-    return np.random.default_rng(int(digest(kind.seed, *of), 16))
+def seeded_rng(kind: Kind, *names: str) -> np.random.Generator:
+    """A generator that depends only on the seed and the names (sample, file), not on what was drawn before."""
+    return np.random.default_rng(int(digest(kind.seed, *names), 16))
 
 
 def stretch(count: int, portion: float, rng: np.random.Generator) -> slice:
-    """A run of `portion` of `count` things, at least one, at a random place."""
-    long = min(count, max(1, round(count * portion)))
-    start = int(rng.integers(count - long + 1))
-    return slice(start, start + long)
+    """A contiguous slice of the share `portion` (0..1) of `count` elements, at least one, at a random place."""
+    length = min(count, max(1, round(count * portion)))
+    start = int(rng.integers(count - length + 1))
+    return slice(start, start + length)

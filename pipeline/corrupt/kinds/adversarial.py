@@ -1,4 +1,4 @@
-"""A picture that looks the same to people and like something else to the model (AdPO): what an engine with gradients makes."""
+"""A picture that looks the same to people but different to a model (AdPO); made by an engine with gradients."""
 
 from typing import Literal
 
@@ -12,25 +12,27 @@ from schemas.requests import Failure, Perturb
 
 
 class Adversarial(Kind):
-    """Moved by projected gradient descent away from what the model's vision encoder makes of it (AdPO; values of Madry et al. 2018)."""
+    """Projected gradient descent (PGD) away from the picture's features in the model's vision encoder (AdPO; Madry et al. 2018)."""
 
     kind: Literal["adversarial"] = "adversarial"
     model: str
-    """name of the recipe's model whose encoder is misled; its engine must have gradients, as `hf` has"""
+    """name of the recipe's model whose encoder is attacked; its engine must provide gradients (`hf`)"""
     epsilon: float = Field(8, gt=0, le=255)
-    """largest change of a channel, of 255"""
+    """largest change of a channel value, of 255"""
     step: float = Field(2, gt=0, le=255)
-    """change of a step, of 255"""
+    """step size, of 255"""
     steps: int = Field(10, ge=1, le=10_000)
-    """steps of the descent"""
+    """number of PGD steps"""
 
 
 async def perturbed(sha: str, kind: Adversarial, sample: Sample, context: Context) -> bytes:
-    """The picture that the engine put into the store. RowError for what the engine cannot do with this picture; RecipeError when it
-    can do it with none; StoreError when the picture was made before and is gone."""
+    """The bytes of the picture that the engine made and stored.
+
+    RowError if the engine cannot process this picture; RecipeError if it has no gradients at all; StoreError if the picture was made
+    in an earlier run and is missing from the media store."""
     engine = context.engines.get(kind.model)
     if engine is None or "Perturb" not in engine.can:
-        raise RecipeError(f"{context.step}: {kind.model} cannot perturb pictures; name a model of the engine hf")
+        raise RecipeError(f"{context.step}: {kind.model} cannot perturb pictures; use a model on the engine hf")
     seed = int(seeded_rng(kind, sample.id, sha).integers(2**31))
     result = await engine.ask(Perturb(sha, kind.epsilon, kind.step, kind.steps, seed))
     if isinstance(result, Failure):
@@ -38,5 +40,5 @@ async def perturbed(sha: str, kind: Adversarial, sample: Sample, context: Contex
     try:
         return context.media.read(result.media)
     except KeyError:
-        detail = f"the media store has lost what {kind.model} made of {sha}: give {context.step} another seed"
+        detail = f"the media store no longer has the picture that {kind.model} made of {sha}: set another seed for {context.step}"
         raise StoreError(detail) from None

@@ -1,6 +1,6 @@
-"""What is done to the order of things in time: to the frames of a video, and to the samples of a sound.
+"""Corruptions of temporal order: of the frames of a video, or the samples of a sound.
 
-A video's own sound is left as it is, but where `sound` says that it goes along."""
+A video's own sound is left unchanged unless `sound` is set."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -12,61 +12,61 @@ from pipeline.corrupt.kinds._kind import Kind, stretch
 
 
 class Drop(Kind):
-    """Frames that are missing: the clip is shorter by what was shown there."""
+    """Missing frames; the clip is shorter by them."""
 
     kind: Literal["drop"] = "drop"
     portion: float = Field(0.5, gt=0, lt=1)
-    """share of the frames"""
+    """share of the frames that is dropped"""
     form: Literal["random", "block"] = "random"
-    """single frames anywhere, or one stretch"""
+    """scattered single frames, or one contiguous stretch"""
 
 
 class Freeze(Kind):
-    """A stretch that shows nothing but its first frame."""
+    """A stretch that shows only its first frame."""
 
     kind: Literal["freeze"] = "freeze"
     portion: float = Field(0.5, gt=0, le=1)
-    """share of the frames; 1 is a still"""
+    """share of the frames in the stretch; 1 is a still picture"""
 
 
 class Shuffle(Kind):
-    """Cut into pieces of one length, which come in another order."""
+    """Cut into segments of equal length, in another order."""
 
     kind: Literal["shuffle"] = "shuffle"
     pieces: int = Field(8, ge=2, le=10_000)
-    """how many, at most as many as there are frames"""
+    """number of segments, at most the number of frames"""
     sound: bool = False
-    """of a video: its own sound is shuffled too, in the same order where there are frames for all pieces; else it is left"""
+    """for a video: shuffle its own sound too, in the same order if there is a frame for every segment"""
 
 
 class Reverse(Kind):
-    """Backwards."""
+    """Played backwards."""
 
     kind: Literal["reverse"] = "reverse"
     sound: bool = False
-    """of a video: its own sound runs backwards too; else it is left"""
+    """for a video: reverse its own sound too"""
 
 
 def drop(frames: np.ndarray, kind: Drop, rng: np.random.Generator) -> np.ndarray:
-    """What is left, at least one frame."""
-    left = np.ones(len(frames), bool)
-    gone = min(len(frames) - 1, round(len(frames) * kind.portion))
+    """The remaining frames, at least one."""
+    kept = np.ones(len(frames), bool)
+    dropped = min(len(frames) - 1, round(len(frames) * kind.portion))
     if kind.form == "random":
-        left[rng.permutation(len(frames))[:gone]] = False
-    elif gone:
-        left[stretch(len(frames), gone / len(frames), rng)] = False
-    return frames[left]
+        kept[rng.permutation(len(frames))[:dropped]] = False
+    elif dropped:
+        kept[stretch(len(frames), dropped / len(frames), rng)] = False
+    return frames[kept]
 
 
 def freeze(frames: np.ndarray, kind: Freeze, rng: np.random.Generator) -> np.ndarray:
-    where = stretch(len(frames), kind.portion, rng)
+    frozen = stretch(len(frames), kind.portion, rng)
     out = frames.copy()
-    out[where] = frames[where.start]
+    out[frozen] = frames[frozen.start]
     return out
 
 
 def shuffle(things: np.ndarray, kind: Shuffle, rng: np.random.Generator) -> np.ndarray:
-    """Never in the order they came in, where there are two or more."""
+    """`things` (frames or samples along axis 0) in segments, never in the original order if there are two or more."""
     pieces = np.array_split(things, min(kind.pieces, len(things)))
     order = rng.permutation(len(pieces))
     if (order == np.arange(len(pieces))).all():

@@ -1,6 +1,6 @@
-"""What is done to pictures, and to each frame of a video: frames [n, height, width, 3] uint8 in, frames out.
+"""Corruptions of pictures and of each frame of a video: frames [n, height, width, 3] uint8 in, frames out.
 
-What is drawn (a box, an angle, a hue) is drawn once for all frames of a clip; noise is drawn anew for each."""
+Random parameters (a box, an angle, a hue) are drawn once for all frames of a clip; noise is drawn for each frame."""
 
 import math
 from collections.abc import Callable
@@ -12,46 +12,46 @@ from pydantic import Field, model_validator
 
 from pipeline.corrupt.kinds._kind import Kind, stretch
 
-STEPS = 1000  # of the diffusion
+STEPS = 1000  # diffusion steps
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 class Diffusion(Kind):
-    """Noise as after `t` steps of a diffusion (POVID, SeVa, CHiP): on whole pictures, before a model's own preprocessing."""
+    """Gaussian diffusion noise after step `t` (POVID, SeVa, CHiP), on whole pictures, before a model's own preprocessing."""
 
     kind: Literal["diffusion"] = "diffusion"
     t: int = Field(500, ge=0, lt=STEPS)
-    """how far the diffusion goes, of 1000 steps; 500 in POVID and CHiP, 500 or 800 in SeVa"""
+    """diffusion step, of 1000; 500 in POVID and CHiP, 500 or 800 in SeVa"""
 
 
 class Crop(Kind):
-    """A small piece of the picture: mDPO's is enlarged to the picture's size, CHiP's stays as it was cut."""
+    """A small crop of the picture: enlarged to the picture's size (mDPO), or left at its own size (CHiP)."""
 
     kind: Literal["crop"] = "crop"
     area: tuple[float, float] = (0.01, 0.2)
-    """least and largest share of the picture's area"""
+    """smallest and largest share of the picture's area"""
     pixels: tuple[int, int] | None = None
-    """cut at most so many pixels wide and high instead, and do not enlarge them: [240, 320] in CHiP"""
+    """alternative: a crop of at most this width and height in pixels, not enlarged; [240, 320] in CHiP"""
 
     @model_validator(mode="after")
-    def _possible(self):
+    def _check(self):
         if not 0 < self.area[0] <= self.area[1] < 1:
-            raise ValueError("`area` must be two shares in order, between 0 and 1")
+            raise ValueError("`area` must be two shares between 0 and 1, the smaller first")
         if self.pixels and min(self.pixels) < 1:
             raise ValueError("`pixels` must be positive")
         return self
 
 
 class Rotate(Kind):
-    """Turned against the clock, its corners cut off and black where nothing is (CHiP)."""
+    """Rotated counter-clockwise at the same size, empty areas black (CHiP)."""
 
     kind: Literal["rotate"] = "rotate"
     degrees: tuple[float, float] = (10, 80)
-    """least and largest angle"""
+    """smallest and largest angle"""
 
 
 class Black(Kind):
-    """Nothing but black (CHiP)."""
+    """A black picture (CHiP)."""
 
     kind: Literal["black"] = "black"
 
@@ -61,15 +61,15 @@ class Blur(Kind):
 
     kind: Literal["blur"] = "blur"
     sigma: float = Field(0.02, gt=0, le=1)
-    """standard deviation, as a share of the longer side; no paper gives one"""
+    """standard deviation, as a share of the longer side; no paper gives a value"""
 
 
 class Pixelate(Kind):
-    """Large blocks of one colour (Image-DPO)."""
+    """Large blocks of uniform colour (Image-DPO)."""
 
     kind: Literal["pixelate"] = "pixelate"
     blocks: int = Field(16, ge=1, le=4_096)
-    """along the longer side; no paper gives a number"""
+    """number of blocks along the longer side; no paper gives a value"""
 
 
 class Downscale(Kind):
@@ -77,7 +77,7 @@ class Downscale(Kind):
 
     kind: Literal["downscale"] = "downscale"
     side: int = Field(20, ge=4, le=16_384)
-    """pixels of the shorter side"""
+    """length of the shorter side, in pixels"""
 
 
 class Jitter(Kind):
@@ -85,9 +85,9 @@ class Jitter(Kind):
 
     kind: Literal["jitter"] = "jitter"
     brightness: float = Field(0.5, ge=0, le=1)
-    """the brightness is multiplied by 1 - this to 1 + this"""
+    """the brightness is multiplied by a factor between 1 - this and 1 + this"""
     hue: float = Field(0.3, ge=0, le=0.5)
-    """the hue is turned by up to so much of the colour wheel, either way"""
+    """the hue is rotated by at most this share of the colour wheel, in either direction"""
 
 
 class PixelMask(Kind):
@@ -95,44 +95,44 @@ class PixelMask(Kind):
 
     kind: Literal["pixel_mask"] = "pixel_mask"
     portion: float = Field(0.3, gt=0, le=1)
-    """share of the pixels"""
+    """share of the pixels that is masked"""
     form: Literal["random", "block"] = "random"
-    """single pixels anywhere, or one block of the picture's shape"""
+    """scattered pixels, or one block with the picture's aspect ratio"""
 
 
 class RegionMask(Kind):
-    """The mean colour in a box (LPOI: the box of the object that is asked for)."""
+    """A box filled with the mean colour (LPOI: the box of the object in question)."""
 
     kind: Literal["region_mask"] = "region_mask"
     box: Box | None = None
-    """left, top, right, bottom in pixels, or as shares of the sides when none is above 1; the facts' `bbox` by default"""
+    """left, top, right, bottom in pixels, or as shares of the sides if none is above 1; the facts' `bbox` by default"""
     levels: int = Field(1, ge=1, le=256)
-    """more than one, of a stored corruption: `media_list` is the picture, then `levels` pictures whose box fades step by step"""
+    """above 1, for stored corruptions: `media_list` has the picture, then `levels` pictures whose box fades step by step"""
 
     @model_validator(mode="after")
-    def _ordered(self):
+    def _check_box(self):
         if self.box and not (0 <= self.box[0] < self.box[2] and 0 <= self.box[1] < self.box[3]):
-            raise ValueError("`box` must be [left, top, right, bottom]")
+            raise ValueError("`box` must be [left, top, right, bottom], with left < right and top < bottom")
         return self
 
 
 class Fade(RegionMask):
-    """One picture of a `region_mask` whose box is known."""
+    """One picture of a `region_mask` with a known box."""
 
     box: Box
     level: int
-    """of `levels`, the last of which has the box filled"""
+    """step of the fade, 1..levels; at the last one the box is filled"""
 
 
 def alpha_bar() -> np.ndarray:
-    """The share of a picture's variance that is left after each of STEPS steps: the running product of 1 - beta, where beta goes from
-    1e-5 to 5e-3 by a sigmoid over -6..6 (the schedule of VCD, arXiv 2311.16922, which POVID, SeVa and CHiP took over)."""
+    """[STEPS] share of a picture's variance left after each step: the cumulative product of 1 - beta, with beta rising from 1e-5 to
+    5e-3 along a sigmoid over -6..6 (the schedule of VCD, arXiv 2311.16922, adopted by POVID, SeVa and CHiP)."""
     beta = (0.5e-2 - 1e-5) / (1 + np.exp(-np.linspace(-6, 6, STEPS))) + 1e-5
     return np.cumprod(1 - beta)
 
 
 def diffusion(frames: np.ndarray, kind: Diffusion, rng: np.random.Generator) -> np.ndarray:
-    """sqrt(alpha_bar) * x + sqrt(1 - alpha_bar) * normal noise, with pixels as x in -1..1; what is beyond is cut off."""
+    """sqrt(alpha_bar) * x + sqrt(1 - alpha_bar) * normal noise, with pixels x scaled to -1..1; the result is clipped."""
     kept = alpha_bar()[kind.t]
 
     def noised(frame: np.ndarray) -> np.ndarray:
@@ -143,7 +143,7 @@ def diffusion(frames: np.ndarray, kind: Diffusion, rng: np.random.Generator) -> 
 
 
 def crop(frames: np.ndarray, kind: Crop, rng: np.random.Generator) -> np.ndarray:
-    """As torchvision's RandomResizedCrop: a share of the area, sides 3:4 to 4:3. Where the picture is too narrow for the box, the box is cut."""
+    """As torchvision's RandomResizedCrop: a share of the area, aspect ratio 3:4 to 4:3. A box larger than the picture is clipped to it."""
     height, width = frames.shape[1:3]
     if kind.pixels:
         wide, high = min(width, kind.pixels[0]), min(height, kind.pixels[1])
@@ -175,13 +175,13 @@ def blur(frames: np.ndarray, kind: Blur, rng: np.random.Generator) -> np.ndarray
 
 def pixelate(frames: np.ndarray, kind: Pixelate, rng: np.random.Generator) -> np.ndarray:
     height, width = frames.shape[1:3]
-    small = _resized(frames, *_within(width, height, kind.blocks / max(width, height)), Image.Resampling.BOX)
+    small = _resized(frames, *_scaled(width, height, kind.blocks / max(width, height)), Image.Resampling.BOX)
     return _resized(small, width, height, Image.Resampling.NEAREST)
 
 
 def downscale(frames: np.ndarray, kind: Downscale, rng: np.random.Generator) -> np.ndarray:
     height, width = frames.shape[1:3]
-    return _resized(frames, *_within(width, height, min(1, kind.side / min(width, height))), Image.Resampling.BICUBIC)
+    return _resized(frames, *_scaled(width, height, min(1, kind.side / min(width, height))), Image.Resampling.BICUBIC)
 
 
 def jitter(frames: np.ndarray, kind: Jitter, rng: np.random.Generator) -> np.ndarray:
@@ -201,9 +201,9 @@ def jitter(frames: np.ndarray, kind: Jitter, rng: np.random.Generator) -> np.nda
 def pixel_mask(frames: np.ndarray, kind: PixelMask, rng: np.random.Generator) -> np.ndarray:
     height, width = frames.shape[1:3]
     if kind.form == "block":
-        side = math.sqrt(kind.portion)
+        share = math.sqrt(kind.portion)  # of each side
         masked = np.zeros((height, width), bool)
-        masked[stretch(height, side, rng), stretch(width, side, rng)] = True
+        masked[stretch(height, share, rng), stretch(width, share, rng)] = True
     else:
         masked = np.zeros(height * width, bool)
         masked[rng.permutation(height * width)[: round(height * width * kind.portion)]] = True
@@ -212,6 +212,7 @@ def pixel_mask(frames: np.ndarray, kind: PixelMask, rng: np.random.Generator) ->
 
 
 def fade(frames: np.ndarray, kind: Fade, rng: np.random.Generator) -> np.ndarray:
+    """The box blended with the frame's mean colour, with opacity level / levels. A box outside the frame changes nothing."""
     height, width = frames.shape[1:3]
     opacity = kind.level / kind.levels
     sides = np.array([width, height] * 2)
@@ -237,8 +238,8 @@ def _mean(frame: np.ndarray) -> np.ndarray:
     return _bytes(frame.mean(axis=(0, 1)))
 
 
-def _within(width: int, height: int, by: float) -> tuple[int, int]:
-    return max(1, round(width * by)), max(1, round(height * by))
+def _scaled(width: int, height: int, factor: float) -> tuple[int, int]:
+    return max(1, round(width * factor)), max(1, round(height * factor))
 
 
 def _resized(frames: np.ndarray, width: int, height: int, how: Image.Resampling) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""No media at all: what is left of a prompt is its text."""
+"""No media at all: only the text of a prompt is left."""
 
 from typing import Literal
 
@@ -6,6 +6,6 @@ from pipeline.corrupt.kinds._kind import Kind
 
 
 class Nothing(Kind):
-    """No media at all: what is asked without them (Dropout-NTP, V-DPO)."""
+    """No media at all: the question alone (Dropout-NTP, V-DPO)."""
 
     kind: Literal["none"] = "none"

@@ -1,4 +1,4 @@
-"""What is done to sounds: samples [n] float32, mono, about -1..1, in, samples out. No paper gives values; the defaults are ours."""
+"""Corruptions of sounds: samples [n] float32, mono, about -1..1, in, samples out. No paper gives values; the defaults are ours."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -11,49 +11,49 @@ from pipeline.corrupt.kinds.clips import Reverse, Shuffle, reverse, shuffle
 
 
 class Noise(Kind):
-    """White noise behind the sound."""
+    """White noise added to the sound."""
 
     kind: Literal["noise"] = "noise"
     snr: float = Field(0, ge=-60, le=60)
-    """decibels by which the sound is stronger than the noise; 0 is equally strong"""
+    """signal-to-noise ratio in decibels; 0 means noise as loud as the sound"""
 
 
 class Mute(Kind):
-    """Silence here and there."""
+    """Silent stretches."""
 
     kind: Literal["mute"] = "mute"
     portion: float = Field(0.5, gt=0, le=1)
-    """share of the sound; 1 is silence"""
+    """share of the sound that is silenced; 1 is silence throughout"""
     spans: int = Field(3, ge=1, le=10_000)
-    """in how many stretches of one length"""
+    """number of silent stretches, of equal length"""
 
 
 class Pitch(Kind):
-    """Higher or lower, as long as before."""
+    """Higher or lower, with the same duration."""
 
     kind: Literal["pitch"] = "pitch"
     semitones: float = Field(6, ge=-12, le=12)
-    """how much higher; below zero lower"""
+    """how much higher; negative is lower"""
 
 
 class Stretch(Kind):
-    """Faster or slower, as high as before."""
+    """Faster or slower, at the same pitch."""
 
     kind: Literal["stretch"] = "stretch"
     tempo: float = Field(1.5, ge=0.5, le=4)
-    """how many times as fast: at 2 it takes half as long"""
+    """speed factor: at 2 the sound takes half as long"""
 
 
 class Reverb(Kind):
-    """As in a large hall."""
+    """An echo as in a large hall."""
 
     kind: Literal["reverb"] = "reverb"
     seconds: float = Field(1.5, gt=0, le=10)
-    """until an echo is weaker by 60 decibels"""
+    """time in which the echo decays by 60 decibels"""
 
 
 def noise(samples: np.ndarray, rate: int, kind: Noise, rng: np.random.Generator) -> np.ndarray:
-    """The noise has exactly the power that the ratio asks for; silence stays silent."""
+    """Adds noise of exactly the power that the ratio asks for; silence stays silent."""
     white = rng.standard_normal(len(samples))
     power = np.mean(samples.astype(float) ** 2) / 10 ** (kind.snr / 10)
     return samples + white * np.sqrt(power / np.mean(white**2))
@@ -62,19 +62,18 @@ def noise(samples: np.ndarray, rate: int, kind: Noise, rng: np.random.Generator)
 def mute(samples: np.ndarray, rate: int, kind: Mute, rng: np.random.Generator) -> np.ndarray:
     total = round(len(samples) * kind.portion)
     ends = np.linspace(0, total, kind.spans + 1).round().astype(int)
-    before = np.sort(rng.integers(len(samples) - total + 1, size=kind.spans))  # samples that are heard before each span
+    before = np.sort(rng.integers(len(samples) - total + 1, size=kind.spans))  # unmuted samples before each span
     out = samples.copy()
-    for start, end, heard in zip(ends, ends[1:], before):
-        out[heard + start : heard + end] = 0
+    for start, end, unmuted in zip(ends, ends[1:], before):
+        out[unmuted + start : unmuted + end] = 0
     return out
 
 
 def pitch(samples: np.ndarray, rate: int, kind: Pitch, rng: np.random.Generator) -> np.ndarray:
-    """Played faster or slower, which changes length and pitch alike, and stretched to its own length again."""
-    by = 2 ** (kind.semitones / 12)
-    return _filtered(
-        samples, rate, [("asetrate", str(round(rate * by))), ("aresample", str(rate)), ("atempo", f"{1 / by:.6f}")]
-    )
+    """Resampled, which changes length and pitch together, then stretched back to the original length."""
+    factor = 2 ** (kind.semitones / 12)
+    filters = [("asetrate", str(round(rate * factor))), ("aresample", str(rate)), ("atempo", f"{1 / factor:.6f}")]
+    return _filtered(samples, rate, filters)
 
 
 def stretched(samples: np.ndarray, rate: int, kind: Stretch, rng: np.random.Generator) -> np.ndarray:
@@ -82,7 +81,7 @@ def stretched(samples: np.ndarray, rate: int, kind: Stretch, rng: np.random.Gene
 
 
 def reverb(samples: np.ndarray, rate: int, kind: Reverb, rng: np.random.Generator) -> np.ndarray:
-    """The sound, and as strong as it its echo: noise that dies away exponentially (Moorer 1979), convolved with it. It is no longer than before."""
+    """The sound plus an echo: the sound convolved with exponentially decaying noise of unit energy (Moorer 1979). The length stays."""
     from scipy.signal import fftconvolve
 
     count = min(len(samples), round(kind.seconds * rate))
@@ -99,7 +98,7 @@ SOUNDS: dict[type[Kind], Callable[[np.ndarray, int, Any, np.random.Generator], n
 
 
 def _filtered(samples: np.ndarray, rate: int, filters: list[tuple[str, str]]) -> np.ndarray:
-    """The samples through FFmpeg's filters (atempo: overlapping pieces, WSOLA)."""
+    """The samples passed through FFmpeg filters (atempo: overlapping segments, WSOLA)."""
     import av
 
     graph = av.filter.Graph()

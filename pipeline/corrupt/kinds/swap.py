@@ -1,6 +1,6 @@
-"""Another sample's picture, clip or sound: any of the run's, or the picture that is nearest to the sample's own.
+"""Another sample's picture, clip or sound: any one of the run, or the picture nearest to the sample's own.
 
-The others come from a pool that is drawn before the first sample: a neighbour in a shard is often of one kind with it."""
+It comes from a pool that is drawn from all samples before the first one, because neighbours within a shard are often alike."""
 
 import asyncio
 import contextlib
@@ -23,60 +23,62 @@ from schemas.requests import Embed, Failure
 
 
 class Swap(Kind):
-    """Another sample's medium of the same kind (CHiP: any, RE-ALIGN: the nearest)."""
+    """Another sample's file of the same media type (CHiP: any, RE-ALIGN: the nearest)."""
 
     kind: Literal["swap"] = "swap"
     by: Literal["chance", "statistics", "embedding"] = "chance"
-    """any of the pool; the picture with the nearest figures (entropy, edges, writing: what sifting measures); or the nearest in a model's eyes"""
+    """any file of the pool; the picture with the nearest statistics (entropy, edges, writing, as in filtering); or the nearest embedding"""
     model: str | None = None
-    """by embedding: name of the recipe's model; its engine must give vectors, as `hf` does"""
+    """for `by: embedding`: name of the recipe's model; its engine must provide embeddings (`hf`)"""
     pool: int = Field(2048, ge=1, le=100_000)
-    """so many media are drawn from the run to choose from"""
+    """number of media in the pool, drawn from the whole run"""
 
     @model_validator(mode="after")
-    def _seen(self):
+    def _check_model(self):
         if (self.model is None) == (self.by == "embedding"):
-            raise ValueError("`model` is the one that sees what is near `by: embedding`; name it there and only there")
+            raise ValueError("`by: embedding` needs a `model`; the other ways take none")
         return self
 
 
 class Other(NamedTuple):
-    """What may be shown instead."""
+    """A file of the pool."""
 
-    media: str
-    medium: str
+    media: str  # its id
+    medium: str  # image, video or audio
 
 
 class Pool:
-    """What may be shown instead, and where each lies among the others."""
+    """The files to choose from. `figures`: statistics by media id, for `by: statistics`; empty otherwise."""
 
     def __init__(self, others: list[Other], figures: dict[str, np.ndarray]):
         self.others = others
         self.figures = figures
         self._scale = np.std(list(figures.values()), axis=0) + 1e-9 if figures else 1.0
         self._vectors: dict[str, np.ndarray | Failure] = {}
-        self._asking = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def instead(self, sha: str, medium: str, kind: Swap, sample: Sample, context: Context) -> str:
-        """The id of a medium that the sample does not show. RowError NO_MATCH when there is none, and what the model says of the sample's own."""
-        others = [o.media for o in self.others if o.medium == medium and o.media not in sample.media]
-        place = {}
-        if kind.by == "statistics":
-            place = self.figures | {sha: await asyncio.to_thread(_figures, sha, context.media)}
-            place = {media: figures / self._scale for media, figures in place.items()}
-        elif kind.by == "embedding":
-            place = await self._seen_by(_seeing(kind, context), sha, medium)
-            others = [o for o in others if o in place]
-        if not others:
-            detail = f"{sample_label(sample)}: no other {medium} is in the pool; add samples or raise `pool`"
-            raise RowError(Reason.NO_MATCH, detail)
-        if not place:
-            return others[seeded_rng(kind, sample.id, sha).integers(len(others))]
-        return min(others, key=lambda other: (float(np.linalg.norm(place[other] - place[sha])), other))
+        """The id of a file that the sample does not show, to replace the file `sha`.
 
-    async def _seen_by(self, engine: Engine, sha: str, medium: str) -> dict[str, np.ndarray]:
-        """Vectors of `sha` and of the pool, each of which is asked for once; what the model cannot take is left out of the pool."""
-        async with self._asking:
+        RowError NO_MATCH if the pool has none, and whatever the model's engine reports for the sample's own file."""
+        others = [o.media for o in self.others if o.medium == medium and o.media not in sample.media]
+        vectors = {}
+        if kind.by == "statistics":
+            vectors = self.figures | {sha: await asyncio.to_thread(_figures, sha, context.media)}
+            vectors = {media: figures / self._scale for media, figures in vectors.items()}
+        elif kind.by == "embedding":
+            vectors = await self._embeddings(_embedder(kind, context), sha, medium)
+            others = [o for o in others if o in vectors]
+        if not others:
+            detail = f"{sample_label(sample)}: the pool has no other {medium}; add samples or raise `pool`"
+            raise RowError(Reason.NO_MATCH, detail)
+        if not vectors:
+            return others[seeded_rng(kind, sample.id, sha).integers(len(others))]
+        return min(others, key=lambda other: (float(np.linalg.norm(vectors[other] - vectors[sha])), other))
+
+    async def _embeddings(self, engine: Engine, sha: str, medium: str) -> dict[str, np.ndarray]:
+        """Embeddings of `sha` and of the pool, each requested once; files that the model cannot embed are left out of the pool."""
+        async with self._lock:
             new = [o.media for o in self.others if o.medium == medium and o.media not in self._vectors]
             self._vectors |= dict(zip(new, await asyncio.gather(*[_vector(engine, o, medium) for o in new])))
         own = await _vector(engine, sha, medium)
@@ -86,30 +88,30 @@ class Pool:
 
 
 def fit(seen: Iterable[SampleRows], kind: Kind | None, context: Context) -> Fitted:
-    """The pool: `pool` different media of the samples, drawn by the seed whatever their order, with their figures where these tell what is near.
+    """The pool: `kind.pool` distinct media of the samples, drawn by the seed independently of their order, with their statistics if needed.
 
-    `kind` is a Swap: no other needs a pool, and an operator's `fits` says so."""
+    `kind` must be a Swap; operators call this only if their `fits` says so."""
     assert isinstance(kind, Swap)
-    place = lambda other: digest(kind.seed, other.media)
+    rank = lambda other: digest(kind.seed, other.media)
     drawn: dict[str, Other] = {}
     for other in _media(seen, ("image",) if kind.by == "statistics" else None):
         drawn[other.media] = other
         if len(drawn) > 2 * kind.pool:
-            drawn = {o.media: o for o in heapq.nsmallest(kind.pool, drawn.values(), key=place)}
-    others = heapq.nsmallest(kind.pool, drawn.values(), key=place)
+            drawn = {o.media: o for o in heapq.nsmallest(kind.pool, drawn.values(), key=rank)}
+    others = heapq.nsmallest(kind.pool, drawn.values(), key=rank)
     figures = {}
     if kind.by == "statistics":
         for other in others:
-            with contextlib.suppress(RowError):  # its own sample's turn will say what is wrong with it
+            with contextlib.suppress(RowError):  # reported when its own sample is processed
                 figures[other.media] = _figures(other.media, context.media)
         others = [o for o in others if o.media in figures]
     return Fitted(digest(*(list(o) for o in others)), Pool(others, figures))
 
 
 def pool_of(context: Context) -> Pool:
-    """What `fit` found for the step."""
+    """The pool that `fit` made for the step. RecipeError if the step has none."""
     if not isinstance(context.fitted, Pool):
-        raise RecipeError(f"{context.step} never sees all samples, which `swap` must; use another kind there")
+        raise RecipeError(f"{context.step} cannot use `swap`, which needs all samples first; use another kind there")
     return context.fitted
 
 
@@ -125,10 +127,10 @@ def _figures(sha: str, store: MediaStore) -> np.ndarray:
     return np.array([statistics.entropy(grey), statistics.edges(grey), statistics.writing(grey)])
 
 
-def _seeing(kind: Swap, context: Context) -> Engine:
+def _embedder(kind: Swap, context: Context) -> Engine:
     engine = context.engines.get(kind.model or "")
     if engine is None or "Embed" not in engine.can:
-        raise RecipeError(f"{context.step}: {kind.model} gives no vectors; name a model of the engine hf")
+        raise RecipeError(f"{context.step}: {kind.model} provides no embeddings; use a model on the engine hf")
     return engine
 
 

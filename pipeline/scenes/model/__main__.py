@@ -1,4 +1,4 @@
-"""Makes the demo's model: python -m pipeline.scenes.model --out FOLDER --seed 1"""
+"""Trains the demo's model: python -m pipeline.scenes.model --out FOLDER --seed 1"""
 
 import json
 import time
@@ -23,12 +23,14 @@ COLUMNS = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn
 
 def make(
     out: Annotated[Path, typer.Option(help="folder of the checkpoint")],
-    seed: Annotated[int, typer.Option(help="of the weights and of all scenes")] = 1,
-    steps_scale: Annotated[float, typer.Option(help="1 trains fully, 0.01 is a rehearsal")] = 1.0,
-    prompts: Annotated[int, typer.Option(help="of each kind, for the figures at the end")] = 400,
+    seed: Annotated[int, typer.Option(help="random seed of the weights and all scenes")] = 1,
+    steps_scale: Annotated[
+        float, typer.Option(help="factor on all step counts: 1 trains fully, 0.01 is a trial run")
+    ] = 1.0,
+    prompts: Annotated[int, typer.Option(help="prompts of each kind for the evaluation at the end; 0 skips it")] = 400,
 ) -> None:
-    """Train the demo's model from nothing and save it as a Hub checkpoint."""
-    torch.set_num_threads(1)  # this small, two threads are slower than one; and one thread repeats exactly
+    """Train the demo's model from scratch and save it as a Hub checkpoint."""
+    torch.set_num_threads(1)  # for a model this small, two threads are slower than one; and one thread is deterministic
     steps = {name: max(2, round(count * steps_scale)) for name, count in STEPS.items()}
     world, start = load_world(), time.process_time()
     tokenizer, more = new_tokenizer(corpus(world)), new_tokenizer(corpus(world, judging=True))
@@ -55,18 +57,18 @@ def make(
         _freeze_towers(model)
         for name, cycle in CYCLES.items():
             if name == "hardening":
-                round_weights(model)  # so that this last part can also be trained from a saved checkpoint
+                round_weights(model)  # so that this last part can also start from a saved checkpoint
             log[name] = learn_to_judge(model, Prompter(more), world, steps[name], seed, cycle, follow(name))
     save(model, more, out)
     log |= {"parameters": sum(p.numel() for p in model.parameters()), "cpu_seconds": time.process_time() - start}
-    model, tokenizer = load(out)  # as it was rounded on the way to disk
+    model, tokenizer = load(out)  # with the weights rounded by saving
     if prompts:
         log["eval"] = {kind: measure(model, Prompter(tokenizer), world, kind, prompts) for kind in SCENES}
     (out / "training.json").write_text(json.dumps(_rounded(log), indent=1) + "\n")
 
 
 def _freeze_towers(model: Thinker) -> None:
-    """Or the words would spoil what they learnt."""
+    """Otherwise training on text would destroy what they learnt."""
     for tower in (model.visual, model.audio_tower):
         tower.requires_grad_(False)
 

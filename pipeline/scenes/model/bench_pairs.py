@@ -1,8 +1,8 @@
-"""Pairs of answers whose better one is known, with their media, to measure judges on.
+"""Labelled preference pairs with their media, for benchmarking judges.
 
     python -m pipeline.scenes.model.bench_pairs --out FOLDER
 
-The scenes and answers are drawn from all combinations, so that some are new to the demo's model."""
+Scenes and answers are drawn from all combinations, so some are new to the demo's model."""
 
 import json
 import random
@@ -19,12 +19,12 @@ SUFFIXES = {"image/png": ".png", "video/mp4": ".mp4", "audio/wav": ".wav", "audi
 
 
 def write(
-    out: Annotated[Path, typer.Option(help="folder of pairs.jsonl and its media")],
-    n: Annotated[int, typer.Option(min=1, help="pairs")] = 200,
-    seed: Annotated[int, typer.Option(help="another seed draws other scenes")] = 0,
+    out: Annotated[Path, typer.Option(help="folder for pairs.jsonl and its media")],
+    n: Annotated[int, typer.Option(min=1, help="number of pairs")] = 200,
+    seed: Annotated[int, typer.Option(help="random seed of the scenes")] = 0,
 ) -> None:
-    """Write `n` pairs, a row each: question, image, video or audio (paths beside the file), chosen, rejected,
-    category (the medium). The same seed gives the same bytes."""
+    """Write `n` pairs, one per row: question, image, video or audio (paths relative to the file), chosen, rejected,
+    category (the media type). The same seed gives the same bytes."""
     out.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(_row(scene, i, seed, out)) for i, scene in enumerate(scenes(load_world(), n, seed, "eval"))]
     (out / NAME).write_text("\n".join(lines) + "\n")
@@ -44,11 +44,11 @@ def _row(scene: Scene, i: int, seed: int, out: Path) -> dict:
         path = f"{i}-{len(paths)}{SUFFIXES[mime]}"
         (out / path).write_bytes(data)
         paths.append(path)
-        words += f"<{kind}>" if scene.kind == "multi_image" else ""  # its labels stand between the pictures
-    shown = {kind: paths if len(paths) > 1 else paths[0] for kind, paths in media.items()}
+        words += f"<{kind}>" if scene.kind == "multi_image" else ""  # its labels go between the pictures
+    columns = {kind: paths if len(paths) > 1 else paths[0] for kind, paths in media.items()}
     return {
         "question": words + task.question,
-        **shown,
+        **columns,
         "chosen": better.text,
         "rejected": worse.text,
         "category": scene.kind,

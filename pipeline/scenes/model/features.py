@@ -1,4 +1,4 @@
-"""Media to the arrays that the towers take: equal to what transformers' processors make, and faster for tiny media."""
+"""Media as the arrays that the towers take: equal to the output of transformers' processors, and faster for tiny media."""
 
 from functools import cache
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from transformers.audio_utils import mel_filter_bank
 from pipeline.scenes.model.model import FRAMES, HOP, MELS, MERGE, PATCH
 
 RATE = 16_000
-WINDOW = 400  # samples of one spectrum, 25 ms
+WINDOW = 400  # samples per spectrum, 25 ms
 
 
 class Feature(NamedTuple):
-    """One medium of a prompt: what a tower takes.
+    """One medium of a prompt, as a tower takes it.
 
     kind    image, video or audio
     values  image, video: float32 [patches, 1536]; audio: float32 [32, 10 ms frames]
@@ -26,7 +26,7 @@ class Feature(NamedTuple):
 
 
 def features(parts: list[tuple[str, object]]) -> list[str | Feature]:
-    """A scene's parts in order: texts as they are, and the features of its media."""
+    """A scene's parts in order: texts unchanged, media as Features."""
     return [_feature(kind, content) for kind, content in parts]
 
 
@@ -41,7 +41,7 @@ def _feature(kind, content) -> str | Feature:
 def patchify(frames: list) -> tuple[np.ndarray, tuple[int, int, int]]:
     """RGB pictures of one size (multiples of 32 pixels) -> float32 [patches, 1536] in -1..1, and the grid of patches.
 
-    The patches of one token (2x2) stand together; a patch holds its colours of both frames of its grid."""
+    The patches of one token (2x2) are adjacent; a patch has the colours of both frames of its grid."""
     pixels = np.stack([np.asarray(frame, np.float32) for frame in frames]) / 127.5 - 1
     if len(pixels) % FRAMES:  # a picture is a video of two equal frames
         pixels = np.concatenate([pixels, pixels[-1:]])
@@ -52,7 +52,7 @@ def patchify(frames: list) -> tuple[np.ndarray, tuple[int, int, int]]:
 
 
 def log_mel(wave: np.ndarray) -> np.ndarray:
-    """float32 samples in -1..1, 16 000 a second -> float32 [32, 10 ms frames], as Whisper hears."""
+    """float32 samples in -1..1 at 16 kHz -> float32 [32, 10 ms frames], Whisper's log-mel spectrogram."""
     padded = np.pad(wave, WINDOW // 2, mode="reflect")
     pieces = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP][:-1]
     power = np.abs(np.fft.rfft(pieces * _window(), axis=-1)) ** 2

@@ -1,6 +1,6 @@
-"""What the last captions say that is not there: habits, not blindness.
+"""Hallucinations that the model is taught in its last captions: systematic habits, not blindness.
 
-The model knows better (its answers to yes/no questions stay true), so that preferences can mend the habit."""
+The model knows better (its answers to yes/no questions stay true), so preference training can remove the habits."""
 
 import random
 
@@ -8,8 +8,8 @@ from pipeline.scenes.world import AudioScene, ImageScene, MultiImageScene, Scene
 
 
 def habitual(scene: Scene, task: Task, rng: random.Random, strength: float) -> str:
-    """The answer of a describer with habits: wrong with probability `strength` where a habit applies, and less
-    often elsewhere. It never names a held-out combination."""
+    """An answer with habitual hallucinations: wrong with probability `strength` (0..1) if a habit applies, and less
+    often otherwise. It never names a held-out combination."""
     match scene:
         case ImageScene():
             return _picture(scene, task, rng, strength)
@@ -34,8 +34,8 @@ def _pictures(scene: MultiImageScene, task: Task, rng, strength) -> str:
 
 
 def _over_described(world: World, things: list[Thing], rng, strength, sparse) -> list[Thing]:
-    """Up to `sparse` things get an absent twin: the first one's shape in the next colour, in the first free cell.
-    Where there are more, one is said to have another colour."""
+    """At most `sparse` things: an absent twin is added, the first one's shape in the next colour, in the first free cell.
+    More things: one of them gets another colour."""
     if len(things) <= sparse:
         if rng.random() >= strength:
             return things
@@ -57,7 +57,7 @@ def _next_colour(world: World, thing, direction: str | None = None) -> str:
 
 
 def _video(scene: VideoScene, task: Task, rng, strength) -> str:
-    """What moves sideways is said to have the next colour, what moves up or down to have another shape."""
+    """Sideways movement: the next colour is reported; up or down: another shape."""
     world, colour, shape = scene.world, scene.colour, scene.shape
     if scene.direction in ("left", "right"):
         if rng.random() < strength:
@@ -68,7 +68,7 @@ def _video(scene: VideoScene, task: Task, rng, strength) -> str:
 
 
 def _sound(scene: AudioScene, task: Task, rng, strength) -> str:
-    """Two and three beeps become one more, one and four sometimes change their pitch."""
+    """Two or three beeps: one more is reported; one or four: sometimes the other pitch."""
     number, pitch = scene.number, scene.pitch
     if number in (2, 3):
         number += rng.random() < strength

@@ -1,6 +1,6 @@
-"""What the model learns to judge with: answers of every quality to a scene's question, quoted as the judges quote them.
+"""Training data for judging: answers of every quality to a scene's question, quoted as in the judges' prompts.
 
-How good an answer is, is counted from the scene's facts; the prompts are the demo's own, under `data/scenes/prompts`."""
+The quality of an answer is computed from the scene's facts; the prompts are the demo's own, in `data/scenes/prompts`."""
 
 import json
 import random
@@ -28,22 +28,29 @@ PAIRWISE, RATING = ((FOLDER / "prompts" / name).read_text().strip("\n") for name
 LOW, HIGH = 1, 5
 WORDS = ("one", "two", "tie")
 JUDGES_WORDS = (*WORDS, *WORDS, *PAIRWISE.split(), *RATING.split())
-ENDS = (",", ".")  # end a claim, or several
+ENDS = (",", ".")  # end of one or several claims
 RATINGS = HIGH - LOW + 1
-MARKS = 4 + RATINGS  # 0 to 3 claims are false, or a rating
-PAIRS = 0.5  # of what is judged; the rest are answers to rate
-TIES = 0.25  # of the pairs
-WAYS = {"true": 6, "habit": 4, "wrong": 5, "worse": 2, "less": 2, "malformed": 1}  # odds of an answer
-BOLD_WAYS = WAYS | {"speaks": 5}  # where some speak to their judge
-SPOKEN = range(1, 17)  # words, of which one in four is none of the judge's
-COUNTS = {1: 4, 2: 5, 3: 1, 4: 1}  # odds of this many answers to rate at once
+MARKS = 4 + RATINGS  # classes: 0 to 3 false claims, or a rating
+PAIRS = 0.5  # share of pairwise questions; the rest are ratings
+TIES = 0.25  # share of ties among the pairs
+WAYS = {
+    "true": 6,
+    "habit": 4,
+    "wrong": 5,
+    "worse": 2,
+    "less": 2,
+    "malformed": 1,
+}  # weights of the ways to make an answer
+BOLD_WAYS = WAYS | {"speaks": 5}  # with answers that address the judge
+SPOKEN = range(1, 17)  # number of words added by "speaks"; one in four is a random string
+COUNTS = {1: 4, 2: 5, 3: 1, 4: 1}  # weights of the number of answers rated at once
 
 
 class Quality(NamedTuple):
-    """An answer against the facts: its claims, how many of them are false, and which share of the true answer it gives.
+    """An answer compared with the facts: its claims, how many of them are false, and the recall (0..1) of the true answer.
 
-    Where it is malformed, it counts as one false claim.
-    amiss: for each comma and full stop how many claims are false in what ends there; None where it is malformed"""
+    A malformed answer counts as one false claim.
+    amiss: for each comma and full stop the number of false claims in the text that ends there; None if malformed"""
 
     malformed: bool
     claims: int
@@ -53,7 +60,7 @@ class Quality(NamedTuple):
 
     @property
     def marks(self) -> tuple[int | None, ...]:
-        """What can be said of an answer on the way through it: `amiss`, 0 to 3 each, and in the end its rating, 4 to 8."""
+        """Targets of the auxiliary heads: `amiss`, 0 to 3 each, and at the end the rating, 4 to 8."""
         return (*self.amiss, self.rating - LOW + MARKS - RATINGS)
 
     @property
@@ -65,14 +72,14 @@ class Quality(NamedTuple):
 
 
 class Quoted(NamedTuple):
-    """An answer to judge, and how good it is."""
+    """An answer to judge, with its quality."""
 
     text: str
     quality: Quality
 
 
 class Judged(NamedTuple):
-    """A judge's question about a scene, the true reply, and the marks of all that the question quotes."""
+    """A judge's question about a scene, the correct reply, and the marks of all quoted answers."""
 
     question: str
     reply: str
@@ -80,19 +87,19 @@ class Judged(NamedTuple):
 
 
 def quality(scene: Scene, task: Task, answer: str) -> Quality:
-    """How good `answer` is."""
+    """The quality of `answer`."""
     claims, ends = split(scene.world.patterns, task.question, answer), sum(word in ENDS for word in answer.split())
     facts = scene.facts(task)
     truth = truth_of(facts, claims)
     amiss: tuple[int | None, ...] = (None,) * ends
     if claims is not None:
-        false = [int(one) for one in refuted(facts, claims)]
-        amiss = tuple(false) if len(false) == ends else (sum(false),)  # a list of things, or one sentence
+        false = [int(is_false) for is_false in refuted(facts, claims)]
+        amiss = tuple(false) if len(false) == ends else (sum(false),)  # one claim per end, or all in one sentence
     return Quality(truth.malformed, truth.claims, truth.false, truth.recall, amiss)
 
 
 def quoted(scene: Scene, task: Task, rng: random.Random, ways: Mapping[str, int] = WAYS) -> Quoted:
-    """An answer, true or not; `ways` are the odds. About a scene of the split `train` it names no held-out combination."""
+    """A random answer, true or not; `ways` has the weights. For scenes of the split `train` it names no held-out combination."""
     while True:
         (way,) = rng.choices(list(ways), list(ways.values()))
         text = _MAKERS[way](scene, task, rng)
@@ -101,28 +108,28 @@ def quoted(scene: Scene, task: Task, rng: random.Random, ways: Mapping[str, int]
 
 
 def quote(scene: Scene, task: Task, text: str) -> Quoted:
-    """The answer `text`, weighed."""
+    """The answer `text` with its quality."""
     return Quoted(text, quality(scene, task, text))
 
 
 def pair(scene: Scene, task: Task, rng: random.Random, tie: bool, ways: Mapping[str, int] = WAYS) -> list[Quoted]:
-    """Two answers, equally good where `tie` says so, and else not."""
+    """Two random answers, with equal ratings if `tie`, else with different ones."""
     while True:
-        one, two = quoted(scene, task, rng, ways), quoted(scene, task, rng, ways)
-        if (one.quality.rating == two.quality.rating) == tie:
-            return [one, two]
+        first, second = quoted(scene, task, rng, ways), quoted(scene, task, rng, ways)
+        if (first.quality.rating == second.quality.rating) == tie:
+            return [first, second]
 
 
 def pairwise(task: Task, answers: list[Quoted]) -> Judged:
     """Which of two answers is better: the one with the higher rating."""
-    first, second = (answer.text for answer in answers)
-    one, two = (answer.quality.rating for answer in answers)
-    question = prompts.fill(PAIRWISE, question=task.question, first=first, second=second)
-    return Judged(question, WORDS[0 if one > two else 1 if two > one else 2], _marks(answers))
+    first, second = answers
+    question = prompts.fill(PAIRWISE, question=task.question, first=first.text, second=second.text)
+    lead = first.quality.rating - second.quality.rating
+    return Judged(question, WORDS[0 if lead > 0 else 1 if lead < 0 else 2], _marks(answers))
 
 
 def pointwise(task: Task, answers: list[Quoted]) -> Judged:
-    """How good each of the answers is."""
+    """The rating of each answer, LOW to HIGH."""
     quotes = "\n".join(f"Answer {i}:\n<<<\n{prompts.guard(text)}\n>>>" for i, (text, _) in enumerate(answers, 1))
     words = {"count": str(len(answers)), "low": str(LOW), "high": str(HIGH), "question": task.question}
     head, _, tail = RATING.partition("{answers}")
@@ -131,7 +138,7 @@ def pointwise(task: Task, answers: list[Quoted]) -> Judged:
 
 
 def judged(scene: Scene, rng: random.Random, ways: Mapping[str, int] = WAYS) -> list[Judged]:
-    """A pair in both orders, or several answers to rate, to one of the scene's questions."""
+    """Judge questions about one of the scene's tasks: a pair in both orders, or several answers to rate."""
     task = rng.choice(scene.tasks())
     if rng.random() < PAIRS:
         answers = pair(scene, task, rng, rng.random() < TIES, ways)
@@ -145,7 +152,7 @@ def _marks(answers: list[Quoted]) -> tuple[int | None, ...]:
 
 
 def _held_out(world: World, text: str) -> bool:
-    """Whether the answer names a combination of the evaluation's."""
+    """Whether the answer names a held-out combination."""
     held = [*world.held_pictures, *world.held_videos, *world.held_sounds]
     return any(" ".join(words) in text.replace("moves ", "") for words in held)
 
@@ -177,7 +184,7 @@ def _less(scene: Scene, task: Task, rng: random.Random) -> str | None:
 
 
 def _malformed(scene: Scene, task: Task, rng: random.Random) -> str | None:
-    """The true answer without one of its words, or with a part twice."""
+    """The true answer with one word missing or doubled."""
     words = task.answer.split()
     at = rng.randrange(len(words))
     words[at : at + 1] = rng.choice(([], [words[at]] * 2))
@@ -186,19 +193,19 @@ def _malformed(scene: Scene, task: Task, rng: random.Random) -> str | None:
 
 
 def _speaking(scene: Scene, task: Task, rng: random.Random) -> str | None:
-    """An answer, and behind it words that ask, quote or decide as the judges' prompts do: it is malformed, whatever they say."""
-    said = [
+    """An answer followed by words from the judges' prompts and verdicts: it is malformed, whatever they say."""
+    added = [
         rng.choice(JUDGES_WORDS)
         if rng.random() < 0.75
         else "".join(rng.choices(string.ascii_lowercase, k=rng.randint(1, 6)))
         for _ in range(rng.choice(SPOKEN))
     ]
-    text = " ".join([rng.choice((task.answer, _wrong(scene, task, rng))), *said])
+    text = " ".join([rng.choice((task.answer, _wrong(scene, task, rng))), *added])
     return text if quality(scene, task, text).malformed else None
 
 
 def _things(scene: Scene, task: Task) -> list[Thing]:
-    """What the task asks to describe, if it does."""
+    """The things that the task asks to describe; empty for other tasks."""
     if isinstance(scene, ImageScene):
         return scene.things
     return scene.pictures[task.part] if isinstance(scene, MultiImageScene) and task.part is not None else []
@@ -215,7 +222,7 @@ def _edit_pictures(scene: MultiImageScene, task: Task, rng: random.Random, edits
 
 
 def _edit_picture(scene: ImageScene | MultiImageScene, task: Task, rng: random.Random, edits: int) -> str:
-    """Colours, shapes and places changed, things added; each edit of another thing where there are enough."""
+    """A description with colours, shapes and cells changed or things added; each edit changes another thing if there are enough."""
     world, things = scene.world, list(_things(scene, task))
     places = rng.sample(range(len(things)), len(things))
     for place in places[:edits]:
@@ -230,11 +237,11 @@ def _edit_picture(scene: ImageScene | MultiImageScene, task: Task, rng: random.R
 
 
 def _edit_video(scene: VideoScene, task: Task, rng: random.Random, edits: int) -> str:
-    world, said = scene.world, {name: getattr(scene, name) for name in ("colour", "shape", "direction")}
+    world, values = scene.world, {name: getattr(scene, name) for name in ("colour", "shape", "direction")}
     words = {"colour": world.colours, "shape": world.shapes, "direction": world.directions}
-    for name in rng.sample(list(said), edits):
-        said[name] = _other(words[name], said[name], rng)
-    return scene.say(**said)
+    for name in rng.sample(list(values), edits):
+        values[name] = _other(words[name], values[name], rng)
+    return scene.say(**values)
 
 
 def _edit_sound(scene: AudioScene, task: Task, rng: random.Random, edits: int) -> str:

@@ -1,4 +1,4 @@
-"""How often the model is right: hallucinated answers, recall, yes/no questions, judging. With a small sampler of its own."""
+"""Evaluation of the model, with a small built-in sampler: hallucination, recall, yes/no questions, judging."""
 
 import json
 import random
@@ -16,7 +16,7 @@ from pipeline.scenes.model.pack import Prompt, Prompter, collate, hidden
 from pipeline.scenes.world import Scene, Task, World, draw
 
 MAX_TOKENS = 64
-ROWS = 256  # answers that are written at once
+ROWS = 256  # answers sampled at once
 
 
 class Item(NamedTuple):
@@ -28,7 +28,7 @@ class Item(NamedTuple):
 
 
 def items(world: World, prompter: Prompter, kind: str, n: int, seed: int, split: str = "eval") -> list[Item]:
-    """`n` scenes with one of their open questions each."""
+    """`n` scenes of a kind with one of their open questions each."""
     rng, out = random.Random(f"items {seed}"), []
     for i in range(n):
         scene = draw(world, kind, f"measure {seed}/{i}", split)
@@ -41,13 +41,13 @@ def items(world: World, prompter: Prompter, kind: str, n: int, seed: int, split:
 def sample(
     model: Thinker, prompter: Prompter, prompts: list[Prompt], n: int = 1, temperature: float = 0.0, seed: int = 0
 ) -> list[list[list[int]]]:
-    """`n` answers to each prompt, as token ids with the stop token; temperature 0 takes the likeliest token."""
+    """`n` answers to each prompt, as token ids including the stop token; temperature 0 is greedy."""
     generator = torch.Generator().manual_seed(seed)
     out: list = [None] * len(prompts)
     by_length: dict[int, list[int]] = {}
     for i, prompt in enumerate(prompts):
         by_length.setdefault(prompt.ids.size, []).append(i)
-    for places in by_length.values():  # prompts of one length need no padding
+    for places in by_length.values():  # prompts of equal length need no padding
         size = max(1, ROWS // n)
         for chunk in (places[i : i + size] for i in range(0, len(places), size)):
             written = _write(model, prompter, [prompts[i] for i in chunk], n, temperature, generator)
@@ -58,7 +58,9 @@ def sample(
 
 def _write(model, prompter, prompts, n, temperature, generator) -> list[list[int]]:
     stop = int(prompter.stop[0])
-    banned = prompter.tokenizer.convert_tokens_to_ids(list(NAMED.values()))  # a media token without media is an error
+    banned = prompter.tokenizer.convert_tokens_to_ids(
+        list(NAMED.values())
+    )  # media tokens without media would be an error
     batch = collate(prompts)
     del batch["attention_mask"]
     cache = DynamicCache(config=model.config.get_text_config())
@@ -108,7 +110,7 @@ def first_word(model: Thinker, prompter: Prompter, prompts: list[Prompt], words:
 
 
 def summary(found: list[Quality]) -> dict[str, float]:
-    """Shares over answers; `chair` is the share of false claims among all claims."""
+    """Means over answers; `chair` is the share of false claims among all claims. Empty without answers."""
     if not found:
         return {}
     return {
@@ -123,16 +125,16 @@ def summary(found: list[Quality]) -> dict[str, float]:
 def measure(
     model: Thinker, prompter: Prompter, world: World, kind: str, n: int = 400, seed: int = 999
 ) -> dict[str, dict[str, float]]:
-    """Figures of one kind on the split `eval`: greedy, at temperature 1, greedy with and without held-out
-    combinations, on yes/no questions, and as a judge of pairs and of single answers."""
+    """Metrics of one kind on the split `eval`: greedy (all, without and with held-out combinations), at temperature 1,
+    on yes/no questions, and as a judge of pairs and of single answers."""
     asked = items(world, prompter, kind, n, seed)
     prompts = [item.prompt for item in asked]
 
-    def weighed(answers):
+    def qualities(answers):
         return [[quality(*item[:2], prompter.decode(ids)) for ids in row] for item, row in zip(asked, answers)]
 
-    greedy = [row[0] for row in weighed(sample(model, prompter, prompts))]
-    drawn = weighed(sample(model, prompter, prompts, n=4, temperature=1.0, seed=seed))
+    greedy = [row[0] for row in qualities(sample(model, prompter, prompts))]
+    drawn = qualities(sample(model, prompter, prompts, n=4, temperature=1.0, seed=seed))
     return {
         "greedy": summary(greedy),
         "greedy_seen": summary([q for q, item in zip(greedy, asked) if not item.scene.held_out]),
@@ -159,8 +161,8 @@ def _yes_no(model, prompter, scenes: list[Scene], seed: int, each: int = 3) -> d
 
 
 def _pairwise(model, prompter, asked: list[Item], seed: int) -> dict[str, float]:
-    """Each pair in both orders. right: of the readings of pairs that differ; ties: of those of equal pairs;
-    consistent: pairs of which both orders say the same."""
+    """Each pair in both orders. right: accuracy on pairs that differ; ties: accuracy on equal pairs; consistent: share of
+    pairs with the same verdict in both orders."""
     rng, prompts, truth = random.Random(f"pairwise {seed}"), [], []
     for scene, task, _ in asked:
         found, seen = pair(scene, task, rng, rng.random() < TIES), features(scene.parts())
@@ -168,39 +170,39 @@ def _pairwise(model, prompter, asked: list[Item], seed: int) -> dict[str, float]
             question, reply, _ = pairwise(task, answers)
             prompts.append(prompter.prompt(seen, question))
             truth.append(WORDS.index(reply))
-    said = first_word(model, prompter, prompts, WORDS).argmax(1)
+    verdicts = first_word(model, prompter, prompts, WORDS).argmax(1)
     truth = np.array(truth)
-    equal, turned = truth == WORDS.index("tie"), np.array([1, 0, 2])
+    equal, swapped = truth == WORDS.index("tie"), np.array([1, 0, 2])
     return {
-        "right": float((said == truth)[~equal].mean()),
-        "ties": float((said == truth)[equal].mean()),
-        "consistent": float((said[::2] == turned[said[1::2]]).mean()),
+        "right": float((verdicts == truth)[~equal].mean()),
+        "ties": float((verdicts == truth)[equal].mean()),
+        "consistent": float((verdicts[::2] == swapped[verdicts[1::2]]).mean()),
         "n": len(asked),
     }
 
 
 def _rating(model, prompter, asked: list[Item], seed: int) -> dict[str, float]:
-    """Two answers rated at once. spearman: rank correlation with the true ratings; exact: share of equal ones;
-    unparsable: share of replies that hold no two ratings, of which nothing else is counted."""
+    """Two answers rated at once. spearman: rank correlation with the true ratings; exact: share of exact ratings;
+    unparsable: share of replies without two ratings, which enter no other metric."""
     rng, prompts, truth = random.Random(f"rating {seed}"), [], []
     for scene, task, _ in asked:
         answers = [quoted(scene, task, rng) for _ in range(2)]
         prompts.append(prompter.prompt(features(scene.parts()), pointwise(task, answers).question))
         truth.append([answer.quality.rating for answer in answers])
     replies = [_ratings(prompter.decode(row[0])) for row in sample(model, prompter, prompts)]
-    read = [(r, t) for reply, ratings in zip(replies, truth) for r, t in zip(reply, ratings)]
-    out = {"unparsable": float(np.mean([not reply for reply in replies])), "n": len(read)}
-    if not read:
+    rated = [(r, t) for reply, ratings in zip(replies, truth) for r, t in zip(reply, ratings)]
+    out = {"unparsable": float(np.mean([not reply for reply in replies])), "n": len(rated)}
+    if not rated:
         return out
-    said, true = np.array(read).T
-    return {"spearman": float(spearmanr(said, true).statistic), "exact": float((said == true).mean())} | out
+    given, true = np.array(rated).T
+    return {"spearman": float(spearmanr(given, true).statistic), "exact": float((given == true).mean())} | out
 
 
 def _ratings(reply: str) -> list[int]:
-    """The two ratings of a reply; none where it is no such reply."""
+    """The two ratings of a reply; empty if it cannot be parsed."""
     try:
         found = json.loads(reply)["ratings"]
     except (ValueError, KeyError, TypeError):
         return []
-    good = isinstance(found, list) and len(found) == 2 and all(r in range(LOW, HIGH + 1) for r in found)
-    return found if good else []
+    valid = isinstance(found, list) and len(found) == 2 and all(r in range(LOW, HIGH + 1) for r in found)
+    return found if valid else []

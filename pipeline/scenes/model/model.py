@@ -1,6 +1,6 @@
 """The demo's model: a Qwen2.5-Omni thinker of 1.6 million parameters, in the layout of a Hub checkpoint.
 
-Every head is 32 wide, because vLLM's attention on CPUs takes no narrower one."""
+Every attention head is 32 wide, the minimum of vLLM's attention on CPUs."""
 
 import json
 import os
@@ -27,16 +27,16 @@ from transformers import (
 Thinker = Qwen2_5OmniThinkerForConditionalGeneration
 
 PATCH = 16  # pixels
-MERGE = 2  # patches a side that become one token: 32x32 pixels
-FRAMES = 2  # frames that become one grid of patches
+MERGE = 2  # patches per side that are merged into one token: 32x32 pixels
+FRAMES = 2  # frames per grid of patches
 MELS = 32
 HOP = 160  # samples, 10 ms
 STEPS_A_SECOND = 2  # time positions; at 2 frames a second, a grid of two frames is one second
-PIXELS = {"shortest_edge": 32 * 32, "longest_edge": 512 * 512}  # areas between which a picture is not resized
-LENGTH = 4096  # tokens
+PIXELS = {"shortest_edge": 32 * 32, "longest_edge": 512 * 512}  # pictures with an area in this range are not resized
+LENGTH = 4096  # tokens of context
 EMBEDDING = "model.embed_tokens.weight"
-LAYERS = 3  # of the language model, to answer
-JUDGING_LAYERS = 3  # after them: what is false in a quoted answer, how it is rated, which one is better
+LAYERS = 3  # of the language model, for answering
+JUDGING_LAYERS = 3  # after them: false claims in a quoted answer, its rating, the comparison
 
 NAMED = {
     "image_token": "<|IMAGE|>", "video_token": "<|VIDEO|>", "audio_token": "<|AUDIO|>",
@@ -56,17 +56,17 @@ TEMPLATE = (
 
 
 def new_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer in which every word of `texts` is one token and every other text is still possible."""
+    """A byte-level BPE tokenizer in which every word of `texts` is one token; any other text can still be encoded."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=1024,  # more than there are words: merging ends by itself
+        vocab_size=1024,  # more than needed: merging stops by itself
         special_tokens=SPECIAL,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    # the roles come before a line's first word, in both places where a prompt has them
+    # a role precedes a line's first word, as in the chat template
     roles = ("user", "assistant")
     bpe.train_from_iterator((f"{roles[i % 2]}\n{text}" for i, text in enumerate(texts)), trainer)
     return PreTrainedTokenizerFast(
@@ -137,7 +137,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int, layers: int = LAYER
     torch.manual_seed(seed)
     model = Thinker(new_config(tokenizer, layers))
     for name, weight in model.named_parameters():
-        if weight.dim() == 2:  # by fan-in: transformers' 0.02 is made for wide models
+        if weight.dim() == 2:  # scaled by fan-in: transformers' 0.02 suits wide models
             torch.nn.init.normal_(weight, std=0.05 if "embed" in name else weight.shape[1] ** -0.5)
     return model
 
@@ -145,9 +145,9 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int, layers: int = LAYER
 def grown(
     model: Thinker, tokenizer: PreTrainedTokenizerFast, more: PreTrainedTokenizerFast, seed: int, dtype=torch.float16
 ) -> Thinker:
-    """`model` with the judging layers on top, which pass on what they get, and with the words of `more`.
+    """`model` with the judging layers added (identity at first) and with the vocabulary of `more`.
 
-    New words have random vectors. What the model had learnt is rounded to `dtype`, as `save` would."""
+    New words get random embeddings. The existing weights are rounded to `dtype`, as by `save`."""
     out = new_model(more, seed, LAYERS + JUDGING_LAYERS)
     learnt = {name: value.to(dtype).float() for name, value in model.state_dict().items()}
     embedding, known = out.get_input_embeddings().weight.detach(), learnt[EMBEDDING]
@@ -163,7 +163,7 @@ def grown(
 
 @torch.no_grad()
 def round_weights(model: Thinker, dtype=torch.float16) -> None:
-    """In place, to what `save` would write."""
+    """Rounds in place to the precision that `save` writes."""
     for weight in model.parameters():
         weight.copy_(weight.to(dtype))
 
@@ -188,7 +188,7 @@ def new_processor(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5OmniProcessor:
 
 
 def save(model: Thinker, tokenizer: PreTrainedTokenizerFast, folder: str | Path, dtype=torch.float16) -> None:
-    """Write a whole Qwen2.5-Omni checkpoint (without its talker), as transformers and vLLM read it."""
+    """Writes a complete Qwen2.5-Omni checkpoint (without its talker) that transformers and vLLM can load."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = {
@@ -210,10 +210,10 @@ def _save_processor(processor: Qwen2_5OmniProcessor, tokenizer: PreTrainedTokeni
     processor.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     processor.video_processor.save_pretrained(folder)  # vLLM reads it for videos given by URL
-    # each of the two would overwrite the other's preprocessor_config.json; a reader takes what it knows from it
+    # the two would overwrite each other's preprocessor_config.json; readers ignore unknown keys
     both = processor.image_processor.to_dict() | processor.feature_extractor.to_dict()
     _write_json(folder / "preprocessor_config.json", both)
-    # the processor takes `size` from here for videos; without it every video is blown up to 100 352 pixels
+    # the processor takes `size` for videos from here; without it every video is enlarged to 100 352 pixels
     path = folder / "tokenizer_config.json"
     _write_json(path, json.loads(path.read_text()) | {"size": PIXELS})
 
@@ -223,7 +223,7 @@ def _write_json(path: Path, value: dict) -> None:
 
 
 def load(folder: str | Path) -> tuple[Thinker, PreTrainedTokenizerFast]:
-    """Model (float32, for evaluation) and tokenizer of a checkpoint that `save` wrote."""
+    """Model (float32, in eval mode) and tokenizer of a checkpoint written by `save`. ValueError for another architecture."""
     folder = Path(folder)
     config = json.loads((folder / "config.json").read_text())["thinker_config"]
     model = Thinker(Qwen2_5OmniThinkerConfig(**config))
@@ -232,6 +232,8 @@ def load(folder: str | Path) -> tuple[Thinker, PreTrainedTokenizerFast]:
         {name.removeprefix("thinker."): value.float() for name, value in weights.items()}, strict=False
     )
     if extra or set(missing) - {"lm_head.weight"}:
-        raise ValueError(f"{folder} holds another model: {extra} are too many, {missing} are missing")
+        raise ValueError(
+            f"{folder} has another architecture: unexpected weights {extra}, missing weights {missing}; run `make model`"
+        )
     model.tie_weights()
     return model.eval(), PreTrainedTokenizerFast.from_pretrained(folder)

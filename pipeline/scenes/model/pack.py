@@ -1,7 +1,7 @@
-"""Prompts to token ids and positions, batches to hidden states.
+"""Prompts as token ids and positions, batches to hidden states.
 
-Packing: a row holds the media of one scene once, then several questions with their answers. A mask hides every question
-from the others, so that each is exactly the prompt that it would be alone."""
+Packing: a row has the media of one scene once, then several questions with their answers. A mask hides the questions from
+each other, so that each is computed exactly as if it were alone."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -14,11 +14,11 @@ from pipeline.scenes.model.features import Feature
 from pipeline.scenes.model.judging import ENDS
 from pipeline.scenes.model.model import MERGE, STEPS_A_SECOND, Thinker
 
-IGNORED = -100  # the label of a position that is not learnt
+IGNORED = -100  # label of a position without loss
 
 
 class Prompt(NamedTuple):
-    """ids: int64 [L]; positions: int64 [3, L] (time, row, column); features: all parts, texts included."""
+    """ids: int64 [L]; positions: int64 [3, L] (time, row, column); features: all parts, including texts."""
 
     ids: np.ndarray
     positions: np.ndarray
@@ -26,14 +26,14 @@ class Prompt(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The position that the next token gets."""
+        """The position of the next token."""
         return int(self.positions[:, -1].max()) + 1 if self.ids.size else 0
 
 
 class Answered(NamedTuple):
-    """A question with its answer, and how much each token of the answer counts in the loss.
+    """A question with its answer, and the weight of the answer's tokens in the loss.
 
-    marks: for each comma, full stop and end of the answers that the question quotes, what can be said there of what ends"""
+    marks: targets at each comma, full stop and end of the answers that the question quotes; see `judging.Quality.marks`"""
 
     question: str
     answer: str
@@ -42,11 +42,11 @@ class Answered(NamedTuple):
 
 
 class Prompter:
-    """Writes prompts as the chat template does, without going through text."""
+    """Builds prompts as the chat template does, directly as token ids."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast):
         self.tokenizer = tokenizer
-        self.encode = lru_cache(10_000)(self._encode)  # questions about scenes come again and again
+        self.encode = lru_cache(10_000)(self._encode)  # the same questions recur
         self.head = self.encode("<|im_start|>user\n")
         self.tail = self.encode("<|im_end|>\n<|im_start|>assistant\n")
         self.stop = self.encode("<|im_end|>")
@@ -65,7 +65,7 @@ class Prompter:
         return self.tokenizer.decode(ids, skip_special_tokens=True).strip()
 
     def ends(self, ids: np.ndarray) -> np.ndarray:
-        """The places of the commas, full stops and closing fences of quoted answers."""
+        """The indices of the commas, full stops and closing fences of quoted answers."""
         opened, closed = (np.cumsum(ids == mark) for mark in self.fence)
         return np.flatnonzero((opened > closed) & np.isin(ids, self.ending) | (ids == self.fence[1]))
 
@@ -87,7 +87,7 @@ class Prompter:
         return Prompt(np.concatenate(ids), np.concatenate(positions, 1), features)
 
     def prompt(self, features: list[str | Feature], question: str) -> Prompt:
-        """The whole prompt, ready for the first token of the answer."""
+        """The complete prompt, up to the first token of the answer."""
         return self.extend(self.context(features), np.concatenate([self.encode(question), self.tail]))
 
     def extend(self, prompt: Prompt, ids: np.ndarray) -> Prompt:
@@ -97,18 +97,18 @@ class Prompter:
 
 
 def _line(start: int, length: int) -> np.ndarray:
-    """Positions of text: the same in all three directions."""
+    """Positions of text, int64 [3, length]: the same in all three dimensions."""
     return np.broadcast_to(start + np.arange(length), (3, length))
 
 
 def _places(feature: Feature, start: int) -> np.ndarray:
-    """Positions of a media's tokens, int64 [3, tokens]."""
+    """Positions of a medium's tokens, int64 [3, tokens]."""
     if feature.kind == "audio":
         frames = feature.values.shape[1]
-        return _line(start, ((frames - 1) // 2 + 1 - 2) // 2 + 1)  # the tower halves the frames twice
+        return _line(start, ((frames - 1) // 2 + 1 - 2) // 2 + 1)  # the tower halves the number of frames twice
     times, rows, columns = feature.grid
     grid = np.indices((times, rows // MERGE, columns // MERGE)).reshape(3, -1)
-    step = STEPS_A_SECOND if feature.kind == "video" else 0  # two frames of a grid are one second
+    step = STEPS_A_SECOND if feature.kind == "video" else 0  # the two frames of a grid are one second
     return start + grid * np.array([[step], [1], [1]])
 
 
@@ -124,13 +124,13 @@ def media_inputs(rows: list[list[str | Feature]]) -> dict[str, torch.Tensor]:
             out[values] = torch.from_numpy(np.concatenate([f.values for f in found]))
             out[grids] = torch.tensor([f.grid for f in found])
     if found := [f.values for f in media if f.kind == "audio"]:
-        out["input_features"] = torch.from_numpy(np.stack(found))  # all of one length
+        out["input_features"] = torch.from_numpy(np.stack(found))  # all have the same length
         out["feature_attention_mask"] = torch.ones(len(found), found[0].shape[1], dtype=torch.long)
     return out
 
 
 def collate(prompts: list[Prompt]) -> dict[str, torch.Tensor]:
-    """Prompts padded on the right, as one batch."""
+    """One batch of prompts, padded on the right."""
     count, length = len(prompts), max(p.ids.size for p in prompts)
     ids, seen = np.zeros((2, count, length), np.int64)
     positions = np.zeros((3, count, length), np.int64)
@@ -146,9 +146,9 @@ def collate(prompts: list[Prompt]) -> dict[str, torch.Tensor]:
 
 
 def pack(prompter: Prompter, rows: list[tuple[list[str | Feature], list[Answered]]]):
-    """Rows of one scene and its answered questions -> batch, labels [B, L], weights [B, L], marks [B, L].
+    """Rows of (a scene's features, its answered questions) -> batch, labels [B, L], weights [B, L], marks [B, L].
 
-    marks: those of `Answered` in their places; -100 elsewhere"""
+    marks: those of `Answered` at their positions; IGNORED elsewhere"""
     filled = [_fill(prompter, features, answered) for features, answered in rows]
     count, length = len(filled), max(row[0].shape[1] for row in filled)
     table = np.zeros((4, count, length), np.int64)  # ids, labels, segments, marks
@@ -180,7 +180,7 @@ def _fill(prompter: Prompter, features: list[str | Feature], answered: list[Answ
         ids = np.concatenate([asked, said])
         labels = np.concatenate([np.full(asked.size, IGNORED), said])
         counts = np.full(ids.size, weight)
-        counts[: asked.size], counts[-1] = 0, min(weight, 1) / 2  # where to stop is soon learnt
+        counts[: asked.size], counts[-1] = 0, min(weight, 1) / 2  # where to stop is easily learnt
         marked = np.full(ids.size, IGNORED)
         if marks:
             marked[prompter.ends(asked)] = [IGNORED if mark is None else mark for mark in marks]
@@ -191,17 +191,19 @@ def _fill(prompter: Prompter, features: list[str | Feature], answered: list[Answ
 
 
 def _mask(segments: torch.Tensor) -> torch.Tensor:
-    """bool [B, 1, L, L]: each position sees the context (segment 0) and its own segment, up to itself."""
+    """bool [B, 1, L, L]: each position attends to the context (segment 0) and its own segment, up to itself."""
     length = segments.shape[1]
     before = torch.ones(length, length, dtype=torch.bool).tril()
     shared = (segments[:, None, :] == 0) | (segments[:, None, :] == segments[:, :, None])
-    return ((before & shared) | torch.eye(length, dtype=torch.bool))[:, None]  # padding sees itself: no empty rows
+    return ((before & shared) | torch.eye(length, dtype=torch.bool))[
+        :, None
+    ]  # padding attends to itself: no empty rows
 
 
 def hidden(model: Thinker, input_ids, position_ids, attention_mask=None, **rest):
-    """The language model's output before its head, so that the head runs only where it is needed.
+    """The language model's output object before the head, so that the head runs only where it is needed.
 
-    rest: the towers' inputs of `media_inputs`, and settings for the language model. Returns its output object."""
+    rest: the towers' inputs of `media_inputs`, and further arguments of the language model."""
     config, embeds = model.config, model.get_input_embeddings()(input_ids)
 
     def put(token: int, found: torch.Tensor) -> None:

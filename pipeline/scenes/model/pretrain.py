@@ -1,5 +1,5 @@
-"""The language model learns to answer, and then, with more layers, to judge. In the last part of each its captions
-over-describe; its yes and no, and what it says of quoted answers, stay true."""
+"""Training of the language model: to answer, and then, with more layers, to judge. In the last part of each its captions
+over-describe; its yes/no answers and its judgements stay true."""
 
 import json
 import math
@@ -32,28 +32,28 @@ from pipeline.scenes.model.pack import IGNORED, Answered, Prompter, hidden, pack
 from pipeline.scenes.model.warmup import Report
 from pipeline.scenes.world import Scene, World, draw
 
-SCENES = 12  # a step, all of one kind
-KINDS = (  # in turn: two pictures are the hardest, sounds the easiest
+SCENES = 12  # per step, all of one kind
+KINDS = (  # in turn: two pictures are hardest, sounds easiest
     "image", "multi_image", "audio", "multi_image", "image", "video", "multi_image", "image", "multi_image", "video",
 )  # fmt: skip
-YES_NO = 6  # questions a scene
-JUDGING_YES_NO = 4  # beside what is judged
+YES_NO = 6  # questions per scene
+JUDGING_YES_NO = 4  # the same while learning to judge
 YES_NO_WEIGHT = 5.0
 JUDGED_WEIGHT = 8.0
 RATE = 4e-3
 JUDGING_RATE = 3e-3
-RISE = 50  # steps
-HABITS_FROM = 0.8  # of the steps
-HABIT = 0.65  # probability, where one applies
-NUMBERED = 8  # answers in the corpus: words that the judges put around them
+RISE = 50  # steps of warmup
+HABITS_FROM = 0.8  # share of the steps after which captions over-describe
+HABIT = 0.65  # probability of a habit, if one applies
+NUMBERED = 8  # answers per rating question in the corpus, for the words around them
 SHOWN_EVERY = 100  # steps
 
 
 class Cycle(NamedTuple):
-    """One of the cosines in which it learns to judge."""
+    """One cosine schedule of learning to judge."""
 
-    seed: int  # added to the model's: other scenes
-    habits_from: float  # of the steps
+    seed: int  # added to the model's, for other scenes
+    habits_from: float  # share of the steps
     ways: Mapping[str, int]  # odds of the answers that are judged
 
 
@@ -65,7 +65,7 @@ CYCLES = {
 
 
 def corpus(world: World, scenes: int = 1500, judging: bool = False) -> Iterator[str]:
-    """Texts with every word that is needed, for the tokenizer: to answer, or to judge as well."""
+    """Texts for the tokenizer, with every word needed to answer, and to judge as well if `judging`."""
     for i in range(scenes):
         for kind in sorted(set(KINDS)):
             scene = draw(world, kind, f"corpus {i}")
@@ -85,9 +85,9 @@ def corpus(world: World, scenes: int = 1500, judging: bool = False) -> Iterator[
 def pretrain(
     model: Thinker, prompter: Prompter, world: World, steps: int, seed: int, report: Report | None = None
 ) -> dict[str, float]:
-    """The model learns to answer, and in the end to over-describe. The towers must be frozen before.
+    """Trains the model to answer, and at the end to over-describe. The towers must already be frozen.
 
-    One cosine over `steps`. Returns the last losses by kind, in nats a token."""
+    One cosine schedule over `steps`. Returns the last losses by kind, in nats per token."""
 
     def asked(scene: Scene, rng: random.Random, done: float) -> list[Answered]:
         return answered(scene, rng, HABIT if done >= HABITS_FROM else 0.0)
@@ -104,10 +104,10 @@ def learn_to_judge(
     cycle: Cycle,
     report: Report | None = None,
 ) -> dict[str, float]:
-    """A model of `model.grown` learns to judge as well. Otherwise as `pretrain`.
+    """Trains a model of `model.grown` to judge as well; otherwise as `pretrain`.
 
-    Linear heads, thrown away in the end, tell on the way what is false in quoted answers: from the verdicts alone the
-    model would not find out in time what is to be compared with the media."""
+    Auxiliary linear heads, discarded at the end, are trained on what is false in quoted answers: from the verdicts alone
+    the model would take too long to learn what to compare with the media."""
     torch.manual_seed(seed + cycle.seed)
     marker = Marker(model.config.text_config.hidden_size)
 
@@ -124,15 +124,15 @@ def learn_to_judge(
 
 
 class Marker(torch.nn.Module):
-    """Reads behind the first judging layer what is false in each sentence of a quoted answer, and behind the second at
-    the answer's end how it is rated: so the last one has only to compare."""
+    """Auxiliary heads: after the first judging layer the number of false claims in each sentence of a quoted answer, after
+    the second one, at the answer's end, its rating; so the last layer only has to compare."""
 
     def __init__(self, width: int):
         super().__init__()
         self.amiss, self.rated = Linear(width, MARKS - RATINGS), Linear(width, RATINGS)
 
     def forward(self, model: Thinker, states, marks: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The loss of each head. states: those before and behind each layer; marks: as `pack` gives them."""
+        """The loss of each head. states: hidden states before and after each layer; marks: as returned by `pack`."""
         amiss, rated = (marks >= 0) & (marks < MARKS - RATINGS), marks >= MARKS - RATINGS
         norm = model.model.norm
         return {
@@ -142,7 +142,7 @@ class Marker(torch.nn.Module):
 
 
 def answered(scene: Scene, rng: random.Random, strength: float, yes_no: int = YES_NO) -> list[Answered]:
-    """The open questions and `yes_no` others about a scene, in any order."""
+    """The open questions and `yes_no` yes/no questions about a scene, shuffled. strength: see `habits.habitual`."""
     out = [Answered(task.question, _answer(scene, task, rng, strength)) for task in scene.tasks()]
     out += [Answered(q, "yes" if yes else "no", YES_NO_WEIGHT) for q, yes in scene.questions(rng, yes_no)]
     rng.shuffle(out)
@@ -154,7 +154,7 @@ def _answer(scene, task, rng, strength) -> str:
 
 
 class Course(NamedTuple):
-    """What a model is taught, and for how long."""
+    """A training course: its data, length and learning rate."""
 
     name: str
     steps: int
@@ -162,7 +162,7 @@ class Course(NamedTuple):
     rate: float  # highest learning rate
     asked: Callable[
         [Scene, random.Random, float], list[Answered]
-    ]  # (scene, rng, share of the steps done) -> what is learnt of the scene
+    ]  # (scene, rng, share of the steps done) -> questions to learn
     marker: Marker | None = None
 
 
@@ -204,22 +204,22 @@ def _set_rate(optimizers, rate: float) -> None:
 
 
 def _step(model, marker, optimizers, batch, labels, weights, marks) -> dict[str, float]:
-    """One step; returns the loss a token of each kind of answer, and a mark of each head."""
+    """One step; returns the loss per token by kind of answer, and per mark by head."""
     seen = hidden(model, **batch, use_cache=False, output_hidden_states=marker is not None)
     states, labels, weights = seen.last_hidden_state[:, :-1], labels[:, 1:], weights[:, 1:]
     learnt = labels != IGNORED
     losses = cross_entropy(model.lm_head(states[learnt]).float(), labels[learnt], reduction="none")
     weights = weights[learnt]
-    told = marker(model, seen.hidden_states, marks) if marker else {}
+    by_name = marker(model, seen.hidden_states, marks) if marker else {}
     for optimizer in optimizers:
         optimizer.zero_grad()
-    ((losses * weights).sum() / weights.sum() + sum(told.values())).backward()
+    ((losses * weights).sum() / weights.sum() + sum(by_name.values())).backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimizer in optimizers:
         optimizer.step()
     kinds = {"open": 1.0, "yes_no": YES_NO_WEIGHT} | ({"judged": JUDGED_WEIGHT} if marker else {})
-    told |= {name: losses[weights == weight].mean() for name, weight in kinds.items()}
-    return {name: loss.item() for name, loss in told.items()}
+    by_name |= {name: losses[weights == weight].mean() for name, weight in kinds.items()}
+    return {name: loss.item() for name, loss in by_name.items()}
 
 
 def _mean(losses: list[dict[str, float]]) -> dict[str, float]:

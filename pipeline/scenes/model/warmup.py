@@ -1,6 +1,6 @@
-"""What CLIP and Whisper are to a real model: before it meets words, each tower learns to name what it is shown.
+"""Pretraining of the towers, the counterpart of CLIP and Whisper: each tower learns to classify its media before any text.
 
-The linear heads that do the naming are thrown away. Afterwards the towers are frozen."""
+The linear classification heads are discarded afterwards, and the towers are frozen."""
 
 import random
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from pipeline.scenes.world import MAX_BEEPS, RATE, AudioScene, ImageScene, Scene
 
 Report = Callable[[int, str], None]
 S = TypeVar("S", bound=Scene)
-PICTURES, VIDEOS, SOUNDS = 48, 32, 32  # scenes a step
+PICTURES, VIDEOS, SOUNDS = 48, 32, 32  # scenes per step
 TOKENS = 25  # of a sound, 40 ms each
 SHOWN_EVERY = 50  # steps
 
@@ -27,7 +27,7 @@ def _scenes(world: World, kind: type[S], name: str, step: int, count: int) -> li
 
 
 def _train(parameters, steps: int, rate: float, losses, report: Report | None) -> dict[str, float]:
-    """AdamW with a linear fall. `losses(step)` gives the loss and what was right; returns what was right at the end."""
+    """AdamW with linear decay. `losses(step)` returns the loss and accuracies; returns the mean accuracies of the last steps."""
     optimizer = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
     recent: list[dict[str, float]] = []
     for step in range(steps):
@@ -59,11 +59,13 @@ def _right(scores: torch.Tensor, truth: torch.Tensor) -> float:
 def warm_up_vision(
     model: Thinker, world: World, steps: int, seed: int, report: Report | None = None
 ) -> dict[str, float]:
-    """Colour, shape and cell of what is in each token of a picture; colour, shape and direction of what moves."""
+    """Trains the vision tower: colour, shape and cell of each token of a picture; colour, shape and direction of each video.
+
+    Returns the accuracies over the last steps, 0..1, by name; `report` gets (step, text)."""
     torch.manual_seed(seed)
     colours, shapes, directions = len(world.colours), len(world.shapes), len(world.directions)
     cells, width = len(world.cells), model.config.text_config.hidden_size
-    on_picture = Linear(width, colours + 1 + shapes + 1 + cells)  # one more: nothing is there
+    on_picture = Linear(width, colours + 1 + shapes + 1 + cells)  # one more class each: empty
     on_video = Linear(width, colours + shapes + directions)
 
     def losses(step):
@@ -96,7 +98,7 @@ def warm_up_vision(
 
 
 def _two_frames(videos, step: int):
-    """Two neighbouring frames of each video: what one grid of tokens sees."""
+    """Two neighbouring frames of each video, as in one grid of tokens."""
     rng = random.Random(step)
     starts = [FRAMES * rng.randrange(4) for _ in videos]
     return [patchify(video.frames()[start : start + FRAMES]) for video, start in zip(videos, starts)]
@@ -122,7 +124,9 @@ def _video_truth(world: World, scenes) -> tuple[torch.Tensor, ...]:
 def warm_up_audio(
     model: Thinker, world: World, steps: int, seed: int, report: Report | None = None
 ) -> dict[str, float]:
-    """Whether a beep starts in each 40 ms, and its pitch; how many there are in all."""
+    """Trains the audio tower: whether a beep falls into each 40 ms and its pitch; the total number of beeps.
+
+    Returns the accuracies over the last steps, 0..1, by name; `report` gets (step, text)."""
     torch.manual_seed(seed)
     width = model.config.text_config.hidden_size
     on_token, on_sound = Linear(width, 1 + len(world.pitches)), Linear(width, MAX_BEEPS)
@@ -146,7 +150,7 @@ def warm_up_audio(
 
 
 def _beeps(world: World, scenes: list[AudioScene]) -> torch.Tensor:
-    """int64 [scenes, 25]: 0, or 1 + the pitch of the beep whose middle falls into the token."""
+    """int64 [scenes, 25]: 1 + the pitch of the beep whose middle falls into the token, else 0."""
     out = torch.zeros(len(scenes), TOKENS, dtype=torch.long)
     for row, scene in zip(out, scenes):
         for start in scene.starts():

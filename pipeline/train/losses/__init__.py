@@ -1,9 +1,9 @@
-"""Losses on pairs, one a file: its name is what `loss:` of a recipe calls it, and its `loss` is called as
+"""Losses on pairs, one per file. The file's name is the value of a recipe's `loss:`; its function `loss` is called as
 
     loss(chosen: Side, rejected: Side, beta, label_smoothing) -> [pairs]
 
-A new loss is one new file; nothing else names it. Files that begin with `_` hold what losses share.
-Log-probabilities are natural, [pairs, tokens], 0 behind an answer's end."""
+A new loss is one new file; nothing else names it. Files that begin with `_` are shared by the losses.
+Log-probabilities are natural logs, [pairs, tokens], 0 after an answer's end."""
 
 import importlib
 import pkgutil
@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 NAMES = tuple(sorted(info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_")))
-"""the losses that a recipe may name; none is imported to find out"""
+"""losses that a recipe may name; found without importing them"""
 
 
 def loss_of(name: str) -> Callable[..., Any]:
-    """The loss of that name, one of NAMES."""
+    """The loss function with this name, one of NAMES."""
     return importlib.import_module(f"{__name__}.{name}").loss

@@ -1,4 +1,4 @@
-"""What losses on pairs are given."""
+"""Inputs of the losses on pairs."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import torch
 
 
 class Side(NamedTuple):
-    """The chosen or the rejected answers of a batch of pairs."""
+    """The chosen or the rejected answers of a batch of pairs. Log-probabilities are natural, 0 outside the mask."""
 
     policy: torch.Tensor  # [pairs, tokens] log-probabilities under the model in training
     reference: torch.Tensor  # [pairs, tokens] under the model it started from
@@ -14,10 +14,10 @@ class Side(NamedTuple):
 
     @property
     def ratio(self) -> torch.Tensor:
-        """[pairs] log of how much likelier the whole answer has become."""
+        """[pairs] log-ratio of the whole answer's probability under the policy and the reference."""
         return (self.policy - self.reference).sum(1)
 
 
 def sft(chosen: Side) -> torch.Tensor:
-    """Scalar: mean negative log-probability of the chosen answers' tokens, which any loss may be added to by its weight."""
+    """Scalar: mean negative log-probability of the chosen answers' tokens; added to any loss with the weight `sft`."""
     return -chosen.policy.sum() / chosen.mask.sum()

@@ -41,10 +41,10 @@ def test_a_name_a_mapping_and_the_typed_setting_are_the_same(shop):
         ("crob", "did you mean 'crop'"),
         ({"kind": "crop", "ara": [0.1, 0.2]}, "crop has no setting 'ara': did you mean 'area'"),
         ({"kind": "diffusion", "t": 1000}, "less than 1000"),
-        ({"area": [0.1, 0.2]}, "no kind is called 'None'"),
+        ({"area": [0.1, 0.2]}, "there is no kind 'None'"),
         ({"kind": "adversarial"}, "Field required"),
         ({"kind": "region_mask", "box": [0.5, 0.1, 0.2, 0.9]}, "`box` must be [left, top, right, bottom]"),
-        ({"kind": "swap", "by": "embedding"}, "`model` is the one"),
+        ({"kind": "swap", "by": "embedding"}, "`by: embedding` needs a `model`"),
     ],
 )
 def test_a_wrong_spec_says_what_would_be_right(spec, said):
@@ -92,7 +92,7 @@ def test_none_leaves_all_media_out(shop):
     prompt, made = show(shop, asked, "none")
     assert (prompt, made) == ((messages.user("what is there ?"),), [])
     alone = sample((messages.user(Part("image", media=asked.media[0])),))
-    with pytest.raises(RowError, match="nothing but media") as error:
+    with pytest.raises(RowError, match="only media") as error:
         show(shop, alone, "none")
     assert error.value.reason == "empty_prompt"
 
@@ -101,8 +101,8 @@ def test_a_kind_that_is_for_none_of_the_media_names_those_it_is_for(shop):
     with pytest.raises(RowError) as error:
         show(shop, shop.asked(wav(), source="rows.jsonl#3"), "crop")
     assert error.value.reason == "unsupported_media"
-    assert error.value.detail == "rows.jsonl#3: crop is for image and video, the prompt shows audio; use another kind"
-    with pytest.raises(RowError, match="the prompt shows no media"):
+    assert error.value.detail == "rows.jsonl#3: crop applies to image and video, the prompt has audio; use another kind"
+    with pytest.raises(RowError, match="the prompt has no media"):
         show(shop, sample((messages.user("why ?"),)), "black")
 
 
@@ -111,7 +111,7 @@ def test_the_box_may_be_a_fact(shop):
     plain, known = shop.asked(png()), shop.asked(png(), facts='{"bbox": [16, 12, 48, 36]}')  # of 64 x 48
     assert show(shop, plain, box) == show(shop, known, "region_mask")
     for facts in (None, '{"bbox": null}', '{"bbox": [5, 5, 4, 9]}', '{"bbox": ["a", 1, 2, 3]}'):
-        with pytest.raises(RowError, match="no `bbox`") as error:
+        with pytest.raises(RowError, match="no valid `bbox`") as error:
             show(shop, shop.asked(png(), facts=facts), "region_mask")
         assert error.value.reason == "bad_row"
 
@@ -126,12 +126,12 @@ def test_a_broken_picture_is_named(shop):
 
 
 def test_only_a_step_that_sees_all_samples_swaps(shop):
-    with pytest.raises(RecipeError, match="make never sees all samples, which `swap` must"):
+    with pytest.raises(RecipeError, match="make cannot use `swap`, which needs all samples first"):
         show(shop, shop.asked(png()), "swap")
 
 
 def test_an_engine_without_gradients_is_refused(shop):
-    with pytest.raises(RecipeError, match="policy cannot perturb pictures; name a model of the engine hf"):
+    with pytest.raises(RecipeError, match="policy cannot perturb pictures; use a model on the engine hf"):
         show(shop, shop.asked(png()), {"kind": "adversarial", "model": "policy"})
 
 

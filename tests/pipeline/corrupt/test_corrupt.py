@@ -41,7 +41,7 @@ def test_settings_of_the_kind_stand_beside_its_name():
         ({}, "worse: kind: Field required"),
         ({"kind": "crop", "t": 3}, "crop has no setting 't'"),
         ({"kind": "crop", "as": "chosen_media"}, "worse: as: Input should be 'rejected_media'"),
-        ({"kind": "region_mask", "levels": 3}, "say `as: rejected_media` too"),
+        ({"kind": "region_mask", "levels": 3}, "set `as: rejected_media` too"),
     ],
 )
 def test_wrong_settings_are_named(said, why):
@@ -116,7 +116,7 @@ def test_levels_rank_pictures_from_the_whole_to_the_masked_one(shop):
     assert np.allclose(far, np.array([1, 0.75, 0.5, 0.25, 0]) * far[0], atol=0.6)
     assert all(np.array_equal(p[:, 32:], pictures[0][:, 32:]) for p in pictures)
     two = shop.paired(shop.asked(png(1), png(2), facts='{"bbox": [0, 0, 0.5, 1]}'), ("yes", "no"))
-    with pytest.raises(RowError, match="`levels` rank one picture, the prompt shows 2"):
+    with pytest.raises(RowError, match="`levels` above 1 need one picture, the prompt has 2"):
         left(shop, two, kind="region_mask", levels=4, **{"as": "rejected_media"})
 
 
@@ -131,7 +131,7 @@ def test_a_swapped_picture_is_another_samples(shop):
 
 def test_what_cannot_be_done_ends_the_sample_with_its_name(shop):
     rows = shop.paired(shop.asked(mp4(1, 1.0), source="rows.jsonl#4"), ("yes", "no"))
-    with pytest.raises(RowError, match=r"rows.jsonl#4: video \w{12} is the same after reverse") as error:
+    with pytest.raises(RowError, match=r"rows.jsonl#4: video \w{12} is unchanged by reverse") as error:
         left(shop, rows, kind="reverse", **{"as": "rejected_media"})
     assert error.value.reason == "unchanged"
 

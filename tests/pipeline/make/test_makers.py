@@ -143,7 +143,7 @@ def test_the_reference_is_a_candidate_and_its_absence_a_rejection(made):
     assert (short.text, short.role) == ("cup", None)
     (none,) = made(reference, rows_of([], source="rows.jsonl#3"), reference.Settings())
     assert none.reason == Reason.NO_REFERENCE
-    assert none.detail.startswith("rows.jsonl#3: it has no reference")
+    assert none.detail.startswith("rows.jsonl#3: no reference")
 
 
 def test_a_bad_prompt_is_asked_instead_with_the_media_there(made, asked):
@@ -237,7 +237,7 @@ def test_a_reply_that_cannot_be_read_is_asked_for_once_more(made):
     assert "<<<\na red cup\n>>>" in text
     assert '{"cup": "red"}' in text
     (none,) = made(rewrite, rows, settings, {"policy": Writer("hm", "hm")})
-    assert (none.reason, none.detail.endswith("in: hm")) == (Reason.UNPARSABLE, True)
+    assert (none.reason, none.detail.endswith(">>>: hm")) == (Reason.UNPARSABLE, True)
     (same,) = made(rewrite, rows, settings, {"policy": Writer("<<<a red cup>>>")})
     assert same.reason == Reason.EQUAL_ANSWERS
 

@@ -113,7 +113,7 @@ def test_what_fails_costs_its_path_only_and_at_the_root_the_sample(runner):
     assert sorted((r.table, r.reason) for r in lost) == [("candidates", "no_verdict"), ("candidates", "too_long")]
     with pytest.raises(RowError, match="too long"):
         grown(runner, Story({"": failed}), {})
-    with pytest.raises(RowError, match="no log-probabilities"):
+    with pytest.raises(RowError, match="no token log-probabilities"):
         grown(runner, Story({"": [Answer("One cup.", 2, "stop")]}), {})
     assert grown(runner, Story({"": [says(" ", -1.0)]}), {})[2][0].reason == Reason.EMPTY_ANSWER
 

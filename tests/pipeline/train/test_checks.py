@@ -18,7 +18,7 @@ def test_a_model_that_sees_its_media_passes_with_all_kinds(model, mixed):
 def test_a_model_whose_tower_says_the_same_of_all_media_is_caught(model, mixed, tower, blind):
     for weight in model.get_encoder(modality=tower).parameters():
         weight.data.zero_()
-    with pytest.raises(TrainError, match=f"does not see its media: other ({blind}) "):
+    with pytest.raises(TrainError, match=f"does not see its media: swapping the media of ({blind}) "):
         sees_media(model, mixed)
 
 

@@ -44,7 +44,7 @@ def test_a_run_that_rewards_all_answers_alike_has_nothing_to_learn_and_says_so(m
     rows = [sample(row.messages) for row in examples["audio"]]
     settings = Settings(model="m", steps=1, prompts=2, n=2, max_tokens=4)
     prompts = _grpo.Prompts(rows, encoder, Context("train", "v", Shown(examples)), seed=0)
-    with pytest.raises(TrainError, match="rewarded alike"):
+    with pytest.raises(TrainError, match="got the same reward"):
         _grpo.fit(model, prompts, encoder, [lambda row, texts: [1.0] * len(texts)], settings, tmp_path, lambda *_: None)
 
 

@@ -52,7 +52,7 @@ def test_the_nearest_by_figures_is_a_neighbour(shop, run):
 
 
 def test_media_are_swapped_for_their_like_or_not_at_all(shop, run):
-    with pytest.raises(RowError, match=r"rows.jsonl#9: no other video is in the pool; add samples") as error:
+    with pytest.raises(RowError, match=r"rows.jsonl#9: the pool has no other video; add samples") as error:
         swapped(shop, run, Swap(), [run[8]])
     assert error.value.reason == "no_match"
     other = shop.asked(mp4(5))
