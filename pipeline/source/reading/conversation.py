@@ -199,8 +199,8 @@ def _piece(part: Any) -> Piece:
         found = repr(kind) if isinstance(kind, str) else "missing"
         raise RowError(Reason.UNSUPPORTED_MEDIA, f"a part's type is {found}; use text, {', '.join(MEDIA_KINDS)}")
     if not isinstance(part.get("text"), str):
-        raise bad_row(f"a text part holds {type(part.get('text')).__name__}; make it a text")
-    raise bad_row(f"a text part contains {type(part.get('text')).__name__}; use a text")
+        raise bad_row(f"a text part contains {type(part.get('text')).__name__}; use a text")
+    return kind, part["text"]
 
 
 def _fill(turns: list[tuple[str, list[Piece]]], columns: Mapping[str, Sequence]) -> None:

@@ -110,7 +110,7 @@ def test_import_says_what_came_in_and_what_did_not(tmp_path):
     assert "1 file of format trl: columns chosen, rejected, and none that only another format has" in said
     assert "│ pairs │ 1 │ 1 │ 2 │" in said  # text, image, all
     assert all(f"1 {reason}" in said for reason in ("duplicate", "equal_answers", "missing_file"))
-    assert "rows.jsonl#3: horse.jpg is not there; mend the path or drop the row" in said
+    assert "rows.jsonl#3: horse.jpg does not exist; correct the path or remove the row" in said
     assert "rows.jsonl#2: the same pair came before; leave one of them out" in said
     assert "rows.jsonl#4: chosen and rejected are the same text" in said
     assert "finished" in pairwright("show", out)
@@ -140,8 +140,8 @@ def test_prompts_alone_are_samples_without_a_dataset(tmp_path):
 
 
 MISTAKES = {
-    "nothing there": ("auto", "none.jsonl", "there is no file or folder"),
-    "no rows": ("auto", "pictures", "holds no, file of rows"),
+    "nothing there": ("auto", "none.jsonl", "no such file or folder"),
+    "no rows": ("auto", "pictures", "is not a row file"),
     "another format": ("mmpr", "rows.jsonl", "the first problem is rows.jsonl#1: question is missing"),
     "no format": ("auto", "strange.jsonl", "of no known format: it has text"),
     "an unknown format": ("trk", "rows.jsonl", "Input should be 'auto', 'trl'"),

@@ -97,7 +97,7 @@ def test_the_card_of_a_dataset_without_pairs_says_so(tmp_path):
     }
     card = write_card(tmp_path / "dataset", empty, {"steps": ["source.scenes"]}).read_text()
     assert "0 preference pairs" in card
-    assert "No row was dropped." in card
+    assert "No rows were dropped." in card
 
 
 def planted(exported, folder, texts):

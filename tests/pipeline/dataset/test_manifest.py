@@ -63,7 +63,7 @@ def test_every_damage_is_named_with_what_to_do(folder, damage, said):
 
 
 def test_a_manifest_of_another_dataset_is_damage(folder):
-    with pytest.raises(DamageError, match="that of another dataset"):
+    with pytest.raises(DamageError, match="belongs to another dataset"):
         manifest.check(folder, {"image": 1})
 
 

@@ -79,7 +79,7 @@ REFUSED = {
     "no instruction": (without(ROW, "instruction"), BAD, "instruction is missing"),
     "generations that are a text": (ROW | {"generations": "A cat."}, BAD, "generations are a str"),
     "a generation that is a number": (ROW | {"generations": [1, "x"]}, BAD, "generations[0] is a int"),
-    "a model too few": (ROW | {"generation_models": ["m1"]}, BAD, "2 generations and 1 generation_models"),
+    "a model too few": (ROW | {"generation_models": ["m1"]}, BAD, "2 generations, but 1 generation_models"),
     "a rating too few": (ROW | {"ratings": [5]}, BAD, "2 generations, 1 ratings, 2 rationales"),
     "a rationale too many": (ROW | {"rationales": ["a", "b", "c"]}, BAD, "2 generations, 2 ratings, 3 rationales"),
     "a rating that is a word": (ROW | {"ratings": ["high", 2]}, BAD, "ratings[0] is a str"),

@@ -74,13 +74,13 @@ REFUSED = {
     "a tag that is a text": (KTO | {"kto_tag": "true"}, BAD, "kto_tag is a str"),
     "a tag that is a number": (KTO | {"kto_tag": 1}, BAD, "kto_tag is a int"),
     "an answer that shows": (
-        KTO | {"messages": [{"role": "assistant", "content": [{"type": "image"}]}]}, MEDIA, "shows media",
+        KTO | {"messages": [{"role": "assistant", "content": [{"type": "image"}]}]}, MEDIA, "contains media",
     ),
     "no messages": (KTO | {"messages": []}, BAD, "is of 'user'"),
     "history of one": (ALPACA | {"history": [["Hi"]]}, BAD, "history[0] is a list"),
     "history of numbers": (ALPACA | {"history": [[1, 2]]}, BAD, "history[0][0] is a int"),
     "an input that is a list": (ALPACA | {"input": ["1"]}, BAD, "input is a list"),
-    "half a character": (ALPACA | {"chosen": f"2{HALF}"}, BAD, "half a character at 1"),
+    "half a character": (ALPACA | {"chosen": f"2{HALF}"}, BAD, "an unpaired surrogate at offset 1"),
     "no output": ({"instruction": "Add.", "kto_tag": True}, BAD, "output is missing"),
 }  # fmt: skip
 

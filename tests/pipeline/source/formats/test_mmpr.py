@@ -30,7 +30,7 @@ REFUSED = {
     "an empty answer": (ROW | {"rejected": ""}, EMPTY, "rejected is empty"),
     "an answer that is a list": (ROW | {"answer_gt": ["1"]}, BAD, "answer_gt is a list"),
     "an answer that is true": (ROW | {"answer_gt": True}, BAD, "answer_gt is a bool"),
-    "half a character": (ROW | {"question": f"<image>{HALF}"}, BAD, "half a character"),
+    "half a character": (ROW | {"question": f"<image>{HALF}"}, BAD, "an unpaired surrogate"),
     "an image that is a number": (ROW | {"image": 4.5}, BAD, "image holds a float"),
 }  # fmt: skip
 

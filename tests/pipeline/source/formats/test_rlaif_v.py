@@ -57,7 +57,7 @@ REFUSED = {
     "a score that is a text": (scored(chosen={"score": "-1"}), BAD, "scores.chosen.score is a str"),
     "a score that is no number": (scored(chosen={"score": NAN}), BAD, "scores.chosen.score is nan"),
     "an endless score": (scored(rejected={"score": INF}), BAD, "scores.rejected.score is inf"),
-    "a score that is missing": (scored(rejected={"judge": "j"}), BAD, "scores.rejected.score is missing while"),
+    "a score that is missing": (scored(rejected={"judge": "j"}), BAD, "scores.rejected.score is missing, but"),
 }  # fmt: skip
 
 
