@@ -9,7 +9,7 @@ from schemas.disk import error_line
 from schemas.errors import InputError, StoreError
 from schemas.published import OURS, public
 
-BACKOFF = (1, 2, 4)  # seconds between attempts; the client retries uploads, but not the commit
+WAITS = (1, 2, 4)  # seconds between attempts; the client retries uploads, but not the commit
 BUSY = (408, 429, 500, 502, 503, 504)
 BAD_CARD = "Invalid metadata in README.md."  # prefix of the client's error if the Hub rejects the card
 LONGEST = 200  # maximum characters quoted from the Hub's own message
@@ -38,7 +38,7 @@ def push(dataset: Path, repo: str, private: bool, token: str | None) -> str:
         raise InputError("no token for the Hub: set HF_TOKEN to a token with write access")
     _clean_card(dataset / "README.md")
     api = HfApi(token=token, library_name="pairwright")
-    for wait in (*BACKOFF, None):
+    for wait in (*WAITS, None):
         status, why = _try(api, dataset, repo, private)
         if status == 200:
             return why

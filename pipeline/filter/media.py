@@ -89,7 +89,7 @@ SEEN = ("image", "video")
 MEASURES = {
     "side": Measure(Reason.RESOLUTION, "the shorter side in pixels", SEEN),
     "pixels": Measure(Reason.RESOLUTION, "the number of pixels", SEEN),
-    "aspect": Measure(Reason.ASPECT, "the aspect ratio (longer by shorter side)", SEEN),
+    "aspect": Measure(Reason.ASPECT, "the aspect ratio", SEEN),
     "seconds": Measure(Reason.DURATION, "the length in seconds", ("video", "audio")),
     "frames": Measure(Reason.DURATION, "the number of frames", ("video",)),
     "entropy": Measure(Reason.COMPLEXITY, "the entropy in bits per pixel", SEEN),

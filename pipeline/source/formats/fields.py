@@ -145,4 +145,10 @@ def both(first: float | None, second: float | None, names: tuple[str, str]) -> t
 
 def kind(value: Any) -> str:
     """The type of a value, for messages."""
-    return "missing" if value is None else "empty" if value == "" else f"a {type(value).__name__}"
+    return (
+        "missing"
+        if value is None
+        else "empty"
+        if value == ""
+        else f"{'an' if type(value) is int else 'a'} {type(value).__name__}"
+    )

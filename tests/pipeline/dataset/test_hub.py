@@ -117,7 +117,7 @@ def test_a_token_that_may_not_write_is_refused_at_once_and_not_shown(hub, datase
 
 def test_a_hub_that_is_not_there_is_one_line(hub, dataset):
     hub.close()
-    with pytest.raises(StoreError, match="cannot be reached"):
+    with pytest.raises(StoreError, match="cannot connect"):
         push(dataset, REPO, True, TOKEN)
 
 

@@ -199,7 +199,7 @@ def test_a_pair_whose_sample_is_not_live_stops_the_export_and_leaves_no_dataset(
 
 def test_a_picture_that_the_store_lost_is_named(tmp_path):
     sample = records.sample((messages.user(Part("image", media="a" * 64), "what?"),))
-    with pytest.raises(StoreError, match=f"no image {'a' * 64}"):
+    with pytest.raises(StoreError, match=f"image {'a' * 64} is missing"):
         write(
             ListTables({"samples": [sample], "pairs": [pair_of(sample)]}), FolderStore(tmp_path), tmp_path / "out", {}
         )

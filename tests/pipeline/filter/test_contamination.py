@@ -62,7 +62,7 @@ def test_pictures_and_videos_of_a_benchmark(tmp_path, store):
     rows = [("a", [jpeg_of(pieces()[2], 50)]), ("b", [jpeg_of(pieces()[3])]), ("c", [mp4(8)]), ("d", [])]
     hit = gone(tmp_path, store, rows, bench)
     assert hit.keys() == {"rows.jsonl#1", "rows.jsonl#3"}
-    assert hit["rows.jsonl#1"].startswith("b bench.jsonl#1 shows its image (")
+    assert hit["rows.jsonl#1"].startswith("its image is also in b bench.jsonl#1 (")
     assert hit["rows.jsonl#3"] == "its video is also in b bench.jsonl#2 (0 of 64 bits differ)"
     assert gone(tmp_path, store, rows, bench, bits=None) == {}
 

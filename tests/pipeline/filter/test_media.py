@@ -29,7 +29,7 @@ def gone(tables, store, **settings) -> dict[str, tuple[str, str]]:
         ({"side": (49, None)}, "resolution", "the shorter side in pixels is 48, below 49"),
         ({"side": (48, 48)}, None, None),
         ({"pixels": (None, 64 * 48 - 1)}, "resolution", "the number of pixels is 3072, above 3071"),
-        ({"aspect": (None, 1.3)}, "aspect", "longer by shorter side is 1.333, above 1.3"),
+        ({"aspect": (None, 1.3)}, "aspect", "the aspect ratio is 1.333, above 1.3"),
         ({"aspect": (None, 1.34)}, None, None),
         ({"seconds": (5, None)}, None, None),  # a picture has no length
     ],
@@ -75,7 +75,7 @@ def test_objects_come_from_the_facts(store):
     found = gone(tables, store, objects=(3, None))
     assert found.keys() == {"rows.jsonl#1", "rows.jsonl#3", "rows.jsonl#4"}
     assert found["rows.jsonl#1"][1].startswith("the number of objects is 2, below 3")
-    assert found["rows.jsonl#4"][1].startswith("the number of objects is not known")
+    assert found["rows.jsonl#4"][1].startswith("the number of objects is unknown")
 
 
 @pytest.mark.parametrize(

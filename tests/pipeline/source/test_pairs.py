@@ -216,7 +216,7 @@ def test_media_may_lie_under_a_root_of_their_own(home, read):
 
 BAD = {
     "a missing file": (ROW | {"image": "horse.jpg"}, Reason.MISSING_FILE, "horse.jpg does not exist"),
-    "a broken image": (ROW | {"image": "cut.jpg"}, Reason.UNDECODABLE, "cut.jpg is cut off"),
+    "a broken image": (ROW | {"image": "cut.jpg"}, Reason.UNDECODABLE, "cut.jpg is truncated"),
     "a text as an image": (ROW | {"image": "text.png"}, Reason.UNSUPPORTED_MEDIA, "text.png"),
     "a sound as an image": (ROW | {"image": "bark.wav"}, Reason.UNSUPPORTED_MEDIA, "is audio"),
     "a way out": (ROW | {"image": "../secret.jpg"}, Reason.BAD_ROW, "leads out"),
@@ -231,7 +231,7 @@ BAD = {
     ),
     "an empty answer": (ROW | {"chosen": ""}, Reason.EMPTY_ANSWER, "chosen is empty"),
     "equal answers": (ROW | {"chosen": "A dog."}, Reason.EQUAL_ANSWERS, "the same text"),
-    "a number": (5, Reason.BAD_ROW, "the row is a int"),
+    "a number": (5, Reason.BAD_ROW, "the row is an int"),
     "a list": ([ROW], Reason.BAD_ROW, "the row is a list"),
     "a broken line": ('{"prompt": "What', Reason.BAD_ROW, "not valid JSON"),
     "a margin that is NaN": ('{"prompt": "?", "chosen": "a", "rejected": "b", "margin": NaN}', Reason.BAD_ROW, "margin is nan"),
@@ -327,7 +327,7 @@ def test_a_category_is_the_split_in_any_format(home, read):
     )
     found = read("rows.jsonl")
     assert [s.split for s in of(Sample, found)] == ["video", None]
-    assert [r.detail for r in of(Rejection, found)] == ["rows.jsonl#2: category is a int; make it a text"]
+    assert [r.detail for r in of(Rejection, found)] == ["rows.jsonl#2: category is an int; use a text"]
 
 
 def test_the_order_of_the_answers_does_not_tell_which_is_chosen(home, read):

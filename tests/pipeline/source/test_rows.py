@@ -212,7 +212,7 @@ BAD = {
     "a number as a path": ({"image": 7}, Reason.BAD_ROW, "int"),
     "an empty list in a list": ({"images": [[]]}, Reason.BAD_ROW, "list"),
     "empty prompt": ({"prompt": " \n"}, Reason.EMPTY_PROMPT, "empty"),
-    "a data URL that is no base64": ({"image": "data:image/png;base64,?"}, Reason.BAD_ROW, "not valid base64"),
+    "a data URL that is not valid base64": ({"image": "data:image/png;base64,?"}, Reason.BAD_ROW, "not valid base64"),
     "a data URL without base64": ({"image": "data:image/png,abc"}, Reason.BAD_ROW, "not valid base64"),
     "base64 in place of a path": ({"image": "iVBORw0KGgo" * 1000}, Reason.BAD_ROW, "11,000 characters"),
     "no prompt": ({"prompt": None}, Reason.EMPTY_PROMPT, "empty"),
@@ -278,7 +278,7 @@ def test_a_source_that_cannot_be_read_is_an_input_error(home, read):
     pq.write_table(pa.table({"question": ["What?"]}), home / "other.parquet")
     for path, line in {
         "none.jsonl": "no such file or folder", "rows.xlsx": "convert", "media": "convert",
-        "broken.parquet": "no Parquet file", "empty.jsonl": "no rows",
+        "broken.parquet": "as Parquet", "empty.jsonl": "no rows",
         "other.jsonl": "no column prompt; it has n, question", "other.parquet": "no column prompt",
     }.items():  # fmt: skip
         with pytest.raises(InputError, match=line):

@@ -44,10 +44,10 @@ REFUSED = {
     "another prompt": (ROW | {"prompt": "How?"}, BAD, "not the beginning of chosen and rejected"),
     "another question": (ROW | {"rejected": talk("How?", "No.")}, BAD, "differ before"),
     "no chosen": (without(ROW, "chosen"), BAD, "chosen is missing"),
-    "no answer": (ROW | {"chosen": talk("Why?"), "rejected": talk("How?")}, BAD, "is of 'user'"),
+    "no answer": (ROW | {"chosen": talk("Why?"), "rejected": talk("How?")}, BAD, "is from 'user'"),
     "an empty answer": (ROW | {"rejected": talk("Why?", " ")}, EMPTY, "rejected is empty"),
     "equal answers": (ROW | {"rejected": ROW["chosen"]}, EQUAL, "same text"),
-    "content that is a number": (ROW | {"chosen": [{"role": "user", "content": 1}]}, BAD, "chosen[0].content is a int"),
+    "content that is a number": (ROW | {"chosen": [{"role": "user", "content": 1}]}, BAD, "chosen[0].content is an int"),
 }  # fmt: skip
 
 
