@@ -170,7 +170,7 @@ def test_a_dataset_that_may_not_be_read_is_one_line_without_the_token(standin, t
     for token, path in (("hf_wrong_token", "tester/set"), (TOKEN, "tester/none")):
         said = over_the_hub(standin, tmp_path, token, path=path)
         assert isinstance(said, str)
-        assert said.startswith(f"the dataset {path} train cannot be read")
+        assert said.startswith(f"cannot read the dataset {path} train")
         assert "\n" not in said
 
 

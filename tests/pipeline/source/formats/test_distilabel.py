@@ -84,14 +84,14 @@ REFUSED = {
     "a rationale too many": (ROW | {"rationales": ["a", "b", "c"]}, BAD, "2 generations, 2 ratings and 3 rationales"),
     "a rating that is a word": (ROW | {"ratings": ["high", 2]}, BAD, "ratings[0] is a str"),
     "a rating that is no number": (ROW | {"ratings": [NAN, 2]}, BAD, "ratings[0] is nan"),
-    "ratings that are a number": (ROW | {"ratings": 5}, BAD, "2 generations, a int ratings"),
+    "ratings that are a number": (ROW | {"ratings": 5}, BAD, "2 generations, an int ratings"),
     "a rationale that is a list": (ROW | {"rationales": [[], "x"]}, BAD, "rationales[0] is a list"),
     "a model that is an object": (ROW | {"generation_models": [{}, "x"]}, BAD, "generation_models[0] is a dict"),
     "one rating of a pair": (without(PAIR, "chosen_rating"), BAD, "chosen_rating is missing, but"),
     "no rejected": (without(PAIR, "rejected"), BAD, "rejected is missing"),
     "an empty answer": (PAIR | {"rejected": talk("")}, EMPTY, "rejected is empty"),
     "the tie it makes a pair of": (PAIR | {"rejected": talk("A cat.")}, EQUAL, "same text"),
-    "an image that is no base64": (ROW | {"image": "a.jpg!", "image_type": "base64"}, BAD, "image is no base64"),
+    "an image that is no base64": (ROW | {"image": "a.jpg!", "image_type": "base64"}, BAD, "image is not valid base64"),
     "an image of bytes as base64": (ROW | {"image": b"x", "image_type": "base64"}, BAD, "image is a bytes"),
 }  # fmt: skip
 

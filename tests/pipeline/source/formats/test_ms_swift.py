@@ -77,7 +77,7 @@ REFUSED = {
     "a margin that is a text": (ROW | {"margin": "0.5"}, BAD, "margin is a str"),
     "a strange part": (ROW | {"messages": [{"role": "user", "content": [{"type": "box"}]}, TALK[1]]}, MEDIA, "box"),
     "a URL that is nothing": (
-        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": 3}}]}]}, BAD, "holds a int",
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": 3}}]}]}, BAD, "is an int",
     ),
 }  # fmt: skip
 
