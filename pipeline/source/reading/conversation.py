@@ -127,7 +127,7 @@ class MediaLookup:
         if self._is_remote and any(map(os.path.isabs, variants)):
             raise RowError(
                 Reason.UNSAFE,
-                f"{path} is a local path, which rows from a remote source may not use; give a relative path or a URL",
+                f"{path} is a local file, which rows from a remote source may not use; give a relative path or a URL",
             )
         return inside
 

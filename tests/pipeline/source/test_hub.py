@@ -160,7 +160,7 @@ def test_a_dataset_of_the_hub_is_read_at_one_commit_which_its_rows_name(standin,
     place = f"tester/set@{COMMIT[:12]}/train"
     assert [row[0] for row in found] == ["Media", "Media", "Sample", "Rejection", "Rejection"]
     assert found[2][1:3] == [f"{place}#1", "cc-by-4.0"]
-    assert "local path" in found[3][3]
+    assert "local file" in found[3][3]
     assert "private or special address" in found[4][3]
     assert any(COMMIT in line for line in standin.log)
 
