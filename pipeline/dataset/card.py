@@ -1,6 +1,6 @@
-"""The dataset card: what the Hub shows and what a reader must know before training on it. Every figure is of this very run.
+"""The dataset card (README.md): what the Hub shows and what users should know before training. All figures describe this run.
 
-What rows, recipes and servers say goes through `schemas.markdown`: none of it can become Markdown, HTML or front matter."""
+Text from rows, recipes and servers is escaped by `schemas.markdown`, so that it cannot inject Markdown, HTML or front matter."""
 
 import re
 from collections import Counter
@@ -25,22 +25,22 @@ from schemas.records import COUNTED, SAMPLE_KINDS
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 PACKAGES = ("pairwright", "pyarrow")
 ORIGINS = ("source", "licence")
-LISTED = 20  # sources that are named
-ABOUT = 2000  # characters of what a recipe says of itself
-LICENCE = re.compile(r"[a-z0-9](?:[a-z0-9+-]|\.(?=\d)){0,63}")  # how the Hub names licences
+LISTED = 20  # most frequent sources or licences shown
+ABOUT = 2000  # maximum characters of the recipe's description
+LICENCE = re.compile(r"[a-z0-9](?:[a-z0-9+-]|\.(?=\d)){0,63}")  # format of the Hub's licence identifiers
 NUMBERS = ("margin", "reward_chosen", "reward_rejected", "confidence")
 
 
 def write_card(dataset: Path, summary: dict, recipe: dict) -> Path:
-    """Writes `dataset/README.md` from the exported files, their run's summary and its recipe's document; returns its path.
+    """Writes `dataset/README.md` from the exported files, the run's summary and the recipe document, and returns its path.
 
-    Nothing secret is in it, and no server, local path or variable's name."""
+    The card contains no secrets, server names, local paths or variable names. A dataset without pairs gets a card with its counts only."""
     facts = _facts(dataset)
-    told = publisher(recipe)
+    public_name = publisher(recipe)
     for name, counts in facts.origins.items():
         facts.origins[name] = Counter()
         for text, n in counts.items():
-            facts.origins[name][told(text)] += n
+            facts.origins[name][public_name(text)] += n
     recipe, summary = published([recipe, summary])
     parts = [f"---\n{yaml.safe_dump(_front(facts, summary), sort_keys=False)}---", *_body(facts, summary, recipe)]
     path = dataset / "README.md"
@@ -50,7 +50,7 @@ def write_card(dataset: Path, summary: dict, recipe: dict) -> Path:
 
 
 class _Facts:
-    """What the files say of themselves: numbers a pair, counts of where the samples came from."""
+    """What is computed from the exported files: scores and lengths per pair, and counts of sources and licences."""
 
     def __init__(self):
         self.numbers: dict[str, list[pd.DataFrame]] = {}
@@ -61,7 +61,7 @@ class _Facts:
         return list(self.numbers)
 
     def table(self) -> pd.DataFrame:
-        """One row a pair: kind, the NUMBERS, and words of both answers."""
+        """One row per pair: kind, the NUMBERS, and the word counts of both answers."""
         return pd.concat([frame.assign(kind=kind) for kind, frames in self.numbers.items() for frame in frames])
 
 
@@ -76,15 +76,15 @@ def _facts(dataset: Path) -> _Facts:
                 found.numbers.setdefault(kind, []).append(frame)
                 for name, counts in found.origins.items():
                     texts = pc.fill_null(batch[name], "not stated")
-                    if name == "source":  # a source may number its rows: only its own name is of interest
+                    if name == "source":  # drop row numbers, to count sources rather than rows
                         texts = pc.replace_substring_regex(texts, r"[\s/]*\d[\d/]*$", "")
                     counts.update({v["values"]: v["counts"] for v in pc.value_counts(texts).to_pylist()})
     return found
 
 
-def _words(said: pa.ListArray) -> pa.Array:
-    """Words of each answer; null where there is none."""
-    content = pc.struct_field(pc.list_element(said, 0), "content")
+def _words(messages: pa.ListArray) -> pa.Array:
+    """The word count of each answer; null if there is no answer."""
+    content = pc.struct_field(pc.list_element(messages, 0), "content")
     text = pc.struct_field(pc.list_element(content, 0), "text")
     return word_counts(text)
 
@@ -105,34 +105,33 @@ def _body(facts: _Facts, summary: dict, recipe: dict) -> Iterator[str]:
     yield f"# {plain(summary['name'])}"
     yield plain(recipe.get("about") or "", ABOUT)
     yield (
-        f"{sum(summary['pairs'].values()):,} preference pairs, made by Pairwright: for one prompt with its media, an answer that "
-        "was found better (`chosen`) and one that was found worse (`rejected`). There is one config a kind of media; the media "
-        "themselves are in the files."
+        f"{sum(summary['pairs'].values()):,} preference pairs made with Pairwright. Each has a prompt with its media, a preferred answer "
+        "(`chosen`) and a worse one (`rejected`). There is one config per media type; the media files are embedded."
     )
     if facts.kinds:
         yield "## Loading\n\n" + _loading(facts.kinds)
     yield "## How it was made\n\n" + "\n".join(
         f"{i}. {_step(step)}" for i, step in enumerate(recipe.get("steps", ()), 1)
     )
-    yield "The whole recipe:\n\n" + block(yaml.safe_dump(recipe, sort_keys=False, width=110), "yaml")
+    yield "The complete recipe:\n\n" + block(yaml.safe_dump(recipe, sort_keys=False, width=110), "yaml")
     yield "## Counts\n\n" + _table(_counts(summary))
-    yield _asked(summary)
+    yield _requests(summary)
     dropped = pd.DataFrame(
         [(step, reason, n) for step, reasons in summary["rejections"].items() for reason, n in reasons.items()],
         columns=["step", "reason", "rows"],
     )
     yield (
-        "Rows that were dropped, and pairs that could not be made:\n\n" + _table(dropped)
+        "Dropped rows, and pairs that could not be made:\n\n" + _table(dropped)
         if len(dropped)
-        else "No row was dropped."
+        else "No rows were dropped."
     )
     if facts.kinds:
-        yield "## Scores and lengths\n\nMean over the pairs of each kind; lengths are in words.\n\n" + _table(
+        yield "## Scores and lengths\n\nMeans over the pairs of each media type; lengths in words.\n\n" + _table(
             _means(facts)
         )
     if summary["judges"]:
         yield (
-            "## Judges\n\nParse rate: judgements that could be read. Agreement: with what is known to be true, where it is known.\n\n"
+            "## Judges\n\nParse rate: share of replies that could be parsed. Agreement: with the ground truth, where it is known.\n\n"
             + "".join(
                 f"- {figure.title}: {figure.sentence}\n" for figure in known(JUDGE, list(summary["judges"].values()))
             )
@@ -141,37 +140,37 @@ def _body(facts: _Facts, summary: dict, recipe: dict) -> Iterator[str]:
         )
     if probed := summary.get("survive_without_media", {}).get("all"):
         yield (
-            f"Of {probed['n']:,} pairs the judge was asked again without the media: {probed['share']:.0%} of the preferences stayed as they were "
-            "(`needs_media` is false there)."
+            f"For {probed['n']:,} pairs the judge was also asked without the media: {probed['share']:.0%} of its preferences did not change "
+            "(these pairs have `needs_media` false)."
         )
-    if people := {step: of["quality"] for step, of in summary.get("people", {}).items() if of["quality"]}:
+    if people := {step: found["quality"] for step, found in summary.get("people", {}).items() if found["quality"]}:
         yield (
-            "## People\n\nAgreement: with the others who judged the same; alpha is Krippendorff's, ordinal. Skill: the estimated "
-            "probability to be right. Gold: the share of questions with a known answer that were right.\n\n"
+            "## People\n\nAgreement: with other annotators of the same items; alpha is Krippendorff's (ordinal). Skill: estimated "
+            "probability of a correct vote. Gold: share of questions with a known answer that were answered correctly.\n\n"
             + _table(_people(people))
         )
     for title, name in (("## Sources", "source"), ("## Licences", "licence")):
-        yield f"{title}\n\n" + _table(_most(facts.origins[name], name))
+        yield f"{title}\n\n" + _table(_most_common(facts.origins[name], name))
     yield "## Columns\n\n" + _table(_columns(facts.kinds), str)
     yield "Made with " + ", ".join(f"{package} {version(package)}" for package in PACKAGES) + "."
 
 
 def _loading(kinds: list[str]) -> str:
     picture = next((k for k in kinds if k in ("image", "multi_image")), None)
-    trains = f" TRL's `DPOTrainer` takes `{picture}` as it is." if picture else ""
+    trains = f" TRL's `DPOTrainer` accepts `{picture}` unchanged." if picture else ""
     return (
         f'```python\nfrom datasets import load_dataset\n\npairs = load_dataset("REPOSITORY_OR_FOLDER", "{kinds[0]}", split="train")'
-        f"\n```\n\nConfigs: {', '.join(f'`{k}`' for k in kinds)}.{trains} Clips and sounds come as bytes, so that no decoder is needed to load them."
+        f"\n```\n\nConfigs: {', '.join(f'`{k}`' for k in kinds)}.{trains} Videos and sounds load as bytes; no decoder is needed."
     )
 
 
 def _step(step: str | dict) -> str:
-    """`make.sample`: model policy, n 8."""
+    """One step as Markdown, for example: `make.sample`: model policy, n 8."""
     if isinstance(step, str):
         return code(step)
     (operator, settings), *_ = step.items()
-    said = ", ".join(f"{key} {value}" for key, value in (settings or {}).items())
-    return f"{code(operator)}: {plain(said)}" if said else code(operator)
+    text = ", ".join(f"{key} {value}" for key, value in (settings or {}).items())
+    return f"{code(operator)}: {plain(text)}" if text else code(operator)
 
 
 def _counts(summary: dict) -> pd.DataFrame:
@@ -183,13 +182,15 @@ def _counts(summary: dict) -> pd.DataFrame:
     return frame.rename_axis("kind").reset_index()
 
 
-def _asked(summary: dict) -> str:
-    """What all answers together took, whether they were asked for now or in an earlier run: a rebuild says the same."""
+def _requests(summary: dict) -> str:
+    """Requests, tokens and cost of all answers, cached ones included, so that a rebuild gives the same figures."""
     prompt, answer = (summary["tokens"][side] + summary["tokens_cached"][side] for side in ("prompt", "answer"))
     requests = summary["questions_asked"] + summary["questions_cached"]
-    worth = " + ".join(f"{of['spent'] + of['saved']:,.2f} {plain(name)}" for name, of in summary["money"].items())
-    priced = f", {worth} at the prices of the recipe" if worth else ""
-    return f"Models were asked {requests:,} requests: {prompt:,} prompt tokens and {answer:,} answer tokens{priced}."
+    cost = " + ".join(
+        f"{money['spent'] + money['saved']:,.2f} {plain(name)}" for name, money in summary["money"].items()
+    )
+    priced = f", {cost} at the recipe's prices" if cost else ""
+    return f"The models answered {requests:,} requests: {prompt:,} prompt tokens and {answer:,} answer tokens{priced}."
 
 
 def _means(facts: _Facts) -> pd.DataFrame:
@@ -199,7 +200,7 @@ def _means(facts: _Facts) -> pd.DataFrame:
     return means.assign(**{"chosen is longer": longer}).dropna(axis=1, how="all").reset_index()
 
 
-def _most(counts: Counter, name: str) -> pd.DataFrame:
+def _most_common(counts: Counter, name: str) -> pd.DataFrame:
     most = counts.most_common(LISTED)
     others = counts.total() - sum(n for _, n in most)
     return pd.DataFrame(
@@ -208,12 +209,12 @@ def _most(counts: Counter, name: str) -> pd.DataFrame:
 
 
 def _judges(judges: dict) -> pd.DataFrame:
-    def share(of: dict | None) -> float | None:
-        return of["share"] if of else None
+    def share(figure: dict | None) -> float | None:
+        return figure["share"] if figure else None
 
     return pd.DataFrame([
         {"step": step, "annotator": judge["annotator"], "judgements": judge["judgements"], "parse rate": judge["parse_rate"],
-         "tie rate": judge["tie_rate"], **{f"agreement, {k}": share(of) for k, of in judge["agreement_with_truth"].items()},
+         "tie rate": judge["tie_rate"], **{f"agreement, {k}": share(v) for k, v in judge["agreement_with_truth"].items()},
          **{figure.title: share(judge.get(figure.name)) for figure in JUDGE},
          "calibration error": judge["calibration"] and judge["calibration"]["error"]}
         for step, judge in judges.items()
@@ -225,9 +226,9 @@ def _people(people: dict) -> pd.DataFrame:
     for step, found in people.items():
         together = found["agreement"].get(found["axis"], {"percent": None, "alpha": {"ordinal": None}})
         rows.append((step, "all", found["votes"], together["percent"], together["alpha"]["ordinal"], None, None))
-        for name, of in found["annotators"].items():
-            gold = of["gold"] and of["gold"]["share"]
-            rows.append((step, name, of["votes"], of["agreement"], None, of["skill"], gold))
+        for name, person in found["annotators"].items():
+            gold = person["gold"] and person["gold"]["share"]
+            rows.append((step, name, person["votes"], person["agreement"], None, person["skill"], gold))
     return pd.DataFrame(rows, columns=["step", "annotator", "votes", "agreement", "alpha", "skill", "gold"])
 
 
@@ -240,7 +241,7 @@ def _columns(kinds: list[str]) -> pd.DataFrame:
 
 
 def _table(frame: pd.DataFrame, words: Callable[[str], str] = plain) -> str:
-    """A Markdown table; pandas' own needs another package. `words` makes cells of texts."""
+    """A Markdown table (pandas' own `to_markdown` needs another package). `words` escapes text cells."""
     rows = [frame.columns, *frame.itertuples(index=False)]
     head, *body = [f"| {' | '.join(_cell(value, words) for value in row)} |" for row in rows]
     return "\n".join([head, "|" + " --- |" * len(frame.columns), *body])

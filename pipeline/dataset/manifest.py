@@ -1,6 +1,6 @@
-"""What an exported dataset is made of: `.manifest.json` in it names each file with its rows, bytes and checksum.
+"""The manifest of an exported dataset: `.manifest.json` lists each file with its rows, bytes and checksum.
 
-Its name begins with a dot, so that `datasets` does not take it for rows. Each Parquet file says that it has one."""
+The name starts with a dot so that `datasets` ignores it. The metadata of each Parquet file says that there is a manifest."""
 
 import json
 from collections.abc import Iterator
@@ -16,18 +16,18 @@ from schemas.records import SAMPLE_KINDS
 
 NAME = ".manifest.json"
 VERSION = 1
-REMEDY = "run the same `pairwright build` again, which writes the dataset again, or take another copy of it"
+REMEDY = "run the same `pairwright build` again to write the dataset again, or restore it from a copy"
 
 
 def _parquet():
-    """pyarrow's Parquet, which is slow to load: `pairwright show` has no need of it."""
+    """pyarrow.parquet, imported on use: it is slow to load, and `pairwright show` does not need it."""
     import pyarrow.parquet
 
     return pyarrow.parquet
 
 
 def write(folder: Path) -> Path:
-    """Writes the manifest of the files that are there; returns its path."""
+    """Writes the manifest of the folder's Parquet files and returns its path. Without files the list is empty."""
     files = {
         path.relative_to(folder).as_posix(): {"rows": _parquet().read_metadata(path).num_rows, **checksum.of_file(path)}
         for path in _files(folder)
@@ -38,10 +38,10 @@ def write(folder: Path) -> Path:
 
 
 def damages(folder: Path, pairs: dict[str, int] | None = None, quick: bool = False) -> Iterator[str]:
-    """In a few words each, what of a dataset is not as it was exported. Reads every byte once; `quick`: none of them.
+    """Yields each difference from the exported dataset in a few words. Reads every byte once, or with `quick` no data at all.
 
-    `pairs`: how many each kind must have, where that is known from elsewhere. One that an older version exported has no manifest:
-    what can be read and counted is."""
+    `pairs`: expected number of pairs by kind, if known from elsewhere. A dataset exported by an older version has no manifest: only
+    readability and row counts are checked."""
     if not folder.is_dir():
         yield "the folder is missing"
         return
@@ -53,27 +53,27 @@ def damages(folder: Path, pairs: dict[str, int] | None = None, quick: bool = Fal
     if known is None:
         yield from _miscounted(folder, pairs)
         return
-    if pairs is not None and _by_kind({name: of["rows"] for name, of in known["files"].items()}) != pairs:
-        yield f"{NAME} is that of another dataset"
+    if pairs is not None and _by_kind({name: entry["rows"] for name, entry in known["files"].items()}) != pairs:
+        yield f"{NAME} belongs to another dataset"
         return
     names = (path.relative_to(folder).as_posix() for path in _files(folder))
-    yield from (f"{name} is not of this dataset" for name in names if name not in known["files"])
+    yield from (f"{name} is not part of this dataset" for name in names if name not in known["files"])
     yield from checksum.damages(folder, known["files"], quick)
 
 
 def damage(folder: Path, pairs: dict[str, int] | None = None, quick: bool = False) -> str | None:
-    """The first of these; None when all is as it was exported."""
+    """The first difference that `damages` finds; None if the dataset is intact."""
     return next(damages(folder, pairs, quick), None)
 
 
 def check(folder: Path, pairs: dict[str, int] | None = None) -> None:
-    """DamageError when a dataset is not as it was exported."""
+    """Raises DamageError if the dataset differs from what was exported."""
     if (what := damage(folder, pairs)) is not None:
         raise DamageError(f"the dataset {folder} is damaged ({what}): {REMEDY}")
 
 
 def rows(folder: Path) -> dict[str, int]:
-    """Rows of each file that can be read, as the files say themselves."""
+    """Row counts of the readable files (path relative to `folder` -> rows), as recorded in the files."""
     found = {}
     for path in _files(folder):
         with suppress(pa.ArrowException, OSError):
@@ -82,19 +82,19 @@ def rows(folder: Path) -> dict[str, int]:
 
 
 def folder_of(file: str) -> Path | None:
-    """The dataset on this machine that a Parquet file is a part of; None when it lies alone or at a URL."""
+    """The dataset folder that a Parquet file belongs to; None for a single file or a URL."""
     path = Path(file).absolute()
     inside = "://" not in file and path.parent.name in SAMPLE_KINDS and path.match("train-*.parquet")
     return path.parent.parent if inside else None
 
 
 def _files(folder: Path) -> list[Path]:
-    """What a reader takes for files of the dataset, in order."""
+    """The files that readers take as part of the dataset, in order."""
     return sorted(path for kind in SAMPLE_KINDS for path in (folder / kind).glob("train-*.parquet") if path.is_file())
 
 
 def _known(folder: Path) -> dict[str, Any] | None:
-    """The manifest, or None where an older version left none. DamageError, in a few words."""
+    """The manifest, or None if an older version exported the dataset without one. DamageError (a few words) if it is missing or unreadable."""
     try:
         return checksum.unsealed(local_files.read(folder / NAME))
     except FileNotFoundError:
@@ -114,7 +114,7 @@ def _about(path: Path) -> dict:
 
 
 def _miscounted(folder: Path, pairs: dict[str, int] | None) -> Iterator[str]:
-    """What cannot be read or counts wrong of a dataset without a manifest."""
+    """Problems of a dataset without a manifest: unreadable files and wrong row counts."""
     found = rows(folder)
     names = (path.relative_to(folder).as_posix() for path in _files(folder))
     yield from (f"{name} cannot be read" for name in names if name not in found)
@@ -125,7 +125,7 @@ def _miscounted(folder: Path, pairs: dict[str, int] | None) -> Iterator[str]:
 
 
 def _by_kind(files: dict[str, int]) -> dict[str, int]:
-    """Rows by kind, zeros left out."""
+    """Rows by kind; kinds without rows are left out."""
     counts: dict[str, int] = {}
     for name, n in files.items():
         kind = name.partition("/")[0]

@@ -1,4 +1,4 @@
-"""An exported dataset back as examples to train on."""
+"""Reads an exported dataset as training examples."""
 
 import json
 from collections.abc import Generator, Iterator
@@ -15,11 +15,11 @@ from schemas.disk import error_line
 from schemas.errors import DamageError, InputError
 from schemas.records import SAMPLE_KINDS, Message, Part, media_parts, one_line
 
-BATCH = 64  # rows in memory at a time, beside one row group of media
+BATCH = 64  # rows in memory at a time, besides one row group of media
 
 
 class Example(NamedTuple):
-    """One pair with its media at hand."""
+    """One pair with its media."""
 
     id: str
     sample: str
@@ -29,22 +29,24 @@ class Example(NamedTuple):
     chosen: str
     rejected: str | None
     margin: float | None
-    rejected_media: tuple[tuple[str, bytes], ...] | None = None  # behind `rejected`, as `media`; None: the same
+    rejected_media: tuple[tuple[str, bytes], ...] | None = (
+        None  # media for `rejected`, like `media`; None: the same media
+    )
 
 
 def read_examples(folder: Path) -> Iterator[Example]:
-    """The examples of an exported dataset, kind by kind and file by file, always in the same order.
+    """The examples of an exported dataset, by kind and file, always in the same order.
 
-    InputError when the folder holds no dataset, or one of a newer version; DamageError when a file is not as it was written."""
+    InputError: the folder contains no dataset, or one of a newer version. DamageError: a file differs from what was exported."""
     files = dataset_files(folder)
     if not files:
-        raise InputError(f"{folder} holds no exported dataset: name the `dataset` folder of a finished run")
+        raise InputError(f"{folder} contains no exported dataset: pass the `dataset` folder of a finished run")
     for kind, path in files:
         yield from _examples(kind, path)
 
 
 def dataset_files(folder: Path) -> list[tuple[str, Path]]:
-    """(kind, file) of an exported dataset, in order."""
+    """(kind, path) of each file of an exported dataset, in order; empty if there is none."""
     return [(kind, path) for kind in SAMPLE_KINDS for path in sorted((Path(folder) / kind).glob("train-*.parquet"))]
 
 
@@ -59,16 +61,13 @@ def _examples(kind: str, path: Path) -> Iterator[Example]:
 
 @contextmanager
 def opened(path: Path) -> Generator[pq.ParquetFile]:
-    """An exported file. InputError where a newer version wrote it or another program did, DamageError where it is not as it was
-    written."""
+    """Opens an exported file. InputError: a newer version or another program wrote it. DamageError: it differs from what was exported."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             _check_version(file, path)
             yield file
     except (OSError, pa.ArrowException) as error:
-        if (
-            isinstance(error, OSError) and error.errno
-        ):  # the system's; without a number it is what Arrow says of the bytes
+        if isinstance(error, OSError) and error.errno:  # a system error; Arrow's own OSErrors (bad bytes) have no errno
             raise DamageError(error_line(error, path)) from error
         raise DamageError(f"{path} cannot be read ({one_line(str(error))}): {manifest.REMEDY}") from None
 
@@ -77,7 +76,7 @@ def _check_version(file: pq.ParquetFile, path: Path) -> None:
     about = json.loads((file.schema_arrow.metadata or {}).get(b"pairwright", b"{}"))
     if about.get("version", VERSION + 1) > VERSION:
         raise InputError(
-            f"{path} was not written by this Pairwright or an older one: update Pairwright, or export it again"
+            f"{path} was written by a newer Pairwright or another program: update Pairwright, or export the dataset again"
         )
 
 
@@ -99,10 +98,10 @@ def _example(kind: str, row: dict) -> Example:
 
 
 def _files(row: dict, kinds: list[str], side: str) -> tuple[tuple[str, bytes], ...]:
-    """(kind, bytes) of the media of one side, in the order of `kinds`."""
+    """(kind, bytes) of the media of one side ("" or "rejected_"), in the order of `kinds`."""
     files = {medium: iter(row[f"{side}{medium}s"]) for medium in set(kinds)}
     return tuple((medium, next(files[medium])["bytes"]) for medium in kinds)
 
 
-def _text(said: list[dict]) -> str:
-    return said[0]["content"][0]["text"]
+def _text(messages: list[dict]) -> str:
+    return messages[0]["content"][0]["text"]

@@ -1,4 +1,4 @@
-"""Pairs, their samples and their media, streamed into Parquet: one config a media kind, in the form TRL takes as it is."""
+"""Streams pairs, samples and media into Parquet: one config per media type, in the format that TRL accepts unchanged."""
 
 import os
 import shutil
@@ -19,24 +19,23 @@ from schemas.ports import MediaStore
 from schemas.published import publisher
 from schemas.records import SAMPLE_KINDS
 
-GROUP_BYTES = 8 << 20  # a random read pays a whole row group
+GROUP_BYTES = 8 << 20  # a random read loads a whole row group
 FILE_BYTES = 500 << 20
 BLOB = BLOBS.value_type
-FROM, BY = (
-    ("source", "licence", "split"),
-    ("generator_chosen", "generator_rejected", "media_op", "recipe"),
-)  # of samples, of pairs: no data
-PLACES = r"://|^/|[\\~@=%]|\s/|localhost|\d\.\d+\.\d|\.(local|internal|intranet|lan|corp)"  # texts without any of these are published as they are
+SAMPLE_LINEAGE = ("source", "licence", "split")  # text columns that say where a row is from, cleaned before publication
+PAIR_LINEAGE = ("generator_chosen", "generator_rejected", "media_op", "recipe")
+PLACES = r"://|^/|[\\~@=%]|\s/|localhost|\d\.\d+\.\d|\.(local|internal|intranet|lan|corp)"  # texts without a match are published unchanged
 SAMPLE_COLUMNS = ["id", "kind", "prompt", *(c.name for c in RECORD if c.origin == "samples")]
 
 
 def write(tables: Tables, media: MediaStore, out: Path, info: dict) -> dict[str, int]:
     """Writes the live pairs to `out/<kind>/train-<n>.parquet` and returns the number of pairs by kind (zeros left out).
 
-    `info` (JSON values) is kept in each file's metadata. The same rows give the same bytes. `out` appears whole or not
-    at all, with a manifest; an older export there is replaced. Memory is a row group of media a kind, whatever the number of pairs.
-    Raises OutputError when `out` holds something else, StoreError when the store lacks a medium or has it damaged, RunError when
-    a pair's sample is not live or comes out of order. Without pairs `out` is an empty folder."""
+    `info` (JSON values) is stored in each file's metadata. The same rows give the same bytes. `out` appears complete, with a manifest, or
+    not at all; an earlier export there is replaced. Memory is one row group of media per kind, for any number of pairs. Without pairs
+    `out` is an empty folder.
+    OutputError: `out` contains other files. StoreError: the media store lacks a file or has it damaged. RunError: a pair's sample is
+    not live or out of order."""
     out = Path(out)
     part = out.with_name(out.name + ".part")
     with disk(out):
@@ -44,7 +43,7 @@ def write(tables: Tables, media: MediaStore, out: Path, info: dict) -> dict[str,
         try:
             return _write(tables, media, out, part, info)
         except OSError:
-            shutil.rmtree(part, ignore_errors=True)  # where the disk is full it leaves room
+            shutil.rmtree(part, ignore_errors=True)  # free the space if the disk is full
             raise
 
 
@@ -74,7 +73,7 @@ def _check_ours(out: Path) -> None:
     strangers |= {f"{p.parent.name}/{p.name}" for p in inside if not p.match("train-*.parquet")}
     if strangers:
         raise OutputError(
-            f"{out} holds {min(strangers)}, which no export wrote: move it away, or choose another folder for the dataset"
+            f"{out} contains {min(strangers)}, which is not part of an export: move it away, or choose another dataset folder"
         )
 
 
@@ -97,22 +96,22 @@ def _swap(part: Path, out: Path) -> None:
 
 
 def _joined(tables: Tables) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """Batches of pairs, and row by row beside them their samples. Both tables are in the order of samples."""
+    """Batches of pairs with their samples, row by row. Both tables are in the order of samples."""
     samples = _Samples(tables.batches("samples", SAMPLE_COLUMNS))
     for batch in tables.batches("pairs"):
         if batch.num_rows:
-            yield pa.Table.from_batches([batch]), samples.of(batch["sample"])
+            yield pa.Table.from_batches([batch]), samples.find(batch["sample"])
 
 
 class _Samples:
-    """A stream of samples, read forward as far as the pairs need."""
+    """A stream of samples, read only as far as the pairs need."""
 
     def __init__(self, batches: Iterable[pa.RecordBatch]):
         self.batches = iter(batches)
         self.batch = next(self.batches, None)
 
-    def of(self, ids: pa.Array) -> pa.Table:
-        """The samples named by `ids`, one a name, in their order."""
+    def find(self, ids: pa.Array) -> pa.Table:
+        """One row per id, in the order of `ids`; ids may repeat."""
         wanted = ids.unique()
         found, missing = [], len(wanted)
         while self.batch is not None:
@@ -121,12 +120,14 @@ class _Samples:
             if not missing:
                 table = pa.Table.from_batches(found)
                 return table.take(pc.index_in(ids, table["id"].combine_chunks()))
-            self.batch = next(self.batches, None)  # the last batch stays: the next pairs may begin in it
-        raise RunError(f"{missing} pairs in a batch of {len(ids)} name samples that are not live or come out of order")
+            self.batch = next(self.batches, None)  # the matching batch is kept: later pairs may need it too
+        raise RunError(
+            f"{missing} samples of a batch of {len(ids)} pairs are not live or out of order; run the build again"
+        )
 
 
 class _Config:
-    """The files of one media kind. Rows wait here until they fill a row group."""
+    """The files of one media type. Rows are buffered until they fill a row group."""
 
     def __init__(self, folder: Path, kind: str, media: MediaStore, info: dict):
         self.folder, self.media = folder, media
@@ -143,18 +144,18 @@ class _Config:
         self.blobs: dict[str, list[list[bytes] | None]] = {
             name: [] for names in self.columns.values() for name in names
         }
-        self.read: dict[str, bytes] = {}  # pairs of one sample share its media
+        self.read: dict[str, bytes] = {}  # pairs of a sample share its media
         self.bytes = 0
 
     def add(self, pairs: pa.Table, samples: pa.Table) -> None:
-        """Takes rows in; writes a row group each time one is full."""
+        """Buffers rows; writes a row group whenever one is full."""
         start = 0
         ids = (pairs[name].to_pylist() for name in ("rejected_media", "media_list", "id"))
         rows = zip(_text_bytes(pairs, samples), _media(samples), *ids)
         for end, (text, shown, rejected, ranked, pair) in enumerate(rows, 1):
             self.bytes += text + self._open("", shown, pair)
-            self.bytes += self._open("rejected_", _instead(shown, rejected, pair), pair)
-            self.bytes += self._open("ranked_", _ranked(shown, ranked, pair), pair)
+            self.bytes += self._open("rejected_", _rejected_media(shown, rejected, pair), pair)
+            self.bytes += self._open("ranked_", _ranked_media(shown, ranked, pair), pair)
             if self.bytes >= GROUP_BYTES:
                 self.slices.append((pairs.slice(start, end - start), samples.slice(start, end - start)))
                 self._flush()
@@ -163,7 +164,7 @@ class _Config:
             self.slices.append((pairs.slice(start), samples.slice(start)))
 
     def _open(self, prefix: str, shown: list[tuple[str, str]] | None, pair: str) -> int:
-        """Adds one row to the media columns; returns its bytes."""
+        """Adds one row to the media columns and returns its size in bytes."""
         cells: dict[str, list[bytes]] = {name: [] for name in self.columns[prefix]}
         for medium, sha in shown or ():
             if sha not in self.read:
@@ -171,7 +172,7 @@ class _Config:
                     self.read[sha] = self.media.read(sha)
                 except KeyError:
                     raise StoreError(
-                        f"pair {pair}: the media store has no {medium} {sha}: run the source again"
+                        f"pair {pair}: {medium} {sha} is missing from the media store: run the source again"
                     ) from None
             cells[f"{prefix}{medium}s"].append(self.read[sha])
         for name, cell in cells.items():
@@ -182,13 +183,12 @@ class _Config:
         pairs, samples = (pa.concat_tables(tables).combine_chunks() for tables in zip(*self.slices))
         built = {
             "prompt": _prompt(samples["prompt"].combine_chunks()),
-            "chosen": _said(pairs["chosen"].combine_chunks()),
-            "rejected": _said(pairs["rejected"].combine_chunks()),
+            "chosen": _as_messages(pairs["chosen"].combine_chunks()),
+            "rejected": _as_messages(pairs["rejected"].combine_chunks()),
             **{name: _blobs(cells) for name, cells in self.blobs.items()},
             **{c.name: (pairs if c.origin == "pairs" else samples)[c.name] for c in RECORD if c.origin},
-            **{
-                name: _told(of[name].combine_chunks()) for of, names in ((samples, FROM), (pairs, BY)) for name in names
-            },
+            **{name: _public(samples[name].combine_chunks()) for name in SAMPLE_LINEAGE},
+            **{name: _public(pairs[name].combine_chunks()) for name in PAIR_LINEAGE},
             "desirable": pairs["label"],
         }
         group = pa.table([built[name] for name in self.schema.names], schema=self.schema)
@@ -204,7 +204,7 @@ class _Config:
             self._end_file(self.writer)
 
     def _new_file(self, shared: bool) -> pq.ParquetWriter:
-        """`shared`: whether pairs share media; a dictionary then stores each once a row group."""
+        """Opens the next file. `shared`: pairs share media, so dictionary encoding stores each file once per row group."""
         self.path = self.folder / f"train-{self.files:05d}.parquet"
         return pq.ParquetWriter(
             self.path, self.schema,
@@ -227,7 +227,7 @@ class _Config:
 
 
 def _leaves(path: str, kind: pa.DataType) -> Iterator[str]:
-    """Paths of the Parquet columns behind an Arrow field."""
+    """Parquet column paths of an Arrow field."""
     if pa.types.is_list(kind):
         yield from _leaves(f"{path}.list.element", kind.value_type)
     elif pa.types.is_struct(kind):
@@ -238,40 +238,44 @@ def _leaves(path: str, kind: pa.DataType) -> Iterator[str]:
 
 
 def _text_bytes(pairs: pa.Table, samples: pa.Table) -> list[int]:
-    """About how many bytes of text each row brings: its longest columns, and half a kilobyte for ids and numbers."""
+    """Approximate bytes of text per row: its longest columns, plus 512 for ids and numbers."""
     long = (pairs["chosen"], pairs["rejected"], samples["facts"], samples["reference"])
     sizes = [pc.fill_null(pc.binary_length(column), 0) for column in long]
     return [512 + sum(row) for row in zip(*(column.to_pylist() for column in sizes))]
 
 
 def _media(samples: pa.Table) -> list[list[tuple[str, str]]]:
-    """For each sample, its (kind, id) of media in prompt order."""
+    """For each sample, the (kind, id) of its media in prompt order."""
     prompts = samples["prompt"].combine_chunks()
     parts = prompts.flatten().field("parts").flatten()
     kinds = iter(parts.field("type").filter(parts.field("media").is_valid()).to_pylist())
     return [[(next(kinds), sha) for sha in ids] for ids in samples["media"].to_pylist()]
 
 
-def _instead(shown: list[tuple[str, str]], ids: list[str] | None, pair: str) -> list[tuple[str, str]] | None:
-    """The (kind, id) of rejected media, which stand in for the prompt's one for one, or are none at all."""
+def _rejected_media(shown: list[tuple[str, str]], ids: list[str] | None, pair: str) -> list[tuple[str, str]] | None:
+    """The (kind, id) of the rejected media: one for each of the prompt's, none at all ([]), or None if they are the same."""
     if not ids:
         return None if ids is None else []
     if len(ids) != len(shown):
-        raise RunError(f"pair {pair} has {len(ids)} rejected media for the {len(shown)} of its prompt")
+        raise RunError(
+            f"pair {pair} has {len(ids)} rejected media, but its prompt has {len(shown)}; give one for each, or none"
+        )
     return [(kind, sha) for (kind, _), sha in zip(shown, ids)]
 
 
-def _ranked(shown: list[tuple[str, str]], ids: list[str] | None, pair: str) -> list[tuple[str, str]] | None:
-    """The (kind, id) of ranked media, which all stand in for the only one of the prompt."""
+def _ranked_media(shown: list[tuple[str, str]], ids: list[str] | None, pair: str) -> list[tuple[str, str]] | None:
+    """The (kind, id) of ranked media, each an alternative to the prompt's only one; None if there is no ranking."""
     if ids is None:
         return None
     if len(shown) != 1:
-        raise RunError(f"pair {pair} ranks media for a prompt that shows {len(shown)}")
+        raise RunError(
+            f"pair {pair} ranks media, but its prompt has {len(shown)}; only prompts with one can have ranked media"
+        )
     return [(shown[0][0], sha) for sha in ids]
 
 
 def _prompt(messages: pa.ListArray) -> pa.ListArray:
-    """Messages as the chat form: the same lists under other names, media ids left out."""
+    """Converts Messages to the chat format: the same lists under other names, without media ids."""
     flat = messages.flatten()
     parts = flat.field("parts")
     each = parts.flatten()
@@ -284,20 +288,20 @@ def _prompt(messages: pa.ListArray) -> pa.ListArray:
 
 
 def _offsets(lists: pa.ListArray) -> pa.Array:
-    """Offsets into `lists.flatten()`, from 0 whatever slice of a buffer `lists` is."""
+    """Offsets into `lists.flatten()`, starting from 0 even if `lists` is a slice."""
     return pa.array([0, *accumulate(pc.list_value_length(lists).to_pylist())], pa.int32())
 
 
-def _told(texts: pa.StringArray) -> pa.StringArray:
-    """Texts that say where a row is from, as others may see them."""
+def _public(texts: pa.StringArray) -> pa.StringArray:
+    """Lineage texts without secrets, server names or local paths."""
     if not pc.any(pc.match_substring_regex(texts, PLACES)).as_py():
         return texts
-    told, coded = publisher(), texts.dictionary_encode()
-    return pa.array([told(text) for text in coded.dictionary.to_pylist()], pa.string()).take(coded.indices)
+    cleaned, coded = publisher(), texts.dictionary_encode()
+    return pa.array([cleaned(text) for text in coded.dictionary.to_pylist()], pa.string()).take(coded.indices)
 
 
-def _said(texts: pa.StringArray) -> pa.ListArray:
-    """Texts as one assistant message each; null stays null."""
+def _as_messages(texts: pa.StringArray) -> pa.ListArray:
+    """Each text as a list of one assistant message; null stays null."""
     count = len(texts)
     each = pa.array(range(count + 1), pa.int32())
     parts = pa.StructArray.from_arrays([pa.repeat("text", count), texts], fields=list(CONTENT.value_type))
@@ -308,7 +312,7 @@ def _said(texts: pa.StringArray) -> pa.ListArray:
 
 
 def _blobs(cells: list[list[bytes] | None]) -> pa.ListArray:
-    """Lists of files as list<struct<bytes, path>>; None becomes null."""
+    """Lists of files as list<struct<bytes, path>>; None becomes null, paths are null."""
     flat = [blob for cell in cells for blob in cell or ()]
     ends = pa.array([0, *accumulate(map(len, flat))], pa.int32())
     data = pa.Array.from_buffers(pa.binary(), len(flat), [None, ends.buffers()[1], pa.py_buffer(b"".join(flat))])

@@ -1,7 +1,7 @@
-"""Decontamination: samples that a benchmark asks too must not be trained on.
+"""Decontamination: drops samples that overlap with a benchmark.
 
-A sample goes when it holds a share of the runs of words of a benchmark's question (13 words, as for GPT-3; the whole question
-where it is shorter), or shows a picture that the benchmark shows."""
+A sample is dropped if its text contains a given share of a benchmark question's word n-grams (13 words, as for GPT-3, Brown et al. 2020;
+a shorter question is one n-gram), or if it has a picture or video of the benchmark."""
 
 import hashlib
 from array import array
@@ -34,15 +34,15 @@ VERSION = 1
 
 class Settings(Base):
     sets: dict[str, rows.Settings] = Field(min_length=1)
-    """the benchmarks by name: a file, or what `source.rows` may be told: {mmbench: {path: mmbench.parquet, columns: {prompt: question}}}"""
+    """benchmarks by name: a file, or settings of `source.rows`: {mmbench: {path: mmbench.parquet, columns: {prompt: question}}}"""
     words: int = Field(13, ge=1, le=1_000)
-    """length of the runs of words that are compared"""
+    """length of the word n-grams compared"""
     shortest: int = Field(8, ge=1, le=1_000)
-    """of a question of fewer words only the pictures are compared: anybody asks it"""
+    """for questions with fewer words, only the media are compared: short questions are too common"""
     overlap: float = Field(0.5, gt=0, le=1)
-    """what part of a question's runs in one sample makes it contaminated"""
+    """share of a question's n-grams that a sample must contain to count as contaminated"""
     bits: int | None = Field(6, ge=0, le=10)
-    """of 64 bits of a picture's hash, how many may differ; null leaves pictures uncompared"""
+    """maximum number of differing bits, of 64, between perceptual hashes; null turns the media comparison off"""
 
     @field_validator("sets", mode="before")
     @classmethod
@@ -53,29 +53,30 @@ class Settings(Base):
 
 
 def named_files(settings: Settings) -> list[str]:
-    """What the step's key rests on: the benchmarks' rows (media beside them are taken to stay what they are)."""
+    """The files that the step's key depends on: the benchmarks' rows (their media are assumed not to change)."""
     return [s.path for s in settings.sets.values()]
 
 
 def keep(tables: Tables, settings: Settings, context: Context) -> list[Rejection]:
-    """A rejection for each contaminated sample, naming the set, its row and the score; and one for each row of a benchmark that
-    cannot be read, against which nothing is protected. InputError when a benchmark cannot be read at all.
+    """Returns a rejection for each contaminated sample, with the benchmark, its row and the score, and one for each benchmark row that
+    cannot be read, since nothing is protected against it. InputError: a benchmark cannot be read at all.
 
-    Compared are a sample's prompt and reference. Held are 16 bytes for each run of words and each picture of the benchmarks,
-    and 24 for each picture of the run."""
-    known = _Benchmarks(settings, context)
-    out = known.rejections
-    shown = known.shown(settings.bits, tables, context) if settings.bits is not None else lambda row: None
+    Compares the samples' prompts and references. Memory: 16 bytes per n-gram and per medium of the benchmarks, 24 per medium of the run."""
+    benchmarks = _Benchmarks(settings, context)
+    out = benchmarks.rejections
+    media_match = (
+        benchmarks.media_matcher(settings.bits, tables, context) if settings.bits is not None else lambda row: None
+    )
     for batch in tables.batches("samples"):
         for row in from_batch("samples", batch):
-            if said := shown(row) or known.asked(row):
-                detail = f"{sample_label(row)}: {said}; it must not be trained on"
+            if overlap := media_match(row) or benchmarks.text_match(row):
+                detail = f"{sample_label(row)}: {overlap}; it must not be trained on"
                 out.append(Rejection(row.id, "samples", context.step, Reason.CONTAMINATED, detail, row.id))
     return out
 
 
-class _Eye:
-    """A media store that keeps only what media look like."""
+class _HashOnlyStore:
+    """A media store that keeps only perceptual hashes."""
 
     def __init__(self):
         self.hashes: dict[str, np.ndarray | None] = {}
@@ -86,7 +87,7 @@ class _Eye:
             kind = {"pillow": "image", "av": "video"}.get(sniff(data, name).library)
             try:
                 self.hashes[name] = media_hashes.hashes(data, kind, name) if kind else None
-            except RowError:  # sound in a video's container
+            except RowError:  # only sound in a video container
                 self.hashes[name] = None
         return name
 
@@ -97,19 +98,19 @@ class _Eye:
         return iter(names)
 
     def sync(self) -> None:
-        """Nothing is kept."""
+        """Nothing to sync."""
 
 
 class _Benchmarks:
-    """What is known of the benchmarks: their runs of words and the looks of their media, each with its row."""
+    """The benchmarks' n-grams and perceptual hashes, each with its row."""
 
     def __init__(self, settings: Settings, context: Context):
         self.settings = settings
         self.rejections: list[Rejection] = []
         self._rows: list[str] = []
-        self._runs: dict[int, tuple[array, array]] = {}  # number of words -> hashes of runs, and whose they are
+        self._runs: dict[int, tuple[array, array]] = {}  # n -> hashes of n-grams, and the numbers of their rows
         self._totals = array("q")
-        self._looks = {kind: (MediaHashes(kind), array("q")) for kind in media_hashes.FRAMES}
+        self._hashes = {kind: (MediaHashes(kind), array("q")) for kind in media_hashes.FRAMES}
         for name, where in settings.sets.items():
             self._read(name, where, context)
         self._sorted = {}
@@ -118,74 +119,74 @@ class _Benchmarks:
             self._sorted[n] = np.frombuffer(runs, np.uint64)[order], np.frombuffer(owners, np.int64)[order]
 
     def _read(self, name: str, where: rows.Settings, context: Context) -> None:
-        eye, waiting = _Eye(), []
-        for row in rows.read(filled(where), replace(context, media=eye)):
+        store, waiting = _HashOnlyStore(), []
+        for row in rows.read(filled(where), replace(context, media=store)):
             if isinstance(row, Media):
                 waiting.append(row)
                 continue
             if isinstance(row, Sample):
-                self._learn(f"{name} {row.source}", row, [(m, eye.hashes[m.id]) for m in waiting])
+                self._add(f"{name} {row.source}", row, [(m, store.hashes[m.id]) for m in waiting])
             else:
                 self.rejections.append(row._replace(id=f"{name}:{row.id}", detail=f"{name}: {row.detail}"))
             waiting = []
 
-    def _learn(self, name: str, row: Sample, media: list[tuple[Media, np.ndarray | None]]) -> None:
+    def _add(self, name: str, row: Sample, media: list[tuple[Media, np.ndarray | None]]) -> None:
         number = len(self._rows)
         self._rows.append(name)
         for medium, hashes in media:
             if hashes is not None:
-                known, owners = self._looks[medium.kind]
+                known, owners = self._hashes[medium.kind]
                 known.add(medium.id, hashes)
                 owners.append(number)
-        asked = words.words(words.shared_words(row.prompt))
-        n = min(self.settings.words, len(asked))
-        found = set(words.grams(asked, n)) if n >= min(self.settings.shortest, self.settings.words) else ()
+        question = words.words(words.shared_words(row.prompt))
+        n = min(self.settings.words, len(question))
+        found = set(words.grams(question, n)) if n >= min(self.settings.shortest, self.settings.words) else ()
         self._totals.append(len(found))
         if found:
             runs, owners = self._runs.setdefault(n, (array("Q"), array("q")))
             runs.extend(found)
             owners.extend([number] * len(found))
 
-    def asked(self, row: Sample) -> str | None:
-        """Which benchmark's question the sample holds the most of, when it is enough."""
-        held = words.words(f"{words.shared_words(row.prompt)} {row.reference or ''}")
+    def text_match(self, row: Sample) -> str | None:
+        """Describes the benchmark question with the largest overlap, if it reaches `overlap`; else None."""
+        text = words.words(f"{words.shared_words(row.prompt)} {row.reference or ''}")
         best = (0.0, "")
         for n, (runs, owners) in self._sorted.items():
-            mine = np.unique(np.array(words.grams(held, n), np.uint64))
+            mine = np.unique(np.array(words.grams(text, n), np.uint64))
             starts, ends = np.searchsorted(runs, mine), np.searchsorted(runs, mine, "right")
             hit = [owners[start:end] for start, end in zip(starts, ends) if start < end]
             if hit:
                 numbers, counts = np.unique(np.concatenate(hit), return_counts=True)
                 shares = counts / np.frombuffer(self._totals, np.int64)[numbers]
                 top = int(shares.argmax())
-                said = f"{self._rows[numbers[top]]} asks it ({shares[top]:.2f} of its runs of {n} words)"
-                best = max(best, (float(shares[top]), said))
+                found = f"contains {shares[top]:.2f} of the {n}-word n-grams of {self._rows[numbers[top]]}"
+                best = max(best, (float(shares[top]), found))
         return best[1] if best[0] >= self.settings.overlap else None
 
-    def shown(self, bits: int, tables: Tables, context: Context) -> Callable[[Sample], str | None]:
-        """A function that says of a sample which benchmark shows one of its media, in at most `bits` other bits."""
+    def media_matcher(self, bits: int, tables: Tables, context: Context) -> Callable[[Sample], str | None]:
+        """Returns a function that describes the benchmark row with one of a sample's media (at most `bits` bits differ), or None."""
         media = media_hashes.find_media_hashes(media_hashes.listed(tables), context.media)
         found = {}
-        for kind, (known, owners) in self._looks.items():
+        for kind, (known, owners) in self._hashes.items():
             known.close()
             both = np.concatenate([known.hashes, media[kind].hashes])
             apart = lambda i, j, both=both: phash.distance(both[i], both[j]).max(axis=-1)
             count = len(owners)
             keys = lsh.bands(both[:, known.frames // 2], max(bits, 1))
-            twin = lsh.earlier(
+            matches = lsh.earlier(
                 keys, np.arange(count), np.arange(count, len(both)), lambda i, j, a=apart: a(i, j) <= bits
             )
             found[kind] = [
                 (self._rows[owners[i]], int(apart(i, count + j))) if i >= 0 else None
-                for j, i in enumerate(twin.tolist())
+                for j, i in enumerate(matches.tolist())
             ]
 
-        def said(row: Sample) -> str | None:
+        def match(row: Sample) -> str | None:
             shown = [(p.type, p.media) for p in media_parts(row.prompt) if p.media]
             for kind, sha in shown:
                 number = media[kind].numbers.find(sha) if kind in found else -1
                 if number >= 0 and (hit := found[kind][number]):
-                    return f"{hit[0]} shows its {kind} ({hit[1]} of 64 bits apart)"
+                    return f"its {kind} is also in {hit[0]} ({hit[1]} of 64 bits differ)"
             return None
 
-        return said
+        return match

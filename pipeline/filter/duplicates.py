@@ -1,8 +1,7 @@
-"""Near-duplicates: samples that ask nearly the same of nearly the same media. The first stays.
+"""Drops near-duplicates: samples with nearly the same prompt and media as an earlier one. The first is kept.
 
-Pictures are compared by perceptual hash, videos by those of four frames, sounds by their bytes alone; prompts by MinHash over
-runs of five characters. Media near the same first one count as the same. (What is equal byte for byte the source has
-dropped already.)"""
+Images are compared by perceptual hash, videos by the hashes of four frames, sounds by their bytes; prompts by MinHash over character
+5-grams (Broder 1997). Media near the same first one count as the same. (Exact duplicates are already dropped by the source.)"""
 
 from array import array
 from typing import Literal
@@ -28,20 +27,19 @@ VERSION = 1
 
 class Settings(Base):
     by: Literal["both", "media", "prompt"] = "both"
-    """what must be nearly the same: media and prompt, the media whatever is asked, or the prompt whatever is shown"""
+    """what must be nearly the same: media and prompt, only the media, or only the prompt"""
     bits: int = Field(6, ge=0, le=10)
-    """of 64 bits of a picture's hash, how many may differ"""
+    """maximum number of differing bits, of 64, between perceptual hashes"""
     likeness: float = Field(0.9, ge=0.6, le=1)
-    """how many of all runs of characters in two prompts must be in both, 0.6 to 1"""
+    """minimum Jaccard similarity of two prompts' character 5-grams, 0.6 to 1"""
 
 
-class _Gist:
-    """What is held of the samples: of each its ids, its media as numbers, the group of those that show the same, and the
-    signature of its prompt."""
+class _Fingerprints:
+    """What is kept per sample: ids, numbers of its media, the group of samples with the same media, and the prompt's MinHash signature."""
 
     def __init__(self, tables: Tables, by: str, media: dict[str, MediaHashes], bits: int):
         self.media = media
-        self._first = {kind: _first(one, bits) for kind, one in media.items()}
+        self._first = {kind: _first(hashes, bits) for kind, hashes in media.items()}
         self._shown, self._ends = array("q"), array("q", [0])
         ids, sources, groups, signatures = [], [], array("Q"), []
         for batch in tables.batches("samples"):
@@ -58,7 +56,7 @@ class _Gist:
         self.signatures = np.array(signatures).reshape(-1, shingles.PERMUTATIONS)
 
     def _group(self, row: Sample) -> int:
-        """A number that samples have in common whose media are, one by one, near the same first ones."""
+        """A number shared by samples whose media are, one by one, near the same first ones."""
         codes = []
         shown = [(p.type, p.media) for p in media_parts(row.prompt) if p.media]
         for kind, sha in shown:
@@ -69,52 +67,53 @@ class _Gist:
         return int(digest(codes)[:16], 16)
 
     def shown(self, i: int) -> list[int]:
+        """Codes of a sample's media: 2 * number (+ 1 for videos); -1 without a hash."""
         return self._shown[self._ends[i] : self._ends[i + 1]].tolist()
 
     def apart(self, i: int, j: int) -> int:
-        """In how many bits the media of two samples of one group differ at most."""
+        """Maximum number of differing bits between the media of two samples of a group."""
         codes = [(a, b) for a, b in zip(self.shown(i), self.shown(j)) if a >= 0]
         return max((int(self.media["video" if a % 2 else "image"].apart(a // 2, b // 2)) for a, b in codes), default=0)
 
 
 def _first(media: MediaHashes, bits: int) -> np.ndarray:
-    """For each medium the earlier one that it is counted as, or itself."""
-    twin = lsh.twins(media.keys(bits), lambda i, j: media.apart(i, j) <= bits)
-    return np.where(twin < 0, np.arange(len(twin)), twin)
+    """For each medium the index of the earlier one that it counts as, or its own."""
+    twins = lsh.twins(media.keys(bits), lambda i, j: media.apart(i, j) <= bits)
+    return np.where(twins < 0, np.arange(len(twins)), twins)
 
 
 def keep(tables: Tables, settings: Settings, context: Context) -> list[Rejection]:
-    """A rejection for each sample that is near to an earlier one which stays, naming it and how far they are apart.
+    """Returns a rejection for each sample near an earlier one that is kept, with that sample and the distance.
 
-    Samples without media are compared by prompt only, and stay where only media count. Of a sample are held its ids, 16 bytes
-    a medium and 512 of its prompt's signature, neither pixels nor texts."""
+    Samples without media are compared by prompt only, and all kept with `by: media`. Memory per sample: its ids, 16 bytes per medium and
+    512 bytes of prompt signature; no pixels or texts."""
     media = (
         {} if settings.by == "prompt" else media_hashes.find_media_hashes(media_hashes.listed(tables), context.media)
     )
-    gist = _Gist(tables, settings.by, media, settings.bits)
-    groups, signed = gist.groups, gist.signatures
+    prints = _Fingerprints(tables, settings.by, media, settings.bits)
+    groups, signed = prints.groups, prints.signatures
     if not len(groups):
         return []
     if settings.by == "media":
-        twin = lsh.twins([groups], lambda i, j: np.ones(len(i), bool))
+        twins = lsh.twins([groups], lambda i, j: np.ones(len(i), bool))
     else:
-        twin = lsh.twins(
+        twins = lsh.twins(
             list(shingles.keys(signed, groups)),
             lambda i, j: (groups[i] == groups[j]) & (shingles.alike(signed[i], signed[j]) >= settings.likeness),
         )
     out = []
-    for j in np.flatnonzero(twin >= 0).tolist():
-        i = int(twin[j])
-        said = [f"{gist.apart(i, j)} of 64 bits apart"] if media and gist.shown(j) else []
+    for j in np.flatnonzero(twins >= 0).tolist():
+        i = int(twins[j])
+        distances = [f"{prints.apart(i, j)} of 64 bits differ"] if media and prints.shown(j) else []
         if settings.by != "media":
-            said.append(f"prompts alike by {float(shingles.alike(signed[i], signed[j])):.2f}")
-        elif not gist.shown(j):
+            distances.append(f"prompt similarity {float(shingles.alike(signed[i], signed[j])):.2f}")
+        elif not prints.shown(j):
             continue
-        name = gist.ids[j].as_py()
-        detail = f"{_named(gist, j)}: nearly the same as {_named(gist, i)} ({', '.join(said)}); leave one of them out"
+        name = prints.ids[j].as_py()
+        detail = f"{_label(prints, j)}: nearly the same as {_label(prints, i)} ({', '.join(distances)}); keep only one of them"
         out.append(Rejection(name, "samples", context.step, Reason.DUPLICATE, detail, name))
     return out
 
 
-def _named(gist: _Gist, i: int) -> str:
-    return sample_label_of(gist.ids[i].as_py(), gist.sources[i].as_py())
+def _label(prints: _Fingerprints, i: int) -> str:
+    return sample_label_of(prints.ids[i].as_py(), prints.sources[i].as_py())

@@ -1,7 +1,7 @@
-"""Length balance: neither side of the pairs may teach the model to write longer or shorter.
+"""Length balance: keeps pairs from teaching a model to write longer or shorter answers.
 
-`search` is RLAIF-V's: for r = 0, .02 ... 1 keep the pairs with (words of rejected - words of chosen) / words of rejected <= r,
-and take the r at which the mean lengths differ least: |mean chosen - mean rejected| / mean rejected."""
+`search` is RLAIF-V's: for r = 0, .02 ... 1, keep the pairs with (words of rejected - words of chosen) / words of rejected <= r,
+and take the r with the smallest |mean chosen - mean rejected| / mean rejected."""
 
 import numpy as np
 import pyarrow.compute as pc
@@ -21,19 +21,19 @@ VERSION = 1
 
 class Settings(Base):
     search: bool = False
-    """find the bound that balances the mean lengths (RLAIF-V)"""
+    """search for the bound that balances the mean lengths (RLAIF-V)"""
     max_ratio: float | None = None
-    """or keep pairs whose rejected answer is longer than the chosen one by at most this share of itself"""
+    """instead of search: keep pairs whose rejected answer is at most this share of its own length longer than the chosen one"""
 
     @model_validator(mode="after")
     def _one_way(self):
         if self.search == (self.max_ratio is not None):
-            raise ValueError("say either `search: true` or `max_ratio: 0.5`")
+            raise ValueError("set either `search: true` or `max_ratio: 0.5`")
         return self
 
 
 def keep(tables: Tables, settings: Settings, context: Context) -> list[Rejection]:
-    """A rejection for each pair outside the bound. Twelve numbers a pair are held, never its text."""
+    """Returns a rejection for each pair outside the bound. Keeps a few numbers per pair in memory, never its text."""
     ids, samples, words = [], [], []
     for batch in tables.batches("pairs", ["id", "sample", "chosen", "rejected"]):
         ids += batch.column("id").to_pylist()
@@ -45,7 +45,7 @@ def keep(tables: Tables, settings: Settings, context: Context) -> list[Rejection
     chosen, rejected = np.concatenate(words).T
     ratio = (rejected - chosen) / np.maximum(rejected, 1)
     bound = best_bound(chosen, rejected, ratio) if settings.search else settings.max_ratio
-    detail = f"the rejected answer is longer by more than {bound:.2f} of itself"
+    detail = f"the rejected answer is more than {bound:.2f} of its length longer than the chosen one; shorten it or raise max_ratio"
     return [
         Rejection(ids[i], "pairs", context.step, Reason.LENGTH, detail, samples[i])
         for i in np.flatnonzero(ratio > bound)
@@ -53,7 +53,7 @@ def keep(tables: Tables, settings: Settings, context: Context) -> list[Rejection
 
 
 def best_bound(chosen: np.ndarray, rejected: np.ndarray, ratio: np.ndarray) -> float:
-    """The bound in 0, .02 ... 1 that balances the mean lengths best; the smallest of several, 1 when none keeps a pair."""
+    """The bound in 0, .02 ... 1 that best balances the mean lengths; the smallest of equally good ones; 1 if no bound keeps any pair."""
     best = (np.inf, 1.0)
     for step in range(51):
         kept = ratio <= step / 50

@@ -1,6 +1,6 @@
-"""Licences: samples under a licence that is refused, or not among those allowed, are dropped.
+"""Drops samples whose licence is refused or not among those allowed.
 
-Names are compared as SPDX writes them, without case: "CC BY 4.0", "cc-by-4.0" and the licence's address are one."""
+Names are compared in SPDX form, ignoring case: "CC BY 4.0", "cc-by-4.0" and the licence's URL are equal."""
 
 import re
 from fnmatch import fnmatchcase
@@ -21,7 +21,7 @@ VERSION = 1
 
 UNKNOWN = ("", "unknown", "other", "none", "n-a", "noassertion")
 _CREATIVE = re.compile(r"creativecommons\.org/(licenses|publicdomain)/([a-z-]+)(?:/([0-9.]+))?")
-_NAMES = (  # what people write -> what SPDX writes
+_NAMES = (  # common spelling -> SPDX
     (r"^creative-commons-|^creativecommons-", "cc-"),
     (r"attribution", "by"),
     (r"non-?commercial", "nc"),
@@ -39,48 +39,49 @@ _NAMES = (  # what people write -> what SPDX writes
 
 class Settings(Base):
     allow: tuple[str, ...] = ()
-    """licences that may stay; * stands for anything: [cc-by-*, cc0-1.0]; all when absent"""
+    """allowed licences; * is a wildcard: [cc-by-*, cc0-1.0]; all by default"""
     refuse: tuple[str, ...] = ()
-    """licences that may not, whatever is allowed: ["*-nc*", "*-nd*"]"""
+    """refused licences, even if allowed above: ["*-nc*", "*-nd*"]"""
     unknown: Literal["refuse", "allow"] = "refuse"
-    """what becomes of samples without a licence, or with one that says nothing (unknown, other)"""
+    """what happens to samples without a licence, or with an unspecific one (unknown, other)"""
 
     @model_validator(mode="after")
     def _something(self):
         if not self.allow and not self.refuse:
-            raise ValueError("say which licences to `allow` or to `refuse`")
+            raise ValueError("set licences to `allow` or to `refuse`")
         return self
 
 
 def keep(rows: SampleRows, settings: Settings, context: Context) -> list[Rejection]:
-    """A rejection when the sample's licence may not stay. Of "A OR B" one must be allowed, of "A AND B" (or "A, B") all."""
+    """Returns a rejection if the sample's licence is not allowed. "A OR B" needs one allowed licence, "A AND B" (or "A, B") all."""
     sample = rows.sample
-    said = sample.licence or ""
-    if any(all(_fits(one, settings) for one in together) for together in alternatives(said)):
+    text = sample.licence or ""
+    if any(all(_allowed(name, settings) for name in together) for together in alternatives(text)):
         return []
-    name = f"the licence '{said}' is not allowed" if said else "no licence is given"
-    detail = f"{sample_label(sample)}: {name}; ask for another one, or change allow, refuse or unknown"
+    name = f"the licence '{text}' is not allowed" if text else "no licence is stated"
+    detail = f"{sample_label(sample)}: {name}; get another licence, or change allow, refuse or unknown"
     return [Rejection(sample.id, "samples", context.step, Reason.LICENCE, detail, sample.id)]
 
 
-def _fits(name: str, settings: Settings) -> bool:
+def _allowed(name: str, settings: Settings) -> bool:
     if name in UNKNOWN:
         return settings.unknown == "allow"
     match = lambda patterns: any(fnmatchcase(name, normal(p)) for p in patterns)
     return not match(settings.refuse) and (not settings.allow or match(settings.allow))
 
 
-def alternatives(said: str) -> list[list[str]]:
-    """The licences that are offered, each a list of those that hold together."""
-    offers = re.split(r"\s+(?:OR|or(?! later))\s+|\s*\|\s*", said.strip("() "))
+def alternatives(text: str) -> list[list[str]]:
+    """The alternative licences of an expression ("A OR B"), each a list of licences that apply together ("A AND B")."""
+    offers = re.split(r"\s+(?:OR|or(?! later))\s+|\s*\|\s*", text.strip("() "))
     return [
-        [normal(one) for one in re.split(r"\s+AND\s+|\s*[,;]\s*(?!\s*[Vv]ersion)|\s+\+\s+", offer)] for offer in offers
+        [normal(part) for part in re.split(r"\s+AND\s+|\s*[,;]\s*(?!\s*[Vv]ersion)|\s+\+\s+", offer)]
+        for offer in offers
     ]
 
 
-def normal(said: str) -> str:
-    """A licence's name as SPDX writes it, in lower case; what is not known is only tidied."""
-    name = said.strip("() ").lower()
+def normal(text: str) -> str:
+    """A licence name in SPDX form and lower case; unknown names are only tidied. "" stays ""."""
+    name = text.strip("() ").lower()
     if found := _CREATIVE.search(name):
         kind, parts, version = found.groups()
         if kind == "publicdomain":

@@ -1,7 +1,7 @@
-"""Media that are too small, too long, too empty or too full: samples are kept whose media lie within bounds.
+"""Drops samples whose media are outside given bounds: too small, too long, too simple or too complex.
 
-Sizes and lengths are those that were found when the media came in; entropy and edges are measured on the pixels; objects come
-from what is known of the sample, writing from a plain statistic. A model that is named is asked for the last two instead."""
+Sizes and lengths are those recorded at ingest; entropy and edges are computed from the pixels; objects are taken from the sample's
+facts, writing from a simple statistic. If a model is named, it is asked for the last two instead."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ VERSION = 1
 def _ordered(bounds: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
     low, high = bounds
     if low is None and high is None:
-        raise ValueError("give a lowest or a highest value, like [224, null]")
+        raise ValueError("set a lowest or a highest value, like [224, null]")
     if low is not None and high is not None and low > high:
         raise ValueError(f"the lowest value, {low:g}, is above the highest, {high:g}")
     return bounds
@@ -44,39 +44,41 @@ Bounds = Annotated[tuple[float | None, float | None], AfterValidator(_ordered)]
 
 class Settings(Base):
     side: Bounds | None = None
-    """shorter side of images and videos in pixels: [224, null] is at least 224"""
+    """shorter side of images and videos, in pixels: [224, null] means at least 224"""
     pixels: Bounds | None = None
-    """width times height: [null, 2.0e+7] is at most 20 million"""
+    """width times height: [null, 2.0e+7] means at most 20 million"""
     aspect: Bounds | None = None
-    """longer side by shorter side, from 1"""
+    """longer side divided by shorter side, from 1"""
     seconds: Bounds | None = None
-    """length of videos and sounds; one whose length is not known is out of any bounds"""
+    """length of videos and sounds; an unknown length is out of bounds"""
     frames: Bounds | None = None
-    """frames of videos"""
+    """number of frames of videos"""
     entropy: Bounds | None = None
-    """bits a pixel of the grey values, 0 (one colour) to 8; of a video its middle frame"""
+    """entropy of the grey values in bits per pixel, 0 (one colour) to 8; of a video, its middle frame"""
     edges: Bounds | None = None
-    """share of the pixels, 0 to 1, at strong edges; of a video its middle frame"""
+    """share of pixels at strong edges, 0 to 1; of a video, its middle frame"""
     objects: Bounds | None = None
-    """number of objects: what the sample's facts hold as `objects` (a list or a number), or what the model counts"""
+    """number of objects: `objects` in the sample's facts (a list or a number), or the model's count"""
     writing: Bounds | None = None
-    """share of the picture, 0 to 1, that is writing: by a plain statistic, or as the model says"""
+    """share of the picture covered by writing, 0 to 1: from a simple statistic, or the model's estimate"""
     model: str | None = None
-    """name of the recipe's model that is asked for objects and writing; it is shown the sample's media"""
+    """name of the recipe's model to ask for objects and writing; it sees the sample's media"""
     prompt: str | None = None
-    """file that asks it for JSON {"objects": 3, "writing": 20}, instead of the one beside this module"""
+    """prompt file that asks for JSON {"objects": 3, "writing": 20}, replacing the one next to this module"""
 
     @model_validator(mode="after")
     def _something(self):
         if not any(getattr(self, name) for name in MEASURES):
-            raise ValueError(f"give bounds for one of {', '.join(MEASURES)}")
+            raise ValueError(f"set bounds for one of {', '.join(MEASURES)}")
         if self.model and not (self.objects or self.writing):
-            raise ValueError("a model is asked for `objects` and `writing` only: give bounds for one of them")
+            raise ValueError(
+                "a model is only asked for `objects` and `writing`: set bounds for one of them, or remove `model`"
+            )
         return self
 
 
 class Measure(NamedTuple):
-    """What is said of one figure when it is out of bounds."""
+    """A measure: its rejection reason, its name in messages, and the media kinds it applies to."""
 
     reason: Reason
     name: str
@@ -87,10 +89,10 @@ SEEN = ("image", "video")
 MEASURES = {
     "side": Measure(Reason.RESOLUTION, "the shorter side in pixels", SEEN),
     "pixels": Measure(Reason.RESOLUTION, "the number of pixels", SEEN),
-    "aspect": Measure(Reason.ASPECT, "longer by shorter side", SEEN),
+    "aspect": Measure(Reason.ASPECT, "the aspect ratio", SEEN),
     "seconds": Measure(Reason.DURATION, "the length in seconds", ("video", "audio")),
     "frames": Measure(Reason.DURATION, "the number of frames", ("video",)),
-    "entropy": Measure(Reason.COMPLEXITY, "the entropy in bits a pixel", SEEN),
+    "entropy": Measure(Reason.COMPLEXITY, "the entropy in bits per pixel", SEEN),
     "edges": Measure(Reason.COMPLEXITY, "the share of pixels at edges", SEEN),
     "objects": Measure(Reason.OBJECTS, "the number of objects", SEEN),
     "writing": Measure(Reason.TEXT_IN_PICTURE, "the share of writing", SEEN),
@@ -103,10 +105,10 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
 
 
 async def keep(tables: Tables, settings: Settings, context: Context) -> list[Rejection]:
-    """A rejection for each sample of which a medium, or which itself, is out of bounds, naming the figure.
+    """Returns a rejection for each sample with a medium or a measure of its own out of bounds, naming the measure and its value.
 
-    A sample is out of bounds too when its figure cannot be known: no facts, a model's words that cannot be read (kept in the
-    rejection), a picture that does not decode. Sounds and texts have no sides and no objects. Held are the media that are out."""
+    A value that cannot be determined is out of bounds: no facts, a model reply that cannot be parsed (quoted in the rejection), an
+    undecodable picture. Sounds and texts have no sides and no objects. Memory: the media that are out of bounds."""
     out: list[Rejection] = []
     bad: dict[bytes, Fault] = {}
     for name, fault in _media_faults(tables, settings, context):
@@ -116,14 +118,14 @@ async def keep(tables: Tables, settings: Settings, context: Context) -> list[Rej
         faults = [next((bad[key] for m in s.media if (key := bytes.fromhex(m)) in bad), None) for s in samples]
         if settings.model:
             left = [i for i, fault in enumerate(faults) if fault is None and _seen(samples[i])]
-            for i, fault in zip(left, await _asked([samples[i] for i in left], settings, context)):
+            for i, fault in zip(left, await _ask_all([samples[i] for i in left], settings, context)):
                 faults[i] = fault
         elif settings.objects:
             faults = [fault or _counted(s, settings) for fault, s in zip(faults, samples)]
         for s, fault in zip(samples, faults):
             if fault:
-                reason, said = fault
-                detail = f"{sample_label(s)}: {said}; drop it or widen the bounds"
+                reason, problem = fault
+                detail = f"{sample_label(s)}: {problem}; remove it or widen the bounds"
                 out.append(Rejection(s.id, "samples", context.step, reason, detail, s.id))
     return out
 
@@ -165,17 +167,17 @@ def _recorded(row: Media) -> Iterator[tuple[str, float | None]]:
 
 
 def _fault(name: str, value: float | None, settings: Settings) -> Fault | None:
-    """What is wrong with a figure: nothing when no bounds are given for it or it lies within."""
+    """What is wrong with a value; None if it is in bounds or has none."""
     bounds = getattr(settings, name)
     if bounds is None:
         return None
     low, high = (-math.inf if bounds[0] is None else bounds[0]), (math.inf if bounds[1] is None else bounds[1])
-    reason, said, _ = MEASURES[name]
+    reason, label, _ = MEASURES[name]
     if value is None:
-        return reason, f"{said} is not known"
+        return reason, f"{label} is unknown"
     if low <= value <= high:
         return None
-    return reason, f"{said} is {value:.4g}, {f'below {low:g}' if value < low else f'above {high:g}'}"
+    return reason, f"{label} is {value:.4g}, {f'below {low:g}' if value < low else f'above {high:g}'}"
 
 
 def _seen(row: Sample) -> bool:
@@ -190,36 +192,36 @@ def _counted(row: Sample, settings: Settings) -> Fault | None:
     return _fault("objects", count if isinstance(count, int | float) else None, settings)
 
 
-async def _asked(samples: list[Sample], settings: Settings, context: Context) -> list[Fault | None]:
-    """What the model finds wrong with each sample, as many at once as it has slots."""
+async def _ask_all(samples: list[Sample], settings: Settings, context: Context) -> list[Fault | None]:
+    """Each sample's fault by the model's answers, asked in parallel up to the engine's slots."""
     engine = context.engines[settings.model or ""]
     (question,) = prompt_texts(settings)
     slots = asyncio.Semaphore(engine.slots)
 
-    async def one(row: Sample) -> Fault | None:
+    async def ask(row: Sample) -> Fault | None:
         async with slots:
             result = await engine.ask(Generate(ask_about(row.prompt, question), 1, 0.0, 1.0, 64, 0))
         if isinstance(result, Failure):
             return result.reason, result.detail
-        said = result.answers[0].text
-        if (found := parse(said)) is None:
-            return Reason.UNPARSABLE, f"the model's figures cannot be read in: {said}"
+        reply = result.answers[0].text
+        if (found := parse(reply)) is None:
+            return Reason.UNPARSABLE, f"no objects and writing can be parsed from the model's reply: {reply}"
         return next((f for name, value in found.items() if (f := _fault(name, value, settings))), None)
 
-    return list(await asyncio.gather(*map(one, samples)))
+    return list(await asyncio.gather(*map(ask, samples)))
 
 
 def example(asked: str, settings: Settings, text: str, draw: float) -> str:
-    """A reply that `parse` reads; see `schemas.operator`."""
+    """A reply that `parse` accepts; see `schemas.operator`."""
     return json.dumps({"objects": int(draw * 10), "writing": int(draw * 100)})
 
 
 def parse(text: str) -> dict[str, float] | None:
-    """Objects and the share of writing (0..1) from the one JSON object in `text`; None when there is none, or no such numbers."""
+    """Objects and share of writing (0..1) from the only JSON object in `text`; None if there is not exactly one, or a value is invalid."""
     found = re.findall(r"\{[^{}]*\}", text)
     try:
-        said = json.loads(found[0]) if len(found) == 1 else {}
-        objects, writing = float(said["objects"]), float(said["writing"]) / 100
+        reply = json.loads(found[0]) if len(found) == 1 else {}
+        objects, writing = float(reply["objects"]), float(reply["writing"]) / 100
     except (ValueError, TypeError, KeyError):
         return None
     return {"objects": objects, "writing": writing} if objects >= 0 and 0 <= writing <= 1 else None

@@ -1,8 +1,8 @@
-"""Fewer samples, chosen so that what is rare stays: by strata with weights, or evenly over clusters.
+"""Subsamples so that rare samples remain: by weighted strata, or evenly over clusters.
 
-`strata` is MM-RLHF's: long, short and multiple-choice questions 4 : 5 : 1, long being a reference of more than 128 characters.
-`clusters` is its other step: k-means with 100 clusters, as many samples of each. Its CLIP embedding is that of a model of the recipe, or a light
-one: an 8 x 8 grey picture with a 4 x 4 x 4 colour histogram, or hashed runs of characters of the prompt."""
+`strata` is MM-RLHF's: long, short and multiple-choice questions 4 : 5 : 1, where long means a reference of more than 128 characters.
+`clusters` is its other step: k-means with 100 clusters, the same number from each. Instead of its CLIP embedding: that of a model of the
+recipe, or a cheap one (8 x 8 grey values and a 4 x 4 x 4 colour histogram, or hashed character n-grams of the prompt)."""
 
 import asyncio
 import hashlib
@@ -39,47 +39,47 @@ GRID, LEVELS, PROMPT_WIDTH = 8, 4, 256
 PICTURE_WIDTH = GRID**2 + LEVELS**3
 ALONE = "without a picture"
 UNEMBEDDED = "not embedded"
-TOGETHER = 64  # samples whose vectors a model is asked for at a time
+TOGETHER = 64  # samples embedded by a model at a time
 EMBEDDINGS = {
     "picture": f"picture ({GRID} x {GRID} grey values, {LEVELS} x {LEVELS} x {LEVELS} colour histogram)",
-    "prompt": f"prompt (runs of 3 to 5 characters hashed into {PROMPT_WIDTH} places)",
+    "prompt": f"prompt (character 3- to 5-grams hashed into {PROMPT_WIDTH} dimensions)",
 }
 _OPTIONS = re.compile(r"(?:^|\s)\(?A[.):]\s.*?(?:^|\s)\(?B[.):]\s", re.DOTALL)
 
 
 class Settings(Base):
     n: int = Field(ge=1)
-    """how many samples stay; all when there are fewer"""
+    """number of samples kept; all if there are fewer"""
     by: Literal["strata", "clusters"] = "strata"
     """what is balanced"""
     weights: dict[Literal["long", "short", "mcq"], float] = Field({"long": 4, "short": 5, "mcq": 1})
-    """shares of the strata; one that is not named is left out. What a stratum lacks the others make up for"""
+    """shares of the strata; a stratum not named is dropped. If one has too few samples, the others make up for it"""
     long: int = Field(128, ge=0, le=10_000_000)
-    """a reference of more characters is long"""
+    """minimum characters of a long reference, exclusive"""
     clusters: int = Field(100, ge=2, le=100_000)
-    """how many clusters k-means looks for"""
+    """number of k-means clusters"""
     embedding: Literal["picture", "prompt", "model"] = "picture"
-    """what clusters are made of; samples without a picture, or that the model has no vector of, are a cluster of their own"""
+    """what is clustered; samples without a picture, or without an embedding from the model, form a cluster of their own"""
     model: str | None = None
-    """of `embedding: model`: name of the recipe's model, on an engine that embeds (hf), which is shown prompt and media"""
+    """for `embedding: model`: a model of the recipe on an engine that can embed (hf); it sees prompt and media"""
     seed: int = 0
-    """another seed draws other samples and starts k-means elsewhere"""
+    """seed of the draw and of k-means"""
 
     @model_validator(mode="after")
     def _shares(self):
         if any(w < 0 for w in self.weights.values()) or not sum(self.weights.values()):
             raise ValueError("weights must not be negative, and one must be above 0")
         if (self.model is not None) != (self.by == "clusters" and self.embedding == "model"):
-            raise ValueError("`by: clusters, embedding: model` goes with a `model`, and only they do")
+            raise ValueError("set `model` together with `by: clusters, embedding: model`, or none of them")
         return self
 
 
 def keep(tables: Tables, settings: Settings, context: Context) -> dict | Coroutine:
-    """A rejection for each sample that is not drawn, naming its stratum or cluster; and, for the step's record, how many of each
-    there were and stayed, and the embedding.
+    """Returns a rejection for each sample not drawn, with its stratum or cluster; and, for the step's record, the numbers before and
+    after by group, and the embedding.
 
-    Which samples of a stratum stay hangs on their ids and the seed alone. Embeddings (half a kilobyte to one each) wait in a
-    temporary file; of a sample are held its id and a few numbers."""
+    Which samples of a stratum are kept depends only on their ids and the seed. Embeddings (0.5 to 1 kB each) are stored in a temporary
+    file; in memory are each sample's id and a few numbers. EngineError: the model's engine cannot embed."""
     if settings.model:
         return _by_model(tables, settings, context)
     if settings.by == "clusters":
@@ -89,14 +89,14 @@ def keep(tables: Tables, settings: Settings, context: Context) -> dict | Corouti
 
 
 async def _by_model(tables: Tables, settings: Settings, context: Context) -> dict:
-    """The same over the vectors of a model. EngineError when its engine has none."""
+    """Clusters by a model's embeddings. EngineError if its engine cannot embed."""
     engine = context.engines[settings.model or ""]
     if "Embed" not in engine.can:
-        raise EngineError(f"{context.step}: {engine.identity} has no vectors to give; name a model on the engine hf")
+        raise EngineError(f"{context.step}: {engine.identity} cannot embed; use a model on the engine hf")
     with tempfile.TemporaryFile() as file:
         points, width, samples = array("q"), 0, _samples(tables)
-        while some := list(islice(samples, TOGETHER)):
-            for found in await asyncio.gather(*(engine.ask(Embed(row.prompt)) for row in some)):
+        while chunk := list(islice(samples, TOGETHER)):
+            for found in await asyncio.gather(*(engine.ask(Embed(row.prompt)) for row in chunk)):
                 if isinstance(found, Failure):
                     points.append(-1)
                     continue
@@ -116,7 +116,7 @@ def _evenly(tables: Tables, labels: list[str], embedding: str, settings: Setting
 
 
 def _chosen(
-    tables: Tables, labels: Sequence[str], weights: Mapping[str, float], said: str, settings: Settings, context: Context
+    tables: Tables, labels: Sequence[str], weights: Mapping[str, float], form: str, settings: Settings, context: Context
 ) -> dict:
     ids, sources = _names(tables)
     had = Counter(labels)
@@ -126,19 +126,17 @@ def _chosen(
     for i in sorted(range(len(labels)), key=lambda i: _draw(settings.seed, ids[i].as_py())):
         places[labels[i]] += 1
         if places[labels[i]] > quota[labels[i]]:
-            name, label = ids[i].as_py(), said.format(labels[i])
-            detail = (
-                f"{sample_label_of(name, sources[i].as_py())}: {label} keeps {quota[labels[i]]} of {had[labels[i]]}"
-            )
+            name, label = ids[i].as_py(), form.format(labels[i])
+            detail = f"{sample_label_of(name, sources[i].as_py())}: {label} keeps {quota[labels[i]]} of {had[labels[i]]}; raise n to keep more"
             out.append((i, Rejection(name, "samples", context.step, Reason.NOT_SAMPLED, detail, name)))
     counts = {name: {"had": had[name], "kept": quota[name]} for name in sorted(had)}
     return {"rejections": [row for _, row in sorted(out)], "samples": counts}
 
 
 def allocate(had: Mapping[str, int], weights: Mapping[str, float], n: int) -> dict[str, int]:
-    """How many of each group stay: `n` in all by weight, none more than it has; what some lack the others make up for.
+    """How many of each group are kept: `n` in total, by weight, but never more than a group has; other groups make up the difference.
 
-    Fractions go to the largest remainders. Less than `n` when the groups with a weight have no more."""
+    Fractions go to the largest remainders. Less than `n` if the groups with a weight have fewer in total."""
     quota = dict.fromkeys(had, 0)
     open_ = sorted(g for g in had if weights.get(g, 0) > 0)
     while open_:
@@ -156,7 +154,7 @@ def allocate(had: Mapping[str, int], weights: Mapping[str, float], n: int) -> di
 
 
 def _draw(seed: int, name: str) -> bytes:
-    """Orders samples at random, but always alike: more rows do not change which of two comes first."""
+    """A stable random order of samples: adding rows does not change which of two comes first."""
     return hashlib.blake2b(f"{seed} {name}".encode(), digest_size=8).digest()
 
 
@@ -171,14 +169,14 @@ def _samples(tables: Tables) -> Iterator[Sample]:
 
 
 def stratum(row: Sample, long: int) -> str:
-    """mcq: the prompt lists options A and B, or the right answer is a letter; else long or short by the reference."""
+    """mcq: the prompt lists options A and B, or the answer is a letter; else long or short by the reference's length."""
     if _OPTIONS.search(shingles.shared_words(row.prompt)) or re.fullmatch(r"\(?[A-J][.)]?", row.answer or ""):
         return "mcq"
     return "long" if len(row.reference or "") > long else "short"
 
 
 def _clusters(tables: Tables, settings: Settings, context: Context) -> list[str]:
-    """Each sample's cluster by a light embedding."""
+    """Each sample's cluster, by a cheap embedding."""
     with tempfile.TemporaryFile() as file:
         if settings.embedding == "picture":
             points, width = _pictures(tables, context, file), PICTURE_WIDTH
@@ -188,7 +186,7 @@ def _clusters(tables: Tables, settings: Settings, context: Context) -> list[str]
 
 
 def _grouped(points: Sequence[int], width: int, file: BinaryIO, alone: str, settings: Settings) -> list[str]:
-    """Each sample's cluster, by the number of its vector in the file; `alone` is what those are called that have none (-1)."""
+    """Each sample's cluster, by the index of its vector in the file; `alone` is the label of samples without one (-1)."""
     from sklearn.cluster import MiniBatchKMeans
 
     file.flush()
@@ -202,7 +200,7 @@ def _grouped(points: Sequence[int], width: int, file: BinaryIO, alone: str, sett
 
 
 def _pictures(tables: Tables, context: Context, file: BinaryIO) -> array:
-    """Writes the embedding of each image and video; gives for each sample the number of its first one, or -1."""
+    """Writes the embedding of each image and video; returns for each sample the index of its first one, or -1."""
     numbers = media_hashes.Numbers()
     for name, _, found in media_hashes.measured(media_hashes.listed(tables), context.media, embedded):
         if not isinstance(found, RowError):
@@ -214,8 +212,8 @@ def _pictures(tables: Tables, context: Context, file: BinaryIO) -> array:
 
 
 def embedded(data: bytes, kind: str, name: str) -> np.ndarray:
-    """[PICTURE_WIDTH] float32 of unit length for a picture, or for the first frame of a video: grey values about their mean,
-    and the square roots of the histogram's shares, which weigh as much."""
+    """A picture's (or a video's first frame's) embedding: [PICTURE_WIDTH] float32 of unit length. Half is the grey values minus their
+    mean, half the square roots of the histogram's shares, both equally weighted. RowError if it cannot be decoded."""
     picture = next(iter(phash.pictures(data, kind, 1, media_hashes.EDGE, name))).resize((64, 64))
     grey = np.asarray(picture.convert("L").resize((GRID, GRID), Image.Resampling.BOX), np.float32).ravel()
     grey -= grey.mean()
@@ -225,7 +223,7 @@ def embedded(data: bytes, kind: str, name: str) -> np.ndarray:
 
 
 def _prompts(tables: Tables, file: BinaryIO) -> range:
-    """Writes the embedding of each sample's prompt; gives their numbers."""
+    """Writes the embedding of each sample's prompt; returns their indices."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
     hashing = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 5), n_features=PROMPT_WIDTH, dtype=np.float32)

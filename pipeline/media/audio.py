@@ -1,4 +1,4 @@
-"""Audio: its facts, and its samples as every model is to hear them. Runs in the decoder's process (see decode.py)."""
+"""Audio: metadata, and samples as models receive them. Runs in the decoder process (see decode.py)."""
 
 import io
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from schemas.errors import RowError
 from schemas.records import Reason
 
 _BLOCK = 1 << 16  # samples
-_SPOKEN = 16_000  # samples a second: what the audio towers of the known models take
+_SPOKEN = 16_000  # samples per second, as used by the audio encoders of common models
 
 
 def facts(data: bytes, form: Format, name: str) -> dict:
-    """kind, mime, seconds, rate (samples a second) and channels. RowError when it does not decode, has no samples, is over
-    a cap or holds samples that are no numbers."""
+    """kind, mime, seconds, rate (samples per second) and channels. RowError: it cannot be decoded, has no samples, exceeds a limit or
+    contains NaN or infinities."""
     if form.library == "soundfile":
         rate, channels, seconds = _file_facts(data, form, name)
     else:
@@ -32,13 +32,12 @@ def facts(data: bytes, form: Format, name: str) -> dict:
 def decode_audio(
     data: bytes, rate: int = 16000, name: str = "the audio", max_seconds: float = HEARD_SECONDS
 ) -> np.ndarray:
-    """Samples [n] float32, mono (mean of the channels), about -1..1, `rate` a second; of a video, its sound. What comes
-    after `max_seconds` is cut off.
+    """Samples [n] float32, mono (mean of the channels), about -1..1, `rate` per second; of a video, its sound. Cut off after `max_seconds`.
 
-    RowError when there is none or it does not decode."""
+    RowError: there is no sound, or it cannot be decoded."""
     form = sniff(data, name)
     if form.library == "pillow":
-        raise RowError(Reason.UNSUPPORTED_MEDIA, f"{name} is {form.mime}, not audio; drop the row")
+        raise RowError(Reason.UNSUPPORTED_MEDIA, f"{name} is {form.mime}, not audio; remove the row")
     read = _file_parts if form.library == "soundfile" else _stream_parts
     parts, left, found = [], None, rate
     for part, found in read(data, form, name):
@@ -51,12 +50,12 @@ def decode_audio(
     if not len(samples):
         raise _silent(name)
     if not np.isfinite(samples).all():
-        raise _no_numbers(name)
+        raise _not_finite(name)
     return samples if found == rate else soxr.resample(samples, found, rate)
 
 
 def as_wav(data: bytes, name: str) -> bytes:
-    """The sound of `data` as a WAV file of 16 bits, for servers that take no containers. RowError as decode_audio."""
+    """The sound of `data` as a 16-bit WAV file, for servers that accept no containers. Raises RowError like decode_audio."""
     file = io.BytesIO()
     soundfile.write(file, decode_audio(data, _SPOKEN, name), _SPOKEN, subtype="PCM_16", format="WAV")
     return file.getvalue()
@@ -73,7 +72,7 @@ def _file_facts(data: bytes, form: Format, name: str) -> tuple[int, int, float]:
         for part in file.blocks(out=block):
             count += len(part)
             if not np.isfinite(part).all():
-                raise _no_numbers(name)
+                raise _not_finite(name)
         if count < file.frames:
             raise broken(name)
         if not count:
@@ -111,15 +110,17 @@ def _stream_parts(data: bytes, form: Format, name: str) -> Iterator[tuple[np.nda
 
 
 def _ended(data: bytes) -> bool:
-    """Whether the last page of an Ogg file is whole and marked as the last."""
+    """Whether the last page of an Ogg file is complete and marked as the last."""
     page = data.rfind(b"OggS")
     body = page + 27 + data[page + 26] if page + 26 < len(data) else len(data) + 1
     return bool(data[page + 5] & 4) and body + sum(data[page + 27 : body]) <= len(data)
 
 
 def _silent(name: str) -> RowError:
-    return RowError(Reason.EMPTY_MEDIA, f"{name} has no sound in it; replace the file or drop the row")
+    return RowError(Reason.EMPTY_MEDIA, f"{name} contains no sound; replace the file or remove the row")
 
 
-def _no_numbers(name: str) -> RowError:
-    return RowError(Reason.UNDECODABLE, f"{name} holds samples that are no numbers; replace the file or drop the row")
+def _not_finite(name: str) -> RowError:
+    return RowError(
+        Reason.UNDECODABLE, f"{name} contains samples that are NaN or infinite; replace the file or remove the row"
+    )

@@ -1,9 +1,8 @@
-"""Media decoded in processes of their own (worker.py), so that a file which crashes a decoder, hangs it or fills the memory
-costs one row. Everything in Pairwright that looks into media comes through here; no decoder runs in the process of a run.
+"""Decodes media in separate processes (worker.py), so that a file that crashes a decoder, hangs it or exhausts memory costs one row.
+All access to media content goes through this module; no decoder runs in the main process.
 
-A call takes a worker that is idle, or starts one: there are as many as threads that ask at once, and each holds one medium.
-What this does not do: a decoder that a file takes over still runs as this user. Who feeds Pairwright from strangers and
-fears that runs it in a container."""
+A call takes an idle worker or starts one: there are as many as concurrent calls, each with one file at a time. Not covered: a decoder
+that a file takes control of still runs as this user. If you process files from untrusted sources, run Pairwright in a container."""
 
 import atexit
 import contextlib
@@ -27,20 +26,21 @@ if TYPE_CHECKING:
     from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
-_KEPT = 16 << 20  # bytes of a worker's memory file that are not given back between two questions
+_KEPT = 16 << 20  # bytes of a worker's shared memory kept between requests
 
 
 def facts(data: bytes, form: Format, name: str) -> dict:
-    """The facts of a Media: kind, mime, and what its kind has. RowError when it is no good."""
+    """Metadata of a Media: kind, mime, and the fields of its kind. RowError if the file is not valid."""
     return _ask(data, name, limits.PROBE_SECONDS, do="facts", form=form)[0]["facts"]
 
 
 def decode_image(data: bytes, name: str = "the image", edge: int | None = None) -> "Image.Image":
-    """An RGB picture, with `edge` of at least so many pixels a side; see image.py. RowError, also when its decoder dies (DECODER_DIED) or takes too long (TOO_SLOW)."""
+    """An RGB picture, with `edge` possibly reduced to at least that many pixels per side; see image.py. RowError: it cannot be decoded,
+    its decoder crashes (DECODER_DIED) or takes too long (TOO_SLOW)."""
     from PIL import Image
 
-    said, pixels = _ask(data, name, limits.DECODE_SECONDS, do="image", edge=edge)
-    return Image.frombytes("RGB", said["shape"], pixels)
+    reply, pixels = _ask(data, name, limits.DECODE_SECONDS, do="image", edge=edge)
+    return Image.frombytes("RGB", reply["shape"], pixels)
 
 
 def decode_video(
@@ -50,18 +50,18 @@ def decode_video(
     name: str = "the video",
     max_side: int = limits.FRAME_SIDE,
 ) -> tuple["np.ndarray", float]:
-    """Frames [T, height, width, 3] uint8 RGB, and how many a second; see video.py. RowError as decode_image."""
+    """(frames [T, height, width, 3] uint8 RGB, frames per second); see video.py. Raises RowError like decode_image."""
     import numpy as np
 
     asked = {"fps": fps, "max_frames": max_frames, "max_side": max_side}
-    said, pixels = _ask(data, name, limits.DECODE_SECONDS, do="video", **asked)
-    return np.frombuffer(pixels, np.uint8).reshape(said["shape"]), said["fps"]
+    reply, pixels = _ask(data, name, limits.DECODE_SECONDS, do="video", **asked)
+    return np.frombuffer(pixels, np.uint8).reshape(reply["shape"]), reply["fps"]
 
 
 def decode_audio(
     data: bytes, rate: int = 16000, name: str = "the audio", max_seconds: float = limits.HEARD_SECONDS
 ) -> "np.ndarray":
-    """Samples [n] float32, mono, `rate` a second, at most `max_seconds`; see audio.py. RowError as decode_image."""
+    """Samples [n] float32, mono, `rate` per second, at most `max_seconds`; see audio.py. Raises RowError like decode_image."""
     import numpy as np
 
     _, samples = _ask(data, name, limits.DECODE_SECONDS, do="audio", rate=rate, max_seconds=max_seconds)
@@ -69,12 +69,12 @@ def decode_audio(
 
 
 def as_wav(data: bytes, name: str) -> bytes:
-    """The sound of `data`, of a video too, as a WAV file. RowError as decode_image."""
+    """The sound of `data`, also of a video, as a WAV file. Raises RowError like decode_image."""
     return bytes(_ask(data, name, limits.DECODE_SECONDS, do="wav")[1])
 
 
 class _Worker:
-    """One process, for one question at a time."""
+    """A decoder process, for one request at a time."""
 
     def __init__(self):
         ours, theirs = socket.socketpair()
@@ -91,25 +91,25 @@ class _Worker:
         ours.settimeout(limits.WALL_SECONDS)
         self._socket, self._stream = ours, ours.makefile("rwb")
         if self._stream.readline() != b"ready\n":
-            raise RunError("the process that decodes media does not start; install Pairwright anew (make install)")
+            raise RunError("the media decoder process does not start; reinstall Pairwright (make install)")
 
     def ask(self, asked: dict, data: bytes) -> tuple[dict, bytearray]:
-        """The answer and its bytes. OSError (TimeoutError among them) when there is none."""
+        """The reply and its bytes. OSError (including TimeoutError) if there is no reply."""
         os.pwrite(self._memory, data, 0)
         self._stream.write(json.dumps(asked | {"size": len(data)}).encode() + b"\n")
         self._stream.flush()
         line = self._stream.readline()
         if not line:
             raise ConnectionError
-        said = json.loads(line)
-        payload = bytearray(said["size"])
+        reply = json.loads(line)
+        payload = bytearray(reply["size"])
         os.preadv(self._memory, [payload], 0)
         if max(len(data), len(payload)) > _KEPT:
             os.ftruncate(self._memory, 0)
-        return said, payload
+        return reply, payload
 
     def end(self, kill: bool = False) -> int:
-        """Its exit status, negative for a signal."""
+        """Ends the process and returns its exit status, negative for a signal."""
         with contextlib.suppress(OSError):
             self._stream.close()
         self._socket.close()
@@ -119,7 +119,7 @@ class _Worker:
         return self.process.wait()
 
 
-_idle: deque[_Worker] = deque()  # the one that worked last comes first: its memory is warm
+_idle: deque[_Worker] = deque()  # the most recently used is taken first: its memory is warm
 
 
 def _ask(data: bytes, name: str, cpu: int, **asked: Any) -> tuple[dict, bytearray]:
@@ -129,7 +129,7 @@ def _ask(data: bytes, name: str, cpu: int, **asked: Any) -> tuple[dict, bytearra
         except IndexError:
             worker = _Worker()
         try:
-            said, payload = worker.ask(asked | {"name": name, "cpu": cpu}, data)
+            reply, payload = worker.ask(asked | {"name": name, "cpu": cpu}, data)
         except TimeoutError:
             worker.end(kill=True)
             raise _too_slow(name) from None
@@ -137,22 +137,22 @@ def _ask(data: bytes, name: str, cpu: int, **asked: Any) -> tuple[dict, bytearra
             ended = worker.end()
             if ended == -signal.SIGXCPU:
                 raise _too_slow(name) from None
-            if tries == 1:  # it may have been killed for what came before, or by the system for want of memory
+            if tries == 1:  # an earlier file or the system's lack of memory may have been the cause
                 continue
-            detail = f"{name} crashed its decoder twice; replace the file or drop the row"
+            detail = f"{name} crashed its decoder twice; replace the file or remove the row"
             raise RowError(Reason.DECODER_DIED, detail) from None
         except BaseException:
-            worker.end(kill=True)  # half an answer is left in it
+            worker.end(kill=True)  # part of a reply may be left in its socket
             raise
         _idle.append(worker)
-        if "reason" in said:
-            raise RowError(Reason(said["reason"]), said["detail"])
-        return said, payload
+        if "reason" in reply:
+            raise RowError(Reason(reply["reason"]), reply["detail"])
+        return reply, payload
     raise AssertionError
 
 
 def _too_slow(name: str) -> RowError:
-    return RowError(Reason.TOO_SLOW, f"{name} takes too long to decode; shorten or convert it, or drop the row")
+    return RowError(Reason.TOO_SLOW, f"{name} takes too long to decode; shorten or convert it, or remove the row")
 
 
 @atexit.register
@@ -161,4 +161,4 @@ def _end_all() -> None:
         _idle.pop().end(kill=True)
 
 
-os.register_at_fork(after_in_child=_idle.clear)  # two processes must not speak over one socket
+os.register_at_fork(after_in_child=_idle.clear)  # two processes must not share a socket

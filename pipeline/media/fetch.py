@@ -1,9 +1,9 @@
-"""A file from a web server that nobody here vouches for.
+"""Fetches files from untrusted web servers.
 
-Rows name URLs, and a row may come from anyone: one that points into the private network, or redirects there, would make this
-machine fetch what only it may see. So every address is checked after its name was resolved, at each redirect, and the
-connection goes to the address that was checked, not to the name, which could resolve to another one a moment later.
-Time and size are bounded whatever the server says; of credentials nothing is repeated."""
+Rows contain URLs and may come from anyone: a URL that points or redirects to a private network would make this machine fetch what only
+it can reach. So each name is resolved once, all its addresses are checked, at each redirect again, and the connection goes to a checked
+address rather than to the name, which could resolve differently a moment later (DNS rebinding).
+Time and size are limited whatever the server sends; credentials appear in no message."""
 
 import base64
 import contextlib
@@ -27,9 +27,9 @@ from schemas.operator import OperatorSettings as Base
 from schemas.records import Reason
 
 PORTS = (80, 443, 8080, 8443)
-REDIRECTS, TRIES, IDLE = 5, 3, 15.0  # IDLE: seconds in which something must come
+REDIRECTS, TRIES, IDLE = 5, 3, 15.0  # IDLE: maximum seconds without data
 _AGAIN = (429, 500, 502, 503, 504)
-_NEVER = [  # link-local, clouds' own, and what older Pythons take for public
+_NEVER = [  # link-local, cloud metadata services, and ranges that older Pythons treat as public
     ipaddress.ip_network(network)
     for network in (
         "169.254.0.0/16",
@@ -40,37 +40,37 @@ _NEVER = [  # link-local, clouds' own, and what older Pythons take for public
         "64:ff9b:1::/48",
     )
 ]
-_EMBEDDED = ipaddress.ip_network("64:ff9b::/96")  # IPv4 behind a translator
+_EMBEDDED = ipaddress.ip_network("64:ff9b::/96")  # IPv4 behind a NAT64 translator
 _deadline: ContextVar[float] = ContextVar("deadline")
 
 
 class Limits(Base):
-    """What is fetched from URLs, and how."""
+    """Limits on fetching from URLs."""
 
     allow_private: tuple[str, ...] = ()
-    """Hosts that may have private addresses and any port: your own servers. Metadata services stay out of reach."""
+    """Hosts that may have private addresses and any port: your own servers. Metadata services remain blocked."""
     max_bytes: int = Field(256 << 20, ge=1, le=4 << 30)
-    """The largest file that is taken."""
+    """Maximum size of a file in bytes."""
     seconds: float = Field(60, gt=0, le=3600)
-    """How long a file may take, redirects and retries included."""
+    """Maximum seconds per file, including redirects and retries."""
     at_once: int = Field(8, ge=1, le=64)
-    """How many files are fetched at a time."""
+    """Number of files fetched in parallel."""
     schemes: tuple[ObjectStore, ...] = ()
-    """Object stores whose objects rows may name, as s3 or gs: they are read with your own rights. Those of the recipe's paths are allowed anyway."""
+    """Object stores that rows may name, such as s3 or gs; they are read with your credentials. Those of the recipe's own paths are always allowed."""
 
     @model_serializer(mode="wrap")
-    def _as_before(self, dump):
-        """Where none is listed, what it was before there was such a list: runs are named by it."""
+    def _without_empty(self, dump):
+        """Leaves out empty `schemes`, so that the keys of runs from before this setting do not change."""
         return {name: value for name, value in dump(self).items() if name != "schemes" or value}
 
 
 class Fetched(NamedTuple):
     size: int | None  # None: not modified
-    validator: str | None  # ETag or Last-Modified, as the server gave it
+    validator: str | None  # ETag or Last-Modified, as sent by the server
 
 
 class Fetcher:
-    """Fetches over HTTP(S), from any number of threads at once."""
+    """Fetches over HTTP(S); thread-safe."""
 
     def __init__(self, limits: Limits):
         self._limits = limits
@@ -80,10 +80,9 @@ class Fetcher:
         )  # fmt: skip
 
     def get(self, url: str, known: str | None = None) -> tuple[bytes | None, str | None]:
-        """(bytes, validator) of a file; (None, validator) when it is still the one whose validator was `known`.
+        """(bytes, validator) of a file; (None, validator) if it still has the validator `known`.
 
-        RowError: UNSAFE (an address, port or scheme that is refused), TOO_LARGE, MISSING_FILE (404, 410), UNREACHABLE
-        (anything else that the server does or does not do)."""
+        RowError: UNSAFE (refused address, port or scheme), TOO_LARGE, MISSING_FILE (404, 410), UNREACHABLE (any other failure of the server)."""
         data = bytearray()
         found = self.download(url, data.extend, self._limits.max_bytes, self._limits.seconds, known, data.clear)
         return (None if found.size is None else bytes(data)), found.validator
@@ -92,38 +91,39 @@ class Fetcher:
         self, url: str, write: Callable[[bytes], object], max_bytes: int, seconds: float,
         known: str | None = None, rewind: Callable[[], object] = lambda: None,
     ) -> Fetched:  # fmt: skip
-        """Hands the bytes to `write` as they come; `rewind` is called before each new try. Raises as `get` does."""
+        """Passes the bytes to `write` as they arrive; `rewind` is called before each try. Raises RowError like `get`."""
         end = time.monotonic() + seconds
         token = _deadline.set(end)
         try:
             for attempt in range(TRIES):
                 rewind()
-                wait, trouble = 0.5 * 2**attempt, ""
+                wait, problem = 0.5 * 2**attempt, ""
                 try:
                     found = self._follow(url, write, max_bytes, known)
                 except _Refused as refused:
                     raise _unsafe(clean(url), str(refused)) from None
                 except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, ValueError) as error:
-                    trouble = _TROUBLE.get(type(error), "broke the connection or sent what is no HTTP")
+                    problem = _PROBLEMS.get(type(error), "closed the connection or sent invalid HTTP")
                 else:
                     if isinstance(found, Fetched):
                         return found
                     status, after = found
-                    trouble, wait = f"answered {status}", max(wait, after)
+                    problem, wait = f"answered with status {status}", max(wait, after)
                 if attempt == TRIES - 1 or time.monotonic() + wait >= end:
                     break
                 time.sleep(wait)
             raise RowError(
-                Reason.UNREACHABLE, f"{clean(url)}: the server {trouble}; try again later or mend the address"
+                Reason.UNREACHABLE, f"{clean(url)}: the server {problem}; try again later or correct the URL"
             )
         finally:
             _deadline.reset(token)
 
     def close(self) -> None:
+        """Closes all connections."""
         self._pool.close()
 
     def _follow(self, url: str, write, max_bytes: int, known: str | None) -> Fetched | tuple[int, float]:
-        """What came of one try, through its redirects: the file, or the status and the seconds to wait after it."""
+        """One try, following redirects: the file, or (status, seconds to wait before the next try)."""
         target = _parsed(url, clean(url))
         headers = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "pairwright"}
         if target.user is not None:
@@ -135,7 +135,7 @@ class Fetcher:
                 status = response.status
                 said = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in response.headers}
                 if status in (301, 302, 303, 307, 308) and "location" in said:
-                    headers.pop("authorization", None)  # it was for the first host
+                    headers.pop("authorization", None)  # only for the first host
                     target = _parsed(said["location"], clean(url), target)
                     continue
                 validator = next((v for k in ("etag", "last-modified") if (v := said.get(k)) and v.isascii()), None)
@@ -146,12 +146,12 @@ class Fetcher:
                 if status in (404, 410):
                     raise RowError(
                         Reason.MISSING_FILE,
-                        f"{clean(url)} is not there ({status}); mend the address or drop the row",
+                        f"{clean(url)} does not exist (status {status}); correct the URL or remove the row",
                     )
                 if status != 200:
                     raise RowError(
                         Reason.UNREACHABLE,
-                        f"{clean(url)}: the server answered {status}; see whether it needs credentials",
+                        f"{clean(url)}: the server answered with status {status}; check whether it needs credentials",
                     )
                 length = said.get("content-length", "")
                 if length.isdecimal() and float(length) > max_bytes:
@@ -163,9 +163,7 @@ class Fetcher:
                         raise _too_large(url, max_bytes)
                     write(chunk)
                 return Fetched(size, validator)
-        raise RowError(
-            Reason.UNSAFE, f"{clean(url)} redirects more than {REDIRECTS} times; give the address where it ends"
-        )
+        raise RowError(Reason.UNSAFE, f"{clean(url)} redirects more than {REDIRECTS} times; use the final URL")
 
     def _ask(self, target: URL, headers: dict[str, str]):
         address = httpcore.URL(
@@ -181,7 +179,7 @@ class _Refused(Exception):
 
 
 class _Guard(httpcore.NetworkBackend):
-    """Resolves a name once, checks every address it has, and connects to those."""
+    """Resolves a name once, checks all its addresses, and connects only to those."""
 
     def __init__(self, private: set[str]):
         self._private, self._inner = private, httpcore.SyncBackend()
@@ -189,7 +187,9 @@ class _Guard(httpcore.NetworkBackend):
     def connect_tcp(self, host, port, timeout=None, local_address=None, socket_options=None):
         own = host.lower() in self._private
         if port not in PORTS and not own:
-            raise _Refused(f"port {port} is none of {', '.join(map(str, PORTS))}; list the host in fetch.allow_private")
+            raise _Refused(
+                f"port {port} is not one of {', '.join(map(str, PORTS))}; list the host in fetch.allow_private"
+            )
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, ValueError):
@@ -198,20 +198,20 @@ class _Guard(httpcore.NetworkBackend):
         for address in addresses:
             if not reachable(address, own):
                 raise _Refused(
-                    "its server, or one it redirects to, has a private or special address; "
+                    "its server, or one that it redirects to, has a private or special address; "
                     "list your own servers in fetch.allow_private"
                 )
-        trouble: Exception = httpcore.ConnectError(_NO_NAME)
+        problem: Exception = httpcore.ConnectError(_NO_NAME)
         for address in addresses:
             try:
                 return _Timed(self._inner.connect_tcp(address, port, _left(timeout), local_address, socket_options))
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                trouble = error
-        raise trouble
+                problem = error
+        raise problem
 
 
 class _Timed(httpcore.NetworkStream):
-    """A stream on which nothing lasts beyond the deadline of the fetch that uses it, however slowly bytes trickle."""
+    """A stream whose operations end at the fetch's deadline, however slowly bytes arrive."""
 
     def __init__(self, inner: httpcore.NetworkStream):
         self._inner = inner
@@ -233,8 +233,8 @@ class _Timed(httpcore.NetworkStream):
 
 
 def reachable(address: str, private: bool) -> bool:
-    """Whether an IP address may be connected to; `private`: those of one's own network too. Link-local addresses and
-    metadata services never, nor what is no address of one machine."""
+    """Whether an IP address may be connected to; `private`: also private ones. Link-local, multicast and metadata-service addresses are
+    always refused. ValueError: not an IP address."""
     found = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
         inner = found.ipv4_mapped or found.sixtofour or (found.teredo and found.teredo[1])
@@ -261,9 +261,9 @@ def _parsed(text: str, name: str, base: URL | None = None) -> URL:
         url = URL(text) if base is None else base.join(URL(text))
         port = url.port
     except ValueError:
-        raise _unsafe(name, "it, or what it redirects to, is no address") from None
+        raise _unsafe(name, "it, or its redirect target, is not a valid URL") from None
     if url.scheme not in WEB or not url.raw_host or port is None:
-        raise _unsafe(name, "it, or what it redirects to, is no http or https address")
+        raise _unsafe(name, "it, or its redirect target, is not an http or https URL")
     return url
 
 
@@ -272,7 +272,7 @@ def _basic(url: URL) -> str:
 
 
 def _retry_after(text: str) -> float:
-    """Seconds that a server asks to be left alone: a number, or a date; 0 when it does not say."""
+    """Seconds to wait by a Retry-After header: a number or a date; 0 if missing or invalid."""
     if text.isdecimal():
         return float(text)
     with contextlib.suppress(ValueError, TypeError, OverflowError):
@@ -281,13 +281,13 @@ def _retry_after(text: str) -> float:
 
 
 def _unsafe(name: str, why: str) -> RowError:
-    return RowError(Reason.UNSAFE, f"{name} is not fetched: {why}")
+    return RowError(Reason.UNSAFE, f"{name} was not fetched: {why}")
 
 
 def _too_large(url: str, max_bytes: int) -> RowError:
     return RowError(
         Reason.TOO_LARGE,
-        f"{clean(url)} is larger than {max_bytes:,} bytes; raise fetch.max_bytes or drop the row",
+        f"{clean(url)} is larger than {max_bytes:,} bytes; raise fetch.max_bytes or remove the row",
     )
 
 
@@ -297,7 +297,7 @@ def _tls() -> ssl.SSLContext:
 
 
 _NO_NAME = "no such host"
-_TROUBLE = {
+_PROBLEMS = {
     httpcore.ConnectError: "cannot be reached", httpcore.ConnectTimeout: "cannot be reached",
     httpcore.ReadTimeout: "is too slow", httpcore.WriteTimeout: "is too slow", httpcore.PoolTimeout: "is too slow",
 }  # fmt: skip

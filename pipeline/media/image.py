@@ -1,4 +1,4 @@
-"""Images: their facts, and their pixels as every model is to see them. Runs in the decoder's process (see decode.py)."""
+"""Images: metadata, and pixels as models receive them. Runs in the decoder process (see decode.py)."""
 
 import io
 import struct
@@ -15,30 +15,30 @@ from schemas.records import Reason
 _ORIENTATION = 0x0112
 _FOREIGN = (OSError, SyntaxError, ValueError, RuntimeError, EOFError, struct.error)
 
-# Pillow warns of many pixels, which `_open` counts itself, and of odd metadata, once a process and without the file's name
+# Pillow warns about large pictures, which `_open` checks itself, and about odd metadata, once per process and without the file's name
 Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def facts(data: bytes, form: Format, name: str) -> dict:
-    """kind, mime, width and height (pixels, as shown: after EXIF rotation). RowError when it does not decode."""
+    """kind, mime, width and height (pixels, after EXIF rotation). RowError if it cannot be decoded."""
     with undecodable(name, *_FOREIGN):
         image = _open(data, form, name)
-        image.load()  # turns a TIFF
+        image.load()  # applies the orientation of a TIFF
         turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
         size = image.size[::-1] if turned else image.size
     return {"kind": "image", "mime": form.mime, "width": size[0], "height": size[1]}
 
 
 def decode_image(data: bytes, name: str = "the image", edge: int | None = None) -> Image.Image:
-    """An RGB picture: turned as its EXIF says, on white where it is transparent, the first picture of an animation or of a
-    file of pages. Colour profiles are not applied.
+    """An RGB picture: rotated by EXIF, on white where transparent, the first frame of an animation or first page of a file. Colour profiles
+    are not applied.
 
-    Where `edge` pixels a side are enough, a larger JPEG is decoded at an eighth to a half of its size, for as little.
-    RowError when `data` is no image, has too many pixels or does not decode."""
+    With `edge`, if that many pixels per side suffice, a larger JPEG is decoded at 1/2 to 1/8 of its size, which is cheaper.
+    RowError: `data` is not an image, has too many pixels or cannot be decoded."""
     form = sniff(data, name)
     if form.library != "pillow":
-        raise RowError(Reason.UNSUPPORTED_MEDIA, f"{name} is {form.mime}, not an image; drop the row")
+        raise RowError(Reason.UNSUPPORTED_MEDIA, f"{name} is {form.mime}, not an image; remove the row")
     with undecodable(name, *_FOREIGN):
         image = _open(data, form, name)
         if edge:
@@ -52,7 +52,7 @@ def _open(data: bytes, form: Format, name: str) -> Image.Image:
         import pillow_heif
 
         pillow_heif.register_heif_opener(thumbnails=False, decode_threads=1)
-    # only the sniffed format: Pillow would otherwise hand PostScript to an interpreter
+    # only the detected format: Pillow would otherwise pass PostScript to an interpreter
     image = Image.open(io.BytesIO(data), formats=(form.name,))
     if image.width * image.height > MAX_PIXELS:
         raise too_large(name, f"{image.width} x {image.height} pixels", f"{MAX_PIXELS:,}")
@@ -64,7 +64,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
-    if image.mode.startswith("I;16") or image.mode == "I":  # 16 bits of grey, which convert() would clip to white
+    if image.mode.startswith("I;16") or image.mode == "I":  # 16-bit grey, which convert() would clip to white
         image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
     elif image.mode == "F":
         image = Image.fromarray(_grey(np.asarray(image)))
@@ -72,6 +72,6 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _grey(values: np.ndarray) -> np.ndarray:
-    """Floating point grey as bytes: 0..1 is black to white, or 0..255 where any value is above 1; no number is black."""
+    """Floating-point grey as bytes: 0..1 is black to white, or 0..255 if any value exceeds 1; NaN and infinities are black."""
     values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
     return (values * (255 if values.max() <= 1 else 1)).round().clip(0, 255).astype(np.uint8)

@@ -1,21 +1,21 @@
-"""JPEGs, followed without a decoder: their segments must lead to the end of the picture."""
+"""Checks that a JPEG is complete without decoding it: its segments must lead to the end-of-image marker."""
 
 import re
 from typing import Literal
 
 _END, _APP1, _FRAMES = 0xD9, 0xE1, (0xC0, 0xC1, 0xC2)
-_NEEDED = {0xDA, 0xDB}  # a scan, and tables of quantisation
+_NEEDED = {0xDA, 0xDB}  # a scan, and quantisation tables
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]", re.DOTALL)  # neither stuffing, nor a restart, nor a fill byte
-_SEGMENTS = 1000  # followed at most: a picture of more is made to take long
+_SEGMENTS = 1000  # maximum number followed: pictures with more are made to be slow
 _ORDERS: dict[bytes, Literal["little", "big"]] = {b"Exif\0\0II*\0": "little", b"Exif\0\0MM\0*": "big"}
 _ORIENTATION, _SHORT = 0x0112, 3
 
 
 def size_of_whole(data: bytes) -> tuple[int, int] | None:
-    """Width and height, as shown, of a JPEG whose segments (ITU-T T.81, annex B) lead to its end-of-image marker.
+    """Width and height, after EXIF rotation, of a JPEG whose segments (ITU-T T.81, annex B) lead to its end-of-image marker.
 
-    None when it must be decoded to be sure: no such end, no scan, Exif data that are odd or doubled, XMP that may turn it, a frame
-    that is not the common one of 8 bits, sequential or progressive, or a thousand segments."""
+    None if it must be decoded to be sure: no end marker, no scan, invalid or repeated Exif data, XMP that may rotate it, a frame other than
+    8-bit sequential or progressive, or too many segments."""
     size: tuple[int, int] | None = None
     turn = 0  # unknown
     seen: set[int] = set()
@@ -47,7 +47,7 @@ def size_of_whole(data: bytes) -> tuple[int, int] | None:
 
 
 def _orientation(segment: bytes) -> int:
-    """1 to 8, what Exif data say of how a picture is turned, 1 when they say nothing; 0 when they are odd."""
+    """Exif orientation, 1 to 8; 1 if not given, 0 if the data are invalid."""
     order, tags = _ORDERS.get(segment[:10]), segment[6:]
     if order is None:
         return 0

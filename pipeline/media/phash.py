@@ -1,7 +1,7 @@
-"""Perceptual hashes: 64 bits of what a picture looks like, nearly the same after it was shrunk or compressed anew.
+"""Perceptual hashes: 64 bits that hardly change when a picture is resized or recompressed.
 
-The hash is imagehash's pHash (Zauner 2010): 32 x 32 grey values, their DCT, of its 8 x 8 lowest frequencies which are
-above the median; the DCT is one product of matrices for all pictures at once."""
+The hash is imagehash's pHash (Zauner 2010): of the DCT of 32 x 32 grey values, which of the 8 x 8 lowest frequencies are above their
+median. The DCT of all pictures is one matrix product."""
 
 from collections.abc import Iterable
 
@@ -12,11 +12,11 @@ from pipeline.media.decode import decode_image, decode_video
 
 SIDE, LOW = 32, 8
 BITS = LOW * LOW
-_DCT = np.cos(np.pi * np.outer(np.arange(LOW), 2 * np.arange(SIDE) + 1) / (2 * SIDE))  # DCT-II, as far as it is used
+_DCT = np.cos(np.pi * np.outer(np.arange(LOW), 2 * np.arange(SIDE) + 1) / (2 * SIDE))  # DCT-II, lowest frequencies only
 
 
 def thumbnail(picture: Image.Image) -> np.ndarray:
-    """The SIDE x SIDE grey values that are hashed."""
+    """The SIDE x SIDE grey values that are hashed (uint8)."""
     return np.asarray(picture.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS))
 
 
@@ -28,13 +28,13 @@ def phash(thumbnails: np.ndarray) -> np.ndarray:
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """In how many of their 64 bits hashes differ."""
+    """Number of differing bits (0 to 64), element-wise."""
     return np.bitwise_count(a ^ b)
 
 
 def pictures(data: bytes, kind: str, frames: int, edge: int, name: str) -> Iterable[Image.Image]:
-    """What there is to see: the image itself, or `frames` frames of a video at even distances, the last again where there
-    are fewer. Images need not be larger than `edge` pixels. RowError when it does not decode."""
+    """The image itself, or `frames` frames of a video at even intervals, repeating the last if there are fewer. Images may be decoded at
+    a reduced size of at least `edge` pixels per side. RowError if it cannot be decoded."""
     if kind == "image":
         return [decode_image(data, name, edge)]
     found, _ = decode_video(data, max_frames=frames, name=name)

@@ -1,4 +1,4 @@
-"""What a media file is: its kind and its facts, found once, when it comes in."""
+"""Identifies media files at ingest: kind and metadata."""
 
 import hashlib
 import os
@@ -14,37 +14,36 @@ from schemas.records import Media, Reason
 
 
 def probe(data: bytes, name: str) -> Media:
-    """The Media that `data` is, found at `name`; its kind is told by the bytes.
+    """The Media of `data`, found at `name`; its kind is detected from the bytes.
 
-    RowError: EMPTY_MEDIA (no bytes, no frames, no samples), UNSUPPORTED_MEDIA (no known format), UNDECODABLE (cut off
-    or broken), TOO_LARGE (over a cap of limits.py), TOO_SLOW, DECODER_DIED. Of JPEGs the segments are followed, of videos
-    the packets are counted and one frame is decoded; other images and audio files are decoded whole. What is decoded is
-    so in a process of its own (decode.py)."""
+    RowError: EMPTY_MEDIA (no bytes, frames or samples), UNSUPPORTED_MEDIA (unknown format), UNDECODABLE (truncated or corrupted), TOO_LARGE
+    (exceeds a limit of limits.py), TOO_SLOW, DECODER_DIED. JPEG segments are followed without decoding; of videos the packets are counted
+    and one frame is decoded; other images and audio files are decoded completely, in a separate process (decode.py)."""
     known = _facts(data, sniff(data, name), name)
     return Media(hashlib.sha256(data).hexdigest(), size=len(data), source=name, **known)
 
 
 def take(path: str, name: str, store: MediaStore) -> Media:
-    """Probes the file at `path` and keeps it in `store`. RowError also when there is none to read (MISSING_FILE).
+    """Probes the file at `path` and stores it in `store`. RowError as `probe`, and MISSING_FILE if it cannot be read.
 
-    A link to a file is followed: folders of links are common, and this user made or unpacked them."""
+    Links to files are followed: folders of links are common, and this user created them."""
     try:
         data = _bytes(path, name)
     except NotRegular as error:
-        detail = f"{name} is not there as a file, it is {error}; give the path of a file or drop the row"
+        detail = f"{name} is not a file, it is {error}; give the path of a file or remove the row"
         raise RowError(Reason.MISSING_FILE, detail) from error
-    except (FileNotFoundError, ValueError) as error:  # ValueError: a name with a zero byte
-        raise RowError(Reason.MISSING_FILE, f"{name} is not there; mend the path or drop the row") from error
+    except (FileNotFoundError, ValueError) as error:  # ValueError: a null byte in the name
+        raise RowError(Reason.MISSING_FILE, f"{name} does not exist; correct the path or remove the row") from error
     except OSError as error:
         cause = error.strerror
         raise RowError(
-            Reason.MISSING_FILE, f"{name} cannot be read ({cause}); correct its rights or drop the row"
+            Reason.MISSING_FILE, f"{name} cannot be read ({cause}); correct its permissions or remove the row"
         ) from error
     return keep(data, name, store)
 
 
 def _bytes(path: str, name: str) -> bytes:
-    """The bytes of a file, in the fewest calls of the system."""
+    """The bytes of a file, with as few system calls as possible."""
     file, size = open_regular(path)
     try:
         if size > MAX_BYTES:
@@ -58,7 +57,7 @@ def _bytes(path: str, name: str) -> bytes:
 
 
 def keep(data: bytes, name: str, store: MediaStore) -> Media:
-    """Probes `data` and keeps it in `store`, when it is good."""
+    """Probes `data` and stores it in `store`. Raises RowError like `probe`, and then stores nothing."""
     known = _facts(data, sniff(data, name), name)
     return Media(store.add(data), size=len(data), source=name, **known)
 

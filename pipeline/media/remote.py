@@ -1,4 +1,4 @@
-"""Media at URLs: fetched some rows ahead, kept in the store, and remembered, so that a second run fetches what changed."""
+"""Media at URLs: fetched some rows ahead, stored and remembered, so that a second run fetches only what changed."""
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,19 +17,19 @@ from schemas.errors import DamageError, RowError
 from schemas.ports import MediaStore
 from schemas.records import Media, Reason
 
-_REMEMBERED = 4096  # URLs that are not asked for again when other rows show them too
+_REMEMBERED = 4096  # URLs whose results are cached, for rows that share them
 
-Known = tuple[str, Media]  # validator ("" where the server gives none), and what it was
+Known = tuple[str, Media]  # (validator, or "" if the server gives none; the Media found)
 
 
 class Remote:
-    """The media that rows name by URLs. Use it in a `with`: threads fetch what `start` was told of."""
+    """Media that rows name by URL. Use it in a `with` statement: threads fetch the URLs passed to `start`."""
 
     def __init__(self, limits: Limits, store: MediaStore, cache: Path | None):
-        """`cache`: the folder in which it remembers what was fetched; None: it does not."""
+        """`cache`: folder that remembers what was fetched; None: nothing is remembered."""
         self._limits, self._store, self._cache = limits, store, cache
         self._threads = ThreadPoolExecutor(limits.at_once, thread_name_prefix="fetch")
-        self.ahead = 2 * limits.at_once  # rows that are begun before the first of them is taken
+        self.ahead = 2 * limits.at_once  # rows started before the first of them is taken
         self._begun: dict[str, Future] = {}
         self._taken: LRUCache[str, Media | RowError] = LRUCache(_REMEMBERED)
 
@@ -52,20 +52,20 @@ class Remote:
             known.close()
 
     def start(self, url: str) -> None:
-        """Begins to fetch a URL that `take` will be asked for soon."""
+        """Starts fetching a URL that will be passed to `take` soon."""
         if url not in self._begun and url not in self._taken:
             self._begun[url] = self._threads.submit(self._fetch, url, self._recall(url))
 
     def drop(self, url: str) -> None:
-        """Forgets what was begun and not taken."""
+        """Cancels a URL that was started and not taken."""
         if begun := self._begun.pop(url, None):
             begun.cancel()
 
     def take(self, url: str) -> Media:
-        """The Media at a URL, kept in the store; its source is the URL without anything secret.
+        """The Media at a URL, stored in the media store; its source is the URL without secrets.
 
-        RowError: UNSAFE, TOO_LARGE, MISSING_FILE, UNREACHABLE, and those of `probe`. A server that does not answer costs
-        nothing where the file is there from an earlier run."""
+        RowError: UNSAFE, TOO_LARGE, MISSING_FILE, UNREACHABLE, and those of `probe`. If the server is unreachable, the copy of an earlier run
+        is used."""
         if (found := self._taken.get(url)) is None:
             self.start(url)
             try:
@@ -87,7 +87,7 @@ class Remote:
         return media
 
     def _recall(self, url: str) -> Known | None:
-        """What an earlier run found, when the store still has it."""
+        """The result of an earlier run, if the store still has the file."""
         found = self._known.get(urls.key(url)) if self._known else None
         if found is None:
             return None
@@ -98,7 +98,7 @@ class Remote:
         return found[0], found[1]._replace(source=urls.clean(url))
 
     def _fetch(self, url: str, known: Known | None) -> tuple[bytes, str | None] | Media:
-        """On a thread: the bytes, or the Media that is still the same."""
+        """Runs on a thread: the new bytes and validator, or the unchanged Media."""
         validator, media = known or (None, None)
         if media and not validator:
             return media
@@ -112,11 +112,11 @@ class Remote:
         return media if data is None and media else (data or b"", validator)
 
     def _object(self, url: str, known: str | None) -> tuple[bytes | None, str | None]:
-        """As the Fetcher's `get`, of an object store."""
+        """Like `Fetcher.get`, for an object store."""
         name = urls.clean(url)
         if urls.scheme(url) not in urls.OBJECTS or "::" in url:
             allowed = ", ".join((*urls.WEB, *urls.OBJECTS))
-            raise RowError(Reason.UNSAFE, f"{name} is not fetched: its scheme is none of {allowed}")
+            raise RowError(Reason.UNSAFE, f"{name} was not fetched: its scheme is not one of {allowed}")
         try:
             system, path = urls.filesystem(url)
             facts = system.info(path)
@@ -128,24 +128,24 @@ class Remote:
             if (facts.get("size") or 0) > self._limits.max_bytes:
                 raise RowError(
                     Reason.TOO_LARGE,
-                    f"{name} is larger than {self._limits.max_bytes:,} bytes; raise fetch.max_bytes or drop the row",
+                    f"{name} is larger than {self._limits.max_bytes:,} bytes; raise fetch.max_bytes or remove the row",
                 )
             return system.cat_file(path), validator
         except RowError:
             raise
         except (FileNotFoundError, IsADirectoryError):
-            raise RowError(Reason.MISSING_FILE, f"{name} is not there; mend the address or drop the row") from None
+            raise RowError(Reason.MISSING_FILE, f"{name} does not exist; correct the URL or remove the row") from None
         except ImportError as error:
-            raise RowError(Reason.UNREACHABLE, f"{name} needs the package {error.name}; install it") from None
-        except Exception as error:  # noqa: BLE001 - each backend of fsspec has errors of its own, and they hold URLs
+            raise RowError(Reason.UNREACHABLE, f"reading {name} needs the package {error.name}; install it") from None
+        except Exception as error:  # noqa: BLE001 - fsspec backends raise errors of their own, whose texts contain URLs
             kind = type(error).__name__
             raise RowError(
-                Reason.UNREACHABLE, f"{name} cannot be read ({kind}); see whether it needs credentials"
+                Reason.UNREACHABLE, f"{name} cannot be read ({kind}); check whether it needs credentials"
             ) from None
 
 
 class _Known:
-    """What was found at URLs, by their keys, in one SQLite file. A line of it without its medium in the store is worth nothing."""
+    """What was found at URLs, by key, in a SQLite file. An entry is only used while the media store has its file."""
 
     def __init__(self, path: Path):
         self._lock, self._path = threading.Lock(), path
@@ -160,7 +160,7 @@ class _Known:
     def get(self, key: bytes) -> Known | None:
         with self._lock, disk(self._path, remedy=AWAY):
             row = self._db.execute("select validator, media from fetched where url = ?", (key,)).fetchone()
-        if row is None or (known := checksum.opened(bytes(row[1]), key)) is None:  # a damaged line is fetched again
+        if row is None or (known := checksum.opened(bytes(row[1]), key)) is None:  # a damaged entry is fetched again
             return None
         return row[0], Media(*orjson.loads(known))
 

@@ -1,4 +1,4 @@
-"""What kind of file some bytes are, from the bytes and never from a name."""
+"""Detects the format of a file from its bytes, never from its name."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -12,8 +12,8 @@ class Format(NamedTuple):
     """A file format, and the library that reads it."""
 
     library: str  # pillow, soundfile, av
-    name: str  # what the library calls the format
-    mime: str  # av: without its kind, which only the streams inside tell
+    name: str  # the library's name for the format
+    mime: str  # for av without the kind, which only the streams inside determine
 
 
 _STARTS = [
@@ -33,7 +33,7 @@ _STARTS = [
     (b"FLV\1", Format("av", "flv", "x-flv")),
     (b"\0\0\1\xba", Format("av", "mpeg", "mpeg")),
 ]
-_FORMS = {  # RIFF and IFF name their form at byte 8
+_FORMS = {  # RIFF and IFF have their form at byte 8
     b"WEBP": Format("pillow", "WEBP", "image/webp"),
     b"WAVE": Format("soundfile", "WAV", "audio/wav"),
     b"AIFF": Format("soundfile", "AIFF", "audio/aiff"),
@@ -41,20 +41,20 @@ _FORMS = {  # RIFF and IFF name their form at byte 8
     b"AVI ": Format("av", "avi", "x-msvideo"),
 }
 _HEIF = {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"}
-_QUICKTIME = (b"moov", b"mdat", b"wide")  # before files named their brand
+_QUICKTIME = (b"moov", b"mdat", b"wide")  # files from before brands
 
 
 def sniff(data: bytes, name: str) -> Format:
-    """The format of `data`. RowError: EMPTY_MEDIA for no bytes, UNSUPPORTED_MEDIA for an unknown format,
-    UNDECODABLE when the container says that it is longer than `data`."""
+    """The format of `data`. RowError: EMPTY_MEDIA (no bytes), UNSUPPORTED_MEDIA (unknown format), UNDECODABLE (the container declares
+    more bytes than `data` has)."""
     if not data:
-        raise RowError(Reason.EMPTY_MEDIA, f"{name} is empty; replace the file or drop the row")
+        raise RowError(Reason.EMPTY_MEDIA, f"{name} is empty; replace the file or remove the row")
     found = _format(data)
     if found is None:
         raise RowError(
             Reason.UNSUPPORTED_MEDIA,
-            f"{name} is not an image, video or audio file of a known format, whatever its name says; "
-            "convert it (JPEG, PNG, MP4, WebM, WAV, FLAC ...) or drop the row",
+            f"{name} is not an image, video or audio file of a known format, whatever its extension; "
+            "convert it (JPEG, PNG, MP4, WebM, WAV, FLAC ...) or remove the row",
         )
     if len(data) < declared_size(data):
         raise broken(name)
@@ -62,16 +62,18 @@ def sniff(data: bytes, name: str) -> Format:
 
 
 def broken(name: str) -> RowError:
-    return RowError(Reason.UNDECODABLE, f"{name} is cut off or broken; replace the file or drop the row")
+    """The error for a file that cannot be decoded."""
+    return RowError(Reason.UNDECODABLE, f"{name} is truncated or corrupted; replace the file or remove the row")
 
 
-def too_large(name: str, has: str, most: str) -> RowError:
-    return RowError(Reason.TOO_LARGE, f"{name} has {has}, more than {most}; shrink it or drop the row")
+def too_large(name: str, found: str, limit: str) -> RowError:
+    """The error for a file that exceeds a limit, both given in words."""
+    return RowError(Reason.TOO_LARGE, f"{name} has {found}, more than {limit}; reduce it or remove the row")
 
 
 @contextmanager
 def undecodable(name: str, *foreign: type[Exception]) -> Generator[None]:
-    """Turns a decoder's errors into one RowError; their texts hold addresses and differ between versions."""
+    """Converts a decoder's errors into one RowError; their texts contain addresses and differ between versions."""
     try:
         yield
     except foreign as error:
@@ -99,7 +101,7 @@ def _format(data: bytes) -> Format | None:
 
 
 def declared_size(data: bytes) -> int:
-    """How many bytes the container says it has; 0 where it does not say (streamed files, formats without a length)."""
+    """Size in bytes that the container declares; 0 if it declares none (streamed files, formats without a length)."""
     if data[:1] == b"\xff":  # JPEG, MP3, AAC
         return 0
     if data[:4] in (b"RIFF", b"FORM"):
@@ -113,20 +115,20 @@ def declared_size(data: bytes) -> int:
 
 
 def _boxes_end(data: bytes) -> int:
-    """Where the last top-level box of an MP4 ends."""
+    """End of the last top-level box of an MP4."""
     at = 0
     while at + 8 <= len(data):
         size = int.from_bytes(data[at : at + 4], "big")
         if size == 1:
             size = int.from_bytes(data[at + 8 : at + 16], "big")
-        if size < 8:  # 0: to the end of the file; others are not boxes
+        if size < 8:  # 0: until the end of the file; others are invalid
             return at
         at += size
     return at
 
 
 def _segment_end(data: bytes) -> int:
-    """Where the segment of a Matroska or WebM file ends; 0 when its length is unknown."""
+    """End of the segment of a Matroska or WebM file; 0 if its length is unknown."""
     at = data.find(b"\x18\x53\x80\x67", 0, 4096) + 4
     if at < 4 or at >= len(data) or not data[at]:
         return 0

@@ -1,28 +1,28 @@
-"""Plain figures of a picture: how much is going on in it, and how much of it is writing."""
+"""Simple statistics of a picture: complexity, and how much of it is writing."""
 
 import numpy as np
 from PIL import Image
 
-EDGE = 512  # pixels of the longer side at which pictures are measured
-_STRONG = 32  # grey levels from one pixel to the next that make an edge
+EDGE = 512  # pixels of the longer side of the measured picture
+_STRONG = 32  # difference in grey levels between adjacent pixels that counts as an edge
 
 
 def grey(picture: Image.Image) -> np.ndarray:
-    """The grey values [height, width] uint8 that the figures are taken of: at most EDGE on the longer side."""
+    """The grey values [height, width] uint8 to measure, reduced to at most EDGE on the longer side."""
     small = picture.convert("L")
     small.thumbnail((EDGE, EDGE))
     return np.asarray(small)
 
 
 def entropy(grey: np.ndarray) -> float:
-    """Bits that a pixel's grey value tells, 0 (one colour) to 8 (all equally often): Shannon's entropy of the histogram."""
+    """Shannon entropy of the grey-value histogram in bits per pixel, 0 (one colour) to 8 (uniform)."""
     share = np.bincount(grey.ravel(), minlength=256) / grey.size
     share = share[share > 0]
     return float(-(share * np.log2(share)).sum()) + 0.0
 
 
 def edges(grey: np.ndarray) -> float:
-    """Share of the pixels, 0 to 1, that differ strongly from the one to the right or below."""
+    """Share of pixels, 0 to 1, that differ by _STRONG or more from the next pixel to the right or below."""
     wide = grey.astype(np.int16)
     strong = np.zeros(grey.shape, bool)
     strong[:, :-1] |= np.abs(np.diff(wide, axis=1)) >= _STRONG
@@ -33,8 +33,8 @@ def edges(grey: np.ndarray) -> float:
 def writing(grey: np.ndarray) -> float:
     """Share of the picture, 0 to 1, in boxes that look like lines of writing: dense strong strokes, wider than high.
 
-    A statistic, not a reader: it finds lines on a plain ground, few of those on a busy photograph, and takes the odd roof
-    or fence for writing."""
+    A heuristic (OpenCV morphology): it finds lines on a plain background, few of those on a busy photograph, and takes some roofs and
+    fences for writing."""
     import cv2
 
     strokes = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3)))
@@ -45,9 +45,7 @@ def writing(grey: np.ndarray) -> float:
     found = np.zeros(grey.shape, bool)
     for x, y, width, height, filled in boxes[1:count]:
         inside = ink[y : y + height, x : x + width] > 0
-        changes = (
-            np.count_nonzero(np.diff(inside, axis=1)) / height
-        )  # strokes that a line through the box crosses, twice
+        changes = np.count_nonzero(np.diff(inside, axis=1)) / height  # edges of strokes per pixel row of the box
         if (
             6 <= height <= 96
             and width >= 2 * height

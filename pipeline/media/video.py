@@ -1,4 +1,4 @@
-"""Videos: their facts, and some of their frames. Runs in the decoder's process (see decode.py)."""
+"""Videos: metadata and frames. Runs in the decoder process (see decode.py)."""
 
 from collections.abc import Iterable
 
@@ -13,10 +13,10 @@ from schemas.records import Reason
 
 
 def facts(data: bytes, form: Format, name: str) -> dict | None:
-    """kind, mime, width and height (pixels, as shown: after rotation), frames, fps (mean) and seconds; of a video with
-    sound also its rate and channels.
+    """kind, mime, width and height (pixels, after rotation), frames, fps (mean) and seconds; for a video with sound also its rate and
+    channels.
 
-    None when there is sound but no picture. RowError when it does not decode, has no frame or is over a cap."""
+    None if there is sound but no picture. RowError: it cannot be decoded, has no frames or exceeds a limit."""
     found = _look(data, form, name)
     if found is None:
         return None
@@ -33,15 +33,15 @@ def facts(data: bytes, form: Format, name: str) -> dict | None:
 def decode_video(
     data: bytes, fps: float | None = None, max_frames: int = 32, name: str = "the video", max_side: int = FRAME_SIDE
 ) -> tuple[np.ndarray, float]:
-    """Frames [T, height, width, 3] uint8 RGB at even distances in time from the first to the last, and how many a second.
+    """(frames [T, height, width, 3] uint8 RGB at even time intervals from the first to the last, frames per second).
 
-    T is `fps` times the length (every frame when None), at least 1 and at most `max_frames` and all there are. A frame
-    whose longer side is above `max_side` pixels is scaled down to it. The file is decoded once, in order.
-    RowError when it is no video, does not decode or has no frame."""
+    T is `fps` times the length (None: every frame), at least 1 and at most `max_frames` and the number of frames. Frames whose longer side
+    exceeds `max_side` pixels are scaled down to it. The file is decoded once, in order.
+    RowError: it is not a video, cannot be decoded or has no frames."""
     form = sniff(data, name)
     found = _look(data, form, name) if form.library == "av" else None
     if found is None:
-        raise RowError(Reason.UNSUPPORTED_MEDIA, f"{name} is not a video; drop the row")
+        raise RowError(Reason.UNSUPPORTED_MEDIA, f"{name} is not a video; remove the row")
     track, _, _ = found
     seconds = track.seconds or 1.0
     wanted = track.packets if fps is None else round(seconds * fps)
@@ -55,7 +55,7 @@ def decode_video(
 
 
 def _look(data: bytes, form: Format, name: str) -> tuple[Track, av.VideoFrame, dict] | None:
-    """The track of the pictures, its first frame, and rate and channels of the sound beside them; None when there is only sound."""
+    """(video track, its first frame, rate and channels of the sound if any); None if there is only sound."""
     with opened(data, form, name) as container:
         stream = moving_pictures(container)
         sound = {}
@@ -68,12 +68,12 @@ def _look(data: bytes, form: Format, name: str) -> tuple[Track, av.VideoFrame, d
                 return None
         track = walk(container, stream, name) if stream else None
     if track is None or track.first is None:
-        raise RowError(Reason.EMPTY_MEDIA, f"{name} is a video without frames; replace the file or drop the row")
+        raise RowError(Reason.EMPTY_MEDIA, f"{name} is a video without frames; replace the file or remove the row")
     return track, track.first, sound
 
 
 def _spread(track: Track, wanted: int) -> set[int]:
-    """`wanted` places among the frames at even distances in time, both ends included; by number where times are missing."""
+    """Indices of `wanted` frames at even time intervals, both ends included; by index if times are missing."""
     if track.times:
         moments = np.linspace(track.times[0], track.times[-1], wanted)
         places = np.interp(moments, track.times, np.arange(track.packets)).round(6)
@@ -83,9 +83,11 @@ def _spread(track: Track, wanted: int) -> set[int]:
 
 
 def _upright(frames: Iterable[av.VideoFrame], max_side: int) -> np.ndarray:
-    """Frames as RGB, all of the first one's size: a stream may change it on its way."""
+    """Frames as RGB, all in the size of the first one: a stream may change its size."""
     pictures, size = [], {}
-    convert = av.video.reformatter.VideoReformatter()  # a frame's own would be set up anew for each, in milliseconds
+    convert = (
+        av.video.reformatter.VideoReformatter()
+    )  # a frame's own is set up again for each frame, which takes milliseconds
     for frame in frames:
         size = size or _within(frame.width, frame.height, max_side)
         pictures.append(np.rot90(convert.reformat(frame, format="rgb24", **size).to_ndarray(), _quarter_turns(frame)))
@@ -93,10 +95,10 @@ def _upright(frames: Iterable[av.VideoFrame], max_side: int) -> np.ndarray:
 
 
 def _within(width: int, height: int, side: int) -> dict[str, int]:
-    by = min(1, side / max(width, height))
-    return {"width": max(1, round(width * by)), "height": max(1, round(height * by))}
+    scale = min(1, side / max(width, height))
+    return {"width": max(1, round(width * scale)), "height": max(1, round(height * scale))}
 
 
 def _quarter_turns(frame: av.VideoFrame) -> int:
-    """How many times a frame is to be turned by 90 degrees against the clock to stand upright."""
+    """Number of counterclockwise 90-degree turns that make a frame upright."""
     return round(frame.rotation / 90)

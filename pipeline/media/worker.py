@@ -1,10 +1,10 @@
-"""The process in which media are decoded: `python -m pipeline.media.worker FD`, a socket for its standard input.
+"""The decoder process: `python -m pipeline.media.worker FD`, with a socket as its standard input.
 
-It may crash, hang or want all memory; decode.py asks it and replaces it. Once it has imported everything it can open no
-file and no connection any more, so nothing in a medium can name another one and be heard.
+It may crash, hang or run out of memory; decode.py sends requests and replaces it. After importing everything it can open no files and no
+connections, so a file cannot make it read other files or send anything.
 
-A request is a line of JSON, `{do, name, size, cpu, ...}`; `size` bytes for it are in the memory file FD. So is an answer,
-`{size, ...}`: through the socket, decoded pictures took twice the time."""
+A request is a line of JSON, `{do, name, size, cpu, ...}`, with `size` bytes in the memory file FD. A reply is the same, `{size, ...}`:
+sending decoded pictures through the socket took twice as long."""
 
 import importlib
 import json
@@ -20,7 +20,7 @@ from typing import Any
 
 import av
 import numpy as np
-import pillow_heif  # noqa: F401  image.py registers it
+import pillow_heif  # noqa: F401  registered by image.py
 from PIL import Image
 
 from pipeline.media import audio, image, video
@@ -31,24 +31,24 @@ from schemas.records import Reason
 
 
 def main(memory: int) -> None:
-    """Answers until the other side closes the socket."""
+    """Answers requests until the other side closes the socket."""
     stream = socket.socket(fileno=os.dup(0)).makefile("rwb")
     _load()
     _lock_up()
     stream.write(b"ready\n")
     stream.flush()
     while line := stream.readline():
-        asked = json.loads(line)
-        said, payload = _answer(os.pread(memory, asked.pop("size"), 0), **asked)
+        request = json.loads(line)
+        reply, payload = _answer(os.pread(memory, request.pop("size"), 0), **request)
         if len(payload) > MAX_BYTES:
-            said, payload = _refusal(too_large(asked["name"], f"{len(payload):,} bytes of pixels", f"{MAX_BYTES:,}"))
+            reply, payload = _refusal(too_large(request["name"], f"{len(payload):,} bytes of pixels", f"{MAX_BYTES:,}"))
         os.pwrite(memory, payload, 0)
-        stream.write(json.dumps(said | {"size": len(payload)}).encode() + b"\n")
+        stream.write(json.dumps(reply | {"size": len(payload)}).encode() + b"\n")
         stream.flush()
 
 
 def _load() -> None:
-    """Imports what the libraries would import when they first need it."""
+    """Imports everything that the libraries would otherwise import on first use."""
     Image.init()
     for module in pkgutil.walk_packages(av.__path__, "av."):
         if not module.name.endswith("__main__"):
@@ -59,13 +59,13 @@ def _load() -> None:
 
 def _lock_up() -> None:
     silent = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):  # libraries print what they dislike about a file
+    for stream in (0, 1, 2):  # libraries print warnings about files
         os.dup2(silent, stream)
     os.close(silent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the run, whose end ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the run, which then ends this process
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))  # what is open stays open, nothing else ever is
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))  # open files stay open, no others can be opened
 
 
 def _answer(data: bytes, do: str, name: str, cpu: int, **options: Any) -> tuple[dict, bytes | memoryview]:
@@ -77,9 +77,9 @@ def _answer(data: bytes, do: str, name: str, cpu: int, **options: Any) -> tuple[
     except RowError as error:
         return _refusal(error)
     except MemoryError:
-        detail = f"{name} needs more than {MEMORY >> 30} GB of memory to decode; shrink it or drop the row"
+        detail = f"{name} needs more than {MEMORY >> 30} GB of memory to decode; reduce it or remove the row"
         return _refusal(RowError(Reason.TOO_LARGE, detail))
-    except Exception:  # noqa: BLE001  a decoder's bug; no file may end the process by one
+    except Exception:  # noqa: BLE001  a bug in a decoder; no file may end the process this way
         return _refusal(broken(name))
 
 

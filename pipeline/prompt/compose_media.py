@@ -1,7 +1,7 @@
-"""One picture among others: the question of a sample is asked where only one of several pictures is meant.
+"""Combines a sample's picture with others, so that its question applies to one of several pictures.
 
-`sequence`, `grid` and `inset` are MIA-DPO's; `demonstrations` are in-context examples, whose answers SymDPO replaces by symbols
-without a meaning, so that only who looks at them can answer. The other pictures come from other samples of the run."""
+`sequence`, `grid` and `inset` are MIA-DPO's; `demonstrations` are in-context examples, whose answers SymDPO replaces by meaningless
+symbols, so that only a model that looks at the examples can answer. The other pictures come from other samples of the run."""
 
 import heapq
 import json
@@ -27,7 +27,7 @@ MEDIA = ("image",)
 SCOPE = "sample"
 VERSION = 1
 
-MOST = {"sequence": 5, "grid": 9, "inset": 2, "demonstrations": 9}  # pictures in all
+MOST = {"sequence": 5, "grid": 9, "inset": 2, "demonstrations": 9}  # maximum number of pictures
 MEANT = {
     "sequence": "Only picture {number} of {count} is meant.",
     "grid": "Only the picture with the number {number} is meant.",
@@ -37,36 +37,37 @@ MEANT = {
 
 class Settings(Base):
     layout: Literal["sequence", "grid", "inset", "demonstrations"]
-    """pictures one after the other, numbered in one picture, a small one inside a large one, or questions with their answers first"""
+    """pictures in sequence, numbered in one picture, a small one inside a large one, or answered questions first"""
     pictures: tuple[int, int] | None = None
-    """how many in all, the sample's own included, at least and at most: [2, 5] of a sequence, [2, 9] of the others by default"""
+    """minimum and maximum number of pictures, the sample's own included; by default [2, 5] for a sequence, [2, 9] for the others"""
     symbols: tuple[str, ...] = ()
-    """of demonstrations: what stands for the answers, a symbol an answer; the sample's own answer is then among theirs"""
+    """for demonstrations: symbols that replace the answers, one each; the sample's own answer is then among those replaced"""
     pool: int = Field(2048, ge=2, le=100_000)
-    """from so many samples, drawn from the run, the other pictures are taken"""
+    """number of samples, drawn from the run, that the other pictures come from"""
     side: int = Field(336, ge=64, le=4_096)
-    """pixels of a side of a picture in a grid, and of half a side of the large picture around an inset"""
+    """pixels per side of a grid cell, and of half a side of the large picture around an inset"""
     seed: int = 0
-    """another seed draws other pictures, places and symbols"""
+    """seed of the pictures, positions and symbols drawn"""
 
     @model_validator(mode="after")
     def _possible(self):
         low, high = self.between
         if not 2 <= low <= high <= MOST[self.layout]:
-            raise ValueError(f"`pictures` of {self.layout} are [2, {MOST[self.layout]}] or less")
+            raise ValueError(f"`pictures` for {self.layout} must be within [2, {MOST[self.layout]}]")
         if self.symbols and self.layout != "demonstrations":
-            raise ValueError("`symbols` stand for the answers of `layout: demonstrations` only")
+            raise ValueError("`symbols` apply only to `layout: demonstrations`: remove them or change the layout")
         if self.symbols and len(set(self.symbols)) < high:
-            raise ValueError(f"give at least {high} different symbols: every picture may have another answer")
+            raise ValueError(f"set at least {high} different symbols: each picture may have a different answer")
         return self
 
     @property
     def between(self) -> tuple[int, int]:
+        """Minimum and maximum number of pictures."""
         return self.pictures or (2, MOST[self.layout])
 
 
 class Other(NamedTuple):
-    """What is remembered of a sample whose picture others may be shown beside."""
+    """A pool entry: a sample whose picture can be combined with others."""
 
     sample: str
     media: str
@@ -75,7 +76,7 @@ class Other(NamedTuple):
 
 
 def fit(seen: Iterable[SampleRows], settings: Settings, context: Context) -> Fitted:
-    """The pool: `pool` samples with a single picture, drawn by the seed, whatever their order."""
+    """The pool: `pool` samples with a single picture, drawn by the seed, independent of their order."""
     place = lambda other: digest(settings.seed, other.sample)
     others = (o for rows in seen if (o := _other(rows.sample)) and (settings.layout != "demonstrations" or o.answer))
     drawn = heapq.nsmallest(settings.pool, others, key=place)
@@ -83,31 +84,31 @@ def fit(seen: Iterable[SampleRows], settings: Settings, context: Context) -> Fit
 
 
 def write(rows: SampleRows, settings: Settings, context: Context) -> list[Media | Sample]:
-    """The sample among others' pictures, behind the Media that were made for it; `facts.composed` names layout, target, media.
+    """The sample among other pictures, after the Media made for it; `facts.composed` has layout, target (from 1) and media.
 
-    RowError: BAD_ROW when its prompt has several turns, NO_MATCH when the pool holds too few other pictures (or answers)."""
+    RowError: BAD_ROW if the prompt has several turns or lacks an answer to replace, NO_MATCH if the pool has too few pictures or answers."""
     sample = rows.sample
     own = _other(sample)
     if own is None:
-        raise bad_row(f"{sample_label(sample)}: its prompt has several turns; compose single questions")
+        raise bad_row(f"{sample_label(sample)}: its prompt has several turns; compose only single questions")
     rng = random.Random(digest(settings.seed, sample.id))
     count = rng.randint(*settings.between)
     if settings.layout == "demonstrations":
-        return [_demonstrated(sample, own, count, rng, settings, context)]
+        return [_with_demonstrations(sample, own, count, rng, settings, context)]
     shown = [o.media for o in _drawn(own, count - 1, rng, context.fitted, sample)]
     target = rng.randint(1, count)
     shown.insert(target - 1, own.media)
     made = [] if settings.layout == "sequence" else [_collage(shown, rng, settings, context.media)]
     which = "large" if target == 1 else "small"
-    meant = MEANT[settings.layout].format(number=target, count=count, which=which)
+    sentence = MEANT[settings.layout].format(number=target, count=count, which=which)
     parts = [Part("image", media=m) for m in ([m.id for m in made] or shown)]
     facts = _facts(sample, layout=settings.layout, target=target, media=shown)
-    prompt = (*_system(sample), user(*parts, f"{meant} {own.question}"))
+    prompt = (*_system(sample), user(*parts, f"{sentence} {own.question}"))
     return [*made, successor(sample, prompt, context.step, facts=facts)]
 
 
 def _other(sample: Sample) -> Other | None:
-    """None for what is no single question about a single picture."""
+    """The pool entry of a sample; None if it is not a single question about a single picture."""
     turns = [m for m in sample.prompt if m.role != "system"]
     if len(turns) != 1 or len(sample.media) != 1:
         return None
@@ -116,7 +117,7 @@ def _other(sample: Sample) -> Other | None:
 
 
 def _drawn(own: Other, count: int, rng: random.Random, pool: list[Other], sample: Sample) -> list[Other]:
-    """`count` of the pool with a picture each that is not the sample's."""
+    """`count` entries of the pool with different pictures, none of them the sample's."""
     found: dict[str, Other] = {}
     for other in rng.sample(pool, len(pool)):
         if len(found) == count:
@@ -124,34 +125,34 @@ def _drawn(own: Other, count: int, rng: random.Random, pool: list[Other], sample
         if other.media != own.media:
             found.setdefault(other.media, other)
     if len(found) < count:
-        detail = f"{sample_label(sample)}: {count} other pictures are wanted, {len(found)} are there; add samples or show fewer"
+        detail = f"{sample_label(sample)}: {count} other pictures are needed, but only {len(found)} exist; add samples or lower pictures"
         raise RowError(Reason.NO_MATCH, detail)
     return list(found.values())
 
 
-def _demonstrated(
+def _with_demonstrations(
     sample: Sample, own: Other, count: int, rng: random.Random, settings: Settings, context: Context
 ) -> Sample:
     """Questions and answers about other pictures, then the sample's own question."""
     shown = _drawn(own, count - 1, rng, context.fitted, sample)
     made = {}
-    said = lambda other: other.answer
+    answer_of = lambda other: other.answer
     if settings.symbols:
         if own.answer is None:
-            raise bad_row(f"{sample_label(sample)}: it has no answer that a symbol could stand for; add it")
+            raise bad_row(f"{sample_label(sample)}: it has no answer that a symbol could replace; add one")
         same = [o for o in context.fitted if _plain(o) == _plain(own) and o.media != own.media]
         if not same:
             detail = (
-                f"{sample_label(sample)}: no other sample has the answer '{own.answer}'; raise `pool` or drop the row"
+                f"{sample_label(sample)}: no other sample has the answer '{own.answer}'; raise `pool` or remove the row"
             )
             raise RowError(Reason.NO_MATCH, detail)
         if all(_plain(o) != _plain(own) for o in shown):
             shown[rng.randrange(len(shown))] = rng.choice(same)
         answers = list(dict.fromkeys(_plain(o) for o in (*shown, own)))
         symbols = dict(zip(answers, rng.sample(settings.symbols, len(answers))))
-        said = lambda other: symbols[_plain(other)]
-        made = {"answer": said(own), "reference": None}
-    turns = [t for o in shown for t in (user(Part("image", media=o.media), o.question), assistant(said(o)))]
+        answer_of = lambda other: symbols[_plain(other)]
+        made = {"answer": answer_of(own), "reference": None}
+    turns = [t for o in shown for t in (user(Part("image", media=o.media), o.question), assistant(answer_of(o)))]
     media = [*(o.media for o in shown), own.media]
     facts = _facts(sample, layout="demonstrations", target=count, media=media, answer=own.answer)
     prompt = (*_system(sample), *turns, user(Part("image", media=own.media), own.question))
@@ -176,6 +177,6 @@ def _collage(shown: list[str], rng: random.Random, settings: Settings, store: Me
 
 
 def _facts(sample: Sample, **composed) -> str:
-    """The sample's facts, which hold for the target, and how it was composed: the parents' ids and the target's place from 1."""
+    """The sample's facts, which apply to the target, plus how it was composed: the parents' ids and the target's position from 1."""
     known = json.loads(sample.facts) if sample.facts else {}
     return json.dumps(known | {"composed": composed}, sort_keys=True, separators=(",", ":"))

@@ -1,6 +1,6 @@
-"""A model writes the question: it is shown the sample's media and asks something new about them, with answers if wanted.
+"""A model writes a new question about the sample's media, optionally with answers.
 
-Or it writes what contradicts the media, to stand before the question (HDPO's conflict between words and picture)."""
+Or it writes a sentence that contradicts the media, which is placed before the question (HDPO's conflict between text and picture)."""
 
 import json
 import re
@@ -27,30 +27,31 @@ _LABEL = re.compile(
 
 class Settings(Base):
     model: str
-    """name of the recipe's model that writes"""
+    """name of the recipe's model that writes the question"""
     answers: bool = False
-    """also a right answer, which becomes the reference and a candidate `chosen`, and a wrong one, a candidate `rejected`"""
+    """also write a correct answer (the reference, and a candidate `chosen`) and a wrong one (a candidate `rejected`)"""
     conflict: bool = False
-    """a sentence that contradicts the media is put before the sample's own question, whose answer stays what it was"""
+    """write a sentence that contradicts the media and place it before the sample's own question, whose answer is kept"""
     temperature: float = Field(1.0, ge=0)
     """0 is greedy"""
     top_p: float = Field(1.0, gt=0, le=1)
-    """share of the probability that is sampled from"""
+    """share of the probability mass sampled from (nucleus sampling)"""
     max_tokens: int = Field(256, ge=1, le=1_000_000)
-    """longest reply, in tokens"""
+    """maximum tokens of the reply"""
     seed: int = 0
-    """another seed draws other questions"""
+    """seed of the questions drawn"""
     prompt: str | None = None
-    """file with {prompt} (what was asked before) that asks for the JSON, instead of the one beside this module"""
+    """prompt file with {prompt} (the previous prompt) that asks for the JSON, replacing the one next to this module"""
 
     @model_validator(mode="after")
-    def _one_thing(self):
+    def _not_both(self):
         if self.answers and self.conflict:
-            raise ValueError("with `conflict` the question stays, and its answers: leave `answers` out")
+            raise ValueError("`conflict` keeps the question and its answer: remove `answers`")
         return self
 
     @property
     def wanted(self) -> tuple[str, ...]:
+        """The names of the texts in the model's reply."""
         if self.conflict:
             return ("context",)
         return ("question", "right", "wrong") if self.answers else ("question",)
@@ -68,26 +69,32 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
 
 
 async def write(rows: SampleRows, settings: Settings, context: Context) -> list[Sample | Candidate | Rejection]:
-    """The sample with the model's question in place of its own; what is known of the old one's answer goes. With `conflict` the
-    sample with the model's sentence before its question, and all that is known of it.
+    """The sample with the model's question in place of its own; its old answer is discarded. With `conflict`, the sample with the model's
+    sentence before its question; everything known about it is kept.
 
-    A reply that cannot be read drops the sample (UNPARSABLE, with the words), as do equal answers (EQUAL_ANSWERS)."""
+    Rejected are samples whose reply cannot be parsed (UNPARSABLE, with the reply) or has equal answers (EQUAL_ANSWERS)."""
     sample, engine = rows.sample, context.engines[settings.model]
     seed = int(digest(settings.seed, sample.id)[:8], 16) & 0x7FFFFFFF
     (template,) = prompt_texts(settings)
     messages = ask_about(sample.prompt, prompts.fill(template, prompt=asked_of(sample.prompt)))
     result = await engine.ask(Generate(messages, 1, settings.temperature, settings.top_p, settings.max_tokens, seed))
     if isinstance(result, Failure):
-        return [_gone(sample, context, result.reason, result.detail)]
-    said = result.answers[0].text
-    found = parse(said, settings.wanted)
+        return [_rejected(sample, context, result.reason, result.detail)]
+    reply = result.answers[0].text
+    found = parse(reply, settings.wanted)
     if found is None:
-        return [_gone(sample, context, Reason.UNPARSABLE, f"no {settings.wanted[0]} can be read in: {said}")]
+        return [
+            _rejected(
+                sample, context, Reason.UNPARSABLE, f"no {settings.wanted[0]} can be parsed from the reply: {reply}"
+            )
+        ]
     if settings.conflict:
         prompt = rephrase(sample.prompt, f"{found['context']} {asked_of(sample.prompt)}")
         return [successor(sample, prompt, context.step)]
     if settings.answers and found["right"] == found["wrong"]:
-        return [_gone(sample, context, Reason.EQUAL_ANSWERS, f"the right and the wrong answer are one: {said}")]
+        return [
+            _rejected(sample, context, Reason.EQUAL_ANSWERS, f"the correct and the wrong answer are the same: {reply}")
+        ]
     prompt = rephrase(sample.prompt, found["question"])
     new = successor(
         sample,
@@ -105,19 +112,19 @@ async def write(rows: SampleRows, settings: Settings, context: Context) -> list[
     ]
 
 
-def _gone(sample: Sample, context: Context, reason: Reason, said: str) -> Rejection:
-    detail = f"{sample_label(sample)}: {said}"
+def _rejected(sample: Sample, context: Context, reason: Reason, cause: str) -> Rejection:
+    detail = f"{sample_label(sample)}: {cause}"
     return Rejection(sample.id, "samples", context.step, reason, detail, sample.id)
 
 
 def example(asked: str, settings: Settings, text: str, draw: float) -> str:
-    """A reply that `parse` reads, no two of its texts alike; see `schemas.operator`."""
+    """A reply that `parse` accepts, with different texts; see `schemas.operator`."""
     return json.dumps({name: f"{text} {name}" for name in settings.wanted})
 
 
 def parse(text: str, names: tuple[str, ...]) -> dict[str, str] | None:
-    """The texts of these names in a model's reply: from the first JSON object that has them, whatever stands around it, or
-    from lines like "Question: ...". None when one is missing, empty or no text."""
+    """The texts with these names in a model's reply: from the first JSON object that has them, with any text around it, or from lines
+    such as "Question: ...". None if one is missing, empty or not a text."""
     for at in (m.start() for m in re.finditer(r"\{", text)):
         try:
             found, _ = json.JSONDecoder(strict=False).raw_decode(text, at)

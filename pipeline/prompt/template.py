@@ -1,4 +1,4 @@
-"""Prompts by template: one of a list is drawn for each sample and filled with what is known of it; a suffix asks for a form."""
+"""Fills a template, drawn from a list for each sample, with what is known about the sample; a suffix asks for an answer format."""
 
 import random
 from typing import Literal
@@ -28,32 +28,32 @@ SUFFIXES = {
 
 class Settings(Base):
     templates: tuple[str, ...] = Field(("{prompt}",), min_length=1)
-    """texts of which each sample gets one. {prompt} is what was asked, {answer} and {reference} what is known, any other name
-    in braces one of the sample's facts"""
+    """list of templates, of which each sample gets one. {prompt} is the original prompt, {answer} and {reference} what is known, any other
+    name in braces one of the sample's facts"""
     suffix: Literal["mcq", "cot", "think"] | None = None
-    """what is asked for behind it: the letter alone, steps and "Final Answer:", or think and answer tags"""
+    """requested answer format: the letter alone (mcq), steps and "Final Answer:" (cot), or think and answer tags (think)"""
     seed: int = 0
-    """another seed draws other templates"""
+    """seed of the templates drawn"""
 
 
 def write(rows: SampleRows, settings: Settings, context: Context) -> list[Sample]:
-    """The sample with its new prompt; media and earlier turns stay. RowError (BAD_ROW) when a name is not known of it."""
+    """The sample with its new prompt; media and earlier turns are kept. RowError BAD_ROW if a name in braces is unknown for the sample."""
     sample = rows.sample
     template = random.Random(digest(settings.seed, sample.id)).choice(settings.templates)
-    text = prompts.fill(template, **_words(sample, prompts.NAME.findall(template)))
+    text = prompts.fill(template, **_values(sample, prompts.NAME.findall(template)))
     if settings.suffix:
         text += f"\n{SUFFIXES[settings.suffix]}"
     return [successor(sample, rephrase(sample.prompt, text), context.step)]
 
 
-def _words(sample: Sample, names: list[str]) -> dict[str, str]:
+def _values(sample: Sample, names: list[str]) -> dict[str, str]:
     known = {"prompt": asked_of(sample.prompt), "answer": sample.answer, "reference": sample.reference}
     facts = orjson.loads(sample.facts) if sample.facts else {}
     out = {}
     for name in names:
         value = known[name] if name in known else facts.get(name)
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            detail = f"{sample_label(sample)}: its {name} is no text; add it, or take {{{name}}} out"
+            detail = f"{sample_label(sample)}: its {name} is missing or not a text; add it, or remove {{{name}}} from the template"
             raise bad_row(detail)
         out[name] = str(value)
     return out

@@ -1,7 +1,7 @@
-"""A folder of media files, each asked the same question or what the texts beside it say.
+"""Reads a folder of media files: one sample per file, with its caption or the same question for all.
 
-Beside `x.jpg` may lie its caption `x.txt` or its columns `x.json`; or a `metadata.csv`, `.jsonl` or `.parquet`, as the imagefolder of
-`datasets` has it, whose `file_name` (or list `file_names`) names the media of each row, below the folder it lies in."""
+Next to `x.jpg` there may be a caption `x.txt` or columns `x.json`; or a `metadata.csv`, `.jsonl` or `.parquet`, as in the imagefolder
+of `datasets`, whose `file_name` (or list `file_names`) names each row's media, relative to its folder."""
 
 import os
 from collections.abc import Iterator
@@ -36,37 +36,36 @@ _METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 
 class Settings(Base):
     path: Place
-    """Folder of images, videos and audio files, here or at a URL like s3://, with the folders in it; hidden ones are passed over."""
+    """Folder of images, videos and audio files, local or a URL such as s3://; read with its subfolders, except hidden ones."""
     prompt: str | None = Field(None, pattern=r"\S")
-    """What is asked of each file that says nothing else; captions are then references. Without it they are the prompts."""
+    """The question for files without a prompt of their own; captions then become references. Without it captions are the prompts."""
     columns: dict[Column, str] = Field({})
-    """What the texts beside the files call their columns, where not as here: {reference: description}."""
+    """Column names used in caption and metadata files, if different: {reference: description}."""
     licence: str | None = None
-    """Licence of files that name none."""
+    """Licence of files that state none."""
     limit: int | None = Field(None, ge=1)
-    """How many files are read at most, good and bad; all when absent."""
+    """Maximum number of files read, valid or not; no limit by default."""
     fetch: Limits = Limits()
-    """What may be fetched from URLs."""
+    """Limits on fetching from URLs."""
 
 
 def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Rejection]:
-    """One Sample a file, in order of the names; rows of metadata before the files of their folder. A file that is no media,
-    does not decode or has nothing to be asked is a Rejection.
+    """Yields Media and one Sample per file, in order of the names; rows of a metadata file come before the other files of its folder.
 
-    InputError when the folder cannot be listed or holds no file."""
-    said = urls.clean(settings.path) if urls.is_url(settings.path) else settings.path
-    rows = islice(_rows(settings, said), settings.limit)
+    A file that is not media, cannot be decoded or has no prompt is a Rejection. InputError: the folder cannot be listed or is empty."""
+    label = urls.clean(settings.path) if urls.is_url(settings.path) else settings.path
+    rows = islice(_rows(settings, label), settings.limit)
     with Remote(settings.fetch, context.media, context.cache) as remote:
         schemes, within = schemes_for(settings.fetch, settings.path), (settings.path,)
-        shelf = lru_cache(1)(lambda folder: MediaLookup(settings.path, context.media, remote, within, schemes))
-        yield from column_mapping.read(rows, settings.columns, shelf, remote, context.step, said, settings.licence)
+        lookup = lru_cache(1)(lambda folder: MediaLookup(settings.path, context.media, remote, within, schemes))
+        yield from column_mapping.read(rows, settings.columns, lookup, remote, context.step, label, settings.licence)
 
 
-def _rows(settings: Settings, said: str) -> Iterator[Row]:
+def _rows(settings: Settings, label: str) -> Iterator[Row]:
     columns = column_mapping.names_of(settings.columns)
     own = {columns["source"]: files.base(settings.path.rstrip("/"))}
     plain = own | described({}, columns, settings.prompt)
-    named: set[str] = set()  # media that rows of metadata show
+    named: set[str] = set()  # media used by metadata rows
     empty = True
     for folder, names in files.folders(settings.path):
         metadata = next((name for name in _METADATA if name in names), None)
@@ -87,11 +86,11 @@ def _rows(settings: Settings, said: str) -> Iterator[Row]:
                 else:
                     yield Row(one_line(path), settings.path, plain, (path,))
     if empty:
-        raise InputError(f"the folder {said} holds no files; set path to a folder of media")
+        raise InputError(f"the folder {label} contains no files; set path to a folder with media")
 
 
 def _beside(names: list[str]) -> dict[str, dict[str, str]]:
-    """The texts beside media, by the stem of their names."""
+    """Caption and column files by the stem they share with a media file: stem -> {kind: name}."""
     if not any(name.lower().endswith(_SUFFIXES) for name in names):  # most folders
         return {}
     found: dict[str, dict[str, str]] = {}
@@ -111,10 +110,10 @@ def _file(
     place = one_line(path)
     try:
         texts = {kind: _text(settings, f"{folder}/{name}" if folder else name) for kind, name in beside.items()}
-        held = described(texts, names, settings.prompt)
+        values = described(texts, names, settings.prompt)
     except RowError as error:
         return Row(place, settings.path, error)
-    return Row(place, settings.path, own | held, (path,))
+    return Row(place, settings.path, own | values, (path,))
 
 
 def _text(settings: Settings, path: str) -> bytes:
@@ -131,7 +130,7 @@ def _text(settings: Settings, path: str) -> bytes:
 
 
 def _rows_of(settings: Settings, path: str) -> Iterator[Row]:
-    """The rows of a file of metadata; one with what is wrong for a pipe, or a link that leads out."""
+    """The rows of a metadata file; a single bad row if the file is a pipe or a link that leads out of the folder."""
     try:
         yield from row_files.read(files.join(settings.path, path), fetch=settings.fetch, below=settings.path)
     except files.Refused as error:
@@ -139,20 +138,20 @@ def _rows_of(settings: Settings, path: str) -> Iterator[Row]:
 
 
 def _metadata(settings: Settings, names: dict[str, str], folder: str, name: str) -> Iterator[Row]:
-    path = f"{folder}/{name}" if folder else name
-    for row in _rows_of(settings, path):
-        place = f"{path}#{row.place.rpartition('#')[2]}" if "#" in row.place else path
+    file = f"{folder}/{name}" if folder else name
+    for row in _rows_of(settings, file):
+        place = f"{file}#{row.place.rpartition('#')[2]}" if "#" in row.place else file
         try:
-            held = row.values()
-            shown = held.get("file_names") or held.get("file_name")
+            values = row.values()
+            shown = values.get("file_names") or values.get("file_name")
             shown = shown if isinstance(shown, list) else [shown]
-            paths = [one for one in shown if isinstance(one, str) and one]
+            paths = [path for path in shown if isinstance(path, str) and path]
             if not shown or len(paths) < len(shown):
-                raise bad_row("its file_name names no file; name one below the folder")
-            if absolute := next((one for one in paths if isabs(one)), None):
-                detail = f"{absolute} is a file of this machine, which metadata may not name; name one below the folder"
+                raise bad_row("its file_name is empty or not a text; give a path relative to the metadata file")
+            if absolute := next((path for path in paths if isabs(path)), None):
+                detail = f"{absolute} is an absolute path, which metadata may not contain; give a path relative to the metadata file"
                 raise RowError(Reason.UNSAFE, detail)
-            media = tuple(normpath(f"{folder or '.'}/{one}") for one in paths)
-            yield Row(place, settings.path, captioned(held, names, settings.prompt), media)
+            media = tuple(normpath(f"{folder or '.'}/{path}") for path in paths)
+            yield Row(place, settings.path, captioned(values, names, settings.prompt), media)
         except RowError as error:
             yield Row(place, settings.path, error)

@@ -1,7 +1,7 @@
-"""A dataset of the Hugging Face Hub, or one that the `datasets` library reads from a folder.
+"""Reads a dataset of the Hugging Face Hub, or one that the `datasets` library can load from a folder.
 
-Media come as the bytes that the dataset holds; the library decodes nothing. A dataset of the Hub is read at one commit, which every
-row's source names, so that a dataset that changed makes other rows. The token comes from HF_TOKEN."""
+Media are taken as the bytes stored in the dataset; nothing is decoded. A Hub dataset is read at one commit, which each row's source
+names, so that a changed dataset gives new rows. The token comes from HF_TOKEN."""
 
 import os
 import re
@@ -31,43 +31,44 @@ LEAVES = ("media", "samples")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 1
-_BATCH = 64  # rows at a time: they carry the bytes of their media
+_BATCH = 64  # rows per batch, with their media
 
 
 class Settings(Base):
     path: str
-    """OWNER/NAME on the Hub, or a folder: files that `datasets` can load, or what `save_to_disk` left."""
+    """OWNER/NAME on the Hub, or a local folder that `datasets` can load, also one written by `save_to_disk`."""
     config: str | None = None
-    """Which of the dataset's configs (subsets); its only one, or its default, when absent."""
+    """The dataset's config (subset); by default its only or default one."""
     split: str = "train"
-    """Which split."""
+    """The split."""
     revision: str | None = None
-    """Branch, tag or commit on the Hub; the main branch when absent."""
+    """Branch, tag or commit on the Hub; by default the main branch."""
     streaming: bool = True
-    """Whether rows are read as they come. Otherwise all is copied into the library's cache first, which a second start then reads."""
+    """Whether to stream rows; otherwise the dataset is first copied to the library's cache, which later runs read."""
     columns: dict[Column, str] = Field({})
-    """What the dataset calls its columns, where not as here: {prompt: question, image: img}."""
+    """Column names used in the dataset, if different: {prompt: question, image: img}."""
     licence: str | None = None
-    """Licence of rows that name none; that of the dataset's card when absent."""
+    """Licence of rows that state none; by default that of the dataset card."""
     limit: int | None = Field(None, ge=1)
-    """How many rows are read at most, good and bad; all when absent."""
+    """Maximum number of rows read, valid or not; no limit by default."""
     sample: Sampling | None = None
-    """A seeded part of the rows: {n: 1000} or {share: 0.1}, and a seed."""
+    """A seeded sample of the rows: {n: 1000} or {share: 0.1}, with an optional seed."""
     fetch: Limits = Limits()
-    """What may be fetched from URLs in the rows: {allow_private: [host], max_bytes, seconds, at_once}."""
+    """Limits on fetching URLs in rows: {allow_private: [host], max_bytes, seconds, at_once}."""
 
 
 def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Rejection]:
-    """One Sample a row, behind the Media it shows, as `source.rows` makes them. A bad row is a Rejection named
-    `path[@commit]/[config/]split#number`.
+    """Yields each row's Media, then its Sample, like `source.rows`. A bad row is a Rejection named `path[@commit]/[config/]split#number`.
 
-    Rows of the Hub name files of the dataset and URLs, never files of this machine. InputError when the dataset, config or
-    split is not there, cannot be reached, or has no such column."""
+    Rows from the Hub may name URLs and files of the dataset, never other local files. InputError: the dataset, config, split or prompt
+    column does not exist, or the dataset cannot be reached."""
     local = os.path.exists(settings.path)
     if local:
         _check_files(settings.path)
     if not local and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", settings.path):
-        raise InputError(f"there is no folder {settings.path}, and it is no name on the Hub: say OWNER/NAME")
+        raise InputError(
+            f"{settings.path} is neither a folder nor a dataset name of the Hub; use OWNER/NAME or an existing folder"
+        )
     commit, licence = (None, None) if local else _card(settings)
     data = _load(settings, commit)
     named = f"{settings.path}@{commit[:12]}" if commit else Path(settings.path).name
@@ -81,14 +82,14 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     root, within = _media(settings, commit)
     with Remote(settings.fetch, context.media, context.cache) as remote:
         schemes = schemes_for(settings.fetch)
-        shelf = lru_cache(1)(lambda folder: MediaLookup(root, context.media, remote, within, schemes))
+        lookup = lru_cache(1)(lambda folder: MediaLookup(root, context.media, remote, within, schemes))
         yield from column_mapping.read(
-            rows, settings.columns, shelf, remote, context.step, label, settings.licence or licence
+            rows, settings.columns, lookup, remote, context.step, label, settings.licence or licence
         )  # fmt: skip
 
 
 def _check_files(path: str) -> None:
-    """InputError for a pipe, a socket or a device in the folder: the library would open it and wait."""
+    """InputError if the folder contains a pipe, socket or device: the library would open it and block."""
     if not os.path.isdir(path):
         raise (
             files.missing(path)
@@ -97,12 +98,12 @@ def _check_files(path: str) -> None:
         )
     for folder, names in files.folders(path):
         for name in names:
-            if kind := kind_of(one := os.path.join(path, folder, name)):
-                raise InputError(f"{one} is {kind}, not a regular file; remove it")
+            if kind := kind_of(file := os.path.join(path, folder, name)):
+                raise InputError(f"{file} is {kind}, not a regular file; remove it")
 
 
 def _card(settings: Settings) -> tuple[str | None, str | None]:
-    """The commit that is read, and the licence of the dataset's card."""
+    """The commit that is read, and the licence on the dataset card."""
     from huggingface_hub import HfApi
 
     try:
@@ -124,7 +125,9 @@ def _load(settings: Settings, commit: str | None) -> Any:
             if not isinstance(data, datasets.DatasetDict):
                 return data
             if settings.split not in data:
-                raise InputError(f"{settings.path} has no split {settings.split}; it has {', '.join(data)}")
+                raise InputError(
+                    f"{settings.path} has no split {settings.split}; set split to one of {', '.join(data)}"
+                )
             return data[settings.split]
         data = datasets.load_dataset(
             settings.path, settings.config, split=settings.split, streaming=settings.streaming, revision=commit,
@@ -147,7 +150,7 @@ def _rows(data: Any, label: str, names: set[str], path: str) -> Iterator[Row]:
             batch = next(batches, None)
         except Exception as error:  # noqa: BLE001 - whatever the library raises
             raise InputError(
-                f"{path} broke off after {number} rows ({type(error).__name__}); run it again, or set streaming: false"
+                f"{path}: reading failed after {number} rows ({type(error).__name__}); run again, or set streaming: false"
             ) from None
         if batch is None:
             return
@@ -157,7 +160,7 @@ def _rows(data: Any, label: str, names: set[str], path: str) -> Iterator[Row]:
 
 
 def _media(settings: Settings, commit: str | None) -> tuple[str, tuple[str, ...] | None]:
-    """What paths in rows are relative to, and the only folders of this machine that they may name."""
+    """The base of relative media paths, and the only local folders that rows may name (None: no restriction)."""
     if commit is None:
         return settings.path, None
     if settings.streaming:
@@ -173,9 +176,9 @@ def _token() -> str | None:
 
 
 def _unreadable(settings: Settings, error: Exception) -> InputError:
-    """The library's and the Hub's errors are many, and their texts hold addresses and run over lines."""
+    """Summarises an error of the library or the Hub in one line: their own texts contain URLs and span several lines."""
     kind = type(error).__name__
-    asked = " ".join(filter(None, (settings.path, settings.config, settings.split)))
+    dataset = " ".join(filter(None, (settings.path, settings.config, settings.split)))
     known = "; ".join(re.findall(r"(?:Available|available|one of|Should be)[^\n]{0,200}", str(error))[:1])
-    hint = known or "see whether it is there under this name, config and split, and whether HF_TOKEN may read it"
-    return InputError(f"the dataset {asked} cannot be read ({kind}): {hint}")
+    hint = known or "check the name, config and split, and that HF_TOKEN may read it"
+    return InputError(f"cannot read the dataset {dataset} ({kind}): {hint}")

@@ -1,4 +1,4 @@
-"""Existing preference sets, in the formats in which trainers and papers keep them: their prompts, answers, ratings and pairs."""
+"""Imports existing preference sets in the formats of trainers and papers: prompts, answers, ratings and pairs."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -40,7 +40,7 @@ from schemas.records import (
     one_line,
     sample,
 )  # fmt: skip
-from schemas.records import pair as laid
+from schemas.records import pair as make_pair
 from schemas.redact import clean, cleaner
 
 READS = ()
@@ -55,57 +55,56 @@ Format = Literal[
     "label_studio", "pairwright", "vl_rewardbench", "multimodal_rewardbench", "mllm_judge",
 ]  # fmt: skip
 Record = Media | Sample | Candidate | Judgement | Pair | Rejection
-_LOOKED_AT = 64  # rows whose columns are looked at to tell the format: optional ones may be absent from the first
+_PROBED = 64  # rows used to detect the format: optional columns may be absent from the first
 
 
 class Settings(Base):
     path: Place | tuple[Place, ...] = Field(min_length=1)
-    """A file of rows (.jsonl, .json, .csv, .tsv, .parquet, .arrow), a folder of them, here or at a URL, or several of these."""
+    """A file of rows (.jsonl, .json, .csv, .tsv, .parquet, .arrow) or a folder of them, local or a URL, or a list of these."""
     format: Format = "auto"
-    """What wrote the rows; `auto` tells it from each file's columns."""
+    """The format of the rows; `auto` detects it from each file's columns."""
     columns: dict[str, str] = Field({})
-    """What the file calls the format's columns, where not as the format does: {chosen: better}."""
+    """Column names used in the file, if different from the format's: {chosen: better}."""
     media_root: Place | None = None
-    """Folder or URL that media paths are relative to; the folder of the row's file when absent."""
+    """Folder or URL that media paths are relative to; by default the folder of the row's file."""
     licence: str | None = None
-    """Licence of the rows that do not state one."""
+    """Licence of rows that state none."""
     limit: int | None = Field(None, ge=1)
-    """How many rows are read at most, good and bad; all when absent."""
+    """Maximum number of rows read, valid or not; no limit by default."""
     fetch: Limits = Limits()
-    """What may be fetched from URLs."""
+    """Limits on fetching from URLs."""
 
 
 class Found(NamedTuple):
-    """A file of rows and what its format is; none when it is none of those known."""
+    """A file of rows and its format; None if the format is unknown."""
 
     file: str  # path or URL
-    label: str  # what its rows are called in rejections
+    label: str  # name used in rejections
     format: str | None
-    why: str
+    why: str  # how the format was determined, or why it could not be
 
 
 def read(settings: Settings, context: Context) -> Iterator[Record]:
-    """For each row the Media it shows, its Sample, and behind it the Candidates (in the order of their ids), Judgements and Pairs the row holds.
-    What the row calls its `category`, in any format, is the Sample's `split`.
+    """Yields for each row its Media and Sample, then its Candidates (ordered by id), Judgements and Pairs.
 
-    A row that is no good is a Rejection named `file#number`, from 1, and so is a file of no known format; an empty answer among several is
-    one of its own, and what was said of it goes with it. Rows of an equal prompt come as they stand, each with its Sample: whoever reads them puts them together.
-    InputError when a file cannot be read, and when not a single row could be; DamageError when a dataset of Pairwright's own is not as
-    it was exported."""
+    A `category` column, in any format, becomes the Sample's `split`. A bad row is a Rejection named `file#number` (from 1), and so is a
+    file of unknown format. An empty answer among several is a Rejection of its own, and its judgements are dropped. Rows with the same
+    prompt are yielded as read, each with its own Sample; the caller merges them.
+    InputError: a file cannot be read, or not a single row is valid. DamageError: a Pairwright dataset differs from what was exported."""
     first: str | None = None
-    good, told = 0, lru_cache(1024)(cleaner())  # rows name the same models and sources again and again
+    good, cleaned = 0, lru_cache(1024)(cleaner())  # cached: rows repeat the same models and sources
     with Remote(settings.fetch, context.media, context.cache) as remote:
         schemes = schemes_for(settings.fetch, *_paths(settings), settings.media_root)
 
         @lru_cache(1)
-        def shelf(folder: str) -> MediaLookup:
+        def lookup(folder: str) -> MediaLookup:
             within = own_folders(folder, settings.media_root)
             return MediaLookup(settings.media_root or folder, context.media, remote, within, schemes)
 
         for place, folder, row, found in islice(_rows(settings), settings.limit):
             try:
-                draft = _told(_draft(row, found, settings), place, told)
-                records = _records(draft, place, settings, shelf(folder), context)
+                draft = _without_secrets(_draft(row, found, settings), place, cleaned)
+                records = _records(draft, place, settings, lookup(folder), context)
             except RowError as error:
                 detail = one_line(f"{place}: {error.detail}")
                 first = first or detail
@@ -114,22 +113,22 @@ def read(settings: Settings, context: Context) -> Iterator[Record]:
             good += 1
             yield from records
     if not good:
-        why = f"the first problem is {first}" if first else "there are no rows"
-        raise InputError(f"no row of {_said(settings.path)} could be read; {why}")
+        why = f"first error: {first}" if first else "there are no rows"
+        raise InputError(f"no row of {_listed(settings.path)} can be read; {why}")
 
 
 def formats(settings: Settings) -> Iterator[Found]:
-    """The files of rows and their formats, in order. InputError as `read` raises it."""
+    """The files of rows with their formats, in order. Raises InputError like `read`."""
     for path in _paths(settings):
         for file, label in row_files.listed(path):
             if file != path and (strange := kind_of(file)):
-                yield Found(file, label, None, f"it is {strange}; remove it")
+                yield Found(file, label, None, f"it is {strange}, not a regular file; remove it")
             else:
                 yield Found(file, label, *_format(file, settings))
 
 
 def _rows(settings: Settings) -> Iterator[tuple[str, str, Any, Found]]:
-    """Each row's place, the folder its media lie in, the row and its file; a file of no known format is a row of its own."""
+    """(place, media folder, row, file) of each row; a file of unknown format counts as one row."""
     checked: set[Path] = set()
     for found in formats(settings):
         if found.format is None:
@@ -144,8 +143,8 @@ def _rows(settings: Settings) -> Iterator[tuple[str, str, Any, Found]]:
 
 
 def _parsed(raw: row_files.Raw, file: str) -> Any:
-    """What a line holds; bytes when it is no JSON, a RowError when it is too large. A cell of a CSV file that holds a list or an object in JSON is that; any other
-    is a text that may stand for a number."""
+    """The value of a line: bytes if it is not JSON, a RowError if it is too large. In CSV files, a cell that contains a JSON list or
+    object is parsed, and any other cell is a text that may be read as a number."""
     if isinstance(raw, dict) and any(end in file for end in (".csv", ".tsv")):
         return {name: _cell(value) for name, value in raw.items()}
     if not isinstance(raw, bytes):
@@ -154,9 +153,9 @@ def _parsed(raw: row_files.Raw, file: str) -> Any:
         return json_rows.parse(raw, "line")
     except RowError as error:
         if len(raw) > bounds.TEXT:
-            return error.with_traceback(None)  # which holds the row
+            return error.with_traceback(None)  # the traceback would keep the row in memory
     try:
-        return json.loads(raw)  # it takes the NaN that Python writes, so that the field can be named
+        return json.loads(raw)  # accepts NaN as Python writes it, so that the error can name the field
     except (ValueError, RecursionError):
         return raw
 
@@ -172,21 +171,21 @@ def _cell(value: str | None) -> Any:
 
 def _format(file: str, settings: Settings) -> tuple[str | None, str]:
     if settings.format != "auto":
-        return settings.format, "as you say"
-    found = (_parsed(row.raw, file) for row in islice(row_files.read(file, fetch=settings.fetch), _LOOKED_AT))
+        return settings.format, "set by `format`"
+    found = (_parsed(row.raw, file) for row in islice(row_files.read(file, fetch=settings.fetch), _PROBED))
     rows = [_renamed(row, settings) for row in found if isinstance(row, dict)]
     columns = list(dict.fromkeys(chain.from_iterable(rows)))
-    has = f"it has {', '.join(columns)}" if columns else "it has no rows with columns"
-    return guess(columns) or (None, f"{has}; name its format ({', '.join(DIALECTS)}) and its columns, or take it away")
+    has = f"its columns are {', '.join(columns)}" if columns else "no row has columns"
+    return guess(columns) or (None, f"{has}; set format ({', '.join(DIALECTS)}) and columns, or remove the file")
 
 
 def _draft(row: Any, found: Found, settings: Settings) -> Draft:
     if found.format is None:
-        raise bad_row(f"the file is of no known format: {found.why}")
+        raise bad_row(f"the file's format is unknown: {found.why}")
     if isinstance(row, RowError):
         raise row
     if isinstance(row, bytes):
-        raise bad_row("the line is not JSON; mend it")
+        raise bad_row("the line is not valid JSON; correct it")
     if not isinstance(row, dict):
         raise bad_row(f"the row is {kind(row)}, not an object; write it as {{...}}")
     row = _renamed(row, settings)
@@ -202,50 +201,53 @@ def _renamed(row: Row, settings: Settings) -> Row:
     return {**row, **{name: row.get(other) for name, other in settings.columns.items()}}
 
 
-def _told(draft: Draft, place: str, told: Callable[[str], str]) -> Draft:
-    """The Draft without secrets in what says where it is from and who made it; what was asked and answered stays as it is."""
-    known = {"source": origin(place, draft.id and told(draft.id), draft.id, told), **_cleaned(draft.known, told)}
+def _without_secrets(draft: Draft, place: str, cleaned: Callable[[str], str]) -> Draft:
+    """The Draft with secrets removed from source and model names; prompts and answers are not changed."""
+    known = {
+        "source": origin(place, draft.id and cleaned(draft.id), draft.id, cleaned),
+        **_cleaned(draft.known, cleaned),
+    }
     return draft._replace(
-        answers=tuple([a if a.model is None else a._replace(model=told(a.model)) for a in draft.answers]),
-        said=tuple([said._replace(annotator=told(said.annotator), axis=told(said.axis)) for said in draft.said]),
-        pairs=tuple([p._replace(known=_cleaned(p.known, told)) for p in draft.pairs]),
+        answers=tuple([a if a.model is None else a._replace(model=cleaned(a.model)) for a in draft.answers]),
+        said=tuple([vote._replace(annotator=cleaned(vote.annotator), axis=cleaned(vote.axis)) for vote in draft.said]),
+        pairs=tuple([p._replace(known=_cleaned(p.known, cleaned)) for p in draft.pairs]),
         known=known,
     )
 
 
-def _cleaned(known: Mapping[str, Any], told: Callable[[str], str]) -> dict[str, Any]:
-    return {name: told(of) if isinstance(of, str) and name not in DATA else of for name, of in known.items()}
+def _cleaned(known: Mapping[str, Any], cleaned: Callable[[str], str]) -> dict[str, Any]:
+    return {name: cleaned(v) if isinstance(v, str) and name not in DATA else v for name, v in known.items()}
 
 
-def _records(draft: Draft, place: str, settings: Settings, shelf: MediaLookup, context: Context) -> list[Record]:
-    """All that a row becomes, in the order in which it is yielded."""
-    messages, media = to_messages([_message(turn.role, turn.pieces) for turn in draft.prompt], {}, shelf)
-    others = [[shelf.find(v, m.kind) for v, m in zip(p.rejected_media or (), media)] for p in draft.pairs]
-    ranked = [[shelf.find(value, medium) for medium, value in p.ranked] for p in draft.pairs]
+def _records(draft: Draft, place: str, settings: Settings, lookup: MediaLookup, context: Context) -> list[Record]:
+    """All records of a row, in the order in which they are yielded."""
+    messages, media = to_messages([_message(turn.role, turn.pieces) for turn in draft.prompt], {}, lookup)
+    others = [[lookup.find(v, m.kind) for v, m in zip(p.rejected_media or (), media)] for p in draft.pairs]
+    ranked = [[lookup.find(value, medium) for medium, value in p.ranked] for p in draft.pairs]
     licence = settings.licence and clean(settings.licence)
     made = sample(messages, step=context.step, **{"licence": licence, **draft.known})
     out: list[Record] = [*media, *chain.from_iterable([*others, *ranked]), made]
     answers = _answers(draft, made.id, context.step)
     for i, answer in enumerate(answers):
         if not answer.text.strip():
-            detail = f"{place}: answer {i + 1} of {len(answers)} is empty; write it or drop it"
+            detail = f"{place}: answer {i + 1} of {len(answers)} is empty; add its text or remove it"
             out.append(Rejection(f"{place}~{i + 1}", "candidates", context.step, Reason.EMPTY_ANSWER, detail, made.id))
     filled = {answer.id for answer in answers if answer.text.strip()}
-    slips = [
+    judgements = [
         judgement(
-            made.id, context.step, "candidate" if len(said.items) == 1 else "pair", tuple(answers[i].id for i in said.items),
-            said.axis, Finding(said.outcome, said.value, raw=said.raw), Provenance(said.annotator),
+            made.id, context.step, "candidate" if len(vote.items) == 1 else "pair", tuple(answers[i].id for i in vote.items),
+            vote.axis, Finding(vote.outcome, vote.value, raw=vote.raw), Provenance(vote.annotator),
         )
-        for said in draft.said
+        for vote in draft.said
     ]  # fmt: skip
-    slips = [slip for slip in slips if filled.issuperset(slip.items)]
+    judgements = [vote for vote in judgements if filled.issuperset(vote.items)]
     pairs = [
-        _pair(p, [m.id for m in o], [m.id for m in r], answers, slips, context)
+        _pair(p, [m.id for m in o], [m.id for m in r], answers, judgements, context)
         for p, o, r in zip(draft.pairs, others, ranked, strict=True)
     ]
-    # by their ids, which tell nothing: whoever shows them in order must not have the chosen one first
+    # ordered by id, which is unrelated to quality: a judge that sees answers in order must not always see the chosen one first
     kept = sorted((answer for answer in answers if answer.id in filled), key=lambda answer: answer.id)
-    return [*out, *kept, *slips, *pairs]
+    return [*out, *kept, *judgements, *pairs]
 
 
 def _message(role: str, pieces) -> dict[str, Any]:
@@ -254,7 +256,7 @@ def _message(role: str, pieces) -> dict[str, Any]:
 
 
 def _answers(draft: Draft, name: str, step: str) -> list[Candidate]:
-    """The candidates; `index` counts the earlier ones of the same text and model, so that an answer is the same one in every row."""
+    """The candidates. `index` counts earlier ones with the same text and model, so that an answer gets the same id in every row."""
     seen: dict[Answer, int] = {}
     out = []
     for answer in draft.answers:
@@ -269,7 +271,7 @@ def _pair(
     other: list[str],
     ranked: list[str],
     answers: list[Candidate],
-    slips: list[Judgement],
+    judgements: list[Judgement],
     context: Context,
 ) -> Pair:
     chosen = answers[pairing.chosen]
@@ -288,9 +290,9 @@ def _pair(
         )
     rejected = answers[pairing.rejected]
     both = {chosen.id, rejected.id}
-    compared = [s.id for s in slips if set(s.items) == both and s.target == "pair"]
-    rated = [s.id for s in slips if s.target == "candidate" and s.items[0] in both]
-    made = laid(chosen.sample, context.step, chosen, rejected, judgements=tuple(compared or rated), **known)
+    compared = [j.id for j in judgements if set(j.items) == both and j.target == "pair"]
+    rated = [j.id for j in judgements if j.target == "candidate" and j.items[0] in both]
+    made = make_pair(chosen.sample, context.step, chosen, rejected, judgements=tuple(compared or rated), **known)
     if pairing.rejected_media is None:
         return made
     return made._replace(
@@ -305,5 +307,5 @@ def _paths(settings: Settings) -> tuple[str, ...]:
     return (settings.path,) if isinstance(settings.path, str) else settings.path
 
 
-def _said(path: str | tuple[str, ...]) -> str:
+def _listed(path: str | tuple[str, ...]) -> str:
     return path if isinstance(path, str) else ", ".join(path)

@@ -1,4 +1,4 @@
-"""Rows of files that say what is asked of which media."""
+"""Reads rows of files: prompts with the media they refer to."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -26,26 +26,26 @@ VERSION = 2
 
 class Settings(Base):
     path: Place
-    """A file of rows or a folder of them (.jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather), here or at a URL; `path#n`: the first n."""
+    """A file of rows or a folder of them (.jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather), local or a URL; `path#n`: the first n rows."""
     columns: dict[Column, str] = Field({})
-    """What the file calls its columns, where not as here: {prompt: question, image: image_path}."""
+    """Column names used in the file, if different: {prompt: question, image: image_path}."""
     media_root: Place | None = None
-    """Folder or URL that media paths are relative to; the folder of the row's file when absent."""
+    """Folder or URL that media paths are relative to; by default the folder of the row's file."""
     limit: int | None = Field(None, ge=1)
-    """How many rows are read at most, good and bad; all when absent."""
+    """Maximum number of rows read, valid or not; no limit by default."""
     sample: Sampling | None = None
-    """A seeded part of the rows: {n: 1000} or {share: 0.1}, and a seed."""
+    """A seeded sample of the rows: {n: 1000} or {share: 0.1}, with an optional seed."""
     fetch: Limits = Limits()
-    """What may be fetched from URLs: {allow_private: [host], max_bytes, seconds, at_once}."""
+    """Limits on fetching from URLs: {allow_private: [host], max_bytes, seconds, at_once}."""
 
 
 def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Rejection]:
-    """One Sample a row, behind the Media it shows. A row that is no good is a Rejection named `file#number`, from 1.
+    """Yields each row's Media, then its Sample. A bad row is a Rejection named `file#number`, from 1.
 
-    `prompt` is a text or a list of messages `{role, content}`, whose content is a text or a list of parts
-    `{type, text | path}`. Media columns hold a path, a URL, `{bytes, path}`, or a list of these. They fill the parts that
-    have no path; without such parts they stand before the first user message's text.
-    InputError when a file cannot be read, when there are no rows, or when none has a column that `columns` names."""
+    `prompt` is a text or a list of messages `{role, content}` whose content is a text or a list of parts `{type, text | path}`. Media
+    columns hold a path, a URL, `{bytes, path}`, or a list of these. They fill the parts without a path; if there are no such parts, they
+    are placed before the first user text.
+    InputError: a file cannot be read, there are no rows, or no row has a column that `columns` names."""
     names = column_mapping.names_of(settings.columns)
     rows = row_files.read(
         settings.path, columns=set(names.values()), need=names["prompt"], limit=settings.limit, sample=settings.sample,
@@ -54,8 +54,8 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     with Remote(settings.fetch, context.media, context.cache) as remote:
         schemes = schemes_for(settings.fetch, settings.path, settings.media_root)
         within = own_folders(settings.path, settings.media_root)
-        shelf = lru_cache(1)(
+        lookup = lru_cache(1)(
             lambda folder: MediaLookup(settings.media_root or folder, context.media, remote, within, schemes)
         )
-        said = urls.clean(settings.path) if urls.is_url(settings.path) else settings.path
-        yield from column_mapping.read(rows, settings.columns, shelf, remote, context.step, said)
+        label = urls.clean(settings.path) if urls.is_url(settings.path) else settings.path
+        yield from column_mapping.read(rows, settings.columns, lookup, remote, context.step, label)

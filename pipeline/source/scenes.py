@@ -1,4 +1,4 @@
-"""Demo media with exactly known truth (pipeline/scenes/world.py): one picture, two pictures, a video or a sound; their questions and answers."""
+"""Generates demo media with exactly known truth (pipeline/scenes/world.py): one or two pictures, a video or a sound, with a question and answer."""
 
 import json
 import random
@@ -24,21 +24,22 @@ LICENCE = "CC0-1.0"  # drawn by this program
 
 class Settings(Base):
     n: int = Field(800, ge=1, le=10_000_000)
-    """scenes, one prompt each"""
+    """number of scenes, one prompt each"""
     seed: int = 0
-    """another seed draws other scenes"""
+    """seed of the scenes drawn"""
     split: Literal["train", "eval"] = "train"
-    """eval draws from all combinations, train never one that is reserved for evaluation"""
+    """eval draws from all combinations; train never draws those reserved for evaluation"""
     shares: dict[Kind, int] = SHARES
-    """parts of the run for each kind of media"""
+    """relative number of scenes of each media type"""
 
 
 def count(settings: Settings) -> int:
+    """Number of samples that `read` yields."""
     return settings.n
 
 
 def read(settings: Settings, context: Context) -> Iterator[Media | Sample]:
-    """`n` scenes, each with one of its open questions; the truth travels in `facts`, the whole true answer as `reference`."""
+    """Yields the media of `n` scenes and a Sample each, with one of the scene's questions; `facts` holds the truth, `reference` the full answer."""
     world = load_world()
     for i, scene in enumerate(scenes(world, settings.n, settings.seed, settings.split, settings.shares)):
         task = random.Random(f"task {settings.seed}/{i}").choice(scene.tasks())

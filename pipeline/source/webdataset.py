@@ -1,7 +1,7 @@
-"""WebDataset shards: tar files in which neighbouring members of one stem are a sample, `000.jpg` with `000.txt` and `000.json`.
+"""Reads WebDataset shards: tar files in which adjacent members with the same stem form a sample, such as `000.jpg` and `000.txt`.
 
-Nothing is unpacked to a disk. What a tar may do to the one who reads it (names that lead out, links, devices, sizes that are
-lies, headers without end) is refused by name, and the samples beside it are read."""
+Nothing is unpacked to disk. Dangerous or damaged members (paths that lead out, links, devices, false sizes, endless headers) are
+rejected with a reason, and the other samples are read."""
 
 import bz2
 import gzip
@@ -41,42 +41,42 @@ _SHOWN = {
     "jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "mp4", "webm", "mkv", "mov", "avi", "mpg", "mpeg", "m4v",
     "wav", "flac", "mp3", "ogg", "opus", "m4a", "aac", "aiff",
 }  # fmt: skip
-_HEADER = 1 << 20  # bytes of a member's long name or extended header
-_PIECE = 1 << 16  # bytes of a compressed file that are read at a time
-_XZ_MEMORY = 256 << 20  # bytes that unpacking may take: the highest level of xz takes 65 MB
-_SKIPPED = 64 << 30  # bytes of a member that are read past: a compressed one may claim any number
+_HEADER = 1 << 20  # maximum bytes of a long name or extended header
+_PIECE = 1 << 16  # bytes of a compressed file read at a time
+_XZ_MEMORY = 256 << 20  # memory limit for decompression: the highest level of xz needs 65 MB
+_SKIPPED = 64 << 30  # maximum bytes of a skipped member: compressed members may claim any size
 
 
 class Settings(Base):
     path: Place
-    """A .tar file (also .tar.gz, .tgz, .tar.bz2, .tar.xz), a folder of them, or several with braces: shard-{000..012}.tar; here or at a URL."""
+    """A .tar file (also .tar.gz, .tgz, .tar.bz2, .tar.xz), a folder of them, or several with braces: shard-{000..012}.tar; local or a URL."""
     prompt: str | None = Field(None, pattern=r"\S")
-    """What is asked of each sample that says nothing else; its .txt is then the reference. Without it the .txt is the prompt."""
+    """The question for samples without a prompt of their own; their .txt then becomes the reference. Without it the .txt is the prompt."""
     columns: dict[Column, str] = Field({})
-    """What the .json members call their columns, where not as here: {prompt: question}."""
+    """Column names used in the .json members, if different: {prompt: question}."""
     licence: str | None = None
-    """Licence of samples that name none."""
+    """Licence of samples that state none."""
     limit: int | None = Field(None, ge=1)
-    """How many samples are read at most, good and bad; all when absent."""
+    """Maximum number of samples read, valid or not; no limit by default."""
     fetch: Limits = Limits()
-    """What may be fetched; max_bytes also bounds the members of a sample together."""
+    """Limits on fetching; max_bytes also limits the members of a sample together."""
 
 
 def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Rejection]:
-    """One Sample for the neighbouring members of one stem. A Rejection is named `shard#stem`; of a shard that breaks off,
-    `shard#` and the number of samples before, and the next shard is read.
+    """Yields Media and a Sample for each group of adjacent members with the same stem. A Rejection is named `shard#stem`; a damaged
+    shard is a Rejection named `shard#` and the number of samples before the damage, and reading continues with the next shard.
 
-    InputError when there is no such shard, or none has a sample."""
-    said = urls.clean(settings.path) if urls.is_url(settings.path) else settings.path
-    rows = islice(_rows(settings, said), settings.limit)
+    InputError: a shard does not exist, or there are no samples."""
+    source = urls.clean(settings.path) if urls.is_url(settings.path) else settings.path
+    rows = islice(_rows(settings, source), settings.limit)
     with Remote(settings.fetch, context.media, context.cache) as remote:
         schemes = schemes_for(settings.fetch, settings.path)
-        shelf = lru_cache(1)(lambda folder: MediaLookup(folder, context.media, remote, (), schemes))
-        yield from column_mapping.read(rows, settings.columns, shelf, remote, context.step, said, settings.licence)
+        lookup = lru_cache(1)(lambda folder: MediaLookup(folder, context.media, remote, (), schemes))
+        yield from column_mapping.read(rows, settings.columns, lookup, remote, context.step, source, settings.licence)
 
 
-def _rows(settings: Settings, said: str) -> Iterator[Row]:
-    for path, label in _shards(settings.path, said):
+def _rows(settings: Settings, source: str) -> Iterator[Row]:
+    for path, label in _shards(settings.path, source):
         try:
             yield from _samples(path, label, settings)
         except files.Refused as error:
@@ -93,30 +93,30 @@ def _samples(path: str, label: str, settings: Settings) -> Iterator[Row]:
                 count += 1
                 yield group.row(label, settings)
         except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError, ValueError):
-            broken = f"the shard is no tar file, or is cut off or broken, after {count} samples; write it anew"
+            broken = f"the shard is not a tar file, or is truncated or corrupted, after {count} samples; regenerate it"
             yield Row(f"{label}#{count}", "", RowError(Reason.UNDECODABLE, broken))
 
 
-def _shards(path: str, said: str) -> Iterator[tuple[str, str]]:
+def _shards(path: str, source: str) -> Iterator[tuple[str, str]]:
     """(path, name in messages) of each shard."""
     try:
         paths = list(braceexpand(path))
     except ValueError:
-        raise InputError(f"{said} has a brace without its other; write shard-{{000..012}}.tar") from None
-    for one in paths:
-        if files.is_file(one):
-            yield one, files.base(one)
-        elif urls.is_url(one) or os.path.isdir(one):
-            names = [name for name in files.walk(one) if name.lower().endswith(_TARS)]
+        raise InputError(f"{source} has an unbalanced brace; write it like shard-{{000..012}}.tar") from None
+    for place in paths:
+        if files.is_file(place):
+            yield place, files.base(place)
+        elif urls.is_url(place) or os.path.isdir(place):
+            names = [name for name in files.walk(place) if name.lower().endswith(_TARS)]
             if not names:
-                raise InputError(f"{said} is not, and holds no, tar file; set path to WebDataset shards")
-            yield from ((files.join(one, name), name) for name in names)
+                raise InputError(f"{source} is not a tar file, or a folder with one; set path to WebDataset shards")
+            yield from ((files.join(place, name), name) for name in names)
         else:
-            raise files.missing(one)
+            raise files.missing(place)
 
 
 class _Group:
-    """Neighbouring members of one stem."""
+    """A sample: adjacent members with the same stem."""
 
     def __init__(self, stem: str):
         self.stem, self.size = stem, 0
@@ -129,15 +129,15 @@ class _Group:
             if self.trouble:
                 raise self.trouble
             texts = {kind: self.members.pop(suffix[1:]) for suffix, kind in TEXTS.items() if suffix[1:] in self.members}
-            held = described(texts, column_mapping.names_of(settings.columns), settings.prompt)
+            values = described(texts, column_mapping.names_of(settings.columns), settings.prompt)
         except RowError as error:
             return Row(place, "", error)
         media = tuple({"bytes": data, "path": f"{self.stem}.{end}"} for end, data in self.members.items())
-        return Row(place, "", held, media)
+        return Row(place, "", values, media)
 
 
-def _groups(file: io.BufferedIOBase, most: int) -> Iterator[_Group]:
-    """The samples of one shard; `most` bytes are held of one."""
+def _groups(file: io.BufferedIOBase, max_bytes: int) -> Iterator[_Group]:
+    """The samples of a shard; at most `max_bytes` of each are kept in memory."""
     group: _Group | None = None
     with tarfile.open(fileobj=_unpacked(file), mode="r|", tarinfo=_Header) as tar:
         for member in tar:
@@ -155,16 +155,16 @@ def _groups(file: io.BufferedIOBase, most: int) -> Iterator[_Group]:
                 _check(member, name)
                 kind = end.rpartition(".")[2]
                 if kind in _SHOWN or end in ("txt", "json"):
-                    _read(tar, member, end, group, most if kind in _SHOWN else min(most, LONGEST))
+                    _read(tar, member, end, group, max_bytes if kind in _SHOWN else min(max_bytes, LONGEST))
             except RowError as error:
                 group.trouble = group.trouble or error
-            tar.members = []  # ty: ignore[missing-attribute]  # it keeps every header otherwise; the stub lacks it
+            tar.members = []  # ty: ignore[missing-attribute]  # tarfile keeps every header otherwise; the stub lacks it
     if group:
         yield group
 
 
 def _unpacked(file: io.BufferedIOBase) -> io.BufferedIOBase:
-    """What is in a compressed file, read in pieces of a bounded size: tarfile unpacks what it was given in one, however much it becomes."""
+    """A decompressed stream, read in pieces of bounded size: tarfile decompresses each input block at once, whatever its expanded size."""
     start = file.read(6)
     file.seek(0)
     if start.startswith(b"\x1f\x8b"):
@@ -177,7 +177,7 @@ def _unpacked(file: io.BufferedIOBase) -> io.BufferedIOBase:
 
 
 class _Xz(io.RawIOBase):
-    """An .xz file, unpacked with a bound on memory: its header says how much it takes, up to 4 GB."""
+    """A decompressed .xz file with a memory limit: by its header it may demand up to 4 GB."""
 
     def __init__(self, file: io.BufferedIOBase):
         self._file = file
@@ -189,7 +189,7 @@ class _Xz(io.RawIOBase):
     def readinto(self, buffer) -> int:
         found = b""
         while not found:
-            if self._unpacker.eof:  # another one may follow
+            if self._unpacker.eof:  # another stream may follow
                 more = self._unpacker.unused_data or self._file.read(_PIECE)
                 if not more:
                     return 0
@@ -204,32 +204,33 @@ class _Xz(io.RawIOBase):
 
 
 def _check(member: tarfile.TarInfo, name: str) -> None:
-    said = one_line(member.name[:200])
+    shown_name = one_line(member.name[:200])
     if os.path.isabs(name) or name.split(os.sep)[0] == "..":
-        raise RowError(Reason.UNSAFE, f"{said} leads out of the shard; name its members by relative paths")
+        raise RowError(Reason.UNSAFE, f"{shown_name} leads out of the shard; use relative member names")
     if member.issym() or member.islnk():
-        raise RowError(Reason.UNSAFE, f"{said} is a link; put the file itself into the shard")
+        raise RowError(Reason.UNSAFE, f"{shown_name} is a link; put the file itself into the shard")
     if not member.isreg():
-        raise RowError(Reason.UNSAFE, f"{said} is a device or a pipe; leave it out of the shard")
-    if said != member.name:
-        raise bad_row(f"{said} is a name that is no text of one line, or too long; rename it")
+        raise RowError(Reason.UNSAFE, f"{shown_name} is a device or a pipe; leave it out of the shard")
+    if shown_name != member.name:
+        raise bad_row(f"the member name {shown_name} is not a single line of text, or is too long; rename it")
 
 
-def _read(tar: tarfile.TarFile, member: tarfile.TarInfo, end: str, group: _Group, most: int) -> None:
+def _read(tar: tarfile.TarFile, member: tarfile.TarInfo, end: str, group: _Group, max_bytes: int) -> None:
     group.size += member.size
-    if group.size > most:
+    if group.size > max_bytes:
         group.members = {}
         raise RowError(
-            Reason.TOO_LARGE, f"its members are larger than {most:,} bytes; raise fetch.max_bytes or leave it out"
+            Reason.TOO_LARGE,
+            f"its members are larger than {max_bytes:,} bytes; raise fetch.max_bytes or remove the sample",
         )
     if end in group.members:
-        raise bad_row(f"it has two members .{end}; give each sample a stem of its own")
+        raise bad_row(f"it has two members .{end}; give each sample its own stem")
     found = tar.extractfile(member)
     group.members[end] = found.read() if found else b""
 
 
 class _Header(tarfile.TarInfo):
-    """A header that is loud where tarfile takes a broken one for the end, and that is not read without end."""
+    """A header that raises ReadError where tarfile would treat a damaged one as the end, and whose own size is limited."""
 
     @classmethod
     def frombuf(cls, buf, encoding, errors):
@@ -240,5 +241,5 @@ class _Header(tarfile.TarInfo):
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(str(error)) from None
         if not 0 <= found.size <= (_SKIPPED if found.isreg() else _HEADER):
-            raise tarfile.ReadError("a size is absurd")
+            raise tarfile.ReadError("invalid size")
         return found

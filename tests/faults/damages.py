@@ -570,7 +570,7 @@ def _refused_card(dice: random.Random, folder: Path) -> None:
     finally:
         hub.failing = {}
     assert (said.code, len(said.err.splitlines())) == (1, 1), said
-    assert re.search(r"refuses the dataset card \(.*README\.md", said.err), said
+    assert re.search(r"rejects the dataset card \(.*README\.md", said.err), said
 
 
 def _heed_signals() -> None:

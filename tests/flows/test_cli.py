@@ -66,14 +66,22 @@ GOOD_ROWS = [
     {"prompt": "no media at all"},
 ]
 BAD_ROWS = [  # the row, why it is left out, and what is said about it
-    ({"prompt": "what ?", "image": "missing.jpg"}, "missing_file", "missing.jpg is not there; mend the path"),
-    ({"prompt": "what ?", "image": "cut.jpg"}, "undecodable", "cut.jpg is cut off or broken; replace the file or drop"),
+    ({"prompt": "what ?", "image": "missing.jpg"}, "missing_file", "missing.jpg does not exist; correct the path"),
+    (
+        {"prompt": "what ?", "image": "cut.jpg"},
+        "undecodable",
+        "cut.jpg is truncated or corrupted; replace the file or remove",
+    ),
     ({"prompt": "what ?", "image": "text.png"}, "unsupported_media", "text.png is not an image, video or audio file"),
     ({"prompt": "what ?", "video": "still.mp4"}, "empty_media", "still.mp4 is a video without frames; replace"),
-    ({"prompt": "what ?", "audio": "empty.wav"}, "empty_media", "empty.wav is empty; replace the file or drop the row"),
-    ({"prompt": " ", "image": "good.jpg"}, "empty_prompt", "the prompt is empty; write a question or drop the row"),
+    (
+        {"prompt": "what ?", "audio": "empty.wav"},
+        "empty_media",
+        "empty.wav is empty; replace the file or remove the row",
+    ),
+    ({"prompt": " ", "image": "good.jpg"}, "empty_prompt", "the prompt is empty; add a question or remove the row"),
     (GOOD_ROWS[0], "duplicate", "duplicate of an earlier prompt with the same media; remove one of them"),
-    ("{not json", "bad_row", "the line is not JSON"),
+    ("{not json", "bad_row", "the line is not valid JSON"),
 ]
 
 

@@ -69,7 +69,7 @@ def test_a_probe_marks_the_pairs_it_asked_about_and_the_report_counts_them(tmp_p
     assert summary["judges"]["probe"]["shown_first"] is None
     assert "Asked without the media, the judge prefers the same answer" in (out / "report.html").read_text()
     assert (
-        f"Of {len(marked)} pairs the judge was asked again without the media"
+        f"For {len(marked)} pairs the judge was also asked without the media"
         in (out / "dataset" / "README.md").read_text()
     )
     assert "preferences survive" in pairwright("show", out)

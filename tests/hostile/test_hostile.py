@@ -79,7 +79,7 @@ def test_a_rejection_names_the_file_and_the_mend_in_one_line(built):
             detail = details[one_line(one.name)]
             assert one_line(one.name) in detail
             assert detail.isprintable()
-            assert any(mend in detail for mend in ("drop the row", "mend"))
+            assert any(mend in detail for mend in ("remove the row", "correct"))
 
 
 def test_the_good_files_between_them_come_through(built):

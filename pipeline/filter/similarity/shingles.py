@@ -1,4 +1,4 @@
-"""Texts made comparable: what of them is compared, and how alike two are."""
+"""Text similarity: normalised words, word n-grams and MinHash signatures."""
 
 import hashlib
 import re
@@ -15,24 +15,24 @@ _WORD = re.compile(r"\w+")
 
 
 def words(text: str) -> list[str]:
-    """The words of a text without case, punctuation and forms of the same letter (NFKC)."""
+    """The words of a text, ignoring case, punctuation and Unicode variants of letters (NFKC)."""
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 def shared_words(messages: Iterable[Message]) -> str:
-    """The texts of all messages."""
+    """The texts of all messages, joined by spaces."""
     return " ".join(p.text for m in messages for p in m.parts if p.text)
 
 
 def grams(words: list[str], n: int) -> list[int]:
-    """The hashes (64 bits) of all runs of n words; none when there are fewer."""
+    """The 64-bit hashes of all word n-grams; empty if there are fewer than n words."""
     runs = (" ".join(words[i : i + n]) for i in range(len(words) - n + 1))
     return [int.from_bytes(hashlib.blake2b(run.encode(), digest_size=8).digest(), "big") for run in runs]
 
 
 def signatures(texts: Iterable[str]) -> Iterator[np.ndarray]:
-    """MinHash signatures [PERMUTATIONS] uint32 of the texts' runs of SHINGLE characters: the share of places in which two
-    agree estimates how many of all runs in either are in both (Jaccard), give or take .04."""
+    """MinHash signatures [PERMUTATIONS] uint32 over character n-grams of SHINGLE characters (Broder 1997): the share of positions in which
+    two agree estimates their Jaccard similarity, with a standard error of about .04."""
     from datasketch import MinHash
 
     for found in MinHash.generator(map(_shingles, texts), num_perm=PERMUTATIONS):
@@ -40,13 +40,13 @@ def signatures(texts: Iterable[str]) -> Iterator[np.ndarray]:
 
 
 def alike(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The estimated likeness, 0..1, of texts by their signatures [n, PERMUTATIONS]."""
+    """The estimated Jaccard similarity, 0..1, of texts by their signatures [n, PERMUTATIONS]."""
     return (a == b).mean(axis=-1)
 
 
 def keys(signatures: np.ndarray, groups: np.ndarray) -> Iterator[np.ndarray]:
-    """Keys of texts that may be alike: ROWS places of the signature agree, and the group. Of texts that are alike by .8, all
-    but one in 20 million share one; by .6, all but one in 80."""
+    """Keys of possibly similar texts: equal in ROWS positions of the signature, and in the group. All but one in 20 million pairs of texts
+    with similarity .8 share a key; with .6, all but one in 80."""
     for start in range(0, PERMUTATIONS, ROWS):
         band = np.column_stack([groups.astype(np.uint32), signatures[:, start : start + ROWS]])
         yield np.unique(np.ascontiguousarray(band).view(f"V{band.shape[1] * 4}").ravel(), return_inverse=True)[1]

@@ -1,4 +1,4 @@
-"""distilabel: an instruction, the generations of several models, their ratings, and the pair that its DPO step makes of them."""
+"""distilabel: an instruction, the generations of several models, their ratings, and the pair that its DPO step made from them."""
 
 from collections.abc import Collection
 
@@ -23,7 +23,7 @@ from schemas.records import Outcome
 
 
 def fits(columns: Collection[str]) -> str | None:
-    """Why rows with these columns are of this format; None when they are not."""
+    """The columns by which rows are of this format, in words; None if they are not."""
     for names in (("generations",), ("chosen", "rejected", "chosen_model", "rejected_model")):
         if set(names) <= set(columns):
             return f"columns {', '.join(names)}"
@@ -31,8 +31,8 @@ def fits(columns: Collection[str]) -> str | None:
 
 
 def read(row: Row) -> Draft:
-    """A Draft; RowError says what is wrong with the row. A generation that failed (null) is an empty answer, a rating that could not be
-    read (null) a Judgement without a value."""
+    """A Draft. A failed generation (null) is an empty answer, a rating that could not be parsed (null) a Judgement without a value.
+    RowError: a field is missing or invalid."""
     media = media_of(row)
     if row.get("image_type") == "base64" and "image" in media:
         media["image"] = [encoded(text(value, "image"), "image") for value in media["image"]]
@@ -40,16 +40,16 @@ def read(row: Row) -> Draft:
     paired = row.get("chosen") is not None or row.get("rejected") is not None
     if row.get("generations") is None:
         if not paired:
-            raise bad_row("generations are missing, and so are chosen and rejected; give one or the other")
+            raise bad_row("generations are missing, and so are chosen and rejected; add one or the other")
         return _pair(row, media, name)
     found, ratings = _generations(row), _ratings(row)
     if not paired:
-        return Draft(shown(_asked(row), media), found, ratings, id=name)
-    return _among(_pair(row, media, name), found, ratings)
+        return Draft(shown(_prompt(row), media), found, ratings, id=name)
+    return _merged(_pair(row, media, name), found, ratings)
 
 
-def _among(pair: Draft, found: tuple[Answer, ...], ratings: tuple[Said, ...]) -> Draft:
-    """The pair's Draft with all generations as its answers, of which the pair's two are marked, or stand behind them."""
+def _merged(pair: Draft, found: tuple[Answer, ...], ratings: tuple[Said, ...]) -> Draft:
+    """The pair's Draft with all generations as answers; the pair's two are found among them by text, or appended."""
     places = [_place(answer, found) for answer in pair.answers]
     missing = [answer for answer, place in zip(pair.answers, places, strict=True) if place is None]
     more = iter(range(len(found), len(found) + len(missing)))
@@ -60,8 +60,8 @@ def _among(pair: Draft, found: tuple[Answer, ...], ratings: tuple[Said, ...]) ->
     return pair._replace(answers=answers, said=said, pairs=(Pairing(at[0], at[1], None, pair.pairs[0].known),))
 
 
-def _asked(row: Row) -> tuple[Turn, ...]:
-    """The prompt: messages, or an instruction (a prompt, in other steps) behind its system prompt."""
+def _prompt(row: Row) -> tuple[Turn, ...]:
+    """The prompt: messages, or an instruction (`prompt` in other steps) after its system prompt."""
     if row.get("messages") is not None:
         return turns(row["messages"], "messages")
     name = next((name for name in ("instruction", "prompt") if row.get(name) is not None), "instruction")
@@ -86,9 +86,9 @@ def _pair(row: Row, media: Media, name: str | None) -> Draft:
 def _generations(row: Row) -> tuple[Answer, ...]:
     texts, models = row["generations"], listed(row.get("generation_models"))
     if not isinstance(texts, list):
-        raise bad_row(f"generations are {kind(texts)}; make them a list of texts")
+        raise bad_row(f"generations are {kind(texts)}; use a list of texts")
     if models and len(models) != len(texts):
-        raise bad_row(f"there are {len(texts)} generations and {len(models)} generation_models; make them as many")
+        raise bad_row(f"there are {len(texts)} generations, but {len(models)} generation_models; give one for each")
     return tuple(
         Answer("" if words is None else text(words, f"generations[{i}]"), maybe_text(model, f"generation_models[{i}]"))
         for i, (words, model) in enumerate(zip(texts, models or [None] * len(texts), strict=True))
@@ -102,7 +102,7 @@ def _ratings(row: Row) -> tuple[Said, ...]:
     words = row.get("rationales-for-ratings") or row.get("rationales") or [None] * count
     if not isinstance(values, list) or not isinstance(words, list) or not len(values) == len(words) == count:
         sizes = [len(v) if isinstance(v, list) else kind(v) for v in (values, words)]
-        raise bad_row(f"there are {count} generations, {sizes[0]} ratings, {sizes[1]} rationales; make them as many")
+        raise bad_row(f"there are {count} generations, {sizes[0]} ratings and {sizes[1]} rationales; give one for each")
     out = []
     for i, (value, why) in enumerate(zip(values, words, strict=True)):
         rating = number(value, f"ratings[{i}]")
@@ -112,12 +112,12 @@ def _ratings(row: Row) -> tuple[Said, ...]:
 
 
 def _judge(row: Row) -> str:
-    """Who rated: the model of the last step."""
+    """The judge: the model of the last step."""
     return maybe_text(row.get("model_name"), "model_name") or "distilabel"
 
 
 def _place(answer: Answer, found: tuple[Answer, ...]) -> int | None:
-    """Which of the generations an answer is."""
+    """Index of the generation that equals an answer; None if there is none."""
     for i, other in enumerate(found):
         if other.text == answer.text and answer.model in (None, other.model):
             return i

@@ -1,4 +1,4 @@
-"""Fields of a row: each of the type it must have, or a RowError that names it."""
+"""Typed access to a row's fields: a value of the required type, or a RowError that names the field."""
 
 import base64
 import binascii
@@ -11,72 +11,72 @@ from schemas.errors import bad_row
 from schemas.records import MEDIA_KINDS
 
 Row = Mapping[str, Any]
-Media = dict[str, list]  # by kind, what names them
+Media = dict[str, list]  # kind -> media references
 
 
 class Cell(str):
-    """A cell of a CSV file, which has only texts: it may stand for a number or a flag."""
+    """A cell of a CSV file, which has only texts: it may be read as a number or a boolean."""
 
     __slots__ = ()
 
 
 def text(value: Any, name: str) -> str:
-    """A text, which may be empty. RowError for anything else, and for what cannot be written as UTF-8."""
+    """A text, possibly empty. RowError: another type, or a text that cannot be encoded as UTF-8."""
     if not isinstance(value, str):
-        raise bad_row(f"{name} is {kind(value)}; make it a text")
+        raise bad_row(f"{name} is {kind(value)}; use a text")
     if not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise bad_row(f"{name} holds half a character at {error.start}; mend its encoding") from None
+            raise bad_row(f"{name} contains an unpaired surrogate at offset {error.start}; fix its encoding") from None
     return str(value)
 
 
 def maybe_text(value: Any, name: str) -> str | None:
-    """A text, or None where there is none; whole numbers, as ids often are, become text."""
+    """A text, or None if missing or empty; whole numbers, common as ids, are converted to text."""
     if value is None or value == "":
         return None
     if isinstance(value, int) and not isinstance(value, bool):
         try:
             return str(value)
-        except ValueError:  # thousands of digits
-            raise bad_row(f"{name} is a number of too many digits; make it a text") from None
+        except ValueError:  # an integer of thousands of digits
+            raise bad_row(f"{name} is a number with too many digits; write it as text") from None
     return text(value, name)
 
 
 def number(value: Any, name: str) -> float | None:
-    """A finite number, or None where there is none. A text is none, unless it is a CSV cell."""
+    """A finite number, or None if missing. Texts are refused, except CSV cells."""
     value = _cell(value, name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise bad_row(f"{name} is {kind(value)}; make it a number")
+        raise bad_row(f"{name} is {kind(value)}; use a number")
     try:
         found = float(value)
     except OverflowError:
         found = math.inf
     if not math.isfinite(found):
-        raise bad_row(f"{name} is {found}; make it a finite number or leave it out")
+        raise bad_row(f"{name} is {found}; use a finite number or leave it out")
     return found
 
 
 def flag(value: Any, name: str) -> bool | None:
-    """True, False, or None where there is none. A CSV cell may say true or false in any case."""
+    """True, False, or None if missing. A CSV cell may contain true or false in any case."""
     value = _cell(value, name)
     if value is None or isinstance(value, bool):
         return value
-    raise bad_row(f"{name} is {kind(value)}; make it true or false")
+    raise bad_row(f"{name} is {kind(value)}; use true or false")
 
 
 def exact(value: Any, name: str) -> None:
-    """RowError where a JSON value holds what cannot be written as JSON again, or not as what it is: NaN, an infinity, a number beyond 64
-    bits, half of a surrogate pair."""
+    """Raises RowError if a JSON value contains anything that JSON cannot represent exactly: NaN, infinities, numbers beyond 64 bits,
+    unpaired surrogates."""
     waiting = [value]
     while waiting:
         match waiting.pop():
             case float() | int() as number if not -(2**63) <= number < 2**64:
                 raise bad_row(
-                    f"{name} hold NaN, an infinity or a number beyond 64 bits; write it as a text or leave it out"
+                    f"{name} contain NaN, an infinity or a number beyond 64 bits; write it as text or leave it out"
                 )
             case str() as found:
                 text(found, name)
@@ -92,18 +92,18 @@ def _cell(value: Any, name: str) -> Any:
     try:
         return json.loads(value.strip().lower()) if value.strip() else None
     except ValueError:
-        raise bad_row(f"{name} is the text {value[:40]!r}; make it a number, true or false") from None
+        raise bad_row(f"{name} is the text {value[:40]!r}; use a number, true or false") from None
 
 
 def listed(value: Any) -> list:
-    """A list as it is, one thing as a list of it, nothing as an empty one."""
+    """A list unchanged, a single value as a list of one, a missing or empty value as an empty list."""
     if value is None or value == "":
         return []
     return value if isinstance(value, list) else [value]
 
 
 def media_of(row: Row, before: str = "") -> Media:
-    """What the columns image, images, video ... name, by kind; `before` stands before their names."""
+    """Media references in the columns image, images, video ..., by kind; `before` is a prefix of the column names."""
     found: Media = {}
     for medium in MEDIA_KINDS:
         for column in (f"{before}{medium}", f"{before}{medium}s"):
@@ -113,35 +113,42 @@ def media_of(row: Row, before: str = "") -> Media:
 
 
 def named(value: Any, name: str) -> Any:
-    """What names a medium: a path or URL, bytes, or `{bytes, path}`. A `data:` URL is its bytes."""
+    """A media reference: a path or URL, bytes, or `{bytes, path}`. A `data:` URL is decoded to bytes. RowError for anything else."""
     if isinstance(value, dict) and (isinstance(value.get("bytes"), bytes) or isinstance(value.get("path"), str)):
         return {"bytes": value.get("bytes"), "path": maybe_text(value.get("path"), f"{name}.path")}
     if isinstance(value, bytes):
         return value
     if not isinstance(value, str) or not value:
-        raise bad_row(f"{name} holds {kind(value)}; give a path or {{bytes, path}}")
+        raise bad_row(f"{name} is {kind(value)}; give a path or {{bytes, path}}")
     if value.startswith("data:"):
         return encoded(value.partition(",")[2], name)
     return text(value, name)
 
 
 def encoded(value: str, name: str) -> bytes:
-    """The bytes behind base64."""
+    """Decodes base64. RowError if it is invalid."""
     try:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
-        raise bad_row(f"{name} is no base64; encode the file anew or give its path") from None
+        raise bad_row(f"{name} is not valid base64; encode the file again or give its path") from None
 
 
 def both(first: float | None, second: float | None, names: tuple[str, str]) -> tuple[float, float] | None:
-    """Two numbers that only mean something together; None where there are none. RowError names the one that is missing."""
+    """Two numbers that are only meaningful together; None if both are missing. RowError if one is missing."""
     if first is None and second is None:
         return None
     if first is None or second is None:
-        missing, there = names if first is None else names[::-1]
-        raise bad_row(f"{missing} is missing while {there} is there; give both or none")
+        missing, present = names if first is None else names[::-1]
+        raise bad_row(f"{missing} is missing, but {present} is given; give both or neither")
     return first, second
 
 
 def kind(value: Any) -> str:
-    return "missing" if value is None else "empty" if value == "" else f"a {type(value).__name__}"
+    """The type of a value, for messages."""
+    return (
+        "missing"
+        if value is None
+        else "empty"
+        if value == ""
+        else f"{'an' if type(value) is int else 'a'} {type(value).__name__}"
+    )

@@ -1,6 +1,6 @@
 """Label Studio's JSON export: tasks whose answers people compared (Pairwise, Choices), rated (Rating, Choices) or ranked (Ranker).
 
-An export does not hold its labeling config, so the fields of a task are known by their names, as the stock templates call them."""
+An export does not contain its labeling config, so fields are recognised by the names used in the stock templates."""
 
 import json
 from collections.abc import Collection
@@ -40,43 +40,43 @@ LOCAL = "/data/local-files/?d="
 
 
 def fits(columns: Collection[str]) -> str | None:
-    """Why rows with these columns are of this format; None when they are not."""
+    """The columns by which rows are of this format, in words; None if they are not."""
     return "columns data, annotations" if {"data", "annotations"} <= set(columns) else None
 
 
 def read(row: Row) -> Draft:
-    """A Draft; RowError says what is wrong with the row. People are `person:ID`, predictions their `model_version`.
+    """A Draft. Annotators are `person:ID`; predictions are named by their `model_version`. RowError: a field is missing or invalid.
 
-    Two answers make a pair where all who decided between them chose the same; a skipped task is an abstention."""
+    Two answers form a pair if all people who preferred one agree; a skipped task is an abstention."""
     data = row.get("data")
     if not isinstance(data, dict):
         raise bad_row(f"data is {kind(data)}; export the tasks as JSON, not as JSON-MIN or CSV")
     answers, names = _answers(data)
     said: list[Said] = []
-    for place, slip in enumerate(listed(row.get("annotations"))):
+    for place, entry in enumerate(listed(row.get("annotations"))):
         where = f"annotations[{place}]"
-        if not isinstance(slip, dict):
-            raise bad_row(f"{where} is {kind(slip)}; make it an object")
-        if slip.get("was_cancelled") is True:
+        if not isinstance(entry, dict):
+            raise bad_row(f"{where} is {kind(entry)}; use an object")
+        if entry.get("was_cancelled") is True:
             items = tuple(range(min(len(answers), 2)))
-            said.append(Said(items, SKIPPED, None, _person(slip, where), None, Outcome.ABSTAIN))
+            said.append(Said(items, SKIPPED, None, _person(entry, where), None, Outcome.ABSTAIN))
         else:
-            said += _results(slip, names, _person(slip, where), where)
-    for place, slip in enumerate(listed(row.get("predictions"))):
+            said += _results(entry, names, _person(entry, where), where)
+    for place, entry in enumerate(listed(row.get("predictions"))):
         where = f"predictions[{place}]"
-        if isinstance(slip, dict):  # an export without them holds their ids
-            model = maybe_text(slip.get("model_version"), f"{where}.model_version") or "label_studio"
-            said += _results(slip, names, model, where)
-    prompt = shown(turns(_asked(data), "data.prompt"), _media(data))
-    return Draft(prompt, *_settled(answers, said), id=maybe_text(row.get("id"), "id"))
+        if isinstance(entry, dict):  # exports without predictions list their ids
+            model = maybe_text(entry.get("model_version"), f"{where}.model_version") or "label_studio"
+            said += _results(entry, names, model, where)
+    prompt = shown(turns(_prompt(data), "data.prompt"), _media(data))
+    return Draft(prompt, *_with_pair(answers, said), id=maybe_text(row.get("id"), "id"))
 
 
-def _asked(data: dict) -> Any:
+def _prompt(data: dict) -> Any:
     return next((data[name] for name in QUESTIONS if data.get(name) is not None), None)
 
 
 def _media(data: dict) -> dict[str, list]:
-    """The media of a task; the paths of files that the server reads from a folder are those inside it."""
+    """The media of a task; for files that the server reads from a folder, their paths inside that folder."""
     return {medium: [_inside(value) for value in values] for medium, values in media_of(data).items()}
 
 
@@ -85,12 +85,12 @@ def _inside(value: Any) -> Any:
         return value
     path = unquote(value.removeprefix(LOCAL))
     if path.startswith("/"):
-        raise RowError(Reason.UNSAFE, f"{path} is not a file below the server's folder; export the tasks again")
+        raise RowError(Reason.UNSAFE, f"{path} is not below the server's folder; export the tasks with relative paths")
     return path
 
 
 def _answers(data: dict) -> tuple[tuple[Answer, ...], dict[str, int]]:
-    """The answers of a task, and which of them a name stands for: the field's, or the item's id."""
+    """The answers of a task, and the index of each by name: the field's name, or the item's id."""
     for pair in TWO:
         if all(data.get(name) is not None for name in pair):
             found = tuple(Answer(_filled(data[name], f"data.{name}")) for name in pair)
@@ -102,11 +102,11 @@ def _answers(data: dict) -> tuple[tuple[Answer, ...], dict[str, int]]:
         if data.get(name) is not None:
             return (Answer(_filled(data[name], f"data.{name}")),), {name: 0}
     known = ", ".join([*("/".join(pair) for pair in TWO), *MANY, *ONE])
-    raise bad_row(f"data has no answers, only {', '.join(map(str, data)) or 'nothing'}; call them {known}")
+    raise bad_row(f"data has no answers, only {', '.join(map(str, data)) or 'nothing'}; name the fields {known}")
 
 
 def _items(entries: list, where: str) -> tuple[tuple[Answer, ...], dict[str, int]]:
-    """Items of a List, `{id, title, body}`, or plain texts."""
+    """Answers from the items of a List, `{id, title, body}`, or from plain texts."""
     answers, names = [], {}
     for i, entry in enumerate(entries):
         if isinstance(entry, dict):
@@ -124,31 +124,31 @@ def _items(entries: list, where: str) -> tuple[tuple[Answer, ...], dict[str, int
 def _filled(value: Any, name: str) -> str:
     words = text(value, name)
     if not words.strip():
-        raise RowError(Reason.EMPTY_ANSWER, f"{name} is empty; write the answer or drop the row")
+        raise RowError(Reason.EMPTY_ANSWER, f"{name} is empty; add the answer or remove the row")
     return words
 
 
-def _person(slip: dict, where: str) -> str:
-    who = slip.get("completed_by")
-    who = who.get("id") if isinstance(who, dict) else who  # the object has mail addresses, too
+def _person(entry: dict, where: str) -> str:
+    who = entry.get("completed_by")
+    who = who.get("id") if isinstance(who, dict) else who  # the object also has e-mail addresses
     if not isinstance(who, int) or isinstance(who, bool):
-        raise bad_row(f"{where}.completed_by is {kind(who)}; export again, with the annotators' ids")
+        raise bad_row(f"{where}.completed_by is {kind(who)}; export again with the annotators' ids")
     return f"person:{who}"
 
 
-def _results(slip: dict, names: dict[str, int], who: str, where: str) -> list[Said]:
+def _results(entry: dict, names: dict[str, int], who: str, where: str) -> list[Said]:
     said: list[Said] = []
-    for place, result in enumerate(listed(slip.get("result"))):
+    for place, result in enumerate(listed(entry.get("result"))):
         at = f"{where}.result[{place}]"
         value = result.get("value") if isinstance(result, dict) else None
         if not isinstance(value, dict):
-            raise bad_row(f"{at} has no value; export the task anew")
+            raise bad_row(f"{at} has no value; export the task again")
         said += _said(result, value, names, who, at)
     return said
 
 
 def _said(result: dict, value: dict, names: dict[str, int], who: str, at: str) -> list[Said]:
-    """What one result says; of other controls (text areas, regions) nothing."""
+    """The judgements in one result; other controls (text areas, regions) give none."""
     raw = json.dumps(value, sort_keys=True, default=str)
     axis = maybe_text(result.get("from_name"), f"{at}.from_name") or str(result.get("type"))
     match result.get("type"):
@@ -160,7 +160,7 @@ def _said(result: dict, value: dict, names: dict[str, int], who: str, at: str) -
         case "rating":
             score = number(value.get("rating"), f"{at}.value.rating")
             if score is None:
-                raise bad_row(f"{at}.value.rating is missing; make it a number")
+                raise bad_row(f"{at}.value.rating is missing; add a number")
             return [Said((_which(result, names, at),), axis, score, who, raw)]
         case "choices":
             words = [text(choice, f"{at}.value.choices") for choice in listed(value.get("choices"))]
@@ -171,7 +171,7 @@ def _said(result: dict, value: dict, names: dict[str, int], who: str, at: str) -
 
 
 def _choice(word: str, result: dict, names: dict[str, int], axis: str, who: str, raw: str, at: str) -> Said:
-    """A choice between two answers, or a grade of one; one of neither is kept without a value."""
+    """A choice between two answers, or a grade of one; an unknown choice is kept without a value."""
     plain = word.strip().lower()
     if len(names) == 2 and _named(result, names) is None:
         if plain in TIES:
@@ -185,14 +185,14 @@ def _choice(word: str, result: dict, names: dict[str, int], axis: str, who: str,
 
 
 def _which(result: dict, names: dict[str, int], at: str) -> int:
-    """The answer that a result is about: the only one, or the one its object is called like."""
+    """Index of the answer that a result is about: the only one, or the one that `to_name` names."""
     if len(names) == 1:
         return 0
     found = _named(result, names)
     if found is None:
         name = result.get("to_name")
         raise bad_row(
-            f"{at}.to_name is {name!r:.40}, which of {', '.join(names)} is not said; call the object like one"
+            f"{at}.to_name is {name!r:.40}, which names none of {', '.join(names)}; rename the object to one of these"
         )
     return found
 
@@ -203,19 +203,21 @@ def _named(result: dict, names: dict[str, int]) -> int | None:
 
 
 def _ranks(buckets: Any, names: dict[str, int], who: str, raw: str, at: str) -> list[Said]:
-    """0 for the best, -1 for the next ...: bucket by bucket in their order."""
+    """Ranks: 0 for the best, -1 for the next ..., reading the buckets in order."""
     if not isinstance(buckets, dict):
-        raise bad_row(f"{at}.value.ranker is {kind(buckets)}; make it an object of lists")
+        raise bad_row(f"{at}.value.ranker is {kind(buckets)}; use an object of lists")
     order = [str(name) for ids in buckets.values() for name in listed(ids)]
-    if strange := next((name for name in order if name not in names or order.count(name) > 1), None):
-        raise bad_row(f"{at} ranks {strange!r:.40}, which is no item of the task, or ranks it twice")
+    if invalid := next((name for name in order if name not in names or order.count(name) > 1), None):
+        raise bad_row(
+            f"{at} ranks {invalid!r:.40}, which is not an item of the task or is ranked twice; export the task again"
+        )
     return [Said((names[name],), RANK, 0.0 - place, who, raw) for place, name in enumerate(order)]
 
 
-def _settled(
+def _with_pair(
     answers: tuple[Answer, ...], said: list[Said]
 ) -> tuple[tuple[Answer, ...], tuple[Said, ...], tuple[Pairing, ...]]:
-    """The pair that people agree upon, when they do."""
+    """The answers, judgements and pair; there is a pair if all people who preferred one answer agree."""
     votes = {
         s.value for s in said if s.axis == PREFERENCE and s.annotator.startswith("person:") and s.value is not None
     }

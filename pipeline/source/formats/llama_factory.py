@@ -1,4 +1,4 @@
-"""LLaMA-Factory: ranking in ShareGPT's or OpenAI's messages or in Alpaca's columns, and KTO's tag on a single answer."""
+"""LLaMA-Factory: ranking data as ShareGPT or OpenAI messages or as Alpaca columns, and KTO's label for a single answer."""
 
 from collections.abc import Collection
 from typing import Any
@@ -16,45 +16,49 @@ SHAPES = (
 
 
 def fits(columns: Collection[str]) -> str | None:
-    """Why rows with these columns are of this format; None when they are not."""
-    shapes = SHAPES if "prompt" not in columns else ()  # UltraFeedback has messages beside its prompt
+    """The columns by which rows are of this format, in words; None if they are not."""
+    shapes = SHAPES if "prompt" not in columns else ()  # UltraFeedback has messages and a prompt
     names = next((names for names in shapes if set(names) <= set(columns)), None)
     return names and f"columns {', '.join(names)}"
 
 
 def read(row: Row) -> Draft:
-    """A Draft; RowError says what is wrong with the row. Alpaca's question is `instruction`, a line break, `input`, behind its `history`."""
-    talk = next((name for name in ("conversations", "messages") if row.get(name) is not None), None)
+    """A Draft. Alpaca's question is `instruction`, a line break and `input`, after its `history`. RowError: a field is missing or invalid."""
+    conversation = next((name for name in ("conversations", "messages") if row.get(name) is not None), None)
     media, tag = media_of(row), flag(row.get("kto_tag"), "kto_tag")
     if tag is None:
-        prompt = turns(row[talk], talk, tags=True) if talk else _alpaca(row)
+        prompt = turns(row[conversation], conversation, tags=True) if conversation else _alpaca(row)
         chosen, rejected = (_answer(row.get(name), name) for name in ("chosen", "rejected"))
-        return preferred(shown(_led(row, prompt), media), Answer(chosen), Answer(rejected), id=_id(row))
-    if talk:
-        *before, last = spoken(row[talk], talk) or [Turn("user", ())]
-        prompt, words = tuple(before), said(last, talk)
+        return preferred(shown(_with_system(row, prompt), media), Answer(chosen), Answer(rejected), id=_id(row))
+    if conversation:
+        *before, last = spoken(row[conversation], conversation) or [Turn("user", ())]
+        prompt, words = tuple(before), said(last, conversation)
     else:
         prompt, words = _alpaca(row), text(row.get("output"), "output")
     return Draft(
-        shown(_led(row, prompt), media), (unpaired(words),), (), (Pairing(0, None, known={"label": tag}),), id=_id(row)
+        shown(_with_system(row, prompt), media),
+        (unpaired(words),),
+        (),
+        (Pairing(0, None, known={"label": tag}),),
+        id=_id(row),
     )
 
 
 def _alpaca(row: Row) -> tuple[Turn, ...]:
-    asked = text(row.get("instruction"), "instruction")
+    question = text(row.get("instruction"), "instruction")
     if more := maybe_text(row.get("input"), "input"):
-        asked = f"{asked}\n{more}"
+        question = f"{question}\n{more}"
     found: list[Turn] = []
     for place, entry in enumerate(listed(row.get("history"))):
         if not isinstance(entry, list) or len(entry) != 2:
-            raise bad_row(f"history[{place}] is {kind(entry)}; make it [question, answer]")
+            raise bad_row(f"history[{place}] is {kind(entry)}; use [question, answer]")
         found.append(Turn("user", tagged(text(entry[0], f"history[{place}][0]"))))
         found.append(Turn("assistant", (("text", text(entry[1], f"history[{place}][1]")),)))
-    return (*found, Turn("user", tagged(asked)))
+    return (*found, Turn("user", tagged(question)))
 
 
-def _led(row: Row, prompt: tuple[Turn, ...]) -> tuple[Turn, ...]:
-    """The prompt behind the row's system message, when it has one."""
+def _with_system(row: Row, prompt: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    """The prompt, after the row's system message if it has one."""
     system = maybe_text(row.get("system"), "system")
     return (Turn("system", (("text", system),)), *prompt) if system else prompt
 

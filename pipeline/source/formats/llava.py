@@ -1,4 +1,4 @@
-"""LLaVA's conversations with a second, rejected one beside them, as POVID and CSR publish their pairs."""
+"""LLaVA conversations with a second, rejected one, as published by POVID and CSR."""
 
 from collections.abc import Collection
 
@@ -10,11 +10,11 @@ NAMES = ("conversations", "rejected_conversations")
 
 
 def fits(columns: Collection[str]) -> str | None:
-    """Why rows with these columns are of this format; None when they are not."""
+    """The columns by which rows are of this format, in words; None if they are not."""
     return f"columns {', '.join(NAMES)}" if set(NAMES) <= set(columns) else None
 
 
 def read(row: Row) -> Draft:
-    """A Draft; RowError says what is wrong with the row. Both conversations must be the same up to their last message, the answer."""
+    """A Draft. RowError: a field is missing or invalid, or the conversations differ before their last message, the answer."""
     prompt, chosen, rejected = apart(*(spoken(row.get(name), name) for name in NAMES))
     return preferred(shown(prompt, media_of(row)), Answer(chosen), Answer(rejected), id=maybe_text(row.get("id"), "id"))

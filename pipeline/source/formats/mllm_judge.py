@@ -1,4 +1,4 @@
-"""MLLM-as-a-Judge: people's scores of an answer, their choice between two, or their ranking of several."""
+"""MLLM-as-a-Judge: human scores of an answer, choices between two, or rankings of several."""
 
 from collections.abc import Collection
 from typing import Any
@@ -16,7 +16,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def fits(columns: Collection[str]) -> str | None:
-    """Why rows with these columns are of this format; None when they are not."""
+    """The columns by which rows are of this format, in words; None if they are not."""
     for form in FORMS:
         if {"instruction", "image_path", *form} <= set(columns):
             return f"columns instruction, image_path, {', '.join(sorted(form))}"
@@ -24,8 +24,8 @@ def fits(columns: Collection[str]) -> str | None:
 
 
 def read(row: Row) -> Draft:
-    """A Draft; RowError says what is wrong with the row. A score is a judgement on `rating`, a choice a `preference` with its pair (C is a tie and
-    makes none), a ranking a judgement on `rank` an answer, 0 the best, -1 the next. The sample's `split` is the set its picture is from."""
+    """A Draft. A score is a judgement on `rating`; a choice is a `preference` with its pair (C is a tie and has no pair); a ranking is a
+    `rank` per answer (0 the best, -1 the next ...). The sample's `split` is the dataset of its picture. RowError: a field is missing or invalid."""
     prompt = shown(
         (Turn("user", plain(text(row.get("instruction"), "instruction"))),),
         {"image": [named(row.get("image_path"), "image_path")]},
@@ -40,9 +40,9 @@ Parts = tuple[tuple[Answer, ...], tuple[Said, ...], tuple[Pairing, ...]]
 
 def _scored(row: Row) -> Parts:
     human = row["human"]
-    value = number(Cell(human) if isinstance(human, str) else human, "human")  # some are written as texts
+    value = number(Cell(human) if isinstance(human, str) else human, "human")  # some files have texts
     if value is None:
-        raise bad_row("human is missing; give the people's score")
+        raise bad_row("human is missing; add the human score")
     return (_answer(row, "the row"),), (Said((0,), RATING, value, PEOPLE),), ()
 
 
@@ -50,9 +50,9 @@ def _chosen(row: Row) -> Parts:
     first, second = (_answer(row.get(name), name) for name in ("answer1", "answer2"))
     verdict = text(row.get("human_answer"), "human_answer").strip()
     if verdict not in ("A", "B", "C"):
-        raise bad_row(f"human_answer is {verdict[:40]!r}; make it A, B, or C for a tie")
+        raise bad_row(f"human_answer is {verdict[:40]!r}; use A, B, or C for a tie")
     if first.text == second.text:
-        raise RowError(Reason.EQUAL_ANSWERS, "both answers are the same text; mend one of them or drop the row")
+        raise RowError(Reason.EQUAL_ANSWERS, "both answers are the same text; correct one of them or remove the row")
     if verdict == "C":
         return (first, second), (Said((0, 1), PREFERENCE, 0.0, PEOPLE, None, Outcome.TIE),), ()
     better = "AB".index(verdict)
@@ -63,19 +63,19 @@ def _chosen(row: Row) -> Parts:
 def _ranked(row: Row) -> Parts:
     found = row.get("answers")
     if not isinstance(found, list) or not 2 <= len(found) <= len(LETTERS):
-        raise bad_row(f"answers are {kind(found)}; make them a list of two or more")
+        raise bad_row(f"answers are {kind(found)}; use a list of two or more")
     answers = tuple(_answer(entry, f"answers[{i}]") for i, entry in enumerate(found))
     order = text(row.get("human_answer"), "human_answer").strip()
     if sorted(order) != list(LETTERS[: len(answers)]):
-        raise bad_row(f"human_answer is {order[:40]!r}; make it the letters of the {len(answers)} answers, best first")
+        raise bad_row(f"human_answer is {order[:40]!r}; use the letters of the {len(answers)} answers, best first")
     places = [order.index(LETTERS[i]) for i in range(len(answers))]
     return answers, tuple(Said((i,), RANK, -float(place), PEOPLE) for i, place in enumerate(places)), ()
 
 
 def _answer(value: Any, name: str) -> Answer:
     if not isinstance(value, dict):
-        raise bad_row(f"{name} is {kind(value)}; make it {{name, answer}}")
+        raise bad_row(f"{name} is {kind(value)}; use {{name, answer}}")
     found = Answer(text(value.get("answer"), f"{name}.answer"), maybe_text(value.get("name"), f"{name}.name"))
     if not found.text.strip():
-        raise RowError(Reason.EMPTY_ANSWER, f"{name} is empty; write the answer or drop the row")
+        raise RowError(Reason.EMPTY_ANSWER, f"{name} is empty; add the answer or remove the row")
     return found

@@ -1,4 +1,4 @@
-"""MM-RLHF: `dpo_pairs.jsonl`, people's preferences on images and videos with their reasons."""
+"""MM-RLHF's `dpo_pairs.jsonl`: human preferences on images and videos, with reasons."""
 
 from collections.abc import Collection
 
@@ -14,7 +14,7 @@ OWN = ("chosen_reason", "rejected_reason", "is_tie", "mixed_up_image", "ls_facto
 
 
 def fits(columns: Collection[str]) -> str | None:
-    """Why rows with these columns are of this format; None when they are not."""
+    """The columns by which rows are of this format, in words; None if they are not."""
     own = [name for name in OWN if name in columns]
     if own and {"prompt", "chosen", "rejected"} <= set(columns):
         return f"columns prompt, chosen, rejected and {', '.join(own)}"
@@ -22,8 +22,8 @@ def fits(columns: Collection[str]) -> str | None:
 
 
 def read(row: Row) -> Draft:
-    """A Draft; RowError says what is wrong with the row. A tie is said and makes no pair; `mixed_up_image` is the rejected side's picture;
-    the sample's `split` is its category in MM-RLHF-RewardBench."""
+    """A Draft. A tie is a judgement without a pair; `mixed_up_image` is the rejected side's picture; the sample's `split` is its
+    category in MM-RLHF-RewardBench. RowError: a field is missing or invalid."""
     prompt = shown(turns(text(row.get("prompt"), "prompt"), "prompt", tags=True), media_of(row))
     tie = flag(row.get("is_tie"), "is_tie") or False
     logps = ("reference_chosen_logp", "reference_rejected_logp")
@@ -48,7 +48,7 @@ def read(row: Row) -> Draft:
 
 
 def _category(row: Row) -> dict[str, str]:
-    """What MM-RLHF-RewardBench counts apart: the first folder of the picture or video, by name."""
+    """The category counted separately by MM-RLHF-RewardBench: the first folder of the picture's or video's path."""
     paths = [path for path in (row.get("image"), row.get("video")) if isinstance(path, str)]
     found = {name for path in paths for name in CATEGORIES if path.startswith(f"{name}/")}
     return {"split": found.pop()} if len(found) == 1 else {}
@@ -57,5 +57,5 @@ def _category(row: Row) -> dict[str, str]:
 def _mixed(row: Row) -> dict[str, list]:
     value = row.get("mixed_up_image")
     if value is True:
-        raise bad_row("mixed_up_image is true; name the picture that the rejected side saw, or leave it out")
+        raise bad_row("mixed_up_image is true; give the path of the rejected side's picture, or leave it out")
     return {"image": [named(value, "mixed_up_image")]} if value else {}

@@ -1,4 +1,4 @@
-"""MMPR, what MPO trains on: a question, an answer that is right or grounded, and one that is not."""
+"""MMPR, the training data of MPO: a question, a correct or grounded answer, and a wrong or ungrounded one."""
 
 from collections.abc import Collection
 
@@ -8,12 +8,12 @@ from pipeline.source.formats.turns import shown, turns
 
 
 def fits(columns: Collection[str]) -> str | None:
-    """Why rows with these columns are of this format; None when they are not."""
+    """The columns by which rows are of this format, in words; None if they are not."""
     return "columns question, chosen, rejected" if {"question", "chosen", "rejected"} <= set(columns) else None
 
 
 def read(row: Row) -> Draft:
-    """A Draft; RowError says what is wrong with the row. `answer_gt` is the known answer."""
+    """A Draft; `answer_gt` is the known answer. RowError: a field is missing or invalid."""
     answer = maybe_text(row.get("answer_gt"), "answer_gt")
     return preferred(
         shown(turns(text(row.get("question"), "question"), "question", tags=True), media_of(row)),

@@ -1,4 +1,4 @@
-"""ms-swift: a conversation with its answer, and the other answer (and other media) beside it; a label for KTO; prompts for GRPO."""
+"""ms-swift: a conversation with its answer and a rejected answer (and other media); or a KTO label; or prompts for GRPO."""
 
 from collections.abc import Collection
 
@@ -12,7 +12,7 @@ OTHER = ("rejected_response", "rejected_messages")
 
 
 def fits(columns: Collection[str]) -> str | None:
-    """Why rows with these columns are of this format; None when they are not."""
+    """The columns by which rows are of this format, in words; None if they are not."""
     if "messages" not in columns:
         return None
     own = [name for name in (*OTHER, "label") if name in columns]
@@ -20,20 +20,20 @@ def fits(columns: Collection[str]) -> str | None:
 
 
 def read(row: Row) -> Draft:
-    """A Draft; RowError says what is wrong with the row. Without another answer and a label, an answer is a reference, and a
-    conversation that ends with the user is a prompt; `solution` is the known answer."""
-    talk = spoken(row.get("messages"), "messages")
+    """A Draft. Without a rejected answer or label, the answer becomes the reference, and a conversation that ends with the user is a
+    prompt; `solution` is the known answer. RowError: a field is missing or invalid."""
+    conversation = spoken(row.get("messages"), "messages")
     media, name = media_of(row), maybe_text(row.get("id"), "id")
     solution = maybe_text(row.get("solution"), "solution")
     known = {"answer": solution} if solution else {}
     label = flag(row.get("label"), "label")
     other = next((name for name in OTHER if row.get(name) is not None), None)
-    if other is None and label is None and (not talk or talk[-1].role != "assistant"):
+    if other is None and label is None and (not conversation or conversation[-1].role != "assistant"):
         return Draft(shown(turns(row["messages"], "messages", tags=True), media), known=known, id=name)
-    if not talk:
-        raise bad_row("messages are empty; write the question and the answer")
-    words = said(talk[-1], "messages")
-    prompt = shown(talk[:-1], media)
+    if not conversation:
+        raise bad_row("messages are empty; add the question and the answer")
+    words = said(conversation[-1], "messages")
+    prompt = shown(conversation[:-1], media)
     if other is None and label is None:
         return Draft(prompt, known=known | {"reference": words}, id=name)
     if other is None:
@@ -42,8 +42,12 @@ def read(row: Row) -> Draft:
     if isinstance(value, str):
         rejected = text(value, other)
     else:
-        against = spoken(value, other)
-        rejected = said(against[-1], other) if len(against) == 1 else apart(talk, against)[2]
+        rejected_conversation = spoken(value, other)
+        rejected = (
+            said(rejected_conversation[-1], other)
+            if len(rejected_conversation) == 1
+            else apart(conversation, rejected_conversation)[2]
+        )
     return preferred(
         prompt, Answer(words), Answer(rejected), instead=instead(prompt, media_of(row, "rejected_")),
         pair={"margin": number(row.get("margin"), "margin")}, known=known, id=name,

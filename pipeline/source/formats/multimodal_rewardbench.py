@@ -10,19 +10,19 @@ from schemas.errors import bad_row
 
 OUTPUTS = ("Output1", "Output2")
 PARTS = {"safety": ("pairs", "bias", "toxicity"), "reasoning": ("math", "math", "coding")}
-"""Categories that are counted in two: how ids of the first part begin, and what both are called."""
+"""Categories counted in two parts: id prefix of the first part, and the names of both parts."""
 
 
 def fits(columns: Collection[str]) -> str | None:
-    """Why rows with these columns are of this format; None when they are not."""
+    """The columns by which rows are of this format, in words; None if they are not."""
     return "columns Text, Output1, Output2 and Better" if {"Text", *OUTPUTS, "Better"} <= set(columns) else None
 
 
 def read(row: Row) -> Draft:
-    """A Draft; RowError says what is wrong with the row. The sample's `split` is its category, of safety and reasoning with the part."""
+    """A Draft. The sample's `split` is its category; for safety and reasoning, with the part. RowError: a field is missing or invalid."""
     better = row.get("Better")
     if better not in OUTPUTS:
-        raise bad_row(f"Better is {str(better)[:40]!r}; make it Output1 or Output2")
+        raise bad_row(f"Better is {str(better)[:40]!r}; use Output1 or Output2")
     chosen, rejected = (Answer(text(row.get(name), name)) for name in sorted(OUTPUTS, key=lambda name: name != better))
     media = {"image": [named(value, "Image") for value in listed(row.get("Image"))]}
     name = maybe_text(row.get("ID"), "ID")

@@ -1,4 +1,4 @@
-"""Pairwright's own dataset: TRL's conversational form with the media beside it and everything that is known of a pair."""
+"""Pairwright's own datasets: TRL's conversational format with embedded media and all known fields of a pair."""
 
 import json
 from collections.abc import Collection
@@ -20,14 +20,18 @@ OF_SAMPLE = ("answer", "answer_type", "facts", "reference", "source", "licence",
 
 
 def fits(columns: Collection[str]) -> str | None:
-    """Why rows with these columns are of this format; None when they are not."""
-    return f"columns {', '.join(OWN)}, which its own export has" if {*OWN, "prompt", "chosen"} <= set(columns) else None
+    """The columns by which rows are of this format, in words; None if they are not."""
+    return (
+        f"columns {', '.join(OWN)}, which only its own exports have"
+        if {*OWN, "prompt", "chosen"} <= set(columns)
+        else None
+    )
 
 
 def read(row: Row) -> Draft:
-    """A Draft; RowError says what is wrong with the row. Ids are made anew from what the row holds; judgements, of which it has only
-    the ids, are left."""
-    asked = shown(turns(row.get("prompt"), "prompt"), media_of(row))
+    """A Draft. Ids are computed again from the row's content; judgements, of which the row has only the ids, are not imported.
+    RowError: a field is missing or invalid."""
+    question = shown(turns(row.get("prompt"), "prompt"), media_of(row))
     texts = {name: maybe_text(row.get(name), name) for name in OF_SAMPLE} | {"facts": _facts(row.get("facts"))}
     known, name = {field: value for field, value in texts.items() if value is not None}, maybe_text(row.get("id"), "id")
     models = [maybe_text(row.get(f"generator_{side}"), f"generator_{side}") for side in ("chosen", "rejected")]
@@ -35,11 +39,13 @@ def read(row: Row) -> Draft:
     if row.get("rejected") is None:
         words = said((turns(row.get("chosen"), "chosen") or turns("", "chosen"))[-1], "chosen")
         answer = unpaired(words)._replace(model=models[0])
-        return Draft(asked, (answer,), (), (Pairing(0, None, known=pair),), known, name)
+        return Draft(question, (answer,), (), (Pairing(0, None, known=pair),), known, name)
     _, chosen, rejected = answers(None, row.get("chosen"), row.get("rejected"))
-    other = () if row.get("rejected_media") == [] else instead(asked, media_of(row, "rejected_"))  # (): no media at all
+    other = (
+        () if row.get("rejected_media") == [] else instead(question, media_of(row, "rejected_"))
+    )  # (): no media at all
     draft = preferred(
-        asked, Answer(chosen, models[0]), Answer(rejected, models[1]), instead=other, pair=pair, known=known, id=name,
+        question, Answer(chosen, models[0]), Answer(rejected, models[1]), instead=other, pair=pair, known=known, id=name,
     )  # fmt: skip
     (pairing,) = draft.pairs
     ranked = tuple((medium, value) for medium, values in media_of(row, "ranked_").items() for value in values)
@@ -47,7 +53,7 @@ def read(row: Row) -> Draft:
 
 
 def _pair(row: Row) -> dict[str, Any]:
-    """What the row says of the pair itself."""
+    """The row's fields of the Pair, without missing ones."""
     found: dict[str, Any] = {name: number(row.get(name), name) for name in NUMBERS}
     found |= {"rank": _whole(row.get("rank"), "rank"), "seed": _whole(row.get("seed"), "seed", 2**63)}
     found |= {name: maybe_text(row.get(name), name) for name in TEXTS}
@@ -66,14 +72,14 @@ def _facts(value: Any) -> str | None:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise bad_row("facts are no JSON object; mend them")
+        raise bad_row("facts are not a JSON object; correct them")
     exact(found, "facts")
     return facts
 
 
 def _whole(value: Any, name: str, limit: int = 2**31) -> int | None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not -limit <= value < limit):
-        raise bad_row(f"{name} is {kind(value)}; make it a whole number of less than {limit.bit_length()} bits")
+        raise bad_row(f"{name} is {kind(value)}; use a whole number of less than {limit.bit_length()} bits")
     return value
 
 
@@ -81,14 +87,14 @@ def _spans(value: Any, name: str) -> tuple[Span, ...] | None:
     if value is None:
         return None
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        raise bad_row(f"{name} are {kind(value)}; make them a list of spans")
+        raise bad_row(f"{name} are {kind(value)}; use a list of spans")
     return tuple(_span(entry, f"{name}[{i}]") for i, entry in enumerate(value))
 
 
 def _span(entry: dict, name: str) -> Span:
     start, end = (_whole(entry.get(side), f"{name}.{side}") for side in ("start", "end"))
     if start is None or end is None:
-        raise bad_row(f"{name} has no start and end; give both")
+        raise bad_row(f"{name} has no start or no end; give both")
     weight, severity = (number(entry.get(field), f"{name}.{field}") for field in ("weight", "severity"))
     label, correction = (maybe_text(entry.get(field), f"{name}.{field}") for field in ("label", "correction"))
     return Span(start, end, weight, label, severity, correction)

@@ -1,4 +1,4 @@
-"""The formats by name, and which of them a file's columns show."""
+"""All formats by name, and their detection from a file's columns."""
 
 from collections.abc import Collection
 from types import ModuleType
@@ -21,7 +21,7 @@ from pipeline.source.formats import (
     vlfeedback,
 )  # fmt: skip
 
-# the first that fits is taken: those with columns of their own stand before those with common ones
+# the first match is taken, so formats with distinctive columns precede those with common ones
 DIALECTS: dict[str, ModuleType] = {
     module.__name__.rpartition(".")[2]: module
     for module in (
@@ -31,7 +31,7 @@ DIALECTS: dict[str, ModuleType] = {
 
 
 def guess(columns: Collection[str]) -> tuple[str, str] | None:
-    """(name, why) of the format that a file with these columns has; None when it is none of them."""
+    """(name, reason) of the format of a file with these columns; None if it is unknown."""
     for name, module in DIALECTS.items():
         if why := module.fits(columns):
             return name, why

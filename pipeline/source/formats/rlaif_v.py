@@ -1,4 +1,4 @@
-"""RLAIF-V: the dataset on the Hub, and the files its pair stage writes, which have the judge's scores."""
+"""RLAIF-V: the dataset on the Hub, and the files written by its pair stage, which include the judge's scores."""
 
 import json
 from collections.abc import Collection
@@ -15,7 +15,7 @@ OWN = ("ds_name", "ds_question_id", "origin_dataset", "origin_split", "org_infos
 
 
 def fits(columns: Collection[str]) -> str | None:
-    """Why rows with these columns are of this format; None when they are not."""
+    """The columns by which rows are of this format, in words; None if they are not."""
     own = [name for name in OWN if name in columns]
     if own and {"question", "chosen", "rejected"} <= set(columns):
         return f"columns question, chosen, rejected and {', '.join(own)}"
@@ -23,8 +23,8 @@ def fits(columns: Collection[str]) -> str | None:
 
 
 def read(row: Row) -> Draft:
-    """A Draft; RowError says what is wrong with the row. `image_path` is read where `image` holds nothing; `logps`, which are of a model
-    that the row does not name, are left."""
+    """A Draft. `image_path` is read if there is no `image`; `logps` are not imported, since the row does not name their model.
+    RowError: a field is missing or invalid."""
     media = media_of(row)
     if not media and (path := row.get("image_path")):
         media = {"image": [named(path, "image_path")]}
@@ -41,35 +41,35 @@ def read(row: Row) -> Draft:
 
 
 def _origin(value: Any) -> dict:
-    """What `origin_split`, a JSON text, says of the pair; nothing where there is none."""
+    """The content of `origin_split`, a JSON text; empty if there is none."""
     if value is None:
         return {}
     try:
         found = json.loads(text(value, "origin_split"))
     except (ValueError, RecursionError):
-        return {}  # plain words: older rows name their split
+        return {}  # not JSON: older rows contain the name of their split
     return found if isinstance(found, dict) else {}
 
 
 def _scores(infos: Any) -> tuple[tuple[Said, ...], tuple[float, float] | None]:
-    """The judges' scores in `org_infos.scores`, and the two numbers where both are there."""
+    """The judges' scores in `org_infos.scores`, and both numbers if both are given."""
     if infos is None:
         return (), None
     if not isinstance(infos, dict):
-        raise bad_row(f"org_infos are {kind(infos)}; make them an object")
+        raise bad_row(f"org_infos are {kind(infos)}; use an object")
     scores = infos.get("scores")
     if scores is None:
         return (), None
     if not isinstance(scores, dict):
-        raise bad_row(f"org_infos.scores are {kind(scores)}; make them an object of chosen and rejected")
+        raise bad_row(f"org_infos.scores are {kind(scores)}; use an object with chosen and rejected")
     ratings, values = [], []
     for place, side in enumerate(("chosen", "rejected")):
         where = f"org_infos.scores.{side}"
-        slip = (listed(scores.get(side)) or [None])[0]
-        if not isinstance(slip, dict):
-            raise bad_row(f"{where} is {kind(slip)}; make it {{judge, score}}")
-        value = number(slip.get("score"), f"{where}.score")
+        entry = (listed(scores.get(side)) or [None])[0]
+        if not isinstance(entry, dict):
+            raise bad_row(f"{where} is {kind(entry)}; use {{judge, score}}")
+        value = number(entry.get("score"), f"{where}.score")
         values.append(value)
         if value is not None:
-            ratings.append(Said((place,), SCORE, value, maybe_text(slip.get("judge"), f"{where}.judge") or "rlaif_v"))
+            ratings.append(Said((place,), SCORE, value, maybe_text(entry.get("judge"), f"{where}.judge") or "rlaif_v"))
     return tuple(ratings), both(*values, ("org_infos.scores.chosen.score", "org_infos.scores.rejected.score"))

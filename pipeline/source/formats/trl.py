@@ -1,4 +1,4 @@
-"""TRL's formats: preference, unpaired preference and prompt only, as texts or as messages, the prompt explicit or inside both answers."""
+"""TRL's formats: preference, unpaired preference and prompt only; as texts or messages, with an explicit or implicit prompt."""
 
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
@@ -11,23 +11,23 @@ from schemas.records import MEDIA_KINDS, Message, Pair, Reason, Sample, media_pa
 
 
 def fits(columns: Collection[str]) -> str | None:
-    """Why rows with these columns are of this format; None when they are not."""
+    """The columns by which rows are of this format, in words; None if they are not."""
     for names in (("chosen", "rejected"), ("prompt", "completion", "label"), ("prompt",)):
         if set(names) <= set(columns):
-            return f"columns {', '.join(names)}, and none that only another format has"
+            return f"columns {', '.join(names)}, and none specific to another format"
     return None
 
 
 def read(row: Row) -> Draft:
-    """A Draft; RowError says what is wrong with the row.
+    """A Draft. RowError: a field is missing or invalid.
 
-    `answer`, else `solution` (what GRPO's rewards read), is the known answer. Of two texts without a prompt the prompt is what
-    both begin with, as TRL has it."""
+    `answer`, or else `solution` (read by GRPO rewards), is the known answer. Two texts without a prompt have their common beginning as
+    the prompt, as in TRL."""
     answer = maybe_text(row.get("answer"), "answer") or maybe_text(row.get("solution"), "solution")
     known, name, media = {"answer": answer} if answer else {}, maybe_text(row.get("id"), "id"), media_of(row)
     if "chosen" not in row and "rejected" not in row:
         prompt = shown(turns(row.get("prompt"), "prompt"), media)
-        return Draft(prompt, *_alone(row), known=known, id=name)
+        return Draft(prompt, *_unpaired_parts(row), known=known, id=name)
     prompt, chosen, rejected = two(row)
     return preferred(
         shown(prompt, media), Answer(chosen), Answer(rejected),
@@ -36,27 +36,27 @@ def read(row: Row) -> Draft:
 
 
 def two(row: Row) -> tuple[tuple[Turn, ...], str, str]:
-    """(prompt, chosen, rejected) of a row that has both, media not yet in their places."""
+    """(prompt, chosen, rejected) of a row with both answers; media are not placed yet."""
     prompt, chosen, rejected = (row.get(name) for name in ("prompt", "chosen", "rejected"))
     if prompt is None and isinstance(chosen, str) and isinstance(rejected, str):
-        prompt, chosen, rejected = _begun(text(chosen, "chosen"), text(rejected, "rejected"))
+        prompt, chosen, rejected = _implicit_prompt(text(chosen, "chosen"), text(rejected, "rejected"))
     return answers(prompt, chosen, rejected)
 
 
-def _begun(chosen: str, rejected: str) -> tuple[str, str, str]:
-    """The beginning that two texts share, less a space at its end, and what follows it."""
+def _implicit_prompt(chosen: str, rejected: str) -> tuple[str, str, str]:
+    """(common beginning without a trailing space, rest of chosen, rest of rejected)."""
     at = next((i for i, (a, b) in enumerate(zip(chosen, rejected)) if a != b), min(len(chosen), len(rejected)))
     at -= chosen[:at].endswith(" ")
     return chosen[:at], chosen[at:], rejected[at:]
 
 
-def _alone(row: Row) -> tuple[tuple[Answer, ...], tuple[()], tuple[Pairing, ...]]:
-    """The one answer of an unpaired row, or nothing for a prompt alone."""
+def _unpaired_parts(row: Row) -> tuple[tuple[Answer, ...], tuple[()], tuple[Pairing, ...]]:
+    """The only answer of an unpaired row; nothing for a row with a prompt alone."""
     completion, label = row.get("completion"), flag(row.get("label"), "label")
     if completion is None and label is None:
         return (), (), ()
     if label is None:
-        raise bad_row("label is missing; say whether the completion is good (true) or not (false)")
+        raise bad_row("label is missing; add true for a good completion, false for a bad one")
     if isinstance(completion, list) and len(completion) == 1:
         words = said(turns(completion, "completion")[0], "completion")
     else:
@@ -65,23 +65,23 @@ def _alone(row: Row) -> tuple[tuple[Answer, ...], tuple[()], tuple[Pairing, ...]
 
 
 def unpaired(words: str) -> Answer:
-    """The answer of a pair that has no other side. RowError when it is empty."""
+    """The answer of an unpaired row. RowError if it is empty."""
     if not words.strip():
-        raise RowError(Reason.EMPTY_ANSWER, "the answer is empty; write it or drop the row")
+        raise RowError(Reason.EMPTY_ANSWER, "the answer is empty; add it or remove the row")
     return Answer(words)
 
 
 def write(sample: Sample, pair: Pair, file: Callable[[str], Any]) -> dict[str, Any]:
-    """The row of a pair in conversational form; `file` gives what stands for a medium in the row, by its id.
+    """The row of a pair in conversational format; `file` maps a media id to its value in the row.
 
-    A pair of one answer becomes an unpaired row. Media that differ between the sides have no place in this format: RowError."""
+    A pair without a rejected answer becomes an unpaired row. RowError: the two sides have different media, which TRL cannot represent."""
     if pair.rejected_media is not None:
-        raise RowError(Reason.UNSUPPORTED_MEDIA, "TRL has no rejected media; write ms-swift's format instead")
+        raise RowError(Reason.UNSUPPORTED_MEDIA, "TRL has no rejected media; use ms-swift's format instead")
     row: dict[str, Any] = {"prompt": [_message(message) for message in sample.prompt]}
     if pair.rejected is None:
-        row |= {"completion": [_spoken(pair.chosen)], "label": pair.label}
+        row |= {"completion": [_assistant_message(pair.chosen)], "label": pair.label}
     else:
-        row |= {"chosen": [_spoken(pair.chosen)], "rejected": [_spoken(pair.rejected)]}
+        row |= {"chosen": [_assistant_message(pair.chosen)], "rejected": [_assistant_message(pair.rejected)]}
     parts = media_parts(sample.prompt)
     shown = {f"{medium}s": [file(p.media) for p in parts if p.type == medium and p.media] for medium in MEDIA_KINDS}
     extra = {} if pair.margin is None else {"margin": pair.margin}
@@ -97,5 +97,5 @@ def _content(message: Message) -> Iterable[dict[str, str]]:
         yield {"type": "text", "text": part.text or ""} if part.type == "text" else {"type": part.type}
 
 
-def _spoken(words: str) -> dict[str, Any]:
+def _assistant_message(words: str) -> dict[str, Any]:
     return {"role": "assistant", "content": [{"type": "text", "text": words}]}

@@ -1,4 +1,4 @@
-"""Messages as the formats write them, with a slot in the place of each medium."""
+"""Messages as written in the formats, with a slot for each medium."""
 
 import re
 from collections import Counter
@@ -10,12 +10,12 @@ from pipeline.source.formats.fields import Media, kind, named, text
 from schemas.errors import RowError, bad_row
 from schemas.records import MEDIA_KINDS, Reason
 
-ROLES = {"human": "user", "gpt": "assistant"}  # what ShareGPT and LLaVA call them
+ROLES = {"human": "user", "gpt": "assistant"}  # role names of ShareGPT and LLaVA
 _TAG = re.compile(r"\n?<(image|video|audio)>\n?")
 
 
 def tagged(words: str) -> tuple[Piece, ...]:
-    """A text cut at its <image>, <video> and <audio>; the line breaks beside them belong to a model's template and go."""
+    """A text split at <image>, <video> and <audio>; the line breaks around them belong to a model's template and are removed."""
     found: list[Piece] = []
     for place, part in enumerate(_TAG.split(words)):
         if place % 2:
@@ -26,30 +26,31 @@ def tagged(words: str) -> tuple[Piece, ...]:
 
 
 def plain(words: str) -> tuple[Piece, ...]:
+    """A text as a single piece; tags are not interpreted."""
     return (("text", words),)
 
 
 def turns(value: Any, name: str, tags: bool = False) -> tuple[Turn, ...]:
-    """A text as one user's message; a list of `{role, content}` or `{from, value}` as messages.
+    """A text as one user message; a list of `{role, content}` or `{from, value}` as messages. RowError for anything else.
 
-    Content is a text or a list of parts `{type: text, text}`, `{type: image | video | audio}`, which may hold what it shows under its type's
-    name, path or url, and `{type: image_url, image_url: {url}}`. With `tags`, <image> in a text is a slot."""
+    Content is a text or a list of parts `{type: text, text}`, `{type: image | video | audio}` with an optional media reference under its
+    type's name, `path` or `url`, and `{type: image_url, image_url: {url}}`. With `tags`, <image> in a text is a slot."""
     cut = tagged if tags else plain
     if isinstance(value, str):
         return (Turn("user", cut(text(value, name))),)
     if not isinstance(value, list):
-        raise bad_row(f"{name} is {kind(value)}; make it a text or a list of messages")
+        raise bad_row(f"{name} is {kind(value)}; use a text or a list of messages")
     return tuple(turn(message, f"{name}[{place}]", cut) for place, message in enumerate(value))
 
 
 def turn(message: Any, name: str, cut=plain) -> Turn:
-    """One message."""
+    """One message. RowError if it is invalid."""
     if not isinstance(message, dict):
-        raise bad_row(f"{name} is {kind(message)}; make it a message {{role, content}}")
+        raise bad_row(f"{name} is {kind(message)}; use a message {{role, content}}")
     keys = ("from", "value") if "from" in message else ("role", "content")
     role, content = (message.get(key) for key in keys)
     if not isinstance(role, str):
-        raise bad_row(f"{name}.{keys[0]} is {kind(role)}; make it a role")
+        raise bad_row(f"{name}.{keys[0]} is {kind(role)}; use a role")
     where, role = f"{name}.{keys[1]}", ROLES.get(role, role)
     if isinstance(content, list):
         return Turn(role, tuple(piece for i, part in enumerate(content) for piece in _part(part, f"{where}[{i}]", cut)))
@@ -67,13 +68,13 @@ def _part(part: Any, name: str, cut) -> tuple[Piece, ...]:
             value = value["url"]
         return ((medium.removesuffix("_url"), None if value is None else named(value, name)),)
     found = f"of type {medium!r}" if isinstance(medium, str) else "without a type"
-    raise RowError(Reason.UNSUPPORTED_MEDIA, f"{name} is a part {found}; the types are text, {', '.join(MEDIA_KINDS)}")
+    raise RowError(Reason.UNSUPPORTED_MEDIA, f"{name} is a part {found}; use text, {', '.join(MEDIA_KINDS)}")
 
 
 def shown(prompt: Sequence[Turn], media: Media) -> tuple[Turn, ...]:
     """The prompt with `media` in its empty slots, in order.
 
-    Without a slot of a kind they stand before the first user's text; else there must be as many: a RowError has both numbers."""
+    Media of a kind without slots are placed before the first user text; otherwise a RowError if the numbers differ."""
     empty = Counter(kind for turn in prompt for kind, value in turn.pieces if kind != "text" and value is None)
     front: list[Piece] = []
     for medium in MEDIA_KINDS:
@@ -82,22 +83,22 @@ def shown(prompt: Sequence[Turn], media: Media) -> tuple[Turn, ...]:
             front += [(medium, value) for value in values]
         elif empty[medium] != len(values):
             raise bad_row(
-                f"the prompt has {empty[medium]} places for {medium} files, the row holds {len(values)}; make them as many"
+                f"the prompt has {empty[medium]} places for {medium} files, but the row has {len(values)}; give one for each place"
             )
     files: dict[str, Iterator] = {medium: iter(media.get(medium, ())) for medium in MEDIA_KINDS}
     found = [Turn(role, tuple((k, next(files[k]) if v is None else v) for k, v in pieces)) for role, pieces in prompt]
     first = next((i for i, turn in enumerate(found) if turn.role == "user"), None)
     if front and first is None:
-        raise bad_row("the prompt has media and no user's message to show them in; add one")
+        raise bad_row("the row has media, but the prompt has no user message to place them in; add one")
     if front and first is not None:
         found[first] = Turn("user", (*front, *found[first].pieces))
     return tuple(found)
 
 
 def instead(prompt: Sequence[Turn], media: Media) -> tuple[Any, ...] | None:
-    """What stands in for the media of the prompt, one for one: `media` for those of their kinds, the same for others.
+    """The rejected side's media, one for each medium of the prompt: `media` for its kinds, the prompt's own for the others.
 
-    None where `media` is empty. RowError with both numbers when there are more or fewer."""
+    None if `media` is empty. RowError if the numbers differ."""
     if not media:
         return None
     slots = [piece for turn in prompt for piece in turn.pieces if piece[0] != "text"]
@@ -105,43 +106,43 @@ def instead(prompt: Sequence[Turn], media: Media) -> tuple[Any, ...] | None:
         count = sum(kind == medium for kind, _ in slots)
         if count != len(values):
             raise bad_row(
-                f"the prompt shows {count} {medium} files, the rejected side {len(values)}; make them as many"
+                f"the prompt has {count} {medium} files, but the rejected side has {len(values)}; give one for each"
             )
     files = {medium: iter(values) for medium, values in media.items()}
     return tuple(next(files[kind]) if kind in files else value for kind, value in slots)
 
 
 def said(turn: Turn, name: str) -> str:
-    """The text of an assistant's message. RowError for another role, and for one that shows media."""
+    """The text of an assistant message. RowError: another role, or a message with media."""
     if turn.role != "assistant":
-        raise bad_row(f"the last message of {name} is of {turn.role!r:.40}; end it with the assistant's answer")
+        raise bad_row(f"the last message of {name} is from {turn.role!r:.40}; end it with the assistant's answer")
     if any(kind != "text" for kind, _ in turn.pieces):
-        raise RowError(Reason.UNSUPPORTED_MEDIA, f"the answer in {name} shows media; only texts can be answers")
+        raise RowError(Reason.UNSUPPORTED_MEDIA, f"the answer in {name} contains media; only texts can be answers")
     return "".join(value for _, value in turn.pieces)
 
 
 def apart(chosen: Sequence[Turn], rejected: Sequence[Turn]) -> tuple[tuple[Turn, ...], str, str]:
-    """(prompt, chosen, rejected) of two conversations that differ in their last message only, the answer."""
+    """(prompt, chosen, rejected) of two conversations that differ only in their last message, the answer. RowError if they do not."""
     if not chosen or not rejected:
-        raise bad_row(f"{'chosen' if not chosen else 'rejected'} has no messages; write the answer or drop the row")
+        raise bad_row(f"{'chosen' if not chosen else 'rejected'} has no messages; add the answer or remove the row")
     if tuple(chosen[:-1]) != tuple(rejected[:-1]):
-        raise bad_row("chosen and rejected differ before their last message; make a row of each answer")
+        raise bad_row("chosen and rejected differ before their last message; make a separate row of each answer")
     return tuple(chosen[:-1]), said(chosen[-1], "chosen"), said(rejected[-1], "rejected")
 
 
 def answers(prompt: Any, chosen: Any, rejected: Any) -> tuple[tuple[Turn, ...], str, str]:
-    """(prompt, chosen, rejected) where each side is a text, an assistant's message, or the whole conversation.
+    """(prompt, chosen, rejected), where each side is a text, an assistant message or the whole conversation.
 
-    A prompt that is said twice must be the same."""
+    RowError: the prompt is given both separately and in the conversations, and they differ."""
     if isinstance(chosen, str) and isinstance(rejected, str):
         return turns(prompt, "prompt"), text(chosen, "chosen"), text(rejected, "rejected")
     before, better, worse = apart(_talk(chosen, "chosen"), _talk(rejected, "rejected"))
     if prompt is None:
         return before, better, worse
-    asked = turns(prompt, "prompt")
-    if before and before != asked and not (isinstance(prompt, str) and before[-1].pieces == asked[-1].pieces):
-        raise bad_row("prompt is not what chosen and rejected begin with; make them the same")
-    return before or asked, better, worse
+    question = turns(prompt, "prompt")
+    if before and before != question and not (isinstance(prompt, str) and before[-1].pieces == question[-1].pieces):
+        raise bad_row("prompt is not the beginning of chosen and rejected; make them equal")
+    return before or question, better, worse
 
 
 def _talk(value: Any, name: str) -> tuple[Turn, ...]:
@@ -151,8 +152,8 @@ def _talk(value: Any, name: str) -> tuple[Turn, ...]:
 
 
 def spoken(value: Any, name: str) -> tuple[Turn, ...]:
-    """A conversation that ends with its answer: tags are slots in all messages but that one."""
+    """A conversation that ends with its answer; tags are slots in all messages except the answer."""
     if not isinstance(value, list):
-        raise bad_row(f"{name} is {kind(value)}; make it a list of messages")
+        raise bad_row(f"{name} is {kind(value)}; use a list of messages")
     before = turns(value[:-1], name, tags=True)
     return (*before, *(turn(message, f"{name}[{len(before)}]") for message in value[-1:]))

@@ -1,4 +1,4 @@
-"""UltraFeedback, binarized: a prompt, two conversations and the score of each, under any of the names that cards give the scores."""
+"""UltraFeedback, binarized: a prompt, two conversations and their scores, under any of the common column names."""
 
 from collections.abc import Collection
 
@@ -15,14 +15,14 @@ SCORES = (
 
 
 def fits(columns: Collection[str]) -> str | None:
-    """Why rows with these columns are of this format; None when they are not."""
+    """The columns by which rows are of this format, in words; None if they are not."""
     names = next((names for names in SCORES if {"chosen", "rejected", *names} <= set(columns)), None)
     return names and f"columns chosen, rejected and their scores {', '.join(names)}"
 
 
 def read(row: Row) -> Draft:
-    """A Draft; RowError says what is wrong with the row. The scores are said on the axis `score`; their difference, which may be
-    0 or less, is the margin."""
+    """A Draft. The scores are judgements on the axis `score`; their difference, possibly 0 or negative, is the margin.
+    RowError: a field is missing or invalid."""
     prompt, chosen, rejected = two(row)
     names = next((names for names in SCORES if any(row.get(name) is not None for name in names)), SCORES[0])
     first, second = (number(row.get(name), name) for name in names)
@@ -35,7 +35,7 @@ def read(row: Row) -> Draft:
 
 
 def margins(scores: tuple[float, float] | None) -> dict[str, float]:
-    """The fields of a Pair that two scores fill."""
+    """The fields of a Pair given by two scores; empty without scores."""
     if scores is None:
         return {}
     return {"margin": scores[0] - scores[1], "reward_chosen": scores[0], "reward_rejected": scores[1]}

@@ -1,4 +1,4 @@
-"""VL-RewardBench: two answers a row and people's ranking of them."""
+"""VL-RewardBench: two answers per row and their human ranking."""
 
 from collections.abc import Collection
 
@@ -9,12 +9,12 @@ from schemas.errors import bad_row
 
 OWN = ("human_ranking", "query_source")
 GROUPS = {"hallucination": ("hallucination", "rlhf", "rlaif", "povid"), "reasoning": ("mmmu", "mathverse")}
-"""The benchmark's groups by what an id says of its origin, in any case (read in lower case only, as its tools once did, most of one
-group falls into another)."""
+"""The benchmark's groups, by parts of an id in any case (matched in lower case only, as its tools once did, most of one group would
+fall into another)."""
 
 
 def fits(columns: Collection[str]) -> str | None:
-    """Why rows with these columns are of this format; None when they are not."""
+    """The columns by which rows are of this format, in words; None if they are not."""
     own = [name for name in OWN if name in columns]
     if "human_ranking" in columns and {"query", "response"} <= set(columns):
         return f"columns query, response and {', '.join(own)}"
@@ -22,11 +22,13 @@ def fits(columns: Collection[str]) -> str | None:
 
 
 def read(row: Row) -> Draft:
-    """A Draft; RowError says what is wrong with the row. The sample's `split` is its group: hallucination, reasoning or general."""
+    """A Draft. The sample's `split` is its group: hallucination, reasoning or general. RowError: a field is missing or invalid."""
     answers, ranks = (_two(row.get(name), name) for name in ("response", "human_ranking"))
-    one, two = (number(value, "human_ranking") for value in ranks)
-    if one is None or two is None or one == two:
-        raise bad_row("human_ranking has no best answer; give each of the two another rank, the best the lowest")
+    first_rank, second_rank = (number(value, "human_ranking") for value in ranks)
+    if first_rank is None or second_rank is None or first_rank == second_rank:
+        raise bad_row(
+            "human_ranking has no best answer; give the two answers different ranks, the lower for the better one"
+        )
     models = row.get("models")
     names = (
         [maybe_text(name, "models") for name in models]
@@ -34,7 +36,7 @@ def read(row: Row) -> Draft:
         else [None, None]
     )
     first, second = (Answer(text(answer, "response"), name) for answer, name in zip(answers, names, strict=True))
-    chosen, rejected = (first, second) if one < two else (second, first)
+    chosen, rejected = (first, second) if first_rank < second_rank else (second, first)
     name = maybe_text(row.get("id"), "id")
     return preferred(
         shown(turns(text(row.get("query"), "query"), "query", tags=True), media_of(row)), chosen, rejected,
@@ -43,14 +45,14 @@ def read(row: Row) -> Draft:
 
 
 def group(name: str) -> str:
-    """The group of a row by its id."""
-    found = (of for of, words in GROUPS.items() if any(word in name.lower() for word in words))
+    """The benchmark's group of a row id; `general` if no other matches."""
+    found = (title for title, words in GROUPS.items() if any(word in name.lower() for word in words))
     return next(found, "general")
 
 
 def _two(value, name: str) -> list:
     if not isinstance(value, list):
-        raise bad_row(f"{name} is {kind(value)}; make it a list of two")
+        raise bad_row(f"{name} is {kind(value)}; use a list of two")
     if len(value) != 2:
-        raise bad_row(f"{name} has {len(value)} entries; make it a list of two")
+        raise bad_row(f"{name} has {len(value)} entries; use a list of two")
     return value

@@ -1,4 +1,4 @@
-"""VLFeedback: one prompt, the answers of several models, each rated on three axes; ratings are texts."""
+"""VLFeedback: one prompt and the answers of several models, each rated on three axes; ratings are texts."""
 
 import json
 import math
@@ -13,14 +13,14 @@ from schemas.records import Outcome
 
 
 def fits(columns: Collection[str]) -> str | None:
-    """Why rows with these columns are of this format; None when they are not."""
+    """The columns by which rows are of this format, in words; None if they are not."""
     return "columns prompt, completions" if {"prompt", "completions"} <= set(columns) else None
 
 
 def read(row: Row) -> Draft:
-    """A Draft; RowError says what is wrong with the row. Answers are rated, not paired: pair rules do that.
+    """A Draft. Answers are rated, not paired: add a pair rule. RowError: a field is missing or invalid.
 
-    A rating that is no number is said without a value; its words are kept."""
+    A rating that is not a number becomes a judgement without a value; its text is kept."""
     media = media_of(row)
     if paths := [named(path, "img_path") for path in listed(row.get("img_path"))]:
         media.setdefault("image", paths)
@@ -32,20 +32,20 @@ def read(row: Row) -> Draft:
         answers.append(Answer(text(entry.get("response"), f"{where}.response"), model))
         axes = entry.get("annotations")
         if not isinstance(axes, dict):
-            raise bad_row(f"{where}.annotations are {kind(axes)}; make them axes with a Rating and a Rationale")
-        ratings += [_rating(place, axis, slip, f"{where}.annotations.{axis}") for axis, slip in axes.items()]
+            raise bad_row(f"{where}.annotations are {kind(axes)}; use axes with a Rating and a Rationale")
+        ratings += [_rating(place, axis, judged, f"{where}.annotations.{axis}") for axis, judged in axes.items()]
     if not answers:
-        raise bad_row("completions are empty; give at least one")
+        raise bad_row("completions are empty; add at least one")
     return Draft(
         shown(turns(row.get("prompt"), "prompt"), media), tuple(answers), tuple(ratings), id=maybe_text(row.get("id"), "id")
     )  # fmt: skip
 
 
-def _rating(place: int, axis: str, slip: Any, where: str) -> Said:
-    if not isinstance(slip, dict):
-        raise bad_row(f"{where} is {kind(slip)}; make it {{Rating, Rationale}}")
-    rating = text(slip.get("Rating"), f"{where}.Rating")
-    words = {"Rating": rating, "Rationale": maybe_text(slip.get("Rationale"), f"{where}.Rationale")}
+def _rating(place: int, axis: str, entry: Any, where: str) -> Said:
+    if not isinstance(entry, dict):
+        raise bad_row(f"{where} is {kind(entry)}; use {{Rating, Rationale}}")
+    rating = text(entry.get("Rating"), f"{where}.Rating")
+    words = {"Rating": rating, "Rationale": maybe_text(entry.get("Rationale"), f"{where}.Rationale")}
     try:
         value = float(rating)
     except ValueError:
@@ -58,13 +58,15 @@ def _rating(place: int, axis: str, slip: Any, where: str) -> Said:
 
 
 def _records(value: Any, name: str) -> list[dict]:
-    """A list of objects, from itself or from the object of lists that `datasets` makes of it, at any depth."""
+    """A list of objects, given as such or as nested objects of lists, as `datasets` stores them."""
     if isinstance(value, dict):
         columns = {key: _records(v, f"{name}.{key}") if isinstance(v, dict) else v for key, v in value.items()}
         sizes = {key: len(v) if isinstance(v, list) else kind(v) for key, v in columns.items()}
         if len(set(sizes.values())) > 1 or not all(isinstance(v, list) for v in columns.values()):
-            raise bad_row(f"{name} hold lists of different lengths ({', '.join(f'{k} {n}' for k, n in sizes.items())})")
+            raise bad_row(
+                f"{name} have lists of different lengths ({', '.join(f'{k} {n}' for k, n in sizes.items())}); make them equal"
+            )
         return [dict(zip(columns, entry)) for entry in zip(*columns.values())]
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        raise bad_row(f"{name} are {kind(value)}; make them a list of objects")
+        raise bad_row(f"{name} are {kind(value)}; use a list of objects")
     return value

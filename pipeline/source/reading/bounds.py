@@ -1,41 +1,45 @@
-"""How much one row may hold. Everything behind a source holds some hundred rows at a time, so a bound on rows alone bounds no memory."""
+"""Limits on the size of a row. Several hundred rows are in memory at a time, so limiting their number alone would not limit memory."""
 
 from typing import Any
 
 from schemas.errors import InputError, RowError
 from schemas.records import MEDIA_KINDS, Reason
 
-LONGEST = 64 << 20  # bytes of a row, media in it included
+LONGEST = 64 << 20  # bytes of a row, including its media
 TEXT = (
     256 << 10
-)  # bytes of a row beside its media: 60,000 tokens; the 512 rows of a shard are held at once, in several forms
-VALUES = 1 << 20  # values of a row of JSON: each may take 90 bytes where it is 3 in the file
-COLUMNS = 10_000  # of a table
+)  # bytes of a row without its media, about 60,000 tokens; the 512 rows of a shard are in memory at once, in several forms
+VALUES = 1 << 20  # JSON values of a row: each may take 90 bytes of memory for 3 bytes in the file
+COLUMNS = 10_000  # columns of a table
 MEDIA_COLUMNS = tuple(column for kind in MEDIA_KINDS for column in (kind, f"{kind}s"))
 
 
 def too_long(what: str = "row") -> RowError:
-    return RowError(Reason.TOO_LARGE, f"the {what} is longer than {LONGEST:,} bytes; put media in files or drop it")
+    """The error for a row (or other `what`) of more than LONGEST bytes."""
+    return RowError(
+        Reason.TOO_LARGE, f"the {what} is longer than {LONGEST:,} bytes; put its media in files or remove it"
+    )
 
 
 def check(row: dict) -> None:
-    """RowError TOO_LARGE for a row that holds more than LONGEST bytes, or more than TEXT that are not media."""
+    """Raises RowError TOO_LARGE for a row of more than LONGEST bytes, or more than TEXT without media."""
     media, text = _weight(row)
     if media + text > LONGEST:
         raise too_long()
     if text > TEXT:
         raise RowError(
-            Reason.TOO_LARGE, f"the row holds {text:,} bytes of text, more than {TEXT:,}; shorten it or drop it"
+            Reason.TOO_LARGE, f"the row has {text:,} bytes of text, more than {TEXT:,}; shorten or remove it"
         )
 
 
 def check_columns(name: str, count: int) -> None:
+    """Raises InputError for a table of more than COLUMNS columns."""
     if count > COLUMNS:
-        raise InputError(f"{name} has {count:,} columns, more than {COLUMNS:,}; keep those that are needed")
+        raise InputError(f"{name} has {count:,} columns, more than {COLUMNS:,}; keep only those needed")
 
 
 def _weight(row: dict) -> tuple[int, int]:
-    """Bytes of media, bytes of all texts beside them."""
+    """(bytes of media, bytes of all other text)."""
     media = text = 0
     waiting: list[tuple[bool, Any]] = [(title in MEDIA_COLUMNS, value) for title, value in row.items()]
     while waiting:

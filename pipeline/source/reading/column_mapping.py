@@ -1,4 +1,4 @@
-"""Rows with named columns as Samples, for every source whose rows have columns."""
+"""Converts rows with named columns into Samples, for all sources whose rows have columns."""
 
 import json
 import re
@@ -24,56 +24,56 @@ Column = Literal[
 ]  # fmt: skip
 
 
-_INEXACT = re.compile(r"\\ud|e\+|\d{19}")  # what may be half of a surrogate pair, or a number beyond 64 bits
+_INEXACT = re.compile(r"\\ud|e\+|\d{19}")  # possibly an unpaired surrogate, or a number beyond 64 bits
 DATA = (
     "answer",
     "reference",
     "facts",
     "critique_chosen",
     "critique_rejected",
-)  # of these nothing is cut: models are held against them
+)  # never redacted: models are compared with them
 _KNOWN = ("id", "answer", "answer_type", "reference", "source", "licence", "split")
 
 
 def names_of(columns: dict[Column, str]) -> dict[str, str]:
-    """What the rows call each of our columns."""
+    """Maps each of our column names to the name used in the rows."""
     return {name: name for name in get_args(Column)} | columns
 
 
 class Rules(NamedTuple):
-    """How the rows of a source become Samples."""
+    """How rows of a source are converted into Samples."""
 
-    names: dict[str, str]  # our column -> what the rows call it
+    names: dict[str, str]  # our column -> the rows' column
     step: str
-    licence: str | None  # of rows that name none
-    clean: Cleaner  # takes secrets out of a text
-    cleaned_before: Callable[[str], str]  # the same, which remembers what it gave
+    licence: str | None  # of rows that state none
+    clean: Cleaner  # removes secrets from a text
+    cleaned_before: Callable[[str], str]  # the same, cached
 
 
 def read(
-    rows: Iterable[Row], columns: dict[Column, str], shelf: Callable[[str], MediaLookup], remote: Remote, step: str, said: str,
+    rows: Iterable[Row], columns: dict[Column, str], lookup: Callable[[str], MediaLookup], remote: Remote, step: str, label: str,
     licence: str | None = None,
 ) -> Iterator[Media | Sample | Rejection]:  # fmt: skip
-    """One Sample a row, behind the Media it shows. A row that is no good is a Rejection named by its place.
+    """Yields each row's Media, then its Sample. A bad row is a Rejection named by its place.
 
-    `shelf` gives the media of rows by their folder, `said` is what the source is called, `licence` is that of rows without one.
-    InputError when there are no rows, or when none has a column that `columns` names."""
+    `lookup` returns the media lookup for a row's folder, `label` is the source's name in messages, `licence` applies to rows without one.
+    InputError: there are no rows, or no row has a column that `columns` names."""
     names = names_of(columns)
     clean = cleaner()
-    said_before = lru_cache(256)(clean)  # but for ids, rows say the same again and again
-    rules = Rules(names, step, licence and clean(licence), clean, said_before)
-    holding: list[tuple[str, str]] = [(names[column], column.removesuffix("s")) for column in MEDIA_COLUMNS]
+    cached_clean = lru_cache(256)(clean)  # except for ids, rows repeat the same values
+    rules = Rules(names, step, licence and clean(licence), clean, cached_clean)
+    media_columns: list[tuple[str, str]] = [(names[column], column.removesuffix("s")) for column in MEDIA_COLUMNS]
     missing = {names["prompt"], *columns.values()}
-    held: dict | None = None
+    values: dict | None = None
     count = 0
-    for row, found, shown, wanted in _ahead(rows, names["prompt"], holding, shelf, remote):
+    for row, found, shown, wanted in _ahead(rows, names["prompt"], media_columns, lookup, remote):
         count += 1
         try:
             if isinstance(found, RowError):
                 raise found
-            held = found
-            missing -= held.keys()
-            media, made = _sample(held, shown, row, shelf(row.folder), rules)
+            values = found
+            missing -= values.keys()
+            media, made = _sample(values, shown, row, lookup(row.folder), rules)
         except RowError as error:
             yield Rejection(row.place, "samples", step, error.reason, _named(row.place, error.detail))
             continue
@@ -83,24 +83,24 @@ def read(
         yield from media
         yield made
     if not count:
-        raise InputError(f"{said} holds no rows; set path to a file that has some")
-    if missing and held is not None:
-        raise no_columns(said, missing, held)
+        raise InputError(f"{label} contains no rows; set path to a file that has some")
+    if missing and values is not None:
+        raise no_columns(label, missing, values)
 
 
-Shown = dict[str, Sequence]  # kind of media, or "any" -> what names them
+Shown = dict[str, Sequence]  # media kind, or "any" -> values that refer to media
 
 
 def _ahead(
     rows: Iterable[Row],
     prompt: str,
-    holding: list[tuple[str, str]],
-    shelf: Callable[[str], MediaLookup],
+    media_columns: list[tuple[str, str]],
+    lookup: Callable[[str], MediaLookup],
     remote: Remote,
 ) -> Iterator[tuple[Row, dict | RowError, Shown, list[str]]]:
-    """The rows in order with what their columns show, some of them held back until the media they name by URLs are on their way."""
+    """Yields rows in order with the media they refer to; rows with URLs are held back until their downloads have been started."""
     waiting: deque[tuple[Row, dict | RowError, Shown, list[str]]] = deque()
-    titles = {column for column, _ in holding}
+    titles = {column for column, _ in media_columns}
     for row in rows:
         shown: Shown = {}
         wanted: list[str] = []
@@ -110,15 +110,17 @@ def _ahead(
             found = error
         else:
             if not titles.isdisjoint(found):
-                for column, kind in holding:
+                for column, kind in media_columns:
                     if (value := found.get(column)) is not None:
                         shown[kind] = [*shown.get(kind, ()), *_listed(value)]
             if row.media:
                 shown["any"] = row.media
-            said = found.get(prompt)
-            if shown or said.__class__ is list:
-                place = shelf(row.folder)
-                for values in (*shown.values(), _parts(said)) if isinstance(said, list) else shown.values():
+            prompt_value = found.get(prompt)
+            if shown or prompt_value.__class__ is list:
+                place = lookup(row.folder)
+                for values in (
+                    (*shown.values(), _parts(prompt_value)) if isinstance(prompt_value, list) else shown.values()
+                ):
                     for value in values:
                         if url := place.url(value):
                             wanted.append(url)
@@ -127,13 +129,15 @@ def _ahead(
                 yield row, found, shown, wanted
                 continue
         waiting.append((row, found, shown, wanted))
-        while waiting and (not waiting[0][3] or len(waiting) > remote.ahead):  # rows may carry the bytes of their media
+        while waiting and (
+            not waiting[0][3] or len(waiting) > remote.ahead
+        ):  # limited: rows may contain their media as bytes
             yield waiting.popleft()
     yield from waiting
 
 
 def _parts(prompt: list) -> list:
-    """Whatever in a prompt may name a medium."""
+    """Values in a prompt that may refer to media."""
     return [
         part.get("path")
         for message in prompt
@@ -142,19 +146,19 @@ def _parts(prompt: list) -> list:
     ]
 
 
-def _sample(held: dict, shown: Shown, row: Row, shelf: MediaLookup, rules: Rules) -> tuple[list[Media], Sample]:
+def _sample(values: dict, shown: Shown, row: Row, lookup: MediaLookup, rules: Rules) -> tuple[list[Media], Sample]:
     names, clean = rules.names, rules.clean
     known: dict[str, str | None] = {
         name: _text(name, value, clean if name == "id" else rules.cleaned_before)
         for name in _KNOWN
-        if (value := held.get(names[name])) is not None
+        if (value := values.get(names[name])) is not None
     }
     own = known.pop("id", None)
     if not known.get("source"):
-        known["source"] = origin(row.place, own, held.get(names["id"]), clean)
+        known["source"] = origin(row.place, own, values.get(names["id"]), clean)
     known["licence"] = known.get("licence") or rules.licence
-    facts = held.get(names["facts"])
-    messages, media = to_messages(held.get(names["prompt"]), shown, shelf)
+    facts = values.get(names["facts"])
+    messages, media = to_messages(values.get(names["prompt"]), shown, lookup)
     return media, sample(messages, facts=None if facts is None else _facts(facts), step=rules.step, **known)
 
 
@@ -163,10 +167,10 @@ def _named(place: str, detail: str) -> str:
 
 
 def origin(place: str, cleaned: str | None, own: Any, clean: Callable[[str], str]) -> str:
-    """The source of a row at `file#number` that calls itself `own`, or, without secrets, `cleaned`: the number is said too where
-    some were cut, so that two rows stay two."""
+    """The `source` of a row at `file#number` whose id is `own`, or `cleaned` once secrets are removed. If that changed the id, the
+    number is appended, so that different rows keep different sources."""
     file, _, number = place.rpartition("#")
-    if not number.isdecimal():  # a name in a shard
+    if not number.isdecimal():  # the name of a sample in a shard
         number = clean(number)
     name = cleaned if cleaned == str(own) else f"{cleaned}~{number}"
     return f"{_file(file, clean)}#{name if cleaned else number}"
@@ -184,20 +188,20 @@ def _text(name: str, value: Any, clean: Callable[[str], str]) -> str:
         return clean(address(value) if name == "source" and urls.is_url(value) else value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    raise bad_row(f"{name} is {type(value).__name__}; make it a text")
+    raise bad_row(f"{name} is {type(value).__name__}; use a text")
 
 
 def _facts(value: Any) -> str:
-    """JSON with sorted keys."""
+    """The facts as JSON with sorted keys. RowError BAD_ROW if they are not a JSON object."""
     try:
         found = json.loads(value) if isinstance(value, str) else value
         text = json.dumps(found, sort_keys=True, separators=(",", ":"), allow_nan=False)
         if _INEXACT.search(text):
             exact(found, "facts")
     except (ValueError, TypeError, RecursionError) as error:
-        raise bad_row(f"facts are not JSON ({error}); correct them") from error
+        raise bad_row(f"facts are not valid JSON ({error}); correct them") from error
     if not isinstance(found, dict):
-        raise bad_row(f"facts are {type(found).__name__}; make them an object")
+        raise bad_row(f"facts are {type(found).__name__}; use a JSON object")
     return text
 
 

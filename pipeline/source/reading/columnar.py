@@ -1,7 +1,7 @@
-"""Rows of files that hold columns: Parquet, and Arrow and Feather (IPC files and streams).
+"""Reads rows of columnar files: Parquet, and Arrow and Feather (IPC files and streams).
 
-How much such a file unpacks to, only its own words say, so each step of reading is bounded (pipeline/storage/memory_limit.py), and rows become
-Python objects one at a time where they are large."""
+The unpacked size of such a file is known only from its own metadata, so each reading step has a memory limit
+(pipeline/storage/memory_limit.py), and large rows are converted to Python objects one at a time."""
 
 from collections.abc import Collection, Iterator
 from io import BufferedIOBase
@@ -15,14 +15,15 @@ from pipeline.source.reading import bounds
 from pipeline.storage.memory_limit import bounded
 from schemas.errors import InputError, RowError
 
-_BATCH = 64  # rows at a time
-_AT_ONCE = 32 << 20  # bytes at a time: rows may carry the bytes of their media
+_BATCH = 64  # maximum rows per batch
+_AT_ONCE = 32 << 20  # maximum bytes per batch: rows may contain their media
 
-Rows = Iterator[tuple[int, dict[str, Any] | RowError]]  # by their number, from 1
+Rows = Iterator[tuple[int, dict[str, Any] | RowError]]  # (row number from 1, row)
 
 
 def parquet(file: BufferedIOBase, name: str, columns: Collection[str] | None, need: str | None) -> Rows:
-    """The rows of a Parquet file. MemoryError and Arrow's errors where it cannot be read."""
+    """The rows of a Parquet file, with the columns in `columns` (None: all). InputError if `need` is not a column; MemoryError or
+    Arrow's errors if the file cannot be read."""
     with bounded():
         table = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
     with table:
@@ -34,7 +35,7 @@ def parquet(file: BufferedIOBase, name: str, columns: Collection[str] | None, ne
 
 
 def arrow(file: BufferedIOBase, name: str, columns: Collection[str] | None, need: str | None) -> Rows:
-    """The rows of an Arrow or Feather file. MemoryError and Arrow's errors where it cannot be read."""
+    """The rows of an Arrow or Feather file; see `parquet`."""
     stream = file.read(6) != b"ARROW1"
     file.seek(0)
     options = ipc.IpcReadOptions(use_threads=False)
@@ -47,7 +48,7 @@ def arrow(file: BufferedIOBase, name: str, columns: Collection[str] | None, need
 
 
 def rows(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any] | RowError]:
-    """The rows of a batch; a RowError for one that is too large."""
+    """The rows of a batch; a RowError in place of each row that is too large."""
     for start in range(0, batch.num_rows, _BATCH):
         part = batch.slice(start, _BATCH)
         heavy = part.nbytes > bounds.TEXT
@@ -55,7 +56,7 @@ def rows(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any] | RowError
             try:
                 with bounded(pa.total_allocated_bytes()):
                     found = part.to_pylist()
-            except MemoryError:  # a dictionary's entry, or a list's, may stand in every row
+            except MemoryError:  # a dictionary or list entry may be repeated in every row
                 heavy = True
             else:
                 yield from found
@@ -64,8 +65,9 @@ def rows(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any] | RowError
 
 
 def no_columns(path: str, missing: set[str], found) -> InputError:
+    """The error for `missing` columns of a file that has the columns `found`."""
     lacks, has = ", ".join(sorted(missing)), ", ".join(sorted(map(str, found)))
-    return InputError(f"{path} has no column {lacks}; it has {has}: say which is which in columns: {{prompt: ...}}")
+    return InputError(f"{path} has no column {lacks}; it has {has}: map the names with columns: {{prompt: ...}}")
 
 
 def _wanted(name: str, found: list[str], columns: Collection[str] | None, need: str | None) -> list[str]:
@@ -82,11 +84,11 @@ def _numbered(batches: Iterator[pa.RecordBatch]) -> Rows:
             batch = next(batches, None)
             if batch is None:
                 return
-            batch.validate(full=True)  # offsets that lead out of a broken file would crash the process
+            batch.validate(full=True)  # invalid offsets in a damaged file would crash the process
         for row in rows(batch):
             number += 1
             yield number, row
-        del batch  # before the next one is read
+        del batch  # free it before reading the next one
 
 
 def _row(part: pa.RecordBatch | pa.Table) -> dict[str, Any] | RowError:
@@ -97,5 +99,5 @@ def _row(part: pa.RecordBatch | pa.Table) -> dict[str, Any] | RowError:
     except MemoryError:
         return bounds.too_long()
     except RowError as error:
-        return error.with_traceback(None)  # which holds the row
+        return error.with_traceback(None)  # the traceback would keep the row in memory
     return row

@@ -1,4 +1,4 @@
-"""A row's prompt and media columns as chat messages and the Media that stand in them."""
+"""Converts a row's prompt and media columns into chat messages and their Media."""
 
 import os
 import re
@@ -19,45 +19,45 @@ from schemas.ports import MediaStore
 from schemas.records import MEDIA_KINDS, Media, Message, Part, Reason, one_line
 
 ROLES = ("system", "user", "assistant")
-_LONGEST_PATH = 4096  # characters
-_REMEMBERED = 4096  # files that are not read again when other rows show them too
+_LONGEST_PATH = 4096  # maximum characters of a media path
+_REMEMBERED = 4096  # media files whose probe results are cached, for rows that share them
 
-Piece = tuple[str, Any]  # a part's type, and its text or what names its media; None: whatever the columns hold
+Piece = tuple[str, Any]  # (part type, text or media reference; None: to be filled from the columns)
 
 
 def schemes_for(limits: Limits, *own: str | None) -> frozenset[str]:
-    """The schemes of object stores that rows may name: those that the recipe lists, and those of its own paths."""
+    """The object-store schemes that rows may use: those in `fetch.schemes` and those of the recipe's own paths."""
     return frozenset((*limits.schemes, *(urls.scheme(path) for path in own if path and urls.is_url(path))))
 
 
 def own_folders(place: str, media_root: str | None) -> tuple[str, ...] | None:
-    """The only folders of this machine that rows of a file at `place` may name; None: any, for a file of the user's own."""
+    """The only local folders that rows of a file at `place` may refer to; None: no restriction, for a local file."""
     if not urls.is_url(place):
         return None
     return () if media_root is None or urls.is_url(media_root) else (media_root,)
 
 
 class MediaLookup:
-    """The media that rows name by paths relative to `root` or by URLs: read, probed and kept in the store."""
+    """Finds media that rows refer to by URL or by path relative to `root`: reads, probes and stores them."""
 
     def __init__(
         self, root: str, store: MediaStore, remote: Remote, within: tuple[str, ...] | None = None,
         schemes: Collection[str] = (),
     ):  # fmt: skip
-        """`root`: a folder, here or at a URL. `within`: the only folders of this machine that rows may name, links to other
-        folders not followed; None: any. `schemes`: those of object stores that rows may name, which are read with the user's rights."""
+        """`root`: a folder or URL. `within`: the only local folders that rows may refer to, after resolving links; None: no
+        restriction. `schemes`: object-store schemes that rows may use; such objects are read with the user's credentials."""
         self._root, self._store, self._remote, self._within = root, store, remote, within
         self._schemes = schemes
-        self._elsewhere = urls.is_url(root)
+        self._is_remote = urls.is_url(root)
         self._taken = lru_cache(_REMEMBERED)(self._take)
-        self._allowed = lru_cache(_REMEMBERED)(self._lies_within)
+        self._allowed = lru_cache(_REMEMBERED)(self._is_within)
 
     def url(self, value: Any) -> str | None:
-        """The URL behind what a media column holds; None where there is none, or where it is no good."""
+        """The URL that the value of a media column refers to; None if there is none, or it is not allowed."""
         path = value
         if isinstance(value, dict):
             path = None if isinstance(value.get("bytes"), bytes) else value.get("path")
-        if not isinstance(path, str) or not (self._elsewhere or ":" in path):
+        if not isinstance(path, str) or not (self._is_remote or ":" in path):
             return None
         try:
             return self._address(path)
@@ -65,10 +65,10 @@ class MediaLookup:
             return None
 
     def find(self, value: Any, kind: str) -> Media:
-        """The Media of a path, a URL, of bytes, or of `{bytes, path}`. RowError when it is no good or of another kind than
-        `kind`, which may be `any`.
+        """Stores and returns the Media of a path, URL, bytes or `{bytes, path}`. RowError: it cannot be read, is not allowed, or is not of
+        `kind` (a media kind, or `any`).
 
-        Where a sound stands, a video that has one will do: a prompt that shows a video and its sound names it twice."""
+        For `audio`, a video with a sound track is accepted: a prompt with a video and its sound refers to it twice."""
         path, data = value, None
         if isinstance(value, dict):
             path, data = value.get("path"), value.get("bytes")
@@ -79,67 +79,70 @@ class MediaLookup:
                 path, data = None, _inline(path)
             elif len(path) > _LONGEST_PATH:
                 raise bad_row(
-                    f"{_called(None, kind)} is a path of {len(path):,} characters; give bytes in text as data:image/png;base64,..."
+                    f"{_label(None, kind)} is a path of {len(path):,} characters; write embedded bytes as data:image/png;base64,..."
                 )
         if isinstance(data, bytes):
-            media = keep(data, _called(path, kind), self._store)
+            media = keep(data, _label(path, kind), self._store)
         elif isinstance(path, str):
             media = self._taken(path)
         else:
-            raise bad_row(f"{_called(path, kind)} is {type(value).__name__}; give a path or {{bytes, path}}")
-        if kind not in (media.kind, "any") and not (kind == "audio" and media.rate):  # a video's sound
-            detail = f"{_called(path, kind)} is {media.kind} and stands where {kind} is; call it {media.kind}"
+            raise bad_row(f"{_label(path, kind)} is {type(value).__name__}; give a path or {{bytes, path}}")
+        if kind not in (media.kind, "any") and not (kind == "audio" and media.rate):  # a video's sound track
+            detail = f"{_label(path, kind)} is {media.kind}, but {kind} is expected; put it under {media.kind}"
             raise RowError(Reason.UNSUPPORTED_MEDIA, detail)
         return media
 
     def _take(self, path: str) -> Media:
-        if (self._elsewhere or ":" in path) and (url := self._address(path)):
+        if (self._is_remote or ":" in path) and (url := self._address(path)):
             return self._remote.take(url)
         inside = os.path.join(self._root, self._inside(path))
         if self._within is not None and not self._allowed(inside.rpartition(os.sep)[0] or os.sep):
             raise RowError(
                 Reason.UNSAFE,
-                f"{path} is a file of this machine, which the rows may not name; put it into their folder",
+                f"{path} is a local file outside the folders that these rows may use; move it into their folder",
             )
         return take(inside, one_line(path), self._store)
 
     def _address(self, path: str) -> str | None:
-        """The URL that a path is, or that it leads to below a root elsewhere; None for a file of this machine."""
+        """The URL of a path, absolute or below a remote root; None for a local file."""
         if not urls.is_url(path):
-            return urls.join(self._root, self._inside(path)) if self._elsewhere else None
+            return urls.join(self._root, self._inside(path)) if self._is_remote else None
         scheme = urls.scheme(path)
         if scheme in urls.OBJECTS and scheme not in self._schemes and not self._is_below_root(path):
-            detail = f"{urls.clean(path)} would be read with your rights; list {scheme} in fetch.schemes if rows may name such objects"
+            detail = f"{urls.clean(path)} would be read with your credentials; add {scheme} to fetch.schemes if rows may use such objects"
             raise RowError(Reason.UNSAFE, detail)
         return path
 
     def _is_below_root(self, url: str) -> bool:
-        """Whether a URL names a file of the set that the rows belong to, as those of an imagefolder on the Hub do."""
+        """Whether a URL is below a remote root: files of the same dataset, such as an imagefolder on the Hub."""
         own = f"{self._root.rstrip('/')}/"
-        return self._elsewhere and url.startswith(own) and ".." not in re.split(r"[/\\]", unquote(url))
+        return self._is_remote and url.startswith(own) and ".." not in re.split(r"[/\\]", unquote(url))
 
     def _inside(self, path: str) -> str:
         inside = os.path.normpath(path)
-        # what a server may make of it: %2e%2e and backslashes
-        meant = (inside, os.path.normpath(unquote(path).replace("\\", "/"))) if self._elsewhere else (inside,)
-        if any(one.startswith("..") and one.split(os.sep)[0] == ".." for one in meant):
-            raise bad_row(f"{path} leads out of the folder of the media; set media_root, or give an absolute path")
-        if self._elsewhere and any(map(os.path.isabs, meant)):
-            raise RowError(Reason.UNSAFE, f"{path} is a file of this machine, which rows from elsewhere may not name")
+        # servers may decode %2e%2e and treat backslashes as slashes
+        variants = (inside, os.path.normpath(unquote(path).replace("\\", "/"))) if self._is_remote else (inside,)
+        if any(p.startswith("..") and p.split(os.sep)[0] == ".." for p in variants):
+            raise bad_row(f"{path} leads out of the media folder; set media_root, or give an absolute path")
+        if self._is_remote and any(map(os.path.isabs, variants)):
+            raise RowError(
+                Reason.UNSAFE,
+                f"{path} is a local file, which rows from a remote source may not use; give a relative path or a URL",
+            )
         return inside
 
-    def _lies_within(self, folder: str) -> bool:
+    def _is_within(self, folder: str) -> bool:
         try:
             found = os.path.realpath(folder)
-        except ValueError:  # a zero byte, with which nothing is opened
+        except ValueError:  # a null byte: opening fails later
             return True
         return any(is_below(found, os.path.realpath(own)) for own in self._within or ())
 
 
-def _called(path: Any, kind: str) -> str:
-    """What messages call a medium that may have a path."""
+def _label(path: Any, kind: str) -> str:
+    """Name of a media file in messages."""
     if not path or not isinstance(path, str):
-        return "the medium" if kind == "any" else f"the {kind}"
+        return "the media file" if kind == "any" else f"the {kind}"
     return urls.clean(path) if urls.is_url(path) else one_line(path)
 
 
@@ -150,41 +153,41 @@ def _inline(url: str) -> bytes:
             return pybase64.b64decode(body, validate=True)
     except ValueError:
         pass
-    raise bad_row("a data: URL is not base64; write it as data:image/png;base64,...")
+    raise bad_row("a data: URL is not valid base64; write it as data:image/png;base64,...")
 
 
 def to_messages(
-    prompt: Any, columns: Mapping[str, Sequence], shelf: MediaLookup
+    prompt: Any, columns: Mapping[str, Sequence], lookup: MediaLookup
 ) -> tuple[tuple[Message, ...], list[Media]]:
-    """The messages of a prompt (a text or a list of messages), and their Media in order.
+    """Converts a prompt (a text or a list of messages) into Messages and their Media, in order.
 
-    `columns` holds what the media columns name, by kind (`any` for media that may be of each): it fills the parts of that kind that name nothing; where there
-    are none it stands before the first user message's text. RowError when anything is missing or of a wrong type."""
+    `columns`: values of the media columns by kind (`any`: of unknown kind). They fill the parts of their kind that have no path; if there
+    are none, they are placed before the first user text. RowError: something is missing or of the wrong type."""
     media: list[Media] = []
-    if isinstance(prompt, str):  # most rows: no parts to fill
+    if isinstance(prompt, str):  # the common case: no parts to fill
         if not prompt.strip():
-            raise _no_words()
-        shown = [_part((kind, value), shelf, media) for kind, values in columns.items() for value in values]
+            raise _empty_prompt()
+        shown = [_part((kind, value), lookup, media) for kind, values in columns.items() for value in values]
         return (Message("user", (*shown, Part("text", prompt))),), media
     if not isinstance(prompt, list | None):
-        raise bad_row(f"the prompt is {type(prompt).__name__}; make it a text or a list of messages")
+        raise bad_row(f"the prompt is {type(prompt).__name__}; use a text or a list of messages")
     turns = [_turn(message) for message in prompt or ()]
     if not any(kind == "text" and value.strip() for role, pieces in turns if role == "user" for kind, value in pieces):
-        raise _no_words()
+        raise _empty_prompt()
     if turns[-1][0] != "user":
-        raise bad_row("the last message is not the user's; end the prompt with what is to be answered")
+        raise bad_row("the last message is not from the user; end the prompt with the user's question")
     _fill(turns, columns)
-    return tuple(Message(role, tuple(_part(piece, shelf, media) for piece in pieces)) for role, pieces in turns), media
+    return tuple(Message(role, tuple(_part(piece, lookup, media) for piece in pieces)) for role, pieces in turns), media
 
 
 def _turn(message: Any) -> tuple[str, list[Piece]]:
     if not isinstance(message, dict) or message.get("role") not in ROLES:
-        raise bad_row(f"a message has no role of {', '.join(ROLES)}; write it as {{role, content}}")
+        raise bad_row(f"a message's role is none of {', '.join(ROLES)}; write it as {{role, content}}")
     content = message.get("content")
     if isinstance(content, str):
         return message["role"], [("text", content)]
     if not isinstance(content, list):
-        raise bad_row(f"a message's content is {type(content).__name__}; make it a text or a list of parts")
+        raise bad_row(f"a message's content is {type(content).__name__}; use a text or a list of parts")
     return message["role"], [_piece(part) for part in content]
 
 
@@ -194,11 +197,9 @@ def _piece(part: Any) -> Piece:
         return kind, part.get("path")
     if kind != "text":
         found = repr(kind) if isinstance(kind, str) else "missing"
-        raise RowError(
-            Reason.UNSUPPORTED_MEDIA, f"a part's type is {found}; the types are text, {', '.join(MEDIA_KINDS)}"
-        )
+        raise RowError(Reason.UNSUPPORTED_MEDIA, f"a part's type is {found}; use text, {', '.join(MEDIA_KINDS)}")
     if not isinstance(part.get("text"), str):
-        raise bad_row(f"a text part holds {type(part.get('text')).__name__}; make it a text")
+        raise bad_row(f"a text part contains {type(part.get('text')).__name__}; use a text")
     return kind, part["text"]
 
 
@@ -214,19 +215,21 @@ def _fill(turns: list[tuple[str, list[Piece]]], columns: Mapping[str, Sequence])
         if not slots:
             front += [(kind, value) for value in values]
         elif len(slots) != len(values):
-            raise bad_row(f"{len(slots)} {kind} parts have no path, the columns hold {len(values)}; make them as many")
+            raise bad_row(
+                f"{len(slots)} {kind} parts have no path, but the columns name {len(values)}; give one for each part"
+            )
         for (pieces, at), value in zip(slots, values):
             pieces[at] = (kind, value)
     next(pieces for role, pieces in turns if role == "user")[:0] = front
 
 
-def _part(piece: Piece, shelf: MediaLookup, media: list[Media]) -> Part:
+def _part(piece: Piece, lookup: MediaLookup, media: list[Media]) -> Part:
     kind, value = piece
     if kind == "text":
         return Part("text", value)
-    media.append(shelf.find(value, kind))
-    return Part(media[-1].kind if kind == "any" else kind, media=media[-1].id)  # a video may stand where its sound does
+    media.append(lookup.find(value, kind))
+    return Part(media[-1].kind if kind == "any" else kind, media=media[-1].id)  # `kind` may be the sound of a video
 
 
-def _no_words() -> RowError:
-    return RowError(Reason.EMPTY_PROMPT, "the prompt is empty; write a question or drop the row")
+def _empty_prompt() -> RowError:
+    return RowError(Reason.EMPTY_PROMPT, "the prompt is empty; add a question or remove the row")

@@ -1,4 +1,4 @@
-"""Files of a source, on this machine or at a URL: listed in an order that stays, and opened to be read."""
+"""Lists the files of a source in a stable order and opens them, locally or at a URL."""
 
 import os
 import tempfile
@@ -12,47 +12,47 @@ from pipeline.storage.local_files import NotRegular, Outside, kind_of, open_regu
 from schemas.errors import InputError, PairwrightError, RowError
 from schemas.records import Reason
 
-_DOWNLOAD = 16 << 30, 3600.0  # bytes and seconds of a file of rows that comes from a web server
+_DOWNLOAD = 16 << 30, 3600.0  # maximum bytes and seconds for a row file from a web server
 
 
 class Refused(InputError):
-    """What is named is not a regular file, or is a link that leads out of its folder."""
+    """The path is not a regular file, or a link that leads out of its folder."""
 
     def __init__(self, detail: str, reason: Reason = Reason.MISSING_FILE):
         super().__init__(detail)
         self.reason = reason
 
     def as_row(self) -> RowError:
-        """The same, where it costs a row and not the run."""
+        """The error as a RowError, to reject a row instead of ending the run."""
         return RowError(self.reason, str(self))
 
 
 def is_file(path: str) -> bool:
-    """Whether there is one file at `path`; a web address always is one. InputError when its store does not answer."""
+    """Whether `path` is a single file; always true for a web address. InputError if its object store cannot be reached."""
     if not urls.is_url(path):
         return os.path.isfile(path)
     if urls.scheme(path) in urls.WEB:
         return True
-    with _told(path):
+    with _input_errors(path):
         system, inside = _system(path)
         return system.isfile(inside)
 
 
 def folders(root: str) -> Iterator[tuple[str, list[str]]]:
-    """A folder and all below it, each with the names of its files in order; a folder's path is relative, "" for the first.
-    Hidden ones are passed over. InputError when it cannot be listed."""
+    """Yields a folder and its subfolders, each with its file names in order; the path is relative to `root`, "" for the root itself.
+    Hidden files and folders are skipped. InputError: it cannot be listed."""
     if not urls.is_url(root):
         found = os.walk(root, onerror=_unlistable)
         below = lambda folder: os.path.relpath(folder, root)
     elif urls.scheme(root) in urls.WEB:
         raise InputError(
-            f"{urls.clean(root)}: a web server has no folders to list; name its files, or a store like s3://"
+            f"{urls.clean(root)}: web servers cannot list folders; name single files, or use an object store such as s3://"
         )
     else:
         system, path = _system(root)
         found = system.walk(path, on_error="raise")
         below = lambda folder: folder.rstrip("/")[len(path.rstrip("/")) :].strip("/") or "."
-    with _told(root):
+    with _input_errors(root):
         for folder, inside, names in found:
             inside[:] = sorted(name for name in inside if not name.startswith("."))
             name = below(folder)
@@ -60,17 +60,19 @@ def folders(root: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def walk(root: str) -> Iterator[str]:
-    """Paths of all files below a folder, relative to it: those of a folder first, then those of the folders in it."""
+    """Paths of all files below a folder, relative to it; a folder's own files come before those of its subfolders."""
     for folder, names in folders(root):
         for name in names:
             yield f"{folder}/{name}" if folder else name
 
 
 def join(root: str, name: str) -> str:
+    """`name` below the folder or URL `root`."""
     return urls.join(root, name) if urls.is_url(root) else os.path.join(root, name)
 
 
 def parent(path: str) -> str:
+    """The folder of a path or URL."""
     return urls.parent(path) if urls.is_url(path) else os.path.dirname(path)
 
 
@@ -80,29 +82,29 @@ def base(path: str) -> str:
 
 
 def missing(path: str) -> InputError:
-    """What to say of a path that is neither a file nor a folder that can be read."""
+    """The error for a path that is neither a readable file nor a folder."""
     if not urls.is_url(path) and (kind := kind_of(path)):
         return Refused(f"{path} is {kind}, not a regular file; set path to a file or folder")
-    return InputError(f"there is no file or folder {path}; set path to one")
+    return InputError(f"no such file or folder: {path}; correct path")
 
 
 @contextmanager
 def opened(path: str, limits: Limits, below: str | None = None) -> Generator[BufferedIOBase]:
-    """The file, to be read from its start, seekable. One from a web server is brought into a temporary file first.
+    """Opens a file for reading from its start, seekable. Files from a web server are downloaded to a temporary file first.
 
-    With `below` a file of this machine must lie in that folder, whatever links lead to it.
-    InputError when it is not there, is not a regular file or breaks off, whatever the backend raises."""
+    With `below`, a local file must be inside that folder after resolving links. InputError (Refused): it does not exist, is not a
+    regular file, or reading fails, whatever the backend raises."""
     if not urls.is_url(path):
         try:
             file = os.fdopen(open_regular(path, below)[0], "rb")
         except NotRegular as error:
             raise Refused(f"{path} is {error}, not a regular file; set another path or remove it") from error
         except Outside as error:
-            detail = f"{path} is a link that leads out of its folder; put the file itself there"
+            detail = f"{path} is a link that leads out of its folder; replace it with the file"
             raise Refused(detail, Reason.UNSAFE) from error
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
-            raise InputError(f"{path} cannot be read ({why}); correct its rights or set another path") from error
+            raise InputError(f"cannot read {path} ({why}); correct its permissions or set another path") from error
         with file:
             yield file
     elif urls.scheme(path) in urls.WEB:
@@ -117,7 +119,7 @@ def opened(path: str, limits: Limits, below: str | None = None) -> Generator[Buf
             file.seek(0)
             yield file
     else:
-        with _told(path):
+        with _input_errors(path):
             system, inside = _system(path)
             with system.open(inside, "rb") as file:
                 yield file
@@ -126,31 +128,33 @@ def opened(path: str, limits: Limits, below: str | None = None) -> Generator[Buf
 def _system(url: str):
     if urls.scheme(url) not in urls.OBJECTS or "::" in url:
         allowed = ", ".join((*urls.WEB, *urls.OBJECTS))
-        raise InputError(f"{urls.clean(url)}: its scheme is none of {allowed}")
-    with _told(url):
+        raise InputError(f"{urls.clean(url)}: unsupported scheme; use one of {allowed}")
+    with _input_errors(url):
         return urls.filesystem(url)
 
 
 @contextmanager
-def _told(path: str) -> Generator[None]:
-    """Turns what a backend of fsspec raises into one InputError; its own texts may hold credentials."""
+def _input_errors(path: str) -> Generator[None]:
+    """Converts errors of fsspec backends into one InputError; their own texts may contain credentials."""
     try:
         yield
     except PairwrightError:
         raise
     except FileNotFoundError:
-        said = urls.clean(path) if urls.is_url(path) else path
-        raise InputError(f"there is no file or folder {said}; set path to one") from None
+        label = urls.clean(path) if urls.is_url(path) else path
+        raise InputError(f"no such file or folder: {label}; correct path") from None
     except ImportError as error:
-        raise InputError(f"{urls.clean(path)} needs the package {error.name}; install it") from None
+        raise InputError(f"reading {urls.clean(path)} needs the package {error.name}; install it") from None
     except Exception as error:
         if not urls.is_url(path):
             raise
         kind = type(error).__name__
         raise InputError(
-            f"{urls.clean(path)} cannot be read ({kind}); see whether it is there and needs credentials"
+            f"cannot read {urls.clean(path)} ({kind}); check that it exists and whether it needs credentials"
         ) from None
 
 
 def _unlistable(error: OSError) -> None:
-    raise InputError(f"the folder {error.filename} cannot be listed ({error.strerror}); set path to a folder of media")
+    raise InputError(
+        f"cannot list the folder {error.filename} ({error.strerror}); correct its permissions or set another path"
+    )

@@ -1,5 +1,5 @@
-"""Rows in JSON: read strictly, so that whatever gets in can be written again, and cut out of an array one by one, so that a bad one
-costs itself."""
+"""Parses JSON rows strictly, so that every accepted value can be written again. Splits arrays into items, so that an invalid item
+affects only itself."""
 
 import json
 import re
@@ -14,57 +14,57 @@ from schemas.records import Reason
 
 Item = dict[str, Any] | bytes | RowError
 
-_CHUNK = 1 << 18  # bytes
-_BRACES = 64  # that are tried as an object's last one
-_EXACT = 2.0**63  # a whole number beyond 64 bits comes as a float, and not as what it was
+_CHUNK = 1 << 18  # bytes read at a time
+_BRACES = 64  # closing braces tried as the end of an object
+_EXACT = 2.0**63  # orjson parses integers beyond 64 bits as floats, which loses digits
 _LONG_INTEGER = re.compile(rb"[\[:,\s]-?\d{19,}\s*[,}\]]")
-_HALF = re.compile("[\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SPACE = b" \t\r\n"
 _BLANK = re.compile(rb"\s*+")
 _QUOTED = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _INNER = rb'(?:[^"\[\]{}]++|' + _QUOTED + rb")*+"
-_PIECES = rb"++|%s|\[%s\]|\{%s\})*+" % (_QUOTED, _INNER, _INNER)  # texts, and lists and objects that hold none
-_PLAIN = re.compile(rb'(?:[^"\[\]{},]' + _PIECES, re.DOTALL)  # up to another bracket or a comma
-_FLAT = re.compile(rb'(?:[^"\[\]{}]' + _PIECES, re.DOTALL)  # up to another bracket
-_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)  # up to the quote that ends it
+_PIECES = rb"++|%s|\[%s\]|\{%s\})*+" % (_QUOTED, _INNER, _INNER)  # strings, and lists and objects without nested ones
+_PLAIN = re.compile(rb'(?:[^"\[\]{},]' + _PIECES, re.DOTALL)  # up to a bracket or comma
+_FLAT = re.compile(rb'(?:[^"\[\]{}]' + _PIECES, re.DOTALL)  # up to a bracket
+_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)  # up to the closing quote
 
 
 def parse(data: bytes, what: str = "row") -> dict[str, Any]:
-    """The object that `data` is. RowError: BAD_ROW when it is not one, or holds what JSON or 64 bits cannot (NaN, half of a surrogate
-    pair, an integer of 30 digits), naming the column; TOO_LARGE beyond the bounds of a row."""
+    """Parses a JSON object. RowError BAD_ROW: it is not an object, or contains a value that JSON or 64 bits cannot represent (NaN, an
+    unpaired surrogate, a 30-digit integer), with the column. RowError TOO_LARGE: it exceeds the limits for rows."""
     heavy = len(data) > bounds.TEXT
     if heavy:
         check_values(data)
     try:
         found = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise bad_row(f"the {what} is not JSON ({_why(data) or error}); correct it or drop it") from None
+        raise bad_row(f"the {what} is not valid JSON ({_why(data) or error}); correct or remove it") from None
     if not isinstance(found, dict):
         raise bad_row(f"the {what} is {type(found).__name__}, not an object; write it as {{...}}")
     if float in map(type, found.values()) and (name := _long_integer(found, data)):
-        raise bad_row(f"{name} is an integer beyond 64 bits; write it as a text")
+        raise bad_row(f"{name} is an integer beyond 64 bits; write it as text")
     if heavy:
         bounds.check(found)
     return found
 
 
 def check_values(data: bytes) -> None:
-    """RowError for JSON that would take many times its own memory: lists of very many values."""
+    """Raises RowError TOO_LARGE for JSON that would take many times its own size in memory: very many values."""
     if len(data) > bounds.LONGEST:
         raise bounds.too_long()
     if sum(map(data.count, (b",", b"[", b"{"))) > bounds.VALUES:
-        detail = f"the row holds more than {bounds.VALUES:,} values or commas; shorten it or drop it"
+        detail = f"the row has more than {bounds.VALUES:,} values or commas; shorten or remove it"
         raise RowError(Reason.TOO_LARGE, detail)
 
 
 class Items:
-    """The items of a JSON array: objects, or bytes as they stand in the file where they are something else or not JSON; a RowError for
-    one that is too long. EOFError where the array does not begin, or does not end."""
+    """Iterates over the items of a JSON array. An item is the parsed object, or its bytes if it is something else or invalid, or a
+    RowError if it is too long. EOFError if the array does not start or end properly."""
 
     def __init__(self, file: IO[bytes]):
-        """`file` is at its start."""
+        """`file` is positioned at its start."""
         self._file = file
-        self._parts: list[bytes] = []  # of the item that is being read
+        self._parts: list[bytes] = []  # of the current item
         self._size = 0
 
     def __iter__(self) -> Iterator[Item]:
@@ -80,7 +80,7 @@ class Items:
                 depth, at, start = 1, 1, 1
             while at < len(data):
                 if at == start and depth == 1 and not self._size:
-                    at += data.startswith(b" ", at)  # as most write it
+                    at += data.startswith(b" ", at)  # the usual layout
                     if data.startswith(b"\n", at):
                         at = _end(_BLANK, data, at)
                     if data.startswith(b"{", at) and (quick := _object(data, at)):
@@ -93,7 +93,7 @@ class Items:
                         return
                 if in_string:
                     at = _end(_STRING, data, at)
-                    if data[at : at + 1] != b'"':  # the chunk ends in it, perhaps behind a backslash
+                    if data[at : at + 1] != b'"':  # the chunk ends inside the string, possibly after a backslash
                         rest = data[at:]
                         break
                     at, in_string = at + 1, False
@@ -108,7 +108,7 @@ class Items:
                     depth -= 1
                 elif mark == b"}":
                     raise EOFError
-                elif mark:  # the item ends
+                elif mark:  # end of the item
                     self._keep(data[start : at - 1])
                     if mark == b"," or any_item or not self._is_blank():
                         yield self._item()
@@ -135,15 +135,15 @@ class Items:
         return self._size <= bounds.LONGEST and not any(map(bytes.strip, self._parts))
 
     def _close(self, data: bytes) -> None:
-        """EOFError where anything but space follows behind the array."""
+        """Raises EOFError if anything but white space follows the array."""
         if data.strip() or any(chunk.strip() for chunk in iter(lambda: self._file.read(_CHUNK), b"")):
             raise EOFError
 
 
 def _object(data: bytes, at: int) -> tuple[dict[str, Any], int] | None:
-    """The good object that is an item at `at`, and the place behind the mark that follows; None where it is not to be had so easily.
+    """Fast path: the valid object that starts at `at`, and the position after the mark that follows it; None to use the slow path.
 
-    It ends at a brace that balances it and where the parser agrees, which is found in a third of the time of following its strings."""
+    The end is the first balancing brace at which the parser succeeds: found in a third of the time of scanning strings."""
     end = at
     for braces in range(1, _BRACES):
         end = data.find(b"}", end) + 1
@@ -169,19 +169,19 @@ def _end(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:
 
 
 def _long_integer(found: dict, data: bytes) -> str | None:
-    """The column whose integer became a float, and another number."""
+    """The column whose integer was parsed as a float and changed its value."""
     large = [name for name, value in found.items() if value.__class__ is float and not -_EXACT < value < _EXACT]
     if not large or not _LONG_INTEGER.search(data):
         return None
     try:
         exact = json.loads(data)
-    except ValueError:  # thousands of digits
+    except ValueError:  # an integer of thousands of digits
         return large[0]
     return next((name for name in large if isinstance(exact[name], int)), None)
 
 
 def _why(data: bytes) -> str | None:
-    """What is wrong with a row that Python's own parser takes, by its column."""
+    """The column and problem of a row that only Python's more lenient parser accepts; None if unknown."""
     if len(data) > bounds.TEXT:
         return None
     strange: list[str] = []
@@ -190,8 +190,8 @@ def _why(data: bytes) -> str | None:
         for name, value in pairs:
             if isinstance(value, float) and value - value != 0:  # NaN, infinities
                 strange.append(f"{name} is {value}")
-            elif isinstance(value, str) and _HALF.search(value):
-                strange.append(f"{name} holds half of a surrogate pair")
+            elif isinstance(value, str) and _SURROGATE.search(value):
+                strange.append(f"{name} contains an unpaired surrogate")
         return dict(pairs)
 
     try:

@@ -1,8 +1,8 @@
-"""Rows of files, in every format that rows come in: one place reads them all, streaming, each row named `file#number`.
+"""Reads row files of all formats as a stream; each row is named `file#number`.
 
 JSON Lines (`.jsonl`, `.ndjson`), JSON (`.json`: an array, or lines), CSV and TSV, Parquet, Arrow and Feather (IPC files and streams);
-text formats also as `.gz`, `.zst` or `.bz2`. A file may lie at a URL. The number of a row of JSON Lines is that of its line, of others
-that of the row, from 1."""
+text formats also as `.gz`, `.zst` or `.bz2`. Files may be local or at a URL. A row's number is its line in JSON Lines, otherwise the
+row index, from 1."""
 
 import csv
 import heapq
@@ -29,39 +29,44 @@ from schemas.records import Reason
 
 _LONGEST = bounds.LONGEST
 _COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
-_BOOKKEEPING = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")  # of `datasets`
+_BOOKKEEPING = (
+    "dataset_info.json",
+    "dataset_infos.json",
+    "dataset_dict.json",
+    "state.json",
+)  # files of `datasets` without rows
 _BOM = b"\xef\xbb\xbf"
 
-Raw = bytes | dict | RowError  # a line, what it holds, or what is wrong with it
+Raw = bytes | dict | RowError  # an unparsed line, a parsed row, or an error
 
 
 class Sampling(Base):
-    """A seeded part of the rows, drawn by what is in them: the same rows are drawn when others are added or their order changes."""
+    """A seeded sample of the rows, drawn by their content: adding or reordering rows does not change which existing rows are drawn."""
 
     n: int | None = Field(None, ge=1)
-    """How many rows; the file is read twice."""
+    """Number of rows drawn; the file is read twice."""
     share: float | None = Field(None, gt=0, lt=1)
-    """Or the share of them, each drawn for itself."""
+    """Share of the rows drawn, each independently; instead of n."""
     seed: int = 0
-    """Another seed draws other rows."""
+    """Seed of the draw."""
 
     @model_validator(mode="after")
-    def _one(self):
+    def _exactly_one(self):
         if (self.n is None) == (self.share is None):
-            raise ValueError("say n or share")
+            raise ValueError("set either n or share")
         return self
 
 
 class Row(NamedTuple):
-    """A row, not yet parsed where it is a line."""
+    """A row; lines are not parsed yet."""
 
     place: str  # file#number
-    folder: str  # path or URL that paths in it are relative to
+    folder: str  # path or URL that its relative paths start from
     raw: Raw
-    media: tuple = ()  # paths, or {bytes, path}, of media of any kind that belong to it beside its columns
+    media: tuple = ()  # further media besides the columns: paths or {bytes, path}, of any kind
 
     def values(self) -> dict[str, Any]:
-        """What the row holds, by column. RowError BAD_ROW when it is no object."""
+        """The row's values by column. RowError BAD_ROW if it is not a JSON object."""
         if isinstance(self.raw, dict):
             return self.raw
         if isinstance(self.raw, RowError):
@@ -73,25 +78,25 @@ def read(
     path: str, *, columns: Collection[str] | None = None, need: str | None = None, limit: int | None = None,
     sample: Sampling | None = None, fetch: Limits | None = None, below: str | None = None,
 ) -> Iterator[Row]:  # fmt: skip
-    """The rows of a file or of all such files in a folder, in order of their names; `path#n` stands for the first n.
+    """The rows of a file, or of all row files in a folder in order of their names; `path#n` means the first n.
 
-    Of a table with columns those in `columns` are read (all when None), and it must have the one that is called `need`.
-    `limit` rows are read at most, good and bad, and of these `sample` draws. With `below` a file must lie in that folder, whatever links
-    lead to it. A file of a folder that is not a regular one is a row with what is wrong.
-    InputError when a file is not there, not of a known format, broken beyond a row, or without the needed column."""
+    `columns`: the columns read from a table (None: all). `need`: a column that a table must have. `limit`: maximum number of rows, valid or
+    not; `sample` draws from these. `below`: a folder that the files must be in, after resolving links. In a folder, a file that is not
+    regular becomes one row with a RowError.
+    InputError: a file does not exist, has an unknown format, is unreadable as a whole, or lacks the needed column."""
     path, first = _limited(path)
-    most = min((n for n in (first, limit) if n), default=None)
-    return part(lambda: islice(_rows(path, columns, need, fetch or Limits(), below), most), sample)
+    max_rows = min((n for n in (first, limit) if n), default=None)
+    return part(lambda: islice(_rows(path, columns, need, fetch or Limits(), below), max_rows), sample)
 
 
 def part(every: Callable[[], Iterator[Row]], sample: Sampling | None) -> Iterator[Row]:
-    """Those of the rows, which `every` reads from their start, that are drawn, in order; all of them without a `sample`."""
+    """The rows that `sample` draws, in order; all rows without it. `every` returns an iterator from the first row, and may be called twice."""
     if sample is None:
         yield from every()
     elif sample.share is not None:
         yield from (row for row in every() if _draw(row, sample.seed) < sample.share)
     elif sample.n is not None:  # one of the two is set
-        least: list[tuple[float, int]] = []  # the n least draws, the largest of them first
+        least: list[tuple[float, int]] = []  # heap of the n smallest draws, negated: the largest of them comes first
         for at, row in enumerate(every()):
             held = (-_draw(row, sample.seed), -at)
             if len(least) < sample.n:
@@ -103,7 +108,7 @@ def part(every: Callable[[], Iterator[Row]], sample: Sampling | None) -> Iterato
 
 
 def readable(name: str) -> bool:
-    """Whether a file of this name holds rows, as far as its name tells."""
+    """Whether a file with this name can contain rows, judging by the name alone."""
     return _format(name) is not None and files.base(name) not in _BOOKKEEPING
 
 
@@ -113,13 +118,13 @@ def _limited(path: str) -> tuple[str, int | None]:
 
 
 def _draw(row: Row, seed: int) -> float:
-    """A number in 0..1 that the row's content and the seed decide."""
+    """A number in [0, 1) determined by the row's content and the seed."""
     raw = row.raw
     if isinstance(raw, dict):
         hashed = lambda value: sha256(value).hexdigest() if isinstance(value, bytes) else repr(value)
         try:
             raw = orjson.dumps(raw, default=hashed, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
-        except orjson.JSONEncodeError:  # lists in lists in lists
+        except orjson.JSONEncodeError:  # nested too deeply
             raw = row.place.encode(errors="surrogatepass")
     elif isinstance(raw, RowError):
         raw = row.place.encode(errors="surrogatepass")
@@ -142,23 +147,23 @@ def _file(
     file: str, label: str, columns: Collection[str] | None, need: str | None, limits: Limits, below: str | None
 ) -> Iterator[Row]:
     reader, compression = _format(file) or (_jsonl, None)
-    said = urls.clean(file) if urls.is_url(file) else file
+    name = urls.clean(file) if urls.is_url(file) else file
     with files.opened(file, limits, below) as opened:
         stream = pa.CompressedInputStream(opened, compression) if compression else opened
         folder = files.parent(file)
         try:
-            for number, raw in reader(stream, said, columns, need):
+            for number, raw in reader(stream, name, columns, need):
                 yield Row(f"{label}#{number}", folder, raw)
         except MemoryError as error:
-            what = f"{_NAMES[reader]} file that can be read in {memory_limit.MOST >> 20} MB"
-            raise InputError(f"{said} is no {what}; write it with smaller pages, batches or rows") from error
+            what = f"{_NAMES[reader]} within {memory_limit.MOST >> 20} MB of memory"
+            raise InputError(f"cannot read {name} as {what}; write it with smaller pages, batches or rows") from error
         except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
-            raise InputError(f"{said} is no {_NAMES[reader]} file that can be read; write it anew") from error
+            raise InputError(f"cannot read {name} as {_NAMES[reader]} (corrupt?); regenerate the file") from error
 
 
 def listed(root: str) -> list[tuple[str, str]]:
-    """(path or URL, name in messages) of each file of rows. InputError when there is none."""
-    said = urls.clean(root) if urls.is_url(root) else root
+    """(path or URL, name in messages) of each row file. InputError if there is none."""
+    label = urls.clean(root) if urls.is_url(root) else root
     if files.is_file(root):
         found = [(root, files.base(root))] if readable(files.base(root)) else []
     elif urls.is_url(root) or os.path.isdir(root):
@@ -168,14 +173,14 @@ def listed(root: str) -> list[tuple[str, str]]:
         raise files.missing(root)
     if not found:
         raise InputError(
-            f"{said} is not, and holds no, file of rows (.jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather); "
-            "convert the rows to one of these"
+            f"{label} is not a row file, or a folder with one (.jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather); "
+            "convert the rows to one of these formats"
         )
     return found
 
 
 def _format(name: str) -> "tuple[Reader, str | None] | None":
-    """The reader of a file and its compression, by its name; None when it holds no rows."""
+    """The reader and compression for a file name; None if it is not a row format."""
     stem, suffix = os.path.splitext(files.base(name).lower())
     if compression := _COMPRESSED.get(suffix):
         reader = _READERS.get(os.path.splitext(stem)[1])
@@ -216,21 +221,25 @@ def _json(file: io.BufferedIOBase, name: str, columns, need) -> Iterator[tuple[i
             number += 1
             yield number, item if item.__class__ is dict else _parsed(item)
     except EOFError as error:
-        raise InputError(f"{name} is no JSON array of rows: it breaks after row {number}; write it anew") from error
+        raise InputError(
+            f"cannot read {name} as a JSON array: broken after row {number}; regenerate the file"
+        ) from error
 
 
 def _parsed(item: json_rows.Item) -> Raw:
-    """The item of an array; as it stands in the file where it is not JSON, for a reader that is less strict."""
+    """An item of an array as a row. Invalid JSON is kept as bytes, for callers with a more lenient parser."""
     if not isinstance(item, bytes):
         return item
     try:
         return json_rows.parse(item)
     except RowError as error:
-        return item if error.reason == Reason.BAD_ROW else error.with_traceback(None)  # which holds the row
+        return (
+            item if error.reason == Reason.BAD_ROW else error.with_traceback(None)
+        )  # the traceback would keep the row in memory
 
 
 def _csv(file: io.BufferedIOBase, name: str, columns, need, delimiter: str = ",") -> Iterator[tuple[int, Raw]]:
-    """Every value is text, an empty one is absent."""
+    """Reads CSV. All values are texts; empty ones are absent (None)."""
     csv.field_size_limit(bounds.LONGEST)
     lines = _Lines(file)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
@@ -243,13 +252,13 @@ def _csv(file: io.BufferedIOBase, name: str, columns, need, delimiter: str = ","
             return
         except (csv.Error, RowError) as error:
             if header is None:
-                raise InputError(f"{name} is no CSV file that can be read ({error}); write it anew") from error
+                raise InputError(f"cannot read {name} as CSV ({error}); regenerate the file") from error
             number += 1
             yield (
                 number,
                 error.with_traceback(None)
                 if isinstance(error, RowError)
-                else bad_row(f"the row is not CSV ({error}); mend its quotes"),
+                else bad_row(f"the row is not valid CSV ({error}); correct its quotes"),
             )
             continue
         if not found:
@@ -264,22 +273,24 @@ def _csv(file: io.BufferedIOBase, name: str, columns, need, delimiter: str = ","
         if len(found) != len(header):
             yield (
                 number,
-                bad_row(f"the row has {len(found)} fields, the header {len(header)}; mend its commas and quotes"),
+                bad_row(
+                    f"the row has {len(found)} fields, but the header has {len(header)}; correct its commas and quotes"
+                ),
             )
         elif not all(value.isascii() or _is_utf8(value) for value in found):
-            yield number, bad_row("the row is not UTF-8; write the file as UTF-8")
+            yield number, bad_row("the row is not UTF-8; save the file as UTF-8")
         else:
             row = {title: value or None for title, value in zip(header, found)}
             yield number, row if lines.size <= bounds.TEXT // 4 else _checked(row)
 
 
 class _Lines:
-    """The lines of a CSV file; a RowError in place of the rest of a row that is too long."""
+    """The lines of a CSV file. Raises RowError if a row is too long, after skipping the rest of the line."""
 
     def __init__(self, file: io.BufferedIOBase):
-        # the stub asks for a file with a name, io does not
+        # the type stub requires a file with a name, io does not
         self._lines = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")  # ty: ignore[invalid-argument-type]
-        self.size = 0  # characters since the row began
+        self.size = 0  # characters since the start of the row
 
     def __iter__(self) -> Iterator[str]:
         return self

@@ -107,10 +107,10 @@ def test_import_says_what_came_in_and_what_did_not(tmp_path):
     said = " ".join(
         pairwright("import", "auto", set_, "pairs.licence=CC0", "--out", out, "--cache", tmp_path / "cache").split()
     )
-    assert "1 file of format trl: columns chosen, rejected, and none that only another format has" in said
+    assert "1 file of format trl: columns chosen, rejected, and none specific to another format" in said
     assert "│ pairs │ 1 │ 1 │ 2 │" in said  # text, image, all
     assert all(f"1 {reason}" in said for reason in ("duplicate", "equal_answers", "missing_file"))
-    assert "rows.jsonl#3: horse.jpg is not there; mend the path or drop the row" in said
+    assert "rows.jsonl#3: horse.jpg does not exist; correct the path or remove the row" in said
     assert "rows.jsonl#2: duplicate pair; remove one of them" in said
     assert "rows.jsonl#4: chosen and rejected are the same text" in said
     assert "finished" in pairwright("show", out)
@@ -140,12 +140,12 @@ def test_prompts_alone_are_samples_without_a_dataset(tmp_path):
 
 
 MISTAKES = {
-    "nothing there": ("auto", "none.jsonl", "there is no file or folder"),
-    "no rows": ("auto", "pictures", "holds no, file of rows"),
-    "another format": ("mmpr", "rows.jsonl", "the first problem is rows.jsonl#1: question is missing"),
-    "no format": ("auto", "strange.jsonl", "of no known format: it has text"),
+    "nothing there": ("auto", "none.jsonl", "no such file or folder"),
+    "no rows": ("auto", "pictures", "is not a row file"),
+    "another format": ("mmpr", "rows.jsonl", "first error: rows.jsonl#1: question is missing"),
+    "no format": ("auto", "strange.jsonl", "of no known format: its columns are text"),
     "an unknown format": ("trk", "rows.jsonl", "Input should be 'auto', 'trl'"),
-    "media that are not there": ("auto", "far.jsonl", "the first problem is far.jsonl#1: horse.jpg is not there"),
+    "media that are not there": ("auto", "far.jsonl", "first error: far.jsonl#1: horse.jpg does not exist"),
 }  # fmt: skip
 
 

@@ -155,7 +155,7 @@ def test_a_users_mistakes_are_one_line(bench, tmp_path):
         "judge-bench", folder / "judge.yaml", folder / "pairs.jsonl", "--step", "x", *out, code=2
     )
     assert not (tmp_path / "out").exists()
-    assert "there is no file" in pairwright("judge-bench", folder / "judge.yaml", tmp_path / "none.jsonl", *out, code=2)
+    assert "no such file" in pairwright("judge-bench", folder / "judge.yaml", tmp_path / "none.jsonl", *out, code=2)
     assert not (tmp_path / "out").exists()  # the next try, with another file, may have the folder
 
 

@@ -89,9 +89,9 @@ def test_what_is_cached_is_saved_and_the_card_says_the_same(priced, url):
     assert (policy["asked"], policy["cached"], policy["spent"]) == (0, 20, 0)
     assert policy["saved"] == pytest.approx(first["models"]["policy"]["spent"], abs=1e-6)
     cards = [(folder / out / "dataset" / "README.md").read_text() for out in ("out", "again")]
-    said = [re.search(r"Models were asked .*", card)[0] for card in cards]
+    said = [re.search(r"The models answered .*", card)[0] for card in cards]
     assert said[0] == said[1]
-    assert said[0].startswith("Models were asked 40 requests: ")
+    assert said[0].startswith("The models answered 40 requests: ")
     assert said[0].endswith(" EUR at the prices of the recipe.")
 
 

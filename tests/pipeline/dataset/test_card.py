@@ -7,7 +7,7 @@ import yaml
 
 from pipeline.dataset.card import write_card
 from pipeline.dataset.columns import columns
-from pipeline.dataset.hub import _cleaned
+from pipeline.dataset.hub import _clean_card
 from pipeline.dataset.write import write
 from schemas.markdown import line, plain
 from tests.support import small_run
@@ -97,7 +97,7 @@ def test_the_card_of_a_dataset_without_pairs_says_so(tmp_path):
     }
     card = write_card(tmp_path / "dataset", empty, {"steps": ["source.scenes"]}).read_text()
     assert "0 preference pairs" in card
-    assert "No row was dropped." in card
+    assert "No rows were dropped." in card
 
 
 def planted(exported, folder, texts):
@@ -169,5 +169,5 @@ def test_people_are_in_the_card_when_any_were_asked(dataset, exported):
 
 def test_a_push_takes_the_card_as_it_is(dataset):
     before = (dataset / "README.md").read_text()
-    _cleaned(dataset / "README.md")
+    _clean_card(dataset / "README.md")
     assert (dataset / "README.md").read_text() == before

@@ -95,7 +95,7 @@ def test_pairs_of_an_earlier_push_are_removed_in_the_same_commit(hub, dataset):
 
 def test_private_pairs_are_never_put_where_the_world_can_see_them(hub, dataset):
     hub.repos[REPO] = Repo(False)
-    with pytest.raises(InputError, match="is there already and public"):
+    with pytest.raises(InputError, match="already exists and is public"):
         push(dataset, REPO, True, TOKEN)
     assert hub.repos[REPO].files == {}
 
@@ -103,13 +103,13 @@ def test_private_pairs_are_never_put_where_the_world_can_see_them(hub, dataset):
 @pytest.mark.parametrize("statuses", [[500] * 3, [400]])
 def test_a_hub_that_does_not_take_it_is_one_line_without_the_token(hub, dataset, statuses):
     hub.failing["POST .*/commit/"] = statuses
-    with pytest.raises(StoreError, match=f"did not take {REPO}: it answered with status {statuses[0]}") as error:
+    with pytest.raises(StoreError, match=f"cannot push to {REPO} on the Hub: status {statuses[0]}") as error:
         push(dataset, REPO, True, TOKEN)
     assert TOKEN not in str(error.value)
 
 
 def test_a_token_that_may_not_write_is_refused_at_once_and_not_shown(hub, dataset):
-    with pytest.raises(StoreError, match="may not write there") as error:
+    with pytest.raises(StoreError, match="no write permission") as error:
         push(dataset, REPO, True, "hf_wrong_token")
     assert "hf_wrong_token" not in str(error.value)
     assert hub.log.count("POST /api/repos/create") == 1
@@ -117,12 +117,12 @@ def test_a_token_that_may_not_write_is_refused_at_once_and_not_shown(hub, datase
 
 def test_a_hub_that_is_not_there_is_one_line(hub, dataset):
     hub.close()
-    with pytest.raises(StoreError, match="cannot be reached"):
+    with pytest.raises(StoreError, match="cannot connect"):
         push(dataset, REPO, True, TOKEN)
 
 
 @pytest.mark.parametrize(
-    ("repo", "token", "line"), [("no such name", TOKEN, "say OWNER/NAME"), (REPO, None, "set HF_TOKEN")]
+    ("repo", "token", "line"), [("no such name", TOKEN, "use OWNER/NAME"), (REPO, None, "set HF_TOKEN")]
 )
 def test_a_users_mistake_is_one_line_that_says_how_to_mend_it(hub, dataset, repo, token, line):
     with pytest.raises(InputError, match=line):
@@ -130,6 +130,6 @@ def test_a_users_mistake_is_one_line_that_says_how_to_mend_it(hub, dataset, repo
 
 
 def test_a_folder_without_a_dataset_is_refused(hub, tmp_path):
-    with pytest.raises(InputError, match="holds no exported dataset"):
+    with pytest.raises(InputError, match="contains no exported dataset"):
         push(tmp_path, REPO, True, TOKEN)
     assert hub.log == []

@@ -48,7 +48,7 @@ def test_the_manifest_holds_the_rows_of_each_file(folder, exported):
         (lambda f: shutil.rmtree(f / "audio"), "audio/train-00000.parquet is missing"),
         (
             lambda f: shutil.copy(first(f), f / "image" / "train-00001.parquet"),
-            "image/train-00001.parquet is not of this dataset",
+            "image/train-00001.parquet is not part of this dataset",
         ),
         (lambda f: (f / manifest.NAME).unlink(), "manifest.json is missing"),
         (lambda f: (f / manifest.NAME).write_text("{"), "manifest.json cannot be read as JSON"),
@@ -63,7 +63,7 @@ def test_every_damage_is_named_with_what_to_do(folder, damage, said):
 
 
 def test_a_manifest_of_another_dataset_is_damage(folder):
-    with pytest.raises(DamageError, match="that of another dataset"):
+    with pytest.raises(DamageError, match="belongs to another dataset"):
         manifest.check(folder, {"image": 1})
 
 

@@ -5,7 +5,7 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.dataset.hub import _cleaned
+from pipeline.dataset.hub import _clean_card
 from pipeline.dataset.read import dataset_files
 from pipeline.dataset.write import write
 from pipeline.storage.media_store import FolderStore
@@ -52,16 +52,16 @@ def test_columns_that_say_where_a_row_is_from_name_no_place_of_ours_and_data_sta
     assert json.dumps(rows[3]["prompt"]).count("/home/me/3") == 1
 
 
-def test_a_card_from_before_is_cleaned_when_it_is_pushed(tmp_path):
+def test_a_card_from_before_is_clean_card_when_it_is_pushed(tmp_path):
     card = tmp_path / "README.md"
     card.write_text(
         "# x\n\n```yaml\nmodels:\n  policy:\n    base_url: https://llm.example.org/v1\n    api_key_env: JUDGE\n    model: q\n"
         "steps:\n- source.rows:\n    path: /home/me/rows.jsonl\n```\n\nfrom https://u:p4ss@example.org/x?sig=1 and/or HF_TOKEN\n"
     )
-    _cleaned(card)
+    _clean_card(card)
     assert card.read_text() == (
         "# x\n\n```yaml\nmodels:\n  policy:\n    model: q\nsteps:\n- source.rows:\n    path: rows.jsonl\n```\n\n"
         "from https://example.org/x and/or (a variable)\n"
     )
-    _cleaned(card)
-    _cleaned(tmp_path / "nowhere.md")
+    _clean_card(card)
+    _clean_card(tmp_path / "nowhere.md")

@@ -164,14 +164,14 @@ def test_media_are_ranked_for_prompts_with_one_medium_only(tmp_path):
     parts = [Part("image", media=media.add(media_files.png(seed))) for seed in (1, 2)]
     sample = records.sample((messages.user(*parts, "?"),))
     pair = pair_of(sample, media_list=tuple(p.media for p in parts))
-    with pytest.raises(RunError, match="ranks media for a prompt that shows 2"):
+    with pytest.raises(RunError, match="ranks media, but its prompt has 2"):
         write(ListTables({"samples": [sample], "pairs": [pair]}), media, tmp_path / "out", {})
 
 
 def test_without_pairs_the_dataset_is_an_empty_folder_which_cannot_be_read(tmp_path):
     assert write(ListTables({}), None, tmp_path / "out", {}) == {}
     assert list((tmp_path / "out").iterdir()) == []
-    with pytest.raises(InputError, match="holds no exported dataset"):
+    with pytest.raises(InputError, match="contains no exported dataset"):
         next(read_examples(tmp_path / "out"))
 
 
@@ -199,7 +199,7 @@ def test_a_pair_whose_sample_is_not_live_stops_the_export_and_leaves_no_dataset(
 
 def test_a_picture_that_the_store_lost_is_named(tmp_path):
     sample = records.sample((messages.user(Part("image", media="a" * 64), "what?"),))
-    with pytest.raises(StoreError, match=f"no image {'a' * 64}"):
+    with pytest.raises(StoreError, match=f"image {'a' * 64} is missing"):
         write(
             ListTables({"samples": [sample], "pairs": [pair_of(sample)]}), FolderStore(tmp_path), tmp_path / "out", {}
         )
@@ -209,7 +209,7 @@ def test_a_dataset_of_a_newer_version_is_refused(tmp_path):
     (tmp_path / "text").mkdir()
     schema = pa.schema([("id", pa.string())], metadata={"pairwright": '{"version": 99}'})
     pq.write_table(schema.empty_table(), tmp_path / "text" / "train-00000.parquet")
-    with pytest.raises(InputError, match="export it again"):
+    with pytest.raises(InputError, match="export the dataset again"):
         list(read_examples(tmp_path))
 
 

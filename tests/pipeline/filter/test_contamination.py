@@ -39,7 +39,7 @@ def gone(folder, store, rows, bench: list[dict], reference=None, **settings) -> 
 )
 def test_runs_of_thirteen_words(tmp_path, store, text, found):
     hit = gone(tmp_path, store, [(text, [])], [{"prompt": ASKED}], overlap=0.3)
-    said = f"b bench.jsonl#1 asks it ({found} of its runs of 13 words)"
+    said = f"contains {found} of the 13-word n-grams of b bench.jsonl#1"
     assert hit == ({"rows.jsonl#1": said} if found else {})
 
 
@@ -47,7 +47,7 @@ def test_a_shorter_question_is_one_run_and_a_very_short_one_none(tmp_path, store
     bench = [{"prompt": "What colour has the third car from the left?"}, {"prompt": "What is shown in the picture?"}]
     rows = [("Tell me: what colour has the third car from the left", []), ("What is shown in the picture?", [])]
     hit = gone(tmp_path, store, rows, bench)
-    assert hit == {"rows.jsonl#1": "b bench.jsonl#1 asks it (1.00 of its runs of 9 words)"}
+    assert hit == {"rows.jsonl#1": "contains 1.00 of the 9-word n-grams of b bench.jsonl#1"}
     assert gone(tmp_path, store, rows, bench, shortest=6).keys() == {"rows.jsonl#1", "rows.jsonl#2"}
 
 
@@ -62,8 +62,8 @@ def test_pictures_and_videos_of_a_benchmark(tmp_path, store):
     rows = [("a", [jpeg_of(pieces()[2], 50)]), ("b", [jpeg_of(pieces()[3])]), ("c", [mp4(8)]), ("d", [])]
     hit = gone(tmp_path, store, rows, bench)
     assert hit.keys() == {"rows.jsonl#1", "rows.jsonl#3"}
-    assert hit["rows.jsonl#1"].startswith("b bench.jsonl#1 shows its image (")
-    assert hit["rows.jsonl#3"] == "b bench.jsonl#2 shows its video (0 of 64 bits apart)"
+    assert hit["rows.jsonl#1"].startswith("its image is also in b bench.jsonl#1 (")
+    assert hit["rows.jsonl#3"] == "its video is also in b bench.jsonl#2 (0 of 64 bits differ)"
     assert gone(tmp_path, store, rows, bench, bits=None) == {}
 
 

@@ -51,8 +51,8 @@ def test_the_rejection_names_both_distances(store):
     hashes = [int(phash.phash(phash.thumbnail(p)[None])[0]) for p in _decoded(tables, store)]
     apart = (hashes[0] ^ hashes[1]).bit_count()
     assert row.detail == (
-        f"rows.jsonl#2: nearly the same as rows.jsonl#1 ({apart} of 64 bits apart, prompts alike by 1.00); "
-        "leave one of them out"
+        f"rows.jsonl#2: nearly the same as rows.jsonl#1 ({apart} of 64 bits differ, prompt similarity 1.00); "
+        "keep only one of them"
     )
 
 

@@ -51,5 +51,5 @@ def test_no_pairs_drop_none():
 
 @pytest.mark.parametrize("settings", [{}, {"search": True, "max_ratio": 0.5}])
 def test_one_way_must_be_chosen(settings):
-    with pytest.raises(ValueError, match="say either"):
+    with pytest.raises(ValueError, match="set either"):
         length.Settings(**settings)

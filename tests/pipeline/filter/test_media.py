@@ -29,20 +29,20 @@ def gone(tables, store, **settings) -> dict[str, tuple[str, str]]:
         ({"side": (49, None)}, "resolution", "the shorter side in pixels is 48, below 49"),
         ({"side": (48, 48)}, None, None),
         ({"pixels": (None, 64 * 48 - 1)}, "resolution", "the number of pixels is 3072, above 3071"),
-        ({"aspect": (None, 1.3)}, "aspect", "longer by shorter side is 1.333, above 1.3"),
+        ({"aspect": (None, 1.3)}, "aspect", "the aspect ratio is 1.333, above 1.3"),
         ({"aspect": (None, 1.34)}, None, None),
         ({"seconds": (5, None)}, None, None),  # a picture has no length
     ],
 )
 def test_an_image_of_64_by_48(store, settings, reason, said):
     found = gone(tables_of(store, [("?", [jpeg(1)])]), store, **settings)
-    assert found == ({"rows.jsonl#1": (reason, f"{said}; drop it or widen the bounds")} if reason else {})
+    assert found == ({"rows.jsonl#1": (reason, f"{said}; remove it or widen the bounds")} if reason else {})
 
 
 def test_moving_pictures_and_sounds_have_lengths(store):
     tables = tables_of(store, [("?", [mp4(10, 2.0)]), ("?", [wav(1.0)]), ("?", [])])
     # the sound of one second; the question in text has no length
-    found = {"rows.jsonl#2": ("duration", "the length in seconds is 1, below 1.5; drop it or widen the bounds")}
+    found = {"rows.jsonl#2": ("duration", "the length in seconds is 1, below 1.5; remove it or widen the bounds")}
     assert gone(tables, store, seconds=(1.5, None)) == found
     assert gone(tables, store, frames=(None, 9)).keys() == {"rows.jsonl#1"}
     assert gone(tables, store, side=(1000, None)).keys() == {"rows.jsonl#1"}
@@ -60,7 +60,7 @@ def test_pixels_are_measured_where_bounds_ask_for_it(store):
     found = gone(tables, store, entropy=(4, None), edges=(0, 1))
     assert found["rows.jsonl#2"] == (
         "complexity",
-        "the entropy in bits a pixel is 0, below 4; drop it or widen the bounds",
+        "the entropy in bits per pixel is 0, below 4; remove it or widen the bounds",
     )
     assert "rows.jsonl#1" not in found
     assert found["rows.jsonl#3"][0] == "complexity"  # frames of one grey
@@ -75,7 +75,7 @@ def test_objects_come_from_the_facts(store):
     found = gone(tables, store, objects=(3, None))
     assert found.keys() == {"rows.jsonl#1", "rows.jsonl#3", "rows.jsonl#4"}
     assert found["rows.jsonl#1"][1].startswith("the number of objects is 2, below 3")
-    assert found["rows.jsonl#4"][1].startswith("the number of objects is not known")
+    assert found["rows.jsonl#4"][1].startswith("the number of objects is unknown")
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_prompts_cluster_by_their_words():
     "wrong", [{"model": "eyes"}, {"by": "clusters", "embedding": "model"}, {"embedding": "model", "model": "eyes"}]
 )
 def test_a_model_goes_with_its_embedding(wrong):
-    with pytest.raises(ValueError, match="goes with a `model`"):
+    with pytest.raises(ValueError, match="set `model` together with"):
         subsample.Settings(n=3, **wrong)
 
 

@@ -65,7 +65,7 @@ def killed_while(data: bytes, *signals: int) -> RowError:
 def test_a_decoder_that_dies_twice_is_one_rejection_and_the_rest_goes_on():
     error = killed_while(large(), signal.SIGSEGV, signal.SIGSEGV)
     assert (error.reason, str(error)) == (
-        Reason.DECODER_DIED, "x.png crashed its decoder twice; replace the file or drop the row",
+        Reason.DECODER_DIED, "x.png crashed its decoder twice; replace the file or remove the row",
     )  # fmt: skip
     assert probe(make.png(), "y.png").width == 64
 

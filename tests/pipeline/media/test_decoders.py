@@ -134,5 +134,5 @@ def test_a_jpeg_inside_another_ones_metadata_does_not_end_it():
 
 @pytest.mark.parametrize("cut", [1, 2, 20, 300])
 def test_a_jpeg_that_is_cut_off_is_refused(cut):
-    with pytest.raises(RowError, match="cut off or broken"):
+    with pytest.raises(RowError, match="truncated or corrupted"):
         probe(make.jpeg()[:-cut], "x")

@@ -161,7 +161,7 @@ def test_a_busy_server_is_asked_again_when_it_says(server):
     assert time.monotonic() - began >= 1
     began = time.monotonic()
     assert refused(f"{server.url}/later", "127.0.0.1").detail.endswith(
-        "answered 429; try again later or mend the address"
+        "answered with status 429; try again later or correct the URL"
     )
     assert time.monotonic() - began < 1  # an hour is more than the file may take
     assert refused(f"{server.url}/gone", "127.0.0.1").reason == Reason.MISSING_FILE

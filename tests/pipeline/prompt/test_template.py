@@ -27,7 +27,7 @@ def test_names_are_filled_from_what_is_known():
 @pytest.mark.parametrize("name", ["answer", "colour", "list", "flag"])
 def test_a_name_that_is_not_known_drops_the_row(name):
     rows = rows_of([], facts=json.dumps({"list": [1], "flag": True}), source="rows.jsonl#4")
-    with pytest.raises(RowError, match=rf"rows.jsonl#4: its {name} is no text") as error:
+    with pytest.raises(RowError, match=rf"rows.jsonl#4: its {name} is missing or not a text") as error:
         written(rows, templates=(f"say {{{name}}}",))
     assert error.value.reason == "bad_row"
 

@@ -48,10 +48,10 @@ def test_the_limit_counts_files(tree, tmp_path):
 
 
 def test_a_folder_without_files_is_an_input_error(tmp_path):
-    with pytest.raises(InputError, match="cannot be listed"):
+    with pytest.raises(InputError, match="cannot list the folder"):
         rows(tmp_path / "none", tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="holds no files"):
+    with pytest.raises(InputError, match="contains no files"):
         rows(tmp_path / "empty", tmp_path)
 
 
@@ -144,7 +144,7 @@ def test_a_folder_may_be_a_bucket(tmp_path):
         ]
         assert asked(found) == [("What?", "Two.", None), ("What?", None, None)]
         assert rejected(found) == [("a/cut.jpg", Reason.UNDECODABLE)]
-        with pytest.raises(InputError, match="no file or folder"):
+        with pytest.raises(InputError, match="no such file or folder"):
             captioned("s3://clips/none", tmp_path, prompt="What?")
 
 

@@ -95,8 +95,8 @@ def test_a_sample_of_the_rows(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"split": "test"}, r"Available splits: \['train'\]"), ({"config": "b"}, r"Available: \['default'\]"), ({"path": "/nowhere/at/all"}, "no folder"),
-        ({"columns": {}}, "no column prompt; it has .*question"), ({"path": "a b"}, "say OWNER/NAME"),
+        ({"split": "test"}, r"Available splits: \['train'\]"), ({"config": "b"}, r"Available: \['default'\]"), ({"path": "/nowhere/at/all"}, "neither a folder nor"),
+        ({"columns": {}}, "no column prompt; it has .*question"), ({"path": "a b"}, "use OWNER/NAME"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_one_line(tmp_path, settings, said):
@@ -160,7 +160,7 @@ def test_a_dataset_of_the_hub_is_read_at_one_commit_which_its_rows_name(standin,
     place = f"tester/set@{COMMIT[:12]}/train"
     assert [row[0] for row in found] == ["Media", "Media", "Sample", "Rejection", "Rejection"]
     assert found[2][1:3] == [f"{place}#1", "cc-by-4.0"]
-    assert "file of this machine" in found[3][3]
+    assert "local file" in found[3][3]
     assert "private or special address" in found[4][3]
     assert any(COMMIT in line for line in standin.log)
 
@@ -170,7 +170,7 @@ def test_a_dataset_that_may_not_be_read_is_one_line_without_the_token(standin, t
     for token, path in (("hf_wrong_token", "tester/set"), (TOKEN, "tester/none")):
         said = over_the_hub(standin, tmp_path, token, path=path)
         assert isinstance(said, str)
-        assert said.startswith(f"the dataset {path} train cannot be read")
+        assert said.startswith(f"cannot read the dataset {path} train")
         assert "\n" not in said
 
 

@@ -188,7 +188,10 @@ def test_a_row_of_csv_with_too_many_fields_is_a_rejection(home, read):
     (home / "a.csv").write_text("prompt,chosen,rejected\nWhat, really?,a,b\nWhy?,a,b\n")
     found = read("a.csv")
     assert [s.source for s in of(Sample, found)] == ["a.csv#2"]
-    assert of(Rejection, found)[0].detail == "a.csv#1: the row has 4 fields, the header 3; mend its commas and quotes"
+    assert (
+        of(Rejection, found)[0].detail
+        == "a.csv#1: the row has 4 fields, but the header has 3; correct its commas and quotes"
+    )
 
 
 def test_several_paths_a_limit_a_licence_and_columns_of_other_names(home, read):
@@ -207,13 +210,13 @@ def test_media_may_lie_under_a_root_of_their_own(home, read):
     (home / "rows").mkdir()
     jsonl(home / "rows" / "a.jsonl", ROW)
     assert len(of(Sample, read("rows", media_root=str(home)))) == 1
-    with pytest.raises(InputError, match=r"no row of .* the first problem is a.jsonl#1: cat.jpg is not there"):
+    with pytest.raises(InputError, match=r"no row of .* first error: a.jsonl#1: cat.jpg does not exist"):
         read("rows")
 
 
 BAD = {
-    "a missing file": (ROW | {"image": "horse.jpg"}, Reason.MISSING_FILE, "horse.jpg is not there"),
-    "a broken image": (ROW | {"image": "cut.jpg"}, Reason.UNDECODABLE, "cut.jpg is cut off"),
+    "a missing file": (ROW | {"image": "horse.jpg"}, Reason.MISSING_FILE, "horse.jpg does not exist"),
+    "a broken image": (ROW | {"image": "cut.jpg"}, Reason.UNDECODABLE, "cut.jpg is truncated"),
     "a text as an image": (ROW | {"image": "text.png"}, Reason.UNSUPPORTED_MEDIA, "text.png"),
     "a sound as an image": (ROW | {"image": "bark.wav"}, Reason.UNSUPPORTED_MEDIA, "is audio"),
     "a way out": (ROW | {"image": "../secret.jpg"}, Reason.BAD_ROW, "leads out"),
@@ -228,13 +231,13 @@ BAD = {
     ),
     "an empty answer": (ROW | {"chosen": ""}, Reason.EMPTY_ANSWER, "chosen is empty"),
     "equal answers": (ROW | {"chosen": "A dog."}, Reason.EQUAL_ANSWERS, "the same text"),
-    "a number": (5, Reason.BAD_ROW, "the row is a int"),
+    "a number": (5, Reason.BAD_ROW, "the row is an int"),
     "a list": ([ROW], Reason.BAD_ROW, "the row is a list"),
-    "a broken line": ('{"prompt": "What', Reason.BAD_ROW, "not JSON"),
+    "a broken line": ('{"prompt": "What', Reason.BAD_ROW, "not valid JSON"),
     "a margin that is NaN": ('{"prompt": "?", "chosen": "a", "rejected": "b", "margin": NaN}', Reason.BAD_ROW, "margin is nan"),
-    "half a character": ('{"prompt": "\\ud800", "chosen": "a", "rejected": "b"}', Reason.BAD_ROW, "half a character"),
-    "bytes that are no text": (b'{"prompt": "\xff", "chosen": "a", "rejected": "b"}', Reason.BAD_ROW, "not JSON"),
-    "too deep": ("[" * 100_000, Reason.BAD_ROW, "not JSON"),
+    "half a character": ('{"prompt": "\\ud800", "chosen": "a", "rejected": "b"}', Reason.BAD_ROW, "an unpaired surrogate at offset 0"),
+    "bytes that are no text": (b'{"prompt": "\xff", "chosen": "a", "rejected": "b"}', Reason.BAD_ROW, "not valid JSON"),
+    "too deep": ("[" * 100_000, Reason.BAD_ROW, "not valid JSON"),
 }  # fmt: skip
 
 
@@ -279,14 +282,14 @@ def test_what_cannot_be_read_is_an_input_error(home, read):
     jsonl(home / "bad.jsonl", ROW | {"chosen": 1}, ROW)
     (home / "media").mkdir()
     for path, line in {
-        "none.jsonl": "no file or folder", "notes.txt": "holds no, file of rows", "media": "holds no, file of rows",
-        "empty.jsonl": "no known format: it has no rows", "cut.json": "is no JSON array of rows: it breaks after row 1",
-        "broken.parquet": "is no Parquet file", "broken.arrow": "is no Arrow file", "latin.csv": "it has no rows with columns",
-        "other.jsonl": "no known format: it has text, label; name its format",
+        "none.jsonl": "no such file or folder", "notes.txt": "is not a row file", "media": "is not a row file, or a folder with one",
+        "empty.jsonl": "format is unknown: no row has columns", "cut.json": "as a JSON array: broken after row 1",
+        "broken.parquet": "cannot read .* as Parquet", "broken.arrow": "cannot read .* as Arrow", "latin.csv": "no row has columns",
+        "other.jsonl": "format is unknown: its columns are text, label; set format",
     }.items():  # fmt: skip
         with pytest.raises(InputError, match=line):
             read(path)
-    with pytest.raises(InputError, match=r"no row of .* the first problem is bad.jsonl#1: question is missing"):
+    with pytest.raises(InputError, match=r"no row of .* first error: bad.jsonl#1: question is missing"):
         read("bad.jsonl", format="mmpr")
 
 
@@ -324,7 +327,7 @@ def test_a_category_is_the_split_in_any_format(home, read):
     )
     found = read("rows.jsonl")
     assert [s.split for s in of(Sample, found)] == ["video", None]
-    assert [r.detail for r in of(Rejection, found)] == ["rows.jsonl#2: category is a int; make it a text"]
+    assert [r.detail for r in of(Rejection, found)] == ["rows.jsonl#2: category is an int; use a text"]
 
 
 def test_the_order_of_the_answers_does_not_tell_which_is_chosen(home, read):

@@ -212,8 +212,8 @@ BAD = {
     "a number as a path": ({"image": 7}, Reason.BAD_ROW, "int"),
     "an empty list in a list": ({"images": [[]]}, Reason.BAD_ROW, "list"),
     "empty prompt": ({"prompt": " \n"}, Reason.EMPTY_PROMPT, "empty"),
-    "a data URL that is no base64": ({"image": "data:image/png;base64,?"}, Reason.BAD_ROW, "not base64"),
-    "a data URL without base64": ({"image": "data:image/png,abc"}, Reason.BAD_ROW, "not base64"),
+    "a data URL that is not valid base64": ({"image": "data:image/png;base64,?"}, Reason.BAD_ROW, "not valid base64"),
+    "a data URL without base64": ({"image": "data:image/png,abc"}, Reason.BAD_ROW, "not valid base64"),
     "base64 in place of a path": ({"image": "iVBORw0KGgo" * 1000}, Reason.BAD_ROW, "11,000 characters"),
     "no prompt": ({"prompt": None}, Reason.EMPTY_PROMPT, "empty"),
     "no messages": ({"prompt": []}, Reason.EMPTY_PROMPT, "empty"),
@@ -237,9 +237,9 @@ BAD = {
     "facts that are no JSON": ({"facts": "{a: 1}"}, Reason.BAD_ROW, "facts"),
     "facts without an exact value": ({"facts": '{"a": NaN}'}, Reason.BAD_ROW, "facts"),
     "facts that are no object": ({"facts": "[1]"}, Reason.BAD_ROW, "facts"),
-    "a broken line": ('{"prompt": "What', Reason.BAD_ROW, "not JSON"),
+    "a broken line": ('{"prompt": "What', Reason.BAD_ROW, "not valid JSON"),
     "a line that is no object": ("[1, 2]", Reason.BAD_ROW, "not an object"),
-    "bytes that are no text": ('{"prompt": "\\ud800"}', Reason.BAD_ROW, "not JSON"),
+    "bytes that are no text": ('{"prompt": "\\ud800"}', Reason.BAD_ROW, "not valid JSON"),
 }  # fmt: skip
 
 
@@ -277,8 +277,8 @@ def test_a_source_that_cannot_be_read_is_an_input_error(home, read):
     jsonl(home, {"question": "What?", "n": 1}, name="other.jsonl")
     pq.write_table(pa.table({"question": ["What?"]}), home / "other.parquet")
     for path, line in {
-        "none.jsonl": "no file or folder", "rows.xlsx": "convert", "media": "convert",
-        "broken.parquet": "no Parquet file", "empty.jsonl": "no rows",
+        "none.jsonl": "no such file or folder", "rows.xlsx": "convert", "media": "convert",
+        "broken.parquet": "as Parquet", "empty.jsonl": "no rows",
         "other.jsonl": "no column prompt; it has n, question", "other.parquet": "no column prompt",
     }.items():  # fmt: skip
         with pytest.raises(InputError, match=line):
@@ -353,7 +353,7 @@ def test_objects_of_a_store_are_read_only_where_the_recipe_allows_their_scheme(h
         jsonl(home, *lines)
         first, second = read()
         assert (first.reason, second.reason) == (Reason.UNSAFE, Reason.UNSAFE)
-        assert "list s3 in fetch.schemes" in first.detail
+        assert "add s3 to fetch.schemes" in first.detail
         media, sample, refused = read(fetch={"schemes": ["s3"]})
         assert (media.source, sample.media, refused.reason) == ("s3://pets/in/dog.png", (media.id,), Reason.UNSAFE)
         # what the recipe itself names in that scheme allows it

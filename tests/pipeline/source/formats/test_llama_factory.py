@@ -57,30 +57,30 @@ def test_kto():
 
 REFUSED = {
     "two tags, one image": (
-        ROW | {"conversations": [{"from": "human", "value": "<image><image>"}]}, BAD, "2 places for image files, the row holds 1",
+        ROW | {"conversations": [{"from": "human", "value": "<image><image>"}]}, BAD, "2 places for image files, but the row has 1",
     ),
     "a tag and no video": (
-        ROW | {"conversations": [{"from": "human", "value": "<image><video>"}]}, BAD, "1 places for video files, the row holds 0",
+        ROW | {"conversations": [{"from": "human", "value": "<image><video>"}]}, BAD, "1 places for video files, but the row has 0",
     ),
     "no conversation": (without(ROW, "conversations"), BAD, "instruction is missing"),
     "a conversation that is an object": (ROW | {"conversations": {}}, BAD, "conversations is a dict"),
-    "a value that is a number": (ROW | {"conversations": [{"from": "human", "value": 1}]}, BAD, "conversations[0].value is a int"),
+    "a value that is a number": (ROW | {"conversations": [{"from": "human", "value": 1}]}, BAD, "conversations[0].value is an int"),
     "no from": (ROW | {"conversations": [{"value": "x"}]}, BAD, "conversations[0].role is missing"),
     "a from that is nothing": (ROW | {"conversations": [{"from": None, "value": "x"}]}, BAD, "conversations[0].from is missing"),
     "no rejected": (without(ROW, "rejected"), BAD, "rejected is missing"),
-    "an answer of the human": (ROW | {"chosen": {"from": "human", "value": "x"}}, BAD, "is of 'user'"),
+    "an answer of the human": (ROW | {"chosen": {"from": "human", "value": "x"}}, BAD, "is from 'user'"),
     "an empty answer": (ROW | {"chosen": {"from": "gpt", "value": ""}}, EMPTY, "chosen is empty"),
     "equal answers": (ROW | {"chosen": ROW["rejected"]}, EQUAL, "same text"),
     "a tag that is a text": (KTO | {"kto_tag": "true"}, BAD, "kto_tag is a str"),
-    "a tag that is a number": (KTO | {"kto_tag": 1}, BAD, "kto_tag is a int"),
+    "a tag that is a number": (KTO | {"kto_tag": 1}, BAD, "kto_tag is an int"),
     "an answer that shows": (
-        KTO | {"messages": [{"role": "assistant", "content": [{"type": "image"}]}]}, MEDIA, "shows media",
+        KTO | {"messages": [{"role": "assistant", "content": [{"type": "image"}]}]}, MEDIA, "contains media",
     ),
-    "no messages": (KTO | {"messages": []}, BAD, "is of 'user'"),
+    "no messages": (KTO | {"messages": []}, BAD, "is from 'user'"),
     "history of one": (ALPACA | {"history": [["Hi"]]}, BAD, "history[0] is a list"),
-    "history of numbers": (ALPACA | {"history": [[1, 2]]}, BAD, "history[0][0] is a int"),
+    "history of numbers": (ALPACA | {"history": [[1, 2]]}, BAD, "history[0][0] is an int"),
     "an input that is a list": (ALPACA | {"input": ["1"]}, BAD, "input is a list"),
-    "half a character": (ALPACA | {"chosen": f"2{HALF}"}, BAD, "half a character at 1"),
+    "half a character": (ALPACA | {"chosen": f"2{HALF}"}, BAD, "an unpaired surrogate at offset 1"),
     "no output": ({"instruction": "Add.", "kto_tag": True}, BAD, "output is missing"),
 }  # fmt: skip
 

@@ -42,14 +42,14 @@ REFUSED = {
         BAD, "differ before",
     ),
     "ends with the human": (ROW | {"conversations": talk("<image>\nDescribe.", "A.", "B?"), "rejected_conversations":
-                                   talk("<image>\nDescribe.", "A.", "C?")}, BAD, "is of 'user'"),
+                                   talk("<image>\nDescribe.", "A.", "C?")}, BAD, "is from 'user'"),
     "equal answers": (ROW | {"rejected_conversations": ROW["conversations"]}, EQUAL, "same text"),
     "an empty answer": (ROW | {"rejected_conversations": talk("<image>\nDescribe.", "")}, EMPTY, "rejected is empty"),
     "a tag too many": (
-        ROW | {name: talk("<image><image>", end) for name, end in zip(llava.NAMES, "ab")}, BAD, "2 places for image files, the row holds 1",
+        ROW | {name: talk("<image><image>", end) for name, end in zip(llava.NAMES, "ab")}, BAD, "2 places for image files, but the row has 1",
     ),
-    "no image": (without(ROW, "image"), BAD, "1 places for image files, the row holds 0"),
-    "a value that is a number": (ROW | {"conversations": [{"from": "human", "value": 1}, *talk("x")]}, BAD, "value is a int"),
+    "no image": (without(ROW, "image"), BAD, "1 places for image files, but the row has 0"),
+    "a value that is a number": (ROW | {"conversations": [{"from": "human", "value": 1}, *talk("x")]}, BAD, "value is an int"),
 }  # fmt: skip
 
 

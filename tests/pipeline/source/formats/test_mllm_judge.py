@@ -44,7 +44,7 @@ def test_a_ranking_names_the_best_first():
 
 REFUSED = {
     "no instruction": (without(SCORE, "instruction"), BAD, "instruction is missing"),
-    "no picture": (without(SCORE, "image_path"), BAD, "image_path holds missing"),
+    "no picture": (without(SCORE, "image_path"), BAD, "image_path is missing"),
     "a score that is words": (SCORE | {"human": "good"}, BAD, "human is the text"),
     "no score": (SCORE | {"human": None}, BAD, "human is missing"),
     "an empty answer": (SCORE | {"answer": " "}, EMPTY, "the row is empty"),

@@ -47,14 +47,14 @@ REFUSED = {
     "equal answers": (ROW | {"rejected": "A cat."}, EQUAL, "same text"),
     "an empty answer": (ROW | {"chosen": ""}, EMPTY, "chosen is empty"),
     "a tie that is a text": (ROW | {"is_tie": "false"}, BAD, "is_tie is a str"),
-    "a tie that is a number": (ROW | {"is_tie": 0}, BAD, "is_tie is a int"),
+    "a tie that is a number": (ROW | {"is_tie": 0}, BAD, "is_tie is an int"),
     "a reason that is a list": (ROW | {"chosen_reason": ["x"]}, BAD, "chosen_reason is a list"),
-    "one log-probability": (without(ROW, "reference_chosen_logp"), BAD, "reference_chosen_logp is missing while"),
+    "one log-probability": (without(ROW, "reference_chosen_logp"), BAD, "reference_chosen_logp is missing, but"),
     "a log-probability that is a text": (ROW | {"reference_chosen_logp": "-3"}, BAD, "reference_chosen_logp is a str"),
     "a log-probability that is none": (ROW | {"reference_rejected_logp": NAN}, BAD, "reference_rejected_logp is nan"),
     "a mixed-up image that is true": (ROW | {"mixed_up_image": True}, BAD, "mixed_up_image is true"),
-    "a mixed-up image of two": (ROW | {"image": ["a", "b"], "mixed_up_image": "c"}, BAD, "shows 2 image files, the rejected side 1"),
-    "an image that is a list of lists": (ROW | {"image": [["a"]]}, BAD, "image holds a list"),
+    "a mixed-up image of two": (ROW | {"image": ["a", "b"], "mixed_up_image": "c"}, BAD, "has 2 image files, but the rejected side has 1"),
+    "an image that is a list of lists": (ROW | {"image": [["a"]]}, BAD, "image is a list"),
     "an id that is an object": (ROW | {"id": {}}, BAD, "id is a dict"),
 }  # fmt: skip
 

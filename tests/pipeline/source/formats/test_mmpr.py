@@ -22,16 +22,16 @@ def test_a_question_may_have_no_image(image):
 REFUSED = {
     "no question": (without(ROW, "question"), BAD, "question is missing"),
     "a question of messages": (ROW | {"question": [{"role": "user", "content": "x"}]}, BAD, "question is a list"),
-    "a tag and no image": (without(ROW, "image"), BAD, "1 places for image files, the row holds 0"),
-    "a tag and two images": (ROW | {"image": ["a", "b"]}, BAD, "1 places for image files, the row holds 2"),
+    "a tag and no image": (without(ROW, "image"), BAD, "1 places for image files, but the row has 0"),
+    "a tag and two images": (ROW | {"image": ["a", "b"]}, BAD, "1 places for image files, but the row has 2"),
     "no chosen": (ROW | {"chosen": None}, BAD, "chosen is missing"),
-    "a number as rejected": (ROW | {"rejected": 2}, BAD, "rejected is a int"),
+    "a number as rejected": (ROW | {"rejected": 2}, BAD, "rejected is an int"),
     "equal answers": (ROW | {"rejected": "1"}, EQUAL, "same text"),
     "an empty answer": (ROW | {"rejected": ""}, EMPTY, "rejected is empty"),
     "an answer that is a list": (ROW | {"answer_gt": ["1"]}, BAD, "answer_gt is a list"),
     "an answer that is true": (ROW | {"answer_gt": True}, BAD, "answer_gt is a bool"),
-    "half a character": (ROW | {"question": f"<image>{HALF}"}, BAD, "half a character"),
-    "an image that is a number": (ROW | {"image": 4.5}, BAD, "image holds a float"),
+    "half a character": (ROW | {"question": f"<image>{HALF}"}, BAD, "an unpaired surrogate"),
+    "an image that is a number": (ROW | {"image": 4.5}, BAD, "image is a float"),
 }  # fmt: skip
 
 

@@ -39,7 +39,7 @@ REFUSED = {
     "no label": (ROW | {"Better": None}, BAD, "Better is 'None'"),
     "an empty output": (ROW | {"Output1": ""}, EMPTY, "rejected is empty"),
     "a category that is a list": (ROW | {"Meta": {"Category": ["x"]}}, BAD, "Meta.Category is a list"),
-    "an image that is a number": (ROW | {"Image": 5}, BAD, "Image holds a int"),
+    "an image that is a number": (ROW | {"Image": 5}, BAD, "Image is an int"),
 }
 
 

@@ -45,8 +45,8 @@ REFUSED = {
     "messages as an answer": (HUB | {"rejected": [{"role": "assistant", "content": "x"}]}, BAD, "rejected is a list"),
     "equal answers": (HUB | {"rejected": "A cat."}, EQUAL, "same text"),
     "an empty answer": (HUB | {"rejected": "\n"}, EMPTY, "rejected is empty"),
-    "an image of nothing": (HUB | {"image": {"bytes": None, "path": None}}, BAD, "image holds a dict"),
-    "a path that is a number": (without(HUB, "image") | {"image_path": 3}, BAD, "image_path holds a int"),
+    "an image of nothing": (HUB | {"image": {"bytes": None, "path": None}}, BAD, "image is a dict"),
+    "a path that is a number": (without(HUB, "image") | {"image_path": 3}, BAD, "image_path is an int"),
     "an origin that is an object": (HUB | {"origin_split": {"model": "m"}}, BAD, "origin_split is a dict"),
     "a model that is a list": (HUB | {"origin_split": '{"model": []}'}, BAD, "origin_split.model is a list"),
     "a source that is a list": (HUB | {"origin_dataset": ["COCO"]}, BAD, "origin_dataset is a list"),
@@ -57,7 +57,7 @@ REFUSED = {
     "a score that is a text": (scored(chosen={"score": "-1"}), BAD, "scores.chosen.score is a str"),
     "a score that is no number": (scored(chosen={"score": NAN}), BAD, "scores.chosen.score is nan"),
     "an endless score": (scored(rejected={"score": INF}), BAD, "scores.rejected.score is inf"),
-    "a score that is missing": (scored(rejected={"judge": "j"}), BAD, "scores.rejected.score is missing while"),
+    "a score that is missing": (scored(rejected={"judge": "j"}), BAD, "scores.rejected.score is missing, but"),
 }  # fmt: skip
 
 

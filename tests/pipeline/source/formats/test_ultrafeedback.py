@@ -33,21 +33,21 @@ def test_scores_may_be_absent_or_equal_and_cells_of_csv_are_numbers():
 
 
 REFUSED = {
-    "one score": (without(ROW, "score_rejected"), BAD, "score_rejected is missing while score_chosen is there"),
-    "the other score": (without(ROW, "score_chosen"), BAD, "score_chosen is missing while score_rejected is there"),
+    "one score": (without(ROW, "score_rejected"), BAD, "score_rejected is missing, but score_chosen is given"),
+    "the other score": (without(ROW, "score_chosen"), BAD, "score_chosen is missing, but score_rejected is given"),
     "a score that is a text": (ROW | {"score_chosen": "8.5"}, BAD, "score_chosen is a str"),
     "a score that is no number": (ROW | {"score_chosen": NAN}, BAD, "score_chosen is nan"),
     "an endless score": (ROW | {"score_rejected": INF}, BAD, "score_rejected is inf"),
     "a score of too many digits": (ROW | {"score_rejected": 10**400}, BAD, "score_rejected is inf"),
     "a score that is a list": (ROW | {"score_chosen": [8]}, BAD, "score_chosen is a list"),
     "a cell that is no number": (ROW | {"score_chosen": Cell("high")}, BAD, "score_chosen is the text 'high'"),
-    "another prompt": (ROW | {"prompt": "How?"}, BAD, "not what chosen and rejected begin"),
+    "another prompt": (ROW | {"prompt": "How?"}, BAD, "not the beginning of chosen and rejected"),
     "another question": (ROW | {"rejected": talk("How?", "No.")}, BAD, "differ before"),
     "no chosen": (without(ROW, "chosen"), BAD, "chosen is missing"),
-    "no answer": (ROW | {"chosen": talk("Why?"), "rejected": talk("How?")}, BAD, "is of 'user'"),
+    "no answer": (ROW | {"chosen": talk("Why?"), "rejected": talk("How?")}, BAD, "is from 'user'"),
     "an empty answer": (ROW | {"rejected": talk("Why?", " ")}, EMPTY, "rejected is empty"),
     "equal answers": (ROW | {"rejected": ROW["chosen"]}, EQUAL, "same text"),
-    "content that is a number": (ROW | {"chosen": [{"role": "user", "content": 1}]}, BAD, "chosen[0].content is a int"),
+    "content that is a number": (ROW | {"chosen": [{"role": "user", "content": 1}]}, BAD, "chosen[0].content is an int"),
 }  # fmt: skip
 
 

@@ -57,7 +57,7 @@ REFUSED = {
         ROW | {"completions": {"annotations": [{}], "model": ["a", "b"], "response": ["x"]}}, BAD, "annotations 1, model 2, response 1",
     ),
     "an object of texts": (ROW | {"completions": {"model": "a"}}, BAD, "model a str"),
-    "a rating that is a number": (rated(Rating=4), BAD, "completions[0].annotations.Helpfulness.Rating is a int"),
+    "a rating that is a number": (rated(Rating=4), BAD, "completions[0].annotations.Helpfulness.Rating is an int"),
     "a rating that is missing": (rated(Rating=None), BAD, "Helpfulness.Rating is missing"),
     "a rationale that is a list": (rated(Rationale=[]), BAD, "Helpfulness.Rationale is a list"),
     "annotations that are a list": (ROW | {"completions": [DONE | {"annotations": []}]}, BAD, "annotations are a list"),
@@ -65,7 +65,7 @@ REFUSED = {
     "a response that is missing": (ROW | {"completions": [without(DONE, "response")]}, BAD, "completions[0].response is missing"),
     "a model that is a list": (ROW | {"completions": [DONE | {"model": []}]}, BAD, "completions[0].model is a list"),
     "a prompt that is missing": (without(ROW, "prompt"), BAD, "prompt is missing"),
-    "a path that is a number": (ROW | {"img_path": 5}, BAD, "img_path holds a int"),
+    "a path that is a number": (ROW | {"img_path": 5}, BAD, "img_path is an int"),
 }  # fmt: skip
 
 

@@ -118,7 +118,7 @@ def test_a_bad_row_of_csv_is_named_and_the_rest_goes_on(tmp_path):
     found = troubles(tmp_path / "r.csv")
     # an empty line is no row: good is 1, then four bad ones, good is 6, and the last quote swallows the end
     assert [(place, reason) for place, reason, _ in found] == [(f"r.csv#{n}", Reason.BAD_ROW) for n in (2, 3, 4, 5, 7)]
-    assert "1 fields, the header 2" in found[0][2]
+    assert "1 fields, but the header has 2" in found[0][2]
     assert "not UTF-8" in found[2][2]
 
 
@@ -148,11 +148,11 @@ def test_a_line_without_end_is_passed_over_in_flat_memory(tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("r.json", b'[{"prompt": 1}, {"pro', "breaks after row 1"), ("r.json", b"<html>", "breaks after row 0"), ("r.arrow", b"nothing", "no Arrow file"),
-        ("r.arrow", arrow(ROWS, False)[:-100], "no Arrow file"), ("r.feather", b"FEA1....FEA1", "no Arrow file"), ("r.parquet", b"PAR1PAR1", "no Parquet file"),
-        ("r.csv", b'"never closed', "no CSV file"), ("r.jsonl.gz", b"not gzip", "no JSON Lines file"),
-        ("r.jsonl.gz", gzip.compress(jsonl(ROWS) * 1000)[:-20], "no JSON Lines file"), ("r.csv", b"question\n?\n", "has no column prompt; it has question"),
-        ("r.arrow", arrow(ROWS, True).replace(b"prompt", b"prom\xc3t"), "no Arrow file"), ("r.parquet", parquet(ROWS).replace(b"prompt", b"prom\xc3t"), "no Parquet file"),
+        ("r.json", b'[{"prompt": 1}, {"pro', "broken after row 1"), ("r.json", b"<html>", "broken after row 0"), ("r.arrow", b"nothing", "as Arrow"),
+        ("r.arrow", arrow(ROWS, False)[:-100], "as Arrow"), ("r.feather", b"FEA1....FEA1", "as Arrow"), ("r.parquet", b"PAR1PAR1", "as Parquet"),
+        ("r.csv", b'"never closed', "as CSV"), ("r.jsonl.gz", b"not gzip", "as JSON Lines"),
+        ("r.jsonl.gz", gzip.compress(jsonl(ROWS) * 1000)[:-20], "as JSON Lines"), ("r.csv", b"question\n?\n", "has no column prompt; it has question"),
+        ("r.arrow", arrow(ROWS, True).replace(b"prompt", b"prom\xc3t"), "as Arrow"), ("r.parquet", parquet(ROWS).replace(b"prompt", b"prom\xc3t"), "as Parquet"),
         ("r.arrow", arrow([{"q": 1}], True), "no column prompt"), ("r.xml", b"", "convert"), ("r.parquet.gz", b"", "convert"),
     ],
 )  # fmt: skip
@@ -207,7 +207,7 @@ def test_rows_come_from_a_web_server_and_a_bucket(tmp_path):
         assert [(row.place, row.folder) for row in found] == [
             (f"r.parquet#{n}", f"{server.url}/d?sig=hunter2") for n in (1, 2)
         ]
-        for path, said in {"/none.csv?sig=hunter2": "is not there", "/d/": "convert"}.items():
+        for path, said in {"/none.csv?sig=hunter2": "does not exist", "/d/": "convert"}.items():
             with pytest.raises(InputError, match=said) as raised:
                 list(row_files.read(server.url + path, fetch=own))
             assert "hunter2" not in str(raised.value)
@@ -224,8 +224,8 @@ def test_rows_come_from_a_web_server_and_a_bucket(tmp_path):
         assert [row.folder for row in row_files.read("s3://rows/in/r.parquet")][:1] == ["s3://rows/in"]
         assert values("s3://rows/in/r.parquet") == ROWS
         for path, said in {
-            "s3://rows/none.csv": "no file or folder s3://rows/none.csv",
-            "s3://nobucket/": "no file or folder",
+            "s3://rows/none.csv": "no such file or folder: s3://rows/none.csv",
+            "s3://nobucket/": "no such file or folder",
             "sftp://h/r.csv": "scheme",
         }.items():
             with pytest.raises(InputError, match=said):
