@@ -15,7 +15,6 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from flows.planning import reasons, registry
 from schemas.arrow import TABLES
@@ -86,22 +85,21 @@ def first_sentence(text: str) -> str:
 
 
 def show_all(found: list[Listed], console: Console) -> None:
-    """Prints the list, a row per operator."""
+    """Prints the list: a line of tables and kinds per operator, and what it does."""
     if not found:
         console.print("no step matches all of these options: leave one out")
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("step", "reads", "leaves", "handles", "what it does"):
-        table.add_column(name, overflow="fold")
     for operator in found:
         handles = "all" if set(operator.media) == set(SAMPLE_KINDS) else ", ".join(operator.media)
-        table.add_row(
-            f"[bold]{escape(operator.title)}[/bold]",
-            *(", ".join(words) or "-" for words in (operator.reads, operator.leaves)),
-            handles or "-",
-            escape(operator.what),
+        tables = [", ".join(words) or "-" for words in (operator.reads, operator.leaves)]
+        console.print(
+            f"[bold]{escape(operator.title)}[/bold]  [dim]{tables[0]} -> {tables[1]}; {handles or '-'}[/dim]",
+            soft_wrap=True,
         )
-    console.print(table)
+        console.print(f"    {escape(operator.what)}", soft_wrap=True)
+    console.print(
+        "\nstep  tables that it reads -> tables that it leaves; kinds of samples that it handles", style="dim"
+    )
     console.print("`pairwright steps STEP` shows a step's settings, and the reasons for which it may reject rows")
 
 
