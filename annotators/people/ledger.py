@@ -86,9 +86,7 @@ class Ledger:
                         self.db.execute(statement)
                     self.db.execute(f"pragma user_version={VERSION}")
         if version > VERSION:
-            raise StoreError(
-                f"the ledger {self.path} was written by a newer Pairwright: update Pairwright"
-            )
+            raise StoreError(f"the ledger {self.path} was written by a newer Pairwright: update Pairwright")
 
     def close(self) -> None:
         self.db.close()
