@@ -88,7 +88,13 @@ def numbered_answers(answers: Sequence[Candidate | str]) -> str:
     return "\n".join(f"Answer {i}:\n<<<\n{prompts.guard(text)}\n>>>" for i, text in enumerate(texts, 1))
 
 
-async def ask_with_retry(engine: Engine, messages: tuple[Message, ...], settings: JudgeSettings, read: Callable[[str], Reply], form: Form | None = None) -> JudgeReply:  # fmt: skip
+async def ask_with_retry(
+    engine: Engine,
+    messages: tuple[Message, ...],
+    settings: JudgeSettings,
+    read: Callable[[str], Reply],
+    form: Form | None = None,
+) -> JudgeReply:
     """Request a reply and parse it with `read`; an unparsable or refused reply is requested once more with another seed, and the
     second reply then counts.
 
@@ -104,7 +110,14 @@ async def ask_with_retry(engine: Engine, messages: tuple[Message, ...], settings
     return first if second.reply.outcome == Outcome.FAILED else second
 
 
-async def _once(engine: Engine, messages: tuple[Message, ...], settings: JudgeSettings, read: Callable[[str], Reply], form: Form | None, attempt: int) -> JudgeReply:  # fmt: skip
+async def _once(
+    engine: Engine,
+    messages: tuple[Message, ...],
+    settings: JudgeSettings,
+    read: Callable[[str], Reply],
+    form: Form | None,
+    attempt: int,
+) -> JudgeReply:
     temperature = max(settings.temperature, RETRY_TEMPERATURE) if attempt else settings.temperature
     form = form if "Form" in engine.can else None
     request = Generate(

@@ -137,7 +137,9 @@ def test_a_token_that_has_expired_is_said(label_studio):
 
 
 def test_what_is_no_label_studio_or_an_old_one_is_said(standin):
-    with pytest.raises(ServerError, match="does not reply with JSON when asked to return its version: check LABEL_STUDIO_URL"):
+    with pytest.raises(
+        ServerError, match="does not reply with JSON when asked to return its version: check LABEL_STUDIO_URL"
+    ):
         connect(standin((200, "<html>")).url, "key")
     with pytest.raises(ServerError, match="is not Label Studio: check LABEL_STUDIO_URL"):
         connect(standin((200, "{}")).url, "key")
@@ -164,11 +166,11 @@ def test_legacy_keys_switched_off_and_a_server_that_is_down_are_said(tmp_path):
         headers = {"Authorization": f"Token {server.key}"}
         off = {"legacy_api_tokens_enabled": False, "api_tokens_enabled": True}
         httpx.post(f"{server.url}/api/jwt/settings", headers=headers, json=off).raise_for_status()
-        with pytest.raises(
-            UserError, match="is a legacy token, which this organization has disabled; use a personal"
-        ):
+        with pytest.raises(UserError, match="is a legacy token, which this organization has disabled; use a personal"):
             client.whoami()
-    with pytest.raises(ServerError, match=r"cannot be reached to return the user of the API key .* check that it is running"):
+    with pytest.raises(
+        ServerError, match=r"cannot be reached to return the user of the API key .* check that it is running"
+    ):
         client.whoami()
 
 

@@ -289,7 +289,9 @@ def test_given_weights_are_by_the_step_or_the_person():
     assert found.prob == pytest.approx(3 / 4.5, abs=1e-4)
     (found,) = scored(rows, method="weighted", weights={"large": 0, "small": 0, "person:7": 0})
     assert found.outcome == "abstain"
-    with pytest.raises(RecipeError, match="step: `weights` name the judge 'lage', which has no vote: did you mean 'large'"):
+    with pytest.raises(
+        RecipeError, match="step: `weights` name the judge 'lage', which has no vote: did you mean 'large'"
+    ):
         scored(rows, method="weighted", weights={"lage": 3})
     rows.judgements = [rated(a, 5, "tiny@1", step="large"), rated(a, 2, "tiny@1", step="small")]
     found = {s.items[0]: s.value for s in scored(rows, method="weighted", axis="rating", weights={"large": 2})}
