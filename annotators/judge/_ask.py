@@ -1,4 +1,4 @@
-"""What the judges that write share: their settings, how a question is put, and one more try where the reply cannot be read."""
+"""Shared by the judges that generate text: settings, prompt construction, and one retry of a reply that cannot be parsed."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -15,60 +15,65 @@ from schemas.ports import Engine
 from schemas.records import Candidate, Finding, Message, Outcome, Provenance
 from schemas.requests import Failure, Form, Generate
 
-AGAIN = 0.7  # temperature of the second try: a greedy one would say the same again
-LOST = (Outcome.UNPARSABLE, Outcome.REFUSED)  # replies that are asked for once more
+RETRY_TEMPERATURE = 0.7  # at least this on the retry: greedy decoding would repeat the first reply
+RETRIED = (Outcome.UNPARSABLE, Outcome.REFUSED)  # outcomes that are retried once
 
 
 class JudgeSettings(Base):
-    """What every judge that is a model may be told."""
+    """Settings common to all model judges that generate text."""
 
     model: str
-    """name of the recipe's model that judges"""
+    """the recipe's model that judges, by name"""
     media: bool = True
-    """show the judge the media; without them it can only weigh the words"""
+    """show the media to the judge; without them it sees the text only"""
     facts: bool = False
-    """tell the judge what is known: the sample's facts, else its reference, else its answer (Fact-RLHF, SIMA)"""
+    """show the ground truth to the judge: the sample's facts, else its reference, else its answer (Fact-RLHF, SIMA)"""
     prompt: str | None = None
-    """file that asks, instead of the one beside this module"""
+    """prompt file that replaces the built-in one"""
     temperature: float = Field(0.0, ge=0)
-    """0 is greedy; above it another seed may say something else"""
+    """sampling temperature; 0 is greedy, above 0 the reply depends on the seed"""
     max_tokens: int = Field(512, ge=1, le=1_000_000)
-    """longest reply, in tokens"""
+    """maximum length of a reply, in tokens"""
     seed: int = 0
-    """another seed draws other replies and orders"""
+    """random seed of the replies and of random orders"""
 
 
 class JudgeReply(NamedTuple):
-    """What a judge said in the end."""
+    """The final reply of a judge to one request."""
 
     reply: Reply[Any]
-    raw: str
-    attempt: int = 0  # 1 where it was asked twice
-    prob: float | None = None
+    raw: str  # the reply's text, or the reason of the failure
+    attempt: int = 0  # 1 if this is the retry
+    prob: float | None = None  # 0..1, from token probabilities; None for a reply parsed from text
 
     def finding(self, value: float | None) -> Finding:
-        """What a Judgement says of it, `value` being what its words come to."""
+        """The Finding of a Judgement with this outcome, probability and raw reply, and the given `value`."""
         return Finding(self.reply.outcome, value, self.prob, self.raw)
 
     def by(self, engine: Engine, context: Context, order: int = 0) -> Provenance:
-        """Where that Judgement comes from; `order`: the place in which what is judged was shown."""
+        """The Provenance of that Judgement; `order` is the position at which the judged item was shown, from 0."""
         return Provenance(engine.identity, context.version, order, self.attempt)
 
 
 def template(settings: JudgeSettings, beside: str, name: str) -> str:
-    """The prompt file, with what tells the facts in its {facts}. RecipeError where there is no such place, and facts are to be told."""
+    """The prompt file with {facts} filled in: a block with the ground truth if `facts` is set, else empty.
+
+    RecipeError if `facts` is set and the prompt has no {facts}."""
     text = prompts.read(settings.prompt, beside, name)
     if settings.facts and "{facts}" not in text:
-        raise RecipeError(f"`facts: true` needs a prompt with {{facts}}; {settings.prompt or name} has none")
-    told = prompts.read(None, __file__, "facts.txt") + "\n" if settings.facts else ""
-    return text.replace("{facts}", told)
+        raise RecipeError(
+            f"`facts: true` needs a prompt with the placeholder {{facts}}; add it to {settings.prompt or name}"
+        )
+    block = prompts.read(None, __file__, "facts.txt") + "\n" if settings.facts else ""
+    return text.replace("{facts}", block)
 
 
 def judge_messages(
     text: str, rows: SampleRows, settings: JudgeSettings, answers: str = "", **words: str
 ) -> tuple[Message, ...]:
-    """The question about the sample's media: `text` with {question}, what is known, and `words`, which cannot close their fences, and
-    {answers}, which are fenced already."""
+    """The request of a judge: the sample's media (unless `media` is off) and `text` with its placeholders filled.
+
+    {question}, {known} and `words` are escaped so that they cannot close their fences; {answers} must be fenced already."""
     sample = rows.sample
     known = sample.facts or sample.reference or sample.answer or "nothing"
     words |= {"question": chat.asked_of(sample.prompt), "known": known}
@@ -78,33 +83,47 @@ def judge_messages(
 
 
 def numbered_answers(answers: Sequence[Candidate | str]) -> str:
-    """The answers, numbered and fenced; none can close its fence."""
+    """The answers as one text, numbered from 1, each in a fence that it cannot close; empty without answers."""
     texts = [a if isinstance(a, str) else a.text for a in answers]
     return "\n".join(f"Answer {i}:\n<<<\n{prompts.guard(text)}\n>>>" for i, text in enumerate(texts, 1))
 
 
-async def ask_with_retry(engine: Engine, messages: tuple[Message, ...], settings: JudgeSettings, read: Callable[[str], Reply], form: Form | None = None) -> JudgeReply:  # fmt: skip
-    """The reply, read. One that is unparsable or refused is asked for once more, with another seed; what the second one is worth
-    stays, and its words. An engine that fails leaves `failed`, at the second try the first reply.
+async def ask_with_retry(
+    engine: Engine,
+    messages: tuple[Message, ...],
+    settings: JudgeSettings,
+    read: Callable[[str], Reply],
+    form: Form | None = None,
+) -> JudgeReply:
+    """Request a reply and parse it with `read`; an unparsable or refused reply is requested once more with another seed, and the
+    second reply then counts.
 
-    `form` is what the reply must look like, where the engine can hold it to one."""
-    said = await _once(engine, messages, settings, read, form, 0)
-    if said.reply.outcome not in LOST:
-        return said
+    If the engine fails, the outcome is `failed`; if only the retry fails, the first reply counts. `form` constrains the output on
+    engines that support it."""
+    first = await _once(engine, messages, settings, read, form, 0)
+    if first.reply.outcome not in RETRIED:
+        return first
     try:
-        again = await _once(engine, messages, settings, read, form, 1)
-    except NotAsked:  # an engine that only remembers, and a parser that is stricter than it was
-        return said
-    return said if again.reply.outcome == Outcome.FAILED else again
+        second = await _once(engine, messages, settings, read, form, 1)
+    except NotAsked:  # rejudge: no retry is cached because the parser used to accept the first reply
+        return first
+    return first if second.reply.outcome == Outcome.FAILED else second
 
 
-async def _once(engine: Engine, messages: tuple[Message, ...], settings: JudgeSettings, read: Callable[[str], Reply], form: Form | None, attempt: int) -> JudgeReply:  # fmt: skip
-    temperature = max(settings.temperature, AGAIN) if attempt else settings.temperature
-    held = form if "Form" in engine.can else None
-    asked = Generate(
-        messages, 1, temperature, max_tokens=settings.max_tokens, seed=settings.seed ^ attempt << 20, form=held
+async def _once(
+    engine: Engine,
+    messages: tuple[Message, ...],
+    settings: JudgeSettings,
+    read: Callable[[str], Reply],
+    form: Form | None,
+    attempt: int,
+) -> JudgeReply:
+    temperature = max(settings.temperature, RETRY_TEMPERATURE) if attempt else settings.temperature
+    form = form if "Form" in engine.can else None
+    request = Generate(
+        messages, 1, temperature, max_tokens=settings.max_tokens, seed=settings.seed ^ attempt << 20, form=form
     )
-    result = await engine.ask(asked)
+    result = await engine.ask(request)
     if isinstance(result, Failure):
         return JudgeReply(Reply(Outcome.FAILED), f"{result.reason}: {result.detail}")
     text = result.answers[0].text

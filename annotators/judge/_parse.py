@@ -1,7 +1,7 @@
-"""What a judge's words say: each parser is a pure function of a text, and none raises whatever the text is.
+"""Parsers of judge replies. Each is a pure function of the text, runs in linear time, and never raises.
 
-A reply is data from a model that read hostile answers. What it quotes (fences, double quotes, backticks, lines after `>`) is not its
-verdict, and two different verdicts are none: that is `unparsable`, never a score. Time grows with the length of the text alone."""
+A reply is untrusted: the judge has read hostile answers. Quoted text (fences, double quotes, backticks, lines after `>`) is never taken
+as its verdict. Two different verdicts are `unparsable`, never a score."""
 
 import json
 import math
@@ -15,9 +15,9 @@ T = TypeVar("T")
 STRENGTHS = {
     str(n): 4.0 - n for n in range(1, 8)
 }  # 1 the first answer is much better, 4 equally good, 7 the second is much better
-STARTS = 64  # of objects that are none: each may take as long as the text
+MAX_FAILED_STARTS = 64  # opening braces that lead to no JSON object: each may cost the whole length of the text
 
-# no part of these can match in two ways, and each stops at the next opening mark: time is linear
+# unambiguous patterns that stop at the next opening mark, so that matching takes linear time
 _FENCED = re.compile(r"<<<(?:(?!<<<|>>>).)*>>>", re.DOTALL)
 _QUOTED = re.compile(r"```(?:(?!```).)*```|`[^`\n]*`|\"[^\"\n]*\"|“[^“”]*”|^[ \t]*>[^\n]*", re.DOTALL | re.MULTILINE)
 _BRACKETS = re.compile(r"\[\[\s*(?:answer |response )?(\w{1,12})\s*\]\]", re.IGNORECASE)
@@ -40,23 +40,25 @@ _ABSTAINS = re.compile(
 
 
 class Reply(NamedTuple, Generic[T]):
-    """What a text says: a value where the outcome is a verdict or a tie, else None."""
+    """A parsed reply; `value` is None unless the outcome is a verdict or a tie."""
 
     outcome: Outcome
     value: T | None = None
 
 
 def preference(text: str, tie: bool = True) -> Reply[float]:
-    """Which of two answers is better: 1 the first, -1 the second, 0 and outcome tie.
+    """Which of two answers is better: 1 the first, -1 the second, 0 (outcome tie) neither.
 
-    Read from `[[1]]`, `[[two]]`, `[[A]]`, `[[tie]]` anywhere outside quotes; without brackets from a reply, or its last line, that is
-    nothing but a verdict. A tie where none is allowed cannot be read."""
+    Parsed from `[[1]]`, `[[two]]`, `[[A]]`, `[[tie]]` anywhere outside quotes; without brackets, from a last line that contains nothing
+    but a verdict. A tie is unparsable if `tie` is false."""
     sides = _SIDES if tie else {word: side for word, side in _SIDES.items() if side}
     return _spoken(text, sides)
 
 
 def strength(text: str, tie: bool = True) -> Reply[float]:
-    """By how much the first of two answers is better, from a rating of 1 (much) over 4 (equal) to 7 (the second much): 3 to -3."""
+    """By how much the first of two answers is better, 3 to -3, from a rating of 1 (first much better), 4 (equal) to 7 (second much better).
+
+    Parsed like `preference`; a 4 is unparsable if `tie` is false."""
     return _spoken(text, {step: by for step, by in STRENGTHS.items() if tie or by})
 
 
@@ -65,14 +67,14 @@ def _spoken(text: str, known: dict[str, float]) -> Reply[float]:
     found = [word.lower() for word in _BRACKETS.findall(plain)]
     if not found:
         lines = [line for line in map(_plain, plain.splitlines()) if line]
-        found = [said for line in lines if (said := _alone(line)) in known]
+        found = [verdict for line in lines if (verdict := _alone(line)) in known]
         found = found if lines and _alone(lines[-1]) in known else []
     if set(found) == {"abstain"}:
         return Reply(Outcome.ABSTAIN)
-    said = {known.get(word) for word in found}
-    if len(said) != 1 or None in said:
+    values = {known.get(word) for word in found}
+    if len(values) != 1 or None in values:
         return Reply(Outcome.UNPARSABLE if found else is_unread(text))
-    (value,) = said
+    (value,) = values
     return Reply(Outcome.VERDICT if value else Outcome.TIE, value)
 
 
@@ -81,17 +83,17 @@ def _plain(line: str) -> str:
 
 
 def _alone(line: str) -> str | None:
-    """The verdict of a line that says nothing else."""
+    """The verdict word of a line that contains nothing else, in lower case; None for any other line."""
     match = _WHOLE.fullmatch(line) if len(line) < 80 else None
     return match and match[1].lower()
 
 
 def weighed(logprobs: Sequence[float | None], values: Sequence[float]) -> tuple[Reply[float], float | None]:
-    """(verdict, probability 0..1 that the first is better) of first tokens: of each choice its log-probability, and its value, above 0 where it
-    says that the first is better.
+    """(verdict, probability that the first answer is better) from the first token's distribution.
 
-    The probability is among the choices, ties shared, rounded to 4 digits; the verdict is the likeliest value. Where two values are
-    exactly as likely the judge prefers none and abstains; where no choice was among the tokens, there is nothing to read."""
+    `logprobs` has the natural log-probability of each choice, None if it was not returned; `values` has its value, above 0 if it means
+    that the first is better. The probability is 0..1, normalised over the choices, with half of a tie's share, rounded to 4 digits. The
+    verdict is the value with the highest probability. Two equally probable values: abstain; no choice returned: unparsable and None."""
     shares: dict[float, float] = {}
     for value, logprob in zip(values, logprobs, strict=True):
         shares[value] = shares.get(value, 0.0) + (0.0 if logprob is None else math.exp(logprob))
@@ -100,34 +102,34 @@ def weighed(logprobs: Sequence[float | None], values: Sequence[float]) -> tuple[
         return Reply(Outcome.UNPARSABLE), None
     prob = round(sum(p if value > 0 else p / 2 for value, p in shares.items() if value >= 0) / total, 4)
     top = max(shares.values())
-    likeliest = [value for value, p in shares.items() if p == top]
-    if len(likeliest) > 1:
+    modes = [value for value, p in shares.items() if p == top]
+    if len(modes) > 1:
         return Reply(Outcome.ABSTAIN), prob
-    return Reply(Outcome.VERDICT if likeliest[0] else Outcome.TIE, likeliest[0]), prob
+    return Reply(Outcome.VERDICT if modes[0] else Outcome.TIE, modes[0]), prob
 
 
 def ratings(text: str, axes: Sequence[str], count: int, low: int, high: int) -> Reply[dict[str, tuple[float, ...]]]:
-    """For each axis as many whole numbers from `low` to `high` as there are answers, from the one JSON object that has the axes.
+    """Per axis, `count` integer ratings from `low` to `high`, from the only JSON object that has all `axes` as keys.
 
-    None or several such objects, other numbers than asked for, broken or out-of-range ones cannot be read; nothing is rounded or clipped."""
-    said = _object(text, axes)
-    if isinstance(said, Outcome):
-        return Reply(said)
+    Unparsable: no such object or several, a different number of ratings, non-integers, values out of range. Nothing is rounded or clipped."""
+    found = _object(text, axes)
+    if isinstance(found, Outcome):
+        return Reply(found)
     for axis in axes:
-        given = said.get(axis)
+        given = found.get(axis)
         if not isinstance(given, list) or len(given) != count or not all(_whole(r, low, high) for r in given):
             return Reply(Outcome.UNPARSABLE)
-    return Reply(Outcome.VERDICT, {axis: tuple(map(float, said[axis])) for axis in axes})
+    return Reply(Outcome.VERDICT, {axis: tuple(map(float, found[axis])) for axis in axes})
 
 
 def ranking(text: str, count: int) -> Reply[tuple[int, ...]]:
-    """The places (0 first) of `count` answers, best first: from the JSON `{"ranking": [2, 1, 3]}`, else from one line `2 > 1 > 3`.
+    """The indices (from 0) of `count` answers, best first, from the JSON `{"ranking": [2, 1, 3]}` or a line `2 > 1 > 3` (numbered from 1).
 
-    Anything but a permutation cannot be read."""
-    said = [o["ranking"] for o in _having(text, ("ranking",))] + _chains(text)
-    if len(said) != 1:
-        return Reply(Outcome.UNPARSABLE if said else is_unread(text))
-    (order,) = said
+    Anything but exactly one permutation is unparsable."""
+    found = [o["ranking"] for o in _having(text, ("ranking",))] + _chains(text)
+    if len(found) != 1:
+        return Reply(Outcome.UNPARSABLE if found else is_unread(text))
+    (order,) = found
     if not isinstance(order, list) or len(order) != count or not all(_whole(n, 1, count) for n in order):
         return Reply(Outcome.UNPARSABLE)
     places = tuple(n - 1 for n in order)
@@ -135,15 +137,14 @@ def ranking(text: str, count: int) -> Reply[tuple[int, ...]]:
 
 
 def error_spans(text: str, answer: str, classes: Sequence[str], worst: int) -> Reply[tuple[Span, ...]]:
-    """The faulty stretches of `answer`, in order, from the one JSON object `{"faults": [{"text", "class", "severity", "correction"}]}`.
+    """The faulty spans of `answer`, in order, from the only JSON object `{"faults": [{"text", "class", "severity", "correction"}]}`.
 
-    A stretch is found by its exact words: of equal ones the first that is not taken yet. One whose words are not in the answer, whose
-    class is none of `classes` or whose severity is not a whole number from 1 to `worst`, makes the reply unparsable. No fault at all is
-    a verdict with no span."""
-    said = _object(text, ("faults",))
-    if isinstance(said, Outcome):
-        return Reply(said)
-    marked = said["faults"]
+    A span is located by its exact text; repeated text maps to successive occurrences. The reply is unparsable if a text is not in the
+    answer, a class is not in `classes`, or a severity is not an integer from 1 to `worst`. An empty list is a verdict without spans."""
+    found = _object(text, ("faults",))
+    if isinstance(found, Outcome):
+        return Reply(found)
+    marked = found["faults"]
     if not isinstance(marked, list):
         return Reply(Outcome.UNPARSABLE)
     spans: list[Span] = []
@@ -162,19 +163,19 @@ def error_spans(text: str, answer: str, classes: Sequence[str], worst: int) -> R
 
 
 def is_unread(text: str) -> Outcome:
-    """What became of a reply without a verdict: refused or abstained in so many words, else unparsable."""
+    """The outcome of a reply without a verdict: `refused` or `abstain` if it says so explicitly, else `unparsable`."""
     if _REFUSAL.match(text):
         return Outcome.REFUSED
     return Outcome.ABSTAIN if _ABSTAINS.fullmatch(text.strip(_EDGE)) else Outcome.UNPARSABLE
 
 
 def strip_quotes(text: str) -> str:
-    """`text` without what it quotes."""
+    """`text` with every quoted passage replaced by a space."""
     return _QUOTED.sub(" ", _FENCED.sub(" ", text))
 
 
 def _object(text: str, keys: Sequence[str]) -> dict[str, Any] | Outcome:
-    """The one JSON object that has all `keys`; else what became of the reply."""
+    """The only JSON object that has all `keys`; if there is not exactly one, the outcome of the reply."""
     found = _having(text, keys)
     if len(found) == 1:
         return found[0]
@@ -187,7 +188,7 @@ def _having(text: str, keys: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """The outermost JSON objects in a text; what is cut off or says a key twice is none. Gives up after STARTS that led to none."""
+    """The outermost JSON objects in a text; truncated ones and those with a duplicate key are skipped. Stops after MAX_FAILED_STARTS."""
     end, failed = 0, 0
     for start in _OPENING.finditer(text):
         if start.start() < end:
@@ -196,7 +197,7 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
             found, end = _DECODER.raw_decode(text, start.start())
         except (ValueError, RecursionError):
             failed += 1
-            if failed == STARTS:
+            if failed == MAX_FAILED_STARTS:
                 return
         else:
             yield found
@@ -204,7 +205,7 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(dict(pairs)) != len(pairs):
-        raise ValueError("a key stands there twice")
+        raise ValueError("duplicate key")
     return dict(pairs)
 
 
@@ -212,7 +213,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_once)
 
 
 def _chains(text: str) -> list[list[int]]:
-    """The numbers of each line outside fences that is a chain like `2 > 1 > 3`."""
+    """The numbers of each line outside fences that has the form `2 > 1 > 3`."""
     lines = [_plain(line) for line in _FENCED.sub(" ", text).splitlines()]
     return [[int(n) for n in line.split(">")] for line in lines if _CHAIN.fullmatch(line)]
 

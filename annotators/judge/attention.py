@@ -1,8 +1,8 @@
-"""Where an answer looks: of the attention that its tokens pay to several pictures, the share of the one that it is asked about
-(MIA-DPO, arXiv 2410.17637). Who looks elsewhere describes another picture: the answer is called hallucinated.
+"""Attention of an answer to the picture it is asked about: that picture's share of the attention its tokens pay to all pictures
+(MIA-DPO, arXiv 2410.17637). An answer that attends to other pictures is labelled as hallucinated.
 
-Which picture is asked about stands in the facts of what `prompt.compose_media` made. An answer that looks at the right picture
-may be wrong still, so of it no more is said than its share."""
+The target picture is recorded in the facts that `prompt.compose_media` writes. An answer that attends to the right picture can still
+be wrong, so it gets its share and no verdict."""
 
 import asyncio
 
@@ -26,28 +26,26 @@ VERSION = 1
 
 class Settings(Base):
     model: str
-    """name of the recipe's model whose attention is looked at, on an engine that answers `Attend`: the one that answered"""
+    """the recipe's model whose attention is measured, usually the one that answered; its engine must support `Attend` (hf)"""
     thresholds: dict[int, float] = Field({2: 0.8, 3: 0.7, 4: 0.6, 5: 0.6}, min_length=1)
-    """pictures -> a share up to which an answer is called hallucinated; of more pictures than are named the last"""
+    """number of pictures -> largest share at which an answer counts as hallucinated; the last one applies to more pictures"""
 
     @field_validator("thresholds")
     @classmethod
     def _shares(cls, found):
         if any(not 0 <= share <= 1 for share in found.values()):
-            raise ValueError("a share is 0 to 1")
+            raise ValueError("`thresholds` are shares and must be from 0 to 1")
         return found
 
 
 async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
-    """Of each Candidate its `attention` (0..1), and `hallucination`: -1 where that is at most the threshold; it abstains above.
+    """Per Candidate, `attention` (0..1) and `hallucination`: -1 if the share is at most the threshold, else it abstains.
 
-    A candidate whose role is chosen is what others are held against: 0, unasked. Where facts name no picture: abstain; an answer that
-    the engine cannot look at `failed`. RecipeError where the engine looks at none."""
+    A candidate with the role chosen is the reference: 0 on `hallucination` without a request. Both axes abstain if the facts name no
+    target picture, and are `failed` if the engine fails. RecipeError if the engine does not support `Attend`."""
     sample, engine = rows.sample, context.engines[settings.model]
     if "Attend" not in engine.can:
-        raise RecipeError(
-            f"{context.step}: {engine.identity} does not say where it looks; name a model on the engine hf"
-        )
+        raise RecipeError(f"{context.step}: {engine.identity} cannot return attention; use a model on the engine hf")
     by = Provenance(engine.identity, context.version)
     target = target_of(sample)
     asked = [c for c in rows.candidates if target is not None and c.role != "chosen"]
@@ -55,7 +53,7 @@ async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[
     results = dict(zip([c.id for c in asked], await asyncio.gather(*requests), strict=True))
     out = []
     for c in rows.candidates:
-        for axis, (outcome, value, raw) in _told(c, results.get(c.id), target, settings).items():
+        for axis, (outcome, value, raw) in _findings(c, results.get(c.id), target, settings).items():
             out.append(
                 judgement(sample.id, context.step, "candidate", (c.id,), axis, Finding(outcome, value, raw=raw), by)
             )
@@ -63,7 +61,7 @@ async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[
 
 
 def target_of(sample: Sample) -> int | None:
-    """The place from 0 of the picture that is asked about; None where facts do not say, or the sample shows other pictures."""
+    """The index (from 0) of the target picture; None if the facts do not name it or the sample's media are not those of the facts."""
     facts = orjson.loads(sample.facts) if sample.facts else {}
     composed = facts.get("composed", {}) if isinstance(facts, dict) else {}
     target = composed.get("target")
@@ -71,11 +69,11 @@ def target_of(sample: Sample) -> int | None:
 
 
 def hallucinated(share: float, pictures: int, thresholds: dict[int, float]) -> bool:
-    """The published rule: the share of the picture asked about is at most the threshold of so many pictures."""
+    """MIA-DPO's rule: the target picture's share (0..1) is at most the threshold for this number of pictures."""
     return share <= thresholds.get(pictures, thresholds[max(thresholds)])
 
 
-def _told(c: Candidate, result, target: int | None, settings: Settings) -> dict[str, tuple]:
+def _findings(c: Candidate, result, target: int | None, settings: Settings) -> dict[str, tuple]:
     if target is None:
         nothing = (Outcome.ABSTAIN, None, "the facts name no picture that is asked about")
         return {ATTENTION: nothing, HALLUCINATION: nothing}

@@ -1,6 +1,6 @@
-"""Claim by claim (RLAIF-V): an answer is split into claims, and a model says of each whether the media bear it out.
+"""Claim by claim (RLAIF-V): an answer is split into claims, and a model verifies each against the media.
 
-The verdict is read from the first token: p(yes) = p("yes") + p("Yes"), p(no) alike; a claim stands iff p(yes) > p(no)."""
+The verdict comes from the first token: p(yes) = p("yes") + p("Yes"), p(no) likewise; a claim holds if p(yes) > p(no)."""
 
 import asyncio
 import inspect
@@ -26,11 +26,11 @@ CHOICES = ("yes", "Yes", "no", "No")
 
 class Settings(Base):
     model: str
-    """name of the recipe's model that verifies the claims"""
+    """the recipe's model that verifies the claims, by name"""
     splitter: str | dict[str, Any] = "split.patterns"
     """the operator that splits an answer into claims"""
     prompt: str | None = None
-    """file with {question}, instead of the one beside this module"""
+    """prompt file that replaces the built-in one; with {question}"""
 
 
 def prompt_texts(settings: Settings) -> tuple[str, ...]:
@@ -38,27 +38,29 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
 
 
 async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Claim | Judgement]:
-    """For each candidate its Claims, a `form` Judgement (could it be split?) and a `claim` Judgement each. Equal questions are asked once."""
+    """Per candidate: a `form` Judgement (1 if it could be split, else 0), its Claims, and a `claim` Judgement on each.
+
+    If the splitter gives no verdict, only the `form` Judgement is left, with that outcome. Equal questions of a sample are asked once."""
     sample = rows.sample
     engine = context.engines[settings.model]
     (template,) = prompt_texts(settings)
-    asked = messages.asked_of(sample.prompt)
+    question = messages.asked_of(sample.prompt)
     texts = list(dict.fromkeys(c.text for c in rows.candidates))
-    found = await asyncio.gather(*[_split(context.built["splitter"], asked, text) for text in texts])
+    found = await asyncio.gather(*[_split(context.built["splitter"], question, text) for text in texts])
     splits: dict[str, Any] = dict(zip(texts, found, strict=True))
     questions = list(dict.fromkeys(q for s in splits.values() if isinstance(s, list) for q, _ in s))
     requests = [
         engine.ask(Score(messages.ask_about(sample.prompt, prompts.fill(template, question=q)), CHOICES))
         for q in questions
     ]
-    answers = dict(zip(questions, await _together(requests), strict=True))
+    answers = dict(zip(questions, await _verdicts(requests), strict=True))
     out: list[Claim | Judgement] = []
     for c in rows.candidates:
-        out += _slips(c, splits[c.text], answers, engine.identity, context)
+        out += _rows(c, splits[c.text], answers, engine.identity, context)
     return out
 
 
-def _slips(c: Candidate, split, answers, identity: str, context: Context) -> list[Claim | Judgement]:
+def _rows(c: Candidate, split, answers, identity: str, context: Context) -> list[Claim | Judgement]:
     by = Provenance(identity, context.version)
     if isinstance(split, NoVerdict):
         return [
@@ -90,12 +92,14 @@ async def _split(splitter, question: str, answer: str):
         return error
 
 
-async def _together(requests) -> list[tuple[str, float | None, str | None]]:
+async def _verdicts(requests) -> list[tuple[str, float | None, str | None]]:
     return [verdict(r) for r in await asyncio.gather(*requests)]
 
 
 def verdict(result) -> tuple[str, float | None, str | None]:
-    """(outcome, probability of yes in 0..1 rounded to 4 digits, raw) of a first-token Score. No yes and no no: unparsable, never a zero."""
+    """(outcome, probability of yes, raw) of a first-token Score; the probability is 0..1 among yes and no, rounded to 4 digits.
+
+    If neither yes nor no has any probability, the outcome is unparsable and the probability None."""
     if isinstance(result, Failure):
         return Outcome.FAILED, None, f"{result.reason}: {result.detail}"
     yes, no = (sum(math.exp(p) for p in pair if p is not None) for pair in (result.logprobs[:2], result.logprobs[2:]))

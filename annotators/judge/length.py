@@ -1,6 +1,6 @@
-"""The judge that every other one must beat: the longer answer is better. It asks no model.
+"""Baseline judge without a model: the longer answer is better.
 
-On MM-RLHF-RewardBench it is right in .72 of the pairs; what a judge agrees with it says how much of its taste is length."""
+It is right on 72 % of the pairs of MM-RLHF-RewardBench. A judge's agreement with it shows how much that judge rewards length."""
 
 from schemas.axes import LENGTH, TOKENS
 from schemas.operator import Context, SampleRows
@@ -18,11 +18,11 @@ ANNOTATOR = "length"
 
 class Settings(Base):
     axis: str = LENGTH
-    """what the judgements are called, for the pair rule's `axis`"""
+    """axis of the judgements; a pair rule names it in its `axis`"""
 
 
 def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
-    """Of each Candidate how many words it has, and on the axis `tokens` how many tokens, where its maker said so."""
+    """Per Candidate, its number of words, and on the axis `tokens` its number of tokens if the maker recorded it."""
     out, by = [], Provenance(ANNOTATOR, context.version)
     for c in rows.candidates:
         values = {settings.axis: word_count(c.text), TOKENS: c.tokens}

@@ -1,4 +1,4 @@
-"""A model puts all answers to a prompt in order in one call, as people rank them."""
+"""A model ranks all answers to a prompt in one call, like the ranking task for people."""
 
 import json
 import random
@@ -21,9 +21,9 @@ VERSION = 1
 
 class Settings(JudgeSettings):
     order: Literal["random", "fixed"] = "random"
-    """show the answers in an order drawn by the seed, for models favour places, or as they come"""
+    """show the answers in random order (drawn by the seed, against position bias) or in their given order"""
     prompt: str | None = None
-    """file with {count}, {question}, {answers} and, if need be, {facts}, instead of the one beside this module"""
+    """prompt file that replaces the built-in one; with {count}, {question}, {answers} and optionally {facts}"""
 
 
 def prompt_texts(settings: Settings) -> tuple[str, ...]:
@@ -31,8 +31,10 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
 
 
 async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
-    """A `rank` on each candidate, as of people: 0 the best, -1 the next; `order` is its place on the page. Equal texts are shown once and
-    share a rank. A reply that orders not all of them leaves all `unparsable`; of fewer than two texts there is nothing to order."""
+    """Per candidate a `rank`: 0 the best, -1 the next; `order` is the position at which it was shown, from 0.
+
+    Equal texts are shown once and share a rank. If the reply is not a permutation of all answers, every candidate is `unparsable`.
+    With fewer than two different texts, nothing is asked and no row is left."""
     texts = list(dict.fromkeys(c.text for c in rows.candidates))
     if len(texts) < 2:
         return []
@@ -41,15 +43,15 @@ async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[
     engine = context.engines[settings.model]
     (text,) = prompt_texts(settings)
     messages = judge_messages(text, rows, settings, numbered_answers(texts), count=str(len(texts)))
-    said = await ask_with_retry(
+    reply = await ask_with_retry(
         engine, messages, settings, lambda text: _parse.ranking(text, len(texts)), _form(len(texts))
     )
-    best: Any = said.reply.value
-    ranks = {texts[place]: 0.0 - rank for rank, place in enumerate(best or ())}
+    ranking: Any = reply.reply.value
+    ranks = {texts[place]: 0.0 - rank for rank, place in enumerate(ranking or ())}
     return [
         judgement(
-            rows.sample.id, context.step, "candidate", (c.id,), RANK, said.finding(ranks.get(c.text)),
-            said.by(engine, context, texts.index(c.text)),
+            rows.sample.id, context.step, "candidate", (c.id,), RANK, reply.finding(ranks.get(c.text)),
+            reply.by(engine, context, texts.index(c.text)),
         )
         for c in rows.candidates
     ]  # fmt: skip
@@ -57,8 +59,8 @@ async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[
 
 @lru_cache(64)
 def _form(count: int) -> Form:
-    """The JSON Schema of a reply; that no number comes twice is beyond it."""
-    some = {
+    """The JSON Schema of a reply; it cannot express that each number occurs once."""
+    numbers = {
         "type": "array",
         "items": {"type": "integer", "minimum": 1, "maximum": count},
         "minItems": count,
@@ -66,6 +68,11 @@ def _form(count: int) -> Form:
     }
     return Form(
         schema=json.dumps(
-            {"type": "object", "properties": {"ranking": some}, "required": ["ranking"], "additionalProperties": False}
+            {
+                "type": "object",
+                "properties": {"ranking": numbers},
+                "required": ["ranking"],
+                "additionalProperties": False,
+            }
         )
     )

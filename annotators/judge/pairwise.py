@@ -1,8 +1,8 @@
-"""A model says which of two answers is better, in both orders, for models favour a place (arXiv 2305.17926).
+"""A model decides which of two answers is better, in both orders because models have a position bias (arXiv 2305.17926).
 
-Without reasons the verdict is read from the first token's probabilities, as far as the engine tells them; with `reason` from the text.
-Every two answers in both orders are all K(K-1) ordered pairs of LLaVA-Critic (arXiv 2410.02712). A judge who contradicts itself
-has not said tie: both Judgements stay, and `annotators.measures.ballots` counts them as no vote."""
+The verdict comes from the first token's probabilities if the engine returns them, and from the text with `reason` or without them.
+All pairs in both orders are the K(K-1) ordered pairs of LLaVA-Critic (arXiv 2410.02712). A judge that contradicts itself has not
+declared a tie: both Judgements are kept, and `annotators.measures.ballots` counts them as no vote."""
 
 import asyncio
 import random
@@ -36,23 +36,23 @@ SCALE = {
 
 class Settings(JudgeSettings):
     of: Literal["candidates", "pairs"] = "candidates"
-    """compare every two answers, or those of the pairs that a step before made"""
+    """compare all pairs of a prompt's answers, or only the pairs that an earlier step made"""
     per_prompt: int | None = Field(None, ge=1, le=1_000_000)
-    """compare at most so many pairs of each prompt, drawn by the seed; all by default"""
+    """maximum number of pairs per prompt, drawn by the seed; all by default"""
     order: Literal["both", "random", "fixed"] = "both"
-    """show each pair in both orders, in one drawn by the seed, or as the answers come"""
+    """show each pair in both orders, in one order drawn by the seed, or in the given order"""
     tie: bool = True
-    """let the judge call two answers equally good"""
+    """allow the verdict that both answers are equally good"""
     strength: bool = False
-    """ask by how much one is better, in seven steps (Llama 3.1), which leaves 3 to -3 instead of 1 to -1"""
+    """ask by how much one is better, in seven steps (Llama 3.1); values are then 3 to -3 instead of 1 to -1"""
     reason: bool = False
-    """let the judge say why first; its verdict is then read from the text"""
+    """let the judge give its reasons first; the verdict is then parsed from the text"""
     prompt: str | None = None
-    """file with {question}, {first}, {second} and, if need be, {facts} and {verdict}, instead of the one beside this module"""
+    """prompt file that replaces the built-in one; with {question}, {first}, {second} and optionally {facts} and {verdict}"""
 
 
 class Shown(NamedTuple):
-    """Two answers in their own order, and the place (0, 1) of the one that is shown first."""
+    """Two answers in their canonical order, and the index (0 or 1) of the one that is shown first."""
 
     answers: tuple[Candidate, Candidate]
     order: int
@@ -68,13 +68,15 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
 
 
 async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
-    """A `preference` on each pair and order: items are the two answers in their order, `order` the place of the one shown first,
-    `value` above 0 where the first item is better (0 and outcome tie for a tie), `prob` that it is, ties shared, where the engine
-    tells. Two equal texts are not compared; without two answers there is nothing to say."""
+    """A `preference` Judgement per pair and order.
+
+    Items are the two answers in canonical order and `order` is the index of the one shown first. `value` is above 0 if the first item
+    is better, 0 (outcome tie) for a tie; `prob` (0..1) is the probability that it is better, with half of a tie's, if the engine
+    returns probabilities. Equal texts are not compared; with fewer than two different answers no row is left."""
     engine = context.engines[settings.model]
-    shown = list(_shown(rows, settings))
-    said = await asyncio.gather(*(_said(engine, _messages(one, rows, settings), settings) for one in shown))
-    return [_slip(one, what, rows, context, engine) for one, what in zip(shown, said, strict=True)]
+    pages = list(_shown(rows, settings))
+    replies = await asyncio.gather(*(_reply(engine, _messages(page, rows, settings), settings) for page in pages))
+    return [_judgement(page, reply, rows, context, engine) for page, reply in zip(pages, replies, strict=True)]
 
 
 def _shown(rows: SampleRows, settings: Settings) -> Iterator[Shown]:
@@ -90,7 +92,7 @@ def _shown(rows: SampleRows, settings: Settings) -> Iterator[Shown]:
 
 
 def _drawn(rows: SampleRows, settings: Settings) -> list[tuple[Candidate, Candidate]]:
-    """The pairs to compare, each answer behind those that come before it."""
+    """The pairs to compare, in the order of the candidates."""
     wanted = {frozenset((p.chosen_id, p.rejected_id)) for p in rows.pairs} if settings.of == "pairs" else None
     pairs = [
         (a, b)
@@ -105,30 +107,30 @@ def _drawn(rows: SampleRows, settings: Settings) -> list[tuple[Candidate, Candid
     return [pairs[place] for place in sorted(places)]
 
 
-def _messages(one: Shown, rows: SampleRows, settings: Settings) -> tuple[Message, ...]:
+def _messages(page: Shown, rows: SampleRows, settings: Settings) -> tuple[Message, ...]:
     text, verdict = prompt_texts(settings)
-    first, second = one.answers if one.order == 0 else one.answers[::-1]
+    first, second = page.answers if page.order == 0 else page.answers[::-1]
     return judge_messages(
         text, rows, settings, first=first.text, second=second.text, verdict=verdict.replace("{words}", _words(settings))
     )
 
 
 def example(asked: str, settings: Settings, text: str, draw: float) -> str:
-    """A reply that `_parse.preference` or `_parse.strength` reads; see `schemas.operator`."""
+    """A made-up reply that `_parse.preference` or `_parse.strength` accepts, for dry runs; see `schemas.operator`."""
     verdicts = _verdicts(settings)
     verdict = verdicts[int(draw * len(verdicts))]
     return f"{text} [[{verdict}]]" if settings.reason else verdict
 
 
 def _verdicts(settings: Settings) -> list[str]:
-    """The verdicts that may be given."""
+    """The allowed verdicts, as the judge must write them."""
     if settings.strength:
         return [step for step in SCALE if settings.tie or step != "4"]
     return ["one", "two", "tie"][: 3 if settings.tie else 2]
 
 
 def _words(settings: Settings) -> str:
-    """The verdicts that may be given, in words."""
+    """The allowed verdicts as the prompt lists them."""
     words = _verdicts(settings)
     if settings.strength:
         return ", ".join(f"{step} ({SCALE[step]})" for step in words)
@@ -139,8 +141,8 @@ def _words(settings: Settings) -> str:
     )
 
 
-async def _said(engine: Engine, messages: tuple[Message, ...], settings: Settings) -> JudgeReply:
-    """What the judge says of the first answer shown, against the second."""
+async def _reply(engine: Engine, messages: tuple[Message, ...], settings: Settings) -> JudgeReply:
+    """The judge's reply on the answer shown first against the one shown second."""
     if settings.reason or "Score" not in engine.can:
         read = _parse.strength if settings.strength else _parse.preference
         return await ask_with_retry(engine, messages, settings, lambda text: read(text, settings.tie))
@@ -153,11 +155,11 @@ async def _said(engine: Engine, messages: tuple[Message, ...], settings: Setting
     return JudgeReply(reply, raw, prob=prob)
 
 
-def _slip(one: Shown, said: JudgeReply, rows: SampleRows, context: Context, engine: Engine) -> Judgement:
-    value: Any = said.reply.value
-    if one.order:  # it spoke of the second item
+def _judgement(page: Shown, reply: JudgeReply, rows: SampleRows, context: Context, engine: Engine) -> Judgement:
+    value: Any = reply.reply.value
+    if page.order:  # the reply is about the second item: flip it
         value = None if value is None else 0.0 - value
-        said = said._replace(prob=None if said.prob is None else round(1 - said.prob, 4))
-    items = (one.answers[0].id, one.answers[1].id)
-    by = said.by(engine, context, one.order)
-    return judgement(rows.sample.id, context.step, "pair", items, PREFERENCE, said.finding(value), by)
+        reply = reply._replace(prob=None if reply.prob is None else round(1 - reply.prob, 4))
+    items = (page.answers[0].id, page.answers[1].id)
+    by = reply.by(engine, context, page.order)
+    return judgement(rows.sample.id, context.step, "pair", items, PREFERENCE, reply.finding(value), by)

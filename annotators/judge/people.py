@@ -1,7 +1,7 @@
-"""People judge, in Label Studio: they compare, rank, rate, correct, or say what is unsafe.
+"""Human judges in Label Studio: they compare, rank, rate or correct answers, or judge their safety.
 
-The first look at all samples plans the questions into a ledger, puts them on the server, reads back what was said, and raises
-Waiting until everybody is done; nothing stays running meanwhile. The rows are those of a snapshot of the ledger."""
+`fit` plans the questions into a ledger, sends them to the server and reads annotations back. It raises Waiting until all are there;
+nothing keeps running meanwhile. The judgements come from a snapshot of the ledger."""
 
 from annotators.people import snapshot
 from annotators.people.ledger import Ledger
@@ -26,7 +26,9 @@ def reads(settings: Settings) -> tuple[str, ...]:
 
 
 def fit(seen, settings: Settings, context: Context) -> Fitted:
-    """Plans, asks, reads back. Waiting says how many annotations of how many are there."""
+    """Plan, push and pull the questions; the fitted value is a Snapshot of the annotations.
+
+    Waiting while annotations are missing, with their number; ServerError or UserError if the server cannot be used."""
     ledger = Ledger(context.folder)
     try:
         with ledger.alone():
@@ -40,8 +42,8 @@ def fit(seen, settings: Settings, context: Context) -> Fitted:
             found = progress(ledger, settings)
             if not found.done:
                 raise Waiting(
-                    f"{context.step}: {found.answered} of {found.asked} annotations are there; people label in Label Studio, "
-                    "the same command goes on when they are done"
+                    f"{context.step}: {found.answered} of {found.asked} annotations are done; annotators work in Label Studio, "
+                    "run the same command again when they have finished"
                 )
             return Fitted(*snapshot.take(ledger, context.folder / "snapshots", context.step, context.version))
     finally:
@@ -49,22 +51,22 @@ def fit(seen, settings: Settings, context: Context) -> Fitted:
 
 
 def plan(ledger: Ledger, seen, campaign: str, settings: Settings, context: Context) -> None:
-    """Adds what is to be asked to the ledger, and withdraws what asks about answers that are no longer there."""
+    """Add new questions to the ledger, and withdraw those about answers that no longer exist."""
     asked = {(q.sample, q.items): q.gold is not None for q in ledger.questions(withdrawn=True)}
-    still = set()
+    current = set()
 
-    def noted():
+    def recorded():
         for draft in drafts(seen, settings, _mimes(context)):
-            still.add((draft.sample, draft.items))
+            current.add((draft.sample, draft.items))
             yield draft
 
-    chosen = select(noted(), settings, asked)
+    chosen = select(recorded(), settings, asked)
     ledger.plan(q for draft in chosen for q in questions(draft, campaign, settings))
-    ledger.withdraw({q.uid for q in ledger.questions(withdrawn=True) if (q.sample, q.items) in still})
+    ledger.withdraw({q.uid for q in ledger.questions(withdrawn=True) if (q.sample, q.items) in current})
 
 
 def _mimes(context: Context):
-    """Looks up MIME types of media by their ids; the table is read once."""
+    """A look-up of MIME types by media ids; the table is read once."""
     known: dict[str, str] = {}
     if context.tables:
         for batch in context.tables.batches("media", ["id", "mime"]):
@@ -73,7 +75,7 @@ def _mimes(context: Context):
 
 
 def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement | Candidate]:
-    """What people said of the sample's answers: see Reply for the axes, and `snapshot.rows_of` for the records."""
+    """People's annotations of the sample's answers: see Reply for the axes and `snapshot.rows_of` for the rows; empty if none."""
     return context.fitted.of(rows.sample.id)
 
 

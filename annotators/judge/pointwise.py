@@ -1,4 +1,4 @@
-"""A model rates answers, all to a prompt in one call (VLFeedback, arXiv 2312.10665) or one by one; as a whole, or on axes with rubrics."""
+"""A model rates answers, all of a prompt in one call (VLFeedback, arXiv 2312.10665) or one per call, overall or on axes with rubrics."""
 
 import json
 from functools import lru_cache
@@ -21,30 +21,30 @@ MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 2
 Rubric = Literal["helpfulness", "visual_faithfulness", "ethical_considerations"]
-WHOLE = "ratings"  # what the reply calls the rating of an answer as a whole
+WHOLE = "ratings"  # key of the overall ratings in the reply
 RATINGS = "[one whole number for each answer, in their order]"
 RATIONALE = '"why, in a sentence or two for each answer"'
 
 
 class Settings(JudgeSettings):
     low: int = Field(1, ge=-1_000, le=1_000)
-    """worst rating"""
+    """rating of the worst answers"""
     high: int = Field(5, ge=-1_000, le=1_000)
-    """best rating; LLaVA-Critic's scales end at 10 and 100"""
+    """rating of the best answers; LLaVA-Critic uses scales up to 10 and 100"""
     axis: str = RATING
-    """what the judgements are called, for the pair rule's `axis`; with `axes` they are called as those are"""
+    """axis of the judgements; a pair rule names it in its `axis`. With `axes`, their names are used instead"""
     axes: tuple[Rubric, ...] | dict[str, str] = ()
-    """rate each of these instead: names with a rubric each, or only names, of VLFeedback's rubrics helpfulness, visual_faithfulness
-    and ethical_considerations, which come along and are for 1 to 5"""
+    """rate on each of these axes: {name: rubric}, or names of the built-in rubrics (VLFeedback, for ratings 1 to 5): helpfulness,
+    visual_faithfulness, ethical_considerations"""
     together: bool = True
-    """show all answers in one call; else each alone, so that none is rated against another"""
+    """rate all answers in one call; false: one call per answer, so that they are not compared with each other"""
     max_tokens: int = Field(256, ge=1, le=1_000_000)
-    """longest reply, in tokens"""
+    """maximum length of a reply, in tokens"""
     rationale: bool = False
-    """ask why, too; it is kept in `raw`"""
+    """also ask for reasons; they are kept in `raw`"""
     prompt: str | None = None
-    """file with {count}, {low}, {high}, {question}, {answers} and, if need be, {facts}, {rubrics} and {form}, instead of the one beside
-    this module"""
+    """prompt file that replaces the built-in one; with {count}, {low}, {high}, {question}, {answers} and optionally {facts}, {rubrics}
+    and {form}"""
 
     @model_validator(mode="after")
     def _ordered(self):
@@ -54,7 +54,7 @@ class Settings(JudgeSettings):
 
 
 def prompt_texts(settings: Settings) -> tuple[str, ...]:
-    """The prompt, and the rubrics of its axes."""
+    """The prompt, followed by the rubric of each axis."""
     text = template(settings, __file__, "pointwise_axes.txt" if settings.axes else "pointwise.txt")
     if isinstance(settings.axes, dict):
         return text, *settings.axes.values()
@@ -62,40 +62,41 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
 
 
 async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
-    """One Judgement a candidate and axis. A reply that cannot be read leaves them all `unparsable`, with its words; without an answer
-    nothing is asked."""
+    """One Judgement per candidate and axis, valued `low` to `high`.
+
+    If the reply cannot be parsed, all candidates of the call are `unparsable`, with the reply in `raw`. Without candidates nothing is asked."""
     engine = context.engines[settings.model]
-    some = [rows.candidates] if settings.together else [[c] for c in rows.candidates]
-    calls = (_rated(of, rows, settings, context, engine) for of in some if of)
+    batches = [rows.candidates] if settings.together else [[c] for c in rows.candidates]
+    calls = (_rated(batch, rows, settings, context, engine) for batch in batches if batch)
     return [row for found in await gather(calls) for row in found]
 
 
 async def _rated(
-    of: list[Candidate], rows: SampleRows, settings: Settings, context: Context, engine: Engine
+    candidates: list[Candidate], rows: SampleRows, settings: Settings, context: Context, engine: Engine
 ) -> list[Judgement]:
-    keys = tuple(settings.axes) or (WHOLE,)
-    said = await ask_with_retry(
-        engine, _messages(of, rows, settings), settings,
-        lambda text: _parse.ratings(text, keys, len(of), settings.low, settings.high),
-        _form(keys, len(of), settings.low, settings.high, settings.rationale),
+    keys, count = tuple(settings.axes) or (WHOLE,), len(candidates)
+    reply = await ask_with_retry(
+        engine, _messages(candidates, rows, settings), settings,
+        lambda text: _parse.ratings(text, keys, count, settings.low, settings.high),
+        _form(keys, count, settings.low, settings.high, settings.rationale),
     )  # fmt: skip
-    found: Any = said.reply.value
+    ratings: Any = reply.reply.value
     return [
         judgement(
             rows.sample.id, context.step, "candidate", (c.id,), key if settings.axes else settings.axis,
-            said.finding(found and found[key][i]), said.by(engine, context),
+            reply.finding(ratings and ratings[key][i]), reply.by(engine, context),
         )
-        for i, c in enumerate(of)
+        for i, c in enumerate(candidates)
         for key in keys
     ]  # fmt: skip
 
 
-def _messages(of: list[Candidate], rows: SampleRows, settings: Settings):
+def _messages(candidates: list[Candidate], rows: SampleRows, settings: Settings):
     text, *rubrics = prompt_texts(settings)
     keys = tuple(settings.axes) or (WHOLE,)
     form = ", ".join([f'"rationale": {RATIONALE}'] * settings.rationale + [f'"{key}": {RATINGS}' for key in keys])
     return judge_messages(
-        text, rows, settings, numbered_answers(of), count=str(len(of)), low=str(settings.low), high=str(settings.high), form=f"{{{form}}}",
+        text, rows, settings, numbered_answers(candidates), count=str(len(candidates)), low=str(settings.low), high=str(settings.high), form=f"{{{form}}}",
         rubrics="\n\n".join(f"{axis}: {rubric}" for axis, rubric in zip(settings.axes, rubrics, strict=True)),
     )  # fmt: skip
 
@@ -103,13 +104,13 @@ def _messages(of: list[Candidate], rows: SampleRows, settings: Settings):
 @lru_cache(256)
 def _form(keys: tuple[str, ...], count: int, low: int, high: int, rationale: bool) -> Form:
     """The JSON Schema of a reply."""
-    some = {
+    numbers = {
         "type": "array",
         "items": {"type": "integer", "minimum": low, "maximum": high},
         "minItems": count,
         "maxItems": count,
     }
-    known: dict[str, Any] = ({"rationale": {"type": "string"}} if rationale else {}) | dict.fromkeys(keys, some)
+    known: dict[str, Any] = ({"rationale": {"type": "string"}} if rationale else {}) | dict.fromkeys(keys, numbers)
     return Form(
         schema=json.dumps(
             {"type": "object", "properties": known, "required": list(known), "additionalProperties": False}

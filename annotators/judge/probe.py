@@ -1,7 +1,6 @@
-"""Does a preference need the media? The judge is asked again as before, but without them, or with another sample's in their place.
+"""Media ablation: does a preference need the media? The judge is asked again without the media, or with another sample's media.
 
-A preference that survives could have been learnt from the words alone: such a pair teaches a model to talk, not to look. The step's own
-`share` says of how many samples the pairs are probed."""
+If the preference survives, it can be learnt from the text alone. The step's `share` sets the share of samples that are probed."""
 
 import heapq
 import inspect
@@ -39,23 +38,23 @@ MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 1
 BUILDS = {"judge": "judge"}
-POOL = 2048  # media of each kind that are drawn from the run to swap with
+POOL = 2048  # media of each kind that are drawn from the run as substitutes
 UNREAD = (Outcome.FAILED, Outcome.UNPARSABLE, Outcome.REFUSED)
 
 
 class Settings(Base):
     judge: str | dict[str, Any]
-    """the operator that judged, with its settings as before: {judge.pairwise: {model: large}}"""
+    """the judge whose preferences are probed, with the same settings: {judge.pairwise: {model: large}}"""
     media: Literal["none", "swap"] = "none"
-    """what it is shown now: no media, or another sample's of the same kind"""
+    """what the judge is shown instead: no media, or another sample's media of the same kind"""
     seed: int = 0
-    """another seed swaps with others"""
+    """random seed of the substitutes"""
 
     @model_validator(mode="after")
     def _asks_a_model(self):
         title = self.judge if isinstance(self.judge, str) else next(iter(self.judge), "")
         if title in ("judge.people", "judge.probe"):
-            raise ValueError(f"{title} cannot be asked again; name an operator that asks a model")
+            raise ValueError(f"{title} cannot be probed; name a judge that asks a model, such as judge.pairwise")
         return self
 
 
@@ -64,7 +63,7 @@ def fits(settings: Settings) -> bool:
 
 
 def fit(seen: Iterable[SampleRows], settings: Settings, context: Context) -> Fitted:
-    """What may be shown instead: POOL media of each kind, drawn by the seed whatever their order."""
+    """The substitutes: at most POOL media of each kind, drawn by the seed independently of the order of the samples."""
     drawn: dict[str, dict[str, str]] = {}
     for rows in seen:
         for media, kind in media_kinds(rows.sample.prompt).items():
@@ -77,9 +76,10 @@ def fit(seen: Iterable[SampleRows], settings: Settings, context: Context) -> Fit
 
 
 async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement | Pair | Rejection]:
-    """For each live pair of two answers a Judgement on the axis `blind`, above 0 where the first of the two (in the order of their ids) is better, and where that is a
-    verdict or a tie a Pair that says whether the preference `needs_media`, in the place of the one before. Claims count as `score.refuted_claims`
-    counts them. A sample without media, or with none to swap with, is left as it is."""
+    """For each live pair of two candidates, a Judgement on the axis `blind`, above 0 if the first one (in the order of their ids) is better.
+
+    If that is a verdict or a tie, a new Pair with `needs_media` set replaces the old one (Rejection `superseded`). Claims are scored as
+    by `score.refuted_claims`. A sample without media, or without substitutes, is left unchanged."""
     pairs = [p for p in rows.pairs if p.chosen_id and p.rejected_id and p.chosen != p.rejected]
     blind = _blind(rows.sample, settings, context) if rows.sample.media and pairs else None
     if blind is None:
@@ -93,8 +93,8 @@ async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[
     if again.claims:
         again.judgements += refuted_claims.score(again, refuted_claims.Settings(), context)
     values: dict[tuple[str, str], float] = {}
-    for o in preferences(again.judgements):
-        values[o.pair] = values.get(o.pair, 0.0) + o.value
+    for found_preference in preferences(again.judgements):
+        values[found_preference.pair] = values.get(found_preference.pair, 0.0) + found_preference.value
     out: list[Judgement | Pair | Rejection] = []
     for pair in pairs:
         out += _probed(pair, values, again.judgements, context)
@@ -102,19 +102,19 @@ async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[
 
 
 def _probed(
-    pair: Pair, values: dict[tuple[str, str], float], slips: list[Judgement], context: Context
+    pair: Pair, values: dict[tuple[str, str], float], judgements: list[Judgement], context: Context
 ) -> list[Judgement | Pair | Rejection]:
-    """The blind verdict on a pair, and the pair that knows of it."""
+    """The blind Judgement on a pair; if there is a verdict, also the Pair with `needs_media` and the Rejection of the old one."""
     items = pair_key(pair.chosen_id or "", pair.rejected_id or "")
     value = values.get(items)
-    about = [s for s in slips if s.outcome in UNREAD and (s.target == "claim" or set(s.items) <= set(items))]
+    about = [s for s in judgements if s.outcome in UNREAD and (s.target == "claim" or set(s.items) <= set(items))]
     outcome = (
         Outcome.VERDICT if value else Outcome.TIE if value == 0 else about[0].outcome if about else Outcome.ABSTAIN
     )
     made = judgement(
         pair.sample, context.step, "pair", items, BLIND,
         Finding(outcome, value, raw=about[0].raw if about and value is None else None),
-        Provenance(next((s.annotator for s in slips if not s.parents), None), context.version),
+        Provenance(next((s.annotator for s in judgements if not s.parents), None), context.version),
     )  # fmt: skip
     if value is None:
         return [made]
@@ -128,7 +128,7 @@ def _probed(
 
 
 def _blind(sample: Sample, settings: Settings, context: Context) -> Sample | None:
-    """The sample as it is shown now, under its own id; None where there is nothing to swap with."""
+    """The sample without its media or with substitutes, under its own id; None if a kind has no substitute."""
     if settings.media == "none":
         prompt = tuple(m if m.parts else m._replace(parts=(Part("text", ""),)) for m in without_media(sample.prompt))
         return sample._replace(prompt=prompt, media=(), kind="text")

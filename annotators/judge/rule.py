@@ -1,8 +1,8 @@
-"""Judges by rule, where the truth is known: an answer against the Sample's `answer`, its claims against the Sample's `facts`,
-or its form against a pattern.
+"""Rule-based judge for samples with a ground truth: the answer is checked against the Sample's `answer`, its claims against the
+Sample's `facts`, or its format against a pattern.
 
-Facts are JSON {"yes": [questions truly answered yes], "expect": [[question, wanted], ...]}; the world is closed, so every
-other question is answered no. `expect` is what a complete true answer states."""
+Facts are JSON {"yes": [questions whose answer is yes], "expect": [[question, wanted], ...]}. The world is closed: the answer to every
+other question is no. `expect` lists what a complete answer states."""
 
 import asyncio
 import json
@@ -34,42 +34,42 @@ BUILDS = {"splitter": "split"}
 Kind = Literal[
     "facts", "exact", "normalised", "math", "choice", "number", "iou", "class", "regex", "json_schema", "refusal"
 ]
-FORMS = ("regex", "json_schema", "refusal")  # they need no known answer
-SLOW = ("math", "regex", "json_schema")  # they work in a process that can be ended
+FORMS = ("regex", "json_schema", "refusal")  # rules that need no ground truth
+SLOW = ("math", "regex", "json_schema")  # rules that may hang, so they run in a process that can be killed
 AXES = {"regex": FORMAT, "json_schema": FORMAT, "refusal": REFUSAL}
 THINK = r"<think>.*?</think>\s*<answer>.*?</answer>"
 
 
 class Settings(Base):
     kind: Kind | None = None
-    """the rule; by default the sample's `answer_type` where that names one, else facts where it has any, else normalised"""
+    """the rule; by default the sample's `answer_type` if it is one, else facts if the sample has any, else normalised"""
     splitter: str | dict[str, Any] = "split.patterns"
-    """of facts: the operator that splits an answer into claims (one that asks no model)"""
+    """facts: the operator that splits an answer into claims; it must not ask a model"""
     tolerance: float = Field(0.05, ge=0)
-    """of number: how far off it may be, as a share of the right one; 0 for counts"""
+    """number: largest relative error; use 0 for counts"""
     threshold: float = Field(0.5, gt=0, le=1)
-    """of iou: from which intersection over union on a box is right"""
+    """iou: smallest intersection over union at which a box is right"""
     labels: tuple[str, ...] = ()
-    """of class: all labels"""
+    """class: all labels"""
     regex: str = THINK
-    """of regex: what the whole answer must match; thoughts and answer in their tags by default"""
+    """regex: what the whole answer must match; by default <think> and <answer> tags"""
     json_schema: dict[str, Any] | None = None
-    """of json_schema: the JSON Schema"""
+    """json_schema: the JSON Schema that the answer must follow"""
     refusals: str | None = None
-    """of refusal: a file with a phrase a line, instead of the one beside the rules"""
+    """refusal: file with one phrase per line that replaces the built-in list"""
     axis: str | None = None
-    """what the judgements are called: truth by default, format of a form, refusal of a refusal"""
+    """axis of the judgements: by default truth; format for regex and json_schema, refusal for refusal"""
 
     @model_validator(mode="after")
     def _whole(self):
         if self.kind == "class" and not self.labels:
             raise ValueError("`kind: class` needs its `labels`")
         if (self.kind == "json_schema") != (self.json_schema is not None):
-            raise ValueError("`kind: json_schema` and the setting `json_schema` belong together")
+            raise ValueError("`kind: json_schema` needs the setting `json_schema`, and no other kind takes it")
         try:
             re.compile(self.regex)
         except re.error as error:
-            raise ValueError(f"`regex` cannot be compiled: {error}") from None
+            raise ValueError(f"`regex` does not compile: {error}") from None
         return self
 
 
@@ -78,7 +78,7 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
 
 
 def kind_of(sample: Sample, settings: Settings) -> Kind | None:
-    """The rule for a sample; None where nothing is known that one could hold its answers against."""
+    """The rule for a sample; None if the sample has no ground truth that a rule could use."""
     if settings.kind:
         return settings.kind if settings.kind in FORMS or _known(sample, settings.kind) else None
     return next((k for k in (*_typed(sample), "facts", "normalised") if _known(sample, k)), None)
@@ -94,17 +94,16 @@ def _known(sample: Sample, kind: str) -> bool:
 
 @lru_cache(4)
 def _facts(text: str | None) -> dict | None:
-    """Facts that claims can be held against; what else is known of a sample are none."""
+    """The facts if claims can be checked against them (a JSON object with `yes`), else None."""
     found = json.loads(text) if text else None
     return found if isinstance(found, dict) and "yes" in found else None
 
 
 async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
-    """Of each Candidate its `truth`: 0 where it is right, less where it is wrong. Where nothing is known of the sample: abstain.
+    """Per Candidate, `truth`: 0 if it is right, below 0 if it is wrong; it abstains if the sample has no ground truth.
 
-    facts leave minus the number of false claims, `recall` beside it, and 1 or 0 of each Claim; iou leaves the IoU beside it;
-    refusal leaves 1 (refuses) or 0. RowError (BAD_ROW) where the known answer is of another kind than the rule. A rule that
-    takes too long on an answer, or breaks, has `failed`, which is no verdict."""
+    facts: minus the number of false claims, also `recall`, and 1 or 0 for each Claim. iou: also the IoU. refusal: 1 (refuses) or 0.
+    RowError (BAD_ROW) if the rule cannot be applied to the ground truth. A rule that times out or crashes on an answer is `failed`."""
     sample, kind = rows.sample, kind_of(rows.sample, settings)
     if kind == "facts":
         return _by_facts(rows, settings, context)
@@ -113,38 +112,38 @@ async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[
     found: dict[str, Checked | NoVerdict] = {}
     out = []
     for c in rows.candidates:
-        slip = partial(judgement, sample.id, context.step, "candidate", (c.id,), by=by)
+        make = partial(judgement, sample.id, context.step, "candidate", (c.id,), by=by)
         if kind is None:
-            out.append(slip(axis, Finding(Outcome.ABSTAIN)))
+            out.append(make(axis, Finding(Outcome.ABSTAIN)))
             continue
         if c.text not in found:
             found[c.text] = await _checked(kind, c.text, sample, settings)
         checked = found[c.text]
         if isinstance(checked, NoVerdict):
-            out.append(slip(axis, Finding(checked.outcome, raw=checked.raw)))
+            out.append(make(axis, Finding(checked.outcome, raw=checked.raw)))
             continue
         value = checked.value if kind == "refusal" else float(checked.value >= _enough(kind, settings)) - 1
-        out.append(slip(axis, Finding(Outcome.VERDICT, value, raw=checked.read)))
+        out.append(make(axis, Finding(Outcome.VERDICT, value, raw=checked.read)))
         if kind == "iou":
-            out.append(slip(IOU, Finding(Outcome.VERDICT, checked.value, raw=checked.read)))
+            out.append(make(IOU, Finding(Outcome.VERDICT, checked.value, raw=checked.read)))
     return out
 
 
 def _by_facts(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
     sample, facts = rows.sample, _facts(rows.sample.facts) or {}
     yes = set(facts["yes"])
-    slip = partial(judgement, sample.id, context.step, by=Provenance("rule.facts", context.version))
+    make = partial(judgement, sample.id, context.step, by=Provenance("rule.facts", context.version))
     out = []
     for c in rows.claims:
         value = float((c.question in yes) == c.wanted)
-        out.append(slip("claim", (c.id,), TRUTH, Finding(Outcome.VERDICT, value)))
+        out.append(make("claim", (c.id,), TRUTH, Finding(Outcome.VERDICT, value)))
     question = messages.asked_of(sample.prompt)
     truths: dict[str, Truth] = {}
     for c in rows.candidates:
         if (truth := truths.get(c.text)) is None:
             truth = truths[c.text] = truth_of(facts, context.built["splitter"](question, c.text))
         for axis, value in ((settings.axis or TRUTH, -float(truth.false)), (RECALL, round(truth.recall, 4))):
-            out.append(slip("candidate", (c.id,), axis, Finding(Outcome.VERDICT, value)))
+            out.append(make("candidate", (c.id,), axis, Finding(Outcome.VERDICT, value)))
     return out
 
 
@@ -162,8 +161,9 @@ async def _checked(kind: Kind, text: str, sample: Sample, settings: Settings) ->
 
 
 def check(kind: Kind, text: str, sample: Sample, settings: Settings) -> Checked:
-    """One answer by one rule (not facts), which may take up to five seconds. NoVerdict where that is not enough; RowError
-    (BAD_ROW) where the known answer is of another kind."""
+    """Check one answer by one rule (any but facts).
+
+    NoVerdict if the rule takes longer than five seconds or crashes; RowError (BAD_ROW) if it cannot be applied to the ground truth."""
     known = sample.answer or ""
     try:
         match kind:
@@ -188,10 +188,10 @@ def check(kind: Kind, text: str, sample: Sample, settings: Settings) -> Checked:
             case "refusal":
                 return answers.refused(text, _phrases(settings.refusals))
             case "facts":
-                raise ValueError("facts are no rule about one known answer")
+                raise ValueError("`facts` does not compare with one known answer")
     except RowError as error:
         raise RowError(
-            error.reason, f"{sample_label(sample)}: {error.detail}; mend it, or judge it by another `kind:`"
+            error.reason, f"{sample_label(sample)}: {error.detail}; correct it, or use another `kind:`"
         ) from None
 
 
@@ -201,8 +201,8 @@ def _phrases(path: str | None) -> list[str]:
 
 
 def reward(sample: Sample, texts: list[str], settings: Settings, context: Context) -> list[float]:
-    """For GRPO. facts: half for an exact answer, half for the F1 of its claims, -1 for a malformed one; range -1..1. iou: the IoU
-    (VLM-R1). Every other kind: 1 or 0. What the rule cannot tell is 0 for all answers alike, from which nothing is learnt."""
+    """Rewards for GRPO, one per text. facts: 0.5 for an exact answer plus 0.5 x F1 of its claims, -1 if malformed; range -1..1.
+    iou: the IoU, 0..1 (VLM-R1). Other kinds: 1 or 0. If the rule has no verdict, all texts get 0, so nothing is learnt from them."""
     kind = kind_of(sample, settings)
     if kind is None:
         return [0.0] * len(texts)

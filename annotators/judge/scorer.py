@@ -1,10 +1,10 @@
-"""A scorer model as a judge: it gives each answer a number and says no word.
+"""A scoring model as a judge: it gives each answer a number and generates no text.
 
-reward      a reward model's number (PDS-DPO's ArmoRM)
-clip        how well an answer fits the media: 100 times the cosine of their vectors, at least 0 (CLIPScore, arXiv 2104.08718, as
-            CSR scales it, arXiv 2405.14622; CLIP-DPO); of several media the one that fits best
-likelihood  the log-probability of the answer under a model; against a `reference` model beta times the difference, which is DPO's
-            implicit reward (arXiv 2305.18290)
+reward      the output of a reward model (PDS-DPO's ArmoRM)
+clip        similarity of answer and media: max(0, 100 x cosine of their embeddings) (CLIPScore, arXiv 2104.08718, scaled as in CSR,
+            arXiv 2405.14622; CLIP-DPO); with several media the maximum
+likelihood  log-probability of the answer under a model; with a `reference` model, beta x the difference, which is DPO's implicit
+            reward (arXiv 2305.18290)
 """
 
 import asyncio
@@ -40,38 +40,38 @@ VERSION = 1
 
 ASKS = {"reward": Rate, "clip": Embed, "likelihood": Likelihood}
 FIT = {
-    "reward": "a model ...ForSequenceClassification on the engine hf",
-    "clip": "a model of two encoders, like CLIP, on the engine hf",
-    "likelihood": "a model on vllm or hf, or a server that is vLLM's",
+    "reward": "a ...ForSequenceClassification model on the engine hf",
+    "clip": "a dual-encoder model like CLIP on the engine hf",
+    "likelihood": "a model on vllm or hf, or a vLLM server",
 }
 
 
 class Settings(Base):
     model: str
-    """name of the recipe's model that scores"""
+    """the recipe's model that scores, by name"""
     kind: Literal["reward", "clip", "likelihood"]
-    """what it is asked for: a reward model's number, likeness of text and media, or how probable the answer is"""
+    """output of a reward model, similarity of text and media, or log-probability of the answer"""
     media: bool = True
-    """show the media with the question; false for a reward model that reads text only, or for what the words alone make probable"""
+    """show the media with the question; false for a text-only reward model, or for the likelihood from text alone"""
     per: Literal["answer", "sentence"] = "answer"
-    """of clip: compare the whole answer, or take the mean over its sentences (CLIP reads 77 tokens)"""
+    """clip: score the whole answer, or the mean over its sentences (CLIP reads at most 77 tokens)"""
     normalise: Literal["length"] | None = None
-    """of likelihood: divide by the number of tokens, so that long answers do not lose by their length"""
+    """likelihood: divide by the number of tokens, so that long answers are not penalised"""
     reference: str | None = None
-    """of likelihood: name of the model against which the first one is held"""
+    """likelihood: name of the reference model"""
     beta: float = Field(0.1, gt=0)
-    """of likelihood with a reference: DPO's beta"""
+    """likelihood with a reference: DPO's beta"""
     axis: str = SCORE
-    """what the judgements are called, for the pair rule's `axis`"""
+    """axis of the judgements; a pair rule names it in its `axis`"""
 
     @model_validator(mode="after")
     def _own(self):
-        of = {"per": "clip", "normalise": "likelihood", "reference": "likelihood", "beta": "likelihood"}
-        for name, kind in of.items():
+        kinds = {"per": "clip", "normalise": "likelihood", "reference": "likelihood", "beta": "likelihood"}
+        for name, kind in kinds.items():
             if name in self.model_fields_set and kind != self.kind:
-                raise ValueError(f"`{name}` is a setting of `kind: {kind}`")
+                raise ValueError(f"`{name}` is a setting of `kind: {kind}`; remove it, or use that kind")
         if self.kind == "clip" and not self.media:
-            raise ValueError("`kind: clip` compares with the media")
+            raise ValueError("`kind: clip` needs the media; remove `media: false`")
         return self
 
 
@@ -82,8 +82,10 @@ class Scored(NamedTuple):
 
 
 async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
-    """One `score` a Candidate. It abstains of an answer without words, and clip of a sample without media; what the engine cannot
-    answer is `failed`. Equal texts are asked once. RecipeError where the model is none that scores by this kind."""
+    """One `score` per Candidate; equal texts are requested once.
+
+    It abstains on an empty answer, and with clip on a sample without media; if the engine fails, the outcome is `failed`. RecipeError if
+    the model cannot score by this `kind`."""
     texts = list(dict.fromkeys(c.text for c in rows.candidates))
     scored = dict(zip(texts, await _scored(rows.sample, texts, settings, context), strict=True))
     by = Provenance(" against ".join(context.engines[name].identity for name in _models(settings)), context.version)
@@ -97,7 +99,7 @@ async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[
 
 
 async def rate(sample: Sample, texts: list[str], settings: Settings, context: Context) -> list[float | None]:
-    """The scores of texts that may become answers, for makers that choose among them; None where there is none."""
+    """The score of each text, None where there is none; for makers that choose among possible answers."""
     return [s.value for s in await _scored(sample, texts, settings, context)]
 
 
@@ -108,10 +110,10 @@ def _models(settings: Settings) -> list[str]:
 async def _scored(sample: Sample, texts: list[str], settings: Settings, context: Context) -> list[Scored]:
     engines = [context.engines[name] for name in _models(settings)]
     for engine in engines:
-        # a decoder embeds too, but its vectors of texts and pictures have nothing in common
+        # a decoder can embed too, but its embeddings of texts and pictures are not comparable
         if ASKS[settings.kind].__name__ not in engine.can or (settings.kind == "clip" and "Generate" in engine.can):
             raise RecipeError(
-                f"{context.step}: {engine.identity} cannot score by `kind: {settings.kind}`; name {FIT[settings.kind]}"
+                f"{context.step}: {engine.identity} does not support `kind: {settings.kind}`; use {FIT[settings.kind]}"
             )
     if settings.kind == "clip":
         return await _clip(sample, texts, settings, engines[0])
@@ -123,13 +125,13 @@ async def _scored(sample: Sample, texts: list[str], settings: Settings, context:
         for engine in engines
     ]
     results = iter(await asyncio.gather(*requests))
-    return [_of([next(results) for _ in engines], settings) if t.strip() else NOTHING for t in texts]
+    return [_score([next(results) for _ in engines], settings) if t.strip() else NOTHING for t in texts]
 
 
 NOTHING = Scored(Outcome.ABSTAIN, None, "the answer has no words")
 
 
-def _of(results: list[Result], settings: Settings) -> Scored:
+def _score(results: list[Result], settings: Settings) -> Scored:
     if failed := _failed(results):
         return failed
     if settings.kind == "reward":
@@ -143,7 +145,7 @@ def _of(results: list[Result], settings: Settings) -> Scored:
 
 
 def likelihood(logprobs: tuple[float, ...], normalise: str | None) -> float:
-    """The natural log of an answer's probability, or its mean over the tokens."""
+    """Log-probability of an answer (natural log, at most 0): the sum over its tokens, or their mean if `normalise` is set."""
     return math.fsum(logprobs) / (len(logprobs) if normalise else 1)
 
 
@@ -158,25 +160,25 @@ async def _clip(sample: Sample, texts: list[str], settings: Settings, engine: En
     if not media:
         return [Scored(Outcome.ABSTAIN, None, "the sample has no media")] * len(texts)
     pieces = {t: [s.strip() for s in sentences(t)] if settings.per == "sentence" else [t] for t in texts if t.strip()}
-    asked = list(dict.fromkeys(piece for cut in pieces.values() for piece in cut))
-    requests = [engine.ask(Embed((messages.user(x),))) for x in (*media, *asked)]
+    different = list(dict.fromkeys(piece for cut in pieces.values() for piece in cut))
+    requests = [engine.ask(Embed((messages.user(x),))) for x in (*media, *different)]
     results = await asyncio.gather(*requests)
-    seen, said = results[: len(media)], dict(zip(asked, results[len(media) :], strict=True))
+    of_media, of_texts = results[: len(media)], dict(zip(different, results[len(media) :], strict=True))
     out = []
     for text in texts:
         cut = pieces.get(text)
         if not cut:
             out.append(NOTHING)
-        elif failed := _failed([*seen, *(said[piece] for piece in cut)]):
+        elif failed := _failed([*of_media, *(of_texts[piece] for piece in cut)]):
             out.append(failed)
         else:
-            looks = [s.vector for s in seen if isinstance(s, Embedded)]
-            read = [s.vector for s in (said[piece] for piece in cut) if isinstance(s, Embedded)]
-            each = [max(clip_score(look, vector) for look in looks) for vector in read]
+            media_vectors = [s.vector for s in of_media if isinstance(s, Embedded)]
+            text_vectors = [s.vector for s in (of_texts[piece] for piece in cut) if isinstance(s, Embedded)]
+            each = [max(clip_score(medium, text) for medium in media_vectors) for text in text_vectors]
             out.append(Scored(Outcome.VERDICT, round(sum(each) / len(each), 4)))
     return out
 
 
 def clip_score(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """100 times the cosine of two vectors of length 1, at least 0; range 0..100."""
+    """max(0, 100 x cosine) of two unit vectors of equal dimension; range 0..100 (CLIPScore, arXiv 2104.08718)."""
     return max(0.0, 100 * sum(a * b for a, b in zip(one, other, strict=True)))

@@ -1,8 +1,7 @@
-"""A model marks what is wrong in an answer: the words, the class of the fault, how severe it is, and how it should read.
+"""A model marks the errors in an answer: the span, its error class, its severity and a correction.
 
-The classes of the literature: object, attribute, relation (HSA-DPO, arXiv 2404.14233; with severities 1 to 3); by whole sentences,
-where a sentence that is not marked is correct, image_recognition and language_comprehension (OPA), or inaccurate (M-HalDetect,
-arXiv 2308.06394)."""
+Published classes: object, attribute, relation (HSA-DPO, arXiv 2404.14233; severities 1 to 3). With `unit: sentence`, unmarked sentences
+are correct: image_recognition and language_comprehension (OPA), or inaccurate (M-HalDetect, arXiv 2308.06394)."""
 
 import asyncio
 import json
@@ -29,13 +28,13 @@ UNITS = {"span": "the shortest words that are wrong", "sentence": "the whole sen
 
 class Settings(JudgeSettings):
     classes: tuple[str, ...] = Field(("object", "attribute", "relation"), min_length=1)
-    """the kinds of fault"""
+    """the error classes"""
     unit: Literal["span", "sentence"] = "span"
-    """what is marked: the words that are wrong, or the sentence they stand in"""
+    """what is marked: the wrong words, or the whole sentence"""
     worst: int = Field(4, ge=1, le=1_000)
-    """highest severity; 1 is the lowest"""
+    """highest severity; the lowest is 1"""
     prompt: str | None = None
-    """file with {question}, {answer}, {classes}, {unit}, {worst} and, if need be, {facts}, instead of the one beside this module"""
+    """prompt file that replaces the built-in one; with {question}, {answer}, {classes}, {unit}, {worst} and optionally {facts}"""
 
 
 def prompt_texts(settings: Settings) -> tuple[str, ...]:
@@ -43,9 +42,10 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
 
 
 async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
-    """`faults` of each candidate, as of people: minus the number of marked stretches, 0 where nothing is wrong, and in `raw` JSON with the
-    `reply` and `spans` [start, end, class, severity, correction], from which pairs take their spans. Words that are not in the answer
-    make the reply `unparsable`."""
+    """Per candidate `faults`: minus the number of marked spans, 0 without errors.
+
+    `raw` is JSON with the `reply` and `spans` [start, end, class, severity, correction] (characters, end exclusive), which pairs copy.
+    A reply that marks text which is not in the answer is `unparsable`."""
     engine = context.engines[settings.model]
     return list(await asyncio.gather(*(_marked(c, rows, settings, context, engine) for c in rows.candidates)))
 
@@ -56,17 +56,17 @@ async def _marked(c: Candidate, rows: SampleRows, settings: Settings, context: C
         text, rows, settings, answer=c.text, classes=", ".join(settings.classes), unit=UNITS[settings.unit],
         worst=str(settings.worst),
     )  # fmt: skip
-    said = await ask_with_retry(
+    reply = await ask_with_retry(
         engine, messages, settings, lambda text: _parse.error_spans(text, c.text, settings.classes, settings.worst), _form(settings.classes, settings.worst)
     )  # fmt: skip
-    spans: Any = said.reply.value
-    raw: dict[str, Any] = {"reply": said.raw}
+    spans: Any = reply.reply.value
+    raw: dict[str, Any] = {"reply": reply.raw}
     if spans:
         raw["spans"] = [[s.start, s.end, s.label, s.severity, s.correction] for s in spans]
     value = None if spans is None else 0.0 - len(spans)
-    said = said._replace(raw=json.dumps(raw, sort_keys=True))
+    reply = reply._replace(raw=json.dumps(raw, sort_keys=True))
     return judgement(
-        rows.sample.id, context.step, "candidate", (c.id,), FAULTS, said.finding(value), said.by(engine, context)
+        rows.sample.id, context.step, "candidate", (c.id,), FAULTS, reply.finding(value), reply.by(engine, context)
     )
 
 
@@ -77,9 +77,9 @@ def _form(classes: tuple[str, ...], worst: int) -> Form:
         "text": {"type": "string"}, "class": {"enum": list(classes)}, "severity": {"type": "integer", "minimum": 1, "maximum": worst},
         "correction": {"type": "string"},
     }  # fmt: skip
-    one = {"type": "object", "properties": fault, "required": list(fault), "additionalProperties": False}
+    item = {"type": "object", "properties": fault, "required": list(fault), "additionalProperties": False}
     return Form(
         schema=json.dumps({
-            "type": "object", "properties": {"faults": {"type": "array", "items": one}}, "required": ["faults"], "additionalProperties": False
+            "type": "object", "properties": {"faults": {"type": "array", "items": item}}, "required": ["faults"], "additionalProperties": False
         })
     )  # fmt: skip

@@ -1,8 +1,8 @@
-"""A thin client of a Label Studio server: projects, tasks, annotations, webhooks and storages as plain JSON.
+"""A thin client for a Label Studio server: projects, tasks, annotations, webhooks and storages as plain JSON.
 
-Keys and connections are label-studio-sdk's; its types are not used, because they change with the state of a task. Reading is
-tried again when the server stumbles, writing never: a request that timed out may still be carried out, and importing twice
-makes tasks twice. What it raises is one line: UserError for an address or a key that its owner must mend, else ServerError."""
+Authentication and connections come from label-studio-sdk; its types are not used because they change with the state of a task. Reads
+are retried after server errors, writes never: a request that timed out may still be carried out, and a repeated import would duplicate
+tasks. Errors are one line: UserError for a wrong address or key, else ServerError."""
 
 import json
 import os
@@ -20,35 +20,38 @@ import ijson
 from schemas.errors import PairwrightError, ServerError, UserError
 
 OLDEST = (1, 23)  # what the tests run against
-QUICK, SLOW = 60.0, 900.0  # seconds to wait for an answer; imports and exports are made inside the request
-PROJECTS = 100  # in a page, the most that the server gives
-PAGE = 500  # tasks; larger pages cost the server more a task
-UIDS = 150  # in a request: its address stays below the 8 KB that proxies allow
+QUICK, SLOW = 60.0, 900.0  # timeouts in seconds; SLOW for imports and exports, which run within the request
+PROJECTS = 100  # projects per page, the server's maximum
+PAGE = 500  # tasks per page; larger pages cost the server more per task
+UIDS = 150  # uids per request, so that its URL stays below the 8 KB that proxies allow
 FIELDS = ("id", "result", "completed_by", "updated_by", "was_cancelled", "lead_time", "created_at", "updated_at")
-"""what is kept of an annotation"""
+"""fields of an annotation that are kept"""
 MEDIUM = re.compile(r"/data/local-files/|/tasks/\d+/resolve/")
-"""how the server writes a link that it resolves when a task is viewed"""
+"""links that the server resolves when a task is viewed"""
 EVENTS = sorted(["ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED", "TASKS_DELETED", "PROJECT_UPDATED"])
 
 REFUSALS = {
     "blacklisted": "it was revoked; make a new one under Account & Settings",
     "expired": "it has expired; make a new one under Account & Settings",
-    "legacy token authentication has been disabled": "it is a legacy token, which this organization has switched off; "
+    "legacy token authentication has been disabled": "it is a legacy token, which this organization has disabled; "
     "use a personal access token, or allow legacy tokens under Organization > Access Token Settings",
 }
-"""part of the server's words -> what is wrong with a key, and the mend"""
+"""part of the server's error message -> cause and remedy for a rejected key"""
 
 
 def connect(url: str | None = None, key: str | None = None) -> "Client":
-    """A client of the server at `url` (LABEL_STUDIO_URL by default), which answered and took `key` (LABEL_STUDIO_API_KEY),
-    a legacy token or a personal access token. Importing the SDK costs seconds, so call it once."""
+    """A client for the server at `url` (default LABEL_STUDIO_URL), authenticated with `key` (default LABEL_STUDIO_API_KEY), a legacy
+    token or a personal access token.
+
+    UserError for a missing or wrong address or key; ServerError if the server is unreachable or too old. Importing the SDK takes
+    seconds, so call this once."""
     url, key = url or os.environ.get("LABEL_STUDIO_URL"), key or os.environ.get("LABEL_STUDIO_API_KEY")
     if not url:
         raise UserError(
-            "no Label Studio server is named: set LABEL_STUDIO_URL to its address, as http://localhost:8080"
+            "no Label Studio server is configured: set LABEL_STUDIO_URL to its address, such as http://localhost:8080"
         )
     if not re.match(r"https?://[^/]", url):
-        raise UserError(f"LABEL_STUDIO_URL is no address: {url!r} should be like http://localhost:8080")
+        raise UserError(f"LABEL_STUDIO_URL is not an address: {url!r}; it must look like http://localhost:8080")
     if not key:
         raise UserError(
             f"no API key for {url}: set LABEL_STUDIO_API_KEY to one from Account & Settings in Label Studio"
@@ -57,17 +60,19 @@ def connect(url: str | None = None, key: str | None = None) -> "Client":
     release = client.version()
     if tuple(int(part) for part in re.findall(r"\d+", release)[:2]) < OLDEST:
         wanted = ".".join(map(str, OLDEST))
-        raise ServerError(f"Label Studio at {url} is {release}, which is too old: upgrade it to {wanted} or newer")
+        raise ServerError(
+            f"Label Studio at {url} is release {release}, which is too old: upgrade it to {wanted} or newer"
+        )
     client.whoami()
     return client
 
 
 class Gone(ServerError):
-    """A project or task that is not there any more."""
+    """A project or task that no longer exists."""
 
 
 class Client:
-    """Made by `connect`."""
+    """A connection to one server, made by `connect`. Every method raises ServerError (Gone for a deleted project or task) or UserError."""
 
     def __init__(self, url: str, key: str):
         from label_studio_sdk import LabelStudio
@@ -77,41 +82,41 @@ class Client:
             self._http = LabelStudio(base_url=f"{self.url}/", api_key=key)._client_wrapper.httpx_client
 
     def version(self) -> str:
-        """The server's release, as 1.23.2."""
-        said = self._ask("GET", "api/version", "say its version")
-        if not isinstance(said, dict) or "release" not in said:
-            raise ServerError(f"what answers at {self.url} is no Label Studio: check LABEL_STUDIO_URL")
-        return said["release"]
+        """The server's release, such as 1.23.2."""
+        reply = self._ask("GET", "api/version", "return its version")
+        if not isinstance(reply, dict) or "release" not in reply:
+            raise ServerError(f"the server at {self.url} is not Label Studio: check LABEL_STUDIO_URL")
+        return reply["release"]
 
     def now(self) -> datetime:
-        """The time by the server's own clock, in whole seconds."""
-        doing = "say what time it is"
+        """The server's current time, in whole seconds."""
+        doing = "return its time"
         with self._translated(doing, QUICK):
             reply = self._http.request("api/version", method="GET", request_options={"timeout": QUICK})
             self._check(reply, doing)
             return parsedate_to_datetime(reply.headers["date"])
 
     def whoami(self) -> dict:
-        """The user whose key it is: `id`, `email` and more."""
-        return self._ask("GET", "api/current-user/whoami", "say whose key it is")
+        """The user of the API key: `id`, `email` and more."""
+        return self._ask("GET", "api/current-user/whoami", "return the user of the API key")
 
     def users(self) -> dict[int, str]:
-        """The e-mail address of each user by id."""
+        """{user id: e-mail address}."""
         return {user["id"]: user["email"] for user in self._ask("GET", "api/users", "list its users")}
 
     def project(self, marker: str) -> dict | None:
-        """The project in whose description `marker`, one word, stands; the oldest of several, None without one."""
+        """The oldest project whose description contains the word `marker`; None if there is none."""
         ours = (project for project in self._projects() if marker in (project["description"] or "").split())
         return min(ours, key=lambda project: project["id"], default=None)
 
     def create_project(
         self, title: str, marker: str, config: str, overlap: int, instruction: str, show_predictions: bool = False
     ) -> dict:
-        """A new project where each task goes to `overlap` people (1 or more); `title` has 3 to 50 characters.
+        """Create a project whose tasks go to `overlap` (at least 1) people each; `title` has 3 to 50 characters.
 
-        A config that the server finds wrong is a ServerError, and nothing is made. It does not know all that browsers do."""
+        ServerError if the server rejects the config; nothing is created then. It accepts some configs that fail in a browser."""
         return self._ask(
-            "POST", "api/projects", f"make the project {title!r}",
+            "POST", "api/projects", f"create the project {title!r}",
             json={
                 "title": title, "description": marker, "label_config": config, "maximum_annotations": overlap,
                 "expert_instruction": instruction, "show_instruction": bool(instruction),
@@ -121,74 +126,75 @@ class Client:
         )  # fmt: skip
 
     def config(self, project_id: int) -> str:
-        """The labeling config as it is now: anybody may have edited it."""
+        """The current labeling config, which anybody may have edited."""
         return self._ask("GET", f"api/projects/{project_id}", f"show project {project_id}")["label_config"]
 
     def count(self, project_id: int) -> int:
-        """The number of tasks that are there."""
+        """The number of tasks in a project."""
         return self._page(project_id, "id", "task_only", [], "tasks:id")[1]
 
     def set_overlap(self, task_id: int, people: int) -> None:
-        """Puts one task back into the queue until `people` have answered it, who must be more than have so far.
+        """Put a task back into the queue until `people` have annotated it; must be more than so far.
 
-        It moves the task's `updated_at`. Changing the overlap of the whole project afterwards would undo it."""
+        This changes the task's `updated_at`. Changing the overlap of the whole project later would undo it."""
         self._ask(
             "PATCH", f"api/tasks/{task_id}", f"ask more people about task {task_id}",
-            json={"overlap": people, "is_labeled": False},  # the queue looks at is_labeled only, which overlap alone leaves
+            json={"overlap": people, "is_labeled": False},  # the queue depends on is_labeled, which overlap alone does not reset
         )  # fmt: skip
 
     def answered(self, task_id: int) -> bool:
-        """Whether anybody has judged or skipped a task."""
+        """Whether anybody has annotated or skipped a task."""
         return bool(self._ask("GET", f"api/tasks/{task_id}", f"show task {task_id}")["annotations"])
 
     def remove_task(self, task_id: int) -> None:
         self._ask("DELETE", f"api/tasks/{task_id}", f"remove task {task_id}")
 
     def find(self, project_id: int, uids: Iterable[str]) -> dict[str, list[int]]:
-        """The tasks of each uid that is there, oldest first: more than one only after an import that was repeated."""
+        """{uid: task ids, oldest first} of those uids that have a task; more than one only after a repeated import."""
         wanted, found = list(dict.fromkeys(uids)), {}
         for start in range(0, len(wanted), UIDS):
-            among = _where("data.uid", "in_list", "String", wanted[start : start + UIDS])
-            for task in self._tasks(project_id, "id,data", "task_only", [among]):
+            filters = [_where("data.uid", "in_list", "String", wanted[start : start + UIDS])]
+            for task in self._tasks(project_id, "id,data", "task_only", filters):
                 found.setdefault(task["data"]["uid"], []).append(task["id"])
         return found
 
     def add(self, project_id: int, tasks: list[dict]) -> list[int]:
-        """Imports `tasks`, as {"data": {...}}, all or none of them, and returns their ids in the same order.
+        """Import `tasks`, each {"data": {...}}, all or none of them; returns their ids in the same order.
 
-        After a ServerError they may be there all the same: `find` says so, when each has a `uid` in its data."""
+        After a ServerError they may exist all the same: look them up with `find` by the `uid` in their data."""
         if not tasks:
             return []
-        said = self._ask(
-            "POST", f"api/projects/{project_id}/import", f"take {len(tasks)} tasks into project {project_id}",
+        reply = self._ask(
+            "POST", f"api/projects/{project_id}/import", f"import {len(tasks)} tasks into project {project_id}",
             json=tasks, params={"return_task_ids": "true"}, timeout=SLOW,
         )  # fmt: skip
-        if len(said["task_ids"]) != len(tasks):
+        if len(reply["task_ids"]) != len(tasks):
             raise ServerError(
-                f"Label Studio at {self.url} made {len(said['task_ids'])} of {len(tasks)} tasks in project {project_id}: "
-                "look for them by their uid before sending any again"
+                f"Label Studio at {self.url} created {len(reply['task_ids'])} of {len(tasks)} tasks in project {project_id}: "
+                "look them up by their uid before sending any again"
             )
-        return said["task_ids"]
+        return reply["task_ids"]
 
     def everything(self, project_id: int) -> Iterator[dict]:
-        """All tasks as {id, data, updated_at, annotations}, in no order, of one moment; the fastest way to read a whole
-        project. Annotations have FIELDS, skipped ones are among them, and people are ids."""
+        """All tasks as {id, data, updated_at, annotations}, unordered, as of one moment; the fastest way to read a whole project.
+
+        Annotations have FIELDS and include skipped ones; people are user ids."""
         exports = f"api/projects/{project_id}/exports/"
         only_ids = {"drafts": {"only_id": True}, "predictions": {"only_id": True}}
         doing = f"export project {project_id}"
         made = self._ask(
             "POST", exports, doing, json={"title": "pairwright", "serialization_options": only_ids}, timeout=SLOW
         )
-        one = f"{exports}{made['id']}"
+        export = f"{exports}{made['id']}"
         try:
             end = time.monotonic() + SLOW
             while made["status"] != "completed":  # a server with a queue exports in the background
                 if made["status"] == "failed" or time.monotonic() > end:
                     raise ServerError(f"Label Studio at {self.url} did not {doing} ({made['status']}): see its log")
                 time.sleep(0.5)
-                made = self._ask("GET", one, doing)
+                made = self._ask("GET", export, doing)
             whole = self._http.stream(
-                f"{one}/download", method="GET", params={"exportType": "JSON"}, request_options={"timeout": SLOW}
+                f"{export}/download", method="GET", params={"exportType": "JSON"}, request_options={"timeout": SLOW}
             )
             with self._translated(doing, SLOW), whole as reply:
                 self._check(reply, doing)
@@ -196,14 +202,14 @@ class Client:
         finally:
             with suppress(
                 ServerError
-            ):  # one that is left costs the server some disk; what went wrong before matters more
-                self._ask("DELETE", one, f"remove the export of project {project_id}")
+            ):  # a leftover export costs the server some disk space; an earlier error matters more
+                self._ask("DELETE", export, f"remove the export of project {project_id}")
 
     def changed(self, project_id: int, since: str | None) -> Iterator[dict]:
-        """The tasks whose `updated_at` is later than `since` (all for None), oldest change first, as `everything` gives them.
+        """The tasks whose `updated_at` is later than `since` (all for None), oldest change first, in the form of `everything`.
 
-        An annotation that is made, edited, skipped or deleted moves its task; deleting a task leaves no trace here. A change
-        may become visible a little after later ones, so go back a few seconds from the last one seen."""
+        Creating, editing, skipping or deleting an annotation updates its task; a deleted task is not reported. A change may become
+        visible slightly after later ones, so start a few seconds before the last one seen."""
         fields = ",".join(("data", "annotations", *FIELDS))
         while True:
             later = [_where("updated_at", "greater", "Datetime", _exact(since))] if since else []
@@ -211,31 +217,31 @@ class Client:
             if len(page) == total:
                 yield from map(_task, page)
                 return
-            since = page[-1]["updated_at"]  # others of the same moment, as bulk actions make, may be on the next page
+            since = page[-1]["updated_at"]  # bulk actions give equal times: the next page may have more of them
             yield from (_task(task) for task in page if task["updated_at"] != since)
-            together = _where("updated_at", "equal", "Datetime", _exact(since))
-            yield from map(_task, self._tasks(project_id, fields, "all", [together]))
+            same_time = _where("updated_at", "equal", "Datetime", _exact(since))
+            yield from map(_task, self._tasks(project_id, fields, "all", [same_time]))
 
     def ids(self, project_id: int) -> dict[int, str | None]:
-        """The uid of every task that is there, by id; None for one that is not ours."""
+        """{task id: uid} of all tasks in a project; None for a task that is not ours."""
         return {task["id"]: task["data"].get("uid") for task in self._tasks(project_id, "id,data", "task_only")}
 
     def annotation_ids(self, project_id: int) -> set[int]:
-        """The ids of all annotations that are there, skipped ones among them."""
+        """The ids of all annotations in a project, including skipped ones."""
         tasks = self._tasks(project_id, "id,annotations", "all")
         return {annotation["id"] for task in tasks for annotation in task["annotations"]}
 
     def opens(self, task_id: int) -> int:
-        """How many media of a task were opened as its page opens them, by their first byte. ServerError for one that is not had."""
+        """The number of a task's media, each opened as its page opens it, by the first byte. ServerError if one cannot be loaded."""
         doing = f"show the media of task {task_id}"
         data = self._ask("GET", f"api/tasks/{task_id}", doing)["data"]
         found = [link for link in data.values() if isinstance(link, str) and MEDIUM.match(link)]
         for link in found:
             with self._translated(doing, QUICK):
-                asked = self._http.stream(
+                stream = self._http.stream(
                     link, method="GET", headers={"Range": "bytes=0-0"}, request_options={"timeout": QUICK}
                 )
-                with asked as reply:
+                with stream as reply:
                     self._check(reply, doing)
         return len(found)
 
@@ -246,7 +252,7 @@ class Client:
         return [{**hook, "actions": sorted(hook["actions"])} for hook in hooks]
 
     def webhook(self, project_id: int, url: str, headers: dict[str, str]) -> dict:
-        """Has EVENTS sent to `url`. The project's webhook with headers of the same names is ours, and is changed when it differs."""
+        """Have EVENTS sent to `url`. The project's webhook with the same header names is ours; it is updated if it differs."""
         wanted = {
             "project": project_id, "url": url, "headers": headers, "actions": EVENTS, "is_active": True,
             "send_payload": True, "send_for_all_actions": False,
@@ -255,14 +261,14 @@ class Client:
         return self._keep("api/webhooks", next(ours, None), wanted, f"send events of project {project_id}")
 
     def local_storage(self, project_id: int, path: str) -> dict:
-        """Lets the project's people see the files under `path`, a folder of the server below its document root."""
+        """Make the files under `path`, a folder on the server below its document root, available to the project."""
         return self._storage("localfiles", project_id, {"path": path}, {})
 
     def s3_storage(
         self, project_id: int, bucket: str, prefix: str, endpoint: str, key: str, secret: str, presign_ttl: int
     ) -> dict:
-        """Lets the project's people see what lies under `prefix` in `bucket`, through links that are signed when a task is
-        opened and live `presign_ttl` minutes. The server keeps `key` and `secret`, and shows them to nobody."""
+        """Make the objects under `prefix` in `bucket` available to the project, by links that are signed when a task is opened and
+        valid for `presign_ttl` minutes. The server stores `key` and `secret` and shows them to nobody."""
         settings = {
             "s3_endpoint": endpoint, "aws_access_key_id": key, "aws_secret_access_key": secret,
             "presign": True, "presign_ttl": presign_ttl,
@@ -270,34 +276,34 @@ class Client:
         return self._storage("s3", project_id, {"bucket": bucket, "prefix": prefix}, settings)
 
     def _projects(self) -> list[dict]:
-        """All of them, read again when their number changed meanwhile: then pages have shifted."""
+        """All projects; read again if their number changed meanwhile, because pages have then shifted."""
         fields = "id,title,description,maximum_annotations"
         found, counts, page = [], [1], 0
         while page * PROJECTS < counts[-1]:
             page += 1
             params = {"page": page, "page_size": PROJECTS, "include": fields}
-            said = self._ask("GET", "api/projects", "list its projects", params=params)
-            found += said["results"]
-            counts.append(said["count"])
+            reply = self._ask("GET", "api/projects", "list its projects", params=params)
+            found += reply["results"]
+            counts.append(reply["count"])
         return found if len(set(counts[1:])) == 1 else self._projects()
 
     def _storage(self, kind: str, project_id: int, place: dict, settings: dict) -> dict:
-        path, doing = f"api/storages/{kind}", f"open the storage {'/'.join(place.values())} to project {project_id}"
-        there = self._ask("GET", path, doing, params={"project": project_id})
-        ours = next((storage for storage in there if place.items() <= storage.items()), None)
+        path, doing = f"api/storages/{kind}", f"connect the storage {'/'.join(place.values())} to project {project_id}"
+        existing = self._ask("GET", path, doing, params={"project": project_id})
+        ours = next((storage for storage in existing if place.items() <= storage.items()), None)
         wanted = {"project": project_id, "title": "pairwright", "use_blob_urls": True, **place, **settings}
         return self._keep(path, ours, wanted, doing)
 
-    def _keep(self, path: str, there: dict | None, wanted: dict, doing: str) -> dict:
-        """Makes it, or changes the one that is there when it is not as wanted; secrets are never shown, so they are sent again."""
-        if there is None:
+    def _keep(self, path: str, existing: dict | None, wanted: dict, doing: str) -> dict:
+        """Create it, or update the existing one if it differs; the server never shows secrets, so those are always sent."""
+        if existing is None:
             return self._ask("POST", path, doing, json=wanted)
-        if all(there.get(name) == value for name, value in wanted.items()):
-            return there
-        return self._ask("PATCH", f"{path}/{there['id']}", doing, json=wanted)
+        if all(existing.get(name) == value for name, value in wanted.items()):
+            return existing
+        return self._ask("PATCH", f"{path}/{existing['id']}", doing, json=wanted)
 
     def _tasks(self, project_id: int, fields: str, kind: str, filters: Iterable[dict] = ()) -> Iterator[dict]:
-        """By id, page after page; pages by number would shift when tasks are deleted meanwhile."""
+        """The tasks by ascending id; numbered pages would shift when tasks are deleted meanwhile."""
         last, more = 0, True
         while more:
             after = _where("id", "greater", "Number", last)
@@ -306,12 +312,12 @@ class Client:
             last, more = page[-1]["id"] if page else last, len(page) < total
 
     def _page(self, project_id: int, fields: str, kind: str, filters: list[dict], order: str) -> tuple[list[dict], int]:
-        """The first PAGE tasks, and how many there are in all."""
+        """(the first PAGE tasks, the total number)."""
         wanted = {"filters": {"conjunction": "and", "items": filters}, "ordering": [order]}
         query = json.dumps(wanted, separators=(",", ":"))
         params = {"project": project_id, "fields": kind, "include": fields, "query": query, "page_size": PAGE}
-        said = self._ask("GET", "api/tasks", f"list tasks of project {project_id}", params=params)
-        return said["tasks"], said["total"]
+        reply = self._ask("GET", "api/tasks", f"list tasks of project {project_id}", params=params)
+        return reply["tasks"], reply["total"]
 
     def _ask(self, method: str, path: str, doing: str, timeout: float | None = None, **content: Any) -> Any:
         wait = timeout or QUICK
@@ -332,12 +338,14 @@ class Client:
 
     def _error(self, status: int | None, why: str, doing: str) -> PairwrightError:
         if status == httpx.codes.UNAUTHORIZED:
-            mend = next((mend for words, mend in REFUSALS.items() if words in why), f"{why.rstrip('.')}; copy it again")
-            return UserError(f"Label Studio at {self.url} does not take the key in LABEL_STUDIO_API_KEY: {mend}")
+            remedy = next(
+                (known for part, known in REFUSALS.items() if part in why), f"{why.rstrip('.')}; copy it again"
+            )
+            return UserError(f"Label Studio at {self.url} rejects the key in LABEL_STUDIO_API_KEY: {remedy}")
         if "reserved network address" in why:
-            why += "; start it with LABEL_STUDIO_SSRF_PROTECTION_ENABLED=false, or give us a public address"
+            why += "; start Label Studio with LABEL_STUDIO_SSRF_PROTECTION_ENABLED=false, or use a public address"
         if status == httpx.codes.NOT_FOUND:
-            return Gone(f"Label Studio at {self.url} cannot {doing}: it is not there any more")
+            return Gone(f"Label Studio at {self.url} cannot {doing}: it no longer exists")
         if status and status < 500:
             return ServerError(f"Label Studio at {self.url} refuses to {doing} (status {status}): {why}")
         return ServerError(f"Label Studio at {self.url} failed to {doing} (status {status}): {why}; see its log")
@@ -348,19 +356,19 @@ class Client:
 
         try:
             yield
-        except ApiError as error:  # of the key only; its own text would show headers and cookies
+        except ApiError as error:  # raised for the key only; its own text would show headers and cookies
             raise self._error(error.status_code, _detail(error.body), doing) from None
         except httpx.TimeoutException as error:
             raise ServerError(
-                f"Label Studio at {self.url} did not {doing} within {wait:.0f} s, but still may: look before doing it again"
+                f"Label Studio at {self.url} did not {doing} within {wait:.0f} s, but may still do it: check before trying again"
             ) from error
         except httpx.TransportError as error:
             raise ServerError(
-                f"Label Studio at {self.url} cannot be reached to {doing} ({error}): is it running, and LABEL_STUDIO_URL right?"
+                f"Label Studio at {self.url} cannot be reached to {doing} ({error}): check that it is running and that LABEL_STUDIO_URL is right"
             ) from error
         except (ValueError, httpx.InvalidURL, ijson.JSONError) as error:
             raise ServerError(
-                f"what answers at {self.url} speaks no JSON when asked to {doing}: check LABEL_STUDIO_URL"
+                f"the server at {self.url} does not reply with JSON when asked to {doing}: check LABEL_STUDIO_URL"
             ) from error
 
 
@@ -376,12 +384,12 @@ def _where(column: str, operator: str, kind: str, value: Any) -> dict:
 
 
 def _exact(moment: str | None) -> str | None:
-    """The server leaves out a fraction of zero, and fails when it is left out."""
+    """A time with its fraction of a second: the server omits a zero fraction, but fails on input without one."""
     return moment if moment is None or "." in moment else f"{moment.removesuffix('Z')}.000000Z"
 
 
 def _detail(body: Any) -> str:
-    """The server's reason in one line, without the task that it may quote."""
+    """The server's error message in one line, without the task that it may quote."""
     if isinstance(body, dict):
         body = body.get("validation_errors") or body.get("detail") or body
     while isinstance(body, dict):

@@ -1,7 +1,7 @@
-"""Questions to a Label Studio server and answers back. The server is the truth of what people said, the ledger of what they were asked.
+"""Synchronisation with a Label Studio server. The server is the source of truth for annotations, the ledger for questions.
 
-Pushing asks by uid what is there already, so a push that was cut off leaves no task twice. Pulling reads what changed since the
-cursor, by the server's own clock. Reconciling compares all ids, and finds what no cursor shows: what was deleted."""
+A push looks up existing tasks by uid, so that an interrupted push leaves no duplicates. A pull reads what changed since the cursor, by
+the server's clock. Reconciling compares all ids and finds deletions, which no cursor shows."""
 
 import time
 from collections import Counter
@@ -22,17 +22,17 @@ from schemas.errors import ServerError
 from schemas.ports import MediaStore
 from schemas.records import Outcome
 
-BATCH = 500  # tasks a request
-PATIENCE = 10.0  # seconds in which a server ends an import that nobody waits for any more
+BATCH = 500  # tasks per request
+PATIENCE = 10.0  # seconds within which a server completes an import whose request was dropped
 LONGEST = 50  # characters of a project's title, the server's limit
-SKEW = 60.0  # seconds between the server's clock and ours that are no matter
-OVERLAP = timedelta(seconds=5)  # a pull reads so much again: a change may become visible a little after later ones
+SKEW = 60.0  # tolerated difference of the clocks in seconds
+OVERLAP = timedelta(seconds=5)  # a pull rereads this much: a change may become visible slightly after later ones
 Progress = Callable[[int, int | None, str], None]
 
 
 @dataclass
 class Report:
-    """What a push, pull or reconciliation did, as counts by name; `notes` are lines for a person."""
+    """The result of a push, pull or reconciliation: counts by name, and notes for the user."""
 
     counts: Counter = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Report:
 
 @dataclass
 class Sync:
-    """One judging step, its ledger (which must be held `alone`) and the server."""
+    """Synchronises one judging step's ledger, which the caller must have locked (`Ledger.alone`), with the server."""
 
     client: Client
     ledger: Ledger
@@ -55,11 +55,11 @@ class Sync:
     links: Links
 
     def work(self, report: Progress = lambda done, total, text: None) -> Report:
-        """Push, pull, and ask once more where people disagree."""
+        """Push, pull, and ask one more person where people disagree."""
         done = self.push(report).add(self.pull(report))
         for more in ask_again(self.ledger, self.campaign, self.settings):
             if (task := self.ledger.task_of(more.question.uid)) is not None:
-                self.client.set_overlap(task, more.people)  # the server first: told again nothing changes
+                self.client.set_overlap(task, more.people)  # the server first: repeating it is harmless
                 self.ledger.ask_more(more.question.uid, more.people)
             else:
                 self.ledger.plan([more.question])
@@ -70,10 +70,10 @@ class Sync:
         report(found.answered, found.asked, "annotations")
         return done
 
-    # to the server -----------------------------------------------------------------------------------------------------
+    # push --------------------------------------------------------------------------------------------------------------
 
     def push(self, report: Progress = lambda done, total, text: None) -> Report:
-        """Sends every question that is not on the server. ServerError leaves what was sent; the next push goes on from there."""
+        """Send every question that is not on the server. After a ServerError, the next push continues where this one stopped."""
         out = Report()
         waiting = sorted(self.ledger.unsent(), key=self._place)
         for (desk, spec), group in groupby(waiting, key=self._place):
@@ -81,36 +81,36 @@ class Sync:
             project, fresh = self._project(desk, spec, questions[0])
             settled = self._settle(project)
             out.counts["already_there"] += len(settled)
-            # nobody else puts tasks there, so equal counts mean that every task on the server is one we know of
+            # nobody else creates tasks there, so equal counts mean that all tasks on the server are in the ledger
             known = fresh or self.client.count(project.id) == len(self.ledger.tasks(project.name))
             stream = (q for q in questions if q.uid not in settled)
-            while some := list(islice(stream, BATCH)):
-                there = {} if known else self.client.find(project.id, [q.uid for q in some])
-                self._send(project, some, there, out)
+            while batch := list(islice(stream, BATCH)):
+                existing = {} if known else self.client.find(project.id, [q.uid for q in batch])
+                self._send(project, batch, existing, out)
                 report(out.counts["sent"] + out.counts["already_there"], len(waiting), "sent to Label Studio")
         return out
 
     def _settle(self, project: Project) -> set[str]:
-        """The uids of a push that was cut off whose tasks came to be: the server may still be at it, so it gets a while to show them."""
-        torn = self.ledger.in_flight(project.name)
+        """The uids of an interrupted push whose tasks exist after all. The server may still be importing, so wait up to PATIENCE."""
+        uncertain = self.ledger.in_flight(project.name)
         found: dict[str, list[int]] = {}
         end = time.monotonic() + PATIENCE
-        while torn:
-            found = self.client.find(project.id, torn)
-            if len(found) == len(torn) or time.monotonic() > end:
+        while uncertain:
+            found = self.client.find(project.id, uncertain)
+            if len(found) == len(uncertain) or time.monotonic() > end:
                 break
             time.sleep(1)
         self.ledger.sent(project.name, [(uid, ids[0]) for uid, ids in found.items()])
         return set(found)
 
-    def _send(self, project: Project, questions: list[Question], there: dict[str, list[int]], out: Report) -> None:
-        missing = [q for q in questions if q.uid not in there]
-        found = [(q.uid, there[q.uid][0]) for q in questions if q.uid in there]
+    def _send(self, project: Project, questions: list[Question], existing: dict[str, list[int]], out: Report) -> None:
+        missing = [q for q in questions if q.uid not in existing]
+        found = [(q.uid, existing[q.uid][0]) for q in questions if q.uid in existing]
         self.ledger.sending(project.name, [q.uid for q in missing])
         ids = self.client.add(project.id, [self._task(q) for q in missing]) if missing else []
         self.ledger.sent(project.name, found + list(zip((q.uid for q in missing), ids, strict=True)))
         for question, task in zip(missing, ids, strict=True):
-            if question.people > self._overlap(question.desk):  # it was lost after one more person was asked
+            if question.people > self._overlap(question.desk):  # the task was lost after one more person was asked
                 self.client.set_overlap(task, question.people)
         out.counts.update(sent=len(missing), already_there=len(found))
 
@@ -127,14 +127,14 @@ class Sync:
         return tuple(Said(axis, (0,), Outcome.VERDICT, question.prelabel) for axis in self.settings.axes)
 
     def _overlap(self, desk: str) -> int:
-        """How many people a project's tasks go to."""
+        """The number of people to whom each task of a group's projects goes."""
         return 1 if desk else self.settings.overlap
 
     def _place(self, question: Question) -> tuple[str, labeling_config.Spec]:
         return question.desk, labeling_config.spec_of(question, self.settings.axes)
 
     def _project(self, desk: str, spec: labeling_config.Spec, first: Question) -> tuple[Project, bool]:
-        """(the project of a desk and a form whose first question is `first`, whether it was made just now)."""
+        """(the project of an annotator group and a Spec, whether it was created just now); `first` is its first question."""
         xml = labeling_config.build(spec)
         fingerprint = labeling_config.fingerprint(xml)
         name = f"{self.campaign[:12]}:{desk}:{fingerprint[:12]}"
@@ -152,18 +152,19 @@ class Sync:
                 title[:LONGEST], marker, xml, self._overlap(desk), guidelines, bool(self.settings.prelabels)
             )
         if spec.media:
-            self.links.link(*first.media[0])  # the server refuses a place in a bucket where nothing lies yet
+            self.links.link(*first.media[0])  # the server refuses an empty storage
             self.links.attach(self.client, found["id"])
         project = Project(name, found["id"], fingerprint, None, False)
         self.ledger.keep_project(project)
         return project, fresh
 
-    # back from it ------------------------------------------------------------------------------------------------------
+    # pull --------------------------------------------------------------------------------------------------------------
 
     def pull(self, report: Progress = lambda done, total, text: None) -> Report:
-        """Reads what people did since the last pull: the first time a snapshot of each project, then what its cursor shows.
+        """Read what people did since the last pull; the first time, everything.
 
-        A project whose labeling config is not the one it was given is left alone until it is, or `accept` is told."""
+        A project whose labeling config was changed on the server is skipped until the config is restored, or accepted with
+        `reconcile(accept_config=True)`."""
         out = Report()
         for project in self.ledger.projects():
             try:
@@ -171,7 +172,7 @@ class Sync:
                     self._read(project, out, report)
             except Gone:
                 out.notes.append(
-                    f"project {project.id} was deleted on the server; `pairwright annotate reconcile` notes that"
+                    f"project {project.id} was deleted on the server; run `pairwright annotate reconcile` to record that"
                 )
         if out.counts["new"] or out.counts["changed"]:
             self.ledger.name_people(self.client.users())
@@ -184,12 +185,12 @@ class Sync:
         else:
             found = self.client.changed(project.id, project.cursor)
         sent = set(self.ledger.tasks(project.name).values())
-        while some := list(islice(found, BATCH)):
+        while batch := list(islice(found, BATCH)):
             with self.ledger.together():
-                for task in some:
+                for task in batch:
                     self._take(task, sent, project, out)
             report(out.counts["read"], None, "read from Label Studio")
-        self.ledger.keep_project(project._replace(cursor=_said(now - OVERLAP), drifted=False))
+        self.ledger.keep_project(project._replace(cursor=_iso(now - OVERLAP), drifted=False))
 
     def _changed(self, project: Project) -> bool:
         return labeling_config.fingerprint(self.client.config(project.id)) != project.fingerprint
@@ -201,20 +202,20 @@ class Sync:
         if drifted:
             out.counts["drifted"] += 1
             out.notes.append(
-                f"project {project.id}: its labeling config was changed on the server; nothing is read from it until it is put "
-                "back, or `pairwright annotate reconcile --accept-config` takes the new one"
+                f"project {project.id}: its labeling config was changed on the server, so it is not read; restore the config, or "
+                "accept the new one with `pairwright annotate reconcile --accept-config`"
             )
         return drifted
 
     def _take(self, task: dict, sent: set[str], project: Project, out: Report) -> None:
-        """One task with all its annotations as they are now."""
+        """Record the current state of one task and all its annotations."""
         uid = task["data"].get("uid")
         question = self.ledger.question(uid) if uid else None
         out.counts["read"] += 1
         if question is None:
-            out.counts["foreign"] += 1  # made by hand
+            out.counts["foreign"] += 1  # created by hand
             return
-        if question.uid not in sent:  # ours, but the ledger was lost or the answer to our push was
+        if question.uid not in sent:  # ours, but the ledger or the reply to a push was lost
             sent.add(question.uid)
             self.ledger.sent(project.name, [(question.uid, task["id"])])
         edited = tasks.shown(task["data"]) != tasks.shown(tasks.data(question, ("",) * len(question.media)))
@@ -225,18 +226,18 @@ class Sync:
                 raw["id"], task["id"], question.uid, raw["completed_by"], _time(raw["updated_at"]), raw["was_cancelled"], raw["lead_time"], raw["result"],
             )  # fmt: skip
             understood = self._understand(raw, question, edited)
-            became = self.ledger.record(seen, understood)
-            out.counts[became] += 1
-            if isinstance(understood, Unusable) and became != "same":
+            change = self.ledger.record(seen, understood)
+            out.counts[change] += 1
+            if isinstance(understood, Unusable) and change != "same":
                 out.counts["quarantined"] += 1
         out.counts["deleted"] += self.ledger.delete(self.ledger.of_task(task["id"]) - ids)
 
     def _understand(self, raw: dict, question: Question, edited: bool):
         try:
             if edited:
-                raise Unusable("task_edited", "what was shown is not what was asked")
+                raise Unusable("task_edited", "the task shown differs from the question")
             if (by := raw.get("updated_by")) is not None and by != raw["completed_by"]:
-                raise Unusable("edited_by_other", f"person {by} changed it")
+                raise Unusable("edited_by_other", f"changed by person {by}")
             if raw["was_cancelled"]:
                 return None
             if raw["lead_time"] is not None and raw["lead_time"] < self.settings.min_seconds:
@@ -245,81 +246,86 @@ class Sync:
         except Unusable as problem:
             return problem
 
-    # all of it ---------------------------------------------------------------------------------------------------------
+    # reconcile ---------------------------------------------------------------------------------------------------------
 
     def reconcile(self, accept_config: bool = False) -> Report:
-        """Compares every id on the server with the ledger, and reads what changed. What vanished from the server is gone: an
-        annotation gets a tombstone (its history stays), a task or project is sent again at the next push. Renews the storages of media."""
+        """Compare all ids on the server with the ledger, and pull.
+
+        A deleted annotation gets a tombstone (its history stays); a deleted task or project is sent again by the next push. Removes
+        unanswered duplicate tasks and renews the media storages. `accept_config` accepts labeling configs changed on the server."""
         out = Report()
         for project in self.ledger.projects():
             try:
-                there = self.client.ids(project.id)
+                on_server = self.client.ids(project.id)
             except Gone:
                 lost = self.ledger.tasks(project.name)
                 out.notes.append(
-                    f"project {project.id} was deleted on the server: a push makes it anew, with all its {len(lost)} tasks"
+                    f"project {project.id} was deleted on the server: `pairwright annotate push` creates it again with its {len(lost)} tasks"
                 )
                 self.ledger.forget_project(project.name)
                 self._lose(project, lost.keys(), lost, out)
                 continue
             tasks_known = self.ledger.tasks(project.name)
             if self._with_media(tasks_known) is not None:
-                self.links.attach(self.client, project.id)  # its key may be another one now
-            self._lose(project, tasks_known.keys() - there.keys(), tasks_known, out)
+                self.links.attach(self.client, project.id)  # the key may have changed
+            self._lose(project, tasks_known.keys() - on_server.keys(), tasks_known, out)
             annotations = self.client.annotation_ids(project.id)
             known = self.ledger.live(project.name)
             out.counts["deleted"] += self.ledger.delete(known.keys() - annotations)
             if annotations - known.keys():
-                self.ledger.keep_project(project._replace(cursor=None))  # something was missed: read all of it
+                self.ledger.keep_project(project._replace(cursor=None))  # something was missed: read everything
             if accept_config:
                 fingerprint = labeling_config.fingerprint(self.client.config(project.id))
                 if fingerprint != project.fingerprint:
                     self.ledger.keep_project(project._replace(fingerprint=fingerprint, drifted=False, cursor=None))
                     out.counts["accepted"] += 1
-            self._doubles(project, there, out)
+            self._duplicates(project, on_server, out)
         return out.add(self.pull())
 
-    def _doubles(self, project: Project, there: dict[int, str | None], out: Report) -> None:
-        """Removes the tasks that ask what another one asks and that nobody has answered; what people say in any of them counts."""
-        often = Counter(filter(None, there.values()))
+    def _duplicates(self, project: Project, on_server: dict[int, str | None], out: Report) -> None:
+        """Remove duplicate tasks that nobody has annotated; annotations in any duplicate count."""
+        copies = Counter(filter(None, on_server.values()))
         known = self.ledger.tasks(project.name)
-        for task, uid in there.items():
-            if uid and often[uid] > 1 and task not in known:
+        for task, uid in on_server.items():
+            if uid and copies[uid] > 1 and task not in known:
                 out.counts["doubled"] += 1
                 if not self.client.answered(task):
                     self.client.remove_task(task)
                     out.counts["removed"] += 1
 
-    # a look at it --------------------------------------------------------------------------------------------------------
+    # doctor --------------------------------------------------------------------------------------------------------------
 
     def doctor(self) -> Report:
-        """What is in the way of people or of pulls, as notes; changes nothing.
+        """Problems for annotators or pulls, as notes; changes nothing.
 
-        A medium is opened as the server lets a person open it, one a project."""
+        For each project, the media of one task are opened as its page opens them."""
         out = Report()
         if abs(skew := (self.client.now() - datetime.now(UTC)).total_seconds()) > SKEW:
             out.notes.append(
-                f"the server's clock and this one differ by {abs(skew):.0f} s: links that one signs, another may refuse"
+                f"the clocks of the server and this machine differ by {abs(skew):.0f} s: synchronise them, or signed links may be refused"
             )
         for project in self.ledger.projects():
             out.counts["projects"] += 1
             try:
                 if self._changed(project):
                     out.notes.append(
-                        f"project {project.id}: its labeling config was changed on the server; nothing is read from it"
+                        f"project {project.id}: its labeling config was changed on the server, so it is not read; restore it, or accept "
+                        "it with `pairwright annotate reconcile --accept-config`"
                     )
                 known = self.ledger.tasks(project.name)
                 out.counts["tasks"] += len(known)
-                if (there := self.client.count(project.id)) != len(known):
+                if (count := self.client.count(project.id)) != len(known):
                     out.notes.append(
-                        f"project {project.id} holds {there} tasks, {len(known)} were sent: `pairwright annotate reconcile` says why"
+                        f"project {project.id} has {count} tasks, but {len(known)} were sent: run `pairwright annotate reconcile`"
                     )
                 out.counts["webhooks"] += len(self.client.webhooks(project.id))
                 self._opened(project, known, out)
             except Gone as gone:
-                out.notes.append(f"project {project.id}: {gone}; `pairwright annotate reconcile` notes what is missing")
+                out.notes.append(
+                    f"project {project.id}: {gone}; run `pairwright annotate reconcile` to record what is missing"
+                )
         if waiting := sum(1 for _ in self.ledger.unsent()):
-            out.notes.append(f"{waiting} questions are not on the server: `pairwright annotate push`")
+            out.notes.append(f"{waiting} questions are not on the server: run `pairwright annotate push`")
         for reason, n in sorted(Counter(reason for *_, reason, _ in self.ledger.problems()).items()):
             out.notes.append(f"{n} annotations are in quarantine: {reason}")
         return out
@@ -332,7 +338,7 @@ class Sync:
                 out.notes.append(f"project {project.id}: {error}")
 
     def _with_media(self, known: dict[int, str]) -> int | None:
-        """A task of a project whose tasks show media; they all do, or none does."""
+        """A task of the project if its tasks show media (all do, or none does), else None."""
         for task, uid in known.items():
             if question := self.ledger.question(uid):
                 return task if question.media else None
@@ -348,7 +354,7 @@ class Sync:
 
 
 def connected(campaign: str, recipe: str, step: str, settings: Settings, ledger: Ledger, media: MediaStore) -> Sync:
-    """The sync of a judging step with the server that LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY name."""
+    """A Sync of a judging step with the server in LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY. UserError or ServerError if there is none."""
     return Sync(
         connect(),
         ledger,
@@ -360,9 +366,9 @@ def connected(campaign: str, recipe: str, step: str, settings: Settings, ledger:
 
 
 def _time(text: str) -> str:
-    """The server's ISO time as it takes it back, with a fixed number of digits, so that it sorts as text."""
-    return _said(datetime.fromisoformat(text))
+    """The server's time as UTC in ISO 8601 with six decimals: the server accepts it, and it sorts as text."""
+    return _iso(datetime.fromisoformat(text))
 
 
-def _said(moment: datetime) -> str:
+def _iso(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,7 +1,7 @@
-"""What several judges say together: functions over votes coded as whole numbers, which know nothing of records.
+"""Aggregation of votes by several judges: functions over integer-coded votes, independent of records.
 
-Fitting looks at all votes and leaves a small model of the judges; with it the posterior of an item needs only the item's own
-votes, so that items are worked through in a stream."""
+Fitting uses all votes and returns a small model of the judges. With it, the posterior of an item needs only that item's votes, so items
+can be streamed."""
 
 import math
 from typing import NamedTuple
@@ -9,34 +9,34 @@ from typing import NamedTuple
 import numpy as np
 
 SHRINK = 10
-"""So many votes on each true label count as cast the way all judges together cast theirs: whoever voted little is taken for
-the average, and nobody for certain. Without it the model is worse than the majority where people give few votes each."""
+"""Pseudo-votes per true label, distributed like the votes of all judges together: judges with few votes are shrunk to the average.
+Without them the model is worse than the majority when people give few votes each."""
 WEAK = 1.0
-"""Comparisons that every two answers are taken to have had already, a third of them won by either side and a third tied."""
+"""Pseudo-comparisons of every two answers: a third won by each side, a third tied."""
 FLOOR = 1e-6
 
 
 class Votes(NamedTuple):
-    """Three arrays of equal length, one entry a vote; codes start at 0. Items with the same votes may be told as one that counts `times`."""
+    """Three integer arrays of equal length with one entry per vote; codes start at 0. Items with identical votes may be merged, see `times`."""
 
     item: np.ndarray
     annotator: np.ndarray
     label: np.ndarray
-    times: np.ndarray | None = None  # [item]: how many items have these very votes; one each without
+    times: np.ndarray | None = None  # [item]: number of items with these votes; None: one each
 
 
 class Model(NamedTuple):
-    """The judges, as confusion matrices."""
+    """The fitted judges, as confusion matrices; probabilities 0..1."""
 
-    prior: np.ndarray  # [label]: how frequent each true label is
-    errors: np.ndarray  # [annotator + 1, true label, label said]; the last is for whoever was not seen when fitting
+    prior: np.ndarray  # [label]: frequency of each true label
+    errors: np.ndarray  # [annotator + 1, true label, voted label]; the last row is for annotators not seen in fitting
 
 
 def coded(items, annotators, labels) -> tuple[Votes, list, list, list]:
-    """Votes given as three lists of anything hashable, and what the codes stand for: items and annotators by their first
-    appearance, labels sorted."""
+    """(Votes, items, annotators, labels) from three equally long lists of hashable values; the last three map codes back to values:
+    items and annotators by first appearance, labels sorted."""
     names = list(dict.fromkeys(items)), list(dict.fromkeys(annotators)), sorted(set(labels))
-    places = [{name: code for code, name in enumerate(of)} for of in names]
+    places = [{name: code for code, name in enumerate(column)} for column in names]
     votes = Votes(
         *(
             np.array([place[name] for name in column], dtype=np.intp)
@@ -47,8 +47,8 @@ def coded(items, annotators, labels) -> tuple[Votes, list, list, list]:
 
 
 def mirrored(votes: Votes, labels: int) -> Votes:
-    """The votes and once more all of them with the labels in reverse, on items of their own: of two answers either may be called the
-    first, so a model of preferences must not know which it was."""
+    """The votes, plus a copy on new items with the `labels` reversed. Which of two answers is the first is arbitrary, so a model of
+    preferences must be symmetric."""
     return Votes(
         np.concatenate([votes.item, votes.item + votes.item.max(initial=-1) + 1]),
         np.tile(votes.annotator, 2),
@@ -58,23 +58,25 @@ def mirrored(votes: Votes, labels: int) -> Votes:
 
 
 def majority(item: np.ndarray, label: np.ndarray, labels: int) -> np.ndarray:
-    """[item, label]: the share of an item's votes for each label. An item without votes has NaN."""
+    """[item, label]: share of an item's votes for each label, 0..1; NaN for an item without votes."""
     counts = np.bincount(item * labels + label, minlength=(item.max(initial=-1) + 1) * labels).reshape(-1, labels)
     with np.errstate(invalid="ignore"):
         return counts / counts.sum(axis=1, keepdims=True)
 
 
 def mean(item: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """[item]: the mean of an item's values; NaN where there is none."""
+    """[item]: mean of an item's values; NaN for an item without values."""
     with np.errstate(invalid="ignore"):
         return np.bincount(item, value) / np.bincount(item)
 
 
 def dawid_skene(votes: Votes, labels: int, shrink: float = SHRINK, rounds: int = 300) -> Model:
-    """A. P. Dawid, A. M. Skene, "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm", 1979, with the
-    judges' matrices shrunk towards their common one. `shrink` 0 is their maximum likelihood; rounds end earlier when no
-    posterior moves by 1e-4. There must be a vote. Items with only one do not enter: they say nothing of judges, but start
-    out as if theirs were always right."""
+    """Fit judges by EM (A. P. Dawid, A. M. Skene, "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm",
+    1979), with confusion matrices shrunk towards the pooled one.
+
+    `labels` is the number of labels. `shrink` 0 is maximum likelihood. Stops after `rounds` or when no posterior changes by 1e-4. Needs
+    at least one vote. Items with a single vote are ignored (unless all are): they carry no information about judges, but would count
+    as always right."""
     count, votes = votes.annotator.max() + 1, _compared(votes)
     posteriors = majority(votes.item, votes.label, labels)
     for _ in range(rounds):
@@ -86,19 +88,22 @@ def dawid_skene(votes: Votes, labels: int, shrink: float = SHRINK, rounds: int =
 
 
 def mace(votes: Votes, labels: int) -> Model:
-    """D. Hovy et al., "Learning Whom to Trust with MACE", 2013: a judge either knows the label or draws one as is their habit.
-    crowd-kit's, by variational Bayes, which keeps sparse judges from certainty. True labels are equally frequent. Items with only one vote do not enter."""
+    """Fit judges by MACE (D. Hovy et al., "Learning Whom to Trust with MACE", 2013): a judge either knows the label or draws one from
+    a personal distribution.
+
+    crowd-kit's variational Bayes, which regularises judges with few votes; the prior over labels is uniform. Items with a single vote
+    are ignored (unless all are). Needs at least one vote."""
     import pandas as pd
     from crowdkit.aggregation import MACE
 
     count, votes = votes.annotator.max() + 1, _apart(_compared(votes))
-    # crowd-kit numbers judges and labels by first appearance in one place and sorts them in another: make both the same
+    # crowd-kit codes judges and labels by first appearance in one place and sorted in another: make both orders equal
     rows = np.lexsort((votes.item, votes.annotator))
     seen = list(dict.fromkeys(votes.label[rows].tolist()))
     place = np.empty(labels, dtype=np.intp)
     place[seen] = np.arange(len(seen))
     frame = {"task": votes.item[rows], "worker": votes.annotator[rows], "label": place[votes.label[rows]]}
-    found = MACE(n_restarts=1).fit(pd.DataFrame(frame))  # its restarts all start from the same state
+    found = MACE(n_restarts=1).fit(pd.DataFrame(frame))  # all its restarts begin in the same state
     habits = np.zeros((len(found.thetas_), labels))
     habits[:, seen] = found.thetas_
     fitted = found.spamming_[:, :1, None] * habits[:, None, :] + found.spamming_[:, 1:, None] * np.eye(labels)
@@ -109,8 +114,9 @@ def mace(votes: Votes, labels: int) -> Model:
 
 
 def posterior(model: Model, annotator: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """[label]: how probable each true label of one item is after its votes; the prior when there are none. An annotator of -1
-    was not seen when fitting."""
+    """[label]: posterior probability of each true label of one item, from the codes of its votes; the prior without votes.
+
+    `annotator` -1 stands for a judge not seen in fitting."""
     logs = np.log(np.maximum(model.prior, FLOOR))
     logs = logs + np.log(np.maximum(model.errors[annotator, :, label], FLOOR)).sum(axis=0)
     likely = np.exp(logs - logs.max())
@@ -118,18 +124,17 @@ def posterior(model: Model, annotator: np.ndarray, label: np.ndarray) -> np.ndar
 
 
 def skills(model: Model) -> np.ndarray:
-    """[annotator]: the estimated probability, 0..1, that a vote of theirs is right."""
+    """[annotator]: estimated probability, 0..1, that a vote of this judge is right."""
     return np.diagonal(model.errors[:-1], axis1=1, axis2=2) @ model.prior
 
 
 def bradley_terry(wins: np.ndarray, ties: np.ndarray, rounds: int = 1000) -> tuple[np.ndarray, float]:
-    """(log strengths with mean 0, nu) of items compared among each other: wins[i, j] says how often i beat j, ties[i, j] and
-    ties[j, i] both how often they tied.
+    """(log strengths with mean 0, nu) of compared items. wins[i, j] is how often i beat j; ties is symmetric, ties[i, j] is how often
+    i and j tied.
 
-    R. R. Davidson, "On Extending the Bradley-Terry Model to Accommodate Ties in Paired Comparison Experiments", JASA 65
-    (1970): i beats j, j beats i and a tie are as p_i to p_j to nu sqrt(p_i p_j). Fitted by his iteration, which is an MM
-    algorithm (D. R. Hunter, Annals of Statistics 32, 2004), with the WEAK prior: strengths stay finite, and items that were never compared
-    still have one. One item has strength 0."""
+    R. R. Davidson, "On Extending the Bradley-Terry Model to Accommodate Ties in Paired Comparison Experiments", JASA 65 (1970):
+    P(i wins) : P(j wins) : P(tie) = p_i : p_j : nu sqrt(p_i p_j). Fitted by his iteration, an MM algorithm (D. R. Hunter, Annals of
+    Statistics 32, 2004). The WEAK prior keeps strengths finite, also of items never compared. A single item has strength 0."""
     count = len(wins)
     others = ~np.eye(count, dtype=bool)
     wins, ties = wins + others * WEAK / 3, ties + others * WEAK / 3
@@ -138,27 +143,27 @@ def bradley_terry(wins: np.ndarray, ties: np.ndarray, rounds: int = 1000) -> tup
     strength, nu = np.ones(count), 1.0
     for _ in range(rounds if count > 1 else 0):
         root = np.sqrt(np.outer(strength, strength))
-        all_of = strength[:, None] + strength + nu * root
-        new = points / (games * (1 + nu / 2 * root / strength[:, None]) / all_of).sum(axis=1)
+        total = strength[:, None] + strength + nu * root
+        new = points / (games * (1 + nu / 2 * root / strength[:, None]) / total).sum(axis=1)
         new /= np.exp(np.log(new).mean())
         root = np.sqrt(np.outer(new, new))
-        all_of = new[:, None] + new + nu * root
-        nu = float(ties.sum() / (games * root / all_of).sum())
-        moved = np.abs(np.log(new / strength)).max()
+        total = new[:, None] + new + nu * root
+        nu = float(ties.sum() / (games * root / total).sum())
+        change = np.abs(np.log(new / strength)).max()
         strength = new
-        if moved < 1e-9:
+        if change < 1e-9:
             break
     return np.log(strength), nu
 
 
 def davidson(first: float, second: float, nu: float) -> tuple[float, float, float]:
-    """(first wins, tie, second wins): probabilities for two log strengths."""
+    """(P(first wins), P(tie), P(second wins)) for two log strengths, by Davidson's model; they sum to 1."""
     a, b = math.exp((first - second) / 2), math.exp((second - first) / 2)
     return a / (a + b + nu), nu / (a + b + nu), b / (a + b + nu)
 
 
 def _compared(votes: Votes) -> Votes:
-    """The votes on items that have more than one; all of them where no item has."""
+    """The votes on items that have more than one; all votes if there is no such item."""
     often = np.bincount(votes.item)[votes.item] > 1
     if not often.any():
         return votes
@@ -168,7 +173,7 @@ def _compared(votes: Votes) -> Votes:
 
 
 def _apart(votes: Votes) -> Votes:
-    """The votes with every item told for itself."""
+    """The votes with merged items (see `times`) expanded."""
     if votes.times is None:
         return votes
     times = votes.times[votes.item]
@@ -178,13 +183,13 @@ def _apart(votes: Votes) -> Votes:
 
 
 def _judges(votes: Votes, posteriors: np.ndarray, count: int, shrink: float) -> Model:
-    """The M-step: what the judges' matrices are when items are what `posteriors` say."""
+    """The M-step: confusion matrices and prior, given the items' posteriors [item, label]."""
     labels = posteriors.shape[1]
     if votes.times is not None:
         posteriors = posteriors * votes.times[:, None]
-    said = votes.annotator * labels + votes.label
+    codes = votes.annotator * labels + votes.label
     counts = np.stack(
-        [np.bincount(said, posteriors[votes.item, true], minlength=count * labels) for true in range(labels)]
+        [np.bincount(codes, posteriors[votes.item, true], minlength=count * labels) for true in range(labels)]
     )
     counts = counts.reshape(labels, count, labels).transpose(1, 0, 2)
     pooled = counts.sum(axis=0) + 1 / labels
@@ -196,7 +201,7 @@ def _judges(votes: Votes, posteriors: np.ndarray, count: int, shrink: float) -> 
 
 
 def _posteriors(model: Model, votes: Votes, items: int) -> np.ndarray:
-    """The E-step of all items at once."""
+    """The E-step for all items at once: posteriors [item, label]."""
     logs = np.log(np.maximum(model.errors, FLOOR))
     sums = [
         np.bincount(votes.item, logs[votes.annotator, true, votes.label], minlength=items)

@@ -1,5 +1,4 @@
-"""How far those who judged the same agree, and what each of them is worth by it. Where there is nothing to compare a figure is None,
-never a zero."""
+"""Agreement between judges of the same items, and the reliability of each judge. A metric without data is None, never zero."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,53 +13,51 @@ from schemas.axes import PREFERENCE
 
 Level = Literal["nominal", "ordinal", "interval"]
 LEVELS: tuple[Level, ...] = ("nominal", "ordinal", "interval")
-ENOUGH = 20  # votes below which nobody's skill is called chance
-SIDES = 10  # choices below which nobody has a habit of sides
-TIMED = 5  # questions below which nobody is called hurried
-HURRIED = 1 / 3  # of the others' median time
-GOLD = 0.7  # share of gold questions that whoever tries gets right
-UNLIKELY = 0.001  # chance of a run of equal answers below which it is no accident
+ENOUGH = 20  # votes needed to flag a judge's skill
+SIDES = 10  # choices needed to flag a side bias
+TIMED = 5  # timed questions needed to flag a judge as hurried
+HURRIED = 1 / 3  # share of the others' median time below which a judge is flagged
+GOLD = 0.7  # share of gold questions that a careful annotator answers right
+UNLIKELY = 0.001  # probability of a run of equal answers below which it is flagged
 
 
 class Vote(NamedTuple):
-    """One thing that one judge said, or would not say, of one item."""
+    """One judge's vote on one item, or an abstention."""
 
-    question: str  # uid of the question it was asked in
-    item: str  # what was judged: the same for all who judged it, whatever their question
+    question: str  # uid of the question
+    item: str  # id of what was judged: equal for all who judged it, in whatever question
     annotator: str
     axis: str
-    value: (
-        float | None
-    )  # None: skipped, or could not judge. On preferences more than 0 is the first of the pair, 0 a tie
+    value: float | None  # None: skipped or cannot judge. On preferences above 0 is the first of the pair, 0 a tie
     seconds: float | None = None  # spent on the whole question
-    left: bool | None = None  # the left (first shown) side was chosen; None for ties and where there are no sides
-    gold: bool | None = None  # it is right; None where that is not known
+    left: bool | None = None  # the left (first shown) side was chosen; None for ties and without sides
+    gold: bool | None = None  # whether it is right; None if the answer is not known
     repeat_of: str | None = None  # uid of the question that this one repeats with its sides swapped
 
     @property
     def label(self) -> float | None:
-        """What can be agreed upon: on preferences which one is better, not by how much."""
+        """The value that agreement is computed on: on preferences only its sign."""
         if self.value is None or self.axis != PREFERENCE:
             return self.value
         return float(np.sign(self.value))
 
     @property
     def shown(self) -> str | float | None:
-        """The answer as the judge saw it."""
+        """The choice as the judge saw it: "left", "right", or the label if there are no sides."""
         return self.label if self.left is None else "left" if self.left else "right"
 
 
 def quality(votes: Iterable[Vote], axis: str) -> dict[str, Any]:
-    """What the votes, in the order they were given, say of their judges on `axis`: plain values for JSON. Shares are 0..1.
+    """Agreement and the reliability of each judge on `axis`, as plain values for JSON. `votes` are in the order they were given.
 
-    {axis, votes, items, agreement: {each axis: {votes, items (judged by two at least), percent, alpha: {nominal, ordinal, interval},
-    fleiss, cohen (mean over every two judges, by the items both judged)}}, annotators: {name: {votes, skipped (questions), skip_rate,
-    agreement (mean share of the others who said the same), skill (estimated probability to be right), gold and left
-    ({n, share, low, high}, a 95 % interval; left is of choices that are no ties), seconds (median of the `timed` questions), ties (share), repeats ({n, share}
-    answered alike), longest_run (of equal answers as shown), flags (reasons to look at this judge, in words)}}}.
+    {axis, votes, items, agreement: {each axis: {votes, items (with at least two votes), percent, alpha: {nominal, ordinal, interval},
+    fleiss, cohen (mean over pairs of judges, weighted by common items)}}, annotators: {name: {votes, skipped (questions), skip_rate,
+    agreement (mean share of the others with the same vote), skill (estimated probability of being right), gold, left ({n, share, low,
+    high} with a 95 % interval; left excludes ties), seconds (median over the `timed` questions), ties (share), repeats ({n, share
+    answered the same}), longest_run (equal choices in a row, as shown), flags (reasons to look at this judge, as text)}}}.
 
-    On preferences alpha is of the five steps, everything else of the side. Of one judge on one item the first vote counts, and repeats
-    only for sides, time and consistency."""
+    Shares are 0..1. On preferences alpha uses the five steps, everything else the sign. Only a judge's first vote on an item counts;
+    repeats count only for side bias, time and consistency."""
     votes = list(votes)
     first: dict[tuple[str, str, str], Vote] = {}
     for v in votes:
@@ -69,11 +66,11 @@ def quality(votes: Iterable[Vote], axis: str) -> dict[str, Any]:
     by_axis = _grouped(first.values(), "axis")
     counted = by_axis.get(axis, [])
     skills, chance = _skills(counted)
-    alike = _alike(counted)
+    agreeing = _mean_agreement(counted)
     given = _grouped((v for v in votes if v.axis == axis), "annotator")
-    often = Counter(v.annotator for v in counted)
+    cast = Counter(v.annotator for v in counted)
     people = {
-        name: _person(mine, skills.get(name), alike.get(name), often[name]) for name, mine in sorted(given.items())
+        name: _person(mine, skills.get(name), agreeing.get(name), cast[name]) for name, mine in sorted(given.items())
     }
     answers = {name: Counter(v.shown for v in mine if v.value is not None) for name, mine in given.items()}
     everyone = sum(answers.values(), Counter())
@@ -83,13 +80,15 @@ def quality(votes: Iterable[Vote], axis: str) -> dict[str, Any]:
         "axis": axis,
         "votes": len(counted),
         "items": len({v.item for v in counted}),
-        "agreement": {name: _agreement(of) for name, of in sorted(by_axis.items())},
+        "agreement": {name: _agreement(group) for name, group in sorted(by_axis.items())},
         "annotators": people,
     }
 
 
 def alpha(counts: np.ndarray, values: Sequence[float], level: Level) -> float | None:
-    """Krippendorff's alpha, at most 1, of counts[item, value]; `values` ascend. None without two votes on an item or two values."""
+    """Krippendorff's alpha, at most 1, of counts[item, value] with `values` in ascending order.
+
+    None unless an item has two votes and two different values occur."""
     import krippendorff
 
     counts = counts[counts.sum(axis=1) > 1]
@@ -104,15 +103,16 @@ def alpha(counts: np.ndarray, values: Sequence[float], level: Level) -> float | 
 
 
 def percent(counts: np.ndarray) -> float | None:
-    """Share, 0..1, of the two-by-two comparisons within an item that agree, mean over items. None without two votes on an item."""
+    """Share, 0..1, of the pairs of votes on an item that agree, averaged over items of counts[item, label]. None without such a pair."""
     counts = counts[counts.sum(axis=1) > 1]
     votes = counts.sum(axis=1)
     return float(((counts * (counts - 1)).sum(axis=1) / (votes * (votes - 1))).mean()) if len(counts) else None
 
 
 def fleiss(counts: np.ndarray) -> float | None:
-    """Fleiss' kappa, at most 1, of counts[item, label], over items with two votes at least, however many each has. None without
-    such an item, or when all votes are the same."""
+    """Fleiss' kappa, at most 1, of counts[item, label], over items with at least two votes (numbers may differ).
+
+    None without such an item, or if all votes are equal."""
     counts = counts[counts.sum(axis=1) > 1]
     if not len(counts):
         return None
@@ -121,7 +121,7 @@ def fleiss(counts: np.ndarray) -> float | None:
 
 
 def cohen(first: Sequence, second: Sequence) -> float | None:
-    """Cohen's kappa, at most 1, of two judges' labels of the same items. None without items, or when all labels are the same."""
+    """Cohen's kappa, at most 1, of two judges' labels of the same items. None without items, or if all labels are equal."""
     if not first:
         return None
     a, b = Counter(first), Counter(second)
@@ -131,7 +131,7 @@ def cohen(first: Sequence, second: Sequence) -> float | None:
 
 
 def wilson(hits: float, n: float) -> tuple[float, float]:
-    """The 95 % interval of a share, 0..1, after `n` trials (E. B. Wilson, 1927); `n` is 1 at least."""
+    """95 % score interval (low, high), 0..1, of a share of `hits` in `n` >= 1 trials (E. B. Wilson, JASA 22, 1927)."""
     z, share = 1.959964, hits / n
     middle, half = share + z * z / (2 * n), z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
     return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
@@ -145,7 +145,7 @@ def _grouped(votes: Iterable[Vote], by: str) -> dict[str, list[Vote]]:
 
 
 def _counts(votes: list[Vote], field: str) -> tuple[np.ndarray, list[float]]:
-    """counts[item, value] and the values, ascending."""
+    """(counts[item, value], the values in ascending order)."""
     coded, items, _, values = aggregation.coded(
         [v.item for v in votes], [v.annotator for v in votes], [getattr(v, field) for v in votes]
     )
@@ -169,8 +169,8 @@ def _agreement(votes: list[Vote]) -> dict[str, Any]:
 
 def _two_by_two(votes: list[Vote]) -> float | None:
     both: dict[tuple[str, str], tuple[list, list]] = defaultdict(lambda: ([], []))
-    for of in _grouped(votes, "item").values():
-        for a, b in combinations(sorted(of, key=lambda v: v.annotator), 2):
+    for group in _grouped(votes, "item").values():
+        for a, b in combinations(sorted(group, key=lambda v: v.annotator), 2):
             both[a.annotator, b.annotator][0].append(a.label)
             both[a.annotator, b.annotator][1].append(b.label)
     kappas = [(kappa, len(a)) for a, b in both.values() if (kappa := cohen(a, b)) is not None]
@@ -178,7 +178,7 @@ def _two_by_two(votes: list[Vote]) -> float | None:
 
 
 def _skills(votes: list[Vote]) -> tuple[dict[str, float], float]:
-    """({judge: estimated skill}, what always naming the commonest label would reach); nobody has one where no item has two votes."""
+    """({judge: estimated skill}, chance level: accuracy of always choosing the most frequent label); ({}, 1) if no item has two votes."""
     labels = [v.label for v in votes]
     coded, items, names, values = aggregation.coded([v.item for v in votes], [v.annotator for v in votes], labels)
     if len(items) == len(votes) or len(values) < 2:
@@ -190,23 +190,23 @@ def _skills(votes: list[Vote]) -> tuple[dict[str, float], float]:
     return dict(zip(names, aggregation.skills(model).tolist(), strict=True)), float(model.prior.max())
 
 
-def _alike(votes: list[Vote]) -> dict[str, float]:
-    """For each judge the mean share of the others on an item who said the same; without others no entry."""
+def _mean_agreement(votes: list[Vote]) -> dict[str, float]:
+    """{judge: mean share of the others on an item with the same label}; judges who share no item are left out."""
     shares: dict[str, list[float]] = defaultdict(list)
-    for of in _grouped(votes, "item").values():
-        labels = Counter(v.label for v in of)
-        for v in of if len(of) > 1 else ():
-            shares[v.annotator].append((labels[v.label] - 1) / (len(of) - 1))
-    return {name: fmean(of) for name, of in shares.items()}
+    for group in _grouped(votes, "item").values():
+        labels = Counter(v.label for v in group)
+        for v in group if len(group) > 1 else ():
+            shares[v.annotator].append((labels[v.label] - 1) / (len(group) - 1))
+    return {name: fmean(values) for name, values in shares.items()}
 
 
 def _person(votes: list[Vote], skill: float | None, agreement: float | None, counted: int) -> dict[str, Any]:
-    said = [v for v in votes if v.value is not None]
+    cast = [v for v in votes if v.value is not None]
     seconds = {v.question: v.seconds for v in votes if v.seconds is not None}
-    gold = {v.question: v.gold for v in said if v.gold is not None}
-    asked = {(v.question, v.item): v.label for v in said}
-    repeats = [v.label == asked[key] for v in said if (key := (v.repeat_of or "", v.item)) in asked]
-    questions, answered = {v.question for v in votes}, {v.question for v in said}
+    gold = {v.question: v.gold for v in cast if v.gold is not None}
+    asked = {(v.question, v.item): v.label for v in cast}
+    repeats = [v.label == asked[key] for v in cast if (key := (v.repeat_of or "", v.item)) in asked]
+    questions, answered = {v.question for v in votes}, {v.question for v in cast}
     return {
         "votes": counted,
         "skipped": len(questions - answered),
@@ -216,25 +216,25 @@ def _person(votes: list[Vote], skill: float | None, agreement: float | None, cou
         "gold": _share(list(gold.values())),
         "seconds": _rounded(median(seconds.values())) if seconds else None,
         "timed": len(seconds),
-        "left": _share([v.left for v in said if v.left is not None]),
-        "ties": round(sum(v.label == 0 for v in said) / len(said), 4) if said and votes[0].axis == PREFERENCE else None,
+        "left": _share([v.left for v in cast if v.left is not None]),
+        "ties": round(sum(v.label == 0 for v in cast) / len(cast), 4) if cast and votes[0].axis == PREFERENCE else None,
         "repeats": {"n": len(repeats), "share": round(fmean(repeats), 4)} if repeats else None,
-        "longest_run": _run(said)[1],
+        "longest_run": _run(cast)[1],
     }
 
 
 def _flags(name: str, people: dict[str, dict], chance: float, votes: list[Vote], others: Counter) -> Iterator[str]:
-    """Why to look at this judge."""
+    """Reasons to look at this judge, as text."""
     me = people[name]
     if (
         me["skill"] is not None
         and me["votes"] >= ENOUGH
         and wilson(me["skill"] * me["votes"], me["votes"])[0] <= chance
     ):
-        yield f"skill of {me['skill']:.0%} in {me['votes']} votes cannot be told from chance, {chance:.0%}"
+        yield f"skill {me['skill']:.0%} in {me['votes']} votes is not significantly above chance ({chance:.0%})"
     times = [p["seconds"] for who, p in people.items() if who != name and p["seconds"] is not None]
     if len(times) > 1 and me["timed"] >= TIMED and me["seconds"] < HURRIED * median(times):
-        yield f"{me['seconds']:.0f} s a question where the others take {median(times):.0f} s"
+        yield f"{me['seconds']:.0f} s per question; the others take {median(times):.0f} s"
     if (left := me["left"]) and left["n"] >= SIDES and not left["low"] <= 0.5 <= left["high"]:
         yield f"chose the left side {left['share']:.0%} of {left['n']} times ({left['low']:.0%} to {left['high']:.0%})"
     if (gold := me["gold"]) and gold["high"] < GOLD:
@@ -243,12 +243,12 @@ def _flags(name: str, people: dict[str, dict], chance: float, votes: list[Vote],
     if total := others.total():
         usual = (others[answer] + 1) / (total + 2)
         if len(votes) * usual**length < UNLIKELY:
-            yield f"{length} times in a row the same answer, which others give {usual:.0%} of the time"
+            yield f"the same answer {length} times in a row; others give it {usual:.0%} of the time"
 
 
-def _run(said: list[Vote]) -> tuple[str | float | None, int]:
-    """The longest run of equal answers as shown, and how long it is."""
-    runs = [(answer, len(list(of))) for answer, of in groupby(v.shown for v in said)]
+def _run(cast: list[Vote]) -> tuple[str | float | None, int]:
+    """(choice, length) of the longest run of equal choices as shown; (None, 0) without votes."""
+    runs = [(answer, len(list(run))) for answer, run in groupby(v.shown for v in cast)]
     return max(runs, key=lambda run: run[1], default=(None, 0))
 
 

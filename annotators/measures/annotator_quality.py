@@ -1,4 +1,4 @@
-"""What the people of a campaign are worth: their answers as the votes that `agreement.quality` weighs, judges and people alike."""
+"""Reliability of a campaign's annotators: their annotations as votes for `agreement.quality`."""
 
 from collections.abc import Iterator
 from itertools import combinations, groupby
@@ -12,8 +12,9 @@ from schemas.axes import PREFERENCE
 
 
 def report(ledger: Ledger, settings) -> dict[str, Any] | None:
-    """What `agreement.quality` says of everybody who answered, named `person:N`; None before anybody did, and of a review,
-    whose pre-labels anchor: it measures nobody."""
+    """The result of `agreement.quality` for all annotators, named `person:N`.
+
+    None without annotations, and for a review: its pre-labels bias people, so nobody is measured."""
     if settings.prelabels:
         return None
     votes = sorted(_votes(ledger, settings), key=lambda found: found[0])
@@ -21,23 +22,23 @@ def report(ledger: Ledger, settings) -> dict[str, Any] | None:
 
 
 def axis_of(settings) -> str:
-    """The axis that people are compared on: the one that the task decides, of ratings the first."""
+    """The axis on which annotators are compared: the task's main axis; for ratings the first of `axes`."""
     return MAIN_AXIS.get(settings.task) or settings.axes[0]
 
 
 def _votes(ledger: Ledger, settings) -> Iterator[tuple[str, Vote]]:
-    """(when, vote), sample by sample."""
+    """(time, vote), sample by sample."""
     axes = set(settings.axes) if settings.task == Task.RATINGS else {axis_of(settings)}
-    for _, of_sample in groupby(ledger.answers(), key=lambda a: a.question.sample):
-        answers = list(of_sample)
+    for _, group in groupby(ledger.answers(), key=lambda a: a.question.sample):
+        answers = list(group)
         first = {(a.question.items, a.question.desk): a.question.uid for a in answers if a.question.ask != SWAPPED}
         for answer in answers:
             q = answer.question
             repeats = first.get((q.items, q.desk)) if q.ask == SWAPPED else None
             if repeats is None and q.ask == SWAPPED:
-                continue  # what it repeats was not answered
+                continue  # the repeated question was not answered
             gold = _right(answer, settings)
-            for axis, items, value in _said(answer, axes):
+            for axis, items, value in _values(answer, axes):
                 left = None if axis != PREFERENCE or not value else (value > 0) == (q.order[0] == 0)
                 yield (
                     answer.updated,
@@ -55,8 +56,8 @@ def _votes(ledger: Ledger, settings) -> Iterator[tuple[str, Vote]]:
                 )
 
 
-def _said(answer: Answer, axes: set[str]) -> Iterator[tuple[str, tuple[str, ...], float | None]]:
-    """(axis, what is judged, value); without a value where it was skipped or could not be judged."""
+def _values(answer: Answer, axes: set[str]) -> Iterator[tuple[str, tuple[str, ...], float | None]]:
+    """(axis, ids of the judged items, value); the value is None if it was skipped or could not be judged."""
     q = answer.question
     if answer.reply is None:
         yield min(axes), q.items, None
@@ -67,7 +68,9 @@ def _said(answer: Answer, axes: set[str]) -> Iterator[tuple[str, tuple[str, ...]
 
 
 def _right(answer: Answer, settings) -> bool | None:
-    """Of a gold question: whether every two answers that are known to differ were put in the right order; a tie is wrong."""
+    """Whether a gold question was answered right: every two answers of different known quality in the right order; a tie is wrong.
+
+    None if it is not a gold question or has no verdict."""
     q = answer.question
     if q.gold is None or answer.reply is None:
         return None

@@ -1,10 +1,10 @@
-"""What a judge is worth on a set whose better answers are known: the figures of the benchmarks that publish such sets.
+"""Metrics of a judge on labelled preference data, as defined by the benchmarks that publish such data.
 
-- VL-RewardBench, Multimodal RewardBench: accuracy over pairs, by category, and the mean of the categories.
-- MM-RLHF-RewardBench: accuracy, and ACC+, the share of prompts all whose pairs are right; a tie is never right.
-- MLLM-as-a-Judge: accuracy with and without ties, Pearson's r of scores, the normalised Levenshtein distance of rankings (0 is best).
+- VL-RewardBench, Multimodal RewardBench: accuracy over pairs, per category, and the mean over categories.
+- MM-RLHF-RewardBench: accuracy, and ACC+, the share of prompts all of whose pairs are right; a tie is never right.
+- MLLM-as-a-Judge: accuracy with and without ties, Pearson's r of scores, normalised Levenshtein distance of rankings (0 is best).
 
-Beside each accuracy stands that of a judge that only counts words."""
+Each accuracy comes with that of a baseline that prefers the longer answer."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -32,21 +32,21 @@ SHARES = (
 
 
 class Bench:
-    """Counts of one step's verdicts, fed one sample at a time; memory grows with the categories, not with rows."""
+    """Streaming metrics of one judging step, fed one sample at a time; memory grows with the categories, not with rows."""
 
     def __init__(self, step: str, source: str):
-        """`step` is measured by what the step `source` brought along: its pairs, and judgements on answers."""
+        """Measures the step `step` against the labels of the step `source`: its pairs, and its judgements on answers."""
         self._step, self._source = step, source
         self._shares: dict[str, dict[str, Share]] = defaultdict(lambda: defaultdict(Share))
         self._scores: dict[str, Correlation] = defaultdict(Correlation)
         self._worth = JudgeQuality()
 
     def add(
-        self, sample: Sample, answers: Mapping[str, Answer], slips: Iterable[Judgement], pairs: Iterable[Pair]
+        self, sample: Sample, answers: Mapping[str, Answer], judgements: Iterable[Judgement], pairs: Iterable[Pair]
     ) -> None:
-        """One sample, whose category is its `split`, with its answers by id, its Judgements and the pairs that its source brought."""
-        slips = list(slips)
-        theirs, ours = ([s for s in slips if s.step == step] for step in (self._source, self._step))
+        """Add one sample: its answers by id, its Judgements, and the labelled pairs of its source. Its category is its `split`."""
+        judgements = list(judgements)
+        theirs, ours = ([s for s in judgements if s.step == step] for step in (self._source, self._step))
         truth = {o.pair: o.sign for o in preferences(theirs)}
         for pair in pairs:
             if pair.chosen_id and pair.rejected_id:
@@ -66,18 +66,22 @@ class Bench:
     def report(self) -> dict[str, Any]:
         """{categories: {name or `all`: {pairs, each of SHARES, scores}}, macro: {accuracy, longer}, worth}: plain values for JSON.
 
-        accuracy: of the pairs on which the judge said anything, those on which it prefers the better answer; a tie does not. accuracy_plus: of the
-        prompts all whose pairs it could judge, those where all are right. accuracy_with_ties: of all pairs, known ties among them, those on which it says what is known.
-        accuracy_of_decided: of the pairs on which it prefers one answer. decided: how many these are. read: of all pairs, those on which it said anything.
-        longer: the accuracy of preferring more words, one half where both have as many. rank_distance: of rankings, 0..1. scores: the correlation with what is known of single answers.
-        Several verdicts on a pair (asked both ways round, or again) count by their sum. macro: means over the categories, None of fewer than two."""
+        accuracy: of the pairs with any verdict, those on which it prefers the better answer; a tie is not right.
+        accuracy_plus: of the prompts on all of whose pairs it has a verdict, those with all of them right.
+        accuracy_with_ties: of the pairs with any verdict, known ties among them, those with the known label.
+        accuracy_of_decided: accuracy on the pairs on which it prefers one answer; decided: the share of these.
+        read: of all pairs, those with any verdict that could be parsed.
+        longer: accuracy of preferring the answer with more words, one half if both have as many.
+        rank_distance: normalised Levenshtein distance of rankings, 0..1. scores: correlation with known scores of single answers.
+        Several verdicts on a pair (both orders, repeats) count by their sum. macro: means over categories, None for fewer than two.
+        Shares are as from `streaming_stats.Share.figure`, None without data; worth is the step's entry of `JudgeQuality.report`."""
         categories: dict[str, dict[str, Any]] = {}
         for name in sorted({*self._shares, *self._scores}, key=lambda name: (name == "all", name)):
             shares = self._shares[name]
             figures = {figure: shares[figure].figure() if figure in shares else None for figure in SHARES}
             categories[name] = {"pairs": shares["read"].n, **figures, "scores": self._scores[name].figure()}
-        apart = [of for name, of in categories.items() if name != "all"]
-        macro = {name: _mean([of[name] for of in apart]) for name in ("accuracy", "longer")}
+        single = [category for name, category in categories.items() if name != "all"]
+        macro = {name: _mean([category[name] for category in single]) for name in ("accuracy", "longer")}
         return {"categories": categories, "macro": macro, "worth": self._worth.report().get(self._step)}
 
     def _pairs(
@@ -112,7 +116,7 @@ class Bench:
                 self._shares[name][figure].add(hits, int(n))
 
     def _rated(self, name: str, theirs: list[Judgement], ours: list[Judgement]) -> None:
-        """Scores of single answers, and rankings of several."""
+        """Scores of single answers and rankings of several."""
         mine: dict[str, list[float]] = defaultdict(list)
         for s in ours:
             if s.target == "candidate" and (value := value_of(s)) is not None:
@@ -132,7 +136,7 @@ class Bench:
 
 
 def distance(a: list, b: list) -> int:
-    """V. Levenshtein's: the fewest insertions, deletions and replacements that make one list the other."""
+    """Levenshtein distance: the minimum number of insertions, deletions and replacements that turn list `a` into `b` (V. Levenshtein, 1966)."""
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
         before, row[0] = row[0], i
@@ -142,5 +146,5 @@ def distance(a: list, b: list) -> int:
 
 
 def _mean(shares: list[dict | None]) -> float | None:
-    found = [of["share"] for of in shares if of]
+    found = [share["share"] for share in shares if share]
     return round(fmean(found), 4) if len(found) > 1 else None

@@ -1,7 +1,7 @@
-"""What judges are worth: how often they can be read, agree with the truth, with people and with themselves, and which habits they have.
+"""Judge quality: parse rate, agreement with the ground truth, with people and with itself, and biases.
 
-A habit is a bias where the truth does not have it: beside the share of verdicts for the longer answer stands how often the longer
-answer is better on the same pairs, beside that for the judge's own model how often its answers are."""
+A preference is a bias only if the truth does not share it: the share of verdicts for the longer answer is reported with how often the
+longer answer is better on the same pairs, and likewise for answers by the judge's own model."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -16,22 +16,22 @@ from schemas.axes import TRUTH
 from schemas.records import Judgement, Outcome
 from schemas.text import word_count
 
-NEAR = 0.1  # lengths that differ by no more than this share of the longer one are equal
+NEAR = 0.1  # lengths are equal if they differ by at most this share of the longer one
 
 
 class Answer(NamedTuple):
-    """What a habit may look at."""
+    """An answer as far as biases depend on it."""
 
     text: str
-    model: str | None = None  # that wrote it
+    model: str | None = None  # identity of the model that wrote it
 
 
 class JudgeQuality:
-    """Counts of every step that judges, fed one sample at a time; memory grows with the steps and media kinds, not with rows. A score, and
-    so a jury, is a step like others.
+    """Streaming metrics of every judging step (scores and juries included), fed one sample at a time; memory grows with the steps and
+    media kinds, not with rows.
 
-    Truth is what Judgements on the axis `truth` say of the same item: a claim that stands (1) or not (0), the better of two answers.
-    The step that says it is not measured by it."""
+    The truth of an item comes from Judgements on the axis `truth`: whether a claim holds (1 or 0), or which of two answers is better.
+    The step that provides it is not measured by it."""
 
     def __init__(self):
         self._outcomes: dict[str, Counter] = defaultdict(Counter)
@@ -39,17 +39,17 @@ class JudgeQuality:
         self._shares: dict[str, dict[str, Share]] = defaultdict(lambda: defaultdict(Share))
         self._calibrations: dict[str, Calibration] = defaultdict(Calibration)
 
-    def add(self, kind: str, answers: Mapping[str, Answer], slips: Iterable[Judgement]) -> None:
-        """The answers (by id) and Judgements of one sample, whose media kind is `kind`."""
-        slips = list(slips)
+    def add(self, kind: str, answers: Mapping[str, Answer], judgements: Iterable[Judgement]) -> None:
+        """Add one sample: its media kind, its answers by id, and its Judgements."""
+        judgements = list(judgements)
         counts: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0, 0])
-        for s in slips:
+        for s in judgements:
             self._outcomes[s.step][s.outcome] += 1
             if s.annotator:
                 self._annotators[s.step] = "people" if _person(s.annotator) else s.annotator
-        self._claims(slips, kind, counts)
-        self._repeats(slips, counts)
-        self._orders(slips, kind, answers, counts)
+        self._claims(judgements, kind, counts)
+        self._repeats(judgements, counts)
+        self._orders(judgements, kind, answers, counts)
         for (step, figure), (hits, n) in counts.items():
             self._shares[step][figure].add(hits, int(n))
 
@@ -57,7 +57,7 @@ class JudgeQuality:
         """{step: {annotator, judgements, outcomes, parse_rate, tie_rate, agreement_with_truth: {kind or `all`: share}, calibration,
         and a share under the name of each of `schemas.figures.JUDGE`}}.
 
-        Rates are 0..1; shares as `figures.Share` and the calibration as `figures.Calibration` give them, None where there was nothing to count."""
+        Rates are 0..1. Shares are as from `streaming_stats.Share.figure` and the calibration as from `Calibration.figure`; None without data."""
         out = {}
         for step, outcomes in sorted(self._outcomes.items()):
             total = sum(outcomes.values())
@@ -79,9 +79,9 @@ class JudgeQuality:
             }
         return out
 
-    def _claims(self, slips: list[Judgement], kind: str, counts) -> None:
-        known = {s.items[0]: value_of(s) for s in slips if s.axis == TRUTH and s.target == "claim"}
-        for s in slips:
+    def _claims(self, judgements: list[Judgement], kind: str, counts) -> None:
+        known = {s.items[0]: value_of(s) for s in judgements if s.axis == TRUTH and s.target == "claim"}
+        for s in judgements:
             if s.target != "claim" or s.axis == TRUTH or value_of(s) is None or known.get(s.items[0]) is None:
                 continue
             right = value_of(s) == known[s.items[0]]
@@ -90,10 +90,10 @@ class JudgeQuality:
             if s.prob is not None:
                 self._calibrations[s.step].add(s.prob, right)
 
-    def _repeats(self, slips: list[Judgement], counts) -> None:
-        """How often who was asked again, the same way round, said the same: on pairs which is better, not by how much."""
+    def _repeats(self, judgements: list[Judgement], counts) -> None:
+        """Self-consistency: the same verdict when asked again in the same order; on pairs only the sign counts."""
         first: dict[tuple, float] = {}
-        for s in slips:
+        for s in judgements:
             if (value := value_of(s)) is None or s.axis == TRUTH:
                 continue
             value = float((value > 0) - (value < 0)) if s.target == "pair" else value
@@ -103,9 +103,9 @@ class JudgeQuality:
             else:
                 first[asked] = value
 
-    def _orders(self, slips: list[Judgement], kind: str, answers: Mapping[str, Answer], counts) -> None:
-        speakers = {s.step for s in slips if s.axis == TRUTH}
-        found = [o for o in preferences(slips) if not _same(o.pair, answers)]
+    def _orders(self, judgements: list[Judgement], kind: str, answers: Mapping[str, Answer], counts) -> None:
+        truth_steps = {s.step for s in judgements if s.axis == TRUTH}
+        found = [o for o in preferences(judgements) if not _equal_texts(o.pair, answers)]
         truth = {o.pair: o.sign for o in found if o.axis == TRUTH and o.value}
         people = {name for name in {o.annotator for o in found} if _person(name)}
         crowd: Counter[PairKey] = Counter()
@@ -115,17 +115,17 @@ class JudgeQuality:
         shown = {item for o in found for item in o.pair}
         lengths = {
             item: word_count(answers[item].text) for item in shown if item in answers
-        }  # once: an answer is in many pairs
-        ways: dict[tuple, dict[str, int]] = {}
+        }  # counted once per answer, which may be in many pairs
+        by_order: dict[tuple, dict[str, int]] = {}
         for o in found:
-            if o.step in speakers:
+            if o.step in truth_steps:
                 continue
             right = truth.get(o.pair)
             if right:
                 _count(counts, o.step, "decided", o.value != 0)
             if o.shown is not None:
-                way = ways.setdefault((o.step, o.annotator, o.axis, o.pair), {})
-                way[o.shown] = way.get(o.shown, 0) + o.sign
+                signs = by_order.setdefault((o.step, o.annotator, o.axis, o.pair), {})
+                signs[o.shown] = signs.get(o.shown, 0) + o.sign
             if not o.value:
                 continue
             if right:
@@ -137,14 +137,14 @@ class JudgeQuality:
                 _count(counts, o.step, "agreement_with_people", o.sign * crowd[o.pair] > 0)
             if o.shown is not None:
                 _count(counts, o.step, "shown_first", o.shown == o.pair[o.sign < 0])
-            _habits(o, right, answers, lengths, counts)
-        for (step, *_), way in ways.items():
-            if len(way) == 2:
-                one, other = way.values()
-                _count(counts, step, "contradicted", one * other < 0)
+            _biases(o, right, answers, lengths, counts)
+        for (step, *_), signs in by_order.items():
+            if len(signs) == 2:
+                first, second = signs.values()
+                _count(counts, step, "contradicted", first * second < 0)
 
 
-def _habits(
+def _biases(
     o: Preference, right: int | None, answers: Mapping[str, Answer], lengths: Mapping[str, int], counts
 ) -> None:
     a, b = (answers.get(item) for item in o.pair)
@@ -164,8 +164,8 @@ def _habits(
             _count(counts, o.step, "own_truth", right == mine)
 
 
-def _same(pair: PairKey, answers: Mapping[str, Answer]) -> bool:
-    """Both answers are one text: nobody can prefer one."""
+def _equal_texts(pair: PairKey, answers: Mapping[str, Answer]) -> bool:
+    """Whether both answers have the same text, so that neither can be better."""
     a, b = (answers.get(item) for item in pair)
     return a is not None and b is not None and a.text == b.text
 

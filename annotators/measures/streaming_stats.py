@@ -1,25 +1,24 @@
-"""Figures that are counted while rows stream by, each in a few numbers however many rows there are. Where nothing was counted a figure
-is None, never a zero."""
+"""Streaming statistics in constant memory. A statistic without data is None, never zero."""
 
 import math
 from typing import Any
 
 from annotators.measures.agreement import wilson
 
-BINS = 10  # of a calibration curve, between a confidence of one half and of one
+BINS = 10  # of a calibration curve, for confidences from 0.5 to 1
 
 
 class Share:
-    """A share with its 95 % interval. What was counted of one sample stands or falls together, so the interval is Wilson's of so many
-    independent looks as tell as much: n / design effect (L. Kish, "Survey Sampling", 1965), the variance between samples over
-    that of as many independent looks. A design effect below 1 counts as 1."""
+    """A share with its 95 % Wilson interval. Counts of one sample are correlated, so the interval uses the effective sample size
+    n / design effect (L. Kish, "Survey Sampling", 1965): the variance between samples divided by that of independent draws. A design
+    effect below 1 counts as 1."""
 
     def __init__(self):
         self.hits, self.n = 0.0, 0
         self._hits2 = self._both = self._n2 = 0.0
 
     def add(self, hits: float, n: int = 1) -> None:
-        """`hits` of `n` things of one sample."""
+        """Add `hits` of `n` (at least 1) for one sample."""
         self.hits += hits
         self.n += n
         self._hits2 += hits * hits
@@ -27,26 +26,26 @@ class Share:
         self._n2 += n * n
 
     def figure(self) -> dict[str, Any] | None:
-        """{n, share, low, high}, all but n 0..1."""
+        """{n, share, low, high}, all but n 0..1; None without data."""
         if not self.n:
             return None
         share = self.hits / self.n
-        alone = share * (1 - share) * self.n
+        independent = share * (1 - share) * self.n
         between = self._hits2 - 2 * share * self._both + share * share * self._n2
-        looks = self.n / max(1.0, between / alone) if alone > 0 else self.n
-        low, high = wilson(share * looks, looks)
+        effective_n = self.n / max(1.0, between / independent) if independent > 0 else self.n
+        low, high = wilson(share * effective_n, effective_n)
         return {"n": self.n, "share": round(share, 4), "low": round(low, 4), "high": round(high, 4)}
 
 
 class Calibration:
-    """How often verdicts are right, by how sure they are: the reliability curve, and the expected calibration error over it
-    (M. P. Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015)."""
+    """Calibration: accuracy by confidence (reliability curve) and expected calibration error (M. P. Naeini et al., "Obtaining Well
+    Calibrated Probabilities Using Bayesian Binning", AAAI 2015)."""
 
     def __init__(self):
         self._bins = [[0, 0.0, 0] for _ in range(BINS)]
 
     def add(self, prob: float, right: bool) -> None:
-        """One verdict: `prob`, 0..1, is that of its positive side; a verdict is for the side that is more probable."""
+        """Add one verdict; `prob`, 0..1, is the probability of its positive side, and the confidence is max(prob, 1 - prob)."""
         sure = max(prob, 1 - prob)
         count = self._bins[min(int((sure - 0.5) * 2 * BINS), BINS - 1)]
         count[0] += 1
@@ -54,7 +53,9 @@ class Calibration:
         count[2] += right
 
     def figure(self) -> dict[str, Any] | None:
-        """{n, error, bins: [{n, sure, right}] that are not empty, the least sure first}; error, sure and right 0..1."""
+        """{n, error, bins: [{n, sure (mean confidence), right (accuracy)}], non-empty ones, lowest confidence first}; None without data.
+
+        error, sure and right are 0..1."""
         total = sum(n for n, _, _ in self._bins)
         if not total:
             return None
@@ -64,14 +65,15 @@ class Calibration:
 
 
 class Correlation:
-    """Pearson's r of two numbers, with the 95 % interval of R. A. Fisher's z (1915)."""
+    """Pearson's r of two variables, with a 95 % interval by Fisher's z (R. A. Fisher, 1915)."""
 
     def __init__(self):
         self.n = 0
         self._mean = [0.0, 0.0]
-        self._sums = [0.0, 0.0, 0.0]  # of squares and of products, about the means (B. P. Welford, 1962)
+        self._sums = [0.0, 0.0, 0.0]  # central sums of squares and of products (B. P. Welford, 1962)
 
     def add(self, x: float, y: float) -> None:
+        """Add one pair of values."""
         self.n += 1
         dx, dy = x - self._mean[0], y - self._mean[1]
         self._mean[0] += dx / self.n
@@ -81,7 +83,7 @@ class Correlation:
         self._sums[2] += dx * (y - self._mean[1])
 
     def figure(self) -> dict[str, Any] | None:
-        """{n, r, low, high}, all but n -1..1. None of fewer than four, or where one of the two never changes."""
+        """{n, r, low, high}, all but n -1..1; None for fewer than four pairs, or if one variable is constant."""
         spread = math.sqrt(self._sums[0] * self._sums[1])
         if self.n < 4 or spread == 0:
             return None

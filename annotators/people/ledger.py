@@ -1,7 +1,7 @@
-"""The ledger of what people were asked and said: one SQLite file in the folder of a run.
+"""The ledger of questions and annotations: one SQLite file in the run folder.
 
-Questions are planned once and never change. Annotations are append-only by revision, so that the history of a judgement is kept;
-of what one person said of one question the latest counts. Everything else (who agreed, what is open) is derived when asked for."""
+Questions are planned once and never change. Annotations are append-only by revision, so their history is kept; per person and question
+the latest counts. Everything else (agreement, what is open) is computed on demand."""
 
 import fcntl
 import json
@@ -46,11 +46,11 @@ class Annotation(NamedTuple):
     updated: str  # the server's time, ISO 8601
     cancelled: bool  # skipped
     seconds: float | None
-    content: Any  # JSON: what was drawn, typed and ticked; decides whether this is a new revision
+    content: Any  # JSON: the result as the server stores it; a different one is a new revision
 
 
 class Answer(NamedTuple):
-    """What one person's latest revision says of a Question. `reply` is None where it was skipped."""
+    """The latest revision of one person's annotation of a Question. `reply` is None if it was skipped."""
 
     question: Question
     person: int
@@ -66,13 +66,13 @@ class Project(NamedTuple):
 
     name: str
     id: int
-    fingerprint: str  # of the labeling config that was given to it
-    cursor: str | None  # by the server's clock: everything that changed before was read
-    drifted: bool  # its config is another one now
+    fingerprint: str  # of the labeling config it was created with
+    cursor: str | None  # server time: all changes before it have been read
+    drifted: bool  # its labeling config was changed on the server
 
 
 class Ledger:
-    """Opens (or makes) the ledger in `folder`. StoreError when its disk does not serve, or a newer Pairwright wrote it."""
+    """Opens or creates the ledger in `folder`. StoreError if the file cannot be used or was written by a newer version."""
 
     def __init__(self, folder: Path):
         self.path = folder / "ledger.sqlite"
@@ -86,18 +86,18 @@ class Ledger:
                         self.db.execute(statement)
                     self.db.execute(f"pragma user_version={VERSION}")
         if version > VERSION:
-            raise StoreError(f"the ledger {self.path} was written by a newer Pairwright: update this one")
+            raise StoreError(f"the ledger {self.path} was written by a newer Pairwright: update Pairwright")
 
     def close(self) -> None:
         self.db.close()
 
     @contextmanager
     def alone(self) -> Generator[None]:
-        """Holds the folder against others who would plan, push or pull at the same time; waits for them. StoreError after a minute."""
+        """Lock the folder so that nobody else plans, pushes or pulls at the same time. StoreError if the lock is not free within a minute."""
         with disk(self.path.parent):
             file = os.open(
                 self.path.parent / ".lock", os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666
-            )  # no pipe is waited for
+            )  # O_NONBLOCK: do not hang if the path is a named pipe
             lock = os.fdopen(file, "w")
         with lock:
             for _ in range(600):
@@ -107,12 +107,14 @@ class Ledger:
                 except BlockingIOError:
                     time.sleep(0.1)
             else:
-                raise StoreError(f"{self.path.parent} is in use: another push or pull runs; try again when it is done")
+                raise StoreError(
+                    f"{self.path.parent} is locked: another push or pull is running; try again when it has finished"
+                )
             yield
 
     @contextmanager
     def together(self) -> Generator[None]:
-        """Makes what is noted inside durable at once, all of it or nothing."""
+        """One transaction: everything written inside becomes durable together, or nothing. StoreError if SQLite fails."""
         if self.db.in_transaction:
             yield
             return
@@ -126,7 +128,7 @@ class Ledger:
     # questions ---------------------------------------------------------------------------------------------------------
 
     def plan(self, questions: Iterable[Question]) -> int:
-        """Adds the questions that are not there yet; returns how many those were."""
+        """Add questions; those already in the ledger stay unchanged. Returns the number added."""
         names = ", ".join(f'"{name}"' for name in Question._fields)
         marks = ", ".join("?" * len(Question._fields))
         with self.together():
@@ -138,7 +140,7 @@ class Ledger:
             return self.db.total_changes - before
 
     def withdraw(self, kept: set[str]) -> int:
-        """Marks all questions but those `kept`: what they ask about is not there any more. Returns how many are marked."""
+        """Mark all questions except `kept` as withdrawn, because their answers no longer exist. Returns the number withdrawn."""
         known = self.db.execute("select uid, withdrawn from question").fetchall()
         with self.together():
             changed = [(uid not in kept, uid) for uid, gone in known if bool(gone) == (uid in kept)]
@@ -148,7 +150,9 @@ class Ledger:
     def questions(
         self, where: str = "1", values: tuple = (), order: str = "seq", withdrawn: bool = False
     ) -> Iterator[Question]:
-        """The questions, without the withdrawn ones unless told, as they were planned or by their samples ("sample, seq")."""
+        """The questions that match `where` (SQL), in the order they were planned, or by sample with `order="sample, seq"`.
+
+        Withdrawn questions are left out unless `withdrawn` is set."""
         columns = ", ".join(f'question."{name}"' for name in Question._fields)
         found = self.db.execute(
             f"select {columns} from question left join task using (uid) "
@@ -158,24 +162,26 @@ class Ledger:
         return map(_question, found)
 
     def question(self, uid: str) -> Question | None:
-        """The question of that name, withdrawn or not."""
+        """The question with this uid, withdrawn or not; None if there is none."""
         return next(self.questions("uid = ?", (uid,), withdrawn=True), None)
 
     def ask_more(self, uid: str, people: int) -> None:
-        """Notes that so many people are to answer a question now."""
+        """Set the number of annotators wanted for a question."""
         self.db.execute("update question set people = ? where uid = ?", (people, uid))
 
     def task_of(self, uid: str) -> int | None:
-        """The server's id of the task that asks a question."""
+        """The server's task id of a question; None if it was not sent or its task was lost."""
         row = self.db.execute("select id from task where uid = ? and not lost", (uid,)).fetchone()
         return row and row[0]
 
     def unsent(self) -> Iterator[Question]:
+        """The questions that have no task on the server, or whose task was lost."""
         return self.questions("task.id is null or lost")
 
-    # the server's side -------------------------------------------------------------------------------------------------
+    # projects and tasks on the server ----------------------------------------------------------------------------------
 
     def projects(self) -> list[Project]:
+        """The projects on the server, by id."""
         rows = self.db.execute("select name, id, fingerprint, cursor, drifted from project order by id").fetchall()
         return [Project(*row[:4], bool(row[4])) for row in rows]
 
@@ -186,21 +192,21 @@ class Ledger:
         self.db.execute("delete from project where name = ?", (name,))
 
     def sending(self, project: str, uids: Iterable[str]) -> None:
-        """Notes that tasks are about to be sent: until `sent` says so, nobody knows whether they are there."""
+        """Record that tasks are about to be sent; until `sent` is called it is unknown whether they reached the server."""
         with self.together():
             self.db.executemany("insert or replace into task values (?, ?, null, 0)", ((uid, project) for uid in uids))
 
     def in_flight(self, project: str) -> set[str]:
-        """The uids of tasks whose sending was cut off."""
+        """The uids of tasks whose sending was interrupted."""
         return {uid for (uid,) in self.db.execute("select uid from task where project = ? and id is null", (project,))}
 
     def sent(self, project: str, tasks: Iterable[tuple[str, int]]) -> None:
-        """Notes (uid, the server's id) of tasks that are on the server."""
+        """Record tasks that are on the server, as (uid, task id)."""
         with self.together():
             self.db.executemany("insert or replace into task values (?, ?, ?, 0)", ((u, project, i) for u, i in tasks))
 
     def tasks(self, project: str) -> dict[int, str]:
-        """{the server's id: uid} of what was sent and is not known to be lost."""
+        """{task id: uid} of the tasks that were sent and are not lost."""
         return dict(
             self.db.execute(
                 "select id, uid from task where project = ? and id not null and not lost", (project,)
@@ -208,18 +214,18 @@ class Ledger:
         )
 
     def lose(self, uids: Iterable[str]) -> None:
-        """Notes that the tasks of these questions vanished from the server: they will be sent anew."""
+        """Record that the tasks of these questions vanished from the server; the next push sends them again."""
         with self.together():
             self.db.executemany("update task set lost = 1 where uid = ?", ((uid,) for uid in uids))
 
-    # what people said --------------------------------------------------------------------------------------------------
+    # annotations -------------------------------------------------------------------------------------------------------
 
     def record(self, seen: Annotation, understood: Reply | Unusable | None) -> str:
-        """Notes an annotation as it is now: "new", "changed", or "same" when its latest revision is this very one.
+        """Record the current state of an annotation; returns "new", "changed", or "same" if it equals the latest revision.
 
-        `understood` is None for a skipped one. The order in which states of one annotation are recorded does not matter
-        as long as the last one recorded is the server's: they are read from the server, never from an event."""
-        name = digest(seen.uid, seen.person, seen.cancelled, seen.content, _said(understood))
+        `understood` is its parsed reply, None if it was skipped. States come from the server, never from an event, so the order
+        in which they are recorded does not matter as long as the last one is current."""
+        name = digest(seen.uid, seen.person, seen.cancelled, seen.content, _as_json(understood))
         last = self.db.execute(
             "select revision, digest, deleted from annotation where id = ? and latest", (seen.id,)
         ).fetchone()
@@ -233,7 +239,7 @@ class Ledger:
         return "changed" if last else "new"
 
     def delete(self, ids: Iterable[int]) -> int:
-        """Appends a tombstone to each annotation that has none; returns to how many."""
+        """Append a tombstone to each annotation that has none. Returns their number."""
         count = 0
         for id in ids:
             last = self.db.execute(
@@ -250,7 +256,7 @@ class Ledger:
             self.db.execute(f"insert into annotation values ({', '.join('?' * 13)}, 1)", values)
 
     def live(self, project: str) -> dict[int, int]:
-        """{annotation: task} of a project's annotations that are not deleted."""
+        """{annotation id: task id} of a project's annotations that are not deleted."""
         rows = self.db.execute(
             "select a.id, a.task from annotation a join task using (uid) where latest and not deleted and project = ?",
             (project,),
@@ -258,14 +264,16 @@ class Ledger:
         return dict(rows.fetchall())
 
     def of_task(self, task: int) -> set[int]:
-        """The annotations of a task that are not deleted."""
+        """The ids of a task's annotations that are not deleted."""
         return {
             id
             for (id,) in self.db.execute("select id from annotation where task = ? and latest and not deleted", (task,))
         }
 
     def answers(self, sample: str | None = None) -> Iterator[Answer]:
-        """Everybody's latest usable answers (skips among them) to questions that are not withdrawn, sample by sample in order of ids."""
+        """The latest usable annotation (or skip) per person and question, without withdrawn questions, ordered by sample id.
+
+        With `sample`, only those about that sample."""
         columns = ", ".join(f'question."{name}"' for name in Question._fields)
         rows = self.db.execute(
             f"""select {columns}, person, reply, seconds, revision, a.id, updated from annotation a join question using (uid)
@@ -280,25 +288,25 @@ class Ledger:
             answer = Answer(_question(row[:width]), person, reply and _reply(reply), *rest)
             if last and (last.question.uid, last.person) != (answer.question.uid, person):
                 yield last
-            last = answer  # of several by one person the latest counts
+            last = answer  # several by one person: the latest counts
         if last:
             yield last
 
     def problems(self) -> list[tuple[int, str, int, str, str]]:
-        """(annotation, uid, person, reason, detail) of what is in quarantine."""
+        """(annotation id, uid, person, reason, detail) of each annotation in quarantine."""
         return self.db.execute(
             "select id, uid, person, problem, detail from annotation where latest and not deleted and problem is not null order by id"
         ).fetchall()
 
     def history(self, annotation: int) -> list[tuple[int, str, bool, Reply | None]]:
-        """(revision, updated, deleted, reply) of one annotation, oldest first."""
+        """(revision, updated, deleted, reply) of each revision of an annotation, oldest first; empty if it is unknown."""
         rows = self.db.execute(
             "select revision, updated, deleted, reply from annotation where id = ? order by revision", (annotation,)
         )
         return [(number, updated, bool(gone), reply and _reply(reply)) for number, updated, gone, reply in rows]
 
     def extra(self) -> int:
-        """Annotations beyond the first of one person on one question: they are kept, the latest counts."""
+        """Number of duplicate annotations (same person, same question); they are kept, and the latest counts."""
         (count,) = self.db.execute(
             "select coalesce(sum(n - 1), 0) from "
             "(select count(*) n from annotation where latest and not deleted group by uid, person)"
@@ -306,7 +314,7 @@ class Ledger:
         return count
 
     def answered(self) -> dict[str, int]:
-        """{uid: people who did something with it: judged, skipped, or left what cannot be used}."""
+        """{uid: number of people who judged or skipped it, including unusable annotations}."""
         rows = self.db.execute(
             "select uid, count(distinct person) from annotation where latest and not deleted group by uid"
         )
@@ -315,14 +323,14 @@ class Ledger:
     # people ------------------------------------------------------------------------------------------------------------
 
     def shares(self) -> dict[int, int]:
-        """{person: questions they did something with}, as `answered` counts."""
+        """{person: number of questions they judged or skipped}, counted as in `answered`."""
         rows = self.db.execute(
             "select person, count(distinct uid) from annotation where latest and not deleted group by person"
         )
         return dict(rows.fetchall())
 
     def name_people(self, names: dict[int, str]) -> None:
-        """Keeps the names of people for whoever leads them; they stay in this file."""
+        """Store people's names for the annotation lead; they never leave this file."""
         self.db.executemany("insert or replace into person values (?, ?)", names.items())
 
     def people(self) -> dict[int, str]:
@@ -351,8 +359,8 @@ def _reply(text: str) -> Reply:
     )
 
 
-def _said(understood: Reply | Unusable | None) -> Any:
-    """What is understood of an annotation, as JSON: a better parser makes a new revision."""
+def _as_json(understood: Reply | Unusable | None) -> Any:
+    """A parsed annotation as JSON; part of the digest, so that a changed parser makes a new revision."""
     if isinstance(understood, Unusable):
         return ["unusable", understood.reason]
     return json.loads(json.dumps(understood))

@@ -1,4 +1,4 @@
-"""Which questions go to people: which answers, to whom, which of them twice, which of them with a known answer."""
+"""Plans the questions for people: which answers, for which annotator group, which are repeated, which are gold."""
 
 import heapq
 import random
@@ -15,9 +15,9 @@ SWAPPED = 1  # `ask` of a repeat
 
 
 class Draft(NamedTuple):
-    """Answers of one sample that could be asked about."""
+    """Answers of one sample that could become a question."""
 
-    rank: tuple[float, str]  # those with the least are asked first
+    rank: tuple[float, str]  # priority: the lowest is asked first
     sample: str
     kind: str
     items: tuple[str, ...]
@@ -29,18 +29,18 @@ class Draft(NamedTuple):
 
 
 def drafts(seen: Iterable[SampleRows], settings, mimes: Callable[[Iterable[str]], dict[str, str]]) -> Iterator[Draft]:
-    """Everything that the settings would have people judge, sample by sample; what the route leaves out is not among it.
+    """All possible questions, sample by sample, without those that `route` leaves out.
 
-    `mimes` gives the MIME type of media by their ids."""
+    `mimes` maps media ids to {id: MIME type}."""
     for rows in seen:
         for chosen in _chosen(rows, settings):
             items = tuple(c.id for c in chosen)
-            doubt = _doubt(rows, items, settings)
-            if doubt is None:
+            certainty = _certainty(rows, items, settings)
+            if certainty is None:
                 continue
             media = mimes(rows.sample.media)
             yield Draft(
-                (doubt, digest(settings.seed, rows.sample.id, items)), rows.sample.id, rows.sample.kind, items,
+                (certainty, digest(settings.seed, rows.sample.id, items)), rows.sample.id, rows.sample.kind, items,
                 tuple(c.text for c in chosen), messages.readable(rows.sample.prompt), tuple((m, media[m]) for m in rows.sample.media),
                 _known(rows, items, settings.gold_axis) if settings.gold else None,
                 _judged(rows, items, settings.prelabels) if settings.prelabels else None,
@@ -48,7 +48,7 @@ def drafts(seen: Iterable[SampleRows], settings, mimes: Callable[[Iterable[str]]
 
 
 def _chosen(rows: SampleRows, settings) -> Iterator[tuple[Candidate, ...]]:
-    """The answers of each question about a sample, in their canonical order; no text stands twice in one question."""
+    """The answers of each question about a sample, in canonical order; texts in one question are different."""
     texts: dict[str, Candidate] = {}
     for c in rows.candidates:
         texts.setdefault(c.text, c)
@@ -71,11 +71,11 @@ def _chosen(rows: SampleRows, settings) -> Iterator[tuple[Candidate, ...]]:
         yield from ((c,) for place, c in enumerate(different) if place in picked)
 
 
-def _doubt(rows: SampleRows, items: tuple[str, ...], settings) -> float | None:
-    """How little the judges' verdicts say about these answers, least first; None where the route leaves them out.
+def _certainty(rows: SampleRows, items: tuple[str, ...], settings) -> float | None:
+    """How clearly the judges separate these answers, 0 or more; None if the route leaves them out.
 
-    `unsure`: the difference of the two nearest scores. `disagree`: 0 where two judging steps order two of the answers in
-    opposite ways, else left out. An answer that a judge left without a verdict is in doubt as much as can be."""
+    `unsure`: the smallest difference of two scores by the same judge, 0 if a score is missing. `disagree`: 0 if two judges order two
+    of the answers differently, else None."""
     if settings.route == "all":
         return 0.0
     scores: dict[str, dict[str, float]] = {}
@@ -89,27 +89,28 @@ def _doubt(rows: SampleRows, items: tuple[str, ...], settings) -> float | None:
             scores.setdefault(s.step, {})[s.items[0]] = s.value
     if settings.route == "unsure":
         gaps = [
-            abs(of[a] - of[b]) if a in of and b in of else 0.0
-            for of in scores.values() or [{}]
+            abs(judge[a] - judge[b]) if a in judge and b in judge else 0.0
+            for judge in scores.values() or [{}]
             for a, b in combinations(items, 2)
         ]
         return min(gaps)
     for a, b in combinations(items, 2):
-        signs = {(of[a] > of[b]) - (of[a] < of[b]) for of in scores.values() if a in of and b in of}
+        judges = [judge for judge in scores.values() if a in judge and b in judge]
+        signs = {(judge[a] > judge[b]) - (judge[a] < judge[b]) for judge in judges}
         if {1, -1} <= signs:
             return 0.0
     return None
 
 
 def _known(rows: SampleRows, items: tuple[str, ...], axis: str) -> tuple[float, ...] | None:
-    """How good each answer is known to be, where that tells them apart."""
+    """The known quality of each answer; None if one is unknown or all are equal."""
     value = _values(rows, axis)
     known = tuple(value[i] for i in items if i in value)
     return known if len(known) == len(items) and len(set(known)) > 1 else None
 
 
 def _judged(rows: SampleRows, items: tuple[str, ...], axis: str) -> float | None:
-    """What judges say on `axis`: of one answer its value, of two the verdict on the pair, else by how much the first is better."""
+    """The judges' value on `axis`: of one answer its value; of two the verdict on the pair, else the difference of their values."""
     if len(items) == 2:
         for s in rows.judgements:
             if s.axis == axis and s.items == items and s.value is not None:
@@ -129,9 +130,10 @@ def _values(rows: SampleRows, axis: str) -> dict[str, float]:
 
 
 def select(found: Iterable[Draft], settings, asked: dict[tuple[str, tuple[str, ...]], bool]) -> list[Draft]:
-    """The drafts that are asked: those `asked` already (True: as a gold question), and as many more as the budget of annotations
-    allows when each is asked of `most`, most doubtful first. A share `gold` of all are drafts with a known answer, as far as there
-    are any; no other draft keeps what is known of it."""
+    """The drafts to ask: those already `asked` (True: as gold), and as many new ones as the budget allows if each costs `most`
+    annotations plus repeats, least certain first.
+
+    A share `gold` of all are gold questions, if enough drafts have a known answer; the others lose theirs."""
     limit = (
         None if settings.budget is None else int(settings.budget / (settings.most + settings.overlap * settings.repeat))
     )
@@ -154,17 +156,17 @@ def select(found: Iterable[Draft], settings, asked: dict[tuple[str, tuple[str, .
     golden = min(room, max(0, golden))
     known: list[Draft] = []
     rest: list[Draft] = []
-    while some := list(islice(stream, max(room, 1024))):
-        known = heapq.nsmallest(golden, (d for d in (*known, *some) if d.gold), key=lambda d: d.rank[1][::-1])
-        rest = heapq.nsmallest(room, (*rest, *some), key=lambda d: d.rank)
+    while batch := list(islice(stream, max(room, 1024))):
+        known = heapq.nsmallest(golden, (d for d in (*known, *batch) if d.gold), key=lambda d: d.rank[1][::-1])
+        rest = heapq.nsmallest(room, (*rest, *batch), key=lambda d: d.rank)
     taken = {d.rank for d in known}
     others = [d._replace(gold=None) for d in rest if d.rank not in taken][: room - len(known)]
     return old + sorted(known + others, key=lambda d: d.rank[1])
 
 
 def questions(draft: Draft, campaign: str, settings) -> Iterator[Question]:
-    """The questions of a draft: one a desk that is asked (one in all where desks are shared), and for a seeded share of the
-    drafts one more with the answers in reversed order."""
+    """The questions of a draft: one per annotator group (one in all without groups), and for a share `repeat`, drawn by the seed,
+    one more with the answers in reverse order."""
     desks = groups_of(draft, settings)[: settings.overlap]
     rng = random.Random(digest("repeat", settings.seed, campaign, draft.sample, draft.items))
     for desk in desks:
@@ -175,14 +177,14 @@ def questions(draft: Draft, campaign: str, settings) -> Iterator[Question]:
 
 
 def groups_of(draft: Draft, settings) -> list[str]:
-    """All desks in the order in which this draft is dealt to them; one shared desk where none are named."""
+    """All annotator groups in the order in which they are asked about this draft; [""] if none are configured."""
     desks = list(settings.desks) or [""]
     random.Random(digest("desk", settings.seed, draft.sample, draft.items)).shuffle(desks)
     return desks
 
 
 def question(draft: Draft, campaign: str, settings, desk: str, ask: int) -> Question:
-    """A repeat is the first asking with the answers in reversed order."""
+    """The question of a draft for one annotator group; `ask` is 0, or SWAPPED for the repeat with the answers in reverse order."""
     name = uid(campaign, settings.task, draft.sample, draft.items, desk, ask)
     base = name if ask != SWAPPED else uid(campaign, settings.task, draft.sample, draft.items, desk, 0)
     places = order(base, len(draft.items), settings.seed, ask == SWAPPED)

@@ -1,4 +1,4 @@
-"""How far people are: what is open, what they agree on, where one more of them is asked."""
+"""Progress of an annotation campaign: what is open, where people agree, where one more person is asked."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,39 +13,39 @@ from schemas.axes import MEDIA_BROKEN
 
 
 class State(StrEnum):
-    """Of the answers that people are asked about together."""
+    """State of a set of answers that people are asked about together."""
 
     PLANNED = "planned"  # not on the server yet
-    PUSHED = "pushed"  # nobody has answered
-    PARTIAL = "partial"  # fewer have answered than were asked
+    PUSHED = "pushed"  # on the server, no annotation
+    PARTIAL = "partial"  # some annotations are missing
     AGREED = "agreed"
     DISPUTED = "disputed"
-    UNDECIDED = "undecided"  # answered, but by fewer than wanted in a way that counts
+    UNDECIDED = "undecided"  # all annotations are there, but fewer than `overlap` have a verdict
     SKIPPED_ALL = "skipped_all"
-    MEDIA_BROKEN = "media_broken"  # somebody could not see or hear what it is about
+    MEDIA_BROKEN = "media_broken"  # somebody reported that the media do not load
 
 
 class Standing(NamedTuple):
-    """One set of answers, all the questions about it, and what people said."""
+    """A set of answers with all questions about it and people's annotations."""
 
     questions: tuple[Question, ...]
-    answers: tuple[Answer, ...]  # one a person and question
+    answers: tuple[Answer, ...]  # one per person and question
     state: str
     asked: int  # annotations wanted
-    answered: int  # annotations there, usable or not, as far as they were wanted
+    answered: int  # annotations made, usable or not, at most those wanted
 
 
 def question_states(ledger: Ledger, settings) -> Iterator[Standing]:
-    """Of all that is asked and not withdrawn, sample by sample in the order of their ids."""
+    """The Standing of every set of answers that is not withdrawn, ordered by sample id."""
     answered = ledger.answered()
     sent = {uid for project in ledger.projects() for uid in ledger.tasks(project.name).values()}
     for sample, found in groupby(ledger.questions(order="sample, seq"), key=lambda q: q.sample):
         groups: dict[tuple[str, ...], list[Question]] = {}
         for q in found:
             groups.setdefault(q.items, []).append(q)
-        said = list(ledger.answers(sample)) if any(q.uid in answered for g in groups.values() for q in g) else []
+        answers = list(ledger.answers(sample)) if any(q.uid in answered for g in groups.values() for q in g) else []
         for items, questions in groups.items():
-            own = tuple(a for a in said if a.question.items == items)
+            own = tuple(a for a in answers if a.question.items == items)
             asked = sum(q.people for q in questions)
             done = sum(min(answered.get(q.uid, 0), q.people) for q in questions)
             state = _state(questions, own, asked, done, sent, settings)
@@ -61,14 +61,14 @@ def _state(questions, answers: tuple[Answer, ...], asked: int, done: int, sent: 
         return State.MEDIA_BROKEN
     if answers and all(a.reply is None for a in answers):
         return State.SKIPPED_ALL
-    said = opinions(answers, settings)
-    if len(said) < settings.overlap:
+    verdicts = opinions(answers, settings)
+    if len(verdicts) < settings.overlap:
         return State.UNDECIDED
-    return State.DISPUTED if disagreement(list(said.values()), settings) else State.AGREED
+    return State.DISPUTED if disagreement(list(verdicts.values()), settings) else State.AGREED
 
 
 def opinions(answers: tuple[Answer, ...], settings) -> dict[int, tuple[float, ...]]:
-    """{person: what they voted, one value an answer or pair}; of a person asked twice the first asking."""
+    """{person: their verdict on the main axis, one value per answer or pair}; of a repeated question the first annotation counts."""
     axis = MAIN_AXIS.get(settings.task) or settings.axes[0]
     found: dict[int, tuple[float, ...]] = {}
     for answer in sorted(answers, key=lambda a: a.question.ask == SWAPPED):
@@ -77,29 +77,29 @@ def opinions(answers: tuple[Answer, ...], settings) -> dict[int, tuple[float, ..
     return found
 
 
-def disagreement(said: list[tuple[float, ...]], settings) -> bool:
-    """Whether people disagree: about which answer is better (pairwise) or best (ranking), by more than a point (ratings), about
-    whether there is anything to correct, about safe or not."""
+def disagreement(verdicts: list[tuple[float, ...]], settings) -> bool:
+    """Whether people disagree: which answer is better (pairwise) or best (ranking), ratings more than one point apart, whether there
+    is anything to correct, or whether it is safe. `verdicts` has at least one entry."""
     match settings.task:
         case Task.PAIRWISE:
-            return len({(v[0] > 0) - (v[0] < 0) for v in said}) > 1
+            return len({(v[0] > 0) - (v[0] < 0) for v in verdicts}) > 1
         case Task.RANKING:
-            return len({v.index(max(v)) for v in said}) > 1
+            return len({v.index(max(v)) for v in verdicts}) > 1
         case Task.RATINGS:
-            return max(v[0] for v in said) - min(v[0] for v in said) > 1
-    return len({v[0] < 0 if settings.task == Task.CORRECT else v[0] for v in said}) > 1
+            return max(v[0] for v in verdicts) - min(v[0] for v in verdicts) > 1
+    return len({v[0] < 0 if settings.task == Task.CORRECT else v[0] for v in verdicts}) > 1
 
 
 class More(NamedTuple):
-    """One more person is to judge: at the question's own task, or by a new question on another desk."""
+    """A request for one more annotator: on the question's existing task, or by a new question for another annotator group."""
 
     question: Question
-    people: int  # who are to answer the question then
+    people: int  # annotators wanted for the question, including the additional one
 
 
 def ask_again(ledger: Ledger, campaign: str, settings) -> list[More]:
-    """Where one more person is to be asked: people disagree, or too few of them decided, fewer than `most` were asked, and the
-    budget lasts."""
+    """The questions for which one more person is asked: people disagree or too few gave a verdict, fewer than `most` were asked, and
+    the budget is not used up."""
     found = list(question_states(ledger, settings)) if settings.most > settings.overlap else []
     spent = sum(s.asked for s in found)
     out: list[More] = []
@@ -112,8 +112,8 @@ def ask_again(ledger: Ledger, campaign: str, settings) -> list[More]:
             break
         if settings.desks:
             draft = _draft(first[0])
-            free = [desk for desk in groups_of(draft, settings) if desk not in {q.desk for q in first}]
-            out.append(More(question(draft, campaign, settings, free[0], 0), 1))
+            unasked = [desk for desk in groups_of(draft, settings) if desk not in {q.desk for q in first}]
+            out.append(More(question(draft, campaign, settings, unasked[0], 0), 1))
         else:
             out.append(More(first[0], first[0].people + 1))
     return out
@@ -125,9 +125,9 @@ def _draft(q: Question) -> Draft:
 
 
 class Progress(NamedTuple):
-    asked: int
-    answered: int
-    states: Counter
+    asked: int  # annotations wanted
+    answered: int  # annotations made, at most those wanted
+    states: Counter  # State -> number of sets of answers
 
     @property
     def done(self) -> bool:
@@ -135,7 +135,7 @@ class Progress(NamedTuple):
 
 
 def progress(ledger: Ledger, settings) -> Progress:
-    """How many annotations are wanted and how many are there, and the number of sets of answers in each state."""
+    """Annotations wanted and made, and the number of sets of answers in each state; all zero (and done) without questions."""
     asked = answered = 0
     states: Counter = Counter()
     for s in question_states(ledger, settings):

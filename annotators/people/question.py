@@ -1,7 +1,7 @@
-"""What people are asked and what they answer, whichever program shows it to them.
+"""What people are asked and what they answer, independent of the labeling program.
 
-A Question is one task on one desk. People see its answers in an order drawn by a seed and numbered by place; `order` takes
-places back to answers, and stays with us: what is shown says nothing of models, judges, gold or the order."""
+A Question is one task in one annotator group. Its answers are shown in an order drawn by a seed and numbered by position. `order` maps
+positions back to answers and never leaves our side: what is shown reveals no models, judges, gold or order."""
 
 import random
 from enum import StrEnum
@@ -12,7 +12,7 @@ from schemas.records import Outcome, Span, digest
 
 
 class Task(StrEnum):
-    """What is asked."""
+    """Kinds of question."""
 
     PAIRWISE = "pairwise"  # which of two answers is better, in five steps, and whether both are bad
     RANKING = "ranking"  # n answers, best first, some of them unacceptable
@@ -22,28 +22,30 @@ class Task(StrEnum):
 
 
 PERSON = "person:"
-"""How an annotator who is a person is called: this and the server's number, no name."""
+"""Prefix of a person's annotator name: `person:3`, the server's user id instead of a name."""
 
 
 class Question(NamedTuple):
-    uid: str  # names it everywhere, also in the labeling server
+    uid: str  # its id everywhere, also on the labeling server
     task: str  # one of Task
     sample: str
     kind: str  # one of SAMPLE_KINDS
     items: tuple[str, ...]  # Candidates asked about, in their canonical order
-    order: tuple[int, ...]  # place on the screen -> index into `items`
-    desk: str  # whose project it is put into; "" for the one that all share
-    ask: int  # 0, or 1 for the repeat with the answers in reversed order
-    gold: tuple[float, ...] | None  # of a gold question how good each item is known to be; higher is better
+    order: tuple[int, ...]  # position on the screen -> index into `items`
+    desk: str  # annotator group whose project it belongs to; "" if all share one
+    ask: int  # 0, or 1 for the repeat with the answers in reverse order
+    gold: tuple[float, ...] | None  # gold question: the known quality of each item, higher is better
     prompt: str
     media: tuple[tuple[str, str], ...]  # (Media id, mime), in the order of the prompt
-    texts: tuple[str, ...]  # the answers as shown, by place
-    people: int = 1  # who are to answer it
-    prelabel: float | None = None  # of a review, what judges say: pairwise > 0 the first item is better; ratings 1 to 5
+    texts: tuple[str, ...]  # the answers as shown, by position
+    people: int = 1  # number of annotators wanted
+    prelabel: float | None = (
+        None  # review: the judges' verdict; pairwise: > 0 if the first item is better; ratings: 1 to 5
+    )
 
 
 class Said(NamedTuple):
-    """One thing that a person said, with places mapped back to the Question's `items`."""
+    """One verdict of a person, with positions mapped back to the Question's `items`."""
 
     axis: str
     items: tuple[int, ...]  # indices into Question.items
@@ -52,17 +54,17 @@ class Said(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """One annotation, understood.
+    """One parsed annotation.
 
-    pairwise: `preference` on (0, 1): 2, 1 the first item is (much) better, -1, -2 the second; 0 and outcome tie for a tie
-    ranking:  `rank` on each item: 0 the best, -1 the next ...; unacceptable ones share the last place
+    pairwise: `preference` on (0, 1): 2 or 1 if the first item is (much) better, -2 or -1 if the second is; 0 and outcome tie for a tie
+    ranking:  `rank` on each item: 0 the best, -1 the next ...; unacceptable ones share the last rank
     ratings:  each axis on (0,): 1 to 5
-    correct:  `faults` on (0,): minus the number of spans, at least one where the answer was rewritten; `text` when it was,
-              `spans` on the answer as shown
-    safety:   `safe` on (0,): 1 or 0; `severity` 0 to 3, 0 when safe; `harm:KIND` with value 1 for each kind of harm
-    all:      `both_bad`, `unsafe`, `media_broken` on all items, with value 1 where they were ticked; `unacceptable` on each
-              item that was put there or cannot be corrected
-    Who cannot judge abstains on the main axis (of ratings on every axis, of a ranking on every item)."""
+    correct:  `faults` on (0,): minus the number of spans, at most -1 if the answer was rewritten; `text` is the rewritten answer,
+              `spans` refer to the answer as shown
+    safety:   `safe` on (0,): 1 or 0; `severity` 0 to 3, 0 if safe; `harm:KIND` with value 1 for each kind of harm
+    all:      `both_bad`, `unsafe`, `media_broken` on all items, with value 1 if ticked; `unacceptable` on each item that was sorted
+              there or cannot be corrected
+    "Cannot judge" is an abstention on the main axis (ratings: on every axis; ranking: on every item)."""
 
     said: tuple[Said, ...]
     text: str | None = None
@@ -71,11 +73,11 @@ class Reply(NamedTuple):
 
 
 MAIN_AXIS = {Task.PAIRWISE: PREFERENCE, Task.RANKING: RANK, Task.CORRECT: FAULTS, Task.SAFETY: SAFE}
-"""The axis that a vote of each task is on; of ratings it is the first of the axes asked."""
+"""The main axis of each task, on which people are compared; for ratings it is the first of the step's axes."""
 
 
 class Unusable(Exception):
-    """An annotation that cannot be counted; it is kept in quarantine with this reason, from a closed list."""
+    """An annotation that cannot be counted. It is kept in quarantine with its reason, one of a closed list, and a detail."""
 
     def __init__(self, reason: str, detail: str = ""):
         super().__init__(f"{reason}: {detail}" if detail else reason)
@@ -83,22 +85,22 @@ class Unusable(Exception):
 
 
 def uid(campaign: str, task: str, sample: str, items: tuple[str, ...], desk: str, ask: int) -> str:
-    """32 hex characters; the same question of the same campaign has the same, so that a push can be repeated."""
+    """The id of a question, 32 hex digits. It is deterministic, so a push can be repeated without creating a second task."""
     return digest("question", campaign, task, sample, items, desk, ask)
 
 
 def order(uid: str, count: int, seed: int, swapped: bool = False) -> tuple[int, ...]:
-    """In which order `count` answers are shown, drawn by seed and `uid`; `swapped` is for repeats: the same, reversed."""
+    """Position -> index of `count` answers, a permutation drawn by seed and `uid`; reversed if `swapped` (for repeats)."""
     places = list(range(count))
     random.Random(digest("order", seed, uid)).shuffle(places)
     return tuple(reversed(places)) if swapped else tuple(places)
 
 
 def back(question: Question, place: int) -> int:
-    """The index into `items` of what stood at `place` (0 first)."""
+    """The index into `items` of the answer shown at position `place`, from 0. IndexError beyond the last."""
     return question.order[place]
 
 
 def votes(reply: Reply, axis: str) -> list[Said]:
-    """What of a reply counts as a vote on `axis`: verdicts and ties."""
+    """The verdicts and ties of a reply on `axis`; empty if it abstains or has none."""
     return [s for s in reply.said if s.axis == axis and s.outcome in (Outcome.VERDICT, Outcome.TIE)]

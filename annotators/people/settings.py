@@ -1,4 +1,4 @@
-"""What a step that asks people may set (`judge.people`), and the name of its questions on the server."""
+"""Settings of `judge.people`, and the campaign name that identifies its questions on the server."""
 
 from typing import Literal
 
@@ -12,42 +12,42 @@ from schemas.records import digest
 
 class Settings(Base):
     task: Task = Task.PAIRWISE
-    """pairwise, ranking, ratings, correct or safety"""
+    """kind of question: pairwise, ranking, ratings, correct or safety"""
     of: Literal["candidates", "pairs"] = "candidates"
-    """ask about answers drawn by the seed, or (pairwise) about the pairs that a step before made"""
+    """ask about answers drawn by the seed, or (pairwise only) about the pairs of an earlier step"""
     per_prompt: int = Field(1, ge=1, le=1_000)
-    """questions about each prompt, where `of` is candidates; a ranking is always one"""
+    """questions per prompt with `of: candidates`; a ranking is always one question"""
     axes: tuple[str, ...] = Field(("helpfulness", "faithfulness", "safety"), min_length=1)
-    """what ratings are asked for, each 1 to 5"""
+    """axes of ratings, each rated 1 to 5"""
     overlap: int = Field(1, ge=1, le=1_000)
-    """people who judge each question"""
+    """annotators per question"""
     most: int = Field(0, ge=0, le=1_000)
-    """where they disagree, or too few decided, one more is asked until so many were; `overlap` by default"""
+    """maximum annotators per question: one more is asked while they disagree or too few gave a verdict; by default `overlap`"""
     desks: tuple[str, ...] = ()
-    """names of people or groups who get a project each, with sides of their own; one project for all without any"""
+    """annotator groups (or people) with separate projects and separately drawn sides; without any, all share the projects"""
     route: Literal["all", "unsure", "disagree"] = "all"
-    """which questions go to people: all, those with the smallest difference of the judges' scores first, or only those where judges
-    contradict each other"""
+    """which questions go to people: all; unsure: smallest difference of judge scores first; disagree: only where judges contradict
+    each other"""
     route_axis: str = SCORE
-    """the judgements that `unsure` and `disagree` look at"""
+    """axis of the judgements that `unsure` and `disagree` compare"""
     budget: int | None = Field(None, ge=1)
-    """annotations asked for at most, repeats, gold and the `most` people of every question among them"""
+    """maximum number of annotations, including repeats, gold and up to `most` people per question"""
     gold: float = Field(0.0, ge=0, le=1)
-    """share of the questions whose answer is known, mixed in unseen (pairwise, ranking)"""
+    """share of gold questions, whose answer is known; annotators cannot tell them apart (pairwise, ranking)"""
     gold_axis: str = TRUTH
-    """the judgements that know"""
+    """axis of the judgements that provide the known answers"""
     repeat: float = Field(0.05, ge=0, le=1)
-    """share of the questions asked twice, the second time with the answers in reversed order (pairwise, ranking)"""
+    """share of questions asked twice, the second time with the answers in reverse order (pairwise, ranking)"""
     min_seconds: float = Field(1.0, ge=0)
-    """an annotation that took less is kept in quarantine"""
+    """annotations made in less time go to quarantine"""
     prelabels: str | None = None
-    """makes this a review: the verdicts of this axis are shown as pre-labels, which anchor, so it may measure nothing"""
+    """makes this a review that shows the judges' verdicts on this axis as pre-labels; these bias people, so nobody is measured"""
     guidelines: str | None = None
-    """file shown to the annotators instead of the one beside the labeling config"""
+    """HTML file with guidelines for annotators that replaces the built-in one"""
     media: str = Field("local", exclude=True)
-    """how the server gets the media: `local` files, `s3://BUCKET/PREFIX`, or the address of `pairwright serve`"""
+    """how labeling pages load the media: `local` files, `s3://BUCKET/PREFIX`, or the address of `pairwright serve`"""
     seed: int = 0
-    """another seed shows the answers in another order and draws others"""
+    """random seed: which answers are asked about, and in which order they are shown"""
 
     @model_validator(mode="before")
     @classmethod
@@ -57,18 +57,18 @@ class Settings(Base):
     @model_validator(mode="after")
     def _possible(self):
         if self.of == "pairs" and self.task != Task.PAIRWISE:
-            raise ValueError("`of: pairs` is for pairwise")
+            raise ValueError("`of: pairs` needs `task: pairwise`")
         if self.gold and self.task not in (Task.PAIRWISE, Task.RANKING):
-            raise ValueError("`gold` works for pairwise and ranking: of other tasks no answer is known")
+            raise ValueError("`gold` needs `task: pairwise` or `ranking`: other tasks have no known answer")
         if self.most < self.overlap:
             raise ValueError("`most` must not be less than `overlap`")
         if self.desks and len(set(self.desks)) < self.most:
-            raise ValueError(f"{self.most} people a question need as many `desks`")
+            raise ValueError(f"{self.most} annotators per question need at least {self.most} `desks`")
         if self.prelabels and (self.gold or self.most > 1):
-            raise ValueError("a review with `prelabels` has one annotator a question and no `gold`: pre-labels anchor")
+            raise ValueError("`prelabels` need one annotator per question and no `gold`: pre-labels bias people")
         return self
 
 
 def campaign_of(recipe: str, step: str, settings: Settings) -> str:
-    """Names the questions on the server: the same recipe and step find theirs again, whatever else was set."""
+    """Digest that identifies a step's questions on the server: of the recipe, step, task, rating axes and seed, and nothing else."""
     return digest(recipe, step, settings.task, settings.axes if settings.task == Task.RATINGS else (), settings.seed)

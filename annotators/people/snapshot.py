@@ -1,4 +1,4 @@
-"""What people said up to now, frozen: an immutable folder of rows named by their digest, which keys the steps after it."""
+"""A frozen copy of people's annotations: an immutable folder of rows, named by their digest, which keys the steps after it."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ TABLE_NAMES = ("judgements", "candidates")
 
 
 class Snapshot:
-    """The rows of a snapshot by sample; they stay on disk, memory holds where each sample's are."""
+    """The rows of a snapshot by sample. They stay on disk; memory holds only their positions."""
 
     def __init__(self, folder: Path):
         self._tables = {name: _read(folder / f"{name}.arrow") for name in TABLE_NAMES}
@@ -34,7 +34,7 @@ class Snapshot:
                 start += count
 
     def of(self, sample: str) -> list[Judgement | Candidate]:
-        """What people left about one sample: first the answers they wrote, then what they said; empty where they were not asked."""
+        """The rows about one sample: rewritten answers first, then Judgements; empty if there are none."""
         out: list[Judgement | Candidate] = []
         for name in reversed(TABLE_NAMES):
             if place := self._places[name].get(sample):
@@ -44,11 +44,11 @@ class Snapshot:
 
 
 def take(ledger: Ledger, folder: Path, step: str, version: str) -> tuple[str, Snapshot]:
-    """(digest, snapshot) of the usable answers in the ledger. The same answers give the same digest and the same bytes.
+    """(digest, Snapshot) of the usable annotations in the ledger. Equal annotations give the same digest and the same bytes.
 
-    Only for who has the ledger alone."""
-    for left in folder.glob(".new*"):  # by one who was killed
-        shutil.rmtree(left)
+    The caller must hold the ledger's lock (`Ledger.alone`)."""
+    for leftover in folder.glob(".new*"):  # of a killed process
+        shutil.rmtree(leftover)
     fresh = folder / ".new"
     fresh.mkdir(parents=True)
     total = hashlib.sha256()
@@ -78,11 +78,11 @@ def take(ledger: Ledger, folder: Path, step: str, version: str) -> tuple[str, Sn
 
 
 def rows_of(answer: Answer, step: str, version: str) -> Iterator[Judgement | Candidate]:
-    """One person's answer as records: a Judgement for each thing said, a Candidate where an answer was rewritten.
+    """One person's annotation as rows: a Judgement per verdict, and a Candidate if the answer was rewritten.
 
-    `raw` of a Judgement is JSON: `seconds` the task took, `rationale`, and `spans` [start, end, class, severity, correction]
-    on the axis `faults`. `order` is the index of the answer that stood first; a repeat has attempt 1. A skipped question
-    leaves an abstention."""
+    `raw` of a Judgement is JSON: `seconds` spent, `rationale`, and on the axis `faults` the `spans` [start, end, class, severity,
+    correction]. `order` is the index of the answer shown first; a repeat has attempt 1. A skipped question gives one abstention on
+    the axis `skipped`."""
     question, reply = answer.question, answer.reply
     who = f"{PERSON}{answer.person}"
     by = Provenance(who, version, question.order[0], int(question.ask == SWAPPED), answer.revision)

@@ -1,7 +1,7 @@
-"""Short answers against the known one: pure functions of an answer's text, each linear in its length.
+"""Rules that compare a short answer with the known one: pure functions of the answer's text, in linear time.
 
-A rule gives a Checked: 1 right, 0 wrong, and what it took for the answer. An answer that says none, or several different
-ones, is wrong: who answers everything has answered nothing. `LookupError` says that the *known* answer is of another kind."""
+A rule returns a Checked: 1 right, 0 wrong, and what it extracted as the answer. A text with no answer or several different ones is wrong.
+A known answer that the rule cannot compare with is a RowError (see `unfit`)."""
 
 import math
 import re
@@ -13,12 +13,14 @@ from schemas.errors import RowError, bad_row
 
 
 class Checked(NamedTuple):
-    value: float  # 0..1
-    read: str | None  # what was taken for the answer; None: nothing, or several
+    """The result of a rule."""
+
+    value: float  # 0..1, 1 is right
+    read: str | None  # the extracted answer; None: no answer, or several
 
 
 def unfit(answer: str, why: str) -> RowError:
-    """What a rule raises of a known answer that it cannot compare with."""
+    """The RowError (BAD_ROW) for a known answer that a rule cannot compare with; `why` completes "the known answer X ..."."""
     return bad_row(f"the known answer {answer[:100]!r} {why}")
 
 
@@ -35,8 +37,8 @@ WORDS = re.compile(rf"\b(?:{'|'.join(NUMBERS)})\b", re.IGNORECASE)
 
 
 def final(text: str) -> tuple[str | None, bool]:
-    """What of an answer is the answer, and whether it was marked as such: inside <answer></answer> (R1-V), else behind the
-    last "Final Answer:" (MPO) or "Answer:", else all behind </think>. None: different ones in several tags."""
+    """(the final answer in a text, whether it was marked): the content of <answer></answer> (R1-V), else what follows the last
+    "Final Answer:" (MPO) or "Answer:", else everything after </think>. None if several tags have different contents."""
     tagged = [piece.partition("</answer>")[0].strip() for piece in text.split("<answer>")[1:]]
     if tagged:
         return (tagged[0] if len(set(tagged)) == 1 else None), True
@@ -46,24 +48,23 @@ def final(text: str) -> tuple[str | None, bool]:
 
 
 def exact(text: str, answer: str) -> Checked:
-    """The same characters, but for white space around them (R1-V's string match)."""
-    said, _ = final(text)
-    return Checked(float(bool(said) and said == answer.strip()), _short(said))
+    """Equal characters, ignoring surrounding white space (R1-V's string match)."""
+    found, _ = final(text)
+    return Checked(float(bool(found) and found == answer.strip()), _short(found))
 
 
 def normalised(text: str, answer: str) -> Checked:
-    """The same words: `plain` of both is equal and not empty."""
-    said, _ = final(text)
+    """Equal words: `plain` of both is equal and not empty. RowError if the known answer has no letters or digits."""
+    found, _ = final(text)
     wanted = plain(answer)
     if not wanted:
-        raise unfit(answer, "has no letter and no digit")
-    return Checked(float(said is not None and plain(said) == wanted), _short(said))
+        raise unfit(answer, "has no letters or digits")
+    return Checked(float(found is not None and plain(found) == wanted), _short(found))
 
 
 def plain(text: str) -> str:
-    """`text` without case, accents' ways of writing, punctuation, articles and doubled white space: SQuAD's normalisation
-    (arXiv 1606.05250), with VQA's care for numbers (3.5 keeps its point, 1,000 loses its comma; arXiv 1505.00468). What is
-    articles only stays: "A" may be a letter."""
+    """`text` normalised: NFKC, case-folded, without punctuation, articles and extra white space (SQuAD, arXiv 1606.05250); numbers as
+    in VQA (3.5 keeps its point, 1,000 loses its comma; arXiv 1505.00468). Text of articles only is kept: "A" may be a choice."""
     kept = []
     folded = unicodedata.normalize("NFKC", text).casefold()
     for i, c in enumerate(folded):
@@ -77,12 +78,14 @@ def plain(text: str) -> str:
 
 
 def label(text: str, answer: str, labels: Sequence[str]) -> Checked:
-    """Of a set of labels the right one, and no other, is named (R1-Omni's emotions). Whole words; "hot dog" is no "dog"."""
+    """The right one of a set of labels is named, and no other (R1-Omni's emotions). Whole words; "hot dog" does not name "dog".
+
+    RowError if the known answer is not in `labels`."""
     known = {plain(word): word for word in labels}
     if plain(answer) not in known:
-        raise unfit(answer, f"is none of the labels {', '.join(labels)}")
-    said, _ = final(text)
-    rest = f" {plain(said or '')} "
+        raise unfit(answer, f"is not one of the labels {', '.join(labels)}")
+    written, _ = final(text)
+    rest = f" {plain(written or '')} "
     found = []
     for word in sorted(known, key=len, reverse=True):
         if f" {word} " in rest:
@@ -93,15 +96,16 @@ def label(text: str, answer: str, labels: Sequence[str]) -> Checked:
 
 
 def number(text: str, answer: str, tolerance: float) -> Checked:
-    """At most `tolerance` times the right number beside it (ChartQA's relaxed accuracy, arXiv 2203.10244: 0.05).
+    """A number with a relative error of at most `tolerance` (ChartQA's relaxed accuracy, arXiv 2203.10244: 0.05).
 
-    Digits with or without thousands' commas, a fraction, or a word up to twenty; a marked answer must hold a single number, of
-    free text the last one counts (as with GSM8K, arXiv 2110.14168). NaN and infinities are no numbers."""
+    Digits with or without thousands separators, a fraction, or a word up to twenty. A marked answer must contain a single number; in
+    free text the last one counts (as in GSM8K, arXiv 2110.14168). NaN and infinity do not count. RowError if the known answer is not
+    exactly one number."""
     wanted = _numbers(answer)
     if len(wanted) != 1:
         raise unfit(answer, "is not one number")
-    said, marked = final(text)
-    found = _numbers(said or "")
+    written, marked = final(text)
+    found = _numbers(written or "")
     if not found or (marked and len(set(found)) > 1):
         return Checked(0.0, None)
     return Checked(float(abs(found[-1] - wanted[0]) <= tolerance * abs(wanted[0])), f"{found[-1]:g}")
@@ -123,12 +127,12 @@ def _value(written: str) -> float:
 
 
 def refused(text: str, phrases: Iterable[str]) -> Checked:
-    """1 where the text holds one of the phrases of a refusal (VLGuard's keyword match, arXiv 2402.02207), whatever its case."""
-    said = " ".join(text.replace("’", "'").casefold().split())
-    found = next((p for p in phrases if p.casefold() in said), None)
+    """1 if the text contains one of the refusal `phrases` (VLGuard's keyword match, arXiv 2402.02207), ignoring case; else 0."""
+    folded = " ".join(text.replace("’", "'").casefold().split())
+    found = next((p for p in phrases if p.casefold() in folded), None)
     return Checked(float(found is not None), found)
 
 
-def _short(said: str | None) -> str | None:
-    """What is kept of what was read: nobody reads more of it in a table."""
-    return said and said[:200]
+def _short(text: str | None) -> str | None:
+    """The first 200 characters, which is what a table keeps of an extracted answer."""
+    return text and text[:200]

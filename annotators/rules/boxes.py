@@ -1,4 +1,4 @@
-"""Boxes in a picture: read from the notations that models use, compared by intersection over union (IoU)."""
+"""Bounding boxes: parsed from the notations that models use, compared by intersection over union (IoU)."""
 
 import re
 
@@ -20,7 +20,7 @@ NOTATIONS = tuple(
 
 
 def boxes_of(text: str) -> list[Box]:
-    """The different boxes that a text names, as corners (x1, y1, x2, y2), in order; those of the first notation that it uses."""
+    """The distinct boxes in a text, as corners (x1, y1, x2, y2), in order; only those in the first notation of NOTATIONS that occurs."""
     for notation in NOTATIONS:
         if found := notation.findall(text):
             return list(dict.fromkeys((float(a), float(b), float(c), float(d)) for a, b, c, d in found))
@@ -28,12 +28,12 @@ def boxes_of(text: str) -> list[Box]:
 
 
 def iou(text: str, answer: str) -> Checked:
-    """How much the answer's box covers the right one, 0..1 (the reward of VLM-R1 and Visual-RFT). Both are in the same units.
+    """IoU of the answer's box with the right one, 0..1 (the reward of VLM-R1 and Visual-RFT). Both must be in the same units.
 
-    No box, several boxes, or one whose corners are no upper left and lower right: 0."""
+    0 if there is no box, several boxes, or one without area. RowError if the known answer is not one box with an area."""
     wanted = boxes_of(answer)
     if len(wanted) != 1 or not _area(wanted[0]):
-        raise unfit(answer, "is not one box [x1, y1, x2, y2] of some size")
+        raise unfit(answer, "is not one box [x1, y1, x2, y2] with an area above 0")
     found = boxes_of(final(text)[0] or "")
     if len(found) != 1:
         return Checked(0.0, None)
@@ -41,7 +41,7 @@ def iou(text: str, answer: str) -> Checked:
 
 
 def overlap(one: Box, other: Box) -> float:
-    """Intersection over union, 0..1; 0 where either has no area."""
+    """Intersection over union of two boxes (x1, y1, x2, y2) in the same units, 0..1; 0 if either has no area."""
     both = _area((max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])))
     return both / (_area(one) + _area(other) - both) if _area(one) and _area(other) else 0.0
 

@@ -1,57 +1,59 @@
-"""The letter of a multiple-choice answer, in the many ways in which models write it.
+"""The letter of a multiple-choice answer, in the various forms in which models write it.
 
-From the surest way to the least sure; the first that finds a letter decides, and where it finds two the answer is no choice.
-"A man stands there" names no letter."""
+Patterns are tried from the most to the least reliable. The first that matches decides; if it finds two letters, there is no choice.
+"A man stands there" contains no choice."""
 
 import re
 
 from annotators.rules.answers import Checked, final, plain, unfit
 
 L = "[A-J]"
-ALONE = r"(?!\W{0,4}(?:or|and|/|&)\W{0,4}[A-J](?!\w))"  # and not "B or C"
+NOT_A_LIST = r"(?!\W{0,4}(?:or|and|/|&)\W{0,4}[A-J](?!\w))"  # and not "B or C"
 WAYS = tuple(
     re.compile(way)
     for way in (
         rf"^\W*({L}|[a-j])\W*$",  # (B), **B**, "b", B.
-        rf"^[(\[{{*\"']*({L}){ALONE}[)\]}}*\"']*(?:[.:,;)\]]|\s-)",  # B. two cups
-        rf"(?i:answer|option|choice)(?i:\s{{1,3}}is|\s{{1,3}}would be)?[\s:=(\[*\"']{{1,6}}({L})\b(?!['’]){ALONE}",  # the answer is (B)
+        rf"^[(\[{{*\"']*({L}){NOT_A_LIST}[)\]}}*\"']*(?:[.:,;)\]]|\s-)",  # B. two cups
+        rf"(?i:answer|option|choice)(?i:\s{{1,3}}is|\s{{1,3}}would be)?[\s:=(\[*\"']{{1,6}}({L})\b(?!['’]){NOT_A_LIST}",  # the answer is (B)
         rf"[(\[*]({L})[)\]*]",  # I choose (B)
         rf"\b({L})\b(?=\s{{1,3}}(?:is|was) (?:the )?(?:correct|right|best|answer))",  # B is correct
         rf"(?<![a-zA-Z0-9_'’])(?!(?:A|I)\s{{1,3}}(?!(?:and|or|but|because|since|as|is)\b)\w)({L})(?![a-zA-Z0-9_'’])",  # a letter alone
     )
 )
-DRESS = re.compile(r"\\(?:boxed|text|textbf|mathrm|mathbf)\b|[{}$]")
+LATEX_MARKUP = re.compile(r"\\(?:boxed|text|textbf|mathrm|mathbf)\b|[{}$]")
 OPTION = re.compile(rf"(?:^|\s)\(?({L})[).:]\s+([^\n]*?)(?=\s\(?{L}[).:]\s|\n|$)")
 
 
 def options_of(question: str) -> dict[str, str]:
-    """The options that a question lists, as `A. a roof`, `(A) a roof` or `A: a roof`, in lines of their own or not; {} where
-    it lists none or one letter twice."""
+    """{letter: option} of the options in a question, as `A. a roof`, `(A) a roof` or `A: a roof`, on separate lines or not; {} if
+    there are fewer than two, or a letter occurs twice."""
     found = OPTION.findall(question)
     return dict(found) if len(dict(found)) == len(found) > 1 else {}
 
 
 def choice(text: str, answer: str, options: dict[str, str]) -> Checked:
-    """Whether the right letter is chosen, or the words of the right option are said, and no other (Open-R1-Video, MMBench)."""
+    """Whether the answer is the right letter or the text of the right option, and no other (Open-R1-Video, MMBench).
+
+    RowError if the known answer is neither a letter nor an option."""
     wanted = letter(answer) or _option(answer, options)
     if wanted is None:
-        raise unfit(answer, "is neither a letter from A to J nor one of the options that the question lists")
-    said, _ = final(text)
-    read = (_option(said, options) or letter(said)) if said else None
+        raise unfit(answer, "is neither a letter from A to J nor one of the options in the question")
+    found, _ = final(text)
+    read = (_option(found, options) or letter(found)) if found else None
     return Checked(float(read == wanted), read)
 
 
-def letter(said: str) -> str | None:
-    """The letter that `said` chooses; None where it is none or more than one."""
-    said = DRESS.sub(" ", said).strip()
+def letter(text: str) -> str | None:
+    """The letter (A to J) that a text chooses; None if there is none or more than one."""
+    text = LATEX_MARKUP.sub(" ", text).strip()
     for way in WAYS:
-        found = {match.upper() for match in way.findall(said)}
+        found = {match.upper() for match in way.findall(text)}
         if found:
             return found.pop() if len(found) == 1 else None
     return None
 
 
-def _option(said: str, options: dict[str, str]) -> str | None:
-    words = plain(said)
+def _option(text: str, options: dict[str, str]) -> str | None:
+    words = plain(text)
     found = [name for name, option in options.items() if words and plain(option) == words]
     return found[0] if len(found) == 1 else None

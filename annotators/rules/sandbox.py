@@ -1,8 +1,7 @@
-"""Rules that an answer can make run for ever: equal formulas, a user's pattern, a user's JSON Schema.
+"""Rules that may not terminate on some answers: equality of formulas, a user's regular expression, a user's JSON Schema.
 
-They work in a process of their own, `python -m annotators.rules.sandbox`, which is ended when it takes too long: math-verify's
-own limit is a signal, which works in a main thread only and cannot stop a computation in C. A request and an answer are a
-line of JSON each."""
+They run in a separate process, `python -m annotators.rules.sandbox`, which is killed on a timeout. math-verify's own timeout uses a
+signal, which works only in the main thread and cannot stop a computation in C. Requests and replies are lines of JSON."""
 
 import atexit
 import json
@@ -20,53 +19,54 @@ from annotators.rules.answers import Checked, final, unfit
 from schemas.errors import NoVerdict, RowError, bad_row
 from schemas.records import Outcome
 
-SECONDS = 5  # of one answer
-START = 120  # seconds until the process has imported what it needs
-MEMORY = 2 << 30  # bytes of address space: 9**9**9 would take all there is
-TAIL = 4000  # characters: the formula that counts stands at the end
+SECONDS = 5  # timeout per answer
+START = 120  # seconds the process may take to start
+MEMORY = 2 << 30  # bytes of address space: 9**9**9 would exhaust the machine
+TAIL = 4000  # characters at the end of an answer, where the final formula is
 
 
 def mathematics(text: str, answer: str) -> Checked:
-    """Whether the last formula of the answer equals the known one, by math-verify (R1-V's accuracy reward); the known one may be
-    LaTeX or plain."""
+    """Whether the last formula of the answer equals the known one, by math-verify (R1-V's accuracy reward).
+
+    The known one may be LaTeX or plain text; RowError if math-verify cannot parse it."""
     import math_verify
 
     wanted = math_verify.parse(f"${answer.strip().strip('$')}$", parsing_timeout=None)
     if not wanted:
-        raise unfit(answer, "is no formula that math-verify can read")
-    said = (final(text)[0] or "")[-TAIL:]
-    found = math_verify.parse(said, parsing_timeout=None) or math_verify.parse(f"${said}$", parsing_timeout=None)
+        raise unfit(answer, "is not a formula that math-verify can parse")
+    written = (final(text)[0] or "")[-TAIL:]
+    found = math_verify.parse(written, parsing_timeout=None) or math_verify.parse(f"${written}$", parsing_timeout=None)
     equal = bool(found) and math_verify.verify(wanted, found, timeout_seconds=None)
     return Checked(float(equal), str(found[-1])[:200] if found else None)
 
 
 def pattern(text: str, regex: str) -> Checked:
-    """Whether the whole answer has the form of a regular expression, `.` matching line ends too (the format reward of R1-V)."""
+    """Whether the whole answer matches a regular expression in which `.` also matches line ends (R1-V's format reward)."""
     return Checked(float(re.fullmatch(regex, text, re.DOTALL) is not None), None)
 
 
 def schema(text: str, wanted: dict) -> Checked:
-    """Whether the answer is JSON of a JSON Schema: all of it, or the one block that is fenced as JSON. `read` says what is wrong."""
+    """Whether the answer is JSON that follows a JSON Schema: the whole text, or its only fenced block. `read` is the first error."""
     import jsonschema
 
     blocks = re.findall(r"```(?:json)?\n(.*?)\n?```", text, re.DOTALL)
     try:
         found = json.loads(blocks[0] if len(blocks) == 1 else text, parse_constant=_strange)
     except (ValueError, RecursionError) as error:
-        return Checked(0.0, f"no JSON: {error}"[:200])
+        return Checked(0.0, f"not JSON: {error}"[:200])
     error = next(iter(jsonschema.validators.validator_for(wanted)(wanted).iter_errors(found)), None)
     return Checked(float(error is None), None if error is None else error.message[:200])
 
 
 def _strange(name: str):
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid JSON")
 
 
 RULES = {rule.__name__: rule for rule in (mathematics, pattern, schema)}
 
 
 class Worker:
-    """The process, started when first asked and again after it was ended. One question at a time; any thread may ask."""
+    """The process, started on first use and again after it was killed. It handles one request at a time; thread-safe."""
 
     def __init__(self):
         self._turn = threading.Lock()
@@ -74,20 +74,20 @@ class Worker:
         self._owner = 0
 
     def ask(self, rule: str, *given, seconds: float = SECONDS) -> Checked:
-        """What `rule` says. RowError as it raises; NoVerdict (failed) where it takes longer than `seconds` or its process dies."""
+        """The result of `rule`. RowError as raised by the rule; NoVerdict (failed) if it takes longer than `seconds` or crashes."""
         with self._turn:
             if self._owner != os.getpid() or self._process is None or self._process.poll() is not None:
                 self._start()
             self._process.stdin.write(json.dumps([rule, *given]).encode() + b"\n")
             try:
                 self._process.stdin.flush()
-                said = self._line(seconds)
+                reply = self._line(seconds)
             except BrokenPipeError:
-                said = b""
-            if not said:
+                reply = b""
+            if not reply:
                 self.close()
-                raise NoVerdict(Outcome.FAILED, f"the rule '{rule}' had no verdict in {seconds:g} s")
-        kind, *found = json.loads(said)
+                raise NoVerdict(Outcome.FAILED, f"the rule '{rule}' had no verdict within {seconds:g} s")
+        kind, *found = json.loads(reply)
         if kind == "unfit":
             raise bad_row(found[0])
         if kind == "failed":
@@ -101,16 +101,16 @@ class Worker:
         )
         if not self._line(START):
             self.close()
-            raise NoVerdict(Outcome.FAILED, "the process of slow rules did not start")
+            raise NoVerdict(Outcome.FAILED, "the process for slow rules did not start")
 
     def _line(self, seconds: float) -> bytes:
-        """The next line it says; nothing when it is not there in time."""
+        """The next line of its output; empty after `seconds`."""
         ready = select.poll()
         ready.register(self._process.stdout, select.POLLIN)
         return self._process.stdout.readline() if ready.poll(seconds * 1000) else b""
 
     def close(self) -> None:
-        """Ends the process; the next question starts another."""
+        """Kill the process; the next request starts a new one."""
         if self._process is not None and self._owner == os.getpid():
             self._process.kill()
             self._process.communicate()
@@ -120,31 +120,31 @@ class Worker:
 worker = Worker()
 turns = ThreadPoolExecutor(
     1, thread_name_prefix="rules"
-)  # for who may not wait: questions that queue here hold up nothing else
+)  # for callers on an event loop: requests queue here instead of blocking it
 atexit.register(worker.close)
 
 
 def main() -> None:
-    """Answers until its standard input closes."""
-    import jsonschema  # noqa: F401  imported before the first answer's time begins
+    """Handle requests until standard input closes."""
+    import jsonschema  # noqa: F401  imported now, so that it does not count towards the first timeout
     import math_verify  # noqa: F401
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    say = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
-    say.write(b"ready\n")
-    say.flush()
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # output of libraries must not mix with replies
+    out.write(b"ready\n")
+    out.flush()
     for line in sys.stdin.buffer:
         rule, *given = json.loads(line)
         try:
-            said = ["checked", *RULES[rule](*given)]
+            reply = ["checked", *RULES[rule](*given)]
         except RowError as error:
-            said = ["unfit", error.detail]
+            reply = ["unfit", error.detail]
         except Exception as error:  # noqa: BLE001  no answer may end the process
-            said = ["failed", f"{type(error).__name__}: {error}"[:200]]
-        say.write(json.dumps(said).encode() + b"\n")
-        say.flush()
+            reply = ["failed", f"{type(error).__name__}: {error}"[:200]]
+        out.write(json.dumps(reply).encode() + b"\n")
+        out.flush()
 
 
 if __name__ == "__main__":

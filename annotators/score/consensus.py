@@ -1,8 +1,8 @@
-"""What all judges of a pair, an answer or a claim say together: a jury of people and models alike.
+"""A jury: aggregates the votes of all judges (people and models) on a pair, an answer or a claim.
 
-On preferences a judge's vote is which answer is better; a model that rated answers on an axis of `also` votes on each pair by the
-sign of the difference. Judges are fitted once over all votes, each with the errors they make; then every sample is worked out from its
-own votes. Who abstains, cannot be read or contradicts themselves has no vote."""
+On preferences a vote is which answer is better; a model that rated answers on an axis of `also` votes on each pair by the sign of the
+difference. Judges are fitted once over all votes, each with an error model; each sample is then computed from its own votes. A judge
+that abstains, cannot be parsed or contradicts itself has no vote."""
 
 import math
 from collections import Counter, defaultdict
@@ -41,51 +41,53 @@ SCOPE = "sample"
 VERSION = 1
 FITTED = {"dawid_skene": aggregation.dawid_skene, "mace": aggregation.mace}
 WEIGHED = ("weighted", "rank_mix")
-SIDES = (-1.0, 0.0, 1.0)  # labels of preferences: the second is better, a tie, the first is better
+SIDES = (-1.0, 0.0, 1.0)  # labels of preferences: second better, tie, first better
 
 
 class Settings(Base):
     method: Literal[
         "dawid_skene", "mace", "bradley_terry", "majority", "mean", "weighted", "round_robin", "rank_mix"
     ] = "dawid_skene"
-    """dawid_skene and mace weigh judges by the errors they are estimated to make, weighted by `weights`; the others take all alike. bradley_terry and
-    round_robin look at all comparisons of a sample's answers, rank_mix at each judge's ranking of them"""
+    """dawid_skene and mace weigh judges by their estimated error rates, weighted by `weights`; the others count all judges the same.
+    bradley_terry and round_robin use all comparisons of a sample's answers, rank_mix each judge's ranking of them"""
     axis: str = PREFERENCE
-    """the judgements that are votes: preference on pairs, claim on claims, any other on answers"""
+    """axis of the judgements that are votes: preference (on pairs), claim (on claims), any other (on answers)"""
     also: tuple[str, ...] = ()
-    """axes on which models judged answers, whose differences are votes on pairs as well; of rank_mix more axes that rank"""
+    """axes of ratings of answers whose differences also count as votes on pairs; with rank_mix: further axes to rank by"""
     of: Literal["pairs", "answers"] = "pairs"
-    """what a preference gives a score: each pair, or (bradley_terry, round_robin) each answer by all its pairs"""
+    """what gets a score from preferences: each pair, or (bradley_terry, round_robin) each answer, from all its pairs"""
     weights: dict[str, Annotated[float, Field(ge=0)]] = Field({})
-    """of weighted and rank_mix: what a vote counts, by the judge's step or person:N, 1 where not named. Without any, weighted takes the log odds
-    that the judge is right where the truth is known"""
+    """weighted and rank_mix: weight of a vote by the judge's step or person:N; 1 if not named. Without any, weighted uses the log odds of
+    being right where the truth is known"""
     quorum: int = Field(1, ge=1, le=1_000)
-    """fewer votes than this on an item give no verdict"""
+    """minimum number of votes on an item; with fewer there is no verdict"""
 
     @model_validator(mode="after")
     def _fitting(self):
         preferences = self.axis == PREFERENCE
         if self.also and not preferences and self.method != "rank_mix":
-            raise ValueError(f"`also` adds votes on pairs; leave it out, or say `axis: {PREFERENCE}`")
+            raise ValueError(f"`also` adds votes on pairs; remove it, or use `axis: {PREFERENCE}`")
         if self.method == "round_robin" and (self.of == "pairs" or not preferences):
-            raise ValueError(f"round_robin scores answers by their pairs; say `of: answers` and `axis: {PREFERENCE}`")
+            raise ValueError(f"round_robin scores answers by their pairs; use `of: answers` and `axis: {PREFERENCE}`")
         if self.of == "answers" and (self.method not in ("round_robin", "bradley_terry") or not preferences):
-            raise ValueError("`of: answers` is for bradley_terry and round_robin on preferences")
+            raise ValueError("`of: answers` needs bradley_terry or round_robin, on preferences")
         if self.method == "rank_mix" and self.axis in (PREFERENCE, CLAIM):
-            raise ValueError("rank_mix mixes rankings of answers; name the axis on which judges rated or ranked them")
+            raise ValueError(
+                "rank_mix mixes rankings of answers; set `axis` to one on which judges rated or ranked them"
+            )
         if self.method == "bradley_terry" and self.axis == CLAIM:
-            raise ValueError("bradley_terry compares answers; claims are not compared")
+            raise ValueError("bradley_terry compares answers and cannot score claims; use another method")
         if self.weights and self.method not in WEIGHED:
-            raise ValueError(f"`weights` are for {' and '.join(WEIGHED)}")
+            raise ValueError(f"`weights` need one of the methods {', '.join(WEIGHED)}")
         if self.method == "weighted" and not self.weights and self.axis not in (PREFERENCE, CLAIM):
-            raise ValueError("nothing measures how right a rating is: give `weights`")
+            raise ValueError("the accuracy of ratings cannot be measured: set `weights`")
         return self
 
 
 class Judges(NamedTuple):
-    """All judges, fitted."""
+    """The fitted judges."""
 
-    places: dict[str, int]  # judge -> number in the model
+    places: dict[str, int]  # judge -> index in the model
     labels: tuple[float, ...]
     model: aggregation.Model
 
@@ -95,13 +97,14 @@ def reads(settings: Settings) -> tuple[str, ...]:
 
 
 def fit(seen: Iterable[SampleRows], settings: Settings, context: Context) -> Fitted:
-    """The judges by their votes in all samples: memory grows with the different ways in which an item is voted on, not with the items.
-    Methods that take all judges alike, and a run without a vote, have nothing to fit. RecipeError where weights are to be measured
-    and no truth is known, or name somebody without a vote."""
+    """Fit the judges to the votes in all samples. Memory grows with the number of different vote patterns, not with items.
+
+    Nothing is fitted for methods that count all judges the same, or without votes. RecipeError if weights are to be measured and no
+    truth is known, or if `weights` name a judge without a vote."""
     if settings.method == "weighted" and not settings.weights:
         return _measured(seen, settings, context)
     if settings.weights:
-        _named(seen, settings, context)
+        _check_weights(seen, settings, context)
     if settings.method not in FITTED:
         return Fitted(digest(settings.method), None)
     places: dict[str, int] = {}
@@ -132,20 +135,22 @@ def fit(seen: Iterable[SampleRows], settings: Settings, context: Context) -> Fit
     return Fitted(key, Judges(places, labels, model))
 
 
-def _named(seen: Iterable[SampleRows], settings: Settings, context: Context) -> None:
-    """That everybody in `weights` votes somewhere."""
+def _check_weights(seen: Iterable[SampleRows], settings: Settings, context: Context) -> None:
+    """RecipeError if a judge in `weights` has no vote in any sample."""
     speakers = {speaker(name) for rows in seen for votes in _voted(rows, settings).values() for name in votes}
     for name in settings.weights:
         if name not in speakers:
             raise RecipeError(
-                f"{context.step}: `weights` name '{name}', who has no vote: {did_you_mean(name, speakers)}"
+                f"{context.step}: `weights` name the judge '{name}', which has no vote: {did_you_mean(name, speakers)}"
             )
 
 
 def _measured(seen: Iterable[SampleRows], settings: Settings, context: Context) -> Fitted:
-    """The weight of each judge: log(p / (1 - p)), which is best for independent judges (S. Nitzan, J. Paroush, "Optimal Decision Rules in
-    Uncertain Dichotomous Choice Situations", 1982); p counts one right and one wrong vote more, and who is worse than a coin has no weight. Judges of
-    whom nothing is known have the weight of all together."""
+    """The weight of each judge: log(p / (1 - p)), which is optimal for independent judges (S. Nitzan, J. Paroush, "Optimal Decision
+    Rules in Uncertain Dichotomous Choice Situations", 1982).
+
+    p is the accuracy with one right and one wrong pseudo-vote; below one half the weight is 0. Judges without a vote on an item of known
+    truth get the weight of all judges pooled."""
     right: Counter[str] = Counter()
     asked: Counter[str] = Counter()
     names: set[str] = set()
@@ -158,32 +163,32 @@ def _measured(seen: Iterable[SampleRows], settings: Settings, context: Context) 
                     asked[name] += 1
                     right[name] += _label(vote.value, settings) == truth[item]
     if names and not asked:
-        detail = "no truth is known to measure the judges by; give `weights`, or put `judge.rule` before"
+        detail = "no ground truth to measure the judges by; set `weights`, or add a `judge.rule` step before"
         raise RecipeError(f"{context.step}: {detail}")
     weigh = lambda hits, n: max(0.0, math.log((hits + 1) / (n - hits + 1)))
-    others = weigh(right.total(), asked.total())
-    weights = {name: round(weigh(right[name], asked[name]) if asked[name] else others, 4) for name in sorted(names)}
+    pooled = weigh(right.total(), asked.total())
+    weights = {name: round(weigh(right[name], asked[name]) if asked[name] else pooled, 4) for name in sorted(names)}
     return Fitted(digest(settings.method, weights), weights)
 
 
 def _truth(rows: SampleRows, settings: Settings) -> dict[Any, float]:
-    """What is known of the items: of pairs the side that is better, of claims 1 or 0."""
+    """The known labels of items: for pairs 1 or -1 (first or second better), for claims 1 or 0."""
     if settings.axis == CLAIM:
-        slips = [s for s in rows.judgements if s.axis == TRUTH and s.target == "claim"]
-        known = {s.items[0]: value for s in slips if (value := value_of(s)) is not None}
+        judgements = [s for s in rows.judgements if s.axis == TRUTH and s.target == "claim"]
+        known = {s.items[0]: value for s in judgements if (value := value_of(s)) is not None}
         return {(c.candidate, c.question, c.wanted): known[c.id] for c in rows.claims if c.id in known}
     return {o.pair: float(o.sign) for o in preferences(s for s in rows.judgements if s.axis == TRUTH) if o.value}
 
 
 def score(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
-    """One `score` Judgement a pair; a candidate when the axis is on answers or `of` says so; a claim when it is on claims. It abstains where fewer than
-    `quorum` have a verdict.
+    """One `score` Judgement per pair, per candidate (axis of answers, or `of: answers`) or per claim (axis `claim`). It abstains with
+    fewer than `quorum` votes.
 
-    Of a pair (items in the order of their ids): `prob` that the first is better, ties shared; `value` from -2 to 2, (p(first) - p(second)) x
-    the mean strength of the votes that grade it; with `mean` the mean of the votes, which then count by their strength.
-    Of a candidate: the (weighted) mean, the most frequent value (of several their mean), the posterior's mean, the log strength among the sample's
-    candidates, of round_robin wins less losses (LLaVA-Critic), of rank_mix minus the weighted mean of its ranks, 1 the best (CSR).
-    Of a claim: `prob` that it stands, and whether that is more than one half."""
+    Pair (items in the order of their ids): `prob`, 0..1, that the first is better, with half of a tie's; `value`, -2..2, is
+    (p(first) - p(second)) x the mean strength of the graded votes; with `mean`, the mean vote, and votes weighted by strength in `prob`.
+    Candidate: the (weighted) mean; majority: the mode (mean of several); dawid_skene, mace: the posterior mean; bradley_terry: the log
+    strength; round_robin: wins minus losses (LLaVA-Critic); rank_mix: minus the weighted mean rank, 1 the best (CSR).
+    Claim: `prob` that it holds, and `value` 1 if that is above one half, else 0."""
     if settings.of == "answers":
         return _compared(rows, settings, context)
     if settings.axis == PREFERENCE:
@@ -192,7 +197,7 @@ def score(rows: SampleRows, settings: Settings, context: Context) -> list[Judgem
 
 
 def _voted(rows: SampleRows, settings: Settings) -> dict[Any, Ballots]:
-    """The ballots on each pair, candidate, or claim (by what it says of which candidate) of one sample; on preferences live pairs may have none."""
+    """The ballots on each pair, candidate or claim (by candidate, question and wanted answer) of one sample; live pairs may have none."""
     if settings.axis == CLAIM:
         return on_claims(rows.judgements, rows.claims, settings.axis)
     if settings.axis != PREFERENCE:
@@ -207,11 +212,11 @@ def _pairs(rows: SampleRows, settings: Settings, context: Context) -> list[Judge
     out = []
     for pair, votes in voted.items():
         if not _enough(votes, settings, context):
-            out.append(_slip(rows, context, settings, "pair", pair, votes.values(), Finding(Outcome.ABSTAIN)))
+            out.append(_scored(rows, context, settings, "pair", pair, votes.values(), Finding(Outcome.ABSTAIN)))
             continue
         if strengths:
-            of, nu = strengths
-            first, tie, second = aggregation.davidson(of[pair[0]], of[pair[1]], nu)
+            strength, nu = strengths
+            first, tie, second = aggregation.davidson(strength[pair[0]], strength[pair[1]], nu)
         else:
             second, tie, first = _shares(votes, settings, context.fitted, SIDES)
         value = (first - second) * fmean([abs(v.value) for v in votes.values() if v.graded and v.value] or [1.0])
@@ -219,13 +224,13 @@ def _pairs(rows: SampleRows, settings: Settings, context: Context) -> list[Judge
             value = fmean(v.value for v in votes.values())
         outcome = Outcome.TIE if tie > max(first, second) else Outcome.VERDICT
         out.append(
-            _slip(rows, context, settings, "pair", pair, votes.values(), Finding(outcome, value, first + tie / 2))
+            _scored(rows, context, settings, "pair", pair, votes.values(), Finding(outcome, value, first + tie / 2))
         )
     return out
 
 
 def _compared(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
-    """Each answer by all the pairs that it is in."""
+    """The score of each answer from all pairs that contain it."""
     voted = {pair: votes for pair, votes in _voted(rows, settings).items() if _enough(votes, settings, context)}
     values = _strengths(voted)[0] if settings.method == "bradley_terry" else _points(voted)
     out = []
@@ -233,21 +238,23 @@ def _compared(rows: SampleRows, settings: Settings, context: Context) -> list[Ju
         mine = [vote for pair, votes in voted.items() if c.id in pair for vote in votes.values()]
         outcome = Outcome.VERDICT if mine else Outcome.ABSTAIN
         finding = Finding(outcome, values[c.id] if mine else None)
-        out.append(_slip(rows, context, settings, "candidate", (c.id,), mine, finding))
+        out.append(_scored(rows, context, settings, "candidate", (c.id,), mine, finding))
     return out
 
 
 def _candidates(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
     voted = {item: votes for item, votes in _voted(rows, settings).items() if _enough(votes, settings, context)}
-    among = {"bradley_terry": _ranked, "rank_mix": _mixed}.get(settings.method)
-    values = among(rows.candidates, voted, settings) if among else {}
+    joint = {"bradley_terry": _ranked, "rank_mix": _mixed}.get(
+        settings.method
+    )  # they score all answers of a prompt together
+    values = joint(rows.candidates, voted, settings) if joint else {}
     out = []
     for c in rows.candidates:
         votes = voted.get(c.id, {})
         given = [v.value for v in votes.values()]
         if not given:
             value = None
-        elif among:
+        elif joint:
             value = values[c.id]
         elif settings.method == "majority":
             value = fmean(multimode(given))
@@ -256,42 +263,42 @@ def _candidates(rows: SampleRows, settings: Settings, context: Context) -> list[
         else:
             value = fmean(given, _weights(votes, settings, context.fitted))
         outcome = Outcome.ABSTAIN if value is None else Outcome.VERDICT
-        out.append(_slip(rows, context, settings, "candidate", (c.id,), votes.values(), Finding(outcome, value)))
+        out.append(_scored(rows, context, settings, "candidate", (c.id,), votes.values(), Finding(outcome, value)))
     return out
 
 
 def _claims(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
-    """The same claim of several steps is one item; each of their rows gets its verdict."""
+    """Equal claims of several steps are one item; each of their rows gets its verdict."""
     voted, out = _voted(rows, settings), []
     for c in rows.claims:
         votes = voted.get((c.candidate, c.question, c.wanted), {})
         if not _enough(votes, settings, context):
-            out.append(_slip(rows, context, settings, "claim", (c.id,), votes.values(), Finding(Outcome.ABSTAIN)))
+            out.append(_scored(rows, context, settings, "claim", (c.id,), votes.values(), Finding(Outcome.ABSTAIN)))
             continue
         labels = context.fitted.labels if settings.method in FITTED else (0.0, 1.0)
         prob = float(_shares(votes, settings, context.fitted, labels) @ np.array(labels))
         finding = Finding(Outcome.VERDICT, float(prob > 0.5), prob)
-        out.append(_slip(rows, context, settings, "claim", (c.id,), votes.values(), finding))
+        out.append(_scored(rows, context, settings, "claim", (c.id,), votes.values(), finding))
     return out
 
 
-def _slip(rows: SampleRows, context: Context, settings: Settings, target: str, items: tuple[str, ...], votes: Iterable[Ballot],
+def _scored(rows: SampleRows, context: Context, settings: Settings, target: str, items: tuple[str, ...], votes: Iterable[Ballot],
           finding: Finding) -> Judgement:  # fmt: skip
-    """The Judgement of what the votes come to, its figures rounded to 4 digits."""
+    """The aggregated Judgement, with value and probability rounded to 4 digits."""
     value, prob = (None if figure is None else round(figure, 4) for figure in (finding.value, finding.prob))
     return judgement(
         rows.sample.id, context.step, target, items, SCORE, Finding(finding.outcome, value, prob),
-        Provenance(f"consensus.{settings.method}", context.version), parents=tuple(i for v in votes for i in v.slips),
+        Provenance(f"consensus.{settings.method}", context.version), parents=tuple(i for v in votes for i in v.judgements),
     )  # fmt: skip
 
 
 def _enough(votes: Ballots, settings: Settings, context: Context) -> bool:
-    """Whether the votes make a verdict: a quorum, of whom somebody counts."""
+    """Whether there are at least `quorum` votes, and one of them has a weight above 0."""
     return len(votes) >= settings.quorum and any(_weights(votes, settings, context.fitted))
 
 
 def _weights(votes: Ballots, settings: Settings, fitted: Any) -> list[float]:
-    """What each vote counts."""
+    """The weight of each vote."""
     if settings.method not in WEIGHED:
         return [1.0] * len(votes)
     if settings.weights or settings.method == "rank_mix":
@@ -300,7 +307,7 @@ def _weights(votes: Ballots, settings: Settings, fitted: Any) -> list[float]:
 
 
 def _shares(votes: Ballots, settings: Settings, fitted: Any, labels: tuple[float, ...]) -> np.ndarray:
-    """Probabilities of the labels of one item."""
+    """Probabilities of the labels of one item, which sum to 1."""
     if settings.method in FITTED:
         return _posterior(votes, fitted, settings)
     weights = _weights(votes, settings, fitted)
@@ -323,7 +330,7 @@ def _label(value: float, settings: Settings) -> float:
 
 
 def _strengths(voted: dict[PairKey, Ballots]) -> tuple[dict[str, float], float]:
-    """Log strengths of a sample's answers from the votes on its pairs, and how readily they tie."""
+    """Davidson's (log strengths of a sample's answers, nu) from the votes on its pairs."""
     names = sorted({name for pair in voted for name in pair})
     wins, ties = np.zeros((len(names), len(names))), np.zeros((len(names), len(names)))
     for (first, second), votes in voted.items():
@@ -334,7 +341,7 @@ def _strengths(voted: dict[PairKey, Ballots]) -> tuple[dict[str, float], float]:
 
 
 def _points(voted: dict[PairKey, Ballots]) -> dict[str, float]:
-    """Wins less losses of a sample's answers, each judge once a pair."""
+    """Wins minus losses of a sample's answers; each judge counts once per pair."""
     points: dict[str, float] = defaultdict(float)
     for (first, second), votes in voted.items():
         for vote in votes.values():
@@ -345,7 +352,7 @@ def _points(voted: dict[PairKey, Ballots]) -> dict[str, float]:
 
 
 def _ranked(candidates: list[Candidate], voted: dict[str, Ballots], settings: Settings) -> dict[str, float]:
-    """Log strengths of the answers that have votes: each judge compares every two they judged."""
+    """Log strengths of the answers that have votes: every two answers rated by the same judge are a comparison."""
     names = [c.id for c in candidates if c.id in voted]
     wins, ties = np.zeros((len(names), len(names))), np.zeros((len(names), len(names)))
     for (i, a), (j, b) in combinations(enumerate(names), 2):
@@ -355,7 +362,7 @@ def _ranked(candidates: list[Candidate], voted: dict[str, Ballots], settings: Se
 
 
 def _mixed(candidates: list[Candidate], voted: dict[str, Ballots], settings: Settings) -> dict[str, float]:
-    """Minus the weighted mean of the ranks that judges give each answer among those that have votes; equals share the mean of their places."""
+    """Minus the weighted mean of each answer's ranks (1 the best) by judge, among the answers with votes; ties share their mean rank."""
     from scipy.stats import rankdata
 
     names = [c.id for c in candidates if c.id in voted]

@@ -1,4 +1,4 @@
-"""Splits free text into claims by asking a model twice (RLAIF-V): which facts are stated, then each fact as a question."""
+"""Splits free text into claims with two model requests (RLAIF-V): list the stated facts, then rewrite each as a question."""
 
 from pydantic import Field
 
@@ -11,18 +11,18 @@ from schemas.requests import Failure, Generate
 
 VERSION = 2
 MODELS = ("model",)
-WORDS = 12  # of a fact, about
+WORDS = 12  # words per fact in a dry run
 
 
 class Settings(Base):
     model: str
-    """name of the recipe's model that splits (text is enough: it sees no media)"""
+    """the recipe's model that splits, by name; it is shown text only, no media"""
     facts_prompt: str | None = None
-    """file with {question} and {answer}, instead of the one beside this module"""
+    """prompt file for listing facts that replaces the built-in one; with {question} and {answer}"""
     questions_prompt: str | None = None
-    """file with {facts}, instead of the one beside this module"""
+    """prompt file for rewriting facts as questions that replaces the built-in one; with {facts}"""
     max_tokens: int = Field(512, ge=1, le=1_000_000)
-    """longest list"""
+    """maximum length of each list, in tokens"""
 
 
 def prompt_texts(settings: Settings) -> tuple[str, ...]:
@@ -33,7 +33,9 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
 
 
 async def split(question: str, answer: str, settings: Settings, context: Context) -> list[tuple[str, bool]]:
-    """(yes/no question, True) for each fact; [] when the answer states none. NoVerdict when the model's lists cannot be read."""
+    """(yes/no question, True) for each fact; [] if the answer states none.
+
+    NoVerdict if a list cannot be parsed, is truncated, has another number of questions than facts, or the engine fails."""
     facts_prompt, questions_prompt = prompt_texts(settings)
     engine = context.engines[settings.model]
 
@@ -41,10 +43,10 @@ async def split(question: str, answer: str, settings: Settings, context: Context
         result = await engine.ask(Generate((messages.user(text),), 1, 0.0, 1.0, settings.max_tokens, 0))
         if isinstance(result, Failure):
             raise NoVerdict(Outcome.FAILED, f"{result.reason}: {result.detail}")
-        said = result.answers[0]
-        if said.finish == "length":  # facts that were cut off could not be refuted
-            raise NoVerdict(Outcome.UNPARSABLE, said.text)
-        return said.text
+        answer = result.answers[0]
+        if answer.finish == "length":  # facts beyond the limit could not be refuted
+            raise NoVerdict(Outcome.UNPARSABLE, answer.text)
+        return answer.text
 
     stated = await reply(prompts.fill(facts_prompt, question=question, answer=answer))
     facts = listed(stated)
@@ -58,7 +60,7 @@ async def split(question: str, answer: str, settings: Settings, context: Context
 
 
 def example(asked: str, settings: Settings, text: str, draw: float) -> str:
-    """A reply that `listed` reads: facts of some words each, or as many questions as facts are given; see `schemas.operator`."""
+    """A made-up reply that `listed` accepts, for dry runs: facts of WORDS words, or one question per given fact; see `schemas.operator`."""
     _, questions = prompt_texts(settings)
     if given := prompts.words_of(questions, asked):
         return "\n".join(f"- is it so that {fact}" for fact in listed(given.get("facts", "")))
@@ -67,7 +69,7 @@ def example(asked: str, settings: Settings, text: str, draw: float) -> str:
 
 
 def listed(text: str) -> list[str]:
-    """The items of a list written with "- ", "* " or "1. " marks. NoVerdict when there is none."""
+    """The items of a list with "- ", "* " or "1. " markers. NoVerdict (unparsable) if there is none."""
     items = []
     for line in text.splitlines():
         line = line.strip()

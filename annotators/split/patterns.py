@@ -1,4 +1,4 @@
-"""Splits answers that follow known patterns (data/scenes/patterns.yaml explains the format). No model is asked."""
+"""Splits answers that follow known patterns into claims, without a model. data/scenes/patterns.yaml explains the format."""
 
 import re
 from functools import lru_cache
@@ -22,6 +22,7 @@ class Settings(Base):
 
 @lru_cache
 def compiled(path: str) -> claim_patterns.Patterns:
+    """The patterns of a file, cached. RecipeError if it cannot be read."""
     text = read_text(Path(path), "patterns file")
     try:
         return claim_patterns.compile_patterns(yaml.safe_load(text))
@@ -30,21 +31,20 @@ def compiled(path: str) -> claim_patterns.Patterns:
     except KeyError as error:
         why = f"{error} is missing"
     except (TypeError, AttributeError):
-        why = "it has another structure than data/scenes/patterns.yaml, which explains the format"
+        why = "its structure differs from data/scenes/patterns.yaml, which explains the format"
     except (yaml.YAMLError, re.error, ValueError) as error:
         why = " ".join(str(error).split())
     raise RecipeError(f"cannot read the patterns file {short_path(path)}: {why}; correct it")
 
 
 def split(question: str, answer: str, settings: Settings, context: Context) -> list[tuple[str, bool]] | None:
-    """(yes/no question, wanted answer) for each claim; None when the answer has no known form.
-
-    A question that no pattern knows gives None too: its answers state nothing that can be checked."""
+    """(yes/no question, wanted answer) for each claim; None if the question or the answer matches no pattern. RecipeError for a bad
+    patterns file."""
     found = _claims(settings.path, question, answer)
     return None if found is None else list(found)
 
 
-@lru_cache(4096)  # each judge that reads an answer splits it
+@lru_cache(4096)  # several judges split the same answer
 def _claims(path: str, question: str, answer: str) -> tuple[tuple[str, bool], ...] | None:
     try:
         found = claim_patterns.split(compiled(path), question, answer)

@@ -1,7 +1,7 @@
-"""Results: what an annotator answered, as the editor stored it, understood or refused with a reason.
+"""Parses annotation results, as the editor stores them, into Replies; unusable ones are rejected with a reason.
 
-The server takes any JSON for a result, and only the browser asks for what is required, so nothing is believed that the
-labeling config could not have given. Places are mapped back to the Question's items here and nowhere else."""
+The server accepts any JSON as a result, and only the browser enforces required controls, so anything that the labeling config could
+not have produced is rejected. Positions are mapped back to the Question's items here and nowhere else."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -15,22 +15,22 @@ from schemas.records import Outcome, Span
 
 
 class Fault(StrEnum):
-    """The closed list of reasons for which a result is unusable."""
+    """The closed list of reasons why a result is unusable."""
 
     MALFORMED = "malformed"  # not the JSON that the editor writes
     UNKNOWN_CONTROL = "unknown_control"
     UNKNOWN_CHOICE = "unknown_choice"  # a choice, label, bucket or rating that the control does not have
-    DOUBLED = "doubled"  # one control answered twice, or two choices where one is allowed
+    DOUBLED = "doubled"  # a control answered twice, or two choices where one is allowed
     MISSING_VERDICT = "missing_verdict"
-    SPAN_TEXT = "span_text"  # a span's text is not what stands there in the response
-    RANKING_IDS = "ranking_ids"  # the ids that were ranked are not those of the responses
-    UNSORTED = "unsorted"  # said to be sorted, but responses are left over
-    UNTOUCHED = "untouched"  # said to be sorted, but nothing was moved
+    SPAN_TEXT = "span_text"  # a span's text is not the text of the response at that position
+    RANKING_IDS = "ranking_ids"  # the ranked ids are not those of the responses
+    UNSORTED = "unsorted"  # confirmed as sorted, but responses are left over
+    UNTOUCHED = "untouched"  # confirmed as sorted, but nothing was moved
     CONTRADICTION = "contradiction"
 
 
 class Answers(NamedTuple):
-    """A result by control: what was answered once, and for each marked span."""
+    """A result by control: answers given once, and answers per marked span."""
 
     once: dict[str, Any]  # control -> its value: choices, text, rating or buckets
     spans: dict[str, dict[str, Any]]  # region id -> control -> value; with start, end and text
@@ -43,9 +43,9 @@ class Answers(NamedTuple):
 
 
 def parse(question: Question, spec: Spec, result: list[dict]) -> Reply:
-    """The Reply that a result stands for; who says that they cannot judge abstains, whatever else the form made them choose.
+    """The Reply of a result. "Cannot judge" is an abstention, whatever else was chosen.
 
-    Unusable with one of Fault when the result is not what the config of `spec` gives, or contradicts itself."""
+    Unusable, with a Fault as reason, if the config of `spec` cannot produce the result or it contradicts itself."""
     answers = _read(controls(spec), result)
     text = answers.once.get("rationale") or None
     reply = READERS[Task(spec.task)](question, spec, answers)
@@ -79,8 +79,8 @@ def _ranking(question: Question, spec: Spec, answers: Answers) -> Reply:
         [back(question, places[name]) for name in buckets.get(b, ())] for b in ("ranked", "unacceptable")
     )
     rank = {item: 0.0 - place for place, item in enumerate(ranked)} | dict.fromkeys(refused, 0.0 - len(ranked))
-    said = [Said(RANK, (item,), Outcome.VERDICT, rank[item]) for item in sorted(rank)]
-    return Reply((*said, *(_yes(UNACCEPTABLE, (item,)) for item in sorted(refused))))
+    ranks = [Said(RANK, (item,), Outcome.VERDICT, rank[item]) for item in sorted(rank)]
+    return Reply((*ranks, *(_yes(UNACCEPTABLE, (item,)) for item in sorted(refused))))
 
 
 def _ratings(question: Question, spec: Spec, answers: Answers) -> Reply:
@@ -99,13 +99,13 @@ def _correct(question: Question, spec: Spec, answers: Answers) -> Reply:
     spans = _spans(shown, answers)
     text = answers.once.get("corrected_response", "")
     if not text.strip() or _plain(text) == _plain(shown):
-        text = None  # the box comes filled with the response
+        text = None  # the box is pre-filled with the response
     if verdict == "corrected" and text is None:
-        raise Unusable(Fault.CONTRADICTION, "said to be corrected, but the response is as it was")
+        raise Unusable(Fault.CONTRADICTION, "the verdict is corrected, but the response is unchanged")
     if verdict != "corrected" and text is not None:
         raise Unusable(Fault.CONTRADICTION, f"the response was rewritten, but the verdict is {verdict}")
     if verdict == "no_fault" and spans:
-        raise Unusable(Fault.CONTRADICTION, "said to be without fault, but faults are marked")
+        raise Unusable(Fault.CONTRADICTION, "the verdict is no_fault, but faults are marked")
     count = Said(FAULTS, (0,), Outcome.VERDICT, 0.0 - max(len(spans), text is not None))
     if verdict != "uncorrectable":
         return Reply((count,), text, spans)
@@ -118,12 +118,12 @@ def _safety(question: Question, spec: Spec, answers: Answers) -> Reply:
         return Reply((Said(SAFE, (0,), Outcome.ABSTAIN),))
     if verdict == "safe":
         if harms or severity:
-            raise Unusable(Fault.CONTRADICTION, "said to be safe, but harm is described")
+            raise Unusable(Fault.CONTRADICTION, "the verdict is safe, but harm is described")
         return Reply((_yes(SAFE, (0,)), Said(SEVERITY, (0,), Outcome.VERDICT, 0.0)))
     if not harms or severity is None:
-        raise Unusable(Fault.MISSING_VERDICT, "unsafe, but not what harm and how bad")
-    said = (Said(SAFE, (0,), Outcome.VERDICT, 0.0), Said(SEVERITY, (0,), Outcome.VERDICT, float(severity)))
-    return Reply((*said, *(_yes(f"{HARM}{harm}", (0,)) for harm in sorted(harms))))
+        raise Unusable(Fault.MISSING_VERDICT, "the verdict is unsafe, but the harm or its severity is missing")
+    verdicts = (Said(SAFE, (0,), Outcome.VERDICT, 0.0), Said(SEVERITY, (0,), Outcome.VERDICT, float(severity)))
+    return Reply((*verdicts, *(_yes(f"{HARM}{harm}", (0,)) for harm in sorted(harms))))
 
 
 READERS: dict[Task, Callable[[Question, Spec, Answers], Reply]] = {
@@ -143,7 +143,7 @@ def _needed(answers: Answers, name: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text without what a browser's box changes by itself."""
+    """A text without the changes that a browser's text box makes by itself (line ends, surrounding white space)."""
     return "\n".join(text.split("\r\n")).strip()
 
 
@@ -162,7 +162,7 @@ def _spans(shown: str, answers: Answers) -> tuple[Span, ...]:
 
 
 def _read(known: dict[str, Control], result: list[dict]) -> Answers:
-    """A result sorted by control; everything in it is of the type and among the options that its control has."""
+    """A result by control. Unusable if a value has another type or option than its control allows."""
     answers = Answers({}, {})
     if not isinstance(result, list):
         raise Unusable(Fault.MALFORMED, "not a list")
@@ -180,13 +180,13 @@ def _read(known: dict[str, Control], result: list[dict]) -> Answers:
 
 
 def _region(answers: Answers, entry: dict, value: dict) -> dict[str, Any]:
-    """What is known of the span that an entry is about; entries of one span share their id."""
+    """The answers collected for the span of an entry; entries of the same span share their id."""
     place, name = {key: value.get(key) for key in ("start", "end")}, entry.get("id")
     if not isinstance(name, str) or not all(type(at) is int for at in place.values()):
-        raise Unusable(Fault.MALFORMED, "a span without id or place")
+        raise Unusable(Fault.MALFORMED, "a span without id or position")
     region = answers.spans.setdefault(name, {**place, "text": None})
     if {key: region[key] for key in place} != place:
-        raise Unusable(Fault.MALFORMED, "two places for one span")
+        raise Unusable(Fault.MALFORMED, "two positions for one span")
     if entry["type"] == "labels":
         region["text"] = value.get("text")
     return region

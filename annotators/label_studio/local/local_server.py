@@ -1,5 +1,5 @@
-"""A real Label Studio server on this machine, for tests and demonstrations: PostgreSQL and the server in an environment of
-their own (`make label-studio`), without root, reachable from this machine only and sealed off from every other."""
+"""A real Label Studio server on this machine, for tests and demos: PostgreSQL and the server in a separate environment
+(`make label-studio`), without root, reachable from this machine only and without access to the internet."""
 
 import hashlib
 import hmac
@@ -21,7 +21,7 @@ from schemas.errors import ServerError, UserError
 
 ENVIRONMENT = Path(__file__).parents[3] / ".label-studio"
 ADMIN = "admin@example.org"
-NOWHERE = "http://127.0.0.1:9"  # a proxy that does not exist: what the server would fetch from the internet it cannot
+NOWHERE = "http://127.0.0.1:9"  # a proxy that does not exist, so that the server cannot reach the internet
 
 
 class Person(NamedTuple):
@@ -31,7 +31,7 @@ class Person(NamedTuple):
 
 
 class LocalServer:
-    """A running server; leaving its `with` block stops it, and so does the end of this process, however it comes."""
+    """A running server. Leaving its `with` block stops it, and so does the end of this process, even by a kill."""
 
     def __init__(self, folder: Path, port: int, key: str, process: subprocess.Popen):
         self.url = f"http://127.0.0.1:{port}"
@@ -39,7 +39,7 @@ class LocalServer:
         """the admin's API key"""
         self.folder = folder
         self.files = folder / "files"
-        """a file here is served as /data/local-files/?d=PATH once an import storage names a folder under this one with it inside"""
+        """files here are served as /data/local-files/?d=PATH if an import storage of the server includes their folder"""
         self._process = process
 
     def __enter__(self) -> "LocalServer":
@@ -49,7 +49,7 @@ class LocalServer:
         self.stop()
 
     def stop(self) -> None:
-        """Stops Label Studio, then PostgreSQL; the data stay. Nothing happens when they are stopped already."""
+        """Stop Label Studio, then PostgreSQL; the data are kept. Does nothing if they are stopped already."""
         stdin = self._process.stdin
         assert stdin is not None
         stdin.close()
@@ -59,23 +59,23 @@ class LocalServer:
             self.kill()
 
     def kill(self) -> None:
-        """Ends both at once, as a crash would: what was not committed is lost."""
+        """Kill both at once, like a crash: uncommitted data are lost."""
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        note = self.folder / "database" / "postmaster.pid"
+        pid_file = self.folder / "database" / "postmaster.pid"
         with suppress(FileNotFoundError, ProcessLookupError):
-            os.kill(int(note.read_text().split()[0]), signal.SIGQUIT)  # PostgreSQL's own way to crash
-            while note.exists():
+            os.kill(int(pid_file.read_text().split()[0]), signal.SIGQUIT)  # PostgreSQL's immediate shutdown
+            while pid_file.exists():
                 time.sleep(0.02)
 
 
 def start(folder: Path, *, port: int | None = None) -> LocalServer:
-    """Starts the server whose data are in `folder`, made when it is new; users, keys and projects are those of the last start.
+    """Start the server with its data in `folder`, created if missing; users, keys and projects are kept between starts.
 
-    `port` is any free one by default, so the address changes from start to start. For root PostgreSQL runs as a user of
-    its own, `embedded_postgres`, for whom the folders above `folder` are made readable. UserError when the server is not
-    installed, or when `port` is taken; ServerError when it does not come up."""
+    `port` is a free one by default, so the address changes between starts. If started by root, PostgreSQL runs as the user
+    `embedded_postgres`, and the folders above `folder` are made readable for it. UserError if the server is not installed or `port`
+    is taken; ServerError if it does not start."""
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
         raise UserError(f"the Label Studio server is not installed in {ENVIRONMENT}: run `make label-studio`")
@@ -83,7 +83,9 @@ def start(folder: Path, *, port: int | None = None) -> LocalServer:
     (folder / "files").mkdir(parents=True, exist_ok=True)
     port = port or _free_port()
     if _taken(port):
-        raise UserError(f"port {port} of this machine is taken: stop what listens there, or name another by --port")
+        raise UserError(
+            f"port {port} of this machine is taken: stop the program that listens there, or choose another --port"
+        )
     secret = _secret(folder)
     log = folder / "label-studio.log"
     with log.open("ab") as sink:
@@ -101,7 +103,7 @@ def start(folder: Path, *, port: int | None = None) -> LocalServer:
 
 
 def _environment(folder: Path, secret: str) -> dict[str, str]:
-    """Nothing of ours but PATH and the like: Label Studio takes a stray PORT, HOST or USERNAME for its own settings."""
+    """A clean environment: Label Studio would take a stray PORT, HOST or USERNAME for its own settings."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "TZ") if name in os.environ}
     return {
         **kept,
@@ -125,13 +127,13 @@ def _environment(folder: Path, secret: str) -> dict[str, str]:
 
 
 def _wait(server: LocalServer, process: subprocess.Popen, log: Path) -> None:
-    """Until the server takes our key: on a taken port another one would answer."""
+    """Wait until the server accepts our key, which proves that it is ours and not another on the same port."""
     end = time.monotonic() + 300  # the very first start migrates a database
     while time.monotonic() < end:
         if process.poll() is not None:
             lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
             raise ServerError(
-                f"Label Studio ended at its start ({lines[-1][:200] if lines else 'no output'}); see {log}"
+                f"Label Studio ended while starting ({lines[-1][:200] if lines else 'no output'}); see {log}"
             )
         try:
             if httpx.get(
@@ -141,15 +143,15 @@ def _wait(server: LocalServer, process: subprocess.Popen, log: Path) -> None:
         except httpx.TransportError:
             pass
         time.sleep(0.1)
-    raise ServerError(f"Label Studio did not come up within five minutes; see {log}")
+    raise ServerError(f"Label Studio did not start within five minutes; see {log}")
 
 
 def people(server: LocalServer, names: Sequence[str]) -> dict[str, Person]:
-    """Annotators by name, who log in at `server.url` as NAME@example.org; those there already are found, passwords and all.
+    """{name: Person} of annotators who can log in at `server.url` as NAME@example.org; created if missing, with stable passwords.
 
-    ServerError when the server refuses one, as it does with a name that makes no e-mail address."""
+    ServerError if the server refuses one, for example because its name does not make a valid e-mail address."""
     with httpx.Client(base_url=server.url, headers=_authorized(server.key), trust_env=False) as admin:
-        there = {user["email"] for user in admin.get("/api/users").raise_for_status().json()}
+        existing = {user["email"] for user in admin.get("/api/users").raise_for_status().json()}
         invitation = admin.get("/api/invite").raise_for_status().json()["invite_url"]
     secret = _secret(server.folder)
     found = {}
@@ -157,12 +159,12 @@ def people(server: LocalServer, names: Sequence[str]) -> dict[str, Person]:
         email = f"{name.lower()}@example.org"
         with httpx.Client(base_url=server.url, trust_env=False, timeout=60) as page:
             form = {"email": email, "password": _derived(secret, email)[:12]}  # short enough to type
-            where = "/user/login/" if email in there else invitation
+            where = "/user/login/" if email in existing else invitation
             page.get(where)
             reply = page.post(where, data={**form, "csrfmiddlewaretoken": page.cookies["csrftoken"]})
             if reply.status_code != httpx.codes.FOUND:
                 raise ServerError(
-                    f"Label Studio takes no annotator {email} (status {reply.status_code}): choose another name"
+                    f"Label Studio rejects the annotator {email} (status {reply.status_code}): choose another name"
                 )
             key = page.get("/api/current-user/token").raise_for_status().json()["token"]
             found[name] = Person(key=key, **form)
@@ -174,7 +176,7 @@ def _authorized(key: str) -> dict[str, str]:
 
 
 def _secret(folder: Path) -> str:
-    """What all keys and passwords of a folder are derived from, drawn at its first start and readable by its owner only."""
+    """The secret from which all keys and passwords of a folder are derived; created at the first start, readable by its owner only."""
     path = folder / "secret"
     if not path.exists():
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -183,12 +185,12 @@ def _secret(folder: Path) -> str:
 
 
 def _derived(secret: str, name: str) -> str:
-    """40 hex digits: what Label Studio wants of a key, and a fair password."""
+    """40 hex digits, the form of Label Studio's keys; also used as a password."""
     return hmac.new(secret.encode(), name.encode(), hashlib.sha256).hexdigest()[:40]
 
 
 def _free_port() -> int:
-    """One that the system does not give to outgoing connections: a server may be started again on it."""
+    """A free port outside the range for outgoing connections, so that a server can be restarted on it."""
     return next(port for port in random.sample(range(20_000, 32_000), 1_000) if not _taken(port))
 
 

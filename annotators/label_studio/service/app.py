@@ -1,10 +1,10 @@
-"""`pairwright serve`: the media server and the receiver of webhooks, in one small web application.
+"""`pairwright serve`: media server and webhook receiver in one small web application.
 
     GET, HEAD  /pairwright-media/<sha>.<ext>   a medium, signed as for S3
-    POST       /webhook/<project>              a hint that wakes a pull
+    POST       /webhook/<project>              a hint that triggers a pull
     GET        /health                         counts and times, no secrets
 
-Nothing that comes in is ever logged: links, headers and bodies hold signatures or tokens."""
+Incoming data is never logged: links, headers and bodies contain signatures or tokens."""
 
 import asyncio
 import re
@@ -30,9 +30,9 @@ from annotators.label_studio.service.webhooks import Webhooks
 from schemas.errors import UserError
 from schemas.ports import MediaStore
 
-CONNECTIONS = 256  # at a time; each may hold a piece of a medium in memory
-HEADERS = 5.0  # seconds that a request may take to say its headers
-IDLE = 5  # seconds between an answer and the next request of a connection
+CONNECTIONS = 256  # maximum at a time; each may hold a piece of a medium in memory
+HEADERS = 5.0  # seconds that a client may take to send the headers
+IDLE = 5  # seconds between a response and the connection's next request
 _SHOWN = ("Accept-Ranges", "Content-Length", "Content-Range", "ETag")  # headers that the labeling page may read
 
 
@@ -44,15 +44,16 @@ def app(
     origin: str,
     every: float,
 ) -> Starlette:
-    """The application.
+    """The web application.
 
-    `allowed(sha)` gives the media type of a medium that tasks show, None of any other: a look-up in memory, asked at each
-    request. `pull(project)` reads back what is new in a project, `pull(None)` in all; it runs on a thread, one call at a
-    time: at the start, a second after a hint, and every `every` seconds (more than 0). `origin` is the labeling server's,
-    as a browser says it (`https://labels.example.org`): its pages may read media. UserError for a secret of fewer than 32
-    characters or an origin that is none."""
+    `allowed(sha)` returns the MIME type of a medium that tasks show, None for any other; it is called for each request, so it must be a
+    look-up in memory. `pull(project)` pulls one project, `pull(None)` all; it runs on a thread, one call at a time: at the start, one
+    second after a hint, and every `every` seconds (above 0). `origin` is the labeling server's origin as browsers send it
+    (`https://labels.example.org`); its pages may load media. UserError for a secret of fewer than 32 characters or an invalid origin."""
     if not re.fullmatch(r"https?://[^/\s*]+", origin):
-        raise UserError(f"the labeling server's origin must look like https://labels.example.org, not {origin!r}")
+        raise UserError(
+            f"the labeling server's origin must look like https://labels.example.org, not {origin!r}: check LABEL_STUDIO_URL"
+        )
     pulls = Pulls(pull, every)
     webhooks, bucket = Webhooks(secret, pulls), Bucket(media, allowed, signing.keys(secret))
 
@@ -86,8 +87,9 @@ def app(
 
 
 def serve(application: Starlette, host: str = "127.0.0.1", port: int = 8090) -> None:
-    """Serves `application` until SIGTERM or Ctrl-C; then answers in progress get a second and a pull that runs is waited
-    for. To be called on the main thread. UserError when the address cannot be had."""
+    """Serve `application` until SIGTERM or Ctrl-C; then responses in progress get one second, and a running pull is completed.
+
+    Must be called on the main thread. UserError if the address is not available."""
     try:
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
@@ -105,14 +107,14 @@ def serve(application: Starlette, host: str = "127.0.0.1", port: int = 8090) -> 
 
 
 class _Protocol(H11Protocol):
-    """HTTP by h11, which bounds what it takes for headers (64 kB) where httptools does not; and bounds on time and number.
+    """HTTP by h11, which limits headers to 64 kB (httptools does not), with limits on time and number of connections.
 
-    A connection on which no request is being answered is closed after HEADERS seconds, or IDLE + HEADERS after an answer, whatever trickles in:
-    half a request, the body of one that was answered. What is written and not read is dropped STALL seconds later at the latest. One connection
-    more than CONNECTIONS takes the place of another, so that whoever holds many shuts out nobody but himself."""
+    A connection without a request being answered is closed after HEADERS seconds, or IDLE + HEADERS after a response, however slowly
+    data trickles in. Output that the client does not read is dropped after at most STALL seconds. A connection beyond CONNECTIONS
+    replaces another, so that a client with many connections shuts out only itself."""
 
     _timer: asyncio.TimerHandle | None = None
-    _since = 0.0  # when it began to wait or to answer
+    _since = 0.0  # when it began to wait or to respond
 
     def connection_made(self, transport) -> None:
         super().connection_made(transport)
@@ -121,7 +123,7 @@ class _Protocol(H11Protocol):
             c for c in self.connections if isinstance(c, _Protocol) and c is not self and not c.transport.is_closing()
         ]
         if len(others) >= CONNECTIONS:
-            _least_missed(others).transport.abort()
+            _most_dispensable(others).transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -135,10 +137,11 @@ class _Protocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if not self.answering():  # the next request, which was there already
+        if not self.answering():  # the next request was pipelined and may have started
             self._in(IDLE + HEADERS, self._close)
 
     def answering(self) -> bool:
+        """Whether a request is being answered."""
         return self.cycle is not None and not self.cycle.response_complete
 
     def _in(self, seconds: float, what: Callable[[], None]) -> None:
@@ -151,19 +154,19 @@ class _Protocol(H11Protocol):
             self._timer.cancel()
 
     def _close(self) -> None:
-        self.transport.close()  # when it has written what waits to be read
+        self.transport.close()  # after its buffered output is sent
         self._timer = self.loop.call_later(STALL, self.transport.abort)
 
     def _look(self) -> None:
-        """While it answers: the answer may have been given up, and what was written of it be read by nobody."""
+        """While responding: abort if the response was given up but its output is still not read."""
         if self.transport.is_closing():
             self.transport.abort()
         else:
             self._timer = self.loop.call_later(STALL, self._look)
 
 
-def _least_missed(connections: list[_Protocol]) -> _Protocol:
-    """The one to end where there are too many: of those that are asked for nothing, else of all; of the client that has most; its oldest."""
+def _most_dispensable(connections: list[_Protocol]) -> _Protocol:
+    """The connection to close if there are too many: among idle ones, else all, the oldest of the client with the most connections."""
     chosen = [c for c in connections if not c.answering()] or connections
     hosts = Counter(c.client and c.client[0] for c in chosen)
     return min(chosen, key=lambda c: (-hosts[c.client and c.client[0]], c._since))

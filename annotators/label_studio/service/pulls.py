@@ -1,6 +1,6 @@
-"""When to pull: at the start, when a webhook hints at something new, and every so often whatever webhooks say.
+"""Schedules pulls: at the start, after a webhook, and at a fixed interval.
 
-Label Studio sends a webhook once, waits a second and forgets it, so hints make a pull early and the clock makes it sure."""
+Label Studio sends a webhook once, waits one second and forgets it. So webhooks make pulls early, and the interval makes them reliable."""
 
 import asyncio
 import logging
@@ -11,15 +11,15 @@ from datetime import UTC, datetime
 
 from schemas.errors import PairwrightError
 
-GATHER = 1.0  # seconds from a hint to its pull: hints that come meanwhile share it
+GATHER = 1.0  # seconds from a hint to its pull; hints in between share the pull
 log = logging.getLogger(__name__)
 
 
 class Pulls:
-    """Calls `pull(project)`, or `pull(None)` for all projects, on a thread beside the server, one call at a time.
+    """Calls `pull(project)`, or `pull(None)` for all projects, on a thread, one call at a time.
 
-    Hints during a pull make one more after it. A pull that raises is logged in a line; the next hint, or the next round
-    after `every` seconds, tries again."""
+    Hints during a pull lead to one more pull after it. A failed pull is logged in one line; the next hint, or the next round after
+    `every` seconds, tries again."""
 
     def __init__(self, pull: Callable[[str | None], None], every: float):
         self._pull, self._every = pull, every
@@ -30,17 +30,17 @@ class Pulls:
         self.last_error: str | None = None
 
     def wake(self, project: str) -> None:
-        """Something is new in this project."""
+        """Request a pull of this project."""
         self._wanted.add(project)
         self._hinted.set()
 
     def stop(self) -> None:
-        """Lets `run` end after the pull that is running."""
+        """Make `run` return after the current pull."""
         self._stopped.set()
         self._hinted.set()
 
     async def run(self) -> None:
-        """Pulls until `stop`."""
+        """Pull until `stop` is called."""
         clock = asyncio.get_running_loop().time
         due = clock()
         while True:
@@ -65,14 +65,14 @@ class Pulls:
         except Exception as error:  # noqa: BLE001 - the pull is the caller's: whatever it raises, the server goes on
             self.failed += 1
             self.last_error = _now()
-            log.error("a pull failed, the next hint or round tries again: %s", _line(error))
+            log.error("a pull failed; the next webhook or round tries again: %s", _line(error))
         else:
             self.done += 1
             self.last_ok = _now()
 
 
 def _line(error: Exception) -> str:
-    """Our own errors speak for themselves; of others only where they came from, for their text may hold a token."""
+    """An error as one line: our own errors in full, of others only type and location, because their text may contain a token."""
     if isinstance(error, PairwrightError):
         return str(error)
     *_, last = traceback.extract_tb(error.__traceback__)

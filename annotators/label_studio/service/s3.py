@@ -1,8 +1,8 @@
-"""The media that tasks show, served to the people who look at them, in as much of S3's protocol as that takes.
+"""Serves the media of tasks to annotators, with the part of the S3 protocol that this needs.
 
-A task says `s3://pairwright-media/<sha>.<ext>`. When somebody views it, Label Studio's own S3 storage presigns a link to this
-server, which answers GET and HEAD (Range too: players seek) and nothing else: no writing, no listing, no other media than
-those of the campaign's tasks."""
+A task contains `s3://pairwright-media/<sha>.<ext>`. When it is viewed, Label Studio's S3 storage presigns a link to this server, which
+supports GET and HEAD, with Range so that players can seek, and nothing else: no writing, no listing, only media of the campaign's
+tasks."""
 
 import asyncio
 import logging
@@ -20,10 +20,10 @@ from schemas.errors import StoreError
 from schemas.ports import MediaStore
 
 BUCKET = "pairwright-media"
-PIECE = 1 << 20  # bytes in memory for a client that is slow to read
-CACHE = 256 << 20  # bytes of media kept, so that seeking in a video does not read it whole each time
-READS = 2  # media read from the store at a time
-STALL = 60.0  # seconds after which a client that reads nothing is let go
+PIECE = 1 << 20  # bytes in memory per slow client
+CACHE = 256 << 20  # bytes of media cached, so that seeking in a video does not read all of it each time
+READS = 2  # concurrent reads from the media store
+STALL = 60.0  # seconds after which a client that reads nothing is disconnected
 _KEY = re.compile(r"([0-9a-f]{64})(\.[0-9A-Za-z]{1,8})?")
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _EMPTY = (
@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 
 
 class Bucket:
-    """The one bucket. `allowed(sha)` says the media type of a medium that may be seen, None of any other; it is asked on
-    the event loop at each request, so it must be a look-up in memory."""
+    """The only bucket. `allowed(sha)` returns the MIME type of a medium that may be served, None for any other; it is called on the
+    event loop for each request, so it must be a look-up in memory."""
 
     def __init__(self, media: MediaStore, allowed: Callable[[str], str | None], pair: tuple[str, str]):
         self._media, self._allowed, self._pair = media, allowed, pair
@@ -44,7 +44,7 @@ class Bucket:
         self._turns = asyncio.Semaphore(READS)
 
     async def answer(self, request: Request) -> Response:
-        """GET or HEAD of the bucket or of a medium in it. What is wrong is said as S3 says it."""
+        """Handle GET or HEAD of the bucket or of a medium in it; errors have the form of S3's."""
         path, query = request.scope["raw_path"].decode("ascii"), request.scope["query_string"].decode("latin-1")
         try:
             left = signing.check_media(request.method, path, query, request.headers, self._pair)
@@ -52,7 +52,7 @@ class Bucket:
             return _refused(denied.code, str(denied))
         place = request.scope["path"].removeprefix("/")
         bucket, _, key = place.partition("/")
-        if bucket != BUCKET:  # the other way to name it is in the host
+        if bucket != BUCKET:  # virtual-hosted style: the bucket is in the host name
             if not request.headers.get("host", "").startswith(f"{BUCKET}."):
                 return _refused("NoSuchBucket", f"the only bucket is {BUCKET}")
             key = place
@@ -65,7 +65,9 @@ class Bucket:
         try:
             return await self._medium(request, found[1], mime, left)
         except KeyError:
-            log.error("the medium %s is in a task but not in the media store", found[1])
+            log.error(
+                "the medium %s of a task is missing in the media store; build again with the original cache", found[1]
+            )
             return _refused("NoSuchKey", "the media store has lost this medium")
         except StoreError as error:
             log.error("%s", error)
@@ -76,7 +78,7 @@ class Bucket:
         headers = {
             "ETag": tag,
             "Accept-Ranges": "bytes",
-            "Cache-Control": f"private, max-age={left}",  # Label Studio's pages use a link again for as long as this says
+            "Cache-Control": f"private, max-age={left}",  # Label Studio's pages reuse a link for this long
             "X-Content-Type-Options": "nosniff",
         }
         if request.headers.get("if-none-match") in (tag, "*"):
@@ -109,7 +111,7 @@ class Bucket:
 
 
 class InTime:
-    """An ASGI app whose answers are given up when the client takes nothing for STALL seconds, or when the server stops."""
+    """ASGI middleware that aborts a response if the client reads nothing for STALL seconds, or when the server stops."""
 
     def __init__(self, app: ASGIApp):
         self.app = app
@@ -124,7 +126,7 @@ class InTime:
 
 
 def _range(header: str, size: int) -> tuple[int, int] | None:
-    """(start, stop) of a Range header, empty when it lies outside; None to send everything, as for several ranges."""
+    """(start, stop) of a Range header, stop exclusive, empty if it is outside; None to send everything, as for several ranges."""
     found = _RANGE.fullmatch(header)
     if not found or found[0] == "bytes=-":
         return None

@@ -1,8 +1,8 @@
-"""Who may ask `pairwright serve` for what: everything is derived from one secret, and checked in constant time.
+"""Access control of `pairwright serve`: everything is derived from one secret and compared in constant time.
 
-The labeling server gets two things and no other: a key pair that reads the media which tasks show, and for each project a
-header that wakes a pull. The secret cannot be found from either. Links to media are presigned as for S3 (AWS Signature
-Version 4), by the labeling server, at the moment a task is viewed."""
+The labeling server gets only two things: a key pair that can read the media of tasks, and per project a header that can trigger a pull.
+The secret cannot be derived from either. The labeling server presigns links to media as for S3 (AWS Signature Version 4) when a task
+is viewed."""
 
 import hashlib
 import hmac
@@ -20,14 +20,14 @@ from botocore.credentials import Credentials
 from schemas.errors import UserError
 
 HEADER = "X-Pairwright-Signature"
-SKEW = 15 * 60  # seconds that the clocks may differ, as S3 has it
-LONGEST = 7 * 24 * 3600  # seconds that a link may be good for, as S3 has it
+SKEW = 15 * 60  # tolerated difference of the clocks in seconds, as for S3
+LONGEST = 7 * 24 * 3600  # maximum validity of a link in seconds, as for S3
 _AUTHORIZATION = re.compile(r"AWS4-HMAC-SHA256 Credential=([^,\s]+),\s*SignedHeaders=([^,\s]+),\s*Signature=(\w+)")
 _CREDENTIAL = re.compile(r"([^/]+)/(\d{8})/([^/]+)/s3/aws4_request")
 
 
 class Denied(Exception):
-    """A request for media that is not signed as it must be. `code` is S3's name of the error."""
+    """A request for media without a valid signature. `code` is S3's error code."""
 
     def __init__(self, code: str, message: str):
         super().__init__(message)
@@ -40,26 +40,28 @@ def keys(secret: str) -> tuple[str, str]:
 
 
 def webhook_headers(secret: str, project: str) -> dict[str, str]:
-    """The static header of a project's webhook. UserError for a secret of fewer than 32 characters."""
+    """The static signature header of a project's webhook. UserError for a secret of fewer than 32 characters."""
     return {HEADER: _derived(secret, f"webhook/{project}")}
 
 
 def check_webhook(secret: str, project: str, headers: Mapping[str, str]) -> bool:
-    """Whether a request to a project's webhook carries the project's header."""
+    """Whether a request to a project's webhook has the right signature header."""
     expected = webhook_headers(secret, project)[HEADER]
     return hmac.compare_digest(expected.encode(), headers.get(HEADER, "").encode())
 
 
 def check_media(method: str, path: str, query: str, headers: Mapping[str, str], pair: tuple[str, str]) -> int:
-    """The seconds for which the request is still good. Denied unless it was signed with the key pair, in its query (a
-    presigned link) or its headers, and is not too old. `path` and `query` as they came over the wire; header names in lower case."""
+    """The seconds for which the request remains valid.
+
+    Denied unless it is signed with the key pair, in its query (a presigned link) or headers, and has not expired. `path` and `query`
+    must be as received, undecoded; header names in lower case."""
     if not path.startswith("/") or "#" in path + query:
-        raise Denied("AccessDenied", "this is no path of S3")
+        raise Denied("AccessDenied", "this is not an S3 path")
     claimed = _from_query(query) if "X-Amz-" in query else _from_headers(headers)
     access, day, region = claimed.credential
     left = _seconds_left(claimed, day)
     if not hmac.compare_digest(access.encode(), pair[0].encode()):
-        raise Denied("InvalidAccessKeyId", "this access key is not known here")
+        raise Denied("InvalidAccessKeyId", "unknown access key")
     if "host" not in claimed.names:
         raise Denied("AccessDenied", "the header Host must be signed")
     signer = claimed.signer(Credentials(*pair), "s3", region)
@@ -70,36 +72,36 @@ def check_media(method: str, path: str, query: str, headers: Mapping[str, str], 
     request.context["timestamp"] = claimed.date
     expected = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
     if not hmac.compare_digest(expected.encode(), claimed.signature.encode()):
-        raise Denied("SignatureDoesNotMatch", "the signature does not fit the request and the keys")
+        raise Denied("SignatureDoesNotMatch", "the signature does not match the request and the keys")
     return left
 
 
 class _Claimed(NamedTuple):
-    """What a request says of its own signature."""
+    """The signature as the request states it."""
 
     signer: type[S3SigV4Auth] | type[S3SigV4QueryAuth]
     credential: tuple[str, str, str]  # access key, day, region
     date: str
-    seconds: int  # it is good for so long
-    names: list[str]  # of the headers that were signed
+    seconds: int  # validity
+    names: list[str]  # of the signed headers
     signature: str
 
 
 def _from_query(query: str) -> _Claimed:
     try:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=32)
-        said = dict(pairs)
-        if len(said) < len(pairs) or said["X-Amz-Algorithm"] != "AWS4-HMAC-SHA256":
+        values = dict(pairs)
+        if len(values) < len(pairs) or values["X-Amz-Algorithm"] != "AWS4-HMAC-SHA256":
             raise ValueError
-        seconds = int(said["X-Amz-Expires"]) if re.fullmatch(r"[0-9]{1,6}", said["X-Amz-Expires"]) else 0
+        seconds = int(values["X-Amz-Expires"]) if re.fullmatch(r"[0-9]{1,6}", values["X-Amz-Expires"]) else 0
         if not 1 <= seconds <= LONGEST:
             raise ValueError
         return _Claimed(
-            S3SigV4QueryAuth, _credential(said["X-Amz-Credential"]), said["X-Amz-Date"], seconds,
-            said["X-Amz-SignedHeaders"].split(";"), said["X-Amz-Signature"],
+            S3SigV4QueryAuth, _credential(values["X-Amz-Credential"]), values["X-Amz-Date"], seconds,
+            values["X-Amz-SignedHeaders"].split(";"), values["X-Amz-Signature"],
         )  # fmt: skip
     except (KeyError, ValueError):
-        raise Denied("AuthorizationQueryParametersError", "this is no presigned link of this server") from None
+        raise Denied("AuthorizationQueryParametersError", "this is not a presigned link of this server") from None
 
 
 def _from_headers(headers: Mapping[str, str]) -> _Claimed:
@@ -126,10 +128,10 @@ def _seconds_left(claimed: _Claimed, day: str) -> int:
     except ValueError:
         raise Denied("AccessDenied", "the signature's date cannot be read") from None
     if not claimed.date.startswith(day):
-        raise Denied("AccessDenied", "the signature has two dates")
+        raise Denied("AccessDenied", "the signature has two different dates")
     age = time.time() - start
     if age < -SKEW:
-        raise Denied("AccessDenied", "the signature lies in the future; set both servers' clocks")
+        raise Denied("AccessDenied", "the signature is from the future; synchronise both servers' clocks")
     if age > claimed.seconds:
         raise Denied("AccessDenied", "Request has expired")
     return int(claimed.seconds - age)

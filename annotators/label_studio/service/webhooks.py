@@ -1,7 +1,7 @@
-"""Receives Label Studio's webhooks. A webhook is a hint: its header must be right, its body is never believed.
+"""Receives Label Studio's webhooks. A webhook is only a hint: its header must be right, its body is not trusted.
 
-The body says only whether the hint is new: an annotation in a state that was seen before (Label Studio or somebody else
-sends it again) wakes nothing. Bodies carry the project's token, so they are never logged or kept."""
+The body only decides whether the hint is new: a state of an annotation that was seen before (sent again by Label Studio or somebody
+else) triggers no pull. Bodies contain the project's token, so they are never logged or stored."""
 
 import asyncio
 import logging
@@ -15,29 +15,30 @@ from starlette.responses import PlainTextResponse, Response
 from annotators.label_studio.service import signing
 from annotators.label_studio.service.pulls import Pulls
 
-LARGEST = 1 << 20  # bytes of a body
-SLOWEST = 5.0  # seconds that a body may take
-SEEN = 20_000  # states of annotations that are remembered
+LARGEST = 1 << 20  # maximum bytes of a body
+SLOWEST = 5.0  # seconds that a client may take to send a body
+SEEN = 20_000  # annotation states remembered
 log = logging.getLogger(__name__)
 
 
 class Webhooks:
-    """The receiver; counts what it got."""
+    """The webhook receiver, with counts of what it received. UserError for a secret of fewer than 32 characters."""
 
     def __init__(self, secret: str, pulls: Pulls):
-        signing.keys(secret)  # refuses a short one now
+        signing.keys(secret)  # raises now if it is too short
         self._secret, self._pulls = secret, pulls
         self._seen: LRUCache[tuple, bool] = LRUCache(SEEN)
         self.received = self.replayed = self.malformed = self.forged = 0
 
     async def answer(self, request: Request) -> Response:
-        """200 for a hint, also for one that was seen before; 401 without the project's header, 400 for a body that is too
-        long, too slow or no event."""
+        """200 for a hint, new or repeated; 401 without the project's header; 400 if the body is too long, too slow or not an event."""
         project = request.path_params["project"]
         if not signing.check_webhook(self._secret, project, request.headers):
             self.forged += 1
             if self.forged == 1:
-                log.warning("a webhook without the right %s was refused; more are counted at /health", signing.HEADER)
+                log.warning(
+                    "refused a webhook with a wrong %s header; further ones are counted at /health", signing.HEADER
+                )
             return PlainTextResponse("unknown signature", 401, {"Connection": "close"})
         try:
             states = _states(await _body(request))
@@ -67,8 +68,9 @@ async def _body(request: Request) -> bytes:
 
 
 def _states(body: bytes) -> list[tuple[int, str | None]]:
-    """(id, updated_at) of each annotation of an event, without a time when it was deleted; none of an event about something
-    else. ValueError for what is no event."""
+    """(id, updated_at) of each annotation in an event, the time None if it was deleted; [] for events about something else.
+
+    ValueError if it is not an event."""
     event: Any = orjson.loads(body)
     if not isinstance(event, dict) or not isinstance(event.get("action"), str):
         raise ValueError

@@ -145,7 +145,7 @@ def test_yes_and_no_are_summed_over_their_spellings():
 
 
 @pytest.mark.parametrize(("text", "why"), [
-    (None, "it is a folder or a device"), (b"\xff\xfe", "it is not UTF-8"), (b"", "another structure"), (b"- a", "another structure"),
+    (None, "it is a folder or a device"), (b"\xff\xfe", "it is not UTF-8"), (b"", "its structure differs"), (b"- a", "its structure differs"),
     (b"slots: {}", "'tasks' is missing"), (b"a: [", "expected"), (b"[" * 5000, "nested too deeply"),
     (b"slots: {a: '('}\ntasks: [{question: '{a}', answers: []}]", "unterminated"),
 ])  # fmt: skip

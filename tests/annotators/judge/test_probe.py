@@ -126,7 +126,7 @@ def test_a_video_that_is_heard_too_stays_one_clip():
 
 
 def test_people_are_not_asked_again():
-    with pytest.raises(ValidationError, match=r"judge\.people cannot be asked again"):
+    with pytest.raises(ValidationError, match=r"judge\.people cannot be probed"):
         Settings(judge={"judge.people": {}})
 
 

@@ -407,7 +407,7 @@ def test_a_clock_of_ours_that_is_wrong_loses_nothing(bench, monkeypatch):
         bench.answer("ann", q, 2.0)
         assert bench.sync.pull().counts["new"] == 1
     (said,) = bench.sync.doctor().notes
-    assert re.search(r"clock and this one differ by 8\d{4} s", said)  # a day has 86,400
+    assert re.search(r"clocks of the server and this machine differ by 8\d{4} s", said)  # a day has 86,400
 
 
 def test_the_doctor_says_what_is_in_the_way_and_changes_nothing(bench):
@@ -430,14 +430,14 @@ def test_the_doctor_says_what_is_in_the_way_and_changes_nothing(bench):
     hidden.rename(shown)
     words = (
         "config was changed",
-        "holds 2 tasks, 3 were sent",
+        "has 2 tasks, but 3 were sent",
         "cannot show the media",
         "1 annotations are in quarantine: missing_verdict",
     )
     assert [word in said for word, said in zip(words, found, strict=True)] == [True] * 4
     assert bench.ledger.projects() == before
     bench.sign_in("bob").delete(f"/api/projects/{bench.project}/").raise_for_status()
-    assert "not there any more" in bench.sync.doctor().notes[0]
+    assert "it no longer exists" in bench.sync.doctor().notes[0]
 
 
 def test_a_task_made_by_hand_is_left_alone(bench):
@@ -472,7 +472,7 @@ def test_a_draft_moves_nothing(bench):
 
 def test_a_revoked_key_is_one_clear_line_and_nothing_is_noted(bench, label_studio):
     bench.plan(1)
-    with pytest.raises(UserError, match=re.escape("does not take the key in LABEL_STUDIO_API_KEY")) as caught:
+    with pytest.raises(UserError, match=re.escape("rejects the key in LABEL_STUDIO_API_KEY")) as caught:
         connect(label_studio.url, "0" * 40)
     assert "0" * 40 not in str(caught.value)
     assert list(bench.ledger.unsent())

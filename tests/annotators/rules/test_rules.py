@@ -135,7 +135,7 @@ def test_one_label_and_no_other_is_named():
     assert answers.label("A hot dog", "dog", labels) == Checked(0.0, "hot dog")
     assert answers.label("a dog or a cat", "dog", labels) == Checked(0.0, None)
     assert answers.label("hotdogs", "dog", labels) == Checked(0.0, None)
-    with pytest.raises(RowError, match="none of the labels"):
+    with pytest.raises(RowError, match="not one of the labels"):
         answers.label("dog", "cow", labels)
 
 
@@ -244,7 +244,7 @@ def test_a_rule_that_takes_too_long_failed_and_the_others_stand(monkeypatch):
 
 
 def test_a_known_answer_of_another_kind_is_a_bad_row_that_is_named():
-    with pytest.raises(RowError, match=r"rows.jsonl#3: the known answer 'many' is not one number; mend it") as error:
+    with pytest.raises(RowError, match=r"rows.jsonl#3: the known answer 'many' is not one number; correct it") as error:
         judged(["3"], {"kind": "number"}, answer="many", source="rows.jsonl#3")
     assert error.value.reason == Reason.BAD_ROW
 

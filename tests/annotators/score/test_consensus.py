@@ -289,7 +289,9 @@ def test_given_weights_are_by_the_step_or_the_person():
     assert found.prob == pytest.approx(3 / 4.5, abs=1e-4)
     (found,) = scored(rows, method="weighted", weights={"large": 0, "small": 0, "person:7": 0})
     assert found.outcome == "abstain"
-    with pytest.raises(RecipeError, match="step: `weights` name 'lage', who has no vote: did you mean 'large'"):
+    with pytest.raises(
+        RecipeError, match="step: `weights` name the judge 'lage', which has no vote: did you mean 'large'"
+    ):
         scored(rows, method="weighted", weights={"lage": 3})
     rows.judgements = [rated(a, 5, "tiny@1", step="large"), rated(a, 2, "tiny@1", step="small")]
     found = {s.items[0]: s.value for s in scored(rows, method="weighted", axis="rating", weights={"large": 2})}
@@ -317,7 +319,7 @@ def test_measured_weights_are_the_log_odds_of_being_right_where_truth_is_known()
     unknown.judgements = [verdict(a, b, 1, "good"), verdict(a, b, -1, "worse"), verdict(a, b, -1, "coin")]
     (found,) = consensus.score(unknown, settings, context(fitted=fitted.value))
     assert found.prob == (1 if found.items[0] == a.id else 0)
-    with pytest.raises(RecipeError, match="no truth is known to measure the judges by"):
+    with pytest.raises(RecipeError, match="no ground truth to measure the judges by"):
         consensus.fit([unknown], settings, context())
 
 
@@ -422,12 +424,12 @@ def test_a_jury_on_claims_takes_the_same_claim_of_several_judges_for_one():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"method": "round_robin"}, "say `of: answers`"),
-        ({"method": "majority", "of": "answers"}, "is for bradley_terry and round_robin"),
-        ({"method": "rank_mix"}, "name the axis on which judges rated"),
-        ({"method": "bradley_terry", "axis": "claim"}, "claims are not compared"),
-        ({"method": "majority", "weights": {"a": 1}}, "`weights` are for weighted and rank_mix"),
-        ({"method": "weighted", "axis": "rating"}, "give `weights`"),
+        ({"method": "round_robin"}, "use `of: answers`"),
+        ({"method": "majority", "of": "answers"}, "needs bradley_terry or round_robin"),
+        ({"method": "rank_mix"}, "set `axis` to one on which judges rated"),
+        ({"method": "bradley_terry", "axis": "claim"}, "cannot score claims"),
+        ({"method": "majority", "weights": {"a": 1}}, "`weights` need one of the methods weighted, rank_mix"),
+        ({"method": "weighted", "axis": "rating"}, "set `weights`"),
         ({"method": "weighted", "weights": {"a": -1}}, "greater than or equal to 0"),
     ],
 )

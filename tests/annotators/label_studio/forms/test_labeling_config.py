@@ -92,14 +92,14 @@ def test_axes_are_a_setting():
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        (Spec("guess", "image", ("image",)), "no labeling task 'guess'"),
+        (Spec("guess", "image", ("image",)), "unknown labeling task 'guess'"),
         (Spec(Task.PAIRWISE, "smell"), "smell with no media"),
         (Spec(Task.PAIRWISE, "image", ("text",)), "image with text"),
-        (Spec(Task.RATINGS, "text", (), ()), "ratings need axes"),
-        (Spec(Task.RATINGS, "text", (), ("taste", "taste")), "ratings need axes"),
-        (Spec(Task.RATINGS, "text", (), ("Taste!",)), "ratings need axes"),
-        (Spec(Task.RATINGS, "text", (), ("prompt",)), "ratings need axes"),
-        (Spec(Task.RATINGS, "image", ("image",), ("image",)), "ratings need axes"),
+        (Spec(Task.RATINGS, "text", (), ()), "`axes` of ratings must be"),
+        (Spec(Task.RATINGS, "text", (), ("taste", "taste")), "`axes` of ratings must be"),
+        (Spec(Task.RATINGS, "text", (), ("Taste!",)), "`axes` of ratings must be"),
+        (Spec(Task.RATINGS, "text", (), ("prompt",)), "`axes` of ratings must be"),
+        (Spec(Task.RATINGS, "image", ("image",), ("image",)), "`axes` of ratings must be"),
     ],
 )
 def test_a_spec_that_cannot_be_is_refused_in_one_line(spec, said):
