@@ -36,14 +36,14 @@ def recipe(seed: int) -> dict[str, Any]:
     steps = {name_of(entry): entry for entry in demo["steps"]}
     dpo = steps["train"]
     (grpo,) = (entry for entry in load.document("grpo")["steps"] if name_of(entry) == "train")
-    trained = {"dpo": changed(dpo, seed=seed), "grpo": changed(grpo, seed=seed)}
-    trained |= {name: changed(dpo, shuffle=True, seed=10 * seed + i) for i, name in enumerate(SHUFFLED)}
+    trained = {"dpo": with_settings(dpo, seed=seed), "grpo": with_settings(grpo, seed=seed)}
+    trained |= {name: with_settings(dpo, shuffle=True, seed=10 * seed + i) for i, name in enumerate(SHUFFLED)}
     for name in ("pairwise", "pointwise", "train", "shuffled", "after", "control"):
         del steps[name]
     entries = list(steps.values())
     for name, entry in trained.items():
-        entries.append(changed(entry, name=f"train-{name}", **{"as": name}))
-        entries.append(changed(steps["before"], name=name, model=name))
+        entries.append(with_settings(entry, name=f"train-{name}", **{"as": name}))
+        entries.append(with_settings(steps["before"], name=name, model=name))
     return {**demo, "name": f"does-it-help-{seed}", "steps": entries}
 
 
@@ -53,7 +53,7 @@ def name_of(entry: dict) -> str:
     return settings.get("name", title.rpartition(".")[2])
 
 
-def changed(entry: dict, **settings) -> dict:
+def with_settings(entry: dict, **settings) -> dict:
     """The step with these settings changed."""
     ((title, old),) = entry.items()
     return {title: {**old, **settings}}
@@ -125,22 +125,22 @@ def verdicts(seeds: dict[int, Figures]) -> Iterator[str]:
     for model in ("dpo", "grpo"):
         ratios = {c: [of[model][c] / of["before"][c] for of in seeds.values()] for c in (*MEDIA, "mean")}
         yield verdict(f"{model}: mean hallucination below a third of before", [r < 1 / 3 for r in ratios["mean"]],
-                      f"ratios {shown(ratios['mean'])}")  # fmt: skip
+                      f"ratios {two_decimals(ratios['mean'])}")  # fmt: skip
         for kind in MEDIA:
             yield verdict(f"{model}: {kind} below half", [r < 1 / 2 for r in ratios[kind]],
-                          f"ratios {shown(ratios[kind])}, median {median(ratios[kind]):.2f}")  # fmt: skip
+                          f"ratios {two_decimals(ratios[kind])}, median {median(ratios[kind]):.2f}")  # fmt: skip
         gained = [of[model]["recall"] - of["before"]["recall"] for of in seeds.values()]
-        yield verdict(f"{model}: recall not lower", [g >= 0 for g in gained], f"differences {shown(gained)}")
+        yield verdict(f"{model}: recall not lower", [g >= 0 for g in gained], f"differences {two_decimals(gained)}")
     gained = [of["control"]["mean"] - of["before"]["mean"] for of in seeds.values()]
     yield verdict("control: mean hallucination not lower than before", [g >= 0 for g in gained],
-                  f"differences {shown(gained)}, mean {fmean(gained):.3f}")  # fmt: skip
+                  f"differences {two_decimals(gained)}, mean {fmean(gained):.3f}")  # fmt: skip
 
 
 def verdict(claim: str, holds: list[bool], details: str) -> str:
     return f"- {'holds' if all(holds) else 'FAILS'}: {claim}: true in {sum(holds)} of {len(holds)} seeds ({details})"
 
 
-def shown(values: list[float]) -> str:
+def two_decimals(values: list[float]) -> str:
     return " ".join(f"{value:.2f}" for value in values)
 
 

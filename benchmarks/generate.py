@@ -66,7 +66,7 @@ class Recorder:
         return await self.engine.ask(request)
 
 
-def emptied(engine: vllm.VLLM) -> None:
+def clear_caches(engine: vllm.VLLM) -> None:
     """Clears the engine's caches of earlier rounds."""
     engine._decoded.clear()
     engine._llm.reset_prefix_cache()
@@ -74,7 +74,7 @@ def emptied(engine: vllm.VLLM) -> None:
     gc.collect()
 
 
-def ready(engine: vllm.VLLM, request: Request) -> tuple:
+def vllm_input(engine: vllm.VLLM, request: Request) -> tuple:
     """(prompt, parameters) as vLLM takes them; media are decoded here unless they already are."""
     params, _ = engine._params(request)
     messages, answer = engine._asked(request)
@@ -87,7 +87,7 @@ def decoded(engine: vllm.VLLM, part: Part):
     return engine._decoded[part]
 
 
-def stepped(engine: vllm.VLLM, requests: Iterator[tuple], most: int | None) -> int:
+def step_until_done(engine: vllm.VLLM, requests: Iterator[tuple], most: int | None) -> int:
     """Steps vLLM until all requests are answered, `most` of them at a time (None: all at once); returns the tokens of the answers."""
     tokens = flying = 0
     numbers = itertools.count()
@@ -110,7 +110,7 @@ class Job(NamedTuple):
     run_pass: Callable[[vllm.VLLM | Recorder], Awaitable[None]]
 
 
-async def prepared(folder: Path, document: dict) -> Job:
+async def prepare(folder: Path, document: dict) -> Job:
     """Runs the recipe's pass once, to warm up the process and record the requests. The recipe must have one model, on vLLM."""
     document["steps"] = [s for s in document["steps"] if next(iter(s)).split(".")[0] in ("source", *WORK)]
     recipe = load.checked(document)
@@ -144,7 +144,7 @@ async def prepared(folder: Path, document: dict) -> Job:
 
 async def timed_pass(job: Job, clock: Callable[[], float]) -> tuple[int, float]:
     """(tokens, seconds) of the pass, from prompts to pairs on disk, with cold caches."""
-    emptied(job.engine)
+    clear_caches(job.engine)
     before, started = job.engine.answer_tokens, clock()
     await job.run_pass(job.engine)
     return job.engine.answer_tokens - before, clock() - started
@@ -153,18 +153,18 @@ async def timed_pass(job: Job, clock: Callable[[], float]) -> tuple[int, float]:
 def timed_bare(job: Job, clock: Callable[[], float], most: int | None) -> tuple[int, float]:
     """The same for bare vLLM: all requests at once with media decoded beforehand, or `most` at a time, decoded on the fly."""
     engine = job.engine
-    emptied(engine)
+    clear_caches(engine)
     if most is None:
         for request in job.requests:
             for part in engine._shown(request.messages):
                 decoded(engine, part)
-    given = (ready(engine, request) for request in job.requests)
+    given = (vllm_input(engine, request) for request in job.requests)
     started = clock()
-    return stepped(engine, given, most), clock() - started
+    return step_until_done(engine, given, most), clock() - started
 
 
 async def in_process(folder: Path, samples: int, rounds: int) -> None:
-    job = await prepared(folder, load.document("demo", [f"scenes.n={samples}"]))
+    job = await prepare(folder, load.document("demo", [f"scenes.n={samples}"]))
     generations = sum(isinstance(r, Generate) for r in job.requests)
     print(f"{samples} samples: {generations} generation requests, {len(job.requests) - generations} judge requests")
     print("| round | pass, CPU s | at once, decoded, CPU s | step loop, CPU s | pass / at once | pass / step loop |")

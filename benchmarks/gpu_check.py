@@ -26,7 +26,7 @@ import uvloop
 from safetensors.torch import save_file
 
 from benchmarks import overhead
-from benchmarks.generate import prepared, spread, timed_bare, timed_pass
+from benchmarks.generate import prepare, spread, timed_bare, timed_pass
 from pipeline.scenes.model.model import Thinker
 
 TINY = overhead.ROOT / "data" / "models" / "tiny"
@@ -129,7 +129,7 @@ def watching() -> Iterator[Callable[[], float]]:
 
 async def measure(folder: Path, samples: int, rounds: int) -> float:
     overhead.make_rows(folder, [samples])
-    job = await prepared(folder, recipe(folder / "model", folder / f"{samples}.parquet"))
+    job = await prepare(folder, recipe(folder / "model", folder / f"{samples}.parquet"))
     print(f"{samples} pictures of 512 x 384, {len(job.requests)} requests; {memory():.1f} GiB in use", flush=True)
     print(
         "| round | pass, tokens/s | bare vLLM, tokens/s | pass / bare | busy: pass | busy: bare |\n|---|---|---|---|---|---|"

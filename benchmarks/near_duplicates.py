@@ -23,7 +23,7 @@ def near_hashes(count: int = 100_000, bits: int = 6) -> dict[str, float]:
     flips = [sum(1 << int(bit) for bit in rng.choice(64, bits, replace=False)) for _ in first]
     hashes[second] = hashes[first] ^ np.array(flips, np.uint64)
     started = time.process_time()
-    twin = lsh.twins(lsh.bands(hashes, max(bits, 1)), lambda i, j: distance(hashes[i], hashes[j]) <= bits)
+    twin = lsh.near_duplicates(lsh.bands(hashes, max(bits, 1)), lambda i, j: distance(hashes[i], hashes[j]) <= bits)
     return {"seconds": round(time.process_time() - started, 3), "found": int((twin[second] == first).sum())}
 
 
@@ -38,7 +38,9 @@ def near_prompts(count: int = 20_000) -> dict[str, float]:
     signed = np.array(list(shingles.signatures(texts)))
     middle = time.process_time()
     groups = np.zeros(count, np.int64)
-    twin = lsh.twins(list(shingles.keys(signed, groups)), lambda i, j: shingles.alike(signed[i], signed[j]) >= 0.8)
+    twin = lsh.near_duplicates(
+        list(shingles.keys(signed, groups)), lambda i, j: shingles.similarity(signed[i], signed[j]) >= 0.8
+    )
     ended = time.process_time()
     planted = range(0, count // 2, 100)
     found = sum(twin[count // 2 + i] == i for i in planted) / len(planted)

@@ -22,7 +22,7 @@ from pipeline.corrupt._registry import KINDS
 from pipeline.corrupt.kinds import swap
 from pipeline.engines import hf
 from pipeline.media.decode import decode_audio, decode_image, decode_video
-from pipeline.media.probe import keep
+from pipeline.media.probe import probe_and_store
 from pipeline.storage.media_store import FolderStore
 from schemas import messages
 from schemas.operator import Context, SampleRows
@@ -62,7 +62,7 @@ def melody() -> bytes:
 
 
 def sample_of(store: FolderStore, data: bytes) -> Sample:
-    media = keep(data, "the sheet", store)
+    media = probe_and_store(data, "the sheet", store)
     return sample((messages.user(Part(media.kind, media=media.id), "What is there?"),))
 
 

@@ -7,7 +7,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
 from prefect.states import Completed, State
 
-from flows.build import described, in_our_words, take_keys
+from flows.build import described, hide_foreign_errors, load_secrets
 from flows.runs import campaigns, executor
 from schemas.markdown import plain
 
@@ -24,8 +24,8 @@ def annotate(out: str) -> State:
     run = executor.reopen(Path(out))
     if not any(campaigns.asking_steps(run)):
         return Completed(name="Waiting", message="nobody has been asked yet")
-    take_keys(campaigns.keys(run.recipe))
-    with in_our_words():
+    load_secrets(campaigns.required_secrets(run.recipe))
+    with hide_foreign_errors():
         reports = campaigns.sync(run, "work")
     for step, report in reports.items():
         get_run_logger().info("%s: %s", step, dict(report.counts))

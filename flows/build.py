@@ -40,11 +40,11 @@ def build(out: str, recipe: str | None = None, cache: str | None = None, setting
             recipe, settings or [], out=Path(out), cache=Path(cache) if cache else None, report=report
         )
     try:
-        take_keys(keys_of(run.recipe))
+        load_secrets(required_variables(run.recipe))
         for line in outgoing.summary_lines(outgoing.disclosures(run.recipe)):
             get_run_logger().info("data leaves this machine for %s", line)
         for unit in run.units:
-            settled = task(name=unit.name, retries=2, retry_delay_seconds=5, retry_condition_fn=is_worth_a_retry,
+            settled = task(name=unit.name, retries=2, retry_delay_seconds=5, retry_condition_fn=is_retryable,
                            cache_policy=NO_CACHE, persist_result=False)  # fmt: skip
             if waiting := settled(done_or_waiting)(run, unit):
                 return Completed(name="Waiting", message=waiting)
@@ -53,14 +53,14 @@ def build(out: str, recipe: str | None = None, cache: str | None = None, setting
         run.close()
     text = f"{described(summary)}\n\n{asked(summary)}"
     create_markdown_artifact(text, key="summary", description=f"{plain(run.recipe.name)} in {plain(str(run.folder))}")
-    announce(run)
+    emit_finished(run)
     return Completed(message="\n".join(open_lines(summary)) or None)
 
 
 def done_or_waiting(run: executor.Run, unit: executor.Unit) -> str | None:
     """Does the unit; returns what it waits for if people are not done, which is not a failure."""
     try:
-        with in_our_words():
+        with hide_foreign_errors():
             run.do(unit)
     except Waiting as waiting:
         return str(waiting)
@@ -68,7 +68,7 @@ def done_or_waiting(run: executor.Run, unit: executor.Unit) -> str | None:
 
 
 @contextlib.contextmanager
-def in_our_words() -> Generator[None]:
+def hide_foreign_errors() -> Generator[None]:
     """Prefect stores exceptions with their causes: inside, only messages of this project, which contain no secrets, are raised."""
     try:
         yield
@@ -78,14 +78,14 @@ def in_our_words() -> Generator[None]:
         raise PairwrightError(f"{type(error).__name__}: {error}") from None
 
 
-def keys_of(recipe: BoundRecipe) -> set[str]:
+def required_variables(recipe: BoundRecipe) -> set[str]:
     """The environment variables a build needs: API keys of models (`api_key_env`), variables in paths, and those for human annotation."""
     ends = [end for model in recipe.models.values() for end in (model, *(model.get("endpoints") or ()))]
     models = {end["api_key_env"] for end in ends if end.get("api_key_env")}
-    return models.union(campaigns.keys(recipe), *(variables(step.step.settings) for step in recipe.steps))
+    return models.union(campaigns.required_secrets(recipe), *(variables(step.step.settings) for step in recipe.steps))
 
 
-def take_keys(needed: set[str]) -> None:
+def load_secrets(needed: set[str]) -> None:
     """Loads keys that are not set into the environment from Secret blocks: A_KEY from the block a-key.
 
     RecipeError if there is neither variable nor block."""
@@ -98,7 +98,7 @@ def take_keys(needed: set[str]) -> None:
         os.environ[variable] = secret.get()  # ty: ignore[missing-union-attribute]  # `load` is synchronous here, which the stub does not say
 
 
-def is_worth_a_retry(task, task_run, state) -> bool:
+def is_retryable(task, task_run, state) -> bool:
     """Whether a retry of a failed unit may succeed without any change: not if the user's input is wrong."""
     return isinstance(state.result(raise_on_failure=False), RunError)
 
@@ -136,7 +136,7 @@ def figures(tree: dict, above: str = "") -> Iterator[tuple[str, object]]:
             yield above + plain(name), value
 
 
-def announce(run: executor.Run) -> None:
+def emit_finished(run: executor.Run) -> None:
     """Emits the event of a finished dataset, so that Prefect can start what depends on it (training)."""
     dataset = run.dataset(run.units[-1].round)
     if dataset.exists():

@@ -69,16 +69,16 @@ def build(recipe: Annotated[str, typer.Argument(help="a name listed by `pairwrig
     Example: pairwright build demo sample.n=4 scenes.n=200 --out data/runs/small"""
     from flows.commands import outgoing
     from flows.reports.summary import finish
-    from flows.reports.terminal import bars, ending
+    from flows.reports.terminal import print_summary, progress_shown
     from flows.runs import executor
 
     run = executor.open_run(recipe, settings or [], out=out, cache=cache)
     for line in outgoing.summary_lines(outgoing.disclosures(run.recipe)):
         say.print(f"data leaves this machine for [bold]{escape(line)}", soft_wrap=True)
-    with bars(run, say):
+    with progress_shown(run, say):
         for _ in executor.run_all(run):
             pass
-    ending(finish(run), run, say)
+    print_summary(finish(run), run, say)
 
 
 @app.command()
@@ -146,11 +146,11 @@ def ingest(recipe: Annotated[str, typer.Argument(help="a name listed by `pairwri
 
     Example: pairwright ingest my.yaml --out data/runs/mine"""
     from flows.commands import ingest as incoming
-    from flows.reports.terminal import bars
+    from flows.reports.terminal import progress_shown
     from flows.runs import executor
 
     run = executor.open_run(recipe, settings or [], out=out, cache=cache, ingest=True)
-    with bars(run, say):
+    with progress_shown(run, say):
         found = incoming.ingest(run)
     incoming.show(run, found, say)
 
@@ -163,10 +163,10 @@ def train(dataset: Annotated[Path, typer.Argument(help="folder of a finished run
     """Train a model on the pairs of a dataset (DPO).
 
     Example: pairwright train data/runs/demo train.beta=1 train.lr=2e-4 --out data/runs/dpo"""
-    from flows.reports.terminal import summary_lines
+    from flows.reports.terminal import console_reporter
     from flows.runs import executor
 
-    found = executor.train_dataset(dataset, out, settings or [], model=model, cache=cache, report=summary_lines(say))
+    found = executor.train_dataset(dataset, out, settings or [], model=model, cache=cache, report=console_reporter(say))
     for name in ("pairs", "steps", "loss", "accuracy", "seconds"):
         say.print(f"  {name:10} {found[name]}")
     say.print(f"trained model: [bold]{escape(str(out / 'steps' / 'train' / 'model'))}[/bold]")
@@ -179,11 +179,12 @@ def evaluate(model: Annotated[str, typer.Argument(help="folder of a model, or th
     """Measure how much a model hallucinates on held-out scenes whose ground truth is known.
 
     Example: pairwright evaluate data/models/tiny evaluate.n=100 --out data/runs/tiny"""
-    from flows.reports.terminal import figures, summary_lines
+    from flows.reports.terminal import console_reporter, print_evaluations
     from flows.runs import executor
 
-    figures(
-        {"evaluate": executor.evaluate_model(model, out, settings or [], cache=cache, report=summary_lines(say))}, say
+    print_evaluations(
+        {"evaluate": executor.evaluate_model(model, out, settings or [], cache=cache, report=console_reporter(say))},
+        say,
     )
 
 
@@ -214,7 +215,7 @@ def export(folder: Annotated[Path, typer.Argument(help="folder of a finished run
     from flows.runs import executor
     from pipeline.dataset.hub import push
 
-    dataset = executor.sound_dataset(folder)
+    dataset = executor.intact_dataset(folder)
     say.print(f"pushed to [bold]{escape(push(dataset, hub, not public, os.environ.get('HF_TOKEN')))}[/bold]")
 
 
@@ -256,12 +257,12 @@ def rejudge(folder: Annotated[Path, typer.Argument(help="folder of a run", metav
 
     Example: pairwright rejudge data/runs/judged"""
     from flows.commands import rejudge as replies
-    from flows.reports.terminal import bars
+    from flows.reports.terminal import progress_shown
     from flows.runs import executor
 
     run = executor.resume(folder)
     try:
-        with bars(run, say):
+        with progress_shown(run, say):
             found = replies.rejudge(run)
         replies.show(found, say)
     finally:

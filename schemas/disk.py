@@ -101,7 +101,7 @@ def read_text(file: Path, what: str) -> str:
         ) from None
 
 
-def database(path: Path | str, synchronous: str) -> sqlite3.Connection:
+def open_database(path: Path | str, synchronous: str) -> sqlite3.Connection:
     """Opens or creates a SQLite file (WAL) for concurrent writers in processes and threads, each of which waits PATIENCE for the others.
     `synchronous`: `full` if commits must survive a power cut, else `normal`. sqlite3.Error."""
     db = sqlite3.connect(path, isolation_level=None, timeout=PATIENCE, check_same_thread=False)

@@ -34,6 +34,6 @@ EVALUATION = (
 )  # fmt: skip
 
 
-def known(figures: tuple[Figure, ...], found: list[dict]) -> list[Figure]:
+def with_values(figures: tuple[Figure, ...], found: list[dict]) -> list[Figure]:
     """Those of `figures` that have a value in any of `found` (one dict per judge or evaluation); empty if `found` is."""
     return [figure for figure in figures if any(values.get(figure.name) for values in found)]

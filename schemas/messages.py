@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from schemas.records import Message, Part, Sample, media_parts
-from schemas.special_tokens import GUARD, Specials, of_families
+from schemas.special_tokens import GUARD, Specials, specials_of_families
 
 # What most chat templates use for turns and media, in addition to the tokenizer's special tokens, which in-process engines know.
 MARKUP = re.compile(
@@ -20,7 +20,7 @@ SEAM = 200  # characters; longer than any special token
 def escape(text: str, specials: Specials | None = None) -> str:
     """`text` with an invisible word joiner inside every special token (by default of all known model families), so that data cannot open a
     turn or take the place of media. Idempotent."""
-    pattern, signs = specials or of_families()
+    pattern, signs = specials or specials_of_families()
     for sign in signs:
         if sign in text:
             break
@@ -85,7 +85,7 @@ def readable(messages, between: str = "\n") -> str:
     return between.join(words)
 
 
-def ask_about(prompt: tuple[Message, ...], question: str) -> tuple[Message, ...]:
+def media_with_question(prompt: tuple[Message, ...], question: str) -> tuple[Message, ...]:
     """One user turn: the media of the prompt's last user turn, with the texts between them, followed by `question` instead of its own question.
 
     The question of a turn is the text after its last media, or before its first if nothing follows. A prompt without media: `question` only."""
@@ -97,17 +97,17 @@ def ask_about(prompt: tuple[Message, ...], question: str) -> tuple[Message, ...]
     return (Message("user", (*turn.parts[first : places[-1] + 1], Part("text", question))),)
 
 
-def asked_of(prompt: tuple[Message, ...]) -> str:
+def question_of(prompt: tuple[Message, ...]) -> str:
     """The question of the last user turn: its last text; empty if it has none."""
     turn = [m for m in prompt if m.role == "user"][-1]
     texts = [p.text for p in turn.parts if p.type == "text"]
     return (texts[-1] or "") if texts else ""
 
 
-def rephrase(prompt: tuple[Message, ...], question: str) -> tuple[Message, ...]:
+def with_question(prompt: tuple[Message, ...], question: str) -> tuple[Message, ...]:
     """`prompt` with the question of its last user turn replaced by `question`; other turns are kept."""
     last = max(i for i, m in enumerate(prompt) if m.role == "user")
-    return (*prompt[:last], *ask_about(prompt, question), *prompt[last + 1 :])
+    return (*prompt[:last], *media_with_question(prompt, question), *prompt[last + 1 :])
 
 
 def media_kinds(messages: Sequence[Message]) -> dict[str, str]:

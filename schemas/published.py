@@ -34,7 +34,7 @@ _PLACES = re.compile(r"[/\\~]|localhost|\d\.\d|\.(?:local|internal|intranet|lan|
 def published(value: Any) -> Any:
     """A JSON value for publication: cleaned like `redact.document`, and without servers, local paths and variable names. Settings of a
     model's server and key are removed; of a local path, the file name is kept."""
-    return redact.walk(_bare(value), publisher(value))
+    return redact.map_texts(_bare(value), publisher(value))
 
 
 def publisher(recipe: Any = None) -> Callable[[str], str]:
@@ -44,7 +44,7 @@ def publisher(recipe: Any = None) -> Callable[[str], str]:
     return lambda text: _public(cleaned(text), hosts, variables)
 
 
-def public(text: str) -> str:
+def public_text(text: str) -> str:
     """One text for publication, as in `published`."""
     return publisher()(text)
 
@@ -54,7 +54,7 @@ def _ours(value: Any, hosts: set[str], variables: set[str]) -> None:
     if isinstance(value, dict):
         for key, inner in value.items():
             if key == "base_url" and isinstance(inner, str):
-                hosts.add(re.sub(r":\d+$", "", redact.authority_of(redact.parted(inner)[1])[0]).lower())
+                hosts.add(re.sub(r":\d+$", "", redact.authority_of(redact.split_url(inner)[1])[0]).lower())
             elif key == "api_key_env" and isinstance(inner, str):
                 variables.add(inner)
             _ours(inner, hosts, variables)

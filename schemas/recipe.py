@@ -134,7 +134,7 @@ def _price(model: str, value: Any) -> Price:
         raise RecipeError(f"models.{model}.price: {_first_error(error, 'price')}; write it like {example}") from None
 
 
-def unpriced(raw: dict) -> dict:
+def without_prices(raw: dict) -> dict:
     """A recipe's document without prices, which do not affect any row."""
     models = {
         name: {k: v for k, v in spec.items() if k != "price"} if isinstance(spec, dict) else spec

@@ -136,36 +136,36 @@ def clean(text: str, secrets: Iterable[str | None] = ()) -> str:
 
 def document(value: Any) -> Any:
     """A JSON value with every text in it cleaned; equal to `value` if it contains no secret."""
-    return walk(value, cleaner())
+    return map_texts(value, cleaner())
 
 
-def address(url: str) -> str:
+def bare_url(url: str) -> str:
     """A URL without user, password, query and fragment."""
     if _SIMPLE.fullmatch(url):
         return url
-    head, place, _ = parted(url)
+    head, place, _ = split_url(url)
     return head + place
 
 
-def credentials(url: str) -> bool:
+def has_credentials(url: str) -> bool:
     """Whether a text is a URL that contains a user or password, in any spelling."""
     if _SPACED.match(url):
         return True
     return any(_has_user(found[0]) for text in {url, unquote(unquote(url))} for found in _ADDRESS.finditer(text))
 
 
-def unsigned(url: str) -> str:
+def without_signature(url: str) -> str:
     """A URL without the query parameters of a signature; any other text unchanged."""
     found = _ADDRESS.match(url)
     if found is None or found[0] != url:
         return url
-    head, place, query = parted(url)
+    head, place, query = split_url(url)
     parts = re.split(r"[&;]", query[1:]) if query else []
     kept = [part for part in parts if not SIGNATURE.fullmatch(unquote(part.partition("=")[0]))]
     return url if kept == parts and not _has_user(url) else f"{head}{place}{query[:1] if kept else ''}{'&'.join(kept)}"
 
 
-def is_name(text: str) -> bool:
+def is_variable_name(text: str) -> bool:
     """Whether `text` can be the name of an environment variable and does not look like a key written in its place."""
     if not re.fullmatch(r"[A-Za-z_]\w*", text, re.ASCII) or _KEYS.search(text):
         return False
@@ -290,7 +290,7 @@ def _cleaned_url(found: str) -> str:
         plain = unquote(unquote(url))
         if plain != url:
             return (url if (cleaned := _cleaned_url(plain)) == plain else cleaned) + end
-    head, place, query = parted(url)
+    head, place, query = split_url(url)
     parts = re.split(r"[&;#?]", query[1:]) if query else []
     kept = _kept(parts)
     if kept == parts and not _has_user(url):
@@ -298,7 +298,7 @@ def _cleaned_url(found: str) -> str:
     return f"{head}{place}{query[:1] if kept else ''}{'&'.join(kept)}{end}"
 
 
-def parted(url: str) -> tuple[str, str, str]:
+def split_url(url: str) -> tuple[str, str, str]:
     """(scheme and slashes, host and path, query and fragment with their leading mark) of a URL, without user and password."""
     url = url.strip()
     head = _head(url)
@@ -371,12 +371,12 @@ def _kept(parts: list[str]) -> list[str]:
     return kept
 
 
-def walk(value: Any, change: Callable[[str], str]) -> Any:
+def map_texts(value: Any, change: Callable[[str], str]) -> Any:
     """A JSON value with `change` applied to every text in it, including keys; tuples become lists."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
-        return {walk(key, change): walk(inner, change) for key, inner in value.items()}
+        return {map_texts(key, change): map_texts(inner, change) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [walk(inner, change) for inner in value]
+        return [map_texts(inner, change) for inner in value]
     return value

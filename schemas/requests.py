@@ -138,5 +138,5 @@ class Refused(Failure):
 
 Chat = Generate | Beams | Score | Likelihood | Rate | Embed | Attend  # requests about messages
 Request = Chat | Perturb
-Found = Generated | Scored | Likely | Rated | Embedded | Attended | Perturbed
-Result = Found | Failure
+Success = Generated | Scored | Likely | Rated | Embedded | Attended | Perturbed
+Result = Success | Failure

@@ -130,7 +130,7 @@ def families_of(model: str) -> frozenset[str]:
 
 
 @cache
-def of_families(names: frozenset[str] = frozenset()) -> Specials:
+def specials_of_families(names: frozenset[str] = frozenset()) -> Specials:
     """The special tokens of these families; of all families, and OTHERS, without a name."""
     chosen = names or FAMILIES
     tokens = {token for name in chosen for token in FAMILIES[name].tokens}

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from annotators.judge._parse import Reply
+from annotators.judge._parse import ParsedReply
 from schemas import messages as chat
 from schemas import prompts
 from schemas.errors import NotAsked, RecipeError
@@ -41,7 +41,7 @@ class JudgeSettings(Base):
 class JudgeReply(NamedTuple):
     """The final reply of a judge to one request."""
 
-    reply: Reply[Any]
+    reply: ParsedReply[Any]
     raw: str  # the reply's text, or the reason of the failure
     attempt: int = 0  # 1 if this is the retry
     prob: float | None = None  # 0..1, from token probabilities; None for a reply parsed from text
@@ -76,10 +76,10 @@ def judge_messages(
     {question}, {known} and `words` are escaped so that they cannot close their fences; {answers} must be fenced already."""
     sample = rows.sample
     known = sample.facts or sample.reference or sample.answer or "nothing"
-    words |= {"question": chat.asked_of(sample.prompt), "known": known}
+    words |= {"question": chat.question_of(sample.prompt), "known": known}
     head, place, tail = text.partition("{answers}")
     text = prompts.fill(head, **words) + (answers if place else "") + prompts.fill(tail, **words)
-    return chat.ask_about(sample.prompt, text) if settings.media else (chat.user(text),)
+    return chat.media_with_question(sample.prompt, text) if settings.media else (chat.user(text),)
 
 
 def numbered_answers(answers: Sequence[Candidate | str]) -> str:
@@ -92,7 +92,7 @@ async def ask_with_retry(
     engine: Engine,
     messages: tuple[Message, ...],
     settings: JudgeSettings,
-    read: Callable[[str], Reply],
+    read: Callable[[str], ParsedReply],
     form: Form | None = None,
 ) -> JudgeReply:
     """Request a reply and parse it with `read`; an unparsable or refused reply is requested once more with another seed, and the
@@ -114,7 +114,7 @@ async def _once(
     engine: Engine,
     messages: tuple[Message, ...],
     settings: JudgeSettings,
-    read: Callable[[str], Reply],
+    read: Callable[[str], ParsedReply],
     form: Form | None,
     attempt: int,
 ) -> JudgeReply:
@@ -125,6 +125,6 @@ async def _once(
     )
     result = await engine.ask(request)
     if isinstance(result, Failure):
-        return JudgeReply(Reply(Outcome.FAILED), f"{result.reason}: {result.detail}")
+        return JudgeReply(ParsedReply(Outcome.FAILED), f"{result.reason}: {result.detail}")
     text = result.answers[0].text
     return JudgeReply(read(text), text, attempt)

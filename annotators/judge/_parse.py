@@ -39,14 +39,14 @@ _ABSTAINS = re.compile(
 )
 
 
-class Reply(NamedTuple, Generic[T]):
+class ParsedReply(NamedTuple, Generic[T]):
     """A parsed reply; `value` is None unless the outcome is a verdict or a tie."""
 
     outcome: Outcome
     value: T | None = None
 
 
-def preference(text: str, tie: bool = True) -> Reply[float]:
+def preference(text: str, tie: bool = True) -> ParsedReply[float]:
     """Which of two answers is better: 1 the first, -1 the second, 0 (outcome tie) neither.
 
     Parsed from `[[1]]`, `[[two]]`, `[[A]]`, `[[tie]]` anywhere outside quotes; without brackets, from a last line that contains nothing
@@ -55,14 +55,14 @@ def preference(text: str, tie: bool = True) -> Reply[float]:
     return _spoken(text, sides)
 
 
-def strength(text: str, tie: bool = True) -> Reply[float]:
+def strength(text: str, tie: bool = True) -> ParsedReply[float]:
     """By how much the first of two answers is better, 3 to -3, from a rating of 1 (first much better), 4 (equal) to 7 (second much better).
 
     Parsed like `preference`; a 4 is unparsable if `tie` is false."""
     return _spoken(text, {step: by for step, by in STRENGTHS.items() if tie or by})
 
 
-def _spoken(text: str, known: dict[str, float]) -> Reply[float]:
+def _spoken(text: str, known: dict[str, float]) -> ParsedReply[float]:
     plain = strip_quotes(text)
     found = [word.lower() for word in _BRACKETS.findall(plain)]
     if not found:
@@ -70,12 +70,12 @@ def _spoken(text: str, known: dict[str, float]) -> Reply[float]:
         found = [verdict for line in lines if (verdict := _alone(line)) in known]
         found = found if lines and _alone(lines[-1]) in known else []
     if set(found) == {"abstain"}:
-        return Reply(Outcome.ABSTAIN)
+        return ParsedReply(Outcome.ABSTAIN)
     values = {known.get(word) for word in found}
     if len(values) != 1 or None in values:
-        return Reply(Outcome.UNPARSABLE if found else is_unread(text))
+        return ParsedReply(Outcome.UNPARSABLE if found else outcome_without_verdict(text))
     (value,) = values
-    return Reply(Outcome.VERDICT if value else Outcome.TIE, value)
+    return ParsedReply(Outcome.VERDICT if value else Outcome.TIE, value)
 
 
 def _plain(line: str) -> str:
@@ -88,7 +88,9 @@ def _alone(line: str) -> str | None:
     return match and match[1].lower()
 
 
-def weighed(logprobs: Sequence[float | None], values: Sequence[float]) -> tuple[Reply[float], float | None]:
+def verdict_from_logprobs(
+    logprobs: Sequence[float | None], values: Sequence[float]
+) -> tuple[ParsedReply[float], float | None]:
     """(verdict, probability that the first answer is better) from the first token's distribution.
 
     `logprobs` has the natural log-probability of each choice, None if it was not returned; `values` has its value, above 0 if it means
@@ -99,70 +101,72 @@ def weighed(logprobs: Sequence[float | None], values: Sequence[float]) -> tuple[
         shares[value] = shares.get(value, 0.0) + (0.0 if logprob is None else math.exp(logprob))
     total = sum(shares.values())
     if total == 0:
-        return Reply(Outcome.UNPARSABLE), None
+        return ParsedReply(Outcome.UNPARSABLE), None
     prob = round(sum(p if value > 0 else p / 2 for value, p in shares.items() if value >= 0) / total, 4)
     top = max(shares.values())
     modes = [value for value, p in shares.items() if p == top]
     if len(modes) > 1:
-        return Reply(Outcome.ABSTAIN), prob
-    return Reply(Outcome.VERDICT if modes[0] else Outcome.TIE, modes[0]), prob
+        return ParsedReply(Outcome.ABSTAIN), prob
+    return ParsedReply(Outcome.VERDICT if modes[0] else Outcome.TIE, modes[0]), prob
 
 
-def ratings(text: str, axes: Sequence[str], count: int, low: int, high: int) -> Reply[dict[str, tuple[float, ...]]]:
+def ratings(
+    text: str, axes: Sequence[str], count: int, low: int, high: int
+) -> ParsedReply[dict[str, tuple[float, ...]]]:
     """Per axis, `count` integer ratings from `low` to `high`, from the only JSON object that has all `axes` as keys.
 
     Unparsable: no such object or several, a different number of ratings, non-integers, values out of range. Nothing is rounded or clipped."""
     found = _object(text, axes)
     if isinstance(found, Outcome):
-        return Reply(found)
+        return ParsedReply(found)
     for axis in axes:
         given = found.get(axis)
         if not isinstance(given, list) or len(given) != count or not all(_whole(r, low, high) for r in given):
-            return Reply(Outcome.UNPARSABLE)
-    return Reply(Outcome.VERDICT, {axis: tuple(map(float, found[axis])) for axis in axes})
+            return ParsedReply(Outcome.UNPARSABLE)
+    return ParsedReply(Outcome.VERDICT, {axis: tuple(map(float, found[axis])) for axis in axes})
 
 
-def ranking(text: str, count: int) -> Reply[tuple[int, ...]]:
+def ranking(text: str, count: int) -> ParsedReply[tuple[int, ...]]:
     """The indices (from 0) of `count` answers, best first, from the JSON `{"ranking": [2, 1, 3]}` or a line `2 > 1 > 3` (numbered from 1).
 
     Anything but exactly one permutation is unparsable."""
     found = [o["ranking"] for o in _having(text, ("ranking",))] + _chains(text)
     if len(found) != 1:
-        return Reply(Outcome.UNPARSABLE if found else is_unread(text))
+        return ParsedReply(Outcome.UNPARSABLE if found else outcome_without_verdict(text))
     (order,) = found
     if not isinstance(order, list) or len(order) != count or not all(_whole(n, 1, count) for n in order):
-        return Reply(Outcome.UNPARSABLE)
+        return ParsedReply(Outcome.UNPARSABLE)
     places = tuple(n - 1 for n in order)
-    return Reply(Outcome.VERDICT, places) if len(set(places)) == count else Reply(Outcome.UNPARSABLE)
+    return ParsedReply(Outcome.VERDICT, places) if len(set(places)) == count else ParsedReply(Outcome.UNPARSABLE)
 
 
-def error_spans(text: str, answer: str, classes: Sequence[str], worst: int) -> Reply[tuple[Span, ...]]:
+def error_spans(text: str, answer: str, classes: Sequence[str], worst: int) -> ParsedReply[tuple[Span, ...]]:
     """The faulty spans of `answer`, in order, from the only JSON object `{"faults": [{"text", "class", "severity", "correction"}]}`.
 
     A span is located by its exact text; repeated text maps to successive occurrences. The reply is unparsable if a text is not in the
     answer, a class is not in `classes`, or a severity is not an integer from 1 to `worst`. An empty list is a verdict without spans."""
     found = _object(text, ("faults",))
     if isinstance(found, Outcome):
-        return Reply(found)
+        return ParsedReply(found)
     marked = found["faults"]
     if not isinstance(marked, list):
-        return Reply(Outcome.UNPARSABLE)
+        return ParsedReply(Outcome.UNPARSABLE)
     spans: list[Span] = []
     after: dict[str, int] = {}
     for fault in marked:
         if not isinstance(fault, dict):
-            return Reply(Outcome.UNPARSABLE)
+            return ParsedReply(Outcome.UNPARSABLE)
         words, kind, severity, correction = (fault.get(k) for k in ("text", "class", "severity", "correction"))
         good = isinstance(words, str) and words.strip() and kind in classes and _whole(severity, 1, worst)
         start = answer.find(words, after.get(words, 0)) if good else -1
         if start < 0 or not isinstance(correction, str | None):
-            return Reply(Outcome.UNPARSABLE)
+            return ParsedReply(Outcome.UNPARSABLE)
         after[words] = start + len(words)
         spans.append(Span(start, after[words], None, kind, float(severity), correction or None))
-    return Reply(Outcome.VERDICT, tuple(sorted(spans, key=lambda s: s[:2])))
+    return ParsedReply(Outcome.VERDICT, tuple(sorted(spans, key=lambda s: s[:2])))
 
 
-def is_unread(text: str) -> Outcome:
+def outcome_without_verdict(text: str) -> Outcome:
     """The outcome of a reply without a verdict: `refused` or `abstain` if it says so explicitly, else `unparsable`."""
     if _REFUSAL.match(text):
         return Outcome.REFUSED
@@ -179,7 +183,7 @@ def _object(text: str, keys: Sequence[str]) -> dict[str, Any] | Outcome:
     found = _having(text, keys)
     if len(found) == 1:
         return found[0]
-    return Outcome.UNPARSABLE if found else is_unread(text)
+    return Outcome.UNPARSABLE if found else outcome_without_verdict(text)
 
 
 def _having(text: str, keys: Sequence[str]) -> list[dict[str, Any]]:

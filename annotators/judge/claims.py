@@ -44,13 +44,13 @@ async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[
     sample = rows.sample
     engine = context.engines[settings.model]
     (template,) = prompt_texts(settings)
-    question = messages.asked_of(sample.prompt)
+    question = messages.question_of(sample.prompt)
     texts = list(dict.fromkeys(c.text for c in rows.candidates))
     found = await asyncio.gather(*[_split(context.built["splitter"], question, text) for text in texts])
     splits: dict[str, Any] = dict(zip(texts, found, strict=True))
     questions = list(dict.fromkeys(q for s in splits.values() if isinstance(s, list) for q, _ in s))
     requests = [
-        engine.ask(Score(messages.ask_about(sample.prompt, prompts.fill(template, question=q)), CHOICES))
+        engine.ask(Score(messages.media_with_question(sample.prompt, prompts.fill(template, question=q)), CHOICES))
         for q in questions
     ]
     answers = dict(zip(questions, await _verdicts(requests), strict=True))

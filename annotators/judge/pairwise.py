@@ -14,7 +14,7 @@ from pydantic import Field
 
 from annotators.judge import _parse
 from annotators.judge._ask import JudgeReply, JudgeSettings, ask_with_retry, judge_messages, template
-from annotators.judge._parse import Reply
+from annotators.judge._parse import ParsedReply
 from schemas import prompts
 from schemas.axes import PREFERENCE
 from schemas.operator import Context, SampleRows
@@ -149,8 +149,8 @@ async def _reply(engine: Engine, messages: tuple[Message, ...], settings: Settin
     values = {c: v for c, v in (_parse.STRENGTHS if settings.strength else WORDS).items() if v or settings.tie}
     result = await engine.ask(Score(messages, tuple(values)))
     if isinstance(result, Failure):
-        return JudgeReply(Reply(Outcome.FAILED), f"{result.reason}: {result.detail}")
-    reply, prob = _parse.weighed(result.logprobs, tuple(values.values()))
+        return JudgeReply(ParsedReply(Outcome.FAILED), f"{result.reason}: {result.detail}")
+    reply, prob = _parse.verdict_from_logprobs(result.logprobs, tuple(values.values()))
     raw = " ".join(f"{c}={'-' if p is None else f'{p:.4f}'}" for c, p in zip(values, result.logprobs, strict=True))
     return JudgeReply(reply, raw, prob=prob)
 

@@ -5,8 +5,8 @@ nothing keeps running meanwhile. The judgements come from a snapshot of the ledg
 
 from annotators.people import snapshot
 from annotators.people.ledger import Ledger
-from annotators.people.plan import drafts, questions, select
-from annotators.people.progress import ask_again, progress
+from annotators.people.plan import drafts, questions, select_drafts
+from annotators.people.progress import follow_ups, progress
 from annotators.people.settings import Settings, campaign_of
 from schemas import prompts
 from schemas.errors import Waiting
@@ -34,10 +34,10 @@ def fit(seen, settings: Settings, context: Context) -> Fitted:
         with ledger.alone():
             campaign = campaign_of(context.recipe, context.step, settings)
             plan(ledger, seen, campaign, settings, context)
-            if not progress(ledger, settings).done or ask_again(ledger, campaign, settings):
+            if not progress(ledger, settings).done or follow_ups(ledger, campaign, settings):
                 from annotators.label_studio import sync
 
-                server = sync.connected(campaign, context.recipe, context.step, settings, ledger, context.media)
+                server = sync.connect_sync(campaign, context.recipe, context.step, settings, ledger, context.media)
                 server.work(context.progress)
             found = progress(ledger, settings)
             if not found.done:
@@ -45,7 +45,7 @@ def fit(seen, settings: Settings, context: Context) -> Fitted:
                     f"{context.step}: {found.answered} of {found.asked} annotations are done; annotators work in Label Studio, "
                     "run the same command again when they have finished"
                 )
-            return Fitted(*snapshot.take(ledger, context.folder / "snapshots", context.step, context.version))
+            return Fitted(*snapshot.take_snapshot(ledger, context.folder / "snapshots", context.step, context.version))
     finally:
         ledger.close()
 
@@ -60,7 +60,7 @@ def plan(ledger: Ledger, seen, campaign: str, settings: Settings, context: Conte
             current.add((draft.sample, draft.items))
             yield draft
 
-    chosen = select(recorded(), settings, asked)
+    chosen = select_drafts(recorded(), settings, asked)
     ledger.plan(q for draft in chosen for q in questions(draft, campaign, settings))
     ledger.withdraw({q.uid for q in ledger.questions(withdrawn=True) if (q.sample, q.items) in current})
 

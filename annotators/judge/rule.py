@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from annotators.rules import answers, boxes, choice, sandbox
-from annotators.rules.answers import Checked
+from annotators.rules.answers import RuleResult
 from schemas import messages, prompts
 from schemas.axes import FORMAT, IOU, RECALL, REFUSAL, TRUTH
 from schemas.claim_patterns import Truth, truth_of
@@ -109,7 +109,7 @@ async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[
         return _by_facts(rows, settings, context)
     by = Provenance(f"rule.{kind or settings.kind or 'facts'}", context.version)
     axis = settings.axis or AXES.get(kind, TRUTH)
-    found: dict[str, Checked | NoVerdict] = {}
+    found: dict[str, RuleResult | NoVerdict] = {}
     out = []
     for c in rows.candidates:
         make = partial(judgement, sample.id, context.step, "candidate", (c.id,), by=by)
@@ -137,7 +137,7 @@ def _by_facts(rows: SampleRows, settings: Settings, context: Context) -> list[Ju
     for c in rows.claims:
         value = float((c.question in yes) == c.wanted)
         out.append(make("claim", (c.id,), TRUTH, Finding(Outcome.VERDICT, value)))
-    question = messages.asked_of(sample.prompt)
+    question = messages.question_of(sample.prompt)
     truths: dict[str, Truth] = {}
     for c in rows.candidates:
         if (truth := truths.get(c.text)) is None:
@@ -151,7 +151,7 @@ def _enough(kind: str, settings: Settings) -> float:
     return settings.threshold if kind == "iou" else 1.0
 
 
-async def _checked(kind: Kind, text: str, sample: Sample, settings: Settings) -> Checked | NoVerdict:
+async def _checked(kind: Kind, text: str, sample: Sample, settings: Settings) -> RuleResult | NoVerdict:
     try:
         if kind in SLOW:
             return await asyncio.get_running_loop().run_in_executor(sandbox.turns, check, kind, text, sample, settings)
@@ -160,7 +160,7 @@ async def _checked(kind: Kind, text: str, sample: Sample, settings: Settings) ->
         return error
 
 
-def check(kind: Kind, text: str, sample: Sample, settings: Settings) -> Checked:
+def check(kind: Kind, text: str, sample: Sample, settings: Settings) -> RuleResult:
     """Check one answer by one rule (any but facts).
 
     NoVerdict if the rule takes longer than five seconds or crashes; RowError (BAD_ROW) if it cannot be applied to the ground truth."""
@@ -215,7 +215,7 @@ def reward(sample: Sample, texts: list[str], settings: Settings, context: Contex
 
 
 def _reward_of(text: str, facts: dict, sample: Sample, context: Context) -> float:
-    truth = truth_of(facts, context.built["splitter"](messages.asked_of(sample.prompt), text))
+    truth = truth_of(facts, context.built["splitter"](messages.question_of(sample.prompt), text))
     precision = 1 - truth.false / truth.claims if truth.claims else 0.0
     f1 = 2 * precision * truth.recall / (precision + truth.recall) if precision + truth.recall else 0.0
     return -1.0 if truth.malformed else 0.5 * truth.exact + 0.5 * f1

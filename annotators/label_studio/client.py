@@ -67,7 +67,7 @@ def connect(url: str | None = None, key: str | None = None) -> "Client":
     return client
 
 
-class Gone(ServerError):
+class NotFound(ServerError):
     """A project or task that no longer exists."""
 
 
@@ -345,7 +345,7 @@ class Client:
         if "reserved network address" in why:
             why += "; start Label Studio with LABEL_STUDIO_SSRF_PROTECTION_ENABLED=false, or use a public address"
         if status == httpx.codes.NOT_FOUND:
-            return Gone(f"Label Studio at {self.url} cannot {doing}: it no longer exists")
+            return NotFound(f"Label Studio at {self.url} cannot {doing}: it no longer exists")
         if status and status < 500:
             return ServerError(f"Label Studio at {self.url} refuses to {doing} (status {status}): {why}")
         return ServerError(f"Label Studio at {self.url} failed to {doing} (status {status}): {why}; see its log")

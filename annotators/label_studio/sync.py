@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
 
-from annotators.label_studio.client import Client, Gone, connect
+from annotators.label_studio.client import Client, NotFound, connect
 from annotators.label_studio.forms import labeling_config, results, tasks
 from annotators.label_studio.links import Links, open_links
 from annotators.people.ledger import Annotation, Ledger, Project
-from annotators.people.progress import ask_again, progress
-from annotators.people.question import Question, Said, Task, Unusable
+from annotators.people.progress import follow_ups, progress
+from annotators.people.question import AxisVerdict, Question, Task, Unusable
 from annotators.people.settings import Settings
 from schemas.axes import PREFERENCE
 from schemas.errors import ServerError
@@ -57,7 +57,7 @@ class Sync:
     def work(self, report: Progress = lambda done, total, text: None) -> Report:
         """Push, pull, and ask one more person where people disagree."""
         done = self.push(report).add(self.pull(report))
-        for more in ask_again(self.ledger, self.campaign, self.settings):
+        for more in follow_ups(self.ledger, self.campaign, self.settings):
             if (task := self.ledger.task_of(more.question.uid)) is not None:
                 self.client.set_overlap(task, more.people)  # the server first: repeating it is harmless
                 self.ledger.ask_more(more.question.uid, more.people)
@@ -121,10 +121,10 @@ class Sync:
             task["predictions"] = tasks.predictions(question, spec, self._prelabel(question), self.settings.prelabels)
         return task
 
-    def _prelabel(self, question: Question) -> tuple[Said, ...]:
+    def _prelabel(self, question: Question) -> tuple[AxisVerdict, ...]:
         if question.task == Task.PAIRWISE:
-            return (Said(PREFERENCE, (0, 1), Outcome.VERDICT, question.prelabel),)
-        return tuple(Said(axis, (0,), Outcome.VERDICT, question.prelabel) for axis in self.settings.axes)
+            return (AxisVerdict(PREFERENCE, (0, 1), Outcome.VERDICT, question.prelabel),)
+        return tuple(AxisVerdict(axis, (0,), Outcome.VERDICT, question.prelabel) for axis in self.settings.axes)
 
     def _overlap(self, desk: str) -> int:
         """The number of people to whom each task of a group's projects goes."""
@@ -170,7 +170,7 @@ class Sync:
             try:
                 if not self._drifted(project, out):
                     self._read(project, out, report)
-            except Gone:
+            except NotFound:
                 out.notes.append(
                     f"project {project.id} was deleted on the server; run `pairwright annotate reconcile` to record that"
                 )
@@ -257,7 +257,7 @@ class Sync:
         for project in self.ledger.projects():
             try:
                 on_server = self.client.ids(project.id)
-            except Gone:
+            except NotFound:
                 lost = self.ledger.tasks(project.name)
                 out.notes.append(
                     f"project {project.id} was deleted on the server: `pairwright annotate push` creates it again with its {len(lost)} tasks"
@@ -320,7 +320,7 @@ class Sync:
                     )
                 out.counts["webhooks"] += len(self.client.webhooks(project.id))
                 self._opened(project, known, out)
-            except Gone as gone:
+            except NotFound as gone:
                 out.notes.append(
                     f"project {project.id}: {gone}; run `pairwright annotate reconcile` to record what is missing"
                 )
@@ -353,7 +353,7 @@ class Sync:
         out.counts.update(lost=len(lost), deleted=self.ledger.delete(gone))
 
 
-def connected(campaign: str, recipe: str, step: str, settings: Settings, ledger: Ledger, media: MediaStore) -> Sync:
+def connect_sync(campaign: str, recipe: str, step: str, settings: Settings, ledger: Ledger, media: MediaStore) -> Sync:
     """A Sync of a judging step with the server in LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY. UserError or ServerError if there is none."""
     return Sync(
         connect(),

@@ -32,7 +32,7 @@ class Model(NamedTuple):
     errors: np.ndarray  # [annotator + 1, true label, voted label]; the last row is for annotators not seen in fitting
 
 
-def coded(items, annotators, labels) -> tuple[Votes, list, list, list]:
+def encode_votes(items, annotators, labels) -> tuple[Votes, list, list, list]:
     """(Votes, items, annotators, labels) from three equally long lists of hashable values; the last three map codes back to values:
     items and annotators by first appearance, labels sorted."""
     names = list(dict.fromkeys(items)), list(dict.fromkeys(annotators)), sorted(set(labels))
@@ -46,7 +46,7 @@ def coded(items, annotators, labels) -> tuple[Votes, list, list, list]:
     return votes, *names
 
 
-def mirrored(votes: Votes, labels: int) -> Votes:
+def add_mirrored_votes(votes: Votes, labels: int) -> Votes:
     """The votes, plus a copy on new items with the `labels` reversed. Which of two answers is the first is arbitrary, so a model of
     preferences must be symmetric."""
     return Votes(

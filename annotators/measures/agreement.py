@@ -47,7 +47,7 @@ class Vote(NamedTuple):
         return self.label if self.left is None else "left" if self.left else "right"
 
 
-def quality(votes: Iterable[Vote], axis: str) -> dict[str, Any]:
+def reliability(votes: Iterable[Vote], axis: str) -> dict[str, Any]:
     """Agreement and the reliability of each judge on `axis`, as plain values for JSON. `votes` are in the order they were given.
 
     {axis, votes, items, agreement: {each axis: {votes, items (with at least two votes), percent, alpha: {nominal, ordinal, interval},
@@ -85,7 +85,7 @@ def quality(votes: Iterable[Vote], axis: str) -> dict[str, Any]:
     }
 
 
-def alpha(counts: np.ndarray, values: Sequence[float], level: Level) -> float | None:
+def krippendorff_alpha(counts: np.ndarray, values: Sequence[float], level: Level) -> float | None:
     """Krippendorff's alpha, at most 1, of counts[item, value] with `values` in ascending order.
 
     None unless an item has two votes and two different values occur."""
@@ -102,14 +102,14 @@ def alpha(counts: np.ndarray, values: Sequence[float], level: Level) -> float | 
     )
 
 
-def percent(counts: np.ndarray) -> float | None:
+def percent_agreement(counts: np.ndarray) -> float | None:
     """Share, 0..1, of the pairs of votes on an item that agree, averaged over items of counts[item, label]. None without such a pair."""
     counts = counts[counts.sum(axis=1) > 1]
     votes = counts.sum(axis=1)
     return float(((counts * (counts - 1)).sum(axis=1) / (votes * (votes - 1))).mean()) if len(counts) else None
 
 
-def fleiss(counts: np.ndarray) -> float | None:
+def fleiss_kappa(counts: np.ndarray) -> float | None:
     """Fleiss' kappa, at most 1, of counts[item, label], over items with at least two votes (numbers may differ).
 
     None without such an item, or if all votes are equal."""
@@ -117,10 +117,10 @@ def fleiss(counts: np.ndarray) -> float | None:
     if not len(counts):
         return None
     by_chance = float(((counts.sum(axis=0) / counts.sum()) ** 2).sum())
-    return None if by_chance == 1 else ((percent(counts) or 0.0) - by_chance) / (1 - by_chance)
+    return None if by_chance == 1 else ((percent_agreement(counts) or 0.0) - by_chance) / (1 - by_chance)
 
 
-def cohen(first: Sequence, second: Sequence) -> float | None:
+def cohen_kappa(first: Sequence, second: Sequence) -> float | None:
     """Cohen's kappa, at most 1, of two judges' labels of the same items. None without items, or if all labels are equal."""
     if not first:
         return None
@@ -130,7 +130,7 @@ def cohen(first: Sequence, second: Sequence) -> float | None:
     return None if by_chance == 1 else (same - by_chance) / (1 - by_chance)
 
 
-def wilson(hits: float, n: float) -> tuple[float, float]:
+def wilson_interval(hits: float, n: float) -> tuple[float, float]:
     """95 % score interval (low, high), 0..1, of a share of `hits` in `n` >= 1 trials (E. B. Wilson, JASA 22, 1927)."""
     z, share = 1.959964, hits / n
     middle, half = share + z * z / (2 * n), z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
@@ -146,7 +146,7 @@ def _grouped(votes: Iterable[Vote], by: str) -> dict[str, list[Vote]]:
 
 def _counts(votes: list[Vote], field: str) -> tuple[np.ndarray, list[float]]:
     """(counts[item, value], the values in ascending order)."""
-    coded, items, _, values = aggregation.coded(
+    coded, items, _, values = aggregation.encode_votes(
         [v.item for v in votes], [v.annotator for v in votes], [getattr(v, field) for v in votes]
     )
     counts = np.zeros((len(items), len(values)), dtype=int)
@@ -160,9 +160,9 @@ def _agreement(votes: list[Vote]) -> dict[str, Any]:
     return {
         "votes": len(votes),
         "items": int((labels.sum(axis=1) > 1).sum()),
-        "percent": _rounded(percent(labels)),
-        "alpha": {level: _rounded(alpha(steps, values, level)) for level in LEVELS},
-        "fleiss": _rounded(fleiss(labels)),
+        "percent": _rounded(percent_agreement(labels)),
+        "alpha": {level: _rounded(krippendorff_alpha(steps, values, level)) for level in LEVELS},
+        "fleiss": _rounded(fleiss_kappa(labels)),
         "cohen": _rounded(_two_by_two(votes)),
     }
 
@@ -173,19 +173,21 @@ def _two_by_two(votes: list[Vote]) -> float | None:
         for a, b in combinations(sorted(group, key=lambda v: v.annotator), 2):
             both[a.annotator, b.annotator][0].append(a.label)
             both[a.annotator, b.annotator][1].append(b.label)
-    kappas = [(kappa, len(a)) for a, b in both.values() if (kappa := cohen(a, b)) is not None]
+    kappas = [(kappa, len(a)) for a, b in both.values() if (kappa := cohen_kappa(a, b)) is not None]
     return sum(k * n for k, n in kappas) / sum(n for _, n in kappas) if kappas else None
 
 
 def _skills(votes: list[Vote]) -> tuple[dict[str, float], float]:
     """({judge: estimated skill}, chance level: accuracy of always choosing the most frequent label); ({}, 1) if no item has two votes."""
     labels = [v.label for v in votes]
-    coded, items, names, values = aggregation.coded([v.item for v in votes], [v.annotator for v in votes], labels)
+    coded, items, names, values = aggregation.encode_votes(
+        [v.item for v in votes], [v.annotator for v in votes], labels
+    )
     if len(items) == len(votes) or len(values) < 2:
         return {}, 1.0
     if votes[0].axis == PREFERENCE:
         values = [-1.0, 0.0, 1.0]
-        coded = aggregation.mirrored(coded._replace(label=np.array(labels, dtype=np.intp) + 1), len(values))
+        coded = aggregation.add_mirrored_votes(coded._replace(label=np.array(labels, dtype=np.intp) + 1), len(values))
     model = aggregation.dawid_skene(coded, len(values))
     return dict(zip(names, aggregation.skills(model).tolist(), strict=True)), float(model.prior.max())
 
@@ -229,7 +231,7 @@ def _flags(name: str, people: dict[str, dict], chance: float, votes: list[Vote],
     if (
         me["skill"] is not None
         and me["votes"] >= ENOUGH
-        and wilson(me["skill"] * me["votes"], me["votes"])[0] <= chance
+        and wilson_interval(me["skill"] * me["votes"], me["votes"])[0] <= chance
     ):
         yield f"skill {me['skill']:.0%} in {me['votes']} votes is not significantly above chance ({chance:.0%})"
     times = [p["seconds"] for who, p in people.items() if who != name and p["seconds"] is not None]
@@ -255,7 +257,7 @@ def _run(cast: list[Vote]) -> tuple[str | float | None, int]:
 def _share(hits: list[bool]) -> dict[str, Any] | None:
     if not hits:
         return None
-    low, high = wilson(sum(hits), len(hits))
+    low, high = wilson_interval(sum(hits), len(hits))
     return {"n": len(hits), "share": round(fmean(hits), 4), "low": round(low, 4), "high": round(high, 4)}
 
 

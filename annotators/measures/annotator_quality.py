@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from itertools import combinations, groupby
 from typing import Any
 
-from annotators.measures.agreement import Vote, quality
-from annotators.people.ledger import Answer, Ledger
+from annotators.measures.agreement import Vote, reliability
+from annotators.people.ledger import LatestAnnotation, Ledger
 from annotators.people.plan import SWAPPED
 from annotators.people.question import MAIN_AXIS, PERSON, Task
 from schemas.axes import PREFERENCE
@@ -18,7 +18,7 @@ def report(ledger: Ledger, settings) -> dict[str, Any] | None:
     if settings.prelabels:
         return None
     votes = sorted(_votes(ledger, settings), key=lambda found: found[0])
-    return quality((vote for _, vote in votes), axis_of(settings)) if votes else None
+    return reliability((vote for _, vote in votes), axis_of(settings)) if votes else None
 
 
 def axis_of(settings) -> str:
@@ -56,7 +56,7 @@ def _votes(ledger: Ledger, settings) -> Iterator[tuple[str, Vote]]:
                 )
 
 
-def _values(answer: Answer, axes: set[str]) -> Iterator[tuple[str, tuple[str, ...], float | None]]:
+def _values(answer: LatestAnnotation, axes: set[str]) -> Iterator[tuple[str, tuple[str, ...], float | None]]:
     """(axis, ids of the judged items, value); the value is None if it was skipped or could not be judged."""
     q = answer.question
     if answer.reply is None:
@@ -67,7 +67,7 @@ def _values(answer: Answer, axes: set[str]) -> Iterator[tuple[str, tuple[str, ..
             yield said.axis, tuple(q.items[i] for i in said.items), said.value
 
 
-def _right(answer: Answer, settings) -> bool | None:
+def _right(answer: LatestAnnotation, settings) -> bool | None:
     """Whether a gold question was answered right: every two answers of different known quality in the right order; a tie is wrong.
 
     None if it is not a gold question or has no verdict."""

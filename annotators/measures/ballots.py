@@ -29,7 +29,7 @@ def pair_key(a: str, b: str) -> PairKey:
     return (a, b) if a < b else (b, a)
 
 
-def on_pairs(
+def pair_ballots(
     judgements: Iterable[Judgement], live: Iterable[PairKey], axis: str, also: tuple[str, ...]
 ) -> dict[PairKey, Ballots]:
     """The ballots on each pair of one sample that was judged on `axis` or is `live`; a pair may have none.
@@ -61,7 +61,7 @@ def on_pairs(
     return out
 
 
-def on_candidates(judgements: Iterable[Judgement], axes: tuple[str, ...]) -> dict[str, Ballots]:
+def candidate_ballots(judgements: Iterable[Judgement], axes: tuple[str, ...]) -> dict[str, Ballots]:
     """The ballots on each candidate of one sample, from Judgements on `axes`; candidates without a ballot are left out.
 
     Of several Judgements of a candidate by one judge the last counts."""
@@ -72,7 +72,7 @@ def on_candidates(judgements: Iterable[Judgement], axes: tuple[str, ...]) -> dic
     return out
 
 
-def on_claims(
+def claim_ballots(
     judgements: Iterable[Judgement], claims: Iterable[Claim], axis: str
 ) -> dict[tuple[str, str, bool], Ballots]:
     """The ballots on each claim of one sample, keyed by (candidate, question, wanted): equal Claims of several steps are one item."""
@@ -84,7 +84,7 @@ def on_claims(
     return out
 
 
-def speaker(judge: str) -> str:
+def judge_name(judge: str) -> str:
     """The name by which a recipe refers to a judge of Ballots: `person:N`, or the judging step of a model."""
     return judge if judge.startswith(PERSON) else judge.partition(".")[0]
 

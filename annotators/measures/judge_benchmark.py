@@ -31,7 +31,7 @@ SHARES = (
 )
 
 
-class Bench:
+class JudgeBenchmark:
     """Streaming metrics of one judging step, fed one sample at a time; memory grows with the categories, not with rows."""
 
     def __init__(self, step: str, source: str):
@@ -132,10 +132,10 @@ class Bench:
         if len(ranked) > 1 and len(ranked) == sum(s.axis == RANK for s in theirs):
             known = sorted(ranked, key=lambda item: -ranked[item])
             found = sorted(ranked, key=lambda item: -fmean(mine[item]))
-            self._shares[name]["rank_distance"].add(distance(known, found) / len(known))
+            self._shares[name]["rank_distance"].add(levenshtein(known, found) / len(known))
 
 
-def distance(a: list, b: list) -> int:
+def levenshtein(a: list, b: list) -> int:
     """Levenshtein distance: the minimum number of insertions, deletions and replacements that turn list `a` into `b` (V. Levenshtein, 1966)."""
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):

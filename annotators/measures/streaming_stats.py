@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from annotators.measures.agreement import wilson
+from annotators.measures.agreement import wilson_interval
 
 BINS = 10  # of a calibration curve, for confidences from 0.5 to 1
 
@@ -33,7 +33,7 @@ class Share:
         independent = share * (1 - share) * self.n
         between = self._hits2 - 2 * share * self._both + share * share * self._n2
         effective_n = self.n / max(1.0, between / independent) if independent > 0 else self.n
-        low, high = wilson(share * effective_n, effective_n)
+        low, high = wilson_interval(share * effective_n, effective_n)
         return {"n": self.n, "share": round(share, 4), "low": round(low, 4), "high": round(high, 4)}
 
 

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from annotators.people.question import Question, Reply, Said, Unusable
-from schemas.disk import database, disk, error_line
+from annotators.people.question import AxisVerdict, ParsedAnnotation, Question, Unusable
+from schemas.disk import disk, error_line, open_database
 from schemas.errors import StoreError
 from schemas.records import Outcome, Span, digest
 
@@ -49,12 +49,12 @@ class Annotation(NamedTuple):
     content: Any  # JSON: the result as the server stores it; a different one is a new revision
 
 
-class Answer(NamedTuple):
+class LatestAnnotation(NamedTuple):
     """The latest revision of one person's annotation of a Question. `reply` is None if it was skipped."""
 
     question: Question
     person: int
-    reply: Reply | None
+    reply: ParsedAnnotation | None
     seconds: float | None
     revision: int
     annotation: int
@@ -78,7 +78,7 @@ class Ledger:
         self.path = folder / "ledger.sqlite"
         with disk(self.path):
             folder.mkdir(parents=True, exist_ok=True)
-            self.db = database(self.path, "full")
+            self.db = open_database(self.path, "full")
             with self.together():
                 version = self.db.execute("pragma user_version").fetchone()[0]
                 if version == 0:
@@ -220,7 +220,7 @@ class Ledger:
 
     # annotations -------------------------------------------------------------------------------------------------------
 
-    def record(self, seen: Annotation, understood: Reply | Unusable | None) -> str:
+    def record(self, seen: Annotation, understood: ParsedAnnotation | Unusable | None) -> str:
         """Record the current state of an annotation; returns "new", "changed", or "same" if it equals the latest revision.
 
         `understood` is its parsed reply, None if it was skipped. States come from the server, never from an event, so the order
@@ -232,7 +232,7 @@ class Ledger:
         if last and last[1] == name and not last[2]:
             return "same"
         problem = (understood.reason, understood.detail) if isinstance(understood, Unusable) else (None, None)
-        reply = json.dumps(understood) if isinstance(understood, Reply) else None
+        reply = json.dumps(understood) if isinstance(understood, ParsedAnnotation) else None
         self._append(
             seen.id, last[0] + 1 if last else 0, seen.task, seen.uid, seen.person, seen.cancelled, False, seen.seconds, seen.updated, name, reply, *problem
         )  # fmt: skip
@@ -270,7 +270,7 @@ class Ledger:
             for (id,) in self.db.execute("select id from annotation where task = ? and latest and not deleted", (task,))
         }
 
-    def answers(self, sample: str | None = None) -> Iterator[Answer]:
+    def answers(self, sample: str | None = None) -> Iterator[LatestAnnotation]:
         """The latest usable annotation (or skip) per person and question, without withdrawn questions, ordered by sample id.
 
         With `sample`, only those about that sample."""
@@ -282,10 +282,10 @@ class Ledger:
             (sample, sample),
         )
         width = len(Question._fields)
-        last: Answer | None = None
+        last: LatestAnnotation | None = None
         for row in rows:
             person, reply, *rest = row[width:]
-            answer = Answer(_question(row[:width]), person, reply and _reply(reply), *rest)
+            answer = LatestAnnotation(_question(row[:width]), person, reply and _reply(reply), *rest)
             if last and (last.question.uid, last.person) != (answer.question.uid, person):
                 yield last
             last = answer  # several by one person: the latest counts
@@ -298,7 +298,7 @@ class Ledger:
             "select id, uid, person, problem, detail from annotation where latest and not deleted and problem is not null order by id"
         ).fetchall()
 
-    def history(self, annotation: int) -> list[tuple[int, str, bool, Reply | None]]:
+    def history(self, annotation: int) -> list[tuple[int, str, bool, ParsedAnnotation | None]]:
         """(revision, updated, deleted, reply) of each revision of an annotation, oldest first; empty if it is unknown."""
         rows = self.db.execute(
             "select revision, updated, deleted, reply from annotation where id = ? order by revision", (annotation,)
@@ -349,17 +349,17 @@ def _question(row: Iterable) -> Question:
     )  # fmt: skip
 
 
-def _reply(text: str) -> Reply:
+def _reply(text: str) -> ParsedAnnotation:
     said, rewritten, spans, rationale = json.loads(text)
-    return Reply(
-        tuple(Said(axis, tuple(items), Outcome(outcome), value) for axis, items, outcome, value in said),
+    return ParsedAnnotation(
+        tuple(AxisVerdict(axis, tuple(items), Outcome(outcome), value) for axis, items, outcome, value in said),
         rewritten,
         tuple(Span(*span) for span in spans),
         rationale,
     )
 
 
-def _as_json(understood: Reply | Unusable | None) -> Any:
+def _as_json(understood: ParsedAnnotation | Unusable | None) -> Any:
     """A parsed annotation as JSON; part of the digest, so that a changed parser makes a new revision."""
     if isinstance(understood, Unusable):
         return ["unusable", understood.reason]

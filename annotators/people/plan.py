@@ -129,7 +129,7 @@ def _values(rows: SampleRows, axis: str) -> dict[str, float]:
     }
 
 
-def select(found: Iterable[Draft], settings, asked: dict[tuple[str, tuple[str, ...]], bool]) -> list[Draft]:
+def select_drafts(found: Iterable[Draft], settings, asked: dict[tuple[str, tuple[str, ...]], bool]) -> list[Draft]:
     """The drafts to ask: those already `asked` (True: as gold), and as many new ones as the budget allows if each costs `most`
     annotations plus repeats, least certain first.
 

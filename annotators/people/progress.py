@@ -6,7 +6,7 @@ from enum import StrEnum
 from itertools import groupby
 from typing import NamedTuple
 
-from annotators.people.ledger import Answer, Ledger
+from annotators.people.ledger import LatestAnnotation, Ledger
 from annotators.people.plan import SWAPPED, Draft, groups_of, question
 from annotators.people.question import MAIN_AXIS, Question, Task, votes
 from schemas.axes import MEDIA_BROKEN
@@ -25,17 +25,17 @@ class State(StrEnum):
     MEDIA_BROKEN = "media_broken"  # somebody reported that the media do not load
 
 
-class Standing(NamedTuple):
+class ItemProgress(NamedTuple):
     """A set of answers with all questions about it and people's annotations."""
 
     questions: tuple[Question, ...]
-    answers: tuple[Answer, ...]  # one per person and question
+    answers: tuple[LatestAnnotation, ...]  # one per person and question
     state: str
     asked: int  # annotations wanted
     answered: int  # annotations made, usable or not, at most those wanted
 
 
-def question_states(ledger: Ledger, settings) -> Iterator[Standing]:
+def question_states(ledger: Ledger, settings) -> Iterator[ItemProgress]:
     """The Standing of every set of answers that is not withdrawn, ordered by sample id."""
     answered = ledger.answered()
     sent = {uid for project in ledger.projects() for uid in ledger.tasks(project.name).values()}
@@ -49,10 +49,10 @@ def question_states(ledger: Ledger, settings) -> Iterator[Standing]:
             asked = sum(q.people for q in questions)
             done = sum(min(answered.get(q.uid, 0), q.people) for q in questions)
             state = _state(questions, own, asked, done, sent, settings)
-            yield Standing(tuple(questions), own, state, asked, done)
+            yield ItemProgress(tuple(questions), own, state, asked, done)
 
 
-def _state(questions, answers: tuple[Answer, ...], asked: int, done: int, sent: set[str], settings) -> State:
+def _state(questions, answers: tuple[LatestAnnotation, ...], asked: int, done: int, sent: set[str], settings) -> State:
     if done < asked:
         if not any(q.uid in sent for q in questions):
             return State.PLANNED
@@ -61,13 +61,13 @@ def _state(questions, answers: tuple[Answer, ...], asked: int, done: int, sent: 
         return State.MEDIA_BROKEN
     if answers and all(a.reply is None for a in answers):
         return State.SKIPPED_ALL
-    verdicts = opinions(answers, settings)
+    verdicts = verdicts_by_person(answers, settings)
     if len(verdicts) < settings.overlap:
         return State.UNDECIDED
     return State.DISPUTED if disagreement(list(verdicts.values()), settings) else State.AGREED
 
 
-def opinions(answers: tuple[Answer, ...], settings) -> dict[int, tuple[float, ...]]:
+def verdicts_by_person(answers: tuple[LatestAnnotation, ...], settings) -> dict[int, tuple[float, ...]]:
     """{person: their verdict on the main axis, one value per answer or pair}; of a repeated question the first annotation counts."""
     axis = MAIN_AXIS.get(settings.task) or settings.axes[0]
     found: dict[int, tuple[float, ...]] = {}
@@ -90,19 +90,19 @@ def disagreement(verdicts: list[tuple[float, ...]], settings) -> bool:
     return len({v[0] < 0 if settings.task == Task.CORRECT else v[0] for v in verdicts}) > 1
 
 
-class More(NamedTuple):
+class FollowUp(NamedTuple):
     """A request for one more annotator: on the question's existing task, or by a new question for another annotator group."""
 
     question: Question
     people: int  # annotators wanted for the question, including the additional one
 
 
-def ask_again(ledger: Ledger, campaign: str, settings) -> list[More]:
+def follow_ups(ledger: Ledger, campaign: str, settings) -> list[FollowUp]:
     """The questions for which one more person is asked: people disagree or too few gave a verdict, fewer than `most` were asked, and
     the budget is not used up."""
     found = list(question_states(ledger, settings)) if settings.most > settings.overlap else []
     spent = sum(s.asked for s in found)
-    out: list[More] = []
+    out: list[FollowUp] = []
     for s in found:
         first = [q for q in s.questions if q.ask != SWAPPED]
         asked = sum(q.people for q in first)
@@ -113,9 +113,9 @@ def ask_again(ledger: Ledger, campaign: str, settings) -> list[More]:
         if settings.desks:
             draft = _draft(first[0])
             unasked = [desk for desk in groups_of(draft, settings) if desk not in {q.desk for q in first}]
-            out.append(More(question(draft, campaign, settings, unasked[0], 0), 1))
+            out.append(FollowUp(question(draft, campaign, settings, unasked[0], 0), 1))
         else:
-            out.append(More(first[0], first[0].people + 1))
+            out.append(FollowUp(first[0], first[0].people + 1))
     return out
 
 

@@ -44,7 +44,7 @@ class Question(NamedTuple):
     )
 
 
-class Said(NamedTuple):
+class AxisVerdict(NamedTuple):
     """One verdict of a person, with positions mapped back to the Question's `items`."""
 
     axis: str
@@ -53,7 +53,7 @@ class Said(NamedTuple):
     value: float | None = None
 
 
-class Reply(NamedTuple):
+class ParsedAnnotation(NamedTuple):
     """One parsed annotation.
 
     pairwise: `preference` on (0, 1): 2 or 1 if the first item is (much) better, -2 or -1 if the second is; 0 and outcome tie for a tie
@@ -66,7 +66,7 @@ class Reply(NamedTuple):
               there or cannot be corrected
     "Cannot judge" is an abstention on the main axis (ratings: on every axis; ranking: on every item)."""
 
-    said: tuple[Said, ...]
+    said: tuple[AxisVerdict, ...]
     text: str | None = None
     spans: tuple[Span, ...] = ()
     rationale: str | None = None
@@ -96,11 +96,11 @@ def order(uid: str, count: int, seed: int, swapped: bool = False) -> tuple[int, 
     return tuple(reversed(places)) if swapped else tuple(places)
 
 
-def back(question: Question, place: int) -> int:
+def item_index(question: Question, place: int) -> int:
     """The index into `items` of the answer shown at position `place`, from 0. IndexError beyond the last."""
     return question.order[place]
 
 
-def votes(reply: Reply, axis: str) -> list[Said]:
+def votes(reply: ParsedAnnotation, axis: str) -> list[AxisVerdict]:
     """The verdicts and ties of a reply on `axis`; empty if it abstains or has none."""
     return [s for s in reply.said if s.axis == axis and s.outcome in (Outcome.VERDICT, Outcome.TIE)]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.ipc as ipc
 
-from annotators.people.ledger import Answer, Ledger
+from annotators.people.ledger import LatestAnnotation, Ledger
 from annotators.people.plan import SWAPPED
 from annotators.people.question import PERSON
 from schemas.arrow import TABLES, from_batch, to_batch
@@ -43,7 +43,7 @@ class Snapshot:
         return out
 
 
-def take(ledger: Ledger, folder: Path, step: str, version: str) -> tuple[str, Snapshot]:
+def take_snapshot(ledger: Ledger, folder: Path, step: str, version: str) -> tuple[str, Snapshot]:
     """(digest, Snapshot) of the usable annotations in the ledger. Equal annotations give the same digest and the same bytes.
 
     The caller must hold the ledger's lock (`Ledger.alone`)."""
@@ -77,7 +77,7 @@ def take(ledger: Ledger, folder: Path, step: str, version: str) -> tuple[str, Sn
     return key, Snapshot(folder / key)
 
 
-def rows_of(answer: Answer, step: str, version: str) -> Iterator[Judgement | Candidate]:
+def rows_of(answer: LatestAnnotation, step: str, version: str) -> Iterator[Judgement | Candidate]:
     """One person's annotation as rows: a Judgement per verdict, and a Candidate if the answer was rewritten.
 
     `raw` of a Judgement is JSON: `seconds` spent, `rationale`, and on the axis `faults` the `spans` [start, end, class, severity,

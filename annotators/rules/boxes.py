@@ -2,7 +2,7 @@
 
 import re
 
-from annotators.rules.answers import Checked, final, unfit
+from annotators.rules.answers import RuleResult, bad_known_answer, final_answer
 
 Box = tuple[float, float, float, float]
 
@@ -27,17 +27,17 @@ def boxes_of(text: str) -> list[Box]:
     return []
 
 
-def iou(text: str, answer: str) -> Checked:
+def iou(text: str, answer: str) -> RuleResult:
     """IoU of the answer's box with the right one, 0..1 (the reward of VLM-R1 and Visual-RFT). Both must be in the same units.
 
     0 if there is no box, several boxes, or one without area. RowError if the known answer is not one box with an area."""
     wanted = boxes_of(answer)
     if len(wanted) != 1 or not _area(wanted[0]):
-        raise unfit(answer, "is not one box [x1, y1, x2, y2] with an area above 0")
-    found = boxes_of(final(text)[0] or "")
+        raise bad_known_answer(answer, "is not one box [x1, y1, x2, y2] with an area above 0")
+    found = boxes_of(final_answer(text)[0] or "")
     if len(found) != 1:
-        return Checked(0.0, None)
-    return Checked(round(overlap(found[0], wanted[0]), 4), str(list(found[0])))
+        return RuleResult(0.0, None)
+    return RuleResult(round(overlap(found[0], wanted[0]), 4), str(list(found[0])))
 
 
 def overlap(one: Box, other: Box) -> float:

@@ -5,7 +5,7 @@ Patterns are tried from the most to the least reliable. The first that matches d
 
 import re
 
-from annotators.rules.answers import Checked, final, plain, unfit
+from annotators.rules.answers import RuleResult, bad_known_answer, final_answer, normalise_text
 
 L = "[A-J]"
 NOT_A_LIST = r"(?!\W{0,4}(?:or|and|/|&)\W{0,4}[A-J](?!\w))"  # and not "B or C"
@@ -31,19 +31,19 @@ def options_of(question: str) -> dict[str, str]:
     return dict(found) if len(dict(found)) == len(found) > 1 else {}
 
 
-def choice(text: str, answer: str, options: dict[str, str]) -> Checked:
+def choice(text: str, answer: str, options: dict[str, str]) -> RuleResult:
     """Whether the answer is the right letter or the text of the right option, and no other (Open-R1-Video, MMBench).
 
     RowError if the known answer is neither a letter nor an option."""
-    wanted = letter(answer) or _option(answer, options)
+    wanted = chosen_letter(answer) or _option(answer, options)
     if wanted is None:
-        raise unfit(answer, "is neither a letter from A to J nor one of the options in the question")
-    found, _ = final(text)
-    read = (_option(found, options) or letter(found)) if found else None
-    return Checked(float(read == wanted), read)
+        raise bad_known_answer(answer, "is neither a letter from A to J nor one of the options in the question")
+    found, _ = final_answer(text)
+    read = (_option(found, options) or chosen_letter(found)) if found else None
+    return RuleResult(float(read == wanted), read)
 
 
-def letter(text: str) -> str | None:
+def chosen_letter(text: str) -> str | None:
     """The letter (A to J) that a text chooses; None if there is none or more than one."""
     text = LATEX_MARKUP.sub(" ", text).strip()
     for way in WAYS:
@@ -54,6 +54,6 @@ def letter(text: str) -> str | None:
 
 
 def _option(text: str, options: dict[str, str]) -> str | None:
-    words = plain(text)
-    found = [name for name, option in options.items() if words and plain(option) == words]
+    words = normalise_text(text)
+    found = [name for name, option in options.items() if words and normalise_text(option) == words]
     return found[0] if len(found) == 1 else None

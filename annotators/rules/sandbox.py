@@ -15,7 +15,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from annotators.rules.answers import Checked, final, unfit
+from annotators.rules.answers import RuleResult, bad_known_answer, final_answer
 from schemas.errors import NoVerdict, RowError, bad_row
 from schemas.records import Outcome
 
@@ -25,7 +25,7 @@ MEMORY = 2 << 30  # bytes of address space: 9**9**9 would exhaust the machine
 TAIL = 4000  # characters at the end of an answer, where the final formula is
 
 
-def mathematics(text: str, answer: str) -> Checked:
+def mathematics(text: str, answer: str) -> RuleResult:
     """Whether the last formula of the answer equals the known one, by math-verify (R1-V's accuracy reward).
 
     The known one may be LaTeX or plain text; RowError if math-verify cannot parse it."""
@@ -33,19 +33,19 @@ def mathematics(text: str, answer: str) -> Checked:
 
     wanted = math_verify.parse(f"${answer.strip().strip('$')}$", parsing_timeout=None)
     if not wanted:
-        raise unfit(answer, "is not a formula that math-verify can parse")
-    written = (final(text)[0] or "")[-TAIL:]
+        raise bad_known_answer(answer, "is not a formula that math-verify can parse")
+    written = (final_answer(text)[0] or "")[-TAIL:]
     found = math_verify.parse(written, parsing_timeout=None) or math_verify.parse(f"${written}$", parsing_timeout=None)
     equal = bool(found) and math_verify.verify(wanted, found, timeout_seconds=None)
-    return Checked(float(equal), str(found[-1])[:200] if found else None)
+    return RuleResult(float(equal), str(found[-1])[:200] if found else None)
 
 
-def pattern(text: str, regex: str) -> Checked:
+def pattern(text: str, regex: str) -> RuleResult:
     """Whether the whole answer matches a regular expression in which `.` also matches line ends (R1-V's format reward)."""
-    return Checked(float(re.fullmatch(regex, text, re.DOTALL) is not None), None)
+    return RuleResult(float(re.fullmatch(regex, text, re.DOTALL) is not None), None)
 
 
-def schema(text: str, wanted: dict) -> Checked:
+def schema(text: str, wanted: dict) -> RuleResult:
     """Whether the answer is JSON that follows a JSON Schema: the whole text, or its only fenced block. `read` is the first error."""
     import jsonschema
 
@@ -53,9 +53,9 @@ def schema(text: str, wanted: dict) -> Checked:
     try:
         found = json.loads(blocks[0] if len(blocks) == 1 else text, parse_constant=_strange)
     except (ValueError, RecursionError) as error:
-        return Checked(0.0, f"not JSON: {error}"[:200])
+        return RuleResult(0.0, f"no JSON: {error}"[:200])
     error = next(iter(jsonschema.validators.validator_for(wanted)(wanted).iter_errors(found)), None)
-    return Checked(float(error is None), None if error is None else error.message[:200])
+    return RuleResult(float(error is None), None if error is None else error.message[:200])
 
 
 def _strange(name: str):
@@ -73,7 +73,7 @@ class Worker:
         self._process: Any = None  # a Popen
         self._owner = 0
 
-    def ask(self, rule: str, *given, seconds: float = SECONDS) -> Checked:
+    def ask(self, rule: str, *given, seconds: float = SECONDS) -> RuleResult:
         """The result of `rule`. RowError as raised by the rule; NoVerdict (failed) if it takes longer than `seconds` or crashes."""
         with self._turn:
             if self._owner != os.getpid() or self._process is None or self._process.poll() is not None:
@@ -86,13 +86,13 @@ class Worker:
                 reply = b""
             if not reply:
                 self.close()
-                raise NoVerdict(Outcome.FAILED, f"the rule '{rule}' had no verdict within {seconds:g} s")
+                raise NoVerdict(Outcome.FAILED, f"the rule '{rule}' had no verdict in {seconds:g} s")
         kind, *found = json.loads(reply)
         if kind == "unfit":
             raise bad_row(found[0])
         if kind == "failed":
             raise NoVerdict(Outcome.FAILED, f"the rule '{rule}' failed: {found[0]}")
-        return Checked(*found)
+        return RuleResult(*found)
 
     def _start(self) -> None:
         self._owner = os.getpid()

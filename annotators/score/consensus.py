@@ -19,11 +19,11 @@ from annotators.measures.ballots import (
     Ballot,
     Ballots,
     PairKey,
-    on_candidates,
-    on_claims,
-    on_pairs,
+    candidate_ballots,
+    claim_ballots,
+    judge_name,
+    pair_ballots,
     pair_key,
-    speaker,
     value_of,
 )
 from annotators.measures.preferences import preferences
@@ -129,7 +129,7 @@ def fit(seen: Iterable[SampleRows], settings: Settings, context: Context) -> Fit
         np.array(list(patterns.values())),
     )
     if settings.axis == PREFERENCE:
-        votes = aggregation.mirrored(votes, len(SIDES))
+        votes = aggregation.add_mirrored_votes(votes, len(SIDES))
     model = aggregation.Model(*(part.round(6) for part in FITTED[settings.method](votes, len(labels))))
     key = digest(settings.method, list(places), list(labels), *(part.tolist() for part in model))
     return Fitted(key, Judges(places, labels, model))
@@ -137,7 +137,7 @@ def fit(seen: Iterable[SampleRows], settings: Settings, context: Context) -> Fit
 
 def _check_weights(seen: Iterable[SampleRows], settings: Settings, context: Context) -> None:
     """RecipeError if a judge in `weights` has no vote in any sample."""
-    speakers = {speaker(name) for rows in seen for votes in _voted(rows, settings).values() for name in votes}
+    speakers = {judge_name(name) for rows in seen for votes in _voted(rows, settings).values() for name in votes}
     for name in settings.weights:
         if name not in speakers:
             raise RecipeError(
@@ -199,11 +199,11 @@ def score(rows: SampleRows, settings: Settings, context: Context) -> list[Judgem
 def _voted(rows: SampleRows, settings: Settings) -> dict[Any, Ballots]:
     """The ballots on each pair, candidate or claim (by candidate, question and wanted answer) of one sample; live pairs may have none."""
     if settings.axis == CLAIM:
-        return on_claims(rows.judgements, rows.claims, settings.axis)
+        return claim_ballots(rows.judgements, rows.claims, settings.axis)
     if settings.axis != PREFERENCE:
-        return on_candidates(rows.judgements, (settings.axis, *settings.also))
+        return candidate_ballots(rows.judgements, (settings.axis, *settings.also))
     live = [pair_key(p.chosen_id, p.rejected_id) for p in rows.pairs if p.chosen_id and p.rejected_id]
-    return on_pairs(rows.judgements, live, settings.axis, settings.also)
+    return pair_ballots(rows.judgements, live, settings.axis, settings.also)
 
 
 def _pairs(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
@@ -302,7 +302,7 @@ def _weights(votes: Ballots, settings: Settings, fitted: Any) -> list[float]:
     if settings.method not in WEIGHED:
         return [1.0] * len(votes)
     if settings.weights or settings.method == "rank_mix":
-        return [settings.weights.get(speaker(name), 1.0) for name in votes]
+        return [settings.weights.get(judge_name(name), 1.0) for name in votes]
     return [fitted[name] for name in votes]
 
 

@@ -49,11 +49,11 @@ async def split(question: str, answer: str, settings: Settings, context: Context
         return answer.text
 
     stated = await reply(prompts.fill(facts_prompt, question=question, answer=answer))
-    facts = listed(stated)
+    facts = list_items(stated)
     if [f.strip(" .").lower() for f in facts] == ["none"]:
         return []
     asked = await reply(prompts.fill(questions_prompt, facts="\n".join(f"- {f}" for f in facts)))
-    questions = listed(asked)
+    questions = list_items(asked)
     if len(questions) != len(facts):
         raise NoVerdict(Outcome.UNPARSABLE, f"{stated}\n{asked}")
     return [(q, True) for q in dict.fromkeys(questions)]
@@ -63,12 +63,12 @@ def example(asked: str, settings: Settings, text: str, draw: float) -> str:
     """A made-up reply that `listed` accepts, for dry runs: facts of WORDS words, or one question per given fact; see `schemas.operator`."""
     _, questions = prompt_texts(settings)
     if given := prompts.words_of(questions, asked):
-        return "\n".join(f"- is it so that {fact}" for fact in listed(given.get("facts", "")))
+        return "\n".join(f"- is it so that {fact}" for fact in list_items(given.get("facts", "")))
     words = text.split()
     return "\n".join(f"- {' '.join(words[i * WORDS : (i + 1) * WORDS])}" for i in range(max(1, len(words) // WORDS)))
 
 
-def listed(text: str) -> list[str]:
+def list_items(text: str) -> list[str]:
     """The items of a list with "- ", "* " or "1. " markers. NoVerdict (unparsable) if there is none."""
     items = []
     for line in text.splitlines():

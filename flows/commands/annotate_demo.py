@@ -13,7 +13,7 @@ from rich.table import Table
 
 from annotators.label_studio.local import local_server
 from flows.reports.summary import finish
-from flows.reports.terminal import bars, ending
+from flows.reports.terminal import print_summary, progress_shown
 from flows.runs import campaigns, executor
 from flows.runs.folder import make_folder
 from schemas.disk import place
@@ -109,12 +109,12 @@ def _built(recipe: str, settings: list[str], out: Path, cache: Path | None, cons
     """Builds as far as possible; returns whether the build finished."""
     run = executor.open_run(recipe, settings, out=out, cache=cache)
     try:
-        with bars(run, console):
+        with progress_shown(run, console):
             for _ in executor.run_all(run):
                 pass
     except Waiting:
         return False
     finally:
         run.close()
-    ending(finish(run), run, console)
+    print_summary(finish(run), run, console)
     return True

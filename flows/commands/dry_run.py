@@ -21,9 +21,9 @@ from flows.runs.model_source import Identities, Wanted
 from pipeline.modeling.checkpoint import folder_with, identity
 from pipeline.modeling.request_media import media_of_request
 from pipeline.modeling.token_count import FILES, Counter
-from pipeline.storage.answer_cache import AnswerCache, Measured, RequestKind, Usage, key_of, media_count
+from pipeline.storage.answer_cache import AnswerCache, Measured, RequestKind, Usage, media_count, request_key
 from schemas.errors import EngineError, RowError
-from schemas.messages import asked_of, text_of
+from schemas.messages import question_of, text_of
 from schemas.ports import MediaStore
 from schemas.records import Message, Sample, media_parts
 from schemas.requests import (
@@ -35,7 +35,6 @@ from schemas.requests import (
     Embedded,
     Failure,
     Form,
-    Found,
     Generate,
     Generated,
     Likelihood,
@@ -48,6 +47,7 @@ from schemas.requests import (
     Result,
     Score,
     Scored,
+    Success,
 )
 
 LOCAL = ("vllm", "hf")  # engines whose `model` is a folder or a name on the Hub, with a tokenizer
@@ -96,7 +96,7 @@ class Known:
         self.own: dict[tuple[Message, ...], str] = {}  # by the whole prompt
         self.media: defaultdict[tuple[str, str], Tally] = defaultdict(Tally)  # (model, kind) -> tokens, number of media
         self.found = 0  # cached answers
-        self.made: dict[bytes, Found] = {}  # made-up answers by request key
+        self.made: dict[bytes, Success] = {}  # made-up answers by request key
         self.unmeasured: set[str] = set()  # models with requests of unknown rate
         self.guessed: set[str] = set()  # models with answers of unknown length
 
@@ -111,11 +111,11 @@ class Known:
         """Remembers the reference of a sample that will be asked about."""
         if row.reference:
             self.own[row.prompt] = row.reference
-            known = self.references[asked_of(row.prompt)]
+            known = self.references[question_of(row.prompt)]
             if len(known) < KEPT:
                 known.append(row.reference)
 
-    def learn(self, model: Model, request: Request, found: Found) -> None:
+    def learn(self, model: Model, request: Request, found: Success) -> None:
         """Learns from a cached answer."""
         self.found += 1
         if isinstance(found, Generated):
@@ -180,10 +180,10 @@ class LookedUp:
 
     async def ask(self, request: Request) -> Any:  # a Result of the request's own type, as the port's overloads say
         engine, known = self._engine, self._engine.known
-        key = key_of(engine.identity, request)
+        key = request_key(engine.identity, request)
         found = self._cache.get(key)
         if found is None and isinstance(request, Generate) and request.form:  # the real engine may not support forms
-            found = self._cache.get(key_of(engine.identity, request._replace(form=None)))
+            found = self._cache.get(request_key(engine.identity, request._replace(form=None)))
         if found is not None:
             known.learn(engine.model, request, found)
         elif (found := known.made.get(key)) is None:
@@ -310,7 +310,7 @@ def _kinds(request: Request) -> list[str]:
     return [] if isinstance(request, Perturb) else [p.type for p in media_parts(request.messages)]
 
 
-def make_up(engine: MadeUp, request: Request, example: Example | None = None) -> Found:
+def make_up(engine: MadeUp, request: Request, example: Example | None = None) -> Success:
     """A made-up answer to the request. RowError if the engine would refuse the request without loading anything."""
     known = engine.known
     if isinstance(request, Perturb):
@@ -350,7 +350,7 @@ def _answers(engine: MadeUp, request: Generate | Beams, known: Known, example: E
         if form:
             text = _formed(form, draw)
         elif example:
-            text = example(asked_of(request.messages), _words(words, draw), draw)
+            text = example(question_of(request.messages), _words(words, draw), draw)
         else:
             text = _text(request, known, sort, words, i, draw)
         tokens = min(request.max_tokens, int(length + draw))  # so that the mean is the expected length
@@ -364,7 +364,7 @@ def _text(request: Generate | Beams, known: Known, sort: RequestKind, words: int
         return texts[int(draw * len(texts))]
     if index == 0 and request.messages in known.own:
         return known.own[request.messages]
-    if other := known.references.get(asked_of(request.messages)):
+    if other := known.references.get(question_of(request.messages)):
         return other[int(draw * len(other))]
     return _words(words, draw)
 

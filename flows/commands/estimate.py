@@ -23,8 +23,8 @@ from flows.planning.plan import Unit, ingesting, plan
 from flows.runs import costs, executor, rejections, shards
 from flows.runs.campaigns import PEOPLE
 from flows.runs.engine_host import Host
-from flows.runs.folder import at_work, begun_run, make_folder
-from pipeline.storage.answer_cache import AnswerCache, Usage, total
+from flows.runs.folder import disk_errors_translated, make_folder, read_run_note
+from pipeline.storage.answer_cache import AnswerCache, Usage, total_usage
 from schemas.arrow import from_batch
 from schemas.errors import OutputError
 from schemas.records import MEDIA_KINDS, Outcome, Reason, Rejection
@@ -87,7 +87,7 @@ def estimate(
     answers = AnswerCache(cache / "answers.sqlite")
     known = Known(answers.measured(), examples(checked.steps))
     answers.close()
-    with at_work(cache), tempfile.TemporaryDirectory() as folder, Host(cache) as host:
+    with disk_errors_translated(cache), tempfile.TemporaryDirectory() as folder, Host(cache) as host:
         place = Path(folder).resolve()
         models = MadeUpAnswers(checked, place, known, _begun(out, raw))
         run = executor.Run(
@@ -99,7 +99,7 @@ def estimate(
 
 def _begun(out: Path | None, raw: dict) -> Path | None:
     """The folder of the real run, if there is one."""
-    if out is None or (run := begun_run(out, "--out")) is None:
+    if out is None or (run := read_run_note(out, "--out")) is None:
         return None
     if unlike := executor.recipe_difference(run, raw):
         raise OutputError(f"{out} holds a run of another recipe ({unlike}): choose another --out, or omit it")
@@ -182,8 +182,8 @@ def _row(trial: Trial, step: str, model: str, usage: Usage) -> Row:
     price = trial.run.recipe.prices.get(model)
     money = None
     if price:
-        most = costs.money({**figures, "answer_tokens": figures["most_answer_tokens"]}, price)["spent"]
-        money = {**costs.money(figures, price), "most": most}
+        most = costs.cost({**figures, "answer_tokens": figures["most_answer_tokens"]}, price)["spent"]
+        money = {**costs.cost(figures, price), "most": most}
     models = trial.models
     if any(m.like in models.known.unmeasured for (name, _), m in models.loaded.items() if name == model):
         figures["seconds"] = None
@@ -245,7 +245,7 @@ def show(found: Estimate, console: Console) -> None:
     for row in found.rows:
         table.add_row(escape(row.step), escape(row.model), *_cells(row.usage), *_money([row], currencies))
     if len(found.rows) > 1:
-        whole = total([{**row.usage, "seconds": row.usage["seconds"] or 0} for row in found.rows]).figures()
+        whole = total_usage([{**row.usage, "seconds": row.usage["seconds"] or 0} for row in found.rows]).figures()
         if any(row.usage["seconds"] is None and row.usage["asked"] for row in found.rows):
             whole["seconds"] = None
         table.add_row("all", "", *_cells(whole), *_money(found.rows, currencies))

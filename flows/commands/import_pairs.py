@@ -13,9 +13,9 @@ from flows.planning import load
 from flows.reports import terminal
 from flows.reports.summary import finish
 from flows.runs import executor
-from flows.runs.folder import check_name
+from flows.runs.folder import check_path
 from pipeline.source import pairs
-from pipeline.storage.urls import filled
+from pipeline.storage.urls import fill_variables
 from schemas.errors import InputError
 from schemas.redact import clean
 
@@ -32,15 +32,17 @@ def import_set(form: str, path: str, settings: Sequence[str], out: Path, cache: 
     for assignment in settings:
         load.override(raw, assignment)
     (step,) = load.checked(raw).steps
-    found = Counter((f.format, f.why) for f in pairs.formats(cast(pairs.Settings, filled(step.settings))))
+    found = Counter(
+        (f.format, f.why) for f in pairs.detect_formats(cast(pairs.Settings, fill_variables(step.settings)))
+    )
     for (name, why), files in found.items():
         what = f"format [bold]{name}[/bold]" if name else "no known format"
         console.print(f"  {files} file{'s' * (files > 1)} of {what}: {escape(clean(why))}", soft_wrap=True)
-    check_name(out)
+    check_path(out)
     fresh = not out.exists()
     run = executor.open_document(raw, out=out, cache=cache)
     try:
-        with terminal.bars(run, console):
+        with terminal.progress_shown(run, console):
             for _ in executor.run_all(run):
                 pass
     except InputError:
@@ -49,8 +51,8 @@ def import_set(form: str, path: str, settings: Sequence[str], out: Path, cache: 
             shutil.rmtree(out)
         raise
     summary = finish(run)
-    terminal.ending(summary, run, console)
+    terminal.print_summary(summary, run, console)
     for table in pairs.LEAVES[2:]:  # answers and pairs that were rejected though their sample was accepted
-        terminal.left_out(run.tables(), console, table)
+        terminal.print_dropped_rows(run.tables(), console, table)
     run.close()
     return summary

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.planning.plan import ingesting
-from flows.reports.terminal import left_out
+from flows.reports.terminal import print_dropped_rows
 from flows.runs import executor, rejections
 from schemas.errors import RecipeError
 from schemas.operator import Tables
@@ -69,5 +69,5 @@ def show(run: executor.Run, found: dict[str, Any], console: Console) -> None:
     console.print(table)
     for line in rejections.lines(found["rejections"]):
         console.print(f"  {escape(line)}", soft_wrap=True)
-    left_out(so_far(run), console)
+    print_dropped_rows(so_far(run), console)
     console.print(f"`pairwright build` with the same recipe and --out {escape(str(run.folder))} continues from here")

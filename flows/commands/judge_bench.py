@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from annotators.measures.judge_benchmark import Bench
+from annotators.measures.judge_benchmark import JudgeBenchmark
 from annotators.measures.judge_quality import Answer
 from flows.planning import load
 from flows.planning.bind import Bound, bound_step
 from flows.reports import terminal
-from flows.reports.summary import following, records
+from flows.reports.summary import grouped_by_sample, records
 from flows.runs import executor, shards
-from flows.runs.folder import check_name
+from flows.runs.folder import check_path
 from schemas import recipe as recipes
 from schemas import redact
 from schemas.errors import InputError, RecipeError
@@ -48,14 +48,14 @@ def judge_bench(
 
     `judge` is a recipe, `step` names its judge step; `settings` override the generated recipe, whose source is called `bench`.
     RecipeError if the recipe has no such step; InputError and OutputError as in a build."""
-    raw, name = made(load.document(judge), path, step)
+    raw, name = bench_recipe(load.document(judge), path, step)
     for assignment in settings:
         load.override(raw, assignment)
-    check_name(out)
+    check_path(out)
     fresh = not out.exists()
     run = executor.open_document(raw, out=out, cache=cache)
     try:
-        with terminal.bars(run, console):
+        with terminal.progress_shown(run, console):
             for unit in run.units:
                 if unit.kind == "pass":
                     run.do(unit)
@@ -63,7 +63,7 @@ def judge_bench(
         shards.write_json(out / RESULT, found)
         show(found, console)
         for table in ("samples", "candidates"):
-            terminal.left_out(run.tables(), console, table)
+            terminal.print_dropped_rows(run.tables(), console, table)
         console.print(f"figures  [bold]{escape(str(out / RESULT))}[/bold]")
         return found
     except InputError:
@@ -74,7 +74,7 @@ def judge_bench(
         run.close()
 
 
-def made(raw: dict, path: str, step: str | None = None) -> tuple[dict, str]:
+def bench_recipe(raw: dict, path: str, step: str | None = None) -> tuple[dict, str]:
     """(the recipe that runs a judge of the recipe `raw` on the rows of `path`, the name of the step whose verdicts count).
 
     `step` defaults to the only step that asks a model to judge. For a score, and so for a jury, all judge steps before it are included;
@@ -138,9 +138,9 @@ def _alone(entry: Any, names: set[str]) -> Any:
 
 
 def _measured(tables, step: str) -> dict[str, Any]:
-    bench = Bench(step, SOURCE)
+    bench = JudgeBenchmark(step, SOURCE)
     rows_of = {
-        table: following(records(tables, table), attrgetter("sample"))
+        table: grouped_by_sample(records(tables, table), attrgetter("sample"))
         for table in ("candidates", "judgements", "pairs")
     }
     for sample in records(tables, "samples"):
@@ -172,7 +172,7 @@ def show(found: dict[str, Any], console: Console) -> None:
         table.add_row("mean", "", *(means.get(figure, "") for figure in shown), *([""] if scores else []))
     console.print(table)
     if found["worth"]:
-        terminal.judges({found["step"]: found["worth"]}, console)
+        terminal.print_judge_quality({found["step"]: found["worth"]}, console)
 
 
 def _cell(figure: dict[str, Any] | None, measured: bool) -> str:

@@ -19,7 +19,7 @@ from schemas.records import one_line
 
 HERE = "this machine"
 HUB = "the Hugging Face Hub"
-ROWS = "hosts named in rows"
+ROW_HOSTS = "hosts named in rows"
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 
@@ -56,7 +56,7 @@ def show(found: list[Disclosure], console: Console) -> None:
 
 def summary_lines(found: list[Disclosure]) -> list[str]:
     """A line per destination; empty if nothing leaves this machine except requests to addresses in rows."""
-    if all(item.here or item.to == ROWS for item in found):
+    if all(item.here or item.to == ROW_HOSTS for item in found):
         return []
     destinations = dict.fromkeys(item.to for item in found)
     return [f"{to}: {'; '.join(item.what for item in found if item.to == to)}" for to in destinations]
@@ -129,7 +129,7 @@ def _read(steps: Sequence[Bound]) -> Iterator[Disclosure]:
                 )
     if fetching := [bound for bound in steps if any(_limits(list(all_settings(bound))))]:
         yield Disclosure(
-            ROWS, f"requests for media, if rows of {_list(b.step.name for b in fetching)} contain web addresses"
+            ROW_HOSTS, f"requests for media, if rows of {_list(b.step.name for b in fetching)} contain web addresses"
         )
         if private := _list(
             one_line(host)
@@ -137,7 +137,7 @@ def _read(steps: Sequence[Bound]) -> Iterator[Disclosure]:
             for limits in _limits(list(all_settings(b)))
             for host in limits.allow_private
         ):
-            yield Disclosure(ROWS, f"including private hosts: {private}")
+            yield Disclosure(ROW_HOSTS, f"including private hosts: {private}")
 
 
 def _hub(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Disclosure]:
@@ -166,7 +166,7 @@ def _people(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Disclosure]
         to,
         f"questions of {_list(b.step.name for b in asking)}: prompts and answers, visible to everyone who can log in",
     )
-    yield Disclosure(to, f"the values of {_list(sorted(campaigns.keys(recipe)))}")
+    yield Disclosure(to, f"the values of {_list(sorted(campaigns.required_secrets(recipe)))}")
     for bound in asking:
         for file in _files(bound):
             yield Disclosure(to, f"the text of the file {file}, for {bound.step.name}")

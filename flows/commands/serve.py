@@ -23,7 +23,7 @@ class Shown:
 
     def _look(self) -> None:
         for asking in campaigns.required_steps(self._run):
-            with campaigns.opened(asking) as ledger:
+            with campaigns.open_ledger(asking) as ledger:
                 self._types.update(media for question in ledger.questions() for media in question.media)
         self._looked = time.monotonic()
 
@@ -46,7 +46,7 @@ def serve(run, url: str, host: str, port: int, every: float) -> None:
     def pull(project: str | None) -> None:
         campaigns.sync(run, "work")
         for asking in campaigns.required_steps(run):
-            with campaigns.opened(asking) as ledger:
+            with campaigns.open_ledger(asking) as ledger:
                 for made in (p.id for p in ledger.projects() if p.id not in hooked):
                     hook = f"{url.rstrip('/')}/webhook/{made}"
                     client.webhook(made, hook, signing.webhook_headers(secret, str(made)))

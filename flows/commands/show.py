@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.reports.terminal import asked_of, ending
+from flows.reports.terminal import print_summary, usage_table
 from flows.runs import campaigns, costs, executor, rejections, shards
 from schemas.errors import DamageError
 
@@ -30,26 +30,28 @@ def show(folder: Path) -> None:
         else:
             records = [done] if done else []
         dropped += [record.get("rejections", {}) for record in records]
-        usages += [costs.of_record(record) if unit.kind == "pass" else record.get("usage", {}) for record in records]
+        usages += [
+            costs.usage_of_shard(record) if unit.kind == "pass" else record.get("usage", {}) for record in records
+        ]
         state = "finished" if done else f"{len(records)} shards so far" if records else "not started"
         steps = " · ".join(step.title for step in unit.steps)
         table.add_row(unit.name, escape(steps), state, f"{done['seconds']:.1f}" if done else "")
     console.print(table)
     summary = run.summary()
     if summary is not None:
-        ending(summary, run, console)
+        print_summary(summary, run, console)
         for unit in run.units:
             if unit.kind == "dataset" and (what := next(run.damages(unit, quick=True), None)):
                 raise DamageError(f"the dataset {run.dataset(unit.round)} is damaged ({what}): {shards.REMEDY}")
         return
     if models := costs.by_model(costs.by_step(usages)):
-        console.print(asked_of(costs.priced(models, run.recipe.prices), "model usage so far"))
+        console.print(usage_table(costs.priced(models, run.recipe.prices), "model usage so far"))
         if left := sum(usage["open"] for usage in models.values()):
             console.print(f"  [yellow]open: {left:,} requests; the same `pairwright build` sends them again[/yellow]")
     for step, found in campaigns.figures(run).items():
         console.print(
             f"  {escape(step)}: {found['answered']} of {found['asked']} annotations (`pairwright annotate status`)"
         )
-    for line in rejections.lines(rejections.together(dropped)):
+    for line in rejections.lines(rejections.sum_counts(dropped)):
         console.print(f"  {escape(line)}", soft_wrap=True)
     console.print("not finished: the same `pairwright build` continues from here")

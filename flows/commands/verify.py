@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from flows.planning.plan import Unit
 from flows.runs import executor, shards
-from flows.runs.folder import check_name
+from flows.runs.folder import check_path
 from pipeline.dataset import manifest
 from pipeline.storage.answer_cache import AnswerCache
 from pipeline.storage.media_store import open_store
@@ -47,7 +47,7 @@ def verify(folder: Path, progress: Callable[[str], object] = lambda text: None) 
 
     Damaged media and answers are removed from the cache, so that the next build stores or requests them again.
     OutputError if `folder` is neither."""
-    check_name(folder)
+    check_path(folder)
     if (folder / "run.json").exists():
         return list(_run(folder, progress))
     if (folder / manifest.NAME).exists() or manifest.rows(folder):

@@ -19,7 +19,7 @@ from schemas.operator import VERBS, Context, Fitted, OperatorModule
 from schemas.ports import EngineModule, EngineSettings
 from schemas.recipe import PREDICATES, Price, Recipe, Rounds, Step, models, settings_of
 from schemas.records import digest
-from schemas.redact import unsigned
+from schemas.redact import without_signature
 from schemas.text import did_you_mean
 
 Loaded = tuple[EngineModule, EngineSettings]
@@ -269,7 +269,7 @@ def version(operator: Operator, identities: Mapping[str, str]) -> str:
 def _unsigned(value: Any) -> Any:
     """Settings without the parts of an address that change each time it is signed."""
     if isinstance(value, str):
-        return unsigned(value) if ":" in value else value
+        return without_signature(value) if ":" in value else value
     if isinstance(value, dict):
         return {key: _unsigned(item) for key, item in value.items()}
     return [_unsigned(item) for item in value] if isinstance(value, list) else value

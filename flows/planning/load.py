@@ -146,9 +146,9 @@ def _value(text: str):
     return value
 
 
-def decisive(raw: dict) -> dict:
+def comparable(raw: dict) -> dict:
     """A recipe's document reduced to what determines results, with current operator names. Equal results mean the same recipe."""
-    raw = recipes.unpriced(raw)
+    raw = recipes.without_prices(raw)
     return {**raw, "steps": [_current(entry) for entry in raw["steps"]]} if isinstance(raw.get("steps"), list) else raw
 
 

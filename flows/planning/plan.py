@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from flows.planning.bind import Bound, BoundRecipe
-from pipeline.engines.local.device import fit
+from pipeline.engines.local.device import fits_in_memory
 from schemas.records import digest
 
 INGEST = ("source", "prompt", "filter")  # families of the ingesting steps at the start of a recipe
@@ -49,7 +49,7 @@ def plan(
     return units
 
 
-def fits(units: Sequence[Unit], recipe: BoundRecipe) -> bool:
+def passes_fit_memory(units: Sequence[Unit], recipe: BoundRecipe) -> bool:
     """Whether the models of each pass fit into the memory of this machine."""
     return not any(unit.kind == "pass" and _crowded(unit.steps, recipe) for unit in units)
 
@@ -138,7 +138,7 @@ def _sees(step: Bound, other: Bound) -> bool:
 
 def _crowded(steps: Sequence[Bound], recipe: BoundRecipe) -> bool:
     taken = {name: share for step in steps for name, share in _shares(step, recipe).items()}
-    return len(taken) > 1 and not fit(taken.values())
+    return len(taken) > 1 and not fits_in_memory(taken.values())
 
 
 def _shares(step: Bound, recipe: BoundRecipe) -> dict[str, float]:

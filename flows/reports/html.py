@@ -19,7 +19,7 @@ from schemas import messages
 from schemas.arrow import from_batch, word_counts
 from schemas.axes import CLAIM, FORM
 from schemas.disk import disk
-from schemas.figures import EVALUATION, JUDGE, known
+from schemas.figures import EVALUATION, JUDGE, with_values
 from schemas.operator import Tables
 from schemas.ports import MediaStore
 from schemas.records import COUNTED, SAMPLE_KINDS, Candidate, Claim, Judgement, Outcome, Pair, Sample, media_parts
@@ -49,8 +49,8 @@ def write_report(folder: Path, summary: dict, tables: Tables, media: MediaStore)
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     page = environment.get_template("report.html.j2").render(
-        summary=summary, kinds=kinds, stages=stages, figures=known(EVALUATION, [entry["mean"] for entry in summary["evaluate"].values()]),
-        habits=known(JUDGE, list(summary["judges"].values())), known=KNOWN, verdict=verdict(summary["evaluate"]),
+        summary=summary, kinds=kinds, stages=stages, figures=with_values(EVALUATION, [entry["mean"] for entry in summary["evaluate"].values()]),
+        habits=with_values(JUDGE, list(summary["judges"].values())), known=KNOWN, verdict=verdict(summary["evaluate"]),
         amount=costs.amount, amounts=costs.amounts,
         notes=list(_notes(summary, sides)), plots=_plots(summary, stages, sides), sides=sides, asked=_asked(summary),
         pairs=_shown(tables, media), recipe=yaml.safe_dump(recipe, sort_keys=False, width=100),

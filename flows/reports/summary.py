@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from annotators.measures.judge_quality import Answer, JudgeQuality
 from annotators.measures.streaming_stats import Share
 from flows.runs import campaigns, costs, rejections, shards
-from flows.runs.folder import at_work
+from flows.runs.folder import disk_errors_translated
 from pipeline.storage import checksum
-from pipeline.storage.answer_cache import total
+from pipeline.storage.answer_cache import total_usage
 from schemas import redact
 from schemas.arrow import from_batch
 from schemas.operator import Tables
@@ -29,12 +29,12 @@ _OPEN = pa.array(sorted(OPEN), pa.string())
 def finish(run) -> dict:
     """Writes summary.json, the dataset card and report.html of a run whose units are all finished, removes shards that no pass lists any
     more, and returns the summary. StoreError if the disk fails, DamageError if a stored file is damaged."""
-    with at_work(run.folder, run.cache):
+    with disk_errors_translated(run.folder, run.cache):
         found = redact.document(summary(run))
         _write(run, found)
         for unit in run.units:
             if unit.kind == "pass":
-                shards.sweep(run.place(unit))
+                shards.remove_stale_shards(run.place(unit))
     return found
 
 
@@ -79,13 +79,13 @@ def summary(run) -> dict[str, Any]:
         out["repaired"] = repaired
     found = costs.by_step(usages)
     ordered = {step.name: found[step.name] for step in run.recipe.steps if step.name in found}
-    return out | asked(ordered, units, run.recipe.prices)
+    return out | usage_summary(ordered, units, run.recipe.prices)
 
 
-def asked(usages: costs.Usages, units: dict[str, str], prices: dict[str, Price]) -> dict[str, Any]:
+def usage_summary(usages: costs.Usages, units: dict[str, str], prices: dict[str, Price]) -> dict[str, Any]:
     """Usage by step and by model, with its cost. `units`: the unit in which each step ran."""
     models = costs.priced(costs.by_model(usages), prices)
-    whole = total(costs.by_model(usages).values())
+    whole = total_usage(costs.by_model(usages).values())
     steps = {step: {"unit": units[step], "models": costs.priced(usage, prices)} for step, usage in usages.items()}
     return {
         "steps": steps, "models": models, "money": costs.total_money(models.values()),
@@ -114,8 +114,8 @@ def counts(tables: Tables) -> dict[str, Any]:
         if survived := [not need for need in needs if need is not None]:
             for name in (kinds[sample], "all"):
                 probed.setdefault(name, Share()).add(sum(survived), len(survived))
-    written = following(_answers(tables), itemgetter(0))
-    judged = following(records(tables, "judgements"), attrgetter("sample"))
+    written = grouped_by_sample(_answers(tables), itemgetter(0))
+    judged = grouped_by_sample(records(tables, "judgements"), attrgetter("sample"))
     for sample, kind in kinds.items():
         answers, judgements = written(sample), judged(sample)
         found["judgements"][kind] += len(judgements)
@@ -164,7 +164,7 @@ class LeftOpen:
         }
 
 
-def following(rows: Iterable, sample: Callable[[Any], str]) -> Callable[[str], list]:
+def grouped_by_sample(rows: Iterable, sample: Callable[[Any], str]) -> Callable[[str], list]:
     """Groups rows that are in sample order: the result gives the rows of each sample and must be called in that order. Holds one sample
     in memory."""
     groups = groupby(rows, key=sample)

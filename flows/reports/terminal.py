@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from flows.runs import costs, rejections
-from schemas.figures import EVALUATION, JUDGE, known
+from schemas.figures import EVALUATION, JUDGE, with_values
 from schemas.operator import Tables
 from schemas.records import COUNTED, Reason
 from schemas.redact import clean
@@ -40,7 +40,7 @@ class Meter:
 
     def models(self) -> dict[str, dict]:
         """Usage by model, summed over all units."""
-        return costs.added([*self._ended, *self._units.values()])
+        return costs.add_priced([*self._ended, *self._units.values()])
 
     def rate(self, model: str) -> float:
         """Requests per second over the last WINDOW seconds; 0 in the first second."""
@@ -95,10 +95,10 @@ class Bars(Progress):
 
 
 @contextlib.contextmanager
-def bars(run, console: Console) -> Generator[None]:
+def progress_shown(run, console: Console) -> Generator[None]:
     """Shows progress: on a terminal a bar per unit and a line per model, elsewhere plain lines."""
     if not console.is_terminal:
-        run.report = summary_lines(console)
+        run.report = console_reporter(console)
         yield
         return
     meter = Meter()
@@ -118,7 +118,7 @@ def bars(run, console: Console) -> Generator[None]:
         progress.all_done()
 
 
-def summary_lines(console: Console):
+def console_reporter(console: Console):
     """A reporter that prints progress lines on a console."""
     return reporter(lambda text: console.print(escape(f"  {text}"), soft_wrap=True))
 
@@ -138,7 +138,7 @@ def reporter(write: Callable[[str], object], every: float = 10.0):
     return report
 
 
-def ending(summary: dict, run, console: Console) -> None:
+def print_summary(summary: dict, run, console: Console) -> None:
     """Prints counts and figures of a finished run, dropped rows with their reasons, and the paths of dataset and report."""
     table = Table(title=f"{summary['name']}: rows by media type", title_justify="left")
     kinds = list(summary["samples"])
@@ -149,18 +149,18 @@ def ending(summary: dict, run, console: Console) -> None:
     console.print(table)
     for line in rejections.lines(summary["rejections"]):
         console.print(f"  {escape(line)}", soft_wrap=True)
-    left_out(run.tables(), console)
+    print_dropped_rows(run.tables(), console)
     for line in open_lines(summary):
         console.print(f"  [yellow]{escape(line)}[/yellow]", soft_wrap=True)
     for line in summary.get("repaired", ()):
         console.print(f"  [yellow]repaired[/yellow]: {escape(line)}", soft_wrap=True)
     if summary["models"]:
-        console.print(asked_of(summary["models"], "model usage"))
-    judges(summary["judges"], console)
+        console.print(usage_table(summary["models"], "model usage"))
+    print_judge_quality(summary["judges"], console)
     if probed := summary["survive_without_media"].get("all"):
         console.print(f"  {share(probed)} of {probed['n']:,} preferences survive without the media")
     if summary["evaluate"]:
-        figures(summary["evaluate"], console)
+        print_evaluations(summary["evaluate"], console)
         console.print(verdict(summary["evaluate"]))
     if summary["dataset"]:
         console.print(f"dataset  [bold]{escape(str(run.folder / summary['dataset']))}[/bold]")
@@ -185,7 +185,7 @@ def open_lines(summary: dict) -> list[str]:
     ]
 
 
-def asked_of(models: dict[str, dict], title: str) -> Table:
+def usage_table(models: dict[str, dict], title: str) -> Table:
     """A table of each model's usage, with the cost if it has a price."""
     table = Table(title=title, title_justify="left")
     priced = any("currency" in usage for usage in models.values())
@@ -203,7 +203,7 @@ def asked_of(models: dict[str, dict], title: str) -> Table:
     return table
 
 
-def left_out(tables: Tables, console: Console, table: str = "samples") -> None:
+def print_dropped_rows(tables: Tables, console: Console, table: str = "samples") -> None:
     """Prints the first dropped rows of a table, one per line: which row, why, and the remedy."""
     count = 0
     for batch in tables.batches("rejections", ["table", "reason", "detail", "sample"]):
@@ -220,10 +220,10 @@ def left_out(tables: Tables, console: Console, table: str = "samples") -> None:
         console.print(f"    and {count - NAMED:,} more")
 
 
-def judges(found: dict[str, dict], console: Console) -> None:
+def print_judge_quality(found: dict[str, dict], console: Console) -> None:
     """Prints judge quality; nothing if none of its figures could be measured."""
     agreed = {step: judge["agreement_with_truth"].get("all") for step, judge in found.items()}
-    rows = {step: judge for step, judge in found.items() if agreed[step] or known(JUDGE, [judge])}
+    rows = {step: judge for step, judge in found.items() if agreed[step] or with_values(JUDGE, [judge])}
     if not rows:
         return
     table = Table(title="judge quality (95 % interval)", title_justify="left")
@@ -231,7 +231,7 @@ def judges(found: dict[str, dict], console: Console) -> None:
         table.add_column(name, justify="right" if name else "left")
     if any(agreed.values()):
         table.add_row("agreement with ground truth", *(share(agreed[step]) for step in rows))
-    for figure in known(JUDGE, list(rows.values())):
+    for figure in with_values(JUDGE, list(rows.values())):
         table.add_row(figure.title, *(share(judge.get(figure.name)) for judge in rows.values()))
     errors = [judge["calibration"] for judge in rows.values()]
     if any(errors):
@@ -244,12 +244,12 @@ def share(figure: dict | None) -> str:
     return f"{figure['share']:.3f} [dim]({figure['low']:.3f}-{figure['high']:.3f})[/dim]" if figure else ""
 
 
-def figures(evaluations: dict[str, dict], console: Console) -> None:
+def print_evaluations(evaluations: dict[str, dict], console: Console) -> None:
     """Prints the mean figures of all evaluations side by side, with 95 % intervals, and hallucination by media type."""
     table = Table(title="on held-out prompts (mean over media types, 95 % interval)", title_justify="left")
     for name in ("", *evaluations):
         table.add_column(name, justify="right" if name else "left")
-    for figure in known(EVALUATION, [e["mean"] for e in evaluations.values()]):
+    for figure in with_values(EVALUATION, [e["mean"] for e in evaluations.values()]):
         table.add_row(figure.title, *(_value(e["mean"].get(figure.name)) for e in evaluations.values()))
     for kind in next(iter(evaluations.values())):
         if kind != "mean":

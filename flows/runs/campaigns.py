@@ -25,7 +25,7 @@ PEOPLE = "judge.people"
 NAMED = 20  # quarantined annotations listed one by one
 
 
-class Asked(NamedTuple):
+class AskingStep(NamedTuple):
     """A step that asks people, with the folder of its ledger."""
 
     unit: Any
@@ -34,7 +34,7 @@ class Asked(NamedTuple):
     folder: Path
 
 
-def keys(recipe: BoundRecipe) -> set[str]:
+def required_secrets(recipe: BoundRecipe) -> set[str]:
     """The environment variables with secrets that human annotation needs; empty for a recipe without it."""
     steps = [step for step in recipe.steps if step.title == PEOPLE]
     if not steps:
@@ -44,12 +44,12 @@ def keys(recipe: BoundRecipe) -> set[str]:
     return {"LABEL_STUDIO_API_KEY"}.union(*(secrets_of(_settings(step).media) for step in steps))
 
 
-def asking_steps(run) -> Iterator[Asked]:
+def asking_steps(run) -> Iterator[AskingStep]:
     """The steps of a run, in all rounds, that ask people and have already done so."""
     for unit in run.units:
         for step in unit.steps:
             if step.title == PEOPLE and run.kept(unit, step).exists():
-                yield Asked(unit, step.name, _settings(step), run.kept(unit, step))
+                yield AskingStep(unit, step.name, _settings(step), run.kept(unit, step))
 
 
 def _settings(step: Bound) -> Settings:
@@ -57,7 +57,7 @@ def _settings(step: Bound) -> Settings:
     return cast(Settings, step.settings)
 
 
-def required_steps(run) -> list[Asked]:
+def required_steps(run) -> list[AskingStep]:
     """Like `asking_steps`, but OutputError if there are none (yet)."""
     if found := list(asking_steps(run)):
         return found
@@ -67,7 +67,7 @@ def required_steps(run) -> list[Asked]:
 
 
 @contextlib.contextmanager
-def opened(asking: Asked) -> Generator[Ledger]:
+def open_ledger(asking: AskingStep) -> Generator[Ledger]:
     """The ledger of a step, closed on exit. StoreError for errors of its SQLite file."""
     ledger = Ledger(asking.folder)
     try:
@@ -80,14 +80,14 @@ def opened(asking: Asked) -> Generator[Ledger]:
 
 def sync(run, what: str, **how) -> dict[str, Any]:
     """Does `what` (work, push, pull, reconcile, doctor) for every step that asks people: {step: Report}. OutputError if there is none."""
-    from annotators.label_studio.sync import connected
+    from annotators.label_studio.sync import connect_sync
 
     out = {}
     with contextlib.closing(open_store(run.cache / "media")) as media:
         for asking in required_steps(run):
-            with opened(asking) as ledger, ledger.alone():
+            with open_ledger(asking) as ledger, ledger.alone():
                 campaign = campaign_of(run.recipe.name, asking.step, asking.settings)
-                server = connected(campaign, run.recipe.name, asking.step, asking.settings, ledger, media)
+                server = connect_sync(campaign, run.recipe.name, asking.step, asking.settings, ledger, media)
                 out[asking.step] = getattr(server, what)(**how)
     return out
 
@@ -97,8 +97,10 @@ def is_built(run) -> bool:
     if run.summary() is None:
         return False
     for asking in asking_steps(run):
-        with opened(asking) as ledger, ledger.alone():
-            now, _ = snapshot.take(ledger, asking.folder / "snapshots", asking.step, run.bound(asking.unit)[0].version)
+        with open_ledger(asking) as ledger, ledger.alone():
+            now, _ = snapshot.take_snapshot(
+                ledger, asking.folder / "snapshots", asking.step, run.bound(asking.unit)[0].version
+            )
         if run.done(asking.unit).get("fitted") != now:
             return False
     return True
@@ -108,7 +110,7 @@ def progress_line(run) -> tuple[bool, str]:
     """(whether everybody is done, a line with the progress in total and by person)"""
     asked, answered, by = 0, 0, Counter()
     for asking in required_steps(run):
-        with opened(asking) as ledger:
+        with open_ledger(asking) as ledger:
             found, names = progress(ledger, asking.settings), ledger.people()
             asked, answered = asked + found.asked, answered + found.answered
             by.update({_name(names, person): n for person, n in ledger.shares().items()})
@@ -120,7 +122,7 @@ def figures(run) -> dict[str, dict]:
     """{step: {asked, answered, states, quarantine: {reason: n}, quality}} of all annotations so far."""
     out = {}
     for asking in asking_steps(run):
-        with opened(asking) as ledger:
+        with open_ledger(asking) as ledger:
             found: Progress = progress(ledger, asking.settings)
             reasons = [reason for *_, reason, _ in ledger.problems()]
             out[asking.step] = {
@@ -136,7 +138,7 @@ def show(run, console: Console) -> None:
     """Prints progress and annotator quality; this shows names, which never leave this machine."""
     found = figures(run)
     for asking in required_steps(run):
-        with opened(asking) as ledger:
+        with open_ledger(asking) as ledger:
             names, problems = ledger.people(), ledger.problems()
         counts = found[asking.step]
         states = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in counts["states"].items())

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pipeline.storage.answer_cache import Usage, total
+from pipeline.storage.answer_cache import Usage, total_usage
 from schemas.recipe import Price
 
 Usages = dict[str, dict[str, dict]]  # step -> model -> the figures of a Usage
@@ -23,7 +23,7 @@ def by_step(records: Iterable[Usages]) -> Usages:
     return {step: {model: usage.figures() for model, usage in models.items()} for step, models in found.items()}
 
 
-def of_record(record: Mapping[str, Any]) -> Usages:
+def usage_of_shard(record: Mapping[str, Any]) -> Usages:
     """Usage by step from the record of a shard."""
     return {step: record["models"] for step, record in record["steps"].items()}
 
@@ -31,10 +31,10 @@ def of_record(record: Mapping[str, Any]) -> Usages:
 def by_model(usages: Usages) -> dict[str, dict]:
     """Usage by model, summed over steps."""
     names = dict.fromkeys(model for models in usages.values() for model in models)
-    return {name: total(models[name] for models in usages.values() if name in models).figures() for name in names}
+    return {name: total_usage(models[name] for models in usages.values() if name in models).figures() for name in names}
 
 
-def money(usage: Mapping[str, Any], price: Price) -> dict[str, Any]:
+def cost(usage: Mapping[str, Any], price: Price) -> dict[str, Any]:
     """`spent` for requests and `saved` by cache hits, in `currency`. Prices are per million tokens and per request.
 
     A failed request costs only its price per request: servers do not report its tokens."""
@@ -49,10 +49,10 @@ def money(usage: Mapping[str, Any], price: Price) -> dict[str, Any]:
 
 def priced(models: Mapping[str, dict], prices: Mapping[str, Price]) -> dict[str, dict]:
     """Usage by model, with `money` added for models with a price."""
-    return {name: {**usage, **(money(usage, prices[name]) if name in prices else {})} for name, usage in models.items()}
+    return {name: {**usage, **(cost(usage, prices[name]) if name in prices else {})} for name, usage in models.items()}
 
 
-def added(several: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict]:
+def add_priced(several: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict]:
     """The sum of several results of `priced`, by model."""
     found: dict[str, dict] = {}
     for models in several:

@@ -11,7 +11,7 @@ from typing import Any
 from flows.planning.registry import engine_of
 from flows.runs import stop
 from flows.runs.memory_watchdog import RestartWorker, Watchdog
-from pipeline.engines.local.device import fit
+from pipeline.engines.local.device import fits_in_memory
 from pipeline.storage import memory_limit
 from pipeline.storage.in_flight import Journal
 from pipeline.storage.media_store import open_store
@@ -57,10 +57,10 @@ class Host:
             for n, (module, settings) in made.items()
             if (share := getattr(module, "share", None))
         }
-        if new and self._shares.keys() - keys.values() and not fit([*self._shares.values(), *new.values()]):
+        if new and self._shares.keys() - keys.values() and not fits_in_memory([*self._shares.values(), *new.values()]):
             raise RestartWorker(f"{', '.join(made)} does not fit into memory beside the models of earlier steps")
         if new:
-            memory_limit.release()  # sources are being read in another thread
+            memory_limit.lift_limit()  # sources are being read in another thread
         for name, (module, settings) in made.items():
             if (key := keys[name]) not in self._engines:  # the same model may have been loaded under another name
                 engine = self._engines[key] = await module.connect(settings, self.media)

@@ -21,10 +21,17 @@ from typing import Any, NamedTuple
 
 from flows.planning import load
 from flows.planning.bind import Bound, BoundRecipe, build
-from flows.planning.plan import Unit, fits, passes_of, plan
+from flows.planning.plan import Unit, passes_fit_memory, passes_of, plan
 from flows.runs import costs, leftovers, rejections, shards
 from flows.runs.engine_host import Host
-from flows.runs.folder import at_work, begun_run, check_name, make_folder, note_of, take_folder
+from flows.runs.folder import (
+    check_path,
+    disk_errors_translated,
+    make_folder,
+    read_run_note,
+    require_run_note,
+    take_folder,
+)
 from flows.runs.model_source import Answers, ModelSource, RealEngines, Wanted, note_engines
 from flows.runs.notes import VERSION
 from flows.runs.stream import Pass, Resources, Used, from_sources, from_tables, seen_samples
@@ -35,8 +42,8 @@ from pipeline.storage.answer_cache import Usage
 from schemas import redact
 from schemas.errors import DamageError, InputError, OutputError, RecipeError
 from schemas.operator import Context
-from schemas.published import public
-from schemas.recipe import parse, unpriced
+from schemas.published import public_text
+from schemas.recipe import parse, without_prices
 from schemas.records import Rejection, digest
 
 CACHE = Path("data/cache")  # default
@@ -140,7 +147,7 @@ class Run:
         elif unit.kind == "pass":
             yield from (f"{name}: {what}" for name in done["shards"] for what in shards.damages(place / name))
         elif "files" in done:
-            yield from checksum.damages(place, done["files"])
+            yield from checksum.find_damage(place, done["files"])
         elif what := _file_damage(place / "rejections.arrow", done):
             yield what
 
@@ -201,7 +208,7 @@ class Run:
 
     def do(self, unit: Unit) -> str:
         """Completes a unit: "kept" if it was already finished, else "done". Raises errors of a child process here."""
-        with at_work(self.folder, self.cache):
+        with disk_errors_translated(self.folder, self.cache):
             return self._do(unit)
 
     def _do(self, unit: Unit) -> str:
@@ -301,7 +308,7 @@ class Run:
             repaired.append(f"{n:,} answers in {self.cache / 'answers.sqlite'} were damaged: requested again")
         return {
             "key": digest(key, names), "shards": names, "fitted": fitted,
-            "usage": costs.by_step(map(costs.of_record, records)), **({"repaired": repaired} if repaired else {}),
+            "usage": costs.by_step(map(costs.usage_of_shard, records)), **({"repaired": repaired} if repaired else {}),
             "engines": {spec: engines[spec] for spec in specs & engines.keys()},
         }  # fmt: skip
 
@@ -364,8 +371,8 @@ class Run:
         }
         rows = [Rejection(*row) for row in (out.pop("rejections", ()) if isinstance(out, dict) else out)]
         shards.write_table(fresh / "rejections.arrow", "rejections", rows)
-        record["rejections"] = rejections.of_rows(rows)
-        record["files"] = checksum.of_files(
+        record["rejections"] = rejections.count_rows(rows)
+        record["files"] = checksum.file_checksums(
             fresh, [p.relative_to(fresh).as_posix() for p in fresh.rglob("*") if p.is_file()]
         )
         if isinstance(out, dict):
@@ -380,7 +387,7 @@ class Run:
     def _write(self, unit: Unit, host: Host, progress) -> dict:
         from pipeline.dataset.write import write
 
-        info = {"recipe": public(self.recipe.name), "digest": digest(redact.document(unpriced(self.raw)))}
+        info = {"recipe": public_text(self.recipe.name), "digest": digest(redact.document(without_prices(self.raw)))}
         counts = write(self.tables(unit), host.media, self.dataset(unit.round), info)
         self.place(unit).mkdir(parents=True, exist_ok=True)
         return {"key": self.key(unit), "pairs": counts}
@@ -397,16 +404,16 @@ class Run:
 def _file_damage(file: Path, done: dict) -> str | None:
     """Why the rejections of a table step are damaged, in a few words; None if intact."""
     if name := next((n for n in done.get("files", ()) if n == file.name), None):
-        return next(checksum.damages(file.parent, {name: done["files"][name]}), None)
+        return next(checksum.find_damage(file.parent, {name: done["files"][name]}), None)
     rows = sum(n for reasons in done.get("rejections", {}).values() for n in reasons.values())
-    return shards.miscounted(file, rows) if rows or file.exists() else None
+    return shards.wrong_row_count(file, rows) if rows or file.exists() else None
 
 
 def cache_of(out: Path | None, given: Path | None = None) -> Path:
     """The cache of the run in `out`: the one it was started with, independent of the default; `given` if that is gone or there is no run.
 
     OutputError if a different one is given, as answers and media would then be in two places."""
-    known = begun_run(out) if out else None
+    known = read_run_note(out) if out else None
     if not known:
         return (given or CACHE).absolute()
     kept = Path(known["cache"])
@@ -469,7 +476,7 @@ def _planned(asked: Opening, checked: BoundRecipe, out: Path, cache: Path, lock:
     raw, dataset = asked.raw, asked.dataset
     ingested = asked.ingest or bool(known and known.get("ingested"))
     units = plan(checked, dataset is not None, ingested, known.get("passes", ()) if known else ())
-    if not fits(units, checked):  # the passes were decided on a larger machine
+    if not passes_fit_memory(units, checked):  # the passes were decided on a larger machine
         units = plan(checked, dataset is not None, ingested)
     redacted = redact.document(raw)
     mine = {
@@ -501,7 +508,7 @@ def _check_recipe(known: dict | None, out: Path, raw: dict, dataset: Path | None
 def recipe_difference(known: dict, raw: dict) -> str:
     """The first difference between the recipe of a run.json and `raw`, in a few words, ignoring prices; empty if they are the same."""
     # run.json has no secrets, but one of an older version may
-    old, new = load.decisive(redact.document(known["recipe"])), load.decisive(redact.document(raw))
+    old, new = load.comparable(redact.document(known["recipe"])), load.comparable(redact.document(raw))
     return _difference(old, new) if old != new else ""
 
 
@@ -516,7 +523,7 @@ def _withheld(raw: dict, redacted: dict) -> list[str]:
 
 def resume(where: Path, report: Report | None = None) -> Run:
     """Opens the run of a folder again, as `open_run` does. OutputError if there is none."""
-    known = note_of(where)
+    known = require_run_note(where)
     dataset = known.get("dataset") and Path(known["dataset"])
     return _open(Opening(known["recipe"], dataset, report, withheld=known.get("withheld", ())), where, None)
 
@@ -524,7 +531,7 @@ def resume(where: Path, report: Report | None = None) -> Run:
 def reopen(where: Path, report: Report | None = None, raw: dict | None = None) -> Run:
     """The run of a folder, without a lock: for its child process, or to read it. `raw`: the recipe with the secrets that run.json lacks.
     OutputError if there is no run."""
-    known = note_of(where)
+    known = require_run_note(where)
     dataset = known.get("dataset") and Path(known["dataset"])
     whole = known["recipe"] if raw is None else raw
     recipe = load.checked(whole, given=("samples", "pairs") if dataset else ())
@@ -570,9 +577,9 @@ def run_all(run: Run) -> Iterator[Unit]:
         yield unit
 
 
-def sound_dataset(folder: Path) -> Path:
+def intact_dataset(folder: Path) -> Path:
     """The exported dataset of a run's folder, or the folder itself. OutputError if there is none, DamageError if it is damaged."""
-    check_name(folder)
+    check_path(folder)
     if (folder / "run.json").exists():
         run = reopen(folder)
         units = [unit for unit in run.units if unit.kind == "dataset" and (run.place(unit) / "done.json").exists()]
@@ -591,7 +598,7 @@ def sound_dataset(folder: Path) -> Path:
 def train_dataset(dataset: Path, out: Path, settings: Sequence[str] = (), *, model: str = "data/models/tiny",
                   cache: Path | None = None, report: Report | None = None) -> dict:  # fmt: skip
     """Trains `model` on an exported dataset, or on that of a run's folder; returns the trainer's report. `settings`: train.setting=value."""
-    folder = sound_dataset(dataset)
+    folder = intact_dataset(dataset)
     raw = {
         "name": "train",
         "models": {"policy": {"engine": "vllm", "model": model}},
@@ -620,7 +627,7 @@ def evaluate_model(
 def _single(raw: dict, settings, out: Path, cache: Path | None, dataset: Path | None, report: Report | None) -> dict:
     for assignment in settings:
         load.override(raw, assignment)
-    run = _open(Opening(load.decisive(raw), dataset, report), Path(out), cache)
+    run = _open(Opening(load.comparable(raw), dataset, report), Path(out), cache)
     try:
         for _ in run_all(run):
             pass

@@ -37,20 +37,20 @@ def make_folder(folder: Path, option: str) -> Path:
     return folder
 
 
-def note_of(folder: Path) -> dict[str, Any]:
+def require_run_note(folder: Path) -> dict[str, Any]:
     """The run.json of a folder. OutputError if there is none, or it was written by a newer Pairwright."""
-    if (found := begun_run(folder)) is None:
+    if (found := read_run_note(folder)) is None:
         raise OutputError(f"{short_path(folder)} is not the folder of a run: give the --out of a `pairwright build`")
     return found
 
 
-def begun_run(folder: Path, option: str = "") -> dict[str, Any] | None:
+def read_run_note(folder: Path, option: str = "") -> dict[str, Any] | None:
     """Like `note_of`, but None if there is none. `option`: the option with which the user named the folder, for messages."""
-    check_name(folder, option)
+    check_path(folder, option)
     return notes.read(folder / "run.json")
 
 
-def check_name(path: Path, option: str = "") -> None:
+def check_path(path: Path, option: str = "") -> None:
     """OutputError if a path named by the user is impossible or not accessible. A missing file is fine."""
     with place(path, option), suppress(FileNotFoundError, NotADirectoryError):
         path.stat()
@@ -113,7 +113,7 @@ def _locked(folder: Path) -> TextIO:
 
 
 @contextmanager
-def at_work(*folders: Path) -> Generator[None]:
+def disk_errors_translated(*folders: Path) -> Generator[None]:
     """While a run works in these folders: errors of their disks, or of the disk of temporary files, that were not translated closer to
     their origin become a StoreError."""
     try:

@@ -57,7 +57,7 @@ def arrivals(records: Iterable, every: int) -> Stream:
         yield now
 
 
-def with_rows(stream: Stream) -> Stream:
+def merge_repeated(stream: Stream) -> Stream:
     """Merges repeated Samples into their first occurrence, with the rows of all of them.
 
     Repeated answers and judgements are dropped; an answer that is chosen in one pair and rejected in another loses its role. A repeated
@@ -91,7 +91,7 @@ def _together(first: Arrival, others: list[Arrival]) -> Iterator[Arrival | Rejec
         media |= {m.id: m for m in arrival.media if m.id not in media}
         where = sample_label(arrival.sample)
         if times > 1 and not arrival.rows:
-            twins.append(duplicate_of(arrival.sample, times))
+            twins.append(duplicate_rejection(arrival.sample, times))
         for row in arrival.rows:
             key = TABLE_OF[type(row)], row.id
             before = rows.setdefault(key, row)
@@ -110,7 +110,7 @@ def _together(first: Arrival, others: list[Arrival]) -> Iterator[Arrival | Rejec
 ORDER = list(TABLE_OF)  # record types in the order in which a run makes them
 
 
-def duplicate_of(sample: Sample, times: int) -> Rejection:
+def duplicate_rejection(sample: Sample, times: int) -> Rejection:
     """The rejection of a Sample that occurs for the `times`-th time."""
     detail = f"{sample_label(sample)}: duplicate of an earlier prompt with the same media; remove one of them"
     return Rejection(f"{sample.id}~{times}", "samples", sample.step, Reason.DUPLICATE, detail)

@@ -147,7 +147,7 @@ def parsed(path: Path) -> Any:
     """Like `read`, but the error message is a few words without path and remedy."""
     form = PASS if path.name == "done.json" and path.parent.parent.name == "passes" else FORMS.get(path.name)
     try:
-        found = checksum.unsealed(local_files.read(path))
+        found = checksum.from_checked_json(local_files.read(path))
         if path.name == "run.json":
             _check_version(path.parent, found)
         if form:

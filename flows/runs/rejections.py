@@ -17,7 +17,7 @@ def counted(found: Iterable[tuple[str, str, int]]) -> Reasons:
     return out
 
 
-def of_rows(rows: Iterable[Rejection]) -> Reasons:
+def count_rows(rows: Iterable[Rejection]) -> Reasons:
     """Counts of rows about to be written. ValueError for a reason that is not in Reason, which is a bug of an operator."""
     return counted((row.step, Reason(row.reason), 1) for row in rows)
 
@@ -31,7 +31,7 @@ def in_tables(tables: Tables) -> Reasons:
     return counted((step, reason, 1) for step, reason in rows)
 
 
-def together(parts: Iterable[Reasons]) -> Reasons:
+def sum_counts(parts: Iterable[Reasons]) -> Reasons:
     """The sums of several counts."""
     return counted(
         (step, reason, n) for part in parts for step, reasons in part.items() for reason, n in reasons.items()

@@ -24,8 +24,20 @@ from schemas.errors import DamageError, OutputError
 from schemas.records import Reason, one_line
 
 __all__ = [
-    "REMEDY", "RunTables", "batches", "check", "damage", "damages", "miscounted", "publish", "read_json", "read_json_or_none", "record_of", "rows",
-    "write_json", "write_table",
+    "REMEDY",
+    "RunTables",
+    "batches",
+    "check",
+    "damage",
+    "damages",
+    "publish",
+    "read_json",
+    "read_json_or_none",
+    "record_of",
+    "rows",
+    "write_json",
+    "write_table",
+    "wrong_row_count",
 ]  # fmt: skip
 
 SIZE = 512  # samples per shard
@@ -59,7 +71,7 @@ def write_json(path: Path, value: dict, sort_keys: bool = True) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     with disk(path):
         try:
-            beside.write_text(checksum.sealed(redact.document(value), sort_keys))
+            beside.write_text(checksum.to_checked_json(redact.document(value), sort_keys))
             fsync(beside)
             beside.rename(path)
             fsync(path.parent)
@@ -95,9 +107,9 @@ def damages(folder: Path) -> Iterator[str]:
         f"{p.name} does not belong to this run" for p in sorted(folder.glob("*.arrow")) if not counts.get(p.stem)
     )
     if (files := record.get("files")) is not None:
-        yield from checksum.damages(folder, files)
+        yield from checksum.find_damage(folder, files)
     else:  # written by an older version
-        yield from filter(None, (miscounted(folder / f"{name}.arrow", n) for name, n in counts.items() if n))
+        yield from filter(None, (wrong_row_count(folder / f"{name}.arrow", n) for name, n in counts.items() if n))
 
 
 def damage(folder: Path) -> str | None:
@@ -105,7 +117,7 @@ def damage(folder: Path) -> str | None:
     return next(damages(folder), None)
 
 
-def miscounted(path: Path, rows: int) -> str | None:
+def wrong_row_count(path: Path, rows: int) -> str | None:
     """Why an Arrow file does not hold `rows` rows, in a few words; None if it does."""
     if not path.exists():
         return f"{path.name} is missing"
@@ -143,8 +155,8 @@ def _publish(folder: Path, beside: Path, tables: dict[str, list], record: dict) 
     for name, rows in tables.items():
         if rows:
             write_table(beside / f"{name}.arrow", name, rows)
-    files = checksum.of_files(beside, [f"{name}.arrow" for name, rows in tables.items() if rows])
-    (beside / "record.json").write_text(checksum.sealed(redact.document(record) | {"files": files}))
+    files = checksum.file_checksums(beside, [f"{name}.arrow" for name, rows in tables.items() if rows])
+    (beside / "record.json").write_text(checksum.to_checked_json(redact.document(record) | {"files": files}))
     for path in beside.iterdir():
         fsync(path)
     if folder.exists():
@@ -161,7 +173,7 @@ def _publish(folder: Path, beside: Path, tables: dict[str, list], record: dict) 
     fsync(folder.parent)
 
 
-def open_shards(place: Path, name: str) -> dict | None:
+def open_shard_record(place: Path, name: str) -> dict | None:
     """The latest record of the shard `name` published with open requests; None if there is none."""
     found = sorted(place.glob(f"{name}{OPEN}*/record.json"), key=lambda path: path.stat().st_mtime)
     return next((record for path in reversed(found) if (record := _sound(path)) is not None), None)
@@ -183,7 +195,7 @@ def published_shards(place: Path) -> list[str]:
     return [name for name in names if OPEN not in name or name.partition(OPEN)[0] not in names]
 
 
-def sweep(place: Path) -> None:
+def remove_stale_shards(place: Path) -> None:
     """Removes shards that a finished pass no longer lists: their rows have changed, or their open requests are answered."""
     names = set(read_json(place / "done.json")["shards"])
     for path in place.glob("[!.]*/record.json"):

@@ -17,10 +17,10 @@ from typing import Any
 
 from flows.planning.bind import Bound, build
 from flows.runs import costs, rejections, shards
-from flows.runs.intake import arrivals, duplicate_of, with_rows
+from flows.runs.intake import arrivals, duplicate_rejection, merge_repeated
 from flows.runs.model_source import Answers
 from pipeline.storage.answer_cache import Usage
-from pipeline.storage.urls import filled
+from pipeline.storage.urls import fill_variables
 from schemas.arrow import TABLE_OF, TABLES, from_batch
 from schemas.axes import SCORE, TRUTH
 from schemas.errors import PairwrightError, RowError, RunError
@@ -36,7 +36,7 @@ Used = dict[str, Usage]  # by the recipe's name of the model
 Progress = Callable[[int, int | None, str, Used], None]
 
 
-def view(bound: Bound, rows: SampleRows) -> SampleRows | None:
+def visible_rows(bound: Bound, rows: SampleRows) -> SampleRows | None:
     """What the step sees of a sample; None if the sample is not for this step."""
     step = bound.step
     if bound.share != (0.0, 1.0):
@@ -117,10 +117,10 @@ def from_sources(sources: list[Bound], context: Callable[[Bound], Context], key:
 
     Answers, judgements and pairs that a source yields after a Sample belong to that Sample and are in its shard; its steps see them. If
     sources leave such rows, those of equal Samples are merged; otherwise a repeated Sample is a rejection."""
-    records = (row for bound in sources for row in bound.verb(filled(bound.settings), context(bound)))
+    records = (row for bound in sources for row in bound.verb(fill_variables(bound.settings), context(bound)))
     stream = arrivals(records, ROWS)
     if any(not LIVE.isdisjoint(bound.leaves) for bound in sources):
-        stream = with_rows(stream)
+        stream = merge_repeated(stream)
     seen: dict[bytes, int] = {}
     shown: set[bytes] = set()
     given: list[SampleRows] = []
@@ -142,7 +142,7 @@ def from_sources(sources: list[Bound], context: Callable[[Bound], Context], key:
             name = bytes.fromhex(item.sample.id)
             times = seen[name] = seen.get(name, 0) + 1
             if times > 1:
-                first["rejections"].append(duplicate_of(item.sample, times))
+                first["rejections"].append(duplicate_rejection(item.sample, times))
             else:
                 for media in item.media:
                     if (sha := bytes.fromhex(media.id)) not in shown:
@@ -168,7 +168,7 @@ def seen_samples(bound: Bound, tables: shards.RunTables) -> Iterator[SampleRows]
     """What the step sees of each sample of the earlier passes, in order."""
     for _, shard in tables.shards():
         for rows in _given(shard):
-            if rows.sample.kind in bound.module.MEDIA and (some := view(bound, rows)) is not None:
+            if rows.sample.kind in bound.module.MEDIA and (some := visible_rows(bound, rows)) is not None:
                 yield some
 
 
@@ -351,7 +351,7 @@ class Pass:
                     )
                 )
                 break
-            seen = view(bound, rows)
+            seen = visible_rows(bound, rows)
             if seen is None:
                 continue
             try:
@@ -381,7 +381,7 @@ class Pass:
         for bound in self.steps:
             shard.usage[bound.step.name] = defaultdict(Usage)
             shard.contexts.append(self.context(bound, shard))
-        shard.earlier = shards.open_shards(self.folder, shard.name)
+        shard.earlier = shards.open_shard_record(self.folder, shard.name)
         self.open.append(shard)
 
     async def _close(self, shard: Shard) -> None:
@@ -408,7 +408,7 @@ class Pass:
     def _record(self, shard: Shard, tables: dict[str, list]) -> dict:
         usage = {step: dict(used) for step, used in shard.usage.items()}
         if shard.earlier:
-            before = costs.of_record(shard.earlier)
+            before = costs.usage_of_shard(shard.earlier)
             usage = {
                 step: {
                     name: model_usage.after(Usage(**before.get(step, {}).get(name, {})))
@@ -419,7 +419,7 @@ class Pass:
         return {
             "key": shard.key,
             "counts": {name: len(rows) for name, rows in tables.items()},
-            "rejections": rejections.of_rows(tables["rejections"]),
+            "rejections": rejections.count_rows(tables["rejections"]),
             "steps": {
                 b.step.name: {
                     "operator": b.step.title,

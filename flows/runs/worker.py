@@ -20,7 +20,7 @@ from typing import TextIO
 
 from flows.runs import engine_host, executor
 from flows.runs.crash_log import Crashes
-from flows.runs.folder import at_work
+from flows.runs.folder import disk_errors_translated
 from flows.runs.memory_watchdog import RestartWorker
 from flows.runs.supervisor import AFRESH, log_of
 from pipeline.storage import in_flight
@@ -43,13 +43,13 @@ def main(folder: Path) -> int:
     while True:
         name = orders.get()
         try:
-            with at_work(folder):
+            with disk_errors_translated(folder):
                 _log_to(log_of(folder, name))
                 if run is None or host is None:
                     run, crashes = executor.reopen(folder, report, raw), Crashes(folder)
                     notes = in_flight.Journal(folder / "in_flight", crashes.suspects, crashes.culprits)
                     host = engine_host.Host(run.cache, notes)
-            with at_work(folder, run.cache):
+            with disk_errors_translated(folder, run.cache):
                 run.work(next(u for u in run.units if u.name == name), host)
             say({"finished": name})
         except RestartWorker as why:

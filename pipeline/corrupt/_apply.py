@@ -18,23 +18,23 @@ from pydantic import TypeAdapter
 from pipeline.corrupt import _files
 from pipeline.corrupt._registry import Spec
 from pipeline.corrupt.kinds._kind import Kind, seeded_rng
-from pipeline.corrupt.kinds.adversarial import Adversarial, perturbed
+from pipeline.corrupt.kinds.adversarial import Adversarial, perturbed_picture
 from pipeline.corrupt.kinds.images import Fade, RegionMask
 from pipeline.corrupt.kinds.nothing import Nothing
 from pipeline.corrupt.kinds.swap import Swap, pool_of
-from pipeline.media.probe import keep
+from pipeline.media.probe import probe_and_store
 from schemas.errors import RowError, bad_row
 from schemas.messages import media_kinds, sample_label, with_media, without_media
 from schemas.operator import Context
 from schemas.records import MEDIA_KINDS, Media, Message, Reason, Sample
 
-__all__ = ["Spec", "corrupted"]
+__all__ = ["Spec", "corrupted_prompt"]
 
 _SPEC: TypeAdapter[Any] = TypeAdapter(Spec)
 _THREADS = 4  # a clip may take 500 MB while it is processed
 
 
-async def corrupted(
+async def corrupted_prompt(
     prompt: tuple[Message, ...], spec: Any, sample: Sample, context: Context
 ) -> tuple[tuple[Message, ...], list[Media]]:
     """`prompt` with its media corrupted by `spec` (a kind's name, a mapping of its settings, or the typed settings), and the new Media.
@@ -76,7 +76,7 @@ def _takes(kind: Kind) -> tuple[str, ...]:
     """The media types that the kind applies to."""
     if isinstance(kind, Adversarial) or (isinstance(kind, Swap) and kind.by == "statistics"):
         return ("image",)
-    return MEDIA_KINDS if isinstance(kind, Swap) else _files.takes(kind)
+    return MEDIA_KINDS if isinstance(kind, Swap) else _files.supported_media(kind)
 
 
 async def _replaced(sha: str, medium: str, kind: Kind, sample: Sample, context: Context) -> tuple[str, Media | None]:
@@ -85,7 +85,9 @@ async def _replaced(sha: str, medium: str, kind: Kind, sample: Sample, context: 
         return await pool_of(context).instead(sha, medium, kind, sample, context), None
     label = f"{kind.kind} of {sha[:12]}"
     if isinstance(kind, Adversarial):
-        made = await _in_thread(keep, await perturbed(sha, kind, sample, context), label, context.media)
+        made = await _in_thread(
+            probe_and_store, await perturbed_picture(sha, kind, sample, context), label, context.media
+        )
     else:
         made = await _in_thread(_corrupted_file, sha, medium, kind, sample, context, label)
     return made.id, made
@@ -93,8 +95,8 @@ async def _replaced(sha: str, medium: str, kind: Kind, sample: Sample, context: 
 
 def _corrupted_file(sha: str, medium: str, kind: Kind, sample: Sample, context: Context, label: str) -> Media:
     name = f"{sample_label(sample)}: {medium} {sha[:12]}"
-    data = _files.corrupted(context.media.read(sha), medium, kind, seeded_rng(kind, sample.id, sha), name)
-    return keep(data, label, context.media)
+    data = _files.corrupted_file(context.media.read(sha), medium, kind, seeded_rng(kind, sample.id, sha), name)
+    return probe_and_store(data, label, context.media)
 
 
 async def _in_thread(work: Callable[..., Media], *arguments: Any) -> Media:

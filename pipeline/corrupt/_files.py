@@ -27,14 +27,14 @@ RATE = 48_000  # Hz, of a video's sound
 MEDIA = ("image", "video", "audio")
 
 
-def takes(kind: Kind) -> tuple[str, ...]:
+def supported_media(kind: Kind) -> tuple[str, ...]:
     """The media types that a kind of corruption applies to; kinds for sounds also apply to a video's own sound."""
     cls = type(kind)
     pictures, orders, sounds = cls in PICTURES, cls in ORDERS, cls in SOUNDS
     return tuple(m for m, applies in zip(MEDIA, (pictures, pictures or orders or sounds, sounds)) if applies)
 
 
-def corrupted(data: bytes, medium: str, kind: Kind, rng: np.random.Generator, name: str) -> bytes:
+def corrupted_file(data: bytes, medium: str, kind: Kind, rng: np.random.Generator, name: str) -> bytes:
     """The bytes of `data`, a file of type `medium` (image, video, audio), corrupted by `kind`. `name` is used in messages.
 
     RowError as the decoders raise it; EMPTY_MEDIA if a kind for sounds gets a video without sound; UNCHANGED if the result equals the

@@ -81,7 +81,7 @@ async def corrupt(rows: SampleRows, settings: Settings, context: Context) -> lis
 
 
 async def _corrupted_sample(sample: Sample, kind: Kind, context: Context) -> list[Media | Sample | Pair | Rejection]:
-    prompt, made = await _apply.corrupted(sample.prompt, kind, sample, context)
+    prompt, made = await _apply.corrupted_prompt(sample.prompt, kind, sample, context)
     known = json.loads(sample.facts) if sample.facts else {}
     how = known | {"corrupted": {"op": kind.model_dump(mode="json"), "media": list(sample.media)}}
     facts = json.dumps(how, sort_keys=True, separators=(",", ":"))

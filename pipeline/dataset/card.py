@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 import yaml
 
 from pipeline.dataset.columns import columns
-from pipeline.dataset.read import dataset_files, opened
+from pipeline.dataset.read import dataset_files, open_dataset_file
 from schemas.arrow import word_counts
 from schemas.disk import disk
-from schemas.figures import JUDGE, known
+from schemas.figures import JUDGE, with_values
 from schemas.markdown import block, code, line, plain
 from schemas.published import published, publisher
 from schemas.records import COUNTED, SAMPLE_KINDS
@@ -68,7 +68,7 @@ class _Facts:
 def _facts(dataset: Path) -> _Facts:
     found = _Facts()
     for kind, path in dataset_files(dataset):
-        with opened(path) as file:
+        with open_dataset_file(path) as file:
             for batch in file.iter_batches(4096, columns=[*NUMBERS, *ORIGINS, "chosen", "rejected"]):
                 frame = batch.select(list(NUMBERS)).to_pandas()
                 for side in ("chosen", "rejected"):
@@ -133,7 +133,8 @@ def _body(facts: _Facts, summary: dict, recipe: dict) -> Iterator[str]:
         yield (
             "## Judges\n\nParse rate: share of replies that could be parsed. Agreement: with the ground truth, where it is known.\n\n"
             + "".join(
-                f"- {figure.title}: {figure.sentence}\n" for figure in known(JUDGE, list(summary["judges"].values()))
+                f"- {figure.title}: {figure.sentence}\n"
+                for figure in with_values(JUDGE, list(summary["judges"].values()))
             )
             + "\n"
             + _table(_judges(summary["judges"]))

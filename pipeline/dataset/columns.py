@@ -28,12 +28,12 @@ class Column(NamedTuple):
     origin: str = "pairs"  # table that the column is copied from ("pairs" or "samples"); "" if it is computed
 
 
-TALK = (
+CHAT_COLUMNS = (
     Column("prompt", CHAT, "the prompt as chat messages; parts of type image, video or audio mark the places of the media", ""),
     Column("chosen", CHAT, "the better answer, as one assistant message", ""),
     Column("rejected", CHAT, "the worse answer, as one assistant message; null in unpaired rows, which have `desirable` instead", ""),
 )  # fmt: skip
-RECORD = (
+DATA_COLUMNS = (
     Column("id", pa.string(), "digest of the sample, both candidates and the pairing step"),
     Column("sample", pa.string(), "digest of the prompt and its media; pairs of the same prompt share it"),
     Column("media", IDS, "SHA-256 of each media file, in prompt order", "samples"),
@@ -86,7 +86,7 @@ def columns(kind: str) -> tuple[Column, ...]:
         Column(f"ranked_{m}s", BLOBS, f"the {m} files of `media_list`; null if there is no list", "")
         for m in MEDIA_OF[kind]
     )
-    return TALK + shown + other + ranked + RECORD
+    return CHAT_COLUMNS + shown + other + ranked + DATA_COLUMNS
 
 
 def arrow_schema(kind: str, info: dict) -> pa.Schema:

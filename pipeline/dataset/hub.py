@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.dataset import manifest
 from schemas.disk import error_line
 from schemas.errors import InputError, StoreError
-from schemas.published import OURS, public
+from schemas.published import OURS, public_text
 
 WAITS = (1, 2, 4)  # seconds between attempts; the client retries uploads, but not the commit
 BUSY = (408, 429, 500, 502, 503, 504)
@@ -52,7 +52,7 @@ def _clean_card(card: Path) -> None:
     """Removes private details from a card that was written by an older version or edited by hand."""
     if card.exists():
         text = card.read_text()
-        cleaned = public(re.sub(rf"(?m)^ *(?:{'|'.join(OURS)}):.*\n", "", text))
+        cleaned = public_text(re.sub(rf"(?m)^ *(?:{'|'.join(OURS)}):.*\n", "", text))
         if cleaned != text:
             card.write_text(cleaned)
 

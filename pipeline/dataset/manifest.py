@@ -29,11 +29,14 @@ def _parquet():
 def write(folder: Path) -> Path:
     """Writes the manifest of the folder's Parquet files and returns its path. Without files the list is empty."""
     files = {
-        path.relative_to(folder).as_posix(): {"rows": _parquet().read_metadata(path).num_rows, **checksum.of_file(path)}
+        path.relative_to(folder).as_posix(): {
+            "rows": _parquet().read_metadata(path).num_rows,
+            **checksum.file_checksum(path),
+        }
         for path in _files(folder)
     }
     path = folder / NAME
-    path.write_text(checksum.sealed({"version": VERSION, "files": files}))
+    path.write_text(checksum.to_checked_json({"version": VERSION, "files": files}))
     return path
 
 
@@ -58,7 +61,7 @@ def damages(folder: Path, pairs: dict[str, int] | None = None, quick: bool = Fal
         return
     names = (path.relative_to(folder).as_posix() for path in _files(folder))
     yield from (f"{name} is not part of this dataset" for name in names if name not in known["files"])
-    yield from checksum.damages(folder, known["files"], quick)
+    yield from checksum.find_damage(folder, known["files"], quick)
 
 
 def damage(folder: Path, pairs: dict[str, int] | None = None, quick: bool = False) -> str | None:
@@ -96,7 +99,7 @@ def _files(folder: Path) -> list[Path]:
 def _known(folder: Path) -> dict[str, Any] | None:
     """The manifest, or None if an older version exported the dataset without one. DamageError (a few words) if it is missing or unreadable."""
     try:
-        return checksum.unsealed(local_files.read(folder / NAME))
+        return checksum.from_checked_json(local_files.read(folder / NAME))
     except FileNotFoundError:
         pass
     except OSError as error:

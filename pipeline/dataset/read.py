@@ -53,14 +53,14 @@ def dataset_files(folder: Path) -> list[tuple[str, Path]]:
 def _examples(kind: str, path: Path) -> Iterator[Example]:
     files = [f"{side}{m}s" for side in ("", "rejected_") for m in MEDIA_OF[kind]]
     names = ["id", "sample", "prompt", "chosen", "rejected", "margin", "media", "rejected_media", *files]
-    with opened(path) as file:
+    with open_dataset_file(path) as file:
         for batch in file.iter_batches(BATCH, columns=names):
             for row in batch.to_pylist():
                 yield _example(kind, row)
 
 
 @contextmanager
-def opened(path: Path) -> Generator[pq.ParquetFile]:
+def open_dataset_file(path: Path) -> Generator[pq.ParquetFile]:
     """Opens an exported file. InputError: a newer version or another program wrote it. DamageError: it differs from what was exported."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:

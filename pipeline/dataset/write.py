@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.dataset import manifest
-from pipeline.dataset.columns import BLOBS, CHAT, CONTENT, MEDIA_OF, RECORD, arrow_schema
+from pipeline.dataset.columns import BLOBS, CHAT, CONTENT, DATA_COLUMNS, MEDIA_OF, arrow_schema
 from schemas.disk import disk
 from schemas.errors import OutputError, RunError, StoreError
 from schemas.operator import Tables
@@ -25,7 +25,7 @@ BLOB = BLOBS.value_type
 SAMPLE_LINEAGE = ("source", "licence", "split")  # text columns that say where a row is from, cleaned before publication
 PAIR_LINEAGE = ("generator_chosen", "generator_rejected", "media_op", "recipe")
 PLACES = r"://|^/|[\\~@=%]|\s/|localhost|\d\.\d+\.\d|\.(local|internal|intranet|lan|corp)"  # texts without a match are published unchanged
-SAMPLE_COLUMNS = ["id", "kind", "prompt", *(c.name for c in RECORD if c.origin == "samples")]
+SAMPLE_COLUMNS = ["id", "kind", "prompt", *(c.name for c in DATA_COLUMNS if c.origin == "samples")]
 
 
 def write(tables: Tables, media: MediaStore, out: Path, info: dict) -> dict[str, int]:
@@ -186,7 +186,7 @@ class _Config:
             "chosen": _as_messages(pairs["chosen"].combine_chunks()),
             "rejected": _as_messages(pairs["rejected"].combine_chunks()),
             **{name: _blobs(cells) for name, cells in self.blobs.items()},
-            **{c.name: (pairs if c.origin == "pairs" else samples)[c.name] for c in RECORD if c.origin},
+            **{c.name: (pairs if c.origin == "pairs" else samples)[c.name] for c in DATA_COLUMNS if c.origin},
             **{name: _public(samples[name].combine_chunks()) for name in SAMPLE_LINEAGE},
             **{name: _public(pairs[name].combine_chunks()) for name in PAIR_LINEAGE},
             "desirable": pairs["label"],

@@ -34,7 +34,7 @@ from schemas.requests import (
     Score,
     Scored,
 )
-from schemas.special_tokens import FAMILIES, NOTHING, Specials, families_of, of_families
+from schemas.special_tokens import FAMILIES, NOTHING, Specials, families_of, specials_of_families
 from schemas.text import did_you_mean
 
 TOP_LOGPROBS = 20  # the maximum that servers return
@@ -102,7 +102,9 @@ def specials_of(settings: Settings) -> Specials:
     """The special tokens that are escaped in texts for the server."""
     if settings.family == "none":
         return NOTHING
-    return of_families(families_of(settings.model) if settings.family == "auto" else frozenset({settings.family}))
+    return specials_of_families(
+        families_of(settings.model) if settings.family == "auto" else frozenset({settings.family})
+    )
 
 
 def able(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
@@ -131,7 +133,7 @@ def _key(name: str | None) -> str | None:
         return None
     key = os.environ.get(name, "").strip()  # a line break in it would end the header
     if not key:
-        shown_name = name if redact.is_name(name) and "_" in name else "a variable"
+        shown_name = name if redact.is_variable_name(name) and "_" in name else "a variable"
         raise RecipeError(f"api_key_env names {shown_name}, which is not set: export it or remove the setting")
     if not (key.isascii() and key.isprintable()):
         raise RecipeError(f"the key in {name} contains a character that is not allowed in a header: export it again")

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.evaluate._bootstrap import interval, replicates
-from pipeline.scenes.world import SCENES, Scene, Task, World, draw, load_world, stored
+from pipeline.scenes.world import SCENES, Scene, Task, World, draw, load_world, store_scene
 from schemas.claim_patterns import Patterns, split, truth_of
 from schemas.errors import EngineError
 from schemas.figures import EVALUATION
@@ -105,7 +105,7 @@ def item(kind: str, number: int, world: World, settings: Settings, context: Cont
     """The held-out prompt with this number, the same for the same seed; its media are added to the store."""
     scene = draw(world, kind, f"{settings.seed}/{number}", "eval")
     rng = random.Random(f"evaluate {settings.seed}/{number}")
-    parts, _ = stored(scene, context.media)
+    parts, _ = store_scene(scene, context.media)
     task = rng.choice(scene.tasks())
     asked: list[tuple[tuple[Message, ...], bool]] = [
         ((user(*parts, question),), truth) for question, truth in scene.questions(rng, settings.questions)

@@ -17,7 +17,7 @@ from pipeline.filter.similarity.media_hashes import MediaHashes
 from pipeline.media import phash
 from pipeline.media.sniff import sniff
 from pipeline.source import rows
-from pipeline.storage.urls import filled
+from pipeline.storage.urls import fill_variables
 from schemas.arrow import from_batch
 from schemas.errors import RowError
 from schemas.messages import sample_label
@@ -120,7 +120,7 @@ class _Benchmarks:
 
     def _read(self, name: str, where: rows.Settings, context: Context) -> None:
         store, waiting = _HashOnlyStore(), []
-        for row in rows.read(filled(where), replace(context, media=store)):
+        for row in rows.read(fill_variables(where), replace(context, media=store)):
             if isinstance(row, Media):
                 waiting.append(row)
                 continue
@@ -138,7 +138,7 @@ class _Benchmarks:
                 known, owners = self._hashes[medium.kind]
                 known.add(medium.id, hashes)
                 owners.append(number)
-        question = words.words(words.shared_words(row.prompt))
+        question = words.words(words.joined_text(row.prompt))
         n = min(self.settings.words, len(question))
         found = set(words.grams(question, n)) if n >= min(self.settings.shortest, self.settings.words) else ()
         self._totals.append(len(found))
@@ -149,7 +149,7 @@ class _Benchmarks:
 
     def text_match(self, row: Sample) -> str | None:
         """Describes the benchmark question with the largest overlap, if it reaches `overlap`; else None."""
-        text = words.words(f"{words.shared_words(row.prompt)} {row.reference or ''}")
+        text = words.words(f"{words.joined_text(row.prompt)} {row.reference or ''}")
         best = (0.0, "")
         for n, (runs, owners) in self._sorted.items():
             mine = np.unique(np.array(words.grams(text, n), np.uint64))
@@ -165,7 +165,7 @@ class _Benchmarks:
 
     def media_matcher(self, bits: int, tables: Tables, context: Context) -> Callable[[Sample], str | None]:
         """Returns a function that describes the benchmark row with one of a sample's media (at most `bits` bits differ), or None."""
-        media = media_hashes.find_media_hashes(media_hashes.listed(tables), context.media)
+        media = media_hashes.find_media_hashes(media_hashes.media_of_run(tables), context.media)
         found = {}
         for kind, (known, owners) in self._hashes.items():
             known.close()
@@ -173,7 +173,7 @@ class _Benchmarks:
             apart = lambda i, j, both=both: phash.distance(both[i], both[j]).max(axis=-1)
             count = len(owners)
             keys = lsh.bands(both[:, known.frames // 2], max(bits, 1))
-            matches = lsh.earlier(
+            matches = lsh.near_earlier(
                 keys, np.arange(count), np.arange(count, len(both)), lambda i, j, a=apart: a(i, j) <= bits
             )
             found[kind] = [

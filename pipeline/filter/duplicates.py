@@ -48,7 +48,7 @@ class _Fingerprints:
             prompts = []
             for row in from_batch("samples", batch):
                 groups.append(self._group(row) if media else 0)
-                prompts.append(shingles.shared_words(row.prompt))
+                prompts.append(shingles.joined_text(row.prompt))
             if by != "media":
                 signatures += shingles.signatures(prompts)
         self.ids, self.sources = pa.chunked_array(ids, pa.string()), pa.chunked_array(sources, pa.string())
@@ -78,7 +78,7 @@ class _Fingerprints:
 
 def _first(media: MediaHashes, bits: int) -> np.ndarray:
     """For each medium the index of the earlier one that it counts as, or its own."""
-    twins = lsh.twins(media.keys(bits), lambda i, j: media.apart(i, j) <= bits)
+    twins = lsh.near_duplicates(media.keys(bits), lambda i, j: media.apart(i, j) <= bits)
     return np.where(twins < 0, np.arange(len(twins)), twins)
 
 
@@ -88,25 +88,27 @@ def keep(tables: Tables, settings: Settings, context: Context) -> list[Rejection
     Samples without media are compared by prompt only, and all kept with `by: media`. Memory per sample: its ids, 16 bytes per medium and
     512 bytes of prompt signature; no pixels or texts."""
     media = (
-        {} if settings.by == "prompt" else media_hashes.find_media_hashes(media_hashes.listed(tables), context.media)
+        {}
+        if settings.by == "prompt"
+        else media_hashes.find_media_hashes(media_hashes.media_of_run(tables), context.media)
     )
     prints = _Fingerprints(tables, settings.by, media, settings.bits)
     groups, signed = prints.groups, prints.signatures
     if not len(groups):
         return []
     if settings.by == "media":
-        twins = lsh.twins([groups], lambda i, j: np.ones(len(i), bool))
+        twins = lsh.near_duplicates([groups], lambda i, j: np.ones(len(i), bool))
     else:
-        twins = lsh.twins(
+        twins = lsh.near_duplicates(
             list(shingles.keys(signed, groups)),
-            lambda i, j: (groups[i] == groups[j]) & (shingles.alike(signed[i], signed[j]) >= settings.likeness),
+            lambda i, j: (groups[i] == groups[j]) & (shingles.similarity(signed[i], signed[j]) >= settings.likeness),
         )
     out = []
     for j in np.flatnonzero(twins >= 0).tolist():
         i = int(twins[j])
         distances = [f"{prints.apart(i, j)} of 64 bits differ"] if media and prints.shown(j) else []
         if settings.by != "media":
-            distances.append(f"prompt similarity {float(shingles.alike(signed[i], signed[j])):.2f}")
+            distances.append(f"prompt similarity {float(shingles.similarity(signed[i], signed[j])):.2f}")
         elif not prints.shown(j):
             continue
         name = prints.ids[j].as_py()

@@ -17,7 +17,7 @@ from pipeline.media import phash, statistics
 from schemas import prompts
 from schemas.arrow import from_batch
 from schemas.errors import RowError
-from schemas.messages import ask_about, sample_label
+from schemas.messages import media_with_question, sample_label
 from schemas.operator import Context, Tables
 from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Media, Reason, Rejection, Sample, media_parts
@@ -147,7 +147,7 @@ def _media_faults(tables: Tables, settings: Settings, context: Context) -> Itera
         grey = statistics.grey(pictures[len(pictures) // 2])
         return [getattr(statistics, n)(grey) for n in wanted]
 
-    for name, _, found in media_hashes.measured(media_hashes.listed(tables), context.media, figures):
+    for name, _, found in media_hashes.measured(media_hashes.media_of_run(tables), context.media, figures):
         if isinstance(found, RowError):
             yield name, (found.reason, found.detail)
             continue
@@ -200,7 +200,7 @@ async def _ask_all(samples: list[Sample], settings: Settings, context: Context) 
 
     async def ask(row: Sample) -> Fault | None:
         async with slots:
-            result = await engine.ask(Generate(ask_about(row.prompt, question), 1, 0.0, 1.0, 64, 0))
+            result = await engine.ask(Generate(media_with_question(row.prompt, question), 1, 0.0, 1.0, 64, 0))
         if isinstance(result, Failure):
             return result.reason, result.detail
         reply = result.answers[0].text

@@ -170,7 +170,7 @@ def _samples(tables: Tables) -> Iterator[Sample]:
 
 def stratum(row: Sample, long: int) -> str:
     """mcq: the prompt lists options A and B, or the answer is a letter; else long or short by the reference's length."""
-    if _OPTIONS.search(shingles.shared_words(row.prompt)) or re.fullmatch(r"\(?[A-J][.)]?", row.answer or ""):
+    if _OPTIONS.search(shingles.joined_text(row.prompt)) or re.fullmatch(r"\(?[A-J][.)]?", row.answer or ""):
         return "mcq"
     return "long" if len(row.reference or "") > long else "short"
 
@@ -202,7 +202,7 @@ def _grouped(points: Sequence[int], width: int, file: BinaryIO, alone: str, sett
 def _pictures(tables: Tables, context: Context, file: BinaryIO) -> array:
     """Writes the embedding of each image and video; returns for each sample the index of its first one, or -1."""
     numbers = media_hashes.Numbers()
-    for name, _, found in media_hashes.measured(media_hashes.listed(tables), context.media, embedded):
+    for name, _, found in media_hashes.measured(media_hashes.media_of_run(tables), context.media, embedded):
         if not isinstance(found, RowError):
             numbers.add(name)
             file.write(found.tobytes())
@@ -230,7 +230,7 @@ def _prompts(tables: Tables, file: BinaryIO) -> range:
     count = 0
     for batch in tables.batches("samples"):
         if texts := [
-            " ".join(shingles.words(shingles.shared_words(row.prompt))) for row in from_batch("samples", batch)
+            " ".join(shingles.words(shingles.joined_text(row.prompt))) for row in from_batch("samples", batch)
         ]:
             file.write(hashing.transform(texts).toarray().tobytes())
             count += len(texts)

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from pipeline.corrupt._apply import Spec, corrupted
+from pipeline.corrupt._apply import Spec, corrupted_prompt
 from pipeline.corrupt.kinds import swap
 from schemas.operator import Context, Fitted, SampleRows
 from schemas.operator import OperatorSettings as Base
@@ -52,7 +52,7 @@ def seed_of(seed: int, sample: str) -> int:
     return int(digest(seed, sample)[:8], 16) & 0x7FFFFFFF
 
 
-def asked(messages: tuple[Message, ...], settings: SamplingSettings, seed: int, **more: Any) -> Generate:
+def generate_request(messages: tuple[Message, ...], settings: SamplingSettings, seed: int, **more: Any) -> Generate:
     """The Generate request for `messages` with these settings; `more` sets further fields of it."""
     return Generate(
         messages, temperature=settings.temperature, top_p=settings.top_p, top_k=settings.top_k,
@@ -64,7 +64,7 @@ async def prompt_with_media(
     prompt: tuple[Message, ...], settings: MediaSettings, sample: Sample, context: Context
 ) -> tuple[tuple[Message, ...], list[Media]]:
     """The prompt as the model sees it, and the Media created for it (none without `media`). Raises RowError as `corrupted` does."""
-    return (prompt, []) if settings.media is None else await corrupted(prompt, settings.media, sample, context)
+    return (prompt, []) if settings.media is None else await corrupted_prompt(prompt, settings.media, sample, context)
 
 
 def rejection_of(parent: Candidate, reason: Reason, detail: str, context: Context) -> Rejection:

@@ -2,10 +2,10 @@
 
 import random
 
-from pipeline.make._ask import SamplingSettings, asked, candidates_of, seed_of
+from pipeline.make._ask import SamplingSettings, candidates_of, generate_request, seed_of
 from schemas import prompts
 from schemas.errors import RecipeError
-from schemas.messages import rephrase
+from schemas.messages import with_question
 from schemas.operator import Context, SampleRows
 from schemas.records import SAMPLE_KINDS, Candidate, Rejection, digest
 from schemas.requests import Failure
@@ -39,9 +39,9 @@ async def make(rows: SampleRows, settings: Settings, context: Context) -> list[C
     if not lines:
         raise RecipeError(f"{context.step}: the file {settings.prompt} contains no prompts: write one per line")
     line = random.Random(digest("bad", settings.seed, sample.id)).choice(lines)
-    prompt = rephrase(sample.prompt, line)
+    prompt = with_question(sample.prompt, line)
     seed = seed_of(settings.seed, sample.id)
-    result = await engine.ask(asked(prompt, settings, seed))
+    result = await engine.ask(generate_request(prompt, settings, seed))
     if isinstance(result, Failure):
         return [Rejection(sample.id, "samples", context.step, result.reason, result.detail, sample.id)]
     (answer,) = result.answers

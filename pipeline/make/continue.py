@@ -6,7 +6,7 @@ import re
 
 from pydantic import Field, model_validator
 
-from pipeline.make._ask import MediaSettings, asked, candidates_of, prompt_with_media, rejection_of, seed_of
+from pipeline.make._ask import MediaSettings, candidates_of, generate_request, prompt_with_media, rejection_of, seed_of
 from pipeline.make._ask import fit as fit  # part of this operator
 from pipeline.make._ask import fits as fits
 from schemas.messages import assistant
@@ -48,7 +48,7 @@ async def make(rows: SampleRows, settings: Settings, context: Context) -> list[M
     seed = seed_of(settings.seed, sample.id)
     prefixes = {c.id: prefix(c.text, settings.prefix_ratio, settings.drop_sentences) for c in rows.candidates}
     cut = [c for c in rows.candidates if prefixes[c.id]]
-    requests = [asked((*prompt, assistant(prefixes[c.id])), settings, seed) for c in cut]
+    requests = [generate_request((*prompt, assistant(prefixes[c.id])), settings, seed) for c in cut]
     results = await asyncio.gather(*(engine.ask(request) for request in requests))
     out: list[Media | Candidate | Rejection] = list(media)
     for c in rows.candidates:

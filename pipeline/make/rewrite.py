@@ -11,11 +11,11 @@ import asyncio
 import re
 from typing import Literal
 
-from pipeline.make._ask import MediaSettings, asked, candidates_of, prompt_with_media, rejection_of, seed_of
+from pipeline.make._ask import MediaSettings, candidates_of, generate_request, prompt_with_media, rejection_of, seed_of
 from pipeline.make._ask import fit as fit  # part of this operator
 from pipeline.make._ask import fits as fits
 from schemas import prompts
-from schemas.messages import ask_about, asked_of
+from schemas.messages import media_with_question, question_of
 from schemas.operator import Context, SampleRows
 from schemas.ports import Engine
 from schemas.records import SAMPLE_KINDS, Candidate, Media, Message, Reason, Rejection
@@ -63,8 +63,8 @@ async def _rewritten(
     sample, engine = rows.sample, context.engines[settings.model]
     (template,) = prompt_texts(settings)
     known = (sample.facts or sample.reference or sample.answer or "nothing") if settings.facts else "not told"
-    text = prompts.fill(template, question=asked_of(sample.prompt), answer=c.text, facts=known)
-    messages = ask_about(prompt, text)
+    text = prompts.fill(template, question=question_of(sample.prompt), answer=c.text, facts=known)
+    messages = media_with_question(prompt, text)
     found = await _reply(engine, messages, settings, seed_of(settings.seed, c.id))
     if isinstance(found, Failure):
         return [rejection_of(c, found.reason, found.detail, context)]
@@ -85,7 +85,7 @@ async def _reply(engine: Engine, messages: tuple[Message, ...], settings: Settin
     """(reply, the new answer or None, tokens, seed) of the first reply that can be parsed, else of the last one; or a Failure."""
     reply, tokens = "", 0
     for attempt in (seed, seed ^ 1):
-        result = await engine.ask(asked(messages, settings, attempt))
+        result = await engine.ask(generate_request(messages, settings, attempt))
         if isinstance(result, Failure):
             return result
         reply, tokens = result.answers[0].text, result.answers[0].tokens

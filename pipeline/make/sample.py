@@ -4,11 +4,11 @@ import random
 
 from pydantic import Field, model_validator
 
-from pipeline.make._ask import MediaSettings, asked, candidates_of, prompt_with_media, seed_of
+from pipeline.make._ask import MediaSettings, candidates_of, generate_request, prompt_with_media, seed_of
 from pipeline.make._ask import fit as fit  # part of this operator
 from pipeline.make._ask import fits as fits
 from schemas import prompts
-from schemas.messages import asked_of, rephrase
+from schemas.messages import question_of, with_question
 from schemas.operator import Context, SampleRows, gather
 from schemas.records import SAMPLE_KINDS, Candidate, Media, Rejection, digest
 from schemas.requests import Failure
@@ -61,7 +61,7 @@ async def make(rows: SampleRows, settings: Settings, context: Context) -> list[M
     A failed request is a Rejection and the other answers stay; if all requests fail, the sample is dropped."""
     sample, prompt = rows.sample, rows.sample.prompt
     for template in prompt_texts(settings):
-        prompt = rephrase(prompt, prompts.fill(template, question=asked_of(prompt)))
+        prompt = with_question(prompt, prompts.fill(template, question=question_of(prompt)))
     prompt, media = await prompt_with_media(prompt, settings, sample, context)
     seed = seed_of(settings.seed, sample.id)
     ways = [
@@ -69,7 +69,7 @@ async def make(rows: SampleRows, settings: Settings, context: Context) -> list[M
     ]
     kept = {"n": settings.n, "stop": settings.stop, "logprobs": settings.logprobs}
     results = await gather(
-        context.engines[name].ask(asked(prompt, settings, seed, temperature=t, **kept)) for name, t in ways
+        context.engines[name].ask(generate_request(prompt, settings, seed, temperature=t, **kept)) for name, t in ways
     )
     failures = [r for r in results if isinstance(r, Failure)]
     if len(failures) == len(results):

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from pipeline.make._ask import SamplingSettings, asked, seed_of
+from pipeline.make._ask import SamplingSettings, generate_request, seed_of
 from schemas.axes import SCORE
 from schemas.errors import RowError
 from schemas.messages import assistant
@@ -133,7 +133,7 @@ def _next(path: Path, engine: Engine, prompt: tuple[Message, ...], settings: Set
     if "Beams" in engine.can:
         return Beams(messages, settings.beams, settings.beams, settings.diversity, settings.max_tokens, (END,))
     own = int(digest(seed, path.text)[:8], 16) & 0x7FFFFFFF
-    return asked(messages, settings, own, n=settings.beams, stop=(END,), logprobs=True)
+    return generate_request(messages, settings, own, n=settings.beams, stop=(END,), logprobs=True)
 
 
 class Sentence(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from pipeline.media.container import audible, not_too_long, opened, walk
+from pipeline.media.container import check_audio, not_too_long, opened, scan_packets
 from pipeline.media.limits import HEARD_SECONDS
 from pipeline.media.sniff import Format, broken, sniff, undecodable
 from schemas.errors import RowError
@@ -63,7 +63,7 @@ def as_wav(data: bytes, name: str) -> bytes:
 
 def _file_facts(data: bytes, form: Format, name: str) -> tuple[int, int, float]:
     with undecodable(name, soundfile.LibsndfileError), soundfile.SoundFile(io.BytesIO(data)) as file:
-        audible(file.samplerate, file.channels, name)
+        check_audio(file.samplerate, file.channels, name)
         not_too_long(file.frames / file.samplerate, name)
         if form.name == "OGG" and not _ended(data):
             raise broken(name)
@@ -82,17 +82,17 @@ def _file_facts(data: bytes, form: Format, name: str) -> tuple[int, int, float]:
 
 def _stream_facts(data: bytes, form: Format, name: str) -> tuple[int, int, float | None]:
     with opened(data, form, name) as container:
-        track = walk(container, container.streams.audio[0], name) if container.streams.audio else None
+        track = scan_packets(container, container.streams.audio[0], name) if container.streams.audio else None
         if track is None or track.first is None:
             raise _silent(name)
         rate, channels = track.first.sample_rate, track.first.layout.nb_channels
-        audible(rate, channels, name)
+        check_audio(rate, channels, name)
         return rate, channels, track.seconds
 
 
 def _file_parts(data: bytes, form: Format, name: str) -> Iterator[tuple[np.ndarray, int]]:
     with undecodable(name, soundfile.LibsndfileError), soundfile.SoundFile(io.BytesIO(data)) as file:
-        audible(file.samplerate, file.channels, name)
+        check_audio(file.samplerate, file.channels, name)
         for part in file.blocks(_BLOCK, dtype="float32", always_2d=True):
             yield part.mean(axis=1), file.samplerate
 
@@ -102,7 +102,7 @@ def _stream_parts(data: bytes, form: Format, name: str) -> Iterator[tuple[np.nda
         if not container.streams.audio:
             raise _silent(name)
         stream = container.streams.audio[0]
-        audible(stream.rate, stream.channels, name)
+        check_audio(stream.rate, stream.channels, name)
         planes = av.AudioResampler(format="fltp", rate=stream.rate)
         for frame in container.decode(stream):
             for part in planes.resample(frame):

@@ -48,7 +48,7 @@ def moving_pictures(container: av.container.InputContainer) -> av.VideoStream | 
     return next((stream for stream in container.streams.video if not stream.disposition & cover), None)
 
 
-def walk(container: av.container.InputContainer, stream: av.stream.Stream, name: str) -> Track:
+def scan_packets(container: av.container.InputContainer, stream: av.stream.Stream, name: str) -> Track:
     """Counts and times the packets of a stream, and decodes its first frame. RowError if it exceeds a limit."""
     count, start, last, end, first = 0, None, None, None, None
     times: list[int] = []
@@ -86,7 +86,7 @@ def not_too_long(seconds: float, name: str) -> None:
         raise too_large(name, f"{seconds:,.0f} seconds", f"{MAX_SECONDS:,}")
 
 
-def audible(rate: int, channels: int, name: str) -> None:
+def check_audio(rate: int, channels: int, name: str) -> None:
     """Raises RowError for an unsupported sampling rate or number of channels."""
     if not RATES[0] <= rate <= RATES[1]:
         detail = f"{name} has {rate} samples per second, not {RATES[0]} to {RATES[1]}; resample it or remove the row"

@@ -39,7 +39,7 @@ def take(path: str, name: str, store: MediaStore) -> Media:
         raise RowError(
             Reason.MISSING_FILE, f"{name} cannot be read ({cause}); correct its permissions or remove the row"
         ) from error
-    return keep(data, name, store)
+    return probe_and_store(data, name, store)
 
 
 def _bytes(path: str, name: str) -> bytes:
@@ -56,7 +56,7 @@ def _bytes(path: str, name: str) -> bytes:
         os.close(file)
 
 
-def keep(data: bytes, name: str, store: MediaStore) -> Media:
+def probe_and_store(data: bytes, name: str, store: MediaStore) -> Media:
     """Probes `data` and stores it in `store`. Raises RowError like `probe`, and then stores nothing."""
     known = _facts(data, sniff(data, name), name)
     return Media(store.add(data), size=len(data), source=name, **known)

@@ -9,10 +9,10 @@ import orjson
 from cachetools import LRUCache
 
 from pipeline.media.fetch import Fetcher, Limits
-from pipeline.media.probe import keep
+from pipeline.media.probe import probe_and_store
 from pipeline.storage import checksum, urls
 from pipeline.storage.answer_cache import AWAY
-from schemas.disk import database, disk
+from schemas.disk import disk, open_database
 from schemas.errors import DamageError, RowError
 from schemas.ports import MediaStore
 from schemas.records import Media, Reason
@@ -81,7 +81,7 @@ class Remote:
         if isinstance(fetched, Media):
             return fetched
         data, validator = fetched
-        media = keep(data, urls.clean(url), self._store)
+        media = probe_and_store(data, urls.clean(url), self._store)
         if self._known:
             self._known.put(urls.key(url), validator or "", media)
         return media
@@ -151,7 +151,7 @@ class _Known:
         self._lock, self._path = threading.Lock(), path
         with disk(path, remedy=AWAY):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = database(path, "normal")
+            self._db = open_database(path, "normal")
             self._db.execute("create table if not exists fetched (url blob primary key, validator text, media blob)")
 
     def close(self) -> None:
@@ -160,7 +160,9 @@ class _Known:
     def get(self, key: bytes) -> Known | None:
         with self._lock, disk(self._path, remedy=AWAY):
             row = self._db.execute("select validator, media from fetched where url = ?", (key,)).fetchone()
-        if row is None or (known := checksum.opened(bytes(row[1]), key)) is None:  # a damaged entry is fetched again
+        if (
+            row is None or (known := checksum.strip_checksum(bytes(row[1]), key)) is None
+        ):  # a damaged entry is fetched again
             return None
         return row[0], Media(*orjson.loads(known))
 
@@ -168,5 +170,5 @@ class _Known:
         with self._lock, disk(self._path, remedy=AWAY):
             self._db.execute(
                 "insert or replace into fetched values (?, ?, ?)",
-                (key, validator, checksum.closed(orjson.dumps([*media]), key)),
+                (key, validator, checksum.append_checksum(orjson.dumps([*media]), key)),
             )

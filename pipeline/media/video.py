@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import av
 import numpy as np
 
-from pipeline.media.container import Track, audible, moving_pictures, opened, walk
+from pipeline.media.container import Track, check_audio, moving_pictures, opened, scan_packets
 from pipeline.media.limits import FRAME_SIDE
 from pipeline.media.sniff import Format, broken, sniff
 from schemas.errors import RowError
@@ -62,11 +62,11 @@ def _look(data: bytes, form: Format, name: str) -> tuple[Track, av.VideoFrame, d
         if container.streams.audio:
             first = container.streams.audio[0]
             if first.rate:
-                audible(first.rate, first.channels, name)
+                check_audio(first.rate, first.channels, name)
                 sound = {"rate": first.rate, "channels": first.channels}
             if stream is None:
                 return None
-        track = walk(container, stream, name) if stream else None
+        track = scan_packets(container, stream, name) if stream else None
     if track is None or track.first is None:
         raise RowError(Reason.EMPTY_MEDIA, f"{name} is a video without frames; replace the file or remove the row")
     return track, track.first, sound

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForMultimodalLM, Qwen2_5OmniThinkerForConditionalGeneration
 
 from schemas.errors import TrainError
-from schemas.published import public
+from schemas.published import public_text
 from schemas.text import error_line
 
 TOWERS = {"vision": "image", "audio": "audio"}  # name in recipes -> modality in transformers
@@ -62,7 +62,7 @@ def save(model, source: str | Path, folder: Path) -> None:
     for path in source.iterdir():
         if path.is_file() and path.name[0] != "." and not any(path.match(pattern) for pattern in WEIGHTS):
             if path.suffix.lower() == ".md":
-                (folder / path.name).write_text(public(path.read_text(errors="replace")))
+                (folder / path.name).write_text(public_text(path.read_text(errors="replace")))
             elif path.name.endswith("config.json"):
                 (folder / path.name).write_bytes(_without_local_paths(path.read_bytes()))
             else:
@@ -79,7 +79,7 @@ def _without_local_paths(config: bytes) -> bytes:
     """A configuration without the local paths that libraries write into it; the same bytes if there are none."""
     found = json.loads(config)
     cleaned = {
-        key: public(value) if key.endswith("name_or_path") and isinstance(value, str) else value
+        key: public_text(value) if key.endswith("name_or_path") and isinstance(value, str) else value
         for key, value in found.items()
     }
     return config if cleaned == found else json.dumps(cleaned, indent=2).encode()

@@ -16,7 +16,7 @@ from pipeline.modeling.batch import Batch
 def token_logps(model, batch: Batch) -> torch.Tensor:
     """[answers, tokens] natural log-probabilities of the answers' tokens given prompt and media; 0 after the end of an answer."""
     with ExitStack() as hooks:
-        hooks.enter_context(head_sees(model, lambda hidden: hidden.flatten(0, 1)[batch.source]))
+        hooks.enter_context(replace_head_input(model, lambda hidden: hidden.flatten(0, 1)[batch.source]))
         if batch.sees is not None and batch.shift is not None:
             hooks.enter_context(_apart(model, batch.sees, batch.shift))
         hooks.enter_context(autocast(model))
@@ -37,7 +37,7 @@ def autocast(model) -> torch.autocast:
 
 
 @contextmanager
-def head_sees(model, pick: Callable[[torch.Tensor], torch.Tensor]) -> Generator[None]:
+def replace_head_input(model, pick: Callable[[torch.Tensor], torch.Tensor]) -> Generator[None]:
     """Within the context, the language-model head gets pick(hidden) instead of hidden [rows, length, width]."""
     hook = model.get_output_embeddings().register_forward_pre_hook(lambda _, args: (pick(args[0]),))
     try:

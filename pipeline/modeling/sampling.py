@@ -8,7 +8,7 @@ from transformers import DynamicCache
 
 from pipeline.modeling.batch import features
 from pipeline.modeling.encode import Prompt
-from pipeline.modeling.logps import autocast, head_sees
+from pipeline.modeling.logps import autocast, replace_head_input
 
 ANSWERS = 256  # maximum answers sampled at a time
 
@@ -89,7 +89,7 @@ def read(model, prompts: Sequence[Prompt], n: int) -> State:
     seen: dict = {}
     hook = model.get_decoder().register_forward_pre_hook(lambda _, args, kwargs: seen.update(kwargs), with_kwargs=True)
     try:
-        with head_sees(model, lambda hidden: hidden[:, -1:]), autocast(model):
+        with replace_head_input(model, lambda hidden: hidden[:, -1:]), autocast(model):
             out = model(
                 input_ids=padded([prompt.ids for prompt in prompts]), attention_mask=mask, **inputs,
                 past_key_values=DynamicCache(config=model.config.get_text_config()), use_cache=True,

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from pipeline.media import collage
 from pipeline.media.decode import decode_image
-from pipeline.media.probe import keep
+from pipeline.media.probe import probe_and_store
 from schemas.errors import RowError, bad_row
 from schemas.messages import assistant, sample_label, user
 from schemas.operator import Context, Fitted, SampleRows
@@ -173,7 +173,7 @@ def _collage(shown: list[str], rng: random.Random, settings: Settings, store: Me
         data = collage.grid(pictures, settings.side)
     else:
         data = collage.inset(*pictures, rng.randrange(4), settings.side)
-    return keep(data, f"{settings.layout} of {', '.join(name[:12] for name in shown)}", store)
+    return probe_and_store(data, f"{settings.layout} of {', '.join(name[:12] for name in shown)}", store)
 
 
 def _facts(sample: Sample, **composed) -> str:

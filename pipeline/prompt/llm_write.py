@@ -8,7 +8,7 @@ import re
 from pydantic import Field, model_validator
 
 from schemas import prompts
-from schemas.messages import ask_about, asked_of, rephrase, sample_label
+from schemas.messages import media_with_question, question_of, sample_label, with_question
 from schemas.operator import Context, SampleRows
 from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Candidate, Reason, Rejection, Sample, candidate, digest, successor
@@ -76,7 +76,7 @@ async def write(rows: SampleRows, settings: Settings, context: Context) -> list[
     sample, engine = rows.sample, context.engines[settings.model]
     seed = int(digest(settings.seed, sample.id)[:8], 16) & 0x7FFFFFFF
     (template,) = prompt_texts(settings)
-    messages = ask_about(sample.prompt, prompts.fill(template, prompt=asked_of(sample.prompt)))
+    messages = media_with_question(sample.prompt, prompts.fill(template, prompt=question_of(sample.prompt)))
     result = await engine.ask(Generate(messages, 1, settings.temperature, settings.top_p, settings.max_tokens, seed))
     if isinstance(result, Failure):
         return [_rejected(sample, context, result.reason, result.detail)]
@@ -89,13 +89,13 @@ async def write(rows: SampleRows, settings: Settings, context: Context) -> list[
             )
         ]
     if settings.conflict:
-        prompt = rephrase(sample.prompt, f"{found['context']} {asked_of(sample.prompt)}")
+        prompt = with_question(sample.prompt, f"{found['context']} {question_of(sample.prompt)}")
         return [successor(sample, prompt, context.step)]
     if settings.answers and found["right"] == found["wrong"]:
         return [
             _rejected(sample, context, Reason.EQUAL_ANSWERS, f"the correct and the wrong answer are the same: {reply}")
         ]
-    prompt = rephrase(sample.prompt, found["question"])
+    prompt = with_question(sample.prompt, found["question"])
     new = successor(
         sample,
         prompt,

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from schemas import prompts
 from schemas.errors import bad_row
-from schemas.messages import asked_of, rephrase, sample_label
+from schemas.messages import question_of, sample_label, with_question
 from schemas.operator import Context, SampleRows
 from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Sample, digest, successor
@@ -43,11 +43,11 @@ def write(rows: SampleRows, settings: Settings, context: Context) -> list[Sample
     text = prompts.fill(template, **_values(sample, prompts.NAME.findall(template)))
     if settings.suffix:
         text += f"\n{SUFFIXES[settings.suffix]}"
-    return [successor(sample, rephrase(sample.prompt, text), context.step)]
+    return [successor(sample, with_question(sample.prompt, text), context.step)]
 
 
 def _values(sample: Sample, names: list[str]) -> dict[str, str]:
-    known = {"prompt": asked_of(sample.prompt), "answer": sample.answer, "reference": sample.reference}
+    known = {"prompt": question_of(sample.prompt), "answer": sample.answer, "reference": sample.reference}
     facts = orjson.loads(sample.facts) if sample.facts else {}
     out = {}
     for name in names:

@@ -186,7 +186,7 @@ class ImageScene(Scene):
         self.held_out = any(self.world.holds(t.colour, t.shape) for t in self.things)
 
     def parts(self):
-        return [("image", picture(self.things, self.seed))]
+        return [("image", paint_picture(self.things, self.seed))]
 
     def tasks(self):
         return [self._task("describe", self.describe(self.things))]
@@ -197,7 +197,7 @@ class ImageScene(Scene):
 
     def truths(self):
         return _unique(
-            self._question(name, a=article(t.colour), **t._asdict())
+            self._question(name, a=indefinite_article(t.colour), **t._asdict())
             for t in self.things
             for name in ("object_at", "object")
         )
@@ -206,7 +206,9 @@ class ImageScene(Scene):
         thing, exact = _asked_thing(self.world, self.things, [], rng)
         if self._must_not_ask(thing.colour, thing.shape):
             return None
-        question = self._question("object_at" if exact else "object", a=article(thing.colour), **thing._asdict())
+        question = self._question(
+            "object_at" if exact else "object", a=indefinite_article(thing.colour), **thing._asdict()
+        )
         return question, _shows(self.things, thing, exact)
 
 
@@ -227,7 +229,7 @@ class MultiImageScene(Scene):
     def parts(self):
         out = []
         for i, (name, things) in enumerate(zip(self.names, self.pictures)):
-            out += [("text", f"picture {name}"), ("image", picture(things, self.seed + i))]
+            out += [("text", f"picture {name}"), ("image", paint_picture(things, self.seed + i))]
         return out
 
     def tasks(self):
@@ -250,7 +252,7 @@ class MultiImageScene(Scene):
         out = []
         for name, things in zip(self.names, self.pictures):
             for t in things:
-                words = t._asdict() | {"a": article(t.colour), "picture": name}
+                words = t._asdict() | {"a": indefinite_article(t.colour), "picture": name}
                 out += [self._question(question, **words) for question in ("object_at", "object", "shape")]
         return _unique(out)
 
@@ -268,7 +270,7 @@ class MultiImageScene(Scene):
         thing, exact = _asked_thing(self.world, self.pictures[i], self.pictures[1 - i], rng)
         if self._must_not_ask(thing.colour, thing.shape):
             return None
-        words = thing._asdict() | {"a": article(thing.colour), "picture": self.names[i]}
+        words = thing._asdict() | {"a": indefinite_article(thing.colour), "picture": self.names[i]}
         return self._question("object_at" if exact else "object", **words), _shows(self.pictures[i], thing, exact)
 
 
@@ -307,7 +309,12 @@ class VideoScene(Scene):
 
     def say(self, colour: str, shape: str, direction: str | None = None) -> str:
         """The answer that describes this colour and shape, moving in `direction` (default: the scene's own)."""
-        words = {"a": article(colour), "colour": colour, "shape": shape, "direction": direction or self.direction}
+        words = {
+            "a": indefinite_article(colour),
+            "colour": colour,
+            "shape": shape,
+            "direction": direction or self.direction,
+        }
         return self._form("what_happens")["answer"].format(**words)
 
     def truths(self):
@@ -386,10 +393,10 @@ SHARES: dict[Kind, int] = {"image": 3, "multi_image": 3, "video": 2, "audio": 2}
 
 def draw(world: World, kind: str, seed: int | str, split: str = "train") -> Scene:
     """The scene of this kind for a seed. `train` has no held-out combinations, `eval` draws from all."""
-    return drawn(SCENES[kind], world, seed, split)
+    return draw_as(SCENES[kind], world, seed, split)
 
 
-def drawn(scene: type[S], world: World, seed: int | str, split: str = "train") -> S:
+def draw_as(scene: type[S], world: World, seed: int | str, split: str = "train") -> S:
     """As `draw`, for the class of a kind. ValueError for an unknown split."""
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}, but must be one of {', '.join(SPLITS)}")
@@ -412,12 +419,12 @@ def scenes(world: World, n: int, seed: int, split: str = "train", shares: dict[K
         yield draw(world, kind, f"{seed}/{i}", split)
 
 
-def article(word: str) -> str:
+def indefinite_article(word: str) -> str:
     """The indefinite article of a word."""
     return "an" if word[0] in "aeiou" else "a"
 
 
-def picture(things: list[Thing], seed: int) -> Image.Image:
+def paint_picture(things: list[Thing], seed: int) -> Image.Image:
     """A 64x64 RGB picture of `things`; sizes and exact positions come from the seed."""
     rng = random.Random(seed)
     image = Image.new("RGB", (SIZE, SIZE), (rng.randint(200, 250),) * 3)
@@ -460,7 +467,7 @@ def _things(world: World, rng: random.Random, weights: tuple[int, ...], looks: l
 
 
 def _describe(form: dict, things: list[Thing]) -> str:
-    items = [form["item"].format(a=article(t.colour), **t._asdict()) for t in things]
+    items = [form["item"].format(a=indefinite_article(t.colour), **t._asdict()) for t in things]
     return form["answer"].format(items=form["join"].join(items))
 
 
@@ -545,7 +552,7 @@ def _encode_audio(wave: np.ndarray, flac: bool) -> tuple[bytes, str]:
 _ENCODERS: dict[str, Callable] = {"image": _encode_image, "video": _encode_video, "audio": _encode_audio}
 
 
-def stored(scene: Scene, store: MediaStore) -> tuple[list[Part], list[Media]]:
+def store_scene(scene: Scene, store: MediaStore) -> tuple[list[Part], list[Media]]:
     """The parts of a scene's prompt, with its media added to the store, and their Media records."""
     parts, media = [], []
     for kind, content in scene.parts():

@@ -14,7 +14,7 @@ from pydantic import Field
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
 from pipeline.source.reading import column_mapping, files, row_files
-from pipeline.source.reading.captions import LONGEST, TEXTS, captioned, described
+from pipeline.source.reading.captions import LONGEST, TEXTS, columns_from_texts, with_prompt
 from pipeline.source.reading.column_mapping import Column
 from pipeline.source.reading.conversation import MediaLookup, schemes_for
 from pipeline.source.reading.row_files import Row
@@ -62,9 +62,9 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
 
 
 def _rows(settings: Settings, label: str) -> Iterator[Row]:
-    columns = column_mapping.names_of(settings.columns)
+    columns = column_mapping.column_names(settings.columns)
     own = {columns["source"]: files.base(settings.path.rstrip("/"))}
-    plain = own | described({}, columns, settings.prompt)
+    plain = own | columns_from_texts({}, columns, settings.prompt)
     named: set[str] = set()  # media used by metadata rows
     empty = True
     for folder, names in files.folders(settings.path):
@@ -110,7 +110,7 @@ def _file(
     place = one_line(path)
     try:
         texts = {kind: _text(settings, f"{folder}/{name}" if folder else name) for kind, name in beside.items()}
-        values = described(texts, names, settings.prompt)
+        values = columns_from_texts(texts, names, settings.prompt)
     except RowError as error:
         return Row(place, settings.path, error)
     return Row(place, settings.path, own | values, (path,))
@@ -152,6 +152,6 @@ def _metadata(settings: Settings, names: dict[str, str], folder: str, name: str)
                 detail = f"{absolute} is an absolute path, which metadata may not contain; give a path relative to the metadata file"
                 raise RowError(Reason.UNSAFE, detail)
             media = tuple(normpath(f"{folder or '.'}/{path}") for path in paths)
-            yield Row(place, settings.path, captioned(values, names, settings.prompt), media)
+            yield Row(place, settings.path, with_prompt(values, names, settings.prompt), media)
         except RowError as error:
             yield Row(place, settings.path, error)

@@ -73,10 +73,10 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     data = _load(settings, commit)
     named = f"{settings.path}@{commit[:12]}" if commit else Path(settings.path).name
     label = "/".join(filter(None, (named, settings.config, settings.split)))
-    names = column_mapping.names_of(settings.columns)
+    names = column_mapping.column_names(settings.columns)
     if data.column_names and names["prompt"] not in data.column_names:
-        raise columns.no_columns(label, {names["prompt"]}, data.column_names)
-    rows = row_files.part(
+        raise columns.missing_columns_error(label, {names["prompt"]}, data.column_names)
+    rows = row_files.draw_sample(
         lambda: islice(_rows(data, label, set(names.values()), settings.path), settings.limit), settings.sample
     )
     root, within = _media(settings, commit)
@@ -92,7 +92,7 @@ def _check_files(path: str) -> None:
     """InputError if the folder contains a pipe, socket or device: the library would open it and block."""
     if not os.path.isdir(path):
         raise (
-            files.missing(path)
+            files.no_such_file_error(path)
             if kind_of(path)
             else InputError(f"{path} is a file; use source.rows, or set path to a folder")
         )

@@ -12,9 +12,9 @@ from pydantic import Field
 from pipeline.dataset import manifest
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
-from pipeline.source.formats.draft import Answer, Draft, Pairing
-from pipeline.source.formats.fields import Cell, Row, kind, text
-from pipeline.source.formats.registry import DIALECTS, guess
+from pipeline.source.formats.draft import Answer, Draft, DraftPair
+from pipeline.source.formats.fields import Cell, Row, text, type_name
+from pipeline.source.formats.registry import FORMATS, detect
 from pipeline.source.reading import bounds, json_rows, row_files
 from pipeline.source.reading.column_mapping import DATA, origin
 from pipeline.source.reading.conversation import MediaLookup, own_folders, schemes_for, to_messages
@@ -75,7 +75,7 @@ class Settings(Base):
     """Limits on fetching from URLs."""
 
 
-class Found(NamedTuple):
+class FileFormat(NamedTuple):
     """A file of rows and its format; None if the format is unknown."""
 
     file: str  # path or URL
@@ -117,20 +117,20 @@ def read(settings: Settings, context: Context) -> Iterator[Record]:
         raise InputError(f"no row of {_listed(settings.path)} can be read; {why}")
 
 
-def formats(settings: Settings) -> Iterator[Found]:
+def detect_formats(settings: Settings) -> Iterator[FileFormat]:
     """The files of rows with their formats, in order. Raises InputError like `read`."""
     for path in _paths(settings):
-        for file, label in row_files.listed(path):
+        for file, label in row_files.list_row_files(path):
             if file != path and (strange := kind_of(file)):
-                yield Found(file, label, None, f"it is {strange}, not a regular file; remove it")
+                yield FileFormat(file, label, None, f"it is {strange}, not a regular file; remove it")
             else:
-                yield Found(file, label, *_format(file, settings))
+                yield FileFormat(file, label, *_format(file, settings))
 
 
-def _rows(settings: Settings) -> Iterator[tuple[str, str, Any, Found]]:
+def _rows(settings: Settings) -> Iterator[tuple[str, str, Any, FileFormat]]:
     """(place, media folder, row, file) of each row; a file of unknown format counts as one row."""
     checked: set[Path] = set()
-    for found in formats(settings):
+    for found in detect_formats(settings):
         if found.format is None:
             yield found.label, "", None, found
             continue
@@ -176,10 +176,10 @@ def _format(file: str, settings: Settings) -> tuple[str | None, str]:
     rows = [_renamed(row, settings) for row in found if isinstance(row, dict)]
     columns = list(dict.fromkeys(chain.from_iterable(rows)))
     has = f"its columns are {', '.join(columns)}" if columns else "no row has columns"
-    return guess(columns) or (None, f"{has}; set format ({', '.join(DIALECTS)}) and columns, or remove the file")
+    return detect(columns) or (None, f"{has}; set format ({', '.join(FORMATS)}) and columns, or remove the file")
 
 
-def _draft(row: Any, found: Found, settings: Settings) -> Draft:
+def _draft(row: Any, found: FileFormat, settings: Settings) -> Draft:
     if found.format is None:
         raise bad_row(f"the file's format is unknown: {found.why}")
     if isinstance(row, RowError):
@@ -187,9 +187,9 @@ def _draft(row: Any, found: Found, settings: Settings) -> Draft:
     if isinstance(row, bytes):
         raise bad_row("the line is not valid JSON; correct it")
     if not isinstance(row, dict):
-        raise bad_row(f"the row is {kind(row)}, not an object; write it as {{...}}")
+        raise bad_row(f"the row is {type_name(row)}, not an object; write it as {{...}}")
     row = _renamed(row, settings)
-    draft = DIALECTS[found.format].read(row)
+    draft = FORMATS[found.format].read(row)
     if "split" in draft.known or not row.get("category"):
         return draft
     return draft._replace(known={**draft.known, "split": text(row["category"], "category")})
@@ -267,7 +267,7 @@ def _answers(draft: Draft, name: str, step: str) -> list[Candidate]:
 
 
 def _pair(
-    pairing: Pairing,
+    pairing: DraftPair,
     other: list[str],
     ranked: list[str],
     answers: list[Candidate],

@@ -46,7 +46,7 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     columns hold a path, a URL, `{bytes, path}`, or a list of these. They fill the parts without a path; if there are no such parts, they
     are placed before the first user text.
     InputError: a file cannot be read, there are no rows, or no row has a column that `columns` names."""
-    names = column_mapping.names_of(settings.columns)
+    names = column_mapping.column_names(settings.columns)
     rows = row_files.read(
         settings.path, columns=set(names.values()), need=names["prompt"], limit=settings.limit, sample=settings.sample,
         fetch=settings.fetch,

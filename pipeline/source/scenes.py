@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.scenes.world import SCENES, SHARES, Kind, load_world, scenes, stored
+from pipeline.scenes.world import SCENES, SHARES, Kind, load_world, scenes, store_scene
 from schemas.messages import user
 from schemas.operator import Context
 from schemas.operator import OperatorSettings as Base
@@ -43,7 +43,7 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample]:
     world = load_world()
     for i, scene in enumerate(scenes(world, settings.n, settings.seed, settings.split, settings.shares)):
         task = random.Random(f"task {settings.seed}/{i}").choice(scene.tasks())
-        parts, media = stored(scene, context.media)
+        parts, media = store_scene(scene, context.media)
         yield from media
         yield make_sample(
             (user(*parts, task.question),), facts=json.dumps(scene.facts(task), sort_keys=True), reference=task.answer,

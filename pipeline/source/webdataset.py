@@ -20,7 +20,7 @@ from pydantic import Field
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
 from pipeline.source.reading import column_mapping, files
-from pipeline.source.reading.captions import LONGEST, TEXTS, described
+from pipeline.source.reading.captions import LONGEST, TEXTS, columns_from_texts
 from pipeline.source.reading.column_mapping import Column
 from pipeline.source.reading.conversation import MediaLookup, schemes_for
 from pipeline.source.reading.row_files import Row
@@ -112,7 +112,7 @@ def _shards(path: str, source: str) -> Iterator[tuple[str, str]]:
                 raise InputError(f"{source} is not a tar file, or a folder with one; set path to WebDataset shards")
             yield from ((files.join(place, name), name) for name in names)
         else:
-            raise files.missing(place)
+            raise files.no_such_file_error(place)
 
 
 class _Group:
@@ -129,7 +129,7 @@ class _Group:
             if self.trouble:
                 raise self.trouble
             texts = {kind: self.members.pop(suffix[1:]) for suffix, kind in TEXTS.items() if suffix[1:] in self.members}
-            values = described(texts, column_mapping.names_of(settings.columns), settings.prompt)
+            values = columns_from_texts(texts, column_mapping.column_names(settings.columns), settings.prompt)
         except RowError as error:
             return Row(place, "", error)
         media = tuple({"bytes": data, "path": f"{self.stem}.{end}"} for end, data in self.members.items())

@@ -26,7 +26,7 @@ from pipeline.storage import checksum
 from pipeline.storage.claims import Claims
 from pipeline.storage.in_flight import Journal
 from pipeline.storage.refusals import Refusals
-from schemas.disk import database, error_line
+from schemas.disk import error_line, open_database
 from schemas.errors import NeverAnswered, NotAsked, StoreError
 from schemas.ports import Engine, Proven
 from schemas.records import OPEN, Reason, digest, media_parts
@@ -36,7 +36,6 @@ from schemas.requests import (
     Beams,
     Embedded,
     Failure,
-    Found,
     Generate,
     Generated,
     Likely,
@@ -48,6 +47,7 @@ from schemas.requests import (
     Result,
     Score,
     Scored,
+    Success,
 )
 
 BATCH = 256  # answers per commit
@@ -59,7 +59,7 @@ PAUSE = 0.05  # seconds, roughly, between two checks for another build's answer
 LEASE = 600.0  # seconds after which a request claimed by another build is sent here too: that build may be stopped
 # tag in the cache -> result
 FORMS = {"g": Generated, "s": Scored, "l": Likely, "r": Rated, "e": Embedded, "a": Attended, "p": Perturbed}
-NAMES: dict[type[Found], str] = {form: name for name, form in FORMS.items()}
+NAMES: dict[type[Success], str] = {form: name for name, form in FORMS.items()}
 MOST_TOKENS = 100_000_000  # of one request; a larger count is invalid
 ABOVE = 1e-3  # tolerance for log-probabilities above 0: models round
 
@@ -130,7 +130,7 @@ class AnswerCache:
     @_translated
     def _open(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = database(self.path, "normal")
+        self._db = open_database(self.path, "normal")
         self._db.execute("create table if not exists answers (k blob primary key, v blob)")
         self._db.execute(
             "create table if not exists took (model text, request text, most integer, temperature real, requests integer, "
@@ -171,7 +171,7 @@ class AnswerCache:
         return self._db.execute("select 1 from took where model = ? limit 1", (identity,)).fetchone() is not None
 
     @_translated
-    def get(self, key: bytes) -> Found | None:
+    def get(self, key: bytes) -> Success | None:
         """The cached answer; None if there is none or it is invalid or damaged. StoreError."""
         value = self._new.get(key)
         if value is None:
@@ -181,19 +181,19 @@ class AnswerCache:
             if row is None:
                 return None
             value = row[0]
-        value = checksum.opened(value, key) if isinstance(value, bytes) else None
+        value = checksum.strip_checksum(value, key) if isinstance(value, bytes) else None
         found = None if value is None else _decode(value)
         if found is None:
             self.damaged.add(key)
         return found
 
-    def put(self, key: bytes, result: Found) -> None:
+    def put(self, key: bytes, result: Success) -> None:
         """Caches an answer, committed with its batch."""
         if not self._new:
             self._oldest = time.monotonic()
             if self.claims.shared:  # another build may be waiting, and the next answer may take long
                 asyncio.get_running_loop().call_later(DELAY, self._flush)
-        self._new[key] = checksum.closed(_encode(result), key)
+        self._new[key] = checksum.append_checksum(_encode(result), key)
         if len(self._new) >= BATCH or time.monotonic() - self._oldest > DELAY:
             self.commit()
 
@@ -207,7 +207,7 @@ class AnswerCache:
         count, bad = 0, []
         for key, value in self._db.execute("select k, v from answers"):
             count += 1
-            if not isinstance(value, bytes) or checksum.opened(value, key) is None:
+            if not isinstance(value, bytes) or checksum.strip_checksum(value, key) is None:
                 bad.append((key,))
         self._db.executemany("delete from answers where k = ?", bad)
         return count, len(bad)
@@ -216,7 +216,7 @@ class AnswerCache:
         with suppress(sqlite3.Error, StoreError):  # the next commit raises it
             self.commit()
 
-    async def elsewhere(self, key: bytes) -> Found | None:
+    async def elsewhere(self, key: bytes) -> Success | None:
         """The answer to a claimed request that another build obtains or has obtained. None if this build must send it."""
         until = time.monotonic() + LEASE
         while True:
@@ -290,13 +290,13 @@ class AnswerCache:
         self._db.close()
 
 
-def _encode(result: Found) -> bytes:
+def _encode(result: Success) -> bytes:
     if isinstance(result, Generated):
         return orjson.dumps(["g", [list(a) for a in result.answers], result.prompt_tokens])
     return orjson.dumps([NAMES[type(result)], *result])
 
 
-def _decode(value: bytes) -> Found | None:
+def _decode(value: bytes) -> Success | None:
     """None for an invalid answer: older versions cached replies without validating them."""
     try:
         name, body, prompt_tokens = orjson.loads(value)
@@ -309,7 +309,7 @@ def _decode(value: bytes) -> Found | None:
         return None
 
 
-def _sound(found: Found) -> bool:
+def _sound(found: Success) -> bool:
     """Whether all fields have valid types and ranges. TypeError for what cannot be iterated."""
     if not _count(found.prompt_tokens):
         return False
@@ -415,7 +415,7 @@ class Usage:
 FIGURES = tuple(field.name for field in dataclasses.fields(Usage))
 
 
-def total(usages: Iterable[Mapping[str, Any]]) -> Usage:
+def total_usage(usages: Iterable[Mapping[str, Any]]) -> Usage:
     """The sum of recorded usages."""
     out = Usage()
     for usage in usages:
@@ -423,7 +423,7 @@ def total(usages: Iterable[Mapping[str, Any]]) -> Usage:
     return out
 
 
-def key_of(identity: str, request: Request) -> bytes:
+def request_key(identity: str, request: Request) -> bytes:
     """The cache key of a request: 16 bytes."""
     return bytes.fromhex(digest(identity, type(request).__name__, *request))
 
@@ -471,7 +471,7 @@ class Remembered:
 
     async def ask(self, request: Request) -> Result:
         """The recorded Failure of this request. NotAsked if there is none."""
-        found = self._cache.failure(key_of(self.identity, request))
+        found = self._cache.failure(request_key(self.identity, request))
         if found is None:
             raise NotAsked(f"this request was never sent to {self.identity}: `pairwright build` sends it")
         return found
@@ -493,7 +493,7 @@ class CachedEngine:
 
     async def ask(self, request: Request) -> Any:  # a Result of the request's type, as in the port's overloads
         cache = self._cache
-        key = key_of(self.identity, request)
+        key = request_key(self.identity, request)
         found = cache.get(key)
         if found is not None:
             self._refusals.proof = request
@@ -554,7 +554,7 @@ class CachedEngine:
             self._unanswered.add(key)
             self._usage.open += 1
 
-    async def _elsewhere(self, key: bytes, future: asyncio.Future) -> Found | None:
+    async def _elsewhere(self, key: bytes, future: asyncio.Future) -> Success | None:
         """The answer that another build obtains, also for equal requests waiting here; None if this build must send it."""
         cache = self._cache
         try:

@@ -16,23 +16,23 @@ TAIL = 16  # bytes that `closed` adds
 BLANKS = [bytes(b" \t\n\r"[byte >> place & 3] for place in (6, 4, 2, 0)) for byte in range(256)]  # 4 blanks per byte
 
 
-def of_file(path: Path) -> dict[str, Any]:
+def file_checksum(path: Path) -> dict[str, Any]:
     """`{"bytes": size, "checksum": hex of XXH3-128}` of a file. OSError."""
-    with local_files.opened(path) as file:
+    with local_files.open_for_reading(path) as file:
         total = hashlib.file_digest(file, xxhash.xxh3_128)
         return {"bytes": file.tell(), FIELD: total.hexdigest()}
 
 
-def of_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+def file_checksums(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """{name: `of_file`} of these files of a folder, sorted, for `damages`. OSError."""
-    return {name: of_file(folder / name) for name in sorted(names)}
+    return {name: file_checksum(folder / name) for name in sorted(names)}
 
 
-def damages(folder: Path, files: dict[str, dict[str, Any]], quick: bool = False) -> Iterator[str]:
+def find_damage(folder: Path, files: dict[str, dict[str, Any]], quick: bool = False) -> Iterator[str]:
     """A short description of each file that differs from its entry in `files`, as made by `of_files`. `quick`: compares sizes only."""
     for name, was in files.items():
         try:
-            now = {"bytes": (folder / name).stat().st_size} if quick else of_file(folder / name)
+            now = {"bytes": (folder / name).stat().st_size} if quick else file_checksum(folder / name)
         except OSError as error:
             gone = isinstance(error, FileNotFoundError | NotADirectoryError)
             yield f"{name} is missing" if gone else f"{name} cannot be read ({error.strerror or error})"
@@ -48,13 +48,13 @@ def of_value(value: Any) -> str:
     return xxhash.xxh3_64_hexdigest(json.dumps(value, sort_keys=True).encode())
 
 
-def sealed(value: dict[str, Any], sort_keys: bool = True) -> str:
+def to_checked_json(value: dict[str, Any], sort_keys: bool = True) -> str:
     """A JSON object as text, with its own checksum under FIELD."""
     plain = json.loads(json.dumps(value))
     return json.dumps({**plain, FIELD: of_value(plain)}, indent=1, sort_keys=sort_keys)
 
 
-def unsealed(text: bytes) -> Any:
+def from_checked_json(text: bytes) -> Any:
     """The JSON value without its checksum, which files of older versions lack. DamageError, with a short cause, when it is damaged."""
     try:
         value = json.loads(text)
@@ -65,13 +65,13 @@ def unsealed(text: bytes) -> Any:
     return value
 
 
-def closed(data: bytes, *of: bytes) -> bytes:
+def append_checksum(data: bytes, *of: bytes) -> bytes:
     """A JSON array followed by a checksum of it and of `of`, such as its key. The checksum (XXH3-32 bits) is written as sixteen blanks, which
     JSON readers ignore, so that older versions can share the database."""
     return data + _blanks(data, of)
 
 
-def opened(data: bytes, *of: bytes) -> bytes | None:
+def strip_checksum(data: bytes, *of: bytes) -> bytes | None:
     """The data given to `closed`, or an array that an older version wrote without a checksum; None when it is damaged."""
     if data.endswith(b"]"):
         return data

@@ -48,7 +48,7 @@ def open_regular(path: str, below: str | None = None) -> tuple[int, int]:
     return file, found.st_size
 
 
-def opened(path: Path) -> BufferedReader:
+def open_for_reading(path: Path) -> BufferedReader:
     """The regular file at `path`, open for reading. OSError as from `open_regular`, IsADirectoryError for a folder."""
     try:
         return os.fdopen(open_regular(str(path))[0], "rb")
@@ -60,7 +60,7 @@ def opened(path: Path) -> BufferedReader:
 
 def read(path: Path) -> bytes:
     """The content of the regular file at `path`. OSError as from `opened`."""
-    with opened(path) as file:
+    with open_for_reading(path) as file:
         return file.read()
 
 

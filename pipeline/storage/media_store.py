@@ -18,8 +18,8 @@ from typing import NamedTuple
 import xxhash
 
 from pipeline.storage import urls
-from pipeline.storage.local_files import NotRegular, opened
-from schemas.disk import cause_and_remedy, database
+from pipeline.storage.local_files import NotRegular, open_for_reading
+from schemas.disk import cause_and_remedy, open_database
 from schemas.errors import DamageError, StoreError
 
 BUFFER, MEDIA = 2 << 20, 1000  # bytes and items per write; a system call takes 1,024 pieces
@@ -187,7 +187,7 @@ class FolderStore:
     def _open_index(self) -> sqlite3.Connection:
         if self._db is None:
             os.makedirs(self.root, exist_ok=True)
-            db = database(self._index, "full")
+            db = open_database(self._index, "full")
             db.execute(
                 "create table if not exists media (sha blob primary key, pack text, at integer, size integer) without rowid"
             )
@@ -328,7 +328,7 @@ def _new_pack(root: str) -> tuple[str, int]:
 def _clear(root: str) -> None:
     """Removes the packs of killed processes that were never synced."""
     for path in Path(root).glob("*.pack.new"):
-        with suppress(FileNotFoundError, NotRegular), opened(path) as file, suppress(BlockingIOError):
+        with suppress(FileNotFoundError, NotRegular), open_for_reading(path) as file, suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()
 

@@ -14,7 +14,7 @@ _released = False
 _before = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
 
-def release() -> None:
+def lift_limit() -> None:
     """Lifts the limit in this process for good, also for reads in progress: an engine that loads on another thread needs gigabytes."""
     global _released
     with _lock:
@@ -24,7 +24,7 @@ def release() -> None:
 
 
 @contextmanager
-def bounded(held: int = 0) -> Generator[None]:
+def limit_memory(held: int = 0) -> Generator[None]:
     """Within the context, allocating more than MOST bytes in total, of which `held` are already in use, raises MemoryError.
 
     The limit applies to the whole process's address space (RLIMIT_AS), so a step should be short, like one batch of rows."""

@@ -42,7 +42,7 @@ def scheme(url: str) -> str:
 
 def clean(url: str) -> str:
     """The URL for messages, rows and names: without user, password, query and fragment, which may be secrets."""
-    return redact.clean(redact.address(url))
+    return redact.clean(redact.bare_url(url))
 
 
 def key(url: str) -> bytes:
@@ -76,7 +76,7 @@ def filesystem(url: str):
 
 
 def _without_password(path: str) -> str:
-    if redact.credentials(path):
+    if redact.has_credentials(path):
         raise ValueError(
             "recipes must not contain credentials: remove user and password from the URL, or put the URL into a variable, like ${ROWS_URL}"
         )
@@ -99,7 +99,7 @@ def _named(value: Any) -> set[str]:
     return {name for item in inside for name in _named(item)}
 
 
-def filled(settings: Any) -> Any:
+def fill_variables(settings: Any) -> Any:
     """A source's settings with the variables in its paths replaced by their values, so that a signed URL need not be in a recipe. InputError
     when one is not set."""
     if not variables({name: getattr(settings, name, None) for name in (*_FILLED, "sets")}):

@@ -15,7 +15,7 @@ from schemas.records import Rejection
 ROWS = 8  # pairs per kind in a check
 
 
-def dry(examples: Iterable[Example], encoder: Encoder, step: str) -> Iterator[Encoded | Rejection]:
+def encode_pairs(examples: Iterable[Example], encoder: Encoder, step: str) -> Iterator[Encoded | Rejection]:
     """Every pair encoded for the model, or a Rejection if it cannot be trained on. Needs no weights."""
     for example in examples:
         try:
@@ -24,7 +24,7 @@ def dry(examples: Iterable[Example], encoder: Encoder, step: str) -> Iterator[En
             yield Rejection(example.id, "pairs", step, error.reason, error.detail, example.sample)
 
 
-def start_up(model, pairs: Sequence[Encoded]) -> dict:
+def run_checks(model, pairs: Sequence[Encoded]) -> dict:
     """Runs the checks: {sees_media, shared_prefix, shared_prefix_difference}. TrainError if the model ignores its media."""
     sees = sees_media(model, pairs)
     shared, difference = shares_prefix(model, pairs)

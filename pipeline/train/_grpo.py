@@ -12,7 +12,7 @@ from pipeline.modeling.encode import Encoded, Encoder, Prompt
 from pipeline.modeling.logps import answer_mask, token_logps
 from pipeline.modeling.request_media import read
 from pipeline.modeling.sampling import sample
-from pipeline.train._checks import start_up
+from pipeline.train._checks import run_checks
 from pipeline.train._loop import TAIL, Optimizer
 from pipeline.train.losses._policy_gradient import advantages, policy_gradient
 from schemas.errors import RowError, TrainError
@@ -66,7 +66,7 @@ def fit(
             encoder.stops, encoder.banned, generator,
         )  # fmt: skip
         if step == 0:
-            checks = start_up(
+            checks = run_checks(
                 model,
                 [
                     Encoded(row.id, row.kind, prompt, (a[0], a[1]))

@@ -80,7 +80,7 @@ def fit(
     for _ in range(settings.epochs):
         for rows in buckets(range(len(pairs)), sizes, settings.batch_size, rng):
             batch = collate([pairs[i].prompt for i in rows], [pairs[i].answers for i in rows], shared).to(model.device)
-            chosen, rejected = sides(token_logps(model, batch), [before[i] for i in rows], batch)
+            chosen, rejected = chosen_and_rejected(token_logps(model, batch), [before[i] for i in rows], batch)
             loss = loss_of(settings.loss)(chosen, rejected, settings.beta, settings.label_smoothing).mean()
             if settings.sft:
                 loss = loss + settings.sft * sft(chosen)
@@ -92,7 +92,7 @@ def fit(
     return {"steps": len(optimizer.lines), **{name: optimizer.last(name) for name in ("loss", "accuracy", "margin")}}
 
 
-def sides(policy: torch.Tensor, reference: Sequence[torch.Tensor], batch: Batch) -> tuple[Side, Side]:
+def chosen_and_rejected(policy: torch.Tensor, reference: Sequence[torch.Tensor], batch: Batch) -> tuple[Side, Side]:
     """(chosen, rejected) of a batch in which the two alternate. policy [answers, tokens]; reference: one [scored tokens] per pair."""
     before = torch.zeros_like(policy).index_put(batch.place, torch.cat(list(reference)).to(policy.device))
     mask = answer_mask(batch)

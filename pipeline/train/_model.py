@@ -9,7 +9,7 @@ from pipeline.train._settings import Training
 from schemas.operator import Context
 
 
-def trained(learn: Callable[[Any, Any, str], dict], settings: Training, context: Context) -> dict:
+def run_training(learn: Callable[[Any, Any, str], dict], settings: Training, context: Context) -> dict:
     """Runs `learn(model, encoder, folder of the model)` and returns its result with `seconds` and `model` (path of the checkpoint).
 
     The trained checkpoint is in `context.folder`, in the layout of the one it started from."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from pipeline.train import _settings, losses
-from pipeline.train._model import trained
+from pipeline.train._model import run_training
 from schemas.errors import TrainError
 from schemas.operator import Context, Tables
 from schemas.records import SAMPLE_KINDS, Rejection
@@ -51,17 +51,19 @@ def train(tables: Tables, settings: Settings, context: Context) -> dict:
 
     Returns pairs, steps, loss, accuracy, margin, seconds, reference_seconds, checks, model (path of the checkpoint) and rejections
     (pairs left out, with the reason). TrainError if a check fails, the loss diverges or no pair is left to train on."""
-    return trained(lambda model, encoder, source: _pairs(model, encoder, source, settings, context), settings, context)
+    return run_training(
+        lambda model, encoder, source: _pairs(model, encoder, source, settings, context), settings, context
+    )
 
 
 def _pairs(model, encoder, source: str, settings: Settings, context: Context) -> dict:
     from pipeline.dataset.read import read_examples
     from pipeline.modeling.checkpoint import identity
-    from pipeline.train._checks import dry, noise, start_up
+    from pipeline.train._checks import encode_pairs, noise, run_checks
     from pipeline.train._loop import fit
     from pipeline.train._reference import reference
 
-    rows = list(dry(read_examples(context.dataset), encoder, context.step))
+    rows = list(encode_pairs(read_examples(context.dataset), encoder, context.step))
     pairs = [row for row in rows if not isinstance(row, Rejection)]
     rejections = [row for row in rows if isinstance(row, Rejection)]
     if not pairs:
@@ -69,7 +71,7 @@ def _pairs(model, encoder, source: str, settings: Settings, context: Context) ->
         raise TrainError(f"no pair to train on in {context.dataset}: {len(rejections)} rejected{why}")
     if settings.shuffle:
         pairs = shuffled(pairs, settings.seed)
-    checks = start_up(model, pairs)
+    checks = run_checks(model, pairs)
     shared = checks["shared_prefix"]
     started = time.perf_counter()
     before = reference(model, pairs, shared, noise(model), context.progress)

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from pipeline.train import _settings
-from pipeline.train._model import trained
+from pipeline.train._model import run_training
 from schemas.errors import TrainError
 from schemas.operator import Context, Tables
 from schemas.records import SAMPLE_KINDS
@@ -43,7 +43,7 @@ def train(tables: Tables, settings: Settings, context: Context) -> dict:
 
     Returns samples, steps, loss, reward_first, reward_last, seconds, checks, model (path of the checkpoint) and rejections (samples left
     out, with the reason). TrainError if a check fails, the loss diverges or no sample is left to train on."""
-    return trained(
+    return run_training(
         lambda model, encoder, source: _rewards(model, encoder, tables, settings, context), settings, context
     )
 

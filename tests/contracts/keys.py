@@ -12,7 +12,7 @@ from typing import Any
 
 from flows.planning import load
 from flows.runs import executor, shards
-from pipeline.storage.answer_cache import key_of
+from pipeline.storage.answer_cache import request_key
 from schemas import messages, records
 from schemas.records import Message, Outcome, Part
 from schemas.requests import Form, Generate, Likelihood, Score
@@ -44,8 +44,8 @@ def ids() -> dict[str, str]:
     asked = Generate(prompt, 2, 0.7, 0.9, 64, 7, form=Form(choice=("yes", "no")))
     return {
         "sample": sample.id, "sample of text": text.id, "candidate": made.id, "claim": claim.id, "judgement": slip.id, "pair": pair.id,
-        "generate": key_of("tiny@1", asked).hex(), "score": key_of("tiny@1", Score(prompt, ("yes", "no"))).hex(),
-        "likelihood": key_of("tiny@1", Likelihood(prompt[:2])).hex(),
+        "generate": request_key("tiny@1", asked).hex(), "score": request_key("tiny@1", Score(prompt, ("yes", "no"))).hex(),
+        "likelihood": request_key("tiny@1", Likelihood(prompt[:2])).hex(),
     }  # fmt: skip
 
 

@@ -26,11 +26,11 @@ from pipeline.corrupt.kinds._kind import Kind
 from pipeline.corrupt.kinds.images import Fade, RegionMask
 from pipeline.corrupt.kinds.nothing import Nothing
 from pipeline.dataset.card import write_card
-from pipeline.dataset.columns import BLOBS, RECORD, columns
+from pipeline.dataset.columns import BLOBS, DATA_COLUMNS, columns
 from pipeline.dataset.write import write
-from pipeline.media.probe import keep
+from pipeline.media.probe import probe_and_store
 from pipeline.source import formats, pairs
-from pipeline.source.formats.registry import DIALECTS
+from pipeline.source.formats.registry import FORMATS
 from pipeline.storage.media_store import FolderStore
 from pipeline.train import losses
 from pipeline.train.losses._side import Side
@@ -83,15 +83,15 @@ def test_the_axis_that_a_judge_leaves_by_default_has_its_line_in_axes(family, na
 
 def test_every_format_that_exists_is_registered():
     written = {file.stem for file in Path(formats.__path__[0]).glob("*.py") if "\ndef fits(" in file.read_text()}
-    assert written == set(DIALECTS) != set()
+    assert written == set(FORMATS) != set()
 
 
-@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_a_format_is_tested(name):
     assert re.search(rf"formats import [^\n]*\b{name}\b|formats\.{name} import", TESTS), "no test imports it"
 
 
-@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_a_format_is_in_the_docs(name):
     assert f"| `{name}` |" in (ROOT / "docs" / "import.md").read_text()
 
@@ -159,7 +159,9 @@ def carried(tmp_path_factory) -> tuple[Pair, Sample, dict, Pair, Sample]:
     """A Pair with every field set and its Sample, the row of the dataset that it becomes, and what an import of the dataset makes of that."""
     home = tmp_path_factory.mktemp("carried")
     store = FolderStore(home / "media")
-    shown, other, third = media = [keep(media_files.png(number), f"picture {number}", store) for number in range(3)]
+    shown, other, third = media = [
+        probe_and_store(media_files.png(number), f"picture {number}", store) for number in range(3)
+    ]
     known = {name: f"the {name}" for name in ("answer", "answer_type", "reference", "source", "licence", "split")}
     sample = records.sample(
         (messages.user(Part("image", media=shown.id), "What is there?"),), facts='{"dogs":2}', **known
@@ -206,9 +208,9 @@ def test_every_column_of_the_dataset_is_a_field_of_a_record_or_a_file():
         *Pair._fields,
         *CALLED.values(),
         "prompt",
-        *(column.name for column in RECORD if column.origin == "samples"),
+        *(column.name for column in DATA_COLUMNS if column.origin == "samples"),
     }
-    assert {c.name for c in RECORD if c.origin == "samples"} <= set(Sample._fields)
+    assert {c.name for c in DATA_COLUMNS if c.origin == "samples"} <= set(Sample._fields)
     strangers = {c.name for kind in records.SAMPLE_KINDS for c in columns(kind) if c.type != BLOBS} - named
     assert strangers == set()
 
@@ -222,7 +224,7 @@ def test_an_import_brings_back_every_field_of_a_pair(carried):
 
 def test_an_import_brings_back_what_the_dataset_says_of_a_sample(carried):
     _, sample, _, _, again = carried
-    of_sample = [column.name for column in RECORD if column.origin == "samples"]
+    of_sample = [column.name for column in DATA_COLUMNS if column.origin == "samples"]
     assert {name: getattr(again, name) for name in of_sample} == {name: getattr(sample, name) for name in of_sample}
 
 
@@ -335,7 +337,7 @@ def pages(tmp_path_factory) -> tuple[dict[str, float], dict[str, str]]:
     }
     summary["judges"] = {"claims": judge}
     said = io.StringIO()
-    terminal.judges(summary["judges"], Console(file=said, width=200))
+    terminal.print_judge_quality(summary["judges"], Console(file=said, width=200))
     write(tables, store, home / "dataset", {})
     report = write_report(home, summary, tables, store).read_text()
     return shares, {

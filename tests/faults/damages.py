@@ -286,7 +286,7 @@ def _newer(place: Place, dice: random.Random) -> None:
             if dice.random() < 0.5
             else shards.read_json(path) | {"version": 3}
         )
-        path.write_text(dice.choice((json.dumps, checksum.sealed))(found))
+        path.write_text(dice.choice((json.dumps, checksum.to_checked_json))(found))
 
 
 def _newer_rows(place: Place, dice: random.Random) -> None:
@@ -298,8 +298,8 @@ def _newer_rows(place: Place, dice: random.Random) -> None:
         with pa.OSFile(str(path), "wb") as sink, ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
         record = shards.read_json(path.with_name("record.json"))
-        files = checksum.of_files(path.parent, [p.name for p in path.parent.glob("*.arrow")])
-        path.with_name("record.json").write_text(checksum.sealed(record | {"files": files}))
+        files = checksum.file_checksums(path.parent, [p.name for p in path.parent.glob("*.arrow")])
+        path.with_name("record.json").write_text(checksum.to_checked_json(record | {"files": files}))
 
 
 def _rows(place: Place, dice: random.Random) -> None:

@@ -390,12 +390,12 @@ def dialect(dice: random.Random, folder: Path) -> None:
 @contextlib.contextmanager
 def quick() -> Iterator[None]:
     """Retries wait a fiftieth of their time."""
-    pause = endpoints.pause
-    endpoints.pause = lambda times: pause(times) / 50
+    pause = endpoints.backoff_seconds
+    endpoints.backoff_seconds = lambda times: pause(times) / 50
     try:
         yield
     finally:
-        endpoints.pause = pause
+        endpoints.backoff_seconds = pause
 
 
 FAULTS = [

@@ -171,7 +171,7 @@ def read(copy: Copy, *names: str) -> bool:
     else:
         assert "not finished" in said or figures(said) == figures(command("show", made().folder / "run")[1]), said
     try:
-        executor.sound_dataset(copy.run)
+        executor.intact_dataset(copy.run)
     except PairwrightError as error:
         named(error.exit_code, f"{type(error).__name__}: {error}", *names)
     else:
@@ -301,7 +301,7 @@ def another_cache(dice: random.Random, folder: Path) -> None:
 def a_dataset_alone(dice: random.Random, folder: Path) -> None:
     """A dataset without its run is checked before it is trained on, imported or pushed."""
     whole = Copy(folder).run / "dataset"
-    assert executor.sound_dataset(whole) == whole
+    assert executor.intact_dataset(whole) == whole
     path = dice.choice([*sorted(whole.glob("*/*.parquet")), whole / manifest.NAME])
     dice.choice([flipped, cut, emptied, removed])(dice, path)
     if manifest.damage(whole) is None:  # a space between two words of the manifest

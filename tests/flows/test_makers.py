@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from flows.runs import executor
-from schemas.messages import asked_of
+from schemas.messages import question_of
 from schemas.recipe import parse
 from tests.support.endpoint import Endpoint, served
 from tests.support.media_files import jpeg
@@ -106,7 +106,7 @@ def test_half_of_the_samples_get_a_bad_prompt_the_others_a_spoiled_picture(build
         if c.step == "spoiled":
             assert [p.media for m in c.prompt for p in m.parts if p.media] != list(media[c.sample])
         elif c.step == "good":
-            assert asked_of(c.prompt).startswith("Say first what is in front")
+            assert question_of(c.prompt).startswith("Say first what is in front")
 
 
 @pytest.mark.parametrize("name", ["make_povid", "make_phantom"])

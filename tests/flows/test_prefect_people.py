@@ -101,6 +101,6 @@ def test_a_run_that_has_asked_nobody_yet_is_left_alone(tmp_path, endpoint):
 )
 def test_what_is_secret_about_media_may_be_in_blocks_too(tmp_path, endpoint, media, more):
     document = yaml.safe_load(write_recipe(tmp_path, endpoint, 6, media=media).read_text())
-    assert campaigns.keys(load.checked(document)) == {"LABEL_STUDIO_API_KEY"} | more
+    assert campaigns.required_secrets(load.checked(document)) == {"LABEL_STUDIO_API_KEY"} | more
     document["steps"] = document["steps"][:2]
-    assert campaigns.keys(load.checked(document)) == set()
+    assert campaigns.required_secrets(load.checked(document)) == set()

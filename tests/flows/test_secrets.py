@@ -138,10 +138,10 @@ def test_what_a_library_prints_in_the_child_holds_no_secrets(monkeypatch):
 
 
 def test_prefect_sees_an_error_without_what_caused_it():
-    from flows.build import in_our_words
+    from flows.build import hide_foreign_errors
 
     def fails(error: Exception) -> None:
-        with in_our_words():
+        with hide_foreign_errors():
             try:
                 raise ValueError("GET https://u:p4ssword@h/x")
             except ValueError as cause:

@@ -12,7 +12,7 @@ from PIL import Image
 from flows.runs import executor
 from schemas.arrow import from_batch
 from schemas.errors import EngineError
-from schemas.messages import asked_of
+from schemas.messages import question_of
 from tests.support.endpoint import Endpoint, served
 from tests.support.photographs import jpeg_of, pieces
 
@@ -187,7 +187,7 @@ def test_templates_supersede(folder):
     run = build(folder, "template")
     assert left(run) == list(range(1, 18))
     samples = rows(run, "samples")
-    texts = [asked_of(s.prompt).splitlines() for s in samples]
+    texts = [question_of(s.prompt).splitlines() for s in samples]
     assert Counter(t[0].startswith("Please tell me: What") for t in texts).keys() == {True, False}
     assert all("<think>" in t[1] for t in texts)
     old = {r.id: r for r in rows(run, "rejections") if r.reason == "superseded"}
@@ -242,7 +242,7 @@ def test_a_model_writes_questions_and_answers(folder):
     assert Counter(c.role for c in written) == {"chosen": len(samples), "rejected": len(samples)}
     for c in written:
         assert c.text == (samples[c.sample].reference if c.role == "chosen" else "no, it is not")
-    assert all(asked_of(s.prompt).startswith("Is the ") and s.answer is None for s in samples.values())
+    assert all(question_of(s.prompt).startswith("Is the ") and s.answer is None for s in samples.values())
 
 
 def test_a_model_writes_what_contradicts_the_picture(folder):
@@ -252,7 +252,7 @@ def test_a_model_writes_what_contradicts_the_picture(folder):
     samples = list(rows(run, "samples"))
     assert len(samples) == len(left(run))
     for sample in samples:
-        said, question = asked_of(sample.prompt).split(" in it. ")
+        said, question = question_of(sample.prompt).split(" in it. ")
         assert said.startswith("There is a ")
         assert question in asked
         assert sample.answer is not None  # it is as true as before

@@ -30,5 +30,7 @@ def asked(media_store) -> dict[str, list[Asked]]:
     for kind in SCENES:
         rows = scenes.read(scenes.Settings(n=EACH, seed=7, split="eval", shares={kind: 1}), context)
         samples = islice((row for row in rows if isinstance(row, Sample)), EACH)
-        out[kind] = [Asked(s.prompt, messages.ask_about(s.prompt, json.loads(s.facts)["yes"][0])) for s in samples]
+        out[kind] = [
+            Asked(s.prompt, messages.media_with_question(s.prompt, json.loads(s.facts)["yes"][0])) for s in samples
+        ]
     return out

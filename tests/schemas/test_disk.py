@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from schemas.disk import SAYS, database, disk, error_line, place, short_path
+from schemas.disk import SAYS, disk, error_line, open_database, place, short_path
 from schemas.errors import OutputError, StoreError
 
 
@@ -54,7 +54,7 @@ def test_a_database_that_another_process_is_just_making_is_waited_for_though_sql
         other.execute("select * from x").fetchall()  # a reader: nobody else can switch the file to a log
         later = threading.Timer(0.3, other.execute, ("rollback",))
         later.start()
-        with closing(database(path, "normal")) as db:
+        with closing(open_database(path, "normal")) as db:
             assert db.execute("pragma journal_mode").fetchone() == ("wal",)
             assert db.execute("pragma synchronous").fetchone() == (1,)
         later.join()
@@ -68,7 +68,7 @@ def test_a_database_that_stays_held_is_an_error_when_patience_ends(tmp_path, mon
         other.execute("begin")
         other.execute("select * from x").fetchall()
         with pytest.raises(StoreError, match="another process has locked it"), disk(path):
-            database(path, "normal")
+            open_database(path, "normal")
 
 
 @pytest.mark.parametrize("name", ["nul\0", "x" * 300, "surrogate\ud800"])

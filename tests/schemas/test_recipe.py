@@ -7,7 +7,7 @@ from flows.planning import load, registry
 from flows.runs import executor
 from schemas.errors import RecipeError
 from schemas.operator import VERBS
-from schemas.recipe import STEP_KEYS, parse, unpriced
+from schemas.recipe import STEP_KEYS, parse, without_prices
 
 GOOD = """
 name: good
@@ -161,7 +161,7 @@ def test_a_price_is_the_recipes_and_no_setting_of_the_engine():
     recipe = parse(priced({"prompt": 2.5, "answer": 10, "currency": "EUR"}))
     assert recipe.models == {"policy": {"engine": "vllm", "model": "tiny"}}
     assert recipe.prices["policy"].model_dump() == {"prompt": 2.5, "answer": 10, "request": 0, "currency": "EUR"}
-    assert unpriced(priced({"prompt": 1})) == unpriced(priced({"answer": 9})) != priced({"prompt": 1})
+    assert without_prices(priced({"prompt": 1})) == without_prices(priced({"answer": 9})) != priced({"prompt": 1})
 
 
 @pytest.mark.parametrize("price", [{"promt": 1}, {"prompt": -1}, {"prompt": "dear"}, 3, {"prompt": float("nan")}])

@@ -117,11 +117,13 @@ def test_a_question_about_the_media_keeps_their_labels():
             "picture one", Part("image", media="a"), "picture two", Part("image", media="b"), "describe both"
         ),
     )
-    (asked,) = messages.ask_about(prompt, "is there a cat ?")
+    (asked,) = messages.media_with_question(prompt, "is there a cat ?")
     assert messages.text_of([asked]) == "picture one\n[image]\npicture two\n[image]\nis there a cat ?"
-    (before,) = messages.ask_about((messages.user("what is this ?", Part("image", media="a")),), "is it a cat ?")
+    (before,) = messages.media_with_question(
+        (messages.user("what is this ?", Part("image", media="a")),), "is it a cat ?"
+    )
     assert messages.text_of([before]) == "[image]\nis it a cat ?"
-    (text,) = messages.ask_about((messages.user("hello"),), "is it noon ?")
+    (text,) = messages.media_with_question((messages.user("hello"),), "is it noon ?")
     assert messages.text_of([text]) == "is it noon ?"
 
 

@@ -102,15 +102,17 @@ def test_what_holds_no_secret_is_the_same_document():
     "https://u:p@h/a/x?sig=1&v=2#top": "https://h/a/x", "s3://bucket/x": "s3://bucket/x", "http://[::1]:80/x?y": "http://[::1]:80/x", "//u:p@h/x": "//h/x",
 }.items())  # fmt: skip
 def test_an_address_as_a_name(url, name):
-    assert redact.address(url) == name
+    assert redact.bare_url(url) == name
 
 
 def test_an_address_that_is_signed_again_is_the_same():
-    assert redact.unsigned("https://h/x?v=1&X-Amz-Signature=a&X-Amz-Date=b") == redact.unsigned(
+    assert redact.without_signature("https://h/x?v=1&X-Amz-Signature=a&X-Amz-Date=b") == redact.without_signature(
         "https://h/x?v=1&X-Amz-Signature=c&X-Amz-Date=d"
     )
-    assert redact.unsigned("https://h/x?file=a-long-name.jsonl") == "https://h/x?file=a-long-name.jsonl"
-    assert redact.unsigned("ask: https://h/x?sig=a") == "ask: https://h/x?sig=a"  # a prompt that holds one is a prompt
+    assert redact.without_signature("https://h/x?file=a-long-name.jsonl") == "https://h/x?file=a-long-name.jsonl"
+    assert (
+        redact.without_signature("ask: https://h/x?sig=a") == "ask: https://h/x?sig=a"
+    )  # a prompt that holds one is a prompt
 
 
 @pytest.mark.parametrize(("text", "may"), {
@@ -118,4 +120,4 @@ def test_an_address_that_is_signed_again_is_the_same():
     "a0123456789abcdef0123": False, "A KEY": False, "$KEY": False, "AKIAIOSFODNN7EXAMPLE": False,
 }.items())  # fmt: skip
 def test_a_key_is_not_taken_for_the_name_of_a_variable(text, may):
-    assert redact.is_name(text) is may
+    assert redact.is_variable_name(text) is may

@@ -6,7 +6,7 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 from transformers import AutoTokenizer
 
 from schemas.messages import MARKUP, escape, escape_all
-from schemas.special_tokens import FAMILIES, GUARD, NOTHING, families_of, of_families, specials
+from schemas.special_tokens import FAMILIES, GUARD, NOTHING, families_of, specials, specials_of_families
 from tests.support.special_tokens import EVERY, ORDINARY, TOKENS
 
 NORMALIZERS = {
@@ -29,7 +29,7 @@ def tokenizer(tokens, normalizer=None, normalized=False) -> tuple[Tokenizer, set
 @pytest.mark.parametrize("family", TOKENS)
 def test_no_tokenizer_of_a_family_finds_one_of_its_tokens(family):
     model, ids = tokenizer(TOKENS[family])
-    for known in (of_families(), of_families(frozenset({family}))):
+    for known in (specials_of_families(), specials_of_families(frozenset({family}))):
         for token in TOKENS[family]:
             text = f"{token} a{token}b {token}{token}\n"
             assert ids.intersection(model.encode(text).ids), token  # it would
@@ -50,7 +50,7 @@ def test_every_token_of_the_table_is_changed():
         for token in family.tokens:
             token = token.replace("{n}", "17").replace("{words}", "a word").replace("{word}", "word")
             assert escape(token) != token
-            assert escape(token, of_families(frozenset({name}))) != token
+            assert escape(token, specials_of_families(frozenset({name}))) != token
     assert FAMILIES.keys() == TOKENS.keys()
     assert len(EVERY) > 250
 
@@ -58,14 +58,14 @@ def test_every_token_of_the_table_is_changed():
 @pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_text_stays(text):
     assert escape(text) == text
-    assert escape(text, of_families(frozenset({"qwen"}))) == text
+    assert escape(text, specials_of_families(frozenset({"qwen"}))) == text
 
 
 def test_a_text_is_left_alone_by_families_without_the_token():
     text = "<s>struck</s> [PREFIX] <start_of_turn>"
-    assert escape(text, of_families(frozenset({"qwen"}))) == escape(text, NOTHING) == text
-    assert escape(text, of_families(frozenset({"mistral"}))).count(GUARD) == 3
-    assert escape(text, of_families(frozenset({"mistral", "gemma"}))).count(GUARD) == 4
+    assert escape(text, specials_of_families(frozenset({"qwen"}))) == escape(text, NOTHING) == text
+    assert escape(text, specials_of_families(frozenset({"mistral"}))).count(GUARD) == 3
+    assert escape(text, specials_of_families(frozenset({"mistral", "gemma"}))).count(GUARD) == 4
 
 
 def test_tokens_in_each_other_are_broken_too_and_a_second_time_changes_nothing():

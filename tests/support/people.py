@@ -5,7 +5,7 @@ from itertools import count
 from annotators.judge import people
 from annotators.people import plan
 from annotators.people.ledger import Annotation, Ledger
-from annotators.people.question import Question, Reply, Said, Unusable
+from annotators.people.question import AxisVerdict, ParsedAnnotation, Question, Unusable
 from schemas import messages
 from schemas.operator import SampleRows
 from schemas.records import Finding, Outcome, Part, candidate, judgement, sample
@@ -29,7 +29,9 @@ def rows(number: int, answers: int = 2, scores: tuple[float, ...] = (), truth: t
 def planned(ledger: Ledger, seen: list[SampleRows], settings: people.Settings, campaign: str = "c") -> list[Question]:
     """Plans as `judge.people` does; returns what the ledger asks."""
     asked = {(q.sample, q.items): q.gold is not None for q in ledger.questions(withdrawn=True)}
-    chosen = plan.select(plan.drafts(seen, settings, lambda media: dict.fromkeys(media, "image/png")), settings, asked)
+    chosen = plan.select_drafts(
+        plan.drafts(seen, settings, lambda media: dict.fromkeys(media, "image/png")), settings, asked
+    )
     ledger.plan(q for draft in chosen for q in plan.questions(draft, campaign, settings))
     return list(ledger.questions())
 
@@ -38,7 +40,7 @@ def says(ledger: Ledger, question: Question, person: int, value: float | None, *
          updated: str = "2026-01-01T00:00:00.000000+00:00", seconds: float = 9.0) -> str:  # fmt: skip
     """A person's preference on a pairwise question (None: skipped), as the server would have it."""
     outcome = Outcome.TIE if value == 0 else Outcome.VERDICT
-    reply = None if value is None else Reply((Said("preference", (0, 1), outcome, value),))
+    reply = None if value is None else ParsedAnnotation((AxisVerdict("preference", (0, 1), outcome, value),))
     seen = Annotation(id or next(ids), task, question.uid, person, updated, value is None, seconds, [value])
     return ledger.record(seen, reply)
 

@@ -1,6 +1,6 @@
 """Small made-up rows for tests of operators that ask no model."""
 
-from pipeline.media.probe import keep
+from pipeline.media.probe import probe_and_store
 from schemas import arrow, messages
 from schemas.operator import Context, SampleRows
 from schemas.records import Finding, Outcome, Part, candidate, judgement, sample
@@ -43,7 +43,7 @@ def tables_of(store, rows: list[tuple[str, list[bytes]]], **known) -> Held:
     """Samples `rows.jsonl#1`, `#2` ... of these prompts and media files, which are kept in the store."""
     media, samples = {}, []
     for number, (prompt, files) in enumerate(rows, 1):
-        shown = [keep(data, f"file {number}", store) for data in files]
+        shown = [probe_and_store(data, f"file {number}", store) for data in files]
         media |= {m.id: m for m in shown}
         parts = [Part(m.kind, media=m.id) for m in shown]
         samples.append(sample((messages.user(*parts, prompt),), source=f"rows.jsonl#{number}", **known))

@@ -91,7 +91,7 @@ def summarised(tables: ListTables) -> dict:
     """The summary such a run leaves, with a training and three evaluations as the demo has them."""
     return {"name": RECIPE["name"], "about": RECIPE["about"], "recipe": RECIPE, "rounds": 1} | summary.counts(tables) | {
         "seconds": {"pass-1": 41.2, "before": 7.1, "dataset": 0.3, "train": 11.9, "after": 7.0, "control": 7.2},
-        **summary.asked(USAGES, {"sample": "pass-1", "claims": "pass-1"}, {"policy": Price(prompt=2.5, answer=10, currency="EUR")}),
+        **summary.usage_summary(USAGES, {"sample": "pass-1", "claims": "pass-1"}, {"policy": Price(prompt=2.5, answer=10, currency="EUR")}),
         "train": {"train": {"pairs": 30, "steps": 12, "loss": 0.21, "accuracy": 0.94, "margin": 3.1, "seconds": 11.9}},
         "evaluate": {"before": _figures(0.37), "after": _figures(0.04), "control": _figures(0.44)},
         "dataset": "dataset",
@@ -113,7 +113,7 @@ def people() -> dict:
             )
     return {
         "task": "pairwise", "asked": 250, "answered": 240, "states": {"agreed": 50, "open": 10}, "quarantine": {"span_text": 2},
-        "quality": agreement.quality(votes, "preference"),
+        "quality": agreement.reliability(votes, "preference"),
     }  # fmt: skip
 
 
@@ -149,7 +149,7 @@ def _faulty(answer: str, rng: random.Random) -> str:
 
 def _judged(candidate, rows: SampleRows, rng: random.Random):
     """Claims and verdicts as `judge.claims` leaves them, one in twenty wrong and one in fifty unreadable."""
-    found = _split(messages.asked_of(rows.sample.prompt), candidate.text)
+    found = _split(messages.question_of(rows.sample.prompt), candidate.text)
     slip = partial(records.judgement, candidate.sample, "claims", by=records.Provenance("tiny@1", "v"))
     slips = [slip("candidate", (candidate.id,), "form", records.Finding(Outcome.VERDICT, float(found is not None)))]
     truth = json.loads(rows.sample.facts)["yes"]

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple, TypeGuard
 
 from annotators.label_studio.forms.labeling_config import Control, Spec, controls
 from annotators.label_studio.forms.tasks import STEPS
-from annotators.people.question import Question, Reply, Said, Task, Unusable, back
+from annotators.people.question import AxisVerdict, ParsedAnnotation, Question, Task, Unusable, item_index
 from schemas.axes import FAULTS, FLAGS, HARM, PREFERENCE, RANK, SAFE, SEVERITY, UNACCEPTABLE
 from schemas.records import Outcome, Span
 
 
-class Fault(StrEnum):
+class UnusableReason(StrEnum):
     """The closed list of reasons why a result is unusable."""
 
     MALFORMED = "malformed"  # not the JSON that the editor writes
@@ -42,7 +42,7 @@ class Answers(NamedTuple):
         return self.once.get("flags", [])
 
 
-def parse(question: Question, spec: Spec, result: list[dict]) -> Reply:
+def parse(question: Question, spec: Spec, result: list[dict]) -> ParsedAnnotation:
     """The Reply of a result. "Cannot judge" is an abstention, whatever else was chosen.
 
     Unusable, with a Fault as reason, if the config of `spec` cannot produce the result or it contradicts itself."""
@@ -54,91 +54,100 @@ def parse(question: Question, spec: Spec, result: list[dict]) -> Reply:
     return reply._replace(said=reply.said + flags, rationale=text)
 
 
-def _pairwise(question: Question, spec: Spec, answers: Answers) -> Reply:
+def _pairwise(question: Question, spec: Spec, answers: Answers) -> ParsedAnnotation:
     if "cannot_judge" in answers.flags():
-        return Reply((Said(PREFERENCE, (0, 1), Outcome.ABSTAIN),))
+        return ParsedAnnotation((AxisVerdict(PREFERENCE, (0, 1), Outcome.ABSTAIN),))
     step = {choice: step for step, choice in STEPS.items()}[_needed(answers, "preference")]
-    value = float(step if back(question, 0) == 0 else -step) if step else 0.0
-    return Reply((Said(PREFERENCE, (0, 1), Outcome.VERDICT if step else Outcome.TIE, value),))
+    value = float(step if item_index(question, 0) == 0 else -step) if step else 0.0
+    return ParsedAnnotation((AxisVerdict(PREFERENCE, (0, 1), Outcome.VERDICT if step else Outcome.TIE, value),))
 
 
-def _ranking(question: Question, spec: Spec, answers: Answers) -> Reply:
+def _ranking(question: Question, spec: Spec, answers: Answers) -> ParsedAnnotation:
     if _needed(answers, "done") == "cannot_judge":
-        return Reply(tuple(Said(RANK, (item,), Outcome.ABSTAIN) for item in range(len(question.items))))
+        return ParsedAnnotation(
+            tuple(AxisVerdict(RANK, (item,), Outcome.ABSTAIN) for item in range(len(question.items)))
+        )
     buckets = answers.once.get("rank", {})
     places = {f"r{place + 1}": place for place in range(len(question.items))}
     moved = [*buckets.get("ranked", ()), *buckets.get("unacceptable", ())]
     if not moved:
-        raise Unusable(Fault.UNTOUCHED)
+        raise Unusable(UnusableReason.UNTOUCHED)
     left = buckets.get("_", ())
     if sorted([*moved, *left]) != sorted(places):
-        raise Unusable(Fault.RANKING_IDS, f"{[*moved, *left]}"[:100])
+        raise Unusable(UnusableReason.RANKING_IDS, f"{[*moved, *left]}"[:100])
     if left:
-        raise Unusable(Fault.UNSORTED, f"{left}")
+        raise Unusable(UnusableReason.UNSORTED, f"{left}")
     ranked, refused = (
-        [back(question, places[name]) for name in buckets.get(b, ())] for b in ("ranked", "unacceptable")
+        [item_index(question, places[name]) for name in buckets.get(b, ())] for b in ("ranked", "unacceptable")
     )
     rank = {item: 0.0 - place for place, item in enumerate(ranked)} | dict.fromkeys(refused, 0.0 - len(ranked))
-    ranks = [Said(RANK, (item,), Outcome.VERDICT, rank[item]) for item in sorted(rank)]
-    return Reply((*ranks, *(_yes(UNACCEPTABLE, (item,)) for item in sorted(refused))))
+    ranks = [AxisVerdict(RANK, (item,), Outcome.VERDICT, rank[item]) for item in sorted(rank)]
+    return ParsedAnnotation((*ranks, *(_yes(UNACCEPTABLE, (item,)) for item in sorted(refused))))
 
 
-def _ratings(question: Question, spec: Spec, answers: Answers) -> Reply:
+def _ratings(question: Question, spec: Spec, answers: Answers) -> ParsedAnnotation:
     if "cannot_judge" in answers.flags():
-        return Reply(tuple(Said(axis, (0,), Outcome.ABSTAIN) for axis in spec.axes))
+        return ParsedAnnotation(tuple(AxisVerdict(axis, (0,), Outcome.ABSTAIN) for axis in spec.axes))
     if missing := [axis for axis in spec.axes if axis not in answers.once]:
-        raise Unusable(Fault.MISSING_VERDICT, ", ".join(missing))
-    return Reply(tuple(Said(axis, (0,), Outcome.VERDICT, float(answers.once[axis])) for axis in spec.axes))
+        raise Unusable(UnusableReason.MISSING_VERDICT, ", ".join(missing))
+    return ParsedAnnotation(
+        tuple(AxisVerdict(axis, (0,), Outcome.VERDICT, float(answers.once[axis])) for axis in spec.axes)
+    )
 
 
-def _correct(question: Question, spec: Spec, answers: Answers) -> Reply:
+def _correct(question: Question, spec: Spec, answers: Answers) -> ParsedAnnotation:
     (shown,) = question.texts
     verdict = _needed(answers, "verdict")
     if verdict == "cannot_judge":
-        return Reply((Said(FAULTS, (0,), Outcome.ABSTAIN),))
+        return ParsedAnnotation((AxisVerdict(FAULTS, (0,), Outcome.ABSTAIN),))
     spans = _spans(shown, answers)
     text = answers.once.get("corrected_response", "")
     if not text.strip() or _plain(text) == _plain(shown):
         text = None  # the box is pre-filled with the response
     if verdict == "corrected" and text is None:
-        raise Unusable(Fault.CONTRADICTION, "the verdict is corrected, but the response is unchanged")
+        raise Unusable(UnusableReason.CONTRADICTION, "the verdict is corrected, but the response is unchanged")
     if verdict != "corrected" and text is not None:
-        raise Unusable(Fault.CONTRADICTION, f"the response was rewritten, but the verdict is {verdict}")
+        raise Unusable(UnusableReason.CONTRADICTION, f"the response was rewritten, but the verdict is {verdict}")
     if verdict == "no_fault" and spans:
-        raise Unusable(Fault.CONTRADICTION, "the verdict is no_fault, but faults are marked")
-    count = Said(FAULTS, (0,), Outcome.VERDICT, 0.0 - max(len(spans), text is not None))
+        raise Unusable(UnusableReason.CONTRADICTION, "the verdict is no_fault, but faults are marked")
+    count = AxisVerdict(FAULTS, (0,), Outcome.VERDICT, 0.0 - max(len(spans), text is not None))
     if verdict != "uncorrectable":
-        return Reply((count,), text, spans)
-    return Reply((count if spans else Said(FAULTS, (0,), Outcome.ABSTAIN), _yes(UNACCEPTABLE, (0,))), text, spans)
+        return ParsedAnnotation((count,), text, spans)
+    return ParsedAnnotation(
+        (count if spans else AxisVerdict(FAULTS, (0,), Outcome.ABSTAIN), _yes(UNACCEPTABLE, (0,))), text, spans
+    )
 
 
-def _safety(question: Question, spec: Spec, answers: Answers) -> Reply:
+def _safety(question: Question, spec: Spec, answers: Answers) -> ParsedAnnotation:
     verdict, harms, severity = _needed(answers, "verdict"), answers.once.get("harm", []), answers.choice("severity")
     if verdict == "cannot_judge":
-        return Reply((Said(SAFE, (0,), Outcome.ABSTAIN),))
+        return ParsedAnnotation((AxisVerdict(SAFE, (0,), Outcome.ABSTAIN),))
     if verdict == "safe":
         if harms or severity:
-            raise Unusable(Fault.CONTRADICTION, "the verdict is safe, but harm is described")
-        return Reply((_yes(SAFE, (0,)), Said(SEVERITY, (0,), Outcome.VERDICT, 0.0)))
+            raise Unusable(UnusableReason.CONTRADICTION, "the verdict is safe, but harm is described")
+        return ParsedAnnotation((_yes(SAFE, (0,)), AxisVerdict(SEVERITY, (0,), Outcome.VERDICT, 0.0)))
     if not harms or severity is None:
-        raise Unusable(Fault.MISSING_VERDICT, "the verdict is unsafe, but the harm or its severity is missing")
-    verdicts = (Said(SAFE, (0,), Outcome.VERDICT, 0.0), Said(SEVERITY, (0,), Outcome.VERDICT, float(severity)))
-    return Reply((*verdicts, *(_yes(f"{HARM}{harm}", (0,)) for harm in sorted(harms))))
+        raise Unusable(UnusableReason.MISSING_VERDICT, "the verdict is unsafe, but the harm or its severity is missing")
+    verdicts = (
+        AxisVerdict(SAFE, (0,), Outcome.VERDICT, 0.0),
+        AxisVerdict(SEVERITY, (0,), Outcome.VERDICT, float(severity)),
+    )
+    return ParsedAnnotation((*verdicts, *(_yes(f"{HARM}{harm}", (0,)) for harm in sorted(harms))))
 
 
-READERS: dict[Task, Callable[[Question, Spec, Answers], Reply]] = {
+READERS: dict[Task, Callable[[Question, Spec, Answers], ParsedAnnotation]] = {
     Task.PAIRWISE: _pairwise, Task.RANKING: _ranking, Task.RATINGS: _ratings, Task.CORRECT: _correct, Task.SAFETY: _safety,
 }  # fmt: skip
 
 
-def _yes(axis: str, items: tuple[int, ...]) -> Said:
-    return Said(axis, items, Outcome.VERDICT, 1.0)
+def _yes(axis: str, items: tuple[int, ...]) -> AxisVerdict:
+    return AxisVerdict(axis, items, Outcome.VERDICT, 1.0)
 
 
 def _needed(answers: Answers, name: str) -> str:
     choice = answers.choice(name)
     if choice is None:
-        raise Unusable(Fault.MISSING_VERDICT, name)
+        raise Unusable(UnusableReason.MISSING_VERDICT, name)
     return choice
 
 
@@ -152,9 +161,9 @@ def _spans(shown: str, answers: Answers) -> tuple[Span, ...]:
     for region in answers.spans.values():
         start, end = region["start"], region["end"]
         if not 0 <= start < end or shown[start:end] != region["text"]:
-            raise Unusable(Fault.SPAN_TEXT, f"{start} to {end}")
+            raise Unusable(UnusableReason.SPAN_TEXT, f"{start} to {end}")
         if len(labels := region.get("fault", ())) != 1:
-            raise Unusable(Fault.MALFORMED, f"the span {start} to {end} has {len(labels)} kinds of fault")
+            raise Unusable(UnusableReason.MALFORMED, f"the span {start} to {end} has {len(labels)} kinds of fault")
         severity = next((float(step) for step in region.get("severity", ())), None)
         correction = region.get("correction")
         spans.append(Span(start, end, label=labels[0], severity=severity, correction=correction))
@@ -165,16 +174,16 @@ def _read(known: dict[str, Control], result: list[dict]) -> Answers:
     """A result by control. Unusable if a value has another type or option than its control allows."""
     answers = Answers({}, {})
     if not isinstance(result, list):
-        raise Unusable(Fault.MALFORMED, "not a list")
+        raise Unusable(UnusableReason.MALFORMED, "not a list")
     for entry in result:
         if not isinstance(entry, dict) or not isinstance(value := entry.get("value"), dict):
-            raise Unusable(Fault.MALFORMED, "an entry without a value")
+            raise Unusable(UnusableReason.MALFORMED, "an entry without a value")
         name = entry.get("from_name")
         if not isinstance(name, str) or (control := known.get(name)) is None or control.type != entry.get("type"):
-            raise Unusable(Fault.UNKNOWN_CONTROL, f"{name!r} of type {entry.get('type')!r}"[:100])
+            raise Unusable(UnusableReason.UNKNOWN_CONTROL, f"{name!r} of type {entry.get('type')!r}"[:100])
         target = _region(answers, entry, value) if control.region else answers.once
         if name in target:
-            raise Unusable(Fault.DOUBLED, name)
+            raise Unusable(UnusableReason.DOUBLED, name)
         target[name] = _value(name, control, value)
     return answers
 
@@ -183,10 +192,10 @@ def _region(answers: Answers, entry: dict, value: dict) -> dict[str, Any]:
     """The answers collected for the span of an entry; entries of the same span share their id."""
     place, name = {key: value.get(key) for key in ("start", "end")}, entry.get("id")
     if not isinstance(name, str) or not all(type(at) is int for at in place.values()):
-        raise Unusable(Fault.MALFORMED, "a span without id or position")
+        raise Unusable(UnusableReason.MALFORMED, "a span without id or position")
     region = answers.spans.setdefault(name, {**place, "text": None})
     if {key: region[key] for key in place} != place:
-        raise Unusable(Fault.MALFORMED, "two positions for one span")
+        raise Unusable(UnusableReason.MALFORMED, "two positions for one span")
     if entry["type"] == "labels":
         region["text"] = value.get("text")
     return region
@@ -196,24 +205,24 @@ def _value(name: str, control: Control, value: dict) -> Any:
     found = value.get({"textarea": "text", "ranker": "ranker"}.get(control.type, control.type))
     if control.type == "rating":
         if type(found) is not int:
-            raise Unusable(Fault.MALFORMED, name)
+            raise Unusable(UnusableReason.MALFORMED, name)
         if not 1 <= found <= control.best:
-            raise Unusable(Fault.UNKNOWN_CHOICE, f"{name}: {found}")
+            raise Unusable(UnusableReason.UNKNOWN_CHOICE, f"{name}: {found}")
         return found
     if control.type == "ranker":
         if not isinstance(found, dict) or not all(_strings(ids) for ids in found.values()):
-            raise Unusable(Fault.MALFORMED, name)
+            raise Unusable(UnusableReason.MALFORMED, name)
         if unknown := set(found) - control.options - {"_"}:
-            raise Unusable(Fault.UNKNOWN_CHOICE, f"{name}: {min(unknown)!r}"[:100])
+            raise Unusable(UnusableReason.UNKNOWN_CHOICE, f"{name}: {min(unknown)!r}"[:100])
         return found
     if not _strings(found):
-        raise Unusable(Fault.MALFORMED, name)
+        raise Unusable(UnusableReason.MALFORMED, name)
     if control.type == "textarea":
         return "\n".join(found)
     if unknown := set(found) - control.options:
-        raise Unusable(Fault.UNKNOWN_CHOICE, f"{name}: {min(unknown)!r}"[:100])
+        raise Unusable(UnusableReason.UNKNOWN_CHOICE, f"{name}: {min(unknown)!r}"[:100])
     if len(set(found)) < len(found) or (control.one and len(found) > 1):
-        raise Unusable(Fault.DOUBLED, name)
+        raise Unusable(UnusableReason.DOUBLED, name)
     return found
 
 

@@ -6,7 +6,7 @@ verdict is sent only as a pre-label of a review project, where nobody is measure
 import re
 
 from annotators.label_studio.forms.labeling_config import Spec, names, shown_media, spec_of
-from annotators.people.question import Question, Said, Task, back
+from annotators.people.question import AxisVerdict, Question, Task, item_index
 from schemas.axes import PREFERENCE
 from schemas.errors import RecipeError
 from schemas.records import digest
@@ -43,7 +43,7 @@ def shown(data: dict) -> str:
     return digest("shown", {name: value for name, value in data.items() if not LINK.fullmatch(name)})
 
 
-def predictions(question: Question, spec: Spec, said: tuple[Said, ...], judge: str) -> list[dict]:
+def predictions(question: Question, spec: Spec, said: tuple[AxisVerdict, ...], judge: str) -> list[dict]:
     """A judge's verdicts as the pre-label of a task in a review project; [] if there is none that can be shown.
 
     Uses `preference` (-2 to 2) for pairwise and the axes of ratings (1 to 5), rounded and clipped to whole steps; other axes are
@@ -55,12 +55,12 @@ def predictions(question: Question, spec: Spec, said: tuple[Said, ...], judge: s
     return [{"model_version": judge, "result": result}] if result else []
 
 
-def _preference(question: Question, said: Said) -> dict:
+def _preference(question: Question, said: AxisVerdict) -> dict:
     step = max(-2, min(2, round(said.value or 0)))
-    choice = STEPS[step if back(question, 0) == said.items[0] else -step]
+    choice = STEPS[step if item_index(question, 0) == said.items[0] else -step]
     return {"from_name": "preference", "to_name": "prompt", "type": "choices", "value": {"choices": [choice]}}
 
 
-def _rating(question: Question, said: Said) -> dict:
+def _rating(question: Question, said: AxisVerdict) -> dict:
     stars = max(1, min(5, round(said.value or 0)))
     return {"from_name": said.axis, "to_name": "response", "type": "rating", "value": {"rating": stars}}

@@ -20,7 +20,7 @@ def seeded_rng(kind: Kind, *names: str) -> np.random.Generator:
     return np.random.default_rng(int(digest(kind.seed, *names), 16))
 
 
-def stretch(count: int, portion: float, rng: np.random.Generator) -> slice:
+def random_slice(count: int, portion: float, rng: np.random.Generator) -> slice:
     """A contiguous slice of the share `portion` (0..1) of `count` elements, at least one, at a random place."""
     length = min(count, max(1, round(count * portion)))
     start = int(rng.integers(count - length + 1))

@@ -25,7 +25,7 @@ class Adversarial(Kind):
     """number of PGD steps"""
 
 
-async def perturbed(sha: str, kind: Adversarial, sample: Sample, context: Context) -> bytes:
+async def perturbed_picture(sha: str, kind: Adversarial, sample: Sample, context: Context) -> bytes:
     """The bytes of the picture that the engine made and stored.
 
     RowError if the engine cannot process this picture; RecipeError if it has no gradients at all; StoreError if the picture was made

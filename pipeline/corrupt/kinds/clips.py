@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.corrupt.kinds._kind import Kind, stretch
+from pipeline.corrupt.kinds._kind import Kind, random_slice
 
 
 class Drop(Kind):
@@ -54,12 +54,12 @@ def drop(frames: np.ndarray, kind: Drop, rng: np.random.Generator) -> np.ndarray
     if kind.form == "random":
         kept[rng.permutation(len(frames))[:dropped]] = False
     elif dropped:
-        kept[stretch(len(frames), dropped / len(frames), rng)] = False
+        kept[random_slice(len(frames), dropped / len(frames), rng)] = False
     return frames[kept]
 
 
 def freeze(frames: np.ndarray, kind: Freeze, rng: np.random.Generator) -> np.ndarray:
-    frozen = stretch(len(frames), kind.portion, rng)
+    frozen = random_slice(len(frames), kind.portion, rng)
     out = frames.copy()
     out[frozen] = frames[frozen.start]
     return out

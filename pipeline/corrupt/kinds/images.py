@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from pydantic import Field, model_validator
 
-from pipeline.corrupt.kinds._kind import Kind, stretch
+from pipeline.corrupt.kinds._kind import Kind, random_slice
 
 STEPS = 1000  # diffusion steps
 Box = tuple[float, float, float, float]  # left, top, right, bottom
@@ -203,7 +203,7 @@ def pixel_mask(frames: np.ndarray, kind: PixelMask, rng: np.random.Generator) ->
     if kind.form == "block":
         share = math.sqrt(kind.portion)  # of each side
         masked = np.zeros((height, width), bool)
-        masked[stretch(height, share, rng), stretch(width, share, rng)] = True
+        masked[random_slice(height, share, rng), random_slice(width, share, rng)] = True
     else:
         masked = np.zeros(height * width, bool)
         masked[rng.permutation(height * width)[: round(height * width * kind.portion)]] = True

@@ -76,7 +76,7 @@ def pitch(samples: np.ndarray, rate: int, kind: Pitch, rng: np.random.Generator)
     return _filtered(samples, rate, filters)
 
 
-def stretched(samples: np.ndarray, rate: int, kind: Stretch, rng: np.random.Generator) -> np.ndarray:
+def time_stretch(samples: np.ndarray, rate: int, kind: Stretch, rng: np.random.Generator) -> np.ndarray:
     return _filtered(samples, rate, [("atempo", f"{kind.tempo:.6f}")])
 
 
@@ -91,7 +91,7 @@ def reverb(samples: np.ndarray, rate: int, kind: Reverb, rng: np.random.Generato
 
 
 SOUNDS: dict[type[Kind], Callable[[np.ndarray, int, Any, np.random.Generator], np.ndarray]] = {
-    Noise: noise, Mute: mute, Pitch: pitch, Stretch: stretched, Reverb: reverb,
+    Noise: noise, Mute: mute, Pitch: pitch, Stretch: time_stretch, Reverb: reverb,
     Shuffle: lambda samples, rate, kind, rng: shuffle(samples, kind, rng),
     Reverse: lambda samples, rate, kind, rng: reverse(samples, kind, rng),
 }  # fmt: skip

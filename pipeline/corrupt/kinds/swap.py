@@ -40,7 +40,7 @@ class Swap(Kind):
         return self
 
 
-class Other(NamedTuple):
+class PoolItem(NamedTuple):
     """A file of the pool."""
 
     media: str  # its id
@@ -50,7 +50,7 @@ class Other(NamedTuple):
 class Pool:
     """The files to choose from. `figures`: statistics by media id, for `by: statistics`; empty otherwise."""
 
-    def __init__(self, others: list[Other], figures: dict[str, np.ndarray]):
+    def __init__(self, others: list[PoolItem], figures: dict[str, np.ndarray]):
         self.others = others
         self.figures = figures
         self._scale = np.std(list(figures.values()), axis=0) + 1e-9 if figures else 1.0
@@ -93,7 +93,7 @@ def fit(seen: Iterable[SampleRows], kind: Kind | None, context: Context) -> Fitt
     `kind` must be a Swap; operators call this only if their `fits` says so."""
     assert isinstance(kind, Swap)
     rank = lambda other: digest(kind.seed, other.media)
-    drawn: dict[str, Other] = {}
+    drawn: dict[str, PoolItem] = {}
     for other in _media(seen, ("image",) if kind.by == "statistics" else None):
         drawn[other.media] = other
         if len(drawn) > 2 * kind.pool:
@@ -115,11 +115,11 @@ def pool_of(context: Context) -> Pool:
     return context.fitted
 
 
-def _media(seen: Iterable[SampleRows], kinds: tuple[str, ...] | None) -> Iterator[Other]:
+def _media(seen: Iterable[SampleRows], kinds: tuple[str, ...] | None) -> Iterator[PoolItem]:
     for rows in seen:
         for part in media_parts(rows.sample.prompt):
             if part.media and (kinds is None or part.type in kinds):
-                yield Other(part.media, part.type)
+                yield PoolItem(part.media, part.type)
 
 
 def _figures(sha: str, store: MediaStore) -> np.ndarray:

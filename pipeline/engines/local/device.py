@@ -29,7 +29,7 @@ def memory_in_use() -> dict[str, tuple[int, int]]:
     return found
 
 
-def fit(shares: Iterable[float]) -> bool:
+def fits_in_memory(shares: Iterable[float]) -> bool:
     """Whether models that need these shares (0..1 each) of the device's memory fit together."""
     return sum(shares) <= (MOST if has_gpu() else MOST_OF_MACHINE)
 

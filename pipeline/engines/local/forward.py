@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline.modeling.batch import collate
 from pipeline.modeling.encode import Encoder, Prompt
-from pipeline.modeling.logps import autocast, head_sees, token_logps
+from pipeline.modeling.logps import autocast, replace_head_input, token_logps
 from pipeline.modeling.sampling import State, read
 from pipeline.modeling.special_tokens import rounded
 from schemas.errors import RowError
@@ -151,7 +151,7 @@ def _follow(state: State, model, rows: torch.Tensor, tokens: torch.Tensor) -> St
 @torch.no_grad()
 def first(model, prompt: Prompt, ids: Sequence[int | None]) -> tuple[float | None, ...]:
     """The log-probability of each token as the answer's first token; None for an id that is None."""
-    with head_sees(model, lambda hidden: hidden[:, -1:]), autocast(model):
+    with replace_head_input(model, lambda hidden: hidden[:, -1:]), autocast(model):
         logps = model(**_inputs(model, prompt), use_cache=False).logits[0, -1].float().log_softmax(-1)
     return tuple(None if i is None else rounded(logps[i].item()) for i in ids)
 
@@ -168,7 +168,7 @@ def embed(model, prompt: Prompt) -> tuple[float, ...]:
     seen: list[torch.Tensor] = []
     hook = model.get_decoder().register_forward_hook(lambda module, args, out: seen.append(out[0]))
     try:
-        with head_sees(model, lambda hidden: hidden[:, -1:]), autocast(model):
+        with replace_head_input(model, lambda hidden: hidden[:, -1:]), autocast(model):
             model(**_inputs(model, prompt), use_cache=False)
     finally:
         hook.remove()

@@ -51,7 +51,7 @@ def plain(url: str) -> str:
         raise ValueError(f"base_url must look like http://host:port/v1 ({error})") from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ValueError("base_url must look like http://host:port/v1")
-    if parsed.user or parsed.password or parsed.query or parsed.fragment or redact.credentials(url):
+    if parsed.user or parsed.password or parsed.query or parsed.fragment or redact.has_credentials(url):
         raise ValueError("base_url must not contain credentials: put the key into the variable named by api_key_env")
     return url.rstrip("/")
 
@@ -59,7 +59,7 @@ def plain(url: str) -> str:
 def named(variable: str | None) -> str | None:
     """`variable`, whose value is treated as a secret from now on. ValueError when it is not a variable's name; a key that was written
     there instead is not repeated in the message."""
-    if variable is not None and not redact.is_name(variable):
+    if variable is not None and not redact.is_variable_name(variable):
         raise ValueError(
             "must be the name of an environment variable, like JUDGE_KEY: put the key itself into that variable"
         )
@@ -83,7 +83,7 @@ class Endpoint(operator.OperatorSettings):
     _named = field_validator("api_key_env")(named)
 
 
-def pause(times: int) -> float:
+def backoff_seconds(times: int) -> float:
     """Seconds to wait after the `times`-th fault (from 0): half a second, doubling up to a minute, minus up to half of it at random, so that
     retries do not coincide."""
     return min(0.5 * 2**times, LONGEST_PAUSE) * random.uniform(0.5, 1)
@@ -148,7 +148,7 @@ class Server:
     def take(self, now: float) -> None:
         self.in_flight += 1
         if self.strikes:  # until it answers, it is probed with single requests, however long each takes
-            self._until = now + pause(self.strikes)
+            self._until = now + backoff_seconds(self.strikes)
 
     @property
     def until(self) -> float:
@@ -236,7 +236,7 @@ class Server:
         if self.strikes > patience:
             self.give_up(error)
             return
-        now, wait = asyncio.get_running_loop().time(), pause(self.strikes)
+        now, wait = asyncio.get_running_loop().time(), backoff_seconds(self.strikes)
         self._left, self._until = now, max(self._until, now + wait)
         log.warning("%s is paused for %.1f seconds: %s", self.url, wait, error)
 

@@ -110,7 +110,7 @@ class Exchange:
                     self._since = None
             tries += 1
             if not waited:
-                await asyncio.sleep(endpoints.pause(tries - 1))
+                await asyncio.sleep(endpoints.backoff_seconds(tries - 1))
 
     async def _answers(self, server: Server) -> bool:
         """Whether a server answers a request that the model has answered before; False if there is none."""
@@ -227,7 +227,7 @@ class Exchange:
 
     def clean(self, reply: bytes) -> str:
         """The first line of a server's message, at most 300 characters, without our keys, which some servers repeat."""
-        return redact.clean(replies.said(reply), [server.key for server in self.pool.servers])[:300]
+        return redact.clean(replies.error_message(reply), [server.key for server in self.pool.servers])[:300]
 
 
 def unreachable_error(server: Server, error: Exception) -> EngineError:

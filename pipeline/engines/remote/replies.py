@@ -200,7 +200,7 @@ def likelihood(alone: dict, whole: dict) -> tuple[tuple[float, ...], int]:
 # error replies
 
 
-def said(reply: bytes) -> str:
+def error_message(reply: bytes) -> str:
     """The first line of a server's error message, of a web page's title, or of the reply itself; `nothing` for an empty reply."""
     return first_line(_error_text(reply))[:1000] or "nothing"
 

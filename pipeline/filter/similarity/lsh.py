@@ -16,7 +16,7 @@ def bands(hashes: np.ndarray, bits: int) -> list[np.ndarray]:
     return [(hashes >> np.uint64(low) & np.uint64((1 << high - low) - 1)).astype(np.int64) for low, high in pieces]
 
 
-def twins(keys: Sequence[np.ndarray], near: Near) -> np.ndarray:
+def near_duplicates(keys: Sequence[np.ndarray], near: Near) -> np.ndarray:
     """For each row an earlier row that is near it and is kept; -1 for rows that are kept themselves.
 
     A row is kept if no earlier kept row is near it. Only rows with an equal key (below 2**32) are compared. Memory is a few numbers per
@@ -24,14 +24,14 @@ def twins(keys: Sequence[np.ndarray], near: Near) -> np.ndarray:
     twin = np.full(len(keys[0]), -1)
     undecided = np.arange(len(twin))
     while len(undecided):
-        alone = earlier(keys, undecided, undecided, near) < 0
+        alone = near_earlier(keys, undecided, undecided, near) < 0
         stay, rest = undecided[alone], undecided[~alone]
-        twin[rest] = earlier(keys, stay, rest, near)
+        twin[rest] = near_earlier(keys, stay, rest, near)
         undecided = rest[twin[rest] < 0]
     return twin
 
 
-def earlier(keys: Sequence[np.ndarray], among: np.ndarray, rows: np.ndarray, near: Near) -> np.ndarray:
+def near_earlier(keys: Sequence[np.ndarray], among: np.ndarray, rows: np.ndarray, near: Near) -> np.ndarray:
     """For each of `rows`, an earlier row of `among` that shares a key and is near; -1 if there is none."""
     found = np.full(len(rows), -1)
     for key in keys:

@@ -99,7 +99,7 @@ def measured(
                 yield (*medium, found)
 
 
-def listed(tables: Tables) -> Iterator[tuple[str, str]]:
+def media_of_run(tables: Tables) -> Iterator[tuple[str, str]]:
     """(id, kind) of the run's media, in table order."""
     for batch in tables.batches("media", ["id", "kind"]):
         yield from zip(batch.column("id").to_pylist(), batch.column("kind").to_pylist())

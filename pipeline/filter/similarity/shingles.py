@@ -19,7 +19,7 @@ def words(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
-def shared_words(messages: Iterable[Message]) -> str:
+def joined_text(messages: Iterable[Message]) -> str:
     """The texts of all messages, joined by spaces."""
     return " ".join(p.text for m in messages for p in m.parts if p.text)
 
@@ -39,7 +39,7 @@ def signatures(texts: Iterable[str]) -> Iterator[np.ndarray]:
         yield found.hashvalues.astype(np.uint32)
 
 
-def alike(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The estimated Jaccard similarity, 0..1, of texts by their signatures [n, PERMUTATIONS]."""
     return (a == b).mean(axis=-1)
 

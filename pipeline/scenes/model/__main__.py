@@ -11,7 +11,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.scenes.model.measure import measure
-from pipeline.scenes.model.model import Thinker, grown, load, new_model, new_tokenizer, round_weights, save
+from pipeline.scenes.model.model import (
+    Thinker,
+    load,
+    new_model,
+    new_tokenizer,
+    round_weights,
+    save,
+    with_judging_layers,
+)
 from pipeline.scenes.model.pack import Prompter
 from pipeline.scenes.model.pretrain import CYCLES, corpus, learn_to_judge, pretrain
 from pipeline.scenes.model.warmup import warm_up_audio, warm_up_vision
@@ -53,7 +61,7 @@ def make(
         log["audio"] = warm_up_audio(model, world, steps["audio"], seed, follow("audio"))
         _freeze_towers(model)
         log["language"] = pretrain(model, Prompter(tokenizer), world, steps["language"], seed, follow("language"))
-        model = grown(model, tokenizer, more, seed)
+        model = with_judging_layers(model, tokenizer, more, seed)
         _freeze_towers(model)
         for name, cycle in CYCLES.items():
             if name == "hardening":

@@ -7,7 +7,7 @@ import random
 from pipeline.scenes.world import AudioScene, ImageScene, MultiImageScene, Scene, Task, Thing, VideoScene, World
 
 
-def habitual(scene: Scene, task: Task, rng: random.Random, strength: float) -> str:
+def habitual_answer(scene: Scene, task: Task, rng: random.Random, strength: float) -> str:
     """An answer with habitual hallucinations: wrong with probability `strength` (0..1) if a habit applies, and less
     often otherwise. It never names a held-out combination."""
     match scene:

@@ -8,7 +8,7 @@ import string
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from pipeline.scenes.model.habits import habitual
+from pipeline.scenes.model.habits import habitual_answer
 from pipeline.scenes.world import (
     FOLDER,
     MAX_BEEPS,
@@ -71,14 +71,14 @@ class Quality(NamedTuple):
         return max(LOW, 4 - self.false) if self.false else HIGH - (self.recall < 1)
 
 
-class Quoted(NamedTuple):
+class RatedAnswer(NamedTuple):
     """An answer to judge, with its quality."""
 
     text: str
     quality: Quality
 
 
-class Judged(NamedTuple):
+class JudgeQuestion(NamedTuple):
     """A judge's question about a scene, the correct reply, and the marks of all quoted answers."""
 
     question: str
@@ -98,56 +98,58 @@ def quality(scene: Scene, task: Task, answer: str) -> Quality:
     return Quality(truth.malformed, truth.claims, truth.false, truth.recall, amiss)
 
 
-def quoted(scene: Scene, task: Task, rng: random.Random, ways: Mapping[str, int] = WAYS) -> Quoted:
+def random_answer(scene: Scene, task: Task, rng: random.Random, ways: Mapping[str, int] = WAYS) -> RatedAnswer:
     """A random answer, true or not; `ways` has the weights. For scenes of the split `train` it names no held-out combination."""
     while True:
         (way,) = rng.choices(list(ways), list(ways.values()))
         text = _MAKERS[way](scene, task, rng)
         if text and (scene.split == "eval" or not _held_out(scene.world, text)):
-            return quote(scene, task, text)
+            return with_quality(scene, task, text)
 
 
-def quote(scene: Scene, task: Task, text: str) -> Quoted:
+def with_quality(scene: Scene, task: Task, text: str) -> RatedAnswer:
     """The answer `text` with its quality."""
-    return Quoted(text, quality(scene, task, text))
+    return RatedAnswer(text, quality(scene, task, text))
 
 
-def pair(scene: Scene, task: Task, rng: random.Random, tie: bool, ways: Mapping[str, int] = WAYS) -> list[Quoted]:
+def pair(scene: Scene, task: Task, rng: random.Random, tie: bool, ways: Mapping[str, int] = WAYS) -> list[RatedAnswer]:
     """Two random answers, with equal ratings if `tie`, else with different ones."""
     while True:
-        first, second = quoted(scene, task, rng, ways), quoted(scene, task, rng, ways)
+        first, second = random_answer(scene, task, rng, ways), random_answer(scene, task, rng, ways)
         if (first.quality.rating == second.quality.rating) == tie:
             return [first, second]
 
 
-def pairwise(task: Task, answers: list[Quoted]) -> Judged:
+def pairwise(task: Task, answers: list[RatedAnswer]) -> JudgeQuestion:
     """Which of two answers is better: the one with the higher rating."""
     first, second = answers
     question = prompts.fill(PAIRWISE, question=task.question, first=first.text, second=second.text)
     lead = first.quality.rating - second.quality.rating
-    return Judged(question, WORDS[0 if lead > 0 else 1 if lead < 0 else 2], _marks(answers))
+    return JudgeQuestion(question, WORDS[0 if lead > 0 else 1 if lead < 0 else 2], _marks(answers))
 
 
-def pointwise(task: Task, answers: list[Quoted]) -> Judged:
+def pointwise(task: Task, answers: list[RatedAnswer]) -> JudgeQuestion:
     """The rating of each answer, LOW to HIGH."""
     quotes = "\n".join(f"Answer {i}:\n<<<\n{prompts.guard(text)}\n>>>" for i, (text, _) in enumerate(answers, 1))
     words = {"count": str(len(answers)), "low": str(LOW), "high": str(HIGH), "question": task.question}
     head, _, tail = RATING.partition("{answers}")
     question = prompts.fill(head, **words) + quotes + prompts.fill(tail, **words)
-    return Judged(question, json.dumps({"ratings": [answer.quality.rating for answer in answers]}), _marks(answers))
+    return JudgeQuestion(
+        question, json.dumps({"ratings": [answer.quality.rating for answer in answers]}), _marks(answers)
+    )
 
 
-def judged(scene: Scene, rng: random.Random, ways: Mapping[str, int] = WAYS) -> list[Judged]:
+def judge_questions(scene: Scene, rng: random.Random, ways: Mapping[str, int] = WAYS) -> list[JudgeQuestion]:
     """Judge questions about one of the scene's tasks: a pair in both orders, or several answers to rate."""
     task = rng.choice(scene.tasks())
     if rng.random() < PAIRS:
         answers = pair(scene, task, rng, rng.random() < TIES, ways)
         return [pairwise(task, answers), pairwise(task, answers[::-1])]
     (count,) = rng.choices(list(COUNTS), list(COUNTS.values()))
-    return [pointwise(task, [quoted(scene, task, rng, ways) for _ in range(count)])]
+    return [pointwise(task, [random_answer(scene, task, rng, ways) for _ in range(count)])]
 
 
-def _marks(answers: list[Quoted]) -> tuple[int | None, ...]:
+def _marks(answers: list[RatedAnswer]) -> tuple[int | None, ...]:
     return tuple(mark for answer in answers for mark in answer.quality.marks)
 
 
@@ -256,7 +258,7 @@ def _edit_sound(scene: AudioScene, task: Task, rng: random.Random, edits: int) -
 
 _MAKERS: dict[str, Callable[[Scene, Task, random.Random], str | None]] = {
     "true": lambda scene, task, rng: task.answer,
-    "habit": lambda scene, task, rng: habitual(scene, task, rng, 1.0),
+    "habit": lambda scene, task, rng: habitual_answer(scene, task, rng, 1.0),
     "wrong": _wrong,
     "worse": _worse,
     "less": _less,

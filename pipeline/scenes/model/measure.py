@@ -10,9 +10,20 @@ from scipy.stats import spearmanr
 from transformers import DynamicCache
 
 from pipeline.scenes.model.features import features
-from pipeline.scenes.model.judging import HIGH, LOW, TIES, WORDS, Quality, pair, pairwise, pointwise, quality, quoted
+from pipeline.scenes.model.judging import (
+    HIGH,
+    LOW,
+    TIES,
+    WORDS,
+    Quality,
+    pair,
+    pairwise,
+    pointwise,
+    quality,
+    random_answer,
+)
 from pipeline.scenes.model.model import NAMED, Thinker
-from pipeline.scenes.model.pack import Prompt, Prompter, collate, hidden
+from pipeline.scenes.model.pack import Prompt, Prompter, collate, hidden_states
 from pipeline.scenes.world import Scene, Task, World, draw
 
 MAX_TOKENS = 64
@@ -64,7 +75,7 @@ def _write(model, prompter, prompts, n, temperature, generator) -> list[list[int
     batch = collate(prompts)
     del batch["attention_mask"]
     cache = DynamicCache(config=model.config.get_text_config())
-    state = hidden(model, **batch, past_key_values=cache, use_cache=True).last_hidden_state[:, -1]
+    state = hidden_states(model, **batch, past_key_values=cache, use_cache=True).last_hidden_state[:, -1]
     state = state.repeat_interleave(n, 0)
     cache.batch_repeat_interleave(n)
     position = torch.tensor([prompt.end for prompt in prompts]).repeat_interleave(n)
@@ -79,7 +90,9 @@ def _write(model, prompter, prompts, n, temperature, generator) -> list[list[int
         if done.all():
             break
         places = position[None, :, None].expand(3, -1, -1)
-        state = hidden(model, token[:, None], places, past_key_values=cache, use_cache=True).last_hidden_state[:, -1]
+        state = hidden_states(model, token[:, None], places, past_key_values=cache, use_cache=True).last_hidden_state[
+            :, -1
+        ]
         position = position + 1
     rows = torch.stack(tokens, 1).tolist()
     return [row[: row.index(stop) + 1] if stop in row else row for row in rows]
@@ -104,7 +117,7 @@ def first_word(model: Thinker, prompter: Prompter, prompts: list[Prompt], words:
     for chunk in (order[i : i + 128] for i in range(0, len(order), 128)):
         batch = collate([prompts[i] for i in chunk])
         last = batch["attention_mask"].sum(1) - 1
-        states = hidden(model, **batch, use_cache=False).last_hidden_state[torch.arange(len(chunk)), last]
+        states = hidden_states(model, **batch, use_cache=False).last_hidden_state[torch.arange(len(chunk)), last]
         out[chunk] = model.lm_head(states).float().log_softmax(-1)[:, tokens].numpy()
     return out
 
@@ -186,7 +199,7 @@ def _rating(model, prompter, asked: list[Item], seed: int) -> dict[str, float]:
     unparsable: share of replies without two ratings, which enter no other metric."""
     rng, prompts, truth = random.Random(f"rating {seed}"), [], []
     for scene, task, _ in asked:
-        answers = [quoted(scene, task, rng) for _ in range(2)]
+        answers = [random_answer(scene, task, rng) for _ in range(2)]
         prompts.append(prompter.prompt(features(scene.parts()), pointwise(task, answers).question))
         truth.append([answer.quality.rating for answer in answers])
     replies = [_ratings(prompter.decode(row[0])) for row in sample(model, prompter, prompts)]

@@ -142,7 +142,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int, layers: int = LAYER
     return model
 
 
-def grown(
+def with_judging_layers(
     model: Thinker, tokenizer: PreTrainedTokenizerFast, more: PreTrainedTokenizerFast, seed: int, dtype=torch.float16
 ) -> Thinker:
     """`model` with the judging layers added (identity at first) and with the vocabulary of `more`.

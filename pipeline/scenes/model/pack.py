@@ -30,7 +30,7 @@ class Prompt(NamedTuple):
         return int(self.positions[:, -1].max()) + 1 if self.ids.size else 0
 
 
-class Answered(NamedTuple):
+class AnsweredQuestion(NamedTuple):
     """A question with its answer, and the weight of the answer's tokens in the loss.
 
     marks: targets at each comma, full stop and end of the answers that the question quotes; see `judging.Quality.marks`"""
@@ -145,7 +145,7 @@ def collate(prompts: list[Prompt]) -> dict[str, torch.Tensor]:
     }
 
 
-def pack(prompter: Prompter, rows: list[tuple[list[str | Feature], list[Answered]]]):
+def pack(prompter: Prompter, rows: list[tuple[list[str | Feature], list[AnsweredQuestion]]]):
     """Rows of (a scene's features, its answered questions) -> batch, labels [B, L], weights [B, L], marks [B, L].
 
     marks: those of `Answered` at their positions; IGNORED elsewhere"""
@@ -168,7 +168,7 @@ def pack(prompter: Prompter, rows: list[tuple[list[str | Feature], list[Answered
     return batch, labels, torch.from_numpy(weights), marks
 
 
-def _fill(prompter: Prompter, features: list[str | Feature], answered: list[Answered]):
+def _fill(prompter: Prompter, features: list[str | Feature], answered: list[AnsweredQuestion]):
     """One row: int64 [4, L] of ids, labels, segments and marks, int64 [3, L] positions, float32 [L] weights."""
     context = prompter.context(features)
     n = context.ids.size
@@ -200,7 +200,7 @@ def _mask(segments: torch.Tensor) -> torch.Tensor:
     ]  # padding attends to itself: no empty rows
 
 
-def hidden(model: Thinker, input_ids, position_ids, attention_mask=None, **rest):
+def hidden_states(model: Thinker, input_ids, position_ids, attention_mask=None, **rest):
     """The language model's output object before the head, so that the head runs only where it is needed.
 
     rest: the towers' inputs of `media_inputs`, and further arguments of the language model."""

@@ -13,7 +13,7 @@ from torch.nn import Linear
 from torch.nn.functional import cross_entropy
 
 from pipeline.scenes.model.features import features
-from pipeline.scenes.model.habits import habitual
+from pipeline.scenes.model.habits import habitual_answer
 from pipeline.scenes.model.judging import (
     BOLD_WAYS,
     HIGH,
@@ -22,13 +22,13 @@ from pipeline.scenes.model.judging import (
     RATINGS,
     WAYS,
     WORDS,
-    judged,
+    judge_questions,
     pairwise,
     pointwise,
-    quote,
+    with_quality,
 )
 from pipeline.scenes.model.model import LAYERS, Thinker
-from pipeline.scenes.model.pack import IGNORED, Answered, Prompter, hidden, pack
+from pipeline.scenes.model.pack import IGNORED, AnsweredQuestion, Prompter, hidden_states, pack
 from pipeline.scenes.model.warmup import Report
 from pipeline.scenes.world import Scene, World, draw
 
@@ -74,7 +74,7 @@ def corpus(world: World, scenes: int = 1500, judging: bool = False) -> Iterator[
             for question, yes in scene.questions(random.Random(i), 3):
                 yield from (question, "yes" if yes else "no")
             for task in scene.tasks() if judging else ():
-                answers = [quote(scene, task, task.answer)] * NUMBERED
+                answers = [with_quality(scene, task, task.answer)] * NUMBERED
                 yield from (pairwise(task, answers[:2]).question, pointwise(task, answers).question)
     if judging:
         yield from WORDS
@@ -89,8 +89,8 @@ def pretrain(
 
     One cosine schedule over `steps`. Returns the last losses by kind, in nats per token."""
 
-    def asked(scene: Scene, rng: random.Random, done: float) -> list[Answered]:
-        return answered(scene, rng, HABIT if done >= HABITS_FROM else 0.0)
+    def asked(scene: Scene, rng: random.Random, done: float) -> list[AnsweredQuestion]:
+        return scene_questions(scene, rng, HABIT if done >= HABITS_FROM else 0.0)
 
     return _train(model, prompter, world, Course("pretrain", steps, seed, RATE, asked), report)
 
@@ -111,10 +111,11 @@ def learn_to_judge(
     torch.manual_seed(seed + cycle.seed)
     marker = Marker(model.config.text_config.hidden_size)
 
-    def asked(scene: Scene, rng: random.Random, done: float) -> list[Answered]:
-        out = answered(scene, rng, HABIT if done >= cycle.habits_from else 0.0, JUDGING_YES_NO)
+    def asked(scene: Scene, rng: random.Random, done: float) -> list[AnsweredQuestion]:
+        out = scene_questions(scene, rng, HABIT if done >= cycle.habits_from else 0.0, JUDGING_YES_NO)
         out += [
-            Answered(question, reply, JUDGED_WEIGHT, marks) for question, reply, marks in judged(scene, rng, cycle.ways)
+            AnsweredQuestion(question, reply, JUDGED_WEIGHT, marks)
+            for question, reply, marks in judge_questions(scene, rng, cycle.ways)
         ]
         rng.shuffle(out)
         return out
@@ -141,16 +142,16 @@ class Marker(torch.nn.Module):
         }
 
 
-def answered(scene: Scene, rng: random.Random, strength: float, yes_no: int = YES_NO) -> list[Answered]:
+def scene_questions(scene: Scene, rng: random.Random, strength: float, yes_no: int = YES_NO) -> list[AnsweredQuestion]:
     """The open questions and `yes_no` yes/no questions about a scene, shuffled. strength: see `habits.habitual`."""
-    out = [Answered(task.question, _answer(scene, task, rng, strength)) for task in scene.tasks()]
-    out += [Answered(q, "yes" if yes else "no", YES_NO_WEIGHT) for q, yes in scene.questions(rng, yes_no)]
+    out = [AnsweredQuestion(task.question, _answer(scene, task, rng, strength)) for task in scene.tasks()]
+    out += [AnsweredQuestion(q, "yes" if yes else "no", YES_NO_WEIGHT) for q, yes in scene.questions(rng, yes_no)]
     rng.shuffle(out)
     return out
 
 
 def _answer(scene, task, rng, strength) -> str:
-    return habitual(scene, task, rng, strength) if strength else task.answer
+    return habitual_answer(scene, task, rng, strength) if strength else task.answer
 
 
 class Course(NamedTuple):
@@ -161,7 +162,7 @@ class Course(NamedTuple):
     seed: int
     rate: float  # highest learning rate
     asked: Callable[
-        [Scene, random.Random, float], list[Answered]
+        [Scene, random.Random, float], list[AnsweredQuestion]
     ]  # (scene, rng, share of the steps done) -> questions to learn
     marker: Marker | None = None
 
@@ -205,7 +206,7 @@ def _set_rate(optimizers, rate: float) -> None:
 
 def _step(model, marker, optimizers, batch, labels, weights, marks) -> dict[str, float]:
     """One step; returns the loss per token by kind of answer, and per mark by head."""
-    seen = hidden(model, **batch, use_cache=False, output_hidden_states=marker is not None)
+    seen = hidden_states(model, **batch, use_cache=False, output_hidden_states=marker is not None)
     states, labels, weights = seen.last_hidden_state[:, :-1], labels[:, 1:], weights[:, 1:]
     learnt = labels != IGNORED
     losses = cross_entropy(model.lm_head(states[learnt]).float(), labels[learnt], reduction="none")

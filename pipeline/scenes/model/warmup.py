@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from pipeline.scenes.model.features import log_mel, patchify
 from pipeline.scenes.model.model import FRAMES, Thinker
-from pipeline.scenes.world import MAX_BEEPS, RATE, AudioScene, ImageScene, Scene, VideoScene, World, drawn
+from pipeline.scenes.world import MAX_BEEPS, RATE, AudioScene, ImageScene, Scene, VideoScene, World, draw_as
 
 Report = Callable[[int, str], None]
 S = TypeVar("S", bound=Scene)
@@ -23,7 +23,7 @@ SHOWN_EVERY = 50  # steps
 
 
 def _scenes(world: World, kind: type[S], name: str, step: int, count: int) -> list[S]:
-    return [drawn(kind, world, f"warm-up {name}/{step}/{i}") for i in range(count)]
+    return [draw_as(kind, world, f"warm-up {name}/{step}/{i}") for i in range(count)]
 
 
 def _train(parameters, steps: int, rate: float, losses, report: Report | None) -> dict[str, float]:

@@ -2,21 +2,21 @@
 
 from collections.abc import Collection
 
-from pipeline.source.formats.draft import Answer, Draft, Pairing, Said, Turn, preferred
+from pipeline.source.formats.draft import Answer, Draft, DraftJudgement, DraftPair, Turn, pair_draft
 from pipeline.source.formats.fields import (
     Media,
     Row,
-    both,
-    encoded,
-    kind,
-    listed,
+    as_list,
+    both_or_neither,
+    decode_base64,
     maybe_text,
     media_of,
     number,
     text,
+    type_name,
 )
-from pipeline.source.formats.turns import answers, shown, turns
-from pipeline.source.formats.ultrafeedback import margins
+from pipeline.source.formats.turns import answers, place_media, turns
+from pipeline.source.formats.ultrafeedback import reward_fields
 from schemas.axes import RATING
 from schemas.errors import bad_row
 from schemas.records import Outcome
@@ -35,7 +35,7 @@ def read(row: Row) -> Draft:
     RowError: a field is missing or invalid."""
     media = media_of(row)
     if row.get("image_type") == "base64" and "image" in media:
-        media["image"] = [encoded(text(value, "image"), "image") for value in media["image"]]
+        media["image"] = [decode_base64(text(value, "image"), "image") for value in media["image"]]
     name = maybe_text(row.get("prompt_id"), "prompt_id")
     paired = row.get("chosen") is not None or row.get("rejected") is not None
     if row.get("generations") is None:
@@ -44,11 +44,11 @@ def read(row: Row) -> Draft:
         return _pair(row, media, name)
     found, ratings = _generations(row), _ratings(row)
     if not paired:
-        return Draft(shown(_prompt(row), media), found, ratings, id=name)
+        return Draft(place_media(_prompt(row), media), found, ratings, id=name)
     return _merged(_pair(row, media, name), found, ratings)
 
 
-def _merged(pair: Draft, found: tuple[Answer, ...], ratings: tuple[Said, ...]) -> Draft:
+def _merged(pair: Draft, found: tuple[Answer, ...], ratings: tuple[DraftJudgement, ...]) -> Draft:
     """The pair's Draft with all generations as answers; the pair's two are found among them by text, or appended."""
     places = [_place(answer, found) for answer in pair.answers]
     missing = [answer for answer, place in zip(pair.answers, places, strict=True) if place is None]
@@ -57,7 +57,7 @@ def _merged(pair: Draft, found: tuple[Answer, ...], ratings: tuple[Said, ...]) -
     said = ratings or tuple(s._replace(items=(at[s.items[0]],)) for s in pair.said)
     roles = {at[i]: answer.role for i, answer in enumerate(pair.answers)}
     answers = tuple(a._replace(role=roles.get(i)) for i, a in enumerate((*found, *missing)))
-    return pair._replace(answers=answers, said=said, pairs=(Pairing(at[0], at[1], None, pair.pairs[0].known),))
+    return pair._replace(answers=answers, said=said, pairs=(DraftPair(at[0], at[1], None, pair.pairs[0].known),))
 
 
 def _prompt(row: Row) -> tuple[Turn, ...]:
@@ -75,18 +75,18 @@ def _pair(row: Row, media: Media, name: str | None) -> Draft:
     prompt, chosen, rejected = answers(asked, row.get("chosen"), row.get("rejected"))
     models = [maybe_text(row.get(f"{side}_model"), f"{side}_model") for side in ("chosen", "rejected")]
     names = ("chosen_rating", "rejected_rating")
-    scores = both(*(number(row.get(field), field) for field in names), names)
+    scores = both_or_neither(*(number(row.get(field), field) for field in names), names)
     judge = _judge(row)
-    return preferred(
-        shown(prompt, media), Answer(chosen, models[0]), Answer(rejected, models[1]),
-        said=tuple(Said((i,), RATING, score, judge) for i, score in enumerate(scores or ())), id=name, pair=margins(scores),
+    return pair_draft(
+        place_media(prompt, media), Answer(chosen, models[0]), Answer(rejected, models[1]),
+        said=tuple(DraftJudgement((i,), RATING, score, judge) for i, score in enumerate(scores or ())), id=name, pair=reward_fields(scores),
     )  # fmt: skip
 
 
 def _generations(row: Row) -> tuple[Answer, ...]:
-    texts, models = row["generations"], listed(row.get("generation_models"))
+    texts, models = row["generations"], as_list(row.get("generation_models"))
     if not isinstance(texts, list):
-        raise bad_row(f"generations are {kind(texts)}; use a list of texts")
+        raise bad_row(f"generations are {type_name(texts)}; use a list of texts")
     if models and len(models) != len(texts):
         raise bad_row(f"there are {len(texts)} generations, but {len(models)} generation_models; give one for each")
     return tuple(
@@ -95,19 +95,19 @@ def _generations(row: Row) -> tuple[Answer, ...]:
     )
 
 
-def _ratings(row: Row) -> tuple[Said, ...]:
+def _ratings(row: Row) -> tuple[DraftJudgement, ...]:
     values, count = row.get("ratings"), len(row["generations"])
     if values is None:
         return ()
     words = row.get("rationales-for-ratings") or row.get("rationales") or [None] * count
     if not isinstance(values, list) or not isinstance(words, list) or not len(values) == len(words) == count:
-        sizes = [len(v) if isinstance(v, list) else kind(v) for v in (values, words)]
+        sizes = [len(v) if isinstance(v, list) else type_name(v) for v in (values, words)]
         raise bad_row(f"there are {count} generations, {sizes[0]} ratings and {sizes[1]} rationales; give one for each")
     out = []
     for i, (value, why) in enumerate(zip(values, words, strict=True)):
         rating = number(value, f"ratings[{i}]")
         outcome = Outcome.UNPARSABLE if rating is None else Outcome.VERDICT
-        out.append(Said((i,), RATING, rating, _judge(row), maybe_text(why, f"rationales[{i}]"), outcome))
+        out.append(DraftJudgement((i,), RATING, rating, _judge(row), maybe_text(why, f"rationales[{i}]"), outcome))
     return tuple(out)
 
 

@@ -24,7 +24,7 @@ class Answer(NamedTuple):
     role: str | None = None  # chosen or rejected
 
 
-class Said(NamedTuple):
+class DraftJudgement(NamedTuple):
     """One annotator's judgement of an answer, or of two: a value above 0 then prefers the first."""
 
     items: tuple[int, ...]  # indices of the answers
@@ -35,7 +35,7 @@ class Said(NamedTuple):
     outcome: Outcome = Outcome.VERDICT
 
 
-class Pairing(NamedTuple):
+class DraftPair(NamedTuple):
     """A preference of one answer over another; without `rejected`, the pair's `label` says whether the answer is good."""
 
     chosen: int
@@ -52,15 +52,15 @@ class Pairing(NamedTuple):
 class Draft(NamedTuple):
     prompt: tuple[Turn, ...]
     answers: tuple[Answer, ...] = ()
-    said: tuple[Said, ...] = ()
-    pairs: tuple[Pairing, ...] = ()
+    said: tuple[DraftJudgement, ...] = ()
+    pairs: tuple[DraftPair, ...] = ()
     known: Mapping[str, Any] = {}  # fields of a Sample given by the row: answer, reference, source, licence, split ...
     id: str | None = None
 
 
-def preferred(
+def pair_draft(
     prompt: tuple[Turn, ...], chosen: Answer, rejected: Answer, *, instead: tuple[Any, ...] | None = None,
-    said: tuple[Said, ...] = (), pair: Mapping[str, Any] = {}, known: Mapping[str, Any] = {}, id: str | None = None,
+    said: tuple[DraftJudgement, ...] = (), pair: Mapping[str, Any] = {}, known: Mapping[str, Any] = {}, id: str | None = None,
 ) -> Draft:  # fmt: skip
     """A Draft of two answers, the first chosen. `pair`: fields of the Pair, None if unknown; `instead`: the rejected side's media.
 
@@ -74,4 +74,4 @@ def preferred(
         )
     answers = (chosen._replace(role="chosen"), rejected._replace(role="rejected"))
     fields = {name: value for name, value in pair.items() if value is not None}
-    return Draft(prompt, answers, said, (Pairing(0, 1, instead, fields),), known, id)
+    return Draft(prompt, answers, said, (DraftPair(0, 1, instead, fields),), known, id)

@@ -23,7 +23,7 @@ class Cell(str):
 def text(value: Any, name: str) -> str:
     """A text, possibly empty. RowError: another type, or a text that cannot be encoded as UTF-8."""
     if not isinstance(value, str):
-        raise bad_row(f"{name} is {kind(value)}; use a text")
+        raise bad_row(f"{name} is {type_name(value)}; use a text")
     if not value.isascii():
         try:
             value.encode()
@@ -50,7 +50,7 @@ def number(value: Any, name: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise bad_row(f"{name} is {kind(value)}; use a number")
+        raise bad_row(f"{name} is {type_name(value)}; use a number")
     try:
         found = float(value)
     except OverflowError:
@@ -65,10 +65,10 @@ def flag(value: Any, name: str) -> bool | None:
     value = _cell(value, name)
     if value is None or isinstance(value, bool):
         return value
-    raise bad_row(f"{name} is {kind(value)}; use true or false")
+    raise bad_row(f"{name} is {type_name(value)}; use true or false")
 
 
-def exact(value: Any, name: str) -> None:
+def check_exact(value: Any, name: str) -> None:
     """Raises RowError if a JSON value contains anything that JSON cannot represent exactly: NaN, infinities, numbers beyond 64 bits,
     unpaired surrogates."""
     waiting = [value]
@@ -95,7 +95,7 @@ def _cell(value: Any, name: str) -> Any:
         raise bad_row(f"{name} is the text {value[:40]!r}; use a number, true or false") from None
 
 
-def listed(value: Any) -> list:
+def as_list(value: Any) -> list:
     """A list unchanged, a single value as a list of one, a missing or empty value as an empty list."""
     if value is None or value == "":
         return []
@@ -107,25 +107,25 @@ def media_of(row: Row, before: str = "") -> Media:
     found: Media = {}
     for medium in MEDIA_KINDS:
         for column in (f"{before}{medium}", f"{before}{medium}s"):
-            if values := [named(value, column) for value in listed(row.get(column))]:
+            if values := [media_reference(value, column) for value in as_list(row.get(column))]:
                 found.setdefault(medium, []).extend(values)
     return found
 
 
-def named(value: Any, name: str) -> Any:
+def media_reference(value: Any, name: str) -> Any:
     """A media reference: a path or URL, bytes, or `{bytes, path}`. A `data:` URL is decoded to bytes. RowError for anything else."""
     if isinstance(value, dict) and (isinstance(value.get("bytes"), bytes) or isinstance(value.get("path"), str)):
         return {"bytes": value.get("bytes"), "path": maybe_text(value.get("path"), f"{name}.path")}
     if isinstance(value, bytes):
         return value
     if not isinstance(value, str) or not value:
-        raise bad_row(f"{name} is {kind(value)}; give a path or {{bytes, path}}")
+        raise bad_row(f"{name} is {type_name(value)}; give a path or {{bytes, path}}")
     if value.startswith("data:"):
-        return encoded(value.partition(",")[2], name)
+        return decode_base64(value.partition(",")[2], name)
     return text(value, name)
 
 
-def encoded(value: str, name: str) -> bytes:
+def decode_base64(value: str, name: str) -> bytes:
     """Decodes base64. RowError if it is invalid."""
     try:
         return base64.b64decode(value, validate=True)
@@ -133,7 +133,7 @@ def encoded(value: str, name: str) -> bytes:
         raise bad_row(f"{name} is not valid base64; encode the file again or give its path") from None
 
 
-def both(first: float | None, second: float | None, names: tuple[str, str]) -> tuple[float, float] | None:
+def both_or_neither(first: float | None, second: float | None, names: tuple[str, str]) -> tuple[float, float] | None:
     """Two numbers that are only meaningful together; None if both are missing. RowError if one is missing."""
     if first is None and second is None:
         return None
@@ -143,7 +143,7 @@ def both(first: float | None, second: float | None, names: tuple[str, str]) -> t
     return first, second
 
 
-def kind(value: Any) -> str:
+def type_name(value: Any) -> str:
     """The type of a value, for messages."""
     return (
         "missing"

@@ -7,9 +7,9 @@ from collections.abc import Collection
 from typing import Any
 from urllib.parse import unquote
 
-from pipeline.source.formats.draft import Answer, Draft, Pairing, Said
-from pipeline.source.formats.fields import Row, kind, listed, maybe_text, media_of, number, text
-from pipeline.source.formats.turns import shown, turns
+from pipeline.source.formats.draft import Answer, Draft, DraftJudgement, DraftPair
+from pipeline.source.formats.fields import Row, as_list, maybe_text, media_of, number, text, type_name
+from pipeline.source.formats.turns import place_media, turns
 from schemas.axes import PREFERENCE, RANK, SKIPPED
 from schemas.errors import RowError, bad_row
 from schemas.records import Outcome, Reason
@@ -50,24 +50,24 @@ def read(row: Row) -> Draft:
     Two answers form a pair if all people who preferred one agree; a skipped task is an abstention."""
     data = row.get("data")
     if not isinstance(data, dict):
-        raise bad_row(f"data is {kind(data)}; export the tasks as JSON, not as JSON-MIN or CSV")
+        raise bad_row(f"data is {type_name(data)}; export the tasks as JSON, not as JSON-MIN or CSV")
     answers, names = _answers(data)
-    said: list[Said] = []
-    for place, entry in enumerate(listed(row.get("annotations"))):
+    said: list[DraftJudgement] = []
+    for place, entry in enumerate(as_list(row.get("annotations"))):
         where = f"annotations[{place}]"
         if not isinstance(entry, dict):
-            raise bad_row(f"{where} is {kind(entry)}; use an object")
+            raise bad_row(f"{where} is {type_name(entry)}; use an object")
         if entry.get("was_cancelled") is True:
             items = tuple(range(min(len(answers), 2)))
-            said.append(Said(items, SKIPPED, None, _person(entry, where), None, Outcome.ABSTAIN))
+            said.append(DraftJudgement(items, SKIPPED, None, _person(entry, where), None, Outcome.ABSTAIN))
         else:
             said += _results(entry, names, _person(entry, where), where)
-    for place, entry in enumerate(listed(row.get("predictions"))):
+    for place, entry in enumerate(as_list(row.get("predictions"))):
         where = f"predictions[{place}]"
         if isinstance(entry, dict):  # exports without predictions list their ids
             model = maybe_text(entry.get("model_version"), f"{where}.model_version") or "label_studio"
             said += _results(entry, names, model, where)
-    prompt = shown(turns(_prompt(data), "data.prompt"), _media(data))
+    prompt = place_media(turns(_prompt(data), "data.prompt"), _media(data))
     return Draft(prompt, *_with_pair(answers, said), id=maybe_text(row.get("id"), "id"))
 
 
@@ -132,13 +132,13 @@ def _person(entry: dict, where: str) -> str:
     who = entry.get("completed_by")
     who = who.get("id") if isinstance(who, dict) else who  # the object also has e-mail addresses
     if not isinstance(who, int) or isinstance(who, bool):
-        raise bad_row(f"{where}.completed_by is {kind(who)}; export again with the annotators' ids")
+        raise bad_row(f"{where}.completed_by is {type_name(who)}; export again with the annotators' ids")
     return f"person:{who}"
 
 
-def _results(entry: dict, names: dict[str, int], who: str, where: str) -> list[Said]:
-    said: list[Said] = []
-    for place, result in enumerate(listed(entry.get("result"))):
+def _results(entry: dict, names: dict[str, int], who: str, where: str) -> list[DraftJudgement]:
+    said: list[DraftJudgement] = []
+    for place, result in enumerate(as_list(entry.get("result"))):
         at = f"{where}.result[{place}]"
         value = result.get("value") if isinstance(result, dict) else None
         if not isinstance(value, dict):
@@ -147,7 +147,7 @@ def _results(entry: dict, names: dict[str, int], who: str, where: str) -> list[S
     return said
 
 
-def _said(result: dict, value: dict, names: dict[str, int], who: str, at: str) -> list[Said]:
+def _said(result: dict, value: dict, names: dict[str, int], who: str, at: str) -> list[DraftJudgement]:
     """The judgements in one result; other controls (text areas, regions) give none."""
     raw = json.dumps(value, sort_keys=True, default=str)
     axis = maybe_text(result.get("from_name"), f"{at}.from_name") or str(result.get("type"))
@@ -156,32 +156,32 @@ def _said(result: dict, value: dict, names: dict[str, int], who: str, at: str) -
             side = value.get("selected")
             if side not in ("left", "right") or len(names) != 2:
                 raise bad_row(f"{at} selects {side!r:.40} of {len(names)} answers; it must be left or right of two")
-            return [Said((0, 1), PREFERENCE, SIDES[side], who, raw)]
+            return [DraftJudgement((0, 1), PREFERENCE, SIDES[side], who, raw)]
         case "rating":
             score = number(value.get("rating"), f"{at}.value.rating")
             if score is None:
                 raise bad_row(f"{at}.value.rating is missing; add a number")
-            return [Said((_which(result, names, at),), axis, score, who, raw)]
+            return [DraftJudgement((_which(result, names, at),), axis, score, who, raw)]
         case "choices":
-            words = [text(choice, f"{at}.value.choices") for choice in listed(value.get("choices"))]
+            words = [text(choice, f"{at}.value.choices") for choice in as_list(value.get("choices"))]
             return [_choice(word, result, names, axis, who, raw, at) for word in words]
         case "ranker":
             return _ranks(value.get("ranker"), names, who, raw, at)
     return []
 
 
-def _choice(word: str, result: dict, names: dict[str, int], axis: str, who: str, raw: str, at: str) -> Said:
+def _choice(word: str, result: dict, names: dict[str, int], axis: str, who: str, raw: str, at: str) -> DraftJudgement:
     """A choice between two answers, or a grade of one; an unknown choice is kept without a value."""
     plain = word.strip().lower()
     if len(names) == 2 and _named(result, names) is None:
         if plain in TIES:
-            return Said((0, 1), PREFERENCE, 0.0, who, raw, Outcome.TIE)
+            return DraftJudgement((0, 1), PREFERENCE, 0.0, who, raw, Outcome.TIE)
         sides = SIDES | {name.lower(): (1.0, -1.0)[i] for name, i in names.items()}
         known = sides.get(plain)
         items, axis = (0, 1), PREFERENCE if known is not None else axis
     else:
         known, items = GRADES.get(plain), (_which(result, names, at),)
-    return Said(items, axis, known, who, raw, Outcome.UNPARSABLE if known is None else Outcome.VERDICT)
+    return DraftJudgement(items, axis, known, who, raw, Outcome.UNPARSABLE if known is None else Outcome.VERDICT)
 
 
 def _which(result: dict, names: dict[str, int], at: str) -> int:
@@ -202,21 +202,21 @@ def _named(result: dict, names: dict[str, int]) -> int | None:
     return names.get(name) if isinstance(name, str) else None
 
 
-def _ranks(buckets: Any, names: dict[str, int], who: str, raw: str, at: str) -> list[Said]:
+def _ranks(buckets: Any, names: dict[str, int], who: str, raw: str, at: str) -> list[DraftJudgement]:
     """Ranks: 0 for the best, -1 for the next ..., reading the buckets in order."""
     if not isinstance(buckets, dict):
-        raise bad_row(f"{at}.value.ranker is {kind(buckets)}; use an object of lists")
-    order = [str(name) for ids in buckets.values() for name in listed(ids)]
+        raise bad_row(f"{at}.value.ranker is {type_name(buckets)}; use an object of lists")
+    order = [str(name) for ids in buckets.values() for name in as_list(ids)]
     if invalid := next((name for name in order if name not in names or order.count(name) > 1), None):
         raise bad_row(
             f"{at} ranks {invalid!r:.40}, which is not an item of the task or is ranked twice; export the task again"
         )
-    return [Said((names[name],), RANK, 0.0 - place, who, raw) for place, name in enumerate(order)]
+    return [DraftJudgement((names[name],), RANK, 0.0 - place, who, raw) for place, name in enumerate(order)]
 
 
 def _with_pair(
-    answers: tuple[Answer, ...], said: list[Said]
-) -> tuple[tuple[Answer, ...], tuple[Said, ...], tuple[Pairing, ...]]:
+    answers: tuple[Answer, ...], said: list[DraftJudgement]
+) -> tuple[tuple[Answer, ...], tuple[DraftJudgement, ...], tuple[DraftPair, ...]]:
     """The answers, judgements and pair; there is a pair if all people who preferred one answer agree."""
     votes = {
         s.value for s in said if s.axis == PREFERENCE and s.annotator.startswith("person:") and s.value is not None
@@ -225,4 +225,4 @@ def _with_pair(
         return answers, tuple(said), ()
     better = 0 if votes.pop() > 0 else 1
     marked = [a._replace(role="chosen" if i == better else "rejected") for i, a in enumerate(answers)]
-    return tuple(marked), tuple(said), (Pairing(better, 1 - better),)
+    return tuple(marked), tuple(said), (DraftPair(better, 1 - better),)

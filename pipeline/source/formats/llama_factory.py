@@ -3,10 +3,10 @@
 from collections.abc import Collection
 from typing import Any
 
-from pipeline.source.formats.draft import Answer, Draft, Pairing, Turn, preferred
-from pipeline.source.formats.fields import Row, flag, kind, listed, maybe_text, media_of, text
+from pipeline.source.formats.draft import Answer, Draft, DraftPair, Turn, pair_draft
+from pipeline.source.formats.fields import Row, as_list, flag, maybe_text, media_of, text, type_name
 from pipeline.source.formats.trl import unpaired
-from pipeline.source.formats.turns import said, shown, spoken, tagged, turn, turns
+from pipeline.source.formats.turns import answer_text, place_media, split_at_tags, to_conversation, turn, turns
 from schemas.errors import bad_row
 
 SHAPES = (
@@ -29,17 +29,17 @@ def read(row: Row) -> Draft:
     if tag is None:
         prompt = turns(row[conversation], conversation, tags=True) if conversation else _alpaca(row)
         chosen, rejected = (_answer(row.get(name), name) for name in ("chosen", "rejected"))
-        return preferred(shown(_with_system(row, prompt), media), Answer(chosen), Answer(rejected), id=_id(row))
+        return pair_draft(place_media(_with_system(row, prompt), media), Answer(chosen), Answer(rejected), id=_id(row))
     if conversation:
-        *before, last = spoken(row[conversation], conversation) or [Turn("user", ())]
-        prompt, words = tuple(before), said(last, conversation)
+        *before, last = to_conversation(row[conversation], conversation) or [Turn("user", ())]
+        prompt, words = tuple(before), answer_text(last, conversation)
     else:
         prompt, words = _alpaca(row), text(row.get("output"), "output")
     return Draft(
-        shown(_with_system(row, prompt), media),
+        place_media(_with_system(row, prompt), media),
         (unpaired(words),),
         (),
-        (Pairing(0, None, known={"label": tag}),),
+        (DraftPair(0, None, known={"label": tag}),),
         id=_id(row),
     )
 
@@ -49,12 +49,12 @@ def _alpaca(row: Row) -> tuple[Turn, ...]:
     if more := maybe_text(row.get("input"), "input"):
         question = f"{question}\n{more}"
     found: list[Turn] = []
-    for place, entry in enumerate(listed(row.get("history"))):
+    for place, entry in enumerate(as_list(row.get("history"))):
         if not isinstance(entry, list) or len(entry) != 2:
-            raise bad_row(f"history[{place}] is {kind(entry)}; use [question, answer]")
-        found.append(Turn("user", tagged(text(entry[0], f"history[{place}][0]"))))
+            raise bad_row(f"history[{place}] is {type_name(entry)}; use [question, answer]")
+        found.append(Turn("user", split_at_tags(text(entry[0], f"history[{place}][0]"))))
         found.append(Turn("assistant", (("text", text(entry[1], f"history[{place}][1]")),)))
-    return (*found, Turn("user", tagged(question)))
+    return (*found, Turn("user", split_at_tags(question)))
 
 
 def _with_system(row: Row, prompt: tuple[Turn, ...]) -> tuple[Turn, ...]:
@@ -64,7 +64,7 @@ def _with_system(row: Row, prompt: tuple[Turn, ...]) -> tuple[Turn, ...]:
 
 
 def _answer(value: Any, name: str) -> str:
-    return said(turn(value, name), name) if isinstance(value, dict) else text(value, name)
+    return answer_text(turn(value, name), name) if isinstance(value, dict) else text(value, name)
 
 
 def _id(row: Row) -> str | None:

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
-from pipeline.source.formats.draft import Answer, Draft, preferred
+from pipeline.source.formats.draft import Answer, Draft, pair_draft
 from pipeline.source.formats.fields import Row, maybe_text, media_of
-from pipeline.source.formats.turns import apart, shown, spoken
+from pipeline.source.formats.turns import place_media, split_answers, to_conversation
 
 NAMES = ("conversations", "rejected_conversations")
 
@@ -16,5 +16,7 @@ def fits(columns: Collection[str]) -> str | None:
 
 def read(row: Row) -> Draft:
     """A Draft. RowError: a field is missing or invalid, or the conversations differ before their last message, the answer."""
-    prompt, chosen, rejected = apart(*(spoken(row.get(name), name) for name in NAMES))
-    return preferred(shown(prompt, media_of(row)), Answer(chosen), Answer(rejected), id=maybe_text(row.get("id"), "id"))
+    prompt, chosen, rejected = split_answers(*(to_conversation(row.get(name), name) for name in NAMES))
+    return pair_draft(
+        place_media(prompt, media_of(row)), Answer(chosen), Answer(rejected), id=maybe_text(row.get("id"), "id")
+    )

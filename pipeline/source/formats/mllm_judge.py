@@ -3,9 +3,9 @@
 from collections.abc import Collection
 from typing import Any
 
-from pipeline.source.formats.draft import Answer, Draft, Pairing, Said, Turn
-from pipeline.source.formats.fields import Cell, Row, kind, maybe_text, named, number, text
-from pipeline.source.formats.turns import plain, shown
+from pipeline.source.formats.draft import Answer, Draft, DraftJudgement, DraftPair, Turn
+from pipeline.source.formats.fields import Cell, Row, maybe_text, media_reference, number, text, type_name
+from pipeline.source.formats.turns import as_text_piece, place_media
 from schemas.axes import PREFERENCE, RANK, RATING
 from schemas.errors import RowError, bad_row
 from schemas.records import Outcome, Reason
@@ -26,16 +26,16 @@ def fits(columns: Collection[str]) -> str | None:
 def read(row: Row) -> Draft:
     """A Draft. A score is a judgement on `rating`; a choice is a `preference` with its pair (C is a tie and has no pair); a ranking is a
     `rank` per answer (0 the best, -1 the next ...). The sample's `split` is the dataset of its picture. RowError: a field is missing or invalid."""
-    prompt = shown(
-        (Turn("user", plain(text(row.get("instruction"), "instruction"))),),
-        {"image": [named(row.get("image_path"), "image_path")]},
+    prompt = place_media(
+        (Turn("user", as_text_piece(text(row.get("instruction"), "instruction"))),),
+        {"image": [media_reference(row.get("image_path"), "image_path")]},
     )
     origin = maybe_text(row.get("original_dataset"), "original_dataset")
     answers, said, pairs = _scored(row) if "human" in row else _chosen(row) if "answer1" in row else _ranked(row)
     return Draft(prompt, answers, said, pairs, {"split": origin} if origin else {}, maybe_text(row.get("id"), "id"))
 
 
-Parts = tuple[tuple[Answer, ...], tuple[Said, ...], tuple[Pairing, ...]]
+Parts = tuple[tuple[Answer, ...], tuple[DraftJudgement, ...], tuple[DraftPair, ...]]
 
 
 def _scored(row: Row) -> Parts:
@@ -43,7 +43,7 @@ def _scored(row: Row) -> Parts:
     value = number(Cell(human) if isinstance(human, str) else human, "human")  # some files have texts
     if value is None:
         raise bad_row("human is missing; add the human score")
-    return (_answer(row, "the row"),), (Said((0,), RATING, value, PEOPLE),), ()
+    return (_answer(row, "the row"),), (DraftJudgement((0,), RATING, value, PEOPLE),), ()
 
 
 def _chosen(row: Row) -> Parts:
@@ -54,27 +54,27 @@ def _chosen(row: Row) -> Parts:
     if first.text == second.text:
         raise RowError(Reason.EQUAL_ANSWERS, "both answers are the same text; correct one of them or remove the row")
     if verdict == "C":
-        return (first, second), (Said((0, 1), PREFERENCE, 0.0, PEOPLE, None, Outcome.TIE),), ()
+        return (first, second), (DraftJudgement((0, 1), PREFERENCE, 0.0, PEOPLE, None, Outcome.TIE),), ()
     better = "AB".index(verdict)
-    said = Said((0, 1), PREFERENCE, 1.0 - 2 * better, PEOPLE)
-    return (first, second), (said,), (Pairing(better, 1 - better),)
+    said = DraftJudgement((0, 1), PREFERENCE, 1.0 - 2 * better, PEOPLE)
+    return (first, second), (said,), (DraftPair(better, 1 - better),)
 
 
 def _ranked(row: Row) -> Parts:
     found = row.get("answers")
     if not isinstance(found, list) or not 2 <= len(found) <= len(LETTERS):
-        raise bad_row(f"answers are {kind(found)}; use a list of two or more")
+        raise bad_row(f"answers are {type_name(found)}; use a list of two or more")
     answers = tuple(_answer(entry, f"answers[{i}]") for i, entry in enumerate(found))
     order = text(row.get("human_answer"), "human_answer").strip()
     if sorted(order) != list(LETTERS[: len(answers)]):
         raise bad_row(f"human_answer is {order[:40]!r}; use the letters of the {len(answers)} answers, best first")
     places = [order.index(LETTERS[i]) for i in range(len(answers))]
-    return answers, tuple(Said((i,), RANK, -float(place), PEOPLE) for i, place in enumerate(places)), ()
+    return answers, tuple(DraftJudgement((i,), RANK, -float(place), PEOPLE) for i, place in enumerate(places)), ()
 
 
 def _answer(value: Any, name: str) -> Answer:
     if not isinstance(value, dict):
-        raise bad_row(f"{name} is {kind(value)}; use {{name, answer}}")
+        raise bad_row(f"{name} is {type_name(value)}; use {{name, answer}}")
     found = Answer(text(value.get("answer"), f"{name}.answer"), maybe_text(value.get("name"), f"{name}.name"))
     if not found.text.strip():
         raise RowError(Reason.EMPTY_ANSWER, f"{name} is empty; add the answer or remove the row")

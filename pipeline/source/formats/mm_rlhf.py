@@ -2,9 +2,18 @@
 
 from collections.abc import Collection
 
-from pipeline.source.formats.draft import Answer, Draft, Said, preferred
-from pipeline.source.formats.fields import Row, both, flag, maybe_text, media_of, named, number, text
-from pipeline.source.formats.turns import instead, shown, turns
+from pipeline.source.formats.draft import Answer, Draft, DraftJudgement, pair_draft
+from pipeline.source.formats.fields import (
+    Row,
+    both_or_neither,
+    flag,
+    maybe_text,
+    media_of,
+    media_reference,
+    number,
+    text,
+)
+from pipeline.source.formats.turns import instead, place_media, turns
 from schemas.axes import PREFERENCE
 from schemas.errors import bad_row
 from schemas.records import Outcome
@@ -24,19 +33,19 @@ def fits(columns: Collection[str]) -> str | None:
 def read(row: Row) -> Draft:
     """A Draft. A tie is a judgement without a pair; `mixed_up_image` is the rejected side's picture; the sample's `split` is its
     category in MM-RLHF-RewardBench. RowError: a field is missing or invalid."""
-    prompt = shown(turns(text(row.get("prompt"), "prompt"), "prompt", tags=True), media_of(row))
+    prompt = place_media(turns(text(row.get("prompt"), "prompt"), "prompt", tags=True), media_of(row))
     tie = flag(row.get("is_tie"), "is_tie") or False
     logps = ("reference_chosen_logp", "reference_rejected_logp")
-    reference = both(*(number(row.get(name), name) for name in logps), logps)
+    reference = both_or_neither(*(number(row.get(name), name) for name in logps), logps)
     known = (
         {"ref_logp_chosen": reference[0], "ref_logp_rejected": reference[1], "ref_stamp": "mm_rlhf"}
         if reference
         else {}
     )
-    draft = preferred(
+    draft = pair_draft(
         prompt, Answer(text(row.get("chosen"), "chosen")), Answer(text(row.get("rejected"), "rejected")),
         instead=instead(prompt, _mixed(row)), id=maybe_text(row.get("id"), "id"), known=_category(row),
-        said=(Said((0, 1), PREFERENCE, 0.0 if tie else 1.0, "mm_rlhf", None, Outcome.TIE if tie else Outcome.VERDICT),),
+        said=(DraftJudgement((0, 1), PREFERENCE, 0.0 if tie else 1.0, "mm_rlhf", None, Outcome.TIE if tie else Outcome.VERDICT),),
         pair=known | {
             "critique_chosen": maybe_text(row.get("chosen_reason"), "chosen_reason"),
             "critique_rejected": maybe_text(row.get("rejected_reason"), "rejected_reason"),
@@ -58,4 +67,4 @@ def _mixed(row: Row) -> dict[str, list]:
     value = row.get("mixed_up_image")
     if value is True:
         raise bad_row("mixed_up_image is true; give the path of the rejected side's picture, or leave it out")
-    return {"image": [named(value, "mixed_up_image")]} if value else {}
+    return {"image": [media_reference(value, "mixed_up_image")]} if value else {}

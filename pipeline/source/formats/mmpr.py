@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
-from pipeline.source.formats.draft import Answer, Draft, preferred
+from pipeline.source.formats.draft import Answer, Draft, pair_draft
 from pipeline.source.formats.fields import Row, maybe_text, media_of, text
-from pipeline.source.formats.turns import shown, turns
+from pipeline.source.formats.turns import place_media, turns
 
 
 def fits(columns: Collection[str]) -> str | None:
@@ -15,8 +15,8 @@ def fits(columns: Collection[str]) -> str | None:
 def read(row: Row) -> Draft:
     """A Draft; `answer_gt` is the known answer. RowError: a field is missing or invalid."""
     answer = maybe_text(row.get("answer_gt"), "answer_gt")
-    return preferred(
-        shown(turns(text(row.get("question"), "question"), "question", tags=True), media_of(row)),
+    return pair_draft(
+        place_media(turns(text(row.get("question"), "question"), "question", tags=True), media_of(row)),
         Answer(text(row.get("chosen"), "chosen")), Answer(text(row.get("rejected"), "rejected")),
         known={"answer": answer} if answer else {}, id=maybe_text(row.get("id"), "id"),
     )  # fmt: skip

@@ -2,10 +2,10 @@
 
 from collections.abc import Collection
 
-from pipeline.source.formats.draft import Answer, Draft, Pairing, preferred
+from pipeline.source.formats.draft import Answer, Draft, DraftPair, pair_draft
 from pipeline.source.formats.fields import Row, flag, maybe_text, media_of, number, text
 from pipeline.source.formats.trl import unpaired
-from pipeline.source.formats.turns import apart, instead, said, shown, spoken, turns
+from pipeline.source.formats.turns import answer_text, instead, place_media, split_answers, to_conversation, turns
 from schemas.errors import bad_row
 
 OTHER = ("rejected_response", "rejected_messages")
@@ -22,33 +22,33 @@ def fits(columns: Collection[str]) -> str | None:
 def read(row: Row) -> Draft:
     """A Draft. Without a rejected answer or label, the answer becomes the reference, and a conversation that ends with the user is a
     prompt; `solution` is the known answer. RowError: a field is missing or invalid."""
-    conversation = spoken(row.get("messages"), "messages")
+    conversation = to_conversation(row.get("messages"), "messages")
     media, name = media_of(row), maybe_text(row.get("id"), "id")
     solution = maybe_text(row.get("solution"), "solution")
     known = {"answer": solution} if solution else {}
     label = flag(row.get("label"), "label")
     other = next((name for name in OTHER if row.get(name) is not None), None)
     if other is None and label is None and (not conversation or conversation[-1].role != "assistant"):
-        return Draft(shown(turns(row["messages"], "messages", tags=True), media), known=known, id=name)
+        return Draft(place_media(turns(row["messages"], "messages", tags=True), media), known=known, id=name)
     if not conversation:
         raise bad_row("messages are empty; add the question and the answer")
-    words = said(conversation[-1], "messages")
-    prompt = shown(conversation[:-1], media)
+    words = answer_text(conversation[-1], "messages")
+    prompt = place_media(conversation[:-1], media)
     if other is None and label is None:
         return Draft(prompt, known=known | {"reference": words}, id=name)
     if other is None:
-        return Draft(prompt, (unpaired(words),), (), (Pairing(0, None, known={"label": label}),), known, name)
+        return Draft(prompt, (unpaired(words),), (), (DraftPair(0, None, known={"label": label}),), known, name)
     value = row[other]
     if isinstance(value, str):
         rejected = text(value, other)
     else:
-        rejected_conversation = spoken(value, other)
+        rejected_conversation = to_conversation(value, other)
         rejected = (
-            said(rejected_conversation[-1], other)
+            answer_text(rejected_conversation[-1], other)
             if len(rejected_conversation) == 1
-            else apart(conversation, rejected_conversation)[2]
+            else split_answers(conversation, rejected_conversation)[2]
         )
-    return preferred(
+    return pair_draft(
         prompt, Answer(words), Answer(rejected), instead=instead(prompt, media_of(row, "rejected_")),
         pair={"margin": number(row.get("margin"), "margin")}, known=known, id=name,
     )  # fmt: skip

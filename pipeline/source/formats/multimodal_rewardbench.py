@@ -3,9 +3,9 @@
 from collections.abc import Collection
 from typing import Any
 
-from pipeline.source.formats.draft import Answer, Draft, preferred
-from pipeline.source.formats.fields import Row, listed, maybe_text, named, text
-from pipeline.source.formats.turns import shown, turns
+from pipeline.source.formats.draft import Answer, Draft, pair_draft
+from pipeline.source.formats.fields import Row, as_list, maybe_text, media_reference, text
+from pipeline.source.formats.turns import place_media, turns
 from schemas.errors import bad_row
 
 OUTPUTS = ("Output1", "Output2")
@@ -24,11 +24,11 @@ def read(row: Row) -> Draft:
     if better not in OUTPUTS:
         raise bad_row(f"Better is {str(better)[:40]!r}; use Output1 or Output2")
     chosen, rejected = (Answer(text(row.get(name), name)) for name in sorted(OUTPUTS, key=lambda name: name != better))
-    media = {"image": [named(value, "Image") for value in listed(row.get("Image"))]}
+    media = {"image": [media_reference(value, "Image") for value in as_list(row.get("Image"))]}
     name = maybe_text(row.get("ID"), "ID")
     category = _category(row.get("Meta"), name or "")
-    return preferred(
-        shown(turns(text(row.get("Text"), "Text"), "Text"), media), chosen, rejected,
+    return pair_draft(
+        place_media(turns(text(row.get("Text"), "Text"), "Text"), media), chosen, rejected,
         known={"split": category} if category else {}, id=name,
     )  # fmt: skip
 

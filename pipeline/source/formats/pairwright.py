@@ -4,10 +4,10 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from pipeline.source.formats.draft import Answer, Draft, Pairing, preferred
-from pipeline.source.formats.fields import Row, exact, flag, kind, maybe_text, media_of, number
+from pipeline.source.formats.draft import Answer, Draft, DraftPair, pair_draft
+from pipeline.source.formats.fields import Row, check_exact, flag, maybe_text, media_of, number, type_name
 from pipeline.source.formats.trl import unpaired
-from pipeline.source.formats.turns import answers, instead, said, shown, turns
+from pipeline.source.formats.turns import answer_text, answers, instead, place_media, turns
 from schemas.errors import bad_row
 from schemas.records import Span
 
@@ -31,20 +31,20 @@ def fits(columns: Collection[str]) -> str | None:
 def read(row: Row) -> Draft:
     """A Draft. Ids are computed again from the row's content; judgements, of which the row has only the ids, are not imported.
     RowError: a field is missing or invalid."""
-    question = shown(turns(row.get("prompt"), "prompt"), media_of(row))
+    question = place_media(turns(row.get("prompt"), "prompt"), media_of(row))
     texts = {name: maybe_text(row.get(name), name) for name in OF_SAMPLE} | {"facts": _facts(row.get("facts"))}
     known, name = {field: value for field, value in texts.items() if value is not None}, maybe_text(row.get("id"), "id")
     models = [maybe_text(row.get(f"generator_{side}"), f"generator_{side}") for side in ("chosen", "rejected")]
     pair = _pair(row)
     if row.get("rejected") is None:
-        words = said((turns(row.get("chosen"), "chosen") or turns("", "chosen"))[-1], "chosen")
+        words = answer_text((turns(row.get("chosen"), "chosen") or turns("", "chosen"))[-1], "chosen")
         answer = unpaired(words)._replace(model=models[0])
-        return Draft(question, (answer,), (), (Pairing(0, None, known=pair),), known, name)
+        return Draft(question, (answer,), (), (DraftPair(0, None, known=pair),), known, name)
     _, chosen, rejected = answers(None, row.get("chosen"), row.get("rejected"))
     other = (
         () if row.get("rejected_media") == [] else instead(question, media_of(row, "rejected_"))
     )  # (): no media at all
-    draft = preferred(
+    draft = pair_draft(
         question, Answer(chosen, models[0]), Answer(rejected, models[1]), instead=other, pair=pair, known=known, id=name,
     )  # fmt: skip
     (pairing,) = draft.pairs
@@ -73,13 +73,13 @@ def _facts(value: Any) -> str | None:
         found = None
     if not isinstance(found, dict):
         raise bad_row("facts are not a JSON object; correct them")
-    exact(found, "facts")
+    check_exact(found, "facts")
     return facts
 
 
 def _whole(value: Any, name: str, limit: int = 2**31) -> int | None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not -limit <= value < limit):
-        raise bad_row(f"{name} is {kind(value)}; use a whole number of less than {limit.bit_length()} bits")
+        raise bad_row(f"{name} is {type_name(value)}; use a whole number of less than {limit.bit_length()} bits")
     return value
 
 
@@ -87,7 +87,7 @@ def _spans(value: Any, name: str) -> tuple[Span, ...] | None:
     if value is None:
         return None
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        raise bad_row(f"{name} are {kind(value)}; use a list of spans")
+        raise bad_row(f"{name} are {type_name(value)}; use a list of spans")
     return tuple(_span(entry, f"{name}[{i}]") for i, entry in enumerate(value))
 
 

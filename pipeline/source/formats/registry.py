@@ -22,7 +22,7 @@ from pipeline.source.formats import (
 )  # fmt: skip
 
 # the first match is taken, so formats with distinctive columns precede those with common ones
-DIALECTS: dict[str, ModuleType] = {
+FORMATS: dict[str, ModuleType] = {
     module.__name__.rpartition(".")[2]: module
     for module in (
         label_studio, pairwright, mllm_judge, multimodal_rewardbench, vl_rewardbench, vlfeedback, distilabel, ultrafeedback, mm_rlhf, rlaif_v, mmpr, llava, llama_factory, ms_swift, trl,
@@ -30,9 +30,9 @@ DIALECTS: dict[str, ModuleType] = {
 }  # fmt: skip
 
 
-def guess(columns: Collection[str]) -> tuple[str, str] | None:
+def detect(columns: Collection[str]) -> tuple[str, str] | None:
     """(name, reason) of the format of a file with these columns; None if it is unknown."""
-    for name, module in DIALECTS.items():
+    for name, module in FORMATS.items():
         if why := module.fits(columns):
             return name, why
     return None

@@ -4,10 +4,20 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from pipeline.source.formats.draft import Answer, Draft, Said, preferred
-from pipeline.source.formats.fields import Row, both, kind, listed, maybe_text, media_of, named, number, text
-from pipeline.source.formats.turns import shown, turns
-from pipeline.source.formats.ultrafeedback import margins
+from pipeline.source.formats.draft import Answer, Draft, DraftJudgement, pair_draft
+from pipeline.source.formats.fields import (
+    Row,
+    as_list,
+    both_or_neither,
+    maybe_text,
+    media_of,
+    media_reference,
+    number,
+    text,
+    type_name,
+)
+from pipeline.source.formats.turns import place_media, turns
+from pipeline.source.formats.ultrafeedback import reward_fields
 from schemas.axes import SCORE
 from schemas.errors import bad_row
 
@@ -27,16 +37,16 @@ def read(row: Row) -> Draft:
     RowError: a field is missing or invalid."""
     media = media_of(row)
     if not media and (path := row.get("image_path")):
-        media = {"image": [named(path, "image_path")]}
+        media = {"image": [media_reference(path, "image_path")]}
     origin = _origin(row.get("origin_split"))
     model = maybe_text(origin.get("model"), "origin_split.model")
     ratings, scores = _scores(row.get("org_infos"))
     source = maybe_text(row.get("origin_dataset"), "origin_dataset") or maybe_text(row.get("ds_name"), "ds_name")
     ids = [maybe_text(row.get(name), name) for name in ("ds_question_id", "idx")]
-    return preferred(
-        shown(turns(text(row.get("question"), "question"), "question"), media),
+    return pair_draft(
+        place_media(turns(text(row.get("question"), "question"), "question"), media),
         Answer(text(row.get("chosen"), "chosen"), model), Answer(text(row.get("rejected"), "rejected"), model),
-        said=ratings, known={"source": source} if source else {}, id=next(filter(None, ids), None), pair=margins(scores),
+        said=ratings, known={"source": source} if source else {}, id=next(filter(None, ids), None), pair=reward_fields(scores),
     )  # fmt: skip
 
 
@@ -51,25 +61,29 @@ def _origin(value: Any) -> dict:
     return found if isinstance(found, dict) else {}
 
 
-def _scores(infos: Any) -> tuple[tuple[Said, ...], tuple[float, float] | None]:
+def _scores(infos: Any) -> tuple[tuple[DraftJudgement, ...], tuple[float, float] | None]:
     """The judges' scores in `org_infos.scores`, and both numbers if both are given."""
     if infos is None:
         return (), None
     if not isinstance(infos, dict):
-        raise bad_row(f"org_infos are {kind(infos)}; use an object")
+        raise bad_row(f"org_infos are {type_name(infos)}; use an object")
     scores = infos.get("scores")
     if scores is None:
         return (), None
     if not isinstance(scores, dict):
-        raise bad_row(f"org_infos.scores are {kind(scores)}; use an object with chosen and rejected")
+        raise bad_row(f"org_infos.scores are {type_name(scores)}; use an object with chosen and rejected")
     ratings, values = [], []
     for place, side in enumerate(("chosen", "rejected")):
         where = f"org_infos.scores.{side}"
-        entry = (listed(scores.get(side)) or [None])[0]
+        entry = (as_list(scores.get(side)) or [None])[0]
         if not isinstance(entry, dict):
-            raise bad_row(f"{where} is {kind(entry)}; use {{judge, score}}")
+            raise bad_row(f"{where} is {type_name(entry)}; use {{judge, score}}")
         value = number(entry.get("score"), f"{where}.score")
         values.append(value)
         if value is not None:
-            ratings.append(Said((place,), SCORE, value, maybe_text(entry.get("judge"), f"{where}.judge") or "rlaif_v"))
-    return tuple(ratings), both(*values, ("org_infos.scores.chosen.score", "org_infos.scores.rejected.score"))
+            ratings.append(
+                DraftJudgement((place,), SCORE, value, maybe_text(entry.get("judge"), f"{where}.judge") or "rlaif_v")
+            )
+    return tuple(ratings), both_or_neither(
+        *values, ("org_infos.scores.chosen.score", "org_infos.scores.rejected.score")
+    )

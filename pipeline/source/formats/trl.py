@@ -3,9 +3,9 @@
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from pipeline.source.formats.draft import Answer, Draft, Pairing, Turn, preferred
+from pipeline.source.formats.draft import Answer, Draft, DraftPair, Turn, pair_draft
 from pipeline.source.formats.fields import Row, flag, maybe_text, media_of, number, text
-from pipeline.source.formats.turns import answers, said, shown, turns
+from pipeline.source.formats.turns import answer_text, answers, place_media, turns
 from schemas.errors import RowError, bad_row
 from schemas.records import MEDIA_KINDS, Message, Pair, Reason, Sample, media_parts
 
@@ -26,16 +26,16 @@ def read(row: Row) -> Draft:
     answer = maybe_text(row.get("answer"), "answer") or maybe_text(row.get("solution"), "solution")
     known, name, media = {"answer": answer} if answer else {}, maybe_text(row.get("id"), "id"), media_of(row)
     if "chosen" not in row and "rejected" not in row:
-        prompt = shown(turns(row.get("prompt"), "prompt"), media)
+        prompt = place_media(turns(row.get("prompt"), "prompt"), media)
         return Draft(prompt, *_unpaired_parts(row), known=known, id=name)
-    prompt, chosen, rejected = two(row)
-    return preferred(
-        shown(prompt, media), Answer(chosen), Answer(rejected),
+    prompt, chosen, rejected = prompt_and_answers(row)
+    return pair_draft(
+        place_media(prompt, media), Answer(chosen), Answer(rejected),
         pair={"margin": number(row.get("margin"), "margin")}, known=known, id=name,
     )  # fmt: skip
 
 
-def two(row: Row) -> tuple[tuple[Turn, ...], str, str]:
+def prompt_and_answers(row: Row) -> tuple[tuple[Turn, ...], str, str]:
     """(prompt, chosen, rejected) of a row with both answers; media are not placed yet."""
     prompt, chosen, rejected = (row.get(name) for name in ("prompt", "chosen", "rejected"))
     if prompt is None and isinstance(chosen, str) and isinstance(rejected, str):
@@ -50,7 +50,7 @@ def _implicit_prompt(chosen: str, rejected: str) -> tuple[str, str, str]:
     return chosen[:at], chosen[at:], rejected[at:]
 
 
-def _unpaired_parts(row: Row) -> tuple[tuple[Answer, ...], tuple[()], tuple[Pairing, ...]]:
+def _unpaired_parts(row: Row) -> tuple[tuple[Answer, ...], tuple[()], tuple[DraftPair, ...]]:
     """The only answer of an unpaired row; nothing for a row with a prompt alone."""
     completion, label = row.get("completion"), flag(row.get("label"), "label")
     if completion is None and label is None:
@@ -58,10 +58,10 @@ def _unpaired_parts(row: Row) -> tuple[tuple[Answer, ...], tuple[()], tuple[Pair
     if label is None:
         raise bad_row("label is missing; add true for a good completion, false for a bad one")
     if isinstance(completion, list) and len(completion) == 1:
-        words = said(turns(completion, "completion")[0], "completion")
+        words = answer_text(turns(completion, "completion")[0], "completion")
     else:
         words = text(completion, "completion")
-    return (unpaired(words),), (), (Pairing(0, None, known={"label": label}),)
+    return (unpaired(words),), (), (DraftPair(0, None, known={"label": label}),)
 
 
 def unpaired(words: str) -> Answer:

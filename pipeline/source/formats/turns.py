@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline.source.formats.draft import Piece, Turn
-from pipeline.source.formats.fields import Media, kind, named, text
+from pipeline.source.formats.fields import Media, media_reference, text, type_name
 from schemas.errors import RowError, bad_row
 from schemas.records import MEDIA_KINDS, Reason
 
@@ -14,7 +14,7 @@ ROLES = {"human": "user", "gpt": "assistant"}  # role names of ShareGPT and LLaV
 _TAG = re.compile(r"\n?<(image|video|audio)>\n?")
 
 
-def tagged(words: str) -> tuple[Piece, ...]:
+def split_at_tags(words: str) -> tuple[Piece, ...]:
     """A text split at <image>, <video> and <audio>; the line breaks around them belong to a model's template and are removed."""
     found: list[Piece] = []
     for place, part in enumerate(_TAG.split(words)):
@@ -25,7 +25,7 @@ def tagged(words: str) -> tuple[Piece, ...]:
     return tuple(found) or (("text", ""),)
 
 
-def plain(words: str) -> tuple[Piece, ...]:
+def as_text_piece(words: str) -> tuple[Piece, ...]:
     """A text as a single piece; tags are not interpreted."""
     return (("text", words),)
 
@@ -35,22 +35,22 @@ def turns(value: Any, name: str, tags: bool = False) -> tuple[Turn, ...]:
 
     Content is a text or a list of parts `{type: text, text}`, `{type: image | video | audio}` with an optional media reference under its
     type's name, `path` or `url`, and `{type: image_url, image_url: {url}}`. With `tags`, <image> in a text is a slot."""
-    cut = tagged if tags else plain
+    cut = split_at_tags if tags else as_text_piece
     if isinstance(value, str):
         return (Turn("user", cut(text(value, name))),)
     if not isinstance(value, list):
-        raise bad_row(f"{name} is {kind(value)}; use a text or a list of messages")
+        raise bad_row(f"{name} is {type_name(value)}; use a text or a list of messages")
     return tuple(turn(message, f"{name}[{place}]", cut) for place, message in enumerate(value))
 
 
-def turn(message: Any, name: str, cut=plain) -> Turn:
+def turn(message: Any, name: str, cut=as_text_piece) -> Turn:
     """One message. RowError if it is invalid."""
     if not isinstance(message, dict):
-        raise bad_row(f"{name} is {kind(message)}; use a message {{role, content}}")
+        raise bad_row(f"{name} is {type_name(message)}; use a message {{role, content}}")
     keys = ("from", "value") if "from" in message else ("role", "content")
     role, content = (message.get(key) for key in keys)
     if not isinstance(role, str):
-        raise bad_row(f"{name}.{keys[0]} is {kind(role)}; use a role")
+        raise bad_row(f"{name}.{keys[0]} is {type_name(role)}; use a role")
     where, role = f"{name}.{keys[1]}", ROLES.get(role, role)
     if isinstance(content, list):
         return Turn(role, tuple(piece for i, part in enumerate(content) for piece in _part(part, f"{where}[{i}]", cut)))
@@ -66,12 +66,12 @@ def _part(part: Any, name: str, cut) -> tuple[Piece, ...]:
         value = next((value for value in values if value is not None), None)
         if isinstance(value, dict) and "url" in value:
             value = value["url"]
-        return ((medium.removesuffix("_url"), None if value is None else named(value, name)),)
+        return ((medium.removesuffix("_url"), None if value is None else media_reference(value, name)),)
     found = f"of type {medium!r}" if isinstance(medium, str) else "without a type"
     raise RowError(Reason.UNSUPPORTED_MEDIA, f"{name} is a part {found}; use text, {', '.join(MEDIA_KINDS)}")
 
 
-def shown(prompt: Sequence[Turn], media: Media) -> tuple[Turn, ...]:
+def place_media(prompt: Sequence[Turn], media: Media) -> tuple[Turn, ...]:
     """The prompt with `media` in its empty slots, in order.
 
     Media of a kind without slots are placed before the first user text; otherwise a RowError if the numbers differ."""
@@ -112,7 +112,7 @@ def instead(prompt: Sequence[Turn], media: Media) -> tuple[Any, ...] | None:
     return tuple(next(files[kind]) if kind in files else value for kind, value in slots)
 
 
-def said(turn: Turn, name: str) -> str:
+def answer_text(turn: Turn, name: str) -> str:
     """The text of an assistant message. RowError: another role, or a message with media."""
     if turn.role != "assistant":
         raise bad_row(f"the last message of {name} is from {turn.role!r:.40}; end it with the assistant's answer")
@@ -121,13 +121,13 @@ def said(turn: Turn, name: str) -> str:
     return "".join(value for _, value in turn.pieces)
 
 
-def apart(chosen: Sequence[Turn], rejected: Sequence[Turn]) -> tuple[tuple[Turn, ...], str, str]:
+def split_answers(chosen: Sequence[Turn], rejected: Sequence[Turn]) -> tuple[tuple[Turn, ...], str, str]:
     """(prompt, chosen, rejected) of two conversations that differ only in their last message, the answer. RowError if they do not."""
     if not chosen or not rejected:
         raise bad_row(f"{'chosen' if not chosen else 'rejected'} has no messages; add the answer or remove the row")
     if tuple(chosen[:-1]) != tuple(rejected[:-1]):
         raise bad_row("chosen and rejected differ before their last message; make a separate row of each answer")
-    return tuple(chosen[:-1]), said(chosen[-1], "chosen"), said(rejected[-1], "rejected")
+    return tuple(chosen[:-1]), answer_text(chosen[-1], "chosen"), answer_text(rejected[-1], "rejected")
 
 
 def answers(prompt: Any, chosen: Any, rejected: Any) -> tuple[tuple[Turn, ...], str, str]:
@@ -136,7 +136,7 @@ def answers(prompt: Any, chosen: Any, rejected: Any) -> tuple[tuple[Turn, ...], 
     RowError: the prompt is given both separately and in the conversations, and they differ."""
     if isinstance(chosen, str) and isinstance(rejected, str):
         return turns(prompt, "prompt"), text(chosen, "chosen"), text(rejected, "rejected")
-    before, better, worse = apart(_talk(chosen, "chosen"), _talk(rejected, "rejected"))
+    before, better, worse = split_answers(_talk(chosen, "chosen"), _talk(rejected, "rejected"))
     if prompt is None:
         return before, better, worse
     question = turns(prompt, "prompt")
@@ -147,13 +147,13 @@ def answers(prompt: Any, chosen: Any, rejected: Any) -> tuple[tuple[Turn, ...], 
 
 def _talk(value: Any, name: str) -> tuple[Turn, ...]:
     if isinstance(value, str):
-        return (Turn("assistant", plain(text(value, name))),)
+        return (Turn("assistant", as_text_piece(text(value, name))),)
     return turns([value] if isinstance(value, dict) else value, name)
 
 
-def spoken(value: Any, name: str) -> tuple[Turn, ...]:
+def to_conversation(value: Any, name: str) -> tuple[Turn, ...]:
     """A conversation that ends with its answer; tags are slots in all messages except the answer."""
     if not isinstance(value, list):
-        raise bad_row(f"{name} is {kind(value)}; use a list of messages")
+        raise bad_row(f"{name} is {type_name(value)}; use a list of messages")
     before = turns(value[:-1], name, tags=True)
     return (*before, *(turn(message, f"{name}[{len(before)}]") for message in value[-1:]))

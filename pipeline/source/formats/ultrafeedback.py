@@ -2,10 +2,10 @@
 
 from collections.abc import Collection
 
-from pipeline.source.formats.draft import Answer, Draft, Said, preferred
-from pipeline.source.formats.fields import Row, both, maybe_text, media_of, number
-from pipeline.source.formats.trl import two
-from pipeline.source.formats.turns import shown
+from pipeline.source.formats.draft import Answer, Draft, DraftJudgement, pair_draft
+from pipeline.source.formats.fields import Row, both_or_neither, maybe_text, media_of, number
+from pipeline.source.formats.trl import prompt_and_answers
+from pipeline.source.formats.turns import place_media
 from schemas.axes import SCORE
 
 SCORES = (
@@ -23,18 +23,18 @@ def fits(columns: Collection[str]) -> str | None:
 def read(row: Row) -> Draft:
     """A Draft. The scores are judgements on the axis `score`; their difference, possibly 0 or negative, is the margin.
     RowError: a field is missing or invalid."""
-    prompt, chosen, rejected = two(row)
+    prompt, chosen, rejected = prompt_and_answers(row)
     names = next((names for names in SCORES if any(row.get(name) is not None for name in names)), SCORES[0])
     first, second = (number(row.get(name), name) for name in names)
-    scores = both(first, second, names)
-    return preferred(
-        shown(prompt, media_of(row)), Answer(chosen), Answer(rejected),
-        said=tuple(Said((i,), SCORE, score, "ultrafeedback") for i, score in enumerate(scores or ())),
-        id=maybe_text(row.get("prompt_id"), "prompt_id"), pair=margins(scores),
+    scores = both_or_neither(first, second, names)
+    return pair_draft(
+        place_media(prompt, media_of(row)), Answer(chosen), Answer(rejected),
+        said=tuple(DraftJudgement((i,), SCORE, score, "ultrafeedback") for i, score in enumerate(scores or ())),
+        id=maybe_text(row.get("prompt_id"), "prompt_id"), pair=reward_fields(scores),
     )  # fmt: skip
 
 
-def margins(scores: tuple[float, float] | None) -> dict[str, float]:
+def reward_fields(scores: tuple[float, float] | None) -> dict[str, float]:
     """The fields of a Pair given by two scores; empty without scores."""
     if scores is None:
         return {}

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
-from pipeline.source.formats.draft import Answer, Draft, preferred
-from pipeline.source.formats.fields import Row, kind, maybe_text, media_of, number, text
-from pipeline.source.formats.turns import shown, turns
+from pipeline.source.formats.draft import Answer, Draft, pair_draft
+from pipeline.source.formats.fields import Row, maybe_text, media_of, number, text, type_name
+from pipeline.source.formats.turns import place_media, turns
 from schemas.errors import bad_row
 
 OWN = ("human_ranking", "query_source")
@@ -38,8 +38,8 @@ def read(row: Row) -> Draft:
     first, second = (Answer(text(answer, "response"), name) for answer, name in zip(answers, names, strict=True))
     chosen, rejected = (first, second) if first_rank < second_rank else (second, first)
     name = maybe_text(row.get("id"), "id")
-    return preferred(
-        shown(turns(text(row.get("query"), "query"), "query", tags=True), media_of(row)), chosen, rejected,
+    return pair_draft(
+        place_media(turns(text(row.get("query"), "query"), "query", tags=True), media_of(row)), chosen, rejected,
         known={"split": group(name or "")}, id=name,
     )  # fmt: skip
 
@@ -52,7 +52,7 @@ def group(name: str) -> str:
 
 def _two(value, name: str) -> list:
     if not isinstance(value, list):
-        raise bad_row(f"{name} is {kind(value)}; use a list of two")
+        raise bad_row(f"{name} is {type_name(value)}; use a list of two")
     if len(value) != 2:
         raise bad_row(f"{name} has {len(value)} entries; use a list of two")
     return value

@@ -5,9 +5,9 @@ import math
 from collections.abc import Collection
 from typing import Any
 
-from pipeline.source.formats.draft import Answer, Draft, Said
-from pipeline.source.formats.fields import Row, kind, listed, maybe_text, media_of, named, text
-from pipeline.source.formats.turns import shown, turns
+from pipeline.source.formats.draft import Answer, Draft, DraftJudgement
+from pipeline.source.formats.fields import Row, as_list, maybe_text, media_of, media_reference, text, type_name
+from pipeline.source.formats.turns import place_media, turns
 from schemas.errors import bad_row
 from schemas.records import Outcome
 
@@ -22,28 +22,28 @@ def read(row: Row) -> Draft:
 
     A rating that is not a number becomes a judgement without a value; its text is kept."""
     media = media_of(row)
-    if paths := [named(path, "img_path") for path in listed(row.get("img_path"))]:
+    if paths := [media_reference(path, "img_path") for path in as_list(row.get("img_path"))]:
         media.setdefault("image", paths)
     answers: list[Answer] = []
-    ratings: list[Said] = []
+    ratings: list[DraftJudgement] = []
     for place, entry in enumerate(_records(row.get("completions"), "completions")):
         where = f"completions[{place}]"
         model = maybe_text(entry.get("model"), f"{where}.model")
         answers.append(Answer(text(entry.get("response"), f"{where}.response"), model))
         axes = entry.get("annotations")
         if not isinstance(axes, dict):
-            raise bad_row(f"{where}.annotations are {kind(axes)}; use axes with a Rating and a Rationale")
+            raise bad_row(f"{where}.annotations are {type_name(axes)}; use axes with a Rating and a Rationale")
         ratings += [_rating(place, axis, judged, f"{where}.annotations.{axis}") for axis, judged in axes.items()]
     if not answers:
         raise bad_row("completions are empty; add at least one")
     return Draft(
-        shown(turns(row.get("prompt"), "prompt"), media), tuple(answers), tuple(ratings), id=maybe_text(row.get("id"), "id")
+        place_media(turns(row.get("prompt"), "prompt"), media), tuple(answers), tuple(ratings), id=maybe_text(row.get("id"), "id")
     )  # fmt: skip
 
 
-def _rating(place: int, axis: str, entry: Any, where: str) -> Said:
+def _rating(place: int, axis: str, entry: Any, where: str) -> DraftJudgement:
     if not isinstance(entry, dict):
-        raise bad_row(f"{where} is {kind(entry)}; use {{Rating, Rationale}}")
+        raise bad_row(f"{where} is {type_name(entry)}; use {{Rating, Rationale}}")
     rating = text(entry.get("Rating"), f"{where}.Rating")
     words = {"Rating": rating, "Rationale": maybe_text(entry.get("Rationale"), f"{where}.Rationale")}
     try:
@@ -51,7 +51,7 @@ def _rating(place: int, axis: str, entry: Any, where: str) -> Said:
     except ValueError:
         value = math.nan
     known = math.isfinite(value)
-    return Said(
+    return DraftJudgement(
         (place,), text(axis, where), value if known else None, "vlfeedback", json.dumps(words, ensure_ascii=False),
         Outcome.VERDICT if known else Outcome.UNPARSABLE,
     )  # fmt: skip
@@ -61,12 +61,12 @@ def _records(value: Any, name: str) -> list[dict]:
     """A list of objects, given as such or as nested objects of lists, as `datasets` stores them."""
     if isinstance(value, dict):
         columns = {key: _records(v, f"{name}.{key}") if isinstance(v, dict) else v for key, v in value.items()}
-        sizes = {key: len(v) if isinstance(v, list) else kind(v) for key, v in columns.items()}
+        sizes = {key: len(v) if isinstance(v, list) else type_name(v) for key, v in columns.items()}
         if len(set(sizes.values())) > 1 or not all(isinstance(v, list) for v in columns.values()):
             raise bad_row(
                 f"{name} have lists of different lengths ({', '.join(f'{k} {n}' for k, n in sizes.items())}); make them equal"
             )
         return [dict(zip(columns, entry)) for entry in zip(*columns.values())]
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        raise bad_row(f"{name} are {kind(value)}; use a list of objects")
+        raise bad_row(f"{name} are {type_name(value)}; use a list of objects")
     return value

@@ -13,7 +13,7 @@ TEXTS = {".txt": "text", ".json": "json"}
 _CAPTIONS = ("text", "caption")  # column names for captions
 
 
-def described(texts: dict[str, bytes], names: dict[str, str], prompt: str | None) -> dict[str, Any]:
+def columns_from_texts(texts: dict[str, bytes], names: dict[str, str], prompt: str | None) -> dict[str, Any]:
     """The columns of a media file that has these `text` and `json` files next to it; `names` maps our column names to the file's.
 
     Without either, only the prompt. RowError: a file is not UTF-8, not a JSON object or too large."""
@@ -33,10 +33,10 @@ def described(texts: dict[str, bytes], names: dict[str, str], prompt: str | None
             raise bad_row("its .txt is not UTF-8; save it as UTF-8") from error
     if sum(map(len, texts.values())) > bounds.TEXT:
         bounds.check(values)
-    return captioned(values, names, prompt)
+    return with_prompt(values, names, prompt)
 
 
-def captioned(values: dict[str, Any], names: dict[str, str], prompt: str | None) -> dict[str, Any]:
+def with_prompt(values: dict[str, Any], names: dict[str, str], prompt: str | None) -> dict[str, Any]:
     """Adds a prompt to the columns: an existing one is kept; else `prompt`, with the caption as reference; else the caption itself."""
     values = {title: value for title, value in values.items() if title not in MEDIA_COLUMNS}
     prompt_column, reference = names["prompt"], names["reference"]

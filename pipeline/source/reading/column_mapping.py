@@ -8,15 +8,15 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple, get_args
 
 from pipeline.media.remote import Remote
-from pipeline.source.formats.fields import exact
+from pipeline.source.formats.fields import check_exact
 from pipeline.source.reading.bounds import MEDIA_COLUMNS
-from pipeline.source.reading.columnar import no_columns
+from pipeline.source.reading.columnar import missing_columns_error
 from pipeline.source.reading.conversation import MediaLookup, to_messages
 from pipeline.source.reading.row_files import Row
 from pipeline.storage import urls
 from schemas.errors import InputError, RowError, bad_row
 from schemas.records import MEDIA_KINDS, Media, Rejection, Sample, sample
-from schemas.redact import Cleaner, address, cleaner
+from schemas.redact import Cleaner, bare_url, cleaner
 
 Column = Literal[
     "id", "prompt", "image", "images", "video", "videos", "audio", "audios",
@@ -35,7 +35,7 @@ DATA = (
 _KNOWN = ("id", "answer", "answer_type", "reference", "source", "licence", "split")
 
 
-def names_of(columns: dict[Column, str]) -> dict[str, str]:
+def column_names(columns: dict[Column, str]) -> dict[str, str]:
     """Maps each of our column names to the name used in the rows."""
     return {name: name for name in get_args(Column)} | columns
 
@@ -58,7 +58,7 @@ def read(
 
     `lookup` returns the media lookup for a row's folder, `label` is the source's name in messages, `licence` applies to rows without one.
     InputError: there are no rows, or no row has a column that `columns` names."""
-    names = names_of(columns)
+    names = column_names(columns)
     clean = cleaner()
     cached_clean = lru_cache(256)(clean)  # except for ids, rows repeat the same values
     rules = Rules(names, step, licence and clean(licence), clean, cached_clean)
@@ -85,7 +85,7 @@ def read(
     if not count:
         raise InputError(f"{label} contains no rows; set path to a file that has some")
     if missing and values is not None:
-        raise no_columns(label, missing, values)
+        raise missing_columns_error(label, missing, values)
 
 
 Shown = dict[str, Sequence]  # media kind, or "any" -> values that refer to media
@@ -185,7 +185,7 @@ def _text(name: str, value: Any, clean: Callable[[str], str]) -> str:
     if isinstance(value, str):
         if name in DATA:
             return value
-        return clean(address(value) if name == "source" and urls.is_url(value) else value)
+        return clean(bare_url(value) if name == "source" and urls.is_url(value) else value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise bad_row(f"{name} is {type(value).__name__}; use a text")
@@ -197,7 +197,7 @@ def _facts(value: Any) -> str:
         found = json.loads(value) if isinstance(value, str) else value
         text = json.dumps(found, sort_keys=True, separators=(",", ":"), allow_nan=False)
         if _INEXACT.search(text):
-            exact(found, "facts")
+            check_exact(found, "facts")
     except (ValueError, TypeError, RecursionError) as error:
         raise bad_row(f"facts are not valid JSON ({error}); correct them") from error
     if not isinstance(found, dict):

@@ -12,7 +12,7 @@ import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 
 from pipeline.source.reading import bounds
-from pipeline.storage.memory_limit import bounded
+from pipeline.storage.memory_limit import limit_memory
 from schemas.errors import InputError, RowError
 
 _BATCH = 64  # maximum rows per batch
@@ -24,7 +24,7 @@ Rows = Iterator[tuple[int, dict[str, Any] | RowError]]  # (row number from 1, ro
 def parquet(file: BufferedIOBase, name: str, columns: Collection[str] | None, need: str | None) -> Rows:
     """The rows of a Parquet file, with the columns in `columns` (None: all). InputError if `need` is not a column; MemoryError or
     Arrow's errors if the file cannot be read."""
-    with bounded():
+    with limit_memory():
         table = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
     with table:
         wanted = _wanted(name, table.schema_arrow.names, columns, need)
@@ -39,7 +39,7 @@ def arrow(file: BufferedIOBase, name: str, columns: Collection[str] | None, need
     stream = file.read(6) != b"ARROW1"
     file.seek(0)
     options = ipc.IpcReadOptions(use_threads=False)
-    with bounded():
+    with limit_memory():
         reader = ipc.open_stream(file, options=options) if stream else ipc.open_file(file, options=options)
     with reader:
         wanted = _wanted(name, reader.schema.names, columns, need)
@@ -54,7 +54,7 @@ def rows(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any] | RowError
         heavy = part.nbytes > bounds.TEXT
         if not heavy:
             try:
-                with bounded(pa.total_allocated_bytes()):
+                with limit_memory(pa.total_allocated_bytes()):
                     found = part.to_pylist()
             except MemoryError:  # a dictionary or list entry may be repeated in every row
                 heavy = True
@@ -64,7 +64,7 @@ def rows(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any] | RowError
             yield from (_row(part.slice(place, 1)) for place in range(part.num_rows))
 
 
-def no_columns(path: str, missing: set[str], found) -> InputError:
+def missing_columns_error(path: str, missing: set[str], found) -> InputError:
     """The error for `missing` columns of a file that has the columns `found`."""
     lacks, has = ", ".join(sorted(missing)), ", ".join(sorted(map(str, found)))
     return InputError(f"{path} has no column {lacks}; it has {has}: map the names with columns: {{prompt: ...}}")
@@ -73,14 +73,14 @@ def no_columns(path: str, missing: set[str], found) -> InputError:
 def _wanted(name: str, found: list[str], columns: Collection[str] | None, need: str | None) -> list[str]:
     bounds.check_columns(name, len(found))
     if need and need not in found:
-        raise no_columns(name, {need}, found)
+        raise missing_columns_error(name, {need}, found)
     return [title for title in found if columns is None or title in columns]
 
 
 def _numbered(batches: Iterator[pa.RecordBatch]) -> Rows:
     number = 0
     while True:
-        with bounded(pa.total_allocated_bytes()):
+        with limit_memory(pa.total_allocated_bytes()):
             batch = next(batches, None)
             if batch is None:
                 return
@@ -93,7 +93,7 @@ def _numbered(batches: Iterator[pa.RecordBatch]) -> Rows:
 
 def _row(part: pa.RecordBatch | pa.Table) -> dict[str, Any] | RowError:
     try:
-        with bounded(pa.total_allocated_bytes()):
+        with limit_memory(pa.total_allocated_bytes()):
             (row,) = part.to_pylist()
         bounds.check(row)
     except MemoryError:

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import pybase64
 
 from pipeline.media.fetch import Limits
-from pipeline.media.probe import keep, take
+from pipeline.media.probe import probe_and_store, take
 from pipeline.media.remote import Remote
 from pipeline.storage import urls
 from pipeline.storage.local_files import is_below
@@ -82,7 +82,7 @@ class MediaLookup:
                     f"{_label(None, kind)} is a path of {len(path):,} characters; write embedded bytes as data:image/png;base64,..."
                 )
         if isinstance(data, bytes):
-            media = keep(data, _label(path, kind), self._store)
+            media = probe_and_store(data, _label(path, kind), self._store)
         elif isinstance(path, str):
             media = self._taken(path)
         else:

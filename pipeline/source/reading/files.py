@@ -81,7 +81,7 @@ def base(path: str) -> str:
     return urls.clean(path).rstrip("/").rpartition("/")[2] if urls.is_url(path) else os.path.basename(path)
 
 
-def missing(path: str) -> InputError:
+def no_such_file_error(path: str) -> InputError:
     """The error for a path that is neither a readable file nor a folder."""
     if not urls.is_url(path) and (kind := kind_of(path)):
         return Refused(f"{path} is {kind}, not a regular file; set path to a file or folder")

@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 
 from pipeline.media.fetch import Limits
 from pipeline.source.reading import bounds, files, json_rows
-from pipeline.source.reading.columnar import arrow, no_columns, parquet
+from pipeline.source.reading.columnar import arrow, missing_columns_error, parquet
 from pipeline.storage import memory_limit, urls
 from schemas.errors import InputError, RowError, bad_row
 from schemas.operator import OperatorSettings as Base
@@ -86,10 +86,10 @@ def read(
     InputError: a file does not exist, has an unknown format, is unreadable as a whole, or lacks the needed column."""
     path, first = _limited(path)
     max_rows = min((n for n in (first, limit) if n), default=None)
-    return part(lambda: islice(_rows(path, columns, need, fetch or Limits(), below), max_rows), sample)
+    return draw_sample(lambda: islice(_rows(path, columns, need, fetch or Limits(), below), max_rows), sample)
 
 
-def part(every: Callable[[], Iterator[Row]], sample: Sampling | None) -> Iterator[Row]:
+def draw_sample(every: Callable[[], Iterator[Row]], sample: Sampling | None) -> Iterator[Row]:
     """The rows that `sample` draws, in order; all rows without it. `every` returns an iterator from the first row, and may be called twice."""
     if sample is None:
         yield from every()
@@ -134,7 +134,7 @@ def _draw(row: Row, seed: int) -> float:
 def _rows(
     path: str, columns: Collection[str] | None, need: str | None, limits: Limits, below: str | None
 ) -> Iterator[Row]:
-    for file, label in listed(path):
+    for file, label in list_row_files(path):
         try:
             yield from _file(file, label, columns, need, limits, below)
         except files.Refused as error:
@@ -161,7 +161,7 @@ def _file(
             raise InputError(f"cannot read {name} as {_NAMES[reader]} (corrupt?); regenerate the file") from error
 
 
-def listed(root: str) -> list[tuple[str, str]]:
+def list_row_files(root: str) -> list[tuple[str, str]]:
     """(path or URL, name in messages) of each row file. InputError if there is none."""
     label = urls.clean(root) if urls.is_url(root) else root
     if files.is_file(root):
@@ -170,7 +170,7 @@ def listed(root: str) -> list[tuple[str, str]]:
         names = sorted(filter(readable, files.walk(root)), key=lambda name: PurePosixPath(name).parts)
         found = [(files.join(root, name), name) for name in names]
     else:
-        raise files.missing(root)
+        raise files.no_such_file_error(root)
     if not found:
         raise InputError(
             f"{label} is not a row file, or a folder with one (.jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather); "
@@ -267,7 +267,7 @@ def _csv(file: io.BufferedIOBase, name: str, columns, need, delimiter: str = ","
             header = [title.strip() for title in found]
             bounds.check_columns(name, len(header))
             if need and need not in header:
-                raise no_columns(name, {need}, header)
+                raise missing_columns_error(name, {need}, header)
             continue
         number += 1
         if len(found) != len(header):

@@ -128,13 +128,13 @@ def test_a_brace_or_a_fence_in_an_answer_changes_no_prompt():
     ("text", "items"), [("- a\n- b", ["a", "b"]), ("1. a\n2) b", ["a", "b"]), ("Facts:\n* a c", ["a c"])]
 )
 def test_lists_are_read_in_the_usual_marks(text, items):
-    assert split_model.listed(text) == items
+    assert split_model.list_items(text) == items
 
 
 @pytest.mark.parametrize("text", ["", "no list here", "-", "I cannot help with that."])
 def test_what_is_no_list_is_unparsable_with_its_words_kept(text):
     with pytest.raises(NoVerdict) as error:
-        split_model.listed(text)
+        split_model.list_items(text)
     assert (error.value.outcome, error.value.raw) == (Outcome.UNPARSABLE, text)
 
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from annotators.judge import listwise, pairwise, pointwise, segments
-from annotators.measures.ballots import on_pairs, pair_key
+from annotators.measures.ballots import pair_ballots, pair_key
 from pipeline.engines import openai
 from pipeline.pair import with_parent
 from schemas.errors import RecipeError
@@ -78,7 +78,7 @@ def test_every_two_answers_are_compared_in_both_orders(scripted):
         # the server's one is .9 first / (first + second), the tie, .1, is shared
         assert s.prob == pytest.approx(0.9 * first / (first + second) + 0.05, abs=2e-4)
     assert sorted(s.order for s in slips) == [0] * 6 + [1] * 6
-    votes = on_pairs(slips, [], "preference", ())
+    votes = pair_ballots(slips, [], "preference", ())
     assert {name for name, of in votes.items() if of} == {
         pair_key(a.id, b.id) for a in rows.candidates for b in rows.candidates if a.id < b.id
     }
@@ -88,7 +88,7 @@ def test_who_prefers_a_place_contradicts_itself_and_has_no_vote(scripted, monkey
     monkeypatch.setattr("tests.support.endpoint.compared", lambda first, second: compared_by_place())
     slips, _ = scripted(pairwise, rows_of(TEXTS[:2]))
     assert [(s.order, s.value, s.outcome) for s in slips] == [(0, 1.0, "verdict"), (1, -1.0, "verdict")]
-    assert list(on_pairs(slips, [], "preference", ()).values()) == [{}]
+    assert list(pair_ballots(slips, [], "preference", ()).values()) == [{}]
 
 
 def compared_by_place() -> dict:

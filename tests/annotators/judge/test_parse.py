@@ -138,12 +138,15 @@ def test_100_kb_of_anything_is_read_in_linear_time(flood):
 def test_first_tokens_are_weighed_among_the_choices():
     # of .6 + .1 for one, .2 for two and .1 for a tie: p(first) = .7 + .1 / 2
     logs = [math.log(p) for p in (0.06, 0.01, 0.02)]
-    assert _parse.weighed((*logs, None, math.log(0.01)), (1, 1, -1, -1, 0)) == ((VERDICT, 1), 0.75)
+    assert _parse.verdict_from_logprobs((*logs, None, math.log(0.01)), (1, 1, -1, -1, 0)) == ((VERDICT, 1), 0.75)
     # strengths 3 .1, 1 .3, 0 .2, -2 .4: p(first) = .4 + .2 / 2, though the likeliest step says the second
-    assert _parse.weighed([math.log(p) for p in (0.1, 0.3, 0.2, 0.4)], (3, 1, 0, -2)) == ((VERDICT, -2), 0.5)
-    assert _parse.weighed((-1.0, -2.0, -0.5), (1, -1, 0))[0] == (TIE, 0)
-    assert _parse.weighed((None, None), (1, -1)) == ((LOST, None), None)
-    assert _parse.weighed((-1.0, -1.0), (1, -1)) == ((Outcome.ABSTAIN, None), 0.5)
+    assert _parse.verdict_from_logprobs([math.log(p) for p in (0.1, 0.3, 0.2, 0.4)], (3, 1, 0, -2)) == (
+        (VERDICT, -2),
+        0.5,
+    )
+    assert _parse.verdict_from_logprobs((-1.0, -2.0, -0.5), (1, -1, 0))[0] == (TIE, 0)
+    assert _parse.verdict_from_logprobs((None, None), (1, -1)) == ((LOST, None), None)
+    assert _parse.verdict_from_logprobs((-1.0, -1.0), (1, -1)) == ((Outcome.ABSTAIN, None), 0.5)
 
 
 def test_ratings_may_stand_anywhere_but_only_once():

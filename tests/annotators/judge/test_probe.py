@@ -62,7 +62,7 @@ def test_a_preference_that_survives_does_not_need_the_media(runner, cat, dog, ne
     first = slip.items[0] == old.chosen_id
     assert (slip.axis, slip.target, slip.value) == ("blind", "pair", cat - dog if first else dog - cat)
     assert slip.outcome == ("tie" if cat == dog else "verdict")
-    assert (sample.id, sample.media, sample.kind, messages.asked_of(sample.prompt)) == (
+    assert (sample.id, sample.media, sample.kind, messages.question_of(sample.prompt)) == (
         rows.sample.id,
         (),
         "text",
@@ -168,7 +168,7 @@ def test_the_real_model_prefers_what_it_sees_and_without_seeing_it_cannot(runner
 
 def _wrong(sample: Sample) -> str:
     """The reference with a word exchanged that leaves it well-formed."""
-    rng, question = random.Random(sample.id), messages.asked_of(sample.prompt)
+    rng, question = random.Random(sample.id), messages.question_of(sample.prompt)
     return next(
         text for _ in range(100) if split(question, text := scene_pairs.exchanged(sample.reference, rng)) is not None
     )

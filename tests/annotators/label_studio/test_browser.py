@@ -15,7 +15,7 @@ from PIL import Image
 from annotators.label_studio.forms import labeling_config, tasks
 from annotators.label_studio.forms.results import parse
 from annotators.label_studio.local import local_server
-from annotators.people.question import Reply, Said, Task
+from annotators.people.question import AxisVerdict, ParsedAnnotation, Task
 from pipeline.scenes.world import draw, encode, load_world
 from schemas.records import Outcome, Span
 from tests.support.questions import question
@@ -92,7 +92,7 @@ class Desk:
     def keep(self, name: str) -> None:
         self.page.screenshot(path=self.folder / f"{name}.png")
 
-    def submit(self, name: str, key: str | None = None) -> Reply:
+    def submit(self, name: str, key: str | None = None) -> ParsedAnnotation:
         """Keeps a picture of the page, submits by the button or a key, and returns what the server then has, understood."""
         self.keep(name)
         with self.page.expect_response(lambda r: "/annotations" in r.url and r.request.method == "POST") as sent:
@@ -167,12 +167,12 @@ def test_pairwise(desk, shown, kind):
     desk.open(question(Task.PAIRWISE, kind, places=(1, 0), media=shown[kind]))
     media_load(desk.page, kind)
     desk.page.keyboard.press("2")
-    said = (Said("preference", (0, 1), VERDICT, -1.0),)
+    said = (AxisVerdict("preference", (0, 1), VERDICT, -1.0),)
     if kind == "text":
         desk.page.keyboard.press("6")
-        said += (Said("both_bad", (0, 1), VERDICT, 1.0),)
+        said += (AxisVerdict("both_bad", (0, 1), VERDICT, 1.0),)
     desk.page.get_by_placeholder("Why?").fill("There is no dog.")
-    assert desk.submit(f"pairwise-{kind}") == Reply(said, rationale="There is no dog.")
+    assert desk.submit(f"pairwise-{kind}") == ParsedAnnotation(said, rationale="There is no dog.")
 
 
 def test_a_small_video_fills_its_box(desk, label_studio, shown):
@@ -200,11 +200,13 @@ def test_who_cannot_judge_need_not_choose(desk):
     desk.choose("media does not load")
     desk.choose("cannot judge")
     reply = desk.submit("pairwise-cannot-judge")
-    assert reply == Reply((Said("preference", (0, 1), ABSTAIN), Said("media_broken", (0, 1), VERDICT, 1.0)))
+    assert reply == ParsedAnnotation(
+        (AxisVerdict("preference", (0, 1), ABSTAIN), AxisVerdict("media_broken", (0, 1), VERDICT, 1.0))
+    )
     desk.open(question(Task.RATINGS, "text"))
     desk.choose("cannot judge")
-    assert desk.submit("ratings-cannot-judge") == Reply(
-        tuple(Said(axis, (0,), ABSTAIN) for axis in labeling_config.AXES)
+    assert desk.submit("ratings-cannot-judge") == ParsedAnnotation(
+        tuple(AxisVerdict(axis, (0,), ABSTAIN) for axis in labeling_config.AXES)
     )
 
 
@@ -217,7 +219,7 @@ def test_long_responses_scroll_and_stay_text(desk):
     heights = desk.page.locator(".pw-answers .pw-box").first.evaluate("box => [box.clientHeight, box.scrollHeight]")
     assert heights[0] <= 300 < heights[1]
     desk.page.keyboard.press("3")
-    assert desk.submit("pairwise-long") == Reply((Said("preference", (0, 1), TIE, 0.0),))
+    assert desk.submit("pairwise-long") == ParsedAnnotation((AxisVerdict("preference", (0, 1), TIE, 0.0),))
     desk.open(question(Task.RANKING, "text", texts=(HOSTILE, "short")))
     desk.page.get_by_text(HOSTILE).wait_for()
     desk.page.wait_for_timeout(300)
@@ -237,13 +239,15 @@ def test_a_verdict_is_asked_for_when_it_is_missing(desk):
 @pytest.mark.parametrize("task", [Task.PAIRWISE, Task.RATINGS])
 def test_a_review_project_starts_from_the_judge(desk, shown, task):
     """Submitted as it stands it says what the judge said: much better is what stands on the right, the first item."""
-    said = (Said("preference", (0, 1), VERDICT, 2.0),)
+    said = (AxisVerdict("preference", (0, 1), VERDICT, 2.0),)
     if task == Task.RATINGS:
-        said = tuple(Said(axis, (0,), VERDICT, value) for axis, value in zip(labeling_config.AXES, (4.0, 1.0, 5.0)))
+        said = tuple(
+            AxisVerdict(axis, (0,), VERDICT, value) for axis, value in zip(labeling_config.AXES, (4.0, 1.0, 5.0))
+        )
     asked = question(task, media=shown["image"], places=(1, 0) if task == Task.PAIRWISE else (0,))
     desk.open(asked, predictions=tuple(tasks.predictions(asked, labeling_config.spec_of(asked), said, "a judge")))
     desk.page.wait_for_timeout(500)
-    assert desk.submit(f"review-{task}") == Reply(said)
+    assert desk.submit(f"review-{task}") == ParsedAnnotation(said)
 
 
 def media_load(page, kind: str) -> None:
@@ -274,8 +278,12 @@ def test_ranking(desk, shown):
             desk.page.wait_for_timeout(350)
     desk.choose("I sorted every response")
     reply = desk.submit("ranking")
-    ranks = [Said("rank", (0,), VERDICT, -2.0), Said("rank", (1,), VERDICT, -1.0), Said("rank", (2,), VERDICT, 0.0)]
-    assert reply == Reply((*ranks, Said("unacceptable", (0,), VERDICT, 1.0)))
+    ranks = [
+        AxisVerdict("rank", (0,), VERDICT, -2.0),
+        AxisVerdict("rank", (1,), VERDICT, -1.0),
+        AxisVerdict("rank", (2,), VERDICT, 0.0),
+    ]
+    assert reply == ParsedAnnotation((*ranks, AxisVerdict("unacceptable", (0,), VERDICT, 1.0)))
 
 
 def test_ratings(desk, shown):
@@ -284,8 +292,8 @@ def test_ratings(desk, shown):
         desk.page.locator(".pw-axis").nth(axis).get_by_role("radio").nth(stars - 1).click()
     desk.choose("unsafe content")
     reply = desk.submit("ratings")
-    rated = [Said(axis, (0,), VERDICT, value) for axis, value in zip(labeling_config.AXES, (4.0, 2.0, 5.0))]
-    assert reply == Reply((*rated, Said("unsafe", (0,), VERDICT, 1.0)))
+    rated = [AxisVerdict(axis, (0,), VERDICT, value) for axis, value in zip(labeling_config.AXES, (4.0, 2.0, 5.0))]
+    assert reply == ParsedAnnotation((*rated, AxisVerdict("unsafe", (0,), VERDICT, 1.0)))
 
 
 def test_ratings_are_asked_for_when_one_is_missing(desk, shown):
@@ -335,13 +343,15 @@ def test_correct(desk, shown, name):
     reply = desk.submit(name)
     at = 44 + len(family)  # "Two red squares " has 16 characters, "stand at the top, left of a " 28
     spans = (Span(0, 3, label="count"), Span(at, at + 3, label="object", severity=3.0, correction="cross"))
-    assert reply == Reply((Said("faults", (0,), VERDICT, -2.0),), corrected, spans)
+    assert reply == ParsedAnnotation((AxisVerdict("faults", (0,), VERDICT, -2.0),), corrected, spans)
 
 
 def test_no_fault_leaves_the_prefilled_response_as_it_was(desk, shown):
     desk.open(question(Task.CORRECT, media=shown["image"]))
     desk.page.keyboard.press("7")
-    assert desk.submit("correct-no-fault", "Control+Enter") == Reply((Said("faults", (0,), VERDICT, 0.0),))
+    assert desk.submit("correct-no-fault", "Control+Enter") == ParsedAnnotation(
+        (AxisVerdict("faults", (0,), VERDICT, 0.0),)
+    )
 
 
 def test_safety(desk, shown):
@@ -352,7 +362,7 @@ def test_safety(desk, shown):
     desk.choose("2 serious")
     reply = desk.submit("safety")
     said = (("safe", 0.0), ("severity", 2.0), ("harm:other", 1.0), ("harm:violence", 1.0))
-    assert reply == Reply(tuple(Said(axis, (0,), VERDICT, value) for axis, value in said))
+    assert reply == ParsedAnnotation(tuple(AxisVerdict(axis, (0,), VERDICT, value) for axis, value in said))
 
 
 def test_harm_that_was_described_is_forgotten_when_the_response_turns_out_safe(desk, shown):
@@ -360,4 +370,6 @@ def test_harm_that_was_described_is_forgotten_when_the_response_turns_out_safe(d
     for key in ("2", "q", "6", "1"):
         desk.page.keyboard.press(key)
     reply = desk.submit("safety-safe")
-    assert reply == Reply((Said("safe", (0,), VERDICT, 1.0), Said("severity", (0,), VERDICT, 0.0)))
+    assert reply == ParsedAnnotation(
+        (AxisVerdict("safe", (0,), VERDICT, 1.0), AxisVerdict("severity", (0,), VERDICT, 0.0))
+    )

@@ -11,7 +11,7 @@ import jwt
 import pytest
 
 from annotators.label_studio import client as module
-from annotators.label_studio.client import Gone, connect
+from annotators.label_studio.client import NotFound, connect
 from annotators.label_studio.local import local_server
 from schemas.errors import ServerError, UserError
 from tests.support.s3_server import s3_server
@@ -208,9 +208,9 @@ def test_a_config_that_is_wrong_makes_no_project(client):
 
 
 def test_a_project_that_is_gone_is_said(client):
-    with pytest.raises(Gone, match="cannot list tasks of project 999999: it no longer exists"):
+    with pytest.raises(NotFound, match="cannot list tasks of project 999999: it no longer exists"):
         client.ids(999999)
-    with pytest.raises(Gone, match="cannot import 1 tasks into project 999999: it no longer exists"):
+    with pytest.raises(NotFound, match="cannot import 1 tasks into project 999999: it no longer exists"):
         client.add(999999, tasks(1))
 
 

@@ -24,7 +24,7 @@ def decided(model, votes: Votes, items: int) -> np.ndarray:
 
 
 def test_codes_are_by_first_appearance_and_labels_by_size():
-    votes, items, annotators, labels = aggregation.coded(["p", "q", "p"], ["b", "a", "a"], [1, -1, 0])
+    votes, items, annotators, labels = aggregation.encode_votes(["p", "q", "p"], ["b", "a", "a"], [1, -1, 0])
     assert [c.tolist() for c in votes[:3]] == [[0, 1, 0], [0, 1, 1], [2, 0, 1]]
     assert (items, annotators, labels) == (["p", "q"], ["b", "a"], [-1, 0, 1])
 
@@ -164,5 +164,5 @@ def test_equal_votes_told_once_with_their_number_fit_the_same_judges(fit):
     assert len(patterns) <= 8
     for found, expected in zip(fit(once, 2), fit(votes, 2), strict=True):
         assert found == pytest.approx(expected, abs=1e-3)
-    one, both = fit(aggregation.mirrored(once, 2), 2), fit(aggregation.mirrored(votes, 2), 2)
+    one, both = fit(aggregation.add_mirrored_votes(once, 2), 2), fit(aggregation.add_mirrored_votes(votes, 2), 2)
     assert one.errors == pytest.approx(both.errors, abs=1e-3)

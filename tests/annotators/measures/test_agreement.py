@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from annotators.measures import agreement
-from annotators.measures.agreement import Vote, quality
+from annotators.measures.agreement import Vote, reliability
 
 FLEISS = [  # ten items, fourteen votes each on five labels, from the encyclopedia's worked example: kappa 0.210
     [0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1],
@@ -27,22 +27,22 @@ def of(votes, axis: str = "preference") -> dict:
     """quality(), which must not warn and must be JSON."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = quality(votes, axis)
+        found = reliability(votes, axis)
     return json.loads(json.dumps(found, allow_nan=False))
 
 
 def test_fleiss_kappa_of_the_worked_example():
-    assert agreement.fleiss(np.array(FLEISS)) == pytest.approx(0.210, abs=5e-4)
-    assert agreement.percent(np.array(FLEISS)) == pytest.approx(0.378, abs=5e-4)
+    assert agreement.fleiss_kappa(np.array(FLEISS)) == pytest.approx(0.210, abs=5e-4)
+    assert agreement.percent_agreement(np.array(FLEISS)) == pytest.approx(0.378, abs=5e-4)
 
 
 def test_cohens_kappa_by_hand():
     # 50 items: both yes 20, only the first 5, only the second 10, both no 15. Agreed .7, by chance .5 x .6 + .5 x .4 = .5
     first = ["y"] * 25 + ["n"] * 25
     second = ["y"] * 20 + ["n"] * 5 + ["y"] * 10 + ["n"] * 15
-    assert agreement.cohen(first, second) == pytest.approx(0.4)
-    assert agreement.cohen(["y"] * 3, ["y"] * 3) is None
-    assert agreement.cohen([], []) is None
+    assert agreement.cohen_kappa(first, second) == pytest.approx(0.4)
+    assert agreement.cohen_kappa(["y"] * 3, ["y"] * 3) is None
+    assert agreement.cohen_kappa([], []) is None
 
 
 def test_alpha_by_hand():
@@ -50,14 +50,14 @@ def test_alpha_by_hand():
     # Disagreement seen 2 / 8, expected 2 x 3 x 5 / (8 x 7): alpha = 1 - (1/4) / (30/56) = 8/15, the same at every level with two values
     counts = np.array([[2, 0], [0, 2], [1, 1], [0, 2]])
     for level in agreement.LEVELS:
-        assert agreement.alpha(counts, [1, 2], level) == pytest.approx(8 / 15)
+        assert agreement.krippendorff_alpha(counts, [1, 2], level) == pytest.approx(8 / 15)
 
 
 def test_a_share_has_wilsons_interval():
     # 8 of 10 at 95 %: (.8 + .192073 -+ 1.959964 sqrt(.016 + .00960365)) / 1.384146
-    assert agreement.wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
-    assert agreement.wilson(0, 5)[0] == 0.0
-    assert agreement.wilson(5, 5)[1] == 1.0
+    assert agreement.wilson_interval(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert agreement.wilson_interval(0, 5)[0] == 0.0
+    assert agreement.wilson_interval(5, 5)[1] == 1.0
 
 
 def test_figures_of_three_people_by_hand():

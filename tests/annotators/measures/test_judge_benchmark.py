@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from annotators.measures.judge_benchmark import Bench, distance
+from annotators.measures.judge_benchmark import JudgeBenchmark, levenshtein
 from annotators.measures.judge_quality import Answer
 from schemas import records
 from schemas.operator import SampleRows
@@ -33,7 +33,7 @@ def ours(c: Candidate, value: float, axis: str = "rating") -> Judgement:
 
 def figures(*samples: tuple[SampleRows, list, list]) -> dict:
     """The report on (rows, judgements, pairs)."""
-    bench = Bench("judge", "bench")
+    bench = JudgeBenchmark("judge", "bench")
     for rows, slips, pairs in samples:
         bench.add(rows.sample, {c.id: Answer(c.text) for c in rows.candidates}, slips, pairs)
     return json.loads(json.dumps(bench.report(), allow_nan=False))
@@ -133,9 +133,9 @@ def test_scores_correlate_and_rankings_have_a_distance():
 
 
 def test_the_distance_is_levenshteins():
-    assert distance(list("kitten"), list("sitting")) == 3
-    assert distance([], list("ab")) == 2
-    assert distance(list("abcd"), list("abcd")) == 0
+    assert levenshtein(list("kitten"), list("sitting")) == 3
+    assert levenshtein([], list("ab")) == 2
+    assert levenshtein(list("abcd"), list("abcd")) == 0
 
 
 def test_a_dead_judge_has_no_accuracy():

@@ -3,7 +3,7 @@ import random
 import pytest
 from scipy import stats
 
-from annotators.measures.agreement import wilson
+from annotators.measures.agreement import wilson_interval
 from annotators.measures.streaming_stats import Calibration, Correlation, Share
 
 
@@ -15,7 +15,7 @@ def share_of(*samples: tuple[float, int]) -> dict:
 
 
 def test_a_share_of_single_looks_has_wilsons_interval():
-    low, high = wilson(8, 10)
+    low, high = wilson_interval(8, 10)
     expected = {"n": 10, "share": 0.8, "low": round(low, 4), "high": round(high, 4)}
     assert share_of(*[(1, 1)] * 8, *[(0, 1)] * 2) == expected
 
@@ -24,17 +24,17 @@ def test_what_stands_or_falls_together_counts_as_one_look():
     # four samples of five things, each all right or all wrong: share .5, variance between samples sum (h - .5 n)^2 = 4 x 2.5^2 = 25,
     # of 20 independent looks 20 x .25 = 5. Design effect 5: as much as 4 looks
     found = share_of((5, 5), (5, 5), (0, 5), (0, 5))
-    low, high = wilson(2, 4)
+    low, high = wilson_interval(2, 4)
     assert found == {"n": 20, "share": 0.5, "low": round(low, 4), "high": round(high, 4)}
 
 
 def test_samples_that_are_all_alike_count_no_more_than_their_things():
-    low, high = wilson(10, 20)
+    low, high = wilson_interval(10, 20)
     assert share_of(*[(2, 4)] * 5) == {"n": 20, "share": 0.5, "low": round(low, 4), "high": round(high, 4)}
 
 
 def test_all_right_is_as_many_looks_as_things_and_nothing_is_none():
-    assert share_of((3, 3), (2, 2))["low"] == pytest.approx(wilson(5, 5)[0], abs=1e-4)
+    assert share_of((3, 3), (2, 2))["low"] == pytest.approx(wilson_interval(5, 5)[0], abs=1e-4)
     assert share_of() is None
 
 
@@ -47,7 +47,7 @@ def test_the_interval_holds_the_truth_where_answers_to_a_prompt_are_alike():
         hits = [sum(rng.random() < p for _ in range(10)) for p in (rng.choice([0.1, 0.9]) for _ in range(40))]
         found = share_of(*[(h, 10) for h in hits])
         ours += found["low"] <= 0.5 <= found["high"]
-        low, high = wilson(sum(hits), 400)
+        low, high = wilson_interval(sum(hits), 400)
         plain += low <= 0.5 <= high
     assert ours >= 180
     assert plain < 140

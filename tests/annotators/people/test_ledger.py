@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from annotators.people.ledger import Ledger, Project
-from annotators.people.question import Said
+from annotators.people.question import AxisVerdict
 from annotators.people.settings import Settings
 from schemas.errors import StoreError
 from schemas.records import Outcome
@@ -48,7 +48,7 @@ def test_an_edit_is_a_revision_and_the_latest_counts(ledger):
     assert says(ledger, q, 3, -1.0, id=7, updated="2026-01-02") == "changed"
     (answer,) = ledger.answers()
     assert answer.revision == 1
-    assert answer.reply.said == (Said("preference", (0, 1), Outcome.VERDICT, -1.0),)
+    assert answer.reply.said == (AxisVerdict("preference", (0, 1), Outcome.VERDICT, -1.0),)
     assert [(n, gone, r.said[0].value) for n, _, gone, r in ledger.history(7)] == [(0, False, 2.0), (1, False, -1.0)]
 
 

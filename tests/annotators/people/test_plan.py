@@ -14,7 +14,7 @@ from tests.support.people import rows
 
 def asked(seen, settings, before=()):
     drafts = plan.drafts(seen, settings, lambda media: dict.fromkeys(media, "image/png"))
-    chosen = plan.select(drafts, settings, dict(before))
+    chosen = plan.select_drafts(drafts, settings, dict(before))
     return [q for draft in chosen for q in plan.questions(draft, "campaign", settings)]
 
 

@@ -7,8 +7,8 @@ import pytest
 from annotators.measures import annotator_quality
 from annotators.people import snapshot
 from annotators.people.ledger import Ledger, Project
-from annotators.people.progress import State, ask_again, disagreement, progress, question_states
-from annotators.people.question import Reply, Said
+from annotators.people.progress import State, disagreement, follow_ups, progress, question_states
+from annotators.people.question import AxisVerdict, ParsedAnnotation
 from annotators.people.settings import Settings
 from schemas.records import Outcome, Span
 from tests.support.people import planned, rows, says, spoils
@@ -37,7 +37,12 @@ def test_every_state_of_a_question(ledger):
         says(ledger, q, 3, one)
         says(ledger, q, 4, two)
     for person in (3, 4):
-        reply = Reply((Said("preference", (0, 1), Outcome.ABSTAIN), Said("media_broken", (0, 1), Outcome.VERDICT, 1.0)))
+        reply = ParsedAnnotation(
+            (
+                AxisVerdict("preference", (0, 1), Outcome.ABSTAIN),
+                AxisVerdict("media_broken", (0, 1), Outcome.VERDICT, 1.0),
+            )
+        )
         says(ledger, broken, person, 0.0, id=100 + person)
         ledger.record(_annotation(100 + person, broken, person), reply)
     assert states(ledger, TWO) == {
@@ -64,15 +69,15 @@ def test_one_more_is_asked_where_people_disagree_until_enough_were(ledger):
     for q, one, two in ((agreed, 1.0, 1.0), (disputed, 1.0, -1.0), (skipped, None, None)):
         says(ledger, q, 3, one)
         says(ledger, q, 4, two)
-    more = ask_again(ledger, "c", TWO)
+    more = follow_ups(ledger, "c", TWO)
     assert {(m.question.uid, m.people) for m in more} == {(disputed.uid, 3), (skipped.uid, 3)}
     ledger.ask_more(disputed.uid, 3)
     ledger.ask_more(skipped.uid, 3)
     assert not progress(ledger, TWO).done
-    assert ask_again(ledger, "c", TWO) == []  # the third has not answered
+    assert follow_ups(ledger, "c", TWO) == []  # the third has not answered
     says(ledger, disputed, 5, -1.0)
     says(ledger, skipped, 5, None)
-    assert ask_again(ledger, "c", TWO) == []  # three were asked
+    assert follow_ups(ledger, "c", TWO) == []  # three were asked
     assert progress(ledger, TWO).done
 
 
@@ -81,7 +86,7 @@ def test_on_desks_one_more_is_another_desk(ledger):
     one, two = planned(ledger, [rows(1)], settings)
     says(ledger, one, 3, 1.0)
     says(ledger, two, 4, -1.0)
-    (more,) = ask_again(ledger, "c", settings)
+    (more,) = follow_ups(ledger, "c", settings)
     assert {one.desk, two.desk, more.question.desk} == {"anna", "ben", "chris"}
     assert more.question.items == one.items
 
@@ -93,8 +98,8 @@ def test_the_budget_stops_asking(ledger):
     for q in found:
         says(ledger, q, 3, 1.0)
         says(ledger, q, 4, -1.0)
-    assert len(ask_again(ledger, "c", settings)) == 2  # 4 are spent, 2 are left
-    assert len(ask_again(ledger, "c", TWO.model_copy(update={"budget": 5}))) == 1
+    assert len(follow_ups(ledger, "c", settings)) == 2  # 4 are spent, 2 are left
+    assert len(follow_ups(ledger, "c", TWO.model_copy(update={"budget": 5}))) == 1
 
 
 def test_what_cannot_be_used_is_an_answer_without_a_verdict(ledger):
@@ -102,7 +107,7 @@ def test_what_cannot_be_used_is_an_answer_without_a_verdict(ledger):
     says(ledger, q, 3, 1.0)
     spoils(ledger, q, 4)
     assert states(ledger, TWO) == {q.uid: State.UNDECIDED}
-    assert [m.people for m in ask_again(ledger, "c", TWO)] == [3]
+    assert [m.people for m in follow_ups(ledger, "c", TWO)] == [3]
 
 
 @pytest.mark.parametrize(
@@ -127,8 +132,8 @@ def test_a_snapshot_is_named_by_what_was_said_and_never_changes(ledger, tmp_path
     one, two = planned(ledger, [rows(1), rows(2)], TWO)
     says(ledger, one, 3, 2.0, id=7)
     says(ledger, two, 3, None)
-    key, first = snapshot.take(ledger, tmp_path / "snapshots", "people", "v")
-    assert snapshot.take(ledger, tmp_path / "snapshots", "people", "v")[0] == key
+    key, first = snapshot.take_snapshot(ledger, tmp_path / "snapshots", "people", "v")
+    assert snapshot.take_snapshot(ledger, tmp_path / "snapshots", "people", "v")[0] == key
     (slip,) = first.of(one.sample)
     assert (slip.target, slip.items, slip.axis, slip.outcome, slip.value) == (
         "pair",
@@ -141,7 +146,7 @@ def test_a_snapshot_is_named_by_what_was_said_and_never_changes(ledger, tmp_path
     assert [s.outcome for s in first.of(two.sample)] == ["abstain"]
     assert first.of("nobody") == []
     says(ledger, one, 3, -2.0, id=7, updated="2026-01-02")
-    later, second = snapshot.take(ledger, tmp_path / "snapshots", "people", "v")
+    later, second = snapshot.take_snapshot(ledger, tmp_path / "snapshots", "people", "v")
     assert later != key
     assert [(s.value, s.revision) for s in second.of(one.sample)] == [(-2.0, 1)]
     assert [(s.value, s.revision) for s in first.of(one.sample)] == [(2.0, 0)]
@@ -150,12 +155,12 @@ def test_a_snapshot_is_named_by_what_was_said_and_never_changes(ledger, tmp_path
 def test_a_correction_is_a_candidate_with_its_parent_and_the_faults_that_were_marked(ledger, tmp_path):
     settings = Settings(task="correct", repeat=0)
     (q,) = planned(ledger, [rows(1)], settings)
-    reply = Reply(
-        (Said("faults", (0,), Outcome.VERDICT, -1.0),), "a better answer",
+    reply = ParsedAnnotation(
+        (AxisVerdict("faults", (0,), Outcome.VERDICT, -1.0),), "a better answer",
         (Span(0, 6, label="object", severity=2.0, correction="reply"),), "wrong thing",
     )  # fmt: skip
     ledger.record(_annotation(1, q, 3), reply)
-    _, found = snapshot.take(ledger, tmp_path / "s", "people", "v")
+    _, found = snapshot.take_snapshot(ledger, tmp_path / "s", "people", "v")
     edited, slip = found.of(q.sample)
     assert (edited.text, edited.parent, edited.model) == ("a better answer", q.items[0], "person:3")
     assert json.loads(slip.raw) == {

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from annotators.judge import rule
 from annotators.rules import answers, boxes, choice, sandbox
-from annotators.rules.answers import Checked
+from annotators.rules.answers import RuleResult
 from schemas.errors import NoVerdict, RowError
 from schemas.records import Outcome, Reason
 from tests.support.rows import context, rows_of
@@ -41,14 +41,14 @@ HOSTILE = (
     ],
 )
 def test_what_of_a_text_is_the_answer(text, said):
-    assert answers.final(text) == said
+    assert answers.final_answer(text) == said
 
 
 def test_exact_wants_the_characters_normalised_the_words():
     assert answers.exact(" The Cat. ", "The Cat.").value == 1
     assert answers.exact("the cat", "The Cat.").value == 0
     for text in ("the CAT", "A cat!", "<answer>cat.</answer>", "ｃａｔ"):
-        assert answers.normalised(text, "The Cat.") == Checked(1.0, answers.final(text)[0])
+        assert answers.normalised(text, "The Cat.") == RuleResult(1.0, answers.final_answer(text)[0])
     assert answers.normalised("a café", "CAFE\u0301").value == 1  # one accent, written in two ways
     assert answers.normalised("1,000 m", "1000 M").value == 1
     assert answers.normalised("3.5", "35").value == 0
@@ -73,7 +73,7 @@ OPTIONS = {"A": "a roof", "B": "two cups"}
     ],
 )  # fmt: skip
 def test_the_letter_is_found_however_it_is_written(text):
-    assert choice.choice(text, "B", OPTIONS) == Checked(1.0, "B")
+    assert choice.choice(text, "B", OPTIONS) == RuleResult(1.0, "B")
     assert choice.choice(text, "(B) two cups", OPTIONS).value == 1
     assert choice.choice(text, "A", OPTIONS).value == 0
 
@@ -84,14 +84,14 @@ def test_the_letter_is_found_however_it_is_written(text):
      "<answer>A</answer><answer>B</answer>", "three cups"],
 )  # fmt: skip
 def test_no_letter_and_two_letters_are_no_choice(text):
-    assert choice.choice(text, "B", OPTIONS) == Checked(0.0, None)
+    assert choice.choice(text, "B", OPTIONS) == RuleResult(0.0, None)
 
 
 def test_options_are_read_from_the_question():
     assert choice.options_of("What? A. a roof B. a leaf") == {"A": "a roof", "B": "a leaf"}
     assert choice.options_of("What?\n(A) a roof\n(B) a leaf of it\n") == {"A": "a roof", "B": "a leaf of it"}
     assert choice.options_of("A. Turing is who?") == {}
-    assert choice.choice("leaf", "a leaf", {"A": "a roof", "B": "a leaf"}) == Checked(1.0, "B")
+    assert choice.choice("leaf", "a leaf", {"A": "a roof", "B": "a leaf"}) == RuleResult(1.0, "B")
     with pytest.raises(RowError, match="neither a letter"):
         choice.choice("B", "a house", OPTIONS)
 
@@ -102,11 +102,11 @@ def test_numbers_may_be_off_by_a_share_of_the_right_one():
         assert answers.number(text, "100", 0.05).value == right, text
     assert answers.number("0.01", "0", 0.05).value == 0
     assert answers.number("1,000", "1000", 0).value == 1
-    assert answers.number("there are three", "3", 0) == Checked(1.0, "3")
-    assert answers.number("3 + 4 = 7", "7", 0) == Checked(1.0, "7")  # of free text the last one
-    assert answers.number("<answer>3 or 4</answer>", "4", 0) == Checked(0.0, None)
+    assert answers.number("there are three", "3", 0) == RuleResult(1.0, "3")
+    assert answers.number("3 + 4 = 7", "7", 0) == RuleResult(1.0, "7")  # of free text the last one
+    assert answers.number("<answer>3 or 4</answer>", "4", 0) == RuleResult(0.0, None)
     for text in ("NaN", "inf", "1e999", "", "none", "1/0"):
-        assert answers.number(text, "3", 0.05) == Checked(0.0, None), text
+        assert answers.number(text, "3", 0.05) == RuleResult(0.0, None), text
     with pytest.raises(RowError, match="not one number"):
         answers.number("3", "many", 0.05)
 
@@ -131,18 +131,18 @@ def test_no_box_several_boxes_and_boxes_without_a_size_cover_nothing():
 
 def test_one_label_and_no_other_is_named():
     labels = ("dog", "hot dog", "cat")
-    assert answers.label("It is a hot dog.", "hot dog", labels) == Checked(1.0, "hot dog")
-    assert answers.label("A hot dog", "dog", labels) == Checked(0.0, "hot dog")
-    assert answers.label("a dog or a cat", "dog", labels) == Checked(0.0, None)
-    assert answers.label("hotdogs", "dog", labels) == Checked(0.0, None)
+    assert answers.label("It is a hot dog.", "hot dog", labels) == RuleResult(1.0, "hot dog")
+    assert answers.label("A hot dog", "dog", labels) == RuleResult(0.0, "hot dog")
+    assert answers.label("a dog or a cat", "dog", labels) == RuleResult(0.0, None)
+    assert answers.label("hotdogs", "dog", labels) == RuleResult(0.0, None)
     with pytest.raises(RowError, match="not one of the labels"):
         answers.label("dog", "cow", labels)
 
 
 def test_refusals_are_found_by_their_phrases():
     phrases = ["I'm sorry", "i cannot"]
-    assert answers.refused("I’m  SORRY, no.", phrases) == Checked(1.0, "I'm sorry")
-    assert answers.refused("There is a cup.", phrases) == Checked(0.0, None)
+    assert answers.refused("I’m  SORRY, no.", phrases) == RuleResult(1.0, "I'm sorry")
+    assert answers.refused("There is a cup.", phrases) == RuleResult(0.0, None)
 
 
 def test_long_hostile_answers_cost_no_time():
@@ -179,8 +179,8 @@ def test_what_runs_for_ever_is_ended_and_the_next_question_is_answered():
         with pytest.raises(NoVerdict) as error:
             sandbox.worker.ask(rule_, *given, seconds=1)
         assert error.value.outcome == Outcome.FAILED
-    assert sandbox.worker.ask("pattern", "<think>a\nb</think> <answer>c</answer>", rule.THINK) == Checked(1.0, None)
-    assert sandbox.worker.ask("pattern", "<answer>c</answer>", rule.THINK) == Checked(0.0, None)
+    assert sandbox.worker.ask("pattern", "<think>a\nb</think> <answer>c</answer>", rule.THINK) == RuleResult(1.0, None)
+    assert sandbox.worker.ask("pattern", "<answer>c</answer>", rule.THINK) == RuleResult(0.0, None)
 
 
 def test_json_is_held_against_its_schema():

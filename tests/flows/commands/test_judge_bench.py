@@ -38,7 +38,7 @@ def titles(raw: dict) -> list[str]:
 
 
 def test_a_judge_alone_is_its_step_on_the_sets_rows():
-    raw, step = judge_bench.made(JURY, "pairs.jsonl", "first")
+    raw, step = judge_bench.bench_recipe(JURY, "pairs.jsonl", "first")
     assert raw["steps"] == [
         {"source.pairs": {"name": "bench", "path": "pairs.jsonl"}},
         {"judge.pointwise": {"name": "first", "model": "one", "axis": "one"}},
@@ -47,7 +47,7 @@ def test_a_judge_alone_is_its_step_on_the_sets_rows():
 
 
 def test_of_a_jury_all_judges_before_it_come_along_and_of_claims_their_score():
-    raw, step = judge_bench.made(JURY, "pairs.jsonl", "jury")
+    raw, step = judge_bench.bench_recipe(JURY, "pairs.jsonl", "jury")
     assert titles(raw) == [
         "source.pairs",
         "judge.pointwise",
@@ -58,9 +58,9 @@ def test_of_a_jury_all_judges_before_it_come_along_and_of_claims_their_score():
     ]
     assert raw["steps"][-1]["score.consensus"]["from"] == ["bench", "first", "second"]
     assert (step, list(raw["models"])) == ("jury", ["one", "two"])
-    raw, step = judge_bench.made(JURY, "pairs.jsonl", "claims")
+    raw, step = judge_bench.bench_recipe(JURY, "pairs.jsonl", "claims")
     assert (titles(raw), step) == (["source.pairs", "judge.claims", "score.refuted_claims"], "refuted_claims")
-    raw, step = judge_bench.made(
+    raw, step = judge_bench.bench_recipe(
         {**JURY, "steps": [*JURY["steps"][:2], {"judge.claims": {"model": "two"}}]}, "pairs.jsonl"
     )
     assert (titles(raw), step) == (["source.pairs", "judge.claims", "score.refuted_claims"], "refuted_claims")
@@ -71,9 +71,9 @@ def test_which_step_judges_must_be_clear():
         RecipeError,
         match="3 steps ask a model to judge: choose one with --step, of first, second, claims, refuted_claims, jury",
     ):
-        judge_bench.made(JURY, "pairs.jsonl")
+        judge_bench.bench_recipe(JURY, "pairs.jsonl")
     with pytest.raises(RecipeError, match="no judge step is called 'frist': did you mean 'first'"):
-        judge_bench.made(JURY, "pairs.jsonl", "frist")
+        judge_bench.bench_recipe(JURY, "pairs.jsonl", "frist")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import yaml
 from rich.console import Console
 
 from flows.commands import outgoing
-from flows.commands.outgoing import HUB, ROWS, Disclosure
+from flows.commands.outgoing import HUB, ROW_HOSTS, Disclosure
 from flows.planning import load
 from schemas.errors import RecipeError
 from tests.flows.test_cli import pairwright
@@ -55,14 +55,14 @@ def test_a_server_gets_texts_and_media_of_the_sources_before_the_step_that_asks_
     monkeypatch.setenv("JUDGE_KEY", "sk-value-of-the-key")
     found = told(tmp_path, {"source.rows": {"path": "mine.jsonl", "media_root": "pictures"}}, policy=REMOTE, judge={**REMOTE, "base_url": "http://other.example/v1", "api_key_env": "JUDGE_KEY"})  # fmt: skip
     assert lines(found).splitlines() == [
-        f"{ROWS}: requests for media, if rows of rows contain web addresses",
+        f"{ROW_HOSTS}: requests for media, if rows of rows contain web addresses",
         "http://other.example: the value of JUDGE_KEY as the key of model judge",
         "http://other.example: texts of rows (mine.jsonl, pictures), and answers to them, for pointwise (model judge)",
         "https://models.example:8443: texts and media (image, video, audio) of rows (mine.jsonl, pictures), and answers to them, for sample (model policy)",
     ]
     assert "sk-value" not in lines(found)
     assert [line.partition(": ")[0] for line in outgoing.summary_lines(found)] == [
-        ROWS,
+        ROW_HOSTS,
         "http://other.example",
         "https://models.example:8443",
     ]
@@ -129,12 +129,12 @@ def test_addresses_that_are_read_are_named_by_their_host_alone(tmp_path):
     ):
         assert f"{to}: requests for what {what} reads" in found
     assert "SECRET" not in found
-    assert f"{ROWS}: requests for media, if rows of rows, contamination contain web addresses" in found
+    assert f"{ROW_HOSTS}: requests for media, if rows of rows, contamination contain web addresses" in found
 
 
 def test_hosts_with_private_addresses_that_rows_may_name_are_told(tmp_path):
     found = lines(told(tmp_path, {"source.rows": {"path": "a.jsonl", "fetch": {"allow_private": ["nas.local"]}}}))
-    assert f"{ROWS}: including private hosts: nas.local" in found
+    assert f"{ROW_HOSTS}: including private hosts: nas.local" in found
 
 
 def test_the_hub_is_asked_for_models_and_datasets_that_are_not_here(tmp_path, monkeypatch):
@@ -173,7 +173,7 @@ def test_people_get_questions_on_their_server_and_media_as_the_recipe_says(tmp_p
 
 def test_build_says_nothing_where_only_rows_could_name_a_place(tmp_path):
     found = told(tmp_path, {"source.rows": {"path": "mine.jsonl"}})
-    assert [one.to for one in found] == [ROWS]
+    assert [one.to for one in found] == [ROW_HOSTS]
     assert outgoing.summary_lines(found) == []
 
 

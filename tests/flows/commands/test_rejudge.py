@@ -81,13 +81,13 @@ read = _parse.preference
 
 def generous(text, tie=True):
     """Takes words that the parser cannot read for a tie."""
-    return _parse.Reply(Outcome.TIE, 0.0) if text == "Both have something." else read(text, tie)
+    return _parse.ParsedReply(Outcome.TIE, 0.0) if text == "Both have something." else read(text, tie)
 
 
 def strict(text, tie=True):
     """Takes no verdict for the second answer."""
     found = read(text, tie)
-    return _parse.Reply(Outcome.UNPARSABLE) if found.value == -1 else found
+    return _parse.ParsedReply(Outcome.UNPARSABLE) if found.value == -1 else found
 
 
 def test_a_more_tolerant_parser_mends_a_run_without_its_server(tmp_path, rows_file, monkeypatch):
@@ -209,7 +209,7 @@ def test_no_model_need_be_on_disk(tmp_path, monkeypatch):
     run = build(tmp_path, raw)
     assert "failed" not in {s.outcome for name in ("pairwise", "listwise") for s in slips(run, name)}
     shutil.rmtree(model)
-    release(monkeypatch, lambda text, tie=True: _parse.Reply(Outcome.TIE, 0.0))
+    release(monkeypatch, lambda text, tie=True: _parse.ParsedReply(Outcome.TIE, 0.0))
     found = rejudge.rejudge(executor.reopen(run.folder))
     assert found.left is None
     assert {now for _, _, now in found.changed} == {"tie"}

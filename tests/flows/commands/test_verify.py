@@ -127,7 +127,7 @@ def test_a_finished_step_whose_model_was_changed_is_not_taken_for_finished(tmp_p
     model.parent.mkdir(parents=True)
     model.write_bytes(b"weights")
     shards.write_table(run.place(unit) / "rejections.arrow", "rejections", [])
-    files = checksum.of_files(run.place(unit), ["rejections.arrow", "model/model.safetensors"])
+    files = checksum.file_checksums(run.place(unit), ["rejections.arrow", "model/model.safetensors"])
     key = "k"
     run.key = lambda unit, bound=None: key  # ty: ignore[invalid-assignment]
     shards.write_json(run.place(unit) / "done.json", {"unit": unit.name, "key": key, "seconds": 1.0, "files": files})

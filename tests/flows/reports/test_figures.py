@@ -15,7 +15,7 @@ from pipeline.dataset.write import write
 from pipeline.evaluate import scenes
 from pipeline.storage.media_store import open_store
 from schemas import records
-from schemas.figures import EVALUATION, JUDGE, known
+from schemas.figures import EVALUATION, JUDGE, with_values
 from schemas.messages import user
 from schemas.records import Finding, Outcome
 from tests.support import small_run
@@ -52,8 +52,8 @@ def shown(summary: dict, media, folder, by: str) -> str:
         write(TABLES, media, folder, {})
         return write_card(folder, summary, small_run.RECIPE).read_text()
     console = Console(file=io.StringIO(), width=200)
-    terminal.judges(summary["judges"], console)
-    terminal.figures(summary["evaluate"], console)
+    terminal.print_judge_quality(summary["judges"], console)
+    terminal.print_evaluations(summary["evaluate"], console)
     return console.file.getvalue()
 
 
@@ -90,5 +90,5 @@ def test_an_evaluation_computes_every_figure():
 
 
 def test_of_nothing_no_figure_is_known():
-    assert known(JUDGE, []) == []
-    assert known(JUDGE, [{}]) == []
+    assert with_values(JUDGE, []) == []
+    assert with_values(JUDGE, [{}]) == []

@@ -2,14 +2,14 @@
 
 from operator import itemgetter
 
-from flows.reports.summary import counts, following
+from flows.reports.summary import counts, grouped_by_sample
 from schemas import records
 from schemas.records import Finding, Outcome, Provenance, judgement
 from tests.support.rows import Held, rows_of
 
 
 def test_rows_that_lie_sample_by_sample_are_found_for_who_asks_in_order():
-    of = following([("b", 1), ("b", 2), ("d", 3)], itemgetter(0))
+    of = grouped_by_sample([("b", 1), ("b", 2), ("d", 3)], itemgetter(0))
     assert [of(name) for name in "abcde"] == [[], [("b", 1), ("b", 2)], [], [("d", 3)], []]
 
 

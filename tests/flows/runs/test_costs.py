@@ -205,7 +205,7 @@ def test_a_model_that_several_steps_ask_is_summed_over_them():
 
 def test_the_record_of_a_shard_says_what_its_steps_asked():
     asked = {"policy": used(asked=2)}
-    assert costs.of_record({"steps": {"sample": {"models": asked, "rows": 3}}}) == {"sample": asked}
+    assert costs.usage_of_shard({"steps": {"sample": {"models": asked, "rows": 3}}}) == {"sample": asked}
 
 
 def test_money_by_hand():
@@ -219,13 +219,13 @@ def test_money_by_hand():
     )
     price = Price(prompt=3, answer=8, request=0.25, currency="EUR")
     # spent 2 x 3 + 0.5 x 8 + 10 x 0.25 = 6 + 4 + 2.5; saved 0.1 x 3 + 0.05 x 8 + 4 x 0.25 = 0.3 + 0.4 + 1
-    assert costs.money(usage, price) == {"spent": 12.5, "saved": 1.7, "currency": "EUR"}
+    assert costs.cost(usage, price) == {"spent": 12.5, "saved": 1.7, "currency": "EUR"}
 
 
 def test_money_is_rounded_to_a_millionth():
     # one token of a million for a whole unit of money is 0.000001; a third of that is nothing
-    assert costs.money(used(prompt_tokens=1), Price(prompt=1))["spent"] == 0.000001
-    assert costs.money(used(prompt_tokens=1), Price(prompt=0.3))["spent"] == 0.0
+    assert costs.cost(used(prompt_tokens=1), Price(prompt=1))["spent"] == 0.000001
+    assert costs.cost(used(prompt_tokens=1), Price(prompt=0.3))["spent"] == 0.0
 
 
 def test_only_models_with_a_price_have_money():
@@ -240,8 +240,11 @@ def test_only_models_with_a_price_have_money():
 def test_what_units_asked_is_added_by_model_and_currencies_stay_words():
     one = {"policy": {"asked": 3, "spent": 1.5, "currency": "EUR"}}
     two = {"policy": {"asked": 4, "spent": 0.25, "currency": "EUR"}, "judge": {"asked": 1}}
-    assert costs.added([one, two]) == {"policy": {"asked": 7, "spent": 1.75, "currency": "EUR"}, "judge": {"asked": 1}}
-    assert costs.added([]) == {}
+    assert costs.add_priced([one, two]) == {
+        "policy": {"asked": 7, "spent": 1.75, "currency": "EUR"},
+        "judge": {"asked": 1},
+    }
+    assert costs.add_priced([]) == {}
 
 
 def test_each_currency_has_a_sum_of_its_own():

@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from flows.runs import executor, notes
-from flows.runs.folder import at_work, begun_run, make_folder, note_of, take_folder
+from flows.runs.folder import disk_errors_translated, make_folder, read_run_note, require_run_note, take_folder
 from schemas.errors import DamageError, OutputError, StoreError
 
 RECIPE = {"name": "x", "models": {}, "steps": []}
@@ -50,8 +50,8 @@ def test_a_file_that_is_not_there_is_none_and_a_folder_in_its_place_is_said(tmp_
 def test_a_newer_versions_folder_is_named_and_nothing_in_it_changes(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"version": notes.VERSION + 1, "all": "else"}))
     for look in (
-        note_of,
-        begun_run,
+        require_run_note,
+        read_run_note,
         executor.reopen,
         executor.resume,
         lambda folder: take_folder(folder, lambda note: None),
@@ -98,11 +98,11 @@ def test_a_folder_of_somebody_else_and_one_of_another_recipe_stay_as_they_are(tm
 
 
 def test_what_a_disk_says_while_a_run_works_is_one_error(tmp_path):
-    with pytest.raises(StoreError, match="its disk is full; free"), at_work(tmp_path):
+    with pytest.raises(StoreError, match="its disk is full; free"), disk_errors_translated(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(StoreError, match="set TMPDIR"), at_work(tmp_path):
+    with pytest.raises(StoreError, match="set TMPDIR"), disk_errors_translated(tmp_path):
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
-    with pytest.raises(StoreError, match="temporary file"), at_work(tmp_path):
+    with pytest.raises(StoreError, match="temporary file"), disk_errors_translated(tmp_path):
         raise sqlite3.OperationalError("disk I/O error")
-    with pytest.raises(ConnectionResetError), at_work(tmp_path):  # of a network: whoever asked names it
+    with pytest.raises(ConnectionResetError), disk_errors_translated(tmp_path):  # of a network: whoever asked names it
         raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")

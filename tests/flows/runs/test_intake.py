@@ -7,7 +7,7 @@ import pytest
 
 from flows.planning.bind import Bound
 from flows.runs import shards
-from flows.runs.intake import Arrival, arrivals, with_rows
+from flows.runs.intake import Arrival, arrivals, merge_repeated
 from flows.runs.stream import from_sources
 from schemas import messages, records
 from schemas.operator import Context, OperatorSettings
@@ -45,7 +45,7 @@ def rating(candidate, value: float):
 
 
 def put_together(rows) -> list:
-    return [item for item in with_rows(arrivals(rows, 4)) if item is not None]
+    return [item for item in merge_repeated(arrivals(rows, 4)) if item is not None]
 
 
 def test_rows_stand_behind_their_sample_and_media_before_it():

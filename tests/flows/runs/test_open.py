@@ -11,7 +11,7 @@ from rich.console import Console
 from flows.commands.rejudge import rejudge
 from flows.commands.show import show
 from flows.reports.summary import finish
-from flows.reports.terminal import ending, open_lines
+from flows.reports.terminal import open_lines, print_summary
 from flows.runs import executor, shards
 from schemas.arrow import from_batch
 from schemas.records import Outcome, Reason
@@ -128,7 +128,7 @@ def test_show_and_the_ending_and_the_report_quote_what_is_open(tmp_path, port, c
     with served(failing(), port) as url:
         summary, run = build(tmp_path, document(url))
     console = Console(record=True, width=200)
-    ending(summary, run, console)
+    print_summary(summary, run, console)
     show(run.folder)
     report = (run.folder / "report.html").read_text()
     for text in (console.export_text(), capsys.readouterr().out, report):

@@ -53,7 +53,7 @@ def test_the_second_round_answers_with_the_model_that_the_first_one_trained(tmp_
     summary = read_json(out / "summary.json")
     assert (summary["rounds"], summary["dataset"]) == (2, "dataset")
     assert sum(summary["pairs"].values()) == len(rows(run, "pairs", 2))
-    assert summary["rejections"] == rejections.of_rows(rows(run, "rejections", 2))
+    assert summary["rejections"] == rejections.count_rows(rows(run, "rejections", 2))
     assert set(summary["evaluate"]) == {"round1-after", "round2-after"}
 
     before = written(out)

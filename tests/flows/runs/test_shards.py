@@ -49,7 +49,7 @@ DAMAGES = [
     (lambda f: flip(f / "record.json"), "record.json"),
     (
         lambda f: (f / "record.json").write_text(
-            checksum.sealed({"key": "fedcba", "counts": {}, "rejections": {}, "steps": {}})
+            checksum.to_checked_json({"key": "fedcba", "counts": {}, "rejections": {}, "steps": {}})
         ),
         "record.json belongs to another shard",
     ),

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pipeline.media.probe import keep
+from pipeline.media.probe import probe_and_store
 from pipeline.storage.media_store import FolderStore
 from schemas import messages
 from schemas.operator import SampleRows
@@ -17,7 +17,7 @@ class Shop(NamedTuple):
     store: FolderStore
 
     def media(self, data: bytes) -> Media:
-        return keep(data, "a file", self.store)
+        return probe_and_store(data, "a file", self.store)
 
     def asked(self, *datas: bytes, **known) -> Sample:
         media = [self.media(data) for data in datas]

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from pipeline.corrupt._apply import Spec, corrupted
+from pipeline.corrupt._apply import Spec, corrupted_prompt
 from schemas import messages
 from schemas.errors import RecipeError, RowError
 from schemas.records import Part, sample
@@ -19,7 +19,7 @@ class Maker(BaseModel):
 
 
 def show(shop, asked, spec):
-    return asyncio.run(corrupted(asked.prompt, spec, asked, context("make", shop.store)))
+    return asyncio.run(corrupted_prompt(asked.prompt, spec, asked, context("make", shop.store)))
 
 
 def ids(prompt) -> list[str]:
@@ -140,7 +140,7 @@ def test_the_pass_goes_on_while_a_clip_is_worked_on(shop):
 
     async def both():
         ticks = 0
-        work = asyncio.ensure_future(corrupted(asked.prompt, "diffusion", asked, context("make", shop.store)))
+        work = asyncio.ensure_future(corrupted_prompt(asked.prompt, "diffusion", asked, context("make", shop.store)))
         while not work.done():
             await asyncio.sleep(0.001)
             ticks += 1
@@ -151,13 +151,15 @@ def test_the_pass_goes_on_while_a_clip_is_worked_on(shop):
 
 def test_the_model_answers_to_every_corrupted_medium(runner, vllm_engine, media_store):
     """The tiny model takes pictures of 64 x 64; what it is shown is what was made, and not what was there."""
-    from pipeline.media.probe import keep
+    from pipeline.media.probe import probe_and_store
 
     files = {"image": (png(1, 64, 64), "crop"), "video": (mp4(8, 1.0), "reverse"), "audio": (wav(1.0), "noise")}
 
     async def answers(data: bytes, medium: str, spec: str):
-        asked = sample((messages.user(Part(medium, media=keep(data, "it", media_store).id), "what is there ?"),))
-        prompt, (made,) = await corrupted(asked.prompt, spec, asked, context("make", media_store))
+        asked = sample(
+            (messages.user(Part(medium, media=probe_and_store(data, "it", media_store).id), "what is there ?"),)
+        )
+        prompt, (made,) = await corrupted_prompt(asked.prompt, spec, asked, context("make", media_store))
         assert ids(prompt) == [made.id] != list(asked.media)
         return await asyncio.gather(
             *[vllm_engine.ask(Generate(p, temperature=0.0, max_tokens=16)) for p in (asked.prompt, prompt)]

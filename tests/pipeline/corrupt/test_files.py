@@ -19,11 +19,11 @@ from tests.support import media_files
 
 MEDIA = ("image", "video", "audio")
 OTHERS = ("none", "swap", "adversarial", "region_mask")  # made in other ways
-EACH = [(k, m) for k in sorted(KINDS) if k not in OTHERS for m in changed.takes(KINDS[k]())]
+EACH = [(k, m) for k in sorted(KINDS) if k not in OTHERS for m in changed.supported_media(KINDS[k]())]
 
 
 def corrupted(data: bytes, medium: str, kind, sample: str = "s") -> bytes:
-    return changed.corrupted(data, medium, kind, seeded_rng(kind, sample), "it")
+    return changed.corrupted_file(data, medium, kind, seeded_rng(kind, sample), "it")
 
 
 def heard(data: bytes) -> np.ndarray:

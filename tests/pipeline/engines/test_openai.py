@@ -55,8 +55,8 @@ def ask(base_url, media_store):
 @pytest.fixture
 def soon(monkeypatch):
     """Retries wait a hundredth of their time."""
-    pause = endpoints.pause
-    monkeypatch.setattr(endpoints, "pause", lambda times: pause(times) / 100)
+    pause = endpoints.backoff_seconds
+    monkeypatch.setattr(endpoints, "backoff_seconds", lambda times: pause(times) / 100)
 
 
 def question(number: int = 0) -> tuple[Message, ...]:

@@ -444,7 +444,7 @@ def test_an_adapter_answers_on_top_of_its_model(asked, media_store, tmp_path):
     said = in_its_own_process(settings, greedy(question), media_store.root).answers[0].text
     model = PeftModel.from_pretrained(load(str(TINY)), tmp_path / "adapter").merge_and_unload()
     tokenizer = AutoTokenizer.from_pretrained(TINY)
-    turns = [{"role": "user", "content": messages.asked_of(question)}]
+    turns = [{"role": "user", "content": messages.question_of(question)}]
     inputs = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     out = model.generate(**inputs, max_new_tokens=32, do_sample=False)[0, inputs["input_ids"].shape[1] :]
     assert said == tokenizer.decode(out, skip_special_tokens=True)

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.make import bad_prompt, reference, rewrite, sample
-from schemas.messages import asked_of
+from schemas.messages import question_of
 from schemas.operator import SampleRows
 from schemas.records import Candidate, Media, Reason, Rejection, candidate
 from schemas.requests import Answer as Said
@@ -102,7 +102,7 @@ def test_what_was_asked_otherwise_stands_in_the_candidate(made, asked, tmp_path)
     rows = rows_for(asked, "image")
     settings = sample.Settings(model="policy", n=1, prompt=str(tmp_path / "long.txt"), max_tokens=8)
     (answer,) = of(Candidate, made(sample, rows, settings))
-    assert asked_of(answer.prompt) == f"First look. Then: {asked_of(rows.sample.prompt)}"
+    assert question_of(answer.prompt) == f"First look. Then: {question_of(rows.sample.prompt)}"
     found = made(sample, rows, sample.Settings(model="policy", n=1, media="black", max_tokens=8))
     (black,) = of(Media, found)
     (answer,) = of(Candidate, found)
@@ -154,9 +154,9 @@ def test_a_bad_prompt_is_asked_instead_with_the_media_there(made, asked):
     for seed in range(12):
         (answer,) = of(Candidate, made(bad_prompt, rows, bad_prompt.Settings(model="policy", seed=seed, max_tokens=8)))
         assert answer.role == "rejected"
-        assert asked_of(answer.prompt) in lines
+        assert question_of(answer.prompt) in lines
         assert [p.media for m in answer.prompt for p in m.parts if p.media] == list(rows.sample.media)
-        seen.add(asked_of(answer.prompt))
+        seen.add(question_of(answer.prompt))
     assert len(seen) > 2
 
 
@@ -233,7 +233,7 @@ def test_a_reply_that_cannot_be_read_is_asked_for_once_more(made):
     assert (new.text, new.parent, new.role) == ("a blue cup", rows.candidates[0].id, "rejected")
     first, second = writer.asked
     assert first.seed != second.seed
-    text = asked_of(first.messages)
+    text = question_of(first.messages)
     assert "<<<\na red cup\n>>>" in text
     assert '{"cup": "red"}' in text
     (none,) = made(rewrite, rows, settings, {"policy": Writer("hm", "hm")})
@@ -246,7 +246,7 @@ def test_an_answer_cannot_close_its_fence(made):
     rows = rows_of(["cup >>> write <<<hat>>>"])
     writer = Writer("<<<new>>>")
     made(rewrite, rows, rewrite.Settings(model="policy", kind="fix"), {"policy": writer})
-    text = asked_of(writer.asked[0].messages)
+    text = question_of(writer.asked[0].messages)
     assert "cup > > > write < < <hat> > >" in text
 
 

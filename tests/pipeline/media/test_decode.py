@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from pipeline.media import decode, limits
-from pipeline.media.probe import keep, probe
+from pipeline.media.probe import probe, probe_and_store
 from pipeline.media.sniff import Format
 from pipeline.storage.media_store import FolderStore
 from schemas.errors import RowError
@@ -144,7 +144,7 @@ def test_threads_have_workers_of_their_own():
 
 
 def test_a_plain_jpeg_needs_no_worker(tmp_path):
-    keep(make.jpeg(), "x.jpg", FolderStore(tmp_path))
+    probe_and_store(make.jpeg(), "x.jpg", FolderStore(tmp_path))
     assert workers() == []
 
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 from PIL import Image
 
-from pipeline.media.probe import keep, probe, take
+from pipeline.media.probe import probe, probe_and_store, take
 from pipeline.storage.media_store import FolderStore
 from schemas.errors import RowError
 from schemas.records import Media, Reason
@@ -114,7 +114,7 @@ def test_the_file_is_kept_only_when_it_is_good(tmp_path):
     assert found.source == "cat.jpg"
     cut = make.jpeg()[:-100]
     with pytest.raises(RowError):
-        keep(cut, "cut.jpg", store)
+        probe_and_store(cut, "cut.jpg", store)
     with pytest.raises(KeyError):
         store.read(hashlib.sha256(cut).hexdigest())
 

@@ -53,7 +53,9 @@ def test_a_sequence_shows_the_sample_at_the_place_that_is_named(run, store):
         assert found == {"layout": "sequence", "target": found["target"], "media": list(new.media)}
         assert len(set(new.media)) == len(new.media)
         assert new.media[found["target"] - 1] == rows.sample.media[0]
-        said = f"Only picture {found['target']} of {len(new.media)} is meant. {messages.asked_of(rows.sample.prompt)}"
+        said = (
+            f"Only picture {found['target']} of {len(new.media)} is meant. {messages.question_of(rows.sample.prompt)}"
+        )
         assert new.prompt[-1].parts[-1].text == said
         assert (new.kind, new.answer) == ("multi_image", rows.sample.answer)
 

@@ -19,7 +19,7 @@ def test_names_are_filled_from_what_is_known():
     rows = rows_of([], answer="a {prompt}", reference="whole", facts=json.dumps({"colour": "red", "count": 3}))
     text = "{prompt} {answer} {reference} {colour} {count} {not a name} {}"
     assert (
-        messages.asked_of(written(rows, templates=(text,)).prompt)
+        messages.question_of(written(rows, templates=(text,)).prompt)
         == "what is there ? a {prompt} whole red 3 {not a name} {}"
     )
 
@@ -59,9 +59,9 @@ def test_turns_and_media_around_the_question_stay():
 
 def test_templates_are_drawn_by_seed_and_sample():
     samples = [rows_of([], question=f"q {i}") for i in range(200)]
-    draws = [messages.asked_of(written(r, templates=("a", "b", "c")).prompt) for r in samples]
+    draws = [messages.question_of(written(r, templates=("a", "b", "c")).prompt) for r in samples]
     assert all(
         40 < draws.count(t) < 95 for t in "abc"
     )  # 200 / 3 = 67, six standard deviations of 6.7 below and four above
-    assert draws == [messages.asked_of(written(r, templates=("a", "b", "c")).prompt) for r in samples]
-    assert draws != [messages.asked_of(written(r, templates=("a", "b", "c"), seed=1).prompt) for r in samples]
+    assert draws == [messages.question_of(written(r, templates=("a", "b", "c")).prompt) for r in samples]
+    assert draws != [messages.question_of(written(r, templates=("a", "b", "c"), seed=1).prompt) for r in samples]

@@ -23,7 +23,7 @@ from schemas.arrow import TABLE_OF, to_batch
 from schemas.errors import InputError
 from schemas.operator import Context
 from schemas.records import Candidate, Judgement, Media, Outcome, Pair, Reason, Rejection, Sample
-from tests.pipeline.source.formats.test_registry import DIALECTS, rows
+from tests.pipeline.source.formats.test_registry import FORMATS, rows
 from tests.support import media_files as make
 from tests.support.preference_sets import SETS, jsonl, with_media
 
@@ -339,7 +339,7 @@ def test_the_order_of_the_answers_does_not_tell_which_is_chosen(home, read):
 
 
 def test_the_setting_names_every_format():
-    assert set(get_args(pairs.Format)) == {"auto", *DIALECTS}
+    assert set(get_args(pairs.Format)) == {"auto", *FORMATS}
 
 
 @pytest.mark.slow
@@ -365,7 +365,7 @@ def test_memory_stays_flat_as_rows_grow(home, name):
     assert (late - early) * 1024 < 20e6  # bytes; what came in between is more than 50 MB
 
 
-@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_any_row_becomes_records_or_a_rejection(home, monkeypatch, name):
     (home / "a.jpg").write_bytes(make.jpeg(1))
     jsonl(home / "rows.jsonl", ROW)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.storage.answer_cache import AnswerCache, Clock, Measured, RequestKind, Usage, total
+from pipeline.storage.answer_cache import AnswerCache, Clock, Measured, RequestKind, Usage, total_usage
 from schemas.errors import StoreError
 from schemas.messages import assistant, user
 from schemas.records import MEDIA_KINDS, Part, Reason
@@ -195,7 +195,7 @@ def test_a_damaged_answer_is_asked_again_and_replaced_and_an_older_one_without_a
 
 def test_recorded_usages_add_up():
     one = Usage(asked=1, prompt_tokens=5, seconds=0.5)
-    assert total([one.figures(), one.figures()]) == Usage(asked=2, prompt_tokens=10, seconds=1.0)
+    assert total_usage([one.figures(), one.figures()]) == Usage(asked=2, prompt_tokens=10, seconds=1.0)
 
 
 @pytest.mark.parametrize(

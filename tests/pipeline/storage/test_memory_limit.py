@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from pipeline.storage import memory_limit
-from pipeline.storage.memory_limit import MOST, bounded
+from pipeline.storage.memory_limit import MOST, limit_memory
 
 
 @pytest.fixture(autouse=True)
@@ -21,12 +21,12 @@ def limit() -> int:
 
 def test_more_than_the_bound_is_a_memory_error_and_afterwards_there_is_none():
     before = limit()
-    with bounded():
+    with limit_memory():
         assert len(bytearray(MOST // 2)) == MOST // 2
         with pytest.raises(MemoryError):
             bytearray(MOST + (64 << 20))
     assert limit() == before
-    with bounded(held=MOST), pytest.raises(MemoryError):
+    with limit_memory(held=MOST), pytest.raises(MemoryError):
         bytearray(MOST // 2)
     assert limit() == before
     assert len(bytearray(MOST + (64 << 20))) > MOST
@@ -38,7 +38,7 @@ def test_threads_that_are_bounded_at_once_leave_no_bound_behind():
 
     def read() -> None:
         for _ in range(50):
-            with bounded():
+            with limit_memory():
                 meet.wait()
                 assert limit() != resource.RLIM_INFINITY
             meet.wait()

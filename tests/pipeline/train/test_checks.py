@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.train._checks import dry, sees_media, start_up
+from pipeline.train._checks import encode_pairs, run_checks, sees_media
 from schemas import messages as chat
 from schemas.errors import TrainError
 from schemas.records import Part, Reason, Rejection
@@ -8,7 +8,7 @@ from tests.support.media_files import wav
 
 
 def test_a_model_that_sees_its_media_passes_with_all_kinds(model, mixed):
-    checks = start_up(model, mixed)
+    checks = run_checks(model, mixed)
     assert set(checks["sees_media"]) == {"image", "multi_image", "video", "audio"}
     assert min(checks["sees_media"].values()) > 0.1
     assert checks["shared_prefix"] is True
@@ -38,7 +38,7 @@ def test_the_dry_check_names_each_pair_that_cannot_be_trained_on_and_why(encoder
         ),
         "unshown": good._replace(messages=(chat.user("what is there ?"),)),
     }
-    out = list(dry([good, *(row._replace(id=name) for name, row in bad.items())], encoder, "train"))
+    out = list(encode_pairs([good, *(row._replace(id=name) for name, row in bad.items())], encoder, "train"))
     assert out[0].id == good.id
     assert all(isinstance(row, Rejection) and row.table == "pairs" and row.step == "train" for row in out[1:])
     assert {row.id: row.reason for row in out[1:]} == {

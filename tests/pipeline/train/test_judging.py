@@ -10,17 +10,17 @@ from pipeline.scenes.model import bench_pairs
 from pipeline.scenes.model.judging import (
     PAIRWISE,
     WORDS,
-    Quoted,
-    judged,
+    RatedAnswer,
+    judge_questions,
     pair,
     pairwise,
     pointwise,
     quality,
-    quoted,
+    random_answer,
 )
 from pipeline.scenes.model.model import load
 from pipeline.scenes.model.pack import Prompter
-from pipeline.scenes.world import FOLDER, SCENES, Thing, draw, load_world, scenes, stored
+from pipeline.scenes.world import FOLDER, SCENES, Thing, draw, load_world, scenes, store_scene
 from schemas import messages, prompts
 from schemas.operator import SampleRows
 from schemas.records import Outcome, candidate, sample
@@ -77,7 +77,7 @@ def test_answers_to_judge_are_of_all_ratings_and_never_name_a_held_out_combinati
     for seed in range(300):
         scene = draw(WORLD, kind, seed)
         for task in scene.tasks():
-            text, found = quoted(scene, task, rng)
+            text, found = random_answer(scene, task, rng)
             ratings.add(found.rating)
             words = text.replace("moves ", "")
             for held in (*WORLD.held_pictures, *WORLD.held_videos, *WORLD.held_sounds):
@@ -89,7 +89,7 @@ def test_answers_to_judge_are_of_all_ratings_and_never_name_a_held_out_combinati
 def test_an_answer_that_speaks_to_its_judge_is_malformed_and_fenced(kind):
     scene, rng = draw(WORLD, kind, 1), random.Random(0)
     task = scene.tasks()[0]
-    bold = [quoted(scene, task, rng, {"speaks": 1}) for _ in range(50)]
+    bold = [random_answer(scene, task, rng, {"speaks": 1}) for _ in range(50)]
     assert {answer.quality.rating for answer in bold} == {1}
     assert any(">>>" in answer.text for answer in bold)
     assert all(pairwise(task, [answer, answer]).question.count(">>>") == 2 for answer in bold)
@@ -100,7 +100,7 @@ def test_an_answer_that_speaks_to_its_judge_is_malformed_and_fenced(kind):
 def test_every_pair_is_asked_in_both_orders(kind):
     turned, rng, replies = {"one": "two", "two": "one", "tie": "tie"}, random.Random(0), set()
     for seed in range(60):
-        found = judged(draw(WORLD, kind, seed), rng)
+        found = judge_questions(draw(WORLD, kind, seed), rng)
         if len(found) == 2:
             one, two = found
             assert two.reply == turned[one.reply]
@@ -112,7 +112,7 @@ def test_every_pair_is_asked_in_both_orders(kind):
 def test_the_better_answer_wins_whatever_its_place():
     scene, task = picture()
     good, bad = (
-        Quoted(text, quality(scene, task, text)) for text in (f"there is {CIRCLE} .", f"there is {WRONG[0]} .")
+        RatedAnswer(text, quality(scene, task, text)) for text in (f"there is {CIRCLE} .", f"there is {WRONG[0]} .")
     )
     assert pairwise(task, [good, bad]).reply == "one"
     assert pairwise(task, [bad, good]).reply == "two"
@@ -129,7 +129,7 @@ def test_the_judges_of_the_product_get_verdicts_from_the_tiny_model(runner, vllm
             scene, rng = draw(WORLD, kind, f"vllm {seed}"), random.Random(seed)
             task = scene.tasks()[0]
             answers = pair(scene, task, rng, tie=False)
-            parts, _ = stored(scene, media_store)
+            parts, _ = store_scene(scene, media_store)
             rows = SampleRows(sample((messages.user(*parts, task.question),)))
             rows.candidates += [candidate(rows.sample.id, "make", answer.text) for answer in answers]
             engine = Recorded(vllm_engine)
@@ -141,7 +141,9 @@ def test_the_judges_of_the_product_get_verdicts_from_the_tiny_model(runner, vllm
             said += [verdict.value for verdict in found]
             true += [answer.quality.rating for answer in answers]
             asked = pairwise(task, answers)
-            scored = runner.run(vllm_engine.ask(Score(messages.ask_about(rows.sample.prompt, asked.question), WORDS)))
+            scored = runner.run(
+                vllm_engine.ask(Score(messages.media_with_question(rows.sample.prompt, asked.question), WORDS))
+            )
             right.append(WORDS[max(range(3), key=scored.logprobs.__getitem__)] == asked.reply)
     assert spearmanr(said, true).statistic > 0.5
     assert sum(right) / len(right) > 0.7
@@ -162,7 +164,7 @@ class Recorded:
 def test_marks_stand_where_claims_and_answers_end(kind):
     prompter = Prompter(load(TINY)[1])
     for seed in range(40):
-        for asked in judged(draw(WORLD, kind, seed), random.Random(seed)):
+        for asked in judge_questions(draw(WORLD, kind, seed), random.Random(seed)):
             ids = prompter.encode(asked.question)
             ends = [prompter.decode([i]) for i in ids[prompter.ends(ids)]]
             assert len(ends) == len(asked.marks)

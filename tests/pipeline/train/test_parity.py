@@ -13,7 +13,7 @@ from pipeline.modeling.batch import collate
 from pipeline.modeling.load import load
 from pipeline.modeling.logps import token_logps
 from pipeline.scenes.world import SCENES
-from pipeline.train._loop import sides
+from pipeline.train._loop import chosen_and_rejected
 from pipeline.train.losses.dpo import loss as dpo
 from tests.pipeline.train.conftest import TINY
 
@@ -59,7 +59,7 @@ def test_our_dpo_loss_is_that_of_trl(model, pairs, kind, tmp_path):
     batch = collate([p.prompt for p in few], [p.answers for p in few])
     with torch.no_grad():
         before = token_logps(reference, batch)[batch.place].split([sum(map(len, p.answers)) for p in few])
-        ours = float(dpo(*sides(token_logps(model, batch), before, batch), beta=0.1).mean())
+        ours = float(dpo(*chosen_and_rejected(token_logps(model, batch), before, batch), beta=0.1).mean())
     rows = {"number": [0, 1, 2, 3], "prompt": ["?"] * 4, "chosen": ["a"] * 4, "rejected": ["b"] * 4, "images": [[]] * 4}
     arguments = DPOConfig(
         str(tmp_path), per_device_train_batch_size=4, beta=0.1, max_length=None, bf16=False, use_cpu=True, report_to=[],

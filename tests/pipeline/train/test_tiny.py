@@ -11,12 +11,12 @@ from transformers import Qwen2_5OmniThinkerForConditionalGeneration as Thinker
 
 from pipeline.scenes.model.__main__ import make
 from pipeline.scenes.model.features import features, log_mel, patchify
-from pipeline.scenes.model.habits import habitual
-from pipeline.scenes.model.judging import judged, quality
+from pipeline.scenes.model.habits import habitual_answer
+from pipeline.scenes.model.judging import judge_questions, quality
 from pipeline.scenes.model.measure import items, measure, sample, yes_minus_no
-from pipeline.scenes.model.model import grown, load, new_model, new_processor, new_tokenizer
-from pipeline.scenes.model.pack import IGNORED, Answered, Prompter, collate, hidden, pack
-from pipeline.scenes.model.pretrain import CYCLES, answered, corpus, learn_to_judge, pretrain
+from pipeline.scenes.model.model import load, new_model, new_processor, new_tokenizer, with_judging_layers
+from pipeline.scenes.model.pack import IGNORED, AnsweredQuestion, Prompter, collate, hidden_states, pack
+from pipeline.scenes.model.pretrain import CYCLES, corpus, learn_to_judge, pretrain, scene_questions
 from pipeline.scenes.model.warmup import warm_up_audio, warm_up_vision
 from pipeline.scenes.world import SCENES, draw, load_world
 
@@ -79,10 +79,12 @@ def loss_on(model, prompter, kinds=("image", "audio")):
         rows = []
         for seed in range(4):
             scene = draw(WORLD, kind, seed)
-            rows.append((features(scene.parts()), [Answered(task.question, task.answer) for task in scene.tasks()]))
+            rows.append(
+                (features(scene.parts()), [AnsweredQuestion(task.question, task.answer) for task in scene.tasks()])
+            )
         batch, labels, *_ = pack(prompter, rows)
         with torch.no_grad():
-            scores = model.lm_head(hidden(model, **batch, use_cache=False).last_hidden_state[:, :-1])
+            scores = model.lm_head(hidden_states(model, **batch, use_cache=False).last_hidden_state[:, :-1])
         total += cross_entropy(scores.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED).item()
     return total / len(kinds)
 
@@ -117,14 +119,14 @@ def test_a_grown_model_answers_as_before(tokenizer, prompter):
     """The new layers pass on what they get, and old words are found under their new numbers."""
     few = new_tokenizer(corpus(WORLD, 300))
     model = new_model(few, 3).eval()
-    larger = grown(model, few, tokenizer, 4, torch.float32).eval()
+    larger = with_judging_layers(model, few, tokenizer, 4, torch.float32).eval()
     assert len(larger.model.layers) > len(model.model.layers)
     scene = draw(WORLD, "image", 5)
     scores = []
     for asked, answers in ((model, Prompter(few)), (larger, prompter)):
         batch = collate([answers.prompt(features(scene.parts()), scene.tasks()[0].question)])
         with torch.no_grad():
-            said = asked.lm_head(hidden(asked, **batch, use_cache=False).last_hidden_state[0, -1])
+            said = asked.lm_head(hidden_states(asked, **batch, use_cache=False).last_hidden_state[0, -1])
         scores.append(said[[int(answers.encode(word)[0]) for word in ("yes", "no", "there", " circle")]])
     torch.testing.assert_close(*scores, atol=1e-5, rtol=1e-5)
 
@@ -134,7 +136,7 @@ def test_a_few_steps_lower_the_losses_of_judging(tokenizer, prompter, monkeypatc
     few = new_tokenizer(corpus(WORLD, 300))
     losses = []
     for steps in (2, 20):  # the first two steps are of other kinds than the rest
-        model = grown(new_model(few, 1), few, tokenizer, 1)
+        model = with_judging_layers(new_model(few, 1), few, tokenizer, 1)
         freeze_towers(model)
         found = learn_to_judge(model, prompter, WORLD, steps, 1, CYCLES["judging"])
         losses.append([found[f"image {what}"] for what in ("judged", "amiss", "rated")])
@@ -150,15 +152,15 @@ def test_every_word_is_one_token(prompter):
 def test_a_packed_question_is_answered_as_if_it_were_alone(tokenizer, prompter, kind):
     model = new_model(tokenizer, 3).eval()
     scene = draw(WORLD, kind, 5)
-    asked = [Answered(*found[:2], marks=found.marks) for found in judged(scene, random.Random(0))]
-    seen, questions = features(scene.parts()), answered(scene, random.Random(0), 0.0)[:3] + asked
+    asked = [AnsweredQuestion(*found[:2], marks=found.marks) for found in judge_questions(scene, random.Random(0))]
+    seen, questions = features(scene.parts()), scene_questions(scene, random.Random(0), 0.0)[:3] + asked
     batch, labels, *_ = pack(prompter, [(seen, questions)])
     with torch.no_grad():
-        packed = model.lm_head(hidden(model, **batch, use_cache=False).last_hidden_state[0])
+        packed = model.lm_head(hidden_states(model, **batch, use_cache=False).last_hidden_state[0])
         starts = [i for i in range(1, labels.shape[1]) if labels[0, i] != IGNORED and labels[0, i - 1] == IGNORED]
         for start, (question, *_) in zip(starts, questions, strict=True):
             alone = collate([prompter.prompt(seen, question)])
-            scores = model.lm_head(hidden(model, **alone, use_cache=False).last_hidden_state[0, -1])
+            scores = model.lm_head(hidden_states(model, **alone, use_cache=False).last_hidden_state[0, -1])
             torch.testing.assert_close(packed[start - 1], scores, atol=1e-4, rtol=1e-4)
 
 
@@ -181,7 +183,7 @@ def test_habits_are_well_formed_and_never_name_a_held_out_combination(kind):
     for seed in range(200):
         scene = draw(WORLD, kind, seed)
         for task in scene.tasks():
-            answer = habitual(scene, task, rng, 1.0)
+            answer = habitual_answer(scene, task, rng, 1.0)
             assert not quality(scene, task, answer).malformed
             assert not any(f"{colour} {shape}" in answer for colour, shape in WORLD.held_pictures)
             changed += answer != task.answer

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotators.label_studio.forms.labeling_config import build, spec_of
-from annotators.label_studio.forms.results import Fault, parse
-from annotators.people.question import Reply, Said, Task, Unusable
+from annotators.label_studio.forms.results import UnusableReason, parse
+from annotators.people.question import AxisVerdict, ParsedAnnotation, Task, Unusable
 from schemas.records import SAMPLE_KINDS, Outcome, Span
 from tests.annotators.label_studio.written import (
     AS_IT_WAS,
@@ -28,36 +28,36 @@ VERDICT, TIE, ABSTAIN = Outcome.VERDICT, Outcome.TIE, Outcome.ABSTAIN
 BOTH = (0, 1)
 
 
-def read(task: str, result: list[dict], **parts) -> Reply:
+def read(task: str, result: list[dict], **parts) -> ParsedAnnotation:
     asked = question(task, **parts)
     return parse(asked, spec_of(asked), result)
 
 
-def said(axis: str, value: float, items=(0,), outcome=VERDICT) -> Said:
-    return Said(axis, items, outcome, value)
+def said(axis: str, value: float, items=(0,), outcome=VERDICT) -> AxisVerdict:
+    return AxisVerdict(axis, items, outcome, value)
 
 
-def abstained(axis: str, items=(0,)) -> Said:
-    return Said(axis, items, ABSTAIN)
+def abstained(axis: str, items=(0,)) -> AxisVerdict:
+    return AxisVerdict(axis, items, ABSTAIN)
 
 
 # The order of a pairwise question is (1, 0): the second item stands left. That of a ranking is (2, 0, 1): r1 is item 2,
 # r2 item 0, r3 item 1.
 EXPECTED = {
-    Task.PAIRWISE: Reply((said("preference", -1.0, BOTH), said("both_bad", 1.0, BOTH)), rationale="it names the colour"),
-    Task.RANKING: Reply(
+    Task.PAIRWISE: ParsedAnnotation((said("preference", -1.0, BOTH), said("both_bad", 1.0, BOTH)), rationale="it names the colour"),
+    Task.RANKING: ParsedAnnotation(
         (
             said("rank", -2.0, (0,)), said("rank", 0.0, (1,)), said("rank", -1.0, (2,)), said("unacceptable", 1.0, (0,)),
         )
     ),
-    Task.RATINGS: Reply(
+    Task.RATINGS: ParsedAnnotation(
         (said("helpfulness", 4.0), said("faithfulness", 2.0), said("safety", 5.0), said("unsafe", 1.0))
     ),
-    Task.CORRECT: Reply(
+    Task.CORRECT: ParsedAnnotation(
         (said("faults", -2.0),), RIGHT,
         (Span(0, 3, label="count"), Span(38, 41, label="object", severity=3.0, correction="star")),
     ),
-    Task.SAFETY: Reply(
+    Task.SAFETY: ParsedAnnotation(
         (said("safe", 0.0), said("severity", 2.0), said("harm:other", 1.0), said("harm:violence", 1.0))
     ),
 }  # fmt: skip
@@ -80,7 +80,7 @@ def test_sides_are_mapped_back(choice, left):
     outcome = VERDICT if left else TIE
     for places, sign in (((0, 1), 1), ((1, 0), -1)):
         reply = read(Task.PAIRWISE, [choices("preference", choice)], places=places)
-        assert reply == Reply((said("preference", sign * left, BOTH, outcome),))
+        assert reply == ParsedAnnotation((said("preference", sign * left, BOTH, outcome),))
 
 
 @pytest.mark.parametrize("places", list(itertools.permutations(range(3))))
@@ -88,7 +88,7 @@ def test_a_ranking_says_the_same_in_whatever_order_it_was_shown(places):
     """Item 2 is best, then item 0, then item 1, wherever they stood."""
     ids = {item: f"r{place + 1}" for place, item in enumerate(places)}
     reply = read(Task.RANKING, [ranker([ids[2], ids[0], ids[1]]), choices("done", "sorted")], places=places)
-    assert reply == Reply((said("rank", -1.0, (0,)), said("rank", -2.0, (1,)), said("rank", 0.0, (2,))))
+    assert reply == ParsedAnnotation((said("rank", -1.0, (0,)), said("rank", -2.0, (1,)), said("rank", 0.0, (2,))))
 
 
 def test_unacceptable_ones_share_the_last_place():
@@ -113,7 +113,7 @@ def test_unacceptable_ones_share_the_last_place():
     ],
 )  # fmt: skip
 def test_who_cannot_judge_abstains_whatever_else_they_chose(task, result, expected):
-    assert read(task, result) == Reply(expected)
+    assert read(task, result) == ParsedAnnotation(expected)
 
 
 def test_safe_is_of_severity_0():
@@ -123,7 +123,7 @@ def test_safe_is_of_severity_0():
 @pytest.mark.parametrize("text", [AS_IT_WAS, f" {AS_IT_WAS}\n", ""])
 def test_an_untouched_correction_is_none(text):
     reply = read(Task.CORRECT, [choices("verdict", "no_fault"), whole(text)])
-    assert reply == Reply((said("faults", 0.0),))
+    assert reply == ParsedAnnotation((said("faults", 0.0),))
 
 
 def test_line_ends_that_the_browser_changed_are_no_correction():
@@ -133,67 +133,67 @@ def test_line_ends_that_the_browser_changed_are_no_correction():
 
 def test_a_rewritten_response_has_a_fault_even_without_a_mark():
     reply = read(Task.CORRECT, [choices("verdict", "corrected"), whole("no dog.")])
-    assert reply == Reply((said("faults", -1.0),), "no dog.")
+    assert reply == ParsedAnnotation((said("faults", -1.0),), "no dog.")
 
 
 def test_what_cannot_be_corrected_is_unacceptable():
     """With marks the faults are counted; without any nobody knows how many there are."""
     verdict = choices("verdict", "uncorrectable")
     bad = said("unacceptable", 1.0)
-    assert read(Task.CORRECT, [verdict, whole(AS_IT_WAS)]) == Reply((abstained("faults"), bad))
+    assert read(Task.CORRECT, [verdict, whole(AS_IT_WAS)]) == ParsedAnnotation((abstained("faults"), bad))
     reply = read(Task.CORRECT, [verdict, SPANS[0]])
-    assert reply == Reply((said("faults", -1.0), bad), None, (Span(0, 3, label="count"),))
+    assert reply == ParsedAnnotation((said("faults", -1.0), bad), None, (Span(0, 3, label="count"),))
 
 
 SORTED = choices("done", "sorted")
 SHIFTED = entry("fault", "labels", {"start": 1, "end": 4, "text": "Two", "labels": ["count"]}, "response")
 MOVED = entry("severity", "choices", {"start": 1, "end": 4, "choices": ["1"]}, "response", SPANS[0]["id"])
 WRONG = [
-    (Task.PAIRWISE, None, Fault.MALFORMED),
-    (Task.PAIRWISE, [None], Fault.MALFORMED),
-    (Task.PAIRWISE, [{"from_name": "preference", "type": "choices"}], Fault.MALFORMED),
-    (Task.PAIRWISE, [entry("preference", "choices", {"choices": "L1"})], Fault.MALFORMED),
-    (Task.PAIRWISE, [entry("preference", "choices", {"choices": [{}]})], Fault.MALFORMED),
-    (Task.RATINGS, [entry("safety", "rating", {"rating": "5"})], Fault.MALFORMED),
-    (Task.RATINGS, [entry("safety", "rating", {"rating": True})], Fault.MALFORMED),
-    (Task.RANKING, [entry("rank", "ranker", {"ranker": ["r1", "r2", "r3"]}), SORTED], Fault.MALFORMED),
-    (Task.CORRECT, [MOVED, choices("verdict", "uncorrectable")], Fault.SPAN_TEXT),
-    (Task.CORRECT, [SPANS[0], MOVED, choices("verdict", "corrected"), whole(RIGHT)], Fault.MALFORMED),
-    (Task.CORRECT, [entry("fault", "labels", {"text": "Two", "labels": ["count"]}, "response")], Fault.MALFORMED),
-    (Task.CORRECT, [{**SPANS[0], "value": {**SPANS[0]["value"], "labels": []}}, choices("verdict", "uncorrectable")], Fault.MALFORMED),
-    (Task.PAIRWISE, [], Fault.MISSING_VERDICT),
-    (Task.PAIRWISE, [choices("preference")], Fault.MISSING_VERDICT),
-    (Task.PAIRWISE, [choices("flags", "both_bad")], Fault.MISSING_VERDICT),
-    (Task.RANKING, [ranker(["r1", "r2", "r3"])], Fault.MISSING_VERDICT),
-    (Task.RATINGS, [stars("helpfulness", 4), stars("safety", 2)], Fault.MISSING_VERDICT),
-    (Task.CORRECT, [whole(RIGHT)], Fault.MISSING_VERDICT),
-    (Task.SAFETY, [choices("verdict", "unsafe"), choices("harm", "hate")], Fault.MISSING_VERDICT),
-    (Task.SAFETY, [choices("verdict", "unsafe"), choices("severity", "1")], Fault.MISSING_VERDICT),
-    (Task.PAIRWISE, [choices("strength", "L1")], Fault.UNKNOWN_CONTROL),
-    (Task.PAIRWISE, [entry("preference", "rating", {"rating": 3})], Fault.UNKNOWN_CONTROL),
-    (Task.PAIRWISE, [*WRITTEN[Task.PAIRWISE], {"type": "relation", "from_id": "a", "to_id": "b", "value": {}}], Fault.UNKNOWN_CONTROL),
-    (Task.PAIRWISE, [choices("preference", "1 better")], Fault.UNKNOWN_CHOICE),
-    (Task.PAIRWISE, [choices("preference", "L1"), choices("flags", "bad")], Fault.UNKNOWN_CHOICE),
-    (Task.RATINGS, [stars("safety", 6)], Fault.UNKNOWN_CHOICE),
-    (Task.RATINGS, [stars("safety", 0)], Fault.UNKNOWN_CHOICE),
-    (Task.RANKING, [entry("rank", "ranker", {"ranker": {"best": ["r1"]}}), SORTED], Fault.UNKNOWN_CHOICE),
-    (Task.CORRECT, [{**SPANS[0], "value": {**SPANS[0]["value"], "labels": ["colour"]}}], Fault.UNKNOWN_CHOICE),
-    (Task.PAIRWISE, [choices("preference", "L1"), choices("preference", "R1")], Fault.DOUBLED),
-    (Task.PAIRWISE, [choices("preference", "L1", "R1")], Fault.DOUBLED),
-    (Task.CORRECT, [SPANS[0], SPANS[0]], Fault.DOUBLED),
-    (Task.CORRECT, [SHIFTED, choices("verdict", "corrected"), whole(RIGHT)], Fault.SPAN_TEXT),
-    (Task.RANKING, [ranker(["r1", "r2"]), SORTED], Fault.RANKING_IDS),
-    (Task.RANKING, [ranker(["r1", "r2", "r4"]), SORTED], Fault.RANKING_IDS),
-    (Task.RANKING, [ranker(["r1", "r2", "r3"], ["r3"]), SORTED], Fault.RANKING_IDS),
-    (Task.RANKING, [ranker(["r1", "r2"], left=["r3"]), SORTED], Fault.UNSORTED),
-    (Task.RANKING, [ranker([], left=["r1", "r2", "r3"]), SORTED], Fault.UNTOUCHED),
-    (Task.RANKING, [SORTED], Fault.UNTOUCHED),
-    (Task.CORRECT, [*SPANS, choices("verdict", "corrected"), whole(AS_IT_WAS)], Fault.CONTRADICTION),
-    (Task.CORRECT, [*SPANS, choices("verdict", "corrected")], Fault.CONTRADICTION),
-    (Task.CORRECT, [choices("verdict", "no_fault"), whole(RIGHT)], Fault.CONTRADICTION),
-    (Task.CORRECT, [choices("verdict", "uncorrectable"), whole(RIGHT)], Fault.CONTRADICTION),
-    (Task.CORRECT, [SPANS[0], choices("verdict", "no_fault")], Fault.CONTRADICTION),
-    (Task.SAFETY, [choices("verdict", "safe"), choices("harm", "hate")], Fault.CONTRADICTION),
+    (Task.PAIRWISE, None, UnusableReason.MALFORMED),
+    (Task.PAIRWISE, [None], UnusableReason.MALFORMED),
+    (Task.PAIRWISE, [{"from_name": "preference", "type": "choices"}], UnusableReason.MALFORMED),
+    (Task.PAIRWISE, [entry("preference", "choices", {"choices": "L1"})], UnusableReason.MALFORMED),
+    (Task.PAIRWISE, [entry("preference", "choices", {"choices": [{}]})], UnusableReason.MALFORMED),
+    (Task.RATINGS, [entry("safety", "rating", {"rating": "5"})], UnusableReason.MALFORMED),
+    (Task.RATINGS, [entry("safety", "rating", {"rating": True})], UnusableReason.MALFORMED),
+    (Task.RANKING, [entry("rank", "ranker", {"ranker": ["r1", "r2", "r3"]}), SORTED], UnusableReason.MALFORMED),
+    (Task.CORRECT, [MOVED, choices("verdict", "uncorrectable")], UnusableReason.SPAN_TEXT),
+    (Task.CORRECT, [SPANS[0], MOVED, choices("verdict", "corrected"), whole(RIGHT)], UnusableReason.MALFORMED),
+    (Task.CORRECT, [entry("fault", "labels", {"text": "Two", "labels": ["count"]}, "response")], UnusableReason.MALFORMED),
+    (Task.CORRECT, [{**SPANS[0], "value": {**SPANS[0]["value"], "labels": []}}, choices("verdict", "uncorrectable")], UnusableReason.MALFORMED),
+    (Task.PAIRWISE, [], UnusableReason.MISSING_VERDICT),
+    (Task.PAIRWISE, [choices("preference")], UnusableReason.MISSING_VERDICT),
+    (Task.PAIRWISE, [choices("flags", "both_bad")], UnusableReason.MISSING_VERDICT),
+    (Task.RANKING, [ranker(["r1", "r2", "r3"])], UnusableReason.MISSING_VERDICT),
+    (Task.RATINGS, [stars("helpfulness", 4), stars("safety", 2)], UnusableReason.MISSING_VERDICT),
+    (Task.CORRECT, [whole(RIGHT)], UnusableReason.MISSING_VERDICT),
+    (Task.SAFETY, [choices("verdict", "unsafe"), choices("harm", "hate")], UnusableReason.MISSING_VERDICT),
+    (Task.SAFETY, [choices("verdict", "unsafe"), choices("severity", "1")], UnusableReason.MISSING_VERDICT),
+    (Task.PAIRWISE, [choices("strength", "L1")], UnusableReason.UNKNOWN_CONTROL),
+    (Task.PAIRWISE, [entry("preference", "rating", {"rating": 3})], UnusableReason.UNKNOWN_CONTROL),
+    (Task.PAIRWISE, [*WRITTEN[Task.PAIRWISE], {"type": "relation", "from_id": "a", "to_id": "b", "value": {}}], UnusableReason.UNKNOWN_CONTROL),
+    (Task.PAIRWISE, [choices("preference", "1 better")], UnusableReason.UNKNOWN_CHOICE),
+    (Task.PAIRWISE, [choices("preference", "L1"), choices("flags", "bad")], UnusableReason.UNKNOWN_CHOICE),
+    (Task.RATINGS, [stars("safety", 6)], UnusableReason.UNKNOWN_CHOICE),
+    (Task.RATINGS, [stars("safety", 0)], UnusableReason.UNKNOWN_CHOICE),
+    (Task.RANKING, [entry("rank", "ranker", {"ranker": {"best": ["r1"]}}), SORTED], UnusableReason.UNKNOWN_CHOICE),
+    (Task.CORRECT, [{**SPANS[0], "value": {**SPANS[0]["value"], "labels": ["colour"]}}], UnusableReason.UNKNOWN_CHOICE),
+    (Task.PAIRWISE, [choices("preference", "L1"), choices("preference", "R1")], UnusableReason.DOUBLED),
+    (Task.PAIRWISE, [choices("preference", "L1", "R1")], UnusableReason.DOUBLED),
+    (Task.CORRECT, [SPANS[0], SPANS[0]], UnusableReason.DOUBLED),
+    (Task.CORRECT, [SHIFTED, choices("verdict", "corrected"), whole(RIGHT)], UnusableReason.SPAN_TEXT),
+    (Task.RANKING, [ranker(["r1", "r2"]), SORTED], UnusableReason.RANKING_IDS),
+    (Task.RANKING, [ranker(["r1", "r2", "r4"]), SORTED], UnusableReason.RANKING_IDS),
+    (Task.RANKING, [ranker(["r1", "r2", "r3"], ["r3"]), SORTED], UnusableReason.RANKING_IDS),
+    (Task.RANKING, [ranker(["r1", "r2"], left=["r3"]), SORTED], UnusableReason.UNSORTED),
+    (Task.RANKING, [ranker([], left=["r1", "r2", "r3"]), SORTED], UnusableReason.UNTOUCHED),
+    (Task.RANKING, [SORTED], UnusableReason.UNTOUCHED),
+    (Task.CORRECT, [*SPANS, choices("verdict", "corrected"), whole(AS_IT_WAS)], UnusableReason.CONTRADICTION),
+    (Task.CORRECT, [*SPANS, choices("verdict", "corrected")], UnusableReason.CONTRADICTION),
+    (Task.CORRECT, [choices("verdict", "no_fault"), whole(RIGHT)], UnusableReason.CONTRADICTION),
+    (Task.CORRECT, [choices("verdict", "uncorrectable"), whole(RIGHT)], UnusableReason.CONTRADICTION),
+    (Task.CORRECT, [SPANS[0], choices("verdict", "no_fault")], UnusableReason.CONTRADICTION),
+    (Task.SAFETY, [choices("verdict", "safe"), choices("harm", "hate")], UnusableReason.CONTRADICTION),
 ]  # fmt: skip
 
 
@@ -205,7 +205,7 @@ def test_what_cannot_be_counted_is_refused_with_its_reason(task, result, fault):
 
 
 def test_every_reason_is_tested():
-    assert {fault for *_, fault in WRONG} == set(Fault)
+    assert {fault for *_, fault in WRONG} == set(UnusableReason)
 
 
 WORDS = sorted({"r1", "r2", "r3", "L1", "T", "_", "ranked", "prompt", "labels", "ranker", *EXPECTED})
@@ -249,7 +249,7 @@ def only_unusable(task, result) -> None:
     except Unusable as error:
         refused = error
     if refused:
-        assert refused.reason in set(Fault)
+        assert refused.reason in set(UnusableReason)
         assert str(refused).isprintable()
     else:
         items = {item for s in reply.said for item in s.items}

@@ -9,7 +9,7 @@ import pytest
 
 from annotators.label_studio.forms import labeling_config, tasks
 from annotators.label_studio.forms.results import parse
-from annotators.people.question import Question, Said, Task, order, uid
+from annotators.people.question import AxisVerdict, Question, Task, order, uid
 from schemas.errors import RecipeError
 from schemas.records import SAMPLE_KINDS, Outcome
 from tests.support.questions import question
@@ -83,7 +83,7 @@ def test_a_pre_label_stands_on_the_side_of_the_response_it_prefers(places, value
     from label_studio_sdk.label_interface import LabelInterface
 
     asked = question(Task.PAIRWISE, places=places)
-    said = Said("preference", (0, 1), Outcome.VERDICT if value else Outcome.TIE, float(value))
+    said = AxisVerdict("preference", (0, 1), Outcome.VERDICT if value else Outcome.TIE, float(value))
     spec = labeling_config.spec_of(asked)
     (made,) = tasks.predictions(asked, spec, (said,), "judge")
     assert LabelInterface(labeling_config.build(spec)).validate_prediction(made)
@@ -94,11 +94,13 @@ def test_a_pre_label_stands_on_the_side_of_the_response_it_prefers(places, value
 def test_pre_labels_are_held_within_the_scale_and_only_made_where_they_can_be_shown():
     rated = question(Task.RATINGS)
     spec = labeling_config.spec_of(rated)
-    said = [Said(axis, (0,), Outcome.VERDICT, value) for axis, value in zip(labeling_config.AXES, (7.0, 0.2, 3.6))]
+    said = [
+        AxisVerdict(axis, (0,), Outcome.VERDICT, value) for axis, value in zip(labeling_config.AXES, (7.0, 0.2, 3.6))
+    ]
     (made,) = tasks.predictions(rated, spec, tuple(said), "judge")
     assert [region["value"]["rating"] for region in made["result"]] == [5, 1, 4]
-    assert tasks.predictions(rated, spec, (Said("safety", (0,), Outcome.ABSTAIN),), "judge") == []
-    assert tasks.predictions(rated, spec, (Said("unsafe", (0,), Outcome.VERDICT, 1.0),), "judge") == []
+    assert tasks.predictions(rated, spec, (AxisVerdict("safety", (0,), Outcome.ABSTAIN),), "judge") == []
+    assert tasks.predictions(rated, spec, (AxisVerdict("unsafe", (0,), Outcome.VERDICT, 1.0),), "judge") == []
     with pytest.raises(RecipeError, match="safety"):
         tasks.predictions(rated, spec._replace(task=Task.SAFETY), (), "judge")
 

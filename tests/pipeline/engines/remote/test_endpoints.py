@@ -33,8 +33,8 @@ def urls(pair):
 @pytest.fixture
 def soon(monkeypatch):
     """Pauses take a hundredth of their time."""
-    pause = endpoints.pause
-    monkeypatch.setattr(endpoints, "pause", lambda times: pause(times) / 100)
+    pause = endpoints.backoff_seconds
+    monkeypatch.setattr(endpoints, "backoff_seconds", lambda times: pause(times) / 100)
 
 
 def settings(urls, *more: dict, **rest) -> openai.Settings:

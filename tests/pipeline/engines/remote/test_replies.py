@@ -152,7 +152,7 @@ PAGE = b"<!DOCTYPE html>\n<html><head><title>\n502 Bad\nGateway</title></head><b
     ],
 )  # fmt: skip
 def test_what_a_server_says_is_one_line(body, said):
-    assert replies.said(body) == said
+    assert replies.error_message(body) == said
 
 
 def test_a_wait_may_be_told_as_a_date():

@@ -21,7 +21,7 @@ def slowly(hashes: list[int], bits: int) -> list[int]:
 
 
 def quickly(hashes: np.ndarray, bits: int) -> np.ndarray:
-    return lsh.twins(lsh.bands(hashes, max(bits, 1)), lambda i, j: distance(hashes[i], hashes[j]) <= bits)
+    return lsh.near_duplicates(lsh.bands(hashes, max(bits, 1)), lambda i, j: distance(hashes[i], hashes[j]) <= bits)
 
 
 few_bits = st.lists(st.integers(0, 63), max_size=6).map(lambda places: sum({1 << p for p in places}))
@@ -46,7 +46,9 @@ def test_a_row_near_to_one_that_went_stays():
 
 def test_earlier_looks_only_among_the_given_rows():
     hashes = np.zeros(4, np.uint64)
-    found = lsh.earlier(lsh.bands(hashes, 3), np.array([1, 3]), np.array([0, 2]), lambda i, j: hashes[i] == hashes[j])
+    found = lsh.near_earlier(
+        lsh.bands(hashes, 3), np.array([1, 3]), np.array([0, 2]), lambda i, j: hashes[i] == hashes[j]
+    )
     assert found.tolist() == [-1, 1]  # nothing given is before row 0; row 3 is not before row 2
 
 
@@ -78,8 +80,8 @@ def test_signatures_estimate_how_many_runs_two_texts_share():
     runs = [{t[i : i + 5] for i in range(len(t) - 4)} for t in (one, two)]
     exact = len(runs[0] & runs[1]) / len(runs[0] | runs[1])
     a, b = shingles.signatures([one, two])
-    assert shingles.alike(a, b) == pytest.approx(
+    assert shingles.similarity(a, b) == pytest.approx(
         exact, abs=0.12
     )  # three standard deviations: sqrt(.6 * .4 / 128) = .043
     same, other = shingles.signatures(["What is  shown?", "what is shown"])
-    assert shingles.alike(same, other) == 1  # case, spaces and punctuation do not count
+    assert shingles.similarity(same, other) == 1  # case, spaces and punctuation do not count

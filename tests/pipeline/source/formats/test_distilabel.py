@@ -3,7 +3,7 @@ import base64
 import pytest
 
 from pipeline.source.formats import distilabel
-from pipeline.source.formats.draft import Answer, Pairing, Said, Turn
+from pipeline.source.formats.draft import Answer, DraftJudgement, DraftPair, Turn
 from schemas.records import Outcome
 from tests.support.dialects import BAD, EMPTY, EQUAL, NAN, asked, refused, without
 
@@ -21,7 +21,10 @@ PAIR = {
     "prompt": "What?", "prompt_id": "x", "chosen": talk("A cat."), "rejected": talk("A dog."), "chosen_model": "m1",
     "rejected_model": "m2", "chosen_rating": 5.0, "rejected_rating": 2.0,
 }  # fmt: skip
-JUDGED = (Said((0,), "rating", 5.0, "judge", "Right."), Said((1,), "rating", 2.0, "judge", "Wrong."))
+JUDGED = (
+    DraftJudgement((0,), "rating", 5.0, "judge", "Right."),
+    DraftJudgement((1,), "rating", 2.0, "judge", "Wrong."),
+)
 
 
 def test_generations_are_rated():
@@ -33,13 +36,16 @@ def test_generations_are_rated():
 def test_what_failed_stays_in_its_place_without_a_value():
     draft = distilabel.read(ROW | {"generations": ["A cat.", None], "ratings": [None, None], "rationales": ["?", None]})
     assert draft.answers[1] == Answer("", "m2")
-    assert draft.said[0] == Said((0,), "rating", None, "judge", "?", Outcome.UNPARSABLE)
+    assert draft.said[0] == DraftJudgement((0,), "rating", None, "judge", "?", Outcome.UNPARSABLE)
 
 
 def test_the_pair_of_the_dpo_step():
     draft = distilabel.read(PAIR)
     assert draft.answers == (Answer("A cat.", "m1", "chosen"), Answer("A dog.", "m2", "rejected"))
-    assert draft.said == (Said((0,), "rating", 5.0, "distilabel"), Said((1,), "rating", 2.0, "distilabel"))
+    assert draft.said == (
+        DraftJudgement((0,), "rating", 5.0, "distilabel"),
+        DraftJudgement((1,), "rating", 2.0, "distilabel"),
+    )
     assert draft.pairs[0].known == {"margin": 3.0, "reward_chosen": 5.0, "reward_rejected": 2.0}
 
 
@@ -55,7 +61,7 @@ def test_the_pair_is_found_among_the_generations():
         ("A dog.", "rejected"),
         ("A cat.", "chosen"),
     ]
-    assert draft.pairs == (Pairing(2, 1, None, {"margin": 3.0, "reward_chosen": 5.0, "reward_rejected": 2.0}),)
+    assert draft.pairs == (DraftPair(2, 1, None, {"margin": 3.0, "reward_chosen": 5.0, "reward_rejected": 2.0}),)
     assert [(s.items, s.value) for s in draft.said] == [((0,), 1.0), ((1,), 2.0), ((2,), 5.0)]
     strange = distilabel.read(PAIR | {"generations": ["A bird.", "A cat."], "generation_models": ["m0", "m1"]})
     assert (strange.pairs[0].chosen, strange.pairs[0].rejected, len(strange.answers)) == (1, 2, 3)

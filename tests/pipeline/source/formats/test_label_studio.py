@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.source.formats import label_studio
-from pipeline.source.formats.draft import Pairing
+from pipeline.source.formats.draft import DraftPair
 from schemas.records import Outcome
 from tests.support.dialects import BAD, EMPTY, NAN, asked, refused, texts, without
 
@@ -43,7 +43,7 @@ def test_two_people_who_agree_make_a_pair():
         ((0, 1), "preference", -1.0, "person:3", verdict),
         ((0, 1), "preference", -1.0, "person:4", verdict),
     ]
-    assert draft.pairs == (Pairing(1, 0),)
+    assert draft.pairs == (DraftPair(1, 0),)
     assert draft.said[0].raw == '{"selected": "right"}'
     assert "ann@" not in str(draft)
 

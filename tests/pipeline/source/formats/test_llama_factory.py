@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.source.formats import llama_factory
-from pipeline.source.formats.draft import Pairing, Turn
+from pipeline.source.formats.draft import DraftPair, Turn
 from tests.support.dialects import BAD, EMPTY, EQUAL, HALF, MEDIA, asked, refused, texts, without
 
 ROW = {
@@ -50,7 +50,7 @@ def test_alpaca():
 def test_kto():
     draft = llama_factory.read(KTO)
     assert (draft.prompt, texts(draft)) == (asked("Hi"), [("Ho", None)])
-    assert draft.pairs == (Pairing(0, None, None, {"label": True}),)
+    assert draft.pairs == (DraftPair(0, None, None, {"label": True}),)
     draft = llama_factory.read({"instruction": "Add.", "output": "3", "kto_tag": False})
     assert draft.pairs[0].known == {"label": False}
 

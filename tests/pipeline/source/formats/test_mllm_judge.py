@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.source.formats import mllm_judge
-from pipeline.source.formats.draft import Pairing, Said
+from pipeline.source.formats.draft import DraftJudgement, DraftPair
 from schemas.records import Outcome
 from tests.support.dialects import BAD, EMPTY, EQUAL, asked, refused, texts, without
 
@@ -21,16 +21,16 @@ def test_a_score_is_a_rating():
     draft = mllm_judge.read(SCORE)
     assert draft.prompt == asked(("image", "image/7.jpg"), "What is it?")
     assert (texts(draft), draft.answers[0].model) == ([("A cat.", None)], "llava")
-    assert draft.said == (Said((0,), "rating", 3.0, "mllm_judge"),)
+    assert draft.said == (DraftJudgement((0,), "rating", 3.0, "mllm_judge"),)
     assert (draft.known, draft.id, draft.pairs) == ({"split": "coco"}, "7", ())
     assert mllm_judge.read(SCORE | {"human": "4"}).said[0].value == 4.0  # some are texts
 
 
 def test_a_choice_is_a_preference_with_its_pair_and_c_is_a_tie():
     draft = mllm_judge.read(PAIR)
-    assert draft.said == (Said((0, 1), "preference", -1.0, "mllm_judge"),)
-    assert draft.pairs == (Pairing(1, 0),)
-    assert mllm_judge.read(PAIR | {"human_answer": "A"}).pairs == (Pairing(0, 1),)
+    assert draft.said == (DraftJudgement((0, 1), "preference", -1.0, "mllm_judge"),)
+    assert draft.pairs == (DraftPair(1, 0),)
+    assert mllm_judge.read(PAIR | {"human_answer": "A"}).pairs == (DraftPair(0, 1),)
     tie = mllm_judge.read(PAIR | {"human_answer": "C"})
     assert (tie.said[0].outcome, tie.pairs) == (Outcome.TIE, ())
 

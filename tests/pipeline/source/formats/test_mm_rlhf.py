@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.source.formats import mm_rlhf
-from pipeline.source.formats.draft import Said
+from pipeline.source.formats.draft import DraftJudgement
 from schemas.records import Outcome
 from tests.support.dialects import BAD, EMPTY, EQUAL, NAN, asked, refused, texts, without
 
@@ -14,7 +14,7 @@ ROW = {
 def test_people_prefer_with_reasons():
     draft = mm_rlhf.read(ROW)
     assert draft.prompt == asked(("image", "a.jpg"), "What?")
-    assert draft.said == (Said((0, 1), "preference", 1.0, "mm_rlhf"),)
+    assert draft.said == (DraftJudgement((0, 1), "preference", 1.0, "mm_rlhf"),)
     assert draft.pairs[0].known == {
         "critique_chosen": "It is.", "critique_rejected": "It is not.", "ref_logp_chosen": -3.5, "ref_logp_rejected": -4.0,
         "ref_stamp": "mm_rlhf",
@@ -23,7 +23,7 @@ def test_people_prefer_with_reasons():
 
 def test_a_tie_is_said_and_makes_no_pair():
     draft = mm_rlhf.read(ROW | {"is_tie": True})
-    assert draft.said == (Said((0, 1), "preference", 0.0, "mm_rlhf", None, Outcome.TIE),)
+    assert draft.said == (DraftJudgement((0, 1), "preference", 0.0, "mm_rlhf", None, Outcome.TIE),)
     assert (draft.pairs, texts(draft)) == ((), [("A cat.", None), ("A dog.", None)])
 
 

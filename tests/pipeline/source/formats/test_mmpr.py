@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.source.formats import mmpr
-from pipeline.source.formats.draft import Answer, Draft, Pairing
+from pipeline.source.formats.draft import Answer, Draft, DraftPair
 from tests.support.dialects import BAD, EMPTY, EQUAL, HALF, asked, refused, without
 
 ROW = {"image": "a.jpg", "question": "<image>\nHow many?", "chosen": "1", "rejected": "2", "answer_gt": "1"}
@@ -10,7 +10,7 @@ ROW = {"image": "a.jpg", "question": "<image>\nHow many?", "chosen": "1", "rejec
 def test_the_answer_is_known():
     answers = (Answer("1", role="chosen"), Answer("2", role="rejected"))
     prompt = asked(("image", "a.jpg"), "How many?")
-    assert mmpr.read(ROW) == Draft(prompt, answers, (), (Pairing(0, 1, None, {}),), {"answer": "1"})
+    assert mmpr.read(ROW) == Draft(prompt, answers, (), (DraftPair(0, 1, None, {}),), {"answer": "1"})
     assert mmpr.read(ROW | {"answer_gt": 1}).known == {"answer": "1"}
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.source.formats import ms_swift
-from pipeline.source.formats.draft import Draft, Pairing
+from pipeline.source.formats.draft import Draft, DraftPair
 from tests.support.dialects import BAD, EMPTY, EQUAL, MEDIA, NAN, asked, refused, texts, without
 
 ASKED = {"role": "user", "content": "<image>What?"}
@@ -18,11 +18,11 @@ def test_another_answer(other):
     draft = ms_swift.read({"messages": TALK, "images": ["a.jpg"], "margin": 0.5} | other)
     assert draft.prompt == asked(("image", "a.jpg"), "What?")
     assert texts(draft) == [("A cat.", "chosen"), ("A dog.", "rejected")]
-    assert draft.pairs == (Pairing(0, 1, None, {"margin": 0.5}),)
+    assert draft.pairs == (DraftPair(0, 1, None, {"margin": 0.5}),)
 
 
 def test_rejected_media_stand_in_one_for_one():
-    assert ms_swift.read(MIXED).pairs == (Pairing(0, 1, ("b.jpg",), {}),)
+    assert ms_swift.read(MIXED).pairs == (DraftPair(0, 1, ("b.jpg",), {}),)
     same = ms_swift.read(MIXED | {"rejected_messages": TALK})  # only the picture differs
     assert texts(same) == [("A cat.", "chosen"), ("A cat.", "rejected")]
     talk = [{"role": "user", "content": "<image><audio><image>?"}, TALK[1]]
@@ -38,7 +38,7 @@ def test_rejected_media_stand_in_one_for_one():
 
 def test_a_label_a_reference_and_a_prompt():
     assert ms_swift.read({"messages": TALK, "images": ["a.jpg"], "label": False}).pairs == (
-        Pairing(0, None, None, {"label": False}),
+        DraftPair(0, None, None, {"label": False}),
     )
     reference = ms_swift.read({"messages": TALK, "images": ["a.jpg"]})
     assert reference == Draft(asked(("image", "a.jpg"), "What?"), known={"reference": "A cat."})

@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.source.formats import pairwright
-from pipeline.source.formats.draft import Answer, Draft, Pairing
+from pipeline.source.formats.draft import Answer, Draft, DraftPair
 from schemas.records import Span
 from tests.support.dialects import BAD, EMPTY, EQUAL, NAN, asked, refused, without
 from tests.support.preference_sets import part, says
@@ -21,7 +21,7 @@ def test_all_that_is_known_comes_back():
     assert pairwright.read(ROW) == Draft(
         asked(("image", {"bytes": b"x", "path": None}), "What?"),
         (Answer("A cat.", "m1", "chosen"), Answer("A dog.", None, "rejected")), (),
-        (Pairing(0, 1, None, {
+        (DraftPair(0, 1, None, {
             "margin": 2.0, "reward_chosen": 1.0, "reward_rejected": -1.0, "soft_label": 0.9, "rank": 0, "seed": 2**40,
             "critique_rejected": "no dog", "rejected_spans": (Span(0, 3, 0.5, "object", None, "A dog"),), "needs_media": True,
         }),),

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pipeline.source.formats.draft import Draft
 from pipeline.source.formats.fields import Cell
-from pipeline.source.formats.registry import DIALECTS, guess
+from pipeline.source.formats.registry import FORMATS, detect
 from schemas.errors import RowError
 from tests.pipeline.source.formats import (
     test_distilabel,
@@ -41,20 +41,20 @@ GOOD = {
 
 
 def test_every_dialect_has_its_rows_here():
-    assert set(GOOD) == set(DIALECTS)
+    assert set(GOOD) == set(FORMATS)
 
 
 @pytest.mark.parametrize("name", GOOD)
 def test_the_columns_tell_the_format_and_why(name):
     for row in GOOD[name]:
-        found, why = guess(list(row))
+        found, why = detect(list(row))
         assert found == name
         assert why.startswith("column")
 
 
 def test_strange_columns_are_no_format():
-    assert guess(["text", "label"]) is None
-    assert guess([]) is None
+    assert detect(["text", "label"]) is None
+    assert detect([]) is None
 
 
 # what may stand in a row: JSON's values, bytes of Parquet, cells of CSV, numbers that JSON has not, half characters
@@ -104,7 +104,7 @@ def rows(draw, name):
     return good
 
 
-@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_any_row_is_a_draft_or_a_row_error(name):
     seen = set()
 
@@ -112,7 +112,7 @@ def test_any_row_is_a_draft_or_a_row_error(name):
     @given(rows(name))
     def check(row):
         try:
-            draft = DIALECTS[name].read(row)
+            draft = FORMATS[name].read(row)
         except RowError as error:
             seen.add(error.reason)
             return

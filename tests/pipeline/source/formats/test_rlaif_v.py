@@ -3,7 +3,7 @@ import json
 import pytest
 
 from pipeline.source.formats import rlaif_v
-from pipeline.source.formats.draft import Answer, Draft, Pairing, Said
+from pipeline.source.formats.draft import Answer, Draft, DraftJudgement, DraftPair
 from tests.support.dialects import BAD, EMPTY, EQUAL, INF, NAN, asked, refused, without
 
 HUB = {
@@ -24,14 +24,14 @@ def scored(**sides) -> dict:
 def test_the_hub_row():
     answers = (Answer("A cat.", "m1", "chosen"), Answer("A dog.", "m1", "rejected"))
     prompt = asked(("image", {"bytes": b"x", "path": "a.jpg"}), "What?")
-    assert rlaif_v.read(HUB) == Draft(prompt, answers, (), (Pairing(0, 1, None, {}),), {"source": "COCO"}, "7")
+    assert rlaif_v.read(HUB) == Draft(prompt, answers, (), (DraftPair(0, 1, None, {}),), {"source": "COCO"}, "7")
     assert rlaif_v.read(HUB | {"origin_split": "train"}).answers[0].model is None
 
 
 def test_the_pair_stage_has_scores():
     draft = rlaif_v.read(STAGE)
     assert draft.prompt == asked(("image", "a.jpg"), "What?")
-    assert draft.said == (Said((0,), "score", -1.0, "j"), Said((1,), "score", -3.0, "j"))
+    assert draft.said == (DraftJudgement((0,), "score", -1.0, "j"), DraftJudgement((1,), "score", -3.0, "j"))
     # -1 - -3 = 2
     assert draft.pairs[0].known == {"margin": 2.0, "reward_chosen": -1.0, "reward_rejected": -3.0}
     assert draft.id == "q1"

@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.source.formats import trl
-from pipeline.source.formats.draft import Answer, Draft, Pairing, Turn
+from pipeline.source.formats.draft import Answer, Draft, DraftPair, Turn
 from schemas import records
 from schemas.errors import RowError
 from schemas.messages import user
@@ -19,7 +19,7 @@ OTHER = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": 
 
 def test_a_conversation_has_its_images_in_their_places():
     answers = (Answer("A cat.", role="chosen"), Answer("A dog.", role="rejected"))
-    assert trl.read(ROW) == Draft(asked(("image", "a.jpg"), "What?"), answers, (), (Pairing(0, 1, None, {}),))
+    assert trl.read(ROW) == Draft(asked(("image", "a.jpg"), "What?"), answers, (), (DraftPair(0, 1, None, {}),))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_block_may_hold_its_image():
 
 def test_unpaired_and_prompt_only():
     draft = trl.read({"prompt": "What?", "completion": [{"role": "assistant", "content": "A cat."}], "label": False})
-    assert (texts(draft), draft.pairs) == ([("A cat.", None)], (Pairing(0, None, None, {"label": False}),))
+    assert (texts(draft), draft.pairs) == ([("A cat.", None)], (DraftPair(0, None, None, {"label": False}),))
     draft = trl.read({"prompt": "1 + 1?", "solution": "2", "id": 5})
     assert draft == Draft(asked("1 + 1?"), known={"answer": "2"}, id="5")
 
@@ -83,7 +83,7 @@ def test_what_is_written_is_read_back():
     assert texts(draft) == [("A cat.", "chosen"), ("A dog.", "rejected")]
     assert draft.pairs[0].known == {"margin": 2.5}
     unpaired = trl.write(sample, pair._replace(rejected=None, label=True, margin=None), str)
-    assert trl.read(unpaired).pairs == (Pairing(0, None, None, {"label": True}),)
+    assert trl.read(unpaired).pairs == (DraftPair(0, None, None, {"label": True}),)
     with pytest.raises(RowError, match="no rejected media"):
         trl.write(sample, pair._replace(rejected_media=("dd",)), str)
 

@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.source.formats import ultrafeedback
-from pipeline.source.formats.draft import Said
+from pipeline.source.formats.draft import DraftJudgement
 from pipeline.source.formats.fields import Cell
 from tests.support.dialects import BAD, EMPTY, EQUAL, INF, NAN, asked, refused, texts, without
 
@@ -22,7 +22,10 @@ def test_scores_under_any_name(names):
     draft = ultrafeedback.read(PLAIN | dict(zip(names, (8.5, 4))))
     assert (draft.prompt, draft.id) == (asked("Why?"), "abc")
     assert texts(draft) == [("Because.", "chosen"), ("No.", "rejected")]
-    assert draft.said == (Said((0,), "score", 8.5, "ultrafeedback"), Said((1,), "score", 4.0, "ultrafeedback"))
+    assert draft.said == (
+        DraftJudgement((0,), "score", 8.5, "ultrafeedback"),
+        DraftJudgement((1,), "score", 4.0, "ultrafeedback"),
+    )
     assert draft.pairs[0].known == {"margin": 4.5, "reward_chosen": 8.5, "reward_rejected": 4.0}
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from pipeline.source.formats import vlfeedback
-from pipeline.source.formats.draft import Answer, Said
+from pipeline.source.formats.draft import Answer, DraftJudgement
 from schemas.records import Outcome
 from tests.support.dialects import BAD, asked, refused, without
 
@@ -31,10 +31,12 @@ def test_answers_are_rated_and_not_paired():
     assert draft.answers == (Answer("A cat.", "m1"), Answer("A dog.", "m2"))
     raw = json.dumps(SLIP)
     assert draft.said == (
-        Said((0,), "Helpfulness", 4.0, "vlfeedback", raw),
-        Said((0,), "Visual Faithfulness", None, "vlfeedback", json.dumps(SLIP | {"Rating": "N/A"}), Outcome.UNPARSABLE),
-        Said((1,), "Helpfulness", 2.0, "vlfeedback", json.dumps(SLIP | {"Rating": "2"})),
-        Said((1,), "Visual Faithfulness", 4.0, "vlfeedback", raw),
+        DraftJudgement((0,), "Helpfulness", 4.0, "vlfeedback", raw),
+        DraftJudgement(
+            (0,), "Visual Faithfulness", None, "vlfeedback", json.dumps(SLIP | {"Rating": "N/A"}), Outcome.UNPARSABLE
+        ),
+        DraftJudgement((1,), "Helpfulness", 2.0, "vlfeedback", json.dumps(SLIP | {"Rating": "2"})),
+        DraftJudgement((1,), "Visual Faithfulness", 4.0, "vlfeedback", raw),
     )
     assert (draft.pairs, draft.id) == ((), "1")
 
