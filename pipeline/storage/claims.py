@@ -102,7 +102,10 @@ class Claims:
 
     def close(self) -> None:
         """Releases all claims, notifies the other builds, and removes the files of dead ones."""
-        if self._own is not None:
+        if self._own is None:
+            with suppress(OSError):  # no folder, or a read-only one
+                self._tidy()
+        else:
             with self._alone():
                 self._own.path.unlink(missing_ok=True)
                 self._look()
@@ -111,6 +114,14 @@ class Claims:
             for table in (self._own, *self._others.values()):
                 table.close()
             self._own, self._others, self._places, self._free, self._last = None, {}, {}, [], 0
+
+    def _tidy(self) -> None:
+        """Removes the files of dead builds, for a build that claimed nothing."""
+        with self._alone():
+            self._look()
+        for table in self._others.values():
+            table.close()
+        self._others = {}
 
     def _join(self) -> _Table:
         """Creates this build's table and notifies the other builds."""
@@ -145,13 +156,15 @@ class Claims:
         for name in self._others.keys() - there.keys():
             self._others.pop(name).close()
         for name, path in there.items():
-            if name in self._others:
-                continue
-            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            known = self._others.get(name)
+            file = known.file if known else os.open(path, os.O_RDWR | os.O_CLOEXEC)
             if _free(file):
-                os.close(file)
                 path.unlink()
-            else:
+                if known:
+                    self._others.pop(name).close()
+                else:
+                    os.close(file)
+            elif known is None:
                 self._others[name] = _Table(path, file)
 
     @contextmanager

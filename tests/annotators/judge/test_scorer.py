@@ -113,7 +113,7 @@ def test_makers_get_the_numbers_alone():
 def test_a_model_that_cannot_score_so_is_the_recipes_mistake(kind, can):
     engine = Known({})
     engine.can = frozenset(can.split())
-    with pytest.raises(RecipeError, match="cannot score"):
+    with pytest.raises(RecipeError, match="does not support"):
         scores(rows_of([BLUE]), {"scorer": engine}, kind=kind)
 
 

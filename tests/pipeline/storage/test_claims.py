@@ -78,6 +78,39 @@ def test_what_a_killed_process_claimed_is_free_and_its_file_goes(tmp_path, pair)
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def killed(folder, *before) -> None:
+    """A process that claims KEY, then does what `before` says, and is killed."""
+    script = (
+        "import os, signal, sys; from pathlib import Path; from pipeline.storage.claims import Claims\n"
+        "c = Claims(Path(sys.argv[1])); c.take(b'k' * 16); print(flush=True); input(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.readline()
+        for each in before:
+            each()
+        process.communicate("\n")
+        assert process.returncode == -signal.SIGKILL
+
+
+def test_the_last_to_leave_removes_the_file_of_a_dead_one_whom_it_knew(tmp_path):
+    claims = Claims(tmp_path)
+    killed(tmp_path, lambda: claims.take(OTHER))  # it sees the other, which dies afterwards
+    assert len(list(tmp_path.iterdir())) == 2
+    claims.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_who_claimed_nothing_removes_the_file_of_a_dead_one_too(tmp_path):
+    killed(tmp_path)
+    claims = Claims(tmp_path)
+    claims.close()
+    assert list(tmp_path.iterdir()) == []
+    Claims(tmp_path / "nowhere").close()
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_a_stopped_process_keeps_what_it_claimed(tmp_path, pair):
     script = "import sys; from pathlib import Path; from pipeline.storage.claims import Claims\nc = Claims(Path(sys.argv[1])); c.take(b'k' * 16); print(flush=True); input()"
     process = subprocess.Popen(
