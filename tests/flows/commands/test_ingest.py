@@ -93,7 +93,7 @@ def test_a_recipe_brings_in_what_is_good_and_names_the_rest(home, tmp_path, name
     assert (found["samples"], reasons) == CAME_IN[name]
     for reason, count in reasons.items():
         assert f"{reason}" in said, count
-    assert "what came in" in said
+    assert "ingested in" in said
     assert "continues from here" in said
 
 

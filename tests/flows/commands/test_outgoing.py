@@ -199,7 +199,7 @@ def test_check_says_it_and_runs_nothing(tmp_path):
 @pytest.mark.slow
 def test_check_of_every_recipe_that_comes_along():
     for name in load.known():
-        assert "which can run" in pairwright("check", name)
+        assert "ready to run" in pairwright("check", name)
 
 
 def test_build_says_it_in_short_before_it_starts(tmp_path):

@@ -128,7 +128,7 @@ def test_people_are_shown_with_what_they_are_worth_and_whom_to_look_at(run, brow
     assert shown["person:1"][5].startswith(f"{100 * one['gold']['share']:.1f} %")
     assert shown["person:1"][9] == "21"
     assert ["Krippendorff’s α, ordinal", f"{people['agreement']['preference']['alpha']['ordinal']:.2f}"] in rows
-    assert "person:4: skill of" in page.inner_text("main")
+    assert "person:4: skill " in page.inner_text("main")
     assert page.inner_text("main").count("Pairwise: 240 of 250 annotations. Questions: 50 agreed, 10 open.") == 2
     assert "In quarantine: 2 span text." in page.inner_text("main")
     assert "1 of 4 are flagged" in page.inner_text(".notes >> nth=0")

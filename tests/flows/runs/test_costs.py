@@ -92,7 +92,7 @@ def test_what_is_cached_is_saved_and_the_card_says_the_same(priced, url):
     said = [re.search(r"The models answered .*", card)[0] for card in cards]
     assert said[0] == said[1]
     assert said[0].startswith("The models answered 40 requests: ")
-    assert said[0].endswith(" EUR at the prices of the recipe.")
+    assert said[0].endswith(" EUR at the recipe's prices.")
 
 
 def test_a_price_makes_no_other_run_and_no_other_row(priced, url):

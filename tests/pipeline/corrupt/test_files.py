@@ -64,7 +64,7 @@ def test_another_process_makes_the_same_bytes(moving, tmp_path):
     script = (
         "import sys; from pathlib import Path; from pipeline.corrupt import _files; from pipeline.corrupt.kinds._kind import seeded_rng;"
         "from pipeline.corrupt.kinds.images import Diffusion; kind = Diffusion(seed=4);"
-        "made = _files.corrupted(Path(sys.argv[1]).read_bytes(), 'video', kind, seeded_rng(kind, 's'), 'it');"
+        "made = _files.corrupted_file(Path(sys.argv[1]).read_bytes(), 'video', kind, seeded_rng(kind, 's'), 'it');"
         "sys.stdout.buffer.write(made)"
     )
     done = subprocess.run([sys.executable, "-c", script, tmp_path / "clip"], capture_output=True, check=True)

@@ -111,4 +111,4 @@ def test_scores_on_pairs_are_no_scores_of_answers():
     rows.judgements.insert(
         0, judgement(rows.sample.id, "s", "candidate", (rows.candidates[2].id,), "score", Finding(Outcome.VERDICT, 1.0))
     )
-    assert [c.text for c in stream._those("best", rows, rows)] == ["c"]
+    assert [c.text for c in stream._selected("best", rows, rows)] == ["c"]

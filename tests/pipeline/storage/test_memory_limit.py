@@ -63,11 +63,11 @@ def refused(size):
     return False
 
 free = resource.getrlimit(resource.RLIMIT_AS)
-with memory_limit.bounded():
+with memory_limit.limit_memory():
     print(refused(2 * memory_limit.MOST), refused(memory_limit.MOST // 8))
-    memory_limit.release()
+    memory_limit.lift_limit()
     print(refused(2 * memory_limit.MOST), resource.getrlimit(resource.RLIMIT_AS) == free)
-with memory_limit.bounded():
+with memory_limit.limit_memory():
     print(refused(2 * memory_limit.MOST))
 print(resource.getrlimit(resource.RLIMIT_AS) == free)
 """
