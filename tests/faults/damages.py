@@ -556,7 +556,9 @@ def _answered(dice: random.Random, folder: Path) -> None:
     if said.code:
         assert len(said.errors) == 1, told
         assert len(said.err.strip().splitlines()) == 1, told
-        assert re.search("cannot push to tester/pairs on the Hub: .*(check|correct|set|later|smaller)", said.errors[0]), told
+        assert re.search(
+            "cannot push to tester/pairs on the Hub: .*(check|correct|set|later|smaller)", said.errors[0]
+        ), told
     hub.repos.clear()
     assert ran(place, COMMANDS["export"](place)).code == 0, told
 

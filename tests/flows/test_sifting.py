@@ -108,7 +108,7 @@ def test_contamination(folder):
     run = build(folder, "contamination", f"contamination.sets.bench={folder[0] / 'bench.jsonl'}")
     assert gone(run, "contamination") == {9: "contaminated"}
     (row,) = (r for r in rows(run, "rejections") if r.step == "contamination")
-    assert "bench bench.jsonl#1 shows its image" in row.detail
+    assert "its image is also in bench bench.jsonl#1" in row.detail
     # runs of 7 words: the benchmark's question has 11 - 7 + 1 = 5, row 5 holds one of them: a fifth; every other row none
     path = f"contamination.sets.bench={folder[0] / 'bench.jsonl'}"
     run = build(
@@ -179,7 +179,7 @@ def test_clusters_in_the_eyes_of_a_model(folder):
 
 
 def test_a_model_without_vectors_is_one_clear_line(folder):
-    with pytest.raises(EngineError, match="subsample: scripted has no vectors to give; name a model on the engine hf"):
+    with pytest.raises(EngineError, match="subsample: scripted cannot embed; use a model on the engine hf"):
         build(folder, "subsample_model", "subsample.model=policy")
 
 
@@ -236,7 +236,7 @@ def test_a_model_writes_questions_and_answers(folder):
     assert set(found.values()) == {"unparsable"}
     samples = {s.id: s for s in rows(run, "samples")}
     refused = [r.detail for r in rows(run, "rejections") if r.reason == "unparsable"]
-    assert all(d.endswith("no question can be read in: I would rather not.") for d in refused)
+    assert all(d.endswith("no question can be parsed from the reply: I would rather not.") for d in refused)
     assert sorted([*found, *left(run)]) == list(range(1, 18))
     written = [c for c in rows(run, "candidates") if c.step == "llm_write"]
     assert Counter(c.role for c in written) == {"chosen": len(samples), "rejected": len(samples)}

@@ -132,7 +132,7 @@ def test_people_are_shown_with_what_they_are_worth_and_whom_to_look_at(run, brow
     assert page.inner_text("main").count("Pairwise: 240 of 250 annotations. Questions: 50 agreed, 10 open.") == 2
     assert "In quarantine: 2 span text." in page.inner_text("main")
     assert "1 of 4 are flagged" in page.inner_text(".notes >> nth=0")
-    plot = page.locator(".plot[aria-label*='people of asked']")
+    plot = page.locator(".plot[aria-label*='annotators of asked']")
     assert [name in plot.inner_html() for name in ("person:1", "skill (flagged)")] == [True, True]
     page.close()
 

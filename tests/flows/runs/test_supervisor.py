@@ -130,7 +130,7 @@ def test_a_request_that_crashes_the_engine_is_one_rejection(tmp_path, hooked):
         ],
     }
     run, said = built(tmp_path, raw)
-    assert sum("starting it again" in text for text in said) == 3  # twice among others, once alone
+    assert sum("restarting it" in text for text in said) == 3  # twice among others, once alone
     (left,) = [row for b in run.tables().batches("rejections") for row in b.to_pylist()]
     assert (left["table"], left["step"], left["reason"]) == ("samples", "sample", Reason.ENGINE_CRASH)
     prompts = [row["prompt"] for b in run.tables().batches("samples") for row in b.to_pylist()]
@@ -140,7 +140,7 @@ def test_a_request_that_crashes_the_engine_is_one_rejection(tmp_path, hooked):
 
     shutil.rmtree(run.place(run.units[0]))  # as if its rows were to be made again: the culprit is known
     again, said = built(tmp_path, raw)
-    assert not any("starting it again" in text for text in said)
+    assert not any("restarting it" in text for text in said)
     assert [row["reason"] for b in again.tables().batches("rejections") for row in b.to_pylist()] == [
         Reason.ENGINE_CRASH
     ]
@@ -157,7 +157,7 @@ def test_an_engine_that_always_crashes_is_an_error_after_some_restarts(tmp_path,
     with pytest.raises(EngineError, match=r"pass0-sample: its process crashed repeatedly \(exit code 3\)"):
         run.do(run.units[0])
     run.close()
-    assert sum("starting it again" in text for text in said) == RESTARTS
+    assert sum("restarting it" in text for text in said) == RESTARTS
     assert not (run.folder / "crashes.json").exists()
 
 
@@ -175,7 +175,7 @@ def test_a_child_that_grows_is_followed_by_another_between_shards(tmp_path, hook
     grown = [text for text in said if "continuing in a new process" in text]
     assert grown
     assert all(text.startswith("its memory grew from") for text in grown)
-    assert not any("starting it again" in text for text in said)
+    assert not any("restarting it" in text for text in said)
     assert not (run.folder / "crashes.json").exists()
     done = shards.read_json(run.place(run.units[0]) / "done.json")
     assert len(done["shards"]) == 8
