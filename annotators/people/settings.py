@@ -58,6 +58,8 @@ class Settings(Base):
     def _possible(self):
         if self.of == "pairs" and self.task != Task.PAIRWISE:
             raise ValueError("`of: pairs` needs `task: pairwise`")
+        if self.route != "all" and self.task not in (Task.PAIRWISE, Task.RANKING):
+            raise ValueError("`route` compares the answers of a question, so it needs pairwise or ranking")
         if self.gold and self.task not in (Task.PAIRWISE, Task.RANKING):
             raise ValueError("`gold` needs `task: pairwise` or `ranking`: other tasks have no known answer")
         if self.most < self.overlap:

@@ -139,6 +139,13 @@ def test_settings_that_cannot_be_are_refused(wrong):
         Settings(**wrong)
 
 
+@pytest.mark.parametrize("task", [Task.RATINGS, Task.CORRECT, Task.SAFETY])
+@pytest.mark.parametrize("route", ["unsure", "disagree"])
+def test_routing_needs_answers_to_compare(task, route):
+    with pytest.raises(ValidationError, match="`route` compares the answers of a question"):
+        Settings(task=task, route=route)
+
+
 def said(row, items, axis: str, value: float | None, outcome: Outcome = Outcome.VERDICT, step: str = "other") -> None:
     """A Judgement of an answer, or of two."""
     target = "candidate" if len(items) == 1 else "pair"
