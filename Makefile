@@ -33,10 +33,10 @@ quick: install ## run the tests that need no engine, server or browser, in 90 se
 	@$(MAKE) --no-print-directory -k -j2 -O quick-rooms quick-others
 
 quick-rooms: # half of `quick`: one process for each of two cores
-	.venv/bin/pytest -q --quick --durations=10 --durations-min=1 tests/annotators tests/pipeline tests/schemas
+	.venv/bin/pytest -q --quick --durations=10 --durations-min=1 tests/annotators tests/pipeline
 
 quick-others:
-	.venv/bin/pytest -q --quick --durations=10 --durations-min=1 --ignore=tests/annotators --ignore=tests/pipeline --ignore=tests/schemas
+	.venv/bin/pytest -q --quick --durations=10 --durations-min=1 --ignore=tests/annotators --ignore=tests/pipeline
 
 faults: install ## run many seeded trials of every fault and update their table in docs/operations.md (an hour)
 	.venv/bin/python -m tests.faults

@@ -63,6 +63,7 @@ def test_every_section_has_one_diff_and_says_what_fails():
     assert SECTIONS.keys() == DIFFS.keys() == ADDED.keys() == {title for title, *_ in FILES}
 
 
+@pytest.mark.slow  # 8 s
 def test_every_diff_applies_and_its_part_is_found_by_the_closure_tests_and_passes_its_own(tmp_path):
     tree = copied(tmp_path)
     for title in DIFFS:
