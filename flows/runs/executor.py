@@ -112,12 +112,11 @@ class Run:
     def summary(self) -> dict | None:
         """The summary.json if it belongs to the units as they are now. None if there is none, or it is older than a build that is running
         or was killed."""
-        found = shards.read_json(self.folder / "summary.json")
+        if (found := shards.read_json(self.folder / "summary.json")) is None or "units" not in found:
+            return found  # older summaries do not list their units
         made = {unit.name: shards.read_json(self.place(unit) / "done.json") for unit in self.units}
         now = {name: checksum.of_value(done) for name, done in made.items() if done}
-        return (
-            None if found is None or found.get("units", now) != now else found
-        )  # older summaries do not list their units
+        return found if found["units"] == now else None
 
     def _shards(self, unit: Unit) -> list[Path]:
         """The shards of a finished pass; each is checked once. DamageError if one is damaged."""

@@ -3,16 +3,15 @@
 python -m tests.contracts.kept        writes the archive: not again, but beside it where what is stored changes on purpose
 """
 
-import contextlib
 import io
 import shutil
 import tarfile
 import tempfile
 from pathlib import Path
 
-from flows.reports.summary import finish
 from flows.runs import executor
 from tests.support.endpoint import Endpoint, served
+from tests.support.recipe_runs import completed
 
 ARCHIVE = Path(__file__).parent / "kept_run.tar.xz"
 RECIPE = {  # nobody is at that address: everything was asked when the archive was made
@@ -32,10 +31,7 @@ def make(folder: Path) -> None:
     """Builds the recipe in `folder`: out/ and cache/, with what they say of their place taken out."""
     with served(Endpoint(), port=9):
         run = executor.open_document(RECIPE, out=folder / "out", cache=folder / "cache")
-        with contextlib.closing(run):
-            for _ in executor.run_all(run):
-                pass
-            finish(run)
+        completed(run)
     shutil.rmtree(folder / "out" / "logs", ignore_errors=True)
     (folder / "out" / ".lock").unlink()
     for path in [

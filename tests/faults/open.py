@@ -1,15 +1,14 @@
 """Servers that fail for a while: what they did not answer stays open, and the same build asks it again, and only that."""
 
-import contextlib
 import random
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from flows.reports.summary import finish
 from flows.runs import executor
 from tests.faults.fault import Fault
 from tests.support.endpoint import Endpoint, served
+from tests.support.recipe_runs import completed
 
 ROWS = 24
 LOOKS = 8  # answered questions that may be asked once more, to tell a server that fails from requests that do
@@ -34,10 +33,7 @@ def recipe(url: str, seed: int) -> dict:
 def built(raw: dict, folder: Path) -> tuple[dict, list]:
     """The summary and the dataset's rows."""
     run = executor.open_document(raw, out=folder / "out", cache=folder / "cache")
-    with contextlib.closing(run):
-        for _ in executor.run_all(run):
-            pass
-        summary = finish(run)
+    summary = completed(run)
     files = sorted((folder / "out" / "dataset").rglob("*.parquet"))
     return summary, [row for file in files for row in pq.read_table(file).to_pylist()]
 

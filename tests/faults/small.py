@@ -17,12 +17,12 @@ import psutil
 import pytest
 from PIL import Image
 
-from flows.reports.summary import finish
 from flows.runs import executor
 from pipeline.storage.answer_cache import BATCH
 from schemas.errors import OutputError, PairwrightError
 from tests.faults.fault import Fault
 from tests.support.endpoint import Endpoint, served
+from tests.support.recipe_runs import completed
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,12 +43,7 @@ def recipe(url: str, n: int = 12) -> dict:
 def build(raw: dict, out: Path, cache: Path) -> dict:
     """The whole of a build, in this process; its summary."""
     run = executor.open_document(raw, out=out, cache=cache)
-    try:
-        for _ in executor.run_all(run):
-            pass
-        return finish(run)
-    finally:
-        run.close()
+    return completed(run)
 
 
 def traces(folder: Path) -> dict[str, tuple[int, int]]:

@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from flows.reports.summary import finish
 from flows.runs import executor
 from pipeline.dataset.read import read_examples
 from pipeline.media.decode import decode_audio, decode_video
@@ -21,6 +20,7 @@ from tests.support.endpoint import Endpoint, served
 from tests.support.media_files import mp4, wav
 from tests.support.photographs import jpeg_of, pieces
 from tests.support.preference_sets import jsonl, part, says
+from tests.support.recipe_runs import completed
 
 pytestmark = pytest.mark.slow
 
@@ -51,10 +51,7 @@ def build(folder: Path, name: str, *settings: str, out: str | None = None):
     """The run of a sample recipe, finished."""
     place = folder / (out or name)
     run = executor.open_run(str(RECIPES / f"{name}.yaml"), settings, out=place, cache=folder / f"cache-{out or name}")
-    for _ in executor.run_all(run):
-        pass
-    finish(run)
-    run.close()
+    completed(run)
     return run
 
 

@@ -3,11 +3,11 @@
 import pytest
 import yaml
 
-from flows.reports.summary import finish
 from flows.runs import executor
 from schemas.arrow import from_batch
 from tests.flows.test_cli import pairwright
 from tests.support.media_files import jpeg
+from tests.support.recipe_runs import completed
 
 ROOT = executor.Path(__file__).parents[1] / "recipes"
 
@@ -25,10 +25,7 @@ def built(name: str, folder, endpoint: str, steps: list | None = None, judge: di
         raw["steps"][2] = judge
         raw["steps"][3:] = [*(steps or []), {"judge.probe": {"judge": judge}}]
     run = executor.open_document(raw, out=folder / "out", cache=folder / "cache")
-    for _ in executor.run_all(run):
-        pass
-    summary = finish(run)
-    run.close()
+    summary = completed(run)
     tables = run.tables()
     names = ("samples", "candidates", "claims", "judgements", "pairs", "rejections")
     return summary, {t: [r for b in tables.batches(t) for r in from_batch(t, b)] for t in names}, folder / "out"

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from flows.commands import rejudge
-from flows.reports.summary import finish
 from flows.runs import executor, shards
 from flows.runs.worker import _Cleaned
 from pipeline.storage.urls import variables
 from schemas.errors import EngineError, InputError, PairwrightError
 from tests.faults.secrets import web
 from tests.support.endpoint import Endpoint, served
+from tests.support.recipe_runs import completed
 
 SIGNATURE = "4d9f1c7e2b8a"
 ROWS = "\n".join(json.dumps({"prompt": f"what is on page {i} ?"}) for i in range(6)).encode()
@@ -43,10 +43,7 @@ def document(path: str, **model) -> dict:
 
 def built(raw: dict, folder: Path) -> executor.Run:
     run = executor.open_document(raw, out=folder / "out", cache=folder / "cache")
-    with contextlib.closing(run):
-        for _ in executor.run_all(run):
-            pass
-        finish(run)
+    completed(run)
     return run
 
 

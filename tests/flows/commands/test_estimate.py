@@ -9,13 +9,13 @@ import pytest
 import yaml
 
 from flows.commands.estimate import estimate
-from flows.reports.summary import finish
 from flows.runs import executor
 from flows.runs.shards import read_json
 from pipeline.storage.answer_cache import AnswerCache
 from schemas.errors import OutputError, RecipeError
 from tests.support.endpoint import Endpoint, served
 from tests.support.media_files import jpeg
+from tests.support.recipe_runs import completed
 
 NOWHERE = "http://127.0.0.1:9/v1"  # who asks it fails
 
@@ -40,12 +40,7 @@ def written(folder, steps, url=NOWHERE, rows=40, **more):
 
 def build(path, folder, *settings, out="out") -> dict:
     run = executor.open_run(path, settings, out=folder / out, cache=folder / "cache")
-    try:
-        for _ in executor.run_all(run):
-            pass
-        return finish(run)
-    finally:
-        run.close()
+    return completed(run)
 
 
 def told(found) -> dict[str, dict]:
@@ -225,10 +220,7 @@ def demo(tmp_path_factory):
     (done,) = (folder / "part" / "passes").glob("*/done.json")
     begun = estimate("demo", DEMO, cache=cache), read_json(done)["usage"]["sample"]["policy"]["asked"]
     run = executor.open_run("demo", DEMO, out=out, cache=cache)
-    for _ in executor.run_all(run):
-        pass
-    summary = finish(run)
-    run.close()
+    summary = completed(run)
     return blind, begun, estimate("demo", DEMO, cache=cache, out=out), summary
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from flows.planning import load
-from flows.reports.summary import finish
 from flows.runs import executor
 from pipeline.dataset.read import read_examples
 from pipeline.media.probe import probe
 from schemas.arrow import from_batch
 from tests.flows.test_cli import pairwright
 from tests.support.preference_sets import SETS, jsonl, with_media
+from tests.support.recipe_runs import completed
 
 pytestmark = pytest.mark.slow
 
@@ -45,11 +45,7 @@ def ours(folder: Path) -> None:
 def built(name: str, path: Path, out: Path) -> dict:
     recipe = next(r for r in RECIPES if r.stem == f"pairs_{name}")
     run = executor.open_run(str(recipe), [f"pairs.path={path}"], out=out, cache=out.parent / "cache")
-    for _ in executor.run_all(run):
-        pass
-    summary = finish(run)
-    run.close()
-    return summary
+    return completed(run)
 
 
 def rows(out: Path, table: str) -> list:

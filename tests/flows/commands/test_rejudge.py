@@ -11,13 +11,13 @@ from typer.testing import CliRunner
 from annotators.judge import _parse, pairwise
 from flows import cli
 from flows.commands import rejudge
-from flows.reports.summary import finish
 from flows.runs import executor
 from schemas import prompts
 from schemas.arrow import from_batch
 from schemas.errors import EngineError, OutputError
 from schemas.records import Outcome
 from tests.support.endpoint import Endpoint, served
+from tests.support.recipe_runs import completed
 
 COUNT = 24
 
@@ -53,12 +53,7 @@ def built(tmp_path, raw: dict, **faults) -> tuple[executor.Run, Endpoint]:
 
 def build(tmp_path, raw: dict) -> executor.Run:
     run = executor.open_document(raw, out=tmp_path / "run", cache=tmp_path / "cache")
-    try:
-        for _ in executor.run_all(run):
-            pass
-        finish(run)
-    finally:
-        run.close()
+    completed(run)
     return run
 
 

@@ -5,10 +5,10 @@ import yaml
 
 from flows.commands import verify
 from flows.commands.show import show
-from flows.reports.summary import finish
 from flows.runs import executor, shards
 from schemas.errors import OutputError
 from tests.support.endpoint import Endpoint, served
+from tests.support.recipe_runs import completed
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +29,7 @@ def built(tmp_path_factory):
         }
         (folder / "small.yaml").write_text(yaml.safe_dump(recipe))
         run = executor.open_run(str(folder / "small.yaml"), out=folder / "run", cache=folder / "cache")
-        for _ in executor.run_all(run):
-            pass
-        finish(run)
-        run.close()
+        completed(run)
     return folder / "run"
 
 

@@ -7,13 +7,13 @@ import pytest
 import yaml
 
 from flows.commands.show import show
-from flows.reports.summary import finish
 from flows.reports.terminal import Meter, progress_line, reporter
 from flows.runs import costs, executor
 from flows.runs.shards import read_json
 from pipeline.storage.answer_cache import Usage
 from schemas.recipe import Price
 from tests.support.endpoint import Endpoint, served
+from tests.support.recipe_runs import completed
 
 PRICE = {"prompt": 2.5, "answer": 10, "request": 0.01, "currency": "EUR"}
 
@@ -38,12 +38,7 @@ def build(raw: dict, folder, out: str = "out", cache: str = "cache") -> dict:
     path = folder / "small.yaml"
     path.write_text(yaml.safe_dump(raw))
     run = executor.open_run(str(path), out=folder / out, cache=folder / cache)
-    try:
-        for _ in executor.run_all(run):
-            pass
-        return finish(run)
-    finally:
-        run.close()
+    return completed(run)
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ from rich.console import Console
 
 from flows.commands.rejudge import rejudge
 from flows.commands.show import show
-from flows.reports.summary import finish
 from flows.reports.terminal import open_lines, print_summary
 from flows.runs import executor, shards
 from schemas.arrow import from_batch
 from schemas.records import Outcome, Reason
 from tests.support.endpoint import Endpoint, served
+from tests.support.recipe_runs import completed
 
 ROWS = 24
 
@@ -38,10 +38,7 @@ def document(url: str, **more) -> dict:
 def build(folder: Path, raw: dict) -> tuple[dict, executor.Run]:
     """The summary, and the run, which is closed."""
     run = executor.open_document(raw, out=folder / "out", cache=folder / "cache")
-    with contextlib.closing(run):
-        for _ in executor.run_all(run):
-            pass
-        return finish(run), run
+    return completed(run), run
 
 
 def dataset(folder: Path) -> list:

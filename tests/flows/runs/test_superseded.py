@@ -8,12 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from flows.reports.summary import finish
 from flows.runs import executor
 from schemas.arrow import from_batch
 from tests.flows.runs.test_kills import asked, contents, kill, run, start
 from tests.support.endpoint import Endpoint, served
 from tests.support.media_files import jpeg
+from tests.support.recipe_runs import completed
 
 MODEL = {"engine": "openai", "model": "scripted", "slots": 8}
 COUNT = 60
@@ -47,10 +47,7 @@ def write(given, name: str, steps: list):
 
 def build(given, name: str, steps: list):
     done = executor.open_run(str(write(given, name, steps)), out=given[0] / name, cache=given[0] / "cache")
-    for _ in executor.run_all(done):
-        pass
-    finish(done)
-    done.close()
+    completed(done)
     return done
 
 
