@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from schemas.records import Outcome, Span
+from schemas.thinking import without_thinking
 
 T = TypeVar("T")
 STRENGTHS = {
@@ -63,6 +64,7 @@ def strength(text: str, tie: bool = True) -> ParsedReply[float]:
 
 
 def _spoken(text: str, known: dict[str, float]) -> ParsedReply[float]:
+    text = without_thinking(text) or ""
     plain = strip_quotes(text)
     found = [word.lower() for word in _BRACKETS.findall(plain)]
     if not found:
@@ -116,7 +118,7 @@ def ratings(
     """Per axis, `count` integer ratings from `low` to `high`, from the only JSON object that has all `axes` as keys.
 
     Unparsable: no such object or several, a different number of ratings, non-integers, values out of range. Nothing is rounded or clipped."""
-    found = _object(text, axes)
+    found = _object(without_thinking(text) or "", axes)
     if isinstance(found, Outcome):
         return ParsedReply(found)
     for axis in axes:
@@ -130,6 +132,7 @@ def ranking(text: str, count: int) -> ParsedReply[tuple[int, ...]]:
     """The indices (from 0) of `count` answers, best first, from the JSON `{"ranking": [2, 1, 3]}` or a line `2 > 1 > 3` (numbered from 1).
 
     Anything but exactly one permutation is unparsable."""
+    text = without_thinking(text) or ""
     found = [o["ranking"] for o in _having(text, ("ranking",))] + _chains(text)
     if len(found) != 1:
         return ParsedReply(Outcome.UNPARSABLE if found else outcome_without_verdict(text))
@@ -145,7 +148,7 @@ def error_spans(text: str, answer: str, classes: Sequence[str], worst: int) -> P
 
     A span is located by its exact text; repeated text maps to successive occurrences. The reply is unparsable if a text is not in the
     answer, a class is not in `classes`, or a severity is not an integer from 1 to `worst`. An empty list is a verdict without spans."""
-    found = _object(text, ("faults",))
+    found = _object(without_thinking(text) or "", ("faults",))
     if isinstance(found, Outcome):
         return ParsedReply(found)
     marked = found["faults"]

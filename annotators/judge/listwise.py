@@ -16,7 +16,7 @@ READS = ("candidates",)
 LEAVES = ("judgements",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 1
+VERSION = 2
 
 
 class Settings(JudgeSettings):

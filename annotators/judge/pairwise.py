@@ -26,7 +26,7 @@ READS = ("candidates",)
 LEAVES = ("judgements",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 1
+VERSION = 2
 WORDS = {"one": 1.0, "One": 1.0, "two": -1.0, "Two": -1.0, "tie": 0.0, "Tie": 0.0}
 SCALE = {
     "1": "answer one is much better", "2": "better", "3": "slightly better", "4": "both are equally good",

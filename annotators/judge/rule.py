@@ -28,7 +28,7 @@ SEES = ("claims",)
 LEAVES = ("judgements",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 1
+VERSION = 2
 BUILDS = {"splitter": "split"}
 
 Kind = Literal[

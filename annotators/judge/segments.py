@@ -22,7 +22,7 @@ READS = ("candidates",)
 LEAVES = ("judgements",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 1
+VERSION = 2
 UNITS = {"span": "the shortest words that are wrong", "sentence": "the whole sentence"}
 
 

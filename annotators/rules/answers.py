@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from schemas.errors import RowError, bad_row
+from schemas.thinking import without_thinking
 
 
 class RuleResult(NamedTuple):
@@ -37,12 +38,14 @@ WORDS = re.compile(rf"\b(?:{'|'.join(NUMBERS)})\b", re.IGNORECASE)
 
 
 def final_answer(text: str) -> tuple[str | None, bool]:
-    """(the final answer in a text, whether it was marked): the content of <answer></answer> (R1-V), else what follows the last
-    "Final Answer:" (MPO) or "Answer:", else everything after </think>. None if several tags have different contents."""
-    tagged = [piece.partition("</answer>")[0].strip() for piece in text.split("<answer>")[1:]]
+    """(the final answer in a text, whether it was marked), behind any thought: the content of <answer></answer> (R1-V), else what follows the
+    last "Final Answer:" (MPO) or "Answer:", else everything. None if several tags have different contents, or a thought is not closed."""
+    rest = without_thinking(text)
+    if rest is None:
+        return None, False
+    tagged = [piece.partition("</answer>")[0].strip() for piece in rest.split("<answer>")[1:]]
     if tagged:
         return (tagged[0] if len(set(tagged)) == 1 else None), True
-    rest = text.rpartition("</think>")[2]
     markers = [m.end() for m in MARKER.finditer(rest)]
     return rest[markers[-1] if markers else 0 :].strip(), bool(markers)
 

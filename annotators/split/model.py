@@ -8,8 +8,9 @@ from schemas.operator import Context
 from schemas.operator import OperatorSettings as Base
 from schemas.records import Outcome
 from schemas.requests import Failure, Generate
+from schemas.thinking import without_thinking
 
-VERSION = 2
+VERSION = 3
 MODELS = ("model",)
 WORDS = 12  # words per fact in a dry run
 
@@ -69,9 +70,9 @@ def example(asked: str, settings: Settings, text: str, draw: float) -> str:
 
 
 def list_items(text: str) -> list[str]:
-    """The items of a list with "- ", "* " or "1. " markers. NoVerdict (unparsable) if there is none."""
+    """The items of a list with "- ", "* " or "1. " markers, behind any thought. NoVerdict (unparsable) if there is none."""
     items = []
-    for line in text.splitlines():
+    for line in (without_thinking(text) or "").splitlines():
         line = line.strip()
         mark, _, rest = line.partition(" ")
         if rest.strip() and (mark in "-*•" or mark.rstrip(".)").isdigit()):

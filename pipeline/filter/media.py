@@ -22,12 +22,13 @@ from schemas.operator import Context, Tables
 from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Media, Reason, Rejection, Sample, media_parts
 from schemas.requests import Failure, Generate
+from schemas.thinking import without_thinking
 
 READS = ("samples",)
 LEAVES = ()
 MEDIA = SAMPLE_KINDS
 SCOPE = "table"
-VERSION = 1
+VERSION = 2
 
 
 def _ordered(bounds: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
@@ -217,8 +218,9 @@ def example(asked: str, settings: Settings, text: str, draw: float) -> str:
 
 
 def parse(text: str) -> dict[str, float] | None:
-    """Objects and share of writing (0..1) from the only JSON object in `text`; None if there is not exactly one, or a value is invalid."""
-    found = re.findall(r"\{[^{}]*\}", text)
+    """Objects and share of writing (0..1) from the only JSON object in `text` behind any thought; None if there is not exactly one, or a value is
+    invalid."""
+    found = re.findall(r"\{[^{}]*\}", without_thinking(text) or "")
     try:
         reply = json.loads(found[0]) if len(found) == 1 else {}
         objects, writing = float(reply["objects"]), float(reply["writing"]) / 100

@@ -20,12 +20,13 @@ from schemas.operator import Context, SampleRows
 from schemas.ports import Engine
 from schemas.records import SAMPLE_KINDS, Candidate, Media, Message, Reason, Rejection
 from schemas.requests import Failure
+from schemas.thinking import without_thinking
 
 READS = ("candidates",)
 LEAVES = ("media", "candidates")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 1
+VERSION = 2
 
 _FENCED = re.compile(r"<<<\s*(.*?)\s*>>>", re.DOTALL)
 
@@ -102,6 +103,6 @@ def example(asked: str, settings: Settings, text: str, draw: float) -> str:
 
 
 def parse(text: str) -> str | None:
-    """The answer between <<< and >>>; None if there is none, several, or an empty one."""
-    found = _FENCED.findall(text)
+    """The answer between <<< and >>>, behind any thought; None if there is none, several, or an empty one."""
+    found = _FENCED.findall(without_thinking(text) or "")
     return found[0] if len(found) == 1 and found[0] else None

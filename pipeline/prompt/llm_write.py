@@ -13,12 +13,13 @@ from schemas.operator import Context, SampleRows
 from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Candidate, Reason, Rejection, Sample, candidate, digest, successor
 from schemas.requests import Failure, Generate
+from schemas.thinking import without_thinking
 
 READS = ("samples",)
 LEAVES = ("samples", "candidates")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 2
+VERSION = 3
 
 _LABEL = re.compile(
     r"^\W*(question|right|wrong|context|q)(?:\s+answer)?\W*:\W*(.+?)[\s*_]*$", re.IGNORECASE | re.MULTILINE
@@ -124,7 +125,8 @@ def example(asked: str, settings: Settings, text: str, draw: float) -> str:
 
 def parse(text: str, names: tuple[str, ...]) -> dict[str, str] | None:
     """The texts with these names in a model's reply: from the first JSON object that has them, with any text around it, or from lines
-    such as "Question: ...". None if one is missing, empty or not a text."""
+    such as "Question: ...", behind any thought. None if one is missing, empty or not a text."""
+    text = without_thinking(text) or ""
     for at in (m.start() for m in re.finditer(r"\{", text)):
         try:
             found, _ = json.JSONDecoder(strict=False).raw_decode(text, at)
