@@ -53,7 +53,8 @@ def _audio(data: bytes, kind: Kind, rng: np.random.Generator, name: str) -> byte
 
 
 def _video(data: bytes, kind: Kind, rng: np.random.Generator, name: str) -> bytes:
-    frames, fps = decode.decode_video(data, max_frames=FRAMES, name=name, max_side=SIDE)
+    clip = decode.decode_clip(data, max_frames=FRAMES, name=name, max_side=SIDE)
+    frames, fps = clip.frames, len(clip.frames) / clip.seconds
     has_sound = "rate" in decode.facts(data, sniff(data, name), name)
     sound = decode.decode_audio(data, RATE, name) if has_sound else None
     change = PICTURES.get(type(kind)) or ORDERS.get(type(kind))

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.media import limits
 from pipeline.media.sniff import Format
@@ -43,6 +43,37 @@ def decode_image(data: bytes, name: str = "the image", edge: int | None = None) 
     return Image.frombytes("RGB", reply["shape"], pixels)
 
 
+class Clip(NamedTuple):
+    """Frames of a video, as a model is shown them."""
+
+    frames: "np.ndarray"  # [T, height, width, 3] uint8 RGB
+    times: tuple[float, ...]  # seconds of each frame, from the first frame of the video: ascending, times[0] is 0
+    seconds: float  # length of the video; 1 if unknown
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of the frames shown: frame k is at k / fps, exactly where their distances are even. Of a single frame, one in
+        the length of the video."""
+        return (len(self.times) - 1) / self.times[-1] if self.times[-1] else 1 / self.seconds
+
+
+def decode_clip(
+    data: bytes,
+    fps: float | None = None,
+    max_frames: int = 32,
+    name: str = "the video",
+    max_side: int = limits.FRAME_SIDE,
+) -> Clip:
+    """At most `max_frames` frames at even time intervals from the first to the last, with their times; see video.py. Raises RowError like
+    decode_image."""
+    import numpy as np
+
+    asked = {"fps": fps, "max_frames": max_frames, "max_side": max_side}
+    reply, pixels = _ask(data, name, limits.DECODE_SECONDS, do="video", **asked)
+    frames = np.frombuffer(pixels, np.uint8).reshape(reply["shape"])
+    return Clip(frames, tuple(reply["times"]), reply["seconds"])
+
+
 def decode_video(
     data: bytes,
     fps: float | None = None,
@@ -50,12 +81,9 @@ def decode_video(
     name: str = "the video",
     max_side: int = limits.FRAME_SIDE,
 ) -> tuple["np.ndarray", float]:
-    """(frames [T, height, width, 3] uint8 RGB, frames per second); see video.py. Raises RowError like decode_image."""
-    import numpy as np
-
-    asked = {"fps": fps, "max_frames": max_frames, "max_side": max_side}
-    reply, pixels = _ask(data, name, limits.DECODE_SECONDS, do="video", **asked)
-    return np.frombuffer(pixels, np.uint8).reshape(reply["shape"]), reply["fps"]
+    """(frames, frames per second) of `decode_clip`."""
+    clip = decode_clip(data, fps, max_frames, name, max_side)
+    return clip.frames, clip.fps
 
 
 def decode_audio(

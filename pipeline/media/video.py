@@ -30,13 +30,14 @@ def facts(data: bytes, form: Format, name: str) -> dict | None:
     }  # fmt: skip
 
 
-def decode_video(
+def decode_clip(
     data: bytes, fps: float | None = None, max_frames: int = 32, name: str = "the video", max_side: int = FRAME_SIDE
-) -> tuple[np.ndarray, float]:
-    """(frames [T, height, width, 3] uint8 RGB at even time intervals from the first to the last, frames per second).
+) -> tuple[np.ndarray, list[float], float]:
+    """(frames [T, height, width, 3] uint8 RGB at even time intervals from the first to the last, the time of each in seconds, seconds).
 
-    T is `fps` times the length (None: every frame), at least 1 and at most `max_frames` and the number of frames. Frames whose longer side
-    exceeds `max_side` pixels are scaled down to it. The file is decoded once, in order.
+    T is `fps` times the length (None: every frame), at least 1 and at most `max_frames` and the number of frames. Times are counted from the
+    video's first frame, so they begin with 0; the last value is the length of the video. Frames whose longer side exceeds `max_side` pixels
+    are scaled down to it. The file is decoded once, in order.
     RowError: it is not a video, cannot be decoded or has no frames."""
     form = sniff(data, name)
     found = _look(data, form, name) if form.library == "av" else None
@@ -46,12 +47,23 @@ def decode_video(
     seconds = track.seconds or 1.0
     wanted = track.packets if fps is None else round(seconds * fps)
     chosen = _spread(track, max(1, min(wanted, track.packets, max_frames)))
+    places: list[tuple[int, float | None]] = []  # index and time stamp of each chosen frame
     with opened(data, form, name) as container:
-        decoded = container.decode(moving_pictures(container))
-        frames = _upright((frame for index, frame in enumerate(decoded) if index in chosen), max_side)
+        decoded = enumerate(container.decode(moving_pictures(container)))
+        kept = (places.append((index, frame.time)) or frame for index, frame in decoded if index in chosen)
+        frames = _upright(kept, max_side)
     if not len(frames):
         raise broken(name)
-    return frames, len(frames) / seconds
+    return frames, _since_first(places, seconds / track.packets), seconds
+
+
+def _since_first(places: list[tuple[int, float | None]], distance: float) -> list[float]:
+    """Seconds of frames since the first of them, by their time stamps; if any is missing, by their indices, `distance` seconds apart."""
+    (first, start), *_ = places
+    stamps = [stamp for _, stamp in places if stamp is not None]
+    if start is None or len(stamps) < len(places):
+        return [round((index - first) * distance, 6) for index, _ in places]
+    return [round(stamp - start, 6) for stamp in stamps]
 
 
 def _look(data: bytes, form: Format, name: str) -> tuple[Track, av.VideoFrame, dict] | None:

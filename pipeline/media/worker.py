@@ -101,8 +101,8 @@ def _image(data: bytes, name: str, edge: int | None) -> tuple[dict, bytes]:
 
 
 def _video(data: bytes, name: str, **options: Any) -> tuple[dict, memoryview]:
-    frames, fps = video.decode_video(data, name=name, **options)
-    return {"shape": frames.shape, "fps": fps}, _bytes(frames)
+    frames, times, seconds = video.decode_clip(data, name=name, **options)
+    return {"shape": frames.shape, "times": times, "seconds": seconds}, _bytes(frames)
 
 
 def _audio(data: bytes, name: str, **options: Any) -> tuple[dict, memoryview]:

@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from pipeline.media.audio import decode_audio
+from pipeline.media.decode import decode_clip, decode_video
 from pipeline.media.image import decode_image
 from pipeline.media.jpeg import size_of_whole
 from pipeline.media.probe import probe
-from pipeline.media.video import decode_video
 from schemas.errors import RowError
 from schemas.records import Reason
 from tests.support import media_files as make
@@ -47,10 +47,13 @@ def test_every_frame_of_a_video_comes_in_order():
 
 
 def test_frames_are_drawn_at_even_distances():
-    # 4 of the frames 0..9: 0, 3, 6, 9
-    frames, fps = decode_video(make.mp4(frames=10, seconds=2), fps=2)
+    # 4 of the frames 0..9: 0, 3, 6, 9, which are at 0, 0.6, 1.2 and 1.8 s: 3 distances in 1.8 s
+    clip = decode_clip(make.mp4(frames=10, seconds=2), fps=2)
+    frames = clip.frames
     assert frames.shape[0] == 4
-    assert fps == 2
+    assert clip.times == (0, 0.6, 1.2, 1.8)
+    assert clip.fps == pytest.approx(3 / 1.8)
+    assert clip.seconds == 2
     assert np.abs(frames.mean(axis=(1, 2, 3)) - [20, 80, 140, 200]).max() <= 2
     assert decode_video(make.mp4(frames=10, seconds=2), max_frames=3)[0].shape[0] == 3
     assert decode_video(make.mp4(frames=10, seconds=2), fps=0.01)[0].shape[0] == 1

@@ -180,14 +180,15 @@ def clip(times: list[int], width: int = 64, height: int = 48, codec: str = "libx
 
 def test_frames_are_drawn_by_time_where_the_rate_varies():
     # shown at 0, .1, .2, .3, 4 and 8 s; three at even distances in time are those at 0, 4 and 8: frames 0, 4, 5
-    frames, _ = decode.decode_video(clip([0, 1, 2, 3, 40, 80]), max_frames=3)
+    frames, times, _ = decode.decode_clip(clip([0, 1, 2, 3, 40, 80]), max_frames=3)
+    assert times == (0, 4, 8)
     assert np.abs(frames.mean(axis=(1, 2, 3)) - [20, 100, 120]).max() <= 2
 
 
 def test_large_frames_are_scaled_down():
     data = clip([0, 1], width=256, height=64)
     assert decode.decode_video(data)[0].shape == (2, 64, 256, 3)
-    assert video.decode_video(data, max_side=128)[0].shape == (2, 32, 128, 3)
+    assert video.decode_clip(data, max_side=128)[0].shape == (2, 32, 128, 3)
 
 
 def test_a_video_tells_of_its_sound():
