@@ -68,7 +68,7 @@ def measure(seed: int, folder: Path) -> Figures:
     run = executor.open_run(str(path), out=folder / f"seed-{seed}", cache=folder / "cache", report=say)
     try:
         for unit in run.units:
-            run.do(unit)
+            run.complete(unit)
         return figures(finish(run)["evaluate"])
     finally:
         run.close()

@@ -1,4 +1,4 @@
-"""Human annotation as a Prefect flow: pulls for a waiting run, asks again where people disagree, emits an event when all are done."""
+"""Human annotation as a Prefect flow: pulls for a waiting run, asks again where annotators disagree, emits an event when all are done."""
 
 from pathlib import Path
 
@@ -16,14 +16,14 @@ DONE = "pairwright.people.done"
 
 @flow
 def annotate(out: str) -> State:
-    """Syncs the run in folder `out` with the labeling server; does nothing if the run has not asked anybody yet.
+    """Syncs the run in folder `out` with the labeling server; does nothing if the run has not asked any annotators yet.
 
     When everybody is done it emits the event DONE with the run's folder, so that the build can continue: at each pull until a build has
     finished with these annotations, and again if annotations change afterwards. Until people are done it ends as Completed with the name
     Waiting."""
     run = executor.reopen(Path(out))
     if not any(campaigns.asking_steps(run)):
-        return Completed(name="Waiting", message="nobody has been asked yet")
+        return Completed(name="Waiting", message="no annotators have been asked yet")
     load_secrets(campaigns.required_secrets(run.recipe))
     with hide_foreign_errors():
         reports = campaigns.sync(run, "work")

@@ -30,7 +30,7 @@ def build(out: str, recipe: str | None = None, cache: str | None = None, setting
     """Builds `recipe` in the folder `out`, or continues there; `settings` are STEP.setting=value overrides. Without a recipe it continues
     with the one that `out` was started with.
 
-    Creates a summary artifact and, if a dataset was made, emits the event FINISHED with its folder. If people are not done, it ends as
+    Creates a summary artifact and, if a dataset was made, emits the event FINISHED with its folder. If annotators are not done, it ends as
     Completed with the name Waiting."""
     report = reporter(get_run_logger().info)
     if recipe is None:
@@ -58,10 +58,10 @@ def build(out: str, recipe: str | None = None, cache: str | None = None, setting
 
 
 def done_or_waiting(run: executor.Run, unit: executor.Unit) -> str | None:
-    """Does the unit; returns what it waits for if people are not done, which is not a failure."""
+    """Completes the unit; returns what it waits for if annotators are not done, which is not a failure."""
     try:
         with hide_foreign_errors():
-            run.do(unit)
+            run.complete(unit)
     except Waiting as waiting:
         return str(waiting)
     return None
@@ -79,7 +79,7 @@ def hide_foreign_errors() -> Generator[None]:
 
 
 def required_variables(recipe: BoundRecipe) -> set[str]:
-    """The environment variables a build needs: API keys of models (`api_key_env`), variables in paths, and those for human annotation."""
+    """The environment variables a build needs: API keys of models (`api_key_env`), variables in paths, and those needed for human annotation."""
     ends = [end for model in recipe.models.values() for end in (model, *(model.get("endpoints") or ()))]
     models = {end["api_key_env"] for end in ends if end.get("api_key_env")}
     return models.union(campaigns.required_secrets(recipe), *(variables(step.step.settings) for step in recipe.steps))
@@ -94,8 +94,8 @@ def load_secrets(needed: set[str]) -> None:
         try:
             secret = Secret.load(block)
         except ValueError:
-            raise RecipeError(f"{variable} is not set: export it, or create a Secret block {block}") from None
-        os.environ[variable] = secret.get()  # ty: ignore[missing-union-attribute]  # `load` is synchronous here, which the stub does not say
+            raise RecipeError(f"{variable} is not set; export it, or create a Secret block {block}") from None
+        os.environ[variable] = secret.get()  # ty: ignore[missing-union-attribute]  # `load` is synchronous here, which the type stub does not express
 
 
 def is_retryable(task, task_run, state) -> bool:
@@ -123,12 +123,12 @@ def asked(summary: dict) -> str:
 
 
 def _cell(value: object) -> str:
-    """Numbers as they are; everything else is escaped, as it may come from a row or a server."""
+    """Numbers unchanged; everything else is escaped, since it may come from a row or a server."""
     return str(value) if isinstance(value, int | float) else plain(str(value))
 
 
 def figures(tree: dict, above: str = "") -> Iterator[tuple[str, object]]:
-    """(dotted name, value) of the leaves. Names are escaped for Markdown, as they may come from a row or a server."""
+    """(dotted name, value) of the leaves. Names are escaped for Markdown, since they may come from a row or a server."""
     for name, value in tree.items():
         if isinstance(value, dict):
             yield from figures(value, f"{above}{plain(name)}.")

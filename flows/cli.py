@@ -84,7 +84,7 @@ def build(recipe: Annotated[str, typer.Argument(help="a name listed by `pairwrig
 @app.command()
 def estimate(recipe: Annotated[str, typer.Argument(help="a name listed by `pairwright recipes`, or the path of a .yaml file")],
              settings: Settings = None, cache: Cache = None,
-             out: Annotated[Path | None, typer.Option("--out", help="folder of the run if it was started: models that it has trained are used")] = None,
+             out: Annotated[Path | None, typer.Option("--out", help="folder of the run, if it was started; its trained models are then used")] = None,
              samples: Annotated[int, typer.Option(min=1, help="number of samples to try the steps on; the rest is extrapolated")] = 1000) -> None:  # fmt: skip
     """Estimate a recipe before it runs: requests, tokens, cache hits, time and cost.
 
@@ -158,7 +158,7 @@ def ingest(recipe: Annotated[str, typer.Argument(help="a name listed by `pairwri
 @app.command()
 def train(dataset: Annotated[Path, typer.Argument(help="folder of a finished run, or of an exported dataset", metavar="DIR")],
           settings: Annotated[list[str] | None, typer.Argument(help="train.setting=value", metavar="[KEY=VALUE]...")] = None,
-          model: Annotated[str, typer.Option(help="the model to train: a folder or the name of a Hub repository")] = "data/models/tiny",
+          model: Annotated[str, typer.Option(help="model to train: a folder or the name of a Hub repository")] = "data/models/tiny",
           out: Out = Path("data/runs/train"), cache: Cache = None) -> None:  # fmt: skip
     """Train a model on the pairs of a dataset (DPO).
 
@@ -173,7 +173,7 @@ def train(dataset: Annotated[Path, typer.Argument(help="folder of a finished run
 
 
 @app.command()
-def evaluate(model: Annotated[str, typer.Argument(help="folder of a model, or the name of its Hub repository")],
+def evaluate(model: Annotated[str, typer.Argument(help="model to evaluate: a folder or the name of a Hub repository")],
              settings: Annotated[list[str] | None, typer.Argument(help="evaluate.setting=value", metavar="[KEY=VALUE]...")] = None,
              out: Out = Path("data/runs/evaluate"), cache: Cache = None) -> None:  # fmt: skip
     """Measure how much a model hallucinates on held-out scenes whose ground truth is known.
@@ -192,7 +192,7 @@ def evaluate(model: Annotated[str, typer.Argument(help="folder of a model, or th
 def judge_bench(judge: Annotated[str, typer.Argument(help="a recipe with a judge step: a name or the path of a .yaml file", metavar="JUDGE")],
                 file: Annotated[str, typer.Argument(help="labelled preference rows, in a format of docs/import.md", metavar="FILE")],
                 settings: Settings = None,
-                step: Annotated[str | None, typer.Option(help="which step of the recipe; required if several steps ask a model")] = None,
+                step: Annotated[str | None, typer.Option(help="name of the judge step in the recipe; required if several steps ask a model")] = None,
                 out: Out = Path("data/runs/judge-bench"), cache: Cache = None) -> None:  # fmt: skip
     """Benchmark a judge on labelled preference data: VL-RewardBench, MM-RLHF-RewardBench, Multimodal RewardBench, MLLM-as-a-Judge, or pairs
     of your own (question, image, video or audio, chosen, rejected, category).
@@ -233,7 +233,7 @@ def show(folder: Annotated[Path, typer.Argument(help="folder of a run, finished 
 def verify(
     folder: Annotated[Path, typer.Argument(help="folder of a run, or of an exported dataset", metavar="DIR")],
 ) -> None:
-    """Check that stored files are intact: every shard, step and dataset file by its checksum, every medium that the run uses by its
+    """Check that stored files are intact: every shard, step and dataset file by its checksum, every media item that the run uses by its
     hash, every answer in the cache.
 
     Reads everything once; asks no model and no server. Each damaged file is named with its remedy. The exit code is 0 if everything is
@@ -346,7 +346,7 @@ def _synced(folder: Path, what: str, **how) -> bool:
 
 @app.command()
 def serve(folder: Folder,
-          url: Annotated[str, typer.Option(help="the address at which the labeling server and the annotators reach this process")] = "",
+          url: Annotated[str, typer.Option(help="address at which the labeling server and the annotators reach this process")] = "",
           host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
           port: Annotated[int, typer.Option(min=1, max=65535, help="port to listen on")] = 8090,
           every: Annotated[float, typer.Option(min=1, help="seconds between pulls, independent of webhooks")] = 300) -> None:  # fmt: skip
@@ -380,7 +380,7 @@ def steps(title: Annotated[str | None, typer.Argument(help="one operator: shows 
           reads: Annotated[str | None, typer.Option(help="only steps that read this table: samples, candidates, claims, judgements, pairs", metavar="TABLE")] = None,
           leaves: Annotated[str | None, typer.Option(help="only steps that add rows to this table", metavar="TABLE")] = None,
           media: Annotated[str | None, typer.Option(help="only steps that handle this kind: text, image, multi_image, video or audio", metavar="KIND")] = None) -> None:  # fmt: skip
-    """List the steps that a recipe can have: what each does, the tables it reads and leaves, the kinds of samples it handles.
+    """List the available steps: what each does, which tables it reads and leaves, and which kinds of samples it handles.
 
     A step can follow any steps that leave the tables it reads. With STEP: its settings with types and defaults, and the reasons for
     which it may reject rows, each with its remedy.

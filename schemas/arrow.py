@@ -212,7 +212,7 @@ def from_batch(table: str, batch: pa.RecordBatch) -> Iterable:
     found = int((batch.schema.metadata or {}).get(b"version", b"0"))
     if found > VERSION:
         raise ValueError(
-            f"the {table} were written by a newer Pairwright (version {found}, this one reads {VERSION}): update Pairwright"
+            f"the {table} were written by a newer Pairwright (version {found}, this one reads {VERSION}); update Pairwright"
         )
     columns = []
     for field in schema:

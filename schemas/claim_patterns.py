@@ -55,7 +55,7 @@ def _find(patterns: Patterns, question: str) -> tuple[Task, dict[str, str]]:
     for task in patterns:
         if match := task.question.fullmatch(question):
             return task, match.groupdict()
-    raise LookupError(f"no task in the patterns has the question {question!r}")
+    raise LookupError(f"unknown question {question!r}: no task in the patterns has it")
 
 
 def _items(form: Form, whole: re.Match) -> list[re.Match]:
@@ -73,7 +73,7 @@ def _form(form: dict, slots: dict[str, str]) -> Form:
         slots = slots | {"items": f"{anonymous}(?:{re.escape(join)}{anonymous})*"}
     claims = [(q, True) for q in form.get("states", ())] + [(q, False) for q in form.get("denies", ())]
     if not claims:
-        raise ValueError(f"{form['answer']!r} makes no claim: add `states` or `denies`")
+        raise ValueError(f"{form['answer']!r} makes no claim; add `states` or `denies`")
     whole = re.compile(_regex(form["answer"], slots))
     return Form(whole, item and re.compile(_regex(item, slots)), join, tuple(claims))
 
@@ -84,7 +84,7 @@ def _regex(template: str, slots: dict[str, str]) -> str:
     out = re.escape(literal)
     for name, literal in zip(rest[::2], rest[1::2]):
         if name not in slots:
-            raise ValueError(f"{template!r} uses the unknown slot {{{name}}}: add it to `slots`")
+            raise ValueError(f"{template!r} uses the unknown slot {{{name}}}; add it to `slots`")
         out += f"(?P<{name}>{slots[name]})" + re.escape(literal)
     return out
 

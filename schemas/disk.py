@@ -30,11 +30,11 @@ SAYS = {
     errno.ENAMETOOLONG: ("its name is too long", "choose a shorter one"),
     errno.ELOOP: ("its links form a loop", "correct the links, or choose another place"),
     errno.EINVAL: ("not a valid file name", "correct the path"),
-    errno.EIO: ("its disk cannot be read or written (I/O error)", f"check the disk, then {AGAIN}"),
-    errno.ESTALE: ("its network disk is gone", f"mount it again, then {AGAIN}"),
+    errno.EIO: ("I/O error on its disk", f"check the disk, then {AGAIN}"),
+    errno.ESTALE: ("its network disk is not mounted", f"mount it, then {AGAIN}"),
     errno.EMFILE: ("too many files are open", f"raise the limit (`ulimit -n`), then {AGAIN}"),
     errno.ENFILE: ("too many files are open", f"close other programs, then {AGAIN}"),
-    errno.ENOMEM: ("there is not enough memory", f"free some, then {AGAIN}"),
+    errno.ENOMEM: ("out of memory", f"free some memory, then {AGAIN}"),
 }
 # errors that are not the user's mistake, wherever they occur
 FAILS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
@@ -47,8 +47,8 @@ SAYS_SQLITE = {
     sqlite3.SQLITE_CANTOPEN: (
         "it cannot be opened or created", "check that it is a file, and the permissions and free space of its folder"
     ),
-    sqlite3.SQLITE_BUSY: ("another process has locked it", f"wait for that one or end it, then {AGAIN}"),
-    sqlite3.SQLITE_LOCKED: ("another process has locked it", f"wait for that one or end it, then {AGAIN}"),
+    sqlite3.SQLITE_BUSY: ("another process has locked it", f"wait for it or end it, then {AGAIN}"),
+    sqlite3.SQLITE_LOCKED: ("another process has locked it", f"wait for it or end it, then {AGAIN}"),
 }  # fmt: skip
 BROKEN_SQLITE = "it is damaged: SQLite cannot read it"  # all other codes, including those of a damaged file
 
@@ -85,7 +85,7 @@ def short_path(where: Path | str) -> str:
 
 
 def read_text(file: Path, what: str) -> str:
-    """The text of a file that a recipe names; `what` describes it in messages. RecipeError when it is not a regular file (reading a pipe
+    """The text of a file that a recipe names; `what` describes it in messages. RecipeError if it is not a regular file (reading a pipe
     would block), cannot be read or is not UTF-8."""
     try:
         if file.exists() and not file.is_file():

@@ -6,14 +6,14 @@
     │   ├── InputError       a source cannot be read at all
     │   └── OutputError      the output folder cannot be used
     ├── RunError             the command line prints one line and exits 1
-    │   ├── EngineError      a model cannot be loaded, or its process died too often
+    │   ├── EngineError      a model cannot be loaded, or its process crashed too often
     │   │   ├── NotAsked     the answer to a request is not cached, and no model is available
     │   │   └── NeverAnswered a server that has answered nothing yet refused a request
     │   ├── TrainError       a start-up self-check or the training itself failed
     │   ├── StoreError       the media store, the cache or the Hub fails
     │   │   └── DamageError  stored data are damaged
     │   └── ServerError      the labeling server does not respond, or not as expected
-    ├── Waiting              people are not done yet: not a failure, the command line says for what and exits 0
+    ├── Waiting              annotators are not done yet: not a failure; the command line prints what it waits for and exits 0
     ├── RowError             one row is bad: it becomes a Rejection and the run goes on
     └── NoVerdict            a judge gave no verdict: it becomes a Judgement without a value
 
@@ -70,7 +70,7 @@ class NotAsked(EngineError):
 
 
 class NeverAnswered(EngineError):
-    """`detail`: the message for this request alone, if it turns out that the model does answer others."""
+    """`detail`: the message for this request alone, if the model turns out to answer others."""
 
     def __init__(self, message: str, detail: str):
         super().__init__(message)
@@ -94,7 +94,7 @@ class ServerError(RunError):
 
 
 class Waiting(PairwrightError):
-    """The run cannot continue until people have done more; the same command checks again."""
+    """The run cannot continue until annotators have done more; the same command checks again."""
 
     exit_code = 0
 

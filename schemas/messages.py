@@ -111,7 +111,7 @@ def with_question(prompt: tuple[Message, ...], question: str) -> tuple[Message, 
 
 
 def media_kinds(messages: Sequence[Message]) -> dict[str, str]:
-    """{media id: kind} of all media of a prompt; a video that is also used as sound counts as video. Empty for a text."""
+    """{media id: kind} of all media of a prompt; a video that is also used as audio counts as video. Empty for a prompt without media."""
     shown = media_parts(messages)
     return {p.media: p.type for p in shown if p.media} | {
         p.media: p.type for p in shown if p.media and p.type == "video"

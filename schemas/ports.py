@@ -84,15 +84,15 @@ class EngineModule(Protocol):
     """its settings, a subclass of schemas.operator.OperatorSettings"""
 
     def identity_of(self, settings: Any) -> str:
-        """The model's identity, without loading it. EngineError when the model does not exist."""
+        """The model's identity, without loading it. EngineError if the model does not exist."""
         ...
 
-    def able(self, settings: Any) -> tuple[frozenset[str], frozenset[str]]:
+    def capabilities(self, settings: Any) -> tuple[frozenset[str], frozenset[str]]:
         """(names of supported requests, accepted media kinds), as far as the settings tell before the model is loaded."""
         ...
 
     async def connect(self, settings: Any, media: "MediaStore") -> Engine:
-        """The loaded model. EngineError when it cannot be loaded."""
+        """The loaded model. EngineError if it cannot be loaded."""
         ...
 
 
@@ -104,7 +104,7 @@ class MediaStore(Protocol):
         ...
 
     def read(self, sha: str) -> bytes:
-        """The bytes. KeyError when the store has no such id, DamageError when the stored bytes are damaged."""
+        """The bytes. KeyError if the store does not have it, DamageError if the stored bytes are damaged."""
         ...
 
     def missing(self, names: Iterable[str]) -> Iterator[str]:

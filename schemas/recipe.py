@@ -75,11 +75,11 @@ def parse(raw: Any) -> Recipe:
         raise RecipeError("a recipe must be a mapping with `name`, `models` and `steps`")
     for key in raw:
         if key not in RECIPE_KEYS:
-            raise RecipeError(f"unknown key '{key}' in the recipe: {did_you_mean(str(key), RECIPE_KEYS)}")
+            raise RecipeError(f"unknown key '{key}' in the recipe; {did_you_mean(str(key), RECIPE_KEYS)}")
     if not isinstance(raw.get("name"), str) or not raw["name"]:
-        raise RecipeError("the recipe has no `name`: add one, like `name: demo`")
+        raise RecipeError("the recipe has no `name`; add one, like `name: demo`")
     if not isinstance(raw.get("steps"), list) or not raw["steps"]:
-        raise RecipeError("the recipe has no `steps`: a list like `- make.sample: {model: policy, n: 4}`")
+        raise RecipeError("the recipe has no `steps`; add a list like `- make.sample: {model: policy, n: 4}`")
     models = raw.get("models") or {}
     if not isinstance(models, dict) or not all(
         isinstance(m, dict) and isinstance(m.get("engine"), str) for m in models.values()
@@ -91,7 +91,7 @@ def parse(raw: Any) -> Recipe:
     names = [s.name for s in steps]
     for name in names:
         if names.count(name) > 1:
-            raise RecipeError(f"two steps have the name '{name}': give one of them another `name:`")
+            raise RecipeError(f"two steps have the name '{name}'; give one of them another `name:`")
     try:
         return Recipe(
             name=clean(raw["name"]), about=clean(str(raw.get("about") or "")), models=models, prices=prices, steps=steps,
@@ -160,7 +160,7 @@ def override(raw: dict, assignment: str, read: Callable[[str], Any]) -> None:
     if path[0] == "models" and len(path) == 3:
         models = raw.get("models") or {}
         if path[1] not in models:
-            raise RecipeError(f"'{assignment}': no model '{path[1]}': {did_you_mean(path[1], models)}")
+            raise RecipeError(f"'{assignment}': unknown model '{path[1]}'; {did_you_mean(path[1], models)}")
         models[path[1]][path[2]] = value
         return
     if path[0] == "rounds":
@@ -171,7 +171,7 @@ def override(raw: dict, assignment: str, read: Callable[[str], Any]) -> None:
         step = _step(entry, place)
         steps[step.name] = place - 1
     if path[0] not in steps:
-        raise RecipeError(f"'{assignment}': no step '{path[0]}': {did_you_mean(path[0], [*steps, 'models'])}")
+        raise RecipeError(f"'{assignment}': unknown step '{path[0]}'; {did_you_mean(path[0], [*steps, 'models'])}")
     entry = raw["steps"][steps[path[0]]]
     if isinstance(entry, str):
         entry = raw["steps"][steps[path[0]]] = {entry: {}}
@@ -181,7 +181,7 @@ def override(raw: dict, assignment: str, read: Callable[[str], Any]) -> None:
     for name in path[1:-1]:
         target = target.setdefault(name, {})
         if not isinstance(target, dict):
-            raise RecipeError(f"'{assignment}': {name} has no settings inside; set {name} itself")
+            raise RecipeError(f"'{assignment}': {name} has no nested settings; set {name} itself")
     target[path[-1]] = value
 
 
@@ -196,7 +196,7 @@ def settings_of(
         key = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
             raise RecipeError(
-                f"{where}: unknown setting '{key}': {did_you_mean(key, module.Settings.model_fields)}"
+                f"{where}: unknown setting '{key}'; {did_you_mean(key, module.Settings.model_fields)}"
             ) from None
         raise RecipeError(f"{where}: {key or 'settings'}: {first['msg']}") from None
 

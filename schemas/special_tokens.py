@@ -98,7 +98,7 @@ FAMILIES = {
     "whisper": _family("whisper|ovox"),
     "yi": _family(r"(?<![a-z])yi-", LLAMA_2, PATCHES, CODE),
 }  # fmt: skip
-# of no particular family
+# not specific to one family
 OTHERS = _tokens("""[CLS] [SEP] [PAD] [PAD{n}] [UNK] [BOS] [EOS] [MASK] <cls> <sep> <pad> <bos> <eos> <eot> <eom> <eoh> <eoa> <eoc> <bos_token>
     <eos_token> <image_start> <image_end> <image_pad> <image_newline> <img_start> <img_end> <video_start> <video_end> <video_pad> <audio_start> <audio_end>
     <audio_pad> <audio_bos> <audio_eos> <vision_start> <vision_end>

@@ -39,4 +39,4 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown word: the closest known word, if one is close, and the list of known words."""
     known = sorted(known)
     close = difflib.get_close_matches(word, known, 1)
-    return (f"did you mean '{close[0]}'? " if close else "") + f"there are: {', '.join(known) or 'none'}"
+    return (f"did you mean '{close[0]}'? " if close else "") + f"available: {', '.join(known) or 'none'}"

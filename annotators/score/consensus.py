@@ -141,7 +141,7 @@ def _check_weights(seen: Iterable[SampleRows], settings: Settings, context: Cont
     for name in settings.weights:
         if name not in speakers:
             raise RecipeError(
-                f"{context.step}: `weights` name the judge '{name}', which has no vote: {did_you_mean(name, speakers)}"
+                f"{context.step}: `weights` name the judge '{name}', which has no vote; {did_you_mean(name, speakers)}"
             )
 
 

@@ -62,7 +62,7 @@ def _alone(server: Path, port: int) -> Generator[None]:
         except BlockingIOError:
             note.seek(0)
             raise UserError(
-                f"the demo is already running at {note.read().strip()}: stop it with Ctrl-C, or give this one "
+                f"the demo is already running at {note.read().strip()}; stop it with Ctrl-C, or give this one "
                 "its own --server, --port and --out"
             ) from None
         note.truncate(0)

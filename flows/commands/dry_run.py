@@ -1,6 +1,6 @@
-"""Replacements for models when a recipe is tried without asking any: cached answers are looked up, others are made up.
+"""Stand-ins for models when a recipe is tried without asking any: cached answers are looked up, others are made up.
 
-Operators send their own requests, so no second description of what a run asks is needed. A made-up answer has the expected length, the
+Operators send their real requests, so no second description of what a run requests is needed. A made-up answer has the expected length, the
 requested form or the layout of the operator's own `example`, and the words of cached answers to requests of the same kind, else of
 references, else arbitrary ones."""
 
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from flows.planning.bind import Bound, BoundRecipe, Operator
 from flows.planning.registry import engine_of
-from flows.runs.engine_host import Host
+from flows.runs.engine_host import EngineHost
 from flows.runs.model_source import Identities, Wanted
 from pipeline.modeling.checkpoint import folder_with, identity
 from pipeline.modeling.request_media import media_of_request
@@ -85,8 +85,8 @@ class Model(NamedTuple):
     counter: Counter
 
 
-class Known:
-    """What is learnt during a dry run: from cached answers, and from earlier measurements."""
+class Observations:
+    """What is learnt during a dry run: from cached answers and from earlier measurements."""
 
     def __init__(self, measured: dict[RequestKind, Measured], examples: Mapping[str, Example] | None = None):
         """`examples`: by step name, a function that makes up replies; for other steps replies are free text."""
@@ -151,7 +151,7 @@ class Known:
 class MadeUp:
     """An Engine that makes answers up. It supports every form, so that operators can parse them."""
 
-    def __init__(self, model: Model, store: MediaStore | None, known: Known):
+    def __init__(self, model: Model, store: MediaStore | None, known: Observations):
         """`store` may be None if no request shows or makes media."""
         self.identity, self.media, self.slots, self.counter = model.identity, model.media, model.slots, model.counter
         self.can = model.can | {"Form"}
@@ -235,7 +235,7 @@ class LookedUpAnswers:
 class MadeUpAnswers:
     """The ModelSource of a run in which no model is loaded."""
 
-    def __init__(self, recipe: BoundRecipe, folder: Path, known: Known, trained: Path | None = None):
+    def __init__(self, recipe: BoundRecipe, folder: Path, known: Observations, trained: Path | None = None):
         """`folder` of the run; `trained`: folder of the real run, which may hold models it has trained."""
         self.known, self.loaded = known, dict[tuple[str, int], Model]()
         self._recipe, self._folder, self._trained, self._identities = recipe, folder, trained, Identities()
@@ -250,17 +250,17 @@ class MadeUpAnswers:
             return f"{model.name} of round {model.round}, still to be trained"
         return self._identities.of(model)
 
-    async def connect(self, models: Sequence[Wanted], host: Host) -> dict[str, MadeUp]:
+    async def connect(self, models: Sequence[Wanted], host: EngineHost) -> dict[str, MadeUp]:
         return {model.name: MadeUp(self._model(model), host.media, self.known) for model in models}
 
-    def answers(self, path: Path, host: Host) -> LookedUpAnswers:
+    def answers(self, path: Path, host: EngineHost) -> LookedUpAnswers:
         return LookedUpAnswers(path)
 
     def _model(self, wanted: Wanted) -> Model:
         where = wanted.name, wanted.round
         if where not in self.loaded:
             module, settings = engine_of(wanted.spec, wanted.name)
-            can, media = module.able(settings)
+            can, media = module.capabilities(settings)
             root = self._root(wanted.name)
             named = like = self.identity(wanted)
             if not any(sort.model == named for sort in self.known.measured):
@@ -337,7 +337,7 @@ def make_up(engine: MadeUp, request: Request, example: Example | None = None) ->
             return Attended((1 / max(1, media_count(request)),) * media_count(request), prompt)
 
 
-def _answers(engine: MadeUp, request: Generate | Beams, known: Known, example: Example | None):
+def _answers(engine: MadeUp, request: Generate | Beams, known: Observations, example: Example | None):
     sort = RequestKind.of(engine.model.like, request)
     length = known.length(sort)
     count = request.n if isinstance(request, Generate) else request.beams
@@ -358,7 +358,9 @@ def _answers(engine: MadeUp, request: Generate | Beams, known: Known, example: E
         yield Answer(text, tokens, "stop", -float(tokens), each)
 
 
-def _text(request: Generate | Beams, known: Known, sort: RequestKind, words: int, index: int, draw: float) -> str:
+def _text(
+    request: Generate | Beams, known: Observations, sort: RequestKind, words: int, index: int, draw: float
+) -> str:
     """A cached text, else a reference, else arbitrary words."""
     if texts := known.texts[sort]:
         return texts[int(draw * len(texts))]

@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.commands.dry_run import Known, MadeUpAnswers, examples
+from flows.commands.dry_run import MadeUpAnswers, Observations, examples
 from flows.planning import load
 from flows.planning.plan import Unit, ingesting, plan
 from flows.runs import costs, executor, rejections, shards
 from flows.runs.campaigns import PEOPLE
-from flows.runs.engine_host import Host
+from flows.runs.engine_host import EngineHost
 from flows.runs.folder import disk_errors_translated, make_folder, read_run_note
 from pipeline.storage.answer_cache import AnswerCache, Usage, total_usage
 from schemas.arrow import from_batch
@@ -35,7 +35,7 @@ Say = Callable[[str], None]
 
 
 class Row(NamedTuple):
-    """What a step will ask of a model."""
+    """What a step will request from a model."""
 
     step: str
     model: str
@@ -44,7 +44,7 @@ class Row(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """What a run will ask. `tried` of `samples` samples were run through the steps; the rest is extrapolated."""
+    """What a run will request. `tried` of `samples` samples went through the steps; the rest is extrapolated."""
 
     name: str
     samples: int
@@ -76,18 +76,18 @@ def estimate(
     samples: int = SAMPLES,
     say: Say = lambda text: None,
 ) -> Estimate:
-    """Estimates what `recipe` will ask. No model is asked or loaded, and nothing is added to the answers in `cache`; sources are read
+    """Estimates what `recipe` will request. No model is asked or loaded, and no answer is added to `cache`; sources are read
     to the end.
 
-    `out`: the run's own folder if it was started, for the models it has trained. `samples`: the steps are tried on this many, those with
+    `out`: the run's own folder, if it was started, with the models it has trained. `samples`: the steps are tried on this many, those with
     the smallest ids. RecipeError and InputError as in a build; OutputError if `out` holds a run of another recipe."""
     raw = load.document(recipe, list(settings))
     checked = load.checked(raw)
     cache = make_folder(cache, "--cache")
     answers = AnswerCache(cache / "answers.sqlite")
-    known = Known(answers.measured(), examples(checked.steps))
+    known = Observations(answers.measured(), examples(checked.steps))
     answers.close()
-    with disk_errors_translated(cache), tempfile.TemporaryDirectory() as folder, Host(cache) as host:
+    with disk_errors_translated(cache), tempfile.TemporaryDirectory() as folder, EngineHost(cache) as host:
         place = Path(folder).resolve()
         models = MadeUpAnswers(checked, place, known, _begun(out, raw))
         run = executor.Run(
@@ -102,11 +102,11 @@ def _begun(out: Path | None, raw: dict) -> Path | None:
     if out is None or (run := read_run_note(out, "--out")) is None:
         return None
     if unlike := executor.recipe_difference(run, raw):
-        raise OutputError(f"{out} holds a run of another recipe ({unlike}): choose another --out, or omit it")
+        raise OutputError(f"{out} holds a run of another recipe ({unlike}); choose another --out, or omit it")
     return out.absolute()
 
 
-def _tried(trial: Trial, host: Host, samples: int) -> Estimate:
+def _tried(trial: Trial, host: EngineHost, samples: int) -> Estimate:
     run, known = trial.run, trial.models.known
     for unit in trial.incoming:
         run.work(unit, host)
@@ -144,7 +144,7 @@ def _choose(trial: Trial, samples: int) -> tuple[int, int]:
     return came, len(first)
 
 
-def _work(run: executor.Run, host: Host, units: list[Unit]) -> None:
+def _work(run: executor.Run, host: EngineHost, units: list[Unit]) -> None:
     """Runs the units up to training. After human annotation only steps that read no rows are run."""
     waits = False
     for unit in units:
@@ -163,7 +163,7 @@ def asks_people(unit: Unit) -> bool:
 
 
 def _rows(trial: Trial, scale: float) -> list[Row]:
-    """What each step asks of each model, extrapolated to all samples."""
+    """What each step requests from each model, extrapolated to all samples."""
     run, incoming = trial.run, trial.incoming
     found: dict[tuple[str, str], Usage] = {}
     for unit in run.units:
@@ -191,7 +191,7 @@ def _row(trial: Trial, step: str, model: str, usage: Usage) -> Row:
 
 
 def _notes(trial: Trial, rows: list[Row], came: int, tried: int) -> Iterator[str]:
-    """What a reader must know about the figures."""
+    """Caveats about the figures."""
     run, known = trial.run, trial.models.known
     if tried < came:
         yield f"{tried:,} of {came:,} samples were tried, chosen by their ids; the figures are extrapolated"
@@ -208,11 +208,11 @@ def _notes(trial: Trial, rows: list[Row], came: int, tried: int) -> Iterator[str
     for text, names in notes.items():
         yield f"{', '.join(names)}: {text}"
     for step in _unread(trial):
-        yield f"{step}: most made-up answers could not be parsed: it may ask less, and later steps more"
+        yield f"{step}: most made-up answers could not be parsed; it may send fewer requests, and later steps more"
     if any(asks_people(unit) for unit in run.units):
         yield "steps after human annotation are not included in the estimate"
     if any(step.family == "train" for step in run.recipe.steps):
-        yield "training asks no model; its time is not included"
+        yield "training sends no requests; its time is not included"
 
 
 def _unread(trial: Trial) -> list[str]:
@@ -251,7 +251,7 @@ def show(found: Estimate, console: Console) -> None:
         table.add_row("all", "", *_cells(whole), *_money(found.rows, currencies))
     console.print(table)
     if found.rows and not any(row.usage["asked"] for row in found.rows):
-        console.print("  every answer is in the cache: nothing will be asked")
+        console.print("  every answer is cached; nothing will be requested")
     for note in found.notes:
         console.print(f"  {escape(note)}", soft_wrap=True)
 

@@ -22,9 +22,9 @@ def ingest(run: executor.Run) -> dict[str, Any]:
     RecipeError if the recipe does not begin with a source."""
     units = units_of(run)
     if not units:
-        raise RecipeError(f"{run.recipe.name} does not begin with a source: there is nothing to ingest")
+        raise RecipeError(f"{run.recipe.name} does not begin with a source; add one as its first step")
     for unit in units:
-        run.do(unit)
+        run.complete(unit)
     done = [run.done(unit) for unit in units]
     return counts(so_far(run)) | {"seconds": round(sum(d["seconds"] for d in done), 1)}
 

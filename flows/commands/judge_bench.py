@@ -58,7 +58,7 @@ def judge_bench(
         with terminal.progress_shown(run, console):
             for unit in run.units:
                 if unit.kind == "pass":
-                    run.do(unit)
+                    run.complete(unit)
         found = redact.document({"judge": judge, "step": name, "set": path, **_measured(run.tables(), name)})
         shards.write_json(out / RESULT, found)
         show(found, console)
@@ -106,12 +106,12 @@ def _target(judging: Sequence[Bound], name: str | None) -> Bound:
     named = {s.name: s for s in judging}
     if name is not None:
         if name not in named:
-            raise RecipeError(f"no judge step is called '{name}': {did_you_mean(name, named)}")
+            raise RecipeError(f"unknown judge step '{name}'; {did_you_mean(name, named)}")
         return named[name]
     asking = [s for s in named.values() if s.family == "judge" and s.models]
     if len(asking) != 1:
         raise RecipeError(
-            f"{len(asking)} steps ask a model to judge: choose one with --step, of {', '.join(named) or 'none'}"
+            f"{len(asking)} steps ask a model to judge; choose one with --step: {', '.join(named) or 'none'}"
         )
     return asking[0]
 

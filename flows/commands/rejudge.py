@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from flows.planning.plan import Unit
 from flows.runs import executor, shards
-from flows.runs.engine_host import Host
+from flows.runs.engine_host import EngineHost
 from flows.runs.model_source import Wanted, noted_engines
 from pipeline.storage.answer_cache import AnswerCache, Remembered
 from schemas.errors import NotAsked, OutputError, Waiting
@@ -49,16 +49,16 @@ class RememberedAnswers:
         """NotAsked if the run never asked the model."""
         return self._known(model)["identity"]
 
-    async def connect(self, models: Sequence[Wanted], host: Host) -> dict[str, Remembered]:
+    async def connect(self, models: Sequence[Wanted], host: EngineHost) -> dict[str, Remembered]:
         return {model.name: Remembered(self._memory, **self._known(model)) for model in models}
 
-    def answers(self, path: Path, host: Host) -> AnswerCache:
+    def answers(self, path: Path, host: EngineHost) -> AnswerCache:
         return AnswerCache(path, host.journal)
 
     def _known(self, model: Wanted) -> dict[str, Any]:
         found = noted_engines(self._folder).get(digest(model.spec))
         if found is None:
-            raise NotAsked(f"{model.name} was never asked in this run: run `pairwright build`, which asks it")
+            raise NotAsked(f"{model.name} was never asked in this run; run `pairwright build`, which asks it")
         return found
 
 
@@ -69,7 +69,7 @@ def rejudge(run: executor.Run) -> Changes:
     cache, as after a change of a prompt. OutputError if no pass is finished."""
     units = [replace(u, child=False) for u in run.units]
     if not any(u.kind == "pass" and (run.place(u) / "done.json").exists() for u in units):
-        raise OutputError(f"{run.folder} holds no finished pass: run `pairwright build` first")
+        raise OutputError(f"{run.folder} contains no finished pass; run `pairwright build` first")
     memory = AnswerCache(run.cache / "answers.sqlite")
     # a copy of the run with other engines
     again = executor.Run(
@@ -95,7 +95,7 @@ def _again(run: executor.Run, unit: Unit, found: Changes) -> str | None:
     try:
         if unit.kind == "dataset" or (unit.kind == "table" and run.bound(unit)[0].models):
             return None if run.finished(unit) else (run.repaired or ["its inputs have changed"])[-1]
-        run.do(unit)
+        run.complete(unit)
         if unit.kind == "pass":
             _compare(run, unit, before["shards"], found)
     except (NotAsked, Waiting) as reason:

@@ -9,7 +9,7 @@ from pipeline.storage.media_store import open_store
 LOOK = 2.0  # least seconds between two reads of the ledgers for new questions
 
 
-class Shown:
+class QuestionMedia:
     """The media of a run's questions. Called with a hash, it returns the media type, or None if no question shows that medium."""
 
     def __init__(self, run):
@@ -39,7 +39,7 @@ def serve(run, url: str, host: str, port: int, every: float) -> None:
     from annotators.label_studio.service import signing
 
     secret = links.secret()
-    shown = Shown(run)
+    shown = QuestionMedia(run)
     client = connect()
     hooked: set[int] = set()
 

@@ -42,7 +42,7 @@ def show(folder: Path) -> None:
         print_summary(summary, run, console)
         for unit in run.units:
             if unit.kind == "dataset" and (what := next(run.damages(unit, quick=True), None)):
-                raise DamageError(f"the dataset {run.dataset(unit.round)} is damaged ({what}): {shards.REMEDY}")
+                raise DamageError(f"the dataset {run.dataset(unit.round)} is damaged ({what}); {shards.REMEDY}")
         return
     if models := costs.by_model(costs.by_step(usages)):
         console.print(usage_table(costs.priced(models, run.recipe.prices), "model usage so far"))

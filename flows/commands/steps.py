@@ -56,7 +56,7 @@ def listed(reads: str | None = None, leaves: str | None = None, media: str | Non
         (media, SAMPLE_KINDS, "kind of sample"),
     ):
         if word is not None and word not in known:
-            raise RecipeError(f"unknown {what} '{word}': {did_you_mean(word, known)}")
+            raise RecipeError(f"unknown {what} '{word}'; {did_you_mean(word, known)}")
     found = [
         _listed(family, name) for family, room in registry.HOME.items() for name in registry.names(f"{room}.{family}")
     ]
@@ -87,7 +87,7 @@ def first_sentence(text: str) -> str:
 def show_all(found: list[Listed], console: Console) -> None:
     """Prints the list: a line of tables and kinds per operator, and what it does."""
     if not found:
-        console.print("no step matches all of these options: leave one out")
+        console.print("no step matches all of these options; remove one")
         return
     for operator in found:
         handles = "all" if set(operator.media) == set(SAMPLE_KINDS) else ", ".join(operator.media)

@@ -20,7 +20,7 @@ from schemas.errors import DamageError, OutputError, StoreError
 
 NAMED = 20  # damages listed per area
 ASKED_AGAIN = "the next build requests them again"
-AWAY = "move it away, with its -wal and -shm files; its answers are then requested again"
+AWAY = "move it away together with its -wal and -shm files; its answers are then requested again"
 
 
 @dataclass
@@ -53,7 +53,7 @@ def verify(folder: Path, progress: Callable[[str], object] = lambda text: None) 
     if (folder / manifest.NAME).exists() or manifest.rows(folder):
         return [_dataset(folder, None)]
     raise OutputError(
-        f"{folder} is neither the folder of a run nor an exported dataset: give the --out of a `pairwright build`"
+        f"{folder} is neither the folder of a run nor an exported dataset; give the --out of a `pairwright build`"
     )
 
 
@@ -62,7 +62,7 @@ def _run(folder: Path, progress: Callable[[str], object]) -> Iterator[Area]:
     for name in ("run.json", "engines.json", "summary.json", "crashes.json", "judge-bench.json"):
         _json(folder / name, records)
     if any(what.startswith(str(folder / "run.json")) for what, _ in records.damages):
-        yield records  # without it the other parts are unknown
+        yield records  # without it the other parts cannot be checked
         return
     run = executor.reopen(folder)
     passes, steps, media = Area("passes"), Area("steps"), Area("media")
@@ -71,7 +71,7 @@ def _run(folder: Path, progress: Callable[[str], object]) -> Iterator[Area]:
     finished = (folder / "summary.json").exists()
     with suppress(DamageError):  # already reported above
         if finished and run.summary() is None:
-            records.damaged(f"{folder / 'summary.json'} belongs to other units than those in this folder")
+            records.damaged(f"{folder / 'summary.json'} does not belong to the units in this folder")
     for unit in run.units:
         progress(unit.name)
         if (done := _done(run, unit, finished, records)) is None and unit.kind != "pass":
@@ -101,7 +101,7 @@ def _json(path: Path, area: Area) -> None:
 
 def _split(error: StoreError) -> tuple[str, str]:
     """(what is wrong, remedy) of an error message."""
-    what, _, remedy = str(error).rpartition(": ")
+    what, _, remedy = str(error).rpartition("; ")
     return what, remedy
 
 
@@ -149,7 +149,8 @@ def _media(where: Path, used: dict[str, None], area: Area) -> None:
             data = store.read(sha)
         except KeyError:
             area.damaged(
-                f"{where} has no medium {sha}", "run the same `pairwright build` again, which reads its source again"
+                f"{where} has no media item {sha}",
+                "run the same `pairwright build` again, which reads its source again",
             )
         except DamageError as error:
             area.damaged(*_split(error))
@@ -157,7 +158,7 @@ def _media(where: Path, used: dict[str, None], area: Area) -> None:
             area.add(media=1, bytes=len(data))
             if hashlib.sha256(data).hexdigest() != sha:
                 area.damaged(
-                    f"{where} holds different bytes under {sha}",
+                    f"{where} contains different bytes under {sha}",
                     "remove the media folder and run the same `pairwright build` again",
                 )
 
@@ -168,7 +169,7 @@ def _answers(path: Path, asked: bool) -> Area:
         if asked:
             area.damaged(
                 f"{path} is missing",
-                "restore it; without it a changed recipe requests every answer again (finished parts are kept)",
+                "restore the file; without it a changed recipe requests every answer again (finished parts are kept)",
             )
         return area
     try:
@@ -198,7 +199,7 @@ def show(folder: Path, areas: list[Area], console: Console) -> bool:
         console.print(f"  {area.name:<8}  {state}  {counts}")
     for area in areas:
         for what, remedy in area.damages[:NAMED]:
-            console.print(f"  [red]damaged[/red]: {escape(what)}: {escape(remedy)}", soft_wrap=True)
+            console.print(f"  [red]damaged[/red]: {escape(what)}; {escape(remedy)}", soft_wrap=True)
         if (more := len(area.damages) - NAMED) > 0:
             console.print(f"  and {more:,} more damaged in {area.name}")
     damaged = sum(len(area.damages) for area in areas)

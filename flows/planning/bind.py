@@ -132,13 +132,15 @@ def bind(recipe: Recipe, given: Iterable[str] = ()) -> BoundRecipe:
         for model in models(current.settings):
             if model not in known:
                 raise RecipeError(
-                    f"{step.name}: unknown model '{model}': {'a later step makes it' if model in trained else did_you_mean(model, known)}"
+                    f"{step.name}: unknown model '{model}'; {'only a later step trains it' if model in trained else did_you_mean(model, known)}"
                 )
         if step.binds:
             if step.family != "train":
-                raise RecipeError(f"{step.name}: only a `train` step can have `as: {step.binds}`")
+                raise RecipeError(f"{step.name}: only a `train` step can have `as: {step.binds}`; remove it")
             if step.binds in known:
-                raise RecipeError(f"{step.name}: `as: {step.binds}` is already the name of another model")
+                raise RecipeError(
+                    f"{step.name}: `as: {step.binds}` is already the name of another model; choose another name"
+                )
             known.add(step.binds)
         bound[step.name] = current
         left.update(current.leaves)
@@ -154,7 +156,7 @@ def bind(recipe: Recipe, given: Iterable[str] = ()) -> BoundRecipe:
     for entry in bound.values():
         for model in entry.models:
             if model not in recipe.models and model not in trained:
-                raise RecipeError(f"{entry.name}: unknown model '{model}': {did_you_mean(model, recipe.models)}")
+                raise RecipeError(f"{entry.name}: unknown model '{model}'; {did_you_mean(model, recipe.models)}")
     return BoundRecipe(
         recipe.name, recipe.about, recipe.models, recipe.prices, recipe.rounds, tuple(bound.values()), engines
     )
@@ -164,9 +166,7 @@ def bound_step(step: Step) -> Bound:
     """One step bound by itself, without `from` and `share`, which need the whole recipe. RecipeError as in `bind`."""
     module = registry.operator(step.family, step.operator)
     if not hasattr(module, "SCOPE"):
-        raise RecipeError(
-            f"{step.name}: {step.title} is not a step but a part of one: name it in a setting of another operator"
-        )
+        raise RecipeError(f"{step.name}: {step.title} is not a step; name it in a setting of another operator")
     operator = _operator(module, step.settings, step.name)
     more = getattr(module, "reads", lambda settings: ())(operator.settings)
     reads = frozenset((*module.READS, *more))
@@ -180,7 +180,7 @@ def _sources(step: Step, before: Mapping[str, Bound]) -> dict[str, frozenset[str
     found: dict[str, frozenset[str]] = {}
     for source in step.sources:
         if source not in before:
-            raise RecipeError(f"{step.name}: `from: {source}` is not an earlier step: {did_you_mean(source, before)}")
+            raise RecipeError(f"{step.name}: `from: {source}` is not an earlier step; {did_you_mean(source, before)}")
         for table in before[source].leaves:
             found[table] = found.get(table, frozenset()) | {source}
     return found
@@ -191,11 +191,11 @@ def _check_rows(bound: Bound, left: set[str], roles: set[str]) -> None:
     for table in (*bound.module.READS, *sorted(bound.reads.difference(bound.module.READS))):
         if table not in left:
             raise RecipeError(
-                f"{bound.name} ({bound.title}) needs {table}, but no earlier step makes any: add one before it"
+                f"{bound.name} ({bound.title}) needs {table}, but no earlier step leaves any; add one before it"
             )
     for predicate in bound.step.where:
         if predicate not in roles:
-            raise RecipeError(f"{bound.name}: unknown `where: {predicate}`: {did_you_mean(predicate, roles)}")
+            raise RecipeError(f"{bound.name}: unknown predicate `where: {predicate}`; {did_you_mean(predicate, roles)}")
 
 
 def _operator(module: OperatorModule, raw: Mapping[str, Any], where: str) -> Operator:
@@ -212,7 +212,7 @@ def _parts(module: OperatorModule, settings: operators.OperatorSettings, where: 
             family, _, name = title.partition(".")
             part = registry.operator(family, name or family)
             if not hasattr(part, verb):
-                raise RecipeError(f"{where}: {title} cannot serve as {setting}: it has no `{verb}`")
+                raise RecipeError(f"{where}: {title} cannot be used as {setting}; it has no `{verb}`")
             yield Part(setting, verb, title, _operator(part, inner, f"{where}.{setting}"))
 
 

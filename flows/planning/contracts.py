@@ -14,7 +14,7 @@ from schemas.text import did_you_mean
 
 ENGINE = {
     "identity_of": "a function of the settings: the model's name and revision, or a digest of its weights",
-    "able": "a function of the settings: (names of the requests it answers, kinds of media it accepts)",
+    "capabilities": "a function of the settings: (names of the requests it answers, kinds of media it accepts)",
     "connect": "an async function of the settings and the media store that returns an Engine",
 }
 
@@ -47,8 +47,8 @@ def check_operator(module: ModuleType, family: str) -> None:
         if setting not in fields:
             _refuse(
                 module,
-                f"BUILDS names the setting {setting!r}, which Settings does not have",
-                did_you_mean(str(setting), fields),
+                f"BUILDS has the unknown setting {setting!r}",
+                f"a field of Settings; {did_you_mean(str(setting), fields)}",
             )
 
 
@@ -94,4 +94,4 @@ def _called(module: ModuleType, name: str, expected: str) -> None:
 def _words(module: ModuleType, name: str, known: Any, expected: str) -> None:
     for word in _typed(module, name, tuple, f"a tuple of {expected}"):
         if word not in known:
-            _refuse(module, f"{name} names {word!r}", f"{expected}; {did_you_mean(str(word), known)}")
+            _refuse(module, f"{name} has the unknown value {word!r}", f"{expected}; {did_you_mean(str(word), known)}")

@@ -34,13 +34,13 @@ def find(name: str) -> Path:
         with place(path, kind=RecipeError):
             found = path.exists()
         if not found:
-            raise RecipeError(f"recipe file {short_path(name)} does not exist")
+            raise RecipeError(f"recipe file {short_path(name)} does not exist; correct the path")
         if not path.is_file():
-            raise RecipeError(f"{short_path(name)} is a folder or a device: give the recipe's file")
+            raise RecipeError(f"{short_path(name)} is a folder or a device; give the recipe's file")
         return path
     if name not in known():
         raise RecipeError(
-            f"unknown recipe '{short_path(name)}': {did_you_mean(name, known())}; or give the path of a .yaml file"
+            f"unknown recipe '{short_path(name)}'; {did_you_mean(name, known())}; or give the path of a .yaml file"
         )
     return known()[name]
 
@@ -52,7 +52,7 @@ def document(name: str, settings: Sequence[str] = ()) -> dict:
         data = path.read_bytes()
     if len(data) > LONGEST:
         raise RecipeError(
-            f"{path} has {len(data):,} bytes, more than the {LONGEST:,} of a recipe: give the recipe's file"
+            f"{path} has {len(data):,} bytes, more than the {LONGEST:,} of a recipe; give the recipe's file"
         )
     try:
         raw = _parsed(data.decode("utf-8-sig"))
@@ -81,7 +81,7 @@ _Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct
 
 
 def _parsed(text: str) -> Any:
-    """The value of a YAML text. ValueError if it is not YAML, or contains something that JSON cannot hold, or too much."""
+    """The value of a YAML text. ValueError if it is not YAML, or contains something that JSON cannot represent, or too much."""
     try:
         value = yaml.load(text, _Loader)
     except (yaml.YAMLError, TypeError) as error:  # TypeError: a key that is a list
@@ -93,7 +93,7 @@ def _parsed(text: str) -> Any:
 
 
 def _check(value: Any, left: list[int], depth: int = 0) -> None:
-    """ValueError if JSON cannot hold a value. `left`: how many more values are allowed; aliases count each time."""
+    """ValueError if JSON cannot represent a value. `left`: how many more values are allowed; aliases count each time."""
     left[0] -= 1
     if left[0] < 0 or depth > DEPTH:
         raise ValueError(
@@ -102,7 +102,7 @@ def _check(value: Any, left: list[int], depth: int = 0) -> None:
     if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str):
-                raise ValueError(f"the key {str(key)[:40]!r} is not text: put quotes around it")
+                raise ValueError(f"the key {str(key)[:40]!r} is not text; put quotes around it")
             _check(key, left, depth + 1)
             _check(inner, left, depth + 1)
     elif isinstance(value, list):
@@ -110,15 +110,15 @@ def _check(value: Any, left: list[int], depth: int = 0) -> None:
             _check(inner, left, depth + 1)
     elif isinstance(value, str):
         if any("\ud800" <= char <= "\udfff" for char in value):
-            raise ValueError("it contains an unpaired surrogate (\\ud800 to \\udfff): remove it")
+            raise ValueError("it contains an unpaired surrogate (\\ud800 to \\udfff); remove it")
     elif isinstance(value, int):
         if value.bit_length() > 1024:
             raise ValueError("it contains a number that is too large")
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError(f"JSON cannot hold the number {value}")
+            raise ValueError(f"JSON cannot represent the number {value}")
     elif value is not None:
-        raise ValueError(f"the value {str(value)[:40]!r} is a {type(value).__name__}: put quotes around it")
+        raise ValueError(f"the value {str(value)[:40]!r} is a {type(value).__name__}; put quotes around it")
 
 
 def _trouble(error: Exception) -> str:

@@ -46,7 +46,7 @@ def names(folder: str) -> list[str]:
 def operator(family: str, name: str) -> OperatorModule:
     """The module of an operator. RecipeError if it does not exist (with suggestions) or violates its contract."""
     if family not in HOME:
-        raise RecipeError(f"unknown operator family '{family}': {did_you_mean(family, HOME)}")
+        raise RecipeError(f"unknown operator family '{family}'; {did_you_mean(family, HOME)}")
     name = RENAMED.get(f"{family}.{name}", f"{family}.{name}").partition(".")[2]
     module = _module(f"{HOME[family]}.{family}", name, f"{family} operator")
     contracts.check_operator(module, family)
@@ -61,7 +61,7 @@ def engine(name: str) -> EngineModule:
 
 
 def engine_of(spec: Mapping[str, Any], name: str) -> tuple[EngineModule, EngineSettings]:
-    """(module, settings) of a model's engine. RecipeError if there is no such engine or setting. `spec` as in the recipe."""
+    """(module, settings) of a model's engine. RecipeError if the engine or a setting is unknown. `spec` as in the recipe."""
     module = engine(spec["engine"])
     settings = settings_of(module, {k: v for k, v in spec.items() if k != "engine"}, f"models.{name}")
     return module, cast(EngineSettings, settings)
@@ -70,5 +70,5 @@ def engine_of(spec: Mapping[str, Any], name: str) -> tuple[EngineModule, EngineS
 def _module(folder: str, name: str, what: str) -> ModuleType:
     known = names(folder)
     if name not in known:
-        raise RecipeError(f"unknown {what} '{name}': {did_you_mean(name, known)}")
+        raise RecipeError(f"unknown {what} '{name}'; {did_you_mean(name, known)}")
     return importlib.import_module(f"{folder}.{name}")

@@ -27,7 +27,7 @@ from schemas.records import COUNTED, SAMPLE_KINDS, Candidate, Claim, Judgement, 
 SHOWN = 3  # pairs shown per media type
 PLOTTED = 30  # annotators in a plot: those with the most votes
 TRUSTED, READABLE = 0.8, 0.95  # warn if agreement with ground truth or the parse rate is lower
-ENOUGH_WORDS = 0.8  # warn if more preferences than this survive without the media; for a random judge it is half
+ENOUGH_WORDS = 0.8  # warn if more preferences than this survive without the media; with a random judge half do
 UNLIKE, LONGER = (
     0.1,
     (0.35, 0.65),

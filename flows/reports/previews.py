@@ -1,4 +1,4 @@
-"""Media as small self-contained HTML: an image, a video clip with its frames, a sound with its waveform."""
+"""Media as small self-contained HTML: an image, a video with some of its frames, an audio clip with its waveform."""
 
 import base64
 import io
@@ -16,7 +16,7 @@ from schemas.errors import RowError
 
 SIDE = 320  # pixels of the longer side of an image
 FRAMES, STRIP = 32, 6  # frames of a clip; frames in the strip below it
-RATE, SECONDS = 16_000, 20  # sample rate and maximum length of a sound
+RATE, SECONDS = 16_000, 20  # sample rate and maximum length of an audio clip
 BARS = 100  # bars of a waveform
 
 
@@ -39,7 +39,7 @@ def _video(data: bytes, name: str) -> str:
     strip = "".join(_picture(picture, f"frame {i} of {len(some)}") for i, picture in enumerate(some, 1))
     clip = _uri(_webm(pictures, fps), "video/webm")
     return (
-        f'<figure class="clip"><video controls loop muted playsinline preload="auto" aria-label="clip {name}" '
+        f'<figure class="clip"><video controls loop muted playsinline preload="auto" aria-label="video {name}" '
         f'src="{clip}"></video><div class="strip">{strip}</div></figure>'
     )
 
@@ -54,10 +54,10 @@ def _audio(data: bytes, name: str) -> str:
         f'<rect x="{3 * i}" y="{20 - 19 * p / top:.1f}" width="2" height="{38 * p / top + 0.5:.1f}"/>'
         for i, p in enumerate(peaks)
     )
-    label = f"waveform of sound {name}, {len(wave) / RATE:.1f} seconds"
+    label = f"waveform of audio {name}, {len(wave) / RATE:.1f} seconds"
     return (
         f'<figure class="sound"><svg viewBox="0 0 {3 * BARS} 40" preserveAspectRatio="none" role="img" aria-label="{label}">{bars}</svg>'
-        f'<audio controls aria-label="sound {name}" src="{_uri(out.getvalue(), "audio/mpeg")}"></audio></figure>'
+        f'<audio controls aria-label="audio {name}" src="{_uri(out.getvalue(), "audio/mpeg")}"></audio></figure>'
     )
 
 

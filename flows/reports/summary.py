@@ -131,7 +131,7 @@ def counts(tables: Tables) -> dict[str, Any]:
 
 
 class LeftOpen:
-    """Counts rows that are open because of a failure that may pass, such as a server that was down, and the errors behind them."""
+    """Counts rows that are open because of a temporary failure, such as a server that was down, and the errors behind them."""
 
     def __init__(self):
         self._rows: dict[str, Counter[str]] = {"rejections": Counter(), "judgements": Counter()}  # by step

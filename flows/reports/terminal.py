@@ -180,7 +180,7 @@ def open_lines(summary: dict) -> list[str]:
         return []
     what = " and ".join(parts) or f"{summary['questions_open']:,} unanswered requests"
     return [
-        f"open: {what}. A server or source failed for a reason that may pass; run the same command again: only these are requested again.",
+        f"open: {what}. A server or source failed temporarily; run the same command again: only these are requested again.",
         *(f"  {n:,} x {detail}" for detail, n in left["said"].items()),
     ]
 

@@ -62,8 +62,8 @@ def required_steps(run) -> list[AskingStep]:
     if found := list(asking_steps(run)):
         return found
     if any(step.title == PEOPLE for step in run.recipe.steps):
-        raise OutputError(f"{run.folder} has not asked people anything yet: run `pairwright build` until it does")
-    raise OutputError(f"{run.folder} asks no people: its recipe has no judge.people step")
+        raise OutputError(f"{run.folder} has not asked any annotators yet; run `pairwright build` first")
+    raise OutputError(f"{run.folder} does not ask annotators; add a judge.people step to its recipe")
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from schemas.ports import Engine
 from schemas.records import digest
 
 
-class Host:
+class EngineHost:
     """Runs units. `loads` counts the models loaded into this process, by name."""
 
     def __init__(self, cache: Path, journal: Journal | None = None):
@@ -32,7 +32,7 @@ class Host:
         self._shares: dict[str, float] = {}  # share of the device's memory of each engine in this process
         self._runner = asyncio.Runner(loop_factory=_loop_factory())
 
-    def __enter__(self) -> "Host":
+    def __enter__(self) -> "EngineHost":
         return self
 
     def __exit__(self, *_) -> None:
@@ -58,7 +58,7 @@ class Host:
             if (share := getattr(module, "share", None))
         }
         if new and self._shares.keys() - keys.values() and not fits_in_memory([*self._shares.values(), *new.values()]):
-            raise RestartWorker(f"{', '.join(made)} does not fit into memory beside the models of earlier steps")
+            raise RestartWorker(f"{', '.join(made)} does not fit into memory together with the models of earlier steps")
         if new:
             memory_limit.lift_limit()  # sources are being read in another thread
         for name, (module, settings) in made.items():

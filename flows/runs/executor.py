@@ -2,7 +2,7 @@
 
     run = open_run("demo", ["sample.n=4"], out=Path("data/runs/demo"), cache=Path("data/cache"))
     for unit in run.units:
-        run.do(unit)
+        run.complete(unit)
     finish(run)
 
 A unit is a pass (consecutive steps of scope `sample`), a step of scope `table`, or the dataset. Units that hold a model in process
@@ -23,7 +23,7 @@ from flows.planning import load
 from flows.planning.bind import Bound, BoundRecipe, build
 from flows.planning.plan import Unit, passes_fit_memory, passes_of, plan
 from flows.runs import costs, leftovers, rejections, shards
-from flows.runs.engine_host import Host
+from flows.runs.engine_host import EngineHost
 from flows.runs.folder import (
     check_path,
     disk_errors_translated,
@@ -67,11 +67,11 @@ class Run:
     lock: Any = None
     ingested: bool = False  # the ingesting steps are a pass of their own
     repaired: list[str] = field(default_factory=list)
-    """a line for each finished unit that was damaged and is done again"""
+    """a line for each finished unit that was damaged and is redone"""
     _sound: set[Path] = field(default_factory=set)  # shards and row files that have been checked
     withheld: tuple[str, ...] = ()  # steps and models whose settings had secrets, which are not in run.json
     left_out: list[Path] = field(default_factory=list)
-    """files of rejections of samples that later units shall not see, as when only some are tried"""
+    """files with rejections of samples that later units must not see, for example if only some are tried"""
     _contents: dict[Path, str] = field(default_factory=dict)
     _supervisor: Supervisor | None = None
 
@@ -104,13 +104,13 @@ class Run:
         """The done.json of a finished unit. DamageError if it is missing or damaged."""
         path = self.place(unit) / "done.json"
         if (found := shards.read_json(path)) is None:
-            raise DamageError(f"{path} is missing: {shards.REMEDY}")
+            raise DamageError(f"{path} is missing; {shards.REMEDY}")
         if found.get("unit", unit.name) != unit.name:
-            raise DamageError(f"{path} belongs to unit {found['unit']}: {shards.REMEDY}")
+            raise DamageError(f"{path} belongs to unit {found['unit']}; {shards.REMEDY}")
         return found
 
     def summary(self) -> dict | None:
-        """The summary.json if it belongs to the units as they are now. None if there is none, or it is older than a build that is running
+        """The summary.json if it belongs to the units as they are now. None if it does not exist or is older than a build that is running
         or was killed."""
         if (found := shards.read_json(self.folder / "summary.json")) is None or "units" not in found:
             return found  # older summaries do not list their units
@@ -133,7 +133,7 @@ class Run:
         if path not in self._sound:
             done = self.done(unit)
             if what := _file_damage(path, done):
-                raise DamageError(f"{path.parent} is damaged ({what}): {shards.REMEDY}")
+                raise DamageError(f"{path.parent} is damaged ({what}); {shards.REMEDY}")
             self._sound.add(path)
         return path
 
@@ -181,13 +181,13 @@ class Run:
         identities = {name: self.identity(name, unit.round) for name in {m for step in unit.steps for m in step.models}}
         return [step.of(identities) for step in unit.steps]
 
-    async def connect(self, names: Sequence[str], round: int, host: Host) -> dict[str, Any]:
+    async def connect(self, names: Sequence[str], round: int, host: EngineHost) -> dict[str, Any]:
         return await self.model_source.connect([self.wanted(name, round) for name in names], host)
 
     # work ------------------------------------------------------------------------------------------------------------
 
     def key(self, unit: Unit, bound: list[Bound] | None = None) -> str:
-        """A digest of everything that determines the unit's results, except the rows of its sources."""
+        """Digest of everything that determines the unit's results, except the rows of its sources."""
         parents = [  # not passes: their shards are named by those before them, and contain what filters dropped
             self.done(u)["key"] for u in self.before(unit) if unit.kind != "pass" or u.kind == "table"
         ]
@@ -205,34 +205,34 @@ class Run:
             self._contents[dataset] = total.hexdigest()
         return self._contents[dataset]
 
-    def do(self, unit: Unit) -> str:
-        """Completes a unit: "kept" if it was already finished, else "done". Raises errors of a child process here."""
+    def complete(self, unit: Unit) -> str:
+        """Completes a unit: "kept" if it was already finished, else "done". Errors of a child process are raised here."""
         with disk_errors_translated(self.folder, self.cache):
-            return self._do(unit)
+            return self._complete(unit)
 
-    def _do(self, unit: Unit) -> str:
-        self.whole(unit)
+    def _complete(self, unit: Unit) -> str:
+        self.check_secrets(unit)
         if unit.kind != "pass" and self.finished(unit):
             return "kept"
         self.report(unit.name, 0, None, "", {})
         if not unit.child:
-            with Host(self.cache) as host:
+            with EngineHost(self.cache) as host:
                 self.work(unit, host)
             return "done"
         self._supervisor = self._supervisor or Supervisor(self)
         if unit.trains:
             self._supervisor.end()  # training needs all memory
-        self._supervisor.do(unit)
+        self._supervisor.complete(unit)
         if unit.trains or not any(u.child for u in self.units[self.units.index(unit) + 1 :]):
             self._supervisor.end()
         return "done"
 
-    def whole(self, unit: Unit) -> None:
-        """InputError if settings of the unit had secrets, which are only in the recipe itself."""
+    def check_secrets(self, unit: Unit) -> None:
+        """InputError if settings of the unit contained secrets, which only the recipe itself has."""
         names = {name for b in unit.steps for name in (b.name, *b.models)}
         if names := sorted(names.intersection(self.withheld)):
             raise InputError(
-                f"{self.folder} does not store the secrets that the recipe has in {', '.join(names)}: continue with `pairwright build` and the "
+                f"{self.folder} does not store the secrets of the recipe in {', '.join(names)}; continue with `pairwright build` and the "
                 "recipe, or use a variable there, like ${ROWS_URL}, and export it"
             )
 
@@ -245,13 +245,13 @@ class Run:
                 return False
             what = next(self.damages(unit), None)
         except DamageError as error:
-            what = str(error).partition(": ")[0]
+            what = str(error).partition("; ")[0]
         if what is not None:
-            self.repaired.append(f"{unit.name} was damaged ({what}): done again")
+            self.repaired.append(f"{unit.name} was damaged ({what}); redone")
         return what is None
 
-    def work(self, unit: Unit, host: Host) -> None:
-        """Does the unit in this process and writes its done.json."""
+    def work(self, unit: Unit, host: EngineHost) -> None:
+        """Completes the unit in this process and writes its done.json."""
         started, loads = time.monotonic(), host.loads.copy()
 
         def progress(done: int, total: int | None, text: str = "", used: Used | None = None) -> None:
@@ -263,14 +263,14 @@ class Run:
         cost = {"seconds": round(time.monotonic() - started, 3), "loads": dict(host.loads - loads)}
         before = shards.read_json_or_none(self.place(unit) / "done.json") or {}
         if before.get("key") == result["key"]:
-            cost |= {name: before[name] for name in cost if name in before}  # everything was already done
+            cost |= {name: before[name] for name in cost if name in before}  # everything was finished already
         shards.write_json(self.place(unit) / "done.json", {"unit": unit.name, **result, **cost})
 
-    def answers(self, host: Host) -> Answers:
+    def answers(self, host: EngineHost) -> Answers:
         """The answer cache of the run, for one unit; the caller closes it."""
         return self.model_source.answers(self.cache / "answers.sqlite", host)
 
-    def _pass(self, unit: Unit, host: Host, progress) -> dict:
+    def _pass(self, unit: Unit, host: EngineHost, progress) -> dict:
         bound, earlier = self.bound(unit), self.tables(unit)
         if fit := bound[0].fit:
             bound[0] = replace(bound[0], fitted=fit(*self._fitting(unit, bound[0], earlier, host.media, progress)))
@@ -297,14 +297,14 @@ class Run:
         repaired = work.repaired
         if n := host.media.again - again:
             repaired.append(
-                f"{n:,} media in {self.cache / 'media'} were lost or damaged: stored again from their source"
+                f"{n:,} media in {self.cache / 'media'} were lost or damaged; stored again from their source"
             )
         specs = {digest(self.spec(name, unit.round)) for b in bound for name in b.models}
         engines = note_engines(
             self.folder, {}, (shards.read_json_or_none(self.place(unit) / "done.json") or {}).get("engines")
         )
         if n := len(cache.damaged):
-            repaired.append(f"{n:,} answers in {self.cache / 'answers.sqlite'} were damaged: requested again")
+            repaired.append(f"{n:,} answers in {self.cache / 'answers.sqlite'} were damaged; requested again")
         return {
             "key": digest(key, names), "shards": names, "fitted": fitted,
             "usage": costs.by_step(map(costs.usage_of_shard, records)), **({"repaired": repaired} if repaired else {}),
@@ -318,7 +318,7 @@ class Run:
         return [step.name for step in steps] if ran and max(ran) > steps.index(unit.steps[0]) else []
 
     def _fitting(self, unit: Unit, bound: Bound, earlier: shards.RunTables, media, progress) -> tuple:
-        """The arguments of a step's `fit`."""
+        """The arguments for a step's `fit`."""
         context = Context(
             bound.step.name, bound.version, media, self.recipe.name, progress=progress, tables=earlier,
             folder=self.kept(unit, bound),
@@ -329,7 +329,7 @@ class Run:
         """The folder for a step's data that must outlive its results, such as the ledger of human annotation."""
         return self.folder / "people" / (f"round{unit.round}-{step.name}" if self.recipe.rounds else step.name)
 
-    def _table(self, unit: Unit, host: Host, progress) -> dict:
+    def _table(self, unit: Unit, host: EngineHost, progress) -> dict:
         (bound,) = self.bound(unit)
         place = self.place(unit)
         fresh = place.with_name(f".{place.name}.new")
@@ -383,7 +383,7 @@ class Run:
         shards.fsync(place.parent)
         return record
 
-    def _write(self, unit: Unit, host: Host, progress) -> dict:
+    def _write(self, unit: Unit, host: EngineHost, progress) -> dict:
         from pipeline.dataset.write import write
 
         info = {"recipe": public_text(self.recipe.name), "digest": digest(redact.document(without_prices(self.raw)))}
@@ -409,9 +409,9 @@ def _file_damage(file: Path, done: dict) -> str | None:
 
 
 def cache_of(out: Path | None, given: Path | None = None) -> Path:
-    """The cache of the run in `out`: the one it was started with, independent of the default; `given` if that is gone or there is no run.
+    """The cache of the run in `out`: the one it was started with, independent of the default; `given` if that no longer exists or there is no run.
 
-    OutputError if a different one is given, as answers and media would then be in two places."""
+    OutputError if another one is given, since answers and media would then be in two places."""
     known = read_run_note(out) if out else None
     if not known:
         return (given or CACHE).absolute()
@@ -420,7 +420,7 @@ def cache_of(out: Path | None, given: Path | None = None) -> Path:
         return kept
     if kept.is_dir():
         raise OutputError(
-            f"{out} keeps its answers and media in {kept}, not in {given.absolute()}: omit --cache, or move them with "
+            f"{out} keeps its answers and media in {kept}, not in {given.absolute()}; omit --cache, or move them with "
             f"`mv {kept} {given.absolute()}` and run the same command again"
         )
     return given.absolute()
@@ -493,20 +493,20 @@ def _planned(asked: Opening, checked: BoundRecipe, out: Path, cache: Path, lock:
 
 
 def _check_recipe(known: dict | None, out: Path, raw: dict, dataset: Path | None) -> None:
-    """OutputError if a folder's run.json is of another recipe or dataset."""
+    """OutputError if a folder's run.json belongs to another recipe or dataset."""
     if not known:
         return
     found = recipe_difference(known, raw)
     if found or known.get("dataset") != (dataset and str(dataset)):
         raise OutputError(
-            f"{out} holds a run of another recipe ({found or 'another dataset'}): choose another --out; "
-            "cached answers are kept, so only new requests are sent"
+            f"{out} holds a run of another recipe ({found or 'another dataset'}); choose another --out "
+            "(cached answers are kept, so only new requests are sent)"
         )
 
 
 def recipe_difference(known: dict, raw: dict) -> str:
     """The first difference between the recipe of a run.json and `raw`, in a few words, ignoring prices; empty if they are the same."""
-    # run.json has no secrets, but one of an older version may
+    # run.json contains no secrets, but one of an older version may
     old, new = load.comparable(redact.document(known["recipe"])), load.comparable(redact.document(raw))
     return _difference(old, new) if old != new else ""
 
@@ -521,7 +521,7 @@ def _withheld(raw: dict, redacted: dict) -> list[str]:
 
 
 def resume(where: Path, report: Report | None = None) -> Run:
-    """Opens the run of a folder again, as `open_run` does. OutputError if there is none."""
+    """Reopens the run of a folder, as `open_run` does. OutputError if there is none."""
     known = require_run_note(where)
     dataset = known.get("dataset") and Path(known["dataset"])
     return _open(Opening(known["recipe"], dataset, report, withheld=known.get("withheld", ())), where, None)
@@ -570,9 +570,9 @@ def _short(value: Any) -> str:
 
 
 def run_all(run: Run) -> Iterator[Unit]:
-    """Does all units of a run in order; yields each when it is finished."""
+    """Completes all units of a run in order; yields each when it is finished."""
     for unit in run.units:
-        run.do(unit)
+        run.complete(unit)
         yield unit
 
 
@@ -590,7 +590,7 @@ def intact_dataset(folder: Path) -> Path:
         manifest.check(folder)
         return folder
     raise OutputError(
-        f"{folder} holds no exported dataset: give the --out of a finished `pairwright build`, or its dataset folder"
+        f"{folder} contains no exported dataset; give the --out of a finished `pairwright build`, or its dataset folder"
     )
 
 

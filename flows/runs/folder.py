@@ -29,10 +29,10 @@ def make_folder(folder: Path, option: str) -> Path:
         folder = folder.absolute()
         if folder.is_symlink() and not folder.exists():
             raise OutputError(
-                f"{option} {short_path(folder)} is a link to {short_path(os.readlink(folder))}, which does not exist: correct the link"
+                f"{option} {short_path(folder)} is a link to {short_path(os.readlink(folder))}, which does not exist; correct the link"
             )
         if folder.exists() and not folder.is_dir():
-            raise OutputError(f"{short_path(folder)} is a file: choose a folder for {option}")
+            raise OutputError(f"{short_path(folder)} is a file; choose a folder for {option}")
         folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -40,7 +40,7 @@ def make_folder(folder: Path, option: str) -> Path:
 def require_run_note(folder: Path) -> dict[str, Any]:
     """The run.json of a folder. OutputError if there is none, or it was written by a newer Pairwright."""
     if (found := read_run_note(folder)) is None:
-        raise OutputError(f"{short_path(folder)} is not the folder of a run: give the --out of a `pairwright build`")
+        raise OutputError(f"{short_path(folder)} is not the folder of a run; give the --out of a `pairwright build`")
     return found
 
 
@@ -79,7 +79,7 @@ def _looked_at(folder: Path, check: Callable[[dict[str, Any] | None], object]) -
     found = notes.read(folder / "run.json")
     if found is None and any(not path.name.startswith(LEFT) for path in folder.iterdir()):
         raise OutputError(
-            f"{short_path(folder)} contains files that are not from a Pairwright run: choose an empty folder for --out"
+            f"{short_path(folder)} contains files that are not from a Pairwright run; choose an empty folder for --out"
         )
     check(found)
     return found
@@ -101,7 +101,7 @@ def _locked(folder: Path) -> TextIO:
             if time.monotonic() > until:
                 lock.close()
                 raise OutputError(
-                    f"{short_path(folder)} is in use by another run: wait for it, or choose another --out"
+                    f"{short_path(folder)} is in use by another run; wait for it, or choose another --out"
                 ) from None
             time.sleep(0.1)
         except BaseException:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from flows.planning.registry import engine_of
 from flows.runs import shards
-from flows.runs.engine_host import Host
+from flows.runs.engine_host import EngineHost
 from pipeline.storage.answer_cache import AnswerCache, Usage
 from schemas.ports import Engine
 from schemas.records import digest
@@ -56,11 +56,11 @@ class ModelSource(Protocol):
         """The model's name in ids and cache keys. EngineError or NotAsked if it is unknown."""
         ...
 
-    async def connect(self, models: Sequence[Wanted], host: Host) -> dict[str, Any]:
+    async def connect(self, models: Sequence[Wanted], host: EngineHost) -> dict[str, Any]:
         """name -> the engine, as `Answers.engine` takes it. EngineError if one cannot be loaded."""
         ...
 
-    def answers(self, path: Path, host: Host) -> Answers:
+    def answers(self, path: Path, host: EngineHost) -> Answers:
         """The answer cache in the file `path`, for one unit; the caller closes it."""
         ...
 
@@ -92,7 +92,7 @@ class RealEngines:
     def identity(self, model: Wanted) -> str:
         return self._identities.of(model)
 
-    async def connect(self, models: Sequence[Wanted], host: Host) -> dict[str, Engine]:
+    async def connect(self, models: Sequence[Wanted], host: EngineHost) -> dict[str, Engine]:
         found = await host.connect({m.name: (m.spec, self.identity(m)) for m in models})
         new = {digest(m.spec): found[m.name] for m in models}
         note_engines(self._folder, {
@@ -101,7 +101,7 @@ class RealEngines:
         })  # fmt: skip
         return found
 
-    def answers(self, path: Path, host: Host) -> AnswerCache:
+    def answers(self, path: Path, host: EngineHost) -> AnswerCache:
         return AnswerCache(path, host.journal)
 
 

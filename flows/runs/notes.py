@@ -1,4 +1,4 @@
-"""The JSON files of a run's folder: their content, and the remedy if one cannot be read."""
+"""The JSON files of a run's folder: their schemas, and the remedy if one cannot be read."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,8 +14,8 @@ from schemas.errors import DamageError, OutputError
 VERSION = 2  # of the layout of a run's folder
 REMEDY = "run the same `pairwright build` again, which rewrites it"
 COPY = (
-    "restore it from a copy, or choose another --out and run `pairwright build` there; cached answers are kept, so only new requests "
-    "are sent"
+    "restore it from a copy, or choose another --out and run `pairwright build` there (cached answers are kept, so only new requests "
+    "are sent)"
 )
 
 
@@ -134,13 +134,13 @@ PASS = TypeAdapter(PassDone)
 
 
 def read(path: Path) -> Any:
-    """The content of the file; None if it is missing. DamageError if it cannot be read or has the wrong content; OutputError for a
+    """The content of the file; None if it is missing. DamageError if it cannot be read or has unexpected content; OutputError for a
     run.json of a newer version."""
     try:
         return parsed(path)
     except DamageError as error:
         remedy = COPY if path.name == "run.json" else REMEDY
-        raise DamageError(f"{short_path(path)} {error}: {remedy}") from None
+        raise DamageError(f"{short_path(path)} {error}; {remedy}") from None
 
 
 def parsed(path: Path) -> Any:
@@ -167,6 +167,6 @@ def _check_version(folder: Path, found: Any) -> None:
     version = found.get("version") if isinstance(found, dict) else None
     if isinstance(version, int) and version > VERSION:
         raise OutputError(
-            f"{short_path(folder)} was written by a newer Pairwright (version {version} of its run.json, this one reads {VERSION}): "
+            f"{short_path(folder)} was written by a newer Pairwright (version {version} of its run.json, this one reads {VERSION}); "
             "update Pairwright, or choose another --out"
         )

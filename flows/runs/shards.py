@@ -83,12 +83,12 @@ def write_json(path: Path, value: dict, sort_keys: bool = True) -> None:
 def record_of(folder: Path) -> dict:
     """A shard's record. DamageError if it is missing or damaged."""
     if (record := read_json(folder / "record.json")) is None:
-        raise DamageError(f"{folder / 'record.json'} is missing: {REMEDY}")
+        raise DamageError(f"{folder / 'record.json'} is missing; {REMEDY}")
     return record
 
 
 def damages(folder: Path) -> Iterator[str]:
-    """What is damaged in a shard, in a few words each. Reads all of its bytes once."""
+    """Each damage of a shard, in a few words. Reads all of its bytes once."""
     try:
         record = notes.parsed(folder / "record.json")
     except DamageError as error:
@@ -134,7 +134,7 @@ def wrong_row_count(path: Path, rows: int) -> str | None:
 def check(folder: Path) -> None:
     """DamageError if a shard is damaged."""
     if (what := damage(folder)) is not None:
-        raise DamageError(f"{folder} is damaged ({what}): {REMEDY}")
+        raise DamageError(f"{folder} is damaged ({what}); {REMEDY}")
 
 
 def publish(folder: Path, tables: dict[str, list], record: dict) -> None:
@@ -218,14 +218,14 @@ def batches(path: Path) -> Iterator[pa.RecordBatch]:
     newer Pairwright."""
     if path.exists():
         if (kind := kind_of(str(path))) is not None:  # Arrow would block on a pipe
-            raise DamageError(f"{path} cannot be read (it is {kind}): {REMEDY}")
+            raise DamageError(f"{path} cannot be read (it is {kind}); {REMEDY}")
         try:
             with pa.memory_map(str(path)) as source, ipc.open_file(source) as reader:
                 _check_version(path, reader.schema)
                 for number in range(reader.num_record_batches):
                     yield reader.get_batch(number)
         except pa.ArrowException as error:
-            raise DamageError(f"{path} cannot be read ({one_line(str(error))}): {REMEDY}") from None
+            raise DamageError(f"{path} cannot be read ({one_line(str(error))}); {REMEDY}") from None
         except OSError as error:
             raise DamageError(error_line(error, path)) from error
 
@@ -234,7 +234,7 @@ def _check_version(path: Path, schema: pa.Schema) -> None:
     version = int((schema.metadata or {}).get(b"version", b"0"))
     if version > arrow.VERSION:
         raise OutputError(
-            f"{path} was written by a newer Pairwright (version {version}, this one reads {arrow.VERSION}): "
+            f"{path} was written by a newer Pairwright (version {version}, this one reads {arrow.VERSION}); "
             "update Pairwright, or choose another --out"
         )
 

@@ -314,7 +314,7 @@ class Pass:
             if lost is None:
                 return True
             what = f"the media store has lost {lost}"
-        self.repaired.append(f"{folder} was damaged ({what}): written again, answers from the cache")
+        self.repaired.append(f"{folder} was damaged ({what}); rewritten, with answers from the cache")
         self.progress(self.done, self.total, self.repaired[-1], self.used())
         return False
 

@@ -27,7 +27,7 @@ class Supervisor:
         self._run = run
         self._process: subprocess.Popen | None = None
 
-    def do(self, unit) -> None:
+    def complete(self, unit) -> None:
         """Completes a unit, restarting the worker after crashes. Raises the worker's error, or EngineError if it crashed too often; in both
         cases the process has ended."""
         crashes = Crashes(self._run.folder)

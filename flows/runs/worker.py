@@ -48,7 +48,7 @@ def main(folder: Path) -> int:
                 if run is None or host is None:
                     run, crashes = executor.reopen(folder, report, raw), Crashes(folder)
                     notes = in_flight.Journal(folder / "in_flight", crashes.suspects, crashes.culprits)
-                    host = engine_host.Host(run.cache, notes)
+                    host = engine_host.EngineHost(run.cache, notes)
             with disk_errors_translated(folder, run.cache):
                 run.work(next(u for u in run.units if u.name == name), host)
             say({"finished": name})

@@ -32,16 +32,18 @@ KINDS: dict[str, type[Kind]] = {kind.model_fields["kind"].default: kind for kind
 
 
 def _read(given: Any) -> Any:
-    """The typed settings for a kind's name or a mapping with a `kind`. ValueError with a suggestion for unknown names."""
+    """The typed settings for a kind's name or a mapping with a `kind`. ValueError with a suggestion for an unknown name."""
     given = {"kind": given} if isinstance(given, str) else given
     if not isinstance(given, dict):
         return given
     kind = KINDS.get(str(given.get("kind")))
     if kind is None:
-        raise ValueError(f"there is no kind '{given.get('kind')}': {did_you_mean(str(given.get('kind')), KINDS)}")
+        raise ValueError(
+            f"unknown corruption kind '{given.get('kind')}'; {did_you_mean(str(given.get('kind')), KINDS)}"
+        )
     for key in given:
         if key not in kind.model_fields:
-            raise ValueError(f"{given['kind']} has no setting '{key}': {did_you_mean(key, kind.model_fields)}")
+            raise ValueError(f"{given['kind']}: unknown setting '{key}'; {did_you_mean(key, kind.model_fields)}")
     return kind.model_validate(given)
 
 

@@ -72,7 +72,7 @@ def damage(folder: Path, pairs: dict[str, int] | None = None, quick: bool = Fals
 def check(folder: Path, pairs: dict[str, int] | None = None) -> None:
     """Raises DamageError if the dataset differs from what was exported."""
     if (what := damage(folder, pairs)) is not None:
-        raise DamageError(f"the dataset {folder} is damaged ({what}): {REMEDY}")
+        raise DamageError(f"the dataset {folder} is damaged ({what}); {REMEDY}")
 
 
 def rows(folder: Path) -> dict[str, int]:

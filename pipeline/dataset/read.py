@@ -69,7 +69,7 @@ def open_dataset_file(path: Path) -> Generator[pq.ParquetFile]:
     except (OSError, pa.ArrowException) as error:
         if isinstance(error, OSError) and error.errno:  # a system error; Arrow's own OSErrors (bad bytes) have no errno
             raise DamageError(error_line(error, path)) from error
-        raise DamageError(f"{path} cannot be read ({one_line(str(error))}): {manifest.REMEDY}") from None
+        raise DamageError(f"{path} cannot be read ({one_line(str(error))}); {manifest.REMEDY}") from None
 
 
 def _check_version(file: pq.ParquetFile, path: Path) -> None:

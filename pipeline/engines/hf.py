@@ -67,7 +67,7 @@ def share(settings: Settings) -> float:
     return 1.0 if has_gpu() else share_of(settings.model, settings.revision, ROOM)
 
 
-def able(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
+def capabilities(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
     """(names of supported requests, accepted media kinds), as far as the settings tell before the model is loaded."""
     return ANSWERS | RATES, frozenset(MEDIA_KINDS)
 

@@ -80,7 +80,7 @@ class Settings(operator.OperatorSettings):
     @classmethod
     def _known(cls, family: str) -> str:
         if family not in (known := ("auto", "none", *FAMILIES)):
-            raise ValueError(f"unknown family '{family}': {did_you_mean(family, known)}")
+            raise ValueError(f"unknown family '{family}'; {did_you_mean(family, known)}")
         return family
 
     _named = field_validator("api_key_env")(named)
@@ -107,7 +107,7 @@ def specials_of(settings: Settings) -> Specials:
     )
 
 
-def able(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
+def capabilities(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
     """(names of supported requests, accepted media kinds), as far as the settings tell before a server is contacted."""
     return (VLLM if settings.server == "vllm" else ANY), frozenset(settings.media)
 

@@ -115,7 +115,7 @@ def share(settings: Settings) -> float:
     return share_of(settings.model, settings.revision, kept)
 
 
-def able(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
+def capabilities(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
     """(names of supported requests, accepted media kinds), as far as the settings tell before the model is loaded."""
     return VLLM.can, frozenset(kind for kind, most in settings.limit_mm_per_prompt.items() if most)
 

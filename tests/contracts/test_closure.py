@@ -436,7 +436,7 @@ def optional_of_engines() -> set[str]:
 @pytest.mark.parametrize("name", ENGINES)
 def test_an_engine_has_what_flows_uses(name):
     wanted = {"Settings", *used_of_engines()} - optional_of_engines()
-    assert {"identity_of", "connect", "able"} <= wanted
+    assert {"identity_of", "connect", "capabilities"} <= wanted
     module = registry.engine(name)
     assert {what for what in wanted if not callable(getattr(module, what, None))} == set()
 

@@ -137,7 +137,7 @@ class Left(NamedTuple):
 def build(folder: Path, raw: dict) -> Left:
     with contextlib.closing(executor.open_document(raw, out=folder / "out", cache=folder / "cache")) as run:
         for unit in run.units:
-            run.do(unit)
+            run.complete(unit)
         tables = [[row for batch in run.tables().batches(t) for row in from_batch(t, batch)] for t in Left._fields]
     return Left(*tables)
 

@@ -44,13 +44,13 @@ def a_run_without_people(folder):
     document["steps"] = document["steps"][:2]
     path.write_text(yaml.safe_dump(document))
     executor.open_run(str(path), out=folder / "run", cache=folder / "cache").close()
-    return folder / "run", "its recipe has no judge.people step"
+    return folder / "run", "does not ask annotators"
 
 
 def a_run_that_has_not_come_to_people(folder):
     path = write_recipe(folder, "http://127.0.0.1:9/v1", 4)
     executor.open_run(str(path), out=folder / "run", cache=folder / "cache").close()
-    return folder / "run", "has not asked people anything yet"
+    return folder / "run", "has not asked any annotators yet"
 
 
 PLACES = [no_folder, a_file, a_folder_of_something_else, a_run_without_people, a_run_that_has_not_come_to_people]

@@ -144,7 +144,7 @@ def test_a_second_run_asks_nothing_and_more_rows_cost_only_themselves(tmp_path, 
     [
         (["build", "dmeo"], "did you mean 'demo'"),
         (["build", "nowhere.yaml"], "recipe file nowhere.yaml does not exist"),
-        (["build", "demo", "smple.n=3"], "no step 'smple': did you mean 'sample'"),
+        (["build", "demo", "smple.n=3"], "unknown step 'smple'; did you mean 'sample'"),
         (["show", "."], "not the folder of a run"),
         (["train", "."], "no exported dataset"),
         (["export", ".", "--hub", "a/b"], "no exported dataset"),

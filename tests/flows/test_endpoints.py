@@ -34,7 +34,7 @@ def build(out: Path, cache: Path, **model) -> dict:
     run = executor.open_document(document(**model), out=out, cache=cache)
     with contextlib.closing(run):
         for unit in run.units:
-            run.do(unit)
+            run.complete(unit)
     shards, sets = sorted((out / "passes").rglob("*.arrow")), sorted((out / "dataset").rglob("*.parquet"))
     assert shards
     assert sets

@@ -88,7 +88,7 @@ def test_a_build_waits_for_people_and_goes_on_when_a_pull_finds_them_done(
 def test_a_run_that_has_asked_nobody_yet_is_left_alone(tmp_path, endpoint):
     executor.open_run(str(write_recipe(tmp_path, endpoint, 6)), out=tmp_path / "out", cache=tmp_path / "cache").close()
     state = annotate.fn(str(tmp_path / "out"))
-    assert (state.type, state.name, state.message) == ("COMPLETED", "Waiting", "nobody has been asked yet")
+    assert (state.type, state.name, state.message) == ("COMPLETED", "Waiting", "no annotators have been asked yet")
 
 
 @pytest.mark.parametrize(

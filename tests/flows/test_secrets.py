@@ -66,7 +66,7 @@ def test_without_the_recipe_a_run_says_what_it_lacks(signed, tmp_path):
     for _ in range(2):  # also when it was looked at before
         with (
             contextlib.closing(executor.resume(tmp_path / "out")) as run,
-            pytest.raises(InputError, match=r"does not store the secrets that the recipe has in rows: .*ROWS_URL"),
+            pytest.raises(InputError, match=r"does not store the secrets of the recipe in rows; .*ROWS_URL"),
         ):
             rejudge.rejudge(run)
 

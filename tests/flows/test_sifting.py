@@ -265,7 +265,7 @@ def test_a_changed_benchmark_is_compared_anew(folder, tmp_path):
     run = build(folder, "contamination", path)
     assert gone(run, "contamination") == {}
     bench.write_text(json.dumps({"prompt": "who?", "image": str(folder[0] / "bench.jpg")}))
-    assert run.do(run.units[1]) == "done"
+    assert run.complete(run.units[1]) == "done"
     assert gone(run, "contamination") == {9: "contaminated"}
 
 

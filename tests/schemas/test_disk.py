@@ -39,7 +39,7 @@ def test_a_database_that_somebody_holds_or_that_is_a_folder_is_said(tmp_path):
     path = tmp_path / "file.sqlite"
     with closing(sqlite3.connect(path, isolation_level=None)) as one, closing(sqlite3.connect(path, timeout=0)) as two:
         one.execute("begin exclusive")
-        with pytest.raises(StoreError, match="another process has locked it; wait for that one"), disk(path):
+        with pytest.raises(StoreError, match="another process has locked it; wait for it"), disk(path):
             two.execute("create table x (y)")
     (tmp_path / "folder").mkdir()
     with pytest.raises(StoreError, match="cannot be opened or created; check"), disk(tmp_path / "folder"):

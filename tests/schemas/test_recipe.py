@@ -46,9 +46,9 @@ def test_the_good_recipe_becomes_three_kinds_of_units():
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("name: good", "nam: good", "unknown key 'nam' in the recipe: did you mean 'name'"),
-        ("make.sample", "make.smaple", "unknown make operator 'smaple': did you mean 'sample'"),
-        ("make.sample", "mke.sample", "unknown operator family 'mke': did you mean 'make'"),
+        ("name: good", "nam: good", "unknown key 'nam' in the recipe; did you mean 'name'"),
+        ("make.sample", "make.smaple", "unknown make operator 'smaple'; did you mean 'sample'"),
+        ("make.sample", "mke.sample", "unknown operator family 'mke'; did you mean 'make'"),
         ("{n: 4}", "{m: 4}", "scenes: unknown setting 'm'"),
         ("{n: 4}", "{n: many}", "scenes: n: Input should be a valid integer"),
         ("  - make.sample: {model: policy}\n", "", "claims (judge.claims) needs candidates"),
@@ -60,11 +60,11 @@ def test_the_good_recipe_becomes_three_kinds_of_units():
         (
             "  - score.refuted_claims\n",
             "  - score.refuted_claims: {where: rihgt}\n",
-            "unknown `where: rihgt`: did you mean 'right'",
+            "unknown predicate `where: rihgt`; did you mean 'right'",
         ),
-        ("make.sample: {model: policy}", "make.sample: {model: polcy}", "unknown model 'polcy': did you mean 'policy'"),
-        ("make.sample: {model: policy}", "make.sample: {model: trained}", "a later step makes it"),
-        ("engine: vllm", "engine: vlm", "unknown engine 'vlm': did you mean 'vllm'"),
+        ("make.sample: {model: policy}", "make.sample: {model: polcy}", "unknown model 'polcy'; did you mean 'policy'"),
+        ("make.sample: {model: policy}", "make.sample: {model: trained}", "only a later step trains it"),
+        ("engine: vllm", "engine: vlm", "unknown engine 'vlm'; did you mean 'vllm'"),
         (
             "model: data/models/tiny}",
             "model: data/models/tiny, temprature: 1}",

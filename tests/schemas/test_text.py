@@ -55,6 +55,6 @@ def test_what_a_library_says_is_one_line_and_its_class_where_it_says_nothing(err
 
 
 def test_an_unknown_word_is_answered_with_the_closest_known_one_and_all_of_them():
-    assert did_you_mean("clams", ["score", "claims"]) == "did you mean 'claims'? there are: claims, score"
-    assert did_you_mean("xyz", ["score", "claims"]) == "there are: claims, score"
-    assert did_you_mean("claims", []) == "there are: none"
+    assert did_you_mean("clams", ["score", "claims"]) == "did you mean 'claims'? available: claims, score"
+    assert did_you_mean("xyz", ["score", "claims"]) == "available: claims, score"
+    assert did_you_mean("claims", []) == "available: none"

@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 
 from annotators.split import model as split
-from flows.commands.dry_run import Known, MadeUp, Model, example_of, examples, instance, make_up
+from flows.commands.dry_run import MadeUp, Model, Observations, example_of, examples, instance, make_up
 from flows.planning import registry
 from flows.planning.bind import Operator, bound_step
 from pipeline.filter import media as media_filter
@@ -25,8 +25,8 @@ MODEL = Model("m@1", "m@1", frozenset(), frozenset(MEDIA_KINDS), 4, Counter(None
 PICTURE = (user(Part("image", media="a" * 64), Part("text", "what is this ?")),)
 
 
-def said(request, known: Known | None = None):
-    return make_up(MadeUp(MODEL, None, known or Known({})), request)
+def said(request, known: Observations | None = None):
+    return make_up(MadeUp(MODEL, None, known or Observations({})), request)
 
 
 def text(prompt: str, **more) -> str:
@@ -75,7 +75,7 @@ class Trial:
         self.identity, self.can, self.media, self.slots = "m@1", frozenset({"Generate"}), frozenset(MEDIA_KINDS), 4
 
     async def ask(self, request):
-        return make_up(MadeUp(MODEL, None, Known({})), request, self.example)
+        return make_up(MadeUp(MODEL, None, Observations({})), request, self.example)
 
 
 def tried(title: str, settings: dict) -> list:
@@ -145,7 +145,7 @@ def test_every_operator_that_asks_has_an_example_a_form_or_free_text():
 
 
 def test_answers_of_the_same_sort_lend_their_words_and_their_length():
-    known = Known({RequestKind("m@1", "Generate", 64, 1.0): Measured(10, 20, 130, 5.0)})
+    known = Observations({RequestKind("m@1", "Generate", 64, 1.0): Measured(10, 20, 130, 5.0)})
     known.texts[RequestKind("m@1", "Generate", 64, 1.0)] = ["an answer that was given"]
     found = [said(Generate(PICTURE, max_tokens=64, seed=i), known).answers[0] for i in range(200)]
     assert {answer.text for answer in found} == {"an answer that was given"}
@@ -161,7 +161,7 @@ def test_answers_of_the_same_sort_lend_their_words_and_their_length():
 
 
 def test_references_serve_where_no_answer_is_known():
-    known = Known({})
+    known = Observations({})
     known.own[PICTURE] = "a red cup"
     known.references["what is this ?"] = ["a red cup", "a blue dog"]
     answers = said(Generate(PICTURE, n=30), known).answers
@@ -184,7 +184,7 @@ def test_a_perturbed_picture_is_another_file_that_opens_alike(media_store):
     from tests.support.media_files import jpeg
 
     name = media_store.add(jpeg())
-    made = make_up(MadeUp(MODEL, media_store, Known({})), Perturb(name, 8, 2, 10)).media
+    made = make_up(MadeUp(MODEL, media_store, Observations({})), Perturb(name, 8, 2, 10)).media
     assert made != name
     assert decode_image(media_store.read(made), "it").size == decode_image(media_store.read(name), "it").size
 
@@ -193,4 +193,4 @@ def test_what_an_engine_would_refuse_before_it_opens_anything_is_refused():
     deaf = MODEL._replace(media=frozenset({"image"}))
     sound = (user(Part("audio", media="a" * 64), Part("text", "what is said ?")),)
     with pytest.raises(RowError, match="does not accept audio"):
-        make_up(MadeUp(deaf, None, Known({})), Generate(sound))
+        make_up(MadeUp(deaf, None, Observations({})), Generate(sound))

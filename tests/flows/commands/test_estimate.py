@@ -142,7 +142,7 @@ def test_what_made_up_answers_cannot_tell_is_said(tmp_path, monkeypatch):
     path = written(tmp_path, [{"make.reference": {}}, spoil, people, "score.consensus", after])
     found = estimate(path, cache=tmp_path / "cache")
     assert {row.step: row.usage["asked"] for row in found.rows} == {"rewrite": 40, "after": 4 * 2 * 2}
-    unread = "rewrite: most made-up answers could not be parsed: it may ask less, and later steps more"
+    unread = "rewrite: most made-up answers could not be parsed; it may send fewer requests, and later steps more"
     assert unread not in found.notes
     assert "steps after human annotation are not included in the estimate" in found.notes
     monkeypatch.delattr("pipeline.make.rewrite.example")  # as in an operator of whose replies nobody told the layout
@@ -151,7 +151,7 @@ def test_what_made_up_answers_cannot_tell_is_said(tmp_path, monkeypatch):
 
 def test_mistakes_are_those_of_a_build(tmp_path, url):
     path = written(tmp_path, [SAMPLE], url)
-    with pytest.raises(RecipeError, match="no step 'samples'"):
+    with pytest.raises(RecipeError, match="unknown step 'samples'"):
         estimate(path, ["samples.n=3"], cache=tmp_path / "cache")
     build(path, tmp_path)
     with pytest.raises(OutputError, match="holds a run of another recipe"):
@@ -215,7 +215,7 @@ def demo(tmp_path_factory):
     blind = estimate("demo", DEMO, cache=cache)
     first = executor.open_run("demo", [*DEMO, "sample.share=0.3"], out=folder / "part", cache=cache)
     for unit in first.units[:2]:  # answers, judgements and pairs; the evaluation before training
-        first.do(unit)
+        first.complete(unit)
     first.close()
     (done,) = (folder / "part" / "passes").glob("*/done.json")
     begun = estimate("demo", DEMO, cache=cache), read_json(done)["usage"]["sample"]["policy"]["asked"]
@@ -262,4 +262,4 @@ def test_of_the_demo_nothing_is_asked_again(demo):
         step: sum(usage["asked"] + usage["cached"] for usage in of["models"].values())
         for step, of in summary["steps"].items()
     }
-    assert again.notes == ["training asks no model; its time is not included"]
+    assert again.notes == ["training sends no requests; its time is not included"]

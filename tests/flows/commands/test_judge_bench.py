@@ -69,10 +69,10 @@ def test_of_a_jury_all_judges_before_it_come_along_and_of_claims_their_score():
 def test_which_step_judges_must_be_clear():
     with pytest.raises(
         RecipeError,
-        match="3 steps ask a model to judge: choose one with --step, of first, second, claims, refuted_claims, jury",
+        match="3 steps ask a model to judge; choose one with --step: first, second, claims, refuted_claims, jury",
     ):
         judge_bench.bench_recipe(JURY, "pairs.jsonl")
-    with pytest.raises(RecipeError, match="no judge step is called 'frist': did you mean 'first'"):
+    with pytest.raises(RecipeError, match="unknown judge step 'frist'; did you mean 'first'"):
         judge_bench.bench_recipe(JURY, "pairs.jsonl", "frist")
 
 

@@ -192,7 +192,7 @@ def test_check_says_it_and_runs_nothing(tmp_path):
     assert "theirs: 4 steps, ready to run" in said
     assert "https://models.example:8443\n  texts and media (image, video, audio) of rows (/nowhere/a.jsonl)" in said
     assert "this machine (http://127.0.0.1:1)" in said
-    assert "no step 'smaple': did you mean 'sample'?" in pairwright("check", path, "smaple.n=3", code=2)
+    assert "unknown step 'smaple'; did you mean 'sample'?" in pairwright("check", path, "smaple.n=3", code=2)
     assert not (tmp_path / "data").exists()
 
 

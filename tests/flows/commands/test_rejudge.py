@@ -218,10 +218,10 @@ def test_a_recipe_whose_settings_are_not_in_alphabetical_order_is_the_same_when_
         "steps": [{"source.scenes": {"n": 12, "seed": 5, "shares": {"image": 2, "audio": 1}}}],
     }
     run = executor.open_document(raw, out=tmp_path / "out", cache=tmp_path / "cache")
-    run.do(run.units[0])
+    run.complete(run.units[0])
     run.close()
     before = [row for b in run.tables().batches("samples") for row in b["id"].to_pylist()]
     again = executor.resume(tmp_path / "out")
-    again.do(again.units[0])
+    again.complete(again.units[0])
     again.close()
     assert [row for b in again.tables().batches("samples") for row in b["id"].to_pylist()] == before

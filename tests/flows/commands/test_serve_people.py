@@ -17,7 +17,7 @@ import pytest
 from annotators.label_studio.local import local_server
 from annotators.label_studio.service import signing
 from annotators.people.ledger import Ledger
-from flows.commands.serve import Shown
+from flows.commands.serve import QuestionMedia
 from flows.runs import campaigns, executor, shards
 from tests.support.asked import environment_of, label, pairwright, preference, write_recipe
 from tests.support.endpoint import Endpoint, served
@@ -211,7 +211,7 @@ def test_media_are_seen_in_a_page_of_label_studio_through_a_link_signed_for_the_
 
 def test_media_of_what_a_build_asks_meanwhile_are_shown(serve, tmp_path):
     shutil.copytree(serve.out, tmp_path / "run")
-    shown = Shown(executor.reopen(tmp_path / "run"))
+    shown = QuestionMedia(executor.reopen(tmp_path / "run"))
     with closing(Ledger(tmp_path / "run" / "people" / "people")) as ledger:
         question = next(ledger.questions())
         assert shown(question.media[0][0]) == "image/png"

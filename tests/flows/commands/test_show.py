@@ -68,7 +68,7 @@ def test_the_summary_of_another_run_is_not_shown_as_its_own(built, tmp_path, cap
     assert "report.html" not in text
     (records, *_) = verify.verify(mixed)
     assert records.damages == [
-        (f"{mixed / 'summary.json'} belongs to other units than those in this folder", shards.REMEDY)
+        (f"{mixed / 'summary.json'} does not belong to the units in this folder", shards.REMEDY)
     ]
 
 

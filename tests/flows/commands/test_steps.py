@@ -36,8 +36,8 @@ def test_the_list_is_of_those_that_read_leave_and_handle_what_was_asked():
 
 
 @pytest.mark.parametrize(("asked", "said"), [
-    ({"reads": "judgments"}, "unknown table 'judgments': did you mean 'judgements'?"),
-    ({"media": "picture"}, "unknown kind of sample 'picture': there are: audio, image, multi_image, text, video"),
+    ({"reads": "judgments"}, "unknown table 'judgments'; did you mean 'judgements'?"),
+    ({"media": "picture"}, "unknown kind of sample 'picture'; available: audio, image, multi_image, text, video"),
 ])  # fmt: skip
 def test_an_unknown_word_is_answered_with_those_that_exist(asked, said):
     with pytest.raises(RecipeError, match=re.escape(said)):

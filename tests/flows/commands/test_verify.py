@@ -135,5 +135,5 @@ def test_a_finished_step_whose_model_was_changed_is_not_taken_for_finished(tmp_p
     model.write_bytes(b"weighty")
     assert not run.finished(unit)
     assert run.repaired == [
-        f"{unit.name} was damaged (model/model.safetensors is damaged (its checksum differs)): done again"
+        f"{unit.name} was damaged (model/model.safetensors is damaged (its checksum differs)); redone"
     ]

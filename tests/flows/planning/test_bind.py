@@ -100,5 +100,5 @@ def test_a_step_has_another_version_with_another_model_and_is_itself_as_before()
 
 
 def test_a_part_is_no_step():
-    with pytest.raises(RecipeError, match=r"^patterns: split.patterns is not a step but a part of one"):
+    with pytest.raises(RecipeError, match=r"^patterns: split.patterns is not a step; name it"):
         bound("split.patterns")

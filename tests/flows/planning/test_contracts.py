@@ -36,7 +36,7 @@ ENGINE = '''
     def identity_of(settings):
         return settings.model
 
-    def able(settings):
+    def capabilities(settings):
         return frozenset(), frozenset()
 
     async def connect(settings, media):
@@ -78,24 +78,24 @@ def test_what_keeps_the_contract_is_loaded(plug):
     assert registry.engine("plugged").identity_of(registry.engine("plugged").Settings(model="m")) == "m"
 
 
-TABLES = "there are: candidates, claims, judgements, media, pairs, rejections, samples"
+TABLES = "available: candidates, claims, judgements, media, pairs, rejections, samples"
 OPERATORS = [
     ('LEAVES = ("judgements",)', "", "LEAVES is missing; expected: a tuple of the tables it appends to, () for none"),
     ('LEAVES = ("judgements",)', 'LEAVES = ("judgments",)',
-     f"LEAVES names 'judgments'; expected: the tables it appends to, () for none; did you mean 'judgements'? {TABLES}"),
+     f"LEAVES has the unknown value 'judgments'; expected: the tables it appends to, () for none; did you mean 'judgements'? {TABLES}"),
     ('LEAVES = ("judgements",)', 'LEAVES = "judgements"', "LEAVES is 'judgements'; expected: a tuple of the tables it appends to, () for none"),
-    ('READS = ("candidates",)', 'READS = ("answers",)', f"READS names 'answers'; expected: the tables it needs, () for none; {TABLES}"),
+    ('READS = ("candidates",)', 'READS = ("answers",)', f"READS has the unknown value 'answers'; expected: the tables it needs, () for none; {TABLES}"),
     ('SCOPE = "sample"', 'SCOPE = "row"', "SCOPE is 'row'; expected: \"sample\" (one sample's rows in, rows out) or \"table\" (all of them)"),
     ('SCOPE = "sample"', "", "SCOPE is missing; expected: \"sample\" (one sample's rows in, rows out) or \"table\" (all of them)"),
     ('MEDIA = ("text", "image")', 'MEDIA = ("text", "images")',
-     "MEDIA names 'images'; expected: the kinds of samples it handles; did you mean 'image'? there are: audio, image, multi_image, text, video"),
+     "MEDIA has the unknown value 'images'; expected: the kinds of samples it handles; did you mean 'image'? available: audio, image, multi_image, text, video"),
     ("VERSION = 1", 'VERSION = "1"', "VERSION is '1'; expected: an integer, raised when its rows change for the same settings"),
     ("def judge(", "def judges(", "judge is missing; expected: the function that runs an operator of the family judge"),
     ("class Settings(Base)", "class Setting(Base)", "Settings is missing; expected: a class that inherits from schemas.operator.OperatorSettings"),
     ("class Settings(Base)", "class Settings", "Settings is <class 'annotators.judge.plugged.Settings'>; expected: a class that inherits from schemas.operator.OperatorSettings"),
-    ("VERSION = 1", 'VERSION = 1\n    BUILDS = {"splitter": "split"}', "BUILDS names the setting 'splitter', which Settings does not have; expected: there are: n"),
+    ("VERSION = 1", 'VERSION = 1\n    BUILDS = {"splitter": "split"}', "BUILDS has the unknown setting 'splitter'; expected: a field of Settings; available: n"),
     ("VERSION = 1", 'VERSION = 1\n    SEES = ("claim",)',
-     f"SEES names 'claim'; expected: the tables it looks at but does not need; did you mean 'claims'? {TABLES}"),
+     f"SEES has the unknown value 'claim'; expected: the tables it looks at but does not need; did you mean 'claims'? {TABLES}"),
 ]  # fmt: skip
 
 
@@ -110,7 +110,7 @@ ENGINES = [
     ("def identity_of", "def identity",
      "identity_of is missing; expected: a function of the settings: the model's name and revision, or a digest of its weights"),
     ("def connect", "def load", "connect is missing; expected: an async function of the settings and the media store that returns an Engine"),
-    ("def able", "def can", "able is missing; expected: a function of the settings: (names of the requests it answers, kinds of media it accepts)"),
+    ("def capabilities", "def can", "capabilities is missing; expected: a function of the settings: (names of the requests it answers, kinds of media it accepts)"),
     ("slots: int = 1", "size: int = 1", "Settings has no field `slots`; expected: the number of requests it works on at a time"),
 ]  # fmt: skip
 

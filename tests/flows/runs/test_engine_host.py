@@ -41,7 +41,7 @@ def engines(monkeypatch, tmp_path):
     monkeypatch.setattr(registry, "engine", lambda name: module)
     monkeypatch.setattr(device, "has_gpu", lambda: False)
     assert device.MOST_OF_MACHINE == 0.5
-    with engine_host.Host(tmp_path, Journal(tmp_path / "in_flight")) as here:
+    with engine_host.EngineHost(tmp_path, Journal(tmp_path / "in_flight")) as here:
         yield here
 
 
@@ -65,7 +65,7 @@ def test_a_model_of_the_same_name_whose_weights_changed_is_another(engines):
 
 def test_a_model_that_does_not_fit_beside_those_of_steps_before_wants_another_process(engines):
     engines.run(engines.connect({"a": spec("a", 0.3)}))
-    with pytest.raises(RestartWorker, match="b does not fit into memory beside the models of earlier steps"):
+    with pytest.raises(RestartWorker, match="b does not fit into memory together with the models of earlier steps"):
         engines.run(engines.connect({"b": spec("b", 0.21)}))
     assert dict(engines.loads) == {"a": 1}
 
@@ -79,6 +79,6 @@ def test_models_that_one_step_wants_are_loaded_whatever_they_take(engines):
 
 
 def test_the_end_closes_the_engines(engines, tmp_path):
-    with engine_host.Host(tmp_path) as here:
+    with engine_host.EngineHost(tmp_path) as here:
         engine = here.run(here.connect({"a": spec("a", 0.1)}))["a"]
     assert engine.closed

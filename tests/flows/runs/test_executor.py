@@ -43,7 +43,7 @@ def test_a_run_keeps_its_cache_whatever_is_said_until_that_is_gone(tmp_path):
     assert executor.cache_of(out) == executor.cache_of(out, kept) == kept
     (tmp_path / "link").symlink_to(kept)
     assert executor.cache_of(out, tmp_path / "link") == kept
-    with pytest.raises(OutputError, match=f"in {kept}, not in {other}: omit --cache, or move them"):
+    with pytest.raises(OutputError, match=f"in {kept}, not in {other}; omit --cache, or move them"):
         executor.cache_of(out, other)
     kept.rename(other)
     assert executor.cache_of(out, other) == other

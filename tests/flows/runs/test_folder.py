@@ -56,7 +56,7 @@ def test_a_newer_versions_folder_is_named_and_nothing_in_it_changes(tmp_path):
         executor.resume,
         lambda folder: take_folder(folder, lambda note: None),
     ):
-        with pytest.raises(OutputError, match=r"newer Pairwright \(version 3 .*: update Pairwright"):
+        with pytest.raises(OutputError, match=r"newer Pairwright \(version 3 .*; update Pairwright"):
             look(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 

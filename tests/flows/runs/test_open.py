@@ -161,7 +161,7 @@ def test_killed_while_it_heals_the_run_has_each_row_once(tmp_path, port, quiet):
         with contextlib.closing(run), pytest.MonkeyPatch.context() as patch:
             patch.setattr(shards, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
-                run.do(run.units[0])
+                run.complete(run.units[0])
         assert sorted(p.name for p in place.iterdir() if p.is_dir()) == [left.partition(shards.OPEN)[0], left]
         (place / "done.json").unlink()
         assert shards.published_shards(place) == [left.partition(shards.OPEN)[0]]

@@ -155,7 +155,7 @@ def test_an_engine_that_always_crashes_is_an_error_after_some_restarts(tmp_path,
     }
     run, said = opened(tmp_path, raw)
     with pytest.raises(EngineError, match=r"pass0-sample: its process crashed repeatedly \(exit code 3\)"):
-        run.do(run.units[0])
+        run.complete(run.units[0])
     run.close()
     assert sum("restarting it" in text for text in said) == RESTARTS
     assert not (run.folder / "crashes.json").exists()
@@ -190,7 +190,7 @@ from pathlib import Path
 from flows.runs import executor
 
 run = executor.open_document(json.loads(sys.argv[1]), out=Path(sys.argv[2]), cache=Path(sys.argv[3]))
-run.do(run.units[0])
+run.complete(run.units[0])
 print("between", flush=True)
 time.sleep(600)
 """

@@ -39,9 +39,9 @@ def test_a_name_a_mapping_and_the_typed_setting_are_the_same(shop):
     ("spec", "said"),
     [
         ("crob", "did you mean 'crop'"),
-        ({"kind": "crop", "ara": [0.1, 0.2]}, "crop has no setting 'ara': did you mean 'area'"),
+        ({"kind": "crop", "ara": [0.1, 0.2]}, "crop: unknown setting 'ara'; did you mean 'area'"),
         ({"kind": "diffusion", "t": 1000}, "less than 1000"),
-        ({"area": [0.1, 0.2]}, "there is no kind 'None'"),
+        ({"area": [0.1, 0.2]}, "unknown corruption kind 'None'"),
         ({"kind": "adversarial"}, "Field required"),
         ({"kind": "region_mask", "box": [0.5, 0.1, 0.2, 0.9]}, "`box` must be [left, top, right, bottom]"),
         ({"kind": "swap", "by": "embedding"}, "`by: embedding` needs a `model`"),

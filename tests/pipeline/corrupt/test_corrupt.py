@@ -39,7 +39,7 @@ def test_settings_of_the_kind_stand_beside_its_name():
     ("said", "why"),
     [
         ({}, "worse: kind: Field required"),
-        ({"kind": "crop", "t": 3}, "crop has no setting 't'"),
+        ({"kind": "crop", "t": 3}, "crop: unknown setting 't'"),
         ({"kind": "crop", "as": "chosen_media"}, "worse: as: Input should be 'rejected_media'"),
         ({"kind": "region_mask", "levels": 3}, "set `as: rejected_media` too"),
     ],

@@ -185,7 +185,7 @@ def test_a_token_that_turns_cut_in_two_is_broken_too(ask, endpoint):
 def test_a_family_that_is_not_known_is_answered_with_those_that_are():
     with pytest.raises(
         ValidationError,
-        match=r"unknown family 'qwenn': did you mean 'qwen'\? there are: aria, auto, .*, none, .*, yi",
+        match=r"unknown family 'qwenn'; did you mean 'qwen'\? available: aria, auto, .*, none, .*, yi",
     ):
         openai.Settings(base_url="http://127.0.0.1:1/v1", model="m", family="qwenn")
 

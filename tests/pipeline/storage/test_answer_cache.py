@@ -218,7 +218,7 @@ def test_a_file_that_another_process_holds_is_one_line_when_patience_ends(tmp_pa
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("begin immediate")
         cache.put(b"k", Scored((-0.5,), 1))
-        with pytest.raises(StoreError, match=r"answers\.sqlite: another process has locked it; wait for that one"):
+        with pytest.raises(StoreError, match=r"answers\.sqlite: another process has locked it; wait for it"):
             cache.commit()
         other.execute("rollback")
     cache.commit()  # nothing of it is lost
