@@ -290,7 +290,7 @@ def test_given_weights_are_by_the_step_or_the_person():
     (found,) = scored(rows, method="weighted", weights={"large": 0, "small": 0, "person:7": 0})
     assert found.outcome == "abstain"
     with pytest.raises(
-        RecipeError, match="step: `weights` name the judge 'lage', which has no vote: did you mean 'large'"
+        RecipeError, match="step: `weights` name the judge 'lage', which has no vote; did you mean 'large'"
     ):
         scored(rows, method="weighted", weights={"lage": 3})
     rows.judgements = [rated(a, 5, "tiny@1", step="large"), rated(a, 2, "tiny@1", step="small")]

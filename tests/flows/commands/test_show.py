@@ -67,9 +67,7 @@ def test_the_summary_of_another_run_is_not_shown_as_its_own(built, tmp_path, cap
     assert "continues from here" in text
     assert "report.html" not in text
     (records, *_) = verify.verify(mixed)
-    assert records.damages == [
-        (f"{mixed / 'summary.json'} does not belong to the units in this folder", shards.REMEDY)
-    ]
+    assert records.damages == [(f"{mixed / 'summary.json'} does not belong to the units in this folder", shards.REMEDY)]
 
 
 def test_the_summary_of_an_older_version_which_does_not_name_its_units_is_shown(built, tmp_path, capsys):
