@@ -2,7 +2,6 @@
 
 Text from rows, recipes and servers is escaped by `schemas.markdown`, so that it cannot inject Markdown, HTML or front matter."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
+from pipeline.dataset import licences
 from pipeline.dataset.columns import columns
 from pipeline.dataset.read import dataset_files, open_dataset_file
 from schemas.arrow import word_counts
@@ -27,7 +27,6 @@ PACKAGES = ("pairwright", "pyarrow")
 ORIGINS = ("source", "licence")
 LISTED = 20  # most frequent sources or licences shown
 ABOUT = 2000  # maximum characters of the recipe's description
-LICENCE = re.compile(r"[a-z0-9](?:[a-z0-9+-]|\.(?=\d)){0,63}")  # format of the Hub's licence identifiers
 NUMBERS = ("margin", "reward_chosen", "reward_rejected", "confidence")
 
 
@@ -75,7 +74,7 @@ def _facts(dataset: Path) -> _Facts:
                     frame[f"words {side}"] = _words(batch[side]).to_pandas()
                 found.numbers.setdefault(kind, []).append(frame)
                 for name, counts in found.origins.items():
-                    texts = pc.fill_null(batch[name], "not stated")
+                    texts = pc.fill_null(batch[name], licences.NOT_STATED)
                     if name == "source":  # drop row numbers, to count sources rather than rows
                         texts = pc.replace_substring_regex(texts, r"[\s/]*\d[\d/]*$", "")
                     counts.update({v["values"]: v["counts"] for v in pc.value_counts(texts).to_pylist()})
@@ -91,10 +90,9 @@ def _words(messages: pa.ListArray) -> pa.Array:
 
 def _front(facts: _Facts, summary: dict) -> dict:
     pairs = sum(summary["pairs"].values())
-    licences = [licence.lower() for licence in facts.origins["licence"]]
     return {
         "pretty_name": line(summary["name"]),
-        "license": licences[0] if len(licences) == 1 and LICENCE.fullmatch(licences[0]) else "other",
+        **licences.front_matter(facts.origins["licence"]),
         "size_categories": [next((name for limit, name in SIZES if pairs < limit), "n>1M")],
         "tags": ["preference", "dpo", "trl", "multimodal", "pairwright", *facts.kinds],
         "configs": [{"config_name": k, "data_files": [{"split": "train", "path": f"{k}/train-*.parquet"}]} for k in facts.kinds],

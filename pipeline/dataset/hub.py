@@ -11,7 +11,6 @@ from schemas.published import OURS, public_text
 
 WAITS = (1, 2, 4)  # seconds between attempts; the client retries uploads, but not the commit
 BUSY = (408, 429, 500, 502, 503, 504)
-BAD_CARD = "Invalid metadata in README.md."  # prefix of the client's error if the Hub rejects the card
 LONGEST = 200  # maximum characters quoted from the Hub's own message
 REMEDIES = {  # HTTP status -> cause and remedy
     401: "the token has no write permission (status 401): set HF_TOKEN to a token with write access",
@@ -24,9 +23,10 @@ REMEDIES = {  # HTTP status -> cause and remedy
 def push(dataset: Path, repo: str, private: bool, token: str | None) -> str:
     """Makes the dataset repository `repo` (OWNER/NAME) contain exactly this dataset, and returns its URL.
 
-    Creates the repository if it does not exist. Files of an earlier push are removed in the same commit. The token appears in no message.
+    The Hub checks the card first; then the repository is created if it does not exist. Files of an earlier push are removed in the same commit. The token appears in no message.
     InputError: no dataset, no token, an invalid name, or an existing public repository although `private` is set. DamageError: the dataset
-    differs from what was exported. StoreError: the Hub cannot be reached or refuses the upload."""
+    differs from what was exported. StoreError: the Hub cannot be reached or refuses card or upload; a repository that this call created
+    and that is still empty is deleted again."""
     from huggingface_hub import HfApi
 
     if not any(dataset.glob("*/*.parquet")):
@@ -37,13 +37,15 @@ def push(dataset: Path, repo: str, private: bool, token: str | None) -> str:
     if not token:
         raise InputError("no token for the Hub: set HF_TOKEN to a token with write access")
     _clean_card(dataset / "README.md")
-    api = HfApi(token=token, library_name="pairwright")
+    api, created = HfApi(token=token, library_name="pairwright"), False
     for wait in (*WAITS, None):
-        status, why = _try(api, dataset, repo, private)
+        status, why, ours = _try(api, dataset, repo, private)
+        created |= ours
         if status == 200:
             return why
         if wait is None or status not in BUSY:
-            raise StoreError(f"cannot push to {repo} on the Hub: {why}")
+            left = _removed(api, repo) if created and status not in BUSY else ""
+            raise StoreError(f"cannot push to {repo} on the Hub: {why}{left}")
         time.sleep(wait)
     raise AssertionError("the last attempt returns or raises")
 
@@ -57,12 +59,15 @@ def _clean_card(card: Path) -> None:
             card.write_text(cleaned)
 
 
-def _try(api, dataset: Path, repo: str, private: bool) -> tuple[int, str]:
-    """One attempt: (200, URL), or a status and the error. Files already in the repository are not sent again."""
+def _try(api, dataset: Path, repo: str, private: bool) -> tuple[int, str, bool]:
+    """One attempt: (200, URL) or a status and the error, and whether it created the repository. Files already there are not sent again."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
 
+    created = False
     try:
-        url = api.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
+        if words := _card_errors(api, dataset / "README.md"):
+            return 400, f"the Hub rejects the dataset card ({words}): correct {dataset / 'README.md'}", False
+        url, created = _create(api, repo, private)
         if private and not api.repo_info(repo, repo_type="dataset").private:
             raise InputError(f"{repo} already exists and is public: make it private first, or push with --public")
         api.upload_folder(
@@ -74,21 +79,60 @@ def _try(api, dataset: Path, repo: str, private: bool) -> tuple[int, str]:
     except HFValidationError:
         raise InputError(f"'{repo}' is not a valid repository name: use OWNER/NAME") from None
     except HfHubHTTPError as error:
-        return error.response.status_code, _reason(error.response.status_code, error.server_message or "", api.token)
+        status = error.response.status_code
+        return status, _reason(status, error.server_message or "", api.token), created
     except (HTTPError, ConnectionError, TimeoutError) as error:
-        return 503, f"cannot connect ({type(error).__name__}): check the network"
+        return 503, f"cannot connect ({type(error).__name__}): check the network", created
     except OSError as error:
         raise StoreError(error_line(error, dataset)) from error
     except Exception as error:  # noqa: BLE001 - the client raises ValueError, KeyError ... on a response that is not the Hub's
-        if str(error).startswith(BAD_CARD):
-            words = _clean(str(error).removeprefix(BAD_CARD), api.token)
-            return 400, f"the Hub rejects the dataset card ({words}): correct {dataset / 'README.md'}"
         kind = type(error).__name__
-        return (
-            0,
-            f"the response is not from a Hub server ({kind}): check HF_ENDPOINT and any proxy in between",
-        )
-    return 200, str(url)
+        return 0, f"the response is not from a Hub server ({kind}): check HF_ENDPOINT and any proxy in between", created
+    return 200, url, created
+
+
+def _card_errors(api, card: Path) -> str:
+    """What the Hub finds wrong with the card, asked before anything is created; empty if nothing. Only status 400 is about the card."""
+    from huggingface_hub.utils import build_hf_headers, get_session
+
+    body = {"content": card.read_text() if card.exists() else "", "repoType": "dataset"}
+    found = get_session().post(
+        f"{api.endpoint}/api/validate-yaml", json=body, headers=build_hf_headers(token=api.token)
+    )
+    if found.status_code != 400:
+        return ""
+    try:
+        errors = [str(error["message"]) for error in found.json()["errors"]]
+    except (ValueError, KeyError, TypeError):
+        errors = []
+    return _clean("; ".join(errors) or found.text, api.token) or "it does not say why"
+
+
+def _create(api, repo: str, private: bool) -> tuple[str, bool]:
+    """(URL, whether it is new) of the repository."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return str(api.create_repo(repo, repo_type="dataset", private=private)), True
+    except HfHubHTTPError as error:
+        if error.response.status_code not in (
+            403,
+            409,
+        ):  # 403: a token that may write to this repository, but create none
+            raise
+    return str(api.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)), False
+
+
+def _removed(api, repo: str) -> str:
+    """Deletes the repository that this push created if nothing was committed to it; the end of the message if it is left behind."""
+    try:
+        if not {file.rfilename for file in api.repo_info(repo, repo_type="dataset").siblings or ()} - {
+            ".gitattributes"
+        }:
+            api.delete_repo(repo, repo_type="dataset")
+    except Exception:  # noqa: BLE001 - the push has failed already, and for another reason
+        return f"; the repository {repo} was created and is empty: delete it, or push again"
+    return ""
 
 
 def _reason(status: int, words: str, token: str) -> str:

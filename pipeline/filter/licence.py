@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from pipeline.dataset.licences import normal
 from schemas.messages import sample_label
 from schemas.operator import Context, SampleRows
 from schemas.operator import OperatorSettings as Base
@@ -20,21 +21,6 @@ SCOPE = "sample"
 VERSION = 1
 
 UNKNOWN = ("", "unknown", "other", "none", "n-a", "noassertion")
-_CREATIVE = re.compile(r"creativecommons\.org/(licenses|publicdomain)/([a-z-]+)(?:/([0-9.]+))?")
-_NAMES = (  # common spelling -> SPDX
-    (r"^creative-commons-|^creativecommons-", "cc-"),
-    (r"attribution", "by"),
-    (r"non-?commercial", "nc"),
-    (r"share-?alike", "sa"),
-    (r"no-?deriv(ative)?s?(-works?)?", "nd"),
-    (r"-(international|unported|generic)$", ""),
-    (r"^(cc-?0|cc-zero)(-1\.0)?$", "cc0-1.0"),
-    (r"^cc-?(?=by)", "cc-"),
-    (r"^(apache)(-software)?-?v?2(\.0)?$", "apache-2.0"),
-    (r"^(expat|mit-expat)$", "mit"),
-    (r"^(bsd-?3|bsd-3-clause)(-new)?$|^new-bsd$", "bsd-3-clause"),
-    (r"^(a?l?gpl)-?v?([0-9])(\.0)?(-only)?$", r"\1-\2.0"),
-)
 
 
 class Settings(Base):
@@ -77,19 +63,3 @@ def alternatives(text: str) -> list[list[str]]:
         [normal(part) for part in re.split(r"\s+AND\s+|\s*[,;]\s*(?!\s*[Vv]ersion)|\s+\+\s+", offer)]
         for offer in offers
     ]
-
-
-def normal(text: str) -> str:
-    """A licence name in SPDX form and lower case; unknown names are only tidied. "" stays ""."""
-    name = text.strip("() ").lower()
-    if found := _CREATIVE.search(name):
-        kind, parts, version = found.groups()
-        if kind == "publicdomain":
-            return "cc0-1.0" if parts == "zero" else "public-domain"
-        return f"cc-{parts}" + (f"-{version}" if version else "")
-    name = re.sub(r"\s*\([^)]*\)?$", "", name)
-    name = re.sub(r"\b(the|licen[cs]ed?|version|v(?=\d)|under)\b", " ", name)
-    name = re.sub(r"-v(?=\d)", "-", re.sub(r"[\s_/(),]+", "-", name)).strip("-.")
-    for pattern, spdx in _NAMES:
-        name = re.sub(pattern, spdx, name)
-    return re.sub(r"-+", "-", name).strip("-")

@@ -13,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 
+from pipeline.dataset.licences import HUB
+
 TOKEN = "hf_standin_secret"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 DATE = "2026-01-01T00:00:00.000Z"
@@ -66,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return route(self, *found.groups())
         return self._error(501, f"the stand-in has no route {line}")
 
-    do_POST = do_PUT = do_HEAD = do_GET
+    do_POST = do_PUT = do_HEAD = do_DELETE = do_GET
 
     def log_message(self, *_):
         pass
@@ -106,7 +108,18 @@ class _Handler(BaseHTTPRequestHandler):
         self._reply({"type": "user", "id": "1", "name": "tester", "orgs": [], "auth": {"type": "access_token"}})
 
     def card(self):
-        self._reply({"errors": [], "warnings": []})
+        """The Hub's answer to a card: of its fields, only `license` is checked."""
+        card = re.match(r"---\n(.*?)\n---", json.loads(self.body)["content"], re.DOTALL)
+        licence = yaml.safe_load(card[1]).get("license") if card else None
+        errors = (
+            [] if licence is None or licence in HUB else [{"message": '"license" must be one of [apache-2.0, mit]'}]
+        )
+        self._reply({"errors": errors, "warnings": []}, 400 if errors else 200)
+
+    def delete(self):
+        asked = json.loads(self.body)
+        del self.hub.repos[f"{asked['organization']}/{asked['name']}"]
+        self._reply({})
 
     def info(self, name):
         repo = self.hub.repos.get(name)
@@ -197,6 +210,7 @@ _NAME = r"([^/]+/[^/]+)"
 _REVISION = f"(?:main|{COMMIT})"
 ROUTES = [
     ("POST /api/repos/create", _Handler.create),
+    ("DELETE /api/repos/delete", _Handler.delete),
     ("GET /api/whoami-v2", _Handler.who),
     ("POST /api/validate-yaml", _Handler.card),
     (f"GET /api/datasets/{_NAME}(?:/revision/{_REVISION})?", _Handler.info),

@@ -131,25 +131,57 @@ def test_no_text_of_rows_or_servers_becomes_part_of_the_page(exported, tmp_path,
 
     card, name = planted(exported, tmp_path / "dataset", PLANTS[start::8])
     read = DatasetCard.load(card)
-    assert read.data.to_dict().keys() == {"pretty_name", "license", "size_categories", "tags", "configs"}
+    assert read.data.to_dict().keys() == {
+        "pretty_name",
+        "license",
+        "license_name",
+        "size_categories",
+        "tags",
+        "configs",
+    }
     assert read.data.license == "other"
     assert read.data.pretty_name == line(name)
     assert [config["config_name"] for config in read.data.configs] == ["image", "multi_image", "video", "audio"]
     assert_only_text(read.text, plain(name))
 
 
-@pytest.mark.parametrize(
-    ("licence", "said"),
-    [("CC0-1.0", "cc0-1.0"), ("MIT", "mit"), ("mit\n---\n", "other"), ("[x](y)", "other"), ("mit: x", "other"), ("llama3.1", "llama3.1"), ("evil.example", "other"), ("null", "null"), ("", "other"), ("CC BY 4.0", "other"), ("a" * 99, "other")],
-)  # fmt: skip
-def test_only_what_looks_like_a_licence_of_the_hub_is_said_to_it(exported, tmp_path, licence, said):
+def front_matter(exported, folder, licences):
+    """The card's data, as the Hub's client reads it, of a dataset whose samples have these licences in turn."""
     from huggingface_hub import DatasetCard
 
-    samples = [s._replace(licence=licence) for s in exported.tables.rows["samples"]]
+    said = itertools.cycle(licences)
+    samples = [s._replace(licence=next(said)) for s in exported.tables.rows["samples"]]
     tables = ListTables(exported.tables.rows | {"samples": samples})
-    write(tables, exported.media, tmp_path / "dataset", {})
-    card = DatasetCard.load(write_card(tmp_path / "dataset", small_run.summarised(tables), small_run.RECIPE))
-    assert card.data.license == said
+    write(tables, exported.media, folder, {})
+    return DatasetCard.load(write_card(folder, small_run.summarised(tables), small_run.RECIPE)).data
+
+
+@pytest.mark.parametrize(
+    ("licences", "said", "words", "link"),
+    [
+        (["CC0-1.0"], "cc0-1.0", None, None),
+        (["CC BY-NC 4.0"], "cc-by-nc-4.0", None, None),
+        (["https://creativecommons.org/licenses/by/4.0/"], "cc-by-4.0", None, None),
+        (["MIT", "MIT License", "mit"], "mit", None, None),  # three spellings of one licence
+        (["llama3.1"], "llama3.1", None, None),
+        (["mit\n---\nlicense: apache-2.0"], "other", "mit --- license: apache-2.0", None),
+        (["[x](y)"], "other", "[x](y)", None),
+        (["null"], "other", "null", None),
+        (["CC BY-NC"], "other", "CC BY-NC", None),
+        (["https://example.org/terms"], "other", "https://example.org/terms", "https://example.org/terms"),
+        (["", None], "other", "not stated", None),
+        (["a" * 999], "other", "a" * 199 + "…", None),
+    ],
+)
+def test_a_licence_is_a_name_of_the_hub_or_other_with_its_words(exported, tmp_path, licences, said, words, link):
+    card = front_matter(exported, tmp_path / "dataset", licences)
+    assert (card.license, card.get("license_name"), card.get("license_link")) == (said, words, link)
+
+
+def test_several_licences_are_named_most_frequent_first(exported, tmp_path):
+    # of each four samples two are under CC BY 4.0; no name may stand for all rows
+    card = front_matter(exported, tmp_path / "dataset", ["mit", "CC BY 4.0", "cc-by-4.0", "our own"])
+    assert (card.license, card.license_name) == ("other", "cc-by-4.0, mit, our own")
 
 
 def test_people_are_in_the_card_when_any_were_asked(dataset, exported):

@@ -133,3 +133,59 @@ def test_a_folder_without_a_dataset_is_refused(hub, tmp_path):
     with pytest.raises(InputError, match="contains no exported dataset"):
         push(tmp_path, REPO, True, TOKEN)
     assert hub.log == []
+
+
+def test_a_card_that_the_hub_refuses_is_one_line_before_anything_is_created(hub, dataset, tmp_path):
+    folder = shutil.copytree(dataset, tmp_path / "dataset")
+    card = folder / "README.md"
+    card.write_text(card.read_text().replace("license: cc0-1.0", "license: cc by-nc 4.0"))
+    with pytest.raises(
+        StoreError, match=r'rejects the dataset card \("license" must be one of .*\): correct .*README.md'
+    ) as error:
+        push(folder, REPO, True, TOKEN)
+    assert "\n" not in str(error.value)
+    assert hub.repos == {}
+    assert "POST /api/repos/create" not in hub.log
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"errors": 3}', b"<html>no</html>"])
+def test_a_refusal_without_reasons_is_one_line_too(hub, dataset, body):
+    hub.failing["POST /api/validate-yaml"] = [(400, body, {})]
+    with pytest.raises(StoreError, match="rejects the dataset card") as error:
+        push(dataset, REPO, True, TOKEN)
+    assert "\n" not in str(error.value)
+
+
+def test_a_repository_that_the_push_created_does_not_stay_behind_empty(hub, dataset):
+    hub.failing["POST .*/commit/"] = [400]
+    with pytest.raises(StoreError, match="status 400"):
+        push(dataset, REPO, True, TOKEN)
+    assert hub.repos == {}
+
+
+def test_if_it_cannot_be_deleted_the_message_says_so(hub, dataset):
+    hub.failing |= {"POST .*/commit/": [400], "DELETE": [403]}
+    with pytest.raises(StoreError, match=f"the repository {REPO} was created and is empty: delete it, or push again"):
+        push(dataset, REPO, True, TOKEN)
+
+
+def test_a_repository_that_was_there_before_is_never_deleted(hub, dataset):
+    hub.repos[REPO] = Repo(True)
+    hub.failing["POST .*/commit/"] = [400]
+    with pytest.raises(StoreError, match="status 400"):
+        push(dataset, REPO, True, TOKEN)
+    assert REPO in hub.repos
+
+
+def test_one_that_the_hub_is_too_busy_for_stays_for_the_next_push(hub, dataset):
+    hub.failing["POST .*/commit/"] = [503] * 3
+    with pytest.raises(StoreError, match="status 503"):
+        push(dataset, REPO, True, TOKEN)
+    assert REPO in hub.repos  # the files that were sent are not sent again
+
+
+def test_a_token_that_may_write_but_not_create_pushes_to_what_is_there(hub, dataset):
+    hub.repos[REPO] = Repo(True)
+    hub.failing["POST /api/repos/create"] = [403]
+    push(dataset, REPO, True, TOKEN)
+    assert hub.repos[REPO].files == files_of(dataset)
