@@ -3,6 +3,7 @@
 The server accepts any JSON as a result, and only the browser enforces required controls, so anything that the labeling config could
 not have produced is rejected. Positions are mapped back to the Question's items here and nowhere else."""
 
+import re
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeGuard
@@ -13,6 +14,8 @@ from annotators.people.question import AxisVerdict, ParsedAnnotation, Question, 
 from schemas.axes import FAULTS, FLAGS, HARM, PREFERENCE, RANK, SAFE, SEVERITY, UNACCEPTABLE
 from schemas.records import Outcome, Span
 
+_BLANK = re.compile(r"\s+|\\[nrt]")
+
 
 class UnusableReason(StrEnum):
     """The closed list of reasons why a result is unusable."""
@@ -22,7 +25,7 @@ class UnusableReason(StrEnum):
     UNKNOWN_CHOICE = "unknown_choice"  # a choice, label, bucket or rating that the control does not have
     DOUBLED = "doubled"  # a control answered twice, or two choices where one is allowed
     MISSING_VERDICT = "missing_verdict"
-    SPAN_TEXT = "span_text"  # a span's text is not the text of the response at that position
+    SPAN_TEXT = "span_text"  # a span's text is not the text of the response at that position, white space aside
     RANKING_IDS = "ranking_ids"  # the ranked ids are not those of the responses
     UNSORTED = "unsorted"  # confirmed as sorted, but responses are left over
     UNTOUCHED = "untouched"  # confirmed as sorted, but nothing was moved
@@ -156,11 +159,19 @@ def _plain(text: str) -> str:
     return "\n".join(text.split("\r\n")).strip()
 
 
+def _visible(text: Any) -> str | None:
+    """A span's text without white space, and without `\\n`, `\\r`, `\\t` in two characters each; None if it is not a text.
+
+    The editor stores line breaks like that, and white space as the browser lays it out, so a span's text may differ from what stands there
+    in white space only (HumanSignal/label-studio issues 3078, 4929). Its places are those of the text itself."""
+    return _BLANK.sub("", text) if isinstance(text, str) else None
+
+
 def _spans(shown: str, answers: Answers) -> tuple[Span, ...]:
     spans = []
     for region in answers.spans.values():
         start, end = region["start"], region["end"]
-        if not 0 <= start < end or shown[start:end] != region["text"]:
+        if not 0 <= start < end <= len(shown) or _visible(shown[start:end]) != _visible(region["text"]):
             raise Unusable(UnusableReason.SPAN_TEXT, f"{start} to {end}")
         if len(labels := region.get("fault", ())) != 1:
             raise Unusable(UnusableReason.MALFORMED, f"the span {start} to {end} has {len(labels)} kinds of fault")

@@ -145,6 +145,41 @@ def test_what_cannot_be_corrected_is_unacceptable():
     assert reply == ParsedAnnotation((said("faults", -1.0), bad), None, (Span(0, 3, label="count"),))
 
 
+# What Label Studio 1.23.2 stored when a person dragged over a line break in Chromium: "\\n" is a backslash and an n.
+ACROSS = {
+    "two lines": (
+        "The picture shows a street.\nTwo dogs sit there.\nThe sky is blue.",
+        32,
+        55,
+        "dogs sit there.\\nThe sky",
+    ),
+    "paragraphs": ("The picture shows a street.\n\nTwo dogs sit there. A cat sleeps.", 20, 37, "street.\\n\\nTwo dogs"),
+    "a list": ("Objects:\n- two dogs\n- a cat\n- one car", 15, 27, "dogs\\n- a cat"),
+    "tabs and two blanks": ("a\t dog  here", 0, 7, "a dog"),  # as the browser lays them out
+    "line ends of Windows": ("one\r\ntwo", 0, 8, "one\\n\\ntwo"),
+    "a backslash": ("so \\nu is 3", 3, 6, "\\nu"),  # the answer's own
+}
+
+
+@pytest.mark.parametrize("name", ACROSS)
+def test_a_span_over_line_breaks_is_read_by_its_places(name):
+    shown, start, end, stored = ACROSS[name]
+    region = entry("fault", "labels", {"start": start, "end": end, "text": stored, "labels": ["object"]}, "response")
+    reply = read(Task.CORRECT, [region, choices("verdict", "uncorrectable"), whole(shown)], texts=(shown,))
+    assert reply.spans == (Span(start, end, label="object"),)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "stored"), [(32, 55, "dogs sit there. Thesky!"), (31, 55, "dogs sit there.\\nThe sky is"), (54, 99, "y is blue."), (0, 3, None)]
+)  # fmt: skip
+def test_a_span_with_other_words_is_still_refused(start, end, stored):
+    shown = ACROSS["two lines"][0]
+    region = entry("fault", "labels", {"start": start, "end": end, "text": stored, "labels": ["object"]}, "response")
+    with pytest.raises(Unusable) as refused:
+        read(Task.CORRECT, [region, choices("verdict", "uncorrectable"), whole(shown)], texts=(shown,))
+    assert refused.value.reason is UnusableReason.SPAN_TEXT
+
+
 SORTED = choices("done", "sorted")
 SHIFTED = entry("fault", "labels", {"start": 1, "end": 4, "text": "Two", "labels": ["count"]}, "response")
 MOVED = entry("severity", "choices", {"start": 1, "end": 4, "choices": ["1"]}, "response", SPANS[0]["id"])
