@@ -48,13 +48,21 @@ class Clip(NamedTuple):
 
     frames: "np.ndarray"  # [T, height, width, 3] uint8 RGB
     times: tuple[float, ...]  # seconds of each frame, from the first frame of the video: ascending, times[0] is 0
+    shown: tuple[
+        int, ...
+    ]  # at even moments from the first frame to the last: the index of the frame on the screen, ascending
     seconds: float  # length of the video; 1 if unknown
 
     @property
+    def even(self) -> "np.ndarray":
+        """The frames at even moments, number k at k / fps: `frames`, but that one is repeated for as long as it stands still."""
+        whole = self.shown == tuple(range(len(self.frames)))
+        return self.frames if whole else self.frames[list(self.shown)]
+
+    @property
     def fps(self) -> float:
-        """Frames per second of the frames shown: frame k is at k / fps, exactly where their distances are even. Of a single frame, one in
-        the length of the video."""
-        return (len(self.times) - 1) / self.times[-1] if self.times[-1] else 1 / self.seconds
+        """Even moments a second. Of a single one, one in the length of the video."""
+        return (len(self.shown) - 1) / self.times[-1] if self.times[-1] else 1 / self.seconds
 
 
 def decode_clip(
@@ -64,14 +72,14 @@ def decode_clip(
     name: str = "the video",
     max_side: int = limits.FRAME_SIDE,
 ) -> Clip:
-    """At most `max_frames` frames at even time intervals from the first to the last, with their times; see video.py. Raises RowError like
+    """The frames at no more than `max_frames` even moments from the first to the last, with their times; see video.py. Raises RowError like
     decode_image."""
     import numpy as np
 
     asked = {"fps": fps, "max_frames": max_frames, "max_side": max_side}
     reply, pixels = _ask(data, name, limits.DECODE_SECONDS, do="video", **asked)
     frames = np.frombuffer(pixels, np.uint8).reshape(reply["shape"])
-    return Clip(frames, tuple(reply["times"]), reply["seconds"])
+    return Clip(frames, tuple(reply["times"]), tuple(reply["shown"]), reply["seconds"])
 
 
 def decode_video(
@@ -81,9 +89,9 @@ def decode_video(
     name: str = "the video",
     max_side: int = limits.FRAME_SIDE,
 ) -> tuple["np.ndarray", float]:
-    """(frames, frames per second) of `decode_clip`."""
+    """(frames, frames per second) at the even moments of `decode_clip`: frame k is on the screen at k / fps."""
     clip = decode_clip(data, fps, max_frames, name, max_side)
-    return clip.frames, clip.fps
+    return clip.even, clip.fps
 
 
 def decode_audio(

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from PIL import Image
 
-from pipeline.media.decode import decode_image, decode_video
+from pipeline.media.decode import decode_clip, decode_image
 
 SIDE, LOW = 32, 8
 BITS = LOW * LOW
@@ -37,5 +37,5 @@ def pictures(data: bytes, kind: str, frames: int, edge: int, name: str) -> Itera
     a reduced size of at least `edge` pixels per side. RowError if it cannot be decoded."""
     if kind == "image":
         return [decode_image(data, name, edge)]
-    found, _ = decode_video(data, max_frames=frames, name=name)
+    found = decode_clip(data, max_frames=frames, name=name).frames
     return [Image.fromarray(found[min(i, len(found) - 1)]) for i in range(frames)]

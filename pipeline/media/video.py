@@ -32,12 +32,14 @@ def facts(data: bytes, form: Format, name: str) -> dict | None:
 
 def decode_clip(
     data: bytes, fps: float | None = None, max_frames: int = 32, name: str = "the video", max_side: int = FRAME_SIDE
-) -> tuple[np.ndarray, list[float], float]:
-    """(frames [T, height, width, 3] uint8 RGB at even time intervals from the first to the last, the time of each in seconds, seconds).
+) -> tuple[np.ndarray, list[float], list[int], float]:
+    """(frames [T, height, width, 3] uint8 RGB, the time of each in seconds, what is shown at even moments, seconds).
 
-    T is `fps` times the length (None: every frame), at least 1 and at most `max_frames` and the number of frames. Times are counted from the
-    video's first frame, so they begin with 0; the last value is the length of the video. Frames whose longer side exceeds `max_side` pixels
-    are scaled down to it. The file is decoded once, in order.
+    The moments are `fps` times the length many (None: as many as frames), at least 1 and at most `max_frames` and the number of frames, at
+    even distances from the first frame to the last. For each there is the index of its frame among those returned: the nearest one, or
+    the one before where that one would come early (see `_spread`); a frame that stands for several moments is returned once. Times are
+    counted from the video's first frame, so they begin with 0; the last value is the length of the video. Frames whose longer side exceeds
+    `max_side` pixels are scaled down to it. The file is decoded once, in order.
     RowError: it is not a video, cannot be decoded or has no frames."""
     form = sniff(data, name)
     found = _look(data, form, name) if form.library == "av" else None
@@ -46,7 +48,8 @@ def decode_clip(
     track, _, _ = found
     seconds = track.seconds or 1.0
     wanted = track.packets if fps is None else round(seconds * fps)
-    chosen = _spread(track, max(1, min(wanted, track.packets, max_frames)))
+    shown = _spread(track, max(1, min(wanted, track.packets, max_frames)))
+    chosen = set(shown.tolist())
     places: list[tuple[int, float | None]] = []  # index and time stamp of each chosen frame
     with opened(data, form, name) as container:
         decoded = enumerate(container.decode(moving_pictures(container)))
@@ -54,7 +57,10 @@ def decode_clip(
         frames = _upright(kept, max_side)
     if not len(frames):
         raise broken(name)
-    return frames, _since_first(places, seconds / track.packets), seconds
+    among = (
+        np.searchsorted([index for index, _ in places], shown, "right") - 1
+    )  # fewer may be decoded than the file promises
+    return frames, _since_first(places, seconds / track.packets), among.clip(0).tolist(), seconds
 
 
 def _since_first(places: list[tuple[int, float | None]], distance: float) -> list[float]:
@@ -84,14 +90,19 @@ def _look(data: bytes, form: Format, name: str) -> tuple[Track, av.VideoFrame, d
     return track, track.first, sound
 
 
-def _spread(track: Track, wanted: int) -> set[int]:
-    """Indices of `wanted` frames at even time intervals, both ends included; by index if times are missing."""
-    if track.times:
-        moments = np.linspace(track.times[0], track.times[-1], wanted)
-        places = np.interp(moments, track.times, np.arange(track.packets)).round(6)
-    else:
-        places = np.linspace(0, track.packets - 1, wanted)
-    return set(places.round().astype(int).tolist())
+def _spread(track: Track, wanted: int) -> np.ndarray:
+    """For `wanted` moments at even distances from the first frame to the last, the index of the frame to show; by index if times are
+    missing.
+
+    That is the nearest frame. Where it comes later than its moment by more than frames usually last, as behind a pause, it is the one before,
+    which is on the screen at that moment."""
+    if not track.times:
+        return np.linspace(0, track.packets - 1, wanted).round().astype(int)
+    times = np.array(track.times)
+    moments = np.linspace(times[0], times[-1], wanted)
+    nearest = np.interp(moments, times, np.arange(track.packets)).round(6).round().astype(int)
+    usual = np.median(np.diff(times)) if len(times) > 1 else 0
+    return nearest - (times[nearest] - moments > usual)
 
 
 def _upright(frames: Iterable[av.VideoFrame], max_side: int) -> np.ndarray:

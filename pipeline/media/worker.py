@@ -101,8 +101,8 @@ def _image(data: bytes, name: str, edge: int | None) -> tuple[dict, bytes]:
 
 
 def _video(data: bytes, name: str, **options: Any) -> tuple[dict, memoryview]:
-    frames, times, seconds = video.decode_clip(data, name=name, **options)
-    return {"shape": frames.shape, "times": times, "seconds": seconds}, _bytes(frames)
+    frames, times, shown, seconds = video.decode_clip(data, name=name, **options)
+    return {"shape": frames.shape, "times": times, "shown": shown, "seconds": seconds}, _bytes(frames)
 
 
 def _audio(data: bytes, name: str, **options: Any) -> tuple[dict, memoryview]:

@@ -180,9 +180,45 @@ def clip(times: list[int], width: int = 64, height: int = 48, codec: str = "libx
 
 def test_frames_are_drawn_by_time_where_the_rate_varies():
     # shown at 0, .1, .2, .3, 4 and 8 s; three at even distances in time are those at 0, 4 and 8: frames 0, 4, 5
-    frames, times, _ = decode.decode_clip(clip([0, 1, 2, 3, 40, 80]), max_frames=3)
-    assert times == (0, 4, 8)
+    frames, times, shown, _ = decode.decode_clip(clip([0, 1, 2, 3, 40, 80]), max_frames=3)
+    assert (times, shown) == ((0, 4, 8), (0, 1, 2))
     assert np.abs(frames.mean(axis=(1, 2, 3)) - [20, 100, 120]).max() <= 2
+
+
+def test_a_frame_is_shown_at_every_even_moment_of_a_pause():
+    # six moments: 0, 1.6, 3.2, 4.8, 6.4, 8 s, and what is on the screen then: frame 0, then 3 (since .3 s) until 4 at 4 s, until 5 at 8 s.
+    # Nearest to 6.4 s is frame 5, but nobody sees it before 8 s, and a frame usually lasts .1 s
+    data = clip([0, 1, 2, 3, 40, 80])
+    frames, times, shown, _ = decode.decode_clip(data)
+    assert (len(frames), times, shown) == (4, (0, 0.3, 4, 8), (0, 1, 1, 2, 2, 3))
+    even, fps = decode.decode_video(data)
+    assert fps == pytest.approx(5 / 8)
+    assert np.abs(even.mean(axis=(1, 2, 3)) - [20, 80, 80, 100, 100, 120]).max() <= 2  # frame i is grey, 20 + 20 i
+
+
+@pytest.mark.parametrize(("most", "rate"), [(64, 2.0), (8, 2.0), (4, 2.0), (2, 2.0), (64, 3.7), (300, 30.0), (1, 2.0)])
+def test_frame_k_is_at_k_over_fps(most, rate):
+    """10 s at 30 frames a second, each frame with its number: half a frame's distance is 1/60 s."""
+    frames, fps = decode.decode_video(numbered(300, 30), rate, most)
+    at = (frames[:, 0, 0, 0].astype(int) + frames[:, 40, 0, 0].astype(int) // 8 * 256) / 30
+    assert len(at) == min(most, round(10 * rate))
+    assert np.abs(at - np.arange(len(at)) / fps).max() < 0.02
+    clip = decode.decode_clip(numbered(300, 30), rate, most)
+    assert clip.times == pytest.approx(at, abs=0.001)  # the container counts milliseconds
+
+
+def numbered(count: int, rate: int) -> bytes:
+    """A video whose frames have their number in grey: modulo 256 in the upper half, times 8 the rest in the lower half."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as out:
+        stream = out.add_stream("ffv1", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "bgr0"
+        for i in range(count):
+            picture = np.empty((64, 64, 3), np.uint8)
+            picture[:32], picture[32:] = i % 256, i // 256 * 8
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        out.mux(stream.encode())
+    return file.getvalue()
 
 
 def test_large_frames_are_scaled_down():
