@@ -14,7 +14,7 @@ class Form(NamedTuple):
 
 
 class Generate(NamedTuple):
-    """Request n answers. A last message by the assistant is continued; the answers are what follows it."""
+    """Requests n answers. A last message by the assistant is continued; the answers are what follows it."""
 
     messages: tuple[Message, ...]
     n: int = 1
@@ -29,7 +29,7 @@ class Generate(NamedTuple):
 
 
 class Beams(NamedTuple):
-    """Request the answers of a diverse beam search (arXiv 1610.02424): each group of beams is penalised for tokens of earlier groups."""
+    """Requests the answers of a diverse beam search (arXiv 1610.02424): each group of beams is penalised for tokens of earlier groups."""
 
     messages: tuple[Message, ...]
     beams: int = 5
@@ -40,38 +40,38 @@ class Beams(NamedTuple):
 
 
 class Score(NamedTuple):
-    """Request the log-probability of each choice's first token as the first token of the answer."""
+    """Requests the log-probability of each choice's first token as the first token of the answer."""
 
     messages: tuple[Message, ...]
     choices: tuple[str, ...]
 
 
 class Likelihood(NamedTuple):
-    """Request the log-probability of each token of the last message, which must be by the assistant."""
+    """Requests the log-probability of each token of the last message, which must be by the assistant."""
 
     messages: tuple[Message, ...]
 
 
 class Rate(NamedTuple):
-    """Request a reward model's score of the last message, which must be by the assistant."""
+    """Requests a reward model's score of the last message, which must be by the assistant."""
 
     messages: tuple[Message, ...]
 
 
 class Embed(NamedTuple):
-    """Request an embedding of the messages: the mean of the last hidden states, or a dual encoder's output."""
+    """Requests an embedding of the messages: the mean of the last hidden states, or a dual encoder's output."""
 
     messages: tuple[Message, ...]
 
 
 class Attend(NamedTuple):
-    """Request how much attention the last message, which must be by the assistant, pays to each media item before it."""
+    """Requests how much attention the last message, which must be by the assistant, pays to each media item before it."""
 
     messages: tuple[Message, ...]
 
 
 class Perturb(NamedTuple):
-    """Request an adversarial image for the model's vision encoder: projected gradient ascent away from its features (PGD, arXiv 1706.06083)."""
+    """Requests an adversarial image for the model's vision encoder: projected gradient ascent away from its features (PGD, arXiv 1706.06083)."""
 
     media: str  # id of an image
     epsilon: float  # maximum change of a channel, of 255

@@ -95,7 +95,7 @@ async def ask_with_retry(
     read: Callable[[str], ParsedReply],
     form: Form | None = None,
 ) -> JudgeReply:
-    """Request a reply and parse it with `read`; an unparsable or refused reply is requested once more with another seed, and the
+    """Requests a reply and parses it with `read`; an unparsable or refused reply is requested once more with another seed, and the
     second reply then counts.
 
     If the engine fails, the outcome is `failed`; if only the retry fails, the first reply counts. `form` constrains the output on

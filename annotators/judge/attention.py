@@ -1,7 +1,7 @@
-"""Attention of an answer to the picture it is asked about: that picture's share of the attention its tokens pay to all pictures
-(MIA-DPO, arXiv 2410.17637). An answer that attends to other pictures is labelled as hallucinated.
+"""Attention of an answer to the image it is asked about: that image's share of the attention its tokens pay to all images
+(MIA-DPO, arXiv 2410.17637). An answer that attends to other images is labelled as hallucinated.
 
-The target picture is recorded in the facts that `prompt.compose_media` writes. An answer that attends to the right picture can still
+The target image is recorded in the facts that `prompt.compose_media` writes. An answer that attends to the right image can still
 be wrong, so it gets its share and no verdict."""
 
 import asyncio
@@ -28,7 +28,7 @@ class Settings(Base):
     model: str
     """the recipe's model whose attention is measured, usually the one that answered; its engine must support `Attend` (hf)"""
     thresholds: dict[int, float] = Field({2: 0.8, 3: 0.7, 4: 0.6, 5: 0.6}, min_length=1)
-    """number of pictures -> largest share at which an answer counts as hallucinated; the last one applies to more pictures"""
+    """number of images -> largest share at which an answer counts as hallucinated; the last one applies to more images"""
 
     @field_validator("thresholds")
     @classmethod
@@ -42,7 +42,7 @@ async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[
     """Per Candidate, `attention` (0..1) and `hallucination`: -1 if the share is at most the threshold, else it abstains.
 
     A candidate with the role chosen is the reference: 0 on `hallucination` without a request. Both axes abstain if the facts name no
-    target picture, and are `failed` if the engine fails. RecipeError if the engine does not support `Attend`."""
+    target image, and are `failed` if the engine fails. RecipeError if the engine does not support `Attend`."""
     sample, engine = rows.sample, context.engines[settings.model]
     if "Attend" not in engine.can:
         raise RecipeError(f"{context.step}: {engine.identity} cannot return attention; use a model on the engine hf")
@@ -61,7 +61,7 @@ async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[
 
 
 def target_of(sample: Sample) -> int | None:
-    """The index (from 0) of the target picture; None if the facts do not name it or the sample's media are not those of the facts."""
+    """The index (from 0) of the target image; None if the facts do not name it or the sample's media are not those of the facts."""
     facts = orjson.loads(sample.facts) if sample.facts else {}
     composed = facts.get("composed", {}) if isinstance(facts, dict) else {}
     target = composed.get("target")
@@ -69,7 +69,7 @@ def target_of(sample: Sample) -> int | None:
 
 
 def hallucinated(share: float, pictures: int, thresholds: dict[int, float]) -> bool:
-    """MIA-DPO's rule: the target picture's share (0..1) is at most the threshold for this number of pictures."""
+    """MIA-DPO's rule: the target image's share (0..1) is at most the threshold for this number of images."""
     return share <= thresholds.get(pictures, thresholds[max(thresholds)])
 
 

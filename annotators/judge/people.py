@@ -26,7 +26,7 @@ def reads(settings: Settings) -> tuple[str, ...]:
 
 
 def fit(seen, settings: Settings, context: Context) -> Fitted:
-    """Plan, push and pull the questions; the fitted value is a Snapshot of the annotations.
+    """Plans, pushes and pulls the questions; the fitted value is a Snapshot of the annotations.
 
     Waiting while annotations are missing, with their number; ServerError or UserError if the server cannot be used."""
     ledger = Ledger(context.folder)
@@ -51,7 +51,7 @@ def fit(seen, settings: Settings, context: Context) -> Fitted:
 
 
 def plan(ledger: Ledger, seen, campaign: str, settings: Settings, context: Context) -> None:
-    """Add new questions to the ledger, and withdraw those about answers that no longer exist."""
+    """Adds new questions to the ledger, and withdraws those about answers that no longer exist."""
     asked = {(q.sample, q.items): q.gold is not None for q in ledger.questions(withdrawn=True)}
     current = set()
 

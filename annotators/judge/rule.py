@@ -161,7 +161,7 @@ async def _checked(kind: Kind, text: str, sample: Sample, settings: Settings) ->
 
 
 def check(kind: Kind, text: str, sample: Sample, settings: Settings) -> RuleResult:
-    """Check one answer by one rule (any but facts).
+    """Checks one answer by one rule (any but facts).
 
     NoVerdict if the rule takes longer than five seconds or crashes; RowError (BAD_ROW) if it cannot be applied to the ground truth."""
     known = sample.answer or ""

@@ -110,7 +110,7 @@ def _models(settings: Settings) -> list[str]:
 async def _scored(sample: Sample, texts: list[str], settings: Settings, context: Context) -> list[Scored]:
     engines = [context.engines[name] for name in _models(settings)]
     for engine in engines:
-        # a decoder can embed too, but its embeddings of texts and pictures are not comparable
+        # a decoder can embed too, but its embeddings of texts and images are not comparable
         if ASKS[settings.kind].__name__ not in engine.can or (settings.kind == "clip" and "Generate" in engine.can):
             raise RecipeError(
                 f"{context.step}: {engine.identity} does not support `kind: {settings.kind}`; use {FIT[settings.kind]}"

@@ -19,7 +19,7 @@ import ijson
 
 from schemas.errors import PairwrightError, ServerError, UserError
 
-OLDEST = (1, 23)  # what the tests run against
+OLDEST = (1, 23)  # the version that the tests run against
 QUICK, SLOW = 60.0, 900.0  # timeouts in seconds; SLOW for imports and exports, which run within the request
 PROJECTS = 100  # projects per page, the server's maximum
 PAGE = 500  # tasks per page; larger pages cost the server more per task
@@ -31,8 +31,8 @@ MEDIUM = re.compile(r"/data/local-files/|/tasks/\d+/resolve/")
 EVENTS = sorted(["ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED", "TASKS_DELETED", "PROJECT_UPDATED"])
 
 REFUSALS = {
-    "blacklisted": "it was revoked; make a new one under Account & Settings",
-    "expired": "it has expired; make a new one under Account & Settings",
+    "blacklisted": "it was revoked; create a new one under Account & Settings",
+    "expired": "it has expired; create a new one under Account & Settings",
     "legacy token authentication has been disabled": "it is a legacy token, which this organization has disabled; "
     "use a personal access token, or allow legacy tokens under Organization > Access Token Settings",
 }
@@ -48,20 +48,20 @@ def connect(url: str | None = None, key: str | None = None) -> "Client":
     url, key = url or os.environ.get("LABEL_STUDIO_URL"), key or os.environ.get("LABEL_STUDIO_API_KEY")
     if not url:
         raise UserError(
-            "no Label Studio server is configured: set LABEL_STUDIO_URL to its address, such as http://localhost:8080"
+            "no Label Studio server is configured; set LABEL_STUDIO_URL to its address, such as http://localhost:8080"
         )
     if not re.match(r"https?://[^/]", url):
         raise UserError(f"LABEL_STUDIO_URL is not an address: {url!r}; it must look like http://localhost:8080")
     if not key:
         raise UserError(
-            f"no API key for {url}: set LABEL_STUDIO_API_KEY to one from Account & Settings in Label Studio"
+            f"no API key for {url}; set LABEL_STUDIO_API_KEY to one from Account & Settings in Label Studio"
         )
     client = Client(url, key)
     release = client.version()
     if tuple(int(part) for part in re.findall(r"\d+", release)[:2]) < OLDEST:
         wanted = ".".join(map(str, OLDEST))
         raise ServerError(
-            f"Label Studio at {url} is release {release}, which is too old: upgrade it to {wanted} or newer"
+            f"Label Studio at {url} is release {release}, which is too old; upgrade it to {wanted} or newer"
         )
     client.whoami()
     return client
@@ -72,7 +72,7 @@ class NotFound(ServerError):
 
 
 class Client:
-    """A connection to one server, made by `connect`. Every method raises ServerError (Gone for a deleted project or task) or UserError."""
+    """A connection to one server, made by `connect`. Every method raises ServerError (NotFound for a deleted project or task) or UserError."""
 
     def __init__(self, url: str, key: str):
         from label_studio_sdk import LabelStudio
@@ -85,7 +85,7 @@ class Client:
         """The server's release, such as 1.23.2."""
         reply = self._ask("GET", "api/version", "return its version")
         if not isinstance(reply, dict) or "release" not in reply:
-            raise ServerError(f"the server at {self.url} is not Label Studio: check LABEL_STUDIO_URL")
+            raise ServerError(f"the server at {self.url} is not Label Studio; check LABEL_STUDIO_URL")
         return reply["release"]
 
     def now(self) -> datetime:
@@ -112,9 +112,9 @@ class Client:
     def create_project(
         self, title: str, marker: str, config: str, overlap: int, instruction: str, show_predictions: bool = False
     ) -> dict:
-        """Create a project whose tasks go to `overlap` (at least 1) people each; `title` has 3 to 50 characters.
+        """Creates a project whose tasks go to `overlap` (at least 1) people each; `title` has 3 to 50 characters.
 
-        ServerError if the server rejects the config; nothing is created then. It accepts some configs that fail in a browser."""
+        ServerError if the server rejects the config; nothing is created then. The server accepts some configs that fail in a browser."""
         return self._ask(
             "POST", "api/projects", f"create the project {title!r}",
             json={
@@ -126,7 +126,7 @@ class Client:
         )  # fmt: skip
 
     def config(self, project_id: int) -> str:
-        """The current labeling config, which anybody may have edited."""
+        """The current labeling config, which anyone may have edited."""
         return self._ask("GET", f"api/projects/{project_id}", f"show project {project_id}")["label_config"]
 
     def count(self, project_id: int) -> int:
@@ -134,7 +134,7 @@ class Client:
         return self._page(project_id, "id", "task_only", [], "tasks:id")[1]
 
     def set_overlap(self, task_id: int, people: int) -> None:
-        """Put a task back into the queue until `people` have annotated it; must be more than so far.
+        """Puts a task back into the queue until `people` have annotated it; must be more than before.
 
         This changes the task's `updated_at`. Changing the overlap of the whole project later would undo it."""
         self._ask(
@@ -143,7 +143,7 @@ class Client:
         )  # fmt: skip
 
     def answered(self, task_id: int) -> bool:
-        """Whether anybody has annotated or skipped a task."""
+        """Whether anyone has annotated or skipped a task."""
         return bool(self._ask("GET", f"api/tasks/{task_id}", f"show task {task_id}")["annotations"])
 
     def remove_task(self, task_id: int) -> None:
@@ -159,9 +159,9 @@ class Client:
         return found
 
     def add(self, project_id: int, tasks: list[dict]) -> list[int]:
-        """Import `tasks`, each {"data": {...}}, all or none of them; returns their ids in the same order.
+        """Imports `tasks`, each {"data": {...}}, all or none of them; returns their ids in the same order.
 
-        After a ServerError they may exist all the same: look them up with `find` by the `uid` in their data."""
+        After a ServerError they may exist nevertheless: look them up with `find` by the `uid` in their data."""
         if not tasks:
             return []
         reply = self._ask(
@@ -176,7 +176,7 @@ class Client:
         return reply["task_ids"]
 
     def everything(self, project_id: int) -> Iterator[dict]:
-        """All tasks as {id, data, updated_at, annotations}, unordered, as of one moment; the fastest way to read a whole project.
+        """All tasks as {id, data, updated_at, annotations}, unordered, from one snapshot; the fastest way to read a whole project.
 
         Annotations have FIELDS and include skipped ones; people are user ids."""
         exports = f"api/projects/{project_id}/exports/"
@@ -190,7 +190,7 @@ class Client:
             end = time.monotonic() + SLOW
             while made["status"] != "completed":  # a server with a queue exports in the background
                 if made["status"] == "failed" or time.monotonic() > end:
-                    raise ServerError(f"Label Studio at {self.url} did not {doing} ({made['status']}): see its log")
+                    raise ServerError(f"Label Studio at {self.url} did not {doing} ({made['status']}); see its log")
                 time.sleep(0.5)
                 made = self._ask("GET", export, doing)
             whole = self._http.stream(
@@ -223,7 +223,7 @@ class Client:
             yield from map(_task, self._tasks(project_id, fields, "all", [same_time]))
 
     def ids(self, project_id: int) -> dict[int, str | None]:
-        """{task id: uid} of all tasks in a project; None for a task that is not ours."""
+        """{task id: uid} of all tasks in a project; None for a task that we did not create."""
         return {task["id"]: task["data"].get("uid") for task in self._tasks(project_id, "id,data", "task_only")}
 
     def annotation_ids(self, project_id: int) -> set[int]:
@@ -252,7 +252,7 @@ class Client:
         return [{**hook, "actions": sorted(hook["actions"])} for hook in hooks]
 
     def webhook(self, project_id: int, url: str, headers: dict[str, str]) -> dict:
-        """Have EVENTS sent to `url`. The project's webhook with the same header names is ours; it is updated if it differs."""
+        """Registers `url` for EVENTS. The project's webhook with the same header names is ours; it is updated if it differs."""
         wanted = {
             "project": project_id, "url": url, "headers": headers, "actions": EVENTS, "is_active": True,
             "send_payload": True, "send_for_all_actions": False,
@@ -261,14 +261,14 @@ class Client:
         return self._keep("api/webhooks", next(ours, None), wanted, f"send events of project {project_id}")
 
     def local_storage(self, project_id: int, path: str) -> dict:
-        """Make the files under `path`, a folder on the server below its document root, available to the project."""
+        """Makes the files under `path`, a folder on the server below its document root, available to the project."""
         return self._storage("localfiles", project_id, {"path": path}, {})
 
     def s3_storage(
         self, project_id: int, bucket: str, prefix: str, endpoint: str, key: str, secret: str, presign_ttl: int
     ) -> dict:
-        """Make the objects under `prefix` in `bucket` available to the project, by links that are signed when a task is opened and
-        valid for `presign_ttl` minutes. The server stores `key` and `secret` and shows them to nobody."""
+        """Makes the objects under `prefix` in `bucket` available to the project, by links that are signed when a task is opened and
+        valid for `presign_ttl` minutes. The server stores `key` and `secret` and never shows them."""
         settings = {
             "s3_endpoint": endpoint, "aws_access_key_id": key, "aws_secret_access_key": secret,
             "presign": True, "presign_ttl": presign_ttl,
@@ -295,7 +295,7 @@ class Client:
         return self._keep(path, ours, wanted, doing)
 
     def _keep(self, path: str, existing: dict | None, wanted: dict, doing: str) -> dict:
-        """Create it, or update the existing one if it differs; the server never shows secrets, so those are always sent."""
+        """Creates it, or updates the existing one if it differs; the server never shows secrets, so those are always sent."""
         if existing is None:
             return self._ask("POST", path, doing, json=wanted)
         if all(existing.get(name) == value for name, value in wanted.items()):
@@ -360,15 +360,15 @@ class Client:
             raise self._error(error.status_code, _detail(error.body), doing) from None
         except httpx.TimeoutException as error:
             raise ServerError(
-                f"Label Studio at {self.url} did not {doing} within {wait:.0f} s, but may still do it: check before trying again"
+                f"Label Studio at {self.url} did not {doing} within {wait:.0f} s, but may still do it; check before trying again"
             ) from error
         except httpx.TransportError as error:
             raise ServerError(
-                f"Label Studio at {self.url} cannot be reached to {doing} ({error}): check that it is running and that LABEL_STUDIO_URL is right"
+                f"Label Studio at {self.url} cannot be reached to {doing} ({error}); check that it is running and that LABEL_STUDIO_URL is right"
             ) from error
         except (ValueError, httpx.InvalidURL, ijson.JSONError) as error:
             raise ServerError(
-                f"the server at {self.url} does not reply with JSON when asked to {doing}: check LABEL_STUDIO_URL"
+                f"the server at {self.url} does not reply with JSON when asked to {doing}; check LABEL_STUDIO_URL"
             ) from error
 
 

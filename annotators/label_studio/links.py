@@ -38,16 +38,16 @@ class Links(Protocol):
     """Makes media available to labeling pages."""
 
     def link(self, sha: str, mime: str) -> str:
-        """The link to a medium for task data; stores the medium there if it is missing. StoreError if it cannot be written."""
+        """The link to a media item for task data; stores the item there if it is missing. StoreError if it cannot be written."""
         ...
 
     def attach(self, client: Client, project: int) -> None:
-        """Connect a project to the storage, in which at least one medium must exist; idempotent. ServerError if it is unreachable."""
+        """Connects a project to the storage, in which at least one media item must exist; idempotent. ServerError if it is unreachable."""
         ...
 
 
 def name_of(sha: str, mime: str) -> str:
-    """A medium's file name, with the extension of its MIME type, which browsers and servers rely on."""
+    """The file name of a media item, with the extension of its MIME type, which browsers and servers rely on."""
     return sha + (mimetypes.guess_extension(mime) or "")
 
 
@@ -83,7 +83,7 @@ class LocalFiles:
         return f"/data/local-files/?d={FOLDER}/{path.name}"
 
     def _clear(self) -> None:
-        """Remove, once, the temporary files of killed processes: those older than OLD."""
+        """Removes, once, the temporary files of killed processes: those older than OLD."""
         if not self.cleared:
             for leftover in self.folder.glob(".*"):
                 if time.time() - leftover.stat().st_mtime > OLD:
@@ -123,7 +123,7 @@ class Bucket:
             client.s3_storage(project, self.bucket, self.prefix, endpoint, self.key, self.secret, MINUTES)
         except ServerError as error:
             raise ServerError(
-                f"Label Studio cannot read {self.where} at {endpoint}: check that it can reach that address, and the permissions of "
+                f"Label Studio cannot read {self.where} at {endpoint}; check that it can reach that address, and the permissions of "
                 f"{S3_KEY} ({error})"
             ) from error
 
@@ -143,14 +143,14 @@ class Served:
             client.s3_storage(project, BUCKET, "", self.address, self.key, self.hidden, MINUTES)
         except ServerError as error:
             raise ServerError(
-                f"Label Studio cannot load media from {self.address}: start `pairwright serve` there, with this run's folder and "
+                f"Label Studio cannot load media from {self.address}; start `pairwright serve` there, with this run's folder and "
                 f"the same {SERVE_SECRET}; it then sends the questions itself ({error})"
             ) from error
 
 
 def secret() -> str:
     """The secret of `pairwright serve`, from the environment. UserError if it is not set."""
-    return _needed(SERVE_SECRET, "make one with `openssl rand -hex 32` and keep it")
+    return _needed(SERVE_SECRET, "create one with `openssl rand -hex 32` and keep it")
 
 
 def _read(media: MediaStore, sha: str) -> bytes:
@@ -158,7 +158,7 @@ def _read(media: MediaStore, sha: str) -> bytes:
         return media.read(sha)
     except KeyError:
         raise StoreError(
-            f"the medium {sha} of a question is missing in the media store: build again with the original cache"
+            f"the media item {sha} of a question is missing from the media store; build again with the original cache"
         ) from None
 
 

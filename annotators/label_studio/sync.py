@@ -55,11 +55,11 @@ class Sync:
     links: Links
 
     def work(self, report: Progress = lambda done, total, text: None) -> Report:
-        """Push, pull, and ask one more person where people disagree."""
+        """Pushes, pulls, and asks one more annotator where annotators disagree."""
         done = self.push(report).add(self.pull(report))
         for more in follow_ups(self.ledger, self.campaign, self.settings):
             if (task := self.ledger.task_of(more.question.uid)) is not None:
-                self.client.set_overlap(task, more.people)  # the server first: repeating it is harmless
+                self.client.set_overlap(task, more.people)  # the server first: repeating this is harmless
                 self.ledger.ask_more(more.question.uid, more.people)
             else:
                 self.ledger.plan([more.question])
@@ -73,7 +73,7 @@ class Sync:
     # push --------------------------------------------------------------------------------------------------------------
 
     def push(self, report: Progress = lambda done, total, text: None) -> Report:
-        """Send every question that is not on the server. After a ServerError, the next push continues where this one stopped."""
+        """Sends every question that is not on the server. After a ServerError, the next push continues where this one stopped."""
         out = Report()
         waiting = sorted(self.ledger.unsent(), key=self._place)
         for (desk, spec), group in groupby(waiting, key=self._place):
@@ -81,7 +81,7 @@ class Sync:
             project, fresh = self._project(desk, spec, questions[0])
             settled = self._settle(project)
             out.counts["already_there"] += len(settled)
-            # nobody else creates tasks there, so equal counts mean that all tasks on the server are in the ledger
+            # no one else creates tasks there, so equal counts mean that all tasks on the server are in the ledger
             known = fresh or self.client.count(project.id) == len(self.ledger.tasks(project.name))
             stream = (q for q in questions if q.uid not in settled)
             while batch := list(islice(stream, BATCH)):
@@ -161,7 +161,7 @@ class Sync:
     # pull --------------------------------------------------------------------------------------------------------------
 
     def pull(self, report: Progress = lambda done, total, text: None) -> Report:
-        """Read what people did since the last pull; the first time, everything.
+        """Reads the annotations made since the last pull; the first time, all of them.
 
         A project whose labeling config was changed on the server is skipped until the config is restored, or accepted with
         `reconcile(accept_config=True)`."""
@@ -208,7 +208,7 @@ class Sync:
         return drifted
 
     def _take(self, task: dict, sent: set[str], project: Project, out: Report) -> None:
-        """Record the current state of one task and all its annotations."""
+        """Records the current state of one task and all its annotations."""
         uid = task["data"].get("uid")
         question = self.ledger.question(uid) if uid else None
         out.counts["read"] += 1
@@ -249,7 +249,7 @@ class Sync:
     # reconcile ---------------------------------------------------------------------------------------------------------
 
     def reconcile(self, accept_config: bool = False) -> Report:
-        """Compare all ids on the server with the ledger, and pull.
+        """Compares all ids on the server with the ledger, and pulls.
 
         A deleted annotation gets a tombstone (its history stays); a deleted task or project is sent again by the next push. Removes
         unanswered duplicate tasks and renews the media storages. `accept_config` accepts labeling configs changed on the server."""
@@ -283,7 +283,7 @@ class Sync:
         return out.add(self.pull())
 
     def _duplicates(self, project: Project, on_server: dict[int, str | None], out: Report) -> None:
-        """Remove duplicate tasks that nobody has annotated; annotations in any duplicate count."""
+        """Removes duplicate tasks without annotations; annotations in any duplicate count."""
         copies = Counter(filter(None, on_server.values()))
         known = self.ledger.tasks(project.name)
         for task, uid in on_server.items():
@@ -302,7 +302,7 @@ class Sync:
         out = Report()
         if abs(skew := (self.client.now() - datetime.now(UTC)).total_seconds()) > SKEW:
             out.notes.append(
-                f"the clocks of the server and this machine differ by {abs(skew):.0f} s: synchronise them, or signed links may be refused"
+                f"the clocks of the server and this machine differ by {abs(skew):.0f} s; synchronise them, or signed links may be refused"
             )
         for project in self.ledger.projects():
             out.counts["projects"] += 1
@@ -316,7 +316,7 @@ class Sync:
                 out.counts["tasks"] += len(known)
                 if (count := self.client.count(project.id)) != len(known):
                     out.notes.append(
-                        f"project {project.id} has {count} tasks, but {len(known)} were sent: run `pairwright annotate reconcile`"
+                        f"project {project.id} has {count} tasks, but {len(known)} were sent; run `pairwright annotate reconcile`"
                     )
                 out.counts["webhooks"] += len(self.client.webhooks(project.id))
                 self._opened(project, known, out)
@@ -325,7 +325,7 @@ class Sync:
                     f"project {project.id}: {gone}; run `pairwright annotate reconcile` to record what is missing"
                 )
         if waiting := sum(1 for _ in self.ledger.unsent()):
-            out.notes.append(f"{waiting} questions are not on the server: run `pairwright annotate push`")
+            out.notes.append(f"{waiting} questions are not on the server; run `pairwright annotate push`")
         for reason, n in sorted(Counter(reason for *_, reason, _ in self.ledger.problems()).items()):
             out.notes.append(f"{n} annotations are in quarantine: {reason}")
         return out

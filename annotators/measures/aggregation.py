@@ -71,7 +71,7 @@ def mean(item: np.ndarray, value: np.ndarray) -> np.ndarray:
 
 
 def dawid_skene(votes: Votes, labels: int, shrink: float = SHRINK, rounds: int = 300) -> Model:
-    """Fit judges by EM (A. P. Dawid, A. M. Skene, "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm",
+    """Fits judges by EM (A. P. Dawid, A. M. Skene, "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm",
     1979), with confusion matrices shrunk towards the pooled one.
 
     `labels` is the number of labels. `shrink` 0 is maximum likelihood. Stops after `rounds` or when no posterior changes by 1e-4. Needs
@@ -88,7 +88,7 @@ def dawid_skene(votes: Votes, labels: int, shrink: float = SHRINK, rounds: int =
 
 
 def mace(votes: Votes, labels: int) -> Model:
-    """Fit judges by MACE (D. Hovy et al., "Learning Whom to Trust with MACE", 2013): a judge either knows the label or draws one from
+    """Fits judges by MACE (D. Hovy et al., "Learning Whom to Trust with MACE", 2013): a judge either knows the label or draws one from
     a personal distribution.
 
     crowd-kit's variational Bayes, which regularises judges with few votes; the prior over labels is uniform. Items with a single vote

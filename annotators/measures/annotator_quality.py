@@ -1,4 +1,4 @@
-"""Reliability of a campaign's annotators: their annotations as votes for `agreement.quality`."""
+"""Reliability of a campaign's annotators: their annotations as votes for `agreement.reliability`."""
 
 from collections.abc import Iterator
 from itertools import combinations, groupby
@@ -12,9 +12,9 @@ from schemas.axes import PREFERENCE
 
 
 def report(ledger: Ledger, settings) -> dict[str, Any] | None:
-    """The result of `agreement.quality` for all annotators, named `person:N`.
+    """The result of `agreement.reliability` for all annotators, named `person:N`.
 
-    None without annotations, and for a review: its pre-labels bias people, so nobody is measured."""
+    None without annotations, and for a review: its pre-labels bias annotators, so their quality is not measured."""
     if settings.prelabels:
         return None
     votes = sorted(_votes(ledger, settings), key=lambda found: found[0])

@@ -44,7 +44,7 @@ class JudgeBenchmark:
     def add(
         self, sample: Sample, answers: Mapping[str, Answer], judgements: Iterable[Judgement], pairs: Iterable[Pair]
     ) -> None:
-        """Add one sample: its answers by id, its Judgements, and the labelled pairs of its source. Its category is its `split`."""
+        """Adds one sample: its answers by id, its Judgements, and the labelled pairs of its source. Its category is its `split`."""
         judgements = list(judgements)
         theirs, ours = ([s for s in judgements if s.step == step] for step in (self._source, self._step))
         truth = {o.pair: o.sign for o in preferences(theirs)}

@@ -40,7 +40,7 @@ class JudgeQuality:
         self._calibrations: dict[str, Calibration] = defaultdict(Calibration)
 
     def add(self, kind: str, answers: Mapping[str, Answer], judgements: Iterable[Judgement]) -> None:
-        """Add one sample: its media kind, its answers by id, and its Judgements."""
+        """Adds one sample: its media kind, its answers by id, and its Judgements."""
         judgements = list(judgements)
         counts: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0, 0])
         for s in judgements:

@@ -18,7 +18,7 @@ class Share:
         self._hits2 = self._both = self._n2 = 0.0
 
     def add(self, hits: float, n: int = 1) -> None:
-        """Add `hits` of `n` (at least 1) for one sample."""
+        """Adds `hits` of `n` (at least 1) for one sample."""
         self.hits += hits
         self.n += n
         self._hits2 += hits * hits
@@ -45,7 +45,7 @@ class Calibration:
         self._bins = [[0, 0.0, 0] for _ in range(BINS)]
 
     def add(self, prob: float, right: bool) -> None:
-        """Add one verdict; `prob`, 0..1, is the probability of its positive side, and the confidence is max(prob, 1 - prob)."""
+        """Adds one verdict; `prob`, 0..1, is the probability of its positive side, and the confidence is max(prob, 1 - prob)."""
         sure = max(prob, 1 - prob)
         count = self._bins[min(int((sure - 0.5) * 2 * BINS), BINS - 1)]
         count[0] += 1
@@ -73,7 +73,7 @@ class Correlation:
         self._sums = [0.0, 0.0, 0.0]  # central sums of squares and of products (B. P. Welford, 1962)
 
     def add(self, x: float, y: float) -> None:
-        """Add one pair of values."""
+        """Adds one pair of values."""
         self.n += 1
         dx, dy = x - self._mean[0], y - self._mean[1]
         self._mean[0] += dx / self.n

@@ -86,18 +86,18 @@ class Ledger:
                         self.db.execute(statement)
                     self.db.execute(f"pragma user_version={VERSION}")
         if version > VERSION:
-            raise StoreError(f"the ledger {self.path} was written by a newer Pairwright: update Pairwright")
+            raise StoreError(f"the ledger {self.path} was written by a newer Pairwright; update Pairwright")
 
     def close(self) -> None:
         self.db.close()
 
     @contextmanager
     def alone(self) -> Generator[None]:
-        """Lock the folder so that nobody else plans, pushes or pulls at the same time. StoreError if the lock is not free within a minute."""
+        """Locks the folder so that no other process plans, pushes or pulls at the same time. StoreError if the lock is not free within a minute."""
         with disk(self.path.parent):
             file = os.open(
                 self.path.parent / ".lock", os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666
-            )  # O_NONBLOCK: do not hang if the path is a named pipe
+            )  # O_NONBLOCK: does not hang if the path is a named pipe
             lock = os.fdopen(file, "w")
         with lock:
             for _ in range(600):
@@ -128,7 +128,7 @@ class Ledger:
     # questions ---------------------------------------------------------------------------------------------------------
 
     def plan(self, questions: Iterable[Question]) -> int:
-        """Add questions; those already in the ledger stay unchanged. Returns the number added."""
+        """Adds questions; those already in the ledger stay unchanged. Returns the number added."""
         names = ", ".join(f'"{name}"' for name in Question._fields)
         marks = ", ".join("?" * len(Question._fields))
         with self.together():
@@ -140,7 +140,7 @@ class Ledger:
             return self.db.total_changes - before
 
     def withdraw(self, kept: set[str]) -> int:
-        """Mark all questions except `kept` as withdrawn, because their answers no longer exist. Returns the number withdrawn."""
+        """Marks all questions except `kept` as withdrawn, because their answers no longer exist. Returns the number withdrawn."""
         known = self.db.execute("select uid, withdrawn from question").fetchall()
         with self.together():
             changed = [(uid not in kept, uid) for uid, gone in known if bool(gone) == (uid in kept)]
@@ -166,7 +166,7 @@ class Ledger:
         return next(self.questions("uid = ?", (uid,), withdrawn=True), None)
 
     def ask_more(self, uid: str, people: int) -> None:
-        """Set the number of annotators wanted for a question."""
+        """Sets the number of annotators wanted for a question."""
         self.db.execute("update question set people = ? where uid = ?", (people, uid))
 
     def task_of(self, uid: str) -> int | None:
@@ -192,7 +192,7 @@ class Ledger:
         self.db.execute("delete from project where name = ?", (name,))
 
     def sending(self, project: str, uids: Iterable[str]) -> None:
-        """Record that tasks are about to be sent; until `sent` is called it is unknown whether they reached the server."""
+        """Records that tasks are about to be sent; until `sent` is called it is unknown whether they reached the server."""
         with self.together():
             self.db.executemany("insert or replace into task values (?, ?, null, 0)", ((uid, project) for uid in uids))
 
@@ -201,7 +201,7 @@ class Ledger:
         return {uid for (uid,) in self.db.execute("select uid from task where project = ? and id is null", (project,))}
 
     def sent(self, project: str, tasks: Iterable[tuple[str, int]]) -> None:
-        """Record tasks that are on the server, as (uid, task id)."""
+        """Records tasks that are on the server, as (uid, task id)."""
         with self.together():
             self.db.executemany("insert or replace into task values (?, ?, ?, 0)", ((u, project, i) for u, i in tasks))
 
@@ -214,14 +214,14 @@ class Ledger:
         )
 
     def lose(self, uids: Iterable[str]) -> None:
-        """Record that the tasks of these questions vanished from the server; the next push sends them again."""
+        """Records that the tasks of these questions vanished from the server; the next push sends them again."""
         with self.together():
             self.db.executemany("update task set lost = 1 where uid = ?", ((uid,) for uid in uids))
 
     # annotations -------------------------------------------------------------------------------------------------------
 
     def record(self, seen: Annotation, understood: ParsedAnnotation | Unusable | None) -> str:
-        """Record the current state of an annotation; returns "new", "changed", or "same" if it equals the latest revision.
+        """Records the current state of an annotation; returns "new", "changed", or "same" if it equals the latest revision.
 
         `understood` is its parsed reply, None if it was skipped. States come from the server, never from an event, so the order
         in which they are recorded does not matter as long as the last one is current."""
@@ -239,7 +239,7 @@ class Ledger:
         return "changed" if last else "new"
 
     def delete(self, ids: Iterable[int]) -> int:
-        """Append a tombstone to each annotation that has none. Returns their number."""
+        """Appends a tombstone to each annotation that has none. Returns their number."""
         count = 0
         for id in ids:
             last = self.db.execute(
@@ -330,7 +330,7 @@ class Ledger:
         return dict(rows.fetchall())
 
     def name_people(self, names: dict[int, str]) -> None:
-        """Store people's names for the annotation lead; they never leave this file."""
+        """Stores people's names for the annotation lead; they never leave this file."""
         self.db.executemany("insert or replace into person values (?, ?)", names.items())
 
     def people(self) -> dict[int, str]:

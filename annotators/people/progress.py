@@ -22,7 +22,7 @@ class State(StrEnum):
     DISPUTED = "disputed"
     UNDECIDED = "undecided"  # all annotations are there, but fewer than `overlap` have a verdict
     SKIPPED_ALL = "skipped_all"
-    MEDIA_BROKEN = "media_broken"  # somebody reported that the media do not load
+    MEDIA_BROKEN = "media_broken"  # someone reported that the media do not load
 
 
 class ItemProgress(NamedTuple):
@@ -36,7 +36,7 @@ class ItemProgress(NamedTuple):
 
 
 def question_states(ledger: Ledger, settings) -> Iterator[ItemProgress]:
-    """The Standing of every set of answers that is not withdrawn, ordered by sample id."""
+    """The ItemProgress of every set of answers that is not withdrawn, ordered by sample id."""
     answered = ledger.answered()
     sent = {uid for project in ledger.projects() for uid in ledger.tasks(project.name).values()}
     for sample, found in groupby(ledger.questions(order="sample, seq"), key=lambda q: q.sample):

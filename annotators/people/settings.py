@@ -41,7 +41,7 @@ class Settings(Base):
     min_seconds: float = Field(1.0, ge=0)
     """annotations made in less time go to quarantine"""
     prelabels: str | None = None
-    """makes this a review that shows the judges' verdicts on this axis as pre-labels; these bias people, so nobody is measured"""
+    """makes this a review that shows the judges' verdicts on this axis as pre-labels; these bias annotators, so their quality is not measured"""
     guidelines: str | None = None
     """HTML file with guidelines for annotators that replaces the built-in one"""
     media: str = Field("local", exclude=True)

@@ -1,7 +1,7 @@
 """Rules that compare a short answer with the known one: pure functions of the answer's text, in linear time.
 
-A rule returns a Checked: 1 right, 0 wrong, and what it extracted as the answer. A text with no answer or several different ones is wrong.
-A known answer that the rule cannot compare with is a RowError (see `unfit`)."""
+A rule returns a RuleResult: 1 right, 0 wrong, and what it extracted as the answer. A text with no answer or several different ones is wrong.
+A known answer that the rule cannot compare with is a RowError (see `bad_known_answer`)."""
 
 import math
 import re
@@ -57,7 +57,7 @@ def exact(text: str, answer: str) -> RuleResult:
 
 
 def normalised(text: str, answer: str) -> RuleResult:
-    """Equal words: `plain` of both is equal and not empty. RowError if the known answer has no letters or digits."""
+    """Equal words: `normalise_text` of both is equal and not empty. RowError if the known answer has no letters or digits."""
     found, _ = final_answer(text)
     wanted = normalise_text(answer)
     if not wanted:
@@ -106,7 +106,7 @@ def number(text: str, answer: str, tolerance: float) -> RuleResult:
     exactly one number."""
     wanted = _numbers(answer)
     if len(wanted) != 1:
-        raise bad_known_answer(answer, "is not one number")
+        raise bad_known_answer(answer, "is not a single number")
     written, marked = final_answer(text)
     found = _numbers(written or "")
     if not found or (marked and len(set(found)) > 1):

@@ -33,7 +33,7 @@ def iou(text: str, answer: str) -> RuleResult:
     0 if there is no box, several boxes, or one without area. RowError if the known answer is not one box with an area."""
     wanted = boxes_of(answer)
     if len(wanted) != 1 or not _area(wanted[0]):
-        raise bad_known_answer(answer, "is not one box [x1, y1, x2, y2] with an area above 0")
+        raise bad_known_answer(answer, "is not a single box [x1, y1, x2, y2] with an area above 0")
     found = boxes_of(final_answer(text)[0] or "")
     if len(found) != 1:
         return RuleResult(0.0, None)

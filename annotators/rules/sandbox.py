@@ -110,7 +110,7 @@ class Worker:
         return self._process.stdout.readline() if ready.poll(seconds * 1000) else b""
 
     def close(self) -> None:
-        """Kill the process; the next request starts a new one."""
+        """Kills the process; the next request starts a new one."""
         if self._process is not None and self._owner == os.getpid():
             self._process.kill()
             self._process.communicate()
@@ -125,7 +125,7 @@ atexit.register(worker.close)
 
 
 def main() -> None:
-    """Handle requests until standard input closes."""
+    """Handles requests until standard input closes."""
     import jsonschema  # noqa: F401  imported now, so that it does not count towards the first timeout
     import math_verify  # noqa: F401
 

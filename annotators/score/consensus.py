@@ -80,7 +80,7 @@ class Settings(Base):
         if self.weights and self.method not in WEIGHED:
             raise ValueError(f"`weights` need one of the methods {', '.join(WEIGHED)}")
         if self.method == "weighted" and not self.weights and self.axis not in (PREFERENCE, CLAIM):
-            raise ValueError("the accuracy of ratings cannot be measured: set `weights`")
+            raise ValueError("the accuracy of ratings cannot be measured; set `weights`")
         return self
 
 
@@ -97,7 +97,7 @@ def reads(settings: Settings) -> tuple[str, ...]:
 
 
 def fit(seen: Iterable[SampleRows], settings: Settings, context: Context) -> Fitted:
-    """Fit the judges to the votes in all samples. Memory grows with the number of different vote patterns, not with items.
+    """Fits the judges to the votes in all samples. Memory grows with the number of different vote patterns, not with items.
 
     Nothing is fitted for methods that count all judges the same, or without votes. RecipeError if weights are to be measured and no
     truth is known, or if `weights` name a judge without a vote."""

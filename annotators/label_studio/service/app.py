@@ -1,6 +1,6 @@
 """`pairwright serve`: media server and webhook receiver in one small web application.
 
-    GET, HEAD  /pairwright-media/<sha>.<ext>   a medium, signed as for S3
+    GET, HEAD  /pairwright-media/<sha>.<ext>   a media item, signed as for S3
     POST       /webhook/<project>              a hint that triggers a pull
     GET        /health                         counts and times, no secrets
 
@@ -25,12 +25,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from annotators.label_studio.service import signing
 from annotators.label_studio.service.pulls import Pulls
-from annotators.label_studio.service.s3 import STALL, Bucket, InTime
+from annotators.label_studio.service.s3 import STALL, Bucket, SendTimeout
 from annotators.label_studio.service.webhooks import Webhooks
 from schemas.errors import UserError
 from schemas.ports import MediaStore
 
-CONNECTIONS = 256  # maximum at a time; each may hold a piece of a medium in memory
+CONNECTIONS = 256  # maximum at a time; each may hold a piece of a media item in memory
 HEADERS = 5.0  # seconds that a client may take to send the headers
 IDLE = 5  # seconds between a response and the connection's next request
 _SHOWN = ("Accept-Ranges", "Content-Length", "Content-Range", "ETag")  # headers that the labeling page may read
@@ -46,13 +46,13 @@ def app(
 ) -> Starlette:
     """The web application.
 
-    `allowed(sha)` returns the MIME type of a medium that tasks show, None for any other; it is called for each request, so it must be a
+    `allowed(sha)` returns the MIME type of a media item that tasks show, None for any other; it is called for each request, so it must be a
     look-up in memory. `pull(project)` pulls one project, `pull(None)` all; it runs on a thread, one call at a time: at the start, one
     second after a hint, and every `every` seconds (above 0). `origin` is the labeling server's origin as browsers send it
     (`https://labels.example.org`); its pages may load media. UserError for a secret of fewer than 32 characters or an invalid origin."""
     if not re.fullmatch(r"https?://[^/\s*]+", origin):
         raise UserError(
-            f"the labeling server's origin must look like https://labels.example.org, not {origin!r}: check LABEL_STUDIO_URL"
+            f"the labeling server's origin must look like https://labels.example.org, not {origin!r}; check LABEL_STUDIO_URL"
         )
     pulls = Pulls(pull, every)
     webhooks, bucket = Webhooks(secret, pulls), Bucket(media, allowed, signing.keys(secret))
@@ -79,7 +79,10 @@ def app(
             Route("/health", health, methods=["GET"]),
             Route("/webhook/{project}", webhooks.answer, methods=["POST"]),
             Route(
-                "/{path:path}", bucket.answer, methods=["GET", "HEAD", "OPTIONS"], middleware=[cors, Middleware(InTime)]
+                "/{path:path}",
+                bucket.answer,
+                methods=["GET", "HEAD", "OPTIONS"],
+                middleware=[cors, Middleware(SendTimeout)],
             ),
         ],
         lifespan=lifespan,
@@ -87,7 +90,7 @@ def app(
 
 
 def serve(application: Starlette, host: str = "127.0.0.1", port: int = 8090) -> None:
-    """Serve `application` until SIGTERM or Ctrl-C; then responses in progress get one second, and a running pull is completed.
+    """Serves `application` until SIGTERM or Ctrl-C; then responses in progress get one second, and a running pull is completed.
 
     Must be called on the main thread. UserError if the address is not available."""
     try:

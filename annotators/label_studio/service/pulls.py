@@ -30,17 +30,17 @@ class Pulls:
         self.last_error: str | None = None
 
     def wake(self, project: str) -> None:
-        """Request a pull of this project."""
+        """Requests a pull of this project."""
         self._wanted.add(project)
         self._hinted.set()
 
     def stop(self) -> None:
-        """Make `run` return after the current pull."""
+        """Makes `run` return after the current pull."""
         self._stopped.set()
         self._hinted.set()
 
     async def run(self) -> None:
-        """Pull until `stop` is called."""
+        """Pulls until `stop` is called."""
         clock = asyncio.get_running_loop().time
         due = clock()
         while True:

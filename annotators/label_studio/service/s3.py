@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class Bucket:
-    """The only bucket. `allowed(sha)` returns the MIME type of a medium that may be served, None for any other; it is called on the
+    """The only bucket. `allowed(sha)` returns the MIME type of a media item that may be served, None for any other; it is called on the
     event loop for each request, so it must be a look-up in memory."""
 
     def __init__(self, media: MediaStore, allowed: Callable[[str], str | None], pair: tuple[str, str]):
@@ -44,7 +44,7 @@ class Bucket:
         self._turns = asyncio.Semaphore(READS)
 
     async def answer(self, request: Request) -> Response:
-        """Handle GET or HEAD of the bucket or of a medium in it; errors have the form of S3's."""
+        """Handles GET or HEAD of the bucket or of a media item in it; errors have the form of S3's."""
         path, query = request.scope["raw_path"].decode("ascii"), request.scope["query_string"].decode("latin-1")
         try:
             left = signing.check_media(request.method, path, query, request.headers, self._pair)
@@ -61,17 +61,18 @@ class Bucket:
         found = _KEY.fullmatch(key)
         mime = self._allowed(found[1]) if found else None
         if not found or not mime:
-            return _refused("NoSuchKey", "no task shows this medium")
+            return _refused("NoSuchKey", "no task shows this media item")
         try:
             return await self._medium(request, found[1], mime, left)
         except KeyError:
             log.error(
-                "the medium %s of a task is missing in the media store; build again with the original cache", found[1]
+                "the media item %s of a task is missing from the media store; build again with the original cache",
+                found[1],
             )
-            return _refused("NoSuchKey", "the media store has lost this medium")
+            return _refused("NoSuchKey", "this media item is missing from the media store")
         except StoreError as error:
             log.error("%s", error)
-            return _refused("SlowDown", "the media store does not answer", 503)
+            return _refused("SlowDown", "the media store does not respond", 503)
 
     async def _medium(self, request: Request, sha: str, mime: str, left: int) -> Response:
         size, tag = len(await self._read(sha)), f'"{sha}"'
@@ -87,7 +88,9 @@ class Bucket:
         if request.headers.get("if-range", tag) == tag and (wanted := _range(request.headers.get("range", ""), size)):
             start, stop = wanted
             if start >= stop:
-                return _refused("InvalidRange", "the medium is shorter", headers={"Content-Range": f"bytes */{size}"})
+                return _refused(
+                    "InvalidRange", "the media item is shorter", headers={"Content-Range": f"bytes */{size}"}
+                )
             headers["Content-Range"], status = f"bytes {start}-{stop - 1}/{size}", 206
         headers["Content-Length"] = str(stop - start)
         if request.method == "HEAD":
@@ -110,7 +113,7 @@ class Bucket:
         return data
 
 
-class InTime:
+class SendTimeout:
     """ASGI middleware that aborts a response if the client reads nothing for STALL seconds, or when the server stops."""
 
     def __init__(self, app: ASGIApp):

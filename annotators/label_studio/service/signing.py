@@ -140,6 +140,6 @@ def _seconds_left(claimed: _Claimed, day: str) -> int:
 def _derived(secret: str, label: str) -> str:
     if len(secret) < 32:
         raise UserError(
-            "PAIRWRIGHT_SERVE_SECRET must have 32 characters or more; make one with `openssl rand -hex 32` and keep it"
+            "PAIRWRIGHT_SERVE_SECRET must have 32 characters or more; create one with `openssl rand -hex 32` and keep it"
         )
     return hmac.new(secret.encode(), f"pairwright serve: {label}".encode(), hashlib.sha256).hexdigest()

@@ -1,6 +1,6 @@
 """Receives Label Studio's webhooks. A webhook is only a hint: its header must be right, its body is not trusted.
 
-The body only decides whether the hint is new: a state of an annotation that was seen before (sent again by Label Studio or somebody
+The body only decides whether the hint is new: a state of an annotation that was seen before (sent again by Label Studio or someone
 else) triggers no pull. Bodies contain the project's token, so they are never logged or stored."""
 
 import asyncio

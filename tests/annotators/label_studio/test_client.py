@@ -125,25 +125,25 @@ def test_a_personal_access_token_works_until_it_is_revoked(label_studio, sign_in
     token = person.post("/api/token/").raise_for_status().json()["token"]
     assert connect(label_studio.url, token).whoami()["email"] == "pat@example.org"
     person.post("/api/token/blacklist/", json={"refresh": token}).raise_for_status()
-    with pytest.raises(UserError, match="it was revoked; make a new one") as caught:
+    with pytest.raises(UserError, match="it was revoked; create a new one") as caught:
         connect(label_studio.url, token)
     assert token not in str(caught.value)
 
 
 def test_a_token_that_has_expired_is_said(label_studio):
     old = jwt.encode({"exp": 1_000_000_000, "token_type": "refresh"}, "k" * 32)
-    with pytest.raises(UserError, match="it has expired; make a new one"):
+    with pytest.raises(UserError, match="it has expired; create a new one"):
         connect(label_studio.url, old)
 
 
 def test_what_is_no_label_studio_or_an_old_one_is_said(standin):
     with pytest.raises(
-        ServerError, match="does not reply with JSON when asked to return its version: check LABEL_STUDIO_URL"
+        ServerError, match="does not reply with JSON when asked to return its version; check LABEL_STUDIO_URL"
     ):
         connect(standin((200, "<html>")).url, "key")
-    with pytest.raises(ServerError, match="is not Label Studio: check LABEL_STUDIO_URL"):
+    with pytest.raises(ServerError, match="is not Label Studio; check LABEL_STUDIO_URL"):
         connect(standin((200, "{}")).url, "key")
-    with pytest.raises(ServerError, match=r"is release 1\.9\.2, which is too old: upgrade it to 1\.23 or newer"):
+    with pytest.raises(ServerError, match=r"is release 1\.9\.2, which is too old; upgrade it to 1\.23 or newer"):
         connect(standin((200, '{"release": "1.9.2"}')).url, "key")
 
 
@@ -246,7 +246,7 @@ def test_an_import_that_timed_out_is_there_once(client, project, monkeypatch):
     monkeypatch.setattr(module, "SLOW", 0.1)
     sent = tasks(2000)  # takes it about half a second
     with pytest.raises(
-        ServerError, match=r"did not import 2000 tasks into project \d+ within 0 s, but may still do it: check before"
+        ServerError, match=r"did not import 2000 tasks into project \d+ within 0 s, but may still do it; check before"
     ):
         client.add(project, sent)
     end = time.monotonic() + 20

@@ -125,7 +125,7 @@ def test_a_box_is_read_from_every_notation(text):
 def test_no_box_several_boxes_and_boxes_without_a_size_cover_nothing():
     for text in ("", "left", "[nan, 0, 1, 1]", "[0,0,10,10] or [1,1,2,2]", "[10, 10, 0, 0]", "[5,5,5,5]", "[1, 2, 3]"):
         assert boxes.iou(text, "[0, 0, 10, 10]").value == 0, text
-    with pytest.raises(RowError, match="not one box"):
+    with pytest.raises(RowError, match="not a single box"):
         boxes.iou("[0,0,1,1]", "[3, 3, 3, 3]")
 
 
@@ -244,7 +244,9 @@ def test_a_rule_that_takes_too_long_failed_and_the_others_stand(monkeypatch):
 
 
 def test_a_known_answer_of_another_kind_is_a_bad_row_that_is_named():
-    with pytest.raises(RowError, match=r"rows.jsonl#3: the known answer 'many' is not one number; correct it") as error:
+    with pytest.raises(
+        RowError, match=r"rows.jsonl#3: the known answer 'many' is not a single number; correct it"
+    ) as error:
         judged(["3"], {"kind": "number"}, answer="many", source="rows.jsonl#3")
     assert error.value.reason == Reason.BAD_ROW
 

@@ -102,7 +102,7 @@ def test_an_annotator_has_a_key_of_their_own(sign_in):
 
 def test_a_taken_port_is_said(tmp_path, label_studio):
     taken = int(label_studio.url.rpartition(":")[2])
-    with pytest.raises(UserError, match=f"port {taken} of this machine is taken"):
+    with pytest.raises(UserError, match=f"port {taken} of this machine is in use"):
         local_server.start(tmp_path, port=taken)
 
 

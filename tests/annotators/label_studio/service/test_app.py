@@ -268,7 +268,7 @@ def test_only_media_that_tasks_show_are_served(served, tmp_path):
     for key in (f"{served.hidden}.png", "f" * 64, f"{served.lost}.png", served.picture[:-1], served.picture.upper()):
         answer = httpx.get(link(served, key))
         assert (answer.status_code, code(answer)) == (404, "NoSuchKey")
-    assert f"the medium {served.lost} of a task is missing in the media store" in served.log()
+    assert f"the media item {served.lost} of a task is missing from the media store" in served.log()
 
 
 @pytest.mark.parametrize(
@@ -699,7 +699,7 @@ def test_what_cannot_be_is_said_in_a_line(served):
     def make(secret=SECRET, origin="http://labels.example.org"):
         return app.app(served.store, served.allowed.get, lambda project: None, secret, origin, 60)
 
-    with pytest.raises(UserError, match="32 characters or more; make one with `openssl rand -hex 32`"):
+    with pytest.raises(UserError, match="32 characters or more; create one with `openssl rand -hex 32`"):
         make(secret="x" * 31)
     for origin in ("*", "labels.example.org", "https://labels.example.org/", "https://*.example.org"):
         with pytest.raises(UserError, match="must look like"):
