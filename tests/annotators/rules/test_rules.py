@@ -107,7 +107,7 @@ def test_numbers_may_be_off_by_a_share_of_the_right_one():
     assert answers.number("<answer>3 or 4</answer>", "4", 0) == RuleResult(0.0, None)
     for text in ("NaN", "inf", "1e999", "", "none", "1/0"):
         assert answers.number(text, "3", 0.05) == RuleResult(0.0, None), text
-    with pytest.raises(RowError, match="not one number"):
+    with pytest.raises(RowError, match="not a single number"):
         answers.number("3", "many", 0.05)
 
 
