@@ -132,6 +132,8 @@ class Context:
     """folder shared by all runs, where a source caches what it has fetched"""
     dataset: Path = Path()
     """the exported dataset, for `train`"""
+    unread: dict[str, dict[str, int]] = field(default_factory=dict)
+    """where a source counts what its rows hold and it does not read: file -> column -> rows"""
     progress: Callable[[int, int | None, str], None] = lambda done, total, text: None
     """called as progress(done, total, text) from time to time during long work"""
 

@@ -51,6 +51,7 @@ class Reason(StrEnum):
 
     # sources and media
     BAD_ROW = "bad_row"
+    NOT_READ = "not_read"  # it holds what would change its meaning and is not read
     MISSING_FILE = "missing_file"
     UNDECODABLE = "undecodable"
     UNSUPPORTED_MEDIA = "unsupported_media"
@@ -100,6 +101,7 @@ OPEN = frozenset({Reason.ENGINE_FAILED, Reason.UNREACHABLE})
 
 REMEDIES = {
     Reason.BAD_ROW: "correct the row as its detail says, or map its columns with the source's settings",
+    Reason.NOT_READ: "remove what the detail names from the row if it does not matter: it is not read, and it would change the question or the answers",
     Reason.MISSING_FILE: "put the file where the row says, or set the folder that its path starts from",
     Reason.UNDECODABLE: "convert the file again, or use another copy: this one is damaged",
     Reason.UNSUPPORTED_MEDIA: "convert the media to a supported type, or use an operator that handles this kind (`pairwright steps --media KIND`)",

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.planning.plan import ingesting
-from flows.reports.terminal import print_dropped_rows
+from flows.reports.terminal import print_dropped_rows, print_unread
 from flows.runs import executor, rejections
 from schemas.errors import RecipeError
 from schemas.operator import Tables
@@ -17,7 +17,7 @@ from schemas.records import MEDIA_KINDS, SAMPLE_KINDS
 
 def ingest(run: executor.Run) -> dict[str, Any]:
     """Runs the ingesting units of a run and returns counts: `samples` and `media` by kind, `bytes` of the media by kind, `rejections` by
-    step and reason, `seconds`. A later `build` continues from there.
+    step and reason, `unread` columns by step and file, `seconds`. A later `build` continues from there.
 
     RecipeError if the recipe does not begin with a source."""
     units = units_of(run)
@@ -26,7 +26,8 @@ def ingest(run: executor.Run) -> dict[str, Any]:
     for unit in units:
         run.complete(unit)
     done = [run.done(unit) for unit in units]
-    return counts(so_far(run)) | {"seconds": round(sum(d["seconds"] for d in done), 1)}
+    unread = {step: files for d in done for step, files in d.get("unread", {}).items()}
+    return counts(so_far(run)) | {"unread": unread, "seconds": round(sum(d["seconds"] for d in done), 1)}
 
 
 def units_of(run: executor.Run) -> list[executor.Unit]:
@@ -70,4 +71,5 @@ def show(run: executor.Run, found: dict[str, Any], console: Console) -> None:
     for line in rejections.lines(found["rejections"]):
         console.print(f"  {escape(line)}", soft_wrap=True)
     print_dropped_rows(so_far(run), console)
+    print_unread(found["unread"], console)
     console.print(f"`pairwright build` with the same recipe and --out {escape(str(run.folder))} continues from here")

@@ -13,7 +13,7 @@ import yaml
 
 from flows.reports import plots
 from flows.reports.previews import preview
-from flows.reports.terminal import open_lines, verdict
+from flows.reports.terminal import open_lines, unread_lines, verdict
 from flows.runs import costs
 from schemas import messages
 from schemas.arrow import from_batch, word_counts
@@ -131,6 +131,8 @@ def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
         )
     if failed := summary["questions_failed"]:
         yield False, f"Requests that failed in the engine: {failed:,}."
+    for line in unread_lines(summary.get("unread", {})):
+        yield False, f"{line}."
     for line in open_lines(summary):
         yield False, line.strip()
 

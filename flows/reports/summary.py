@@ -62,9 +62,11 @@ def summary(run) -> dict[str, Any]:
     usages: list[costs.Usages] = []
     repaired = list(run.repaired)
     units: dict[str, str] = {}
+    unread: dict[str, dict[str, dict[str, int]]] = {}
     for unit in run.units:
         done = run.done(unit)
         repaired += done.get("repaired", ())
+        unread |= done.get("unread", {})
         out["units"][unit.name] = checksum.of_value(done)
         out["seconds"][unit.name] = done["seconds"]
         for model, times in done.get("loads", {}).items():
@@ -77,6 +79,8 @@ def summary(run) -> dict[str, Any]:
             out[unit.steps[0].family][unit.name] = done["result"]
     if repaired:
         out["repaired"] = repaired
+    if unread:
+        out["unread"] = unread
     found = costs.by_step(usages)
     ordered = {step.name: found[step.name] for step in run.recipe.steps if step.name in found}
     return out | usage_summary(ordered, units, run.recipe.prices)

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
 
 from rich.console import Console, RenderableType
@@ -150,6 +150,7 @@ def print_summary(summary: dict, run, console: Console) -> None:
     for line in rejections.lines(summary["rejections"]):
         console.print(f"  {escape(line)}", soft_wrap=True)
     print_dropped_rows(run.tables(), console)
+    print_unread(summary.get("unread", {}), console)
     for line in open_lines(summary):
         console.print(f"  [yellow]{escape(line)}[/yellow]", soft_wrap=True)
     for line in summary.get("repaired", ()):
@@ -183,6 +184,32 @@ def open_lines(summary: dict) -> list[str]:
         f"open: {what}. A server or source failed temporarily; run the same command again: only these are requested again.",
         *(f"  {n:,} x {detail}" for detail, n in left["said"].items()),
     ]
+
+
+def unread_lines(unread: dict[str, dict[str, dict[str, int]]]) -> list[str]:
+    """Lines such as `rows.jsonl, not read: tags (3 rows), score (2 rows)`; files with the same columns share one."""
+    alike: dict[frozenset[str], tuple[list[str], Counter[str]]] = {}
+    for files in unread.values():
+        for file, columns in files.items():
+            names, rows = alike.setdefault(frozenset(columns), ([], Counter()))
+            names.append(file)
+            rows.update(columns)
+    return [
+        " and ".join([first, *([_many(len(others), "more file")] if others else [])])
+        + ", not read: "
+        + ", ".join(f"{name} ({_many(n, 'row')})" for name, n in rows.items())
+        for (first, *others), rows in alike.values()
+    ]
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n:,} {what}{'s' * (n != 1)}"
+
+
+def print_unread(unread: dict[str, dict[str, dict[str, int]]], console: Console) -> None:
+    """Prints the columns and keys that sources did not read."""
+    for line in unread_lines(unread):
+        console.print(f"  {escape(clean(line))}", soft_wrap=True)
 
 
 def usage_table(models: dict[str, dict], title: str) -> Table:

@@ -299,6 +299,7 @@ class Run:
             repaired.append(
                 f"{n:,} media in {self.cache / 'media'} were lost or damaged; stored again from their source"
             )
+        unread = {step: files for step, files in work.unread.items() if files}
         specs = {digest(self.spec(name, unit.round)) for b in bound for name in b.models}
         engines = note_engines(
             self.folder, {}, (shards.read_json_or_none(self.place(unit) / "done.json") or {}).get("engines")
@@ -308,6 +309,7 @@ class Run:
         return {
             "key": digest(key, names), "shards": names, "fitted": fitted,
             "usage": costs.by_step(map(costs.usage_of_shard, records)), **({"repaired": repaired} if repaired else {}),
+            **({"unread": unread} if unread else {}),
             "engines": {spec: engines[spec] for spec in specs & engines.keys()},
         }  # fmt: skip
 

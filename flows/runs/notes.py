@@ -27,6 +27,8 @@ def _known(figures: dict[str, float]) -> dict[str, float]:
 
 Figures = Annotated[dict[str, float], AfterValidator(_known)]
 Counts = dict[str, int]
+Unread = dict[str, dict[str, Counts]]
+"""what sources did not read: step -> file -> column -> rows"""
 
 
 class _Note(BaseModel):
@@ -56,6 +58,7 @@ class Done(_Note):
     pairs: Counts = {}
     result: dict[str, Any] = {}
     fitted: str | None = None
+    unread: Unread = {}
 
 
 class PassDone(Done):
@@ -120,6 +123,7 @@ class Summary(_Note):
     survive_without_media: dict[str, dict[str, Any]]
     evaluate: dict[str, dict[str, Any]]
     dataset: str | None
+    unread: Unread = {}
 
 
 FORMS: dict[str, TypeAdapter] = {

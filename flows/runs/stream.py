@@ -223,6 +223,8 @@ class Pass:
         self.done = 0
         self.repaired: list[str] = []
         """a line for each damaged shard that is written again"""
+        self.unread: dict[str, dict[str, dict[str, int]]] = {}
+        """what sources did not read: step -> file -> column -> rows"""
         self.open: list[Shard] = []
         self.spent: Used = defaultdict(Usage)  # usage of closed shards
 
@@ -238,6 +240,7 @@ class Pass:
         context = Context(
             bound.step.name, bound.version, self.media, self.resources.recipe, engines=engines, models=self.resources.models,
             fitted=bound.fitted and bound.fitted.value, cache=self.resources.shared,
+            unread=self.unread.setdefault(bound.step.name, {}) if bound.step.family == "source" else {},
         )  # fmt: skip
         return build(bound, context)
 

@@ -12,9 +12,11 @@ from pydantic import Field
 from pipeline.dataset import manifest
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
+from pipeline.source.formats import unread
 from pipeline.source.formats.draft import Answer, Draft, DraftPair
 from pipeline.source.formats.fields import Cell, Row, text, type_name
 from pipeline.source.formats.registry import FORMATS, detect
+from pipeline.source.formats.turns import with_system
 from pipeline.source.reading import bounds, json_rows, row_files
 from pipeline.source.reading.column_mapping import DATA, origin
 from pipeline.source.reading.conversation import MediaLookup, own_folders, schemes_for, to_messages
@@ -87,7 +89,8 @@ class FileFormat(NamedTuple):
 def read(settings: Settings, context: Context) -> Iterator[Record]:
     """Yields for each row its Media and Sample, then its Candidates (ordered by id), Judgements and Pairs.
 
-    A `category` column, in any format, becomes the Sample's `split`. A bad row is a Rejection named `file#number` (from 1), and so is a
+    In any format, a `category` column becomes the Sample's `split`, and a `system` column the prompt's first message. What a row holds
+    beside the format's READS is counted in the context, and rejects the row if it is known to change its meaning. A bad row is a Rejection named `file#number` (from 1), and so is a
     file of unknown format. An empty answer among several is a Rejection of its own, and its judgements are dropped. Rows with the same
     prompt are yielded as read, each with its own Sample; the caller merges them.
     InputError: a file cannot be read, or not a single row is valid. DamageError: a Pairwright dataset differs from what was exported."""
@@ -103,7 +106,7 @@ def read(settings: Settings, context: Context) -> Iterator[Record]:
 
         for place, folder, row, found in islice(_rows(settings), settings.limit):
             try:
-                draft = _without_secrets(_draft(row, found, settings), place, cleaned)
+                draft = _without_secrets(_draft(row, found, settings, context.unread), place, cleaned)
                 records = _records(draft, place, settings, lookup(folder), context)
             except RowError as error:
                 detail = one_line(f"{place}: {error.detail}")
@@ -176,10 +179,12 @@ def _format(file: str, settings: Settings) -> tuple[str | None, str]:
     rows = [_renamed(row, settings) for row in found if isinstance(row, dict)]
     columns = list(dict.fromkeys(chain.from_iterable(rows)))
     has = f"its columns are {', '.join(columns)}" if columns else "no row has columns"
+    if likely := unread.answers_in(columns):
+        has += f" ({', '.join(likely)} look like answers, so its rows are not prompts alone)"
     return detect(columns) or (None, f"{has}; set format ({', '.join(FORMATS)}) and columns, or remove the file")
 
 
-def _draft(row: Any, found: FileFormat, settings: Settings) -> Draft:
+def _draft(row: Any, found: FileFormat, settings: Settings, notes: unread.Unread) -> Draft:
     if found.format is None:
         raise bad_row(f"the file's format is unknown: {found.why}")
     if isinstance(row, RowError):
@@ -188,11 +193,24 @@ def _draft(row: Any, found: FileFormat, settings: Settings) -> Draft:
         raise bad_row("the line is not valid JSON; correct it")
     if not isinstance(row, dict):
         raise bad_row(f"the row is {type_name(row)}, not an object; write it as {{...}}")
+    module, mapped = FORMATS[found.format], frozenset(settings.columns.values())
+    left = [name for name in unread.names(row, _reads(found.format)) if name not in mapped]
+    covered = [name for name in settings.columns if name in row and name not in mapped]  # by the column named instead
+    unread.count(notes, found.label, [*left, *covered])
+    unread.check(left, found.format)
     row = _renamed(row, settings)
-    draft = FORMATS[found.format].read(row)
+    draft = module.read(row)
+    if not any(kind != "text" for turn in draft.prompt for kind, _ in turn.pieces):
+        unread.check_media(row, left, found.format)
+    draft = draft._replace(prompt=with_system(draft.prompt, {name: row.get(name) for name in unread.SYSTEM}))
     if "split" in draft.known or not row.get("category"):
         return draft
     return draft._replace(known={**draft.known, "split": text(row["category"], "category")})
+
+
+@lru_cache
+def _reads(format: str) -> unread.Tree:
+    return unread.tree((*FORMATS[format].READS, *unread.COMMON))
 
 
 def _renamed(row: Row, settings: Settings) -> Row:

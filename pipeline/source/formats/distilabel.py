@@ -17,9 +17,16 @@ from pipeline.source.formats.fields import (
 )
 from pipeline.source.formats.turns import answers, place_media, turns
 from pipeline.source.formats.ultrafeedback import reward_fields
+from pipeline.source.formats.unread import MEDIA
 from schemas.axes import RATING
 from schemas.errors import bad_row
 from schemas.records import Outcome
+
+READS = (
+    "messages[]", "instruction[]", "prompt[]", "chosen[]", "rejected[]", "generations", "generation_models", "ratings", "rationales",
+    "rationales-for-ratings", "model_name", "chosen_model", "rejected_model", "chosen_rating", "rejected_rating", "prompt_id", "image_type",
+    *MEDIA,
+)  # fmt: skip
 
 
 def fits(columns: Collection[str]) -> str | None:
@@ -61,13 +68,11 @@ def _merged(pair: Draft, found: tuple[Answer, ...], ratings: tuple[DraftJudgemen
 
 
 def _prompt(row: Row) -> tuple[Turn, ...]:
-    """The prompt: messages, or an instruction (`prompt` in other steps) after its system prompt."""
+    """The prompt: messages, or an instruction (`prompt` in other steps)."""
     if row.get("messages") is not None:
         return turns(row["messages"], "messages")
     name = next((name for name in ("instruction", "prompt") if row.get(name) is not None), "instruction")
-    asked = turns(row.get(name), name)
-    system = maybe_text(row.get("system_prompt"), "system_prompt")
-    return (Turn("system", (("text", system),)), *asked) if system else asked
+    return turns(row.get(name), name)
 
 
 def _pair(row: Row, media: Media, name: str | None) -> Draft:

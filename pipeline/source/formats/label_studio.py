@@ -4,12 +4,14 @@ An export does not contain its labeling config, so fields are recognised by the 
 
 import json
 from collections.abc import Collection
+from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 
 from pipeline.source.formats.draft import Answer, Draft, DraftJudgement, DraftPair
 from pipeline.source.formats.fields import Row, as_list, maybe_text, media_of, number, text, type_name
 from pipeline.source.formats.turns import place_media, turns
+from pipeline.source.formats.unread import MEDIA
 from schemas.axes import PREFERENCE, RANK, SKIPPED
 from schemas.errors import RowError, bad_row
 from schemas.records import Outcome, Reason
@@ -37,6 +39,14 @@ GRADES = {
     "reject": 0.0,
 }
 LOCAL = "/data/local-files/?d="
+
+READS = (
+    "data.prompt[]", "data.question[]", "data.instruction[]",
+    *(f"data.{name}" for name in (*chain.from_iterable(TWO), *ONE, *MEDIA)),
+    *(f"data.{name}.{key}" for name in MANY for key in ("id", "body", "text", "title", "html", "model")),
+    "annotations.was_cancelled", "annotations.completed_by.id", "predictions.model_version",
+    *(f"{table}.result.{key}" for table in ("annotations", "predictions") for key in ("type", "value", "from_name", "to_name")), "id",
+)  # fmt: skip
 
 
 def fits(columns: Collection[str]) -> str | None:

@@ -7,11 +7,16 @@ from pipeline.source.formats.draft import Answer, Draft, DraftPair, Turn, pair_d
 from pipeline.source.formats.fields import Row, as_list, flag, maybe_text, media_of, text, type_name
 from pipeline.source.formats.trl import unpaired
 from pipeline.source.formats.turns import answer_text, place_media, split_at_tags, to_conversation, turn, turns
+from pipeline.source.formats.unread import MEDIA
 from schemas.errors import bad_row
 
 SHAPES = (
     ("conversations", "chosen", "rejected"), ("conversations", "kto_tag"), ("messages", "chosen", "rejected"),
     ("messages", "kto_tag"), ("instruction", "chosen", "rejected"), ("instruction", "output", "kto_tag"),
+)  # fmt: skip
+
+READS = (
+    "conversations[]", "messages[]", "chosen[]", "rejected[]", "instruction", "input", "output", "history", "kto_tag", "id", *MEDIA,
 )  # fmt: skip
 
 
@@ -29,14 +34,14 @@ def read(row: Row) -> Draft:
     if tag is None:
         prompt = turns(row[conversation], conversation, tags=True) if conversation else _alpaca(row)
         chosen, rejected = (_answer(row.get(name), name) for name in ("chosen", "rejected"))
-        return pair_draft(place_media(_with_system(row, prompt), media), Answer(chosen), Answer(rejected), id=_id(row))
+        return pair_draft(place_media(prompt, media), Answer(chosen), Answer(rejected), id=_id(row))
     if conversation:
         *before, last = to_conversation(row[conversation], conversation) or [Turn("user", ())]
         prompt, words = tuple(before), answer_text(last, conversation)
     else:
         prompt, words = _alpaca(row), text(row.get("output"), "output")
     return Draft(
-        place_media(_with_system(row, prompt), media),
+        place_media(prompt, media),
         (unpaired(words),),
         (),
         (DraftPair(0, None, known={"label": tag}),),
@@ -55,12 +60,6 @@ def _alpaca(row: Row) -> tuple[Turn, ...]:
         found.append(Turn("user", split_at_tags(text(entry[0], f"history[{place}][0]"))))
         found.append(Turn("assistant", (("text", text(entry[1], f"history[{place}][1]")),)))
     return (*found, Turn("user", split_at_tags(question)))
-
-
-def _with_system(row: Row, prompt: tuple[Turn, ...]) -> tuple[Turn, ...]:
-    """The prompt, after the row's system message if it has one."""
-    system = maybe_text(row.get("system"), "system")
-    return (Turn("system", (("text", system),)), *prompt) if system else prompt
 
 
 def _answer(value: Any, name: str) -> str:

@@ -5,8 +5,11 @@ from collections.abc import Collection
 from pipeline.source.formats.draft import Answer, Draft, pair_draft
 from pipeline.source.formats.fields import Row, maybe_text, media_of
 from pipeline.source.formats.turns import place_media, split_answers, to_conversation
+from pipeline.source.formats.unread import MEDIA
 
 NAMES = ("conversations", "rejected_conversations")
+
+READS = (*(f"{name}[]" for name in NAMES), "id", *MEDIA)
 
 
 def fits(columns: Collection[str]) -> str | None:

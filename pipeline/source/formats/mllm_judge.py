@@ -14,6 +14,11 @@ PEOPLE = "mllm_judge"
 FORMS = ({"answer", "human"}, {"answer1", "answer2", "human_answer"}, {"answers", "human_answer"})  # score, pair, batch
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
+READS = (
+    "instruction", "image_path", "answer", "human", "name", "human_answer", "original_dataset", "id",
+    *(f"{column}.{key}" for column in ("answer1", "answer2", "answers") for key in ("name", "answer")),
+)  # fmt: skip
+
 
 def fits(columns: Collection[str]) -> str | None:
     """The columns by which rows are of this format, in words; None if they are not."""

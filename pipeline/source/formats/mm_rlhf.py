@@ -14,12 +14,18 @@ from pipeline.source.formats.fields import (
     text,
 )
 from pipeline.source.formats.turns import instead, place_media, turns
+from pipeline.source.formats.unread import MEDIA
 from schemas.axes import PREFERENCE
 from schemas.errors import bad_row
 from schemas.records import Outcome
 
 CATEGORIES = ("mcq", "long", "short", "safety", "video")
 OWN = ("chosen_reason", "rejected_reason", "is_tie", "mixed_up_image", "ls_factor", "reference_chosen_logp")
+
+READS = (
+    "prompt", "chosen", "rejected", "chosen_reason", "rejected_reason", "is_tie", "mixed_up_image", "reference_chosen_logp",
+    "reference_rejected_logp", "id", *MEDIA,
+)  # fmt: skip
 
 
 def fits(columns: Collection[str]) -> str | None:

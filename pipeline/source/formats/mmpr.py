@@ -5,6 +5,9 @@ from collections.abc import Collection
 from pipeline.source.formats.draft import Answer, Draft, pair_draft
 from pipeline.source.formats.fields import Row, maybe_text, media_of, text
 from pipeline.source.formats.turns import place_media, turns
+from pipeline.source.formats.unread import MEDIA
+
+READS = ("question", "chosen", "rejected", "answer_gt", "id", *MEDIA)
 
 
 def fits(columns: Collection[str]) -> str | None:

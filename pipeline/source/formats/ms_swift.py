@@ -6,9 +6,15 @@ from pipeline.source.formats.draft import Answer, Draft, DraftPair, pair_draft
 from pipeline.source.formats.fields import Row, flag, maybe_text, media_of, number, text
 from pipeline.source.formats.trl import unpaired
 from pipeline.source.formats.turns import answer_text, instead, place_media, split_answers, to_conversation, turns
+from pipeline.source.formats.unread import MEDIA, answers_in
 from schemas.errors import bad_row
 
 OTHER = ("rejected_response", "rejected_messages")
+
+READS = (
+    "messages[]", "rejected_response[]", "rejected_messages[]", "label", "margin", "solution", "id", *MEDIA,
+    *(f"rejected_{name}" for name in MEDIA),
+)  # fmt: skip
 
 
 def fits(columns: Collection[str]) -> str | None:
@@ -16,6 +22,8 @@ def fits(columns: Collection[str]) -> str | None:
     if "messages" not in columns:
         return None
     own = [name for name in (*OTHER, "label") if name in columns]
+    if not own and answers_in(columns):
+        return None
     return f"columns {', '.join(['messages', *own])}"
 
 

@@ -12,6 +12,8 @@ OUTPUTS = ("Output1", "Output2")
 PARTS = {"safety": ("pairs", "bias", "toxicity"), "reasoning": ("math", "math", "coding")}
 """Categories counted in two parts: id prefix of the first part, and the names of both parts."""
 
+READS = ("Text", "Image", *OUTPUTS, "Better", "Meta.Category", "ID")
+
 
 def fits(columns: Collection[str]) -> str | None:
     """The columns by which rows are of this format, in words; None if they are not."""

@@ -8,6 +8,7 @@ from pipeline.source.formats.draft import Answer, Draft, DraftPair, pair_draft
 from pipeline.source.formats.fields import Row, check_exact, flag, maybe_text, media_of, number, type_name
 from pipeline.source.formats.trl import unpaired
 from pipeline.source.formats.turns import answer_text, answers, instead, place_media, turns
+from pipeline.source.formats.unread import MEDIA
 from schemas.errors import bad_row
 from schemas.records import Span
 
@@ -17,6 +18,13 @@ NUMBERS = (
 )  # fmt: skip
 TEXTS = ("media_op", "critique_chosen", "critique_rejected", "ref_stamp")
 OF_SAMPLE = ("answer", "answer_type", "facts", "reference", "source", "licence", "split")
+
+READS = (
+    "prompt[]", "chosen[]", "rejected[]", *NUMBERS, *TEXTS, *OF_SAMPLE, "rank", "seed", "needs_media", "desirable", "id",
+    "generator_chosen", "generator_rejected", "rejected_media",
+    *(f"{side}_spans.{key}" for side in ("chosen", "rejected") for key in Span._fields),
+    *(f"{before}{name}" for before in ("", "rejected_", "ranked_") for name in MEDIA),
+)  # fmt: skip
 
 
 def fits(columns: Collection[str]) -> str | None:

@@ -18,10 +18,16 @@ from pipeline.source.formats.fields import (
 )
 from pipeline.source.formats.turns import place_media, turns
 from pipeline.source.formats.ultrafeedback import reward_fields
+from pipeline.source.formats.unread import MEDIA
 from schemas.axes import SCORE
 from schemas.errors import bad_row
 
 OWN = ("ds_name", "ds_question_id", "origin_dataset", "origin_split", "org_infos")
+
+READS = (
+    "question", "chosen", "rejected", "image_path", "origin_split", "origin_dataset", "ds_name", "ds_question_id", "idx",
+    *(f"org_infos.scores.{side}.{key}" for side in ("chosen", "rejected") for key in ("judge", "score")), *MEDIA,
+)  # fmt: skip
 
 
 def fits(columns: Collection[str]) -> str | None:

@@ -6,14 +6,17 @@ from typing import Any
 from pipeline.source.formats.draft import Answer, Draft, DraftPair, Turn, pair_draft
 from pipeline.source.formats.fields import Row, flag, maybe_text, media_of, number, text
 from pipeline.source.formats.turns import answer_text, answers, place_media, turns
+from pipeline.source.formats.unread import MEDIA, answers_in
 from schemas.errors import RowError, bad_row
 from schemas.records import MEDIA_KINDS, Message, Pair, Reason, Sample, media_parts
+
+READS = ("prompt[]", "chosen[]", "rejected[]", "completion[]", "label", "margin", "answer", "solution", "id", *MEDIA)
 
 
 def fits(columns: Collection[str]) -> str | None:
     """The columns by which rows are of this format, in words; None if they are not."""
-    for names in (("chosen", "rejected"), ("prompt", "completion", "label"), ("prompt",)):
-        if set(names) <= set(columns):
+    for names in (("chosen", "rejected"), ("prompt", "completion"), ("prompt",)):
+        if set(names) <= set(columns) and not (names == ("prompt",) and answers_in(columns)):
             return f"columns {', '.join(names)}, and none specific to another format"
     return None
 

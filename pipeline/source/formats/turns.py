@@ -2,11 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.source.formats.draft import Piece, Turn
-from pipeline.source.formats.fields import Media, media_reference, text, type_name
+from pipeline.source.formats.fields import Media, maybe_text, media_reference, text, type_name
 from schemas.errors import RowError, bad_row
 from schemas.records import MEDIA_KINDS, Reason
 
@@ -93,6 +93,20 @@ def place_media(prompt: Sequence[Turn], media: Media) -> tuple[Turn, ...]:
     if front and first is not None:
         found[first] = Turn("user", (*front, *found[first].pieces))
     return tuple(found)
+
+
+def with_system(prompt: Sequence[Turn], columns: Mapping[str, Any]) -> tuple[Turn, ...]:
+    """The prompt after the system message in `columns`, by their names: a text, or empty. RowError: there are two different ones."""
+    found = tuple(prompt)
+    for name, value in columns.items():
+        if (words := maybe_text(value, name)) is None:
+            continue
+        own = Turn("system", as_text_piece(words))
+        if not found or found[0].role != "system":
+            found = (own, *found)
+        elif found[0] != own:
+            raise bad_row(f"{name} differs from the system message that the prompt begins with; keep one of them")
+    return found
 
 
 def instead(prompt: Sequence[Turn], media: Media) -> tuple[Any, ...] | None:

@@ -6,12 +6,15 @@ from pipeline.source.formats.draft import Answer, Draft, DraftJudgement, pair_dr
 from pipeline.source.formats.fields import Row, both_or_neither, maybe_text, media_of, number
 from pipeline.source.formats.trl import prompt_and_answers
 from pipeline.source.formats.turns import place_media
+from pipeline.source.formats.unread import MEDIA
 from schemas.axes import SCORE
 
 SCORES = (
     ("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"), ("chosen_rating", "rejected_rating"),
     ("chosen_avg_rating", "rejected_avg_rating"),
 )  # fmt: skip
+
+READS = ("prompt[]", "chosen[]", "rejected[]", "prompt_id", *(name for pair in SCORES for name in pair), *MEDIA)
 
 
 def fits(columns: Collection[str]) -> str | None:

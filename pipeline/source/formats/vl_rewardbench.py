@@ -5,12 +5,15 @@ from collections.abc import Collection
 from pipeline.source.formats.draft import Answer, Draft, pair_draft
 from pipeline.source.formats.fields import Row, maybe_text, media_of, number, text, type_name
 from pipeline.source.formats.turns import place_media, turns
+from pipeline.source.formats.unread import MEDIA
 from schemas.errors import bad_row
 
 OWN = ("human_ranking", "query_source")
 GROUPS = {"hallucination": ("hallucination", "rlhf", "rlaif", "povid"), "reasoning": ("mmmu", "mathverse")}
 """The benchmark's groups, by parts of an id in any case (matched in lower case only, as its tools once did, most of one group would
 fall into another)."""
+
+READS = ("query", "response", "human_ranking", "models", "id", *MEDIA)
 
 
 def fits(columns: Collection[str]) -> str | None:

@@ -8,8 +8,14 @@ from typing import Any
 from pipeline.source.formats.draft import Answer, Draft, DraftJudgement
 from pipeline.source.formats.fields import Row, as_list, maybe_text, media_of, media_reference, text, type_name
 from pipeline.source.formats.turns import place_media, turns
+from pipeline.source.formats.unread import MEDIA
 from schemas.errors import bad_row
 from schemas.records import Outcome
+
+READS = (
+    "prompt[]", "completions.model", "completions.response", "completions.annotations.*.Rating", "completions.annotations.*.Rationale",
+    "img_path", "id", *MEDIA,
+)  # fmt: skip
 
 
 def fits(columns: Collection[str]) -> str | None:

@@ -69,6 +69,17 @@ def test_a_set_becomes_a_dataset(tmp_path, name):
         assert [probe(data, "a medium").kind for _, data in example.media] == [kind for kind, _ in example.media]
 
 
+def test_what_is_not_read_is_named_at_the_end_in_the_report_and_by_show(tmp_path):
+    row = {"prompt": "?", "chosen": "a", "rejected": "b"}
+    jsonl(tmp_path / "one.jsonl", row | {"n": 1, "tags": ["x"]}, row | {"prompt": "!", "n": 2})
+    jsonl(tmp_path / "two.jsonl", row | {"prompt": "?!", "n": 3, "tags": ["y"]})
+    line = "one.jsonl and 1 more file, not read: n (3 rows), tags (2 rows)"
+    said = pairwright("import", "auto", tmp_path, "--out", tmp_path / "out", "--cache", tmp_path / "cache")
+    assert line in said
+    assert line in pairwright("show", tmp_path / "out")
+    assert line in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_an_exported_dataset_comes_back_as_it_was(tmp_path):
     ours(tmp_path / "set")
     built("pairwright", tmp_path / "set", tmp_path / "out")

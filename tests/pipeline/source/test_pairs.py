@@ -129,6 +129,97 @@ def _two(home) -> bool:
     return True
 
 
+FRENCH = "Answer in French, in at most three words."
+PICTURE = {"role": "user", "content": "<image>What is shown?"}
+SYSTEMS = {
+    "trl": {"system": FRENCH, "prompt": "What?", "chosen": "Un carr\u00e9.", "rejected": "Un chien."},
+    "distilabel": {"system_prompt": FRENCH, "instruction": "What?", "chosen": "Un carr\u00e9.", "rejected": "Un chien.",
+                   "chosen_model": "m1", "rejected_model": "m2", "chosen_rating": 5, "rejected_rating": 1, "image": "cat.jpg"},
+    "llava": {"system": FRENCH, "conversations": [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "Un carr\u00e9."}],
+              "rejected_conversations": [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "Un chien."}], "image": "cat.jpg"},
+    "ms_swift": {"system": FRENCH, "messages": [PICTURE, {"role": "assistant", "content": "Un carr\u00e9."}], "rejected_response": "Un chien.",
+                 "images": ["cat.jpg"]},
+    "llama_factory": {"system": FRENCH, "instruction": "What?", "chosen": "Un carr\u00e9.", "rejected": "Un chien."},
+    "ultrafeedback": {"system_message": FRENCH, "prompt": "What?", "chosen": "a", "rejected": "b", "score_chosen": 1, "score_rejected": 0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_system_column_is_the_first_message_of_the_prompt(home, read, name):
+    jsonl(home / "rows.jsonl", SYSTEMS[name])
+    (made,) = of(Sample, read())
+    assert (made.prompt[0].role, made.prompt[0].parts[0].text) == ("system", FRENCH)
+    assert [message.role for message in made.prompt] == ["system", "user"]
+
+
+def test_a_system_column_may_repeat_the_system_message_but_not_contradict_it(home, read):
+    said = [{"role": "system", "content": FRENCH}, {"role": "user", "content": "What?"}]
+    row = {"prompt": said, "chosen": "a", "rejected": "b"}
+    jsonl(
+        home / "rows.jsonl",
+        row | {"system": FRENCH},
+        row | {"prompt": "Who?", "system": FRENCH, "system_prompt": "Be short."},
+    )
+    found = read()
+    assert [[message.role for message in made.prompt] for made in of(Sample, found)] == [["system", "user"]]
+    (left,) = of(Rejection, found)
+    assert (
+        left.detail
+        == "rows.jsonl#2: system_prompt differs from the system message that the prompt begins with; keep one of them"
+    )
+
+
+CALL = [{"type": "function", "function": {"name": "zoom", "arguments": {"x": 40}}}]
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"chosen": [{"role": "assistant", "content": "I look.", "tool_calls": CALL}]}, "chosen.tool_calls"),
+        ({"chosen": [{"role": "assistant", "content": "A dog.", "thinking": "Hm."}]}, "chosen.thinking"),  # the same words
+        ({"chosen": [{"role": "assistant", "content": "A cat.", "reasoning_content": "Ears."}]}, "chosen.reasoning_content"),
+        ({"prompt": [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "I look.", "tool_calls": CALL},
+                     {"role": "user", "content": "So?"}]}, "prompt.tool_calls"),
+        ({"rejected_images": ["dog.png"]}, "rejected_images"),
+        ({"image": None, "image_path": "cat.jpg"}, "image_path"),
+    ],
+)  # fmt: skip
+def test_what_is_not_read_and_would_change_a_row_rejects_it_by_its_name(home, read, more, named):
+    row = ROW | {
+        "rejected": [{"role": "assistant", "content": "A dog."}],
+        "chosen": [{"role": "assistant", "content": "A cat."}],
+    }
+    jsonl(home / "rows.jsonl", row, row | more)
+    found = read()
+    (left,) = of(Rejection, found)
+    assert (left.id, left.reason) == ("rows.jsonl#2", Reason.NOT_READ)
+    assert left.detail.startswith(f"rows.jsonl#2: {named} ")
+    assert len(of(Pair, found)) == 1
+
+
+def test_a_mapped_column_is_read_and_a_picture_beside_the_read_one_is_only_noted(home, read):
+    jsonl(
+        home / "rows.jsonl",
+        {"prompt": "?", "better": "a", "rejected": "b", "image": "cat.jpg", "image_path": "elsewhere/cat.jpg", "n": 1}
+        | {"brief": "Be short.", "chosen": "c"},
+    )
+    notes: dict = {}
+    settings = pairs.Settings(path=str(home / "rows.jsonl"), columns={"chosen": "better", "system": "brief"})
+    found = list(
+        pairs.read(settings, Context(step="i", version="", media=FolderStore(home.parent / "store"), unread=notes))
+    )
+    assert [pair.chosen for pair in of(Pair, found)] == ["a"]
+    assert of(Sample, found)[0].prompt[0].role == "system"
+    assert notes == {"rows.jsonl": {"image_path": 1, "n": 1, "chosen": 1}}
+
+
+def test_answers_that_no_format_reads_are_not_lost_beside_a_prompt(home, read):
+    jsonl(home / "rows.jsonl", {"prompt": "?", "answer1": "x", "answer2": "y", "preference": 1})
+    with pytest.raises(InputError, match=r"format is unknown.*answer1, answer2, preference look like answers"):
+        read()
+
+
 def test_ties_skips_and_ratings_that_are_none(home, read):
     SETS["label_studio"](home)
     outcomes = Counter((s.axis, s.outcome) for s in of(Judgement, read()))

@@ -3,7 +3,7 @@ import base64
 import pytest
 
 from pipeline.source.formats import distilabel
-from pipeline.source.formats.draft import Answer, DraftJudgement, DraftPair, Turn
+from pipeline.source.formats.draft import Answer, DraftJudgement, DraftPair
 from schemas.records import Outcome
 from tests.support.dialects import BAD, EMPTY, EQUAL, NAN, asked, refused, without
 
@@ -68,9 +68,8 @@ def test_the_pair_is_found_among_the_generations():
     assert [s.items for s in strange.said] == [(1,), (2,)]
 
 
-def test_a_system_prompt_messages_and_images():
-    led = distilabel.read(ROW | {"system_prompt": "Be short.", "image": "a.jpg"})
-    assert led.prompt == (Turn("system", (("text", "Be short."),)), *asked(("image", "a.jpg"), "What?"))
+def test_messages_and_images():
+    assert distilabel.read(ROW | {"image": "a.jpg"}).prompt == asked(("image", "a.jpg"), "What?")
     messages = distilabel.read(without(ROW, "instruction") | {"messages": [{"role": "user", "content": "Hm?"}]})
     assert messages.prompt == asked("Hm?")
     coded = base64.b64encode(b"bytes").decode()

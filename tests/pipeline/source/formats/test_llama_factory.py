@@ -35,10 +35,10 @@ def test_media_without_a_tag_stand_before_the_text():
     assert llama_factory.read(row).prompt == asked(("image", "a.jpg"), "Describe.")
 
 
-def test_earlier_turns_and_a_system_message():
+def test_earlier_turns():
     talk = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}, {"from": "human", "value": "<image>?"}]
-    draft = llama_factory.read(ROW | {"conversations": talk, "system": "Be short."})
-    assert [turn.role for turn in draft.prompt] == ["system", "user", "assistant", "user"]
+    draft = llama_factory.read(ROW | {"conversations": talk})
+    assert [turn.role for turn in draft.prompt] == ["user", "assistant", "user"]
 
 
 def test_alpaca():

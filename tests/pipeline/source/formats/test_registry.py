@@ -30,7 +30,7 @@ GOOD = {
     "distilabel": [test_distilabel.ROW, test_distilabel.PAIR], "mm_rlhf": [test_mm_rlhf.ROW], "mmpr": [test_mmpr.ROW],
     "label_studio": [test_label_studio.task(test_label_studio.slip(test_label_studio.pairwise("left"), test_label_studio.choice("tie")))],
     "llama_factory": [test_llama_factory.ROW, test_llama_factory.ALPACA, test_llama_factory.KTO], "llava": [test_llava.ROW],
-    "ms_swift": [test_ms_swift.ROW, test_ms_swift.MIXED, {"messages": test_ms_swift.TALK, "label": True}],
+    "ms_swift": [test_ms_swift.ROW, test_ms_swift.MIXED, {"messages": test_ms_swift.TALK, "label": True, "images": ["a.jpg"]}],
     "pairwright": [test_pairwright.ROW], "rlaif_v": [test_rlaif_v.HUB, test_rlaif_v.STAGE],
     "trl": [test_trl.ROW, {"chosen": test_trl.TALK, "rejected": test_trl.OTHER}, {"prompt": "?", "completion": "x", "label": True},
             {"prompt": "?"}],

@@ -1,0 +1,142 @@
+"""What rows hold that nobody reads: it is counted by its name, and it rejects the row if it is known to change the question or the answers.
+
+A format names the columns and keys that it reads in its READS: `chosen`, or `completions.model` for the key `model` of the objects in
+`completions`, in lists or not; `*` stands for any key, `prompt[]` for a text or messages. A name without keys below it is read whole."""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
+from functools import lru_cache
+from typing import Any
+
+from schemas.errors import RowError
+from schemas.records import MEDIA_KINDS, Reason, one_line
+
+MEDIA = tuple(column for kind in MEDIA_KINDS for column in (kind, f"{kind}s"))
+"""The columns that `fields.media_of` reads."""
+SYSTEM = ("system", "system_prompt", "system_message")
+"""Columns of a system message, read in every format."""
+COMMON = ("category", *SYSTEM)
+"""Columns read in every format."""
+_PART = ("type", "text", *MEDIA_KINDS, *(f"{kind}_url" for kind in MEDIA_KINDS), "path", "url")
+MESSAGE = ("role", "from", *(f"{content}.{key}" for content in ("content", "value") for key in _PART))
+"""The keys of a message that `turns.turn` reads."""
+
+CHANGES = frozenset({
+    *SYSTEM, "developer", "history", "documents", "tools", "tool", "tool_calls", "tool_call", "tool_call_id", "tool_choice", "functions",
+    "function", "function_call", "thinking", "reasoning_content", "objects", "refusal",
+})  # fmt: skip
+"""Names of columns and keys that are known to change the question or the answers."""
+_IN_MESSAGES = frozenset({"reasoning", "reasoning_details", "thought", "thoughts", *MEDIA})  # elsewhere a judge's words
+_SIDES = re.compile(
+    r"(chosen|rejected)_(images?|videos?|audios?|media|messages?|conversations?|response|prompt|question|objects|tools)"
+)
+_MEDIUM = re.compile(
+    r"(?:\w+_)?(?:image|img|picture|photo|video|audio|media)s?(?:_?(?:path|url|file|name|bytes|base64)s?)?(?:_?\d+)?"
+)
+_ANSWER = re.compile(
+    r"answers|(?:answer|response|output|completion|generation|candidate|reply|replies|text)s?_?(?:\d+|[a-f])"
+    r"|(?:response|output|completion|generation|candidate)s?|(?:chosen|rejected|preferred|preference|better|best|worse|worst|winner|loser|ranking)s?(?:_.*)?"
+)
+_NOTHING = ("", "[]", "{}", "null")
+FILES, NAMES, LETTERS, SHOWN = (
+    200,
+    50,
+    60,
+    5,
+)  # files, names of a file, and characters of a name that are kept; names in a message
+_MORE = "more"
+
+Unread = MutableMapping[str, dict[str, int]]  # file -> name -> rows
+Tree = Mapping[str, "Tree"]
+
+
+@lru_cache
+def tree(names: Collection[str]) -> Tree:
+    """The names of READS as nested mappings."""
+    found: dict[str, Any] = {}
+    for name in names:
+        for whole in (f"{name[:-2]}.{key}" for key in MESSAGE) if name.endswith("[]") else (name,):
+            below = found
+            for key in whole.split("."):
+                below = below.setdefault(key, {})
+    return found
+
+
+def names(row: Mapping[str, Any], reads: Tree) -> Iterator[str]:
+    """The names of what a row holds beside `reads`, in order, possibly repeated; what is missing, empty or false is not held."""
+    for name, value in row.items():
+        below = reads.get(name)
+        if below is None:
+            below = reads.get("*")
+        if below is None:
+            if not _is_nothing(value):
+                yield one_line(str(name))[:LETTERS]
+        elif below:
+            for inner in _objects(value):
+                yield from (f"{name}.{key}" for key in names(inner, below))
+
+
+def _is_nothing(value: Any) -> bool:
+    return (
+        value is None
+        or value is False
+        or (isinstance(value, str | list | dict | bytes) and (not value or value in _NOTHING))
+    )
+
+
+def _objects(value: Any) -> Iterator[dict]:
+    if isinstance(value, dict):
+        yield value
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _objects(inner)
+
+
+def check(found: Iterable[str], what: str) -> None:
+    """RowError NOT_READ if any of the names changes the question or the answers; `what` names the kind of rows in the message."""
+    if changing := [name for name in dict.fromkeys(found) if _changes(name)]:
+        raise RowError(
+            Reason.NOT_READ,
+            f"{' and '.join(changing[:SHOWN])} would change the question or the answers, but {what} rows are read without; remove that from "
+            "the row if it does not matter, else remove the row",
+        )
+
+
+def _changes(name: str) -> bool:
+    above, _, last = name.lower().rpartition(".")
+    return last in CHANGES or bool(above and last in _IN_MESSAGES) or bool(_SIDES.fullmatch(last))
+
+
+def check_media(row: Mapping[str, Any], found: Iterable[str], what: str) -> None:
+    """RowError NOT_READ if a column of those names seems to hold media: for rows of which no medium is read."""
+    for name in found:
+        if _MEDIUM.fullmatch(name.lower()) and _refers(row.get(name)):
+            raise RowError(
+                Reason.NOT_READ,
+                f"{name} seems to hold media, and {what} rows are read without it; name it in `columns`, as in {{image: {name}}}, or "
+                "remove it from the row",
+            )
+
+
+def _refers(value: Any) -> bool:
+    """Whether a value may be a path, a URL, bytes or a list of them."""
+    if isinstance(value, list):
+        return any(map(_refers, value))
+    return isinstance(value, str | bytes) or (
+        isinstance(value, dict) and not {"bytes", "path", "url"}.isdisjoint(value)
+    )
+
+
+def count(unread: Unread, file: str, found: Iterable[str]) -> None:
+    """Counts a row's names for its file. Names beyond the first NAMES, and files beyond the first FILES, are counted together."""
+    if not (found := list(dict.fromkeys(found))):
+        return
+    of = unread.setdefault(file if file in unread or len(unread) < FILES else _MORE, {})
+    for name in found:
+        name = name if name in of or len(of) < NAMES else _MORE
+        of[name] = of.get(name, 0) + 1
+
+
+def answers_in(columns: Iterable[str]) -> list[str]:
+    """The columns that look like answers, or like a choice between them: rows with these are not prompts alone."""
+    return [name for name in columns if _ANSWER.fullmatch(name.lower())]
