@@ -13,10 +13,10 @@ WAITS = (1, 2, 4)  # seconds between attempts; the client retries uploads, but n
 BUSY = (408, 429, 500, 502, 503, 504)
 LONGEST = 200  # maximum characters quoted from the Hub's own message
 REMEDIES = {  # HTTP status -> cause and remedy
-    401: "the token has no write permission (status 401): set HF_TOKEN to a token with write access",
-    403: "the token has no write permission (status 403): set HF_TOKEN to a token with write access",
-    404: "not found (status 404): check OWNER/NAME, that you own OWNER, and HF_ENDPOINT",
-    413: "the dataset or one of its files is too large (status 413): reduce the dataset, or ask the Hub for more storage",
+    401: "the token has no write permission (status 401); set HF_TOKEN to a token with write access",
+    403: "the token has no write permission (status 403); set HF_TOKEN to a token with write access",
+    404: "not found (status 404); check OWNER/NAME, that you own OWNER, and HF_ENDPOINT",
+    413: "the dataset or one of its files is too large (status 413); reduce the dataset, or ask the Hub for more storage",
 }
 
 
@@ -35,7 +35,7 @@ def push(dataset: Path, repo: str, private: bool, token: str | None) -> str:
         )
     manifest.check(dataset)
     if not token:
-        raise InputError("no token for the Hub: set HF_TOKEN to a token with write access")
+        raise InputError("no token for the Hub; set HF_TOKEN to a token with write access")
     _clean_card(dataset / "README.md")
     api, created = HfApi(token=token, library_name="pairwright"), False
     for wait in (*WAITS, None):
@@ -66,10 +66,10 @@ def _try(api, dataset: Path, repo: str, private: bool) -> tuple[int, str, bool]:
     created = False
     try:
         if words := _card_errors(api, dataset / "README.md"):
-            return 400, f"the Hub rejects the dataset card ({words}): correct {dataset / 'README.md'}", False
+            return 400, f"the Hub rejects the dataset card ({words}); correct {dataset / 'README.md'}", False
         url, created = _create(api, repo, private)
         if private and not api.repo_info(repo, repo_type="dataset").private:
-            raise InputError(f"{repo} already exists and is public: make it private first, or push with --public")
+            raise InputError(f"{repo} already exists and is public; make it private first, or push with --public")
         api.upload_folder(
             repo_id=repo, repo_type="dataset", folder_path=dataset, commit_message="Dataset made by Pairwright",
             delete_patterns=["*.parquet"],
@@ -77,12 +77,12 @@ def _try(api, dataset: Path, repo: str, private: bool) -> tuple[int, str, bool]:
     except (InputError, StoreError):
         raise
     except HFValidationError:
-        raise InputError(f"'{repo}' is not a valid repository name: use OWNER/NAME") from None
+        raise InputError(f"'{repo}' is not a valid repository name; use OWNER/NAME") from None
     except HfHubHTTPError as error:
         status = error.response.status_code
         return status, _reason(status, error.server_message or "", api.token), created
     except (HTTPError, ConnectionError, TimeoutError) as error:
-        return 503, f"cannot connect ({type(error).__name__}): check the network", created
+        return 503, f"cannot connect ({type(error).__name__}); check the network", created
     except OSError as error:
         raise StoreError(error_line(error, dataset)) from error
     except Exception as error:  # noqa: BLE001 - the client raises ValueError, KeyError ... on a response that is not the Hub's
@@ -139,11 +139,11 @@ def _reason(status: int, words: str, token: str) -> str:
     if status in REMEDIES:
         return REMEDIES[status]
     if status in BUSY:
-        return f"status {status}: try again later"
+        return f"status {status}; try again later"
     words = f" ({_clean(words, token)})" if words and "<" not in words else ""
     if 300 <= status < 400:
-        return f"status {status}, a redirect: set HF_ENDPOINT to the new address"
-    return f"status {status}{words}: correct what the message names, or try again later"
+        return f"status {status}, a redirect; set HF_ENDPOINT to the new address"
+    return f"status {status}{words}; correct what the message names, or try again later"
 
 
 def _clean(words: str, token: str) -> str:

@@ -76,7 +76,7 @@ def _check_version(file: pq.ParquetFile, path: Path) -> None:
     about = json.loads((file.schema_arrow.metadata or {}).get(b"pairwright", b"{}"))
     if about.get("version", VERSION + 1) > VERSION:
         raise InputError(
-            f"{path} was written by a newer Pairwright or another program: update Pairwright, or export the dataset again"
+            f"{path} was written by a newer Pairwright or another program; update Pairwright, or export the dataset again"
         )
 
 

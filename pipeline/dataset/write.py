@@ -73,7 +73,7 @@ def _check_ours(out: Path) -> None:
     strangers |= {f"{p.parent.name}/{p.name}" for p in inside if not p.match("train-*.parquet")}
     if strangers:
         raise OutputError(
-            f"{out} contains {min(strangers)}, which is not part of an export: move it away, or choose another dataset folder"
+            f"{out} contains {min(strangers)}, which is not part of an export; move it away, or choose another dataset folder"
         )
 
 
@@ -172,7 +172,7 @@ class _Config:
                     self.read[sha] = self.media.read(sha)
                 except KeyError:
                     raise StoreError(
-                        f"pair {pair}: {medium} {sha} is missing from the media store: run the source again"
+                        f"pair {pair}: {medium} {sha} is missing from the media store; run the source again"
                     ) from None
             cells[f"{prefix}{medium}s"].append(self.read[sha])
         for name, cell in cells.items():

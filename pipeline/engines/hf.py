@@ -236,7 +236,7 @@ class _Headed(HF):
             raise EngineError(f"transformers cannot load {folder}: {error_line(error)}") from error
         if self._model.config.num_labels != 1:
             raise EngineError(
-                f"{folder} has {self._model.config.num_labels} classes: use a reward model, which has a single output"
+                f"{folder} has {self._model.config.num_labels} classes; use a reward model, which has a single output"
             )
         self._model.to("cuda" if torch.cuda.is_available() else "cpu")
 

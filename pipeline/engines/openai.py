@@ -134,9 +134,9 @@ def _key(name: str | None) -> str | None:
     key = os.environ.get(name, "").strip()  # a line break in it would end the header
     if not key:
         shown_name = name if redact.is_variable_name(name) and "_" in name else "a variable"
-        raise RecipeError(f"api_key_env names {shown_name}, which is not set: export it or remove the setting")
+        raise RecipeError(f"api_key_env names {shown_name}, which is not set; export it or remove the setting")
     if not (key.isascii() and key.isprintable()):
-        raise RecipeError(f"the key in {name} contains a character that is not allowed in a header: export it again")
+        raise RecipeError(f"the key in {name} contains a character that is not allowed in a header; export it again")
     return key
 
 

@@ -178,7 +178,7 @@ def _rank(adapter: str) -> int:
         rank = json.loads(Path(adapter, "adapter_config.json").read_text())["r"]
         return next(most for most in RANKS if most >= rank)
     except (OSError, ValueError, LookupError, TypeError, StopIteration) as error:
-        raise EngineError(f"{adapter} is not a LoRA adapter of rank {RANKS[-1]} or less: set another folder") from error
+        raise EngineError(f"{adapter} is not a LoRA adapter of rank {RANKS[-1]} or less; set another folder") from error
 
 
 class VLLM:

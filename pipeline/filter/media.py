@@ -73,7 +73,7 @@ class Settings(Base):
             raise ValueError(f"set bounds for one of {', '.join(MEASURES)}")
         if self.model and not (self.objects or self.writing):
             raise ValueError(
-                "a model is only asked for `objects` and `writing`: set bounds for one of them, or remove `model`"
+                "a model is only asked for `objects` and `writing`; set bounds for one of them, or remove `model`"
             )
         return self
 

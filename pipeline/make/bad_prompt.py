@@ -37,7 +37,7 @@ async def make(rows: SampleRows, settings: Settings, context: Context) -> list[C
     sample, engine = rows.sample, context.engines[settings.model]
     lines = [line.strip() for line in prompt_texts(settings)[0].splitlines() if line.strip()]
     if not lines:
-        raise RecipeError(f"{context.step}: the file {settings.prompt} contains no prompts: write one per line")
+        raise RecipeError(f"{context.step}: the file {settings.prompt} contains no prompts; write one per line")
     line = random.Random(digest("bad", settings.seed, sample.id)).choice(lines)
     prompt = with_question(sample.prompt, line)
     seed = seed_of(settings.seed, sample.id)

@@ -47,7 +47,7 @@ class Settings(MediaSettings):
         if any(t < 0 for t in self.temperatures):
             raise ValueError("`temperatures` must not be negative")
         if self.n > 1 and 0 in (self.temperatures or (self.temperature,)):
-            raise ValueError("greedy answers (temperature 0) are all the same: set n: 1")
+            raise ValueError("greedy answers (temperature 0) are all the same; set n: 1")
         return self
 
 

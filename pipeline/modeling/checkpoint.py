@@ -70,7 +70,7 @@ def _digest(folder: Path) -> str:
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in SUFFIXES)
     if not files:
         raise EngineError(
-            f"{folder} contains no model: set a folder with config.json and weights, or a model on the Hub"
+            f"{folder} contains no model; set a folder with config.json and weights, or a model on the Hub"
         )
     total = hashlib.sha256()
     for path in files:

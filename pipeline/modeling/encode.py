@@ -52,7 +52,7 @@ class Encoder:
         except (OSError, ValueError, KeyError) as error:
             raise TrainError(f"transformers cannot load a processor from {folder}: {error_line(error)}") from error
         if not hasattr(self.processor, "tokenizer"):
-            raise TrainError(f"{folder} has a tokenizer but no media processor: use a multimodal model")
+            raise TrainError(f"{folder} has a tokenizer but no media processor; use a multimodal model")
         self.tokenizer = self.processor.tokenizer
         special = specials(self.tokenizer)
         self._specials = markup(special)
@@ -75,7 +75,7 @@ class Encoder:
         if (tokens := len(prompt.ids) + max(map(len, answers))) > self._limit:
             raise RowError(
                 Reason.TOO_LONG,
-                f"{example.id} has {tokens} tokens, but the model is limited to {self._limit}: use fewer or shorter media",
+                f"{example.id} has {tokens} tokens, but the model is limited to {self._limit}; use fewer or shorter media",
             )
         return Encoded(example.id, example.kind, prompt, answers)
 

@@ -55,7 +55,7 @@ class Settings(Base):
         if not 2 <= low <= high <= MOST[self.layout]:
             raise ValueError(f"`pictures` for {self.layout} must be within [2, {MOST[self.layout]}]")
         if self.symbols and self.layout != "demonstrations":
-            raise ValueError("`symbols` apply only to `layout: demonstrations`: remove them or change the layout")
+            raise ValueError("`symbols` apply only to `layout: demonstrations`; remove them or change the layout")
         if self.symbols and len(set(self.symbols)) < high:
             raise ValueError(f"set at least {high} different symbols: each picture may have a different answer")
         return self

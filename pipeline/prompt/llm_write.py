@@ -47,7 +47,7 @@ class Settings(Base):
     @model_validator(mode="after")
     def _not_both(self):
         if self.answers and self.conflict:
-            raise ValueError("`conflict` keeps the question and its answer: remove `answers`")
+            raise ValueError("`conflict` keeps the question and its answer; remove `answers`")
         return self
 
     @property

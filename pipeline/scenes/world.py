@@ -456,7 +456,7 @@ def _paint(canvas: ImageDraw.ImageDraw, colour: str, shape: str, x: float, y: fl
         canvas.rectangle((x - half, y - radius, x + half, y + radius), fill)
         canvas.rectangle((x - radius, y - half, x + radius, y + half), fill)
     else:
-        raise ValueError(f"cannot paint the shape {shape!r}: add it to _paint")
+        raise ValueError(f"cannot paint the shape {shape!r}; add it to _paint")
 
 
 def _things(world: World, rng: random.Random, weights: tuple[int, ...], looks: list[tuple[str, str]]) -> list[Thing]:

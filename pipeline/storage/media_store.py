@@ -96,7 +96,7 @@ class FolderStore:
             if data is None:
                 self._forget(key)
                 raise DamageError(
-                    f"{self.root}/{place.pack if place else ''}: media item {sha} is damaged: run the same "
+                    f"{self.root}/{place.pack if place else ''}: media item {sha} is damaged; run the same "
                     "`pairwright build` again, which stores it again"
                 )
         return data
@@ -294,7 +294,7 @@ class UrlStore:
             with suppress(Exception):  # may lack the right to delete
                 self._system.rm_file(self._object(sha))
         raise DamageError(
-            f"the media store {urls.clean(self.url)}: media item {sha} is damaged: run the same `pairwright build` again, "
+            f"the media store {urls.clean(self.url)}: media item {sha} is damaged; run the same `pairwright build` again, "
             "which stores it again"
         )
 
@@ -366,7 +366,7 @@ def _translated(where: str) -> Generator[None]:
     except (OSError, sqlite3.Error) as error:
         if isinstance(error, sqlite3.Error) and _broken(error):
             raise DamageError(
-                f"{where}/index.sqlite is damaged ({error}): run the same `pairwright build` again, which stores the media again"
+                f"{where}/index.sqlite is damaged ({error}); run the same `pairwright build` again, which stores the media again"
             ) from error
         cause, _ = cause_and_remedy(error, f"{where}/index.sqlite")
         raise StoreError(f"the media store {where} fails ({cause}); check its disk and permissions") from error

@@ -78,7 +78,7 @@ def filesystem(url: str):
 def _without_password(path: str) -> str:
     if redact.has_credentials(path):
         raise ValueError(
-            "recipes must not contain credentials: remove user and password from the URL, or put the URL into a variable, like ${ROWS_URL}"
+            "recipes must not contain credentials; remove user and password from the URL, or put the URL into a variable, like ${ROWS_URL}"
         )
     return path
 
@@ -113,7 +113,7 @@ def fill_variables(settings: Any) -> Any:
 def _filled(text: str) -> str:
     for name in _VARIABLE.findall(text):
         if name not in os.environ:
-            raise InputError(f"a path contains the variable {name}, which is not set: export it, or write out the path")
+            raise InputError(f"a path contains the variable {name}, which is not set; export it, or write out the path")
     return _VARIABLE.sub(lambda found: os.environ[found[1]], text)
 
 

@@ -83,7 +83,7 @@ def fit(
             optimizer.step(loss, **facts)
         progress(step + 1, settings.steps, f"reward {facts['reward']:.3f}")
     if not any("loss" in line for line in optimizer.lines):
-        raise TrainError("in every step all answers to a prompt got the same reward: raise n or temperature")
+        raise TrainError("in every step all answers to a prompt got the same reward; raise n or temperature")
     all_rewards = [line["reward"] for line in optimizer.lines]
     return {
         "steps": settings.steps, "checks": checks, "loss": optimizer.last("loss"),

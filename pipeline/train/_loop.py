@@ -40,7 +40,7 @@ class Optimizer:
     def step(self, loss: torch.Tensor, **facts: float) -> None:
         """One update; `facts` are logged with it. TrainError if the loss is not finite."""
         if not torch.isfinite(loss):
-            raise TrainError(f"the loss became {loss.item()} at step {len(self.lines) + 1}: lower `lr`")
+            raise TrainError(f"the loss became {loss.item()} at step {len(self.lines) + 1}; lower `lr`")
         self._adam.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self._weights, CLIP)

@@ -40,5 +40,5 @@ async def perturbed_picture(sha: str, kind: Adversarial, sample: Sample, context
     try:
         return context.media.read(result.media)
     except KeyError:
-        detail = f"the media store no longer has the picture that {kind.model} made of {sha}: set another seed for {context.step}"
+        detail = f"the media store no longer has the picture that {kind.model} made of {sha}; set another seed for {context.step}"
         raise StoreError(detail) from None

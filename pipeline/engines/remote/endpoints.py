@@ -52,7 +52,7 @@ def plain(url: str) -> str:
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ValueError("base_url must look like http://host:port/v1")
     if parsed.user or parsed.password or parsed.query or parsed.fragment or redact.has_credentials(url):
-        raise ValueError("base_url must not contain credentials: put the key into the variable named by api_key_env")
+        raise ValueError("base_url must not contain credentials; put the key into the variable named by api_key_env")
     return url.rstrip("/")
 
 
@@ -61,7 +61,7 @@ def named(variable: str | None) -> str | None:
     there instead is not repeated in the message."""
     if variable is not None and not redact.is_variable_name(variable):
         raise ValueError(
-            "must be the name of an environment variable, like JUDGE_KEY: put the key itself into that variable"
+            "must be the name of an environment variable, like JUDGE_KEY; put the key itself into that variable"
         )
     redact.mask_values([variable])
     return variable

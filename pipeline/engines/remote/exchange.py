@@ -235,12 +235,12 @@ def unreachable_error(server: Server, error: Exception) -> EngineError:
     why = str(error) or type(error).__name__
     if isinstance(error, Untrusted):
         return EngineError(
-            f"{server.url}: its TLS certificate is not trusted ({why}): set SSL_CERT_FILE to a file with its authority's certificate"
+            f"{server.url}: its TLS certificate is not trusted ({why}); set SSL_CERT_FILE to a file with its authority's certificate"
         )
     _, variable = http.proxy(URL(server.url))
     if variable:
         why = f"{why}, through the proxy set in {variable}"
-    return EngineError(f"no server answers at {server.url} ({why}): start it or correct base_url")
+    return EngineError(f"no server answers at {server.url} ({why}); start it or correct base_url")
 
 
 def redirect_target(response: Response) -> str:

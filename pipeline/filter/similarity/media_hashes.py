@@ -91,7 +91,7 @@ def measured(
         except RowError as error:
             return error
         except KeyError:
-            raise StoreError(f"{kind} {name} is missing from the media store: run the source again") from None
+            raise StoreError(f"{kind} {name} is missing from the media store; run the source again") from None
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for batch in _batches(medium for medium in media if medium[1] in FRAMES):
