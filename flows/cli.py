@@ -131,7 +131,7 @@ def import_set(form: Annotated[str, typer.Argument(help="a format of docs/import
     """Import an existing preference set: TRL, LLaMA-Factory, ms-swift, RLAIF-V, VLFeedback, MM-RLHF, MMPR, LLaVA, UltraFeedback,
     distilabel, a Label Studio export, or a dataset of Pairwright.
 
-    Example: pairwright import auto pairs.jsonl pairs.media_root=pictures --out data/runs/theirs"""
+    Example: pairwright import auto pairs.jsonl pairs.media_root=images --out data/runs/theirs"""
     from flows.commands.import_pairs import import_set
 
     import_set(form, path, settings or [], out, cache, say)

@@ -18,7 +18,7 @@ def line(text: str, most: int = LONGEST) -> str:
 
 def plain(text: str, most: int = LONGEST) -> str:
     """`text` on one line, for a paragraph, heading or table cell: plain words unchanged, anything else as code, so that no renderer finds a
-    link, picture, tag or cell boundary in it."""
+    link, image, tag or cell boundary in it."""
     text = line(text, most)
     return text if not text or (_WORDS.fullmatch(text) and not _LIVE.search(text)) else code(text, most)
 

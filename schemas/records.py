@@ -335,7 +335,7 @@ class Rejection(NamedTuple):
 
 
 def kind_of(types: Sequence[str]) -> str:
-    """The kind of a whole Sample from the kinds of its media in order: `text` without media; a video with its sound is `video`."""
+    """The kind of a whole Sample from the kinds of its media in order: `text` without media; a video with its audio is `video`."""
     if not types:
         return "text"
     for kind in ("video", "audio"):

@@ -1,6 +1,6 @@
 """Corrupted copies of files: decoded in an isolated process, changed as arrays, encoded deterministically (same input, same bytes).
 
-Pictures become PNG; sounds WAV, 16 bits, mono, at their own rate; videos MP4 (H.264 and AAC) of the same duration, from at most FRAMES
+Images become PNG; audio clips WAV, 16 bits, mono, at their own rate; videos MP4 (H.264 and AAC) of the same duration, from at most FRAMES
 evenly spaced frames of at most SIDE pixels per side."""
 
 import copy
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     import av
 
 FRAMES, SIDE = 128, 768  # of a video: more than models use, and at most 230 MB
-RATE = 48_000  # Hz, of a video's sound
+RATE = 48_000  # Hz, of a video's audio
 MEDIA = ("image", "video", "audio")
 
 
 def supported_media(kind: Kind) -> tuple[str, ...]:
-    """The media types that a kind of corruption applies to; kinds for sounds also apply to a video's own sound."""
+    """The media types that a kind of corruption applies to; audio kinds also apply to a video's own audio."""
     cls = type(kind)
     pictures, orders, sounds = cls in PICTURES, cls in ORDERS, cls in SOUNDS
     return tuple(m for m, applies in zip(MEDIA, (pictures, pictures or orders or sounds, sounds)) if applies)
@@ -37,7 +37,7 @@ def supported_media(kind: Kind) -> tuple[str, ...]:
 def corrupted_file(data: bytes, medium: str, kind: Kind, rng: np.random.Generator, name: str) -> bytes:
     """The bytes of `data`, a file of type `medium` (image, video, audio), corrupted by `kind`. `name` is used in messages.
 
-    RowError as the decoders raise it; EMPTY_MEDIA if a kind for sounds gets a video without sound; UNCHANGED if the result equals the
+    RowError as the decoders raise it; EMPTY_MEDIA if an audio kind gets a video without audio; UNCHANGED if the result equals the
     input, as with a reversed video of one frame."""
     return {"image": _image, "video": _video, "audio": _audio}[medium](data, kind, rng, name)
 
@@ -58,11 +58,11 @@ def _video(data: bytes, kind: Kind, rng: np.random.Generator, name: str) -> byte
     has_sound = "rate" in decode.facts(data, sniff(data, name), name)
     sound = decode.decode_audio(data, RATE, name) if has_sound else None
     change = PICTURES.get(type(kind)) or ORDERS.get(type(kind))
-    same_rng = copy.deepcopy(rng)  # the sound's segments get the same order as the frames
+    same_rng = copy.deepcopy(rng)  # the audio's segments get the same order as the frames
     if change:
         frames = _checked(frames, change(frames, kind, rng), kind, name)
     elif sound is None:
-        detail = f"{name} has no sound for {kind.kind} to change; use a kind for pictures, or drop the row"
+        detail = f"{name} has no audio for {kind.kind} to change; use a kind for images, or remove the row"
         raise RowError(Reason.EMPTY_MEDIA, detail)
     if sound is not None and (not change or getattr(kind, "sound", False)):
         sound = _corrupted_sound(sound, RATE, kind, same_rng, name)
@@ -78,13 +78,13 @@ def _corrupted_sound(samples: np.ndarray, rate: int, kind: Kind, rng: np.random.
 def _checked(before: np.ndarray, after: np.ndarray, kind: Kind, name: str) -> np.ndarray:
     """`after`. RowError UNCHANGED if it equals `before`."""
     if np.array_equal(before, after):
-        detail = f"{name} is unchanged by {kind.kind}; use another kind or other settings, or drop the row"
+        detail = f"{name} is unchanged by {kind.kind}; use another kind or other settings, or remove the row"
         raise RowError(Reason.UNCHANGED, detail)
     return after
 
 
 def png(picture: np.ndarray) -> bytes:
-    """A PNG of a picture [height, width, 3] uint8."""
+    """A PNG of an image [height, width, 3] uint8."""
     from PIL import Image
 
     file = io.BytesIO()

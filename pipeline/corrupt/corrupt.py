@@ -114,9 +114,9 @@ async def _corrupted_pairs(rows: SampleRows, kind: Kind, context: Context) -> li
 
 
 async def _faded(sample: Sample, kind: RegionMask, context: Context) -> tuple[tuple[str, ...], list[Media]]:
-    """The ids of the sample's picture and of its copies whose box fades step by step, and the new Media."""
+    """The ids of the sample's image and of its copies whose box fades step by step, and the new Media."""
     if len(sample.media) != 1:
-        detail = f"{sample_label(sample)}: `levels` above 1 need one picture, the prompt has {len(sample.media)}; use `levels: 1`"
+        detail = f"{sample_label(sample)}: `levels` above 1 need one image, the prompt has {len(sample.media)}; use `levels: 1`"
         raise RowError(Reason.TOO_MANY_MEDIA, detail)
     ids, made = [*sample.media], []
     for level in range(1, kind.levels + 1):

@@ -159,7 +159,7 @@ def _loading(kinds: list[str]) -> str:
     trains = f" TRL's `DPOTrainer` accepts `{picture}` unchanged." if picture else ""
     return (
         f'```python\nfrom datasets import load_dataset\n\npairs = load_dataset("REPOSITORY_OR_FOLDER", "{kinds[0]}", split="train")'
-        f"\n```\n\nConfigs: {', '.join(f'`{k}`' for k in kinds)}.{trains} Videos and sounds load as bytes; no decoder is needed."
+        f"\n```\n\nConfigs: {', '.join(f'`{k}`' for k in kinds)}.{trains} Videos and audio clips load as bytes; no decoder is needed."
     )
 
 

@@ -18,7 +18,7 @@ BLOBS = pa.list_(
 
 MEDIA_OF = {"text": (), "image": ("image",), "multi_image": ("image",), "video": ("video", "audio", "image"),
             "audio": ("audio", "image")}  # fmt: skip
-"""The media kinds that prompts of a config may contain: a video may come with sound or a still image, a sound with a picture."""
+"""The media kinds that prompts of a config may contain: a video may come with audio or a still image, an audio clip with an image."""
 
 
 class Column(NamedTuple):
@@ -104,7 +104,7 @@ def arrow_schema(kind: str, info: dict) -> pa.Schema:
 def _feature(field: pa.Field) -> dict:
     if field.type == BLOBS:
         medium = field.name.rpartition("_")[2].removesuffix("s").capitalize()
-        decode = {} if medium == "Image" else {"decode": False}  # decoding videos and sounds needs torchcodec
+        decode = {} if medium == "Image" else {"decode": False}  # decoding videos and audio clips needs torchcodec
         return {"feature": {**decode, "_type": medium}, "_type": "List"}
     return _plain(field.type)
 

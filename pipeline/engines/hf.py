@@ -43,8 +43,8 @@ from schemas.text import error_line
 
 ANSWERS = frozenset({"Generate", "Form", "Beams", "Score", "Likelihood", "Embed", "Attend", "Perturb"})
 RATES = frozenset({"Rate"})  # requests that a reward model supports
-ROOM = 1 << 30  # bytes of memory for one request, including gradients of a picture
-FRAMES = 8  # frames of a video, for a model that only accepts pictures
+ROOM = 1 << 30  # bytes of memory for one request, including gradients of an image
+FRAMES = 8  # frames of a video, for a model that only accepts images
 HEAD = "ForSequenceClassification"  # suffix of the architecture of reward models
 
 
@@ -259,7 +259,7 @@ class _Headed(HF):
 
 
 class _Twin(HF):
-    """A dual encoder (CLIP, SigLIP, CLAP): `Embed` of a text, or of one picture, video or sound.
+    """A dual encoder (CLIP, SigLIP, CLAP): `Embed` of a text, or of one image, video or audio clip.
 
     A text is truncated to the model's maximum length; a video is the mean of its frames (CLIP4Clip, arXiv 2104.08860)."""
 

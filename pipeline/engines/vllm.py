@@ -52,7 +52,7 @@ AUDIO_RATE = 16000  # samples per second, as the audio towers of the known famil
 DECODED_BYTES = 256 << 20  # decoded media cached for the next request that shows them
 DECODERS = 16  # maximum decoder threads; at most one per core
 CPU_KV_BYTES = 128 << 20
-MIN_SIDE = 4  # pixels; vLLM silently enlarges a smaller picture
+MIN_SIDE = 4  # pixels; vLLM silently enlarges a smaller image
 # share of the slots: answers handed out together while the model is busy, which makes their processing cheaper; as many requests wait in vLLM
 BURST = 1 / 4
 BAN = -100.0  # logit bias of a token that must not be generated
@@ -81,7 +81,7 @@ class Settings(operator.OperatorSettings):
     max_frames: int = Field(64, ge=1, le=100_000)
     """maximum frames sampled from a video, evenly spaced"""
     max_seconds: float = Field(HEARD_SECONDS, gt=0, le=86_400)
-    """maximum seconds of a sound; the rest is cut off"""
+    """maximum seconds of an audio clip; the rest is cut off"""
     tensor_parallel_size: int = Field(1, ge=1, le=1_024)
     """GPUs that the model is split over; for copies on several GPUs, run several `vllm serve` and use the engine openai"""
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
@@ -360,11 +360,11 @@ class VLLM:
                 data.setdefault(part.type, []).append(item)
                 names.setdefault(part.type, []).append(
                     f"{part.type} {part.media}"
-                )  # with the type: a video and its sound share an id
+                )  # with the type: a video and its audio share an id
         return prompt
 
     async def _media(self, part: Part):
-        """Decoded on a thread: a large picture takes as long as several of the engine's steps, which would be blocked meanwhile."""
+        """Decoded on a thread: a large image takes as long as several of the engine's steps, which would be blocked meanwhile."""
         if (item := self._decoded.get(part)) is not None:
             return item
         if (decoding := self._decoding.get(part)) is None:

@@ -1,7 +1,7 @@
 """Decontamination: drops samples that overlap with a benchmark.
 
 A sample is dropped if its text contains a given share of a benchmark question's word n-grams (13 words, as for GPT-3, Brown et al. 2020;
-a shorter question is one n-gram), or if it has a picture or video of the benchmark."""
+a shorter question is one n-gram), or if it has an image or video of the benchmark."""
 
 import hashlib
 from array import array
@@ -87,7 +87,7 @@ class _HashOnlyStore:
             kind = {"pillow": "image", "av": "video"}.get(sniff(data, name).library)
             try:
                 self.hashes[name] = media_hashes.hashes(data, kind, name) if kind else None
-            except RowError:  # only sound in a video container
+            except RowError:  # only audio in a video container
                 self.hashes[name] = None
         return name
 

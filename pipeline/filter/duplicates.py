@@ -1,6 +1,6 @@
 """Drops near-duplicates: samples with nearly the same prompt and media as an earlier one. The first is kept.
 
-Images are compared by perceptual hash, videos by the hashes of four frames, sounds by their bytes; prompts by MinHash over character
+Images are compared by perceptual hash, videos by the hashes of four frames, audio clips by their bytes; prompts by MinHash over character
 5-grams (Broder 1997). Media near the same first one count as the same. (Exact duplicates are already dropped by the source.)"""
 
 from array import array

@@ -51,7 +51,7 @@ class Settings(Base):
     aspect: Bounds | None = None
     """longer side divided by shorter side, from 1"""
     seconds: Bounds | None = None
-    """length of videos and sounds; an unknown length is out of bounds"""
+    """length of videos and audio clips; an unknown length is out of bounds"""
     frames: Bounds | None = None
     """number of frames of videos"""
     entropy: Bounds | None = None
@@ -61,7 +61,7 @@ class Settings(Base):
     objects: Bounds | None = None
     """number of objects: `objects` in the sample's facts (a list or a number), or the model's count"""
     writing: Bounds | None = None
-    """share of the picture covered by writing, 0 to 1: from a simple statistic, or the model's estimate"""
+    """share of the image covered by writing, 0 to 1: from a simple statistic, or the model's estimate"""
     model: str | None = None
     """name of the recipe's model to ask for objects and writing; it sees the sample's media"""
     prompt: str | None = None
@@ -109,7 +109,7 @@ async def keep(tables: Tables, settings: Settings, context: Context) -> list[Rej
     """Returns a rejection for each sample with a medium or a measure of its own out of bounds, naming the measure and its value.
 
     A value that cannot be determined is out of bounds: no facts, a model reply that cannot be parsed (quoted in the rejection), an
-    undecodable picture. Sounds and texts have no sides and no objects. Memory: the media that are out of bounds."""
+    undecodable image. Audio clips and texts have no sides and no objects. Memory: the media that are out of bounds."""
     out: list[Rejection] = []
     bad: dict[bytes, Fault] = {}
     for name, fault in _media_faults(tables, settings, context):

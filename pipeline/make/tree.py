@@ -2,7 +2,7 @@
 (CSR's sentence-level beam search, arXiv 2405.14622). The best and the worst path make a pair, both written by the model itself.
 
 The score of a sentence s is R(s) = (1 - l) P(s) + l S(s), with P its probability under the model, S the scorer's score (in CSR
-max(100 cos(picture, s), 0) by CLIP) and l = 0.9. The score of a path is the mean over its sentences. CSR's code uses ranks instead
+max(100 cos(image, s), 0) by CLIP) and l = 0.9. The score of a path is the mean over its sentences. CSR's code uses ranks instead
 of values, because P of a sentence is small compared to S: `by: rank`."""
 
 import asyncio

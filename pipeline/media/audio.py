@@ -32,9 +32,9 @@ def facts(data: bytes, form: Format, name: str) -> dict:
 def decode_audio(
     data: bytes, rate: int = 16000, name: str = "the audio", max_seconds: float = HEARD_SECONDS
 ) -> np.ndarray:
-    """Samples [n] float32, mono (mean of the channels), about -1..1, `rate` per second; of a video, its sound. Cut off after `max_seconds`.
+    """Samples [n] float32, mono (mean of the channels), about -1..1, `rate` per second; of a video, its audio. Cut off after `max_seconds`.
 
-    RowError: there is no sound, or it cannot be decoded."""
+    RowError: there is no audio, or it cannot be decoded."""
     form = sniff(data, name)
     if form.library == "pillow":
         raise RowError(Reason.UNSUPPORTED_MEDIA, f"{name} is {form.mime}, not audio; remove the row")
@@ -55,7 +55,7 @@ def decode_audio(
 
 
 def as_wav(data: bytes, name: str) -> bytes:
-    """The sound of `data` as a 16-bit WAV file, for servers that accept no containers. Raises RowError like decode_audio."""
+    """The audio of `data` as a 16-bit WAV file, for servers that accept no containers. Raises RowError like decode_audio."""
     file = io.BytesIO()
     soundfile.write(file, decode_audio(data, _SPOKEN, name), _SPOKEN, subtype="PCM_16", format="WAV")
     return file.getvalue()
@@ -117,7 +117,7 @@ def _ended(data: bytes) -> bool:
 
 
 def _silent(name: str) -> RowError:
-    return RowError(Reason.EMPTY_MEDIA, f"{name} contains no sound; replace the file or remove the row")
+    return RowError(Reason.EMPTY_MEDIA, f"{name} contains no audio; replace the file or remove the row")
 
 
 def _not_finite(name: str) -> RowError:

@@ -1,16 +1,16 @@
-"""Combines pictures into one: a numbered grid, or a small picture inside a large one."""
+"""Combines images into one: a numbered grid, or a small image inside a large one."""
 
 import io
 import math
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-_INSET = 0.35  # relative to the sides of the large picture
+_INSET = 0.35  # relative to the sides of the large image
 _QUALITY = 95
 
 
 def grid(pictures: list[Image.Image], side: int) -> bytes:
-    """A JPEG of the pictures in a grid, each within `side` x `side` pixels on grey, with its number (from 1) in a corner."""
+    """A JPEG of the images in a grid, each within `side` x `side` pixels on grey, with its number (from 1) in a corner."""
     columns = math.ceil(math.sqrt(len(pictures)))
     rows = math.ceil(len(pictures) / columns)
     sheet = Image.new("RGB", (columns * side, rows * side), "grey")

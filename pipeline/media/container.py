@@ -43,7 +43,7 @@ def opened(data: bytes, form: Format, name: str) -> Generator[av.container.Input
 
 
 def moving_pictures(container: av.container.InputContainer) -> av.VideoStream | None:
-    """The first video stream that is not a cover picture; None if there is none."""
+    """The first video stream that is not a cover image; None if there is none."""
     cover = av.stream.Disposition.attached_pic
     return next((stream for stream in container.streams.video if not stream.disposition & cover), None)
 

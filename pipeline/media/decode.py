@@ -35,7 +35,7 @@ def facts(data: bytes, form: Format, name: str) -> dict:
 
 
 def decode_image(data: bytes, name: str = "the image", edge: int | None = None) -> "Image.Image":
-    """An RGB picture, with `edge` possibly reduced to at least that many pixels per side; see image.py. RowError: it cannot be decoded,
+    """An RGB image, with `edge` possibly reduced to at least that many pixels per side; see image.py. RowError: it cannot be decoded,
     its decoder crashes (DECODER_DIED) or takes too long (TOO_SLOW)."""
     from PIL import Image
 
@@ -105,7 +105,7 @@ def decode_audio(
 
 
 def as_wav(data: bytes, name: str) -> bytes:
-    """The sound of `data`, also of a video, as a WAV file. Raises RowError like decode_image."""
+    """The audio of `data`, also of a video, as a WAV file. Raises RowError like decode_image."""
     return bytes(_ask(data, name, limits.DECODE_SECONDS, do="wav")[1])
 
 

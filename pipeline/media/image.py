@@ -15,7 +15,7 @@ from schemas.records import Reason
 _ORIENTATION = 0x0112
 _FOREIGN = (OSError, SyntaxError, ValueError, RuntimeError, EOFError, struct.error)
 
-# Pillow warns about large pictures, which `_open` checks itself, and about odd metadata, once per process and without the file's name
+# Pillow warns about large images, which `_open` checks itself, and about odd metadata, once per process and without the file's name
 Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -31,7 +31,7 @@ def facts(data: bytes, form: Format, name: str) -> dict:
 
 
 def decode_image(data: bytes, name: str = "the image", edge: int | None = None) -> Image.Image:
-    """An RGB picture: rotated by EXIF, on white where transparent, the first frame of an animation or first page of a file. Colour profiles
+    """An RGB image: rotated by EXIF, on white where transparent, the first frame of an animation or first page of a file. Colour profiles
     are not applied.
 
     With `edge`, if that many pixels per side suffice, a larger JPEG is decoded at 1/2 to 1/8 of its size, which is cheaper.

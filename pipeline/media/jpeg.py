@@ -6,7 +6,7 @@ from typing import Literal
 _END, _APP1, _FRAMES = 0xD9, 0xE1, (0xC0, 0xC1, 0xC2)
 _NEEDED = {0xDA, 0xDB}  # a scan, and quantisation tables
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]", re.DOTALL)  # neither stuffing, nor a restart, nor a fill byte
-_SEGMENTS = 1000  # maximum number followed: pictures with more are made to be slow
+_SEGMENTS = 1000  # maximum number followed: images with more are made to be slow
 _ORDERS: dict[bytes, Literal["little", "big"]] = {b"Exif\0\0II*\0": "little", b"Exif\0\0MM\0*": "big"}
 _ORIENTATION, _SHORT = 0x0112, 3
 

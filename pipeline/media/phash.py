@@ -1,7 +1,7 @@
-"""Perceptual hashes: 64 bits that hardly change when a picture is resized or recompressed.
+"""Perceptual hashes: 64 bits that hardly change when an image is resized or recompressed.
 
 The hash is imagehash's pHash (Zauner 2010): of the DCT of 32 x 32 grey values, which of the 8 x 8 lowest frequencies are above their
-median. The DCT of all pictures is one matrix product."""
+median. The DCT of all images is one matrix product."""
 
 from collections.abc import Iterable
 

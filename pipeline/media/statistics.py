@@ -1,9 +1,9 @@
-"""Simple statistics of a picture: complexity, and how much of it is writing."""
+"""Simple statistics of an image: complexity, and how much of it is writing."""
 
 import numpy as np
 from PIL import Image
 
-EDGE = 512  # pixels of the longer side of the measured picture
+EDGE = 512  # pixels of the longer side of the measured image
 _STRONG = 32  # difference in grey levels between adjacent pixels that counts as an edge
 
 
@@ -31,7 +31,7 @@ def edges(grey: np.ndarray) -> float:
 
 
 def writing(grey: np.ndarray) -> float:
-    """Share of the picture, 0 to 1, in boxes that look like lines of writing: dense strong strokes, wider than high.
+    """Share of the image, 0 to 1, in boxes that look like lines of writing: dense strong strokes, wider than high.
 
     A heuristic (OpenCV morphology): it finds lines on a plain background, few of those on a busy photograph, and takes some roofs and
     fences for writing."""

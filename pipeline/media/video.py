@@ -13,10 +13,10 @@ from schemas.records import Reason
 
 
 def facts(data: bytes, form: Format, name: str) -> dict | None:
-    """kind, mime, width and height (pixels, after rotation), frames, fps (mean) and seconds; for a video with sound also its rate and
+    """kind, mime, width and height (pixels, after rotation), frames, fps (mean) and seconds; for a video with audio also its rate and
     channels.
 
-    None if there is sound but no picture. RowError: it cannot be decoded, has no frames or exceeds a limit."""
+    None if there is audio but no video stream. RowError: it cannot be decoded, has no frames or exceeds a limit."""
     found = _look(data, form, name)
     if found is None:
         return None
@@ -73,7 +73,7 @@ def _since_first(places: list[tuple[int, float | None]], distance: float) -> lis
 
 
 def _look(data: bytes, form: Format, name: str) -> tuple[Track, av.VideoFrame, dict] | None:
-    """(video track, its first frame, rate and channels of the sound if any); None if there is only sound."""
+    """(video track, its first frame, rate and channels of the audio if any); None if there is only audio."""
     with opened(data, form, name) as container:
         stream = moving_pictures(container)
         sound = {}

@@ -4,7 +4,7 @@ It may crash, hang or run out of memory; decode.py sends requests and replaces i
 connections, so a file cannot make it read other files or send anything.
 
 A request is a line of JSON, `{do, name, size, cpu, ...}`, with `size` bytes in the memory file FD. A reply is the same, `{size, ...}`:
-sending decoded pictures through the socket took twice as long."""
+sending decoded images through the socket took twice as long."""
 
 import importlib
 import json

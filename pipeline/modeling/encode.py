@@ -134,12 +134,12 @@ class Encoder:
             ]
         if given["audio"]:
             rate = self.processor.feature_extractor.sampling_rate
-            waves = [decode_audio(data, rate, f"a sound of {row}") for data in given["audio"]]
+            waves = [decode_audio(data, rate, f"an audio clip of {row}") for data in given["audio"]]
             options |= {"audio": waves, "audio_kwargs": {"sampling_rate": rate, **self._uncut(waves)}}
         return options
 
     def _uncut(self, waves: list[np.ndarray]) -> dict[str, Any]:
-        """Options that keep the processor from truncating long sounds, as vLLM does not truncate them either."""
+        """Options that keep the processor from truncating long audio clips, as vLLM does not truncate them either."""
         if type(self.processor).__name__ in FIXED_SOUNDS:
             return {}
         usual, longest = getattr(self.processor.feature_extractor, "n_samples", 0), max(map(len, waves))

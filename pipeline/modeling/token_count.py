@@ -1,6 +1,6 @@
 """Counts the tokens of a prompt without loading a model: by its tokenizer and chat template if available, otherwise estimated.
 
-Media count as their placeholder tokens only: how many tokens a picture becomes is decided by the model's processor."""
+Media count as their placeholder tokens only: how many tokens an image becomes is decided by the model's processor."""
 
 import json
 from pathlib import Path

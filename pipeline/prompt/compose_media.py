@@ -1,7 +1,7 @@
-"""Combines a sample's picture with others, so that its question applies to one of several pictures.
+"""Combines a sample's image with others, so that its question applies to one of several images.
 
 `sequence`, `grid` and `inset` are MIA-DPO's; `demonstrations` are in-context examples, whose answers SymDPO replaces by meaningless
-symbols, so that only a model that looks at the examples can answer. The other pictures come from other samples of the run."""
+symbols, so that only a model that looks at the examples can answer. The other images come from other samples of the run."""
 
 import heapq
 import json
@@ -27,7 +27,7 @@ MEDIA = ("image",)
 SCOPE = "sample"
 VERSION = 1
 
-MOST = {"sequence": 5, "grid": 9, "inset": 2, "demonstrations": 9}  # maximum number of pictures
+MOST = {"sequence": 5, "grid": 9, "inset": 2, "demonstrations": 9}  # maximum number of images
 MEANT = {
     "sequence": "Only picture {number} of {count} is meant.",
     "grid": "Only the picture with the number {number} is meant.",
@@ -37,17 +37,17 @@ MEANT = {
 
 class Settings(Base):
     layout: Literal["sequence", "grid", "inset", "demonstrations"]
-    """pictures in sequence, numbered in one picture, a small one inside a large one, or answered questions first"""
+    """images in sequence, numbered in one image, a small one inside a large one, or answered questions first"""
     pictures: tuple[int, int] | None = None
-    """minimum and maximum number of pictures, the sample's own included; by default [2, 5] for a sequence, [2, 9] for the others"""
+    """minimum and maximum number of images, the sample's own included; by default [2, 5] for a sequence, [2, 9] for the others"""
     symbols: tuple[str, ...] = ()
     """for demonstrations: symbols that replace the answers, one each; the sample's own answer is then among those replaced"""
     pool: int = Field(2048, ge=2, le=100_000)
-    """number of samples, drawn from the run, that the other pictures come from"""
+    """number of samples, drawn from the run, that the other images come from"""
     side: int = Field(336, ge=64, le=4_096)
-    """pixels per side of a grid cell, and of half a side of the large picture around an inset"""
+    """pixels per side of a grid cell, and of half a side of the large image around an inset"""
     seed: int = 0
-    """seed of the pictures, positions and symbols drawn"""
+    """seed of the images, positions and symbols drawn"""
 
     @model_validator(mode="after")
     def _possible(self):
@@ -57,17 +57,17 @@ class Settings(Base):
         if self.symbols and self.layout != "demonstrations":
             raise ValueError("`symbols` apply only to `layout: demonstrations`; remove them or change the layout")
         if self.symbols and len(set(self.symbols)) < high:
-            raise ValueError(f"set at least {high} different symbols: each picture may have a different answer")
+            raise ValueError(f"`symbols` must have at least {high} different entries, since each image may have a different answer; add some")
         return self
 
     @property
     def between(self) -> tuple[int, int]:
-        """Minimum and maximum number of pictures."""
+        """Minimum and maximum number of images."""
         return self.pictures or (2, MOST[self.layout])
 
 
 class Other(NamedTuple):
-    """A pool entry: a sample whose picture can be combined with others."""
+    """A pool entry: a sample whose image can be combined with others."""
 
     sample: str
     media: str
@@ -76,7 +76,7 @@ class Other(NamedTuple):
 
 
 def fit(seen: Iterable[SampleRows], settings: Settings, context: Context) -> Fitted:
-    """The pool: `pool` samples with a single picture, drawn by the seed, independent of their order."""
+    """The pool: `pool` samples with a single image, drawn by the seed, independent of their order."""
     place = lambda other: digest(settings.seed, other.sample)
     others = (o for rows in seen if (o := _other(rows.sample)) and (settings.layout != "demonstrations" or o.answer))
     drawn = heapq.nsmallest(settings.pool, others, key=place)
@@ -84,9 +84,9 @@ def fit(seen: Iterable[SampleRows], settings: Settings, context: Context) -> Fit
 
 
 def write(rows: SampleRows, settings: Settings, context: Context) -> list[Media | Sample]:
-    """The sample among other pictures, after the Media made for it; `facts.composed` has layout, target (from 1) and media.
+    """The sample among other images, after the Media made for it; `facts.composed` has layout, target (from 1) and media.
 
-    RowError: BAD_ROW if the prompt has several turns or lacks an answer to replace, NO_MATCH if the pool has too few pictures or answers."""
+    RowError: BAD_ROW if the prompt has several turns or lacks an answer to replace, NO_MATCH if the pool has too few images or answers."""
     sample = rows.sample
     own = _other(sample)
     if own is None:
@@ -108,7 +108,7 @@ def write(rows: SampleRows, settings: Settings, context: Context) -> list[Media 
 
 
 def _other(sample: Sample) -> Other | None:
-    """The pool entry of a sample; None if it is not a single question about a single picture."""
+    """The pool entry of a sample; None if it is not a single question about a single image."""
     turns = [m for m in sample.prompt if m.role != "system"]
     if len(turns) != 1 or len(sample.media) != 1:
         return None
@@ -117,7 +117,7 @@ def _other(sample: Sample) -> Other | None:
 
 
 def _drawn(own: Other, count: int, rng: random.Random, pool: list[Other], sample: Sample) -> list[Other]:
-    """`count` entries of the pool with different pictures, none of them the sample's."""
+    """`count` entries of the pool with different images, none of them the sample's."""
     found: dict[str, Other] = {}
     for other in rng.sample(pool, len(pool)):
         if len(found) == count:
@@ -125,7 +125,7 @@ def _drawn(own: Other, count: int, rng: random.Random, pool: list[Other], sample
         if other.media != own.media:
             found.setdefault(other.media, other)
     if len(found) < count:
-        detail = f"{sample_label(sample)}: {count} other pictures are needed, but only {len(found)} exist; add samples or lower pictures"
+        detail = f"{sample_label(sample)}: {count} other images are needed, but only {len(found)} exist; add samples or lower `pictures`"
         raise RowError(Reason.NO_MATCH, detail)
     return list(found.values())
 
@@ -133,7 +133,7 @@ def _drawn(own: Other, count: int, rng: random.Random, pool: list[Other], sample
 def _with_demonstrations(
     sample: Sample, own: Other, count: int, rng: random.Random, settings: Settings, context: Context
 ) -> Sample:
-    """Questions and answers about other pictures, then the sample's own question."""
+    """Questions and answers about other images, then the sample's own question."""
     shown = _drawn(own, count - 1, rng, context.fitted, sample)
     made = {}
     answer_of = lambda other: other.answer

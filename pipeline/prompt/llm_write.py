@@ -1,6 +1,6 @@
 """A model writes a new question about the sample's media, optionally with answers.
 
-Or it writes a sentence that contradicts the media, which is placed before the question (HDPO's conflict between text and picture)."""
+Or it writes a sentence that contradicts the media, which is placed before the question (HDPO's conflict between text and image)."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Generates demo media with exactly known truth (pipeline/scenes/world.py): one or two pictures, a video or a sound, with a question and answer."""
+"""Generates demo media with exactly known truth (pipeline/scenes/world.py): one or two images, a video or an audio clip, with a question and answer."""
 
 import json
 import random

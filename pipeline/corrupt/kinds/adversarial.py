@@ -1,4 +1,4 @@
-"""A picture that looks the same to people but different to a model (AdPO); made by an engine with gradients."""
+"""An image that looks the same to people but different to a model (AdPO); made by an engine with gradients."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ from schemas.requests import Failure, Perturb
 
 
 class Adversarial(Kind):
-    """Projected gradient descent (PGD) away from the picture's features in the model's vision encoder (AdPO; Madry et al. 2018)."""
+    """Projected gradient descent (PGD) away from the image's features in the model's vision encoder (AdPO; Madry et al. 2018)."""
 
     kind: Literal["adversarial"] = "adversarial"
     model: str
@@ -26,13 +26,13 @@ class Adversarial(Kind):
 
 
 async def perturbed_picture(sha: str, kind: Adversarial, sample: Sample, context: Context) -> bytes:
-    """The bytes of the picture that the engine made and stored.
+    """The bytes of the image that the engine made and stored.
 
-    RowError if the engine cannot process this picture; RecipeError if it has no gradients at all; StoreError if the picture was made
+    RowError if the engine cannot process this image; RecipeError if it has no gradients at all; StoreError if the image was made
     in an earlier run and is missing from the media store."""
     engine = context.engines.get(kind.model)
     if engine is None or "Perturb" not in engine.can:
-        raise RecipeError(f"{context.step}: {kind.model} cannot perturb pictures; use a model on the engine hf")
+        raise RecipeError(f"{context.step}: {kind.model} cannot perturb images; use a model on the engine hf")
     seed = int(seeded_rng(kind, sample.id, sha).integers(2**31))
     result = await engine.ask(Perturb(sha, kind.epsilon, kind.step, kind.steps, seed))
     if isinstance(result, Failure):
@@ -40,5 +40,5 @@ async def perturbed_picture(sha: str, kind: Adversarial, sample: Sample, context
     try:
         return context.media.read(result.media)
     except KeyError:
-        detail = f"the media store no longer has the picture that {kind.model} made of {sha}; set another seed for {context.step}"
+        detail = f"the media store no longer has the image that {kind.model} made of {sha}; set another seed for {context.step}"
         raise StoreError(detail) from None

@@ -1,6 +1,6 @@
-"""Corruptions of temporal order: of the frames of a video, or the samples of a sound.
+"""Corruptions of temporal order: of the frames of a video, or the samples of an audio clip.
 
-A video's own sound is left unchanged unless `sound` is set."""
+A video's own audio is left unchanged unless `sound` is set."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -26,7 +26,7 @@ class Freeze(Kind):
 
     kind: Literal["freeze"] = "freeze"
     portion: float = Field(0.5, gt=0, le=1)
-    """share of the frames in the stretch; 1 is a still picture"""
+    """share of the frames in the stretch; 1 is a still image"""
 
 
 class Shuffle(Kind):
@@ -36,7 +36,7 @@ class Shuffle(Kind):
     pieces: int = Field(8, ge=2, le=10_000)
     """number of segments, at most the number of frames"""
     sound: bool = False
-    """for a video: shuffle its own sound too, in the same order if there is a frame for every segment"""
+    """for a video: shuffle its own audio too, in the same order if there is a frame for every segment"""
 
 
 class Reverse(Kind):
@@ -44,7 +44,7 @@ class Reverse(Kind):
 
     kind: Literal["reverse"] = "reverse"
     sound: bool = False
-    """for a video: reverse its own sound too"""
+    """for a video: reverse its own audio too"""
 
 
 def drop(frames: np.ndarray, kind: Drop, rng: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Corruptions of pictures and of each frame of a video: frames [n, height, width, 3] uint8 in, frames out.
+"""Corruptions of images and of each frame of a video: frames [n, height, width, 3] uint8 in, frames out.
 
 Random parameters (a box, an angle, a hue) are drawn once for all frames of a clip; noise is drawn for each frame."""
 
@@ -17,7 +17,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 class Diffusion(Kind):
-    """Gaussian diffusion noise after step `t` (POVID, SeVa, CHiP), on whole pictures, before a model's own preprocessing."""
+    """Gaussian diffusion noise after step `t` (POVID, SeVa, CHiP), on whole images, before a model's own preprocessing."""
 
     kind: Literal["diffusion"] = "diffusion"
     t: int = Field(500, ge=0, lt=STEPS)
@@ -25,11 +25,11 @@ class Diffusion(Kind):
 
 
 class Crop(Kind):
-    """A small crop of the picture: enlarged to the picture's size (mDPO), or left at its own size (CHiP)."""
+    """A small crop of the image: enlarged to the image's size (mDPO), or left at its own size (CHiP)."""
 
     kind: Literal["crop"] = "crop"
     area: tuple[float, float] = (0.01, 0.2)
-    """smallest and largest share of the picture's area"""
+    """smallest and largest share of the image's area"""
     pixels: tuple[int, int] | None = None
     """alternative: a crop of at most this width and height in pixels, not enlarged; [240, 320] in CHiP"""
 
@@ -51,7 +51,7 @@ class Rotate(Kind):
 
 
 class Black(Kind):
-    """A black picture (CHiP)."""
+    """A black image (CHiP)."""
 
     kind: Literal["black"] = "black"
 
@@ -73,7 +73,7 @@ class Pixelate(Kind):
 
 
 class Downscale(Kind):
-    """A small picture, left small (STIC)."""
+    """A small image, left small (STIC)."""
 
     kind: Literal["downscale"] = "downscale"
     side: int = Field(20, ge=4, le=16_384)
@@ -91,13 +91,13 @@ class Jitter(Kind):
 
 
 class PixelMask(Kind):
-    """Pixels replaced by the picture's mean colour (OPA-DPO)."""
+    """Pixels replaced by the image's mean colour (OPA-DPO)."""
 
     kind: Literal["pixel_mask"] = "pixel_mask"
     portion: float = Field(0.3, gt=0, le=1)
     """share of the pixels that is masked"""
     form: Literal["random", "block"] = "random"
-    """scattered pixels, or one block with the picture's aspect ratio"""
+    """scattered pixels, or one block with the image's aspect ratio"""
 
 
 class RegionMask(Kind):
@@ -107,7 +107,7 @@ class RegionMask(Kind):
     box: Box | None = None
     """left, top, right, bottom in pixels, or as shares of the sides if none is above 1; the facts' `bbox` by default"""
     levels: int = Field(1, ge=1, le=256)
-    """above 1, for stored corruptions: `media_list` has the picture, then `levels` pictures whose box fades step by step"""
+    """above 1, for stored corruptions: `media_list` has the image, then `levels` images whose box fades step by step"""
 
     @model_validator(mode="after")
     def _check_box(self):
@@ -117,7 +117,7 @@ class RegionMask(Kind):
 
 
 class Fade(RegionMask):
-    """One picture of a `region_mask` with a known box."""
+    """One image of a `region_mask` with a known box."""
 
     box: Box
     level: int
@@ -125,7 +125,7 @@ class Fade(RegionMask):
 
 
 def alpha_bar() -> np.ndarray:
-    """[STEPS] share of a picture's variance left after each step: the cumulative product of 1 - beta, with beta rising from 1e-5 to
+    """[STEPS] share of an image's variance left after each step: the cumulative product of 1 - beta, with beta rising from 1e-5 to
     5e-3 along a sigmoid over -6..6 (the schedule of VCD, arXiv 2311.16922, adopted by POVID, SeVa and CHiP)."""
     beta = (0.5e-2 - 1e-5) / (1 + np.exp(-np.linspace(-6, 6, STEPS))) + 1e-5
     return np.cumprod(1 - beta)
@@ -143,7 +143,7 @@ def diffusion(frames: np.ndarray, kind: Diffusion, rng: np.random.Generator) -> 
 
 
 def crop(frames: np.ndarray, kind: Crop, rng: np.random.Generator) -> np.ndarray:
-    """As torchvision's RandomResizedCrop: a share of the area, aspect ratio 3:4 to 4:3. A box larger than the picture is clipped to it."""
+    """As torchvision's RandomResizedCrop: a share of the area, aspect ratio 3:4 to 4:3. A box larger than the image is clipped to it."""
     height, width = frames.shape[1:3]
     if kind.pixels:
         wide, high = min(width, kind.pixels[0]), min(height, kind.pixels[1])

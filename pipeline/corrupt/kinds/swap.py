@@ -1,4 +1,4 @@
-"""Another sample's picture, clip or sound: any one of the run, or the picture nearest to the sample's own.
+"""Another sample's image, video or audio clip: any one of the run, or the image nearest to the sample's own.
 
 It comes from a pool that is drawn from all samples before the first one, because neighbours within a shard are often alike."""
 
@@ -27,7 +27,7 @@ class Swap(Kind):
 
     kind: Literal["swap"] = "swap"
     by: Literal["chance", "statistics", "embedding"] = "chance"
-    """any file of the pool; the picture with the nearest statistics (entropy, edges, writing, as in filtering); or the nearest embedding"""
+    """any file of the pool; the image with the nearest statistics (entropy, edges, writing, as in filtering); or the nearest embedding"""
     model: str | None = None
     """for `by: embedding`: name of the recipe's model; its engine must provide embeddings (`hf`)"""
     pool: int = Field(2048, ge=1, le=100_000)

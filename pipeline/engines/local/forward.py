@@ -223,10 +223,10 @@ def runs(ids: Sequence[int], of: set[int]) -> list[range]:
 
 
 def perturb(model, processor, picture: Image.Image, epsilon: float, step: float, steps: int, seed: int) -> bytes:
-    """A PNG whose features in the vision encoder are as far as projected gradient ascent gets from those of the picture (PGD, Madry et al.
-    2018, arXiv 1706.06083); no channel differs by more than `epsilon` (of 255) from the picture as resized by the processor.
+    """A PNG whose features in the vision encoder are as far as projected gradient ascent gets from those of the image (PGD, Madry et al.
+    2018, arXiv 1706.06083); no channel differs by more than `epsilon` (of 255) from the image as resized by the processor.
 
-    It starts at a random point within the bound: at the picture itself the gradient is zero."""
+    It starts at a random point within the bound: at the image itself the gradient is zero."""
     picture, places, rest = _laid_out(processor, picture)
     device = model.device
     clean = torch.from_numpy(np.asarray(picture, dtype=np.float32)).to(device)
@@ -253,9 +253,9 @@ def perturb(model, processor, picture: Image.Image, epsilon: float, step: float,
 
 
 def _laid_out(processor, picture: Image.Image) -> tuple[Image.Image, np.ndarray, dict]:
-    """(picture at a size that the processor keeps, source index of each value in `pixel_values`, the model's other arguments).
+    """(image at a size that the processor keeps, source index of each value in `pixel_values`, the model's other arguments).
 
-    The layout is found by running three pictures through the processor whose pixel values encode their own index."""
+    The layout is found by running three images through the processor whose pixel values encode their own index."""
     plain = {"return_tensors": "np", "do_rescale": False, "do_normalize": False}
     for _ in range(3):
         given = processor(images=[picture], **plain)

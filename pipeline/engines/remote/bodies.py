@@ -79,7 +79,7 @@ def _encode(part: Part, data: bytes) -> tuple[bytes, bytes, bytes]:
     form = sniff(data, name)
     if (
         part.type == "audio" and form.library == "av" and form.name != "mp3"
-    ):  # the sound of a video, or sound in a container
+    ):  # the audio of a video, or audio in a container
         data = as_wav(data, name)
         form = sniff(data, name)
     encoded = pybase64.b64encode(data)

@@ -15,7 +15,7 @@ from schemas.operator import Tables
 from schemas.ports import MediaStore
 
 FRAMES = {"image": 1, "video": 4}  # hashes per medium; a video's are of frames at even intervals
-EDGE = 2 * phash.SIDE  # minimum pixels per side of a picture decoded for its hash
+EDGE = 2 * phash.SIDE  # minimum pixels per side of an image decoded for its hash
 _AHEAD = 256  # media submitted to the threads at a time
 
 

@@ -37,7 +37,7 @@ def fits(columns: Collection[str]) -> str | None:
 
 
 def read(row: Row) -> Draft:
-    """A Draft. A tie is a judgement without a pair; `mixed_up_image` is the rejected side's picture; the sample's `split` is its
+    """A Draft. A tie is a judgement without a pair; `mixed_up_image` is the rejected side's image; the sample's `split` is its
     category in MM-RLHF-RewardBench. RowError: a field is missing or invalid."""
     prompt = place_media(turns(text(row.get("prompt"), "prompt"), "prompt", tags=True), media_of(row))
     tie = flag(row.get("is_tie"), "is_tie") or False
@@ -63,7 +63,7 @@ def read(row: Row) -> Draft:
 
 
 def _category(row: Row) -> dict[str, str]:
-    """The category counted separately by MM-RLHF-RewardBench: the first folder of the picture's or video's path."""
+    """The category counted separately by MM-RLHF-RewardBench: the first folder of the image's or video's path."""
     paths = [path for path in (row.get("image"), row.get("video")) if isinstance(path, str)]
     found = {name for path in paths for name in CATEGORIES if path.startswith(f"{name}/")}
     return {"split": found.pop()} if len(found) == 1 else {}
@@ -72,5 +72,5 @@ def _category(row: Row) -> dict[str, str]:
 def _mixed(row: Row) -> dict[str, list]:
     value = row.get("mixed_up_image")
     if value is True:
-        raise bad_row("mixed_up_image is true; give the path of the rejected side's picture, or leave it out")
+        raise bad_row("mixed_up_image is true; give the path of the rejected side's image, or leave it out")
     return {"image": [media_reference(value, "mixed_up_image")]} if value else {}

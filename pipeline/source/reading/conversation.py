@@ -68,7 +68,7 @@ class MediaLookup:
         """Stores and returns the Media of a path, URL, bytes or `{bytes, path}`. RowError: it cannot be read, is not allowed, or is not of
         `kind` (a media kind, or `any`).
 
-        For `audio`, a video with a sound track is accepted: a prompt with a video and its sound refers to it twice."""
+        For `audio`, a video with a sound track is accepted: a prompt with a video and its audio refers to it twice."""
         path, data = value, None
         if isinstance(value, dict):
             path, data = value.get("path"), value.get("bytes")
@@ -228,7 +228,7 @@ def _part(piece: Piece, lookup: MediaLookup, media: list[Media]) -> Part:
     if kind == "text":
         return Part("text", value)
     media.append(lookup.find(value, kind))
-    return Part(media[-1].kind if kind == "any" else kind, media=media[-1].id)  # `kind` may be the sound of a video
+    return Part(media[-1].kind if kind == "any" else kind, media=media[-1].id)  # `kind` may be the audio of a video
 
 
 def _empty_prompt() -> RowError:
