@@ -36,7 +36,7 @@ def compile_patterns(data: dict) -> Patterns:
 def split(patterns: Patterns, question: str, answer: str) -> list[tuple[str, bool]] | None:
     """The claims of `answer` to the open `question`: (yes/no question, implied answer) each.
 
-    None: the answer is malformed, or states a claim twice. LookupError when no task has this question."""
+    None: the answer is malformed, or states a claim twice. LookupError if no task has this question."""
     task, asked = _find(patterns, " ".join(question.split()))
     text = " ".join(answer.split())
     for form in task.forms:

@@ -128,7 +128,7 @@ class Observations:
             self.media[model.like, kinds[0]].update(tokens=more, media=len(kinds))
 
     def media_tokens(self, model: Model, kind: str) -> float:
-        """Tokens per medium of this kind, beyond its placeholder; 0 if no cached answer tells."""
+        """Tokens per media item of this kind, beyond its placeholder; 0 if no cached answer tells."""
         seen = self.media[model.like, kind]
         return max(0.0, seen["tokens"] / seen["media"]) if seen["media"] else 0.0
 
@@ -298,7 +298,7 @@ def example_of(operator: Operator) -> Example | None:
 
 
 def prompt_tokens(model: Model, request: Request) -> int:
-    """Tokens of the texts of a request, with a placeholder for each medium."""
+    """Tokens of the texts of a request, with a placeholder for each media item."""
     if isinstance(request, Perturb):
         return 0
     if isinstance(request, Likelihood):

@@ -21,7 +21,7 @@ BARS = 100  # bars of a waveform
 
 
 def preview(kind: str, data: bytes, name: str) -> str:
-    """HTML for a medium, labelled `name`. If it cannot be decoded, the error message."""
+    """HTML for a media item, labelled `name`. If it cannot be decoded, the error message."""
     try:
         return _PREVIEWS[kind](data, name)
     except RowError as error:

@@ -24,8 +24,8 @@ def push(dataset: Path, repo: str, private: bool, token: str | None) -> str:
     """Makes the dataset repository `repo` (OWNER/NAME) contain exactly this dataset, and returns its URL.
 
     The Hub checks the card first; then the repository is created if it does not exist. Files of an earlier push are removed in the same commit. The token appears in no message.
-    InputError: no dataset, no token, an invalid name, or an existing public repository although `private` is set. DamageError: the dataset
-    differs from what was exported. StoreError: the Hub cannot be reached or refuses card or upload; a repository that this call created
+    InputError for no dataset, no token, an invalid name, or an existing public repository although `private` is set. DamageError if the dataset
+    differs from what was exported. StoreError if the Hub cannot be reached or refuses card or upload; a repository that this call created
     and that is still empty is deleted again."""
     from huggingface_hub import HfApi
 

@@ -37,7 +37,7 @@ class Example(NamedTuple):
 def read_examples(folder: Path) -> Iterator[Example]:
     """The examples of an exported dataset, by kind and file, always in the same order.
 
-    InputError: the folder contains no dataset, or one of a newer version. DamageError: a file differs from what was exported."""
+    InputError if the folder contains no dataset, or one of a newer version. DamageError if a file differs from what was exported."""
     files = dataset_files(folder)
     if not files:
         raise InputError(f"{folder} contains no exported dataset: pass the `dataset` folder of a finished run")
@@ -61,7 +61,7 @@ def _examples(kind: str, path: Path) -> Iterator[Example]:
 
 @contextmanager
 def open_dataset_file(path: Path) -> Generator[pq.ParquetFile]:
-    """Opens an exported file. InputError: a newer version or another program wrote it. DamageError: it differs from what was exported."""
+    """Opens an exported file. InputError if a newer version or another program wrote it. DamageError if it differs from what was exported."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             _check_version(file, path)

@@ -34,7 +34,7 @@ def write(tables: Tables, media: MediaStore, out: Path, info: dict) -> dict[str,
     `info` (JSON values) is stored in each file's metadata. The same rows give the same bytes. `out` appears complete, with a manifest, or
     not at all; an earlier export there is replaced. Memory is one row group of media per kind, for any number of pairs. Without pairs
     `out` is an empty folder.
-    OutputError: `out` contains other files. StoreError: the media store lacks a file or has it damaged. RunError: a pair's sample is
+    OutputError if `out` contains other files. StoreError if the media store lacks a file or has it damaged. RunError if a pair's sample is
     not live or out of order."""
     out = Path(out)
     part = out.with_name(out.name + ".part")

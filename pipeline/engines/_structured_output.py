@@ -21,7 +21,7 @@ def wrapped(form: Form, vllm: bool) -> bool:
 
 @functools.lru_cache(256)
 def options(form: Form, vllm: bool) -> dict:
-    """The request options for a form. ValueError when its schema is not JSON."""
+    """The request options for a form. ValueError if its schema is not JSON."""
     if vllm:
         plain = {"choice": list(form.choice)} if form.choice else {"regex": form.regex}
         return {"structured_outputs": {"json": json.loads(form.schema)} if form.schema else plain}

@@ -73,7 +73,7 @@ def capabilities(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
 
 
 async def connect(settings: Settings, media: MediaStore) -> "HF":
-    """Loads the model; blocks. EngineError when transformers cannot load it."""
+    """Loads the model; blocks. EngineError if transformers cannot load it."""
     folder = str(folder_of(settings.model, settings.revision))
     try:
         return _class_of(folder)(settings, media, folder)
@@ -121,7 +121,7 @@ class HF:
         self.media = frozenset(k for k in MEDIA_KINDS if getattr(self._encoder.processor, f"{k}_token", None))
 
     async def ask(self, request: Request) -> Result:
-        """The result, or a Failure if this request cannot be answered. EngineError when the engine is closed."""
+        """The result, or a Failure if this request cannot be answered. EngineError if the engine is closed."""
         if self._model is None:
             raise EngineError(f"the engine of {self.identity} is closed")
         self.requests += 1
@@ -212,7 +212,7 @@ class HF:
         """(the prompt before the last message, that message's token ids, the number of media)."""
         *before, last = messages
         if last.role != "assistant":
-            raise RowError(Reason.EMPTY_ANSWER, "there is no answer: the last message must be by the assistant")
+            raise RowError(Reason.EMPTY_ANSWER, "there is no answer; the last message must be by the assistant")
         media = len(media_parts(before))
         ids = self._encoder.answer("".join(part.text or "" for part in last.parts), "the answer")[:-1]
         return self._prompt(tuple(before)), ids, media

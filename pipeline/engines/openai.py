@@ -1,6 +1,6 @@
 """Engine for any server with the OpenAI chat completions API: a hosted model, or `vllm serve` on other machines.
 
-A single failed request is a Failure; EngineError when no server is left, or every server rejects the key or the model."""
+A single failed request is a Failure; EngineError if no server is left, or every server rejects the key or the model."""
 
 import asyncio
 import os
@@ -115,7 +115,7 @@ def capabilities(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
 async def connect(settings: Settings, media: MediaStore) -> "OpenAI":
     """A connected engine: at least one of its servers has answered.
 
-    RecipeError when a key's variable is not set; EngineError when no server answers or one rejects its key."""
+    RecipeError if a key's variable is not set; EngineError if no server answers or one rejects its key."""
     several = settings.endpoints or (Endpoint(base_url=settings.base_url or ""),)
     several = [e.model_copy(update={"api_key_env": e.api_key_env or settings.api_key_env}) for e in several]
     servers = [Server(e, settings.slots, _key(e.api_key_env), settings.timeout) for e in several]
@@ -171,7 +171,7 @@ class OpenAI:
     async def check(self) -> None:
         """Requests every server's list of models; a server without such a list is accepted.
 
-        EngineError when no server answers, or one rejects its key or redirects."""
+        EngineError if no server answers, or one rejects its key or redirects."""
         started = asyncio.get_running_loop().time()
         found = await asyncio.gather(*map(self._models, self._pool.servers))
         lists = [models for models in found if isinstance(models, bytes)]
@@ -194,7 +194,7 @@ class OpenAI:
         return response.body
 
     async def ask(self, request: Request) -> Result:
-        """The result, or a Failure if this request cannot be answered. EngineError when no server is left."""
+        """The result, or a Failure if this request cannot be answered. EngineError if no server is left."""
         self.requests += 1
         try:
             if isinstance(request, Generate):
@@ -262,7 +262,7 @@ class OpenAI:
         """The prompt's tokens are requested alone first: the answer begins where the two token lists diverge."""
         *before, last = request.messages
         if last.role != "assistant" or not any((part.text or "").strip() for part in last.parts):
-            raise RowError(Reason.EMPTY_ANSWER, "there is no answer to compute the likelihood of; drop the row")
+            raise RowError(Reason.EMPTY_ANSWER, "there is no answer to compute the likelihood of; remove the row")
         if not self._vllm:
             raise RowError(
                 Reason.ENGINE_REFUSED, "only vLLM returns the likelihood of an answer; set server: vllm if this is one"

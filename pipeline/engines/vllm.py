@@ -121,7 +121,7 @@ def capabilities(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
 
 
 async def connect(settings: Settings, media: MediaStore) -> "VLLM":
-    """Loads the model; blocks for seconds to minutes. EngineError when it cannot be loaded, or its adapter has no effect."""
+    """Loads the model; blocks for seconds to minutes. EngineError if it cannot be loaded, or its adapter has no effect."""
     engine = VLLM(settings, media, _load(settings))
     if settings.adapter:
         await engine.check_adapter()
@@ -211,7 +211,7 @@ class VLLM:
         self._lora = _lora(settings.adapter)
 
     async def ask(self, request: Request) -> Result:
-        """The result, or a Failure if this request cannot be answered. EngineError when the engine has died or is closed."""
+        """The result, or a Failure if this request cannot be answered. EngineError if the engine has died or is closed."""
         async with self._window:
             if self._dead:
                 raise self._dead
@@ -229,7 +229,7 @@ class VLLM:
         return self._likely(output, answer) if answer else self._result(output, ids)
 
     async def check_adapter(self) -> None:
-        """vLLM silently ignores adapter weights with unknown names. EngineError when all of them were ignored."""
+        """vLLM silently ignores adapter weights with unknown names. EngineError if all of them were ignored."""
         probe, lora = Likelihood((user("hello"), assistant("hello"))), self._lora
         adapted = await self.ask(probe)
         self._lora = None
@@ -347,7 +347,7 @@ class VLLM:
         media = media_of_request(messages, self.media, self.identity)
         for kind, count in Counter(part.type for part in media).items():
             if count > self._limits[kind]:
-                limit = f"the engine accepts {self._limits[kind]}; raise limit_mm_per_prompt or drop the row"
+                limit = f"the engine accepts {self._limits[kind]}; raise limit_mm_per_prompt or remove the row"
                 raise RowError(Reason.TOO_MANY_MEDIA, f"{count} {kind} items in one request, {limit}")
         return media
 
@@ -383,7 +383,7 @@ class VLLM:
         if part.type == "image":
             image = decode_image(data, name)
             if min(image.size) < MIN_SIDE:
-                raise RowError(Reason.EMPTY_MEDIA, f"{name} has {image.width} x {image.height} pixels; drop the row")
+                raise RowError(Reason.EMPTY_MEDIA, f"{name} has {image.width} x {image.height} pixels; remove the row")
             return image
         if part.type == "audio":
             wave = decode_audio(data, AUDIO_RATE, name, self._settings.max_seconds)
@@ -443,7 +443,7 @@ class _Tokens:
         """Token ids of the assistant's message, without the end of its turn. RowError if it is empty."""
         text = "".join(texts_in(merge_texts(message.parts)))
         if message.role != "assistant" or not text:
-            raise RowError(Reason.EMPTY_ANSWER, "there is no answer to compute the likelihood of; drop the row")
+            raise RowError(Reason.EMPTY_ANSWER, "there is no answer to compute the likelihood of; remove the row")
         return self._tokenizer.encode(escape(text, self._specials), add_special_tokens=False)
 
     def shows(self, kind: str) -> bool:

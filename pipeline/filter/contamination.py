@@ -59,9 +59,9 @@ def named_files(settings: Settings) -> list[str]:
 
 def keep(tables: Tables, settings: Settings, context: Context) -> list[Rejection]:
     """Returns a rejection for each contaminated sample, with the benchmark, its row and the score, and one for each benchmark row that
-    cannot be read, since nothing is protected against it. InputError: a benchmark cannot be read at all.
+    cannot be read, since nothing is protected against it. InputError if a benchmark cannot be read at all.
 
-    Compares the samples' prompts and references. Memory: 16 bytes per n-gram and per medium of the benchmarks, 24 per medium of the run."""
+    Compares the samples' prompts and references. Memory: 16 bytes per n-gram and per media item of the benchmarks, 24 per media item of the run."""
     benchmarks = _Benchmarks(settings, context)
     out = benchmarks.rejections
     media_match = (

@@ -77,7 +77,7 @@ class _Fingerprints:
 
 
 def _first(media: MediaHashes, bits: int) -> np.ndarray:
-    """For each medium the index of the earlier one that it counts as, or its own."""
+    """For each media item the index of the earlier one that it counts as, or its own."""
     twins = lsh.near_duplicates(media.keys(bits), lambda i, j: media.apart(i, j) <= bits)
     return np.where(twins < 0, np.arange(len(twins)), twins)
 
@@ -85,7 +85,7 @@ def _first(media: MediaHashes, bits: int) -> np.ndarray:
 def keep(tables: Tables, settings: Settings, context: Context) -> list[Rejection]:
     """Returns a rejection for each sample near an earlier one that is kept, with that sample and the distance.
 
-    Samples without media are compared by prompt only, and all kept with `by: media`. Memory per sample: its ids, 16 bytes per medium and
+    Samples without media are compared by prompt only, and all kept with `by: media`. Memory per sample: its ids, 16 bytes per media item and
     512 bytes of prompt signature; no pixels or texts."""
     media = (
         {}

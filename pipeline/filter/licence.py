@@ -34,7 +34,7 @@ class Settings(Base):
     @model_validator(mode="after")
     def _something(self):
         if not self.allow and not self.refuse:
-            raise ValueError("set licences to `allow` or to `refuse`")
+            raise ValueError("set `allow` or `refuse` to a list of licences")
         return self
 
 

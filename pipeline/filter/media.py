@@ -34,7 +34,7 @@ VERSION = 2
 def _ordered(bounds: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
     low, high = bounds
     if low is None and high is None:
-        raise ValueError("set a lowest or a highest value, like [224, null]")
+        raise ValueError("both bounds are null; set a lowest or a highest value, like [224, null]")
     if low is not None and high is not None and low > high:
         raise ValueError(f"the lowest value, {low:g}, is above the highest, {high:g}")
     return bounds
@@ -106,7 +106,7 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
 
 
 async def keep(tables: Tables, settings: Settings, context: Context) -> list[Rejection]:
-    """Returns a rejection for each sample with a medium or a measure of its own out of bounds, naming the measure and its value.
+    """Returns a rejection for each sample with a media item or a measure of its own out of bounds, naming the measure and its value.
 
     A value that cannot be determined is out of bounds: no facts, a model reply that cannot be parsed (quoted in the rejection), an
     undecodable image. Audio clips and texts have no sides and no objects. Memory: the media that are out of bounds."""
@@ -206,7 +206,7 @@ async def _ask_all(samples: list[Sample], settings: Settings, context: Context) 
             return result.reason, result.detail
         reply = result.answers[0].text
         if (found := parse(reply)) is None:
-            return Reason.UNPARSABLE, f"no objects and writing can be parsed from the model's reply: {reply}"
+            return Reason.UNPARSABLE, f"cannot parse objects and writing from the model's reply: {reply}"
         return next((f for name, value in found.items() if (f := _fault(name, value, settings))), None)
 
     return list(await asyncio.gather(*map(ask, samples)))

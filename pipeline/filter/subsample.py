@@ -68,7 +68,7 @@ class Settings(Base):
     @model_validator(mode="after")
     def _shares(self):
         if any(w < 0 for w in self.weights.values()) or not sum(self.weights.values()):
-            raise ValueError("weights must not be negative, and one must be above 0")
+            raise ValueError("`weights` must not be negative, and at least one must be above 0")
         if (self.model is not None) != (self.by == "clusters" and self.embedding == "model"):
             raise ValueError("set `model` together with `by: clusters, embedding: model`, or none of them")
         return self
@@ -79,7 +79,7 @@ def keep(tables: Tables, settings: Settings, context: Context) -> dict | Corouti
     after by group, and the embedding.
 
     Which samples of a stratum are kept depends only on their ids and the seed. Embeddings (0.5 to 1 kB each) are stored in a temporary
-    file; in memory are each sample's id and a few numbers. EngineError: the model's engine cannot embed."""
+    file; in memory are each sample's id and a few numbers. EngineError if the model's engine cannot embed."""
     if settings.model:
         return _by_model(tables, settings, context)
     if settings.by == "clusters":

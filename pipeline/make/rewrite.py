@@ -71,7 +71,7 @@ async def _rewritten(
         return [rejection_of(c, found.reason, found.detail, context)]
     reply, new, tokens, seed = found
     if new is None:
-        detail = f"the reply has no single answer between <<< and >>>: {reply[:1000]}"
+        detail = f"the reply does not contain exactly one answer between <<< and >>>: {reply[:1000]}"
         return [rejection_of(c, Reason.UNPARSABLE, detail, context)]
     if new == c.text.strip():
         return [rejection_of(c, Reason.EQUAL_ANSWERS, "the rewritten answer equals the original", context)]

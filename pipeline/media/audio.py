@@ -19,7 +19,7 @@ _SPOKEN = 16_000  # samples per second, as used by the audio encoders of common 
 
 
 def facts(data: bytes, form: Format, name: str) -> dict:
-    """kind, mime, seconds, rate (samples per second) and channels. RowError: it cannot be decoded, has no samples, exceeds a limit or
+    """kind, mime, seconds, rate (samples per second) and channels. RowError if it cannot be decoded, has no samples, exceeds a limit or
     contains NaN or infinities."""
     if form.library == "soundfile":
         rate, channels, seconds = _file_facts(data, form, name)
@@ -34,7 +34,7 @@ def decode_audio(
 ) -> np.ndarray:
     """Samples [n] float32, mono (mean of the channels), about -1..1, `rate` per second; of a video, its audio. Cut off after `max_seconds`.
 
-    RowError: there is no audio, or it cannot be decoded."""
+    RowError if there is no audio, or it cannot be decoded."""
     form = sniff(data, name)
     if form.library == "pillow":
         raise RowError(Reason.UNSUPPORTED_MEDIA, f"{name} is {form.mime}, not audio; remove the row")
@@ -117,7 +117,7 @@ def _ended(data: bytes) -> bool:
 
 
 def _silent(name: str) -> RowError:
-    return RowError(Reason.EMPTY_MEDIA, f"{name} contains no audio; replace the file or remove the row")
+    return RowError(Reason.EMPTY_MEDIA, f"{name} has no audio samples; replace the file or remove the row")
 
 
 def _not_finite(name: str) -> RowError:

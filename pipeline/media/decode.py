@@ -35,7 +35,7 @@ def facts(data: bytes, form: Format, name: str) -> dict:
 
 
 def decode_image(data: bytes, name: str = "the image", edge: int | None = None) -> "Image.Image":
-    """An RGB image, with `edge` possibly reduced to at least that many pixels per side; see image.py. RowError: it cannot be decoded,
+    """An RGB image, with `edge` possibly reduced to at least that many pixels per side; see image.py. RowError if it cannot be decoded,
     its decoder crashes (DECODER_DIED) or takes too long (TOO_SLOW)."""
     from PIL import Image
 

@@ -48,15 +48,15 @@ class Limits(Base):
     """Limits on fetching from URLs."""
 
     allow_private: tuple[str, ...] = ()
-    """Hosts that may have private addresses and any port: your own servers. Metadata services remain blocked."""
+    """hosts that may have private addresses and any port: your own servers; metadata services remain blocked"""
     max_bytes: int = Field(256 << 20, ge=1, le=4 << 30)
-    """Maximum size of a file in bytes."""
+    """maximum size of a file in bytes"""
     seconds: float = Field(60, gt=0, le=3600)
-    """Maximum seconds per file, including redirects and retries."""
+    """maximum seconds per file, including redirects and retries"""
     at_once: int = Field(8, ge=1, le=64)
-    """Number of files fetched in parallel."""
+    """number of files fetched in parallel"""
     schemes: tuple[ObjectStore, ...] = ()
-    """Object stores that rows may name, such as s3 or gs; they are read with your credentials. Those of the recipe's own paths are always allowed."""
+    """object stores that rows may name, such as s3 or gs; they are read with your credentials; those of the recipe's own paths are always allowed"""
 
     @model_serializer(mode="wrap")
     def _without_empty(self, dump):
@@ -234,7 +234,7 @@ class _Timed(httpcore.NetworkStream):
 
 def reachable(address: str, private: bool) -> bool:
     """Whether an IP address may be connected to; `private`: also private ones. Link-local, multicast and metadata-service addresses are
-    always refused. ValueError: not an IP address."""
+    always refused. ValueError if it is not an IP address."""
     found = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
         inner = found.ipv4_mapped or found.sixtofour or (found.teredo and found.teredo[1])
@@ -296,7 +296,7 @@ def _tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-_NO_NAME = "no such host"
+_NO_NAME = "unknown host"
 _PROBLEMS = {
     httpcore.ConnectError: "cannot be reached", httpcore.ConnectTimeout: "cannot be reached",
     httpcore.ReadTimeout: "is too slow", httpcore.WriteTimeout: "is too slow", httpcore.PoolTimeout: "is too slow",

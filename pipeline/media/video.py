@@ -16,7 +16,7 @@ def facts(data: bytes, form: Format, name: str) -> dict | None:
     """kind, mime, width and height (pixels, after rotation), frames, fps (mean) and seconds; for a video with audio also its rate and
     channels.
 
-    None if there is audio but no video stream. RowError: it cannot be decoded, has no frames or exceeds a limit."""
+    None if there is audio but no video stream. RowError if it cannot be decoded, has no frames or exceeds a limit."""
     found = _look(data, form, name)
     if found is None:
         return None
@@ -40,7 +40,7 @@ def decode_clip(
     the one before where that one would come early (see `_spread`); a frame that stands for several moments is returned once. Times are
     counted from the video's first frame, so they begin with 0; the last value is the length of the video. Frames whose longer side exceeds
     `max_side` pixels are scaled down to it. The file is decoded once, in order.
-    RowError: it is not a video, cannot be decoded or has no frames."""
+    RowError if it is not a video, cannot be decoded or has no frames."""
     form = sniff(data, name)
     found = _look(data, form, name) if form.library == "av" else None
     if found is None:

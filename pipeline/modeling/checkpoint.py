@@ -16,7 +16,7 @@ def identity(model: str, revision: str | None = None) -> tuple[str, str | None]:
     """`(identity, revision to load)` of a local folder or a model on the Hub.
 
     A folder: `folder@` and 12 hex digits of a digest of its weights, configuration and tokenizer, which are read completely; no revision.
-    A Hub model: `owner/name@` and the first 12 digits of its commit, which is the revision. EngineError when neither exists."""
+    A Hub model: `owner/name@` and the first 12 digits of its commit, which is the revision. EngineError if neither exists."""
     folder = Path(model)
     if folder.is_dir():
         return f"{folder.resolve().name}@{_digest(folder)}", None
@@ -98,6 +98,6 @@ def _hub_errors() -> tuple[type[Exception], ...]:
 def _nowhere(model: str, revision: str | None, error: Exception) -> EngineError:
     where = f"{model} at revision {revision}" if revision else model
     return EngineError(
-        f"there is no folder {model}, and the Hub does not provide {where} ({type(error).__name__}): "
+        f"the folder {model} does not exist, and the Hub does not provide {where} ({type(error).__name__}); "
         "check the name, the network and HF_TOKEN"
     )

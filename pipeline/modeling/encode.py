@@ -43,7 +43,7 @@ class Encoded(NamedTuple):
 class Encoder:
     """Encodes with the processor of one model folder. A prompt is encoded once for all its pairs.
 
-    TrainError when the folder has no multimodal processor."""
+    TrainError if the folder has no multimodal processor."""
 
     def __init__(self, folder: str):
         try:
@@ -63,13 +63,15 @@ class Encoder:
         self.banned = sorted(set(special.values()) - self.stops)  # ids that must not occur in an answer
 
     def pair(self, example: Example) -> Encoded:
-        """The encoded pair. RowError when it cannot be used for training: an answer is missing or empty, both are equal, or it is too long."""
+        """The encoded pair. RowError if it cannot be used for training: an answer is missing or empty, both are equal, or it is too long."""
         if example.rejected is None:
             raise RowError(
                 Reason.EMPTY_ANSWER, f"{example.id} has no rejected answer, which this loss needs; use an unpaired loss"
             )
         if example.chosen == example.rejected:
-            raise RowError(Reason.EQUAL_ANSWERS, f"{example.id}: chosen and rejected are the same text; drop the pair")
+            raise RowError(
+                Reason.EQUAL_ANSWERS, f"{example.id}: chosen and rejected are the same text; remove the pair"
+            )
         answers = self.answer(example.chosen, example.id), self.answer(example.rejected, example.id)
         prompt = self.prompt(example.messages, example.media, example.id)
         if (tokens := len(prompt.ids) + max(map(len, answers))) > self._limit:
@@ -83,7 +85,7 @@ class Encoder:
         """Token ids of an answer, ending with its end-of-turn token. RowError if it is empty; `row` names it."""
         ids = self.tokenizer.encode(escape(text, self._specials), add_special_tokens=False)
         if not text.strip() or not ids:
-            raise RowError(Reason.EMPTY_ANSWER, f"{row} has an empty answer; drop the row")
+            raise RowError(Reason.EMPTY_ANSWER, f"{row} has an empty answer; remove the row")
         return [*ids, self.end]
 
     def prompt(self, messages: tuple[Message, ...], media: tuple[tuple[str, bytes], ...], row: str) -> Prompt:
@@ -157,7 +159,7 @@ class Encoder:
                 raise RowError(
                     Reason.UNSUPPORTED_MEDIA,
                     f"{row} shows {count} {kind} items, for which the prompt has {found} tokens instead of {wanted}: "
-                    "the model or its chat template does not support them; use another model or drop the row",
+                    "the model or its chat template does not support them; use another model or remove the row",
                 )
 
     def _end_of_turn(self) -> int:

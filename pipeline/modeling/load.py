@@ -20,7 +20,7 @@ WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.js
 
 
 def load(folder: str):
-    """The model in float32 and eval mode (dropout off), on the GPU if there is one. TrainError when transformers cannot load it.
+    """The model in float32 and eval mode (dropout off), on the GPU if there is one. TrainError if transformers cannot load it.
 
     Of a full Qwen2.5-Omni only the thinker is loaded, which reads all media and writes the text."""
     try:

@@ -13,10 +13,10 @@ def media_of_request(messages: tuple[Message, ...], kinds: Container[str], engin
     `engine` (its identity, for the message) accepts."""
     media = media_parts(messages)
     if not media and not any(text.strip() for message in messages for text in texts_in(message.parts)):
-        raise RowError(Reason.EMPTY_PROMPT, "the prompt has neither text nor media; drop the row")
+        raise RowError(Reason.EMPTY_PROMPT, "the prompt has neither text nor media; remove the row")
     if strange := {part.type for part in media if part.type not in kinds}:
         raise RowError(
-            Reason.UNSUPPORTED_MEDIA, f"{engine} does not accept {min(strange)}; use another model or drop the row"
+            Reason.UNSUPPORTED_MEDIA, f"{engine} does not accept {min(strange)}; use another model or remove the row"
         )
     return media
 
@@ -26,7 +26,7 @@ def read(store: MediaStore, part: Part) -> bytes:
     try:
         return store.read(part.media or "")
     except KeyError as error:
-        detail = f"the media store has no {part.type} {part.media}; add the file again"
+        detail = f"{part.type} {part.media} is missing from the media store; add the file again"
         raise RowError(Reason.MISSING_FILE, detail) from error
 
 

@@ -57,7 +57,9 @@ class Settings(Base):
         if self.symbols and self.layout != "demonstrations":
             raise ValueError("`symbols` apply only to `layout: demonstrations`; remove them or change the layout")
         if self.symbols and len(set(self.symbols)) < high:
-            raise ValueError(f"`symbols` must have at least {high} different entries, since each image may have a different answer; add some")
+            raise ValueError(
+                f"`symbols` must have at least {high} different entries, since each image may have a different answer; add some"
+            )
         return self
 
     @property

@@ -86,7 +86,7 @@ async def write(rows: SampleRows, settings: Settings, context: Context) -> list[
     if found is None:
         return [
             _rejected(
-                sample, context, Reason.UNPARSABLE, f"no {settings.wanted[0]} can be parsed from the reply: {reply}"
+                sample, context, Reason.UNPARSABLE, f"cannot parse the {settings.wanted[0]} from the reply: {reply}"
             )
         ]
     if settings.conflict:

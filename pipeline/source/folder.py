@@ -36,23 +36,23 @@ _METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 
 class Settings(Base):
     path: Place
-    """Folder of images, videos and audio files, local or a URL such as s3://; read with its subfolders, except hidden ones."""
+    """folder of images, videos and audio files, local or a URL such as s3://; read with its subfolders, except hidden ones"""
     prompt: str | None = Field(None, pattern=r"\S")
-    """The question for files without a prompt of their own; captions then become references. Without it captions are the prompts."""
+    """the question for files without a prompt of their own; captions then become references; without it captions are the prompts"""
     columns: dict[Column, str] = Field({})
-    """Column names used in caption and metadata files, if different: {reference: description}."""
+    """column names used in caption and metadata files, if different: {reference: description}"""
     licence: str | None = None
-    """Licence of files that state none."""
+    """licence of files that state none"""
     limit: int | None = Field(None, ge=1)
-    """Maximum number of files read, valid or not; no limit by default."""
+    """maximum number of files read, valid or not; no limit by default"""
     fetch: Limits = Limits()
-    """Limits on fetching from URLs."""
+    """limits on fetching from URLs"""
 
 
 def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Rejection]:
     """Yields Media and one Sample per file, in order of the names; rows of a metadata file come before the other files of its folder.
 
-    A file that is not media, cannot be decoded or has no prompt is a Rejection. InputError: the folder cannot be listed or is empty."""
+    A file that is not media, cannot be decoded or has no prompt is a Rejection. InputError if the folder cannot be listed or is empty."""
     label = urls.clean(settings.path) if urls.is_url(settings.path) else settings.path
     rows = islice(_rows(settings, label), settings.limit)
     with Remote(settings.fetch, context.media, context.cache) as remote:

@@ -36,31 +36,31 @@ _BATCH = 64  # rows per batch, with their media
 
 class Settings(Base):
     path: str
-    """OWNER/NAME on the Hub, or a local folder that `datasets` can load, also one written by `save_to_disk`."""
+    """OWNER/NAME on the Hub, or a local folder that `datasets` can load, also one written by `save_to_disk`"""
     config: str | None = None
-    """The dataset's config (subset); by default its only or default one."""
+    """the dataset's config (subset); by default its only or default one"""
     split: str = "train"
-    """The split."""
+    """the split"""
     revision: str | None = None
-    """Branch, tag or commit on the Hub; by default the main branch."""
+    """branch, tag or commit on the Hub; by default the main branch"""
     streaming: bool = True
-    """Whether to stream rows; otherwise the dataset is first copied to the library's cache, which later runs read."""
+    """whether to stream rows; otherwise the dataset is first copied to the library's cache, which later runs read"""
     columns: dict[Column, str] = Field({})
-    """Column names used in the dataset, if different: {prompt: question, image: img}."""
+    """column names used in the dataset, if different: {prompt: question, image: img}"""
     licence: str | None = None
-    """Licence of rows that state none; by default that of the dataset card."""
+    """licence of rows that state none; by default that of the dataset card"""
     limit: int | None = Field(None, ge=1)
-    """Maximum number of rows read, valid or not; no limit by default."""
+    """maximum number of rows read, valid or not; no limit by default"""
     sample: Sampling | None = None
-    """A seeded sample of the rows: {n: 1000} or {share: 0.1}, with an optional seed."""
+    """a seeded sample of the rows: {n: 1000} or {share: 0.1}, with an optional seed"""
     fetch: Limits = Limits()
-    """Limits on fetching URLs in rows: {allow_private: [host], max_bytes, seconds, at_once}."""
+    """limits on fetching URLs in rows: {allow_private: [host], max_bytes, seconds, at_once}"""
 
 
 def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Rejection]:
     """Yields each row's Media, then its Sample, like `source.rows`. A bad row is a Rejection named `path[@commit]/[config/]split#number`.
 
-    Rows from the Hub may name URLs and files of the dataset, never other local files. InputError: the dataset, config, split or prompt
+    Rows from the Hub may name URLs and files of the dataset, never other local files. InputError if the dataset, config, split or prompt
     column does not exist, or the dataset cannot be reached."""
     local = os.path.exists(settings.path)
     if local:
@@ -126,7 +126,7 @@ def _load(settings: Settings, commit: str | None) -> Any:
                 return data
             if settings.split not in data:
                 raise InputError(
-                    f"{settings.path} has no split {settings.split}; set split to one of {', '.join(data)}"
+                    f"{settings.path}: unknown split {settings.split}; set split to one of {', '.join(data)}"
                 )
             return data[settings.split]
         data = datasets.load_dataset(

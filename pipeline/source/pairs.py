@@ -62,19 +62,19 @@ _PROBED = 64  # rows used to detect the format: optional columns may be absent f
 
 class Settings(Base):
     path: Place | tuple[Place, ...] = Field(min_length=1)
-    """A file of rows (.jsonl, .json, .csv, .tsv, .parquet, .arrow) or a folder of them, local or a URL, or a list of these."""
+    """a file of rows (.jsonl, .json, .csv, .tsv, .parquet, .arrow) or a folder of them, local or a URL, or a list of these"""
     format: Format = "auto"
-    """The format of the rows; `auto` detects it from each file's columns."""
+    """the format of the rows; `auto` detects it from each file's columns"""
     columns: dict[str, str] = Field({})
-    """Column names used in the file, if different from the format's: {chosen: better}."""
+    """column names used in the file, if different from the format's: {chosen: better}"""
     media_root: Place | None = None
-    """Folder or URL that media paths are relative to; by default the folder of the row's file."""
+    """folder or URL that media paths are relative to; by default the folder of the row's file"""
     licence: str | None = None
-    """Licence of rows that state none."""
+    """licence of rows that state none"""
     limit: int | None = Field(None, ge=1)
-    """Maximum number of rows read, valid or not; no limit by default."""
+    """maximum number of rows read, valid or not; no limit by default"""
     fetch: Limits = Limits()
-    """Limits on fetching from URLs."""
+    """limits on fetching from URLs"""
 
 
 class FileFormat(NamedTuple):
@@ -93,7 +93,7 @@ def read(settings: Settings, context: Context) -> Iterator[Record]:
     beside the format's READS is counted in the context, and rejects the row if it is known to change its meaning. A bad row is a Rejection named `file#number` (from 1), and so is a
     file of unknown format. An empty answer among several is a Rejection of its own, and its judgements are dropped. Rows with the same
     prompt are yielded as read, each with its own Sample; the caller merges them.
-    InputError: a file cannot be read, or not a single row is valid. DamageError: a Pairwright dataset differs from what was exported."""
+    InputError if a file cannot be read, or not a single row is valid. DamageError if a Pairwright dataset differs from what was exported."""
     first: str | None = None
     good, cleaned = 0, lru_cache(1024)(cleaner())  # cached: rows repeat the same models and sources
     with Remote(settings.fetch, context.media, context.cache) as remote:
@@ -117,7 +117,7 @@ def read(settings: Settings, context: Context) -> Iterator[Record]:
             yield from records
     if not good:
         why = f"first error: {first}" if first else "there are no rows"
-        raise InputError(f"no row of {_listed(settings.path)} can be read; {why}")
+        raise InputError(f"cannot read any row of {_listed(settings.path)}; {why}")
 
 
 def detect_formats(settings: Settings) -> Iterator[FileFormat]:

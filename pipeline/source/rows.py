@@ -26,17 +26,17 @@ VERSION = 2
 
 class Settings(Base):
     path: Place
-    """A file of rows or a folder of them (.jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather), local or a URL; `path#n`: the first n rows."""
+    """a file of rows or a folder of them (.jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather), local or a URL; `path#n`: the first n rows"""
     columns: dict[Column, str] = Field({})
-    """Column names used in the file, if different: {prompt: question, image: image_path}."""
+    """column names used in the file, if different: {prompt: question, image: image_path}"""
     media_root: Place | None = None
-    """Folder or URL that media paths are relative to; by default the folder of the row's file."""
+    """folder or URL that media paths are relative to; by default the folder of the row's file"""
     limit: int | None = Field(None, ge=1)
-    """Maximum number of rows read, valid or not; no limit by default."""
+    """maximum number of rows read, valid or not; no limit by default"""
     sample: Sampling | None = None
-    """A seeded sample of the rows: {n: 1000} or {share: 0.1}, with an optional seed."""
+    """a seeded sample of the rows: {n: 1000} or {share: 0.1}, with an optional seed"""
     fetch: Limits = Limits()
-    """Limits on fetching from URLs: {allow_private: [host], max_bytes, seconds, at_once}."""
+    """limits on fetching from URLs: {allow_private: [host], max_bytes, seconds, at_once}"""
 
 
 def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Rejection]:
@@ -45,7 +45,7 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     `prompt` is a text or a list of messages `{role, content}` whose content is a text or a list of parts `{type, text | path}`. Media
     columns hold a path, a URL, `{bytes, path}`, or a list of these. They fill the parts without a path; if there are no such parts, they
     are placed before the first user text.
-    InputError: a file cannot be read, there are no rows, or no row has a column that `columns` names."""
+    InputError if a file cannot be read, there are no rows, or no row has a column that `columns` names."""
     names = column_mapping.column_names(settings.columns)
     rows = row_files.read(
         settings.path, columns=set(names.values()), need=names["prompt"], limit=settings.limit, sample=settings.sample,

@@ -49,24 +49,24 @@ _SKIPPED = 64 << 30  # maximum bytes of a skipped member: compressed members may
 
 class Settings(Base):
     path: Place
-    """A .tar file (also .tar.gz, .tgz, .tar.bz2, .tar.xz), a folder of them, or several with braces: shard-{000..012}.tar; local or a URL."""
+    """a .tar file (also .tar.gz, .tgz, .tar.bz2, .tar.xz), a folder of them, or several with braces: shard-{000..012}.tar; local or a URL"""
     prompt: str | None = Field(None, pattern=r"\S")
-    """The question for samples without a prompt of their own; their .txt then becomes the reference. Without it the .txt is the prompt."""
+    """the question for samples without a prompt of their own; their .txt then becomes the reference; without it the .txt is the prompt"""
     columns: dict[Column, str] = Field({})
-    """Column names used in the .json members, if different: {prompt: question}."""
+    """column names used in the .json members, if different: {prompt: question}"""
     licence: str | None = None
-    """Licence of samples that state none."""
+    """licence of samples that state none"""
     limit: int | None = Field(None, ge=1)
-    """Maximum number of samples read, valid or not; no limit by default."""
+    """maximum number of samples read, valid or not; no limit by default"""
     fetch: Limits = Limits()
-    """Limits on fetching; max_bytes also limits the members of a sample together."""
+    """limits on fetching; max_bytes also limits the members of a sample together"""
 
 
 def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Rejection]:
     """Yields Media and a Sample for each group of adjacent members with the same stem. A Rejection is named `shard#stem`; a damaged
     shard is a Rejection named `shard#` and the number of samples before the damage, and reading continues with the next shard.
 
-    InputError: a shard does not exist, or there are no samples."""
+    InputError if a shard does not exist, or there are no samples."""
     source = urls.clean(settings.path) if urls.is_url(settings.path) else settings.path
     rows = islice(_rows(settings, source), settings.limit)
     with Remote(settings.fetch, context.media, context.cache) as remote:
@@ -210,7 +210,7 @@ def _check(member: tarfile.TarInfo, name: str) -> None:
     if member.issym() or member.islnk():
         raise RowError(Reason.UNSAFE, f"{shown_name} is a link; put the file itself into the shard")
     if not member.isreg():
-        raise RowError(Reason.UNSAFE, f"{shown_name} is a device or a pipe; leave it out of the shard")
+        raise RowError(Reason.UNSAFE, f"{shown_name} is a device or a pipe; remove it from the shard")
     if shown_name != member.name:
         raise bad_row(f"the member name {shown_name} is not a single line of text, or is too long; rename it")
 

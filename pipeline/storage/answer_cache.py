@@ -111,7 +111,7 @@ class AnswerCache:
     process, which may crash."""
 
     def __init__(self, path: Path, journal: Journal | None = None):
-        """StoreError when the file cannot be opened or created."""
+        """StoreError if the file cannot be opened or created."""
         self.path = path
         self._open()
         self._new: dict[bytes, bytes] = {}
@@ -160,7 +160,7 @@ class AnswerCache:
         return next(filter(None, found), None)
 
     async def settle(self) -> None:
-        """To be called before rows are published. EngineError when the latest requests of a step to a model were all refused alike."""
+        """To be called before rows are published. EngineError if the latest requests of a step to a model were all refused alike."""
         for refusals in list(self._refusals.values()):
             if refusals.count:
                 await refusals.look(self.answered(refusals.engine.identity))
@@ -200,7 +200,7 @@ class AnswerCache:
     def check(self) -> tuple[int, int]:
         """(number of answers, damaged ones among them); damaged ones are deleted, so that they are requested again.
 
-        sqlite3.DatabaseError when the file itself is damaged."""
+        sqlite3.DatabaseError if the file itself is damaged."""
         ((status,),) = self._db.execute("pragma quick_check(1)").fetchall()
         if status != "ok":
             raise sqlite3.DatabaseError(status)
@@ -531,7 +531,7 @@ class CachedEngine:
         return result
 
     async def _answer(self, key: bytes, request: Request) -> Result:
-        """The engine's result. EngineError when it refuses this request like all others."""
+        """The engine's result. EngineError if it refuses this request like all others."""
         cache, refusals = self._cache, self._refusals
         place = cache.asked = cache.asked + 1
         try:

@@ -1,4 +1,4 @@
-"""Checksums of stored data: XXH3 detects accidental damage at a hundredth of the cost of SHA-256. It is no protection against tampering."""
+"""Checksums of stored data: XXH3 detects accidental damage at a hundredth of the cost of SHA-256. They do not protect against tampering."""
 
 import hashlib
 import json

@@ -49,7 +49,7 @@ class Claims:
         self._fence = threading.Lock()  # memory barrier between writing and reading
 
     def take(self, key: bytes) -> bool:
-        """Claims a request. False if there are other builds: then `ours` tells whether one of them has claimed it. StoreError when the table
+        """Claims a request. False if there are other builds: then `ours` tells whether one of them has claimed it. StoreError if the table
         cannot be written."""
         if self._own is None:
             self._own = self._join()

@@ -32,7 +32,7 @@ class Journal:
     process. Not thread-safe."""
 
     def __init__(self, path: Path, suspects: Iterable[bytes] = (), culprits: Iterable[bytes] = ()):
-        """Keys in `suspects` are sent with nothing else in flight, those in `culprits` never. StoreError when the file cannot be written."""
+        """Keys in `suspects` are sent with nothing else in flight, those in `culprits` never. StoreError if the file cannot be written."""
         self._path = path
         with disk(path):
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
@@ -56,7 +56,7 @@ class Journal:
         if key in self._culprits:
             return Failure(
                 Reason.ENGINE_CRASH,
-                "this request repeatedly crashed the engine's process, also when sent alone; drop or change the row",
+                "this request repeatedly crashed the engine's process, also when sent alone; remove or change the row",
             )
         async with self._windows[engine]:
             async with self._door:

@@ -28,7 +28,7 @@ class Outside(OSError):
 def open_regular(path: str, below: str | None = None) -> tuple[int, int]:
     """(descriptor, size in bytes) of the regular file at `path`; the caller closes it.
 
-    With `below`, the file must be in that folder after all links are resolved. OSError when it cannot be opened, including NotRegular and
+    With `below`, the file must be in that folder after all links are resolved. OSError if it cannot be opened, including NotRegular and
     Outside; ValueError for a path with a null byte."""
     try:
         file = os.open(path, _FLAGS)

@@ -70,7 +70,7 @@ class FolderStore:
         """number of items that were found lost or damaged when they were added, and stored again"""
 
     def add(self, data: bytes) -> str:
-        """Stores `data` (durably at the next `sync`) and returns its SHA-256 in hex. StoreError when the folder cannot be written."""
+        """Stores `data` (durably at the next `sync`) and returns its SHA-256 in hex. StoreError if the folder cannot be written."""
         sha = hashlib.sha256(data).hexdigest()
         with self._lock:
             if sha not in self._new:
@@ -84,7 +84,7 @@ class FolderStore:
         return sha
 
     def read(self, sha: str) -> bytes:
-        """The bytes. KeyError when the store has no such id, DamageError when the stored bytes are damaged."""
+        """The bytes. KeyError if the store has no such id, DamageError if the stored bytes are damaged."""
         key = _key(sha)
         with self._lock, _translated(self.root):
             if (place := self._new.get(sha)) is not None:
@@ -275,7 +275,7 @@ class UrlStore:
             self._system, self._root = fsspec.core.url_to_fs(url)
 
     def add(self, data: bytes) -> str:
-        """Stores `data` and returns its SHA-256 in hex. StoreError when the store does not respond."""
+        """Stores `data` and returns its SHA-256 in hex. StoreError if the store does not respond."""
         sha = hashlib.sha256(data).hexdigest()
         with _answering(self.url):
             if not self._system.exists(self._object(sha)):
@@ -283,7 +283,7 @@ class UrlStore:
         return sha
 
     def read(self, sha: str) -> bytes:
-        """The bytes. KeyError when the store has no such id, DamageError when the stored bytes are damaged."""
+        """The bytes. KeyError if the store has no such id, DamageError if the stored bytes are damaged."""
         with _answering(self.url):
             try:
                 data = self._system.cat_file(self._object(sha))

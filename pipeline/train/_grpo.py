@@ -42,11 +42,11 @@ class Prompts:
                         yield row, encoder.prompt(row.prompt, media_of(row, context), row.id)
                     except RowError as e:
                         self.rejections[row.id] = Rejection(row.id, "samples", context.step, e.reason, e.detail, row.id)
-        raise TrainError(f"no sample to train on: {len(self.rejections)} of {len(samples)} rejected")
+        raise TrainError(f"no samples left to train on; {len(self.rejections)} of {len(samples)} were rejected")
 
 
 def media_of(row: Sample, context: Context) -> tuple[tuple[str, bytes], ...]:
-    """(type, bytes) of each medium of the prompt. RowError if one is missing."""
+    """(type, bytes) of each media item of the prompt. RowError if one is missing."""
     return tuple((part.type, read(context.media, part)) for part in media_parts(row.prompt))
 
 

@@ -27,7 +27,7 @@ class Optimizer:
     def __init__(self, model, lr: float, betas: tuple[float, float], warmup: int, total: int, folder: Path):
         self._weights = [weight for weight in model.parameters() if weight.requires_grad]
         if not self._weights:
-            raise TrainError("every weight is frozen: list fewer towers in `freeze`")
+            raise TrainError("every weight is frozen; list fewer towers in `freeze`")
         self._adam = torch.optim.AdamW(self._weights, lr=lr, betas=betas, weight_decay=0.0)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(
             self._adam, lambda step: min(1.0, (step + 1) / max(1, warmup)) * (1 - step / total)

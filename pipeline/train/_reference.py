@@ -27,7 +27,7 @@ def reference(model, pairs: Sequence[Encoded], shared: bool, noise: float, progr
         (alone,) = _compute(model, [pairs[i]], shared)
         if (alone - found[i]).abs().max() > noise:
             raise TrainError(
-                f"the reference of {pairs[i].id} depends on the batch it is computed in: the model sees the padding, so it cannot be trained here"
+                f"the reference of {pairs[i].id} depends on the batch it is computed in, because the model attends to padding; it cannot be trained here"
             )
     return [found[i] for i in range(len(pairs))]
 

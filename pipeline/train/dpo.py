@@ -68,7 +68,7 @@ def _pairs(model, encoder, source: str, settings: Settings, context: Context) ->
     rejections = [row for row in rows if isinstance(row, Rejection)]
     if not pairs:
         why = f"; the first one: {rejections[0].detail}" if rejections else ""
-        raise TrainError(f"no pair to train on in {context.dataset}: {len(rejections)} rejected{why}")
+        raise TrainError(f"no pairs left to train on in {context.dataset}; {len(rejections)} were rejected{why}")
     if settings.shuffle:
         pairs = shuffled(pairs, settings.seed)
     checks = run_checks(model, pairs)

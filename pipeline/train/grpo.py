@@ -53,7 +53,7 @@ def _rewards(model, encoder, tables: Tables, settings: Settings, context: Contex
     from schemas.arrow import from_batch
 
     if not context.built.get("rewards"):
-        raise TrainError("grpo needs `rewards`, a list of operators, for example `rewards: [judge.rule]`")
+        raise TrainError("`rewards` is empty; set a list of operators, for example `rewards: [judge.rule]`")
     samples = [row for batch in tables.batches("samples") for row in from_batch("samples", batch)]
     prompts = Prompts(samples, encoder, context, settings.seed)
     result = fit(model, prompts, encoder, context.built["rewards"], settings, context.folder, context.progress)

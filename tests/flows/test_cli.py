@@ -164,7 +164,7 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path, words, said):
         ({"steps": [{"source.scenes": {"n": 4}}, {"make.smaple": {"model": "policy"}}]}, "did you mean 'sample'"),
         ({"steps": [{"source.scenes": {"n": 4}}, {"judge.pointwise": {"model": "policy"}}]}, "needs candidates"),
         ({"steps": [{"source.scenes": {"n": 4, "m": 5}}]}, "scenes: unknown setting 'm'"),
-        ({"steps": [{"source.rows": {"path": "nowhere.jsonl"}}]}, "no such file or folder: nowhere.jsonl"),
+        ({"steps": [{"source.rows": {"path": "nowhere.jsonl"}}]}, "nowhere.jsonl does not exist"),
         (None, "a recipe must be a mapping"),
     ],
 )

@@ -236,7 +236,7 @@ def test_a_model_writes_questions_and_answers(folder):
     assert set(found.values()) == {"unparsable"}
     samples = {s.id: s for s in rows(run, "samples")}
     refused = [r.detail for r in rows(run, "rejections") if r.reason == "unparsable"]
-    assert all(d.endswith("no question can be parsed from the reply: I would rather not.") for d in refused)
+    assert all(d.endswith("cannot parse the question from the reply: I would rather not.") for d in refused)
     assert sorted([*found, *left(run)]) == list(range(1, 18))
     written = [c for c in rows(run, "candidates") if c.step == "llm_write"]
     assert Counter(c.role for c in written) == {"chosen": len(samples), "rejected": len(samples)}

@@ -40,5 +40,5 @@ async def perturbed_picture(sha: str, kind: Adversarial, sample: Sample, context
     try:
         return context.media.read(result.media)
     except KeyError:
-        detail = f"the media store no longer has the image that {kind.model} made of {sha}; set another seed for {context.step}"
+        detail = f"the image that {kind.model} made of {sha} is missing from the media store; set another seed for {context.step}"
         raise StoreError(detail) from None

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 def plain(url: str) -> str:
-    """`url` without trailing slashes. ValueError when it is not an http(s) address, or contains credentials, a query or a fragment."""
+    """`url` without trailing slashes. ValueError if it is not an http(s) address, or contains credentials, a query or a fragment."""
     try:
         parsed = URL(url)
         if parsed.host and not _HOST.fullmatch(
@@ -57,7 +57,7 @@ def plain(url: str) -> str:
 
 
 def named(variable: str | None) -> str | None:
-    """`variable`, whose value is treated as a secret from now on. ValueError when it is not a variable's name; a key that was written
+    """`variable`, whose value is treated as a secret from now on. ValueError if it is not a variable's name; a key that was written
     there instead is not repeated in the message."""
     if variable is not None and not redact.is_variable_name(variable):
         raise ValueError(
@@ -279,7 +279,7 @@ class Pool:
     async def take(self, avoid: Server | None = None, never: Collection[Server] = ()) -> Server:
         """A server with a free slot, reserved for the caller until `give`; `avoid` only if no other is free, none of `never`.
 
-        EngineError when every server has been dropped."""
+        EngineError if every server has been dropped."""
         loop = asyncio.get_running_loop()
         server = None if self._waiting else self._pick(avoid, never, loop.time())
         if server is not None:

@@ -1,7 +1,7 @@
 """One request and its reply: which server is asked, when it is retried, and whose fault a failure is.
 
 Temporary faults are retried. A refused request is tried at the model's other servers; if all refuse it, it is refused. Whether all requests
-are refused is decided in pipeline/storage/refusals.py. EngineError when no server is left."""
+are refused is decided in pipeline/storage/refusals.py. EngineError if no server is left."""
 
 import asyncio
 import logging
@@ -71,7 +71,7 @@ class Exchange:
             server.dialect = parameters.REMEMBERED.get((server.url, model), parameters.USUAL)
 
     async def ask(self, request: R, options: dict[str, Any], read: Callable[[R, dict], T]) -> T:
-        """The result of `read` on the reply, which may have fewer than n answers. RowError when there is none, EngineError when no server
+        """The result of `read` on the reply, which may have fewer than n answers. RowError if there is none, EngineError if no server
         is left."""
         kind = type(request), options.get("n"), options["max_tokens"]  # answers of one kind have similar latency
         body: list[bytes] = []

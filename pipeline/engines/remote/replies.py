@@ -75,7 +75,7 @@ def choices(reply: dict[str, Any], most: int) -> list[dict]:
     if type(found) is not list or not found:
         raise Unreadable("it has no list of choices")
     if len(found) > most:
-        raise Unreadable(f"it has {len(found)} choices, {most} were requested")
+        raise Unreadable(f"it has {len(found)} choices instead of {most}")
     try:
         places = [choice.get("index") for choice in found]
     except AttributeError as error:

@@ -14,7 +14,7 @@ from schemas.errors import RowError, StoreError
 from schemas.operator import Tables
 from schemas.ports import MediaStore
 
-FRAMES = {"image": 1, "video": 4}  # hashes per medium; a video's are of frames at even intervals
+FRAMES = {"image": 1, "video": 4}  # hashes per media item; a video's are of frames at even intervals
 EDGE = 2 * phash.SIDE  # minimum pixels per side of an image decoded for its hash
 _AHEAD = 256  # media submitted to the threads at a time
 
@@ -35,7 +35,7 @@ class Numbers:
         self._sorted = names[self._order]
 
     def find(self, media: str) -> int:
-        """The index of a medium; -1 if it was not added."""
+        """The index of a media item; -1 if it was not added."""
         wanted = np.uint64(_short(media))
         place = int(np.searchsorted(self._sorted, wanted))
         return int(self._order[place]) if place < len(self._sorted) and self._sorted[place] == wanted else -1

@@ -102,7 +102,7 @@ def _line(start: int, length: int) -> np.ndarray:
 
 
 def _places(feature: Feature, start: int) -> np.ndarray:
-    """Positions of a medium's tokens, int64 [3, tokens]."""
+    """Positions of a media item's tokens, int64 [3, tokens]."""
     if feature.kind == "audio":
         frames = feature.values.shape[1]
         return _line(start, ((frames - 1) // 2 + 1 - 2) // 2 + 1)  # the tower halves the number of frames twice

@@ -39,7 +39,7 @@ def fits(columns: Collection[str]) -> str | None:
 
 def read(row: Row) -> Draft:
     """A Draft. A failed generation (null) is an empty answer, a rating that could not be parsed (null) a Judgement without a value.
-    RowError: a field is missing or invalid."""
+    RowError if a field is missing or invalid."""
     media = media_of(row)
     if row.get("image_type") == "base64" and "image" in media:
         media["image"] = [decode_base64(text(value, "image"), "image") for value in media["image"]]

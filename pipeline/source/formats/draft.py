@@ -41,7 +41,7 @@ class DraftPair(NamedTuple):
     chosen: int
     rejected: int | None
     rejected_media: tuple[Any, ...] | None = (
-        None  # references to other media, one for each medium of the prompt; None: the same media
+        None  # references to other media, one for each media item of the prompt; None: the same media
     )
     known: Mapping[str, Any] = {}  # fields of a Pair given by the row: margin, label, critique_chosen ...
     ranked: tuple[
@@ -64,7 +64,7 @@ def pair_draft(
 ) -> Draft:  # fmt: skip
     """A Draft of two answers, the first chosen. `pair`: fields of the Pair, None if unknown; `instead`: the rejected side's media.
 
-    RowError: an answer is empty, or both are equal and so are the media."""
+    RowError if an answer is empty, or both are equal and so are the media."""
     for answer, name in ((chosen, "chosen"), (rejected, "rejected")):
         if not answer.text.strip():
             raise RowError(Reason.EMPTY_ANSWER, f"{name} is empty; add the answer or remove the row")

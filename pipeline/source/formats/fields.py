@@ -21,7 +21,7 @@ class Cell(str):
 
 
 def text(value: Any, name: str) -> str:
-    """A text, possibly empty. RowError: another type, or a text that cannot be encoded as UTF-8."""
+    """A text, possibly empty. RowError for another type, or a text that cannot be encoded as UTF-8."""
     if not isinstance(value, str):
         raise bad_row(f"{name} is {type_name(value)}; use a text")
     if not value.isascii():

@@ -55,7 +55,7 @@ def fits(columns: Collection[str]) -> str | None:
 
 
 def read(row: Row) -> Draft:
-    """A Draft. Annotators are `person:ID`; predictions are named by their `model_version`. RowError: a field is missing or invalid.
+    """A Draft. Annotators are `person:ID`; predictions are named by their `model_version`. RowError if a field is missing or invalid.
 
     Two answers form a pair if all people who preferred one agree; a skipped task is an abstention."""
     data = row.get("data")

@@ -28,7 +28,7 @@ def fits(columns: Collection[str]) -> str | None:
 
 
 def read(row: Row) -> Draft:
-    """A Draft. Alpaca's question is `instruction`, a line break and `input`, after its `history`. RowError: a field is missing or invalid."""
+    """A Draft. Alpaca's question is `instruction`, a line break and `input`, after its `history`. RowError if a field is missing or invalid."""
     conversation = next((name for name in ("conversations", "messages") if row.get(name) is not None), None)
     media, tag = media_of(row), flag(row.get("kto_tag"), "kto_tag")
     if tag is None:

@@ -18,7 +18,7 @@ def fits(columns: Collection[str]) -> str | None:
 
 
 def read(row: Row) -> Draft:
-    """A Draft. RowError: a field is missing or invalid, or the conversations differ before their last message, the answer."""
+    """A Draft. RowError if a field is missing or invalid, or the conversations differ before their last message, the answer."""
     prompt, chosen, rejected = split_answers(*(to_conversation(row.get(name), name) for name in NAMES))
     return pair_draft(
         place_media(prompt, media_of(row)), Answer(chosen), Answer(rejected), id=maybe_text(row.get("id"), "id")

@@ -30,7 +30,7 @@ def fits(columns: Collection[str]) -> str | None:
 
 def read(row: Row) -> Draft:
     """A Draft. A score is a judgement on `rating`; a choice is a `preference` with its pair (C is a tie and has no pair); a ranking is a
-    `rank` per answer (0 the best, -1 the next ...). The sample's `split` is the dataset of its image. RowError: a field is missing or invalid."""
+    `rank` per answer (0 the best, -1 the next ...). The sample's `split` is the dataset of its image. RowError if a field is missing or invalid."""
     prompt = place_media(
         (Turn("user", as_text_piece(text(row.get("instruction"), "instruction"))),),
         {"image": [media_reference(row.get("image_path"), "image_path")]},

@@ -38,7 +38,7 @@ def fits(columns: Collection[str]) -> str | None:
 
 def read(row: Row) -> Draft:
     """A Draft. A tie is a judgement without a pair; `mixed_up_image` is the rejected side's image; the sample's `split` is its
-    category in MM-RLHF-RewardBench. RowError: a field is missing or invalid."""
+    category in MM-RLHF-RewardBench. RowError if a field is missing or invalid."""
     prompt = place_media(turns(text(row.get("prompt"), "prompt"), "prompt", tags=True), media_of(row))
     tie = flag(row.get("is_tie"), "is_tie") or False
     logps = ("reference_chosen_logp", "reference_rejected_logp")

@@ -16,7 +16,7 @@ def fits(columns: Collection[str]) -> str | None:
 
 
 def read(row: Row) -> Draft:
-    """A Draft; `answer_gt` is the known answer. RowError: a field is missing or invalid."""
+    """A Draft; `answer_gt` is the known answer. RowError if a field is missing or invalid."""
     answer = maybe_text(row.get("answer_gt"), "answer_gt")
     return pair_draft(
         place_media(turns(text(row.get("question"), "question"), "question", tags=True), media_of(row)),

@@ -29,7 +29,7 @@ def fits(columns: Collection[str]) -> str | None:
 
 def read(row: Row) -> Draft:
     """A Draft. Without a rejected answer or label, the answer becomes the reference, and a conversation that ends with the user is a
-    prompt; `solution` is the known answer. RowError: a field is missing or invalid."""
+    prompt; `solution` is the known answer. RowError if a field is missing or invalid."""
     conversation = to_conversation(row.get("messages"), "messages")
     media, name = media_of(row), maybe_text(row.get("id"), "id")
     solution = maybe_text(row.get("solution"), "solution")

@@ -21,7 +21,7 @@ def fits(columns: Collection[str]) -> str | None:
 
 
 def read(row: Row) -> Draft:
-    """A Draft. The sample's `split` is its category; for safety and reasoning, with the part. RowError: a field is missing or invalid."""
+    """A Draft. The sample's `split` is its category; for safety and reasoning, with the part. RowError if a field is missing or invalid."""
     better = row.get("Better")
     if better not in OUTPUTS:
         raise bad_row(f"Better is {str(better)[:40]!r}; use Output1 or Output2")

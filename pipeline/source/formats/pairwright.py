@@ -38,7 +38,7 @@ def fits(columns: Collection[str]) -> str | None:
 
 def read(row: Row) -> Draft:
     """A Draft. Ids are computed again from the row's content; judgements, of which the row has only the ids, are not imported.
-    RowError: a field is missing or invalid."""
+    RowError if a field is missing or invalid."""
     question = place_media(turns(row.get("prompt"), "prompt"), media_of(row))
     texts = {name: maybe_text(row.get(name), name) for name in OF_SAMPLE} | {"facts": _facts(row.get("facts"))}
     known, name = {field: value for field, value in texts.items() if value is not None}, maybe_text(row.get("id"), "id")

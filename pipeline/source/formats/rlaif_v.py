@@ -40,7 +40,7 @@ def fits(columns: Collection[str]) -> str | None:
 
 def read(row: Row) -> Draft:
     """A Draft. `image_path` is read if there is no `image`; `logps` are not imported, since the row does not name their model.
-    RowError: a field is missing or invalid."""
+    RowError if a field is missing or invalid."""
     media = media_of(row)
     if not media and (path := row.get("image_path")):
         media = {"image": [media_reference(path, "image_path")]}

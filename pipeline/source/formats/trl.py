@@ -22,7 +22,7 @@ def fits(columns: Collection[str]) -> str | None:
 
 
 def read(row: Row) -> Draft:
-    """A Draft. RowError: a field is missing or invalid.
+    """A Draft. RowError if a field is missing or invalid.
 
     `answer`, or else `solution` (read by GRPO rewards), is the known answer. Two texts without a prompt have their common beginning as
     the prompt, as in TRL."""
@@ -77,7 +77,7 @@ def unpaired(words: str) -> Answer:
 def write(sample: Sample, pair: Pair, file: Callable[[str], Any]) -> dict[str, Any]:
     """The row of a pair in conversational format; `file` maps a media id to its value in the row.
 
-    A pair without a rejected answer becomes an unpaired row. RowError: the two sides have different media, which TRL cannot represent."""
+    A pair without a rejected answer becomes an unpaired row. RowError if the two sides have different media, which TRL cannot represent."""
     if pair.rejected_media is not None:
         raise RowError(Reason.UNSUPPORTED_MEDIA, "TRL has no rejected media; use ms-swift's format instead")
     row: dict[str, Any] = {"prompt": [_message(message) for message in sample.prompt]}

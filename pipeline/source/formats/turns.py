@@ -1,4 +1,4 @@
-"""Messages as written in the formats, with a slot for each medium."""
+"""Messages as written in the formats, with a slot for each media item."""
 
 import re
 from collections import Counter
@@ -110,7 +110,7 @@ def with_system(prompt: Sequence[Turn], columns: Mapping[str, Any]) -> tuple[Tur
 
 
 def instead(prompt: Sequence[Turn], media: Media) -> tuple[Any, ...] | None:
-    """The rejected side's media, one for each medium of the prompt: `media` for its kinds, the prompt's own for the others.
+    """The rejected side's media, one for each media item of the prompt: `media` for its kinds, the prompt's own for the others.
 
     None if `media` is empty. RowError if the numbers differ."""
     if not media:
@@ -127,7 +127,7 @@ def instead(prompt: Sequence[Turn], media: Media) -> tuple[Any, ...] | None:
 
 
 def answer_text(turn: Turn, name: str) -> str:
-    """The text of an assistant message. RowError: another role, or a message with media."""
+    """The text of an assistant message. RowError for another role, or a message with media."""
     if turn.role != "assistant":
         raise bad_row(f"the last message of {name} is from {turn.role!r:.40}; end it with the assistant's answer")
     if any(kind != "text" for kind, _ in turn.pieces):
@@ -147,7 +147,7 @@ def split_answers(chosen: Sequence[Turn], rejected: Sequence[Turn]) -> tuple[tup
 def answers(prompt: Any, chosen: Any, rejected: Any) -> tuple[tuple[Turn, ...], str, str]:
     """(prompt, chosen, rejected), where each side is a text, an assistant message or the whole conversation.
 
-    RowError: the prompt is given both separately and in the conversations, and they differ."""
+    RowError if the prompt is given both separately and in the conversations, and they differ."""
     if isinstance(chosen, str) and isinstance(rejected, str):
         return turns(prompt, "prompt"), text(chosen, "chosen"), text(rejected, "rejected")
     before, better, worse = split_answers(_talk(chosen, "chosen"), _talk(rejected, "rejected"))

@@ -25,7 +25,7 @@ def fits(columns: Collection[str]) -> str | None:
 
 def read(row: Row) -> Draft:
     """A Draft. The scores are judgements on the axis `score`; their difference, possibly 0 or negative, is the margin.
-    RowError: a field is missing or invalid."""
+    RowError if a field is missing or invalid."""
     prompt, chosen, rejected = prompt_and_answers(row)
     names = next((names for names in SCORES if any(row.get(name) is not None for name in names)), SCORES[0])
     first, second = (number(row.get(name), name) for name in names)

@@ -25,7 +25,7 @@ def fits(columns: Collection[str]) -> str | None:
 
 
 def read(row: Row) -> Draft:
-    """A Draft. The sample's `split` is its group: hallucination, reasoning or general. RowError: a field is missing or invalid."""
+    """A Draft. The sample's `split` is its group: hallucination, reasoning or general. RowError if a field is missing or invalid."""
     answers, ranks = (_two(row.get(name), name) for name in ("response", "human_ranking"))
     first_rank, second_rank = (number(value, "human_ranking") for value in ranks)
     if first_rank is None or second_rank is None or first_rank == second_rank:

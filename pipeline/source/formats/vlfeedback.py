@@ -24,7 +24,7 @@ def fits(columns: Collection[str]) -> str | None:
 
 
 def read(row: Row) -> Draft:
-    """A Draft. Answers are rated, not paired: add a pair rule. RowError: a field is missing or invalid.
+    """A Draft. Answers are rated, not paired: add a pair rule. RowError if a field is missing or invalid.
 
     A rating that is not a number becomes a judgement without a value; its text is kept."""
     media = media_of(row)

@@ -16,7 +16,7 @@ _CAPTIONS = ("text", "caption")  # column names for captions
 def columns_from_texts(texts: dict[str, bytes], names: dict[str, str], prompt: str | None) -> dict[str, Any]:
     """The columns of a media file that has these `text` and `json` files next to it; `names` maps our column names to the file's.
 
-    Without either, only the prompt. RowError: a file is not UTF-8, not a JSON object or too large."""
+    Without either, only the prompt. RowError if a file is not UTF-8, not a JSON object or too large."""
     values: Any = {}
     if "json" in texts:
         json_rows.check_values(texts["json"])

@@ -57,7 +57,7 @@ def read(
     """Yields each row's Media, then its Sample. A bad row is a Rejection named by its place.
 
     `lookup` returns the media lookup for a row's folder, `label` is the source's name in messages, `licence` applies to rows without one.
-    InputError: there are no rows, or no row has a column that `columns` names."""
+    InputError if there are no rows, or no row has a column that `columns` names."""
     names = column_names(columns)
     clean = cleaner()
     cached_clean = lru_cache(256)(clean)  # except for ids, rows repeat the same values
@@ -83,7 +83,7 @@ def read(
         yield from media
         yield made
     if not count:
-        raise InputError(f"{label} contains no rows; set path to a file that has some")
+        raise InputError(f"{label} contains no rows; set path to a file with rows")
     if missing and values is not None:
         raise missing_columns_error(label, missing, values)
 

@@ -65,7 +65,7 @@ class MediaLookup:
             return None
 
     def find(self, value: Any, kind: str) -> Media:
-        """Stores and returns the Media of a path, URL, bytes or `{bytes, path}`. RowError: it cannot be read, is not allowed, or is not of
+        """Stores and returns the Media of a path, URL, bytes or `{bytes, path}`. RowError if it cannot be read, is not allowed, or is not of
         `kind` (a media kind, or `any`).
 
         For `audio`, a video with a sound track is accepted: a prompt with a video and its audio refers to it twice."""
@@ -162,7 +162,7 @@ def to_messages(
     """Converts a prompt (a text or a list of messages) into Messages and their Media, in order.
 
     `columns`: values of the media columns by kind (`any`: of unknown kind). They fill the parts of their kind that have no path; if there
-    are none, they are placed before the first user text. RowError: something is missing or of the wrong type."""
+    are none, they are placed before the first user text. RowError if something is missing or of the wrong type."""
     media: list[Media] = []
     if isinstance(prompt, str):  # the common case: no parts to fill
         if not prompt.strip():
@@ -182,7 +182,9 @@ def to_messages(
 
 def _turn(message: Any) -> tuple[str, list[Piece]]:
     if not isinstance(message, dict) or message.get("role") not in ROLES:
-        raise bad_row(f"a message's role is none of {', '.join(ROLES)}; write it as {{role, content}}")
+        raise bad_row(
+            f"a message has an unknown role; use one of {', '.join(ROLES)}, and write it as {{role, content}}"
+        )
     content = message.get("content")
     if isinstance(content, str):
         return message["role"], [("text", content)]

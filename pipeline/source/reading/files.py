@@ -40,7 +40,7 @@ def is_file(path: str) -> bool:
 
 def folders(root: str) -> Iterator[tuple[str, list[str]]]:
     """Yields a folder and its subfolders, each with its file names in order; the path is relative to `root`, "" for the root itself.
-    Hidden files and folders are skipped. InputError: it cannot be listed."""
+    Hidden files and folders are skipped. InputError if it cannot be listed."""
     if not urls.is_url(root):
         found = os.walk(root, onerror=_unlistable)
         below = lambda folder: os.path.relpath(folder, root)
@@ -85,7 +85,7 @@ def no_such_file_error(path: str) -> InputError:
     """The error for a path that is neither a readable file nor a folder."""
     if not urls.is_url(path) and (kind := kind_of(path)):
         return Refused(f"{path} is {kind}, not a regular file; set path to a file or folder")
-    return InputError(f"no such file or folder: {path}; correct path")
+    return InputError(f"{path} does not exist; correct path")
 
 
 @contextmanager
@@ -142,7 +142,7 @@ def _input_errors(path: str) -> Generator[None]:
         raise
     except FileNotFoundError:
         label = urls.clean(path) if urls.is_url(path) else path
-        raise InputError(f"no such file or folder: {label}; correct path") from None
+        raise InputError(f"{label} does not exist; correct path") from None
     except ImportError as error:
         raise InputError(f"reading {urls.clean(path)} needs the package {error.name}; install it") from None
     except Exception as error:

@@ -30,8 +30,8 @@ _STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)  # up to the clos
 
 
 def parse(data: bytes, what: str = "row") -> dict[str, Any]:
-    """Parses a JSON object. RowError BAD_ROW: it is not an object, or contains a value that JSON or 64 bits cannot represent (NaN, an
-    unpaired surrogate, a 30-digit integer), with the column. RowError TOO_LARGE: it exceeds the limits for rows."""
+    """Parses a JSON object. RowError BAD_ROW if it is not an object, or contains a value that JSON or 64 bits cannot represent (NaN, an
+    unpaired surrogate, a 30-digit integer), with the column. RowError TOO_LARGE if it exceeds the limits for rows."""
     heavy = len(data) > bounds.TEXT
     if heavy:
         check_values(data)

@@ -44,11 +44,11 @@ class Sampling(Base):
     """A seeded sample of the rows, drawn by their content: adding or reordering rows does not change which existing rows are drawn."""
 
     n: int | None = Field(None, ge=1)
-    """Number of rows drawn; the file is read twice."""
+    """number of rows drawn; the file is read twice"""
     share: float | None = Field(None, gt=0, lt=1)
-    """Share of the rows drawn, each independently; instead of n."""
+    """share of the rows drawn, each independently; instead of n"""
     seed: int = 0
-    """Seed of the draw."""
+    """seed of the draw"""
 
     @model_validator(mode="after")
     def _exactly_one(self):
@@ -83,7 +83,7 @@ def read(
     `columns`: the columns read from a table (None: all). `need`: a column that a table must have. `limit`: maximum number of rows, valid or
     not; `sample` draws from these. `below`: a folder that the files must be in, after resolving links. In a folder, a file that is not
     regular becomes one row with a RowError.
-    InputError: a file does not exist, has an unknown format, is unreadable as a whole, or lacks the needed column."""
+    InputError if a file does not exist, has an unknown format, is unreadable as a whole, or lacks the needed column."""
     path, first = _limited(path)
     max_rows = min((n for n in (first, limit) if n), default=None)
     return draw_sample(lambda: islice(_rows(path, columns, need, fetch or Limits(), below), max_rows), sample)

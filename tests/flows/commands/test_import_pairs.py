@@ -147,7 +147,7 @@ def test_prompts_alone_are_samples_without_a_dataset(tmp_path):
 
 
 MISTAKES = {
-    "nothing there": ("auto", "none.jsonl", "no such file or folder"),
+    "nothing there": ("auto", "none.jsonl", "does not exist"),
     "no rows": ("auto", "pictures", "is not a row file"),
     "another format": ("mmpr", "rows.jsonl", "first error: rows.jsonl#1: question is missing"),
     "no format": ("auto", "strange.jsonl", "of no known format: its columns are text"),

@@ -131,7 +131,7 @@ def test_only_a_step_that_sees_all_samples_swaps(shop):
 
 
 def test_an_engine_without_gradients_is_refused(shop):
-    with pytest.raises(RecipeError, match="policy cannot perturb pictures; use a model on the engine hf"):
+    with pytest.raises(RecipeError, match="policy cannot perturb images; use a model on the engine hf"):
         show(shop, shop.asked(png()), {"kind": "adversarial", "model": "policy"})
 
 

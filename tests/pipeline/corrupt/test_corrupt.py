@@ -116,7 +116,7 @@ def test_levels_rank_pictures_from_the_whole_to_the_masked_one(shop):
     assert np.allclose(far, np.array([1, 0.75, 0.5, 0.25, 0]) * far[0], atol=0.6)
     assert all(np.array_equal(p[:, 32:], pictures[0][:, 32:]) for p in pictures)
     two = shop.paired(shop.asked(png(1), png(2), facts='{"bbox": [0, 0, 0.5, 1]}'), ("yes", "no"))
-    with pytest.raises(RowError, match="`levels` above 1 need one picture, the prompt has 2"):
+    with pytest.raises(RowError, match="`levels` above 1 need one image, the prompt has 2"):
         left(shop, two, kind="region_mask", levels=4, **{"as": "rejected_media"})
 
 

@@ -140,7 +140,7 @@ def test_a_card_that_the_hub_refuses_is_one_line_before_anything_is_created(hub,
     card = folder / "README.md"
     card.write_text(card.read_text().replace("license: cc0-1.0", "license: cc by-nc 4.0"))
     with pytest.raises(
-        StoreError, match=r'rejects the dataset card \("license" must be one of .*\): correct .*README.md'
+        StoreError, match=r'rejects the dataset card \("license" must be one of .*\); correct .*README.md'
     ) as error:
         push(folder, REPO, True, TOKEN)
     assert "\n" not in str(error.value)

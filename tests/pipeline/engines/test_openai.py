@@ -501,7 +501,7 @@ def test_no_server_is_an_engine_error_that_names_the_mend(media_store):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-    with pytest.raises(EngineError, match=rf"no server answers at {url} .*: start it or correct base_url"):
+    with pytest.raises(EngineError, match=rf"no server answers at {url} .*; start it or correct base_url"):
         asyncio.run(openai.connect(openai.Settings(base_url=url, model="m"), media_store))
 
 

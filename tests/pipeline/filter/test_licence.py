@@ -63,7 +63,7 @@ def test_no_licence_is_refused_unless_it_is_said_otherwise(said):
 
 
 def test_one_list_must_be_given():
-    with pytest.raises(ValueError, match="set licences"):
+    with pytest.raises(ValueError, match="list of licences"):
         licence.Settings()
 
 

@@ -100,7 +100,7 @@ def test_the_wrong_medium_is_refused():
         with pytest.raises(RowError) as caught:
             decode(data)
         assert caught.value.reason == Reason.UNSUPPORTED_MEDIA
-    with pytest.raises(RowError, match="no sound") as caught:
+    with pytest.raises(RowError, match="no audio samples") as caught:
         decode_audio(make.mp4())
     assert caught.value.reason == Reason.EMPTY_MEDIA
 

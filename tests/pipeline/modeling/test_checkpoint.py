@@ -64,12 +64,12 @@ def test_of_a_model_that_is_nowhere_no_part_is_found():
 @pytest.mark.parametrize("asked", [identity, folder_of])
 def test_a_model_that_is_nowhere_says_what_to_check(asked, tmp_path):
     with pytest.raises(
-        EngineError, match=r"there is no folder nowhere/at-all, and the Hub does not provide nowhere/at-all \("
+        EngineError, match=r"the folder nowhere/at-all does not exist, and the Hub does not provide nowhere/at-all \("
     ):
         asked("nowhere/at-all")
     with pytest.raises(
         EngineError,
-        match=r"does not provide nowhere/at-all at revision 2 \(.*\): check the name, the network and HF_TOKEN",
+        match=r"does not provide nowhere/at-all at revision 2 \(.*\); check the name, the network and HF_TOKEN",
     ):
         asked("nowhere/at-all", "2")
     (tmp_path / "empty").mkdir()

@@ -132,7 +132,7 @@ def test_the_pool_is_as_large_as_it_may_be(run):
 
 
 def test_what_cannot_be_composed_is_named(run, store):
-    with pytest.raises(RowError, match="1 other pictures are needed, but only 0 exist") as error:
+    with pytest.raises(RowError, match="1 other images are needed, but only 0 exist") as error:
         composed(run[:1], store, layout="inset")
     assert error.value.reason == "no_match"
     alone = SampleRows(run[0].sample._replace(answer="alone"))

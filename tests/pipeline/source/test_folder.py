@@ -144,7 +144,7 @@ def test_a_folder_may_be_a_bucket(tmp_path):
         ]
         assert asked(found) == [("What?", "Two.", None), ("What?", None, None)]
         assert rejected(found) == [("a/cut.jpg", Reason.UNDECODABLE)]
-        with pytest.raises(InputError, match="no such file or folder"):
+        with pytest.raises(InputError, match="does not exist"):
             captioned("s3://clips/none", tmp_path, prompt="What?")
 
 

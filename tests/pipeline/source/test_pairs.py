@@ -301,7 +301,7 @@ def test_media_may_lie_under_a_root_of_their_own(home, read):
     (home / "rows").mkdir()
     jsonl(home / "rows" / "a.jsonl", ROW)
     assert len(of(Sample, read("rows", media_root=str(home)))) == 1
-    with pytest.raises(InputError, match=r"no row of .* first error: a.jsonl#1: cat.jpg does not exist"):
+    with pytest.raises(InputError, match=r"cannot read any row of .* first error: a.jsonl#1: cat.jpg does not exist"):
         read("rows")
 
 
@@ -373,14 +373,14 @@ def test_what_cannot_be_read_is_an_input_error(home, read):
     jsonl(home / "bad.jsonl", ROW | {"chosen": 1}, ROW)
     (home / "media").mkdir()
     for path, line in {
-        "none.jsonl": "no such file or folder", "notes.txt": "is not a row file", "media": "is not a row file, or a folder with one",
+        "none.jsonl": "does not exist", "notes.txt": "is not a row file", "media": "is not a row file, or a folder with one",
         "empty.jsonl": "format is unknown: no row has columns", "cut.json": "as a JSON array: broken after row 1",
         "broken.parquet": "cannot read .* as Parquet", "broken.arrow": "cannot read .* as Arrow", "latin.csv": "no row has columns",
         "other.jsonl": "format is unknown: its columns are text, label; set format",
     }.items():  # fmt: skip
         with pytest.raises(InputError, match=line):
             read(path)
-    with pytest.raises(InputError, match=r"no row of .* first error: bad.jsonl#1: question is missing"):
+    with pytest.raises(InputError, match=r"cannot read any row of .* first error: bad.jsonl#1: question is missing"):
         read("bad.jsonl", format="mmpr")
 
 

@@ -277,7 +277,7 @@ def test_a_source_that_cannot_be_read_is_an_input_error(home, read):
     jsonl(home, {"question": "What?", "n": 1}, name="other.jsonl")
     pq.write_table(pa.table({"question": ["What?"]}), home / "other.parquet")
     for path, line in {
-        "none.jsonl": "no such file or folder", "rows.xlsx": "convert", "media": "convert",
+        "none.jsonl": "does not exist", "rows.xlsx": "convert", "media": "convert",
         "broken.parquet": "as Parquet", "empty.jsonl": "no rows",
         "other.jsonl": "no column prompt; it has n, question", "other.parquet": "no column prompt",
     }.items():  # fmt: skip

@@ -203,7 +203,7 @@ def test_shards_lie_at_urls(tmp_path):
             s3.pipe_file(f"sets/cats/s-{n}.tar", data)
         assert [s.source for s in samples(read("s3://sets/cats", tmp_path))] == ["s-0.tar#9", "s-1.tar#9"]
         assert [s.source for s in samples(read("s3://sets/cats/s-{0..1}.tar", tmp_path))] == ["s-0.tar#9", "s-1.tar#9"]
-        with pytest.raises(InputError, match="no such file or folder"):
+        with pytest.raises(InputError, match="does not exist"):
             read("s3://sets/dogs", tmp_path)
     with web.serving({"/s.tar": web.page(data)}) as server:
         assert len(samples(read(f"{server.url}/s.tar", tmp_path, fetch={"allow_private": ["127.0.0.1"]}))) == 1
@@ -212,7 +212,7 @@ def test_shards_lie_at_urls(tmp_path):
 def test_what_is_not_there_is_an_input_error(tmp_path):
     (tmp_path / "empty").mkdir()
     for path, line in {
-        "none.tar": "no such file or folder",
+        "none.tar": "does not exist",
         "empty": "is not a tar file, or a folder with one",
         "s-{0.tar": "brace",
     }.items():

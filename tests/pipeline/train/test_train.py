@@ -134,7 +134,7 @@ def test_a_dataset_without_a_usable_pair_is_refused_with_a_reason(context, small
     equal = [p._replace(rejected=p.chosen) for p in tables.rows["pairs"]]
     folder = tmp_path / "dataset"
     write(small_run.ListTables(tables.rows | {"pairs": equal}), small[0], folder, {"recipe": "equal"})
-    with pytest.raises(TrainError, match=r"no pair to train on .* are the same text"):
+    with pytest.raises(TrainError, match=r"no pairs left to train on .* are the same text"):
         train(tables, Settings(model="policy"), context(folder=tmp_path, dataset=folder))
 
 

@@ -224,8 +224,8 @@ def test_rows_come_from_a_web_server_and_a_bucket(tmp_path):
         assert [row.folder for row in row_files.read("s3://rows/in/r.parquet")][:1] == ["s3://rows/in"]
         assert values("s3://rows/in/r.parquet") == ROWS
         for path, said in {
-            "s3://rows/none.csv": "no such file or folder: s3://rows/none.csv",
-            "s3://nobucket/": "no such file or folder",
+            "s3://rows/none.csv": "s3://rows/none.csv does not exist",
+            "s3://nobucket/": "does not exist",
             "sftp://h/r.csv": "scheme",
         }.items():
             with pytest.raises(InputError, match=said):
