@@ -13,7 +13,7 @@ from schemas.redact import clean
 from schemas.text import did_you_mean
 
 PREDICATES = ("right", "wrong", "has_answer", "no_answer", "best")  # allowed in `where:`; anything else must be a role
-STEP_KEYS = ("name", "from", "where", "share", "as")
+STEP_KEYS = ("name", "from", "where", "share", "contradictions", "as")
 RECIPE_KEYS = ("name", "about", "models", "steps", "rounds")
 
 
@@ -28,6 +28,7 @@ class Step(BaseModel):
     sources: tuple[str, ...] = ()  # `from:` only rows of these steps
     where: tuple[str, ...] = ()
     share: Annotated[float, Field(gt=0, le=1)] | Literal["rest"] | None = None
+    contradictions: Literal["drop", "keep"] = "drop"  # pairs that contradict one of this step
     binds: str | None = None  # `as:` name of the model that it leaves
 
     @property
@@ -119,7 +120,7 @@ def _step(entry: Any, place: int) -> Step:
             name=own.get("name") or operator or family, family=family, operator=operator or family, settings=settings,
             sources=(sources,) if isinstance(sources, str) else tuple(sources),
             where=(where,) if isinstance(where, str) else tuple(where),
-            share=own.get("share"), binds=own.get("as"),
+            share=own.get("share"), contradictions=own.get("contradictions", "drop"), binds=own.get("as"),
         )  # fmt: skip
     except (ValidationError, TypeError) as error:
         cause = _first_error(error, str(title)) if isinstance(error, ValidationError) else str(error)

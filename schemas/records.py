@@ -89,6 +89,7 @@ class Reason(StrEnum):
     TOO_SHORT = "too_short"
     EMPTY_ANSWER = "empty_answer"
     EQUAL_ANSWERS = "equal_answers"
+    CONTRADICTION = "contradiction"
     NO_VERDICT = "no_verdict"
     NO_MARGIN = "no_margin"
     OVER_CAP = "over_cap"
@@ -134,6 +135,7 @@ REMEDIES = {
     Reason.TOO_SHORT: "lower the share of the answer that is kept, or ask for longer answers",
     Reason.EMPTY_ANSWER: "raise max_tokens, or check the prompt: the answer is empty",
     Reason.EQUAL_ANSWERS: "raise the temperature, or sample more answers: the two are equal",
+    Reason.CONTRADICTION: "decide which of the two answers is better and remove the other pair, or set `contradictions: keep`",
     Reason.NO_VERDICT: "put a judge before the step, or check why its verdicts could not be parsed",
     Reason.NO_MARGIN: "lower min_margin, or sample more answers: the judges see too little difference",
     Reason.OVER_CAP: "raise the maximum number of pairs per prompt",

@@ -1,4 +1,4 @@
-"""Words and sentences of a text; one-line texts of library errors and of unknown words for messages."""
+"""Words and sentences of a text, and whether two texts are the same; one-line texts of library errors and of unknown words for messages."""
 
 import difflib
 import re
@@ -15,6 +15,16 @@ def sentences(text: str) -> list[str]:
 def word_count(text: str) -> int:
     """Number of words, separated by white space."""
     return len(text.split())
+
+
+def text_key(text: str) -> str:
+    """The text with each run of white space as one space and none at its ends: what "the same text" means wherever texts are compared."""
+    return " ".join(text.split())
+
+
+def same_text(a: str, b: str) -> bool:
+    """Whether two texts differ in white space only, or not at all."""
+    return a == b or text_key(a) == text_key(b)
 
 
 def longer(a: str, b: str) -> int:

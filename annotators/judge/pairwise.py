@@ -21,6 +21,7 @@ from schemas.operator import Context, SampleRows
 from schemas.ports import Engine
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement, Message, Outcome, digest, judgement
 from schemas.requests import Failure, Score
+from schemas.text import same_text
 
 READS = ("candidates",)
 LEAVES = ("judgements",)
@@ -97,7 +98,7 @@ def _drawn(rows: SampleRows, settings: Settings) -> list[tuple[Candidate, Candid
     pairs = [
         (a, b)
         for a, b in combinations(rows.candidates, 2)
-        if a.text != b.text and (wanted is None or {a.id, b.id} in wanted)
+        if not same_text(a.text, b.text) and (wanted is None or {a.id, b.id} in wanted)
     ]
     if settings.per_prompt is None or len(pairs) <= settings.per_prompt:
         return pairs

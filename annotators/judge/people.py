@@ -17,7 +17,7 @@ READS = ("candidates",)
 LEAVES = ("judgements", "candidates")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 1
+VERSION = 2
 
 
 def reads(settings: Settings) -> tuple[str, ...]:

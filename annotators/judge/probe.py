@@ -31,12 +31,13 @@ from schemas.records import (
     digest,
     judgement,
 )
+from schemas.text import same_text
 
 READS = ("candidates", "pairs")
 LEAVES = ("judgements", "pairs")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 1
+VERSION = 2
 BUILDS = {"judge": "judge"}
 POOL = 2048  # media of each kind that are drawn from the run as substitutes
 UNREAD = (Outcome.FAILED, Outcome.UNPARSABLE, Outcome.REFUSED)
@@ -80,7 +81,11 @@ async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[
 
     If that is a verdict or a tie, a new Pair with `needs_media` set replaces the old one (Rejection `superseded`). Claims are scored as
     by `score.refuted_claims`. A sample without media, or without substitutes, is left unchanged."""
-    pairs = [p for p in rows.pairs if p.chosen_id and p.rejected_id and p.chosen != p.rejected]
+    pairs = [
+        p
+        for p in rows.pairs
+        if p.chosen_id and p.rejected_id and p.rejected is not None and not same_text(p.chosen, p.rejected)
+    ]
     blind = _blind(rows.sample, settings, context) if rows.sample.media and pairs else None
     if blind is None:
         return []

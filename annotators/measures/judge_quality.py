@@ -14,7 +14,7 @@ from annotators.people.question import PERSON
 from schemas import figures
 from schemas.axes import TRUTH
 from schemas.records import Judgement, Outcome
-from schemas.text import word_count
+from schemas.text import same_text, word_count
 
 NEAR = 0.1  # lengths are equal if they differ by at most this share of the longer one
 
@@ -167,7 +167,7 @@ def _biases(
 def _equal_texts(pair: PairKey, answers: Mapping[str, Answer]) -> bool:
     """Whether both answers have the same text, so that neither can be better."""
     a, b = (answers.get(item) for item in pair)
-    return a is not None and b is not None and a.text == b.text
+    return a is not None and b is not None and same_text(a.text, b.text)
 
 
 def _person(annotator: str | None) -> bool:

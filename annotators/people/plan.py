@@ -10,6 +10,7 @@ from annotators.people.question import Question, Task, order, uid
 from schemas import messages
 from schemas.operator import SampleRows
 from schemas.records import Candidate, Outcome, digest
+from schemas.text import text_key
 
 SWAPPED = 1  # `ask` of a repeat
 
@@ -51,7 +52,7 @@ def _chosen(rows: SampleRows, settings) -> Iterator[tuple[Candidate, ...]]:
     """The answers of each question about a sample, in canonical order; texts in one question are different."""
     texts: dict[str, Candidate] = {}
     for c in rows.candidates:
-        texts.setdefault(c.text, c)
+        texts.setdefault(text_key(c.text), c)
     different = list(texts.values())
     rng = random.Random(digest("pick", settings.seed, rows.sample.id))
     if settings.of == "pairs":

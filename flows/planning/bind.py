@@ -90,6 +90,9 @@ class Bound(Operator):
     def key(self) -> str:
         """A digest of everything that determines the step's rows, including which rows it gets. Needs `version` to be set."""
         own = (self.fitted.key,) if self.fitted else ()
+        own += (
+            ("contradictions",) if self.step.contradictions == "keep" else ()
+        )  # the default is not in it: keys from before stay
         return digest(self.step.name, self.version, self.step.sources, self.step.where, self.step.share, *own)
 
     def of(self, identities: Mapping[str, str]) -> "Bound":
@@ -134,6 +137,8 @@ def bind(recipe: Recipe, given: Iterable[str] = ()) -> BoundRecipe:
                 raise RecipeError(
                     f"{step.name}: unknown model '{model}'; {'only a later step trains it' if model in trained else did_you_mean(model, known)}"
                 )
+        if step.contradictions == "keep" and "pairs" not in current.leaves:
+            raise RecipeError(f"{step.name}: `contradictions: keep` needs a step that leaves pairs; remove it")
         if step.binds:
             if step.family != "train":
                 raise RecipeError(f"{step.name}: only a `train` step can have `as: {step.binds}`; remove it")

@@ -5,15 +5,17 @@ stays flat; the price is that the first sample waits for the last row."""
 
 import pickle
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from flows.runs.contradictions import contradictory
 from schemas.arrow import TABLE_OF
 from schemas.messages import sample_label
-from schemas.records import Candidate, Judgement, Media, Reason, Rejection, Sample
+from schemas.records import Candidate, Judgement, Media, Pair, Reason, Rejection, Sample
+from schemas.text import text_key
 
 
 class Arrival(NamedTuple):
@@ -57,11 +59,12 @@ def arrivals(records: Iterable, every: int) -> Stream:
         yield now
 
 
-def merge_repeated(stream: Stream) -> Stream:
+def merge_repeated(stream: Stream, kept: Collection[str] = ()) -> Stream:
     """Merges repeated Samples into their first occurrence, with the rows of all of them.
 
     Repeated answers and judgements are dropped; an answer that is chosen in one pair and rejected in another loses its role. A repeated
-    pair, a contradicting judgement and a repeated Sample without rows become rejections that name the row."""
+    pair, a contradicting judgement and a repeated Sample without rows become rejections that name the row; so do pairs that contradict each
+    other, unless both are of steps in `kept`."""
     places: dict[bytes, int] = {}
     count = 0
     with closing(sqlite3.connect("", check_same_thread=False)) as spool:
@@ -79,12 +82,14 @@ def merge_repeated(stream: Stream) -> Stream:
         found = spool.execute("SELECT place, body FROM arrivals ORDER BY place, rowid")
         for _, group in groupby(found, itemgetter(0)):
             first, *others = [pickle.loads(body) for _, body in group]
-            yield from _together(first, others) if isinstance(first, Arrival) else [first]
+            yield from _together(first, others, kept) if isinstance(first, Arrival) else [first]
 
 
-def _together(first: Arrival, others: list[Arrival]) -> Iterator[Arrival | Rejection]:
+def _together(first: Arrival, others: list[Arrival], kept: Collection[str]) -> Iterator[Arrival | Rejection]:
     """One merged arrival, then rejections of the repetitions."""
     rows: dict[tuple[str, str], Any] = {}
+    places: dict[str, str] = {}  # id of a pair -> where it is from
+    said: dict[tuple, Pair] = {}
     media = {m.id: m for m in first.media}
     twins: list[Rejection] = []
     for times, arrival in enumerate((first, *others), 1):
@@ -95,6 +100,10 @@ def _together(first: Arrival, others: list[Arrival]) -> Iterator[Arrival | Rejec
         for row in arrival.rows:
             key = TABLE_OF[type(row)], row.id
             before = rows.setdefault(key, row)
+            if isinstance(row, Pair) and before is row:
+                if (before := said.setdefault(_said(row), row)) is not row:  # in other white space
+                    del rows[key]
+                places[row.id] = where
             if before is row:
                 continue
             if isinstance(row, Candidate):
@@ -103,8 +112,19 @@ def _together(first: Arrival, others: list[Arrival]) -> Iterator[Arrival | Rejec
             elif not (isinstance(row, Judgement) and row == before):
                 detail = f"{where}: duplicate {key[0][:-1]}; remove one of them"
                 twins.append(Rejection(f"{row.id}~{times}", key[0], row.step, Reason.DUPLICATE, detail, row.sample))
+    for pair, other in list(contradictory([row for row in rows.values() if isinstance(row, Pair)])):
+        if not {pair.step, other.step} <= set(kept):
+            detail = f"{places[pair.id]}: {places[other.id]} prefers the other answer to this prompt; remove one of them, or set `contradictions: keep`"
+            twins.append(Rejection(pair.id, "pairs", pair.step, Reason.CONTRADICTION, detail, pair.sample))
+            del rows["pairs", pair.id]
     yield Arrival(list(media.values()), first.sample, sorted(rows.values(), key=lambda row: ORDER.index(type(row))))
     yield from twins
+
+
+def _said(pair: Pair) -> tuple:
+    """What makes a pair the same as another one with the same media: its texts without their white space, their models, its label."""
+    texts = text_key(pair.chosen), pair.rejected and text_key(pair.rejected)
+    return *texts, pair.generator_chosen, pair.generator_rejected, pair.label, pair.rejected_media
 
 
 ORDER = list(TABLE_OF)  # record types in the order in which a run makes them

@@ -17,6 +17,7 @@ from typing import Any
 
 from flows.planning.bind import Bound, build
 from flows.runs import costs, rejections, shards
+from flows.runs.contradictions import contradictory
 from flows.runs.intake import arrivals, duplicate_rejection, merge_repeated
 from flows.runs.model_source import Answers
 from pipeline.storage.answer_cache import Usage
@@ -120,7 +121,7 @@ def from_sources(sources: list[Bound], context: Callable[[Bound], Context], key:
     records = (row for bound in sources for row in bound.verb(fill_variables(bound.settings), context(bound)))
     stream = arrivals(records, ROWS)
     if any(not LIVE.isdisjoint(bound.leaves) for bound in sources):
-        stream = merge_repeated(stream)
+        stream = merge_repeated(stream, {b.step.name for b in sources if b.step.contradictions == "keep"})
     seen: dict[bytes, int] = {}
     shown: set[bytes] = set()
     given: list[SampleRows] = []
@@ -374,6 +375,8 @@ class Pass:
                 ) from error
             if _take(out, rows, made):
                 break
+            if "pairs" in bound.leaves and bound.step.contradictions == "drop":
+                _drop_contradictions(bound.step.name, rows, made)
             if self.rank:
                 for table in ROW_TABLES:
                     getattr(rows, table).sort(key=lambda row: self.rank.get(row.step, -1))
@@ -467,6 +470,15 @@ def _take(out, rows: SampleRows, made: list) -> bool:
         elif row.table in ROW_TABLES and row.id != rows.sample.id:
             setattr(rows, row.table, [r for r in getattr(rows, row.table) if r.id != row.id])
     return False
+
+
+def _drop_contradictions(step: str, rows: SampleRows, made: list) -> None:
+    """Rejects the live pairs that contradict one that the step left, and that one."""
+    for pair, other in list(contradictory(rows.pairs)) if len(rows.pairs) > 1 else ():
+        if step in (pair.step, other.step):
+            detail = f"{sample_label(rows.sample)}: {other.step} made a pair that prefers the other answer"
+            made.append(Rejection(pair.id, "pairs", step, Reason.CONTRADICTION, detail, pair.sample))
+            rows.pairs = [row for row in rows.pairs if row.id != pair.id]
 
 
 def _superseded(old: Sample, new: Sample) -> Rejection:

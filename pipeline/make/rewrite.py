@@ -20,6 +20,7 @@ from schemas.operator import Context, SampleRows
 from schemas.ports import Engine
 from schemas.records import SAMPLE_KINDS, Candidate, Media, Message, Reason, Rejection
 from schemas.requests import Failure
+from schemas.text import same_text
 from schemas.thinking import without_thinking
 
 READS = ("candidates",)
@@ -73,7 +74,7 @@ async def _rewritten(
     if new is None:
         detail = f"the reply does not contain exactly one answer between <<< and >>>: {reply[:1000]}"
         return [rejection_of(c, Reason.UNPARSABLE, detail, context)]
-    if new == c.text.strip():
+    if same_text(new, c.text):
         return [rejection_of(c, Reason.EQUAL_ANSWERS, "the rewritten answer equals the original", context)]
     row = {
         "role": settings.role, "model": engine.identity, "settings": context.version, "seed": seed, "parent": c.id,

@@ -33,12 +33,13 @@ from schemas.records import (
     judgement,
 )
 from schemas.requests import Answer, Beams, Failure, Generate, Generated
+from schemas.text import text_key
 
 READS = ("samples",)
 LEAVES = ("candidates", "judgements")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 1
+VERSION = 2
 BUILDS = {"scorer": "rate"}
 END = ". "  # stop string: engines cut it off, so a sentence has lost its full stop unless it ends the answer
 SHORTEST = 4  # characters; shorter sentences are skipped, as in CSR's code
@@ -148,7 +149,7 @@ def _distinct_sentences(result: Generated) -> list[Sentence]:
     found: dict[str, Sentence] = {}
     for answer in result.answers:
         if len(answer.text.strip()) >= SHORTEST:
-            found.setdefault(answer.text.strip(), _sentence(answer))
+            found.setdefault(text_key(answer.text), _sentence(answer))
     return list(found.values())
 
 
@@ -212,13 +213,13 @@ def _result_rows(
 ) -> list[Candidate | Judgement | Rejection]:
     whole: dict[str, Path] = {}
     for path in done:
-        whole.setdefault(path.text.strip(), path)
+        whole.setdefault(text_key(path.text), path)
     if not whole:
         return [Rejection(sample.id, "samples", context.step, Reason.EMPTY_ANSWER, "no path was completed", sample.id)]
     out: list[Candidate | Judgement | Rejection] = []
-    for index, (text, path) in enumerate(whole.items()):
+    for index, path in enumerate(whole.values()):
         new = candidate(
-            sample.id, context.step, text, role=settings.role, model=engine.identity, settings=context.version,
+            sample.id, context.step, path.text.strip(), role=settings.role, model=engine.identity, settings=context.version,
             seed=seed, index=index, tokens=path.tokens, finish=path.finish, logprob=round(path.logprob, 4),
         )  # fmt: skip
         score = judgement(

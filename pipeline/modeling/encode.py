@@ -15,7 +15,7 @@ from pipeline.modeling.special_tokens import markup, specials
 from schemas.errors import RowError, TrainError
 from schemas.messages import escape, escape_all, texts_in
 from schemas.records import MEDIA_KINDS, Message, Reason
-from schemas.text import error_line
+from schemas.text import error_line, same_text
 
 FPS = 2.0  # frames per second, as in the engines
 MAX_FRAMES = 64  # per video, as in the engines
@@ -68,7 +68,7 @@ class Encoder:
             raise RowError(
                 Reason.EMPTY_ANSWER, f"{example.id} has no rejected answer, which this loss needs; use an unpaired loss"
             )
-        if example.chosen == example.rejected:
+        if same_text(example.chosen, example.rejected):
             raise RowError(
                 Reason.EQUAL_ANSWERS, f"{example.id}: chosen and rejected are the same text; remove the pair"
             )

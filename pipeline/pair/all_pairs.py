@@ -9,12 +9,13 @@ from schemas.axes import SCORE
 from schemas.operator import Context, SampleRows
 from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Pair, Reason, Rejection, digest
+from schemas.text import text_key
 
 READS = ("candidates", "judgements")
 LEAVES = ("pairs",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 1
+VERSION = 2
 
 
 class Settings(Base):
@@ -39,7 +40,7 @@ def pair(rows: SampleRows, settings: Settings, context: Context) -> list[Pair | 
     for better in ranked:
         for worse in ranked:
             margin = better.score - worse.score
-            both = (better.candidate.text, worse.candidate.text)
+            both = (text_key(better.candidate.text), text_key(worse.candidate.text))
             if margin > 0 and margin >= settings.min_margin and both[0] != both[1] and both not in texts:
                 texts.add(both)
                 found.append(make_pair(better, worse, rows, context))

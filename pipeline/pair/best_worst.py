@@ -7,12 +7,13 @@ from schemas.axes import SCORE
 from schemas.operator import Context, SampleRows
 from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Pair, Reason, Rejection
+from schemas.text import same_text, text_key
 
 READS = ("candidates", "judgements")
 LEAVES = ("pairs",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 1
+VERSION = 2
 
 
 class Settings(Base):
@@ -31,12 +32,12 @@ def pair(rows: SampleRows, settings: Settings, context: Context) -> list[Pair | 
         return [
             no_pair(rows, context, Reason.NO_VERDICT, f"{len(ranked)} of {len(rows.candidates)} answers have a score")
         ]
-    often = Counter(s.candidate.text for s in ranked)
-    best = min(ranked, key=lambda s: (-s.score, -often[s.candidate.text], s.candidate.index))
-    worst = min(ranked, key=lambda s: (s.score, -often[s.candidate.text], s.candidate.index))
+    often = Counter(text_key(s.candidate.text) for s in ranked)
+    best = min(ranked, key=lambda s: (-s.score, -often[text_key(s.candidate.text)], s.candidate.index))
+    worst = min(ranked, key=lambda s: (s.score, -often[text_key(s.candidate.text)], s.candidate.index))
     margin = best.score - worst.score
     if margin <= 0 or margin < settings.min_margin:
         return [no_pair(rows, context, Reason.NO_MARGIN, f"best and worst differ by {margin:g}")]
-    if best.candidate.text == worst.candidate.text:
+    if same_text(best.candidate.text, worst.candidate.text):
         return [no_pair(rows, context, Reason.EQUAL_ANSWERS, "best and worst are the same text")]
     return [make_pair(best, worst, rows, context)]

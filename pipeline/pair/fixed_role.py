@@ -9,12 +9,13 @@ from schemas.operator import Context, SampleRows
 from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Candidate, Pair, Reason, Rejection, digest
 from schemas.records import pair as new_pair
+from schemas.text import text_key
 
 READS = ("candidates",)
 LEAVES = ("pairs",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 1
+VERSION = 2
 
 
 class Settings(Base):
@@ -29,7 +30,7 @@ def pair(rows: SampleRows, settings: Settings, context: Context) -> list[Pair | 
     sides: dict[str, dict[str, Candidate]] = {"chosen": {}, "rejected": {}}
     for c in rows.candidates:
         if c.role in sides:
-            sides[c.role].setdefault(c.text.strip(), c)
+            sides[c.role].setdefault(text_key(c.text), c)
     missing = [role for role, found in sides.items() if not found]
     if missing:
         return [no_pair(rows, context, Reason.NO_VERDICT, f"no answer is {' or '.join(missing)}")]

@@ -8,12 +8,13 @@ from schemas.operator import Context, SampleRows
 from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Judgement, Outcome, Pair, Reason, Rejection
 from schemas.records import pair as new_pair
+from schemas.text import same_text
 
 READS = ("candidates", "judgements")
 LEAVES = ("pairs",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 1
+VERSION = 2
 
 
 class Settings(Base):
@@ -65,7 +66,7 @@ def _pair_of(score: Judgement, rows: SampleRows, settings: Settings, context: Co
         return none(Reason.NO_MARGIN, f"the better answer has a probability of only {confidence:.2f}")
     answers = {c.id: c for c in rows.candidates}
     chosen, rejected = (answers[i] for i in (score.items if score.prob > 0.5 else reversed(score.items)))
-    if chosen.text == rejected.text:
+    if same_text(chosen.text, rejected.text):
         return none(Reason.EQUAL_ANSWERS, "both answers are the same text")
     return new_pair(
         rows.sample.id, context.step, chosen, rejected, margin=abs(score.value), confidence=confidence, soft_label=confidence,

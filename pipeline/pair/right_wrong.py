@@ -9,12 +9,13 @@ from schemas.axes import TRUTH
 from schemas.operator import Context, SampleRows
 from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Pair, Reason, Rejection, digest
+from schemas.text import text_key
 
 READS = ("candidates", "judgements")
 LEAVES = ("pairs",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 1
+VERSION = 2
 
 
 class Settings(Base):
@@ -39,8 +40,8 @@ def pair(rows: SampleRows, settings: Settings, context: Context) -> list[Pair | 
     texts: set[tuple[str, str]] = set()
     for better in right:
         for worse in wrong:
-            both = better.candidate.text, worse.candidate.text
-            if both not in texts and both[0].strip() not in both[1]:
+            both = text_key(better.candidate.text), text_key(worse.candidate.text)
+            if both not in texts and both[0] not in both[1]:
                 texts.add(both)
                 found.append(make_pair(better, worse, rows, context))
     if not found:

@@ -12,12 +12,13 @@ from schemas.operator import Context, SampleRows
 from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement, Pair, Reason, Rejection, Span, digest
 from schemas.records import pair as new_pair
+from schemas.text import text_key
 
 READS = ("candidates",)
 LEAVES = ("pairs",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 2
+VERSION = 3
 
 
 class Settings(Base):
@@ -40,13 +41,13 @@ def pair(rows: SampleRows, settings: Settings, context: Context) -> list[Pair | 
         return [no_pair(rows, context, Reason.NO_VERDICT, "no answer is an edit of another one")]
     out: list[Pair | Rejection] = []
     for parent, children in edits.items():
-        original, found, texts = answers[parent], [], {answers[parent].text}
+        original, found, texts = answers[parent], [], {text_key(answers[parent].text)}
         for edited in children:
-            if edited.text in texts:
+            if text_key(edited.text) in texts:
                 detail = "the edited text equals the original or another edit of it"
                 out.append(Rejection(edited.id, "pairs", context.step, Reason.EQUAL_ANSWERS, detail, edited.sample))
                 continue
-            texts.add(edited.text)
+            texts.add(text_key(edited.text))
             found.append(_pair(edited, original, rows, context))
         out += over_cap(found, settings.per_parent, random.Random(digest(settings.seed, parent)), context)
     return out

@@ -13,6 +13,7 @@ from schemas.operator import Context, SampleRows
 from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Candidate, Reason, Rejection, Sample, candidate, digest, successor
 from schemas.requests import Failure, Generate
+from schemas.text import same_text
 from schemas.thinking import without_thinking
 
 READS = ("samples",)
@@ -92,7 +93,7 @@ async def write(rows: SampleRows, settings: Settings, context: Context) -> list[
     if settings.conflict:
         prompt = with_question(sample.prompt, f"{found['context']} {question_of(sample.prompt)}")
         return [successor(sample, prompt, context.step)]
-    if settings.answers and found["right"] == found["wrong"]:
+    if settings.answers and same_text(found["right"], found["wrong"]):
         return [
             _rejected(sample, context, Reason.EQUAL_ANSWERS, f"the correct and the wrong answer are the same: {reply}")
         ]

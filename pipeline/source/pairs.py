@@ -44,12 +44,13 @@ from schemas.records import (
 )  # fmt: skip
 from schemas.records import pair as make_pair
 from schemas.redact import clean, cleaner
+from schemas.text import same_text
 
 READS = ()
 LEAVES = ("media", "samples", "candidates", "judgements", "pairs")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 2
+VERSION = 3
 ROLES = ("chosen", "rejected")
 
 Format = Literal[
@@ -317,7 +318,7 @@ def _pair(
         id=digest(made.id, other),
         rejected_media=tuple(other),
         media_list=tuple(ranked) or None,
-        pair_kind="media" if chosen.text == rejected.text else "mixed",
+        pair_kind="media" if same_text(chosen.text, rejected.text) else "mixed",
     )
 
 

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from schemas.text import did_you_mean, error_line, first_line, longer, sentences
+from schemas.text import did_you_mean, error_line, first_line, longer, same_text, sentences, text_key
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,17 @@ from schemas.text import did_you_mean, error_line, first_line, longer, sentences
 )
 def test_a_text_is_cut_into_its_sentences(text, cut):
     assert sentences(text) == cut
+
+
+@pytest.mark.parametrize("other", ["a dog", " a dog\n", "a\n\tdog", "a\u3000dog", "a\r\ndog\u00a0"])
+def test_texts_are_the_same_if_they_differ_in_white_space_only(other):
+    assert same_text("a dog", other)
+    assert text_key(other) == "a dog"
+
+
+@pytest.mark.parametrize("other", ["adog", "a dog.", "A dog", "a\u200bdog", ""])
+def test_texts_with_other_words_are_others(other):
+    assert not same_text("a dog", other)
 
 
 def test_long_texts_cost_no_time():

@@ -13,6 +13,7 @@ from annotators.label_studio.forms.tasks import STEPS
 from annotators.people.question import AxisVerdict, ParsedAnnotation, Question, Task, Unusable, item_index
 from schemas.axes import FAULTS, FLAGS, HARM, PREFERENCE, RANK, SAFE, SEVERITY, UNACCEPTABLE
 from schemas.records import Outcome, Span
+from schemas.text import same_text
 
 _BLANK = re.compile(r"\s+|\\[nrt]")
 
@@ -105,8 +106,8 @@ def _correct(question: Question, spec: Spec, answers: Answers) -> ParsedAnnotati
         return ParsedAnnotation((AxisVerdict(FAULTS, (0,), Outcome.ABSTAIN),))
     spans = _spans(shown, answers)
     text = answers.once.get("corrected_response", "")
-    if not text.strip() or _plain(text) == _plain(shown):
-        text = None  # the box is pre-filled with the response
+    if not text.strip() or same_text(text, shown):
+        text = None  # the box is pre-filled with the response, and a browser changes white space
     if verdict == "corrected" and text is None:
         raise Unusable(UnusableReason.CONTRADICTION, "the verdict is corrected, but the response is unchanged")
     if verdict != "corrected" and text is not None:
@@ -152,11 +153,6 @@ def _needed(answers: Answers, name: str) -> str:
     if choice is None:
         raise Unusable(UnusableReason.MISSING_VERDICT, name)
     return choice
-
-
-def _plain(text: str) -> str:
-    """A text without the changes that a browser's text box makes by itself (line ends, surrounding white space)."""
-    return "\n".join(text.split("\r\n")).strip()
 
 
 def _visible(text: Any) -> str | None:

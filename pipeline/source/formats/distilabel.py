@@ -21,6 +21,7 @@ from pipeline.source.formats.unread import MEDIA
 from schemas.axes import RATING
 from schemas.errors import bad_row
 from schemas.records import Outcome
+from schemas.text import same_text
 
 READS = (
     "messages[]", "instruction[]", "prompt[]", "chosen[]", "rejected[]", "generations", "generation_models", "ratings", "rationales",
@@ -124,6 +125,6 @@ def _judge(row: Row) -> str:
 def _place(answer: Answer, found: tuple[Answer, ...]) -> int | None:
     """Index of the generation that equals an answer; None if there is none."""
     for i, other in enumerate(found):
-        if other.text == answer.text and answer.model in (None, other.model):
+        if same_text(other.text, answer.text) and answer.model in (None, other.model):
             return i
     return None

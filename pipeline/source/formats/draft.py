@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from schemas.errors import RowError
 from schemas.records import Outcome, Reason
+from schemas.text import same_text
 
 Piece = tuple[str, Any]  # (part type, text or media reference)
 
@@ -68,7 +69,7 @@ def pair_draft(
     for answer, name in ((chosen, "chosen"), (rejected, "rejected")):
         if not answer.text.strip():
             raise RowError(Reason.EMPTY_ANSWER, f"{name} is empty; add the answer or remove the row")
-    if chosen.text == rejected.text and instead is None:
+    if same_text(chosen.text, rejected.text) and instead is None:
         raise RowError(
             Reason.EQUAL_ANSWERS, "chosen and rejected are the same text; correct one of them or remove the row"
         )

@@ -15,6 +15,7 @@ from pipeline.source.formats.unread import MEDIA
 from schemas.axes import PREFERENCE, RANK, SKIPPED
 from schemas.errors import RowError, bad_row
 from schemas.records import Outcome, Reason
+from schemas.text import same_text
 
 QUESTIONS = ("prompt", "question", "instruction")
 TWO = (
@@ -231,7 +232,7 @@ def _with_pair(
     votes = {
         s.value for s in said if s.axis == PREFERENCE and s.annotator.startswith("person:") and s.value is not None
     }
-    if len(votes) != 1 or 0.0 in votes or answers[0].text == answers[1].text:
+    if len(votes) != 1 or 0.0 in votes or same_text(answers[0].text, answers[1].text):
         return answers, tuple(said), ()
     better = 0 if votes.pop() > 0 else 1
     marked = [a._replace(role="chosen" if i == better else "rejected") for i, a in enumerate(answers)]

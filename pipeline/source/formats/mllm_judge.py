@@ -9,6 +9,7 @@ from pipeline.source.formats.turns import as_text_piece, place_media
 from schemas.axes import PREFERENCE, RANK, RATING
 from schemas.errors import RowError, bad_row
 from schemas.records import Outcome, Reason
+from schemas.text import same_text
 
 PEOPLE = "mllm_judge"
 FORMS = ({"answer", "human"}, {"answer1", "answer2", "human_answer"}, {"answers", "human_answer"})  # score, pair, batch
@@ -56,7 +57,7 @@ def _chosen(row: Row) -> Parts:
     verdict = text(row.get("human_answer"), "human_answer").strip()
     if verdict not in ("A", "B", "C"):
         raise bad_row(f"human_answer is {verdict[:40]!r}; use A, B, or C for a tie")
-    if first.text == second.text:
+    if same_text(first.text, second.text):
         raise RowError(Reason.EQUAL_ANSWERS, "both answers are the same text; correct one of them or remove the row")
     if verdict == "C":
         return (first, second), (DraftJudgement((0, 1), PREFERENCE, 0.0, PEOPLE, None, Outcome.TIE),), ()

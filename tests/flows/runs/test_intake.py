@@ -105,6 +105,19 @@ def test_what_was_there_is_no_news_or_a_rejection_that_names_its_row():
     ]
 
 
+def test_pairs_in_other_white_space_are_duplicates_and_contradictions_too():
+    picture, sample = shown("aa")
+    later, last = sample._replace(source="f#2"), sample._replace(source="f#3")
+    first, spaced, turned = pair(sample, "x y", "z"), pair(sample, "x  y", "z\n"), pair(sample, "z ", "x y")
+    found = put_together([picture, sample, *first, picture, later, *spaced, picture, last, *turned])
+    assert [row for row in found[0].rows if isinstance(row, records.Pair)] == []
+    assert [(r.id, r.reason, r.detail[:11]) for r in found[1:]] == [
+        (f"{spaced[2].id}~2", Reason.DUPLICATE, "f#2: duplic"),
+        (first[2].id, Reason.CONTRADICTION, "aa: f#3 pre"),
+        (turned[2].id, Reason.CONTRADICTION, "f#3: aa pre"),
+    ]
+
+
 def source(rows: list, leaves: tuple[str, ...]) -> Bound:
     module = SimpleNamespace(read=lambda settings, context: iter(rows))
     step = Step(name="s", family="source", operator="rows", settings={})

@@ -1,7 +1,8 @@
 import pytest
 
-from pipeline.pair import all_pairs, best_worst, fixed_role, right_wrong
-from schemas.records import Pair, Rejection
+from pipeline.pair import all_pairs, best_worst, fixed_role, right_wrong, with_parent
+from pipeline.pair import judged as pair_judged
+from schemas.records import Finding, Outcome, Pair, Rejection, judgement
 from tests.support.rows import context, rows_of
 
 
@@ -104,3 +105,32 @@ def test_right_against_wrong_but_not_where_the_right_one_stands_inside():
     assert (all_right.reason, all_right.detail) == ("no_margin", "2 right and 0 wrong answers of 2")
     (untold,) = right_wrong.pair(rows_of(["a", "b"], [None, None]), right_wrong.Settings(axis="score"), context())
     assert untold.reason == "no_verdict"
+
+
+@pytest.mark.parametrize("other", ["a dog ", "\na dog", "a  dog", "a\ndog", "a\u00a0dog"])
+def test_texts_that_differ_in_white_space_only_are_no_pair_in_any_rule(other):
+    rows = rows_of(["a dog", other], [0.0, -1.0])
+    for rule in (best_worst, all_pairs):
+        assert texts(rule.pair(rows, rule.Settings(), context())) == []
+    rows.judgements = [j._replace(axis="truth") for j in rows.judgements]
+    (note,) = right_wrong.pair(rows, right_wrong.Settings(), context())
+    assert note.reason == "equal_answers"
+    rows.candidates = [c._replace(role=role) for c, role in zip(rows.candidates, ("chosen", "rejected"), strict=True)]
+    (note,) = fixed_role.pair(rows, fixed_role.Settings(), context())
+    assert note.reason == "equal_answers"
+    first, second = rows.candidates
+    rows.candidates = [first, second._replace(parent=first.id)]
+    (note,) = with_parent.pair(rows, with_parent.Settings(), context())
+    assert note.reason == "equal_answers"
+    judged = Finding(Outcome.VERDICT, 1.0, 0.9)
+    rows.judgements = [judgement(rows.sample.id, "s", "pair", (first.id, second.id), "score", judged)]
+    (note,) = pair_judged.pair(rows, pair_judged.Settings(), context())
+    assert note.reason == "equal_answers"
+
+
+def test_a_pair_of_texts_is_made_once_however_they_are_spaced():
+    rows = rows_of(["a", "b", "a ", " b"], [0.0, -1.0, 0.0, -1.0])
+    assert texts(all_pairs.pair(rows, all_pairs.Settings(), context())) == [("a", "b")]
+    # `often` twice, once with a line break: two of three
+    rows = rows_of(["once", "often", "often\n", "bad"], [0, 0, 0, -2])
+    assert texts(best_worst.pair(rows, best_worst.Settings(), context())) == [("often", "bad")]

@@ -31,6 +31,7 @@ def test_the_dry_check_names_each_pair_that_cannot_be_trained_on_and_why(encoder
     bad = {
         "unpaired": good._replace(rejected=None),
         "equal": good._replace(rejected=good.chosen),
+        "spaced": good._replace(rejected=f" {good.chosen}\n"),
         "empty": good._replace(rejected="  "),
         "long": good._replace(chosen="a red circle " * 1500),
         "broken": good._replace(
@@ -42,7 +43,7 @@ def test_the_dry_check_names_each_pair_that_cannot_be_trained_on_and_why(encoder
     assert out[0].id == good.id
     assert all(isinstance(row, Rejection) and row.table == "pairs" and row.step == "train" for row in out[1:])
     assert {row.id: row.reason for row in out[1:]} == {
-        "unpaired": Reason.EMPTY_ANSWER, "equal": Reason.EQUAL_ANSWERS, "empty": Reason.EMPTY_ANSWER,
+        "unpaired": Reason.EMPTY_ANSWER, "equal": Reason.EQUAL_ANSWERS, "spaced": Reason.EQUAL_ANSWERS, "empty": Reason.EMPTY_ANSWER,
         "long": Reason.TOO_LONG, "broken": Reason.UNDECODABLE, "unshown": Reason.UNSUPPORTED_MEDIA,
     }  # fmt: skip
     assert all(row.id in row.detail for row in out[1:])

@@ -8,6 +8,7 @@ from pipeline.source.formats.draft import Draft
 from pipeline.source.formats.fields import Cell
 from pipeline.source.formats.registry import FORMATS, detect
 from schemas.errors import RowError
+from schemas.text import same_text
 from tests.pipeline.source.formats import (
     test_distilabel,
     test_label_studio,
@@ -124,3 +125,31 @@ def test_any_row_is_a_draft_or_a_row_error(name):
 
     check()
     assert {Draft, "bad_row"} <= seen  # it saw both sides of the line
+
+
+def spaced(value, rejected: str, chosen: str):
+    """The row with the rejected answer's text replaced by the chosen one in other white space, wherever it stands alone."""
+    if isinstance(value, dict):
+        return {key: spaced(inner, rejected, chosen) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [spaced(inner, rejected, chosen) for inner in value]
+    return f"\n{chosen} " if value == rejected else value
+
+
+def equal_pairs(name: str, row: dict) -> int:
+    """Number of pairs of two equal texts that are read from a row; 0 if it is refused."""
+    try:
+        draft = FORMATS[name].read(row)
+    except RowError:
+        return 0
+    both = [(p, p.chosen, p.rejected) for p in draft.pairs if p.rejected is not None and p.rejected_media is None]
+    return sum(same_text(draft.answers[chosen].text, draft.answers[rejected].text) for _, chosen, rejected in both)
+
+
+@pytest.mark.parametrize(("name", "row"), [(name, row) for name, rows in GOOD.items() for row in rows])
+def test_answers_that_differ_in_white_space_only_are_no_pair(name, row):
+    draft = FORMATS[name].read(row)
+    for pair in draft.pairs:
+        if pair.rejected is not None:
+            rejected, chosen = (draft.answers[i].text for i in (pair.rejected, pair.chosen))
+            assert equal_pairs(name, spaced(row, rejected, chosen)) == 0
