@@ -89,7 +89,7 @@ def _together(first: Arrival, others: list[Arrival], kept: Collection[str]) -> I
     """One merged arrival, then rejections of the repetitions."""
     rows: dict[tuple[str, str], Any] = {}
     places: dict[str, str] = {}  # id of a pair -> where it is from
-    said: dict[tuple, Pair] = {}
+    said: dict[tuple, Pair] = {}  # what pairs say -> the first that says it
     media = {m.id: m for m in first.media}
     twins: list[Rejection] = []
     for times, arrival in enumerate((first, *others), 1):
@@ -99,14 +99,15 @@ def _together(first: Arrival, others: list[Arrival], kept: Collection[str]) -> I
             twins.append(duplicate_rejection(arrival.sample, times))
         for row in arrival.rows:
             key = TABLE_OF[type(row)], row.id
-            before = rows.setdefault(key, row)
-            if isinstance(row, Pair) and before is row:
-                if (before := said.setdefault(_said(row), row)) is not row:  # in other white space
-                    del rows[key]
-                places[row.id] = where
-            if before is row:
+            before = rows.get(key)
+            if before is None and isinstance(row, Pair):
+                before = said.get(_said(row))  # in other white space
+            if before is None:
+                rows[key] = row
+                if isinstance(row, Pair):
+                    said[_said(row)], places[row.id] = row, where
                 continue
-            if isinstance(row, Candidate):
+            if isinstance(row, Candidate) and isinstance(before, Candidate):
                 if row.role != before.role:
                     rows[key] = row._replace(role=None)
             elif not (isinstance(row, Judgement) and row == before):
