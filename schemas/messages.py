@@ -86,15 +86,15 @@ def readable(messages, between: str = "\n") -> str:
 
 
 def media_with_question(prompt: tuple[Message, ...], question: str) -> tuple[Message, ...]:
-    """One user turn: the media of the prompt's last user turn, with the texts between them, followed by `question` instead of its own question.
+    """One user turn: the prompt's last user turn, with `question` at its end instead of its own question.
 
-    The question of a turn is the text after its last media, or before its first if nothing follows. A prompt without media: `question` only."""
-    turn = [m for m in prompt if m.role == "user"][-1]
-    places = [i for i, p in enumerate(turn.parts) if p.type != "text"]
-    if not places:
-        return (Message("user", (Part("text", question),)),)
-    first = 0 if places[-1] < len(turn.parts) - 1 else places[0]
-    return (Message("user", (*turn.parts[first : places[-1] + 1], Part("text", question))),)
+    The question of a turn is its last text; one that stands between media is kept as well, as are all other texts and the media."""
+    parts = [m for m in prompt if m.role == "user"][-1].parts
+    media = [place for place, part in enumerate(parts) if part.type != "text"]
+    own = max((place for place, part in enumerate(parts) if part.type == "text"), default=None)
+    if own is None or (media and media[0] < own < media[-1]):
+        return (Message("user", (*parts, Part("text", question))),)
+    return (Message("user", (*parts[:own], *parts[own + 1 :], Part("text", question))),)
 
 
 def question_of(prompt: tuple[Message, ...]) -> str:

@@ -3,6 +3,7 @@
     READS   tables it needs         LEAVES  tables it appends to
     MEDIA   kinds of samples it supports        SCOPE   "sample" (one sample's rows in, rows out) or "table" (all rows)
     VERSION raised when its output changes for the same settings
+    EDITION (optional) raised instead when it only leaves more or fewer of the same rows: keys change, the ids of its rows stay
 
 Its folder is its family, its file name is its name in recipes, and its verb is its family's (VERBS). A verb of scope `sample`
 is called as `verb(rows, settings, context)` and returns records (as a coroutine if it uses an engine); one of scope `table`
@@ -65,7 +66,7 @@ class OperatorSettings(BaseModel):
 class OperatorModule(Protocol):
     """The declarations that all operator modules have; the verb is the family's (VERBS). Checked by flows/planning/contracts.py.
 
-    Optional, see above: fit, fits, reads, SEES, ROLES, BUILDS, prompt_texts, named_files, example."""
+    Optional, see above: EDITION, fit, fits, reads, SEES, ROLES, BUILDS, prompt_texts, named_files, example."""
 
     __name__: str
     Settings: type[BaseModel]

@@ -84,6 +84,11 @@ class Reason(StrEnum):
     UNPARSABLE = "unparsable"
     # corrupted media
     UNCHANGED = "unchanged"
+    # answers that did not end by themselves
+    TRUNCATED = "truncated"
+    TOOL_CALL = "tool_call"
+    FILTERED = "filtered"
+    UNFINISHED = "unfinished"
     # answers, pairs, filters
     NO_REFERENCE = "no_reference"
     TOO_SHORT = "too_short"
@@ -131,6 +136,10 @@ REMEDIES = {
     Reason.NO_MATCH: "provide more samples, or loosen the step's criteria: none matches this one",
     Reason.UNPARSABLE: "use a model that follows the format, or a prompt that states it more clearly",
     Reason.UNCHANGED: "make the corruption stronger: it did not change the media",
+    Reason.TRUNCATED: "raise max_tokens, or keep such answers with on_cut: keep",
+    Reason.TOOL_CALL: "serve the model without tools, or use another model",
+    Reason.FILTERED: "use a model without a content filter, or remove the row",
+    Reason.UNFINISHED: "check the server's log for why it ended the answer, or use another server",
     Reason.NO_REFERENCE: "give the row a reference answer, or filter such rows out",
     Reason.TOO_SHORT: "lower the share of the answer that is kept, or ask for longer answers",
     Reason.EMPTY_ANSWER: "raise max_tokens, or check the prompt: the answer is empty",
@@ -217,7 +226,7 @@ class Candidate(NamedTuple):
     parent: str | None = None
     prompt: tuple[Message, ...] | None = None  # the actual prompt, if it differs from the Sample's
     tokens: int | None = None
-    finish: str | None = None  # stop, length
+    finish: str | None = None  # stop, or length for an answer that was cut off
     logprob: float | None = None  # sum over the answer's tokens, natural log
     token_logprobs: tuple[float, ...] | None = None  # one per token, if requested
 

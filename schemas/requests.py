@@ -83,9 +83,12 @@ class Perturb(NamedTuple):
 class Answer(NamedTuple):
     text: str
     tokens: int
-    finish: str  # stop, length
+    finish: str  # stop: it is whole; length, tool_calls, content_filter, or another word of a server: it is not (schemas/finish.py)
     logprob: float | None = None  # sum over the tokens, natural log; None if the engine does not return it
     token_logprobs: tuple[float, ...] | None = None  # one per token, rounded to 4 digits, if requested
+    thought: str | None = (
+        None  # what a server reports apart from the text; empty if it only reports that there was a thought
+    )
 
 
 class Generated(NamedTuple):

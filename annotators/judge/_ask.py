@@ -8,11 +8,13 @@ from pydantic import Field
 from annotators.judge._parse import ParsedReply
 from schemas import messages as chat
 from schemas import prompts
+from schemas.conversation import request_about
 from schemas.errors import NotAsked, RecipeError
+from schemas.finish import unfinished, with_thought
 from schemas.operator import Context, SampleRows
 from schemas.operator import OperatorSettings as Base
 from schemas.ports import Engine
-from schemas.records import Candidate, Finding, Message, Outcome, Provenance
+from schemas.records import Candidate, Finding, Message, Outcome, Provenance, Reason
 from schemas.requests import Failure, Form, Generate
 
 RETRY_TEMPERATURE = 0.7  # at least this on the retry: greedy decoding would repeat the first reply
@@ -42,7 +44,7 @@ class JudgeReply(NamedTuple):
     """The final reply of a judge to one request."""
 
     reply: ParsedReply[Any]
-    raw: str  # the reply's text, or the reason of the failure
+    raw: str  # the reply's text, behind the reason if it is not whole; or the reason of the failure
     attempt: int = 0  # 1 if this is the retry
     prob: float | None = None  # 0..1, from token probabilities; None for a reply parsed from text
 
@@ -71,7 +73,7 @@ def template(settings: JudgeSettings, beside: str, name: str) -> str:
 def judge_messages(
     text: str, rows: SampleRows, settings: JudgeSettings, answers: str = "", **words: str
 ) -> tuple[Message, ...]:
-    """The request of a judge: the sample's media (unless `media` is off) and `text` with its placeholders filled.
+    """The request of a judge: the sample's whole prompt (its media unless `media` is off) and `text` with its placeholders filled.
 
     {question}, {known} and `words` are escaped so that they cannot close their fences; {answers} must be fenced already."""
     sample = rows.sample
@@ -79,7 +81,7 @@ def judge_messages(
     words |= {"question": chat.question_of(sample.prompt), "known": known}
     head, place, tail = text.partition("{answers}")
     text = prompts.fill(head, **words) + (answers if place else "") + prompts.fill(tail, **words)
-    return chat.media_with_question(sample.prompt, text) if settings.media else (chat.user(text),)
+    return request_about(sample.prompt, text, settings.media)
 
 
 def numbered_answers(answers: Sequence[Candidate | str]) -> str:
@@ -96,7 +98,7 @@ async def ask_with_retry(
     form: Form | None = None,
 ) -> JudgeReply:
     """Requests a reply and parses it with `read`; an unparsable or refused reply is requested once more with another seed, and the
-    second reply then counts.
+    second reply then counts. A reply that did not end by itself is not parsed: it is refused if a filter ended it, else unparsable.
 
     If the engine fails, the outcome is `failed`; if only the retry fails, the first reply counts. `form` constrains the output on
     engines that support it."""
@@ -126,5 +128,8 @@ async def _once(
     result = await engine.ask(request)
     if isinstance(result, Failure):
         return JudgeReply(ParsedReply(Outcome.FAILED), f"{result.reason}: {result.detail}")
-    text = result.answers[0].text
-    return JudgeReply(read(text), text, attempt)
+    (answer,) = result.answers
+    if cut := unfinished(answer, settings.max_tokens):
+        outcome = Outcome.REFUSED if cut.reason == Reason.FILTERED else Outcome.UNPARSABLE
+        return JudgeReply(ParsedReply(outcome), f"{cut.reason}: {cut.detail}: {with_thought(answer)}", attempt)
+    return JudgeReply(read(answer.text), with_thought(answer), attempt)

@@ -9,6 +9,7 @@ from typing import Any
 
 from schemas import messages, prompts
 from schemas.axes import CLAIM, FORM
+from schemas.conversation import before_question, request_about
 from schemas.errors import NoVerdict
 from schemas.operator import Context, SampleRows
 from schemas.operator import OperatorSettings as Base
@@ -19,7 +20,7 @@ READS = ("candidates",)
 LEAVES = ("claims", "judgements")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 1
+VERSION = 2
 BUILDS = {"splitter": "split"}
 CHOICES = ("yes", "Yes", "no", "No")
 
@@ -46,12 +47,12 @@ async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[
     (template,) = prompt_texts(settings)
     question = messages.question_of(sample.prompt)
     texts = list(dict.fromkeys(c.text for c in rows.candidates))
-    found = await asyncio.gather(*[_split(context.built["splitter"], question, text) for text in texts])
+    before = before_question(sample.prompt)
+    found = await asyncio.gather(*[_split(context.built["splitter"], question, text, before) for text in texts])
     splits: dict[str, Any] = dict(zip(texts, found, strict=True))
     questions = list(dict.fromkeys(q for s in splits.values() if isinstance(s, list) for q, _ in s))
     requests = [
-        engine.ask(Score(messages.media_with_question(sample.prompt, prompts.fill(template, question=q)), CHOICES))
-        for q in questions
+        engine.ask(Score(request_about(sample.prompt, prompts.fill(template, question=q)), CHOICES)) for q in questions
     ]
     answers = dict(zip(questions, await _verdicts(requests), strict=True))
     out: list[Claim | Judgement] = []
@@ -84,9 +85,9 @@ def _rows(c: Candidate, split, answers, identity: str, context: Context) -> list
     return out
 
 
-async def _split(splitter, question: str, answer: str):
+async def _split(splitter, question: str, answer: str, before: str):
     try:
-        found = splitter(question, answer)
+        found = splitter(question, answer, **({"before": before} if before else {}))
         return await found if inspect.isawaitable(found) else found
     except NoVerdict as error:
         return error

@@ -4,6 +4,7 @@ from pydantic import Field
 
 from schemas import messages, prompts
 from schemas.errors import NoVerdict
+from schemas.finish import unfinished, with_thought
 from schemas.operator import Context
 from schemas.operator import OperatorSettings as Base
 from schemas.records import Outcome
@@ -17,7 +18,7 @@ WORDS = 12  # words per fact in a dry run
 
 class Settings(Base):
     model: str
-    """the recipe's model that splits, by name; it is shown text only, no media"""
+    """the recipe's model that splits, by name; it is shown texts only, no media"""
     facts_prompt: str | None = None
     """prompt file for listing facts that replaces the built-in one; with {question} and {answer}"""
     questions_prompt: str | None = None
@@ -33,8 +34,10 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
     )
 
 
-async def split(question: str, answer: str, settings: Settings, context: Context) -> list[tuple[str, bool]]:
-    """(yes/no question, True) for each fact; [] if the answer states none.
+async def split(
+    question: str, answer: str, settings: Settings, context: Context, before: str = ""
+) -> list[tuple[str, bool]]:
+    """(yes/no question, True) for each fact; [] if the answer states none. `before`: the conversation that the question belongs to.
 
     NoVerdict if a list cannot be parsed, is truncated, has another number of questions than facts, or the engine fails."""
     facts_prompt, questions_prompt = prompt_texts(settings)
@@ -44,12 +47,12 @@ async def split(question: str, answer: str, settings: Settings, context: Context
         result = await engine.ask(Generate((messages.user(text),), 1, 0.0, 1.0, settings.max_tokens, 0))
         if isinstance(result, Failure):
             raise NoVerdict(Outcome.FAILED, f"{result.reason}: {result.detail}")
-        answer = result.answers[0]
-        if answer.finish == "length":  # facts beyond the limit could not be refuted
-            raise NoVerdict(Outcome.UNPARSABLE, answer.text)
+        (answer,) = result.answers
+        if cut := unfinished(answer, settings.max_tokens):  # facts beyond its end could not be refuted
+            raise NoVerdict(Outcome.UNPARSABLE, f"{cut.reason}: {cut.detail}: {with_thought(answer)}")
         return answer.text
 
-    stated = await reply(prompts.fill(facts_prompt, question=question, answer=answer))
+    stated = await reply(before + prompts.fill(facts_prompt, question=question, answer=answer))
     facts = list_items(stated)
     if [f.strip(" .").lower() for f in facts] == ["none"]:
         return []

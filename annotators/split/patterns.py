@@ -37,9 +37,11 @@ def compiled(path: str) -> claim_patterns.Patterns:
     raise RecipeError(f"cannot read the patterns file {short_path(path)}: {why}; correct it")
 
 
-def split(question: str, answer: str, settings: Settings, context: Context) -> list[tuple[str, bool]] | None:
-    """(yes/no question, wanted answer) for each claim; None if the question or the answer matches no pattern. RecipeError for a bad
-    patterns file."""
+def split(
+    question: str, answer: str, settings: Settings, context: Context, before: str = ""
+) -> list[tuple[str, bool]] | None:
+    """(yes/no question, wanted answer) for each claim; None if the question or the answer matches no pattern, whatever was said
+    `before`. RecipeError for a bad patterns file."""
     found = _claims(settings.path, question, answer)
     return None if found is None else list(found)
 

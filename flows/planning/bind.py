@@ -89,10 +89,11 @@ class Bound(Operator):
     @property
     def key(self) -> str:
         """A digest of everything that determines the step's rows, including which rows it gets. Needs `version` to be set."""
-        own = (self.fitted.key,) if self.fitted else ()
-        own += (
-            ("contradictions",) if self.step.contradictions == "keep" else ()
-        )  # the default is not in it: keys from before stay
+        own: list[Any] = [self.fitted.key] if self.fitted else []
+        if self.step.contradictions == "keep":  # the default is not in it: keys from before stay
+            own.append("contradictions")
+        if edition := getattr(self.module, "EDITION", 0):
+            own.append(edition)
         return digest(self.step.name, self.version, self.step.sources, self.step.where, self.step.share, *own)
 
     def of(self, identities: Mapping[str, str]) -> "Bound":

@@ -18,6 +18,7 @@ from pipeline.engines.remote.exchange import Exchange, Fault
 from pipeline.engines.remote.replies import Refusal, Unreadable
 from schemas import operator, redact
 from schemas.errors import EngineError, RecipeError, RowError
+from schemas.finish import LENGTH, STOP
 from schemas.ports import MediaStore
 from schemas.records import MEDIA_KINDS, MediaKind, Reason
 from schemas.requests import (
@@ -289,6 +290,8 @@ class OpenAI:
             answers = tuple([replies.with_logprobs(choice, request.max_tokens) for choice in found])
         else:
             answers = replies.answers(found, tokens, request.max_tokens)
+        if replies.thought_tokens(reply):
+            answers = tuple([a if a.thought else a._replace(thought="") for a in answers])
         result = Generated(answers if request.form is None else self._formed(answers, request.form), prompt)
         self.prompt_tokens += prompt
         self.answer_tokens += tokens
@@ -305,12 +308,15 @@ class OpenAI:
         """The answers, unwrapped; every complete one conforms to the form. Fault, retried once, if one does not."""
         out = []
         for answer in answers:
+            if answer.finish not in (STOP, LENGTH):
+                out.append(answer)
+                continue
             inside = (
                 _structured_output.unwrap(answer.text) if _structured_output.wrapped(form, self._vllm) else answer.text
             )
-            if inside is None or (answer.finish != "length" and not _structured_output.fits(form, inside)):
+            if inside is None or (answer.finish == STOP and not _structured_output.fits(form, inside)):
                 remedy = (
-                    "raise max_tokens" if answer.finish == "length" else "use a model or server that enforces the form"
+                    "raise max_tokens" if answer.finish == LENGTH else "use a model or server that enforces the form"
                 )
                 text = self._exchange.clean(answer.text.encode(errors="replace"))
                 detail = f"the answer does not conform to the requested form: {text}; {remedy}"

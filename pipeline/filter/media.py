@@ -10,14 +10,16 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, NamedTuple
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.filter.similarity import media_hashes
 from pipeline.media import phash, statistics
 from schemas import prompts
 from schemas.arrow import from_batch
+from schemas.conversation import request_about
 from schemas.errors import RowError
-from schemas.messages import media_with_question, sample_label
+from schemas.finish import unfinished
+from schemas.messages import sample_label
 from schemas.operator import Context, Tables
 from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Media, Reason, Rejection, Sample, media_parts
@@ -66,6 +68,8 @@ class Settings(Base):
     """name of the recipe's model to ask for objects and writing; it sees the sample's media"""
     prompt: str | None = None
     """prompt file that asks for JSON {"objects": 3, "writing": 20}, replacing the one next to this module"""
+    max_tokens: int = Field(64, ge=1, le=1_000_000)
+    """maximum length of the model's reply, in tokens; a model that thinks needs more"""
 
     @model_validator(mode="after")
     def _something(self):
@@ -201,10 +205,15 @@ async def _ask_all(samples: list[Sample], settings: Settings, context: Context) 
 
     async def ask(row: Sample) -> Fault | None:
         async with slots:
-            result = await engine.ask(Generate(media_with_question(row.prompt, question), 1, 0.0, 1.0, 64, 0))
+            result = await engine.ask(
+                Generate(request_about(row.prompt, question), 1, 0.0, 1.0, settings.max_tokens, 0)
+            )
         if isinstance(result, Failure):
             return result.reason, result.detail
-        reply = result.answers[0].text
+        (answer,) = result.answers
+        if cut := unfinished(answer, settings.max_tokens):
+            return Reason.UNPARSABLE, f"the model's reply is not whole: {cut.detail}: {answer.text}"
+        reply = answer.text
         if (found := parse(reply)) is None:
             return Reason.UNPARSABLE, f"cannot parse objects and writing from the model's reply: {reply}"
         return next((f for name, value in found.items() if (f := _fault(name, value, settings))), None)

@@ -1,16 +1,18 @@
 """Shared by the makers: their sampling settings, requests to a model, and answers as Candidates."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_serializer
 
 from pipeline.corrupt._apply import Spec, corrupted_prompt
 from pipeline.corrupt.kinds import swap
+from schemas.finish import only_thought, unfinished
+from schemas.messages import sample_label
 from schemas.operator import Context, Fitted, SampleRows
 from schemas.operator import OperatorSettings as Base
 from schemas.records import Candidate, Media, Message, Reason, Rejection, Sample, candidate, digest
-from schemas.requests import Generate
+from schemas.requests import Answer, Generate
 
 
 class SamplingSettings(Base):
@@ -28,6 +30,18 @@ class SamplingSettings(Base):
     """random seed of the answers"""
     role: str | None = None
     """chosen or rejected, if the method already knows the role of these answers"""
+
+
+class AnswerSettings(SamplingSettings):
+    """SamplingSettings of makers whose replies are the answers themselves."""
+
+    on_cut: Literal["reject", "keep"] = "reject"
+    """what becomes of an answer that `max_tokens` cut off: it is rejected (`truncated`), or kept with `finish: length`"""
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, dump):
+        """Leaves out the default of `on_cut`, so that ids of answers from before this setting do not change."""
+        return {name: value for name, value in dump(self).items() if name != "on_cut" or value != "reject"}
 
 
 class MediaSettings(SamplingSettings):
@@ -72,11 +86,32 @@ def rejection_of(parent: Candidate, reason: Reason, detail: str, context: Contex
     return Rejection(f"{parent.id}~{context.step}", "candidates", context.step, reason, detail, parent.sample)
 
 
-def candidates_of(
-    text: str, prefix: str, row: dict[str, Any], sample: Sample, context: Context
+def answer_rows(
+    answer: Answer, prefix: str, row: dict[str, Any], sample: Sample, settings: AnswerSettings, context: Context
 ) -> list[Candidate | Rejection]:
-    """The Candidate with the text `prefix` + `text`, followed by a Rejection EMPTY_ANSWER if `text` is blank."""
+    """The Candidate `prefix` + the answer's text, made as `row` says, followed by a Rejection if it is blank (EMPTY_ANSWER) or was cut off and
+    `on_cut` does not keep it (TRUNCATED). Of an answer that ended in any other way the Rejection only."""
+    row = row | {
+        "tokens": answer.tokens, "finish": answer.finish, "logprob": answer.logprob, "token_logprobs": answer.token_logprobs,
+    }  # fmt: skip
+    empty = f"{sample_label(sample)}: the model thought, and gave no answer" if only_thought(answer) else ""
+    found = candidates_of(answer.text, prefix, row, sample, context, empty)
+    cut = unfinished(answer, settings.max_tokens)
+    if cut is None:
+        return found
+    detail = f"{sample_label(sample)}: {cut.detail}"
+    gone = Rejection(found[0].id, "candidates", context.step, cut.reason, detail, sample.id)
+    if cut.reason != Reason.TRUNCATED:
+        return [gone]
+    kept = settings.on_cut == "keep" and len(found) == 1
+    return found if kept else [found[0], gone]
+
+
+def candidates_of(
+    text: str, prefix: str, row: dict[str, Any], sample: Sample, context: Context, empty: str = ""
+) -> list[Candidate | Rejection]:
+    """The Candidate with the text `prefix` + `text`, followed by a Rejection EMPTY_ANSWER with the detail `empty` if `text` is blank."""
     new = candidate(sample.id, context.step, prefix + text, **row)
     if text.strip():
         return [new]
-    return [new, Rejection(new.id, "candidates", context.step, Reason.EMPTY_ANSWER, "", sample.id)]
+    return [new, Rejection(new.id, "candidates", context.step, Reason.EMPTY_ANSWER, empty, sample.id)]

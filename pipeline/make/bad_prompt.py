@@ -2,7 +2,7 @@
 
 import random
 
-from pipeline.make._ask import SamplingSettings, candidates_of, generate_request, seed_of
+from pipeline.make._ask import AnswerSettings, answer_rows, generate_request, seed_of
 from schemas import prompts
 from schemas.errors import RecipeError
 from schemas.messages import with_question
@@ -15,9 +15,10 @@ LEAVES = ("candidates",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 1
+EDITION = 1  # answers that were cut off are rejected
 
 
-class Settings(SamplingSettings):
+class Settings(AnswerSettings):
     model: str
     """name of the recipe's model that answers"""
     role: str | None = "rejected"
@@ -47,6 +48,5 @@ async def make(rows: SampleRows, settings: Settings, context: Context) -> list[C
     (answer,) = result.answers
     row = {
         "role": settings.role, "model": engine.identity, "settings": context.version, "seed": seed, "prompt": prompt,
-        "tokens": answer.tokens, "finish": answer.finish,
     }  # fmt: skip
-    return candidates_of(answer.text, "", row, sample, context)
+    return answer_rows(answer, "", row, sample, settings, context)

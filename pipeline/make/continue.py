@@ -6,7 +6,15 @@ import re
 
 from pydantic import Field, model_validator
 
-from pipeline.make._ask import MediaSettings, candidates_of, generate_request, prompt_with_media, rejection_of, seed_of
+from pipeline.make._ask import (
+    AnswerSettings,
+    MediaSettings,
+    answer_rows,
+    generate_request,
+    prompt_with_media,
+    rejection_of,
+    seed_of,
+)
 from pipeline.make._ask import fit as fit  # part of this operator
 from pipeline.make._ask import fits as fits
 from schemas.messages import assistant
@@ -20,11 +28,12 @@ LEAVES = ("media", "candidates")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 1
+EDITION = 1  # answers that were cut off are rejected
 
 _WORD = re.compile(r"\S+")
 
 
-class Settings(MediaSettings):
+class Settings(MediaSettings, AnswerSettings):
     model: str
     """name of the recipe's model that continues the answers"""
     prefix_ratio: float | None = Field(None, gt=0, lt=1)
@@ -62,9 +71,9 @@ async def make(rows: SampleRows, settings: Settings, context: Context) -> list[M
         (answer,) = result.answers
         row = {
             "role": settings.role, "model": engine.identity, "settings": context.version, "seed": seed, "parent": c.id,
-            "prompt": request.messages, "tokens": answer.tokens, "finish": answer.finish,
+            "prompt": request.messages,
         }  # fmt: skip
-        out += candidates_of(answer.text, prefixes[c.id], row, sample, context)
+        out += answer_rows(answer, prefixes[c.id], row, sample, settings, context)
     return out
 
 

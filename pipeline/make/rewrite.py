@@ -15,7 +15,9 @@ from pipeline.make._ask import MediaSettings, candidates_of, generate_request, p
 from pipeline.make._ask import fit as fit  # part of this operator
 from pipeline.make._ask import fits as fits
 from schemas import prompts
-from schemas.messages import media_with_question, question_of
+from schemas.conversation import request_about
+from schemas.finish import unfinished
+from schemas.messages import question_of
 from schemas.operator import Context, SampleRows
 from schemas.ports import Engine
 from schemas.records import SAMPLE_KINDS, Candidate, Media, Message, Reason, Rejection
@@ -50,8 +52,8 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
 async def make(rows: SampleRows, settings: Settings, context: Context) -> list[Media | Candidate | Rejection]:
     """One new Candidate per existing one (its `parent`), which stays live.
 
-    A reply without exactly one answer between <<< and >>> is requested once more with another seed, and is then a Rejection
-    UNPARSABLE; an unchanged text is EQUAL_ANSWERS; a failed request is a Rejection with the failure's reason."""
+    A reply that is not whole, or without exactly one answer between <<< and >>>, is requested once more with another seed, and is then a
+    Rejection UNPARSABLE; an unchanged text is EQUAL_ANSWERS; a failed request is a Rejection with the failure's reason."""
     prompt, media = await prompt_with_media(rows.sample.prompt, settings, rows.sample, context)
     out: list[Media | Candidate | Rejection] = list(media)
     for found in await asyncio.gather(*(_rewritten(c, prompt, rows, settings, context) for c in rows.candidates)):
@@ -66,14 +68,18 @@ async def _rewritten(
     (template,) = prompt_texts(settings)
     known = (sample.facts or sample.reference or sample.answer or "nothing") if settings.facts else "not told"
     text = prompts.fill(template, question=question_of(sample.prompt), answer=c.text, facts=known)
-    messages = media_with_question(prompt, text)
+    messages = request_about(prompt, text)
     found = await _reply(engine, messages, settings, seed_of(settings.seed, c.id))
     if isinstance(found, Failure):
         return [rejection_of(c, found.reason, found.detail, context)]
-    reply, new, tokens, seed = found
+    reply, new, tokens, seed, cut = found
     if new is None:
-        detail = f"the reply does not contain exactly one answer between <<< and >>>: {reply[:1000]}"
-        return [rejection_of(c, Reason.UNPARSABLE, detail, context)]
+        why = (
+            f"the reply is not whole: {cut.detail}"
+            if cut
+            else "the reply does not contain exactly one answer between <<< and >>>"
+        )
+        return [rejection_of(c, Reason.UNPARSABLE, f"{why}: {reply[:1000]}", context)]
     if same_text(new, c.text):
         return [rejection_of(c, Reason.EQUAL_ANSWERS, "the rewritten answer equals the original", context)]
     row = {
@@ -84,18 +90,20 @@ async def _rewritten(
 
 
 async def _reply(engine: Engine, messages: tuple[Message, ...], settings: Settings, seed: int):
-    """(reply, the new answer or None, tokens, seed) of the first reply that can be parsed, else of the last one; or a Failure."""
-    reply, tokens = "", 0
+    """(reply, the new answer or None, tokens, seed, why it is not whole) of the first reply that is whole and can be parsed, else of the last
+    one; or a Failure."""
+    reply, tokens, cut = "", 0, None
     for attempt in (seed, seed ^ 1):
         result = await engine.ask(generate_request(messages, settings, attempt))
         if isinstance(result, Failure):
             return result
-        reply, tokens = result.answers[0].text, result.answers[0].tokens
-        if (new := parse(reply)) is not None:
-            return reply, new, tokens, attempt
+        (answer,) = result.answers
+        reply, tokens, cut = answer.text, answer.tokens, unfinished(answer, settings.max_tokens)
+        if cut is None and (new := parse(reply)) is not None:
+            return reply, new, tokens, attempt, None
         if settings.temperature == 0:  # greedy decoding would give the same reply
             break
-    return reply, None, tokens, seed
+    return reply, None, tokens, seed, cut
 
 
 def example(asked: str, settings: Settings, text: str, draw: float) -> str:

@@ -4,7 +4,14 @@ import random
 
 from pydantic import Field, model_validator
 
-from pipeline.make._ask import MediaSettings, candidates_of, generate_request, prompt_with_media, seed_of
+from pipeline.make._ask import (
+    AnswerSettings,
+    MediaSettings,
+    answer_rows,
+    generate_request,
+    prompt_with_media,
+    seed_of,
+)
 from pipeline.make._ask import fit as fit  # part of this operator
 from pipeline.make._ask import fits as fits
 from schemas import prompts
@@ -18,9 +25,10 @@ LEAVES = ("media", "candidates")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 1
+EDITION = 1  # answers that were cut off are rejected
 
 
-class Settings(MediaSettings):
+class Settings(MediaSettings, AnswerSettings):
     model: str | None = None
     """name of the recipe's model that answers"""
     models: tuple[str, ...] = ()
@@ -83,11 +91,9 @@ async def make(rows: SampleRows, settings: Settings, context: Context) -> list[M
         for index, answer in enumerate(result.answers):
             row = {
                 "role": settings.role, "model": context.engines[name].identity, "settings": how, "seed": seed,
-                "index": place * settings.n + index, "tokens": answer.tokens, "finish": answer.finish,
-                "logprob": answer.logprob, "token_logprobs": answer.token_logprobs,
-                "prompt": prompt if prompt != sample.prompt else None,
+                "index": place * settings.n + index, "prompt": prompt if prompt != sample.prompt else None,
             }  # fmt: skip
-            out += candidates_of(answer.text, "", row, sample, context)
+            out += answer_rows(answer, "", row, sample, settings, context)
     return out
 
 

@@ -7,14 +7,16 @@ of values, because P of a sentence is small compared to S: `by: rank`."""
 
 import asyncio
 import math
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from pipeline.make._ask import SamplingSettings, generate_request, seed_of
+from pipeline.make._ask import AnswerSettings, generate_request, seed_of
 from schemas.axes import SCORE
 from schemas.errors import RowError
-from schemas.messages import assistant
+from schemas.finish import LENGTH, unfinished
+from schemas.messages import assistant, sample_label
 from schemas.operator import Context, SampleRows
 from schemas.ports import Engine
 from schemas.records import (
@@ -32,7 +34,7 @@ from schemas.records import (
     digest,
     judgement,
 )
-from schemas.requests import Answer, Beams, Failure, Generate, Generated
+from schemas.requests import Answer, Beams, Failure, Generate
 from schemas.text import text_key
 
 READS = ("samples",)
@@ -45,7 +47,7 @@ END = ". "  # stop string: engines cut it off, so a sentence has lost its full s
 SHORTEST = 4  # characters; shorter sentences are skipped, as in CSR's code
 
 
-class Settings(SamplingSettings):
+class Settings(AnswerSettings):
     model: str
     """name of the recipe's model that answers; sentences come from a diverse beam search if its engine supports `Beams`,
     otherwise they are sampled by `temperature`, `top_p` and `top_k`"""
@@ -66,7 +68,7 @@ class Settings(SamplingSettings):
     max_tokens: int = Field(70, ge=1, le=1_000_000)
     """maximum length of a sentence, in tokens"""
     max_chars: int = Field(1024, ge=1, le=1_000_000)
-    """a path of this many characters is complete"""
+    """a path of this many characters ends, cut off as `on_cut` says"""
 
     @model_validator(mode="after")
     def _check_beams(self):
@@ -92,10 +94,11 @@ class Path(NamedTuple):
 
 
 async def make(rows: SampleRows, settings: Settings, context: Context) -> list[Candidate | Judgement | Rejection]:
-    """A Candidate with its `score` for every completed path, equal texts once.
+    """A Candidate with its `score` for every path that the model ended, equal texts once; one cut off by `max_chars` as `on_cut` says.
 
-    A failed request or a sentence without a score is a Rejection. RowError, which drops the sample, if the first request fails or
-    the engine returns no log-probabilities (ENGINE_REFUSED); EMPTY_ANSWER if no path is completed."""
+    A failed request, a sentence without a score, one that a tool call or a filter ended, and a path cut off are each a Rejection. RowError,
+    which drops the sample, if the first request fails or the engine returns no log-probabilities (ENGINE_REFUSED). If no path ends, the
+    sample is dropped for the reason of the first one lost, else EMPTY_ANSWER."""
     sample, engine = rows.sample, context.engines[settings.model]
     seed = seed_of(settings.seed, sample.id)
     live, done, lost = [Path()], [], []
@@ -120,12 +123,16 @@ async def _extended(
         if not path.text:
             raise RowError(result.reason, result.detail)
         return [], [lost(result.reason, result.detail)]
-    offered = _distinct_sentences(result)
+    broken = {
+        a.finish: cut for a in result.answers if (cut := unfinished(a, settings.max_tokens)) and a.finish != LENGTH
+    }
+    refused = [lost(cut.reason, cut.detail) for cut in broken.values()]
+    offered = _distinct_sentences([answer for answer in result.answers if answer.finish not in broken])
     if not offered:
-        return [path._replace(finish="stop")] if path.text else [], []
+        return [path._replace(finish="stop")] if path.text and not refused else [], refused
     scored = list(zip(offered, await context.built["scorer"](sample, [s.text for s in offered]), strict=True))
-    unscored = [lost(Reason.NO_VERDICT, f"no score for {s.text[:100]!r}") for s, value in scored if value is None]
-    return _children(path, [(s, value) for s, value in scored if value is not None], settings), unscored
+    refused += [lost(Reason.NO_VERDICT, f"no score for {s.text[:100]!r}") for s, value in scored if value is None]
+    return _children(path, [(s, value) for s, value in scored if value is not None], settings), refused
 
 
 def _next(path: Path, engine: Engine, prompt: tuple[Message, ...], settings: Settings, seed: int) -> Beams | Generate:
@@ -144,10 +151,10 @@ class Sentence(NamedTuple):
     finish: str | None  # None: the answer goes on
 
 
-def _distinct_sentences(result: Generated) -> list[Sentence]:
-    """The distinct sentences that the model proposes."""
+def _distinct_sentences(answers: Iterable[Answer]) -> list[Sentence]:
+    """The distinct sentences among the answers."""
     found: dict[str, Sentence] = {}
-    for answer in result.answers:
+    for answer in answers:
         if len(answer.text.strip()) >= SHORTEST:
             found.setdefault(text_key(answer.text), _sentence(answer))
     return list(found.values())
@@ -215,7 +222,8 @@ def _result_rows(
     for path in done:
         whole.setdefault(text_key(path.text), path)
     if not whole:
-        return [Rejection(sample.id, "samples", context.step, Reason.EMPTY_ANSWER, "no path was completed", sample.id)]
+        reason, detail = (lost[0].reason, lost[0].detail) if lost else (Reason.EMPTY_ANSWER, "no path ended")
+        return [Rejection(sample.id, "samples", context.step, reason, detail, sample.id)]
     out: list[Candidate | Judgement | Rejection] = []
     for index, path in enumerate(whole.values()):
         new = candidate(
@@ -228,4 +236,7 @@ def _result_rows(
             Provenance(f"tree of {engine.identity}", context.version),
         )  # fmt: skip
         out += [new, score]
+        if path.finish == LENGTH and settings.on_cut == "reject":
+            detail = f"{sample_label(sample)}: max_chars ({settings.max_chars}) cut it off; raise max_chars"
+            out.append(Rejection(new.id, "candidates", context.step, Reason.TRUNCATED, detail, sample.id))
     return [*out, *lost]

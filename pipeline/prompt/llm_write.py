@@ -8,7 +8,9 @@ import re
 from pydantic import Field, model_validator
 
 from schemas import prompts
-from schemas.messages import media_with_question, question_of, sample_label, with_question
+from schemas.conversation import request_about
+from schemas.finish import unfinished
+from schemas.messages import question_of, sample_label, with_question
 from schemas.operator import Context, SampleRows
 from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Candidate, Reason, Rejection, Sample, candidate, digest, successor
@@ -74,15 +76,19 @@ async def write(rows: SampleRows, settings: Settings, context: Context) -> list[
     """The sample with the model's question in place of its own; its old answer is discarded. With `conflict`, the sample with the model's
     sentence before its question; everything known about it is kept.
 
-    Rejected are samples whose reply cannot be parsed (UNPARSABLE, with the reply) or has equal answers (EQUAL_ANSWERS)."""
+    Rejected are samples whose reply is not whole or cannot be parsed (UNPARSABLE, with the reply) or has equal answers (EQUAL_ANSWERS)."""
     sample, engine = rows.sample, context.engines[settings.model]
     seed = int(digest(settings.seed, sample.id)[:8], 16) & 0x7FFFFFFF
     (template,) = prompt_texts(settings)
-    messages = media_with_question(sample.prompt, prompts.fill(template, prompt=question_of(sample.prompt)))
+    messages = request_about(sample.prompt, prompts.fill(template, prompt=question_of(sample.prompt)))
     result = await engine.ask(Generate(messages, 1, settings.temperature, settings.top_p, settings.max_tokens, seed))
     if isinstance(result, Failure):
         return [_rejected(sample, context, result.reason, result.detail)]
-    reply = result.answers[0].text
+    (written,) = result.answers
+    if cut := unfinished(written, settings.max_tokens):
+        cause = f"the reply is not whole: {cut.detail}: {written.text}"
+        return [_rejected(sample, context, Reason.UNPARSABLE, cause)]
+    reply = written.text
     found = parse(reply, settings.wanted)
     if found is None:
         return [

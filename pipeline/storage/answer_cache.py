@@ -28,6 +28,7 @@ from pipeline.storage.in_flight import Journal
 from pipeline.storage.refusals import Refusals
 from schemas.disk import error_line, open_database
 from schemas.errors import NeverAnswered, NotAsked, StoreError
+from schemas.finish import finish_name
 from schemas.ports import Engine, Proven
 from schemas.records import OPEN, Reason, digest, media_parts
 from schemas.requests import (
@@ -292,7 +293,8 @@ class AnswerCache:
 
 def _encode(result: Success) -> bytes:
     if isinstance(result, Generated):
-        return orjson.dumps(["g", [list(a) for a in result.answers], result.prompt_tokens])
+        answers = [list(a[:5] if a.thought is None else a) for a in result.answers]  # as older versions write them
+        return orjson.dumps(["g", answers, result.prompt_tokens])
     return orjson.dumps([NAMES[type(result)], *result])
 
 
@@ -301,12 +303,20 @@ def _decode(value: bytes) -> Success | None:
     try:
         name, body, prompt_tokens = orjson.loads(value)
         if name == "g":
-            found = Generated(tuple([Answer(*a[:4], _tuple(a[4])) for a in body]), prompt_tokens)
+            found = Generated(tuple(map(_answer, body)), prompt_tokens)
         else:
             found = FORMS[name](_tuple(body), prompt_tokens)
         return found if _sound(found) else None
     except (ValueError, TypeError, LookupError):
         return None
+
+
+def _answer(fields: list) -> Answer:
+    """TypeError or LookupError for invalid fields. Older versions cached a server's own word for how an answer ended."""
+    text, tokens, finish, logprob, each, *thought = fields
+    return Answer(
+        text, tokens, finish_name(finish) if isinstance(finish, str) else finish, logprob, _tuple(each), *thought
+    )
 
 
 def _sound(found: Success) -> bool:
@@ -328,8 +338,8 @@ def _sound(found: Success) -> bool:
 
 
 def _whole(answer: Answer) -> bool:
-    text, tokens, finish, logprob, each = answer
-    if type(text) is not str or type(finish) is not str or not _count(tokens):
+    text, tokens, finish, logprob, each, thought = answer
+    if type(text) is not str or type(finish) is not str or type(thought) not in (str, type(None)) or not _count(tokens):
         return False
     return (logprob is None or _logprob(logprob)) and (each is None or all(map(_logprob, each)))
 

@@ -252,7 +252,7 @@ def judged(text: str, seed: str) -> str:
 
 def rewritten(text: str, seed: str) -> str:
     """The fenced answer with another last word, in a fence; one in eight forgets the fence, one in eight changes nothing."""
-    (old,) = re.findall(r"<<<\n(.*?)\n>>>", text, re.DOTALL)
+    *_, old = re.findall(r"<<<\n(.*?)\n>>>", text, re.DOTALL)  # turns of a conversation stand before it
     mood = unit(text, seed, "mood")
     if mood < 0.125:
         return "I would rather not."

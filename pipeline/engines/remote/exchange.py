@@ -68,7 +68,7 @@ class Exchange:
         self._since: float | None = None
         for server in servers:
             server.looked_at = True
-            server.dialect = parameters.REMEMBERED.get((server.url, model), parameters.USUAL)
+        server.dialect = parameters.REMEMBERED.get((server.url, model), parameters.USUAL)
 
     async def ask(self, request: R, options: dict[str, Any], read: Callable[[R, dict], T]) -> T:
         """The result of `read` on the reply, which may have fewer than n answers. RowError if there is none, EngineError if no server
@@ -93,7 +93,7 @@ class Exchange:
                         for other, refusal in refused.items():  # the request was not at fault
                             other.refused(refusal.sent, refusal.error)
                         if not dialect.single and options.get("n", 1) > 1 and len(found.answers) < options["n"]:
-                            self._learn(server, dialect._replace(single=True), "it returns one answer, whatever n is")
+                            self._learn(server, dialect._replace(single=True), "it returns fewer answers than n")
                         return found
                     response = self._refused(server, response, request, options, dialect, sent, refused)
                 log.debug("%s did not answer; repeating the request %s", server.url, response.value)
@@ -210,6 +210,8 @@ class Exchange:
 
     def _learn(self, server: Server, dialect: Dialect, message: str) -> None:
         """From now on the server gets requests in this dialect, also from engines that connect to it later in this process."""
+        if dialect == server.dialect:  # learnt from another request in flight
+            return
         server.dialect = parameters.REMEMBERED[server.url, self._model] = dialect
         log.warning("%s gets other parameters from now on, %s: %s", server.url, dialect.words(), message)
 

@@ -15,6 +15,10 @@ REFUSED = re.compile(
     r"|must be 1\b|at most 1\b|equal to 1\b|only (1|one|the default)\b",
     re.IGNORECASE,
 )  # complaints about a parameter itself, not about its value
+ONE_ONLY = re.compile(
+    r"\b(only (one|1|a single)|multiple|more than (one|1)) (\w+ )?(completions?|choices?|candidates?|answers?|responses?)\b",
+    re.IGNORECASE,
+)
 
 
 class Dialect(NamedTuple):
@@ -63,6 +67,8 @@ REMEMBERED: dict[tuple[str, str], Dialect] = {}
 def _blamed(reply: bytes, sent: dict[str, Any]) -> list[str]:
     """The sent parameters that a refusal calls unsupported; those named in a separate field first."""
     text = reply[:4000].decode(errors="replace").replace('\\"', '"')
+    if ONE_ONLY.search(text) and sent.get("n", 1) > 1:  # llama.cpp, Gemini: refused without its name
+        return ["n"]
     if not REFUSED.search(text):
         return []
     named = _fields(reply)

@@ -12,6 +12,7 @@ import orjson
 
 from pipeline.modeling.special_tokens import rounded
 from schemas.errors import RowError
+from schemas.finish import CONTENT_FILTER, LENGTH, STOP, TOOL_CALLS, finish_name
 from schemas.records import Reason
 from schemas.requests import Answer
 from schemas.text import first_line
@@ -20,10 +21,11 @@ LONGEST_WAIT = 600.0  # maximum wait in seconds that a server may ask for
 MOST_TOKENS = 100_000_000  # of one reply; a larger count is ignored
 ABOVE = 1e-3  # tolerance for log-probabilities above 0: servers round
 LOWEST = -9999.0  # lower log-probabilities are clipped to this
-FINISHES = {
-    "max_tokens": "length", "MAX_TOKENS": "length", "model_length": "length",
-    "eos": "stop", "eos_token": "stop", "end_turn": "stop", "stop_sequence": "stop", "STOP": "stop",
-}  # other servers' finish reasons -> ours  # fmt: skip
+THOUGHTS = (
+    "reasoning_content",
+    "reasoning",
+    "thinking",
+)  # fields of a message, and types of a part, with what the model thought
 ORDER = list(range(256))  # indices of choices in order
 HTML = re.compile(r"\s*<(!doctype html|html|head|body)\b", re.IGNORECASE)
 TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
@@ -87,8 +89,16 @@ def choices(reply: dict[str, Any], most: int) -> list[dict]:
     return sorted(found, key=itemgetter("index"))
 
 
+def thought_tokens(reply: dict) -> int:
+    """Answer tokens that went into thinking, as far as the server reports them."""
+    usage = reply.get("usage")
+    details = usage.get("completion_tokens_details") if type(usage) is dict else None
+    return _count(details.get("reasoning_tokens")) if type(details) is dict else 0
+
+
 def text(choice: dict) -> str:
-    """The text of a choice: its content, the joined text parts, or its refusal. Unreadable if it has none."""
+    """The text of a choice: its content, the joined text parts, or its refusal; empty where only a thought or a tool call came, or the answer
+    ended early. Unreadable if there is none."""
     message = choice.get("message")
     content = message.get("content") if type(message) is dict else None
     if type(content) is str:
@@ -99,6 +109,10 @@ def text(choice: dict) -> str:
         raise Unreadable("a choice has no message")
     if content is None and type(message.get("refusal")) is str:
         return message["refusal"]
+    if content is None and (
+        _called(message) or thought(choice) or _ended(choice) in (LENGTH, TOOL_CALLS, CONTENT_FILTER)
+    ):
+        return ""
     raise Unreadable(f"its content is {_kind(content)}")
 
 
@@ -108,9 +122,39 @@ def _part(part: Any) -> str:
     if type(part) is dict:
         if type(part.get("text")) is str:
             return part["text"]
-        if part.get("type") in ("thinking", "reasoning"):
+        if part.get("type") in THOUGHTS:
             return ""
     raise Unreadable("a part of its content is not a text")
+
+
+def thought(choice: dict) -> str | None:
+    """What the model thought before its answer, if the server reports it apart from the text."""
+    message = choice["message"]
+    found = [message.get(name) for name in THOUGHTS]
+    content = message.get("content")
+    if type(content) is list:
+        found += [
+            part.get(name)
+            for part in content
+            if type(part) is dict and part.get("type") in THOUGHTS
+            for name in THOUGHTS
+        ]
+    return next(filter(None, map(_thought, found)), None)
+
+
+def _thought(value: Any) -> str:
+    if type(value) is list:
+        return "".join([part["text"] for part in value if type(part) is dict and type(part.get("text")) is str])
+    return value if type(value) is str else ""
+
+
+def _called(message: Any) -> bool:
+    return type(message) is dict and bool(message.get("tool_calls") or message.get("function_call"))
+
+
+def _ended(choice: dict) -> str | None:
+    reason = choice.get("finish_reason")
+    return finish_name(reason) if type(reason) is str else None
 
 
 def _kind(value: Any) -> str:
@@ -118,12 +162,15 @@ def _kind(value: Any) -> str:
 
 
 def finish(choice: dict, tokens: int, most: int) -> str:
-    """Why the answer ended. If the server does not say: `length` when it has at least `most` tokens, else `stop`."""
+    """Why the answer ended; `tool_calls` for every message with such calls. If the server does not say: `length` when it has at least `most`
+    tokens, else `stop`."""
     reason = choice.get("finish_reason")
+    if _called(choice.get("message")):
+        return TOOL_CALLS
+    if reason is None or reason == "":
+        return LENGTH if tokens >= most else STOP
     if type(reason) is str and len(reason) <= 40 and reason.isprintable():
-        return FINISHES.get(reason, reason)
-    if reason is None:
-        return "length" if tokens >= most else "stop"
+        return finish_name(reason)
     raise Unreadable(f"its finish_reason is {_kind(reason)}")
 
 
@@ -135,17 +182,17 @@ def answers(found: Sequence[dict], tokens: int, most: int) -> tuple[Answer, ...]
     for answer, choice in zip(texts, found, strict=True):
         count = left if len(out) == len(texts) - 1 else round(share * len(answer))
         left -= count
-        ended = choice.get("finish_reason")
-        if ended != "stop":
-            ended = finish(choice, count, most)
-        out.append(Answer(answer, count, ended))
+        out.append(Answer(answer, count, finish(choice, count, most), thought=thought(choice)))
     return tuple(out)
 
 
 def with_logprobs(choice: dict, most: int) -> Answer:
-    """The answer with its token log-probabilities. Refusal if the server returns none."""
+    """The answer with its token log-probabilities. Refusal if the server returns none of an answer."""
+    answer = text(choice)
+    if not answer and finish(choice, 0, most) != STOP:  # there may be no tokens to report
+        return Answer(answer, 0, finish(choice, 0, most), thought=thought(choice))
     each = tuple([logprob(token.get("logprob")) for token in _tokens(choice)])
-    return Answer(text(choice), len(each), finish(choice, len(each), most), rounded(sum(each)), each)
+    return Answer(answer, len(each), finish(choice, len(each), most), rounded(sum(each)), each, thought(choice))
 
 
 def logprob(value: Any) -> float:

@@ -89,7 +89,7 @@ def test_k_of_a_pool_answer_each_prompt_and_all_have_their_turn(made, asked, vll
 def test_a_model_that_fails_costs_its_own_answers_only(made, asked, vllm_engine):
     engines = {"a": Named(vllm_engine, "a"), "b": Named(vllm_engine, "b", fails=True)}
     rows = rows_for(asked, "image")
-    found = made(sample, rows, sample.Settings(models=("a", "b"), n=1, max_tokens=8), engines)
+    found = made(sample, rows, sample.Settings(models=("a", "b"), n=1, max_tokens=64), engines)
     assert [c.model for c in of(Candidate, found)] == ["a"]
     (note,) = of(Rejection, found)
     assert (note.table, note.reason, note.sample) == ("candidates", "too_long", rows.sample.id)

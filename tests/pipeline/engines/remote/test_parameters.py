@@ -63,6 +63,8 @@ def test_the_field_that_names_the_parameter_counts_before_the_words():
         "n > 1 is not supported",
         "`n` : number must be at most 1",
         "Unsupported value: 'n' does not support 4 with this model",
+        "Only one completion choice is allowed",
+        "Multiple candidates is not enabled for this model",
     ],
 )
 def test_a_server_of_one_answer_is_asked_for_one_at_a_time(message):

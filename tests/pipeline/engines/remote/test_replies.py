@@ -49,10 +49,49 @@ def test_a_choice_has_a_message(message):
 @pytest.mark.parametrize(
     ("said", "tokens", "finish"),
     [("stop", 3, "stop"), ("length", 3, "length"), ("eos_token", 3, "stop"), ("max_tokens", 3, "length"), ("tool_calls", 3, "tool_calls"),
-     (None, 3, "stop"), (None, 16, "length")],
+     (None, 3, "stop"), (None, 16, "length"), ("", 3, "stop"), ("SAFETY", 3, "content_filter"), ("abort", 3, "abort")],
 )  # fmt: skip
 def test_how_an_answer_ended(said, tokens, finish):
     assert replies.finish({"finish_reason": said}, tokens, 16) == finish
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": None, "tool_calls": [{"id": "1"}]},
+        {"tool_calls": [{"id": "1"}]},
+        {"content": "I look.", "function_call": {"name": "zoom"}},
+    ],
+)
+@pytest.mark.parametrize("said", ["tool_calls", "stop", None])
+def test_a_call_of_a_tool_is_no_answer_whatever_the_server_calls_its_end(message, said):
+    (found,) = replies.answers([{"message": message, "finish_reason": said}], 3, 16)
+    assert (found.text, found.finish) == (message.get("content") or "", "tool_calls")
+    assert (
+        replies.with_logprobs({"message": message | {"content": None}, "finish_reason": said}, 16).finish
+        == "tool_calls"
+    )
+    assert replies.finish(choice(tool_calls=[]), 3, 16) == "stop"
+
+
+@pytest.mark.parametrize(
+    ("message", "thought"),
+    [({"content": "", "reasoning_content": "One?"}, "One?"), ({"content": None, "reasoning": "One?"}, "One?"), ({"content": "", "reasoning": None}, None),
+     ({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "One?"}]}]}, "One?"), ({"content": ""}, None)],
+)  # fmt: skip
+def test_a_thought_is_kept_apart_from_the_text(message, thought):
+    (found,) = replies.answers([{"message": message, "finish_reason": "length"}], 16, 16)
+    assert (found.text, found.finish, found.thought) == ("", "length", thought)
+
+
+def test_tokens_of_a_thought_are_counted():
+    assert replies.thought_tokens({"usage": {"completion_tokens_details": {"reasoning_tokens": 64}}}) == 64
+    assert [replies.thought_tokens({"usage": u}) for u in (None, {}, {"completion_tokens_details": None})] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("said", ["length", "content_filter", "max_tokens"])
+def test_a_reply_without_content_that_ended_early_is_an_empty_one(said):
+    assert replies.text(choice(None, said)) == ""
 
 
 @pytest.mark.parametrize("said", [3, {}, [], True, 1.5, "x" * 100, "a\nb"])

@@ -1,0 +1,63 @@
+"""How answers end: one vocabulary for what engines say, and the reason why an answer that did not end by itself is none.
+
+Only an answer with the finish `stop` is whole. Of any other, nothing is read: no verdict, no claims, no rewritten text."""
+
+from typing import NamedTuple
+
+from schemas.records import Reason
+from schemas.requests import Answer
+from schemas.thinking import without_thinking
+
+STOP, LENGTH, TOOL_CALLS, CONTENT_FILTER = "stop", "length", "tool_calls", "content_filter"
+WORDS = {
+    STOP: "eos eos_token end_turn end_of_turn stop_sequence stop_string stop_token complete completed finished",
+    LENGTH: "max_tokens max_new_tokens max_output_tokens max_length model_length",
+    TOOL_CALLS: "tool_call tool_use function_call malformed_function_call unexpected_tool_call",
+    CONTENT_FILTER: "content_filtered guardrail_intervened safety image_safety recitation blocklist prohibited_content spii refusal sensitive",
+}  # of other servers, in lower case
+_NAMES = {word: name for name, words in WORDS.items() for word in (name, *words.split())}
+
+
+class Unfinished(NamedTuple):
+    """Why an answer is not whole."""
+
+    reason: Reason  # TRUNCATED, TOOL_CALL, FILTERED or UNFINISHED
+    detail: str  # what ended it, and the remedy
+
+
+def finish_name(word: str) -> str:
+    """The finish that a server means by `word`; an unknown word as it is."""
+    return _NAMES.get(word.lower(), word)
+
+
+def unfinished(answer: Answer, max_tokens: int) -> Unfinished | None:
+    """Why an answer to a request with this `max_tokens` is not whole; None if it ended by itself."""
+    match answer.finish:
+        case "stop":
+            return None
+        case "length" if only_thought(answer):
+            detail = f"all {max_tokens} tokens of max_tokens went into thinking before an answer; raise max_tokens"
+            return Unfinished(Reason.TRUNCATED, detail)
+        case "length":
+            return Unfinished(Reason.TRUNCATED, f"max_tokens ({max_tokens}) cut it off; raise max_tokens")
+        case "tool_calls":
+            detail = "it calls a tool, which nobody runs here; serve the model without tools, or use another one"
+            return Unfinished(Reason.TOOL_CALL, detail)
+        case "content_filter":
+            return Unfinished(
+                Reason.FILTERED, "the server's content filter ended it; use another model, or remove the row"
+            )
+    return Unfinished(
+        Reason.UNFINISHED, f"the server ended it with {answer.finish!r}; check its log, or use another one"
+    )
+
+
+def only_thought(answer: Answer) -> bool:
+    """Whether an answer has a thought and nothing behind it."""
+    spoken = without_thinking(answer.text)
+    return spoken is None or (not spoken.strip() and (answer.thought is not None or bool(answer.text.strip())))
+
+
+def with_thought(answer: Answer) -> str:
+    """The answer's text after its thought, if the server moved that into a field of its own: as much as is known of the reply."""
+    return f"<think>\n{answer.thought}\n</think>\n{answer.text}" if answer.thought else answer.text
