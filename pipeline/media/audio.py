@@ -1,5 +1,6 @@
 """Audio: metadata, and samples as models receive them. Runs in the decoder process (see decode.py)."""
 
+import contextlib
 import io
 from collections.abc import Iterator
 
@@ -8,7 +9,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from pipeline.media.container import check_audio, not_too_long, opened, scan_packets
+from pipeline.media.container import check_audio, decoded, not_too_long, opened, picture_track, sound_track
 from pipeline.media.limits import HEARD_SECONDS
 from pipeline.media.sniff import Format, broken, sniff, undecodable
 from schemas.errors import RowError
@@ -16,28 +17,31 @@ from schemas.records import Reason
 
 _BLOCK = 1 << 16  # samples
 _SPOKEN = 16_000  # samples per second, as used by the audio encoders of common models
+_LATE = 0.05  # seconds by which sound may come late unnoticed (ITU-R BT.1359: 0.045)
+# FFmpeg's names for the formats of libsndfile, for codecs in them that libsndfile does not know
+_FFMPEG = {"WAV": "wav", "AIFF": "aiff", "FLAC": "flac", "OGG": "ogg", "AU": "au", "CAF": "caf", "W64": "w64"}
 
 
 def facts(data: bytes, form: Format, name: str) -> dict:
-    """kind, mime, seconds, rate (samples per second) and channels. RowError if it cannot be decoded, has no samples, exceeds a limit or
-    contains NaN or infinities."""
-    if form.library == "soundfile":
-        rate, channels, seconds = _file_facts(data, form, name)
-    else:
-        rate, channels, seconds = _stream_facts(data, form, name)
+    """kind, mime, seconds, rate (samples per second) and channels: of the samples that are heard, without an encoder's padding. RowError if
+    it cannot be decoded, has no samples, exceeds a limit or contains NaN or infinities."""
     mime = form.mime if "/" in form.mime else f"audio/{form.mime}"
+    read = _stream_facts if (form := _reader(data, form)).library == "av" else _file_facts
+    rate, channels, seconds = read(data, form, name)
     return {"kind": "audio", "mime": mime, "rate": rate, "channels": channels, "seconds": seconds}
 
 
 def decode_audio(
     data: bytes, rate: int = 16000, name: str = "the audio", max_seconds: float = HEARD_SECONDS
 ) -> np.ndarray:
-    """Samples [n] float32, mono (mean of the channels), about -1..1, `rate` per second; of a video, its audio. Cut off after `max_seconds`.
+    """Samples [n] float32, mono (mean of the channels), about -1..1, `rate` per second. Cut off after `max_seconds`. Of a video, its audio, with
+    silence before it if it begins after the picture.
 
     RowError if there is no audio, or it cannot be decoded."""
     form = sniff(data, name)
     if form.library == "pillow":
         raise RowError(Reason.UNSUPPORTED_MEDIA, f"{name} is {form.mime}, not audio; remove the row")
+    form = _reader(data, form)
     read = _file_parts if form.library == "soundfile" else _stream_parts
     parts, left, found = [], None, rate
     for part, found in read(data, form, name):
@@ -62,51 +66,107 @@ def as_wav(data: bytes, name: str) -> bytes:
 
 
 def _file_facts(data: bytes, form: Format, name: str) -> tuple[int, int, float]:
-    with undecodable(name, soundfile.LibsndfileError), soundfile.SoundFile(io.BytesIO(data)) as file:
-        check_audio(file.samplerate, file.channels, name)
-        not_too_long(file.frames / file.samplerate, name)
-        if form.name == "OGG" and not _ended(data):
-            raise broken(name)
-        block = np.empty((_BLOCK, file.channels), np.float32)
-        count = 0
-        for part in file.blocks(out=block):
-            count += len(part)
-            if not np.isfinite(part).all():
-                raise _not_finite(name)
-        if count < file.frames:
-            raise broken(name)
+    rate, channels, seconds = 0, 0, 0.0
+    for link in _links(data):
+        with undecodable(name, soundfile.LibsndfileError), soundfile.SoundFile(io.BytesIO(link)) as file:
+            check_audio(file.samplerate, file.channels, name)
+            not_too_long(seconds + file.frames / file.samplerate, name)
+            if form.name == "OGG" and not _ended(link):
+                raise broken(name)
+            block = np.empty((_BLOCK, file.channels), np.float32)
+            count = 0
+            for part in file.blocks(out=block):
+                count += len(part)
+                if not np.isfinite(part).all():
+                    raise _not_finite(name)
+            if count < file.frames:
+                raise broken(name)
+            rate, channels = rate or file.samplerate, channels or file.channels
+            seconds += count / file.samplerate
+    if not seconds:
+        raise _silent(name)
+    return rate, channels, round(seconds, 6)
+
+
+def _reader(data: bytes, form: Format) -> Format:
+    """The format with the library that reads this file: FFmpeg where libsndfile does not know the codec, cannot tell how many samples there are
+    (MP3 and GSM in a WAV), or sees none since their size is given as 0."""
+    if form.library != "soundfile":
+        return form
+    with contextlib.suppress(soundfile.LibsndfileError), soundfile.SoundFile(io.BytesIO(data)) as file:
+        if file.frames and file.seekable() and not file.subtype.startswith("MPEG"):
+            return form
+    return Format("av", _FFMPEG[form.name], form.mime)
+
+
+def _links(data: bytes) -> list[bytes]:
+    """The links of a chained Ogg file, which begin after all streams before them have ended (RFC 3533, section 4); other files as they are."""
+    if not data.startswith(b"OggS"):
+        return [data]
+    starts, ended, at = [0], False, 0
+    while 0 <= at < len(data) - 5:
+        first, last = data[at + 5] & 2, data[at + 5] & 4
+        if first and ended:
+            starts.append(at)
+        ended = bool(last) or (ended and not first)
+        at = data.find(b"OggS\0", at + 27)
+    return [data[start:end] for start, end in zip(starts, [*starts[1:], len(data)])]
+
+
+def _stream_facts(data: bytes, form: Format, name: str) -> tuple[int, int, float]:
+    """All of it is decoded: packets also hold what a coder adds at both ends."""
+    count, rate, channels = 0.0, 0, 0
+    with opened(data, form, name) as container:
+        stream = sound_track(container, name)
+        for frame in decoded(container, stream) if stream else ():
+            if not rate:
+                rate, channels = frame.sample_rate, frame.layout.nb_channels
+                check_audio(rate, channels, name)
+            count += frame.samples / frame.sample_rate
+            not_too_long(count, name)
         if not count:
             raise _silent(name)
-        return file.samplerate, file.channels, round(count / file.samplerate, 6)
-
-
-def _stream_facts(data: bytes, form: Format, name: str) -> tuple[int, int, float | None]:
-    with opened(data, form, name) as container:
-        track = scan_packets(container, container.streams.audio[0], name) if container.streams.audio else None
-        if track is None or track.first is None:
-            raise _silent(name)
-        rate, channels = track.first.sample_rate, track.first.layout.nb_channels
-        check_audio(rate, channels, name)
-        return rate, channels, track.seconds
+        return rate, channels, round(count, 6)
 
 
 def _file_parts(data: bytes, form: Format, name: str) -> Iterator[tuple[np.ndarray, int]]:
-    with undecodable(name, soundfile.LibsndfileError), soundfile.SoundFile(io.BytesIO(data)) as file:
-        check_audio(file.samplerate, file.channels, name)
-        for part in file.blocks(_BLOCK, dtype="float32", always_2d=True):
-            yield part.mean(axis=1), file.samplerate
+    rate = 0
+    for link in _links(data):
+        with undecodable(name, soundfile.LibsndfileError), soundfile.SoundFile(io.BytesIO(link)) as file:
+            check_audio(file.samplerate, file.channels, name)
+            rate = rate or file.samplerate
+            other = soxr.ResampleStream(file.samplerate, rate, 1) if file.samplerate != rate else None
+            for part in file.blocks(_BLOCK, dtype="float32", always_2d=True):
+                mono = part.mean(axis=1)
+                yield other.resample_chunk(mono, file.tell() == file.frames) if other else mono, rate
 
 
 def _stream_parts(data: bytes, form: Format, name: str) -> Iterator[tuple[np.ndarray, int]]:
+    start = _start_of_picture(data, form, name)
     with opened(data, form, name) as container:
-        if not container.streams.audio:
+        stream = sound_track(container, name)
+        if stream is None:
             raise _silent(name)
-        stream = container.streams.audio[0]
         check_audio(stream.rate, stream.channels, name)
-        planes = av.AudioResampler(format="fltp", rate=stream.rate)
-        for frame in container.decode(stream):
+        planes, shape = av.AudioResampler(format="fltp", rate=stream.rate), None
+        for frame in decoded(container, stream):
+            if start is not None and frame.time is not None and frame.time - start > _LATE:
+                yield np.zeros(round((frame.time - start) * stream.rate), np.float32), stream.rate
+            start = None
+            if shape != (
+                shape := (frame.format.name, frame.layout.name, frame.sample_rate)
+            ):  # chained files may change it
+                planes = av.AudioResampler(format="fltp", rate=stream.rate)
             for part in planes.resample(frame):
                 yield part.to_ndarray().mean(axis=0), stream.rate
+
+
+def _start_of_picture(data: bytes, form: Format, name: str) -> float | None:
+    """When a video's first frame is shown, in the container's seconds; None of a sound."""
+    with opened(data, form, name) as container:
+        stream = picture_track(container, name)
+        first = next(decoded(container, stream), None) if stream else None
+        return first.time if first else None
 
 
 def _ended(data: bytes) -> bool:

@@ -31,7 +31,10 @@ _KEPT = 16 << 20  # bytes of a worker's shared memory kept between requests
 
 def facts(data: bytes, form: Format, name: str) -> dict:
     """Metadata of a Media: kind, mime, and the fields of its kind. RowError if the file is not valid."""
-    return _ask(data, name, limits.PROBE_SECONDS, do="facts", form=form)[0]["facts"]
+    seconds = (
+        limits.PROBE_SECONDS if form.library == "pillow" else limits.DECODE_SECONDS
+    )  # streams may be decoded whole
+    return _ask(data, name, seconds, do="facts", form=form)[0]["facts"]
 
 
 def decode_image(data: bytes, name: str = "the image", edge: int | None = None) -> "Image.Image":

@@ -60,14 +60,21 @@ def _open(data: bytes, form: Format, name: str) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    clear = image.info.get("transparency")
+    if image.mode.startswith("I;16") or image.mode == "I":  # 16-bit grey, which convert() would clip to white
+        values = np.asarray(image).astype(np.int64)
+        grey = (values >> 8).clip(0, 255).astype(np.uint8)
+        return Image.fromarray(np.where(values == clear, 255, grey) if isinstance(clear, int) else grey).convert("RGB")
+    if image.mode == "F":
+        return Image.fromarray(_grey(np.asarray(image))).convert("RGB")
+    if (
+        image.mode == "RGB" and isinstance(clear, tuple) and max(clear) > 255
+    ):  # of 16 bits, of which Pillow reads the upper 8
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
-    if image.mode.startswith("I;16") or image.mode == "I":  # 16-bit grey, which convert() would clip to white
-        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-    elif image.mode == "F":
-        image = Image.fromarray(_grey(np.asarray(image)))
     return image.convert("RGB")
 
 

@@ -11,7 +11,7 @@ FRAME_SIDE = 1920  # pixels: larger video frames are scaled down when decoded
 HEARD_SECONDS = 600  # of an audio clip, as passed to a model; the rest is cut off
 
 # of the decoder process, for one file
-PROBE_SECONDS = 20  # CPU seconds to read the metadata
-DECODE_SECONDS = 120  # CPU seconds to decode
+PROBE_SECONDS = 20  # CPU seconds to read a picture's metadata
+DECODE_SECONDS = 120  # CPU seconds to decode, and to read the metadata of a video or sound
 WALL_SECONDS = 600  # wall-clock seconds, for a busy machine
 MEMORY = 4 << 30  # bytes of address space

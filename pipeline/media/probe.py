@@ -17,8 +17,9 @@ def probe(data: bytes, name: str) -> Media:
     """The Media of `data`, found at `name`; its kind is detected from the bytes.
 
     RowError: EMPTY_MEDIA (no bytes, frames or samples), UNSUPPORTED_MEDIA (unknown format), UNDECODABLE (truncated or corrupted), TOO_LARGE
-    (exceeds a limit of limits.py), TOO_SLOW, DECODER_DIED. JPEG segments are followed without decoding; of videos the packets are counted
-    and one frame is decoded; other images and audio files are decoded completely, in a separate process (decode.py)."""
+    (exceeds a limit of limits.py), TOO_SLOW, DECODER_DIED. JPEG segments are followed without decoding. Everything else is examined in a
+    separate process (decode.py): images and sounds are decoded completely, and videos unless their packets prove what is shown
+    (timeline.py)."""
     known = _facts(data, sniff(data, name), name)
     return Media(hashlib.sha256(data).hexdigest(), size=len(data), source=name, **known)
 

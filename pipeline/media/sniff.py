@@ -27,8 +27,12 @@ _STARTS = [
     (b"fLaC", Format("soundfile", "FLAC", "audio/flac")),
     (b"OggS", Format("soundfile", "OGG", "audio/ogg")),
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", Format("av", "asf", "x-ms-asf")),
-    (b"ID3", Format("av", "mp3", "mpeg")),
+    (b".snd", Format("soundfile", "AU", "audio/basic")),
+    (b"caff\0\1", Format("soundfile", "CAF", "audio/x-caf")),
+    (bytes.fromhex("726966662e91cf11a5d628db04c10000"), Format("soundfile", "W64", "audio/x-w64")),
+    # MPEG audio of layers III and II; their versions are 2.5, 2 and 1
     *((bytes([0xFF, second]), Format("av", "mp3", "mpeg")) for second in (0xE2, 0xE3, 0xF2, 0xF3, 0xFA, 0xFB)),
+    *((bytes([0xFF, second]), Format("av", "mp3", "mpeg")) for second in (0xE4, 0xE5, 0xF4, 0xF5, 0xFC, 0xFD)),
     *((bytes([0xFF, second]), Format("av", "aac", "aac")) for second in (0xF0, 0xF1, 0xF8, 0xF9)),
     (b"FLV\1", Format("av", "flv", "x-flv")),
     (b"\0\0\1\xba", Format("av", "mpeg", "mpeg")),
@@ -41,6 +45,13 @@ _FORMS = {  # RIFF and IFF have their form at byte 8
     b"AVI ": Format("av", "avi", "x-msvideo"),
 }
 _HEIF = {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"}
+_TRANSPORT = (
+    (0, 188),
+    (4, 192),
+)  # offset of the first packet of a transport stream, size of each; 192 with times (AVCHD)
+_UNKNOWN_SIZE = (
+    0x7FFF_0000  # larger sizes are placeholders of programs that could not know it: espeak, SoX, GStreamer, FFmpeg ...
+)
 _QUICKTIME = (b"moov", b"mdat", b"wide")  # files from before brands
 
 
@@ -81,11 +92,17 @@ def undecodable(name: str, *foreign: type[Exception]) -> Generator[None]:
 
 
 def _format(data: bytes) -> Format | None:
+    if data.startswith(b"ID3"):
+        behind = _behind_id3(data)
+        found = None if behind.startswith(b"ID3") else _format(behind)
+        return found if found and found.name in ("AAC", "aac", "FLAC") else Format("av", "mp3", "mpeg")
     for start, found in _STARTS:
         if data.startswith(start):
             return Format("av", "ogg", "ogg") if start == b"OggS" and b"\x80theora" in data[:4096] else found
     if data[:4] in (b"RIFF", b"FORM"):
         return _FORMS.get(data[8:12])
+    if data[:4] in (b"RF64", b"BW64") and data[8:12] == b"WAVE":
+        return _FORMS[b"WAVE"]
     if data[4:8] == b"ftyp":
         brands = {data[at : at + 4] for at in range(8, min(int.from_bytes(data[:4], "big"), 64), 4)}
         if b"avif" in brands:
@@ -95,9 +112,18 @@ def _format(data: bytes) -> Format | None:
         return Format("av", "mov", "quicktime")
     if data.startswith(b"\x1a\x45\xdf\xa3"):
         return Format("av", "matroska", "webm" if b"webm" in data[:64] else "x-matroska")
-    if data[:1] == b"G" and data[188:189] == b"G":
+    if any(data[at : at + 1] == data[at + size : at + size + 1] == b"G" for at, size in _TRANSPORT):
         return Format("av", "mpegts", "mp2t")
     return None
+
+
+def _behind_id3(data: bytes) -> bytes:
+    """The start of what follows the ID3v2 tags at the start (id3.org, ID3v2.4.0 structure, 3.1)."""
+    at = 0
+    while data[at : at + 3] == b"ID3" and at + 10 <= len(data):
+        footer = 10 if data[at + 5] & 16 else 0
+        at += 10 + footer + sum((byte & 127) << 7 * (3 - i) for i, byte in enumerate(data[at + 6 : at + 10]))
+    return data[at : at + 4096]
 
 
 def declared_size(data: bytes) -> int:
@@ -106,7 +132,7 @@ def declared_size(data: bytes) -> int:
         return 0
     if data[:4] in (b"RIFF", b"FORM"):
         size = int.from_bytes(data[4:8], "little" if data[:4] == b"RIFF" else "big")
-        return size + 8 if size < 0xFFFF_FF00 else 0
+        return size + 8 if size < _UNKNOWN_SIZE else 0
     if data[4:8] in (b"ftyp", *_QUICKTIME):
         return _boxes_end(data)
     if data.startswith(b"\x1a\x45\xdf\xa3"):

@@ -1,32 +1,40 @@
 """Videos: metadata and frames. Runs in the decoder process (see decode.py)."""
 
+import struct
 from collections.abc import Iterable
+from itertools import pairwise
+from statistics import median
+from typing import NamedTuple
 
 import av
 import numpy as np
+from av.sidedata.sidedata import Type
 
-from pipeline.media.container import Track, check_audio, moving_pictures, opened, scan_packets
+from pipeline.media.container import check_audio, decoded, opened, picture_track, sound_track
 from pipeline.media.limits import FRAME_SIDE
 from pipeline.media.sniff import Format, broken, sniff
+from pipeline.media.timeline import Timeline, by_decoding, by_packets
 from schemas.errors import RowError
 from schemas.records import Reason
 
 
 def facts(data: bytes, form: Format, name: str) -> dict | None:
-    """kind, mime, width and height (pixels, after rotation), frames, fps (mean) and seconds; for a video with audio also its rate and
+    """kind, mime, width and height (pixels, upright), frames (those shown), fps (mean) and seconds; for a video with audio also its rate and
     channels.
 
     None if there is audio but no video stream. RowError if it cannot be decoded, has no frames or exceeds a limit."""
-    found = _look(data, form, name)
-    if found is None:
+    line, sound = _look(data, form, name)
+    if line is None and sound is not None:
         return None
-    track, first, sound = found
-    width, height = first.width, first.height
-    if _quarter_turns(first) % 2:
+    if line is None or line.first is None:
+        raise _without_frames(name)
+    width, height = line.first.width, line.first.height
+    if _turn(line.first).swapped:
         width, height = height, width
+    count = len(line.times)
     return {
-        "kind": "video", "mime": f"video/{form.mime}", "width": width, "height": height, "frames": track.packets,
-        "fps": round(track.packets / track.seconds, 6) if track.seconds else None, "seconds": track.seconds, **sound,
+        "kind": "video", "mime": f"video/{form.mime}", "width": width, "height": height, "frames": count,
+        "fps": round(count / line.seconds, 6) if line.seconds else None, "seconds": line.seconds, **(sound or {}),
     }  # fmt: skip
 
 
@@ -39,70 +47,73 @@ def decode_clip(
     even distances from the first frame to the last. For each there is the index of its frame among those returned: the nearest one, or
     the one before where that one would come early (see `_spread`); a frame that stands for several moments is returned once. Times are
     counted from the video's first frame, so they begin with 0; the last value is the length of the video. Frames whose longer side exceeds
-    `max_side` pixels are scaled down to it. The file is decoded once, in order.
+    `max_side` pixels are scaled down to it.
     RowError if it is not a video, cannot be decoded or has no frames."""
     form = sniff(data, name)
-    found = _look(data, form, name) if form.library == "av" else None
-    if found is None:
-        raise RowError(Reason.UNSUPPORTED_MEDIA, f"{name} is not a video; remove the row")
-    track, _, _ = found
-    seconds = track.seconds or 1.0
-    wanted = track.packets if fps is None else round(seconds * fps)
-    shown = _spread(track, max(1, min(wanted, track.packets, max_frames)))
-    chosen = set(shown.tolist())
-    places: list[tuple[int, float | None]] = []  # index and time stamp of each chosen frame
+    for whole in (False, True):
+        line = _look(data, form, name, whole)[0] if form.library == "av" else None
+        if line is None:
+            raise RowError(Reason.UNSUPPORTED_MEDIA, f"{name} is not a video; remove the row")
+        if line.first is None:
+            raise _without_frames(name)
+        seconds = line.seconds or 1.0
+        wanted = len(line.times) if fps is None else round(seconds * fps)
+        shown = _spread(line.times, max(1, min(wanted, len(line.times), max_frames)))
+        chosen = sorted(set(shown.tolist()))
+        with opened(data, form, name) as container:
+            stream = picture_track(container, name)
+            frames = _upright(_at(decoded(container, stream), line.stamps, chosen), max_side)
+        if len(frames) == len(chosen):  # otherwise packets promised a frame that is damaged
+            times = [round(line.times[i] - line.times[chosen[0]], 6) for i in chosen]
+            return frames, times, np.searchsorted(chosen, shown).tolist(), seconds
+    raise broken(name)
+
+
+def _look(data: bytes, form: Format, name: str, whole: bool = False) -> tuple[Timeline | None, dict | None]:
+    """(when its frames are shown, rate and channels of its audio); None if it has no video stream, or no audio. `whole`: by decoding all of it in
+    any case."""
+    line = None
     with opened(data, form, name) as container:
-        decoded = enumerate(container.decode(moving_pictures(container)))
-        kept = (places.append((index, frame.time)) or frame for index, frame in decoded if index in chosen)
-        frames = _upright(kept, max_side)
-    if not len(frames):
-        raise broken(name)
-    among = (
-        np.searchsorted([index for index, _ in places], shown, "right") - 1
-    )  # fewer may be decoded than the file promises
-    return frames, _since_first(places, seconds / track.packets), among.clip(0).tolist(), seconds
+        shown = picture_track(container, name)
+        heard = _sound(container, name, required=shown is None)
+        if shown and not whole:
+            line = by_packets(container, shown, form, name)
+    if shown and line is None:
+        with opened(data, form, name) as container:
+            line = by_decoding(container, picture_track(container, name), name)
+    return line, heard
 
 
-def _since_first(places: list[tuple[int, float | None]], distance: float) -> list[float]:
-    """Seconds of frames since the first of them, by their time stamps; if any is missing, by their indices, `distance` seconds apart."""
-    (first, start), *_ = places
-    stamps = [stamp for _, stamp in places if stamp is not None]
-    if start is None or len(stamps) < len(places):
-        return [round((index - first) * distance, 6) for index, _ in places]
-    return [round(stamp - start, 6) for stamp in stamps]
+def _sound(container: av.container.InputContainer, name: str, required: bool) -> dict | None:
+    stream = sound_track(container, name, required)
+    if stream is None or not stream.rate:
+        return None if stream is None else {}
+    check_audio(stream.rate, stream.channels, name)
+    return {"rate": stream.rate, "channels": stream.channels}
 
 
-def _look(data: bytes, form: Format, name: str) -> tuple[Track, av.VideoFrame, dict] | None:
-    """(video track, its first frame, rate and channels of the audio if any); None if there is only audio."""
-    with opened(data, form, name) as container:
-        stream = moving_pictures(container)
-        sound = {}
-        if container.streams.audio:
-            first = container.streams.audio[0]
-            if first.rate:
-                check_audio(first.rate, first.channels, name)
-                sound = {"rate": first.rate, "channels": first.channels}
-            if stream is None:
-                return None
-        track = scan_packets(container, stream, name) if stream else None
-    if track is None or track.first is None:
-        raise RowError(Reason.EMPTY_MEDIA, f"{name} is a video without frames; replace the file or remove the row")
-    return track, track.first, sound
+def _without_frames(name: str) -> RowError:
+    return RowError(Reason.EMPTY_MEDIA, f"{name} is a video without frames; replace the file or remove the row")
 
 
-def _spread(track: Track, wanted: int) -> np.ndarray:
-    """For `wanted` moments at even distances from the first frame to the last, the index of the frame to show; by index if times are
-    missing.
+def _spread(times: list[float], wanted: int) -> np.ndarray:
+    """For `wanted` moments at even distances from the first frame to the last, the index of the frame to show.
 
     That is the nearest frame. Where it comes later than its moment by more than frames usually last, as behind a pause, it is the one before,
     which is on the screen at that moment."""
-    if not track.times:
-        return np.linspace(0, track.packets - 1, wanted).round().astype(int)
-    times = np.array(track.times)
     moments = np.linspace(times[0], times[-1], wanted)
-    nearest = np.interp(moments, times, np.arange(track.packets)).round(6).round().astype(int)
-    usual = np.median(np.diff(times)) if len(times) > 1 else 0
-    return nearest - (times[nearest] - moments > usual)
+    nearest = np.interp(moments, times, np.arange(len(times))).round(6).round().astype(int)
+    usual = median(later - earlier for earlier, later in pairwise(times)) if len(times) > 1 else 0
+    return nearest - (np.array(times)[nearest] - moments > usual)
+
+
+def _at(frames: Iterable[av.VideoFrame], stamps: list[int], chosen: list[int]) -> Iterable[av.VideoFrame]:
+    """The frames at the chosen indices, by their time stamps if these are known."""
+    if stamps:
+        wanted = {stamps[i] for i in chosen}
+        return (frame for frame in frames if frame.pts in wanted)
+    wanted = set(chosen)
+    return (frame for i, frame in enumerate(frames) if i in wanted)
 
 
 def _upright(frames: Iterable[av.VideoFrame], max_side: int) -> np.ndarray:
@@ -113,7 +124,7 @@ def _upright(frames: Iterable[av.VideoFrame], max_side: int) -> np.ndarray:
     )  # a frame's own is set up again for each frame, which takes milliseconds
     for frame in frames:
         size = size or _within(frame.width, frame.height, max_side)
-        pictures.append(np.rot90(convert.reformat(frame, format="rgb24", **size).to_ndarray(), _quarter_turns(frame)))
+        pictures.append(_turn(frame).apply(convert.reformat(frame, format="rgb24", **size).to_ndarray()))
     return np.stack(pictures) if pictures else np.empty((0, 0, 0, 3), np.uint8)
 
 
@@ -122,6 +133,26 @@ def _within(width: int, height: int, side: int) -> dict[str, int]:
     return {"width": max(1, round(width * scale)), "height": max(1, round(height * scale))}
 
 
-def _quarter_turns(frame: av.VideoFrame) -> int:
-    """Number of counterclockwise 90-degree turns that make a frame upright."""
-    return round(frame.rotation / 90)
+class _Turn(NamedTuple):
+    """How a picture is shown: rows and columns swapped first, then mirrored."""
+
+    swapped: bool = False
+    left_right: bool = False
+    up_down: bool = False
+
+    def apply(self, pixels: np.ndarray) -> np.ndarray:
+        pixels = pixels.swapaxes(0, 1) if self.swapped else pixels
+        pixels = pixels[:, ::-1] if self.left_right else pixels
+        return pixels[::-1] if self.up_down else pixels
+
+
+def _turn(frame: av.VideoFrame) -> _Turn:
+    """From the frame's display matrix (ISO/IEC 14496-12, 6.2.2): pixel (x, y) is shown at (a x + c y, b x + d y), and moved into view.
+    Turns other than by multiples of 90 degrees count as the nearest of these."""
+    side = frame.side_data.get(Type.DISPLAYMATRIX)
+    if side is None:
+        return _Turn()
+    a, b, _, c, d = struct.unpack("=5i", bytes(side)[:20])
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        return _Turn(True, c < 0, b < 0)
+    return _Turn(False, a < 0, d < 0)

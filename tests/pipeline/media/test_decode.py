@@ -165,7 +165,7 @@ def test_a_worker_ends_with_its_process():
 def test_only_the_worker_looks_into_media():
     """The modules that decode are imported by each other and by the worker."""
     root = Path(decode.__file__).parents[2]
-    inside = ("image", "audio", "video", "container")
+    inside = ("image", "audio", "video", "container", "timeline")
     users = {
         path.relative_to(root).as_posix()
         for room in ("pipeline", "annotators", "flows")
@@ -173,4 +173,4 @@ def test_only_the_worker_looks_into_media():
         for name in inside
         if f"pipeline.media.{name} import" in path.read_text()
     }
-    assert users == {f"pipeline/media/{name}.py" for name in ("audio", "video")}
+    assert users == {f"pipeline/media/{name}.py" for name in ("audio", "timeline", "video")}

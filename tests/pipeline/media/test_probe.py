@@ -52,10 +52,10 @@ GOOD = {
     "flac": (make.flac(rate=48000, channels=2), sound("audio/flac", rate=48000, channels=2)),
     "ogg": (make.audio_file("OGG"), sound("audio/ogg")),
     "aiff": (make.audio_file("AIFF"), sound("audio/aiff")),
-    # AAC has frames of 1024 samples: 16 of them and one of priming, of which the container shows 17024 samples
-    "m4a": (make.m4a(), sound("audio/mp4", seconds=1.064)),
-    # MP3 at 16 kHz has frames of 576 samples: 30 of them
-    "mp3": (make.mp3(), sound("audio/mpeg", seconds=1.08)),
+    # AAC has frames of 1024 samples: 16 of them and one of priming, which this file does not mark as such: 17408 / 16000
+    "m4a": (make.m4a(), sound("audio/mp4", seconds=1.088)),
+    # MP3 at 16 kHz has frames of 576 samples: 30 of them, of which the file says which samples are padding
+    "mp3": (make.mp3(), sound("audio/mpeg", seconds=1.0)),
 }
 LONGER_THAN_ITS_BYTES = [name for name in GOOD if name not in ("mp3", "tiny")]  # an MP3 does not say how long it is
 
