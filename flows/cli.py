@@ -128,8 +128,8 @@ def import_set(form: Annotated[str, typer.Argument(help="a format of docs/import
                path: Annotated[str, typer.Argument(help="a file of rows, or a folder of such files", metavar="PATH")],
                settings: Annotated[list[str] | None, typer.Argument(help="pairs.setting=value", metavar="[KEY=VALUE]...")] = None,
                out: Out = Path("data/runs/import"), cache: Cache = None) -> None:  # fmt: skip
-    """Import an existing preference set: TRL, LLaMA-Factory, ms-swift, RLAIF-V, VLFeedback, MM-RLHF, MMPR, LLaVA, UltraFeedback,
-    distilabel, a Label Studio export, or a dataset of Pairwright.
+    """Import an existing preference set: TRL, LLaMA-Factory, ms-swift, OpenAI, NeMo RL, verl, distilabel, Argilla, RLAIF-V, RLHF-V, VLFeedback,
+    MM-RLHF, MMPR, LLaVA, UltraFeedback, HelpSteer and others of docs/import.md, a Label Studio export, or a dataset of Pairwright.
 
     Example: pairwright import auto pairs.jsonl pairs.media_root=images --out data/runs/theirs"""
     from flows.commands.import_pairs import import_set

@@ -4,7 +4,7 @@ Unless stated otherwise: for a candidate a higher value is better, for a pair a 
 claim 1 means that it holds."""
 
 PREFERENCE = "preference"
-"""which of two answers is better, and by how much: -2 to 2, or -1 to 1 from judges without grades; 0 is a tie"""
+"""which of two answers is better, and by how much: -2 to 2 (-3 to 3 in HelpSteer's sets), or -1 to 1 from judges without grades; 0 is a tie"""
 RANK = "rank"
 """rank of an answer among all answers to its prompt: 0 is the best, -1 the next"""
 RATING = "rating"

@@ -55,7 +55,8 @@ ROLES = ("chosen", "rejected")
 
 Format = Literal[
     "auto", "trl", "llama_factory", "ms_swift", "rlaif_v", "vlfeedback", "mm_rlhf", "mmpr", "llava", "ultrafeedback", "distilabel",
-    "label_studio", "pairwright", "vl_rewardbench", "multimodal_rewardbench", "mllm_judge",
+    "label_studio", "pairwright", "vl_rewardbench", "multimodal_rewardbench", "mllm_judge", "rlhf_v", "llava_rlhf", "nemo_rl", "openai",
+    "argilla", "pku_saferlhf", "nectar", "helpsteer", "pick_a_pic", "orpo_mix", "data_juicer", "verl", "verl_omni", "omni_preference",
 ]  # fmt: skip
 Record = Media | Sample | Candidate | Judgement | Pair | Rejection
 _PROBED = 64  # rows used to detect the format: optional columns may be absent from the first
@@ -178,7 +179,9 @@ def _format(file: str, settings: Settings) -> tuple[str | None, str]:
         return settings.format, "set by `format`"
     found = (_parsed(row.raw, file) for row in islice(row_files.read(file, fetch=settings.fetch), _PROBED))
     rows = [_renamed(row, settings) for row in found if isinstance(row, dict)]
-    columns = list(dict.fromkeys(chain.from_iterable(rows)))
+    columns: dict[str, Any] = {}  # with their first values
+    for row in rows:
+        columns |= {name: value for name, value in row.items() if columns.get(name) is None}
     has = f"its columns are {', '.join(columns)}" if columns else "no row has columns"
     if likely := unread.answers_in(columns):
         has += f" ({', '.join(likely)} look like answers, so its rows are not prompts alone)"

@@ -20,7 +20,7 @@ DIFFS = {title: diff for title, text in SECTIONS.items() for diff in re.findall(
 ADDED = {
     "a loss": "ipo",
     "a judge": "repetition",
-    "a source format": "rlhf_v",
+    "a source format": "shp",
     "a kind of corruption": "grey",
     "a benchmark": "sentences",
     "a figure of a judge": "confident",

@@ -1,7 +1,8 @@
 """Small preference sets as other tools write them, with real media: by hand, and with `datasets` where that is what wrote the original.
 
-SETS: name -> function(folder) that fills the folder."""
+SETS and MORE: name -> function(folder) that fills the folder."""
 
+import base64
 import json
 from pathlib import Path
 
@@ -241,6 +242,172 @@ def label_studio(folder: Path) -> None:
     (folder / "project-1.json").write_text(json.dumps(tasks))
 
 
+def rlhf_v(folder: Path) -> None:
+    """The Hub's Parquet: question and answers as JSON."""
+    said = json.dumps({"question": "What is it?", "chosen": "A cat.", "rejected": "A dog."})
+    row = {"ds_name": "RLHF-V", "image": embedded("cat.jpg"), "text": said, "origin_dataset": "VQAv2", "origin_split": "train", "idx": 1,
+           "image_path": "x/cat.jpg"}  # fmt: skip
+    parquet(folder / "train.parquet", [row], dict.fromkeys(row, TEXT) | {"image": Image(), "idx": Value("int64")})
+
+
+def llava_rlhf(folder: Path) -> None:
+    """A JSON array."""
+    talk = [{"from": "human", "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": ""}]
+    outputs = {"output_1": {"from": "llava", "value": "A dog."}, "output_2": {"from": "llava", "value": "A cat."}}
+    row = {"id": "1", "image": "cat.jpg", "conversations": talk, **outputs, "preference": 2, "hallucination": False}
+    (folder / "preference.json").write_text(json.dumps([row]))
+
+
+def nemo_rl(folder: Path) -> None:
+    """Two completions, and three."""
+
+    def done(rank: int, words: str) -> dict:
+        return {"rank": rank, "completion": [{"role": "assistant", "content": words}]}
+
+    context = [{"role": "user", "content": "Which?"}]
+    jsonl(
+        folder / "train.jsonl",
+        {"context": context, "completions": [done(0, "Good."), done(1, "Bad.")], "task_name": "t"},
+        {"context": context, "completions": [done(0, "a"), done(1, "b"), done(2, "c")], "task_name": "t"},
+    )
+
+
+def openai(folder: Path) -> None:
+    """A text, a sound as `input_audio`, and a picture as Anthropic's block."""
+
+    def row(*parts: dict) -> dict:
+        asked = {"messages": [{"role": "user", "content": [*parts, {"type": "text", "text": "What is it?"}]}]}
+        outputs = {"preferred_output": "A cat.", "non_preferred_output": "A dog."}
+        return {"input": asked} | {name: [{"role": "assistant", "content": words}] for name, words in outputs.items()}
+
+    sound, picture = (base64.b64encode(MEDIA[name]).decode() for name in ("bark.wav", "cat.jpg"))
+    block = {"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": picture}}
+    jsonl(
+        folder / "train.jsonl",
+        row(),
+        row({"type": "input_audio", "input_audio": {"data": sound, "format": "wav"}}),
+        row(block),
+    )
+
+
+def argilla(folder: Path) -> None:
+    row = {"source": "x", "instruction": "Why?", "chosen_response": "Because.", "rejected_response": "So."}
+    jsonl(folder / "train.jsonl", row | {"chosen_avg_rating": 4.5, "rejected_avg_rating": 3.0, "chosen_model": "gpt-4"})
+
+
+def pku_saferlhf(folder: Path) -> None:
+    """A safe answer that is better, and an unsafe one that is."""
+    row = {
+        "prompt": "How?",
+        "response_0": "So.",
+        "response_1": "I cannot.",
+        "is_response_0_safe": False,
+        "is_response_1_safe": True,
+    }
+    jsonl(
+        folder / "train.jsonl",
+        row | {"better_response_id": 1, "safer_response_id": 1},
+        row | {"better_response_id": 0, "safer_response_id": 1},
+    )
+
+
+def nectar(folder: Path) -> None:
+    answers = [{"answer": words, "model": "m", "rank": float(rank)} for rank, words in enumerate(("a", "b", "c"), 1)]
+    row = {
+        "prompt": "\n\nHuman: Which?\n\nAssistant: ",
+        "answers": answers,
+        "turns": 1,
+        "source": ["x"],
+        "good_natured": True,
+    }
+    Dataset.from_list([row]).to_parquet(folder / "rlaif.parquet")
+
+
+def helpsteer(folder: Path) -> None:
+    """Two rated responses of one prompt, and a preference; a file each."""
+    rated = {
+        "prompt": "Why?",
+        "response": "Because.",
+        "correctness": 3,
+        "coherence": 4,
+        "complexity": 1,
+        "verbosity": 1,
+    }
+    jsonl(folder / "train.jsonl", rated | {"helpfulness": 4}, rated | {"response": "So.", "helpfulness": 1})
+    two = {"prompt": "Why?", "response_1": "Because.", "response_2": "So.", "preference_strength": -2}
+    jsonl(folder / "preference.jsonl", two)
+
+
+def pick_a_pic(folder: Path) -> None:
+    """The Hub's Parquet: a preferred picture, and a tie."""
+    row = {
+        "caption": "a red cat",
+        "jpg_0": MEDIA["cat.jpg"],
+        "jpg_1": MEDIA["dog.png"],
+        "label_0": 1.0,
+        "label_1": 0.0,
+        "has_label": True,
+    }
+    Dataset.from_list([row, row | {"label_0": 0.5, "label_1": 0.5}]).to_parquet(folder / "train.parquet")
+
+
+def orpo_mix(folder: Path) -> None:
+    def talk(*words: str) -> list[dict]:
+        return [{"role": ("user", "assistant")[i % 2], "content": said} for i, said in enumerate(words)]
+
+    row = {"source": "x", "prompt": "One?", "question": "One?"}
+    jsonl(
+        folder / "train.jsonl",
+        row | {"chosen": talk("One?", "x"), "rejected": talk("One?", "y")},
+        row | {"chosen": talk("One?", "a", "Two?", "x"), "rejected": talk("One?", "a", "Two?", "y")},
+    )
+
+
+def data_juicer(folder: Path) -> None:
+    """A choice of two answers, and a conversation with its tokens; a file each."""
+    row = {
+        "prompt": "<__dj__image>\nWhich? <|__dj__eoc|>",
+        "images": ["cat.jpg"],
+        "answer1": "A dog.",
+        "answer2": "A cat.",
+    }
+    jsonl(folder / "preference.jsonl", row | {"chosen": "A cat.", "rejected": "A dog."})
+    jsonl(
+        folder / "talk.jsonl",
+        {"text": "<__dj__image>\n[[human]]: What?\n[[gpt]]: A cat. <|__dj__eoc|>", "images": ["cat.jpg"]},
+    )
+
+
+def verl(folder: Path) -> None:
+    row = {
+        "data_source": "geo3k", "prompt": [{"role": "user", "content": "<image>Find x."}], "images": [embedded("cat.jpg")], "ability": "math",
+        "reward_model": {"style": "rule", "ground_truth": "3"}, "extra_info": {"split": "train", "index": 0},
+    }  # fmt: skip
+    Dataset.from_list([row]).to_parquet(folder / "train.parquet")
+
+
+def verl_omni(folder: Path) -> None:
+    """Parts with all keys, empty but for one, as its tools write them; and two generated pictures."""
+    empty = {"type": "text", "text": None, "image": "", "video": "", "audio": ""}
+    asked = [empty | {"type": "video", "video": "run.mp4"}, empty | {"text": "What?"}]
+    row = {
+        "data_source": "omni_preference/video", "prompt": [{"role": "user", "content": asked}], "chosen": "A cat.", "rejected": "A dog.",
+        "win_score": 8.0, "lose_score": 6.0, "ability": "video_qa", "reward_model": {"style": "preference"}, "extra_info": {"index": 0},
+    }  # fmt: skip
+    Dataset.from_list([row]).to_parquet(folder / "train.parquet")
+    pictures = {"img_win": "cat.jpg", "img_lose": "dog.png", "win_score": 0.75, "lose_score": 0.25}
+    jsonl(
+        folder / "pictures.jsonl", {"data_source": "x", "prompt": [{"role": "user", "content": "a red cat"}]} | pictures
+    )
+
+
+def omni_preference(folder: Path) -> None:
+    asked = "Judge.\n### Context\nVideo file: run.mp4\nQuestion: What?\nCandidate A: A dog.\nCandidate B: A cat."
+    verdict = json.dumps({"score_A": 6, "score_B": 8, "better": "B", "reasoning": "Clearer."})
+    row = {"videos": ["/data/run.mp4"], "messages": [{"role": "user", "content": asked}], "solution": verdict}
+    jsonl(folder / "final_rl_data.jsonl", row)
+
+
 SETS = {
     f.__name__: f
     for f in (
@@ -257,3 +424,24 @@ SETS = {
         label_studio,
     )
 }
+"""Sets that tests/recipes has a recipe for."""
+MORE = {
+    f.__name__: f
+    for f in (
+        rlhf_v,
+        llava_rlhf,
+        nemo_rl,
+        openai,
+        argilla,
+        pku_saferlhf,
+        nectar,
+        helpsteer,
+        pick_a_pic,
+        orpo_mix,
+        data_juicer,
+        verl,
+        verl_omni,
+        omni_preference,
+    )
+}
+"""The other sets."""

@@ -5,6 +5,7 @@ A Draft refers to media as the row does (a path, bytes, `{bytes, path}`, a URL);
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from schemas.axes import PREFERENCE
 from schemas.errors import RowError
 from schemas.records import Outcome, Reason
 from schemas.text import same_text
@@ -66,13 +67,38 @@ def pair_draft(
     """A Draft of two answers, the first chosen. `pair`: fields of the Pair, None if unknown; `instead`: the rejected side's media.
 
     RowError if an answer is empty, or both are equal and so are the media."""
-    for answer, name in ((chosen, "chosen"), (rejected, "rejected")):
-        if not answer.text.strip():
-            raise RowError(Reason.EMPTY_ANSWER, f"{name} is empty; add the answer or remove the row")
-    if same_text(chosen.text, rejected.text) and instead is None:
-        raise RowError(
-            Reason.EQUAL_ANSWERS, "chosen and rejected are the same text; correct one of them or remove the row"
-        )
+    _check(((chosen, "chosen"), (rejected, "rejected")), may_be_equal=instead is not None)
     answers = (chosen._replace(role="chosen"), rejected._replace(role="rejected"))
     fields = {name: value for name, value in pair.items() if value is not None}
     return Draft(prompt, answers, said, (DraftPair(0, 1, instead, fields),), known, id)
+
+
+def compared_draft(
+    prompt: tuple[Turn, ...], answers: tuple[Answer, Answer], value: float | None, said: tuple[DraftJudgement, ...] = (), *,
+    pair: Mapping[str, Any] = {}, known: Mapping[str, Any] = {}, id: str | None = None,
+) -> Draft:  # fmt: skip
+    """A Draft of two answers that an annotator compared: a `value` above 0 prefers the first, below 0 the second; 0 (a tie) and None (no
+    decision) make no pair. `pair`: fields of the Pair, None if unknown. RowError if an answer is empty, or both are equal."""
+    _check(((answers[0], "answer 1"), (answers[1], "answer 2")))
+    if not value:
+        return Draft(prompt, answers, said, (), known, id)
+    better = 0 if value > 0 else 1
+    roles = ("chosen", "rejected") if value > 0 else ("rejected", "chosen")
+    first, second = (answer._replace(role=role) for answer, role in zip(answers, roles, strict=True))
+    fields = {name: value for name, value in pair.items() if value is not None}
+    return Draft(prompt, (first, second), said, (DraftPair(better, 1 - better, None, fields),), known, id)
+
+
+def preference(value: float, annotator: str, raw: str | None = None, axis: str = PREFERENCE) -> DraftJudgement:
+    """The judgement of two answers that `compared_draft` takes; 0 is a tie."""
+    return DraftJudgement((0, 1), axis, float(value), annotator, raw, Outcome.VERDICT if value else Outcome.TIE)
+
+
+def _check(named: tuple[tuple[Answer, str], tuple[Answer, str]], may_be_equal: bool = False) -> None:
+    for answer, name in named:
+        if not answer.text.strip():
+            raise RowError(Reason.EMPTY_ANSWER, f"{name} is empty; add the answer or remove the row")
+    (first, one), (second, other) = named
+    if same_text(first.text, second.text) and not may_be_equal:
+        detail = f"{one} and {other} are the same text; correct one of them or remove the row"
+        raise RowError(Reason.EQUAL_ANSWERS, detail)

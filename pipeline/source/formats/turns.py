@@ -6,18 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.source.formats.draft import Piece, Turn
-from pipeline.source.formats.fields import Media, maybe_text, media_reference, text, type_name
+from pipeline.source.formats.fields import Media, decode_base64, maybe_text, media_reference, text, type_name
 from schemas.errors import RowError, bad_row
 from schemas.records import MEDIA_KINDS, Reason
 
 ROLES = {"human": "user", "gpt": "assistant"}  # role names of ShareGPT and LLaVA
-_TAG = re.compile(r"\n?<(image|video|audio)>\n?")
+_TAG = re.compile(r"\n?<(?:__dj__)?(image|video|audio)>\n?")  # data-juicer writes <__dj__image>
+_CHUNK_END = re.compile(r"[ \n]?<\|__dj__eoc\|>")  # ends a chunk of data-juicer's texts
+_TOOLS = ("tool_use", "tool_result", "tool_call", "thinking", "redacted_thinking", "reasoning", "refusal")
+_TEXTS = ("text", "input_text", "output_text")  # part types of OpenAI's two interfaces
 
 
 def split_at_tags(words: str) -> tuple[Piece, ...]:
-    """A text split at <image>, <video> and <audio>; the line breaks around them belong to a model's template and are removed."""
+    """A text split at <image>, <video> and <audio>, also as data-juicer writes them; the line breaks around them belong to a model's
+    template and are removed, and so are data-juicer's ends of chunks."""
     found: list[Piece] = []
-    for place, part in enumerate(_TAG.split(words)):
+    for place, part in enumerate(_TAG.split(_CHUNK_END.sub("", words))):
         if place % 2:
             found.append((part, None))
         elif part:
@@ -34,7 +38,8 @@ def turns(value: Any, name: str, tags: bool = False) -> tuple[Turn, ...]:
     """A text as one user message; a list of `{role, content}` or `{from, value}` as messages. RowError for anything else.
 
     Content is a text or a list of parts `{type: text, text}`, `{type: image | video | audio}` with an optional media reference under its
-    type's name, `path` or `url`, and `{type: image_url, image_url: {url}}`. With `tags`, <image> in a text is a slot."""
+    type's name, `path` or `url`; OpenAI's `{type: image_url, image_url: {url}}` and `{type: input_audio, input_audio: {data, format}}`;
+    Anthropic's `{type: image, source: {type: base64, media_type, data}}`. With `tags`, <image> in a text is a slot."""
     cut = split_at_tags if tags else as_text_piece
     if isinstance(value, str):
         return (Turn("user", cut(text(value, name))),)
@@ -58,17 +63,37 @@ def turn(message: Any, name: str, cut=as_text_piece) -> Turn:
 
 
 def _part(part: Any, name: str, cut) -> tuple[Piece, ...]:
-    medium = part.get("type") if isinstance(part, dict) else None
-    if medium == "text":
+    form = part.get("type") if isinstance(part, dict) else None
+    if form in _TEXTS:
         return cut(text(part.get("text"), f"{name}.text"))
-    if isinstance(medium, str) and medium.removesuffix("_url") in MEDIA_KINDS:
-        values = [part.get(key) for key in (medium, "path", "url")]
-        value = next((value for value in values if value is not None), None)
-        if isinstance(value, dict) and "url" in value:
-            value = value["url"]
-        return ((medium.removesuffix("_url"), None if value is None else media_reference(value, name)),)
-    found = f"of type {medium!r}" if isinstance(medium, str) else "without a type"
+    medium = form.removeprefix("input_").removesuffix("_url") if isinstance(form, str) else None
+    if medium in MEDIA_KINDS:
+        return (
+            (medium, _reference(part, (medium, f"{medium}_url", f"input_{medium}", "source", "path", "url"), name)),
+        )
+    if form in _TOOLS:
+        detail = (
+            f"{name} is of type {form}, which would change the question or the answers, but is not read; remove the row"
+        )
+        raise RowError(Reason.NOT_READ, detail)
+    found = f"of type {form!r}" if isinstance(form, str) else "without a type"
     raise RowError(Reason.UNSUPPORTED_MEDIA, f"{name} is a part {found}; use text, {', '.join(MEDIA_KINDS)}")
+
+
+def _reference(part: dict, keys: Sequence[str], name: str) -> Any:
+    """The media reference of a part under the first of `keys` that has one; None if none has: a slot.
+
+    An object with `url` is OpenAI's and Anthropic's form of a URL; one with `data` is base64, as in OpenAI's `input_audio` and Anthropic's
+    `source`."""
+    value = next((part[key] for key in keys if part.get(key) not in (None, "")), None)
+    if value is None:
+        return None
+    if isinstance(value, dict) and value.get("url") is not None:
+        return media_reference(value["url"], name)
+    if isinstance(value, dict) and value.get("data") is not None:
+        data = text(value["data"], f"{name}.data")
+        return media_reference(data, name) if data.startswith("data:") else decode_base64(data, name)
+    return media_reference(value, name)
 
 
 def place_media(prompt: Sequence[Turn], media: Media) -> tuple[Turn, ...]:
@@ -135,6 +160,16 @@ def answer_text(turn: Turn, name: str) -> str:
     return "".join(value for _, value in turn.pieces)
 
 
+def one_answer(value: Any, name: str) -> str:
+    """The text of an answer given as a text, an assistant message, or a list of one. RowError for anything else."""
+    if isinstance(value, str):
+        return text(value, name)
+    found = turns([value] if isinstance(value, dict) else value, name)
+    if len(found) != 1:
+        raise bad_row(f"{name} has {len(found)} messages; give the assistant's answer alone")
+    return answer_text(found[0], name)
+
+
 def split_answers(chosen: Sequence[Turn], rejected: Sequence[Turn]) -> tuple[tuple[Turn, ...], str, str]:
     """(prompt, chosen, rejected) of two conversations that differ only in their last message, the answer. RowError if they do not."""
     if not chosen or not rejected:
@@ -147,6 +182,7 @@ def split_answers(chosen: Sequence[Turn], rejected: Sequence[Turn]) -> tuple[tup
 def answers(prompt: Any, chosen: Any, rejected: Any) -> tuple[tuple[Turn, ...], str, str]:
     """(prompt, chosen, rejected), where each side is a text, an assistant message or the whole conversation.
 
+    The beginning that the two conversations share is the prompt; a text beside it may repeat its first or last question alone.
     RowError if the prompt is given both separately and in the conversations, and they differ."""
     if isinstance(chosen, str) and isinstance(rejected, str):
         return turns(prompt, "prompt"), text(chosen, "chosen"), text(rejected, "rejected")
@@ -154,7 +190,12 @@ def answers(prompt: Any, chosen: Any, rejected: Any) -> tuple[tuple[Turn, ...], 
     if prompt is None:
         return before, better, worse
     question = turns(prompt, "prompt")
-    if before and before != question and not (isinstance(prompt, str) and before[-1].pieces == question[-1].pieces):
+    users = [turn.pieces for turn in before if turn.role == "user"]
+    if (
+        before
+        and before != question
+        and not (isinstance(prompt, str) and question[0].pieces in (users[:1] + users[-1:]))
+    ):
         raise bad_row("prompt is not the beginning of chosen and rejected; make them equal")
     return before or question, better, worse
 

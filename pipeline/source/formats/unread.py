@@ -17,7 +17,9 @@ SYSTEM = ("system", "system_prompt", "system_message")
 """Columns of a system message, read in every format."""
 COMMON = ("category", *SYSTEM)
 """Columns read in every format."""
-_PART = ("type", "text", *MEDIA_KINDS, *(f"{kind}_url" for kind in MEDIA_KINDS), "path", "url")
+_PART = (
+    "type", "text", *MEDIA_KINDS, *(f"{kind}_url" for kind in MEDIA_KINDS), *(f"input_{kind}" for kind in MEDIA_KINDS), "source", "path", "url",
+)  # fmt: skip
 MESSAGE = ("role", "from", *(f"{content}.{key}" for content in ("content", "value") for key in _PART))
 """The keys of a message that `turns.turn` reads."""
 

@@ -32,14 +32,14 @@ def read(row: Row) -> Draft:
         media.setdefault("image", paths)
     answers: list[Answer] = []
     ratings: list[DraftJudgement] = []
-    for place, entry in enumerate(_records(row.get("completions"), "completions")):
+    for place, entry in enumerate(records(row.get("completions"), "completions")):
         where = f"completions[{place}]"
         model = maybe_text(entry.get("model"), f"{where}.model")
         answers.append(Answer(text(entry.get("response"), f"{where}.response"), model))
         axes = entry.get("annotations")
         if not isinstance(axes, dict):
             raise bad_row(f"{where}.annotations are {type_name(axes)}; use axes with a Rating and a Rationale")
-        ratings += [_rating(place, axis, judged, f"{where}.annotations.{axis}") for axis, judged in axes.items()]
+        ratings += [rating(place, axis, judged, f"{where}.annotations.{axis}") for axis, judged in axes.items()]
     if not answers:
         raise bad_row("completions are empty; add at least one")
     return Draft(
@@ -47,26 +47,27 @@ def read(row: Row) -> Draft:
     )  # fmt: skip
 
 
-def _rating(place: int, axis: str, entry: Any, where: str) -> DraftJudgement:
+def rating(place: int, axis: str, entry: Any, where: str, judge: str = "vlfeedback") -> DraftJudgement:
+    """The judgement of `{Rating, Rationale}`. A rating that is not a number becomes one without a value; its text is kept."""
     if not isinstance(entry, dict):
         raise bad_row(f"{where} is {type_name(entry)}; use {{Rating, Rationale}}")
-    rating = text(entry.get("Rating"), f"{where}.Rating")
-    words = {"Rating": rating, "Rationale": maybe_text(entry.get("Rationale"), f"{where}.Rationale")}
+    given = text(entry.get("Rating"), f"{where}.Rating")
+    words = {"Rating": given, "Rationale": maybe_text(entry.get("Rationale"), f"{where}.Rationale")}
     try:
-        value = float(rating)
+        value = float(given)
     except ValueError:
         value = math.nan
     known = math.isfinite(value)
     return DraftJudgement(
-        (place,), text(axis, where), value if known else None, "vlfeedback", json.dumps(words, ensure_ascii=False),
+        (place,), text(axis, where), value if known else None, judge, json.dumps(words, ensure_ascii=False),
         Outcome.VERDICT if known else Outcome.UNPARSABLE,
     )  # fmt: skip
 
 
-def _records(value: Any, name: str) -> list[dict]:
+def records(value: Any, name: str) -> list[dict]:
     """A list of objects, given as such or as nested objects of lists, as `datasets` stores them."""
     if isinstance(value, dict):
-        columns = {key: _records(v, f"{name}.{key}") if isinstance(v, dict) else v for key, v in value.items()}
+        columns = {key: records(v, f"{name}.{key}") if isinstance(v, dict) else v for key, v in value.items()}
         sizes = {key: len(v) if isinstance(v, list) else type_name(v) for key, v in columns.items()}
         if len(set(sizes.values())) > 1 or not all(isinstance(v, list) for v in columns.values()):
             raise bad_row(

@@ -25,7 +25,7 @@ from schemas.operator import Context
 from schemas.records import Candidate, Judgement, Media, Outcome, Pair, Reason, Rejection, Sample
 from tests.pipeline.source.formats.test_registry import FORMATS, rows
 from tests.support import media_files as make
-from tests.support.preference_sets import SETS, jsonl, with_media
+from tests.support.preference_sets import MORE, SETS, jsonl, with_media
 
 # by hand from tests/support/preference_sets.py: rows of each kind that a set becomes, one Sample a row
 COUNTS = {
@@ -53,6 +53,21 @@ COUNTS = {
     },  # one generation failed
     # verdicts 2 + 1, a skip, 1 + a tie, a rating, 2 ranks; only the first task is agreed upon
     "label_studio": {"Media": 3, "Sample": 5, "Candidate": 9, "Judgement": 9, "Pair": 1},
+    "rlhf_v": {"Media": 1, "Sample": 1, "Candidate": 2, "Pair": 1},
+    "llava_rlhf": {"Media": 1, "Sample": 1, "Candidate": 2, "Judgement": 1, "Pair": 1},
+    "nemo_rl": {"Sample": 2, "Candidate": 5, "Judgement": 5, "Pair": 1},  # three completions are ranked only
+    "openai": {"Media": 2, "Sample": 3, "Candidate": 6, "Pair": 3},
+    "argilla": {"Sample": 1, "Candidate": 2, "Judgement": 2, "Pair": 1},
+    # a preference, the safer one, and two safeties in each row; an unsafe answer is not chosen
+    "pku_saferlhf": {"Sample": 2, "Candidate": 4, "Judgement": 8, "Pair": 1},
+    "nectar": {"Sample": 1, "Candidate": 3, "Judgement": 3},
+    "helpsteer": {"Sample": 3, "Candidate": 4, "Judgement": 11, "Pair": 1},  # 2 rows of 5 axes, and a preference
+    "pick_a_pic": {"Media": 2, "Sample": 1, "Candidate": 2, "Pair": 1, "Rejection": 1},  # a tie
+    "orpo_mix": {"Sample": 2, "Candidate": 4, "Pair": 2},
+    "data_juicer": {"Media": 2, "Sample": 2, "Candidate": 2, "Judgement": 1, "Pair": 1},
+    "verl": {"Media": 1, "Sample": 1},
+    "verl_omni": {"Media": 3, "Sample": 2, "Candidate": 4, "Judgement": 2, "Pair": 2},
+    "omni_preference": {"Media": 1, "Sample": 1, "Candidate": 2, "Judgement": 3, "Pair": 1},
 }
 ROW = {"prompt": "What?", "chosen": "A cat.", "rejected": "A dog.", "image": "cat.jpg"}
 
@@ -77,9 +92,9 @@ def of(kind, found) -> list:
 
 
 @pytest.mark.parametrize("form", ["auto", "named"])
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", [*SETS, *MORE])
 def test_a_set_becomes_records(home, read, name, form):
-    SETS[name](home)
+    {**SETS, **MORE}[name](home)
     found = read(format="auto" if form == "auto" else name)
     assert Counter(type(row).__name__ for row in found) == COUNTS[name]
     behind = None

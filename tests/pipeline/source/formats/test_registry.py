@@ -10,19 +10,33 @@ from pipeline.source.formats.registry import FORMATS, detect
 from schemas.errors import RowError
 from schemas.text import same_text
 from tests.pipeline.source.formats import (
+    test_argilla,
+    test_data_juicer,
     test_distilabel,
+    test_helpsteer,
     test_label_studio,
     test_llama_factory,
     test_llava,
+    test_llava_rlhf,
     test_mllm_judge,
     test_mm_rlhf,
     test_mmpr,
     test_ms_swift,
     test_multimodal_rewardbench,
+    test_nectar,
+    test_nemo_rl,
+    test_omni_preference,
+    test_openai,
+    test_orpo_mix,
     test_pairwright,
+    test_pick_a_pic,
+    test_pku_saferlhf,
     test_rlaif_v,
+    test_rlhf_v,
     test_trl,
     test_ultrafeedback,
+    test_verl,
+    test_verl_omni,
     test_vl_rewardbench,
     test_vlfeedback,
 )  # fmt: skip
@@ -37,7 +51,13 @@ GOOD = {
             {"prompt": "?"}],
     "mllm_judge": [test_mllm_judge.SCORE, test_mllm_judge.PAIR, test_mllm_judge.BATCH],
     "multimodal_rewardbench": [test_multimodal_rewardbench.ROW], "vl_rewardbench": [test_vl_rewardbench.ROW],
-    "ultrafeedback": [test_ultrafeedback.ROW], "vlfeedback": [test_vlfeedback.ROW],
+    "ultrafeedback": [test_ultrafeedback.ROW, test_ultrafeedback.MANY], "vlfeedback": [test_vlfeedback.ROW], "rlhf_v": [test_rlhf_v.ROW],
+    "llava_rlhf": [test_llava_rlhf.ROW], "nemo_rl": [test_nemo_rl.ROW], "openai": [test_openai.ROW], "nectar": [test_nectar.ROW],
+    "argilla": [test_argilla.PLAIN, test_argilla.CLEANED, test_argilla.CAPYBARA, test_argilla.ORCA],
+    "pku_saferlhf": [test_pku_saferlhf.ROW, test_pku_saferlhf.SINGLE], "pick_a_pic": [test_pick_a_pic.ROW],
+    "helpsteer": [test_helpsteer.RATED, test_helpsteer.TWO, test_helpsteer.THREE], "orpo_mix": [test_orpo_mix.ROW, test_orpo_mix.LONG],
+    "data_juicer": [test_data_juicer.ROW, test_data_juicer.TALK], "verl": [test_verl.ROW],
+    "verl_omni": [test_verl_omni.ROW, test_verl_omni.PICTURES], "omni_preference": [test_omni_preference.ROW],
 }  # fmt: skip
 
 
@@ -48,14 +68,30 @@ def test_every_dialect_has_its_rows_here():
 @pytest.mark.parametrize("name", GOOD)
 def test_the_columns_tell_the_format_and_why(name):
     for row in GOOD[name]:
-        found, why = detect(list(row))
+        found, why = detect(row)
         assert found == name
         assert why.startswith("column")
 
 
+# what else takes a format's rows, so that it must come behind: nothing else may
+BEHIND = {
+    "argilla": {"distilabel", "trl"}, "distilabel": {"ultrafeedback", "trl"}, "ultrafeedback": {"ms_swift", "trl"},
+    "rlaif_v": {"mmpr", "trl"}, "orpo_mix": {"mmpr", "trl"}, "llama_factory": {"ms_swift", "trl"}, "omni_preference": {"ms_swift"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_no_other_format_takes_its_rows_but_those_behind_it(name):
+    """The matrix of all formats' rows and all formats; TRL's columns are in many."""
+    others = {other for row in GOOD[name] for other, module in FORMATS.items() if other != name and module.fits(row)}
+    assert others <= BEHIND.get(name, {"trl"})
+    order = list(FORMATS)
+    assert all(order.index(name) < order.index(other) for other in others)
+
+
 def test_strange_columns_are_no_format():
-    assert detect(["text", "label"]) is None
-    assert detect([]) is None
+    assert detect({"text": "x", "label": 1}) is None
+    assert detect({}) is None
 
 
 # what may stand in a row: JSON's values, bytes of Parquet, cells of CSV, numbers that JSON has not, half characters

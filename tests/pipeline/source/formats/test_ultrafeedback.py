@@ -1,8 +1,13 @@
+"""The layouts are those of openbmb/UltraFeedback (completions) and HuggingFaceH4/ultrafeedback_binarized on the Hub (their cards)."""
+
+import json
+
 import pytest
 
 from pipeline.source.formats import ultrafeedback
-from pipeline.source.formats.draft import DraftJudgement
+from pipeline.source.formats.draft import Answer, DraftJudgement
 from pipeline.source.formats.fields import Cell
+from schemas.records import Outcome
 from tests.support.dialects import BAD, EMPTY, EQUAL, INF, NAN, asked, refused, texts, without
 
 
@@ -35,7 +40,44 @@ def test_scores_may_be_absent_or_equal_and_cells_of_csv_are_numbers():
     assert ultrafeedback.read(ROW | {"score_chosen": Cell("5")}).pairs[0].known["margin"] == 1
 
 
+def completion(words: str, model: str, **ratings) -> dict:
+    return {
+        "annotations": {
+            "honesty": {"Rating": ratings["honesty"], "Rationale": "Sure."},
+            "truthfulness": {"Type": ["1"], "Rationale": "A mistake.", "Rating": "3", "Rationale For Rating": "Partly wrong."},
+        },
+        "critique": "Fine.", "custom_system_prompt": "Be honest.", "fine-grained_score": 3.5, "model": model, "overall_score": 7.5,
+        "principle": "honesty", "response": words,
+    }  # fmt: skip
+
+
+MANY = {
+    "source": "evol_instruct", "instruction": "Why?", "models": ["a", "b"], "correct_answers": ["None"], "incorrect_answers": ["None"],
+    "completions": [completion("Because.", "a", honesty="4"), completion("So.", "b", honesty="N/A")],
+}  # fmt: skip
+
+
+def test_completions_are_rated_on_their_aspects_and_not_paired():
+    draft = ultrafeedback.read(MANY)
+    assert (draft.prompt, draft.known, draft.pairs) == (asked("Why?"), {"source": "evol_instruct"}, ())
+    assert draft.answers == (Answer("Because.", "a"), Answer("So.", "b"))
+    truth = json.dumps({"Rating": "3", "Rationale": "Partly wrong."})
+    assert draft.said[:3] == (
+        DraftJudgement((0,), "honesty", 4.0, "ultrafeedback", json.dumps({"Rating": "4", "Rationale": "Sure."})),
+        DraftJudgement((0,), "truthfulness", 3.0, "ultrafeedback", truth), DraftJudgement((0,), "overall_score", 7.5, "ultrafeedback"),
+    )  # fmt: skip
+    assert (draft.said[3].items, draft.said[3].value, draft.said[3].outcome) == ((1,), None, Outcome.UNPARSABLE)
+
+
 REFUSED = {
+    "a completion that is a text": (MANY | {"completions": ["x"]}, BAD, "completions are a list"),
+    "no completions": (MANY | {"completions": []}, BAD, "completions are empty"),
+    "aspects that are a list": (MANY | {"completions": [{"response": "x", "annotations": []}]}, BAD, "annotations are a list"),
+    "an aspect that is a number": (MANY | {"completions": [{"response": "x", "annotations": {"honesty": 4}}]}, BAD, "honesty is an int"),
+    "an overall score in words": (
+        MANY | {"completions": [{"response": "x", "annotations": {}, "overall_score": "7"}]}, BAD, "overall_score is a str",
+    ),
+    "no instruction": (without(MANY, "instruction"), BAD, "instruction is missing"),
     "one score": (without(ROW, "score_rejected"), BAD, "score_rejected is missing, but score_chosen is given"),
     "the other score": (without(ROW, "score_chosen"), BAD, "score_chosen is missing, but score_rejected is given"),
     "a score that is a text": (ROW | {"score_chosen": "8.5"}, BAD, "score_chosen is a str"),

@@ -10,7 +10,15 @@ from pipeline.source.formats import turns, unread
 from pipeline.source.formats.registry import FORMATS, detect
 from schemas.errors import RowError
 from schemas.records import Reason
-from tests.pipeline.source.formats import test_label_studio, test_pairwright, test_ultrafeedback, test_vlfeedback
+from tests.pipeline.source.formats import (
+    test_argilla,
+    test_label_studio,
+    test_pairwright,
+    test_pick_a_pic,
+    test_rlhf_v,
+    test_ultrafeedback,
+    test_vlfeedback,
+)
 from tests.pipeline.source.formats.test_registry import GOOD
 
 SLIP = test_label_studio.slip(test_label_studio.pairwise("left"), test_label_studio.choice("tie"))
@@ -30,6 +38,9 @@ MORE = {
     ],
     "vlfeedback": [test_vlfeedback.ROW],
     "pairwright": [test_pairwright.ROW | {"chosen_spans": [{"start": 0, "end": 1}], "rejected_spans": [{"start": 0, "end": 1}]}],
+    "argilla": [test_argilla.MIX],
+    "rlhf_v": [{**test_rlhf_v.ROW, "image": None, "origin_dataset": None, "text": test_rlhf_v.SAID}],
+    "pick_a_pic": [{**test_pick_a_pic.ROW, "jpg_0": None, "jpg_1": None}],
     "llama_factory": [{"instruction": "?", "output": "x", "kto_tag": True}],
 }  # fmt: skip
 
@@ -102,8 +113,7 @@ def fits(name: str, seen: set[str]) -> bool:
 
 def test_the_keys_of_messages_are_those_that_turns_reads():
     seen: set[str] = set()
-    parts = [{"type": "text", "text": "?"}, {"type": "image"}, {"type": "video"}, {"type": "audio"},
-             {"type": "image_url"}, {"type": "video_url"}, {"type": "audio_url"}]  # fmt: skip
+    parts = [{"type": "text", "text": "?"}, {"type": "image"}, {"type": "video"}, {"type": "audio"}]
     said = [{"role": "user", "content": parts}, {"from": "human", "value": parts}]
     turns.turns(wrapped(said, seen, ""), "prompt")
     assert {name.removeprefix(".") for name in seen} - {"content", "value"} == set(unread.MESSAGE)
@@ -191,7 +201,7 @@ def test_names_are_counted_by_file_and_beyond_the_first_ones_together():
      ["prompt", "output_a", "output_b"], ["prompt", "images", "preferred_answer"], ["prompt", "rejected_text"]],
 )  # fmt: skip
 def test_rows_with_something_like_an_answer_are_not_prompts_alone(columns):
-    assert detect(columns) is None
+    assert detect(dict.fromkeys(columns)) is None
     assert unread.answers_in(columns)
 
 
@@ -204,7 +214,7 @@ def test_rows_with_something_like_an_answer_are_not_prompts_alone(columns):
     ],
 )
 def test_rows_with_a_known_answer_are_prompts(columns, name):
-    assert detect(columns)[0] == name
+    assert detect(dict.fromkeys(columns))[0] == name
 
 
 PAGE = (Path(__file__).parents[4] / "docs" / "import.md").read_text()

@@ -1,0 +1,64 @@
+"""Nectar: a transcript and the ranked answers of several models; rank 1 is the best."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.source.formats.draft import Answer, Draft, DraftJudgement, Turn
+from pipeline.source.formats.fields import Row, maybe_text, number, text, type_name
+from pipeline.source.formats.turns import as_text_piece
+from schemas.axes import RANK
+from schemas.errors import bad_row
+from schemas.records import Outcome
+
+JUDGE = "nectar"
+_SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):")
+_ROLES = {"Human": "user", "Assistant": "assistant"}
+
+READS = ("prompt", "answers.answer", "answers.model", "answers.rank")
+
+
+def fits(columns: Mapping[str, Any]) -> str | None:
+    """The columns by which rows are of this format, in words; None if they are not."""
+    found = columns.get("answers") if "prompt" in columns else None
+    ranked = isinstance(found, list) and found and isinstance(found[0], dict) and {"answer", "rank"} <= set(found[0])
+    return "columns prompt, answers with ranks" if ranked else None
+
+
+def read(row: Row) -> Draft:
+    """A Draft: a judgement on `rank` per answer (0 the best, -1 the next ...). Answers are ranked, not paired: add a pair rule.
+
+    A rank that is missing becomes a judgement without a value. RowError if a field is missing or invalid."""
+    entries = row.get("answers")
+    if not isinstance(entries, list) or not entries:
+        raise bad_row(f"answers are {type_name(entries)}; use a list of {{answer, model, rank}}")
+    answers, said = [], []
+    for place, entry in enumerate(entries):
+        where = f"answers[{place}]"
+        if not isinstance(entry, dict):
+            raise bad_row(f"{where} is {type_name(entry)}; use {{answer, model, rank}}")
+        answers.append(
+            Answer(
+                text(entry.get("answer"), f"{where}.answer").strip(), maybe_text(entry.get("model"), f"{where}.model")
+            )
+        )
+        rank = number(entry.get("rank"), f"{where}.rank")
+        value, outcome = (None, Outcome.UNPARSABLE) if rank is None else (1 - rank, Outcome.VERDICT)
+        said.append(DraftJudgement((place,), RANK, value, JUDGE, None, outcome))
+    return Draft(transcript(text(row.get("prompt"), "prompt"), "prompt"), tuple(answers), tuple(said))
+
+
+def transcript(words: str, name: str) -> tuple[Turn, ...]:
+    """The messages of a text `Human: ... Assistant: ...`, each after an empty line; a text without speakers is one question.
+
+    RowError if the speakers do not alternate from Human to Human."""
+    before, *rest = _SPEAKER.split(words)
+    if not rest:
+        return (Turn("user", as_text_piece(words)),)
+    spoken = [(speaker, said.strip()) for speaker, said in zip(rest[::2], rest[1::2], strict=True)]
+    if spoken[-1] == ("Assistant", ""):
+        spoken.pop()
+    expected = [("Human", "Assistant")[i % 2] for i in range(len(spoken))]
+    if before.strip() or [speaker for speaker, _ in spoken] != expected or len(spoken) % 2 == 0:
+        raise bad_row(f"{name} is not a transcript of Human and Assistant in turn that ends with Human; correct it")
+    return tuple(Turn(_ROLES[speaker], as_text_piece(said)) for speaker, said in spoken)

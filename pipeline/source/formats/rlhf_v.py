@@ -1,0 +1,46 @@
+"""RLHF-V's dataset on the Hub: question and answers are JSON in the column `text`."""
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+from pipeline.source.formats.draft import Answer, Draft, pair_draft
+from pipeline.source.formats.fields import Row, maybe_text, media_of, media_reference, text
+from pipeline.source.formats.turns import place_media, turns
+from pipeline.source.formats.unread import MEDIA
+from schemas.errors import bad_row
+
+OWN = ("ds_name", "text")
+
+READS = ("ds_name", "text.question", "text.chosen", "text.rejected", "origin_dataset", "idx", "image_path", *MEDIA)
+
+
+def fits(columns: Collection[str]) -> str | None:
+    """The columns by which rows are of this format, in words; None if they are not."""
+    return f"columns {', '.join(OWN)}" if set(OWN) <= set(columns) and "chosen" not in columns else None
+
+
+def read(row: Row) -> Draft:
+    """A Draft. `chosen` is `rejected` as a person corrected it. `image_path` is read if there is no `image`.
+    RowError if a field is missing or invalid."""
+    said = _object(row.get("text"))
+    question, chosen, rejected = (text(said.get(name), f"text.{name}") for name in ("question", "chosen", "rejected"))
+    media = media_of(row)
+    if not media and (path := row.get("image_path")):
+        media = {"image": [media_reference(path, "image_path")]}
+    source = maybe_text(row.get("origin_dataset"), "origin_dataset") or maybe_text(row.get("ds_name"), "ds_name")
+    return pair_draft(
+        place_media(turns(question, "text.question", tags=True), media), Answer(chosen), Answer(rejected),
+        known={"source": source} if source else {}, id=maybe_text(row.get("idx"), "idx"),
+    )  # fmt: skip
+
+
+def _object(value: Any) -> dict:
+    if isinstance(value, str):
+        try:
+            value = json.loads(text(value, "text"))
+        except (ValueError, RecursionError):
+            value = None
+    if not isinstance(value, dict):
+        raise bad_row("text is not a JSON object; write {question, chosen, rejected}")
+    return value
