@@ -52,7 +52,7 @@ class Settings(JudgeSettings):
     """prompt file that replaces the built-in one; with {question}, {first}, {second} and optionally {facts} and {verdict}"""
 
 
-class Shown(NamedTuple):
+class OrderedPair(NamedTuple):
     """Two answers in their canonical order, and the index (0 or 1) of the one that is shown first."""
 
     answers: tuple[Candidate, Candidate]
@@ -75,12 +75,12 @@ async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[
     is better, 0 (outcome tie) for a tie; `prob` (0..1) is the probability that it is better, with half of a tie's, if the engine
     returns probabilities. Equal texts are not compared; with fewer than two different answers no row is left."""
     engine = context.engines[settings.model]
-    pages = list(_shown(rows, settings))
-    replies = await asyncio.gather(*(_reply(engine, _messages(page, rows, settings), settings) for page in pages))
-    return [_judgement(page, reply, rows, context, engine) for page, reply in zip(pages, replies, strict=True)]
+    pairs = list(_ordered_pairs(rows, settings))
+    replies = await asyncio.gather(*(_reply(engine, _messages(shown, rows, settings), settings) for shown in pairs))
+    return [_judgement(shown, reply, rows, context, engine) for shown, reply in zip(pairs, replies, strict=True)]
 
 
-def _shown(rows: SampleRows, settings: Settings) -> Iterator[Shown]:
+def _ordered_pairs(rows: SampleRows, settings: Settings) -> Iterator[OrderedPair]:
     for pair in _drawn(rows, settings):
         match settings.order:
             case "both":
@@ -89,7 +89,7 @@ def _shown(rows: SampleRows, settings: Settings) -> Iterator[Shown]:
                 orders = (int(digest("order", settings.seed, [c.id for c in pair])[0], 16) % 2,)
             case _:
                 orders = (0,)
-        yield from (Shown(pair, order) for order in orders)
+        yield from (OrderedPair(pair, order) for order in orders)
 
 
 def _drawn(rows: SampleRows, settings: Settings) -> list[tuple[Candidate, Candidate]]:
@@ -108,16 +108,16 @@ def _drawn(rows: SampleRows, settings: Settings) -> list[tuple[Candidate, Candid
     return [pairs[place] for place in sorted(places)]
 
 
-def _messages(page: Shown, rows: SampleRows, settings: Settings) -> tuple[Message, ...]:
+def _messages(shown: OrderedPair, rows: SampleRows, settings: Settings) -> tuple[Message, ...]:
     text, verdict = prompt_texts(settings)
-    first, second = page.answers if page.order == 0 else page.answers[::-1]
+    first, second = shown.answers if shown.order == 0 else shown.answers[::-1]
     return judge_messages(
         text, rows, settings, first=first.text, second=second.text, verdict=verdict.replace("{words}", _words(settings))
     )
 
 
 def example(asked: str, settings: Settings, text: str, draw: float) -> str:
-    """A made-up reply that `_parse.preference` or `_parse.strength` accepts, for dry runs; see `schemas.operator`."""
+    """A simulated reply that `_parse.preference` or `_parse.strength` accepts, for dry runs; see `schemas.operator`."""
     verdicts = _verdicts(settings)
     verdict = verdicts[int(draw * len(verdicts))]
     return f"{text} [[{verdict}]]" if settings.reason else verdict
@@ -156,11 +156,11 @@ async def _reply(engine: Engine, messages: tuple[Message, ...], settings: Settin
     return JudgeReply(reply, raw, prob=prob)
 
 
-def _judgement(page: Shown, reply: JudgeReply, rows: SampleRows, context: Context, engine: Engine) -> Judgement:
+def _judgement(shown: OrderedPair, reply: JudgeReply, rows: SampleRows, context: Context, engine: Engine) -> Judgement:
     value: Any = reply.reply.value
-    if page.order:  # the reply is about the second item: flip it
+    if shown.order:  # the reply is about the second item: flip it
         value = None if value is None else 0.0 - value
         reply = reply._replace(prob=None if reply.prob is None else round(1 - reply.prob, 4))
-    items = (page.answers[0].id, page.answers[1].id)
-    by = reply.by(engine, context, page.order)
+    items = (shown.answers[0].id, shown.answers[1].id)
+    by = reply.by(engine, context, shown.order)
     return judgement(rows.sample.id, context.step, "pair", items, PREFERENCE, reply.finding(value), by)

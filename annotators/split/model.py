@@ -64,7 +64,7 @@ async def split(
 
 
 def example(asked: str, settings: Settings, text: str, draw: float) -> str:
-    """A made-up reply that `listed` accepts, for dry runs: facts of WORDS words, or one question per given fact; see `schemas.operator`."""
+    """A simulated reply that `listed` accepts, for dry runs: facts of WORDS words, or one question per given fact; see `schemas.operator`."""
     _, questions = prompt_texts(settings)
     if given := prompts.words_of(questions, asked):
         return "\n".join(f"- is it so that {fact}" for fact in list_items(given.get("facts", "")))

@@ -1,6 +1,6 @@
-"""Stand-ins for models when a recipe is tried without asking any: cached answers are looked up, others are made up.
+"""Stand-ins for models when a recipe is tried without asking any: cached answers are looked up, others are simulated.
 
-Operators send their real requests, so no second description of what a run requests is needed. A made-up answer has the expected length, the
+Operators send their real requests, so no second description of what a run requests is needed. A simulated answer has the expected length, the
 requested form or the layout of the operator's own `example`, and the words of cached answers to requests of the same kind, else of
 references, else arbitrary ones."""
 
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from flows.planning.bind import Bound, BoundRecipe, Operator
 from flows.planning.registry import engine_of
 from flows.runs.engine_host import EngineHost
-from flows.runs.model_source import Identities, Wanted
+from flows.runs.model_source import Identities, RunModel
 from pipeline.modeling.checkpoint import folder_with, identity
 from pipeline.modeling.request_media import media_of_request
 from pipeline.modeling.token_count import FILES, Counter
@@ -53,7 +53,7 @@ from schemas.requests import (
 LOCAL = ("vllm", "hf")  # engines whose `model` is a folder or a name on the Hub, with a tokenizer
 QUARTER = 4  # without measurements an answer is a quarter of max_tokens long
 PLAIN = 0.75  # words per token in English
-KEPT = 500  # texts per kind from which others are made up
+KEPT = 500  # texts per kind from which others are simulated
 WORDS = (
     "the",
     "picture",
@@ -89,19 +89,19 @@ class Observations:
     """What is learnt during a dry run: from cached answers and from earlier measurements."""
 
     def __init__(self, measured: dict[RequestKind, Measured], examples: Mapping[str, Example] | None = None):
-        """`examples`: by step name, a function that makes up replies; for other steps replies are free text."""
+        """`examples`: by step name, a function that simulates replies; for other steps replies are free text."""
         self.measured, self.examples = measured, examples or {}
         self.texts: defaultdict[RequestKind, list[str]] = defaultdict(list)
         self.references: defaultdict[str, list[str]] = defaultdict(list)  # by the text of the prompt
         self.own: dict[tuple[Message, ...], str] = {}  # by the whole prompt
         self.media: defaultdict[tuple[str, str], Tally] = defaultdict(Tally)  # (model, kind) -> tokens, number of media
         self.found = 0  # cached answers
-        self.made: dict[bytes, Success] = {}  # made-up answers by request key
+        self.made: dict[bytes, Success] = {}  # simulated answers by request key
         self.unmeasured: set[str] = set()  # models with requests of unknown rate
         self.guessed: set[str] = set()  # models with answers of unknown length
 
     def forget(self) -> None:
-        """Forgets made-up answers, so that they are made up again with what was learnt."""
+        """Forgets simulated answers, so that they are simulated again with what was learnt."""
         self.made.clear()
         self.found = 0
         self.unmeasured.clear()
@@ -148,8 +148,8 @@ class Observations:
         return min(float(sort.most), rate.answer_tokens / rate.answers)
 
 
-class MadeUp:
-    """An Engine that makes answers up. It supports every form, so that operators can parse them."""
+class SimulatedEngine:
+    """An Engine that simulates answers. It supports every form, so that operators can parse them."""
 
     def __init__(self, model: Model, store: MediaStore | None, known: Observations):
         """`store` may be None if no request shows or makes media."""
@@ -158,12 +158,12 @@ class MadeUp:
         self.model, self.store, self.known = model, store, known
 
     async def ask(self, request: Request) -> Result:
-        return self.made_up(request)
+        return self.simulated(request)
 
-    def made_up(self, request: Request, example: Example | None = None) -> Result:
+    def simulated(self, request: Request, example: Example | None = None) -> Result:
         """An answer; `example` writes it if the step's replies have a layout."""
         try:
-            return make_up(self, request, example)
+            return simulate(self, request, example)
         except RowError as error:
             return Failure(error.reason, error.detail)
 
@@ -171,10 +171,10 @@ class MadeUp:
         pass
 
 
-class LookedUp:
-    """An Engine in front of MadeUp: cached answers, and those made up before, are looked up. Usage is counted as if all were asked."""
+class CachedSimulatedEngine:
+    """An Engine in front of SimulatedEngine: cached answers, and those simulated before, are looked up. Usage is counted as if all were asked."""
 
-    def __init__(self, engine: MadeUp, cache: AnswerCache, usage: Usage, step: str):
+    def __init__(self, engine: SimulatedEngine, cache: AnswerCache, usage: Usage, step: str):
         self.identity, self.can, self.media, self.slots = engine.identity, engine.can, engine.media, engine.slots
         self._engine, self._cache, self._usage, self._example = engine, cache, usage, engine.known.examples.get(step)
 
@@ -187,13 +187,13 @@ class LookedUp:
         if found is not None:
             known.learn(engine.model, request, found)
         elif (found := known.made.get(key)) is None:
-            return self._make_up(key, request)
+            return self._simulate(key, request)
         self._usage.count_cached(found)
         return found
 
-    def _make_up(self, key: bytes, request: Request) -> Result:
+    def _simulate(self, key: bytes, request: Request) -> Result:
         engine, known = self._engine, self._engine.known
-        made = engine.made_up(request, self._example)
+        made = engine.simulated(request, self._example)
         seconds = 0.0
         if not isinstance(made, Failure):
             known.made[key] = made
@@ -208,8 +208,8 @@ class LookedUp:
         await self._engine.close()
 
 
-class LookedUpAnswers:
-    """The answer cache, read only: nothing is added, and made-up answers are not measured."""
+class ReadOnlyAnswers:
+    """The answer cache, read only: nothing is added, and simulated answers are not measured."""
 
     def __init__(self, path: Path):
         """StoreError if the file cannot be opened or created."""
@@ -219,8 +219,10 @@ class LookedUpAnswers:
     def damaged(self) -> set[bytes]:
         return self._cache.damaged
 
-    def engine(self, engine: MadeUp, usage: Usage, unanswered: set[bytes] | None = None, step: str = "") -> LookedUp:
-        return LookedUp(engine, self._cache, usage, step)
+    def engine(
+        self, engine: SimulatedEngine, usage: Usage, unanswered: set[bytes] | None = None, step: str = ""
+    ) -> CachedSimulatedEngine:
+        return CachedSimulatedEngine(engine, self._cache, usage, step)
 
     async def settle(self) -> None:
         """Does nothing: no server is asked, so none can fail."""
@@ -232,7 +234,7 @@ class LookedUpAnswers:
         self._cache.close()
 
 
-class MadeUpAnswers:
+class SimulatedEngines:
     """The ModelSource of a run in which no model is loaded."""
 
     def __init__(self, recipe: BoundRecipe, folder: Path, known: Observations, trained: Path | None = None):
@@ -243,20 +245,20 @@ class MadeUpAnswers:
     def trained(self, folder: Path) -> Path:
         return self._trained / folder.relative_to(self._folder) if self._trained else folder
 
-    def identity(self, model: Wanted) -> str:
+    def identity(self, model: RunModel) -> str:
         """The identity of a model. A model still to be trained gets a name that no cached answer has."""
         place = Path(model.spec.get("model", ""))
         if (model.name not in self._recipe.models or model.round > 1) and place.is_absolute() and not place.exists():
             return f"{model.name} of round {model.round}, still to be trained"
         return self._identities.of(model)
 
-    async def connect(self, models: Sequence[Wanted], host: EngineHost) -> dict[str, MadeUp]:
-        return {model.name: MadeUp(self._model(model), host.media, self.known) for model in models}
+    async def connect(self, models: Sequence[RunModel], host: EngineHost) -> dict[str, SimulatedEngine]:
+        return {model.name: SimulatedEngine(self._model(model), host.media, self.known) for model in models}
 
-    def answers(self, path: Path, host: EngineHost) -> LookedUpAnswers:
-        return LookedUpAnswers(path)
+    def answers(self, path: Path, host: EngineHost) -> ReadOnlyAnswers:
+        return ReadOnlyAnswers(path)
 
-    def _model(self, wanted: Wanted) -> Model:
+    def _model(self, wanted: RunModel) -> Model:
         where = wanted.name, wanted.round
         if where not in self.loaded:
             module, settings = engine_of(wanted.spec, wanted.name)
@@ -268,11 +270,11 @@ class MadeUpAnswers:
             self.loaded[where] = Model(named, like, can, media, settings.slots, _counter(root.spec))
         return self.loaded[where]
 
-    def _root(self, name: str) -> Wanted:
+    def _root(self, name: str) -> RunModel:
         """The model of the recipe that this model is, or will be trained from."""
         while name in self._recipe.trained:
             name = self._recipe.trained[name]
-        return Wanted(name, 1, self._recipe.models[name])
+        return RunModel(name, 1, self._recipe.models[name])
 
 
 def _counter(spec: dict[str, Any]) -> Counter:
@@ -310,8 +312,8 @@ def _kinds(request: Request) -> list[str]:
     return [] if isinstance(request, Perturb) else [p.type for p in media_parts(request.messages)]
 
 
-def make_up(engine: MadeUp, request: Request, example: Example | None = None) -> Success:
-    """A made-up answer to the request. RowError if the engine would refuse the request without loading anything."""
+def simulate(engine: SimulatedEngine, request: Request, example: Example | None = None) -> Success:
+    """A simulated answer to the request. RowError if the engine would refuse the request without loading anything."""
     known = engine.known
     if isinstance(request, Perturb):
         assert engine.store is not None, "tests may leave it out, but then perturb nothing"
@@ -337,7 +339,7 @@ def make_up(engine: MadeUp, request: Request, example: Example | None = None) ->
             return Attended((1 / max(1, media_count(request)),) * media_count(request), prompt)
 
 
-def _answers(engine: MadeUp, request: Generate | Beams, known: Observations, example: Example | None):
+def _answers(engine: SimulatedEngine, request: Generate | Beams, known: Observations, example: Example | None):
     sort = RequestKind.of(engine.model.like, request)
     length = known.length(sort)
     count = request.n if isinstance(request, Generate) else request.beams

@@ -1,4 +1,4 @@
-"""`pairwright estimate`: what a run will ask, before it asks. Runs the recipe on its real samples, with models that make up answers.
+"""`pairwright estimate`: what a run will ask, before it asks. Runs the recipe on its real samples, with models that simulate answers.
 
 Sources, filters and all other steps do their real work in a temporary folder; the cache is only read."""
 
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.commands.dry_run import MadeUpAnswers, Observations, examples
+from flows.commands.dry_run import Observations, SimulatedEngines, examples
 from flows.planning import load
 from flows.planning.plan import Unit, ingesting, plan
 from flows.runs import costs, executor, rejections, shards
@@ -57,7 +57,7 @@ class Trial(NamedTuple):
     """A recipe being tried."""
 
     run: executor.Run
-    models: MadeUpAnswers
+    models: SimulatedEngines
     """answers the run's requests"""
 
     @property
@@ -89,7 +89,7 @@ def estimate(
     answers.close()
     with disk_errors_translated(cache), tempfile.TemporaryDirectory() as folder, EngineHost(cache) as host:
         place = Path(folder).resolve()
-        models = MadeUpAnswers(checked, place, known, _begun(out, raw))
+        models = SimulatedEngines(checked, place, known, _begun(out, raw))
         run = executor.Run(
             place, cache, checked, raw, plan(checked, ingested=True), models, ingested=True,
             report=lambda unit, done, total, text, used: say(f"{unit}: {done:,}{f' of {total:,}' if total else ''}"),
@@ -113,10 +113,10 @@ def _tried(trial: Trial, host: EngineHost, samples: int) -> Estimate:
     came, tried = _choose(trial, samples)
     rest = [unit for unit in run.units if unit not in trial.incoming]
     _work(run, host, rest)
-    if known.found and known.made:  # second pass: made-up answers learn from the cached ones
+    if known.found and known.made:  # second pass: simulated answers learn from the cached ones
         known.forget()
         for unit in rest:
-            shutil.rmtree(run.place(unit), ignore_errors=True)
+            shutil.rmtree(run.unit_folder(unit), ignore_errors=True)
         _work(run, host, rest)
     rows = _rows(trial, came / tried if tried else 1.0)
     return Estimate(run.recipe.name, came, tried, rows, list(_notes(trial, rows, came, tried)))
@@ -151,8 +151,8 @@ def _work(run: executor.Run, host: EngineHost, units: list[Unit]) -> None:
         waits = waits or asks_people(unit)
         blind = not any(step.module.READS for step in unit.steps)
         if unit.kind == "dataset" or unit.steps[0].family == "train" or (waits and not blind):
-            run.place(unit).mkdir(parents=True, exist_ok=True)
-            shards.write_json(run.place(unit) / "done.json", STUB)
+            run.unit_folder(unit).mkdir(parents=True, exist_ok=True)
+            shards.write_json(run.unit_folder(unit) / "done.json", STUB)
         else:
             run.work(unit, host)
 
@@ -168,7 +168,7 @@ def _rows(trial: Trial, scale: float) -> list[Row]:
     found: dict[tuple[str, str], Usage] = {}
     for unit in run.units:
         whole = unit in incoming or not any(step.module.READS for step in unit.steps)
-        for step, models in shards.read_json(run.place(unit) / "done.json")["usage"].items():
+        for step, models in shards.read_json(run.unit_folder(unit) / "done.json")["usage"].items():
             for model, figures in models.items():
                 sums = found.setdefault((step, model), Usage())
                 sums.add(Usage(**{name: value * (1 if whole else scale) for name, value in figures.items()}))
@@ -208,7 +208,7 @@ def _notes(trial: Trial, rows: list[Row], came: int, tried: int) -> Iterator[str
     for text, names in notes.items():
         yield f"{', '.join(names)}: {text}"
     for step in _unread(trial):
-        yield f"{step}: most made-up answers could not be parsed; it may send fewer requests, and later steps more"
+        yield f"{step}: most simulated answers could not be parsed; it may send fewer requests, and later steps more"
     if any(asks_people(unit) for unit in run.units):
         yield "steps after human annotation are not included in the estimate"
     if any(step.family == "train" for step in run.recipe.steps):
@@ -216,7 +216,7 @@ def _notes(trial: Trial, rows: list[Row], came: int, tried: int) -> Iterator[str
 
 
 def _unread(trial: Trial) -> list[str]:
-    """Steps that could parse less than half of the made-up answers."""
+    """Steps that could parse less than half of the simulated answers."""
     if not trial.models.known.made or not trial.incoming:
         return []
     tables = trial.run.tables(round=1)

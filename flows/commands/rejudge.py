@@ -17,8 +17,8 @@ from rich.markup import escape
 from flows.planning.plan import Unit
 from flows.runs import executor, shards
 from flows.runs.engine_host import EngineHost
-from flows.runs.model_source import Wanted, noted_engines
-from pipeline.storage.answer_cache import AnswerCache, Remembered
+from flows.runs.model_source import RunModel, noted_engines
+from pipeline.storage.answer_cache import AnswerCache, CacheOnlyEngine
 from schemas.errors import NotAsked, OutputError, Waiting
 from schemas.records import digest
 
@@ -35,7 +35,7 @@ class Changes:
     left: str | None = None  # the unit from which a `build` must continue, and why
 
 
-class RememberedAnswers:
+class CachedEngines:
     """The ModelSource of a run without engines: replies come from the cache, identities from the notes of the run."""
 
     def __init__(self, folder: Path, memory: AnswerCache):
@@ -45,17 +45,17 @@ class RememberedAnswers:
     def trained(self, folder: Path) -> Path:
         return folder
 
-    def identity(self, model: Wanted) -> str:
+    def identity(self, model: RunModel) -> str:
         """NotAsked if the run never asked the model."""
         return self._known(model)["identity"]
 
-    async def connect(self, models: Sequence[Wanted], host: EngineHost) -> dict[str, Remembered]:
-        return {model.name: Remembered(self._memory, **self._known(model)) for model in models}
+    async def connect(self, models: Sequence[RunModel], host: EngineHost) -> dict[str, CacheOnlyEngine]:
+        return {model.name: CacheOnlyEngine(self._memory, **self._known(model)) for model in models}
 
     def answers(self, path: Path, host: EngineHost) -> AnswerCache:
         return AnswerCache(path, host.journal)
 
-    def _known(self, model: Wanted) -> dict[str, Any]:
+    def _known(self, model: RunModel) -> dict[str, Any]:
         found = noted_engines(self._folder).get(digest(model.spec))
         if found is None:
             raise NotAsked(f"{model.name} was never asked in this run; run `pairwright build`, which asks it")
@@ -68,12 +68,12 @@ def rejudge(run: executor.Run) -> Changes:
     Stops at the first unit that needs a real model (training, an evaluation), people who are not done, or a request that is not in the
     cache, as after a change of a prompt. OutputError if no pass is finished."""
     units = [replace(u, child=False) for u in run.units]
-    if not any(u.kind == "pass" and (run.place(u) / "done.json").exists() for u in units):
+    if not any(u.kind == "pass" and (run.unit_folder(u) / "done.json").exists() for u in units):
         raise OutputError(f"{run.folder} contains no finished pass; run `pairwright build` first")
     memory = AnswerCache(run.cache / "answers.sqlite")
     # a copy of the run with other engines
     again = executor.Run(
-        run.folder, run.cache, run.recipe, run.raw, units, RememberedAnswers(run.folder, memory), run.dataset_given, run.report,
+        run.folder, run.cache, run.recipe, run.raw, units, CachedEngines(run.folder, memory), run.dataset_given, run.report,
         ingested=run.ingested, withheld=run.withheld,
     )  # fmt: skip
     found = Changes()
@@ -89,7 +89,7 @@ def rejudge(run: executor.Run) -> Changes:
 
 def _again(run: executor.Run, unit: Unit, found: Changes) -> str | None:
     """Brings one unit up to date; returns why if it could not."""
-    before = shards.read_json(run.place(unit) / "done.json")
+    before = shards.read_json(run.unit_folder(unit) / "done.json")
     if before is None:
         return "it was not finished"
     try:
@@ -120,7 +120,7 @@ def _compare(run: executor.Run, unit: Unit, before: list[str], found: Changes) -
 
 def _verdicts(run: executor.Run, unit: Unit, shard: str, steps: set[str]) -> tuple[dict[tuple, Verdict], int]:
     """The verdicts of some steps in a shard, and the number of its pairs."""
-    folder = run.place(unit) / shard
+    folder = run.unit_folder(unit) / shard
     rows = shards.rows(folder / "judgements.arrow", "judgements")
     verdicts = {(j.step, j.items, j.axis, j.order): (j.outcome, j.value) for j in rows if j.step in steps}
     return verdicts, shards.record_of(folder)["counts"]["pairs"]

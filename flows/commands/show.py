@@ -23,8 +23,8 @@ def show(folder: Path) -> None:
     dropped: list[rejections.Reasons] = []
     usages: list[costs.Usages] = []
     for unit in run.units:
-        done = shards.read_json(run.place(unit) / "done.json")
-        place = run.place(unit)
+        done = shards.read_json(run.unit_folder(unit) / "done.json")
+        place = run.unit_folder(unit)
         if unit.kind == "pass":
             records = [shards.record_of(place / name) for name in shards.published_shards(place)]
         else:

@@ -81,7 +81,7 @@ def _run(folder: Path, progress: Callable[[str], object]) -> Iterator[Area]:
         elif unit.kind == "table":
             steps.add(steps=1, files=len((done or {}).get("files", ())))
             for what in run.damages(unit):
-                steps.damaged(f"{run.place(unit)}: {what}")
+                steps.damaged(f"{run.unit_folder(unit)}: {what}")
         else:
             datasets.append(_dataset(run.dataset(unit.round), (done or {})["pairs"]))
     yield from (records, passes, steps, *datasets)
@@ -107,7 +107,7 @@ def _split(error: StoreError) -> tuple[str, str]:
 
 def _done(run: executor.Run, unit: Unit, finished: bool, area: Area) -> dict | None:
     """A unit's done.json; None if it is not finished or damaged."""
-    if not finished and not (run.place(unit) / "done.json").exists():
+    if not finished and not (run.unit_folder(unit) / "done.json").exists():
         return None
     try:
         done = run.done(unit)
@@ -120,7 +120,7 @@ def _done(run: executor.Run, unit: Unit, finished: bool, area: Area) -> dict | N
 
 def _pass(run: executor.Run, unit: Unit, done: dict | None, area: Area, used: dict[str, None]) -> None:
     """Checks the shards of a pass: those it lists, or those present if it is unfinished. Adds the media of its rows to `used`."""
-    place = run.place(unit)
+    place = run.unit_folder(unit)
     names = done["shards"] if done else sorted(path.name for path in place.glob("[!.]*-*") if path.is_dir())
     for name in names:
         area.add(shards=1)

@@ -22,7 +22,11 @@ from schemas.operator import Tables
 from schemas.recipe import Price
 from schemas.records import COUNTED, OPEN, SAMPLE_KINDS, Judgement, Outcome, one_line
 
-SAID, QUOTED, MOST_SAID = 160, 5, 1000  # characters of a quoted error; quoted errors; distinct errors that are counted
+QUOTE_LENGTH, MAX_QUOTES, MAX_DISTINCT = (
+    160,
+    5,
+    1000,
+)  # characters of a quoted error; quoted errors; distinct errors that are counted
 _OPEN = pa.array(sorted(OPEN), pa.string())
 
 
@@ -34,7 +38,7 @@ def finish(run) -> dict:
         _write(run, found)
         for unit in run.units:
             if unit.kind == "pass":
-                shards.remove_stale_shards(run.place(unit))
+                shards.remove_stale_shards(run.unit_folder(unit))
     return found
 
 
@@ -105,7 +109,7 @@ def counts(tables: Tables) -> dict[str, Any]:
     without the media. Streams the tables: memory does not grow with the rows, except for the ids of samples."""
     kinds: dict[str, str] = {}
     found = {name: Counter() for name in COUNTED}
-    quality, left = JudgeQuality(), LeftOpen()
+    quality, left = JudgeQuality(), OpenRows()
     for batch in tables.batches("samples", ["id", "kind"]):
         new = dict(zip(batch.column("id").to_pylist(), batch.column("kind").to_pylist(), strict=True))
         kinds |= new
@@ -134,7 +138,7 @@ def counts(tables: Tables) -> dict[str, Any]:
     }  # fmt: skip
 
 
-class LeftOpen:
+class OpenRows:
     """Counts rows that are open because of a temporary failure, such as a server that was down, and the errors behind them."""
 
     def __init__(self):
@@ -156,15 +160,15 @@ class LeftOpen:
 
     def _add(self, table: str, step: str, detail: str) -> None:
         self._rows[table][step] += 1
-        error = one_line(detail)[:SAID]
-        if error in self._said or len(self._said) < MOST_SAID:
+        error = one_line(detail)[:QUOTE_LENGTH]
+        if error in self._said or len(self._said) < MAX_DISTINCT:
             self._said[error] += 1
 
     def figures(self) -> dict[str, Any]:
-        """`rejections` and `judgements` by step, and `said`: the most frequent errors, cut to SAID characters, with their counts."""
+        """`rejections` and `judgements` by step, and `said`: the most frequent errors, cut to QUOTE_LENGTH characters, with their counts."""
         return {
             **{table: dict(steps) for table, steps in self._rows.items()},
-            "said": dict(self._said.most_common(QUOTED)),
+            "said": dict(self._said.most_common(MAX_QUOTES)),
         }
 
 

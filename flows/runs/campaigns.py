@@ -48,8 +48,8 @@ def asking_steps(run) -> Iterator[AskingStep]:
     """The steps of a run, in all rounds, that ask people and have already done so."""
     for unit in run.units:
         for step in unit.steps:
-            if step.title == PEOPLE and run.kept(unit, step).exists():
-                yield AskingStep(unit, step.name, _settings(step), run.kept(unit, step))
+            if step.title == PEOPLE and run.persistent_folder(unit, step).exists():
+                yield AskingStep(unit, step.name, _settings(step), run.persistent_folder(unit, step))
 
 
 def _settings(step: Bound) -> Settings:

@@ -27,12 +27,12 @@ from flows.runs.engine_host import EngineHost
 from flows.runs.folder import (
     check_path,
     disk_errors_translated,
+    lock_folder,
     make_folder,
     read_run_note,
     require_run_note,
-    take_folder,
 )
-from flows.runs.model_source import Answers, ModelSource, RealEngines, Wanted, note_engines
+from flows.runs.model_source import Answers, ModelSource, RealEngines, RunModel, note_engines
 from flows.runs.notes import VERSION
 from flows.runs.stream import Pass, Resources, Used, from_sources, from_tables, seen_samples
 from flows.runs.supervisor import Supervisor
@@ -68,7 +68,7 @@ class Run:
     ingested: bool = False  # the ingesting steps are a pass of their own
     repaired: list[str] = field(default_factory=list)
     """a line for each finished unit that was damaged and is redone"""
-    _sound: set[Path] = field(default_factory=set)  # shards and row files that have been checked
+    _intact: set[Path] = field(default_factory=set)  # shards and row files that have been checked
     withheld: tuple[str, ...] = ()  # steps and models whose settings had secrets, which are not in run.json
     left_out: list[Path] = field(default_factory=list)
     """files with rejections of samples that later units must not see, for example if only some are tried"""
@@ -77,7 +77,7 @@ class Run:
 
     # paths and stored state ------------------------------------------------------------------------------------------
 
-    def place(self, unit: Unit) -> Path:
+    def unit_folder(self, unit: Unit) -> Path:
         """The folder of a unit's shards and records."""
         return self.folder / ("passes" if unit.kind == "pass" else "steps") / unit.name
 
@@ -88,13 +88,15 @@ class Run:
         last = self.recipe.rounds.n if self.recipe.rounds else 1
         return self.folder / ("dataset" if round == last else f"dataset-{round}")
 
-    def before(self, unit: Unit) -> list[Unit]:
+    def earlier_units(self, unit: Unit) -> list[Unit]:
         """The units of the same round that run before this one."""
         return [u for u in self.units[: self.units.index(unit)] if u.round == unit.round]
 
     def tables(self, unit: Unit | None = None, round: int | None = None) -> shards.RunTables:
         """The live rows that `unit` may read; without a unit, those of a whole round."""
-        units = self.before(unit) if unit else [u for u in self.units if u.round == (round or self.units[-1].round)]
+        units = (
+            self.earlier_units(unit) if unit else [u for u in self.units if u.round == (round or self.units[-1].round)]
+        )
         passes = [found for u in units if u.kind == "pass" and (found := self._shards(u))]
         found = [self._dropped(u) for u in units if u.kind == "table"]
         dropped = [*(p for p in found if p.exists()), *self.left_out]
@@ -102,7 +104,7 @@ class Run:
 
     def done(self, unit: Unit) -> dict:
         """The done.json of a finished unit. DamageError if it is missing or damaged."""
-        path = self.place(unit) / "done.json"
+        path = self.unit_folder(unit) / "done.json"
         if (found := shards.read_json(path)) is None:
             raise DamageError(f"{path} is missing; {shards.REMEDY}")
         if found.get("unit", unit.name) != unit.name:
@@ -114,33 +116,33 @@ class Run:
         or was killed."""
         if (found := shards.read_json(self.folder / "summary.json")) is None or "units" not in found:
             return found  # older summaries do not list their units
-        made = {unit.name: shards.read_json(self.place(unit) / "done.json") for unit in self.units}
+        made = {unit.name: shards.read_json(self.unit_folder(unit) / "done.json") for unit in self.units}
         now = {name: checksum.of_value(done) for name, done in made.items() if done}
         return found if found["units"] == now else None
 
     def _shards(self, unit: Unit) -> list[Path]:
         """The shards of a finished pass; each is checked once. DamageError if one is damaged."""
-        folders = [self.place(unit) / name for name in self.done(unit)["shards"]]
+        folders = [self.unit_folder(unit) / name for name in self.done(unit)["shards"]]
         for folder in folders:
-            if folder not in self._sound:
+            if folder not in self._intact:
                 shards.check(folder)
-                self._sound.add(folder)
+                self._intact.add(folder)
         return folders
 
     def _dropped(self, unit: Unit) -> Path:
         """The file of a table step's rejections; checked once. DamageError if it is damaged."""
-        path = self.place(unit) / "rejections.arrow"
-        if path not in self._sound:
+        path = self.unit_folder(unit) / "rejections.arrow"
+        if path not in self._intact:
             done = self.done(unit)
             if what := _file_damage(path, done):
                 raise DamageError(f"{path.parent} is damaged ({what}); {shards.REMEDY}")
-            self._sound.add(path)
+            self._intact.add(path)
         return path
 
     def damages(self, unit: Unit, quick: bool = False) -> Iterator[str]:
         """What is damaged in a finished unit's files, in a few words each. `quick`: for a dataset only file sizes are checked. DamageError if
         its done.json is damaged."""
-        done, place = self.done(unit), self.place(unit)
+        done, place = self.done(unit), self.unit_folder(unit)
         if unit.kind == "dataset":
             yield from manifest.damages(self.dataset(unit.round), done["pairs"], quick)
         elif unit.kind == "pass":
@@ -164,13 +166,13 @@ class Run:
                 if step.step.binds == name and unit.round == round:
                     return {
                         **self.spec(self.recipe.trained[name], round),
-                        "model": str(self.model_source.trained(self.place(unit) / "model")),
+                        "model": str(self.model_source.trained(self.unit_folder(unit) / "model")),
                     }
         raise RecipeError(f"unknown model '{name}'")
 
-    def wanted(self, name: str, round: int) -> Wanted:
+    def wanted(self, name: str, round: int) -> RunModel:
         """A model with its engine and settings in a round."""
-        return Wanted(name, round, self.spec(name, round))
+        return RunModel(name, round, self.spec(name, round))
 
     def identity(self, name: str, round: int) -> str:
         """The model's name in ids and cache keys. EngineError if it is missing."""
@@ -189,7 +191,7 @@ class Run:
     def key(self, unit: Unit, bound: list[Bound] | None = None) -> str:
         """Digest of everything that determines the unit's results, except the rows of its sources."""
         parents = [  # not passes: their shards are named by those before them, and contain what filters dropped
-            self.done(u)["key"] for u in self.before(unit) if unit.kind != "pass" or u.kind == "table"
+            self.done(u)["key"] for u in self.earlier_units(unit) if unit.kind != "pass" or u.kind == "table"
         ]
         if self.dataset_given and unit.steps and unit.steps[0].family == "train":
             parents.append(self.contents(self.dataset_given))
@@ -238,7 +240,7 @@ class Run:
 
     def finished(self, unit: Unit) -> bool:
         """Whether a unit is finished for its current key, with all files intact. Notes damage in `repaired`."""
-        if not (self.place(unit) / "done.json").exists():
+        if not (self.unit_folder(unit) / "done.json").exists():
             return False
         try:
             if self.done(unit)["key"] != self.key(unit):
@@ -261,10 +263,10 @@ class Run:
         work = {"pass": self._pass, "table": self._table, "dataset": self._write}[unit.kind]
         result = work(unit, host, progress)
         cost = {"seconds": round(time.monotonic() - started, 3), "loads": dict(host.loads - loads)}
-        before = shards.read_json_or_none(self.place(unit) / "done.json") or {}
+        before = shards.read_json_or_none(self.unit_folder(unit) / "done.json") or {}
         if before.get("key") == result["key"]:
             cost |= {name: before[name] for name in cost if name in before}  # everything was finished already
-        shards.write_json(self.place(unit) / "done.json", {"unit": unit.name, **result, **cost})
+        shards.write_json(self.unit_folder(unit) / "done.json", {"unit": unit.name, **result, **cost})
 
     def answers(self, host: EngineHost) -> Answers:
         """The answer cache of the run, for one unit; the caller closes it."""
@@ -279,7 +281,7 @@ class Run:
         connect = lambda names: self.connect(names, unit.round, host)
         resources = Resources(host.media, cache, self.recipe.name, connect, models, self.cache)
         work = Pass(
-            self.place(unit), bound, resources, progress, beside=unit.child,
+            self.unit_folder(unit), bound, resources, progress, beside=unit.child,
             after_shard=host.watchdog.look if unit.child else None, order=self._order(unit),
         )  # fmt: skip
         key, again = self.key(unit, bound), host.media.again
@@ -293,7 +295,7 @@ class Run:
         finally:
             cache.close()
         fitted = bound[0].fitted and bound[0].fitted.key
-        records = (shards.record_of(self.place(unit) / name) for name in names)
+        records = (shards.record_of(self.unit_folder(unit) / name) for name in names)
         repaired = work.repaired
         if n := host.media.again - again:
             repaired.append(
@@ -302,7 +304,7 @@ class Run:
         unread = {step: files for step, files in work.unread.items() if files}
         specs = {digest(self.spec(name, unit.round)) for b in bound for name in b.models}
         engines = note_engines(
-            self.folder, {}, (shards.read_json_or_none(self.place(unit) / "done.json") or {}).get("engines")
+            self.folder, {}, (shards.read_json_or_none(self.unit_folder(unit) / "done.json") or {}).get("engines")
         )
         if n := len(cache.damaged):
             repaired.append(f"{n:,} answers in {self.cache / 'answers.sqlite'} were damaged; requested again")
@@ -316,24 +318,24 @@ class Run:
     def _order(self, unit: Unit) -> list[str]:
         """The recipe's step names if an earlier unit ran steps that follow this unit's in the recipe; else empty."""
         steps = self.recipe.steps
-        ran = [steps.index(step) for u in self.before(unit) for step in u.steps]
+        ran = [steps.index(step) for u in self.earlier_units(unit) for step in u.steps]
         return [step.name for step in steps] if ran and max(ran) > steps.index(unit.steps[0]) else []
 
     def _fitting(self, unit: Unit, bound: Bound, earlier: shards.RunTables, media, progress) -> tuple:
         """The arguments for a step's `fit`."""
         context = Context(
             bound.step.name, bound.version, media, self.recipe.name, progress=progress, tables=earlier,
-            folder=self.kept(unit, bound),
+            folder=self.persistent_folder(unit, bound),
         )  # fmt: skip
         return seen_samples(bound, earlier), bound.settings, context
 
-    def kept(self, unit: Unit, step: Bound) -> Path:
+    def persistent_folder(self, unit: Unit, step: Bound) -> Path:
         """The folder for a step's data that must outlive its results, such as the ledger of human annotation."""
         return self.folder / "people" / (f"round{unit.round}-{step.name}" if self.recipe.rounds else step.name)
 
     def _table(self, unit: Unit, host: EngineHost, progress) -> dict:
         (bound,) = self.bound(unit)
-        place = self.place(unit)
+        place = self.unit_folder(unit)
         fresh = place.with_name(f".{place.name}.new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
@@ -390,7 +392,7 @@ class Run:
 
         info = {"recipe": public_text(self.recipe.name), "digest": digest(redact.document(without_prices(self.raw)))}
         counts = write(self.tables(unit), host.media, self.dataset(unit.round), info)
-        self.place(unit).mkdir(parents=True, exist_ok=True)
+        self.unit_folder(unit).mkdir(parents=True, exist_ok=True)
         return {"key": self.key(unit), "pairs": counts}
 
     def close(self) -> None:
@@ -463,7 +465,7 @@ def _open(asked: Opening, out: Path, cache: Path | None) -> Run:
     raw, dataset = asked.raw, asked.dataset
     checked = load.checked(raw, given=("samples", "pairs") if dataset else ())
     out, cache = make_folder(out, "--out"), make_folder(cache_of(out, cache), "--cache")
-    lock, known = take_folder(out, lambda note: _check_recipe(note, out, raw, dataset))
+    lock, known = lock_folder(out, lambda note: _check_recipe(note, out, raw, dataset))
     try:
         leftovers.clear(out)
         return _planned(asked, checked, out, cache, lock, known)
@@ -583,7 +585,9 @@ def intact_dataset(folder: Path) -> Path:
     check_path(folder)
     if (folder / "run.json").exists():
         run = reopen(folder)
-        units = [unit for unit in run.units if unit.kind == "dataset" and (run.place(unit) / "done.json").exists()]
+        units = [
+            unit for unit in run.units if unit.kind == "dataset" and (run.unit_folder(unit) / "done.json").exists()
+        ]
         if units:
             dataset = run.dataset(units[-1].round)
             manifest.check(dataset, run.done(units[-1])["pairs"])

@@ -17,7 +17,7 @@ from schemas.disk import SAYS, error_line, place, short_path
 from schemas.errors import OutputError, StoreError
 
 WAIT = 10.0  # seconds to wait for the run that holds a folder
-LEFT = (".lock", ".run.json")  # prefixes of names that a folder without a run.json may contain
+ALLOWED_PREFIXES = (".lock", ".run.json")  # prefixes of names that a folder without a run.json may contain
 
 used: Path | None = None
 """the folder this process works in, for logs of unexpected errors"""
@@ -56,7 +56,7 @@ def check_path(path: Path, option: str = "") -> None:
         path.stat()
 
 
-def take_folder(folder: Path, check: Callable[[dict[str, Any] | None], object]) -> tuple[TextIO, dict[str, Any] | None]:
+def lock_folder(folder: Path, check: Callable[[dict[str, Any] | None], object]) -> tuple[TextIO, dict[str, Any] | None]:
     """Locks a folder for a run and returns (lock, run.json). The run has the folder alone until the lock is closed; a folder without
     run.json must be empty.
 
@@ -64,10 +64,10 @@ def take_folder(folder: Path, check: Callable[[dict[str, Any] | None], object]) 
     run.json. The folder is then unchanged."""
     global used
     with place(folder, "--out"):
-        _looked_at(folder, check)  # before writing anything
+        _checked_note(folder, check)  # before writing anything
         lock = _locked(folder)
         try:
-            found = _looked_at(folder, check)  # another run may have written meanwhile
+            found = _checked_note(folder, check)  # another run may have written meanwhile
         except BaseException:
             lock.close()
             raise
@@ -75,9 +75,9 @@ def take_folder(folder: Path, check: Callable[[dict[str, Any] | None], object]) 
     return lock, found
 
 
-def _looked_at(folder: Path, check: Callable[[dict[str, Any] | None], object]) -> dict[str, Any] | None:
+def _checked_note(folder: Path, check: Callable[[dict[str, Any] | None], object]) -> dict[str, Any] | None:
     found = notes.read(folder / "run.json")
-    if found is None and any(not path.name.startswith(LEFT) for path in folder.iterdir()):
+    if found is None and any(not path.name.startswith(ALLOWED_PREFIXES) for path in folder.iterdir()):
         raise OutputError(
             f"{short_path(folder)} contains files that are not from a Pairwright run; choose an empty folder for --out"
         )
@@ -85,14 +85,14 @@ def _looked_at(folder: Path, check: Callable[[dict[str, Any] | None], object]) -
     return found
 
 
-def _at_once(path: str, flags: int) -> int:
+def _open_nonblocking(path: str, flags: int) -> int:
     """A file descriptor; OSError for a pipe, which would block."""
     return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def _locked(folder: Path) -> TextIO:
     """Locks the folder. A child holds the lock too, so a restarted run waits until an orphan is gone."""
-    lock = open(folder / ".lock", "a", opener=_at_once)  # noqa: SIM115 - must stay open
+    lock = open(folder / ".lock", "a", opener=_open_nonblocking)  # noqa: SIM115 - must stay open
     until = time.monotonic() + WAIT
     while True:
         try:

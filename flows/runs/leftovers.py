@@ -4,14 +4,16 @@ import re
 import shutil
 from pathlib import Path
 
-HALF = re.compile(r"\..+\.(\d+|new)|dataset(-\d+)?\.part")  # temporary names of shards, JSON files, steps and datasets
+TEMPORARY_NAME = re.compile(
+    r"\..+\.(\d+|new)|dataset(-\d+)?\.part"
+)  # temporary names of shards, JSON files, steps and datasets
 
 
 def clear(folder: Path) -> None:
     """Removes half-written files. Only call it while holding the folder's lock, so that nobody else writes there."""
     for place in (folder, *folder.glob("passes/*"), *folder.glob("steps"), *folder.glob("steps/*")):
         for path in place.iterdir() if place.is_dir() else ():
-            if HALF.fullmatch(path.name):
+            if TEMPORARY_NAME.fullmatch(path.name):
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
                 else:

@@ -1,8 +1,8 @@
 """Where a run's models and answers come from. This is the only difference between a build, a rejudge and an estimate.
 
 RealEngines         loads models and sends requests              this file
-RememberedAnswers   cached replies only                          flows/commands/rejudge.py
-MadeUpAnswers       cached replies, others are made up           flows/commands/dry_run.py"""
+CachedEngines   cached replies only                          flows/commands/rejudge.py
+SimulatedEngines       cached replies, others are simulated           flows/commands/dry_run.py"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from schemas.ports import Engine
 from schemas.records import digest
 
 
-class Wanted(NamedTuple):
+class RunModel(NamedTuple):
     """A model that a run asks."""
 
     name: str  # in the recipe's models, or the `as:` of a train step
@@ -52,11 +52,11 @@ class ModelSource(Protocol):
         """The folder of a model that a train step of this run leaves in `folder`."""
         ...
 
-    def identity(self, model: Wanted) -> str:
+    def identity(self, model: RunModel) -> str:
         """The model's name in ids and cache keys. EngineError or NotAsked if it is unknown."""
         ...
 
-    async def connect(self, models: Sequence[Wanted], host: EngineHost) -> dict[str, Any]:
+    async def connect(self, models: Sequence[RunModel], host: EngineHost) -> dict[str, Any]:
         """name -> the engine, as `Answers.engine` takes it. EngineError if one cannot be loaded."""
         ...
 
@@ -71,7 +71,7 @@ class Identities:
     def __init__(self):
         self._known: dict[str, str] = {}
 
-    def of(self, model: Wanted) -> str:
+    def of(self, model: RunModel) -> str:
         """EngineError if the model is missing."""
         key = digest(model.spec)
         if key not in self._known:
@@ -89,10 +89,10 @@ class RealEngines:
     def trained(self, folder: Path) -> Path:
         return folder
 
-    def identity(self, model: Wanted) -> str:
+    def identity(self, model: RunModel) -> str:
         return self._identities.of(model)
 
-    async def connect(self, models: Sequence[Wanted], host: EngineHost) -> dict[str, Engine]:
+    async def connect(self, models: Sequence[RunModel], host: EngineHost) -> dict[str, Engine]:
         found = await host.connect({m.name: (m.spec, self.identity(m)) for m in models})
         new = {digest(m.spec): found[m.name] for m in models}
         note_engines(self._folder, {

@@ -41,7 +41,7 @@ __all__ = [
 ]  # fmt: skip
 
 SIZE = 512  # samples per shard
-TOLD = {
+REDACTED_COLUMNS = {
     "media": ("source",),
     "rejections": ("id", "detail"),
 }  # columns that may contain paths and addresses: secrets are removed from them
@@ -176,10 +176,10 @@ def _publish(folder: Path, beside: Path, tables: dict[str, list], record: dict) 
 def open_shard_record(place: Path, name: str) -> dict | None:
     """The latest record of the shard `name` published with open requests; None if there is none."""
     found = sorted(place.glob(f"{name}{OPEN}*/record.json"), key=lambda path: path.stat().st_mtime)
-    return next((record for path in reversed(found) if (record := _sound(path)) is not None), None)
+    return next((record for path in reversed(found) if (record := _intact_record(path)) is not None), None)
 
 
-def _sound(path: Path) -> dict | None:
+def _intact_record(path: Path) -> dict | None:
     try:
         return notes.parsed(path)
     except DamageError:
@@ -204,8 +204,8 @@ def remove_stale_shards(place: Path) -> None:
 
 
 def write_table(path: Path, name: str, rows: list) -> None:
-    """Writes records of the table `name` as an Arrow IPC file, with secrets removed from the columns in TOLD."""
-    if told := TOLD.get(name):
+    """Writes records of the table `name` as an Arrow IPC file, with secrets removed from the columns in REDACTED_COLUMNS."""
+    if told := REDACTED_COLUMNS.get(name):
         clean = redact.cleaner()
         rows = [row._replace(**{field: clean(text) for field in told if (text := getattr(row, field))}) for row in rows]
     with pa.OSFile(str(path), "wb") as sink, ipc.new_file(sink, arrow.TABLES[name][1]) as writer:

@@ -292,7 +292,7 @@ class Pass:
                 self._read_ahead()
                 shard.place = len(self.names_done)
                 self.names_done.append(shard.name)
-                if self._there(shard):
+                if self._is_finished(shard):
                     self.media.sync()  # reading the source may have restored lost media
                     self.done += len(shard.given)
                     self.progress(self.done, self.total, "already finished", self.used())
@@ -305,7 +305,7 @@ class Pass:
                     await self._close(shard)
         return True
 
-    def _there(self, shard: Shard) -> bool:
+    def _is_finished(self, shard: Shard) -> bool:
         """Whether a shard is finished, intact and has its media. A damaged one is written again, with answers from the cache."""
         folder = self.folder / shard.name
         if not folder.exists():
@@ -325,7 +325,7 @@ class Pass:
     async def _work(self) -> None:
         while self.jobs or await self._refill():
             shard, place = self.jobs.popleft()
-            await self._one(shard.given[place], shard, shard.made[place])
+            await self._run_steps(shard.given[place], shard, shard.made[place])
             shard.given[place] = None  # frees memory: its rows are in `made`
             shard.left -= 1
             self.done += 1
@@ -342,7 +342,7 @@ class Pass:
                 found[name].add(usage)
         return found
 
-    async def _one(self, rows: SampleRows, shard: Shard, made: list) -> None:
+    async def _run_steps(self, rows: SampleRows, shard: Shard, made: list) -> None:
         """Runs all steps on one sample and appends their rows to `made`, in order."""
         for bound, context in zip(self.steps, shard.contexts, strict=True):
             if rows.sample.kind not in bound.module.MEDIA:
@@ -373,7 +373,7 @@ class Pass:
                 raise RunError(
                     f"{bound.step.name} ({bound.step.title}) failed on sample {rows.sample.id}: {type(error).__name__}: {error}"
                 ) from error
-            if _take(out, rows, made):
+            if _collect(out, rows, made):
                 break
             if "pairs" in bound.leaves and bound.step.contradictions == "drop":
                 _drop_contradictions(bound.step.name, rows, made)
@@ -451,7 +451,7 @@ def _rarely_collected() -> Generator[None]:
         gc.unfreeze()
 
 
-def _take(out, rows: SampleRows, made: list) -> bool:
+def _collect(out, rows: SampleRows, made: list) -> bool:
     """Appends a step's rows to the sample's; True if the sample itself was rejected. A new Sample supersedes the previous one."""
     for row in out:
         made.append(row)

@@ -16,7 +16,7 @@ from schemas.errors import EngineError, RunError
 ROOT = Path(__file__).resolve().parents[2]
 RESTARTS = 3  # restarts after crashes without a culprit: two crashes make a request a suspect, a third confirms it
 CULPRITS = 5  # at most five requests per unit are blacklisted as crashing; with more, the engine is to blame
-AFRESH = 75  # exit code of a worker that asks for a restart
+RESTART_REQUESTED = 75  # exit code of a worker that asks for a restart
 
 
 class Supervisor:
@@ -33,7 +33,7 @@ class Supervisor:
         crashes = Crashes(self._run.folder)
         restarts = culprits = 0
         while (code := self._once(unit)) is not None:
-            if code == AFRESH:
+            if code == RESTART_REQUESTED:
                 continue
             notes = self._run.folder / "in_flight"
             if found := crashes.note(in_flight.in_flight(notes)):
@@ -86,7 +86,7 @@ class Supervisor:
         self.end()
         if error is not None:
             raise error
-        return AFRESH if restart else code
+        return RESTART_REQUESTED if restart else code
 
     def _start(self, unit) -> subprocess.Popen:
         env = {

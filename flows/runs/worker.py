@@ -22,7 +22,7 @@ from flows.runs import engine_host, executor
 from flows.runs.crash_log import Crashes
 from flows.runs.folder import disk_errors_translated
 from flows.runs.memory_watchdog import RestartWorker
-from flows.runs.supervisor import AFRESH, log_of
+from flows.runs.supervisor import RESTART_REQUESTED, log_of
 from pipeline.storage import in_flight
 from schemas.errors import PairwrightError
 from schemas.redact import clean
@@ -54,7 +54,7 @@ def main(folder: Path) -> int:
             say({"finished": name})
         except RestartWorker as why:
             say({"afresh": str(why)})
-            return AFRESH
+            return RESTART_REQUESTED
         except PairwrightError as error:
             say({"error": error.kind, "message": str(error)})
             _trace()

@@ -90,9 +90,9 @@ def _class_of(folder: str) -> "type[HF]":
     except (OSError, ValueError, KeyError) as error:
         raise EngineError(f"transformers cannot load {folder}: {error_line(error)}") from error
     if any(name.endswith(HEAD) for name in names):
-        return _Headed
+        return _RewardModel
     if any(hasattr(getattr(transformers, name, None), "get_text_features") for name in names):
-        return _Twin
+        return _DualEncoder
     return HF
 
 
@@ -218,7 +218,7 @@ class HF:
         return self._prompt(tuple(before)), ids, media
 
 
-class _Headed(HF):
+class _RewardModel(HF):
     """A reward model: one number for a text conversation."""
 
     can = RATES
@@ -258,7 +258,7 @@ class _Headed(HF):
         return Rated(round(value, 4), inputs["input_ids"].shape[1])
 
 
-class _Twin(HF):
+class _DualEncoder(HF):
     """A dual encoder (CLIP, SigLIP, CLAP): `Embed` of a text, or of one image, video or audio clip.
 
     A text is truncated to the model's maximum length; a video is the mean of its frames (CLIP4Clip, arXiv 2104.08860)."""

@@ -14,8 +14,8 @@ from pipeline.engines import _structured_output
 from pipeline.engines.remote import endpoints, exchange, replies
 from pipeline.engines.remote.bodies import Bodies
 from pipeline.engines.remote.endpoints import Endpoint, Server, named
-from pipeline.engines.remote.exchange import Exchange, Fault
-from pipeline.engines.remote.replies import Refusal, Unreadable
+from pipeline.engines.remote.exchange import Exchange, TemporaryFault
+from pipeline.engines.remote.replies import MalformedReply, Refusal
 from schemas import operator, redact
 from schemas.errors import EngineError, RecipeError, RowError
 from schemas.finish import LENGTH, STOP
@@ -272,7 +272,7 @@ class OpenAI:
         whole = await self._exchange.ask(request, RATED | {"prompt_logprobs": 0}, lambda _, reply: reply)
         try:
             logprobs, length = replies.likelihood(alone, whole)
-        except Unreadable as error:
+        except MalformedReply as error:
             raise RowError(Reason.ENGINE_FAILED, f"cannot parse the server's reply: {error}") from error
         except (LookupError, TypeError, AttributeError) as error:
             raise Refusal(
@@ -305,7 +305,7 @@ class OpenAI:
         return result
 
     def _formed(self, answers: tuple[Answer, ...], form: _structured_output.Form) -> tuple[Answer, ...]:
-        """The answers, unwrapped; every complete one conforms to the form. Fault, retried once, if one does not."""
+        """The answers, unwrapped; every complete one conforms to the form. TemporaryFault, retried once, if one does not."""
         out = []
         for answer in answers:
             if answer.finish not in (STOP, LENGTH):
@@ -320,7 +320,7 @@ class OpenAI:
                 )
                 text = self._exchange.clean(answer.text.encode(errors="replace"))
                 detail = f"the answer does not conform to the requested form: {text}; {remedy}"
-                raise Fault(RowError(Reason.ENGINE_FAILED, detail), tries=1)
+                raise TemporaryFault(RowError(Reason.ENGINE_FAILED, detail), tries=1)
             out.append(answer._replace(text=inside))
         return tuple(out)
 

@@ -76,7 +76,7 @@ class Fetcher:
         self._limits = limits
         self._pool = httpcore.ConnectionPool(
             ssl_context=_tls(), max_connections=limits.at_once, keepalive_expiry=5,
-            network_backend=_Guard({host.lower().strip("[]") for host in limits.allow_private}),
+            network_backend=_CheckedBackend({host.lower().strip("[]") for host in limits.allow_private}),
         )  # fmt: skip
 
     def get(self, url: str, known: str | None = None) -> tuple[bytes | None, str | None]:
@@ -178,7 +178,7 @@ class _Refused(Exception):
     """An address or port that must not be connected to."""
 
 
-class _Guard(httpcore.NetworkBackend):
+class _CheckedBackend(httpcore.NetworkBackend):
     """Resolves a name once, checks all its addresses, and connects only to those."""
 
     def __init__(self, private: set[str]):
@@ -204,13 +204,15 @@ class _Guard(httpcore.NetworkBackend):
         problem: Exception = httpcore.ConnectError(_NO_NAME)
         for address in addresses:
             try:
-                return _Timed(self._inner.connect_tcp(address, port, _left(timeout), local_address, socket_options))
+                return _DeadlineStream(
+                    self._inner.connect_tcp(address, port, _left(timeout), local_address, socket_options)
+                )
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 problem = error
         raise problem
 
 
-class _Timed(httpcore.NetworkStream):
+class _DeadlineStream(httpcore.NetworkStream):
     """A stream whose operations end at the fetch's deadline, however slowly bytes arrive."""
 
     def __init__(self, inner: httpcore.NetworkStream):
@@ -226,7 +228,7 @@ class _Timed(httpcore.NetworkStream):
         self._inner.close()
 
     def start_tls(self, ssl_context, server_hostname=None, timeout=None):
-        return _Timed(self._inner.start_tls(ssl_context, server_hostname, _left(timeout)))
+        return _DeadlineStream(self._inner.start_tls(ssl_context, server_hostname, _left(timeout)))
 
     def get_extra_info(self, info):
         return self._inner.get_extra_info(info)

@@ -19,7 +19,7 @@ from schemas.records import Media, Reason
 
 _REMEMBERED = 4096  # URLs whose results are cached, for rows that share them
 
-Known = tuple[str, Media]  # (validator, or "" if the server gives none; the Media found)
+FetchRecord = tuple[str, Media]  # (validator, or "" if the server gives none; the Media found)
 
 
 class Remote:
@@ -38,8 +38,8 @@ class Remote:
         return Fetcher(self._limits)
 
     @cached_property
-    def _known(self) -> "_Known | None":
-        return _Known(self._cache / "fetched.sqlite") if self._cache else None
+    def _known(self) -> "_FetchRecords | None":
+        return _FetchRecords(self._cache / "fetched.sqlite") if self._cache else None
 
     def __enter__(self) -> "Remote":
         return self
@@ -86,7 +86,7 @@ class Remote:
             self._known.put(urls.key(url), validator or "", media)
         return media
 
-    def _recall(self, url: str) -> Known | None:
+    def _recall(self, url: str) -> FetchRecord | None:
         """The result of an earlier run, if the store still has the file."""
         found = self._known.get(urls.key(url)) if self._known else None
         if found is None:
@@ -97,7 +97,7 @@ class Remote:
             return None
         return found[0], found[1]._replace(source=urls.clean(url))
 
-    def _fetch(self, url: str, known: Known | None) -> tuple[bytes, str | None] | Media:
+    def _fetch(self, url: str, known: FetchRecord | None) -> tuple[bytes, str | None] | Media:
         """Runs on a thread: the new bytes and validator, or the unchanged Media."""
         validator, media = known or (None, None)
         if media and not validator:
@@ -144,7 +144,7 @@ class Remote:
             ) from None
 
 
-class _Known:
+class _FetchRecords:
     """What was found at URLs, by key, in a SQLite file. An entry is only used while the media store has its file."""
 
     def __init__(self, path: Path):
@@ -157,7 +157,7 @@ class _Known:
     def close(self) -> None:
         self._db.close()
 
-    def get(self, key: bytes) -> Known | None:
+    def get(self, key: bytes) -> FetchRecord | None:
         with self._lock, disk(self._path, remedy=AWAY):
             row = self._db.execute("select validator, media from fetched where url = ?", (key,)).fetchone()
         if (

@@ -217,25 +217,25 @@ class AnswerCache:
         with suppress(sqlite3.Error, StoreError):  # the next commit raises it
             self.commit()
 
-    async def elsewhere(self, key: bytes) -> Success | None:
+    async def answer_from_other_build(self, key: bytes) -> Success | None:
         """The answer to a claimed request that another build obtains or has obtained. None if this build must send it."""
         until = time.monotonic() + LEASE
         while True:
-            ours = self.claims.ours(key)
+            ours = self.claims.is_mine(key)
             self._db.rollback()  # to see what others have committed
             if (found := self.get(key)) is not None:
-                self.claims.drop((key,))
+                self.claims.release((key,))
                 return found
             if ours:
                 return None
-            while self.claims.elsewhere(key):
+            while self.claims.is_claimed_elsewhere(key):
                 if time.monotonic() > until:
                     return None
                 self.commit()  # that build may be waiting for ours
                 await asyncio.sleep(PAUSE * random.uniform(0.5, 1.5))
-            self.claims.take(key)
+            self.claims.claim(key)
 
-    def took(self, sort: RequestKind, answers: int, answer_tokens: int, seconds: float) -> None:
+    def record_cost(self, sort: RequestKind, answers: int, answer_tokens: int, seconds: float) -> None:
         """Records the cost of an answered request; saved with the next commit."""
         measured = self._took[sort]
         measured.requests += 1
@@ -248,8 +248,8 @@ class AnswerCache:
         """The recorded costs, as far as committed. StoreError."""
         return {RequestKind(*row[:4]): Measured(*row[4:]) for row in self._db.execute("select * from took")}
 
-    def note(self, key: bytes, failure: Failure) -> None:
-        """Records a failure. The request is still sent again; only `Remembered`, which sends nothing, looks failures up."""
+    def record_failure(self, key: bytes, failure: Failure) -> None:
+        """Records a failure. The request is still sent again; only `CacheOnlyEngine`, which sends nothing, looks failures up."""
         self._failed[key] = failure
 
     @_translated
@@ -279,7 +279,7 @@ class AnswerCache:
                 "insert or replace into failures values (?, ?, ?)",
                 ((key, *failure) for key, failure in self._failed.items()),
             )
-        self.claims.drop(self._new)
+        self.claims.release(self._new)
         self._new.clear()
         self._took.clear()
         self._failed.clear()
@@ -472,7 +472,7 @@ def media_count(request: Request) -> int:
     return len(media_parts(request.messages))
 
 
-class Remembered:
+class CacheOnlyEngine:
     """An Engine without a model, for use behind the cache: it repeats recorded failures and answers nothing else."""
 
     def __init__(self, cache: AnswerCache, identity: str, can: Iterable[str], media: Iterable[str], slots: int):
@@ -507,17 +507,17 @@ class CachedEngine:
         found = cache.get(key)
         if found is not None:
             self._refusals.proof = request
-            return self._spared(found)
+            return self._count_cached(found)
         waiting = cache.in_flight.get(key)
         if waiting is not None:
-            result = self._spared(await asyncio.shield(waiting))
+            result = self._count_cached(await asyncio.shield(waiting))
             if isinstance(result, Failure):
                 self._failed(key, result)
             return result
-        alone = cache.claims.take(key)
+        alone = cache.claims.claim(key)
         future = cache.in_flight[key] = asyncio.get_running_loop().create_future()
-        if not alone and (found := await self._elsewhere(key, future)) is not None:
-            return self._spared(found)
+        if not alone and (found := await self._await_other_build(key, future)) is not None:
+            return self._count_cached(found)
         clock = cache.clocks[self.identity]
         since = clock.change(+1)
         try:
@@ -525,16 +525,16 @@ class CachedEngine:
         except BaseException as error:
             future.set_exception(error)
             future.exception()  # marks it as retrieved: the error is raised below
-            cache.claims.drop((key,))
+            cache.claims.release((key,))
             raise
         finally:
             until = clock.change(-1)
             del cache.in_flight[key]
         self._asked(request, result, until - since)
         if isinstance(result, Failure):
-            cache.note(key, result)
+            cache.record_failure(key, result)
             self._failed(key, result)
-            cache.claims.drop((key,))
+            cache.claims.release((key,))
         else:
             cache.put(key, result)
         future.set_result(result)
@@ -564,15 +564,15 @@ class CachedEngine:
             self._unanswered.add(key)
             self._usage.open += 1
 
-    async def _elsewhere(self, key: bytes, future: asyncio.Future) -> Success | None:
+    async def _await_other_build(self, key: bytes, future: asyncio.Future) -> Success | None:
         """The answer that another build obtains, also for equal requests waiting here; None if this build must send it."""
         cache = self._cache
         try:
-            found = await cache.elsewhere(key)
+            found = await cache.answer_from_other_build(key)
         except BaseException as error:
             future.set_exception(error)
             future.exception()
-            cache.claims.drop((key,))
+            cache.claims.release((key,))
             del cache.in_flight[key]
             raise
         if found is not None:
@@ -580,14 +580,14 @@ class CachedEngine:
             del cache.in_flight[key]
         return found
 
-    def _spared(self, found: Result) -> Result:
+    def _count_cached(self, found: Result) -> Result:
         self._usage.count_cached(found)
         return found
 
     def _asked(self, request: Request, result: Result, seconds: float) -> None:
         self._usage.count_asked(request, result, seconds)
         if not isinstance(result, Failure):
-            self._cache.took(
+            self._cache.record_cost(
                 RequestKind.of(self.identity, request), answer_count(request), token_counts(result)[1], seconds
             )
 

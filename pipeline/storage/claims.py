@@ -48,8 +48,8 @@ class Claims:
         self._last = 0  # last place ever used
         self._fence = threading.Lock()  # memory barrier between writing and reading
 
-    def take(self, key: bytes) -> bool:
-        """Claims a request. False if there are other builds: then `ours` tells whether one of them has claimed it. StoreError if the table
+    def claim(self, key: bytes) -> bool:
+        """Claims a request. False if there are other builds: then `is_mine` tells whether one of them has claimed it. StoreError if the table
         cannot be written."""
         if self._own is None:
             self._own = self._join()
@@ -65,16 +65,16 @@ class Claims:
         table[place : place + SIZE] = key
         return not self._others and not table[0]
 
-    def ours(self, key: bytes) -> bool:
+    def is_mine(self, key: bytes) -> bool:
         """Whether no other build has claimed the same request; otherwise this claim is dropped."""
         with self._fence:
             pass
-        if self.elsewhere(key):
-            self.drop((key,))
+        if self.is_claimed_elsewhere(key):
+            self.release((key,))
             return False
         return True
 
-    def elsewhere(self, key: bytes) -> bool:
+    def is_claimed_elsewhere(self, key: bytes) -> bool:
         """Whether another living build has claimed the request."""
         if self._own is not None and self._own.map[0]:
             self._own.map[0] = 0
@@ -93,7 +93,7 @@ class Claims:
         """Whether there were other builds at the last check."""
         return bool(self._others)
 
-    def drop(self, keys: Iterable[bytes]) -> None:
+    def release(self, keys: Iterable[bytes]) -> None:
         """Releases claims: their answers are committed, or failed."""
         for key in keys:
             if (place := self._places.pop(key, None)) is not None and self._own is not None:

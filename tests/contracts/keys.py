@@ -56,10 +56,12 @@ def units(recipe: str, folder: Path) -> dict[str, str]:
         found = {}
         for unit in run.units:
             found[unit.name] = run.key(unit)
-            run.place(unit).mkdir(parents=True)
+            run.unit_folder(unit).mkdir(parents=True)
             if unit.trains:
-                (run.place(unit) / "model").symlink_to(Path("data/models/tiny").resolve())
-            shards.write_json(run.place(unit) / "done.json", {"key": found[unit.name], "shards": [], "seconds": 0})
+                (run.unit_folder(unit) / "model").symlink_to(Path("data/models/tiny").resolve())
+            shards.write_json(
+                run.unit_folder(unit) / "done.json", {"key": found[unit.name], "shards": [], "seconds": 0}
+            )
         return found
     finally:
         run.close()

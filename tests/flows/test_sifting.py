@@ -157,7 +157,7 @@ def test_strata(folder):
 def test_clusters(folder):
     run = build(folder, "subsample_clusters")
     assert len(left(run)) == 8
-    record = json.loads((run.place(run.units[1]) / "done.json").read_text())["result"]
+    record = json.loads((run.unit_folder(run.units[1]) / "done.json").read_text())["result"]
     assert record["embedding"].startswith("picture (")
     assert sum(c["kept"] for c in record["samples"].values()) == 8
     assert sum(c["had"] for c in record["samples"].values()) == 17
@@ -169,7 +169,7 @@ def test_clusters(folder):
 def test_clusters_in_the_eyes_of_a_model(folder):
     run = build(folder, "subsample_model")
     assert len(left(run)) == 8
-    record = json.loads((run.place(run.units[1]) / "done.json").read_text())
+    record = json.loads((run.unit_folder(run.units[1]) / "done.json").read_text())
     assert record["result"]["embedding"].startswith("model tiny@")
     assert record["result"]["embedding"].endswith(" hf")
     ((_, usage),) = record["usage"]["subsample"].items()

@@ -18,7 +18,7 @@ from pipeline.engines.remote.bodies import Bodies
 from pipeline.engines.remote.endpoints import Pool, Server
 from pipeline.engines.remote.http import LONGEST_BODY, Response, TooLarge, Unreachable, Untrusted
 from pipeline.engines.remote.parameters import Dialect
-from pipeline.engines.remote.replies import Refusal, Unreadable
+from pipeline.engines.remote.replies import MalformedReply, Refusal
 from schemas import redact
 from schemas.errors import EngineError, NeverAnswered, RowError
 from schemas.records import Reason
@@ -34,17 +34,17 @@ R = TypeVar("R", bound=Chat)
 T = TypeVar("T")
 
 
-class Fault(Exception):
+class TemporaryFault(Exception):
     """A temporary fault: `end` is raised after `tries` retries without success. `waited`: the server has asked for a pause."""
 
     def __init__(self, end: RowError, tries: float = math.inf, waited: bool = False):
         self.end, self.tries, self.waited = end, tries, waited
 
 
-class Again(Enum):
+class Retry(Enum):
     """How an unanswered request is repeated immediately."""
 
-    OTHER_WORDS = "with the parameters that its server supports, which are known now"
+    OTHER_PARAMETERS = "with the parameters that its server supports, which are known now"
     OTHER_SERVER = "at another server"
 
 
@@ -98,7 +98,7 @@ class Exchange:
                     response = self._refused(server, response, request, options, dialect, sent, refused)
                 log.debug("%s did not answer; repeating the request %s", server.url, response.value)
                 continue
-            except Fault as fault:
+            except TemporaryFault as fault:
                 await server.judged(lambda server=server: self._answers(server))
                 if tries >= min(fault.tries, self._retries):
                     raise fault.end from fault.__cause__
@@ -132,13 +132,13 @@ class Exchange:
                     raise Refusal(refusal.detail) from None
             raise
 
-    async def _post(self, server: Server, body: list[bytes], request: Chat, sent: float) -> Response | Again:
-        """The reply; OTHER_SERVER if the server is unreachable (retried later if it is the only one). Fault if the connection broke."""
+    async def _post(self, server: Server, body: list[bytes], request: Chat, sent: float) -> Response | Retry:
+        """The reply; OTHER_SERVER if the server is unreachable (retried later if it is the only one). TemporaryFault if the connection broke."""
         try:
             return await server.post("/chat/completions", body)
         except Unreachable as error:
             server.leave(sent, unreachable_error(server, error), self._retries)
-            return Again.OTHER_SERVER
+            return Retry.OTHER_SERVER
         except OSError as error:
             message = f"the connection to the server broke ({error})"
             if isinstance(error, TimeoutError):
@@ -147,7 +147,7 @@ class Exchange:
                 message = f"the server's reply is larger than {LONGEST_BODY >> 20} MB; lower n or max_tokens"
             server.failed(sent, request, EngineError(f"{server.url}: {message}"), self._retries)
             tries = 1 if isinstance(error, TooLarge) else math.inf
-            raise Fault(RowError(Reason.ENGINE_FAILED, message), tries) from error
+            raise TemporaryFault(RowError(Reason.ENGINE_FAILED, message), tries) from error
 
     def _answer(
         self, server: Server, response: Response, request: Chat, read: Callable, sent: float, kind: tuple
@@ -155,26 +155,26 @@ class Exchange:
         server.answered(sent, kind)
         try:
             return read(request, replies.loaded(response.body))
-        except Unreadable as error:
+        except MalformedReply as error:
             status = "" if response.status == 200 else f"status {response.status}, "
             message = f"cannot parse the server's reply ({status}{error}): {self.clean(response.body)}"
-            raise Fault(Refusal(message, Reason.ENGINE_FAILED), error.tries) from error
+            raise TemporaryFault(Refusal(message, Reason.ENGINE_FAILED), error.tries) from error
 
     def _refused(self, server: Server, response: Response, request: Chat, options: dict[str, Any], dialect: Dialect,
-                 sent: float, refused: dict[Server, "ServerRefusal"]) -> Again:  # fmt: skip
-        """How to repeat the request: with other parameters, or at a server not in `refused`, to which this one is added. Fault if a later
+                 sent: float, refused: dict[Server, "ServerRefusal"]) -> Retry:  # fmt: skip
+        """How to repeat the request: with other parameters, or at a server not in `refused`, to which this one is added. TemporaryFault if a later
         retry may help, RowError if not."""
         status, message = response.status, self.clean(response.body)
         if status in PASSING or status >= 500:
             raise self._failing(server, status, message, replies.retry_after(response.headers), request, sent)
         if status == 401:
             server.give_up(self.locked(server, response))
-            return Again.OTHER_SERVER
+            return Retry.OTHER_SERVER
         if server.dialect is not dialect:  # learnt while this request was in flight
-            return Again.OTHER_WORDS
+            return Retry.OTHER_PARAMETERS
         if other := dialect.learnt(response.body, options):
             self._learn(server, other, message)
-            return Again.OTHER_WORDS
+            return Retry.OTHER_PARAMETERS
         detail = f"the server refused the request ({status}): {message}"
         if status < 400:
             detail = (
@@ -187,7 +187,7 @@ class Exchange:
         if self.pool.others(*refused):
             if locked and not server.knows:
                 server.refused(sent, refusal.error)
-            return Again.OTHER_SERVER
+            return Retry.OTHER_SERVER
         if locked and not any(server.knows for server in self.pool.servers):
             raise NeverAnswered(
                 endpoints.together([str(s.error or refused[s].error) for s in self.pool.servers]), detail
@@ -196,7 +196,7 @@ class Exchange:
 
     def _failing(
         self, server: Server, status: int, message: str, wait: float | None, request: Chat, sent: float
-    ) -> Fault:
+    ) -> TemporaryFault:
         if status in BUSY:
             server.busy(sent, wait)
         else:
@@ -204,7 +204,7 @@ class Exchange:
         if status >= 500:
             lasting = EngineError(f"{server.url} keeps answering {status}: {message}; check the server's log")
             server.failed(sent, request, lasting, self._retries)
-        return Fault(
+        return TemporaryFault(
             RowError(Reason.ENGINE_FAILED, f"the server answered {status} at every retry: {message}"), waited=bool(wait)
         )
 

@@ -31,7 +31,7 @@ HTML = re.compile(r"\s*<(!doctype html|html|head|body)\b", re.IGNORECASE)
 TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
 
-class Unreadable(Exception):
+class MalformedReply(Exception):
     """The reply is malformed; the message says why. The request may be retried, at most `tries` times."""
 
     def __init__(self, why: str, tries: float = 1):
@@ -47,13 +47,13 @@ class Refusal(RowError):
 
 
 def loaded(body: bytes) -> dict:
-    """The JSON object of a reply. Unreadable if it is not one."""
+    """The JSON object of a reply. MalformedReply if it is not one."""
     try:
         reply = orjson.loads(body)
     except ValueError as error:
-        raise Unreadable("it is not JSON", math.inf) from error
+        raise MalformedReply("it is not JSON", math.inf) from error
     if type(reply) is not dict:
-        raise Unreadable("it is not a JSON object")
+        raise MalformedReply("it is not a JSON object")
     return reply
 
 
@@ -72,20 +72,20 @@ def _count(value: Any) -> int:
 
 
 def choices(reply: dict[str, Any], most: int) -> list[dict]:
-    """The 1 to `most` choices, sorted by index; in the order of the reply if none has an index. Unreadable otherwise."""
+    """The 1 to `most` choices, sorted by index; in the order of the reply if none has an index. MalformedReply otherwise."""
     found: list[dict] = reply.get("choices", [])
     if type(found) is not list or not found:
-        raise Unreadable("it has no list of choices")
+        raise MalformedReply("it has no list of choices")
     if len(found) > most:
-        raise Unreadable(f"it has {len(found)} choices instead of {most}")
+        raise MalformedReply(f"it has {len(found)} choices instead of {most}")
     try:
         places = [choice.get("index") for choice in found]
     except AttributeError as error:
-        raise Unreadable("a choice is not an object") from error
+        raise MalformedReply("a choice is not an object") from error
     if len(found) == 1 or places == ORDER[: len(places)] or set(map(type, places)) == {type(None)}:
         return found
     if any(type(place) is not int for place in places) or len(set(places)) < len(places):
-        raise Unreadable(f"its choices have the indices {places}")
+        raise MalformedReply(f"its choices have the indices {places}")
     return sorted(found, key=itemgetter("index"))
 
 
@@ -98,7 +98,7 @@ def thought_tokens(reply: dict) -> int:
 
 def text(choice: dict) -> str:
     """The text of a choice: its content, the joined text parts, or its refusal; empty where only a thought or a tool call came, or the answer
-    ended early. Unreadable if there is none."""
+    ended early. MalformedReply if there is none."""
     message = choice.get("message")
     content = message.get("content") if type(message) is dict else None
     if type(content) is str:
@@ -106,14 +106,14 @@ def text(choice: dict) -> str:
     if type(content) is list:
         return "".join(map(_part, content))
     if type(message) is not dict:
-        raise Unreadable("a choice has no message")
+        raise MalformedReply("a choice has no message")
     if content is None and type(message.get("refusal")) is str:
         return message["refusal"]
     if content is None and (
         _called(message) or thought(choice) or _ended(choice) in (LENGTH, TOOL_CALLS, CONTENT_FILTER)
     ):
         return ""
-    raise Unreadable(f"its content is {_kind(content)}")
+    raise MalformedReply(f"its content is {_kind(content)}")
 
 
 def _part(part: Any) -> str:
@@ -124,7 +124,7 @@ def _part(part: Any) -> str:
             return part["text"]
         if part.get("type") in THOUGHTS:
             return ""
-    raise Unreadable("a part of its content is not a text")
+    raise MalformedReply("a part of its content is not a text")
 
 
 def thought(choice: dict) -> str | None:
@@ -171,7 +171,7 @@ def finish(choice: dict, tokens: int, most: int) -> str:
         return LENGTH if tokens >= most else STOP
     if type(reason) is str and len(reason) <= 40 and reason.isprintable():
         return finish_name(reason)
-    raise Unreadable(f"its finish_reason is {_kind(reason)}")
+    raise MalformedReply(f"its finish_reason is {_kind(reason)}")
 
 
 def answers(found: Sequence[dict], tokens: int, most: int) -> tuple[Answer, ...]:
@@ -196,9 +196,9 @@ def with_logprobs(choice: dict, most: int) -> Answer:
 
 
 def logprob(value: Any) -> float:
-    """A log-probability, clipped to LOWEST..0 and rounded to 4 digits. Unreadable if it is not a finite number of at most ABOVE."""
+    """A log-probability, clipped to LOWEST..0 and rounded to 4 digits. MalformedReply if it is not a finite number of at most ABOVE."""
     if type(value) not in (float, int) or not math.isfinite(value) or value > ABOVE:
-        raise Unreadable(f"a log-probability is {value if type(value) in (float, int) else _kind(value)}")
+        raise MalformedReply(f"a log-probability is {value if type(value) in (float, int) else _kind(value)}")
     return rounded(max(min(value, 0.0), LOWEST))
 
 
@@ -209,7 +209,7 @@ def first_tokens(choice: dict, wanted: tuple[str, ...]) -> tuple[float | None, .
     if type(listed) is not list or any(
         type(token) is not dict or type(token.get("token")) is not str for token in listed
     ):
-        raise Unreadable("its top_logprobs are not a list of tokens")
+        raise MalformedReply("its top_logprobs are not a list of tokens")
     found: dict[str, float] = {}
     for token in listed:
         spelled = token["token"]
@@ -225,7 +225,7 @@ def _tokens(choice: dict) -> list[dict]:
         raise Refusal("the server returns no log-probabilities; use another model for this step")
     found = logprobs.get("content") if type(logprobs) is dict else None
     if type(found) is not list or any(type(token) is not dict for token in found):
-        raise Unreadable("its logprobs are not a list of tokens")
+        raise MalformedReply("its logprobs are not a list of tokens")
     return found
 
 
@@ -239,7 +239,7 @@ def likelihood(alone: dict, whole: dict) -> tuple[tuple[float, ...], int]:
             break
         length += 1
     if len(ids) != len(found):
-        raise Unreadable(f"it has {len(found)} log-probabilities for {len(ids)} tokens")
+        raise MalformedReply(f"it has {len(found)} log-probabilities for {len(ids)} tokens")
     each = [logprob(entry[str(i)]["logprob"]) for i, entry in zip(ids[length:], found[length:], strict=True)]
     return tuple(each), length
 

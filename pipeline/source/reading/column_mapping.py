@@ -88,7 +88,7 @@ def read(
         raise missing_columns_error(label, missing, values)
 
 
-Shown = dict[str, Sequence]  # media kind, or "any" -> values that refer to media
+MediaValues = dict[str, Sequence]  # media kind, or "any" -> values that refer to media
 
 
 def _ahead(
@@ -97,12 +97,12 @@ def _ahead(
     media_columns: list[tuple[str, str]],
     lookup: Callable[[str], MediaLookup],
     remote: Remote,
-) -> Iterator[tuple[Row, dict | RowError, Shown, list[str]]]:
+) -> Iterator[tuple[Row, dict | RowError, MediaValues, list[str]]]:
     """Yields rows in order with the media they refer to; rows with URLs are held back until their downloads have been started."""
-    waiting: deque[tuple[Row, dict | RowError, Shown, list[str]]] = deque()
+    waiting: deque[tuple[Row, dict | RowError, MediaValues, list[str]]] = deque()
     titles = {column for column, _ in media_columns}
     for row in rows:
-        shown: Shown = {}
+        shown: MediaValues = {}
         wanted: list[str] = []
         try:
             found: dict | RowError = row.values()
@@ -146,7 +146,9 @@ def _parts(prompt: list) -> list:
     ]
 
 
-def _sample(values: dict, shown: Shown, row: Row, lookup: MediaLookup, rules: Rules) -> tuple[list[Media], Sample]:
+def _sample(
+    values: dict, shown: MediaValues, row: Row, lookup: MediaLookup, rules: Rules
+) -> tuple[list[Media], Sample]:
     names, clean = rules.names, rules.clean
     known: dict[str, str | None] = {
         name: _text(name, value, clean if name == "id" else rules.cleaned_before)

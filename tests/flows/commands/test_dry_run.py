@@ -1,4 +1,4 @@
-"""Answers that are made up have the form that was asked for, or the layout that the operator reads."""
+"""Answers that are simulated have the form that was asked for, or the layout that the operator reads."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 
 from annotators.split import model as split
-from flows.commands.dry_run import MadeUp, Model, Observations, example_of, examples, instance, make_up
+from flows.commands.dry_run import Model, Observations, SimulatedEngine, example_of, examples, instance, simulate
 from flows.planning import registry
 from flows.planning.bind import Operator, bound_step
 from pipeline.filter import media as media_filter
@@ -26,7 +26,7 @@ PICTURE = (user(Part("image", media="a" * 64), Part("text", "what is this ?")),)
 
 
 def said(request, known: Observations | None = None):
-    return make_up(MadeUp(MODEL, None, known or Observations({})), request)
+    return simulate(SimulatedEngine(MODEL, None, known or Observations({})), request)
 
 
 def text(prompt: str, **more) -> str:
@@ -75,7 +75,7 @@ class Trial:
         self.identity, self.can, self.media, self.slots = "m@1", frozenset({"Generate"}), frozenset(MEDIA_KINDS), 4
 
     async def ask(self, request):
-        return make_up(MadeUp(MODEL, None, Observations({})), request, self.example)
+        return simulate(SimulatedEngine(MODEL, None, Observations({})), request, self.example)
 
 
 def tried(title: str, settings: dict) -> list:
@@ -184,7 +184,7 @@ def test_a_perturbed_picture_is_another_file_that_opens_alike(media_store):
     from tests.support.media_files import jpeg
 
     name = media_store.add(jpeg())
-    made = make_up(MadeUp(MODEL, media_store, Observations({})), Perturb(name, 8, 2, 10)).media
+    made = simulate(SimulatedEngine(MODEL, media_store, Observations({})), Perturb(name, 8, 2, 10)).media
     assert made != name
     assert decode_image(media_store.read(made), "it").size == decode_image(media_store.read(name), "it").size
 
@@ -193,4 +193,4 @@ def test_what_an_engine_would_refuse_before_it_opens_anything_is_refused():
     deaf = MODEL._replace(media=frozenset({"image"}))
     sound = (user(Part("audio", media="a" * 64), Part("text", "what is said ?")),)
     with pytest.raises(RowError, match="does not accept audio"):
-        make_up(MadeUp(deaf, None, Observations({})), Generate(sound))
+        simulate(SimulatedEngine(deaf, None, Observations({})), Generate(sound))

@@ -142,7 +142,7 @@ def test_what_made_up_answers_cannot_tell_is_said(tmp_path, monkeypatch):
     path = written(tmp_path, [{"make.reference": {}}, spoil, people, "score.consensus", after])
     found = estimate(path, cache=tmp_path / "cache")
     assert {row.step: row.usage["asked"] for row in found.rows} == {"rewrite": 40, "after": 4 * 2 * 2}
-    unread = "rewrite: most made-up answers could not be parsed; it may send fewer requests, and later steps more"
+    unread = "rewrite: most simulated answers could not be parsed; it may send fewer requests, and later steps more"
     assert unread not in found.notes
     assert "steps after human annotation are not included in the estimate" in found.notes
     monkeypatch.delattr("pipeline.make.rewrite.example")  # as in an operator of whose replies nobody told the layout
@@ -250,7 +250,7 @@ def test_of_the_demo_tokens_and_time_are_measured_once_some_were_asked(demo):
         assert usage[step]["prompt_tokens"] == pytest.approx(real["prompt_tokens"], rel=0.02), step
         assert usage[step]["answer_tokens"] == pytest.approx(real["answer_tokens"], rel=0.3), step
         assert real["seconds"] / 5 < usage[step]["seconds"] < real["seconds"] * 5, step
-    # claims hang on answers that are made up, many of which state nothing
+    # claims hang on answers that are simulated, many of which state nothing
     (real,) = summary["steps"]["claims"]["models"].values()
     assert real["asked"] / 3 < usage["claims"]["asked"] < real["asked"] * 3
 

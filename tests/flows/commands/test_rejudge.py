@@ -154,7 +154,7 @@ def test_a_prompt_that_was_changed_is_not_answered_by_old_words(tmp_path, rows_f
     )
     raw = document(rows_file, "", prompt=str(prompt))
     run, _ = built(tmp_path, raw)
-    place = run.place(run.units[0])
+    place = run.unit_folder(run.units[0])
     there = sorted(p.name for p in place.iterdir())
     prompt.write_text(prompt.read_text().replace("Compare", "Weigh"))
     prompts.read.cache_clear()

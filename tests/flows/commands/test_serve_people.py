@@ -247,7 +247,7 @@ def test_whether_a_build_has_taken_what_people_say_is_known_when_they_change_the
     pairwright(serve.environment, *serve.build)
     assert campaigns.is_built(run)
     (asked,) = campaigns.asking_steps(run)
-    done = run.place(asked.unit) / "done.json"
+    done = run.unit_folder(asked.unit) / "done.json"
     shards.write_json(
         done, shards.read_json(done) | {"seconds": 7.0}
     )  # as a build leaves it that died before its summary

@@ -123,14 +123,16 @@ def test_a_finished_step_whose_model_was_changed_is_not_taken_for_finished(tmp_p
     shards.write_json(tmp_path / "run.json", {"recipe": recipe, "cache": str(tmp_path), "version": 2})
     run = executor.reopen(tmp_path)
     unit = run.units[-1]
-    model = run.place(unit) / "model" / "model.safetensors"
+    model = run.unit_folder(unit) / "model" / "model.safetensors"
     model.parent.mkdir(parents=True)
     model.write_bytes(b"weights")
-    shards.write_table(run.place(unit) / "rejections.arrow", "rejections", [])
-    files = checksum.file_checksums(run.place(unit), ["rejections.arrow", "model/model.safetensors"])
+    shards.write_table(run.unit_folder(unit) / "rejections.arrow", "rejections", [])
+    files = checksum.file_checksums(run.unit_folder(unit), ["rejections.arrow", "model/model.safetensors"])
     key = "k"
     run.key = lambda unit, bound=None: key  # ty: ignore[invalid-assignment]
-    shards.write_json(run.place(unit) / "done.json", {"unit": unit.name, "key": key, "seconds": 1.0, "files": files})
+    shards.write_json(
+        run.unit_folder(unit) / "done.json", {"unit": unit.name, "key": key, "seconds": 1.0, "files": files}
+    )
     assert run.finished(unit)
     model.write_bytes(b"weighty")
     assert not run.finished(unit)

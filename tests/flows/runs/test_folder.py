@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from flows.runs import executor, notes
-from flows.runs.folder import disk_errors_translated, make_folder, read_run_note, require_run_note, take_folder
+from flows.runs.folder import disk_errors_translated, lock_folder, make_folder, read_run_note, require_run_note
 from schemas.errors import DamageError, OutputError, StoreError
 
 RECIPE = {"name": "x", "models": {}, "steps": []}
@@ -54,7 +54,7 @@ def test_a_newer_versions_folder_is_named_and_nothing_in_it_changes(tmp_path):
         read_run_note,
         executor.reopen,
         executor.resume,
-        lambda folder: take_folder(folder, lambda note: None),
+        lambda folder: lock_folder(folder, lambda note: None),
     ):
         with pytest.raises(OutputError, match=r"newer Pairwright \(version 3 .*; update Pairwright"):
             look(tmp_path)
@@ -86,14 +86,14 @@ def test_a_place_where_no_folder_can_be_is_the_users_mistake(tmp_path, place):
 def test_a_folder_of_somebody_else_and_one_of_another_recipe_stay_as_they_are(tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(OutputError, match="contains files that are not from a Pairwright run"):
-        take_folder(tmp_path, lambda note: None)
+        lock_folder(tmp_path, lambda note: None)
     (tmp_path / "run.json").write_text(json.dumps(RUN))
 
     def another(note):
         raise OutputError(f"{note['recipe']['name']} is another recipe")
 
     with pytest.raises(OutputError, match="x is another recipe"):
-        take_folder(tmp_path, another)
+        lock_folder(tmp_path, another)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json", "thesis.txt"]
 
 

@@ -34,7 +34,7 @@ def build(tmp_path, monkeypatch):
             rows = {t: [row for batch in tables.batches(t) for row in from_batch(t, batch)] for t in names}
             return (
                 endpoint.questions.total() - before,
-                shards.read_json(run.place(run.units[0]) / "done.json")["shards"],
+                shards.read_json(run.unit_folder(run.units[0]) / "done.json")["shards"],
                 rows,
             )
         finally:

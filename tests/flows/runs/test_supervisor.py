@@ -48,7 +48,7 @@ def built(folder: Path, raw: dict) -> tuple[executor.Run, list[str]]:
 
 
 def loads(run: executor.Run) -> dict[str, dict[str, int]]:
-    return {u.name: n for u in run.units if (n := shards.read_json(run.place(u) / "done.json")["loads"])}
+    return {u.name: n for u in run.units if (n := shards.read_json(run.unit_folder(u) / "done.json")["loads"])}
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_a_request_that_crashes_the_engine_is_one_rejection(tmp_path, hooked):
     assert POISON not in str(prompts)
     assert sum(b.num_rows for b in run.tables().batches("candidates")) == 23
 
-    shutil.rmtree(run.place(run.units[0]))  # as if its rows were to be made again: the culprit is known
+    shutil.rmtree(run.unit_folder(run.units[0]))  # as if its rows were to be made again: the culprit is known
     again, said = built(tmp_path, raw)
     assert not any("restarting it" in text for text in said)
     assert [row["reason"] for b in again.tables().batches("rejections") for row in b.to_pylist()] == [
@@ -177,7 +177,7 @@ def test_a_child_that_grows_is_followed_by_another_between_shards(tmp_path, hook
     assert all(text.startswith("its memory grew from") for text in grown)
     assert not any("restarting it" in text for text in said)
     assert not (run.folder / "crashes.json").exists()
-    done = shards.read_json(run.place(run.units[0]) / "done.json")
+    done = shards.read_json(run.unit_folder(run.units[0]) / "done.json")
     assert len(done["shards"]) == 8
     assert sum(b.num_rows for b in run.tables().batches("candidates")) == 64
 

@@ -20,7 +20,7 @@ KEY, OTHER = b"k" * 16, b"o" * 16
 
 def have(one: Claims, key: bytes) -> bool:
     """Claims a question as the cache does; whether it is ours."""
-    return one.take(key) or one.ours(key)
+    return one.claim(key) or one.is_mine(key)
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def pair(tmp_path):
 
 def test_a_build_alone_has_what_it_claims(tmp_path):
     alone = Claims(tmp_path / "asking")
-    assert alone.take(KEY)
-    assert alone.take(OTHER)
-    alone.drop([KEY, OTHER, b"never claimed..."])
-    assert alone.take(KEY)
+    assert alone.claim(KEY)
+    assert alone.claim(OTHER)
+    alone.release([KEY, OTHER, b"never claimed..."])
+    assert alone.claim(KEY)
     assert not alone.shared
     alone.close()
     assert list((tmp_path / "asking").iterdir()) == []
@@ -53,23 +53,23 @@ def test_what_one_build_claimed_before_the_other_came_is_not_the_others(pair):
     assert not have(second, KEY)
     assert have(second, OTHER)
     assert not have(first, OTHER)
-    first.drop([KEY])
+    first.release([KEY])
     assert have(second, KEY)
     assert not have(first, KEY)
 
 
 def test_who_leaves_frees_what_he_had_and_who_stays_is_alone_again(pair):
     first, second = pair
-    first.take(KEY)
+    first.claim(KEY)
     assert not have(second, KEY)
     first.close()
     assert have(second, KEY)
     assert not second.shared
-    assert second.take(OTHER)  # without a look around
+    assert second.claim(OTHER)  # without a look around
 
 
 def test_what_a_killed_process_claimed_is_free_and_its_file_goes(tmp_path, pair):
-    script = "import os, signal, sys; from pathlib import Path; from pipeline.storage.claims import Claims\nc = Claims(Path(sys.argv[1])); c.take(b'k' * 16); os.kill(os.getpid(), signal.SIGKILL)"
+    script = "import os, signal, sys; from pathlib import Path; from pipeline.storage.claims import Claims\nc = Claims(Path(sys.argv[1])); c.claim(b'k' * 16); os.kill(os.getpid(), signal.SIGKILL)"
     first, second = pair
     assert have(first, OTHER)
     assert subprocess.run([sys.executable, "-c", script, str(tmp_path)]).returncode == -signal.SIGKILL
@@ -82,7 +82,7 @@ def killed(folder, *before) -> None:
     """A process that claims KEY, then does what `before` says, and is killed."""
     script = (
         "import os, signal, sys; from pathlib import Path; from pipeline.storage.claims import Claims\n"
-        "c = Claims(Path(sys.argv[1])); c.take(b'k' * 16); print(flush=True); input(); os.kill(os.getpid(), signal.SIGKILL)"
+        "c = Claims(Path(sys.argv[1])); c.claim(b'k' * 16); print(flush=True); input(); os.kill(os.getpid(), signal.SIGKILL)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -96,7 +96,7 @@ def killed(folder, *before) -> None:
 
 def test_the_last_to_leave_removes_the_file_of_a_dead_one_whom_it_knew(tmp_path):
     claims = Claims(tmp_path)
-    killed(tmp_path, lambda: claims.take(OTHER))  # it sees the other, which dies afterwards
+    killed(tmp_path, lambda: claims.claim(OTHER))  # it sees the other, which dies afterwards
     assert len(list(tmp_path.iterdir())) == 2
     claims.close()
     assert list(tmp_path.iterdir()) == []
@@ -112,7 +112,7 @@ def test_one_who_claimed_nothing_removes_the_file_of_a_dead_one_too(tmp_path):
 
 
 def test_a_stopped_process_keeps_what_it_claimed(tmp_path, pair):
-    script = "import sys; from pathlib import Path; from pipeline.storage.claims import Claims\nc = Claims(Path(sys.argv[1])); c.take(b'k' * 16); print(flush=True); input()"
+    script = "import sys; from pathlib import Path; from pipeline.storage.claims import Claims\nc = Claims(Path(sys.argv[1])); c.claim(b'k' * 16); print(flush=True); input()"
     process = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -131,7 +131,7 @@ def test_more_than_there_are_places_for_is_asked_without_a_claim(tmp_path, monke
     first, second = Claims(tmp_path), Claims(tmp_path)
     assert [have(first, bytes([i]) * 16) for i in range(3)] == [True] * 3
     assert [have(second, bytes([i]) * 16) for i in range(3)] == [False, False, True]
-    first.drop([bytes(16)])
+    first.release([bytes(16)])
     assert have(first, b"x" * 16)
     for one in (first, second):
         one.close()
@@ -140,10 +140,10 @@ def test_more_than_there_are_places_for_is_asked_without_a_claim(tmp_path, monke
 def test_a_folder_that_cannot_be_made_is_one_line_and_leaves_no_file(tmp_path, monkeypatch):
     (tmp_path / "asking").write_text("a file in the way")
     with pytest.raises(StoreError, match=r"cannot write to .*asking .*; check its disk and permissions"):
-        Claims(tmp_path / "asking").take(KEY)
+        Claims(tmp_path / "asking").claim(KEY)
     monkeypatch.setattr(os, "posix_fallocate", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(StoreError, match=r"\(No space left on device\)"):
-        Claims(tmp_path / "full").take(KEY)
+        Claims(tmp_path / "full").claim(KEY)
     assert list((tmp_path / "full").iterdir()) == []
 
 
@@ -161,7 +161,7 @@ def _asks(folder: Path, seed: int) -> list[int]:
         elif not answer.exists():
             mine.append(number)
             answer.touch()
-        one.drop([key])
+        one.release([key])
     one.close()
     return mine
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from pipeline.engines import openai
-from pipeline.storage.answer_cache import AnswerCache, CachedEngine, Remembered, Usage
+from pipeline.storage.answer_cache import AnswerCache, CachedEngine, CacheOnlyEngine, Usage
 from schemas.errors import NotAsked
 from schemas.messages import user
 from schemas.records import Reason
@@ -43,7 +43,7 @@ def test_it_says_and_fails_as_the_real_one_did_and_knows_no_more(tmp_path, asked
     assert isinstance(said[1], Failure)
     assert said[1].reason == Reason.ENGINE_REFUSED
     cache = AnswerCache(tmp_path / "answers.sqlite")
-    engine = CachedEngine(Remembered(cache, "m", ["Generate"], [], 4), cache, Usage())
+    engine = CachedEngine(CacheOnlyEngine(cache, "m", ["Generate"], [], 4), cache, Usage())
 
     async def work():
         assert [await engine.ask(question(t)) for t in ("hello", "poison")] == said

@@ -6,7 +6,7 @@ from email.utils import format_datetime
 import pytest
 
 from pipeline.engines.remote import replies
-from pipeline.engines.remote.replies import Refusal, Unreadable
+from pipeline.engines.remote.replies import MalformedReply, Refusal
 from schemas.requests import Answer
 
 
@@ -36,13 +36,13 @@ def test_a_refusal_in_words_is_an_answer():
 
 @pytest.mark.parametrize("content", [None, {"text": "a"}, 3, True, 1.5, [1], [{"type": "image_url"}], [None]])
 def test_what_is_no_text_is_unreadable(content):
-    with pytest.raises(Unreadable, match="content"):
+    with pytest.raises(MalformedReply, match="content"):
         replies.text(choice(content))
 
 
 @pytest.mark.parametrize(("message"), [None, [], "hello", 1])
 def test_a_choice_has_a_message(message):
-    with pytest.raises(Unreadable, match="no message"):
+    with pytest.raises(MalformedReply, match="no message"):
         replies.text({"message": message})
 
 
@@ -96,7 +96,7 @@ def test_a_reply_without_content_that_ended_early_is_an_empty_one(said):
 
 @pytest.mark.parametrize("said", [3, {}, [], True, 1.5, "x" * 100, "a\nb"])
 def test_an_end_that_is_no_word_is_unreadable(said):
-    with pytest.raises(Unreadable):
+    with pytest.raises(MalformedReply):
         replies.finish({"finish_reason": said}, 3, 16)
 
 
@@ -126,14 +126,14 @@ def test_choices_come_in_order_of_their_index_or_as_they_came():
      [{"index": 0}, {"index": 0.5}], [{"index": 1}, {"index": []}]],
 )  # fmt: skip
 def test_choices_that_cannot_be_told_apart_are_unreadable(choices):
-    with pytest.raises(Unreadable):
+    with pytest.raises(MalformedReply):
         replies.choices({"choices": choices}, 2)
 
 
 def test_a_log_probability_is_one():
     assert [replies.logprob(said) for said in (-1.23456, 0, 0.0, 1e-5, -1e30)] == [-1.2346, 0.0, 0.0, 0.0, -9999.0]
     for said in (0.5, "x", None, True, float("nan"), float("-inf"), []):
-        with pytest.raises(Unreadable):
+        with pytest.raises(MalformedReply):
             replies.logprob(said)
 
 
@@ -147,7 +147,7 @@ def test_log_probabilities_that_do_not_come_are_a_refusal(said):
     "said", ["text", {"content": "text"}, {"content": [1]}, {"content": [{"logprob": 3}]}, {"content": [{}]}, [1]]
 )
 def test_log_probabilities_of_another_form_are_unreadable(said):
-    with pytest.raises(Unreadable):
+    with pytest.raises(MalformedReply):
         replies.with_logprobs(choice(logprobs=said), 16)
 
 
@@ -164,7 +164,7 @@ def test_log_probabilities_of_another_form_are_unreadable(said):
     ],
 )
 def test_first_tokens_of_another_form_are_unreadable(listed):
-    with pytest.raises(Unreadable):
+    with pytest.raises(MalformedReply):
         replies.first_tokens(choice(logprobs={"content": [{"top_logprobs": listed}]}), ("yes", "no"))
 
 
@@ -172,7 +172,7 @@ def test_first_tokens_of_another_form_are_unreadable(listed):
     "body", [b"", b"{", b"NaN", b'{"a": NaN}', b'{"a": "\\ud800"}', b"\xff\xfe", b"[" * 5000, b"[]", b"7", b"null"]
 )
 def test_what_is_no_json_object_is_unreadable(body):
-    with pytest.raises(Unreadable):
+    with pytest.raises(MalformedReply):
         replies.loaded(body)
 
 
