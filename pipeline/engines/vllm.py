@@ -23,9 +23,10 @@ from cachetools import LRUCache
 from pydantic import Field
 
 from pipeline.engines.local.device import has_gpu, share_of
-from pipeline.media.decode import decode_audio, decode_image, decode_video
+from pipeline.media.decode import decode_audio, decode_clip, decode_image
 from pipeline.media.limits import HEARD_SECONDS
 from pipeline.modeling.checkpoint import identity
+from pipeline.modeling.frame_times import ARGUMENT, rate, with_times
 from pipeline.modeling.request_media import media_of_request, merge_texts, read
 from pipeline.modeling.special_tokens import first_tokens, markup, rounded, specials
 from schemas import operator
@@ -55,6 +56,7 @@ CPU_KV_BYTES = 128 << 20
 MIN_SIDE = 4  # pixels; vLLM silently enlarges a smaller image
 # share of the slots: answers handed out together while the model is busy, which makes their processing cheaper; as many requests wait in vLLM
 BURST = 1 / 4
+EQUAL = 1e-3  # relative difference of frame rates that are told as one: at most 0.1 s after 100 s
 BAN = -100.0  # logit bias of a token that must not be generated
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # LoRA ranks that vLLM supports
 
@@ -198,6 +200,7 @@ class VLLM:
         self._store = media
         self._llm: Any = llm
         self._limits = dict(llm.renderer.mm_processor.info.allowed_mm_limits) if llm.renderer.mm_processor else {}
+        self._family = llm.model_config.hf_config.model_type
         self._tokens = _Tokens(llm.get_tokenizer(), llm.model_config)
         self.media = frozenset(k for k in MEDIA_KINDS if self._limits.get(k) and self._tokens.shows(k))
         self._decoded = LRUCache(DECODED_BYTES, getsizeof=_size)
@@ -361,6 +364,8 @@ class VLLM:
                 names.setdefault(part.type, []).append(
                     f"{part.type} {part.media}"
                 )  # with the type: a video and its audio share an id
+            if self._family in ARGUMENT and (rates := {rate(metadata) for _, metadata in data.get("video", ())}):
+                prompt["mm_processor_kwargs"] = {"videos_kwargs": {"fps": _one(rates, self._family)}}
         return prompt
 
     async def _media(self, part: Part):
@@ -388,11 +393,9 @@ class VLLM:
         if part.type == "audio":
             wave = decode_audio(data, AUDIO_RATE, name, self._settings.max_seconds)
             return wave, AUDIO_RATE
-        frames, fps = decode_video(data, self._settings.fps, self._settings.max_frames, name)
-        return frames, {
-            "fps": fps, "duration": len(frames) / fps, "total_num_frames": len(frames),
-            "frames_indices": list(range(len(frames))), "video_backend": "pyav", "do_sample_frames": False,
-        }  # fmt: skip
+        clip = decode_clip(data, self._settings.fps, self._settings.max_frames, name)
+        frames, metadata = with_times(clip, self._family)
+        return frames, metadata | {"video_backend": "pyav", "do_sample_frames": False}
 
     def _result(self, output, ids: list[int | None] | None) -> Result:
         if bad := [o.finish_reason for o in output.outputs if o.finish_reason not in ("stop", "length")]:
@@ -502,6 +505,17 @@ def _answer(output) -> Answer:
 
 def _listed(value) -> list:
     return value if isinstance(value, list) else [value]
+
+
+def _one(rates: set[float], family: str) -> float:
+    """The frames per second of all videos of a request. RowError if they differ."""
+    if max(rates) - min(rates) > EQUAL * max(rates):
+        detail = (
+            f"vLLM tells {family} one frame rate for all videos of a request, but these show {min(rates):.2f} to {max(rates):.2f} frames per "
+            "second; show videos of the same length, or use the engine hf"
+        )
+        raise RowError(Reason.ENGINE_REFUSED, detail)
+    return min(rates)
 
 
 def _size(item) -> int:

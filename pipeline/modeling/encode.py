@@ -9,7 +9,8 @@ import torch
 from transformers import AutoConfig, AutoProcessor
 
 from pipeline.dataset.read import Example
-from pipeline.media.decode import decode_audio, decode_image, decode_video
+from pipeline.media.decode import decode_audio, decode_clip, decode_image
+from pipeline.modeling.frame_times import ARGUMENT, rate, with_times
 from pipeline.modeling.request_media import merge_texts
 from pipeline.modeling.special_tokens import markup, specials
 from schemas.errors import RowError, TrainError
@@ -20,7 +21,6 @@ from schemas.text import error_line, same_text
 FPS = 2.0  # frames per second, as in the engines
 MAX_FRAMES = 64  # per video, as in the engines
 FIXED_SOUNDS = {"Qwen2AudioProcessor"}  # processors whose audio tower is limited to 30 seconds
-ARGUMENT = {"image": "images", "video": "videos", "audio": "audio"}  # media kind -> argument of processors
 
 
 class Prompt(NamedTuple):
@@ -56,6 +56,7 @@ class Encoder:
         self.tokenizer = self.processor.tokenizer
         special = specials(self.tokenizer)
         self._specials = markup(special)
+        self._family = config.model_type
         self._limit = min(self.tokenizer.model_max_length, _positions(config))
         self._prompts: dict[tuple[Message, ...], Prompt] = {}
         self.end = self._end_of_turn()
@@ -102,13 +103,19 @@ class Encoder:
         """Like `prompt`, but not cached. RowError if the media cannot be decoded or the processor or template does not accept them."""
         chat = self._chat([{"role": m.role, "content": self._content(m)} for m in messages], add_generation_prompt=True)
         given: dict[str, list[bytes]] = {kind: [data for k, data in media if k == kind] for kind in MEDIA_KINDS}
+        options = self._decoded(given, row)
         try:
-            inputs = self.processor(text=[chat], return_tensors="pt", **self._decoded(given, row))
+            inputs = self.processor(text=[chat], return_tensors="pt", **options)
         except (ValueError, TypeError, IndexError, StopIteration, RuntimeError) as error:
             raise RowError(Reason.UNSUPPORTED_MEDIA, f"{row}: the model's processor failed: {error}") from error
         ids = inputs.pop("input_ids")[0].tolist()
         inputs.pop("attention_mask", None)
         types = {k: inputs.pop(k)[0].tolist() for k in [*inputs] if k.endswith("token_type_ids")}
+        if (
+            given["video"] and self._family in ARGUMENT
+        ):  # the argument itself could tell all videos of a prompt one rate only
+            frames = self.processor.video_processor.temporal_patch_size  # of a grid
+            inputs["video_second_per_grid"] = torch.tensor([frames / rate(told) for told in options["video_metadata"]])
         self._count(ids, {kind: len(data) for kind, data in given.items()}, inputs, row)
         return Prompt(ids, types, dict(inputs))
 
@@ -128,16 +135,13 @@ class Encoder:
         if given["image"]:
             options["images"] = [decode_image(data, f"an image of {row}") for data in given["image"]]
         if given["video"]:
-            clips = [decode_video(data, FPS, MAX_FRAMES, f"a video of {row}") for data in given["video"]]
-            options |= {"videos": [frames for frames, _ in clips], "do_sample_frames": False}
-            options["video_metadata"] = [
-                {"fps": fps, "total_num_frames": len(frames), "frames_indices": list(range(len(frames)))}
-                for frames, fps in clips
-            ]
+            clips = [decode_clip(data, FPS, MAX_FRAMES, f"a video of {row}") for data in given["video"]]
+            videos, metadata = zip(*(with_times(clip, self._family) for clip in clips), strict=True)
+            options |= {"videos": list(videos), "video_metadata": list(metadata), "do_sample_frames": False}
         if given["audio"]:
-            rate = self.processor.feature_extractor.sampling_rate
-            waves = [decode_audio(data, rate, f"an audio clip of {row}") for data in given["audio"]]
-            options |= {"audio": waves, "audio_kwargs": {"sampling_rate": rate, **self._uncut(waves)}}
+            hertz = self.processor.feature_extractor.sampling_rate
+            waves = [decode_audio(data, hertz, f"an audio clip of {row}") for data in given["audio"]]
+            options |= {"audio": waves, "audio_kwargs": {"sampling_rate": hertz, **self._uncut(waves)}}
         return options
 
     def _uncut(self, waves: list[np.ndarray]) -> dict[str, Any]:

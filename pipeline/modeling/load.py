@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForMultimodalLM, Qwen2_5OmniThinkerForConditionalGeneration
 
+from pipeline.modeling.positions import number_as_vllm
 from schemas.errors import TrainError
 from schemas.published import public_text
 from schemas.text import error_line
@@ -29,6 +30,7 @@ def load(folder: str):
         model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise TrainError(f"transformers cannot load {folder}: {error_line(error)}") from error
+    number_as_vllm(model)
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -1,18 +1,22 @@
 """Checks before the first training step, of conditions whose failure would be silent."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
+import transformers
 
 from pipeline.dataset.read import Example
 from pipeline.modeling.batch import collate
 from pipeline.modeling.encode import Encoded, Encoder, Prompt
 from pipeline.modeling.logps import token_logps
+from pipeline.modeling.positions import numbered_by_transformers
 from schemas.errors import RowError, TrainError
 from schemas.records import Rejection
 
 ROWS = 8  # pairs per kind in a check
+log = logging.getLogger(__name__)
 
 
 def encode_pairs(examples: Iterable[Example], encoder: Encoder, step: str) -> Iterator[Encoded | Rejection]:
@@ -25,10 +29,17 @@ def encode_pairs(examples: Iterable[Example], encoder: Encoder, step: str) -> It
 
 
 def run_checks(model, pairs: Sequence[Encoded]) -> dict:
-    """Runs the checks: {sees_media, shared_prefix, shared_prefix_difference}. TrainError if the model ignores its media."""
+    """Runs the checks: {sees_media, shared_prefix, shared_prefix_difference, positions}. TrainError if the model ignores its media, or
+    numbers the text behind a video otherwise than vLLM."""
     sees = sees_media(model, pairs)
     shared, difference = shares_prefix(model, pairs)
-    return {"sees_media": sees, "shared_prefix": shared, "shared_prefix_difference": difference}
+    positions = positions_behind_videos(model, pairs)
+    return {
+        "sees_media": sees,
+        "shared_prefix": shared,
+        "shared_prefix_difference": difference,
+        "positions": positions,
+    }
 
 
 @torch.no_grad()
@@ -62,6 +73,48 @@ def shares_prefix(model, pairs: Sequence[Encoded]) -> tuple[bool, float]:
     shared = token_logps(model, collate(prompts, answers).to(model.device))
     difference = float((plain - shared).abs().max())
     return difference <= noise(model), difference
+
+
+def positions_behind_videos(model, pairs: Sequence[Encoded]) -> str | None:
+    """Who numbers the positions behind a video as they are numbered here, `transformers and vLLM` or `vLLM`; None if there is no video, or
+    the model's positions have no rows and columns. A line is logged if transformers' own numbers are not used.
+
+    TrainError if the text behind a video does not begin behind the video's largest position, where vLLM puts it."""
+    video = next((pair for pair in pairs if "video_grid_thw" in pair.prompt.media), None)
+    ours = None if video is None else _positions(model, video)
+    if video is None or ours is None:
+        return None
+    token = model.config.video_token_id
+    last = len(video.prompt.ids) - 1 - video.prompt.ids[::-1].index(token)
+    wanted = int(ours[:, : last + 1].max()) + 1
+    if not bool((ours[:, last + 1] == wanted).all()):
+        raise TrainError(
+            f"the text behind a video begins at position {int(ours[0, last + 1])} in transformers {transformers.__version__}, but at {wanted} "
+            "in vLLM, so the model would be trained on other prompts than it answers; leave out videos, or install another transformers"
+        )
+    with numbered_by_transformers(model) as replaced:
+        theirs = _positions(model, video) if replaced else ours
+    if theirs is not None and torch.equal(ours, theirs):
+        return "transformers and vLLM"
+    log.warning(
+        "transformers %s numbers positions of prompts with videos otherwise than vLLM; they are numbered as in vLLM",
+        transformers.__version__,
+    )
+    return "vLLM"
+
+
+@torch.no_grad()
+def _positions(model, pair: Encoded) -> torch.Tensor | None:
+    """[3, tokens] positions of a pair's prompt and chosen answer; None if the model's positions have one number each."""
+    seen: dict = {}
+    decoder = model.get_decoder()
+    hook = decoder.register_forward_pre_hook(lambda _, args, kwargs: seen.update(kwargs), with_kwargs=True)
+    try:
+        token_logps(model, collate([pair.prompt], [[pair.answers[0]]]).to(model.device))
+    finally:
+        hook.remove()
+    positions = seen.get("position_ids")
+    return positions[-3:, 0] if positions is not None and positions.dim() == 3 else None
 
 
 def noise(model) -> float:
