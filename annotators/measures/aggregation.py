@@ -70,6 +70,42 @@ def mean(item: np.ndarray, value: np.ndarray) -> np.ndarray:
         return np.bincount(item, value) / np.bincount(item)
 
 
+def identifiable(votes: Votes) -> np.ndarray:
+    """[annotator]: whether the votes can tell how reliable this annotator is, however many there are.
+
+    Votes without known truth show only how often annotators agree. Agreement of two is the product of their reliabilities, so these follow
+    from it only where annotators, linked if they voted on a common item, form a connected graph with an odd cycle: three who have items in
+    common, two by two. Otherwise one half of them may be better and the other worse, with the same votes (Y. Ma et al., "Gradient
+    Descent for Sparse Rank-One Matrix Completion for Crowd-Sourced Aggregation of Sparsely Interacting Workers", ICML 2018; T. Bonald,
+    R. Combes, "A Minimax Optimal Algorithm for Crowdsourcing", NeurIPS 2017). All False without an item that has two votes."""
+    links: dict[int, set[int]] = {annotator: set() for annotator in range(votes.annotator.max(initial=-1) + 1)}
+    order = np.argsort(votes.item, kind="stable")
+    for group in np.split(votes.annotator[order], np.flatnonzero(np.diff(votes.item[order])) + 1):
+        here = sorted(set(group.tolist()))
+        pairs = [(here[0], other) for other in here[1:]] + [tuple(here[1:3])] * (
+            len(here) > 2
+        )  # what connects all, with an odd cycle
+        for a, b in pairs:
+            links[a].add(b)
+            links[b].add(a)
+    found = np.zeros(len(links), dtype=bool)
+    side: dict[int, bool] = {}
+    for start in links:
+        if start in side:
+            continue
+        side[start], waiting, group, odd = True, [start], [start], False
+        while waiting:
+            at = waiting.pop()
+            for other in links[at]:
+                if other not in side:
+                    side[other] = not side[at]
+                    waiting.append(other)
+                    group.append(other)
+                odd |= side[other] == side[at]
+        found[group] = odd
+    return found
+
+
 def dawid_skene(votes: Votes, labels: int, shrink: float = SHRINK, rounds: int = 300) -> Model:
     """Fits judges by EM (A. P. Dawid, A. M. Skene, "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm",
     1979), with confusion matrices shrunk towards the pooled one.

@@ -178,18 +178,21 @@ def _two_by_two(votes: list[Vote]) -> float | None:
 
 
 def _skills(votes: list[Vote]) -> tuple[dict[str, float], float]:
-    """({judge: estimated skill}, chance level: accuracy of always choosing the most frequent label); ({}, 1) if no item has two votes."""
+    """({judge: estimated skill}, chance level: accuracy of always choosing the most frequent label), without judges whose skill the votes
+    cannot tell (`aggregation.identifiable`); ({}, 1) if there are no others."""
     labels = [v.label for v in votes]
-    coded, items, names, values = aggregation.encode_votes(
-        [v.item for v in votes], [v.annotator for v in votes], labels
-    )
-    if len(items) == len(votes) or len(values) < 2:
+    coded, _, names, values = aggregation.encode_votes([v.item for v in votes], [v.annotator for v in votes], labels)
+    told = aggregation.identifiable(coded)
+    if not told.any() or len(values) < 2:
         return {}, 1.0
     if votes[0].axis == PREFERENCE:
         values = [-1.0, 0.0, 1.0]
         coded = aggregation.add_mirrored_votes(coded._replace(label=np.array(labels, dtype=np.intp) + 1), len(values))
     model = aggregation.dawid_skene(coded, len(values))
-    return dict(zip(names, aggregation.skills(model).tolist(), strict=True)), float(model.prior.max())
+    skills = {
+        name: skill for name, skill, known in zip(names, aggregation.skills(model).tolist(), told, strict=True) if known
+    }
+    return skills, float(model.prior.max())
 
 
 def _mean_agreement(votes: list[Vote]) -> dict[str, float]:

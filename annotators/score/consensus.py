@@ -38,9 +38,10 @@ READS = ("candidates", "judgements")
 LEAVES = ("judgements",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 1
+VERSION = 2
 FITTED = {"dawid_skene": aggregation.dawid_skene, "mace": aggregation.mace}
 WEIGHED = ("weighted", "rank_mix")
+AS_CAST = "no three judges have items in common, two by two, so nothing tells how reliable each of them is: votes count as cast"
 SIDES = (-1.0, 0.0, 1.0)  # labels of preferences: second better, tie, first better
 
 
@@ -48,7 +49,8 @@ class Settings(Base):
     method: Literal[
         "dawid_skene", "mace", "bradley_terry", "majority", "mean", "weighted", "round_robin", "rank_mix"
     ] = "dawid_skene"
-    """dawid_skene and mace weigh judges by their estimated error rates, weighted by `weights`; the others count all judges the same.
+    """dawid_skene and mace weigh judges by their estimated error rates (votes count as cast if too few judges share items to estimate these),
+    weighted by `weights`; the others count all judges the same.
     bradley_terry and round_robin use all comparisons of a sample's answers, rank_mix each judge's ranking of them"""
     axis: str = PREFERENCE
     """axis of the judgements that are votes: preference (on pairs), claim (on claims), any other (on answers)"""
@@ -99,7 +101,8 @@ def reads(settings: Settings) -> tuple[str, ...]:
 def fit(seen: Iterable[SampleRows], settings: Settings, context: Context) -> Fitted:
     """Fits the judges to the votes in all samples. Memory grows with the number of different vote patterns, not with items.
 
-    Nothing is fitted for methods that count all judges the same, or without votes. RecipeError if weights are to be measured and no
+    Nothing is fitted for methods that count all judges the same, without votes, or if the votes do not overlap enough to tell how reliable
+    any judge is (`aggregation.identifiable`): votes then count as cast. RecipeError if weights are to be measured and no
     truth is known, or if `weights` name a judge without a vote."""
     if settings.method == "weighted" and not settings.weights:
         return _measured(seen, settings, context)
@@ -128,6 +131,9 @@ def fit(seen: Iterable[SampleRows], settings: Settings, context: Context) -> Fit
         np.array([labels.index(label) for label in given]),
         np.array(list(patterns.values())),
     )
+    if not aggregation.identifiable(votes).any():
+        context.progress(0, None, f"{context.step}: {AS_CAST}")
+        return Fitted(digest(settings.method, AS_CAST, list(places), sorted(patterns.items())), None)
     if settings.axis == PREFERENCE:
         votes = aggregation.add_mirrored_votes(votes, len(SIDES))
     model = aggregation.Model(*(part.round(6) for part in FITTED[settings.method](votes, len(labels))))
@@ -182,7 +188,7 @@ def _truth(rows: SampleRows, settings: Settings) -> dict[Any, float]:
 
 def score(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
     """One `score` Judgement per pair, per candidate (axis of answers, or `of: answers`) or per claim (axis `claim`). It abstains with
-    fewer than `quorum` votes.
+    fewer than `quorum` votes. If votes count as cast although the method fits judges, the annotator's name and `raw` say so.
 
     Pair (items in the order of their ids): `prob`, 0..1, that the first is better, with half of a tie's; `value`, -2..2, is
     (p(first) - p(second)) x the mean strength of the graded votes; with `mean`, the mean vote, and votes weighted by strength in `prob`.
@@ -258,7 +264,7 @@ def _candidates(rows: SampleRows, settings: Settings, context: Context) -> list[
             value = values[c.id]
         elif settings.method == "majority":
             value = fmean(multimode(given))
-        elif settings.method in FITTED:
+        elif isinstance(context.fitted, Judges):
             value = float(_posterior(votes, context.fitted, settings) @ np.array(context.fitted.labels))
         else:
             value = fmean(given, _weights(votes, settings, context.fitted))
@@ -275,7 +281,7 @@ def _claims(rows: SampleRows, settings: Settings, context: Context) -> list[Judg
         if not _enough(votes, settings, context):
             out.append(_scored(rows, context, settings, "claim", (c.id,), votes.values(), Finding(Outcome.ABSTAIN)))
             continue
-        labels = context.fitted.labels if settings.method in FITTED else (0.0, 1.0)
+        labels = context.fitted.labels if isinstance(context.fitted, Judges) else (0.0, 1.0)
         prob = float(_shares(votes, settings, context.fitted, labels) @ np.array(labels))
         finding = Finding(Outcome.VERDICT, float(prob > 0.5), prob)
         out.append(_scored(rows, context, settings, "claim", (c.id,), votes.values(), finding))
@@ -286,9 +292,11 @@ def _scored(rows: SampleRows, context: Context, settings: Settings, target: str,
           finding: Finding) -> Judgement:  # fmt: skip
     """The aggregated Judgement, with value and probability rounded to 4 digits."""
     value, prob = (None if figure is None else round(figure, 4) for figure in (finding.value, finding.prob))
+    as_cast = settings.method in FITTED and context.fitted is None and finding.value is not None
+    name = f"consensus.{settings.method}" + (" (votes as cast)" if as_cast else "")
     return judgement(
-        rows.sample.id, context.step, target, items, SCORE, Finding(finding.outcome, value, prob),
-        Provenance(f"consensus.{settings.method}", context.version), parents=tuple(i for v in votes for i in v.judgements),
+        rows.sample.id, context.step, target, items, SCORE, Finding(finding.outcome, value, prob, AS_CAST if as_cast else None),
+        Provenance(name, context.version), parents=tuple(i for v in votes for i in v.judgements),
     )  # fmt: skip
 
 
@@ -308,7 +316,7 @@ def _weights(votes: Ballots, settings: Settings, fitted: Any) -> list[float]:
 
 def _shares(votes: Ballots, settings: Settings, fitted: Any, labels: tuple[float, ...]) -> np.ndarray:
     """Probabilities of the labels of one item, which sum to 1."""
-    if settings.method in FITTED:
+    if isinstance(fitted, Judges):
         return _posterior(votes, fitted, settings)
     weights = _weights(votes, settings, fitted)
     if settings.method == "mean" and settings.axis == PREFERENCE:

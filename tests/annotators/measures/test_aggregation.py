@@ -166,3 +166,13 @@ def test_equal_votes_told_once_with_their_number_fit_the_same_judges(fit):
         assert found == pytest.approx(expected, abs=1e-3)
     one, both = fit(aggregation.add_mirrored_votes(once, 2), 2), fit(aggregation.add_mirrored_votes(votes, 2), 2)
     assert one.errors == pytest.approx(both.errors, abs=1e-3)
+
+
+def test_only_annotators_in_a_component_with_an_odd_cycle_can_be_told():
+    # 0, 1, 2 share item 0; 3 shares item 1 with 0; 4 and 5 share items 2 and 3 with each other alone; 6 is alone
+    items = [0, 0, 0, 1, 1, 2, 2, 3, 3, 4]
+    people = [0, 1, 2, 0, 3, 4, 5, 4, 5, 6]
+    votes = aggregation.Votes(np.array(items), np.array(people), np.zeros(10, dtype=np.intp))
+    assert aggregation.identifiable(votes).tolist() == [True] * 4 + [False] * 3
+    nobody = np.array([], dtype=np.intp)
+    assert aggregation.identifiable(aggregation.Votes(nobody, nobody, nobody)).tolist() == []

@@ -436,3 +436,65 @@ def test_a_jury_on_claims_takes_the_same_claim_of_several_judges_for_one():
 def test_what_cannot_be_is_refused(settings, words):
     with pytest.raises(ValidationError, match=words):
         Settings(**settings)
+
+
+def votes_of(groups: list[tuple[str, ...]], seed: int = 1) -> list[SampleRows]:
+    """A pair for each group of people, who vote at random."""
+    rng, out = random.Random(seed), []
+    for i, group in enumerate(groups):
+        rows = rows_of(["a", "b"], question=f"question {i}")
+        rows.judgements = [preferred(*rows.candidates, rng.choice([1, -1]), f"person:{who}") for who in group]
+        out.append(rows)
+    return out
+
+
+UNTOLD = {
+    "one vote a pair": lambda n: [(str(i % 4),) for i in range(n)],
+    "one person": lambda n: [("a",)] * n,
+    "everybody once": lambda n: [(str(i),) for i in range(n)],
+    "two people": lambda n: [("a", "b")] * n,
+    "two couples": lambda n: [("a", "b"), ("c", "d")] * (n // 2),
+    "a chain": lambda n: [("a", "b"), ("b", "c"), ("c", "d")] * (n // 3),
+    "a ring of four": lambda n: [("a", "b"), ("b", "c"), ("c", "d"), ("d", "a")] * (n // 4),
+}
+
+
+@pytest.mark.parametrize("name", UNTOLD)
+@pytest.mark.parametrize("n", [12, 60, 400])
+@pytest.mark.parametrize("method", ["dawid_skene", "mace"])
+def test_votes_that_do_not_overlap_enough_count_as_cast_however_many_there_are(name, n, method):
+    samples, settings, told = votes_of(UNTOLD[name](n)), Settings(method=method), []
+    fitted = consensus.fit(samples, settings, context("jury", progress=lambda done, total, text: told.append(text)))
+    assert told == [f"jury: {consensus.AS_CAST}"]
+    majority = Settings(method="majority")
+    for rows in samples:
+        (found,) = consensus.score(rows, settings, context("consensus", fitted=fitted.value))
+        (plain,) = consensus.score(rows, majority, context("consensus"))
+        assert (found.outcome, found.value, found.prob) == (plain.outcome, plain.value, plain.prob)
+        assert (found.annotator, found.raw) == (f"consensus.{method} (votes as cast)", consensus.AS_CAST)
+
+
+TOLD = {
+    "three on one pair": [("a", "b", "c")],
+    "a triangle": [("a", "b"), ("b", "c"), ("c", "a")],
+    "a ring of five": [("a", "b"), ("b", "c"), ("c", "d"), ("d", "e"), ("e", "a")],
+    "three, and others alone": [("a", "b", "c"), ("d",), ("e", "f")],
+}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_three_judges_who_share_items_two_by_two_are_fitted(name):
+    fitted = consensus.fit(
+        votes_of(TOLD[name]), Settings(), context(progress=lambda *_: pytest.fail("nothing to tell"))
+    )
+    assert fitted.value is not None
+    (found,) = consensus.score(votes_of(TOLD[name])[0], Settings(), context(fitted=fitted.value))
+    assert (found.annotator, found.raw) == ("consensus.dawid_skene", None)
+
+
+def test_ratings_count_as_cast_too():
+    rows = rows_of(["a", "b"])
+    rows.judgements = [rated(c, v, "person:1") for c, v in zip(rows.candidates, (4, 2), strict=True)]
+    assert [s.value for s in scored(rows, axis="rating")] == [4, 2]
+    rows.judgements.append(rated(rows.candidates[0], 1, "person:2"))
+    assert [s.value for s in scored(rows, axis="rating")] == [2.5, 2]  # (4 + 1) / 2
