@@ -134,4 +134,6 @@ def test_a_list_that_was_cut_off_is_unparsable(runs):
     assert len(long) > 100
     for c in long:  # "- one two three", "- four five": more than six words with their marks
         assert forms[c.id].outcome == "unparsable"
-        assert len(forms[c.id].raw.split()) == 6
+        why, _, said = forms[c.id].raw.partition("raise max_tokens: ")
+        assert why == "truncated: max_tokens (6) cut it off; "
+        assert len(said.split()) == 6
