@@ -18,9 +18,10 @@ from pipeline.storage import checksum
 from pipeline.storage.answer_cache import total_usage
 from schemas import redact
 from schemas.arrow import from_batch
+from schemas.finish import LENGTH
 from schemas.operator import Tables
 from schemas.recipe import Price
-from schemas.records import COUNTED, OPEN, SAMPLE_KINDS, Judgement, Outcome, one_line
+from schemas.records import COUNTED, OPEN, SAMPLE_KINDS, Judgement, Outcome, Reason, one_line
 
 QUOTE_LENGTH, MAX_QUOTES, MAX_DISTINCT = (
     160,
@@ -28,6 +29,7 @@ QUOTE_LENGTH, MAX_QUOTES, MAX_DISTINCT = (
     1000,
 )  # characters of a quoted error; quoted errors; distinct errors that are counted
 _OPEN = pa.array(sorted(OPEN), pa.string())
+_CUT = pa.scalar(LENGTH)
 
 
 def finish(run) -> dict:
@@ -105,8 +107,8 @@ def usage_summary(usages: costs.Usages, units: dict[str, str], prices: dict[str,
 
 
 def counts(tables: Tables) -> dict[str, Any]:
-    """Live rows by media type, rejections by step and reason, open rows, judge quality, and how many of the probed preferences survive
-    without the media. Streams the tables: memory does not grow with the rows, except for the ids of samples."""
+    """Live rows by media type, rejections by step and reason, open rows, answers and judgements that max_tokens cut off, judge quality, and
+    how many of the probed preferences survive without the media. Streams the tables: memory grows only with the ids of samples."""
     kinds: dict[str, str] = {}
     found = {name: Counter() for name in COUNTED}
     quality, left = JudgeQuality(), OpenRows()
@@ -114,8 +116,10 @@ def counts(tables: Tables) -> dict[str, Any]:
         new = dict(zip(batch.column("id").to_pylist(), batch.column("kind").to_pylist(), strict=True))
         kinds |= new
         found["samples"].update(new.values())
-    for batch in tables.batches("candidates", ["sample"]):
+    cut = {"answers": Counter(), "replies": Counter()}
+    for batch in tables.batches("candidates", ["sample", "step", "finish"]):
         found["candidates"].update(kinds[s] for s in batch.column("sample").to_pylist())
+        cut["answers"].update(batch.filter(pc.equal(batch["finish"], _CUT))["step"].to_pylist())
     probed: dict[str, Share] = {}
     for sample, needs in _pairs(tables):
         found["pairs"].update([kinds[sample]] * len(needs))
@@ -128,14 +132,19 @@ def counts(tables: Tables) -> dict[str, Any]:
         answers, judgements = written(sample), judged(sample)
         found["judgements"][kind] += len(judgements)
         left.judged(judgements)
+        cut["replies"].update(j.step for j in judgements if j.outcome == Outcome.UNPARSABLE and _is_cut(j.raw or ""))
         quality.add(kind, {name: answer for _, name, answer in answers}, judgements)
     for batch in tables.batches("rejections", ["step", "reason", "detail"]):
         left.rejected(batch)
     out: dict[str, Any] = {name: {k: n[k] for k in SAMPLE_KINDS if n[k]} for name, n in found.items()}
     survived = {kind: share.figure() for kind, share in sorted(probed.items())}
     return out | {
-        "rejections": rejections.in_tables(tables), "open": left.figures(), "judges": quality.report(), "survive_without_media": survived,
+        "rejections": rejections.in_tables(tables), "open": left.figures(), "cut_off": {what: dict(steps) for what, steps in cut.items()}, "judges": quality.report(), "survive_without_media": survived,
     }  # fmt: skip
+
+
+def _is_cut(raw: str) -> bool:
+    return raw.removeprefix('{"reply": "').startswith(f"{Reason.TRUNCATED}: ")
 
 
 class OpenRows:

@@ -150,6 +150,8 @@ def print_summary(summary: dict, run, console: Console) -> None:
     for line in rejections.lines(summary["rejections"]):
         console.print(f"  {escape(line)}", soft_wrap=True)
     print_dropped_rows(run.tables(), console)
+    for line in cut_lines(summary):
+        console.print(f"  [yellow]{escape(line)}[/yellow]", soft_wrap=True)
     print_unread(summary.get("unread", {}), console)
     for line in open_lines(summary):
         console.print(f"  [yellow]{escape(line)}[/yellow]", soft_wrap=True)
@@ -183,6 +185,25 @@ def open_lines(summary: dict) -> list[str]:
     return [
         f"open: {what}. A server or source failed temporarily; run the same command again: only these are requested again.",
         *(f"  {n:,} x {detail}" for detail, n in left["said"].items()),
+    ]
+
+
+def cut_lines(summary: dict) -> list[str]:
+    """Lines about what max_tokens cut off, and the remedy; empty if nothing was. Summaries of older versions lack the last two."""
+    cut = summary.get("cut_off", {})
+    kinds = (
+        (
+            "answer",
+            {step: n for step, reasons in summary["rejections"].items() if (n := reasons.get(Reason.TRUNCATED))},
+            "dropped",
+        ),
+        ("answer", cut.get("answers", {}), "kept: a model learns from it to stop in the middle of a sentence"),
+        ("judgement", cut.get("replies", {}), "unparsable"),
+    )
+    return [
+        f"{step}: {_many(n, what)} cut off and {became}; raise its max_tokens"
+        for what, steps, became in kinds
+        for step, n in steps.items()
     ]
 
 

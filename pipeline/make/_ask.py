@@ -1,6 +1,7 @@
 """Shared by the makers: their sampling settings, requests to a model, and answers as Candidates."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import Field, model_serializer
@@ -89,29 +90,27 @@ def rejection_of(parent: Candidate, reason: Reason, detail: str, context: Contex
 def answer_rows(
     answer: Answer, prefix: str, row: dict[str, Any], sample: Sample, settings: AnswerSettings, context: Context
 ) -> list[Candidate | Rejection]:
-    """The Candidate `prefix` + the answer's text, made as `row` says, followed by a Rejection if it is blank (EMPTY_ANSWER) or was cut off and
-    `on_cut` does not keep it (TRUNCATED). Of an answer that ended in any other way the Rejection only."""
+    """The Candidate `prefix` + the answer's text, made as `row` says, followed by a Rejection if it was cut off and `on_cut` does not keep it
+    (TRUNCATED), or if it is blank or a thought alone (EMPTY_ANSWER). Of an answer that ended in any other way the Rejection only."""
     row = row | {
         "tokens": answer.tokens, "finish": answer.finish, "logprob": answer.logprob, "token_logprobs": answer.token_logprobs,
     }  # fmt: skip
-    empty = f"{sample_label(sample)}: the model thought, and gave no answer" if only_thought(answer) else ""
-    found = candidates_of(answer.text, prefix, row, sample, context, empty)
-    cut = unfinished(answer, settings.max_tokens)
-    if cut is None:
-        return found
-    detail = f"{sample_label(sample)}: {cut.detail}"
-    gone = Rejection(found[0].id, "candidates", context.step, cut.reason, detail, sample.id)
-    if cut.reason != Reason.TRUNCATED:
-        return [gone]
-    kept = settings.on_cut == "keep" and len(found) == 1
-    return found if kept else [found[0], gone]
+    new, *empty = candidates_of(answer.text, prefix, row, sample, context)
+    gone = partial(Rejection, new.id, "candidates", context.step, sample=sample.id)
+    told = lambda why: f"{sample_label(sample)}: {why}"
+    cut, thought = unfinished(answer, settings.max_tokens), only_thought(answer)
+    if cut and cut.reason != Reason.TRUNCATED:
+        return [gone(cut.reason, told(cut.detail))]
+    if cut and (settings.on_cut == "reject" or thought or empty):
+        return [new, gone(cut.reason, told(cut.detail))]
+    return [new, gone(Reason.EMPTY_ANSWER, told("the model thought, and gave no answer"))] if thought else [new, *empty]
 
 
 def candidates_of(
-    text: str, prefix: str, row: dict[str, Any], sample: Sample, context: Context, empty: str = ""
+    text: str, prefix: str, row: dict[str, Any], sample: Sample, context: Context
 ) -> list[Candidate | Rejection]:
-    """The Candidate with the text `prefix` + `text`, followed by a Rejection EMPTY_ANSWER with the detail `empty` if `text` is blank."""
+    """The Candidate with the text `prefix` + `text`, followed by a Rejection EMPTY_ANSWER if `text` is blank."""
     new = candidate(sample.id, context.step, prefix + text, **row)
     if text.strip():
         return [new]
-    return [new, Rejection(new.id, "candidates", context.step, Reason.EMPTY_ANSWER, empty, sample.id)]
+    return [new, Rejection(new.id, "candidates", context.step, Reason.EMPTY_ANSWER, "", sample.id)]

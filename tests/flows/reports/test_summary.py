@@ -3,6 +3,7 @@
 from operator import itemgetter
 
 from flows.reports.summary import counts, grouped_by_sample
+from flows.reports.terminal import cut_lines
 from schemas import records
 from schemas.records import Finding, Outcome, Provenance, judgement
 from tests.support.rows import Held, rows_of
@@ -56,3 +57,33 @@ def test_judges_are_measured_with_the_answers_of_their_own_sample():
     assert (rate["agreement_with_truth"]["image"]["n"], rate["agreement_with_truth"]["image"]["share"]) == (2, 0.0)
     assert (rate["longer"]["share"], rate["longer_truth"]["share"]) == (1.0, 0.0)
     assert (found["survive_without_media"]["image"]["n"], found["survive_without_media"]["all"]["share"]) == (2, 0.5)
+
+
+def test_what_max_tokens_cut_off_is_counted_by_step_with_the_remedy():
+    rows = rows_of(["one", "two", "three"])
+    rows.candidates = [
+        c._replace(finish=finish) for c, finish in zip(rows.candidates, ("stop", "length", None), strict=True)
+    ]
+    said = {
+        "rate": "truncated: max_tokens (9) cut it off; raise max_tokens: [[1",
+        "mark": '{"reply": "truncated: max_tokens (9) ...',
+        "other": "[[1",
+    }
+    rows.judgements = [
+        judgement(
+            rows.sample.id, step, "candidate", (c.id,), "rating", Finding(Outcome.UNPARSABLE, raw=raw), Provenance(step)
+        )
+        for step, raw in said.items()
+        for c in rows.candidates[: 2 if step == "rate" else 1]
+    ]
+    gone = records.Rejection("x", "candidates", "make", records.Reason.TRUNCATED, "", rows.sample.id)
+    held = Held(samples=[rows.sample], candidates=rows.candidates, judgements=rows.judgements, rejections=[gone])
+    found = counts(held)
+    assert found["cut_off"] == {"answers": {"sample": 1}, "replies": {"rate": 2, "mark": 1}}
+    assert cut_lines(found) == [
+        "make: 1 answer cut off and dropped; raise its max_tokens",
+        "sample: 1 answer cut off and kept: a model learns from it to stop in the middle of a sentence; raise its max_tokens",
+        "rate: 2 judgements cut off and unparsable; raise its max_tokens",
+        "mark: 1 judgement cut off and unparsable; raise its max_tokens",
+    ]
+    assert cut_lines({"rejections": {}}) == []  # of an older version

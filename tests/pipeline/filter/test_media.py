@@ -7,6 +7,7 @@ from pipeline.filter import media
 from pipeline.storage.media_store import FolderStore
 from schemas import messages
 from schemas.records import Part, sample
+from schemas.requests import Answer, Generated
 from tests.support.media_files import jpeg, mp4, wav
 from tests.support.photographs import jpeg_of, pieces
 from tests.support.rows import context, tables_of
@@ -76,6 +77,23 @@ def test_objects_come_from_the_facts(store):
     assert found.keys() == {"rows.jsonl#1", "rows.jsonl#3", "rows.jsonl#4"}
     assert found["rows.jsonl#1"][1].startswith("the number of objects is 2, below 3")
     assert found["rows.jsonl#4"][1].startswith("the number of objects is unknown")
+
+
+@pytest.mark.parametrize(
+    ("finish", "remedy"), [("length", "raise max_tokens"), ("tool_calls", "tool"), ("content_filter", "filter")]
+)
+def test_a_models_words_that_were_cut_off_count_nothing(store, finish, remedy):
+    class Says:
+        slots = 4
+
+        async def ask(self, request):
+            assert request.max_tokens == 20
+            return Generated((Answer('{"objects": 3, "writing": 20}', 9, finish),), 9)
+
+    tables = tables_of(store, [("?", [jpeg(0)])])
+    settings = media.Settings(objects=(0, None), model="m", max_tokens=20)
+    (row,) = asyncio.run(media.keep(tables, settings, context(media=store, engines={"m": Says()})))
+    assert (row.reason, remedy in row.detail) == ("unparsable", True)
 
 
 @pytest.mark.parametrize(

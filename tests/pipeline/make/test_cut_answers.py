@@ -77,8 +77,22 @@ def test_a_budget_that_went_into_thinking_is_no_answer_and_says_so(on_cut):
     _, gone = made(sample, Answer("", 20, "length", thought="Let me see"), on_cut=on_cut)
     assert gone[-1].reason == Reason.TRUNCATED
     assert gone[-1].detail.endswith("all 20 tokens of max_tokens went into thinking before an answer; raise max_tokens")
-    _, (gone,) = made(sample, Answer("", 9, "stop", thought="Let me see"))
-    assert (gone.reason, gone.detail.endswith("thought, and gave no answer")) == (Reason.EMPTY_ANSWER, True)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer("", 9, "stop", thought="Let me see"),
+        Answer("<think>Let me see", 9, "stop"),
+        Answer("<think>Let me see</think>\n", 9, "stop"),
+    ],
+)
+def test_a_thought_alone_is_no_answer(answer):
+    (row,), (gone,) = made(sample, answer)
+    assert (gone.id, gone.reason) == (row.id, Reason.EMPTY_ANSWER)
+    assert gone.detail.endswith("the model thought, and gave no answer")
+    (row,), none = made(sample, Answer("<think>Let me see</think>\nA dog.", 9, "stop"))
+    assert (row.text, none) == ("<think>Let me see</think>\nA dog.", [])
 
 
 @pytest.mark.parametrize("module", [*ANSWERING, tree], ids=lambda module: module.__name__)

@@ -1,8 +1,14 @@
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.prompt import llm_write
 from pipeline.prompt.llm_write import parse
+from schemas.records import Reason
+from schemas.requests import Answer, Generated
+from tests.support.rows import context, rows_of
 
 ALL = ("question", "right", "wrong")
 GOOD = {"question": "What is it?", "right": "a cup", "wrong": "a hat"}
@@ -53,3 +59,18 @@ def test_a_contradiction_is_read_as_a_question_is():
 def test_any_text_is_read_or_not(said):
     found = parse(said, ALL)
     assert found is None or (found.keys() == set(ALL) and all(found.values()))
+
+
+@pytest.mark.parametrize("finish", ["length", "tool_calls", "content_filter", "abort"])
+def test_a_question_that_was_cut_off_is_none(finish):
+    class Says:
+        identity = "says@1"
+
+        async def ask(self, request):
+            return Generated((Answer('{"question": "What is it?"} or', 9, finish),), 9)
+
+    step = context("write", engines={"m": Says()})
+    (gone,) = asyncio.run(llm_write.write(rows_of([]), llm_write.Settings(model="m", max_tokens=20), step))
+    assert (gone.table, gone.reason) == ("samples", Reason.UNPARSABLE)
+    assert "the reply is not whole: " in gone.detail
+    assert ("raise max_tokens" in gone.detail) == (finish == "length")

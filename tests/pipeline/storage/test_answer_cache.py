@@ -224,3 +224,29 @@ def test_a_file_that_another_process_holds_is_one_line_when_patience_ends(tmp_pa
     cache.commit()  # nothing of it is lost
     assert cache.get(b"k") == Scored((-0.5,), 1)
     cache.close()
+
+
+def test_how_an_answer_ended_and_what_was_thought_before_it_are_kept(cache, tmp_path):
+    """An older version cached a server's own word, and five fields."""
+    answers = (
+        Answer("a", 1, "length"),
+        Answer("", 9, "length", thought="why?"),
+        Answer("b", 1, "tool_calls", -0.5, (-0.5,), ""),
+    )
+    cache.put(b"k" * 16, Generated(answers, 3))
+    cache.put(b"o" * 16, Generated((Answer("a", 1, "stop"),), 3))
+    cache.commit()
+    with closing(AnswerCache(tmp_path / "answers.sqlite")) as other:
+        assert other.get(b"k" * 16) == Generated(answers, 3)
+    with closing(sqlite3.connect(tmp_path / "answers.sqlite")) as db:
+        (value,) = db.execute("select v from answers where k = ?", (b"o" * 16,)).fetchone()
+        assert value.startswith(b'["g",[["a",1,"stop",null,null]],3]')  # as older versions write it
+        old = [("SAFETY", "content_filter"), ("function_call", "tool_calls"), ("COMPLETE", "stop"), ("abort", "abort")]
+        for word, _ in old:
+            db.execute(
+                "insert into answers values (?, ?)", (word.encode(), f'["g",[["a",1,"{word}",null,null]],3]'.encode())
+            )
+        db.commit()
+    with closing(AnswerCache(tmp_path / "answers.sqlite")) as other:
+        for word, name in old:
+            assert other.get(word.encode()).answers[0].finish == name
