@@ -14,7 +14,7 @@ from pydantic import Field
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
 from pipeline.source.reading import column_mapping, files, row_files
-from pipeline.source.reading.captions import LONGEST, TEXTS, columns_from_texts, with_prompt
+from pipeline.source.reading.captions import CAPTIONS, LONGEST, TEXTS, columns_from_texts, with_prompt
 from pipeline.source.reading.column_mapping import Column
 from pipeline.source.reading.conversation import MediaLookup, schemes_for
 from pipeline.source.reading.row_files import Row
@@ -58,7 +58,9 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     with Remote(settings.fetch, context.media, context.cache) as remote:
         schemes, within = schemes_for(settings.fetch, settings.path), (settings.path,)
         lookup = lru_cache(1)(lambda folder: MediaLookup(settings.path, context.media, remote, within, schemes))
-        yield from column_mapping.read(rows, settings.columns, lookup, remote, context.step, label, settings.licence)
+        also = (*CAPTIONS, "file_name", "file_names")
+        source = column_mapping.Rows(rows, label, settings.columns, settings.licence, also=also)
+        yield from column_mapping.read(source, lookup, remote, context)
 
 
 def _rows(settings: Settings, label: str) -> Iterator[Row]:
@@ -142,7 +144,7 @@ def _metadata(settings: Settings, names: dict[str, str], folder: str, name: str)
     for row in _rows_of(settings, file):
         place = f"{file}#{row.place.rpartition('#')[2]}" if "#" in row.place else file
         try:
-            values = row.values()
+            values = row.values({*names.values(), *CAPTIONS, "file_name", "file_names"})
             shown = values.get("file_names") or values.get("file_name")
             shown = shown if isinstance(shown, list) else [shown]
             paths = [path for path in shown if isinstance(path, str) and path]

@@ -76,16 +76,16 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     names = column_mapping.column_names(settings.columns)
     if data.column_names and names["prompt"] not in data.column_names:
         raise columns.missing_columns_error(label, {names["prompt"]}, data.column_names)
+    selection = column_mapping.selection(settings.columns)
     rows = row_files.draw_sample(
-        lambda: islice(_rows(data, label, set(names.values()), settings.path), settings.limit), settings.sample
+        lambda: islice(_rows(data, label, selection, settings.path), settings.limit), settings.sample
     )
     root, within = _media(settings, commit)
     with Remote(settings.fetch, context.media, context.cache) as remote:
         schemes = schemes_for(settings.fetch)
         lookup = lru_cache(1)(lambda folder: MediaLookup(root, context.media, remote, within, schemes))
-        yield from column_mapping.read(
-            rows, settings.columns, lookup, remote, context.step, label, settings.licence or licence
-        )  # fmt: skip
+        source = column_mapping.Rows(rows, label, settings.columns, settings.licence or licence, selection)
+        yield from column_mapping.read(source, lookup, remote, context)
 
 
 def _check_files(path: str) -> None:
@@ -140,9 +140,9 @@ def _load(settings: Settings, commit: str | None) -> Any:
         raise _unreadable(settings, error) from None
 
 
-def _rows(data: Any, label: str, names: set[str], path: str) -> Iterator[Row]:
+def _rows(data: Any, label: str, selection: columns.Selection, path: str) -> Iterator[Row]:
     if data.column_names:
-        data = data.select_columns([name for name in data.column_names if name in names])
+        data = data.select_columns(selection.of(data.column_names))
     number = 0
     batches = data.with_format("arrow").iter(_BATCH)
     while True:

@@ -14,7 +14,7 @@ from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
 from pipeline.source.formats import unread
 from pipeline.source.formats.draft import Answer, Draft, DraftPair
-from pipeline.source.formats.fields import Cell, Row, text, type_name
+from pipeline.source.formats.fields import Cell, Row, cell, is_messages, text, type_name
 from pipeline.source.formats.registry import FORMATS, detect
 from pipeline.source.formats.turns import with_system
 from pipeline.source.reading import bounds, json_rows, row_files
@@ -59,6 +59,21 @@ Format = Literal[
     "argilla", "pku_saferlhf", "nectar", "helpsteer", "pick_a_pic", "orpo_mix", "data_juicer", "verl", "verl_omni", "omni_preference",
 ]  # fmt: skip
 Record = Media | Sample | Candidate | Judgement | Pair | Rejection
+_TEXTS = frozenset(
+    {
+        "prompt",
+        "question",
+        "query",
+        "instruction",
+        "chosen",
+        "rejected",
+        "completion",
+        "answer",
+        "solution",
+        "answer_gt",
+    }
+)
+"""Columns of CSV files in which [1, 2] is a text; messages are messages in these too."""
 _PROBED = 64  # rows used to detect the format: optional columns may be absent from the first
 
 
@@ -144,40 +159,43 @@ def _rows(settings: Settings) -> Iterator[tuple[str, str, Any, FileFormat]]:
             manifest.check(dataset)
             checked.add(dataset)
         for row in row_files.read(found.file, fetch=settings.fetch):
-            yield f"{found.label}#{row.place.rpartition('#')[2]}", row.folder, _parsed(row.raw, found.file), found
+            yield f"{found.label}#{row.place.rpartition('#')[2]}", row.folder, _parsed(row, settings), found
 
 
-def _parsed(raw: row_files.Raw, file: str) -> Any:
-    """The value of a line: bytes if it is not JSON, a RowError if it is too large. In CSV files, a cell that contains a JSON list or
-    object is parsed, and any other cell is a text that may be read as a number."""
-    if isinstance(raw, dict) and any(end in file for end in (".csv", ".tsv")):
-        return {name: _cell(value) for name, value in raw.items()}
+def _parsed(row: row_files.Row, settings: Settings) -> Any:
+    """The value of a line: bytes if it is not JSON, a RowError if it is too large. In CSV files, a cell that contains a list or an object
+    in JSON's or Python's spelling is parsed, and any other cell is a text that may be read as a number."""
+    raw = row.raw
+    if isinstance(raw, dict):
+        texts = _TEXTS.union(settings.columns[name] for name in _TEXTS & settings.columns.keys())
+        return {name: _cell(value, name, texts) for name, value in raw.items()} if row.cells else raw
     if not isinstance(raw, bytes):
         return raw
     try:
         return json_rows.parse(raw, "line")
     except RowError as error:
-        if len(raw) > bounds.TEXT:
+        if error.reason != Reason.BAD_ROW:
             return error.with_traceback(None)  # the traceback would keep the row in memory
     try:
-        return json.loads(raw)  # accepts NaN as Python writes it, so that the error can name the field
+        found = json.loads(raw)  # accepts NaN: nobody may read it, and where it is read, the error names the field
+        if isinstance(found, dict) and len(raw) > bounds.TEXT:
+            bounds.check(found)
     except (ValueError, RecursionError):
         return raw
+    except RowError as error:
+        return error.with_traceback(None)
+    return found
 
 
-def _cell(value: str | None) -> Any:
-    if value and value[0] in "[{" and len(value) <= bounds.TEXT:
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            pass
-    return value and Cell(value)
+def _cell(value: str | None, name: str, texts: frozenset[str]) -> Any:
+    found = cell(value)
+    return (value and Cell(value)) if found is value or (name in texts and not is_messages(found)) else found
 
 
 def _format(file: str, settings: Settings) -> tuple[str | None, str]:
     if settings.format != "auto":
         return settings.format, "set by `format`"
-    found = (_parsed(row.raw, file) for row in islice(row_files.read(file, fetch=settings.fetch), _PROBED))
+    found = (_parsed(row, settings) for row in islice(row_files.read(file, fetch=settings.fetch), _PROBED))
     rows = [_renamed(row, settings) for row in found if isinstance(row, dict)]
     columns: dict[str, Any] = {}  # with their first values
     for row in rows:
@@ -243,7 +261,7 @@ def _cleaned(known: Mapping[str, Any], cleaned: Callable[[str], str]) -> dict[st
 
 def _records(draft: Draft, place: str, settings: Settings, lookup: MediaLookup, context: Context) -> list[Record]:
     """All records of a row, in the order in which they are yielded."""
-    messages, media = to_messages([_message(turn.role, turn.pieces) for turn in draft.prompt], {}, lookup)
+    messages, media = to_messages(draft.prompt, {}, lookup)
     others = [[lookup.find(v, m.kind) for v, m in zip(p.rejected_media or (), media)] for p in draft.pairs]
     ranked = [[lookup.find(value, medium) for medium, value in p.ranked] for p in draft.pairs]
     licence = settings.licence and clean(settings.licence)
@@ -270,11 +288,6 @@ def _records(draft: Draft, place: str, settings: Settings, lookup: MediaLookup, 
     # ordered by id, which is unrelated to quality: a judge that sees answers in order must not always see the chosen one first
     kept = sorted((answer for answer in answers if answer.id in filled), key=lambda answer: answer.id)
     return [*out, *kept, *judgements, *pairs]
-
-
-def _message(role: str, pieces) -> dict[str, Any]:
-    parts = [{"type": k, "text": value} if k == "text" else {"type": k, "path": value} for k, value in pieces]
-    return {"role": role, "content": parts}
 
 
 def _answers(draft: Draft, name: str, step: str) -> list[Candidate]:

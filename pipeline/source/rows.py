@@ -46,9 +46,9 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     columns hold a path, a URL, `{bytes, path}`, or a list of these. They fill the parts without a path; if there are no such parts, they
     are placed before the first user text.
     InputError if a file cannot be read, there are no rows, or no row has a column that `columns` names."""
-    names = column_mapping.column_names(settings.columns)
+    names, selection = column_mapping.column_names(settings.columns), column_mapping.selection(settings.columns)
     rows = row_files.read(
-        settings.path, columns=set(names.values()), need=names["prompt"], limit=settings.limit, sample=settings.sample,
+        settings.path, columns=selection, need=names["prompt"], limit=settings.limit, sample=settings.sample,
         fetch=settings.fetch,
     )  # fmt: skip
     with Remote(settings.fetch, context.media, context.cache) as remote:
@@ -58,4 +58,5 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
             lambda folder: MediaLookup(settings.media_root or folder, context.media, remote, within, schemes)
         )
         label = urls.clean(settings.path) if urls.is_url(settings.path) else settings.path
-        yield from column_mapping.read(rows, settings.columns, lookup, remote, context.step, label)
+        source = column_mapping.Rows(rows, label, settings.columns, selection=selection)
+        yield from column_mapping.read(source, lookup, remote, context)

@@ -20,7 +20,7 @@ from pydantic import Field
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
 from pipeline.source.reading import column_mapping, files
-from pipeline.source.reading.captions import LONGEST, TEXTS, columns_from_texts
+from pipeline.source.reading.captions import CAPTIONS, LONGEST, TEXTS, columns_from_texts
 from pipeline.source.reading.column_mapping import Column
 from pipeline.source.reading.conversation import MediaLookup, schemes_for
 from pipeline.source.reading.row_files import Row
@@ -72,7 +72,8 @@ def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Reje
     with Remote(settings.fetch, context.media, context.cache) as remote:
         schemes = schemes_for(settings.fetch, settings.path)
         lookup = lru_cache(1)(lambda folder: MediaLookup(folder, context.media, remote, (), schemes))
-        yield from column_mapping.read(rows, settings.columns, lookup, remote, context.step, source, settings.licence)
+        found = column_mapping.Rows(rows, source, settings.columns, settings.licence, also=CAPTIONS)
+        yield from column_mapping.read(found, lookup, remote, context)
 
 
 def _rows(settings: Settings, source: str) -> Iterator[Row]:

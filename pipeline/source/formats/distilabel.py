@@ -71,9 +71,9 @@ def _merged(pair: Draft, found: tuple[Answer, ...], ratings: tuple[DraftJudgemen
 def _prompt(row: Row) -> tuple[Turn, ...]:
     """The prompt: messages, or an instruction (`prompt` in other steps)."""
     if row.get("messages") is not None:
-        return turns(row["messages"], "messages")
+        return turns(row["messages"], "messages", tags=True)
     name = next((name for name in ("instruction", "prompt") if row.get(name) is not None), "instruction")
-    return turns(row.get(name), name)
+    return turns(row.get(name), name, tags=True)
 
 
 def _pair(row: Row, media: Media, name: str | None) -> Draft:

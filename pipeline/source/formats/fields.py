@@ -1,15 +1,19 @@
 """Typed access to a row's fields: a value of the required type, or a RowError that names the field."""
 
+import ast
 import base64
 import binascii
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from schemas.errors import bad_row
 from schemas.records import MEDIA_KINDS
 
+_LONGEST_CELL = 256 << 10  # characters of a list or an object in a cell
+_NO_COMMA = re.compile(r"""['"]\s+['"]""")
 Row = Mapping[str, Any]
 Media = dict[str, list]  # kind -> media references
 
@@ -66,6 +70,34 @@ def flag(value: Any, name: str) -> bool | None:
     if value is None or isinstance(value, bool):
         return value
     raise bad_row(f"{name} is {type_name(value)}; use true or false")
+
+
+def cell(value: Any) -> Any:
+    """A cell of a CSV file: the list or object that it holds in JSON's or Python's spelling, otherwise the value as it is."""
+    if (
+        not isinstance(value, str)
+        or not value
+        or value[0] not in "[{"
+        or value[-1:] not in ("]", "}")
+        or len(value) > _LONGEST_CELL
+    ):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        pass
+    if _NO_COMMA.search(value):  # as numpy writes lists: Python would join the texts
+        return value
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return value
+
+
+def is_messages(value: Any) -> bool:
+    """Whether a value is a message, or a list of messages."""
+    found = value if isinstance(value, list) else [value]
+    return bool(found) and all(isinstance(entry, dict) and ("role" in entry or "from" in entry) for entry in found)
 
 
 def check_exact(value: Any, name: str) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Collection
 from typing import Any
 
-from pipeline.source.formats.draft import Answer, Draft, DraftJudgement, DraftPair, Turn
+from pipeline.source.formats.draft import Answer, Draft, DraftJudgement, DraftPair
 from pipeline.source.formats.fields import Cell, Row, maybe_text, media_reference, number, text, type_name
-from pipeline.source.formats.turns import as_text_piece, place_media
+from pipeline.source.formats.turns import place_media, turns
 from schemas.axes import PREFERENCE, RANK, RATING
 from schemas.errors import RowError, bad_row
 from schemas.records import Outcome, Reason
@@ -33,7 +33,7 @@ def read(row: Row) -> Draft:
     """A Draft. A score is a judgement on `rating`; a choice is a `preference` with its pair (C is a tie and has no pair); a ranking is a
     `rank` per answer (0 the best, -1 the next ...). The sample's `split` is the dataset of its image. RowError if a field is missing or invalid."""
     prompt = place_media(
-        (Turn("user", as_text_piece(text(row.get("instruction"), "instruction"))),),
+        turns(text(row.get("instruction"), "instruction"), "instruction", tags=True),
         {"image": [media_reference(row.get("image_path"), "image_path")]},
     )
     origin = maybe_text(row.get("original_dataset"), "original_dataset")

@@ -30,7 +30,7 @@ def read(row: Row) -> Draft:
     name = maybe_text(row.get("ID"), "ID")
     category = _category(row.get("Meta"), name or "")
     return pair_draft(
-        place_media(turns(text(row.get("Text"), "Text"), "Text"), media), chosen, rejected,
+        place_media(turns(text(row.get("Text"), "Text"), "Text", tags=True), media), chosen, rejected,
         known={"split": category} if category else {}, id=name,
     )  # fmt: skip
 

@@ -50,7 +50,7 @@ def read(row: Row) -> Draft:
     source = maybe_text(row.get("origin_dataset"), "origin_dataset") or maybe_text(row.get("ds_name"), "ds_name")
     ids = [maybe_text(row.get(name), name) for name in ("ds_question_id", "idx")]
     return pair_draft(
-        place_media(turns(text(row.get("question"), "question"), "question"), media),
+        place_media(turns(text(row.get("question"), "question"), "question", tags=True), media),
         Answer(text(row.get("chosen"), "chosen"), model), Answer(text(row.get("rejected"), "rejected"), model),
         said=ratings, known={"source": source} if source else {}, id=next(filter(None, ids), None), pair=reward_fields(scores),
     )  # fmt: skip

@@ -29,7 +29,7 @@ def read(row: Row) -> Draft:
     answer = maybe_text(row.get("answer"), "answer") or maybe_text(row.get("solution"), "solution")
     known, name, media = {"answer": answer} if answer else {}, maybe_text(row.get("id"), "id"), media_of(row)
     if "chosen" not in row and "rejected" not in row:
-        prompt = place_media(turns(row.get("prompt"), "prompt"), media)
+        prompt = place_media(turns(row.get("prompt"), "prompt", tags=True), media)
         return Draft(prompt, *_unpaired_parts(row), known=known, id=name)
     prompt, chosen, rejected = prompt_and_answers(row)
     return pair_draft(

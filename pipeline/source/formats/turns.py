@@ -1,31 +1,52 @@
 """Messages as written in the formats, with a slot for each media item."""
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from pipeline.source.formats.draft import Piece, Turn
 from pipeline.source.formats.fields import Media, decode_base64, maybe_text, media_reference, text, type_name
 from schemas.errors import RowError, bad_row
 from schemas.records import MEDIA_KINDS, Reason
 
-ROLES = {"human": "user", "gpt": "assistant"}  # role names of ShareGPT and LLaVA
-_TAG = re.compile(r"\n?<(?:__dj__)?(image|video|audio)>\n?")  # data-juicer writes <__dj__image>
+KNOWN = ("system", "user", "assistant")
+ROLES = {
+    "human": "user",
+    "gpt": "assistant",
+    "bot": "assistant",
+    "developer": "system",
+}  # other names of our three roles
+_CALLS = re.compile(r"tool.*|function.*|observation|ipython")  # roles of tool calls and their results
+_TAG = re.compile(r"\n?<(?:__dj__)?(image|video|audio)(?:[ _]?(\d{1,3}))?>\n?")  # data-juicer writes <__dj__image>
 _CHUNK_END = re.compile(r"[ \n]?<\|__dj__eoc\|>")  # ends a chunk of data-juicer's texts
 _TOOLS = ("tool_use", "tool_result", "tool_call", "thinking", "redacted_thinking", "reasoning", "refusal")
 _TEXTS = ("text", "input_text", "output_text")  # part types of OpenAI's two interfaces
 
 
+class Numbered(NamedTuple):
+    """A slot for the medium of that number, from 1, written as `tag`."""
+
+    number: int
+    tag: str
+
+
+def is_slot(value: Any) -> bool:
+    """Whether a media piece is a place to be filled."""
+    return value is None or isinstance(value, Numbered)
+
+
 def split_at_tags(words: str) -> tuple[Piece, ...]:
-    """A text split at <image>, <video> and <audio>, also as data-juicer writes them; the line breaks around them belong to a model's
-    template and are removed, and so are data-juicer's ends of chunks."""
+    """A text split at <image>, <video> and <audio>, also numbered as in <image_1>, or as data-juicer writes them; the line breaks around
+    them belong to a model's template and are removed, and so are data-juicer's ends of chunks."""
     found: list[Piece] = []
-    for place, part in enumerate(_TAG.split(_CHUNK_END.sub("", words))):
-        if place % 2:
-            found.append((part, None))
-        elif part:
-            found.append(("text", part))
+    words, at = _CHUNK_END.sub("", words), 0
+    for tag in _TAG.finditer(words):
+        if words[at : tag.start()]:
+            found.append(("text", words[at : tag.start()]))
+        found.append((tag[1], Numbered(int(tag[2]), tag[0]) if tag[2] else None))
+        at = tag.end()
+    if words[at:]:
+        found.append(("text", words[at:]))
     return tuple(found) or (("text", ""),)
 
 
@@ -49,75 +70,124 @@ def turns(value: Any, name: str, tags: bool = False) -> tuple[Turn, ...]:
 
 
 def turn(message: Any, name: str, cut=as_text_piece) -> Turn:
-    """One message. RowError if it is invalid."""
+    """One message. RowError if it is invalid, or of another role than system, user or assistant."""
     if not isinstance(message, dict):
         raise bad_row(f"{name} is {type_name(message)}; use a message {{role, content}}")
     keys = ("from", "value") if "from" in message else ("role", "content")
     role, content = (message.get(key) for key in keys)
-    if not isinstance(role, str):
-        raise bad_row(f"{name}.{keys[0]} is {type_name(role)}; use a role")
-    where, role = f"{name}.{keys[1]}", ROLES.get(role, role)
+    where, role = f"{name}.{keys[1]}", _role(role, f"{name}.{keys[0]}")
     if isinstance(content, list):
         return Turn(role, tuple(piece for i, part in enumerate(content) for piece in _part(part, f"{where}[{i}]", cut)))
     return Turn(role, cut(text(content, where)))
+
+
+def _role(role: Any, name: str) -> str:
+    if not isinstance(role, str):
+        raise bad_row(f"{name} is {type_name(role)}; use one of {', '.join(KNOWN)}")
+    found = ROLES.get(role, role)
+    if found in KNOWN:
+        return found
+    if _CALLS.fullmatch(found):
+        raise RowError(
+            Reason.NOT_READ, f"{name} is {role!r:.40}: calls of tools and their results are not read; remove the row"
+        )
+    raise bad_row(f"{name} is {role!r:.40}; use one of {', '.join(KNOWN)}")
 
 
 def _part(part: Any, name: str, cut) -> tuple[Piece, ...]:
     form = part.get("type") if isinstance(part, dict) else None
     if form in _TEXTS:
         return cut(text(part.get("text"), f"{name}.text"))
-    medium = form.removeprefix("input_").removesuffix("_url") if isinstance(form, str) else None
-    if medium in MEDIA_KINDS:
-        return (
-            (medium, _reference(part, (medium, f"{medium}_url", f"input_{medium}", "source", "path", "url"), name)),
-        )
+    if (medium := medium_of(form)) is not None:
+        return ((medium, _media(reference(part), name)),)
     if form in _TOOLS:
         detail = (
             f"{name} is of type {form}, which would change the question or the answers, but is not read; remove the row"
         )
         raise RowError(Reason.NOT_READ, detail)
-    found = f"of type {form!r}" if isinstance(form, str) else "without a type"
+    found = f"of type {form!r:.40}" if isinstance(form, str) else "without a type"
     raise RowError(Reason.UNSUPPORTED_MEDIA, f"{name} is a part {found}; use text, {', '.join(MEDIA_KINDS)}")
 
 
-def _reference(part: dict, keys: Sequence[str], name: str) -> Any:
-    """The media reference of a part under the first of `keys` that has one; None if none has: a slot.
+def medium_of(form: Any) -> str | None:
+    """The media kind of a part of type `form`, such as `image`, `image_url` or `input_image`; None if it holds no medium."""
+    medium = form.removeprefix("input_").removesuffix("_url") if isinstance(form, str) else None
+    return medium if medium in MEDIA_KINDS else None
 
-    An object with `url` is OpenAI's and Anthropic's form of a URL; one with `data` is base64, as in OpenAI's `input_audio` and Anthropic's
-    `source`."""
+
+def reference(part: Mapping[str, Any]) -> Any:
+    """What a part names as its medium: the value under the first key that has one; None if it is a slot for a medium of the columns.
+
+    An object with `url` is OpenAI's and Anthropic's form of a URL."""
+    medium = medium_of(part["type"]) or ""
+    keys = (medium, f"{medium}_url", f"input_{medium}", "source", "path", "url")
     value = next((part[key] for key in keys if part.get(key) not in (None, "")), None)
+    return value["url"] if isinstance(value, dict) and value.get("url") is not None else value
+
+
+def _media(value: Any, name: str) -> Any:
+    """The media reference of a part. An object with `data` is base64, as in OpenAI's `input_audio` and Anthropic's `source`."""
     if value is None:
         return None
-    if isinstance(value, dict) and value.get("url") is not None:
-        return media_reference(value["url"], name)
     if isinstance(value, dict) and value.get("data") is not None:
         data = text(value["data"], f"{name}.data")
         return media_reference(data, name) if data.startswith("data:") else decode_base64(data, name)
     return media_reference(value, name)
 
 
-def place_media(prompt: Sequence[Turn], media: Media) -> tuple[Turn, ...]:
-    """The prompt with `media` in its empty slots, in order.
+def place_media(prompt: Sequence[Turn], media: Mapping[str, Sequence]) -> tuple[Turn, ...]:
+    """The prompt with `media` (by kind) in its slots, in order; a numbered slot takes the medium of that number, and its later mentions
+    are text.
 
-    Media of a kind without slots are placed before the first user text; otherwise a RowError if the numbers differ."""
-    empty = Counter(kind for turn in prompt for kind, value in turn.pieces if kind != "text" and value is None)
+    Media of a kind without slots are placed before the first user text, as are those of kind `any`. RowError: the numbers of slots and
+    media differ."""
+    slots: dict[str, list] = {}
+    for kind, value in (piece for turn in prompt for piece in turn.pieces):
+        if kind != "text" and is_slot(value):
+            slots.setdefault(kind, []).append(value)
     front: list[Piece] = []
-    for medium in MEDIA_KINDS:
-        values = media.get(medium, [])
-        if values and not empty[medium]:
-            front += [(medium, value) for value in values]
-        elif empty[medium] != len(values):
+    for kind in (*MEDIA_KINDS, "any"):
+        values, wanted = media.get(kind, ()), slots.get(kind, ())
+        if not wanted:
+            front += [(kind, value) for value in values]
+            continue
+        numbers = {slot.number for slot in wanted if slot is not None}
+        if numbers and (None in wanted or numbers != set(range(1, len(values) + 1))):
+            given = ", ".join(str(number) for number in sorted(numbers))
             raise bad_row(
-                f"the prompt has {empty[medium]} places for {medium} files, but the row has {len(values)}; give one for each place"
+                f"the prompt names {kind} {given}{' and others without a number' if None in wanted else ''}, but the row has "
+                f"{len(values)}; number the places from 1, one for each {kind}"
             )
-    files: dict[str, Iterator] = {medium: iter(media.get(medium, ())) for medium in MEDIA_KINDS}
-    found = [Turn(role, tuple((k, next(files[k]) if v is None else v) for k, v in pieces)) for role, pieces in prompt]
+        if not numbers and len(wanted) != len(values):
+            raise bad_row(
+                f"the prompt has {len(wanted)} places for {kind} files, but the row has {len(values)}; give one for each place"
+            )
+    fill = _Fill(media)
+    found = [Turn(turn.role, tuple(fill.piece(kind, value) for kind, value in turn.pieces)) for turn in prompt]
     first = next((i for i, turn in enumerate(found) if turn.role == "user"), None)
     if front and first is None:
         raise bad_row("the row has media, but the prompt has no user message to place them in; add one")
     if front and first is not None:
         found[first] = Turn("user", (*front, *found[first].pieces))
     return tuple(found)
+
+
+class _Fill:
+    """Fills slots in the order in which they are asked for."""
+
+    def __init__(self, media: Mapping[str, Sequence]):
+        self._media, self._next = media, {kind: iter(values) for kind, values in media.items()}
+        self._placed: set[tuple[str, int]] = set()
+
+    def piece(self, kind: str, value: Any) -> Piece:
+        if kind == "text" or not is_slot(value):
+            return kind, value
+        if value is None:
+            return kind, next(self._next[kind])
+        if (kind, value.number) in self._placed:
+            return "text", value.tag
+        self._placed.add((kind, value.number))
+        return kind, self._media[kind][value.number - 1]
 
 
 def with_system(prompt: Sequence[Turn], columns: Mapping[str, Any]) -> tuple[Turn, ...]:
@@ -185,11 +255,11 @@ def answers(prompt: Any, chosen: Any, rejected: Any) -> tuple[tuple[Turn, ...], 
     The beginning that the two conversations share is the prompt; a text beside it may repeat its first or last question alone.
     RowError if the prompt is given both separately and in the conversations, and they differ."""
     if isinstance(chosen, str) and isinstance(rejected, str):
-        return turns(prompt, "prompt"), text(chosen, "chosen"), text(rejected, "rejected")
+        return turns(prompt, "prompt", tags=True), text(chosen, "chosen"), text(rejected, "rejected")
     before, better, worse = split_answers(_talk(chosen, "chosen"), _talk(rejected, "rejected"))
     if prompt is None:
         return before, better, worse
-    question = turns(prompt, "prompt")
+    question = turns(prompt, "prompt", tags=True)
     users = [turn.pieces for turn in before if turn.role == "user"]
     if (
         before
@@ -203,7 +273,7 @@ def answers(prompt: Any, chosen: Any, rejected: Any) -> tuple[tuple[Turn, ...], 
 def _talk(value: Any, name: str) -> tuple[Turn, ...]:
     if isinstance(value, str):
         return (Turn("assistant", as_text_piece(text(value, name))),)
-    return turns([value] if isinstance(value, dict) else value, name)
+    return to_conversation([value] if isinstance(value, dict) else value, name)
 
 
 def to_conversation(value: Any, name: str) -> tuple[Turn, ...]:

@@ -70,7 +70,7 @@ def _completions(row: Row) -> Draft:
     if not answers:
         raise bad_row("completions are empty; add at least one")
     source = maybe_text(row.get("source"), "source")
-    prompt = place_media(turns(row.get("instruction"), "instruction"), media_of(row))
+    prompt = place_media(turns(row.get("instruction"), "instruction", tags=True), media_of(row))
     return Draft(prompt, tuple(answers), tuple(said), known={"source": source} if source else {})
 
 

@@ -94,9 +94,10 @@ def _objects(value: Any) -> Iterator[dict]:
             yield from _objects(inner)
 
 
-def check(found: Iterable[str], what: str) -> None:
-    """RowError NOT_READ if any of the names changes the question or the answers; `what` names the kind of rows in the message."""
-    if changing := [name for name in dict.fromkeys(found) if _changes(name)]:
+def check(found: Iterable[str], what: str, of_answers: bool = True) -> None:
+    """RowError NOT_READ if any of the names changes the question or, with `of_answers`, the answers; `what` names the kind of rows in the
+    message."""
+    if changing := [name for name in dict.fromkeys(found) if _changes(name, of_answers)]:
         raise RowError(
             Reason.NOT_READ,
             f"{' and '.join(changing[:SHOWN])} would change the question or the answers, but {what} rows are read without; remove that from "
@@ -104,20 +105,25 @@ def check(found: Iterable[str], what: str) -> None:
         )
 
 
-def _changes(name: str) -> bool:
+def _changes(name: str, of_answers: bool) -> bool:
     above, _, last = name.lower().rpartition(".")
-    return last in CHANGES or bool(above and last in _IN_MESSAGES) or bool(_SIDES.fullmatch(last))
+    return last in CHANGES or bool(above and last in _IN_MESSAGES) or (of_answers and bool(_SIDES.fullmatch(last)))
 
 
 def check_media(row: Mapping[str, Any], found: Iterable[str], what: str) -> None:
     """RowError NOT_READ if a column of those names seems to hold media: for rows of which no medium is read."""
     for name in found:
-        if _MEDIUM.fullmatch(name.lower()) and _refers(row.get(name)):
+        if seems_medium(name) and _refers(row.get(name)):
             raise RowError(
                 Reason.NOT_READ,
                 f"{name} seems to hold media, and {what} rows are read without it; name it in `columns`, as in {{image: {name}}}, or "
                 "remove it from the row",
             )
+
+
+def seems_medium(name: str) -> bool:
+    """Whether a column of this name may hold media."""
+    return _MEDIUM.fullmatch(name.lower()) is not None
 
 
 def _refers(value: Any) -> bool:

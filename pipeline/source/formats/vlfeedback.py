@@ -43,7 +43,7 @@ def read(row: Row) -> Draft:
     if not answers:
         raise bad_row("completions are empty; add at least one")
     return Draft(
-        place_media(turns(row.get("prompt"), "prompt"), media), tuple(answers), tuple(ratings), id=maybe_text(row.get("id"), "id")
+        place_media(turns(row.get("prompt"), "prompt", tags=True), media), tuple(answers), tuple(ratings), id=maybe_text(row.get("id"), "id")
     )  # fmt: skip
 
 

@@ -2,15 +2,13 @@
 
 from typing import Any
 
-import orjson
-
 from pipeline.source.reading import bounds, json_rows
 from pipeline.source.reading.bounds import MEDIA_COLUMNS
 from schemas.errors import bad_row
 
 LONGEST = 16 << 20  # maximum bytes of a caption or column file
 TEXTS = {".txt": "text", ".json": "json"}
-_CAPTIONS = ("text", "caption")  # column names for captions
+CAPTIONS = ("text", "caption")  # column names for captions
 
 
 def columns_from_texts(texts: dict[str, bytes], names: dict[str, str], prompt: str | None) -> dict[str, Any]:
@@ -19,13 +17,7 @@ def columns_from_texts(texts: dict[str, bytes], names: dict[str, str], prompt: s
     Without either, only the prompt. RowError if a file is not UTF-8, not a JSON object or too large."""
     values: Any = {}
     if "json" in texts:
-        json_rows.check_values(texts["json"])
-        try:
-            values = orjson.loads(texts["json"])
-        except orjson.JSONDecodeError as error:
-            raise bad_row(f"its .json is not valid JSON ({error}); correct it") from error
-        if not isinstance(values, dict):
-            raise bad_row(f"its .json is {type(values).__name__}, not an object; write it as {{...}}")
+        values = json_rows.parse(texts["json"], ".json", {*names.values(), *CAPTIONS})
     if "text" in texts:
         try:
             values = {**values, "text": texts["text"].decode("utf-8-sig").strip()}
@@ -40,7 +32,7 @@ def with_prompt(values: dict[str, Any], names: dict[str, str], prompt: str | Non
     """Adds a prompt to the columns: an existing one is kept; else `prompt`, with the caption as reference; else the caption itself."""
     values = {title: value for title, value in values.items() if title not in MEDIA_COLUMNS}
     prompt_column, reference = names["prompt"], names["reference"]
-    caption = next((values[title] for title in _CAPTIONS if values.get(title)), None)
+    caption = next((values[title] for title in CAPTIONS if values.get(title)), None)
     if values.get(prompt_column) is None:
         values[prompt_column] = prompt or caption
         caption = caption if prompt else None

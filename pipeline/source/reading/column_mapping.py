@@ -8,18 +8,21 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple, get_args
 
 from pipeline.media.remote import Remote
-from pipeline.source.formats.fields import check_exact
+from pipeline.source.formats import unread
+from pipeline.source.formats.fields import cell, check_exact, is_messages
+from pipeline.source.formats.turns import medium_of, reference, turns, with_system
 from pipeline.source.reading.bounds import MEDIA_COLUMNS
-from pipeline.source.reading.columnar import missing_columns_error
+from pipeline.source.reading.columnar import Selection, missing_columns_error
 from pipeline.source.reading.conversation import MediaLookup, to_messages
 from pipeline.source.reading.row_files import Row
 from pipeline.storage import urls
 from schemas.errors import InputError, RowError, bad_row
-from schemas.records import MEDIA_KINDS, Media, Rejection, Sample, sample
+from schemas.operator import Context
+from schemas.records import Media, Rejection, Sample, sample
 from schemas.redact import Cleaner, bare_url, cleaner
 
 Column = Literal[
-    "id", "prompt", "image", "images", "video", "videos", "audio", "audios",
+    "id", "prompt", "system", "image", "images", "video", "videos", "audio", "audios",
     "answer", "answer_type", "facts", "reference", "source", "licence", "split",
 ]  # fmt: skip
 
@@ -44,29 +47,56 @@ class Rules(NamedTuple):
     """How rows of a source are converted into Samples."""
 
     names: dict[str, str]  # our column -> the rows' column
+    reads: unread.Tree
+    notes: unread.Unread  # what rows hold beside `reads`
     step: str
     licence: str | None  # of rows that state none
     clean: Cleaner  # removes secrets from a text
     cleaned_before: Callable[[str], str]  # the same, cached
 
 
-def read(
-    rows: Iterable[Row], columns: dict[Column, str], lookup: Callable[[str], MediaLookup], remote: Remote, step: str, label: str,
-    licence: str | None = None,
-) -> Iterator[Media | Sample | Rejection]:  # fmt: skip
-    """Yields each row's Media, then its Sample. A bad row is a Rejection named by its place.
+def selection(columns: dict[Column, str]) -> Selection:
+    """The columns of a table that `read` needs: those that it reads, those that reject a row, and, if none of them is a medium, those that
+    seem to be one."""
+    own = {*column_names(columns).values(), *unread.SYSTEM}
+    media = {own_name for name, own_name in column_names(columns).items() if name in MEDIA_COLUMNS}
 
-    `lookup` returns the media lookup for a row's folder, `label` is the source's name in messages, `licence` applies to rows without one.
-    InputError if there are no rows, or no row has a column that `columns` names."""
-    names = column_names(columns)
+    def wanted(found: list[str]) -> set[str]:
+        shown = not media.isdisjoint(found)
+        return {n for n in found if n in own or n in unread.CHANGES or (not shown and unread.seems_medium(n))}
+
+    return Selection(wanted)
+
+
+class Rows(NamedTuple):
+    """The rows of a source, and how they are named."""
+
+    rows: Iterable[Row]
+    label: str  # the source's name in messages
+    columns: dict[Column, str]  # our column -> the rows' column, if it differs
+    licence: str | None = None  # of rows that state none
+    selection: Selection | None = None  # of the columns of tables
+    also: tuple[str, ...] = ()  # columns that the source itself has read
+
+
+def read(
+    source: Rows, lookup: Callable[[str], MediaLookup], remote: Remote, context: Context
+) -> Iterator[Media | Sample | Rejection]:
+    """Yields each row's Media, then its Sample. A bad row is a Rejection named by its place. What rows hold and nobody reads is counted in
+    the context.
+
+    `lookup` returns the media lookup for a row's folder. InputError if there are no rows, or no row has a column that `columns` names."""
+    names, label, step = column_names(source.columns), source.label, context.step
     clean = cleaner()
     cached_clean = lru_cache(256)(clean)  # except for ids, rows repeat the same values
-    rules = Rules(names, step, licence and clean(licence), clean, cached_clean)
+    reads = unread.tree(tuple(dict.fromkeys([f"{names['prompt']}[]", *names.values(), *unread.SYSTEM, *source.also])))
+    licence = source.licence and clean(source.licence)
+    rules = Rules(names, reads, context.unread, step, licence, clean, cached_clean)
     media_columns: list[tuple[str, str]] = [(names[column], column.removesuffix("s")) for column in MEDIA_COLUMNS]
-    missing = {names["prompt"], *columns.values()}
+    missing = {names["prompt"], *source.columns.values()}
     values: dict | None = None
     count = 0
-    for row, found, shown, wanted in _ahead(rows, names["prompt"], media_columns, lookup, remote):
+    for row, found, shown, wanted in _ahead(source, rules, media_columns, lookup, remote):
         count += 1
         try:
             if isinstance(found, RowError):
@@ -83,7 +113,7 @@ def read(
         yield from media
         yield made
     if not count:
-        raise InputError(f"{label} contains no rows; set path to a file with rows")
+        raise InputError(f"{label} contains no rows; set path to a file that has some")
     if missing and values is not None:
         raise missing_columns_error(label, missing, values)
 
@@ -92,23 +122,30 @@ MediaValues = dict[str, Sequence]  # media kind, or "any" -> values that refer t
 
 
 def _ahead(
-    rows: Iterable[Row],
-    prompt: str,
+    source: Rows,
+    rules: Rules,
     media_columns: list[tuple[str, str]],
     lookup: Callable[[str], MediaLookup],
     remote: Remote,
 ) -> Iterator[tuple[Row, dict | RowError, MediaValues, list[str]]]:
     """Yields rows in order with the media they refer to; rows with URLs are held back until their downloads have been started."""
     waiting: deque[tuple[Row, dict | RowError, MediaValues, list[str]]] = deque()
-    titles = {column for column, _ in media_columns}
-    for row in rows:
+    titles, prompt = {column for column, _ in media_columns}, rules.names["prompt"]
+    strict = {*rules.names.values(), *unread.SYSTEM}
+    for row in source.rows:
         shown: MediaValues = {}
         wanted: list[str] = []
         try:
-            found: dict | RowError = row.values()
+            found: dict | RowError = row.values(strict)
         except RowError as error:
             found = error
         else:
+            left = list(unread.names(found, rules.reads))
+            if left or (source.selection and source.selection.left):
+                file = row.place.rpartition("#")[0] or source.label
+                unread.count(rules.notes, file, [*left, *(source.selection.left if source.selection else ())])
+            if row.cells and is_messages(listed := cell(found.get(prompt))):
+                found = {**found, prompt: listed}
             if not titles.isdisjoint(found):
                 for column, kind in media_columns:
                     if (value := found.get(column)) is not None:
@@ -139,10 +176,10 @@ def _ahead(
 def _parts(prompt: list) -> list:
     """Values in a prompt that may refer to media."""
     return [
-        part.get("path")
+        reference(part)
         for message in prompt
-        for part in (_listed(message.get("content")) if isinstance(message, dict) else ())
-        if isinstance(part, dict) and part.get("type") in MEDIA_KINDS
+        for part in (_listed(message.get("content", message.get("value"))) if isinstance(message, dict) else ())
+        if isinstance(part, dict) and medium_of(part.get("type"))
     ]
 
 
@@ -156,11 +193,20 @@ def _sample(
         if (value := values.get(names[name])) is not None
     }
     own = known.pop("id", None)
+    left = list(unread.names(values, rules.reads))
+    if left:
+        placed = any(mark in str(values.get(names["prompt"])) for mark in ("<bbox>", "<ref-object>"))
+        unread.check([name for name in left if name != "objects" or placed], "prompt", of_answers=False)
     if not known.get("source"):
         known["source"] = origin(row.place, own, values.get(names["id"]), clean)
     known["licence"] = known.get("licence") or rules.licence
     facts = values.get(names["facts"])
-    messages, media = to_messages(values.get(names["prompt"]), shown, lookup)
+    prompt, system = values.get(names["prompt"]), {name: values.get(name) for name in {names["system"], *unread.SYSTEM}}
+    if prompt and any(system.values()):
+        prompt = with_system(turns(prompt, "prompt", tags=True), system)
+    messages, media = to_messages(prompt, shown, lookup)
+    if left and not media:
+        unread.check_media(values, left, "prompt")
     return media, sample(messages, facts=None if facts is None else _facts(facts), step=rules.step, **known)
 
 
@@ -210,4 +256,6 @@ def _facts(value: Any) -> str:
 def _listed(value: Any) -> list:
     if value is None:
         return []
+    if isinstance(value, str) and value.startswith("["):
+        value = cell(value)  # a list in a cell of a CSV file
     return value if isinstance(value, list) else [value]

@@ -3,7 +3,7 @@
 The unpacked size of such a file is known only from its own metadata, so each reading step has a memory limit
 (pipeline/storage/memory_limit.py), and large rows are converted to Python objects one at a time."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from io import BufferedIOBase
 from typing import Any
 
@@ -18,11 +18,27 @@ from schemas.errors import InputError, RowError
 _BATCH = 64  # maximum rows per batch
 _AT_ONCE = 32 << 20  # maximum bytes per batch: rows may contain their media
 
+
+class Selection:
+    """Which columns of tables are read; `left` are the others of the last table."""
+
+    def __init__(self, wanted: Callable[[list[str]], Collection[str]]):
+        """`wanted`: a table's columns -> those to read."""
+        self._wanted = wanted
+        self.left: tuple[str, ...] = ()
+
+    def of(self, found: list[str]) -> list[str]:
+        """The columns to read of a table that has the columns `found`."""
+        wanted = self._wanted(found)
+        self.left = tuple(title for title in found if title not in wanted)
+        return [title for title in found if title in wanted]
+
+
 Rows = Iterator[tuple[int, dict[str, Any] | RowError]]  # (row number from 1, row)
 
 
-def parquet(file: BufferedIOBase, name: str, columns: Collection[str] | None, need: str | None) -> Rows:
-    """The rows of a Parquet file, with the columns in `columns` (None: all). InputError if `need` is not a column; MemoryError or
+def parquet(file: BufferedIOBase, name: str, columns: Selection | None, need: str | None) -> Rows:
+    """The rows of a Parquet file, with the selected columns (None: all). InputError if `need` is not a column; MemoryError or
     Arrow's errors if the file cannot be read."""
     with limit_memory():
         table = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
@@ -34,7 +50,7 @@ def parquet(file: BufferedIOBase, name: str, columns: Collection[str] | None, ne
         yield from _numbered(table.iter_batches(size, columns=wanted, use_threads=False))
 
 
-def arrow(file: BufferedIOBase, name: str, columns: Collection[str] | None, need: str | None) -> Rows:
+def arrow(file: BufferedIOBase, name: str, columns: Selection | None, need: str | None) -> Rows:
     """The rows of an Arrow or Feather file; see `parquet`."""
     stream = file.read(6) != b"ARROW1"
     file.seek(0)
@@ -70,11 +86,11 @@ def missing_columns_error(path: str, missing: set[str], found) -> InputError:
     return InputError(f"{path} has no column {lacks}; it has {has}: map the names with columns: {{prompt: ...}}")
 
 
-def _wanted(name: str, found: list[str], columns: Collection[str] | None, need: str | None) -> list[str]:
+def _wanted(name: str, found: list[str], columns: Selection | None, need: str | None) -> list[str]:
     bounds.check_columns(name, len(found))
     if need and need not in found:
         raise missing_columns_error(name, {need}, found)
-    return [title for title in found if columns is None or title in columns]
+    return found if columns is None else columns.of(found)
 
 
 def _numbered(batches: Iterator[pa.RecordBatch]) -> Rows:

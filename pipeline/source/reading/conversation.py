@@ -12,17 +12,16 @@ import pybase64
 from pipeline.media.fetch import Limits
 from pipeline.media.probe import probe_and_store, take
 from pipeline.media.remote import Remote
+from pipeline.source.formats.draft import Piece, Turn
+from pipeline.source.formats.turns import is_slot, place_media, turns
 from pipeline.storage import urls
 from pipeline.storage.local_files import is_below
 from schemas.errors import RowError, bad_row
 from schemas.ports import MediaStore
-from schemas.records import MEDIA_KINDS, Media, Message, Part, Reason, one_line
+from schemas.records import Media, Message, Part, Reason, one_line
 
-ROLES = ("system", "user", "assistant")
 _LONGEST_PATH = 4096  # maximum characters of a media path
 _REMEMBERED = 4096  # media files whose probe results are cached, for rows that share them
-
-Piece = tuple[str, Any]  # (part type, text or media reference; None: to be filled from the columns)
 
 
 def schemes_for(limits: Limits, *own: str | None) -> frozenset[str]:
@@ -159,70 +158,40 @@ def _inline(url: str) -> bytes:
 def to_messages(
     prompt: Any, columns: Mapping[str, Sequence], lookup: MediaLookup
 ) -> tuple[tuple[Message, ...], list[Media]]:
-    """Converts a prompt (a text or a list of messages) into Messages and their Media, in order.
+    """Converts a prompt (a text, a list of messages as in `formats.turns`, or its Turns) into Messages and their Media, in order.
 
-    `columns`: values of the media columns by kind (`any`: of unknown kind). They fill the parts of their kind that have no path; if there
-    are none, they are placed before the first user text. RowError if something is missing or of the wrong type."""
+    `columns`: values of the media columns by kind (`any`: of unknown kind). They take the places of the parts of their kind that name no
+    file, and of <image>, <video> and <audio> in a text; without such places they stand before the first user text. RowError if something is
+    missing or of the wrong type, or if the numbers of places and files differ."""
     media: list[Media] = []
-    if isinstance(prompt, str):  # the common case: no parts to fill
+    if isinstance(prompt, str) and "<" not in prompt:  # the common case: nothing to fill
         if not prompt.strip():
             raise _empty_prompt()
         shown = [_part((kind, value), lookup, media) for kind, values in columns.items() for value in values]
         return (Message("user", (*shown, Part("text", prompt))),), media
-    if not isinstance(prompt, list | None):
-        raise bad_row(f"the prompt is {type(prompt).__name__}; use a text or a list of messages")
-    turns = [_turn(message) for message in prompt or ()]
-    if not any(kind == "text" and value.strip() for role, pieces in turns if role == "user" for kind, value in pieces):
+    if prompt is None or prompt == []:
         raise _empty_prompt()
-    if turns[-1][0] != "user":
+    found = prompt if isinstance(prompt, tuple) else turns(prompt, "prompt", tags=True)
+    if not any(kind == "text" and words.strip() for t in found if t.role == "user" for kind, words in t.pieces):
+        raise _empty_prompt()
+    if found[-1].role != "user":
         raise bad_row("the last message is not from the user; end the prompt with the user's question")
-    _fill(turns, columns)
-    return tuple(Message(role, tuple(_part(piece, lookup, media) for piece in pieces)) for role, pieces in turns), media
+    placed = place_media(found, _of_known_kind(found, columns, lookup))
+    return tuple(Message(t.role, tuple(_part(piece, lookup, media) for piece in t.pieces)) for t in placed), media
 
 
-def _turn(message: Any) -> tuple[str, list[Piece]]:
-    if not isinstance(message, dict) or message.get("role") not in ROLES:
-        raise bad_row(
-            f"a message has an unknown role; use one of {', '.join(ROLES)}, and write it as {{role, content}}"
-        )
-    content = message.get("content")
-    if isinstance(content, str):
-        return message["role"], [("text", content)]
-    if not isinstance(content, list):
-        raise bad_row(f"a message's content is {type(content).__name__}; use a text or a list of parts")
-    return message["role"], [_piece(part) for part in content]
-
-
-def _piece(part: Any) -> Piece:
-    kind = part.get("type") if isinstance(part, dict) else None
-    if kind in MEDIA_KINDS:
-        return kind, part.get("path")
-    if kind != "text":
-        found = repr(kind) if isinstance(kind, str) else "missing"
-        raise RowError(Reason.UNSUPPORTED_MEDIA, f"a part's type is {found}; use text, {', '.join(MEDIA_KINDS)}")
-    if not isinstance(part.get("text"), str):
-        raise bad_row(f"a text part contains {type(part.get('text')).__name__}; use a text")
-    return kind, part["text"]
-
-
-def _fill(turns: list[tuple[str, list[Piece]]], columns: Mapping[str, Sequence]) -> None:
-    holes: dict[str, list[tuple[list[Piece], int]]] = {}
-    for _, pieces in turns:
-        for at, (kind, value) in enumerate(pieces):
-            if value is None:
-                holes.setdefault(kind, []).append((pieces, at))
-    front: list[Piece] = []
-    for kind in {**columns, **holes}:
-        slots, values = holes.get(kind, ()), columns.get(kind, ())
-        if not slots:
-            front += [(kind, value) for value in values]
-        elif len(slots) != len(values):
-            raise bad_row(
-                f"{len(slots)} {kind} parts have no path, but the columns name {len(values)}; give one for each part"
-            )
-        for (pieces, at), value in zip(slots, values):
-            pieces[at] = (kind, value)
-    next(pieces for role, pieces in turns if role == "user")[:0] = front
+def _of_known_kind(
+    prompt: Sequence[Turn], columns: Mapping[str, Sequence], lookup: MediaLookup
+) -> Mapping[str, Sequence]:
+    """The columns; media of unknown kind are put under theirs if the prompt has places to fill."""
+    if "any" not in columns or not any(
+        kind != "text" and is_slot(value) for turn in prompt for kind, value in turn.pieces
+    ):
+        return columns
+    known = {kind: list(values) for kind, values in columns.items() if kind != "any"}
+    for value in columns["any"]:
+        known.setdefault(lookup.find(value, "any").kind, []).append(value)
+    return known
 
 
 def _part(piece: Piece, lookup: MediaLookup, media: list[Media]) -> Part:

@@ -3,7 +3,8 @@ affects only itself."""
 
 import json
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Collection, Iterator
 from typing import IO, Any
 
 import orjson
@@ -29,19 +30,23 @@ _FLAT = re.compile(rb'(?:[^"\[\]{}]' + _PIECES, re.DOTALL)  # up to a bracket
 _STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)  # up to the closing quote
 
 
-def parse(data: bytes, what: str = "row") -> dict[str, Any]:
-    """Parses a JSON object. RowError BAD_ROW if it is not an object, or contains a value that JSON or 64 bits cannot represent (NaN, an
-    unpaired surrogate, a 30-digit integer), with the column. RowError TOO_LARGE if it exceeds the limits for rows."""
+def parse(data: bytes, what: str = "row", reads: Collection[str] | None = None) -> dict[str, Any]:
+    """Parses a JSON object. RowError BAD_ROW if it is not an object, or if a column in `reads` (None: any column) contains a value that
+    JSON or 64 bits cannot represent (NaN, an unpaired surrogate, a 30-digit integer), with the column. RowError TOO_LARGE if it exceeds
+    the limits for rows."""
     heavy = len(data) > bounds.TEXT
     if heavy:
         check_values(data)
     try:
         found = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise bad_row(f"the {what} is not valid JSON ({_why(data) or error}); correct or remove it") from None
+        found = _lenient(data)
+        strange = next(_strange(found, reads), None)
+        if not isinstance(found, dict) or strange:
+            raise bad_row(f"the {what} is not valid JSON ({strange or error}); correct or remove it") from None
     if not isinstance(found, dict):
         raise bad_row(f"the {what} is {type(found).__name__}, not an object; write it as {{...}}")
-    if float in map(type, found.values()) and (name := _long_integer(found, data)):
+    if float in map(type, found.values()) and (name := _long_integer(found, data, reads)):
         raise bad_row(f"{name} is an integer beyond 64 bits; write it as text")
     if heavy:
         bounds.check(found)
@@ -168,34 +173,37 @@ def _end(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:
     return found.end() if found else at
 
 
-def _long_integer(found: dict, data: bytes) -> str | None:
+def _long_integer(found: dict, data: bytes, reads: Collection[str] | None = None) -> str | None:
     """The column whose integer was parsed as a float and changed its value."""
     large = [name for name, value in found.items() if value.__class__ is float and not -_EXACT < value < _EXACT]
+    large = [name for name in large if reads is None or name in reads]
     if not large or not _LONG_INTEGER.search(data):
         return None
-    try:
-        exact = json.loads(data)
-    except ValueError:  # an integer of thousands of digits
+    exact = _lenient(data)
+    if exact is None:  # an integer of thousands of digits
         return large[0]
     return next((name for name in large if isinstance(exact[name], int)), None)
 
 
-def _why(data: bytes) -> str | None:
-    """The column and problem of a row that only Python's more lenient parser accepts; None if unknown."""
-    if len(data) > bounds.TEXT:
-        return None
-    strange: list[str] = []
-
-    def seen(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        for name, value in pairs:
-            if isinstance(value, float) and value - value != 0:  # NaN, infinities
-                strange.append(f"{name} is {value}")
-            elif isinstance(value, str) and _SURROGATE.search(value):
-                strange.append(f"{name} contains an unpaired surrogate")
-        return dict(pairs)
-
+def _lenient(data: bytes) -> Any:
+    """The value by Python's more lenient parser, which accepts NaN, infinities and unpaired surrogates; None if it does not accept it."""
     try:
-        json.loads(data, object_pairs_hook=seen)
+        return json.loads(data)
     except (ValueError, RecursionError):
         return None
-    return strange[0] if strange else None
+
+
+def _strange(found: Any, reads: Collection[str] | None) -> Iterator[str]:
+    """What JSON cannot represent in the columns in `reads` (None: all) of a leniently parsed row, such as `score is nan`."""
+    columns = found.items() if isinstance(found, dict) else ()
+    waiting = deque((name, value) for name, value in columns if reads is None or name in reads)
+    while waiting:
+        name, value = waiting.popleft()
+        if isinstance(value, float) and value - value != 0:  # NaN, infinities
+            yield f"{name} is {value}"
+        elif isinstance(value, str) and _SURROGATE.search(value):
+            yield f"{name} contains an unpaired surrogate"
+        elif isinstance(value, dict):
+            waiting += [(f"{name}.{key}", inner) for key, inner in value.items()]
+        elif isinstance(value, list):
+            waiting += [(name, inner) for inner in value]

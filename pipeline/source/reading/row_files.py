@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 
 from pipeline.media.fetch import Limits
 from pipeline.source.reading import bounds, files, json_rows
-from pipeline.source.reading.columnar import arrow, missing_columns_error, parquet
+from pipeline.source.reading.columnar import Selection, arrow, missing_columns_error, parquet
 from pipeline.storage import memory_limit, urls
 from schemas.errors import InputError, RowError, bad_row
 from schemas.operator import OperatorSettings as Base
@@ -64,23 +64,25 @@ class Row(NamedTuple):
     folder: str  # path or URL that its relative paths start from
     raw: Raw
     media: tuple = ()  # further media besides the columns: paths or {bytes, path}, of any kind
+    cells: bool = False  # its values are the cells of a CSV file: texts
 
-    def values(self) -> dict[str, Any]:
-        """The row's values by column. RowError BAD_ROW if it is not a JSON object."""
+    def values(self, reads: Collection[str] | None = None) -> dict[str, Any]:
+        """The row's values by column. RowError BAD_ROW if it is not a JSON object, or if JSON cannot represent the value of a column in
+        `reads` (None: of any column)."""
         if isinstance(self.raw, dict):
             return self.raw
         if isinstance(self.raw, RowError):
             raise self.raw
-        return json_rows.parse(self.raw, "line")
+        return json_rows.parse(self.raw, "line", reads)
 
 
 def read(
-    path: str, *, columns: Collection[str] | None = None, need: str | None = None, limit: int | None = None,
+    path: str, *, columns: Selection | None = None, need: str | None = None, limit: int | None = None,
     sample: Sampling | None = None, fetch: Limits | None = None, below: str | None = None,
 ) -> Iterator[Row]:  # fmt: skip
     """The rows of a file, or of all row files in a folder in order of their names; `path#n` means the first n.
 
-    `columns`: the columns read from a table (None: all). `need`: a column that a table must have. `limit`: maximum number of rows, valid or
+    `columns`: those read from a table (None: all). `need`: a column that a table must have. `limit`: maximum number of rows, valid or
     not; `sample` draws from these. `below`: a folder that the files must be in, after resolving links. In a folder, a file that is not
     regular becomes one row with a RowError.
     InputError if a file does not exist, has an unknown format, is unreadable as a whole, or lacks the needed column."""
@@ -131,9 +133,7 @@ def _draw(row: Row, seed: int) -> float:
     return int.from_bytes(sha256(b"%d\0" % seed + raw.strip()).digest()[:8]) / 2**64
 
 
-def _rows(
-    path: str, columns: Collection[str] | None, need: str | None, limits: Limits, below: str | None
-) -> Iterator[Row]:
+def _rows(path: str, columns: Selection | None, need: str | None, limits: Limits, below: str | None) -> Iterator[Row]:
     for file, label in list_row_files(path):
         try:
             yield from _file(file, label, columns, need, limits, below)
@@ -144,16 +144,18 @@ def _rows(
 
 
 def _file(
-    file: str, label: str, columns: Collection[str] | None, need: str | None, limits: Limits, below: str | None
+    file: str, label: str, columns: Selection | None, need: str | None, limits: Limits, below: str | None
 ) -> Iterator[Row]:
     reader, compression = _format(file) or (_jsonl, None)
     name = urls.clean(file) if urls.is_url(file) else file
     with files.opened(file, limits, below) as opened:
         stream = pa.CompressedInputStream(opened, compression) if compression else opened
         folder = files.parent(file)
+        if columns:
+            columns.left = ()
         try:
             for number, raw in reader(stream, name, columns, need):
-                yield Row(f"{label}#{number}", folder, raw)
+                yield Row(f"{label}#{number}", folder, raw, (), reader in (_csv, _tsv))
         except MemoryError as error:
             what = f"{_NAMES[reader]} within {memory_limit.MOST >> 20} MB of memory"
             raise InputError(f"cannot read {name} as {what}; write it with smaller pages, batches or rows") from error
@@ -189,7 +191,7 @@ def _format(name: str) -> "tuple[Reader, str | None] | None":
     return (reader, None) if reader else None
 
 
-Reader = Callable[[io.BufferedIOBase, str, Collection[str] | None, str | None], Iterator[tuple[int, Raw]]]
+Reader = Callable[[io.BufferedIOBase, str, Selection | None, str | None], Iterator[tuple[int, Raw]]]
 
 
 def _jsonl(file: io.BufferedIOBase, name: str, columns, need) -> Iterator[tuple[int, Raw]]:

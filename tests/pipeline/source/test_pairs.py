@@ -235,6 +235,29 @@ def test_answers_that_no_format_reads_are_not_lost_beside_a_prompt(home, read):
         read()
 
 
+def test_nan_in_a_column_that_nobody_reads_costs_nothing(home, read):
+    lines = [json.dumps(ROW | {"prompt": f"{i}?"})[:-1] for i in range(3)]
+    (home / "rows.json").write_text(
+        "["
+        + ",".join(f"{line}, {more}}}" for line, more in zip(lines, ['"clip": NaN', '"clip": 1', '"margin": NaN']))
+        + "]"
+    )
+    found = read()
+    assert [sample.prompt[0].parts[-1].text for sample in of(Sample, found)] == ["0?", "1?"]
+    assert [left.detail.partition(";")[0] for left in of(Rejection, found)] == ["rows.json#3: margin is nan"]
+
+
+def test_lists_in_cells_are_lists_in_both_spellings_and_answers_are_texts(home, read):
+    (home / "rows.csv").write_text(
+        "prompt,chosen,rejected,images\n"
+        'What?,"[1, 2]","{""a"": 1}","[""cat.jpg"", ""dog.png""]"\n'
+        "Who?,\"[{'role': 'assistant', 'content': 'A cat.'}]\",\"[{'role': 'assistant', 'content': 'A dog.'}]\",\"['cat.jpg', 'dog.png']\"\n"
+    )
+    found = read()
+    assert [(pair.chosen, pair.rejected) for pair in of(Pair, found)] == [("[1, 2]", '{"a": 1}'), ("A cat.", "A dog.")]
+    assert [len(sample.media) for sample in of(Sample, found)] == [2, 2]
+
+
 def test_ties_skips_and_ratings_that_are_none(home, read):
     SETS["label_studio"](home)
     outcomes = Counter((s.axis, s.outcome) for s in of(Judgement, read()))
@@ -331,7 +354,7 @@ BAD = {
     "bytes that are nothing": (ROW | {"image": "data:image/png;base64,"}, Reason.EMPTY_MEDIA, "empty"),
     "an empty prompt": (ROW | {"prompt": " "}, Reason.EMPTY_PROMPT, "the prompt is empty"),
     "no words": (ROW | {"prompt": [], "image": None}, Reason.EMPTY_PROMPT, "the prompt is empty"),
-    "a tool's message": (ROW | {"prompt": [{"role": "tool", "content": "x"}], "image": None}, Reason.BAD_ROW, "role"),
+    "a tool's message": (ROW | {"prompt": [{"role": "tool", "content": "x"}], "image": None}, Reason.NOT_READ, "role"),
     "ends with the assistant": (
         ROW | {"prompt": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "x"}]}, Reason.BAD_ROW, "last message",
     ),

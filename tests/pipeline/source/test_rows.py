@@ -1,6 +1,7 @@
 import base64
 import json
 import time
+from hashlib import sha256
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +21,10 @@ FILES = {
     "cut.jpg": make.jpeg(1)[:-200], "text.png": b"Not a picture.", "still.mp4": make.mp4(frames=0), "none.wav": b"",
 }  # fmt: skip
 
+CAT, DOG, RUN, BARK = (
+    sha256(FILES[name]).hexdigest() for name in ("cat.jpg", "dog.png", "run.mp4", "bark.wav")
+)  # their ids
+
 
 @pytest.fixture
 def home(tmp_path):
@@ -30,11 +35,18 @@ def home(tmp_path):
 
 
 @pytest.fixture
-def read(home):
+def notes():
+    """What the last call of `read` did not read."""
+    return {}
+
+
+@pytest.fixture
+def read(home, notes):
     def read(path="rows.jsonl", **settings):
         settings = rows.Settings(path=str(home / path), **settings)
         store = FolderStore(home.parent / "store")
-        found = list(rows.read(settings, Context(step="ask", version="", media=store)))
+        notes.clear()
+        found = list(rows.read(settings, Context(step="ask", version="", media=store, unread=notes)))
         store.sync()
         return found
 
@@ -122,6 +134,119 @@ def test_parts_without_a_path_take_the_columns_in_order(home, read):
     assert one(read()).media == sample.media
     jsonl(home, {"prompt": asked(hole, text), "images": images})
     assert [(row.reason, row.id) for row in read()] == [(Reason.BAD_ROW, "rows.jsonl#1")]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "columns", "parts"),
+    [
+        ("<image>\nWhat?", {"image": "media/cat.jpg"}, [CAT, "What?"]),
+        ("Image-1: <image>\nImage-2: <image>\nWhich?", {"images": ["media/cat.jpg", "media/dog.png"]}, ["Image-1: ", CAT, "Image-2: ", DOG, "Which?"]),
+        ("<image_2> or <image_1>?", {"images": ["media/cat.jpg", "media/dog.png"]}, [DOG, " or ", CAT, "?"]),
+        ("Hear <audio> and see <video>", {"video": "media/run.mp4", "audio": "media/bark.wav"}, ["Hear ", BARK, " and see ", RUN]),
+        ([{"role": "user", "content": "First <image> then <image>?"}], {"images": ["media/cat.jpg", "media/dog.png"]},
+         ["First ", CAT, " then ", DOG, "?"]),
+        ([{"from": "human", "value": "What?"}], {"image": "media/cat.jpg"}, [CAT, "What?"]),
+        ([{"role": "user", "content": [{"type": "image", "image": "media/cat.jpg"}, {"type": "text", "text": "?"}]}], {}, [CAT, "?"]),
+        ([{"role": "user", "content": [{"type": "image", "url": "media/cat.jpg"}, {"type": "text", "text": "?"}]}], {}, [CAT, "?"]),
+        ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "media/cat.jpg"}}, {"type": "text", "text": "?"}]}], {}, [CAT, "?"]),
+        ([{"role": "user", "content": [{"type": "image_url", "image_url": "media/cat.jpg"}, {"type": "text", "text": "?"}]}], {}, [CAT, "?"]),
+    ],
+)  # fmt: skip
+def test_a_tag_or_a_part_is_the_place_of_its_medium(home, read, prompt, columns, parts):
+    jsonl(home, {"prompt": prompt} | columns)
+    sample = one(read())
+    assert [part.media or part.text for message in sample.prompt for part in message.parts] == parts
+
+
+@pytest.mark.parametrize(
+    "columns", [{}, {"image": "media/cat.jpg"}, {"images": ["media/cat.jpg"] * 3}, {"video": "media/run.mp4"}]
+)
+def test_tags_and_media_of_different_numbers_are_refused(home, read, columns):
+    jsonl(home, {"prompt": "<image> <image>?"} | columns)
+    (row,) = [row for row in read() if isinstance(row, Rejection)]
+    given = len(columns.get("images", ["x"] * ("image" in columns)))
+    assert row.reason == Reason.BAD_ROW
+    assert f"2 places for image files, but the row has {given}" in row.detail
+
+
+@pytest.mark.parametrize("column", ["system", "system_prompt", "system_message", "brief"])
+def test_a_system_column_is_the_first_message(home, read, column):
+    jsonl(home, {"prompt": "<image>\nWhat?", "image": "media/cat.jpg", column: "Be short."})
+    sample = one(read(columns={"system": "brief"} if column == "brief" else {}))
+    assert [message.role for message in sample.prompt] == ["system", "user"]
+    assert sample.prompt[0].parts == (Part("text", "Be short."),)
+    jsonl(
+        home,
+        {"prompt": [{"role": "system", "content": "Be long."}, {"role": "user", "content": "?"}], column: "Be short."},
+    )
+    (row,) = read(columns={"system": "brief"} if column == "brief" else {})
+    assert (row.reason, "differs from the system message" in row.detail) == (Reason.BAD_ROW, True)
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"history": [["Hi", "Ho"]]}, "history"),
+        ({"prompt": [{"role": "assistant", "content": "I look.", "tool_calls": [{"name": "zoom"}]}, {"role": "user", "content": "?"}]}, "prompt.tool_calls"),
+        ({"prompt": "Find <bbox>", "objects": {"bbox": [[1, 2, 3, 4]]}}, "objects"),
+        ({"image_path": "media/cat.jpg"}, "image_path"),
+    ],
+)  # fmt: skip
+def test_what_would_change_a_prompt_rejects_it_by_its_name(home, read, more, named):
+    for name in ("rows.jsonl", "rows.parquet"):
+        row = {"prompt": "What?"} | more
+        (home / "rows.parquet").unlink(missing_ok=True)
+        jsonl(home, row) if name == "rows.jsonl" else pq.write_table(pa.Table.from_pylist([row]), home / name)
+        (rejected,) = read(name)
+        assert rejected.reason == Reason.NOT_READ
+        assert f"#1: {named} " in rejected.detail
+
+
+def test_what_is_not_read_is_counted_by_file(home, read, notes):
+    row = {
+        "prompt": "What?",
+        "image": "media/cat.jpg",
+        "objects": {"bbox": [[1, 2, 3, 4]]},
+        "chosen": "x",
+        "image_path": "elsewhere/cat.jpg",
+    }
+    jsonl(home, row, row | {"prompt": "Who?", "n": 1, "chosen": None})
+    assert [type(found) for found in read()] == [Media, Sample, Media, Sample]
+    assert notes == {"rows.jsonl": {"objects": 2, "chosen": 1, "image_path": 2, "n": 1}}
+    pq.write_table(
+        pa.Table.from_pylist([{"prompt": "?", "image": "media/cat.jpg", "image_path": "x", "n": 1}] * 2),
+        home / "rows.parquet",
+    )
+    read("rows.parquet")
+    assert notes == {"rows.parquet": {"image_path": 2, "n": 2}}  # of columns that are not loaded, all rows
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e400", '"\\ud800"', "9" * 30, '{"deep": [NaN]}'])
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json"])
+def test_a_value_that_is_not_json_costs_nothing_in_a_column_that_nobody_reads(home, read, name, value):
+    lines = [f'{{"prompt": "What is {i}?", "image": "media/cat.jpg", "clip_score": {value}}}' for i in range(3)]
+    lines[2] = lines[2].replace("clip_score", "answer")
+    (home / name).write_text("\n".join(lines) if name == "rows.jsonl" else f"[{','.join(lines)}]")
+    found = read(name)
+    assert [type(row) for row in found] == [Media, Sample, Media, Sample, Rejection]
+    assert found[4].id == f"{name}#3"
+    assert "answer" in found[4].detail
+
+
+def test_lists_in_cells_are_lists(home, read):
+    (home / "rows.csv").write_text(
+        "prompt,images,answer\n"
+        '"Two: <image> <image>","[""media/cat.jpg"", ""media/dog.png""]","[3, 4]"\n'
+        "\"Two?\",\"['media/cat.jpg', 'media/dog.png']\",\n"
+        '"[{""role"": ""user"", ""content"": ""Hm?""}]",,\n'
+        '"[1, 2] or [3]?",media/cat.jpg,\n'
+    )
+    two, python, talk, text = (row for row in read("rows.csv") if isinstance(row, Sample))
+    assert (two.media, two.answer) == ((CAT, DOG), "[3, 4]")
+    assert python.media == (CAT, DOG)
+    assert talk.prompt == (Message("user", (Part("text", "Hm?"),)),)
+    assert text.prompt[0].parts[1] == Part("text", "[1, 2] or [3]?")
 
 
 def test_what_is_known_travels_with_the_sample(home, read):
@@ -231,7 +356,7 @@ BAD = {
         {"prompt": [{"role": "user", "content": [{"type": ["image"]}]}]}, Reason.UNSUPPORTED_MEDIA, "type",
     ),
     "a text part without text": (
-        {"prompt": [{"role": "user", "content": [{"type": "text"}]}]}, Reason.BAD_ROW, "text part",
+        {"prompt": [{"role": "user", "content": [{"type": "text"}]}]}, Reason.BAD_ROW, "content[0].text is missing",
     ),
     "a list as an answer": ({"answer": ["no"]}, Reason.BAD_ROW, "answer"),
     "facts that are no JSON": ({"facts": "{a: 1}"}, Reason.BAD_ROW, "facts"),

@@ -5,7 +5,7 @@ from pipeline.source.formats.draft import Answer, Draft, DraftPair, Turn
 from schemas import records
 from schemas.errors import RowError
 from schemas.messages import user
-from schemas.records import Part
+from schemas.records import Part, Reason
 from tests.support.dialects import BAD, EMPTY, EQUAL, INF, MEDIA, NAN, asked, refused, texts, without
 from tests.support.preference_sets import part, says
 
@@ -49,8 +49,49 @@ def test_images_without_a_place_stand_before_the_text():
     assert draft.prompt == asked(("image", {"bytes": b"x", "path": None}), "What?")
 
 
-def test_a_tag_in_a_text_is_only_text():
-    assert trl.read({"prompt": "What is <image>?", "chosen": "a", "rejected": "b"}).prompt == asked("What is <image>?")
+def test_a_tag_is_the_place_of_its_picture():
+    row = {"prompt": "Is <image> like\n<image>?", "chosen": "a <image>", "rejected": "b", "images": ["a.jpg", "b.jpg"]}
+    draft = trl.read(row)
+    assert draft.prompt == asked("Is ", ("image", "a.jpg"), " like", ("image", "b.jpg"), "?")
+    assert texts(draft)[0] == ("a <image>", "chosen")  # an answer is a text
+    talk = [{"role": "user", "content": "<image>\nWhat?"}]
+    whole = {side: [*talk, {"role": "assistant", "content": side}] for side in ("chosen", "rejected")}
+    assert trl.read({"prompt": talk, "image": "a.jpg"} | whole).prompt == asked(("image", "a.jpg"), "What?")
+
+
+@pytest.mark.parametrize("images", [[], ["a.jpg"], ["a.jpg", "b.jpg", "c.jpg"]])
+def test_tags_and_pictures_of_different_numbers_are_refused(images):
+    row = {"prompt": "<image><image>?", "chosen": "a", "rejected": "b", "images": images}
+    refused(trl, row, BAD, f"2 places for image files, but the row has {len(images)}")
+
+
+def test_numbered_tags_are_places_where_they_first_stand():
+    row = {
+        "prompt": "Unlike <image 2>, <image_1> is red. Why does <image 2> differ?",
+        "chosen": "a",
+        "rejected": "b",
+        "images": ["a.jpg", "b.jpg"],
+    }
+    assert trl.read(row).prompt == asked(
+        "Unlike ", ("image", "b.jpg"), ", ", ("image", "a.jpg"), " is red. Why does ", "<image 2>", " differ?"
+    )
+    refused(trl, row | {"images": ["a.jpg"]}, BAD, "names image 1, 2, but the row has 1")
+    refused(trl, row | {"prompt": "<image_2>?"}, BAD, "names image 2, but the row has 2")
+    refused(trl, row | {"prompt": "<image_1> <image>?"}, BAD, "names image 1 and others without a number")
+
+
+def test_roles():
+    def row(role):
+        return {
+            "prompt": [{"role": role, "content": "Be short."}, {"role": "user", "content": "?"}],
+            "chosen": "a",
+            "rejected": "b",
+        }
+
+    assert [turn.role for turn in trl.read(row("developer")).prompt] == ["system", "user"]
+    for role in ("tool", "function", "observation", "tool_call", "tool_response", "function_call"):
+        refused(trl, row(role), Reason.NOT_READ, f"prompt[0].role is '{role}': calls of tools")
+    refused(trl, row("narrator"), BAD, "prompt[0].role is 'narrator'")
 
 
 def test_a_block_may_hold_its_image():
