@@ -18,7 +18,7 @@ DONE = "pairwright.people.done"
 def annotate(out: str) -> State:
     """Syncs the run in folder `out` with the labeling server; does nothing if the run has not asked any annotators yet.
 
-    When everybody is done it emits the event DONE with the run's folder, so that the build can continue: at each pull until a build has
+    When everyone is done it emits the event DONE with the run's folder, so that the build can continue: at each pull until a build has
     finished with these annotations, and again if annotations change afterwards. Until people are done it ends as Completed with the name
     Waiting."""
     run = executor.reopen(Path(out))

@@ -35,7 +35,7 @@ annotate = typer.Typer(
     help="""Human annotation in Label Studio. The server is set by LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY.
 
 A build whose recipe has a [bold]judge.people[/bold] step uploads its questions there and exits while people work. Run again, it
-continues once everybody is done. These commands are for the time in between.""",
+continues once everyone is done. These commands are for the time in between.""",
 )  # fmt: skip
 app.add_typer(annotate, name="annotate")
 STOPPED = 130  # typer's exit code for Ctrl-C

@@ -41,7 +41,7 @@ def unfinished(answer: Answer, max_tokens: int) -> Unfinished | None:
         case "length":
             return Unfinished(Reason.TRUNCATED, f"max_tokens ({max_tokens}) cut it off; raise max_tokens")
         case "tool_calls":
-            detail = "it calls a tool, which nobody runs here; serve the model without tools, or use another one"
+            detail = "it calls a tool, which no one runs here; serve the model without tools, or use another one"
             return Unfinished(Reason.TOOL_CALL, detail)
         case "content_filter":
             return Unfinished(

@@ -26,7 +26,7 @@ EVERY = 3.0  # seconds between pulls
 def run(
     recipe: str, settings: list[str], out: Path, cache: Path | None, server: Path, port: int, console: Console
 ) -> None:
-    """Starts a server whose data are in the folder `server`, uploads the recipe's questions, prints the logins, and pulls until everybody
+    """Starts a server whose data are in the folder `server`, uploads the recipe's questions, prints the logins, and pulls until everyone
     is done or Ctrl-C. Then the build runs to its end. Started again, it continues with the same people and their work. UserError if the
     demo is already running or the server cannot be started."""
     with _alone(server, port):
@@ -88,7 +88,7 @@ def _invite(server: local_server.LocalServer, console: Console) -> None:
 
 
 def _wait(run, console: Console) -> None:
-    """Pulls until everybody is done; prints the progress whenever it changes."""
+    """Pulls until everyone is done; prints the progress whenever it changes."""
     last = ""
     with console.status("asking Label Studio ...") as status:
         while True:
@@ -100,7 +100,7 @@ def _wait(run, console: Console) -> None:
                 if not console.is_terminal:
                     console.print(f"  {escape(text)}", soft_wrap=True)
             if done:
-                console.print("everybody is done")
+                console.print("everyone is done")
                 return
             time.sleep(EVERY)
 

@@ -107,7 +107,7 @@ def is_built(run) -> bool:
 
 
 def progress_line(run) -> tuple[bool, str]:
-    """(whether everybody is done, a line with the progress in total and by person)"""
+    """(whether everyone is done, a line with the progress in total and by person)"""
     asked, answered, by = 0, 0, Counter()
     for asking in required_steps(run):
         with open_ledger(asking) as ledger:
@@ -155,7 +155,7 @@ def show(run, console: Console) -> None:
         if len(problems) > NAMED:
             console.print(f"  and {len(problems) - NAMED} more in quarantine")
     if all(counts["answered"] >= counts["asked"] for counts in found.values()):
-        console.print("everybody is done: the same `pairwright build` continues from here")
+        console.print("everyone is done: the same `pairwright build` continues from here")
 
 
 def _quality(found: dict, names: dict[int, str], console: Console) -> None:

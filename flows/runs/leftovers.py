@@ -10,7 +10,7 @@ TEMPORARY_NAME = re.compile(
 
 
 def clear(folder: Path) -> None:
-    """Removes half-written files. Only call it while holding the folder's lock, so that nobody else writes there."""
+    """Removes half-written files. Only call it while holding the folder's lock, so that no one else writes there."""
     for place in (folder, *folder.glob("passes/*"), *folder.glob("steps"), *folder.glob("steps/*")):
         for path in place.iterdir() if place.is_dir() else ():
             if TEMPORARY_NAME.fullmatch(path.name):

@@ -448,7 +448,7 @@ DAMAGES = [
     Damage("a broken done.json of a pass", _note("*/passes/*/done.json"), rf"done\.json .*({BUILD})|never finished"),
     Damage("a broken done.json of the dataset", _note("*/steps/*/done.json"), rf"done\.json .*({BUILD})|never finished"),
     Damage("a broken record.json", _note("*/passes/*/*/record.json"), rf"record\.json .*({BUILD})"),
-    Damage("a pipe or a device for a file", _pipe, rf"(json|arrow).*({BUILD})|never finished"),
+    Damage("a pipe or device in place of a file", _pipe, rf"(json|arrow).*({BUILD})|never finished"),
     Damage("a broken engines.json", _note("*/engines.json"), rf"engines\.json .*({BUILD})"),
     Damage("a broken crashes.json", _crashes, rf"crashes\.json .*({BUILD})"),
     Damage("a broken summary.json", _note("*/summary.json"), rf"summary\.json .*({BUILD})"),
@@ -677,7 +677,7 @@ FAULTS = [
     Fault(
         "signals",
         "Ctrl-C two and three times, SIGTERM, SIGHUP",
-        "one line, 130, 143 or 129; then the whole dataset",
+        "one line, 130, 143 or 129; then the complete dataset",
         _stopped,
         20,
         1,
@@ -687,13 +687,13 @@ FAULTS = [
     ),
     Fault(
         "the Hub",
-        "pages, refusals and redirects for answers",
-        "one line with the remedy; then it takes the dataset",
+        "web pages, refusals and redirects instead of replies",
+        "one line with the remedy; then the dataset is accepted",
         _answered,
         40,
         2,
     ),
-    Fault("the Hub", "a refused card", "one line with its words and the file", _refused_card, 3, 1),
+    Fault("the Hub", "a refused card", "one line with the Hub's message and the file", _refused_card, 3, 1),
 ]
 
 if __name__ == "__main__":

@@ -500,24 +500,24 @@ Bomb = Callable[[Path, random.Random], tuple[str, Path]]  # the source and its f
 BOMBS: dict[str, Bomb] = {
     "an array of nested lists": lambda home, dice: ("rows", _written(home, "r.json", b'[{"prompt": "good?"}, ' + b"[" * 100_000 + b"]" * 100_000 + b"]")),
     "nested objects": lambda home, dice: ("rows", _written(home, "r.json", b'[{"prompt": "good?"}, ' + b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b"]")),
-    "nested lists that never end": lambda home, dice: ("rows", _written(home, "r.json", b"[" * 200_000)),
+    "endless nested lists": lambda home, dice: ("rows", _written(home, "r.json", b"[" * 200_000)),
     "lists of empty lists": lambda home, dice: ("rows", _written(home, dice.choice(["r.json", "r.jsonl"]), _array_of(b"[]", 18 << 20)[1:-1].replace(b"}, {", b"}\n{"))),
     "an array of empty objects": lambda home, dice: ("rows", _written(home, "r.json", _array_of(b"{}", 18 << 20))),
     "a million short texts": lambda home, dice: ("pairs", _written(home, "r.json", _array_of(b'"ab"', 12 << 20))),
-    "compressed lines without end": lambda home, dice: ("rows", _written(home, f"r.{(form := dice.choice(list(STARTS)))}{(pack := dice.choice(list(PACKS)))}", _times(PACKS[pack], X, 96, STARTS[form]))),
+    "endless compressed lines": lambda home, dice: ("rows", _written(home, f"r.{(form := dice.choice(list(STARTS)))}{(pack := dice.choice(list(PACKS)))}", _times(PACKS[pack], X, 96, STARTS[form]))),
     "a text of 1.5 GB in an array": lambda home, dice: ("rows", _written(home, f"r.json{(pack := dice.choice(list(PACKS)))}", _times(PACKS[pack], X, 96, b'[{"prompt": "good?"}, {"prompt": "', b'"}, {"prompt": "good?"}]'))),
     "a field of 1.5 GB in quotes": lambda home, dice: ("rows", _written(home, "r.csv.gz", _times(PACKS[".gz"], (b"x" * (1 << 20) + b"\n") * 16, 96, b'prompt,n\ngood?,1\n"', b'",1\n'))),
     "a line of zeros": lambda home, dice: ("rows", _sparse(home, f"r.{(form := dice.choice(list(STARTS)))}", 1 << 30, STARTS[form])),
     "40 rows of 20 MB": lambda home, dice: ("rows", _written(home, f"r.{(form := dice.choice(['jsonl', 'json']))}.gz", _forty(form))),
     "40 rows of 20 MB in columns": lambda home, dice: ("rows", _columnar(home, dice.choice(["r.parquet", "r.arrow"]), pa.table({"prompt": ["y" * 20_000_000 + str(n) for n in range(40)]}), "zstd")),
-    "40 pictures of 20 MB in columns": lambda home, dice: ("rows", _columnar(home, "r.parquet", pa.table({"prompt": ["?"] * 40, "image": [GOOD + bytes(20_000_000 + n) for n in range(40)]}), "zstd")),
+    "40 images of 20 MB in columns": lambda home, dice: ("rows", _columnar(home, "r.parquet", pa.table({"prompt": ["?"] * 40, "image": [GOOD + bytes(20_000_000 + n) for n in range(40)]}), "zstd")),
     "a text of 1.5 GB in columns": lambda home, dice: ("rows", _columnar(home, dice.choice(["r.parquet", "r.arrow"]), pa.table({"prompt": pa.array(["good?", "x" * 1_500_000_000], pa.large_string())}), "zstd")),
     "a text in every row": lambda home, dice: (dice.choice(["rows", "pairs"]), _columnar(home, dice.choice(["r.parquet", "r.arrow"]), _one_of(["z" * dice.choice([200_000, 9_000_000, 60_000_000]), "good?"], 60), "zstd")),
-    "a list of nothing without end": lambda home, dice: ("rows", _columnar(home, "r.arrow", pa.table({"prompt": ["good?", "?"], "image": pa.ListArray.from_arrays(pa.array([0, 0, 2_000_000_000], pa.int32()), pa.nulls(2_000_000_000))}))),
+    "an endless list of nulls": lambda home, dice: ("rows", _columnar(home, "r.arrow", pa.table({"prompt": ["good?", "?"], "image": pa.ListArray.from_arrays(pa.array([0, 0, 2_000_000_000], pa.int32()), pa.nulls(2_000_000_000))}))),
     "very many columns": lambda home, dice: ("rows", _columns(home, dice.choice(["r.parquet", "r.arrow", "r.csv"]))),
     "a shard that unpacks to 3 GB": lambda home, dice: ("shards", _written(home, f"s.tar{(pack := dice.choice(['.gz', '.bz2', '.xz']))}", _bomb_tar(pack))),
-    "a shard that wants 1.5 GB to be unpacked": lambda home, dice: ("shards", _written(home, "s.tar.xz", _huge_dictionary(_tar_of(0)[1] + bytes(1 << 20)))),
-    "a caption without end": lambda home, dice: ("folder", _endless_caption(home)),
+    "a shard that needs 1.5 GB to unpack": lambda home, dice: ("shards", _written(home, "s.tar.xz", _huge_dictionary(_tar_of(0)[1] + bytes(1 << 20)))),
+    "an endless caption": lambda home, dice: ("folder", _endless_caption(home)),
 }  # fmt: skip
 
 
@@ -586,10 +586,10 @@ def measured(source: str, path: Path, home: Path) -> dict:
 
 QUICK = (
     "an array of nested lists",
-    "compressed lines without end",
+    "endless compressed lines",
     "a text in every row",
     "very many columns",
-    "a shard that wants 1.5 GB to be unpacked",
+    "a shard that needs 1.5 GB to unpack",
 )
 
 
@@ -606,11 +606,11 @@ def large(name: str) -> Callable[[random.Random, Path], None]:
 
 
 FAULTS = [
-    Fault("files", "a pipe, socket, device or folder where a file is named", "a rejection, or one line where the recipe names it; never waited for", no_file, 300, 12),
+    Fault("files", "a pipe, socket, device or folder where a file is named", "a rejection, or one line if the recipe names it; nothing blocks", no_file, 300, 12),
     Fault("files", "a caption, side-car or metadata file is a link out of the folder", "unsafe; links that stay inside are read", linked_text, 60, 4),
     Fault("rows", "a path that leads out: metadata, messages, side-cars, tars, rows from a URL", "the row is refused, the file is not read", way_out, 300, 12),
     Fault("rows", "an object of s3://, gs://, hf:// that the recipe does not allow", "unsafe, naming fetch.schemes", foreign_objects, 60, 4),
-    Fault("rows", "NaN, 30 digits, half a surrogate pair, 5,000 digits ... in JSON", "costs its row at most", odd_value, 400, 12),
-    Fault("rows", "the same in cells of CSV, Parquet and Arrow", "costs its row", odd_cell, 60, 4),
+    Fault("rows", "NaN, 30 digits, an unpaired surrogate, 5,000 digits ... in JSON", "at most its row is rejected", odd_value, 400, 12),
+    Fault("rows", "the same in cells of CSV, Parquet and Arrow", "its row is rejected", odd_cell, 60, 4),
     *(Fault("memory", name, "under 1 GB; rows or the file refused by name", large(name), 2, int(name in QUICK)) for name in BOMBS),
 ]  # fmt: skip

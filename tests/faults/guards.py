@@ -88,7 +88,7 @@ def told_places(dice: random.Random, folder: Path) -> None:
 
 FAULTS = [
     Fault("data", "a text holds special tokens of models", "no tokenizer finds one of them", token_soup, 30),
-    Fault("data", "a row says Markdown and HTML", "pages show it as text", page_soup, 30),
+    Fault("data", "a row contains Markdown and HTML", "pages show it as text", page_soup, 30),
     Fault(
         "people",
         "200 to 400 connections to `serve` are held open",

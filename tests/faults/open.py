@@ -39,7 +39,7 @@ def built(raw: dict, folder: Path) -> tuple[dict, list]:
 
 
 def heals(**faults):
-    """A trial: a fifth of the questions fail however often they are asked; then the server is well."""
+    """A trial: a fifth of the requests fail however often they are asked; then the server is well."""
 
     def trial(dice: random.Random, folder: Path) -> None:
         seed = dice.randrange(1000)
@@ -77,15 +77,15 @@ def poisoned(dice: random.Random, folder: Path) -> None:
     assert first["questions_open"] == second["questions_open"]
 
 
-WELL = "counted and quoted, exit 0; the same build asks only those and leaves the dataset of a quiet day"
+WELL = "counted and quoted, exit 0; the same build requests only those and leaves the same dataset as without faults"
 FAULTS = [
-    Fault("servers", "a fifth of the questions get 500 until the server is well", WELL, heals(status=500)),
-    Fault("servers", "a fifth of the questions get 429 until the server is well", WELL, heals(status=429)),
-    Fault("servers", "a fifth of the answers break off until the server is well", WELL, heals(kind="garbage")),
-    Fault("servers", "a fifth of the connections drop until the server is well", WELL, heals(kind="drop")),
+    Fault("servers", "a fifth of the requests get 500 until the server recovers", WELL, heals(status=500)),
+    Fault("servers", "a fifth of the requests get 429 until the server recovers", WELL, heals(status=429)),
+    Fault("servers", "a fifth of the replies are truncated until the server recovers", WELL, heals(kind="garbage")),
+    Fault("servers", "a fifth of the connections drop until the server recovers", WELL, heals(kind="drop")),
     Fault(
         "servers",
-        "a fifth of the questions fail in mixed ways until the server is well",
+        "a fifth of the requests fail in mixed ways until the server recovers",
         WELL,
         heals(kind="mixed"),
         sample=0,

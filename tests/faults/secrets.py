@@ -529,11 +529,11 @@ def harmless(dice: random.Random, folder: Path) -> None:
 
 
 FAULTS = [
-    Fault("secrets", f"{len(ROWS) + len(RECIPE) + len(VARIABLES) + 1} secrets in rows, recipe and variables, and a server that repeats the variables", "in no file, message or pushed dataset; prompts stay; the same command goes on", whole_way, trials=5),
+    Fault("secrets", f"{len(ROWS) + len(RECIPE) + len(VARIABLES) + 1} secrets in rows, recipe and variables, and a server that repeats the variables", "in no file, message or pushed dataset; prompts stay; the same command continues", whole_way, trials=5),
     Fault("secrets", f"{len(PAIRS) + len(BESIDE)} secrets in a preference set and beside pictures", "in no file, message or pushed dataset; answers stay", brought, trials=10),
     Fault("secrets", "a key, password or signature typed into a command", "one line without it, exit code 2; in no file", typed, trials=60, sample=13),
-    Fault("secrets", f"{len(SPELLINGS)} spellings of addresses and keys in texts", "cut", spelled, trials=300, sample=20),
-    Fault("secrets", f"a variable's value in {len(ENCODINGS)} encodings, broken into lines", "cut", echoed, trials=300, sample=10),
-    Fault("secrets", "pieces of addresses and keys in any order", "a text, soon", anything, trials=300, sample=5),
-    Fault("secrets", "texts without a secret", "as they are", harmless, trials=300, sample=10),
+    Fault("secrets", f"{len(SPELLINGS)} spellings of addresses and keys in texts", "redacted", spelled, trials=300, sample=20),
+    Fault("secrets", f"a variable's value in {len(ENCODINGS)} encodings, broken into lines", "redacted", echoed, trials=300, sample=10),
+    Fault("secrets", "fragments of addresses and keys in any order", "a result in bounded time", anything, trials=300, sample=5),
+    Fault("secrets", "texts without a secret", "unchanged", harmless, trials=300, sample=10),
 ]  # fmt: skip

@@ -246,7 +246,7 @@ KEPT = {
 
 
 def kept_wrongly(dice: random.Random, folder: Path) -> None:
-    """An older version kept something that is no answer: it is asked again, once."""
+    """An older version kept something that is no answer: it is requested again, once."""
     endpoint = Endpoint()
     with served(endpoint) as url:
         expected = build(folder, document(url))
@@ -401,7 +401,7 @@ def quick() -> Iterator[None]:
 FAULTS = [
     Fault(
         AREA,
-        "rests and early timers on a clock of whole milliseconds",
+        "pauses and early timers on a clock with millisecond ticks",
         "every wait ends",
         pool_on_a_made_up_clock,
         500,
@@ -409,31 +409,36 @@ FAULTS = [
     ),
     Fault(
         AREA,
-        "a quarter of the questions answered 429 with Retry-After",
-        "every question is answered",
+        "a quarter of the requests answered 429 with Retry-After",
+        "every request is answered",
         busy_a_quarter_of_the_time,
         60,
         3,
     ),
     Fault(
         AREA,
-        "an odd reply or status to some questions",
-        "rejections of those rows at most; nothing odd is kept",
+        "a malformed reply or status for some requests",
+        "at most those rows are rejected; nothing malformed is cached",
         odd_reply,
         200,
         12,
     ),
-    Fault(AREA, "answers that an older version kept wrongly", "asked again, once", kept_wrongly, 30, 2),
+    Fault(AREA, "invalid answers cached by an older version", "requested again, once", kept_wrongly, 30, 2),
     Fault(
         AREA,
-        "every request refused, from the beginning or a moment on",
-        "the run ends with the words; the rest is asked next time",
+        "every request refused, from the start or from some point on",
+        "the run ends with the server's message; the rest is requested next time",
         every_request_refused,
         80,
         6,
     ),
-    Fault(AREA, "one or two rows refused", "rejections, and nothing is asked again", some_rows_refused, 60, 4),
+    Fault(AREA, "one or two rows refused", "rejections, and nothing is requested again", some_rows_refused, 60, 4),
     Fault(
-        AREA, "a server that does not take some parameters", "everything answered, under the same keys", dialect, 40, 4
+        AREA,
+        "a server that does not support some parameters",
+        "everything answered, under the same keys",
+        dialect,
+        40,
+        4,
     ),
 ]

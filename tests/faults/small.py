@@ -219,9 +219,9 @@ def fifty_builds(dice: random.Random, folder: Path) -> None:
 
 
 FAULTS = [
-    Fault("folders", "an --out that is not this recipe's", "one line, and nothing in it changes", refused, trials=100, sample=6),
+    Fault("folders", "an --out of another recipe", "one line, and nothing in it changes", refused, trials=100, sample=6),
     Fault("folders", "killed in the middle of a write", "the next build leaves nothing half written", killed_while_writing, trials=20),
-    Fault("builds", "two or three at once on one cache", "each question is asked once", two_at_once, trials=15),
-    Fault("builds", "one of two on one cache is killed", "the other takes over its questions and ends well", one_of_two_is_killed, trials=15),
+    Fault("builds", "two or three concurrent builds on one cache", "each request is sent once", two_at_once, trials=15),
+    Fault("builds", "one of two on one cache is killed", "the other takes over its requests and succeeds", one_of_two_is_killed, trials=15),
     Fault("builds", "fifty in one process", "no more files, mappings, threads or processes are held", fifty_builds, trials=3),
 ]  # fmt: skip

@@ -142,7 +142,7 @@ def exchanged(dice: random.Random, path: Path) -> None:
 
 
 DAMAGES: dict[str, Damage] = {
-    "a flipped bit in": flipped, "a cut": cut, "an empty": emptied, "a missing": removed, "another run's": exchanged,
+    "a flipped bit in": flipped, "a truncated": cut, "an empty": emptied, "a missing": removed, "another run's": exchanged,
 }  # fmt: skip
 
 
@@ -328,16 +328,16 @@ FAULTS = [
         for kind, (which, sure) in KINDS.items()
         for how, damage in DAMAGES.items()
     ),
-    Fault("stored", "the dataset is gone", GOES_ON, gone("dataset"), trials=2, sample=0),
-    Fault("stored", "the files of one kind of the dataset are gone", GOES_ON, gone("dataset/image"), trials=2, sample=0),
-    Fault("stored", "a shard is gone", GOES_ON, gone("passes/*/*-*"), trials=4),
-    Fault("stored", "a pass is gone", GOES_ON, gone("passes/*"), trials=4, sample=0),
-    Fault("stored", "a step is gone", GOES_ON, gone("steps/*"), trials=4, sample=0),
-    Fault("stored", "the media are gone", GOES_ON, gone("media", "cache"), trials=2),
-    Fault("stored", "the whole cache is gone", GOES_ON, gone("", "cache"), trials=2, sample=0),
+    Fault("stored", "the dataset is missing", GOES_ON, gone("dataset"), trials=2, sample=0),
+    Fault("stored", "the files of one kind of the dataset are missing", GOES_ON, gone("dataset/image"), trials=2, sample=0),
+    Fault("stored", "a shard is missing", GOES_ON, gone("passes/*/*-*"), trials=4),
+    Fault("stored", "a pass is missing", GOES_ON, gone("passes/*"), trials=4, sample=0),
+    Fault("stored", "a step is missing", GOES_ON, gone("steps/*"), trials=4, sample=0),
+    Fault("stored", "the media are missing", GOES_ON, gone("media", "cache"), trials=2),
+    Fault("stored", "the whole cache is missing", GOES_ON, gone("", "cache"), trials=2, sample=0),
     Fault("stored", "a foreign file in the dataset", GOES_ON, foreign("dataset/image", "train-00007.parquet"), trials=2, sample=0),
     Fault("stored", "a foreign table in a shard", GOES_ON, foreign("passes/*/*-*", "claims.arrow"), trials=4),
-    Fault("stored", "a flipped bit in a cached answer", "asked again, only that one", an_answer, trials=20),
-    Fault("stored", "another --cache than the run's", "refused with both paths; taken where it was moved", another_cache, trials=2),
+    Fault("stored", "a flipped bit in a cached answer", "requested again, only that one", an_answer, trials=20),
+    Fault("stored", "another --cache than the run's", "refused with both paths; accepted where it was moved to", another_cache, trials=2),
     Fault("stored", "a damaged dataset without its run", "named before it is used", a_dataset_alone, trials=12),
 ]  # fmt: skip

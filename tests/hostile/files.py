@@ -225,7 +225,7 @@ def _cut() -> Iterator[Hostile]:
         for share in (20, 50, 95):
             yield Hostile(
                 f"cut-{share}.{kind}",
-                f"the first {share} % of a {kind}",
+                f"the first {share} % of a .{kind} file",
                 Reason.UNDECODABLE,
                 data[: len(data) * share // 100],
             )
@@ -246,7 +246,7 @@ def _cut() -> Iterator[Hostile]:
               "avi": b"RIFF\4\0\0\0AVI ", "flv": b"FLV\1", "mpg": b"\0\0\1\xba", "aac": b"\xff\xf1", "wmv": b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"}  # fmt: skip
     for kind, start in starts.items():
         outcome = Reason.EMPTY_MEDIA if kind == "aac" else Reason.UNDECODABLE
-        yield Hostile(f"start.{kind}", f"the first bytes of a {kind} and nothing more", outcome, start)
+        yield Hostile(f"start.{kind}", f"only the first bytes of a .{kind} file", outcome, start)
 
 
 def _turned() -> Image.Exif:
@@ -279,12 +279,15 @@ def _posing() -> Iterator[Hostile]:
     ]:  # fmt: skip
         yield Hostile(name, what, Reason.UNSUPPORTED_MEDIA, data)
     yield Hostile("car.bmp", "a text that begins with BM", Reason.UNDECODABLE, b"BMW is a maker of cars. " * 40)
-    yield Hostile("wav.png", "a sound that is called a picture: the bytes tell", GOOD, make.wav(0.5))
-    yield Hostile("jpeg.mp4", "a picture that is called a video", GOOD, make.jpeg(7))
+    yield Hostile("wav.png", "an audio file named like an image: its bytes decide", GOOD, make.wav(0.5))
+    yield Hostile("jpeg.mp4", "an image named like a video", GOOD, make.jpeg(7))
     for kind, start in {"jpg": b"\xff\xd8\xff\xe0", "png": b"\x89PNG\r\n\x1a\n", "gif": b"GIF89a", "flac": b"fLaC", "ogg": b"OggS", "mp3": b"ID3\4\0",
                         "mp4": _FTYP, "webm": _EBML, "wav": b"RIFF\xf8\7\0\0WAVE", "ts": b"G" + bytes(187) + b"G"}.items():  # fmt: skip
         yield Hostile(
-            f"noise.{kind}", f"the start of a {kind} before noise", Reason.UNDECODABLE, start + rng.randbytes(2032)
+            f"noise.{kind}",
+            f"the start of a .{kind} file before noise",
+            Reason.UNDECODABLE,
+            start + rng.randbytes(2032),
         )
 
 
@@ -294,14 +297,14 @@ def _polyglots() -> Iterator[Hostile]:
         file.writestr("../evil.sh", b"rm -rf ~")
     gif = make.image_file(make.picture(3, 64, 48), "GIF")
     for name, what, data in [
-        ("zip.jpg", "a JPEG with a ZIP behind it", make.jpeg(1) + archive.getvalue()),
-        ("html.png", "a PNG with a web page behind it", make.png(1) + b"<script>alert(1)</script>"),
+        ("zip.jpg", "a JPEG followed by a ZIP", make.jpeg(1) + archive.getvalue()),
+        ("html.png", "a PNG followed by a web page", make.png(1) + b"<script>alert(1)</script>"),
         ("js.gif", "a GIF that is a script too", gif + b"/*" + b"*/=1;alert(1)"),
         ("html.jpg", "a JPEG with a web page as its comment", make.jpeg(2, comment=b"<script>alert(1)</script>")),
         ("php.png", "a PNG with a program as its text", _png(16, 16, _png_chunk(b"tEXt", b"Comment\0<?php system($_GET[0]); ?>"))),
-        ("zip.wav", "a WAV with a ZIP behind it", make.wav(0.4) + archive.getvalue()),
+        ("zip.wav", "a WAV followed by a ZIP", make.wav(0.4) + archive.getvalue()),
         ("html.mp4", "an MP4 with a web page in a free box", make.mp4(11) + _box(b"free", b"<script>alert(1)</script>")),
-        ("two.jpg", "two JPEGs, one behind the other: the first", make.jpeg(3) + make.jpeg(4)),
+        ("two.jpg", "two JPEGs, one after the other: the first is read", make.jpeg(3) + make.jpeg(4)),
         ("thumbnail.jpg", "a JPEG with another one in its comment", make.jpeg(5, comment=make.jpeg(6)[:60_000])),
     ]:  # fmt: skip
         yield Hostile(name, what, GOOD, data)
@@ -328,7 +331,7 @@ def _playlists() -> Iterator[Hostile]:
         (b"G\n#EXTM3U\n" + local + b"\n").ljust(188) + b"G" + bytes(187),
     )
     entry = _box(b"url ", bytes(4) + local + b"\0")
-    yield Hostile("reference.mp4", "an MP4 that says its frames are in a local file: its own are read", GOOD,
+    yield Hostile("reference.mp4", "an MP4 that claims its frames are in a local file: its own are read", GOOD,
                   _grown(make.mp4(12), b"dref", bytes(4) + struct.pack(">I", 1) + entry))  # fmt: skip
     alias = bytes(4) + bytes(10) + b"\x05Macin" + bytes(200)
     yield Hostile(
@@ -389,7 +392,7 @@ def _jpegs() -> Iterator[Hostile]:
     )
     yield Hostile(
         "exif-lies.jpg",
-        "Exif data that says it has four billion values",
+        "Exif data that claims to have four billion values",
         GOOD,
         _with_exif(struct.pack("<2sHIHHHIII", b"II", 42, 8, 1, 0x0112, 3, 2**32 - 1, 8, 0)),
     )
@@ -425,7 +428,7 @@ def _pngs() -> Iterator[Hostile]:
     yield Hostile("empty-size.png", "a PNG of 0 x 0 pixels", Reason.UNDECODABLE, _png(0, 0))
     yield Hostile(
         "edge.png",
-        "a PNG just under the cap of pixels: 220 MB when decoded",
+        "a PNG just under the pixel limit: 220 MB when decoded",
         GOOD,
         make.image_file(Image.new("L", (9400, 9400)), "PNG"),
     )
@@ -447,11 +450,12 @@ def _pngs() -> Iterator[Hostile]:
         "crc.png", "a PNG whose checksum is wrong", Reason.UNDECODABLE, _patched(_png(16, 16), b"IHDR", 13, b"\0\0\0\0")
     )
     yield Hostile("depth.png", "a PNG of 16 bits with a palette", Reason.UNDECODABLE, _png(16, 16, depth=16, colour=3))
+    yield Hostile("no-palette.png", "a PNG without its palette", GOOD, _png(16, 16, colour=3, pixels=bytes(17 * 16)))
     yield Hostile(
-        "no-palette.png", "a PNG with a palette that is missing", GOOD, _png(16, 16, colour=3, pixels=bytes(17 * 16))
-    )
-    yield Hostile(
-        "interlace.png", "a PNG of an unknown interlacing", Reason.UNDECODABLE, _png(16, 16, interlace=7, pixels=b"\0")
+        "interlace.png",
+        "a PNG with an unknown interlacing",
+        Reason.UNDECODABLE,
+        _png(16, 16, interlace=7, pixels=b"\0"),
     )
     yield Hostile(
         "chunk.png",
@@ -464,13 +468,13 @@ def _pngs() -> Iterator[Hostile]:
     )
     yield Hostile(
         "frames.png",
-        "an animated PNG that says it has four billion frames",
+        "an animated PNG that claims to have four billion frames",
         GOOD,
         _png(16, 16, _png_chunk(b"acTL", b"\xff\xff\xff\xff\0\0\0\0")),
     )
     yield Hostile(
         "zlib.png",
-        "a PNG whose pixels are no zlib stream",
+        "a PNG whose pixels are not a zlib stream",
         Reason.UNDECODABLE,
         _patched(_png(16, 16), b"IDAT", 0, b"\xff\xff\xff\xff"),
     )
@@ -520,10 +524,10 @@ def _other_images() -> Iterator[Hostile]:
         ("size", "a TIFF of 60,000 x 60,000", Reason.TOO_LARGE, _tiff(*_tiff_tags(60000, 60000))),
         ("pages", "a TIFF whose next page is itself: the first one counts", GOOD, _tiff(*_tiff_tags(), follow=8)),
         ("first", "a TIFF whose first page lies outside of it", Reason.UNDECODABLE, _tiff(*_tiff_tags(), first=2**32 - 2)),
-        ("tags", "a TIFF that says it has 65535 tags", GOOD, _tiff(*_tiff_tags(), count=65535)),
+        ("tags", "a TIFF that claims to have 65535 tags", GOOD, _tiff(*_tiff_tags(), count=65535)),
         ("samples", "a TIFF of 65535 samples a pixel", Reason.UNDECODABLE, _tiff(*_tiff_tags(samples=65535))),
         ("depth", "a TIFF of 65535 bits a sample", Reason.UNDECODABLE, _tiff(*_tiff_tags(bits=65535))),
-        ("packing", "a TIFF that is packed in an unknown way", Reason.UNDECODABLE, _tiff(*_tiff_tags(compression=31337))),
+        ("packing", "a TIFF with an unknown compression", Reason.UNDECODABLE, _tiff(*_tiff_tags(compression=31337))),
         ("strip", "a TIFF whose strip has four billion bytes: it is longer than it needs", GOOD, _tiff(*_tiff_tags(bytes=2**32 - 1))),
         ("zero", "a TIFF of 0 x 0", Reason.UNDECODABLE, _tiff(*_tiff_tags(0, 0))),
         ("loop", "a TIFF whose Exif directory is itself", GOOD, _tiff(*_tiff_tags(), (0x8769, 4, 1, 8))),
@@ -537,25 +541,25 @@ def _other_images() -> Iterator[Hostile]:
         ("head", "a BMP with a header of no bytes", Reason.UNDECODABLE, _bmp(8, 8, head=0)),
         ("colours", "a BMP of two billion colours", Reason.UNDECODABLE, _bmp(8, 8, bits=8, colours=2**31)),
         ("depth", "a BMP of no bits a pixel", Reason.UNDECODABLE, _bmp(8, 8, bits=0)),
-        ("rle", "a BMP whose run-length code jumps out of the picture: the rest is black", GOOD, _bmp(8, 8, bits=8, compression=1, data=bytes(1024) + b"\0\2\xff\xff" * 500)),
+        ("rle", "a BMP whose run-length code jumps out of the image: the rest is black", GOOD, _bmp(8, 8, bits=8, compression=1, data=bytes(1024) + b"\0\2\xff\xff" * 500)),
     ]:  # fmt: skip
         yield Hostile(f"{name}.bmp", what, outcome, data)
     for kind, data in (("avif", make.image_file(make.picture(0, 64, 48), "AVIF")), ("heic", _heic())):
         yield Hostile(
             f"size.{kind}",
-            f"a {kind} that says it has 2^31 x 2^31 pixels",
+            f"a .{kind} file that claims to have 2^31 x 2^31 pixels",
             Reason.UNDECODABLE,
             _patched(data, b"ispe", 4, b"\x7f\xff\xff\xff" * 2),
         )
         yield Hostile(
             f"place.{kind}",
-            f"a {kind} whose picture lies outside of it",
+            f"a .{kind} file whose image lies outside of it",
             Reason.UNDECODABLE,
             _patched(data, b"iloc", 4, b"\xff" * 24),
         )
         yield Hostile(
             f"boxes.{kind}",
-            f"a {kind} whose boxes say other lengths",
+            f"a .{kind} file whose boxes say other lengths",
             Reason.UNDECODABLE,
             _patched(data, b"meta", 4, b"\0\0\0\1"),
         )
@@ -574,7 +578,7 @@ def _waves() -> Iterator[Hostile]:
         ("rate", "a WAV of 4 billion samples a second", Reason.UNDECODABLE, _wave(rate=2**32 - 1)),
         ("bits-0", "a WAV of 0 bits", Reason.UNSUPPORTED_MEDIA, _wave(bits=0)),
         ("bits", "a WAV of 512 bits", Reason.UNSUPPORTED_MEDIA, _wave(bits=512)),
-        ("align", "a WAV whose blocks have no bytes: libsndfile computes their size anew", GOOD, _wave(align=0)),
+        ("align", "a WAV whose blocks have no bytes: libsndfile recomputes their size", GOOD, _wave(align=0)),
         ("no-format", "a WAV without a format", Reason.UNDECODABLE, _riff(_chunk(b"data", bytes(2000)))),
         ("late-format", "a WAV whose format comes after its samples", GOOD, _riff(_chunk(b"data", bytes(2000)), _format())),
         ("two-formats", "a WAV with two formats", GOOD, _riff(_format(), _format(channels=2), _chunk(b"data", bytes(2000)))),
@@ -587,7 +591,7 @@ def _waves() -> Iterator[Hostile]:
         ("adpcm", "a WAV in ADPCM with blocks of no samples", Reason.UNDECODABLE, _wave(tag=2, bits=4, align=1, extra=adpcm)),
         ("ima", "a WAV in IMA ADPCM with blocks of no samples", Reason.UNDECODABLE, _wave(tag=0x11, bits=4, align=1, extra=struct.pack("<HH", 2, 0))),
         ("gsm", "a WAV in GSM: noise, but whole", GOOD, _wave(random.Random(SEED).randbytes(6500), tag=0x31, bits=0, align=65, extra=struct.pack("<HH", 2, 320))),
-        ("nan", "a WAV whose samples are no numbers", Reason.UNDECODABLE, _wave(nan, tag=3, bits=32)),
+        ("nan", "a WAV whose samples are NaN", Reason.UNDECODABLE, _wave(nan, tag=3, bits=32)),
         ("loud", "a WAV of infinite loudness", Reason.UNDECODABLE, _wave(struct.pack("<d", float("inf")) * 500, tag=3, bits=64)),
         ("long", "a WAV of 6 hours", Reason.TOO_LARGE, _wave(bytes(22_000_000), rate=1000, bits=8)),
     ]:  # fmt: skip
@@ -601,8 +605,8 @@ def _sounds() -> Iterator[Hostile]:
     big = b"\x7f\xff\xff\xff"
     comments = b"\x84" + (2**24 - 1).to_bytes(3, "big")
     for name, what, outcome, data in [
-        ("count.flac", "a FLAC that says it has 2^36 - 1 samples", Reason.TOO_LARGE, _patched(flac, b"fLaC", 4 + 13, bytes([flac[21] | 15]) + b"\xff" * 4)),
-        ("more.flac", "a FLAC that says it has twice its samples", Reason.UNDECODABLE, _patched(flac, b"fLaC", 18, struct.pack(">I", 32000))),
+        ("count.flac", "a FLAC that claims to have 2^36 - 1 samples", Reason.TOO_LARGE, _patched(flac, b"fLaC", 4 + 13, bytes([flac[21] | 15]) + b"\xff" * 4)),
+        ("more.flac", "a FLAC that claims to have twice its samples", Reason.UNDECODABLE, _patched(flac, b"fLaC", 18, struct.pack(">I", 32000))),
         ("block.flac", "a FLAC that says its blocks have no samples: each says it again", GOOD, _patched(flac, b"fLaC", 4, bytes(4))),
         ("comments.flac", "a FLAC with a comment of 16 MB that is not there", Reason.UNDECODABLE, flac[:42].replace(b"fLaC\x80", b"fLaC\0") + comments + flac[42:]),
         ("frames.flac", "a FLAC whose frames are noise", Reason.UNDECODABLE, flac[:200] + random.Random(SEED).randbytes(len(flac) - 200)),
@@ -613,11 +617,11 @@ def _sounds() -> Iterator[Hostile]:
         ("end.ogg", "an Ogg without an end", Reason.UNDECODABLE, ogg[: ogg.rindex(b"OggS")]),
         ("opus-channels.ogg", "an Opus of 255 channels", Reason.UNDECODABLE, _patched(opus, b"OpusHead", 1, b"\xff")),
         ("opus-map.ogg", "an Opus of an unknown mapping", Reason.UNDECODABLE, _patched(opus, b"OpusHead", 10, b"\xfe")),
-        ("granule.ogg", "an Ogg whose last page says it ends at sample 2^63: its samples are counted", GOOD, _late(ogg)),
-        ("rate.aiff", "an AIFF whose rate is no number", Reason.UNSUPPORTED_MEDIA, _patched(aiff, b"COMM", 12, b"\x7f\xff" + b"\xff" * 8)),
+        ("granule.ogg", "an Ogg whose last page claims to end at sample 2^63: its samples are counted", GOOD, _late(ogg)),
+        ("rate.aiff", "an AIFF whose rate is NaN", Reason.UNSUPPORTED_MEDIA, _patched(aiff, b"COMM", 12, b"\x7f\xff" + b"\xff" * 8)),
         ("rate-inf.aiff", "an AIFF of an infinite rate", Reason.UNSUPPORTED_MEDIA, _patched(aiff, b"COMM", 12, b"\x7f\xff\x80" + bytes(7))),
         ("channels.aiff", "an AIFF of no channels", Reason.UNDECODABLE, _patched(aiff, b"COMM", 4, b"\0\0")),
-        ("frames.aiff", "an AIFF that says it has 2^32 - 1 samples", GOOD, _patched(aiff, b"COMM", 6, b"\xff" * 4)),
+        ("frames.aiff", "an AIFF that claims to have 2^32 - 1 samples", GOOD, _patched(aiff, b"COMM", 6, b"\xff" * 4)),
         ("tag.mp3", "an MP3 with a tag of 256 MB that is not there", Reason.UNDECODABLE, b"ID3\4\0\0\x7f\x7f\x7f\x7f" + mp3),
         ("tags.mp3", "an MP3 with 10,000 tags", GOOD, b"ID3\4\0\0\0\0\0\0" * 10_000 + mp3),
         ("noise.aac", "AAC frames of noise", Reason.UNDECODABLE, b"\xff\xf1\x50\x80\x10\x1f\xfc" + random.Random(SEED).randbytes(3000)),
@@ -656,17 +660,17 @@ def _boxes() -> Iterator[Hostile]:
     for name, what, outcome, data in [
         ("codec", "an MP4 of an unknown codec", Reason.UNSUPPORTED_MEDIA, mp4.replace(b"avc1\0", b"none\0")),
         ("no-moov", "an MP4 without its index", Reason.UNDECODABLE, mp4.replace(b"moov", b"none")),
-        ("deep", "an MP4 of 5,000 boxes in each other", Reason.UNDECODABLE, _FTYP + deep),
+        ("deep", "an MP4 with 5,000 nested boxes", Reason.UNDECODABLE, _FTYP + deep),
         ("endless", "an MP4 with a box of 2^63 bytes", Reason.UNDECODABLE, _FTYP + struct.pack(">I4sQ", 1, b"moov", 2**63)),
-        ("sizes", "an MP4 that says it has 2^32 - 1 frames", Reason.UNDECODABLE, _patched(mp4, b"stsz", 8, most)),
-        ("times", "an MP4 that says it has 2^32 - 1 times", Reason.UNDECODABLE, _patched(mp4, b"stts", 4, most)),
+        ("sizes", "an MP4 that claims to have 2^32 - 1 frames", Reason.UNDECODABLE, _patched(mp4, b"stsz", 8, most)),
+        ("times", "an MP4 that claims to have 2^32 - 1 times", Reason.UNDECODABLE, _patched(mp4, b"stts", 4, most)),
         ("place", "an MP4 whose frames lie outside of it", Reason.EMPTY_MEDIA, _patched(mp4, b"stco", 8, b"\x7f\xff\xff\xff")),
         ("scale", "an MP4 whose seconds have no parts", GOOD, _patched(mp4, b"mdhd", 12, bytes(4))),
-        ("duration", "an MP4 that says it lasts for ever", GOOD, _patched(mp4, b"mvhd", 16, most)),
+        ("duration", "an MP4 that claims to last forever", GOOD, _patched(mp4, b"mvhd", 16, most)),
         ("slow", "an MP4 of 11 frames, each of which lasts for days", Reason.TOO_LARGE, _patched(mp4, b"stts", 12, b"\x7f\0\0\0")),
         ("matrix", "an MP4 that is turned by nothing", GOOD, _patched(mp4, b"tkhd", 40, bytes(36))),
         ("edit", "an MP4 whose edit begins at -2^31", Reason.EMPTY_MEDIA, _patched(mp4, b"elst", 12, b"\x80\0\0\0")),
-        ("h264", "an MP4 whose picture data are noise", Reason.UNDECODABLE, _noisy(mp4)),
+        ("h264", "an MP4 whose video data are noise", Reason.UNDECODABLE, _noisy(mp4)),
         ("no-frames", "a video without frames", Reason.EMPTY_MEDIA, make.mp4(frames=0)),
     ]:  # fmt: skip
         yield Hostile(f"{name}.mp4", what, outcome, data)
@@ -687,15 +691,15 @@ def _streams() -> Iterator[Hostile]:
         nested = _ebml(b"\x1f\x43\xb6\x75", nested)  # clusters
     for name, what, outcome, data in [
         ("endless.webm", "a WebM with an element of 2^56 bytes", Reason.UNDECODABLE, _EBML + _ebml(b"\x18\x53\x80\x67", b"", b"\x01" + b"\xff" * 6 + b"\xfe")),
-        ("nested.webm", "a WebM of 500 clusters in each other", Reason.EMPTY_MEDIA, _EBML + _ebml(b"\x18\x53\x80\x67", nested, unknown)),
-        ("nan.mkv", "a Matroska whose duration is no number", GOOD, _patched(mkv, b"\x44\x89\x88", 0, b"\x7f\xf8" + bytes(6))),
-        ("size.webm", "a WebM that says it has 65535 x 0 pixels", Reason.UNDECODABLE, _wide(webm)),
+        ("nested.webm", "a WebM with 500 nested clusters", Reason.EMPTY_MEDIA, _EBML + _ebml(b"\x18\x53\x80\x67", nested, unknown)),
+        ("nan.mkv", "a Matroska whose duration is NaN", GOOD, _patched(mkv, b"\x44\x89\x88", 0, b"\x7f\xf8" + bytes(6))),
+        ("size.webm", "a WebM that claims to have 65535 x 0 pixels", Reason.UNDECODABLE, _wide(webm)),
         ("tracks.mkv", "a Matroska of 100 tracks", Reason.TOO_LARGE, _tracks(100)),
         ("rate.avi", "an AVI whose rate is 0 / 0: FFmpeg takes 25 and the frames are counted", GOOD, _patched(avi, b"strh", 24, bytes(8))),
-        ("size.avi", "an AVI that says it has 2^31 x 2^31 pixels: its frames say 64 x 48", GOOD, _patched(avi, b"strf", 8, b"\xff\xff\xff\x7f" * 2)),
-        ("lists.avi", "an AVI of 1,000 lists in each other", Reason.UNDECODABLE, _lists(1000)),
+        ("size.avi", "an AVI that claims to have 2^31 x 2^31 pixels: its frames say 64 x 48", GOOD, _patched(avi, b"strf", 8, b"\xff\xff\xff\x7f" * 2)),
+        ("lists.avi", "an AVI with 1,000 nested lists", Reason.UNDECODABLE, _lists(1000)),
         ("noise.avi", "an AVI whose frames are noise", Reason.UNDECODABLE, avi[: avi.index(b"movi") + 12] + random.Random(SEED).randbytes(len(avi) - avi.index(b"movi") - 12)),
-        ("nan.flv", "an FLV with a duration that is no number and no frames", Reason.UNDECODABLE, b"FLV\1\5\0\0\0\x09\0\0\0\0\x12\0\0\x20" + bytes(7) + b"\2\0\x0aonMetaData\x08\0\0\0\1\0\x08duration\0\x7f\xf8" + bytes(6)),
+        ("nan.flv", "an FLV with a NaN duration and no frames", Reason.UNDECODABLE, b"FLV\1\5\0\0\0\x09\0\0\0\0\x12\0\0\x20" + bytes(7) + b"\2\0\x0aonMetaData\x08\0\0\0\1\0\x08duration\0\x7f\xf8" + bytes(6)),
         ("pack.mpg", "an MPEG program stream of one pack", Reason.UNDECODABLE, b"\0\0\1\xba" + bytes(2000)),
     ]:  # fmt: skip
         yield Hostile(name, what, outcome, data)
@@ -715,36 +719,36 @@ def _lists(deep: int) -> bytes:
 
 def _names() -> Iterator[Hostile]:
     names = {
-        "new\nline.png": "a line end", "escape\x1b[31m\x1b[2J.png": "terminal codes", "tab\t\r\x07.png": "control characters",
-        "\u202egpj.png": "letters from right to left", "café ☕ 猫.png": "letters of the world", "-rf --help.png": "a dash in front",
-        "'\"`$(id);|&.png": "a shell's characters", "[bold red]{0}%s%n.png": "markup and formats", "a" * 251 + ".png": "255 letters",
-        "\udcff\udcfe.png": "bytes that are no UTF-8", " .png": "a space",
+        "new\nline.png": "a line break", "escape\x1b[31m\x1b[2J.png": "terminal codes", "tab\t\r\x07.png": "control characters",
+        "\u202egpj.png": "right-to-left letters", "café ☕ 猫.png": "letters of several scripts", "-rf --help.png": "a leading dash",
+        "'\"`$(id);|&.png": "shell metacharacters", "[bold red]{0}%s%n.png": "markup and format strings", "a" * 251 + ".png": "255 letters",
+        "\udcff\udcfe.png": "bytes that are not UTF-8", " .png": "a space",
     }  # fmt: skip
     for place, (name, what) in enumerate(names.items()):
-        yield Hostile(name, f"a picture whose name has {what}", GOOD, make.png(100 + place))
+        yield Hostile(name, f"an image whose name has {what}", GOOD, make.png(100 + place))
     for name in ("bad\nname\x1b[2J.jpg", "bad\udcff.jpg", "[bold]bad.jpg"):
-        yield Hostile(name, "a broken picture with such a name", Reason.UNDECODABLE, make.jpeg()[:-9])
+        yield Hostile(name, "a broken image with such a name", Reason.UNDECODABLE, make.jpeg()[:-9])
 
 
 def _entries() -> Iterator[Hostile]:
-    yield Hostile("pipe.png", "a named pipe, which would be read for ever", Reason.MISSING_FILE, os.mkfifo)
+    yield Hostile("pipe.png", "a named pipe, which would block forever", Reason.MISSING_FILE, os.mkfifo)
     yield Hostile("socket.png", "a socket", Reason.MISSING_FILE, _listening)
     yield Hostile("device.png", "a link to /dev/zero", Reason.MISSING_FILE, lambda path: path.symlink_to("/dev/zero"))
     yield Hostile(
         "random.mp4", "a link to /dev/urandom", Reason.MISSING_FILE, lambda path: path.symlink_to("/dev/urandom")
     )
     yield Hostile("loop.png", "a link to itself", Reason.MISSING_FILE, lambda path: path.symlink_to(path.name))
-    yield Hostile("nowhere.png", "a link to nothing", Reason.MISSING_FILE, lambda path: path.symlink_to("nothing"))
+    yield Hostile("nowhere.png", "a dangling link", Reason.MISSING_FILE, lambda path: path.symlink_to("nothing"))
     yield Hostile(
         "secret.png", "a link to /etc/passwd", Reason.UNSUPPORTED_MEDIA, lambda path: path.symlink_to("/etc/passwd")
     )
     yield Hostile(
         "maps.png",
-        "a link to /proc/self/maps, a file that says it has no bytes",
+        "a link to /proc/self/maps, a file that claims to have no bytes",
         Reason.EMPTY_MEDIA,
         lambda path: path.symlink_to("/proc/self/maps"),
     )
-    yield Hostile("sparse.mp4", "two gigabytes of nothing in no space", Reason.TOO_LARGE, _sparse)
+    yield Hostile("sparse.mp4", "a sparse file of two gigabytes", Reason.TOO_LARGE, _sparse)
 
 
 def _listening(path: Path) -> None:

@@ -120,7 +120,7 @@ class Server:
         self._path = url.raw_path.rstrip("/")
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self._http = Http(url, headers, timeout)
-        self.looked_at = False  # whether somebody calls `judged` before it is paused
+        self.looked_at = False  # whether someone calls `judged` before it is paused
         self._suspect: Suspect | None = None
         self._looking = False
         self._faults = self._refusals = 0

@@ -1,4 +1,4 @@
-"""What rows hold that nobody reads: it is counted by its name, and it rejects the row if it is known to change the question or the answers.
+"""What rows hold that no one reads: it is counted by its name, and it rejects the row if it is known to change the question or the answers.
 
 A format names the columns and keys that it reads in its READS: `chosen`, or `completions.model` for the key `model` of the objects in
 `completions`, in lists or not; `*` stands for any key, `prompt[]` for a text or messages. A name without keys below it is read whole."""

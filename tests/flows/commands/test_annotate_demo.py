@@ -106,7 +106,7 @@ def test_people_find_their_work_again_after_a_stop_and_a_kill_and_the_build_goes
         last = Demo(command, tmp_path / "last")
         last.says("7 of 8 annotations: anna@example.org 3, ben@example.org 4")
         assert label(url, "chris@example.org", logins["chris@example.org"], 9) == 1
-        last.says("everybody is done")
+        last.says("everyone is done")
         assert last.process.wait(60) == 0
         ended = last.log.read_text()
         assert str(out / "report.html") in ended
