@@ -16,7 +16,7 @@ from pipeline.source.formats import unread
 from pipeline.source.formats.draft import Answer, Draft, DraftPair
 from pipeline.source.formats.fields import Cell, Row, cell, is_messages, text, type_name
 from pipeline.source.formats.registry import FORMATS, detect
-from pipeline.source.formats.turns import with_system
+from pipeline.source.formats.turns import with_system, without_chunk_ends
 from pipeline.source.reading import bounds, json_rows, row_files
 from pipeline.source.reading.column_mapping import DATA, origin
 from pipeline.source.reading.conversation import MediaLookup, own_folders, schemes_for, to_messages
@@ -56,7 +56,7 @@ ROLES = ("chosen", "rejected")
 Format = Literal[
     "auto", "trl", "llama_factory", "ms_swift", "rlaif_v", "vlfeedback", "mm_rlhf", "mmpr", "llava", "ultrafeedback", "distilabel",
     "label_studio", "pairwright", "vl_rewardbench", "multimodal_rewardbench", "mllm_judge", "rlhf_v", "llava_rlhf", "nemo_rl", "openai",
-    "argilla", "pku_saferlhf", "nectar", "helpsteer", "pick_a_pic", "orpo_mix", "data_juicer", "verl", "verl_omni", "omni_preference",
+    "argilla", "pku_saferlhf", "nectar", "helpsteer", "hh_rlhf", "pick_a_pic", "orpo_mix", "data_juicer", "verl", "verl_omni", "omni_preference",
 ]  # fmt: skip
 Record = Media | Sample | Candidate | Judgement | Pair | Rejection
 _TEXTS = frozenset(
@@ -222,6 +222,7 @@ def _draft(row: Any, found: FileFormat, settings: Settings, notes: unread.Unread
     unread.check(left, found.format)
     row = _renamed(row, settings)
     draft = module.read(row)
+    draft = draft._replace(answers=tuple([a._replace(text=without_chunk_ends(a.text)) for a in draft.answers]))
     if not any(kind != "text" for turn in draft.prompt for kind, _ in turn.pieces):
         unread.check_media(row, left, found.format)
     draft = draft._replace(prompt=with_system(draft.prompt, {name: row.get(name) for name in unread.SYSTEM}))

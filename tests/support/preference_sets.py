@@ -307,7 +307,7 @@ def pku_saferlhf(folder: Path) -> None:
     jsonl(
         folder / "train.jsonl",
         row | {"better_response_id": 1, "safer_response_id": 1},
-        row | {"better_response_id": 0, "safer_response_id": 1},
+        row | {"prompt": "And how?", "better_response_id": 0, "safer_response_id": 1},
     )
 
 
@@ -336,6 +336,11 @@ def helpsteer(folder: Path) -> None:
     jsonl(folder / "train.jsonl", rated | {"helpfulness": 4}, rated | {"response": "So.", "helpfulness": 1})
     two = {"prompt": "Why?", "response_1": "Because.", "response_2": "So.", "preference_strength": -2}
     jsonl(folder / "preference.jsonl", two)
+
+
+def hh_rlhf(folder: Path) -> None:
+    asked = "\n\nHuman: Hi\n\nAssistant: Hello.\n\nHuman: Why?\n\nAssistant:"
+    jsonl(folder / "train.jsonl", {"chosen": f"{asked} Because.", "rejected": f"{asked} So."})
 
 
 def pick_a_pic(folder: Path) -> None:
@@ -436,6 +441,7 @@ MORE = {
         pku_saferlhf,
         nectar,
         helpsteer,
+        hh_rlhf,
         pick_a_pic,
         orpo_mix,
         data_juicer,

@@ -48,17 +48,19 @@ def read(row: Row) -> Draft:
     return Draft(transcript(text(row.get("prompt"), "prompt"), "prompt"), tuple(answers), tuple(said))
 
 
-def transcript(words: str, name: str) -> tuple[Turn, ...]:
-    """The messages of a text `Human: ... Assistant: ...`, each after an empty line; a text without speakers is one question.
+def transcript(words: str, name: str, answered: bool = False) -> tuple[Turn, ...]:
+    """The messages of a text `Human: ... Assistant: ...`, each after an empty line; with `answered`, it ends with the Assistant's answer. A
+    text without speakers is one question.
 
-    RowError if the speakers do not alternate from Human to Human."""
+    RowError if the speakers do not take turns, beginning with Human."""
     before, *rest = _SPEAKER.split(words)
-    if not rest:
+    if not rest and not answered:
         return (Turn("user", as_text_piece(words)),)
     spoken = [(speaker, said.strip()) for speaker, said in zip(rest[::2], rest[1::2], strict=True)]
-    if spoken[-1] == ("Assistant", ""):
+    if spoken and not answered and spoken[-1] == ("Assistant", ""):
         spoken.pop()
     expected = [("Human", "Assistant")[i % 2] for i in range(len(spoken))]
-    if before.strip() or [speaker for speaker, _ in spoken] != expected or len(spoken) % 2 == 0:
-        raise bad_row(f"{name} is not a transcript of Human and Assistant in turn that ends with Human; correct it")
+    if before.strip() or [speaker for speaker, _ in spoken] != expected or not spoken or len(spoken) % 2 == answered:
+        end = "Assistant" if answered else "Human"
+        raise bad_row(f"{name} is not a transcript of Human and Assistant in turn that ends with {end}; correct it")
     return tuple(Turn(_ROLES[speaker], as_text_piece(said)) for speaker, said in spoken)

@@ -19,7 +19,7 @@ ROOT = "/data/"  # what the published paths begin with
 READS = ("messages[]", "solution", *MEDIA)
 
 _CONTEXT = re.compile(
-    r"(?:Image|Video|Audio) file:[^\n]*\n\s*Question:(.*?)\n\s*Candidate A:(.*?)\n\s*Candidate B:(.*)\Z", re.DOTALL
+    r"(?:Image|Video|Audio) file:.*?\s+Question:(.*?)\s+Candidate A:(.*?)\s+Candidate B:(.*)\Z", re.DOTALL
 )
 
 
@@ -41,7 +41,7 @@ def read(row: Row) -> Draft:
     found = turns(row.get("messages"), "messages")
     words = "".join(value for kind, value in found[0].pieces if kind == "text") if found else ""
     context = _CONTEXT.search(words.partition("### Context")[2])
-    if context is None or len(re.findall(r"^\s*Candidate [AB]:", context[0], re.MULTILINE)) != 2:
+    if context is None or len(re.findall(r"Candidate [AB]:", context[0])) != 2:
         raise bad_row(
             "messages[0] does not contain one Question, Candidate A and Candidate B under ### Context; remove the row"
         )
@@ -65,6 +65,6 @@ def _verdict(raw: str) -> dict:
 
 def _media(row: Row) -> Media:
     return {
-        medium: [value.removeprefix(ROOT) if isinstance(value, str) else value for value in values]
+        medium: [value.removeprefix(ROOT).rstrip("_") if isinstance(value, str) else value for value in values]
         for medium, values in media_of(row).items()
     }

@@ -9,6 +9,7 @@ from pipeline.source.formats import (
     data_juicer,
     distilabel,
     helpsteer,
+    hh_rlhf,
     label_studio,
     llama_factory,
     llava,
@@ -41,7 +42,7 @@ FORMATS: dict[str, ModuleType] = {
     module.__name__.rpartition(".")[2]: module
     for module in (
         label_studio, pairwright, mllm_judge, multimodal_rewardbench, vl_rewardbench, openai, nemo_rl, llava_rlhf, rlhf_v, pku_saferlhf, nectar,
-        helpsteer, pick_a_pic, omni_preference, data_juicer, verl, verl_omni, vlfeedback, argilla, distilabel, ultrafeedback, mm_rlhf, rlaif_v,
+        helpsteer, hh_rlhf, pick_a_pic, omni_preference, data_juicer, verl, verl_omni, vlfeedback, argilla, distilabel, ultrafeedback, mm_rlhf, rlaif_v,
         orpo_mix, mmpr, llava, llama_factory, ms_swift, trl,
     )
 }  # fmt: skip

@@ -12,7 +12,17 @@ from schemas.errors import bad_row
 
 OWN = ("ds_name", "text")
 
-READS = ("ds_name", "text.question", "text.chosen", "text.rejected", "origin_dataset", "idx", "image_path", *MEDIA)
+READS = (
+    "ds_name",
+    "text.question",
+    "text.chosen",
+    "text.rejected",
+    "origin_dataset",
+    "origin_split",
+    "idx",
+    "image_path",
+    *MEDIA,
+)
 
 
 def fits(columns: Collection[str]) -> str | None:
@@ -21,26 +31,33 @@ def fits(columns: Collection[str]) -> str | None:
 
 
 def read(row: Row) -> Draft:
-    """A Draft. `chosen` is `rejected` as a person corrected it. `image_path` is read if there is no `image`.
+    """A Draft. `chosen` is `rejected`, a model's answer, as a person corrected it. `image_path` is read if there is no `image`.
     RowError if a field is missing or invalid."""
-    said = _object(row.get("text"))
+    said, origin = _object(row.get("text"), "text"), row.get("origin_split")
     question, chosen, rejected = (text(said.get(name), f"text.{name}") for name in ("question", "chosen", "rejected"))
     media = media_of(row)
     if not media and (path := row.get("image_path")):
         media = {"image": [media_reference(path, "image_path")]}
     source = maybe_text(row.get("origin_dataset"), "origin_dataset") or maybe_text(row.get("ds_name"), "ds_name")
     return pair_draft(
-        place_media(turns(question, "text.question", tags=True), media), Answer(chosen), Answer(rejected),
+        place_media(turns(question, "text.question", tags=True), media), Answer(chosen), Answer(rejected, _model(origin)),
         known={"source": source} if source else {}, id=maybe_text(row.get("idx"), "idx"),
     )  # fmt: skip
 
 
-def _object(value: Any) -> dict:
+def _object(value: Any, name: str) -> dict:
     if isinstance(value, str):
         try:
-            value = json.loads(text(value, "text"))
+            value = json.loads(text(value, name))
         except (ValueError, RecursionError):
             value = None
     if not isinstance(value, dict):
-        raise bad_row("text is not a JSON object; write {question, chosen, rejected}")
+        raise bad_row(f"{name} is not a JSON object; correct it")
     return value
+
+
+def _model(origin: Any) -> str | None:
+    """The model in `origin_split`, JSON of {model, type}; in other releases it is the name of a split."""
+    if not isinstance(origin, str) or not origin.startswith("{"):
+        return None
+    return maybe_text(_object(origin, "origin_split").get("model"), "origin_split.model")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.source.formats.draft import Piece, Turn
-from pipeline.source.formats.fields import Media, decode_base64, maybe_text, media_reference, text, type_name
+from pipeline.source.formats.fields import Media, decode_base64, media_reference, text, type_name
 from schemas.errors import RowError, bad_row
 from schemas.records import MEDIA_KINDS, Reason
 
@@ -39,7 +39,7 @@ def split_at_tags(words: str) -> tuple[Piece, ...]:
     """A text split at <image>, <video> and <audio>, also numbered as in <image_1>, or as data-juicer writes them; the line breaks around
     them belong to a model's template and are removed, and so are data-juicer's ends of chunks."""
     found: list[Piece] = []
-    words, at = _CHUNK_END.sub("", words), 0
+    words, at = without_chunk_ends(words), 0
     for tag in _TAG.finditer(words):
         if words[at : tag.start()]:
             found.append(("text", words[at : tag.start()]))
@@ -48,6 +48,11 @@ def split_at_tags(words: str) -> tuple[Piece, ...]:
     if words[at:]:
         found.append(("text", words[at:]))
     return tuple(found) or (("text", ""),)
+
+
+def without_chunk_ends(words: str) -> str:
+    """A text without data-juicer's ends of chunks."""
+    return _CHUNK_END.sub("", words) if "<|__dj__eoc|>" in words else words
 
 
 def as_text_piece(words: str) -> tuple[Piece, ...]:
@@ -191,12 +196,18 @@ class _Fill:
 
 
 def with_system(prompt: Sequence[Turn], columns: Mapping[str, Any]) -> tuple[Turn, ...]:
-    """The prompt after the system message in `columns`, by their names: a text, or empty. RowError: there are two different ones."""
+    """The prompt after the system message in `columns`, by their names: a text, Anthropic's list of text blocks, or empty.
+
+    RowError if there are two different ones."""
     found = tuple(prompt)
     for name, value in columns.items():
-        if (words := maybe_text(value, name)) is None:
+        if value is None or value in ("", []):
             continue
-        own = Turn("system", as_text_piece(words))
+        blocks = value if isinstance(value, list) else [{"type": "text", "text": value}]
+        own = Turn(
+            "system",
+            tuple(piece for i, block in enumerate(blocks) for piece in _part(block, f"{name}[{i}]", as_text_piece)),
+        )
         if not found or found[0].role != "system":
             found = (own, *found)
         elif found[0] != own:

@@ -62,6 +62,7 @@ COUNTS = {
     "pku_saferlhf": {"Sample": 2, "Candidate": 4, "Judgement": 8, "Pair": 1},
     "nectar": {"Sample": 1, "Candidate": 3, "Judgement": 3},
     "helpsteer": {"Sample": 3, "Candidate": 4, "Judgement": 11, "Pair": 1},  # 2 rows of 5 axes, and a preference
+    "hh_rlhf": {"Sample": 1, "Candidate": 2, "Pair": 1},
     "pick_a_pic": {"Media": 2, "Sample": 1, "Candidate": 2, "Pair": 1, "Rejection": 1},  # a tie
     "orpo_mix": {"Sample": 2, "Candidate": 4, "Pair": 2},
     "data_juicer": {"Media": 2, "Sample": 2, "Candidate": 2, "Judgement": 1, "Pair": 1},
@@ -256,6 +257,20 @@ def test_lists_in_cells_are_lists_in_both_spellings_and_answers_are_texts(home, 
     found = read()
     assert [(pair.chosen, pair.rejected) for pair in of(Pair, found)] == [("[1, 2]", '{"a": 1}'), ("A cat.", "A dog.")]
     assert [len(sample.media) for sample in of(Sample, found)] == [2, 2]
+
+
+def test_anthropics_system_blocks_and_data_juicers_ends_of_chunks_in_any_format(home, read):
+    blocks = [
+        {"type": "text", "text": "Be short."},
+        {"type": "text", "text": "Be true.", "cache_control": {"type": "ephemeral"}},
+    ]
+    row = {"prompt": "What?", "chosen": "A cat. <|__dj__eoc|>", "rejected": "A dog. <|__dj__eoc|>", "system": blocks}
+    jsonl(home / "rows.jsonl", row, row | {"prompt": "Who?", "system": [{"type": "image"}]}, row | {"system": 5})
+    found = read()
+    (made,), (pair,) = of(Sample, found), of(Pair, found)
+    assert [(part.type, part.text) for part in made.prompt[0].parts] == [("text", "Be short."), ("text", "Be true.")]
+    assert (pair.chosen, pair.rejected) == ("A cat.", "A dog.")
+    assert [left.id for left in of(Rejection, found)] == ["rows.jsonl#2", "rows.jsonl#3"]
 
 
 def test_ties_skips_and_ratings_that_are_none(home, read):

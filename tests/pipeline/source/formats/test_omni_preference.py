@@ -46,6 +46,13 @@ def test_the_verdict_decides_and_equal_makes_no_pair():
     assert (draft.said[2].outcome, draft.pairs) == (Outcome.TIE, ())
 
 
+def test_the_context_may_stand_on_one_line_and_a_path_end_with_underscores():
+    line = "### Context Audio file: /data/audio/1.wav Question: Why? Candidate A: So. Candidate B: Because."
+    draft = omni_preference.read(without(row(line), "videos") | {"audios": ["/data/audio/1.wav__"]})
+    assert draft.prompt == asked(("audio", "audio/1.wav"), "Why?")
+    assert texts(draft) == [("So.", "rejected"), ("Because.", "chosen")]
+
+
 def test_scores_may_be_missing():
     draft = omni_preference.read(ROW | {"solution": json.dumps({"better": "B", "score_A": None})})
     assert (len(draft.said), draft.pairs) == (1, (DraftPair(1, 0, None, {}),))
@@ -59,6 +66,7 @@ REFUSED = {
     "no context": (row("Which is better?"), BAD, "does not contain one Question"),
     "no candidate B": (row(ASKED.replace("Candidate B", "Candidate C")), BAD, "does not contain one Question"),
     "a candidate that names a candidate": (row(f"{ASKED}\nCandidate A: again"), BAD, "does not contain one Question"),
+    "a candidate that quotes one": (row(ASKED.replace("A dog runs.", "Unlike Candidate B: a dog")), BAD, "does not contain one Question"),
     "no messages": (ROW | {"messages": []}, BAD, "does not contain one Question"),
     "an empty candidate": (row(ASKED.replace("A dog runs.", "")), EMPTY, "answer 1 is empty"),
     "equal candidates": (row(ASKED.replace("A cat\n\nruns.", "A dog runs.")), EQUAL, "the same text"),

@@ -14,6 +14,7 @@ from tests.pipeline.source.formats import (
     test_data_juicer,
     test_distilabel,
     test_helpsteer,
+    test_hh_rlhf,
     test_label_studio,
     test_llama_factory,
     test_llava,
@@ -55,7 +56,7 @@ GOOD = {
     "llava_rlhf": [test_llava_rlhf.ROW], "nemo_rl": [test_nemo_rl.ROW], "openai": [test_openai.ROW], "nectar": [test_nectar.ROW],
     "argilla": [test_argilla.PLAIN, test_argilla.CLEANED, test_argilla.CAPYBARA, test_argilla.ORCA],
     "pku_saferlhf": [test_pku_saferlhf.ROW, test_pku_saferlhf.SINGLE], "pick_a_pic": [test_pick_a_pic.ROW],
-    "helpsteer": [test_helpsteer.RATED, test_helpsteer.TWO, test_helpsteer.THREE], "orpo_mix": [test_orpo_mix.ROW, test_orpo_mix.LONG],
+    "hh_rlhf": [test_hh_rlhf.ROW], "helpsteer": [test_helpsteer.RATED, test_helpsteer.TWO, test_helpsteer.THREE], "orpo_mix": [test_orpo_mix.ROW, test_orpo_mix.LONG],
     "data_juicer": [test_data_juicer.ROW, test_data_juicer.TALK], "verl": [test_verl.ROW],
     "verl_omni": [test_verl_omni.ROW, test_verl_omni.PICTURES], "omni_preference": [test_omni_preference.ROW],
 }  # fmt: skip

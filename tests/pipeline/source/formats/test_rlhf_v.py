@@ -22,7 +22,9 @@ def test_question_and_answers_are_json_in_the_text():
     draft = rlhf_v.read(ROW)
     assert draft.prompt == asked(("image", {"bytes": b"x", "path": "1.jpg"}), "What is it?")
     assert texts(draft) == [("A cat.", "chosen"), ("A dog.", "rejected")]
+    assert [answer.model for answer in draft.answers] == [None, "Muffin"]  # the chosen one is corrected by a person
     assert (draft.id, draft.known) == ("7", {"source": "VQAv2"})
+    assert rlhf_v.read(ROW | {"origin_split": "train"}).answers[1].model is None
 
 
 def test_a_row_may_have_its_path_alone_an_object_as_text_and_no_origin():
@@ -39,6 +41,7 @@ REFUSED = {
     "no JSON": (ROW | {"text": "{"}, BAD, "text is not a JSON object"),
     "a list": (ROW | {"text": "[]"}, BAD, "text is not a JSON object"),
     "no text": (ROW | {"text": None}, BAD, "text is not a JSON object"),
+    "an origin that is cut off": (ROW | {"origin_split": "{"}, BAD, "origin_split is not a JSON object"),
     "no question": (ROW | {"text": "{}"}, BAD, "text.question is missing"),
     "an empty answer": (said(chosen=" "), EMPTY, "chosen is empty"),
     "equal answers": (said(rejected="A cat."), EQUAL, "the same text"),
