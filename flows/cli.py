@@ -269,6 +269,24 @@ def rejudge(folder: Annotated[Path, typer.Argument(help="folder of a run", metav
         run.close()
 
 
+@app.command("read-replies")
+def read_replies(file: Annotated[str, typer.Argument(help="replies of judges, a row each: .jsonl, .json, .csv, .parquet ...", metavar="FILE")]) -> None:  # fmt: skip
+    """Show what the replies of a judge are read as, one JSON line each, to debug a judge or a prompt. No model is asked.
+
+    A row has `form` (pairwise, strength, pointwise, listwise, segments, claims) and `text`; pointwise also `n` (answers), `low`, `high` and
+    `axes`; listwise `n`; segments `answer`. `tie: false` (pairwise, strength) and `finish` are optional. The line is the row with `outcome` and
+    `value`. A row that cannot be used is named on stderr with its remedy.
+
+    Example: pairwright read-replies replies.jsonl"""
+    from flows.commands import read_replies as replies
+
+    for found in replies.read_replies(file):
+        if isinstance(found, str):
+            say.print(escape(found), soft_wrap=True)
+        else:
+            print(replies.line_of(found))
+
+
 Folder = Annotated[Path, typer.Argument(help="folder of a run that asks people", metavar="DIR")]
 
 

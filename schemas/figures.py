@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+READABLE = 0.95  # a judge whose parse rate is lower is named
+
 
 class Figure(NamedTuple):
     """One metric, in 0..1: `name` is its key in the summary, `title` the heading of its row or column, `sentence` its definition."""

@@ -20,6 +20,7 @@ PAIRS = (
 )
 _OPENS = "|".join(opens for opens, _ in PAIRS)
 _CLOSES = "|".join(closes for _, closes in PAIRS)
+_CLOSE = re.compile(_CLOSES, re.IGNORECASE)
 _INLINE = r"`[^`\n]*`|(?<!\w)\"[^\"\n]*\"(?!\w)|“[^“”\n]*”"  # a mark in here is spoken of
 _MARK = re.compile(rf"(?P<opens>{_OPENS})|(?P<closes>{_CLOSES})|{_INLINE}", re.IGNORECASE)
 _CLOSED_IN_LINE = re.compile(rf"[^\n]{{0,200}}?(?:{_CLOSES})", re.IGNORECASE)
@@ -54,12 +55,13 @@ def without_thinking(text: str) -> str | None:
             return _ended(text[ends[-1] :]) if ends else None
     kept: list[str] = []
     start = depth = 0
+    last_close = max((close.start() for close in _CLOSE.finditer(text)), default=-1)
     for mark in _MARK.finditer(text):
         if mark["opens"]:
             if depth == 0:
                 kept.append(text[start : mark.start()])
                 depth = 1
-            elif _CLOSED_IN_LINE.match(text, mark.end()):
+            elif mark.end() < last_close and _CLOSED_IN_LINE.match(text, mark.end()):
                 depth += 1
         elif mark["closes"]:
             if depth == 0:

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from annotators.split._list import list_items
 from schemas import messages, prompts
 from schemas.errors import NoVerdict
 from schemas.finish import unfinished, with_thought
@@ -9,7 +10,6 @@ from schemas.operator import Context
 from schemas.operator import OperatorSettings as Base
 from schemas.records import Outcome
 from schemas.requests import Failure, Generate
-from schemas.thinking import without_thinking
 
 VERSION = 3
 MODELS = ("model",)
@@ -64,22 +64,9 @@ async def split(
 
 
 def example(asked: str, settings: Settings, text: str, draw: float) -> str:
-    """A simulated reply that `listed` accepts, for dry runs: facts of WORDS words, or one question per given fact; see `schemas.operator`."""
+    """A simulated reply that `list_items` accepts, for dry runs: facts of WORDS words, or one question per given fact; see `schemas.operator`."""
     _, questions = prompt_texts(settings)
     if given := prompts.words_of(questions, asked):
         return "\n".join(f"- is it so that {fact}" for fact in list_items(given.get("facts", "")))
     words = text.split()
     return "\n".join(f"- {' '.join(words[i * WORDS : (i + 1) * WORDS])}" for i in range(max(1, len(words) // WORDS)))
-
-
-def list_items(text: str) -> list[str]:
-    """The items of a list with "- ", "* " or "1. " markers, behind any thought. NoVerdict (unparsable) if there is none."""
-    items = []
-    for line in (without_thinking(text) or "").splitlines():
-        line = line.strip()
-        mark, _, rest = line.partition(" ")
-        if rest.strip() and (mark in "-*•" or mark.rstrip(".)").isdigit()):
-            items.append(rest.strip())
-    if not items:
-        raise NoVerdict(Outcome.UNPARSABLE, text)
-    return items

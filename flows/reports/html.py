@@ -19,14 +19,14 @@ from schemas import messages
 from schemas.arrow import from_batch, word_counts
 from schemas.axes import CLAIM, FORM
 from schemas.disk import disk
-from schemas.figures import EVALUATION, JUDGE, with_values
+from schemas.figures import EVALUATION, JUDGE, READABLE, with_values
 from schemas.operator import Tables
 from schemas.ports import MediaStore
 from schemas.records import COUNTED, SAMPLE_KINDS, Candidate, Claim, Judgement, Outcome, Pair, Sample, media_parts
 
 SHOWN = 3  # pairs shown per media type
 PLOTTED = 30  # annotators in a plot: those with the most votes
-TRUSTED, READABLE = 0.8, 0.95  # warn if agreement with ground truth or the parse rate is lower
+TRUSTED = 0.8  # warn if agreement with ground truth is lower
 ENOUGH_WORDS = 0.8  # warn if more preferences than this survive without the media; with a random judge half do
 UNLIKE, LONGER = (
     0.1,

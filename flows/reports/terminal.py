@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from flows.runs import costs, rejections
-from schemas.figures import EVALUATION, JUDGE, with_values
+from schemas.figures import EVALUATION, JUDGE, READABLE, with_values
 from schemas.operator import Tables
 from schemas.records import COUNTED, Reason
 from schemas.redact import clean
@@ -269,7 +269,18 @@ def print_dropped_rows(tables: Tables, console: Console, table: str = "samples")
 
 
 def print_judge_quality(found: dict[str, dict], console: Console) -> None:
-    """Prints judge quality; nothing if none of its figures could be measured."""
+    """Prints judge quality, and the judges whose replies often cannot be parsed; no table if none of its figures could be measured."""
+    _print_quality_table(found, console)
+    for step, judge in found.items():
+        if (rate := judge.get("parse_rate")) is not None and rate < READABLE:
+            console.print(
+                f"  [yellow]only {rate:.0%} of the replies of judge {escape(step)} could be parsed[/yellow]: see what they are read as with "
+                "`pairwright read-replies` (docs/judge_quality.md)",
+                soft_wrap=True,
+            )
+
+
+def _print_quality_table(found: dict[str, dict], console: Console) -> None:
     agreed = {step: judge["agreement_with_truth"].get("all") for step, judge in found.items()}
     rows = {step: judge for step, judge in found.items() if agreed[step] or with_values(JUDGE, [judge])}
     if not rows:

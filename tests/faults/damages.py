@@ -99,6 +99,7 @@ COMMANDS: dict[str, Callable[[Place], list[Any]]] = {
     "show": lambda p: ["show", p.at("run")],
     "verify": lambda p: ["verify", p.at("run")],
     "rejudge": lambda p: ["rejudge", p.at("run")],
+    "read-replies": lambda p: ["read-replies", p.at("pairs.jsonl")],
     "annotate status": lambda p: ["annotate", "status", p.at("people")],
     "annotate push": lambda p: ["annotate", "push", p.at("people")],
     "annotate pull": lambda p: ["annotate", "pull", p.at("people")],

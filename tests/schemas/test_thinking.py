@@ -4,7 +4,7 @@ import pytest
 
 from annotators.judge import _parse
 from annotators.rules.answers import final_answer
-from annotators.split.model import list_items
+from annotators.split._list import list_items
 from pipeline.make import rewrite
 from schemas.errors import NoVerdict
 from schemas.records import Outcome

@@ -131,11 +131,19 @@ def test_lists_are_read_in_the_usual_marks(text, items):
     assert split_model.list_items(text) == items
 
 
-@pytest.mark.parametrize("text", ["", "no list here", "-", "I cannot help with that."])
-def test_what_is_no_list_is_unparsable_with_its_words_kept(text):
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        ("", Outcome.UNPARSABLE),
+        ("no list here", Outcome.UNPARSABLE),
+        ("-", Outcome.UNPARSABLE),
+        ("I cannot help with that.", Outcome.REFUSED),
+    ],
+)
+def test_what_is_no_list_has_no_items_and_its_words_are_kept(text, outcome):
     with pytest.raises(NoVerdict) as error:
         split_model.list_items(text)
-    assert (error.value.outcome, error.value.raw) == (Outcome.UNPARSABLE, text)
+    assert (error.value.outcome, error.value.raw) == (outcome, text)
 
 
 def test_yes_and_no_are_summed_over_their_spellings():

@@ -39,7 +39,7 @@ def test_one_call_rates_all_answers():
 @pytest.mark.parametrize(
     "reply",
     ["", "good", '{"ratings": [4]}', '{"ratings": [4, 6]}', '{"ratings": [4, 0]}', '{"ratings": [4, 2.5]}', '{"ratings": [4, true]}',
-     '{"ratings": [4, NaN]}', '{"ratings": [4, "2"]}', '{"ratings": [4, 2', '{"ratings": [4, 2]} or rather {"ratings": [2, 4]}'],
+     '{"ratings": [4, NaN]}', '{"ratings": [4, "two"]}', '{"ratings": [4, 2', '{"ratings": [4, 2]} or rather {"ratings": [2, 4]}'],
 )  # fmt: skip
 def test_an_unreadable_reply_is_unparsable_with_its_words_kept(reply):
     slips, _ = rated(reply)

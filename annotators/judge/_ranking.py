@@ -1,0 +1,189 @@
+"""Rankings of answers: JSON, chains ("2 > 1 > 3"), lists of places, brackets in order."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from annotators.judge import _objects
+from annotators.judge._reply import (
+    LONGEST,
+    ParsedReply,
+    folded,
+    is_conditional,
+    is_denied,
+    is_hedged,
+    is_order,
+    outcome_without_verdict,
+    sentences,
+    strip_quotes,
+)
+from schemas.records import Outcome
+
+_KEYS = {
+    "ranking",
+    "order",
+    "ranked",
+    "final_ranking",
+    "ranked_answers",
+    "ranking_order",
+    "overall_ranking",
+    "rank_order",
+    "sorted",
+    "result",
+    "best_to_worst",
+}
+_NOUN = r"(?:answer|response|reply|assistant|option|model|candidate|output|caption|description|completion)"
+_ITEM = rf"(?:(?:the )?{_NOUN}[ _#:(\[-]{{0,3}})?(?:\[\[|\[|\()?\s?(?P<i>\d{{1,3}}|[A-J]\b|one\b|two\b|three\b|four\b|five\b|six\b)\s?(?:\]\]|\]|\))?"
+_ITEMS = re.compile(_ITEM, re.IGNORECASE)
+_WORDS = {word: n for n, word in enumerate(["zero", "one", "two", "three", "four", "five", "six"])}
+_BARE = _ITEM.replace("?P<i>", "?:")
+_SIGN = r"\s{0,3}(?:>|=|\bis better than\b|优于|好于)\s{0,3}"
+_CHAIN = re.compile(rf"{_BARE}(?:{_SIGN}{_BARE}){{1,40}}", re.IGNORECASE)
+_COMMAS = re.compile(
+    rf"{_BARE}(?:\s{{0,3}}(?:,|、|;|->)\s{{0,3}}(?:and |then |and then )?{_BARE}){{1,40}}", re.IGNORECASE
+)
+_MARK = re.compile(
+    r"(?:so|thus|therefore|overall|hence|in conclusion|finally)?[, ]{0,2}(?:(?:the|my|our|final|overall|correct|full|complete) ){0,4}(?:ranking|order|rank|result|verdict|answer|ranked|judge?ment|排名|排序|最终排名|最终排序|结果)"
+    r"(?: (?:of the answers|from best to worst|is as follows|\(best to worst\)|order|\(best first\)|best to worst))?\s{0,2}(?::|=|is|would be|为|是)+\s{0,3}",
+    re.IGNORECASE,
+)
+_MARKUP = re.compile(
+    r"\*{1,3}|__|~~|\\boxed\{|</?(?:answer|ranking|result|b|strong|em)\s?/?>|\[RESULT\]|\$", re.IGNORECASE
+)
+_PLACED = re.compile(
+    rf"(?:\(?(?P<place>\d{{1,2}})(?:[.):]|st|nd|rd|th)|(?P<first>first|second|third|fourth|fifth|best))\s{{0,2}}(?:place)?[:.)-]{{0,2}}\s{{0,3}}(?:the )?{_NOUN}[ _#:(\[-]{{0,3}}(?P<i>\d{{1,3}}|[A-J]\b|one\b|two\b|three\b|four\b|five\b|six\b)(?P<rest>[^\n]{{0,300}})",
+    re.IGNORECASE,
+)
+_PLACES = {"first": 1, "best": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5}
+_FOLLOWED = re.compile(
+    rf"(?:overall, |so |therefore, )?(?:the )?{_BARE} (?:is|was|ranks|comes) (?:clearly |the )?(?:best|first|the winner)(?: answer| one)?,? (?:and is )?(?:followed by|then|with)",
+    re.IGNORECASE,
+)
+
+
+def ranking(text: str, count: int) -> ParsedReply[tuple[int, ...]]:
+    """The indices (from 0) of `count` answers, best first, from JSON (`{"ranking": [2, 1, 3]}`), a chain `2 > 1 > 3`, brackets or names in
+    their order, or a numbered list of answers (numbered from 1, or letters).
+
+    Anything but one permutation, or several that differ, is unparsable."""
+    reply = folded(text)
+    if reply is None:
+        return ParsedReply(Outcome.UNPARSABLE)
+    own = _objects.own_words(reply)
+    values = _objects.values_in(own)
+    found = [order for value in values for order in _of_value(value.value)]
+    prose = strip_quotes(_without(own, values))
+    found += list(_in_words(prose, count))
+    if not found:
+        lists = [v for v in values if isinstance(v.value, list)]
+        rest = own[: lists[0].start] + own[lists[0].end :] if len(lists) == 1 else "x"
+        found = [_numbers(lists[0].value)] if not re.search(r"\w", rest.replace("json", "")) else []
+    if not found:
+        return ParsedReply(outcome_without_verdict(text))
+    orders = {tuple(order) if order else None for order in found}
+    order = orders.pop()
+    if orders or order is None or sorted(order) != list(range(1, count + 1)):
+        return ParsedReply(Outcome.UNPARSABLE)
+    return ParsedReply(Outcome.VERDICT, tuple(n - 1 for n in order))
+
+
+def _without(text: str, values: list[_objects.Found]) -> str:
+    """`text` without its objects; lists stay, as brackets in order are one each."""
+    pieces, at = [], 0
+    for one in values:
+        if isinstance(one.value, dict):
+            pieces.append(text[at : one.start])
+            at = one.end
+    return " ".join([*pieces, text[at:]])
+
+
+def _of_value(value: Any) -> Iterator[list[int] | None]:
+    """The orders in a JSON object; None for one that is no order of answers."""
+    if not isinstance(value, dict):
+        return
+    for key, inner in value.items():
+        if _objects.name_of(key) in _KEYS:
+            if isinstance(inner, dict):
+                yield from _of_value(inner)
+            else:
+                yield _numbers(inner)
+        elif isinstance(inner, dict) and len(value) == 1:
+            yield from _of_value(inner)
+
+
+def _numbers(value: Any) -> list[int] | None:
+    """The numbers of the answers in a list, or in a text "2 > 1 > 3"; None if an item is no answer."""
+    if isinstance(value, str):
+        return _of_chain(value) if _CHAIN.fullmatch(value.strip(" .")) or _COMMAS.fullmatch(value.strip(" .")) else None
+    if not isinstance(value, list):
+        return None
+    if value and all(isinstance(one, dict) for one in value):
+        return _of_rows(value)
+    items = [_item(one) for one in value]
+    return None if None in items else [n for n in items if n is not None]
+
+
+def _of_rows(rows: list[dict[str, Any]]) -> list[int] | None:
+    """The answers of [{"rank": 1, "answer": 2}, ...] by their ranks."""
+    named = [{_objects.name_of(key): value for key, value in row.items()} for row in rows]
+    if not all("rank" in row and ("answer" in row or "response" in row) for row in named):
+        return None
+    ranks = [row["rank"] for row in named]
+    if sorted(map(str, ranks)) != sorted(map(str, range(1, len(rows) + 1))):
+        return None
+    items = [_item(row.get("answer", row.get("response"))) for row in sorted(named, key=lambda row: int(row["rank"]))]
+    return None if None in items else [n for n in items if n is not None]
+
+
+def _item(value: Any) -> int | None:
+    if isinstance(value, str):
+        found = _ITEMS.fullmatch(value.strip(" .*\"'"))
+        return _place(found["i"]) if found else None
+    return _objects.whole(value, 1, 10_000)
+
+
+def _place(word: str) -> int:
+    return int(word) if word.isdigit() else _WORDS[word.lower()] if word.lower() in _WORDS else ord(word.upper()) - 64
+
+
+def _of_chain(chain: str) -> list[int] | None:
+    """The answers of a chain; None if two of them are equal."""
+    if "=" in chain.replace(">=", "="):
+        return None
+    return [_place(m["i"]) for m in _ITEMS.finditer(chain)]
+
+
+def _in_words(text: str, count: int) -> Iterator[list[int] | None]:
+    """The orders that stand in lines or sentences of their own."""
+    placed: list[tuple[int, int]] = []
+    for line in _MARKUP.sub("", text).splitlines():
+        line = line.strip(" \t#.-*|}")
+        if not line or len(line) > LONGEST or is_conditional(line) or is_hedged(line) or is_order(line):
+            continue
+        if place := _PLACED.match(line):
+            placed.append(
+                (int(place["place"]) if place["place"] else _PLACES[place["first"].lower()], _place(place["i"]))
+            )
+            continue
+        for sentence in sentences(line):
+            mark = _MARK.match(sentence)
+            rest = sentence[mark.end() :].strip(" .!\"'") if mark else sentence.strip(" .!\"'")
+            rest = re.sub(r"\s*\([^()]*\)$", "", rest)
+            if _CHAIN.fullmatch(rest) or (mark and (_CHAIN.match(rest) and not _COMMAS.match(rest))):
+                found = _CHAIN.match(rest)
+                yield _of_chain(found[0]) if found else None
+            elif _COMMAS.fullmatch(rest) and (mark or len(_ITEMS.findall(rest)) == count):
+                yield _of_chain(rest)
+            elif (_FOLLOWED.match(rest) and not is_denied(sentence)) or (mark and len(rest) < 200):
+                named = [
+                    _place(m["i"])
+                    for m in re.finditer(
+                        rf"\b{_NOUN}[ _#(]{{0,3}}(?P<i>\d{{1,3}}|[A-J]\b|one\b|two\b|three\b|four\b|five\b)",
+                        rest,
+                        re.IGNORECASE,
+                    )
+                ]
+                if sorted(named) == list(range(1, count + 1)):
+                    yield named
+    if placed and [place for place, _ in placed] == list(range(1, len(placed) + 1)) and len(placed) == count:
+        yield [item for _, item in placed]

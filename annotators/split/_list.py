@@ -1,0 +1,86 @@
+"""The items of a list in a model's reply: marked lines, a JSON list, or plain sentences."""
+
+import re
+from typing import Any
+
+from annotators.judge import _objects
+from annotators.judge._reply import folded, outcome_without_verdict
+from schemas.errors import NoVerdict
+from schemas.records import Outcome
+from schemas.text import sentences
+from schemas.thinking import without_thinking
+
+_MARK = re.compile(r"(?:[-*+•–·]|\(?\d{1,3}[.):、]|\(?[a-z][.)])\s{1,8}(?=\S)")
+_GLUED = re.compile(r"(?:•|\(\d{1,3}\)|\d{1,3}、)(?=\S)|-(?=[^\W\d])")
+_RULE = re.compile(r"[-*_=#`\s]*(?:json|text|markdown)?")
+_INTRODUCES = re.compile(r"[^.!?。]{0,120}[:：]")
+_ENDS = (".", "!", "?", "。", "！", "？")
+
+
+def list_items(text: str) -> list[str]:
+    """The items of a list, behind any thought: lines with a mark ("- ", "* ", "1. ", "(1) "), else the texts of a JSON list, else sentences,
+    one of which at least ends with a point, or the word none.
+
+    NoVerdict if there is none (`refused` or `abstain` if the reply says so), if a thought is not closed, or if the last item is cut off: the
+    beginning of an earlier one, or a marked line without a point where all others end with one."""
+    reply = (without_thinking(text) or "").strip()
+    lines = [line.strip() for line in reply.splitlines()]
+    items = [
+        line[mark.end() :].strip()
+        for line in lines
+        if (mark := _MARK.match(line) or _GLUED.match(line)) and not _RULE.fullmatch(line)
+    ]
+    is_marked = bool(items)
+    items = items or _of_json(reply)
+    if not items:
+        outcome = outcome_without_verdict(text)
+        if outcome in (Outcome.REFUSED, Outcome.ABSTAIN):
+            raise NoVerdict(outcome, text)
+        items = _sentences([line for line in lines if not _RULE.fullmatch(line)])
+        if not any(item.endswith(_ENDS) for item in items) and reply.lower() != "none":
+            items = []
+    if not items or _is_cut_off(items, is_marked):
+        raise NoVerdict(Outcome.UNPARSABLE, text)
+    return items
+
+
+def _of_json(reply: str) -> list[str]:
+    """The texts of the only JSON list, or of the only list in an object."""
+    found = [found.value for found in _objects.values_in(_objects.own_words(folded(reply) or ""))]
+    lists: list[Any] = [value for one in found for value in (one.values() if isinstance(one, dict) else [one])]
+    lists = [
+        value for value in lists if isinstance(value, list) and value and all(isinstance(item, str) for item in value)
+    ]
+    return [item.strip() for item in lists[0] if item.strip()] if len(lists) == 1 else []
+
+
+def _sentences(lines: list[str]) -> list[str]:
+    """The sentences of lines without marks; a first line that only introduces the list is none, one that ends with a colon goes on."""
+    if len(lines) > 1 and _INTRODUCES.fullmatch(lines[0]):
+        lines = lines[1:]
+    joined = ""
+    for line in lines:
+        joined += line + (" " if line.endswith((":", "：", ",", "，")) else "\n")
+    return [sentence.strip() for line in joined.splitlines() for sentence in _whole(line)]
+
+
+def _whole(line: str) -> list[str]:
+    """The sentences of a line; the point in 3.5 and in an initial ends none."""
+    found: list[str] = []
+    for sentence in sentences(line):
+        if found and (
+            not found[-1].endswith((" ", "。", "！", "？"))
+            or re.search(r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|St|vs|e\.g|i\.e|etc|approx|No)\. $", found[-1])
+        ):
+            found[-1] += sentence
+        else:
+            found.append(sentence)
+    return found
+
+
+def _is_cut_off(items: list[str], is_marked: bool) -> bool:
+    """Whether the last item is the beginning of another, or the last marked line lacks the point that all others, two at least, have."""
+    *others, last = items
+    if any(len(item) > len(last) and item.startswith(last) for item in others) and not last.endswith(_ENDS):
+        return True
+    return is_marked and len(others) > 1 and not last.endswith(_ENDS) and all(item.endswith(_ENDS) for item in others)
