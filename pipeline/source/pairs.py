@@ -12,9 +12,10 @@ from pydantic import Field
 from pipeline.dataset import manifest
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
-from pipeline.source.formats import unread
+from pipeline.source.formats import label_studio, unread
 from pipeline.source.formats.draft import Answer, Draft, DraftPair
 from pipeline.source.formats.fields import Cell, Row, cell, is_messages, text, type_name
+from pipeline.source.formats.label_studio import Names as LabelStudioNames
 from pipeline.source.formats.registry import FORMATS, detect
 from pipeline.source.formats.turns import with_system, without_chunk_ends
 from pipeline.source.reading import bounds, json_rows, row_files
@@ -92,6 +93,8 @@ class Settings(Base):
     """maximum number of rows read, valid or not; no limit by default"""
     fetch: Limits = Limits()
     """limits on fetching from URLs"""
+    label_studio: LabelStudioNames = LabelStudioNames()
+    """how the project of a Label Studio export named its fields, controls, choices and buckets: {choices: {"Ours is better": first}}"""
 
 
 class FileFormat(NamedTuple):
@@ -216,12 +219,14 @@ def _draft(row: Any, found: FileFormat, settings: Settings, notes: unread.Unread
     if not isinstance(row, dict):
         raise bad_row(f"the row is {type_name(row)}, not an object; write it as {{...}}")
     module, mapped = FORMATS[found.format], frozenset(settings.columns.values())
+    if module is label_studio:
+        row = label_studio.prepared(row, settings.label_studio)
     left = [name for name in unread.names(row, _reads(found.format)) if name not in mapped]
     covered = [name for name in settings.columns if name in row and name not in mapped]  # by the column named instead
     unread.count(notes, found.label, [*left, *covered])
     unread.check(left, found.format)
     row = _renamed(row, settings)
-    draft = module.read(row)
+    draft = label_studio.read(row, settings.label_studio) if module is label_studio else module.read(row)
     draft = draft._replace(answers=tuple([a._replace(text=without_chunk_ends(a.text)) for a in draft.answers]))
     if not any(kind != "text" for turn in draft.prompt for kind, _ in turn.pieces):
         unread.check_media(row, left, found.format)

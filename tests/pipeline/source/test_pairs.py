@@ -531,3 +531,22 @@ def test_any_row_becomes_records_or_a_rejection(home, monkeypatch, name):
 
     check()
     assert Rejection in seen
+
+
+def test_a_label_studio_project_is_read_by_the_names_in_the_setting(tmp_path):
+    """Own fields and words, in a JSON export and in a JSON-MIN one; what nobody reads is named as a field of the task."""
+    data = {"query": "What?", "pairText1": "A dog.", "pairText2": "A cat.", "level": "hard"}
+    verdict = {"type": "choices", "from_name": "verdict", "to_name": "q", "value": {"choices": ["Ours"]}}
+    task = {"id": 1, "data": data, "annotations": [{"completed_by": 3, "result": [verdict]}]}
+    flat = {**data, "id": 1, "annotator": 3, "annotation_id": 5, "verdict": "Ours", "lead_time": 1.5}
+    names = {"prompt": "query", "answers": {"a": "pairText1", "b": "pairText2"}, "choices": {"Ours": "second"}}
+    for name, row in (("task", task), ("flat", flat)):
+        (tmp_path / f"{name}.json").write_text(json.dumps([row]))
+        context = Context("pairs", "", FolderStore(tmp_path / "media"))
+        settings = pairs.Settings(path=str(tmp_path / f"{name}.json"), label_studio=names)
+        found = list(pairs.read(settings, context))
+        assert [(p.chosen, p.rejected) for p in found if isinstance(p, Pair)] == [("A cat.", "A dog.")]
+        assert [(j.axis, j.value, j.annotator) for j in found if isinstance(j, Judgement)] == [
+            ("preference", -1.0, "person:3")
+        ]
+        assert "data.level" in context.unread[f"{name}.json"]

@@ -27,7 +27,7 @@ MORE = {
     # the answers of a task under every name, an item's words under every key, and the other names of a prompt
     "label_studio": [
         {"id": 1, "data": {"instruction": "?", **dict.fromkeys(names, "x")}, "annotations": [], "predictions": []}
-        for names in (("text1", "text2"), ("left", "right"), ("chosen", "rejected"), ("response1", "response2"), ("answer",), ("response",),
+        for names in (("text1", "text2"), ("left", "right"), ("chosen", "rejected"), ("response1", "response2"), ("answer_a", "answer_b"), ("response_a", "response_b"), ("response_left", "response_right"), ("answer",), ("response",),
                       ("completion",))
     ] + [{"id": 1, "data": {"question": "?", name: [{"id": "a", word: "x", "model": "m"} for word in WORDS]}, "annotations": []}
          for name in ("answers", "responses", "items", "candidates")
