@@ -5,12 +5,13 @@ The verdict comes from the first token: p(yes) = p("yes") + p("Yes"), p(no) like
 import asyncio
 import inspect
 import math
+from functools import partial
 from typing import Any
 
 from schemas import messages, prompts
 from schemas.axes import CLAIM, FORM
 from schemas.conversation import before_question, request_about
-from schemas.errors import NoVerdict
+from schemas.errors import NoVerdict, RecipeError
 from schemas.operator import Context, SampleRows
 from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Candidate, Claim, Finding, Judgement, Outcome, Provenance, claim, judgement
@@ -41,14 +42,14 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
 async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Claim | Judgement]:
     """Per candidate: a `form` Judgement (1 if it could be split, else 0), its Claims, and a `claim` Judgement on each.
 
-    If the splitter gives no verdict, only the `form` Judgement is left, with that outcome. Equal questions of a sample are asked once."""
+    RecipeError if there is a conversation and the splitter takes none. If the splitter gives no verdict, only the `form` Judgement is left, with that outcome. Equal questions of a sample are asked once."""
     sample = rows.sample
     engine = context.engines[settings.model]
     (template,) = prompt_texts(settings)
     question = messages.question_of(sample.prompt)
     texts = list(dict.fromkeys(c.text for c in rows.candidates))
-    before = before_question(sample.prompt)
-    found = await asyncio.gather(*[_split(context.built["splitter"], question, text, before) for text in texts])
+    splitter = _told(context.built["splitter"], before_question(sample.prompt), settings, context)
+    found = await asyncio.gather(*[_split(splitter, question, text) for text in texts])
     splits: dict[str, Any] = dict(zip(texts, found, strict=True))
     questions = list(dict.fromkeys(q for s in splits.values() if isinstance(s, list) for q, _ in s))
     requests = [
@@ -85,9 +86,20 @@ def _rows(c: Candidate, split, answers, identity: str, context: Context) -> list
     return out
 
 
-async def _split(splitter, question: str, answer: str, before: str):
+def _told(splitter, before: str, settings: Settings, context: Context):
+    """The splitter, told what the conversation was `before` the question. RecipeError if it takes no conversation."""
+    if not before:
+        return splitter
+    if "before" not in inspect.signature(splitter).parameters:
+        raise RecipeError(
+            f"{context.step}: {settings.splitter} splits answers to single questions only; add the parameter `before` to its `split`"
+        )
+    return partial(splitter, before=before)
+
+
+async def _split(splitter, question: str, answer: str):
     try:
-        found = splitter(question, answer, **({"before": before} if before else {}))
+        found = splitter(question, answer)
         return await found if inspect.isawaitable(found) else found
     except NoVerdict as error:
         return error

@@ -24,6 +24,8 @@ def check_operator(module: ModuleType, family: str) -> None:
     """RecipeError if the module violates the contract of operators of its family; each module is checked once."""
     _settings(module)
     _typed(module, "VERSION", int, "an integer, raised when its rows change for the same settings")
+    if hasattr(module, "EDITION"):
+        _typed(module, "EDITION", int, "an integer, raised when it only leaves more or fewer of the same rows")
     _called(module, VERBS[family], f"the function that runs an operator of the family {family}")
     if family not in PARTS:
         from schemas.arrow import TABLES  # imports pyarrow, which is slow

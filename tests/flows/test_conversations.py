@@ -1,5 +1,6 @@
 """A conversation of three turns with pictures in two of them goes through every judge, writer and trainer, and each is asked about all of it."""
 
+import hashlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -50,6 +51,12 @@ def folder_of(place: Path, prompts: dict) -> Path:
         (place / f"{name}.png").write_bytes(png(seed))
     (place / "rows.jsonl").write_text("\n".join(json.dumps({"id": name, "prompt": p}) for name, p in prompts.items()))
     return place
+
+
+def facts_of(place: Path) -> str:
+    """What `prompt.compose_media` would say of the prompts of two pictures: the second one is asked about."""
+    media = [hashlib.sha256((place / f"{name}.png").read_bytes()).hexdigest() for name in "ab"]
+    return json.dumps({"composed": {"layout": "sequence", "target": 2, "media": media}})
 
 
 def built(place: Path, name: str, models: dict, *steps) -> executor.Run:
@@ -131,17 +138,19 @@ def test_the_real_engine_and_both_trainers_take_a_conversation(tmp_path):
         for i in range(8)
     }  # fmt: skip
     place = folder_of(tmp_path, prompts)
-    policy = {
-        "engine": "vllm",
-        "model": str(Path("data/models/tiny").resolve()),
-        "limit_mm_per_prompt": {"image": 2, "video": 1, "audio": 1},
-    }
+    given = [
+        json.loads(line) | {"facts": json.loads(facts_of(place))}
+        for line in (place / "rows.jsonl").read_text().splitlines()
+    ]
+    (place / "rows.jsonl").write_text("\n".join(map(json.dumps, given)))
+    policy_in = lambda engine: {"engine": engine, "model": str(Path("data/models/tiny").resolve())}
+    policy = policy_in("vllm") | {"limit_mm_per_prompt": {"image": 2, "video": 1, "audio": 1}}
     judge = lambda name, **more: {f"judge.{name}": {"model": "policy", **more}}
     training = {"model": "policy", "batch_size": 2, "lr": 1.0e-5}
     run = built(
-        place, "tiny", {"policy": policy}, {"make.sample": {"model": "policy", "n": 4, "max_tokens": 64, "on_cut": "keep"}},
+        place, "tiny", {"policy": policy, "seer": policy_in("hf")}, {"make.sample": {"model": "policy", "n": 4, "max_tokens": 64, "on_cut": "keep"}},
         judge("pairwise"), judge("pointwise", max_tokens=32), judge("listwise", max_tokens=32), judge("segments", max_tokens=64), judge("claims"),
-        {"judge.scorer": {"model": "policy", "kind": "likelihood"}}, {"make.rewrite": {"model": "policy", "kind": "fix", "max_tokens": 32}},
+        {"judge.scorer": {"model": "policy", "kind": "likelihood"}}, {"judge.attention": {"model": "seer"}}, {"make.rewrite": {"model": "policy", "kind": "fix", "max_tokens": 32}},
         {"pair.best_worst": {"axis": "score", "min_margin": 0}},
         {"judge.probe": {"judge": {"judge.pairwise": {"model": "policy", "of": "pairs"}}}},
         {"train.dpo": {"name": "dpo", **training, "epochs": 1}},
@@ -158,8 +167,13 @@ def test_the_real_engine_and_both_trainers_take_a_conversation(tmp_path):
         "segments",
         "claims",
         "scorer",
+        "attention",
         "probe",
     }
+    attention = [j for j in judgements if j.axis == "attention"]
+    assert {(j.outcome, len(j.raw.split())) for j in attention} == {
+        ("verdict", 2)
+    }  # a share for each of the two pictures
     assert {c.text for c in rows(run, "candidates") if c.step == "sample"} >= {
         "yes",
         "no",

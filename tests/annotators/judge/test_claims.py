@@ -9,9 +9,11 @@ from annotators.score import refuted_claims
 from annotators.split import model as split_model
 from annotators.split import patterns
 from schemas import prompts
+from schemas.conversation import before_question
 from schemas.errors import NoVerdict, RecipeError
+from schemas.messages import assistant, user
 from schemas.operator import SampleRows
-from schemas.records import Claim, Judgement, Outcome, Reason
+from schemas.records import Claim, Judgement, Outcome, Reason, sample
 from schemas.requests import Failure, Score, Scored
 from tests.support.rows import context, rows_of
 
@@ -166,3 +168,28 @@ def test_a_patterns_file_that_cannot_be_read_is_one_line(tmp_path, text, why):
     with pytest.raises(RecipeError, match=f"cannot read the patterns file .*patterns.yaml: .*{why}") as told:
         patterns.compiled(str(path))
     assert str(told.value).isprintable()
+
+
+def test_a_splitter_is_told_what_was_said_before_the_question():
+    """Where there is a conversation; for a single question a splitter of two arguments is enough."""
+    told = []
+
+    def splitter(question, answer, before=""):
+        told.append((question, before))
+
+    def ask(rows, splitter):
+        step = context("claims", engines={"policy": Verifier()}, built={"splitter": splitter})
+        asyncio.run(claims.judge(rows, claims.Settings(model="policy"), step))
+
+    single = rows_of(["a dog"])
+    ask(single, lambda question, answer: told.append((question, "")))
+    follow_up = rows_of(["a dog"])
+    follow_up.sample = sample((*single.sample.prompt, assistant("A dog."), user("Is it red ?")))
+    ask(follow_up, splitter)
+    assert told == [("what is there ?", ""), ("Is it red ?", before_question(follow_up.sample.prompt))]
+    assert "[image 1]\nwhat is there ?\n>>>\nAssistant:\n<<<\nA dog.\n>>>" in told[1][1]
+    assert (
+        patterns.split("Is it red ?", "a dog", patterns.Settings(), None, before="x") is None
+    )  # patterns match the question alone
+    with pytest.raises(RecipeError, match="single questions only"):
+        ask(follow_up, split)

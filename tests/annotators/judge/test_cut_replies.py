@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from annotators.judge import claims, listwise, pairwise, pointwise, segments
+from annotators.judge import listwise, pairwise, pointwise, segments
 from annotators.split import model as split_model
 from schemas.errors import NoVerdict
 from schemas.records import Judgement, Outcome
@@ -92,16 +92,3 @@ def test_a_list_of_claims_is_whole_or_none(finish, broken):
         asyncio.run(split(lists))
     assert caught.value.outcome == Outcome.UNPARSABLE
     assert lists[broken].text in caught.value.raw
-
-
-def test_claims_of_an_answer_to_a_later_question_are_split_with_what_was_said_before():
-    """The splitter is told the conversation where there is one; a splitter of two arguments goes on working for single questions."""
-    told = []
-    rows = rows_of(["a dog"])
-
-    def two(question, answer):
-        told.append(question)
-
-    step = context("claims", engines={"m": Says()}, built={"splitter": two})
-    asyncio.run(claims.judge(rows, claims.Settings(model="m"), step))
-    assert told == ["what is there ?"]
