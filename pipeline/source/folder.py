@@ -9,20 +9,16 @@ from functools import lru_cache
 from itertools import islice
 from posixpath import isabs, normpath
 
-from pydantic import Field
-
-from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
+from pipeline.source._media_files import MediaFileSettings
 from pipeline.source.reading import column_mapping, files, row_files
 from pipeline.source.reading.captions import CAPTIONS, LONGEST, TEXTS, columns_from_texts, with_prompt
-from pipeline.source.reading.column_mapping import Column
 from pipeline.source.reading.conversation import MediaLookup, schemes_for
 from pipeline.source.reading.row_files import Row
 from pipeline.storage import urls
 from pipeline.storage.urls import Place
 from schemas.errors import InputError, RowError, bad_row
 from schemas.operator import Context
-from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Media, Reason, Rejection, Sample, one_line
 
 READS = ()
@@ -34,19 +30,9 @@ _SUFFIXES = tuple(TEXTS)
 _METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 
 
-class Settings(Base):
+class Settings(MediaFileSettings):
     path: Place
     """folder of images, videos and audio files, local or a URL such as s3://; read with its subfolders, except hidden ones"""
-    prompt: str | None = Field(None, pattern=r"\S")
-    """the question for files without a prompt of their own; captions then become references; without it captions are the prompts"""
-    columns: dict[Column, str] = Field({})
-    """column names used in caption and metadata files, if different: {reference: description}"""
-    licence: str | None = None
-    """licence of files that state none"""
-    limit: int | None = Field(None, ge=1)
-    """maximum number of files read, valid or not; no limit by default"""
-    fetch: Limits = Limits()
-    """limits on fetching from URLs"""
 
 
 def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Rejection]:

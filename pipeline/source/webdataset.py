@@ -15,20 +15,18 @@ from functools import lru_cache
 from itertools import islice
 
 from braceexpand import braceexpand
-from pydantic import Field
 
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
+from pipeline.source._media_files import MediaFileSettings
 from pipeline.source.reading import column_mapping, files
 from pipeline.source.reading.captions import CAPTIONS, LONGEST, TEXTS, columns_from_texts
-from pipeline.source.reading.column_mapping import Column
 from pipeline.source.reading.conversation import MediaLookup, schemes_for
 from pipeline.source.reading.row_files import Row
 from pipeline.storage import urls
 from pipeline.storage.urls import Place
 from schemas.errors import InputError, RowError, bad_row
 from schemas.operator import Context
-from schemas.operator import OperatorSettings as Base
 from schemas.records import SAMPLE_KINDS, Media, Reason, Rejection, Sample, one_line
 
 READS = ()
@@ -47,19 +45,11 @@ _XZ_MEMORY = 256 << 20  # memory limit for decompression: the highest level of x
 _SKIPPED = 64 << 30  # maximum bytes of a skipped member: compressed members may claim any size
 
 
-class Settings(Base):
+class Settings(MediaFileSettings):
     path: Place
     """a .tar file (also .tar.gz, .tgz, .tar.bz2, .tar.xz), a folder of them, or several with braces: shard-{000..012}.tar; local or a URL"""
-    prompt: str | None = Field(None, pattern=r"\S")
-    """the question for samples without a prompt of their own; their .txt then becomes the reference; without it the .txt is the prompt"""
-    columns: dict[Column, str] = Field({})
-    """column names used in the .json members, if different: {prompt: question}"""
-    licence: str | None = None
-    """licence of samples that state none"""
-    limit: int | None = Field(None, ge=1)
-    """maximum number of samples read, valid or not; no limit by default"""
     fetch: Limits = Limits()
-    """limits on fetching; max_bytes also limits the members of a sample together"""
+    """limits on fetching from URLs; max_bytes also limits the members of a sample together"""
 
 
 def read(settings: Settings, context: Context) -> Iterator[Media | Sample | Rejection]:
