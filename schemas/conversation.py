@@ -1,6 +1,6 @@
-"""A sample's whole prompt as a model is asked about it: every turn, the system prompt, and every medium in its place.
+"""A sample's complete prompt, for requests about it: every turn, the system prompt, and every media item in its place.
 
-People are shown the same turns (`messages.readable`). All judges, splitters and makers that ask about a prompt build their requests here."""
+Annotators see the same turns (`messages.readable`). All judges, splitters and makers that ask about a prompt build their requests here."""
 
 from collections.abc import Iterator
 
@@ -20,9 +20,9 @@ SPEAKERS = {
 
 
 def request_about(prompt: tuple[Message, ...], text: str, media: bool = True) -> tuple[Message, ...]:
-    """One user turn that asks `text` about a prompt, which it shows whole; `media`: False to show its texts only.
+    """One user turn that asks `text` about a complete prompt; `media`: False to show its texts only.
 
-    A single question is not quoted: what stands before it in its turn stands before `text`, which has the question itself. Any other
+    A single question is not quoted: what precedes it in its turn precedes `text`, which contains the question itself. Any other
     prompt (several turns, a system prompt, several texts without media between them) is quoted before `text`, see `quoted`."""
     if not _is_single_question(prompt, media):
         return (Message("user", (*quoted(prompt, media), Part("text", text))),)
@@ -30,7 +30,7 @@ def request_about(prompt: tuple[Message, ...], text: str, media: bool = True) ->
 
 
 def before_question(prompt: tuple[Message, ...]) -> str:
-    """The texts of a prompt as `request_about` quotes them, for a model that is shown no media; empty for a single question."""
+    """The texts of a prompt as `request_about` quotes them, for a model that sees no media; empty for a single question."""
     if _is_single_question(prompt, media=False):
         return ""
     return "".join(part.text or "" for part in quoted(prompt, media=False))
@@ -39,7 +39,7 @@ def before_question(prompt: tuple[Message, ...]) -> str:
 def quoted(prompt: tuple[Message, ...], media: bool = True) -> Iterator[Part]:
     """The prompt as data, turn by turn: each turn in a fence that it cannot close, under its speaker's name.
 
-    Each medium is announced by kind and number, like [image 1], as people see it; a chat template may move it to the front."""
+    Each media item is announced by kind and number, like [image 1], as people see it; a chat template may move it to the front."""
     words, number = f"{INTRODUCTION}\n\n", 0
     for message in prompt:
         words += f"{SPEAKERS[message.role]}:\n<<<\n"

@@ -1,6 +1,6 @@
-"""How answers end: one vocabulary for what engines say, and the reason why an answer that did not end by itself is none.
+"""How answers end: one vocabulary for the finish reasons of engines, and why an answer that did not end by itself is not used.
 
-Only an answer with the finish `stop` is whole. Of any other, nothing is read: no verdict, no claims, no rewritten text."""
+Only an answer with the finish `stop` is complete. Nothing is parsed from any other: no verdict, no claims, no rewritten text."""
 
 from typing import NamedTuple
 
@@ -19,19 +19,19 @@ _NAMES = {word: name for name, words in WORDS.items() for word in (name, *words.
 
 
 class Unfinished(NamedTuple):
-    """Why an answer is not whole."""
+    """Why an answer is incomplete."""
 
     reason: Reason  # TRUNCATED, TOOL_CALL, FILTERED or UNFINISHED
     detail: str  # what ended it, and the remedy
 
 
 def finish_name(word: str) -> str:
-    """The finish that a server means by `word`; an unknown word as it is."""
+    """The finish that a server means by `word`; an unknown word is returned unchanged."""
     return _NAMES.get(word.lower(), word)
 
 
 def unfinished(answer: Answer, max_tokens: int) -> Unfinished | None:
-    """Why an answer to a request with this `max_tokens` is not whole; None if it ended by itself."""
+    """Why an answer to a request with this `max_tokens` is incomplete; None if it ended by itself."""
     match answer.finish:
         case "stop":
             return None
@@ -41,7 +41,7 @@ def unfinished(answer: Answer, max_tokens: int) -> Unfinished | None:
         case "length":
             return Unfinished(Reason.TRUNCATED, f"max_tokens ({max_tokens}) cut it off; raise max_tokens")
         case "tool_calls":
-            detail = "it calls a tool, which no one runs here; serve the model without tools, or use another one"
+            detail = "it calls a tool, which is not supported; serve the model without tools, or use another one"
             return Unfinished(Reason.TOOL_CALL, detail)
         case "content_filter":
             return Unfinished(
@@ -53,11 +53,11 @@ def unfinished(answer: Answer, max_tokens: int) -> Unfinished | None:
 
 
 def only_thought(answer: Answer) -> bool:
-    """Whether an answer has a thought and nothing behind it."""
+    """Whether an answer consists of a thought only."""
     spoken = without_thinking(answer.text)
     return spoken is None or (not spoken.strip() and (answer.thought is not None or bool(answer.text.strip())))
 
 
 def with_thought(answer: Answer) -> str:
-    """The answer's text after its thought, if the server moved that into a field of its own: as much as is known of the reply."""
+    """The answer's text after its thought, if the server moved the thought into a separate field: the reply as far as it is known."""
     return f"<think>\n{answer.thought}\n</think>\n{answer.text}" if answer.thought else answer.text

@@ -1,7 +1,7 @@
 """The thoughts of a reply, as model families write them, and the reply without them.
 
-What a model thinks before it replies holds drafts ("maybe [[1]]") that are not its reply. Most servers move thoughts into a field of their
-own; where they do not, the thought stands in the text, between marks. A chat template may open the thought in the prompt, so that only the
+What a model thinks before it replies contains drafts ("maybe [[1]]") that are not its reply. Most servers move thoughts into a separate
+field; otherwise the thought is in the text, between marks. A chat template may open the thought in the prompt, so that only the
 mark that closes it is in the reply."""
 
 import re
@@ -21,7 +21,7 @@ PAIRS = (
 _OPENS = "|".join(opens for opens, _ in PAIRS)
 _CLOSES = "|".join(closes for _, closes in PAIRS)
 _CLOSE = re.compile(_CLOSES, re.IGNORECASE)
-_INLINE = r"`[^`\n]*`|(?<!\w)\"[^\"\n]*\"(?!\w)|“[^“”\n]*”"  # a mark in here is spoken of
+_INLINE = r"`[^`\n]*`|(?<!\w)\"[^\"\n]*\"(?!\w)|“[^“”\n]*”"  # a mark in here is a quotation
 _MARK = re.compile(rf"(?P<opens>{_OPENS})|(?P<closes>{_CLOSES})|{_INLINE}", re.IGNORECASE)
 _CLOSED_IN_LINE = re.compile(rf"[^\n]{{0,200}}?(?:{_CLOSES})", re.IGNORECASE)
 _HEADED = (  # thoughts between headings; the text must begin with the first one
@@ -42,11 +42,11 @@ _ENDS = re.compile(
 
 
 def without_thinking(text: str) -> str | None:
-    """The reply in `text` without its thoughts, stripped where one was cut; None if a thought is not closed: then there is no reply.
+    """The reply in `text` without its thoughts, stripped if one was removed; None if a thought is not closed: then there is no reply.
 
-    A closing mark without an opening one ends a thought that began in the prompt: all before it goes. Marks in double quotes or backticks
-    within a line are spoken of and do not count, nor does an opening mark inside a thought unless it is closed in the same line. Marks of
-    the end of a reply are removed too. Pure, in linear time; a text without any mark is returned as it is."""
+    A closing mark without an opening one ends a thought that began in the prompt: everything before it is removed. Marks in double quotes or backticks
+    within a line are quotations and do not count, nor does an opening mark inside a thought unless it is closed in the same line. Marks of
+    the end of a reply are removed too. Pure, in linear time; a text without any mark is returned unchanged."""
     if "<|channel|>" in text:
         return _final_channel(text)
     for opens, closes in _HEADED:
@@ -74,7 +74,7 @@ def without_thinking(text: str) -> str | None:
 
 
 def _final_channel(text: str) -> str | None:
-    """What stands last in the channel `final`; None if nothing does."""
+    """The last content of the channel `final`; None if there is none."""
     channels = list(_CHANNEL.finditer(text))
     if not channels or channels[-1][1] != "final":
         return None

@@ -1,4 +1,4 @@
-"""Pairs of one prompt that cancel each other in training: A over B beside B over A, or one answer labelled good beside bad."""
+"""Pairs of one prompt that contradict each other in training: A over B and B over A, or one answer labelled both good and bad."""
 
 from collections.abc import Iterator, Sequence
 
@@ -22,7 +22,7 @@ def contradictory(pairs: Sequence[Pair]) -> Iterator[tuple[Pair, Pair]]:
 
 
 def _side(pair: Pair) -> Side | None:
-    """(chosen, rejected), or (answer, label) without a rejected answer; None if it prefers nothing."""
+    """(chosen, rejected), or (answer, label) without a rejected answer; None if it states no preference."""
     chosen = text_key(pair.chosen)
     if pair.rejected is None:
         return None if pair.label is None else (chosen, pair.label)

@@ -18,7 +18,7 @@ HUB = frozenset((
     "unknown", "other",
 ))  # fmt: skip
 """The values of `license` that the Hub's /api/validate-yaml accepts (2026-05, as quoted in huggingface_hub issue 4218 and hub-docs,
-repositories-licenses). Its list grows; the client ships no copy. A name that is missing here is written as `other`, with its words."""
+repositories-licenses). Its list grows; the client ships no copy. A name that is missing here is written as `other`, with its text."""
 
 NOT_STATED = "not stated"
 LISTED = 5  # licences named in `license_name`; the card lists more
@@ -104,11 +104,11 @@ def normal(text: str) -> str:
 
 
 def hub_name(text: str) -> str | None:
-    """The name by which the Hub knows the licence that `text` states, or None if it has none for it.
+    """The Hub's name for the licence that `text` states; None if the Hub has none.
 
-    Read are the Hub's own names, SPDX identifiers (also with -only, -or-later and +: the Hub has one name for both), full names as people
+    Recognised are the Hub's own names, SPDX identifiers (also with -only, -or-later and +: the Hub has one name for both), full names as people
     write them, and the addresses of the licences' own pages. Without its version a licence is only given a name if the Hub has a family
-    of that name and nothing else is said: `CC BY-NC` is neither `cc` nor `cc-by-nc-4.0`."""
+    of that name and nothing else is stated: `CC BY-NC` is neither `cc` nor `cc-by-nc-4.0`."""
     plain = text.strip().strip("\"'").lower()
     if plain in HUB or "\n" in plain:
         return plain if plain in HUB else None
@@ -123,9 +123,9 @@ def hub_name(text: str) -> str | None:
 
 
 def front_matter(stated: Mapping[str, int]) -> dict[str, str]:
-    """The fields on licences of a card whose rows state these texts, with the number of rows of each.
+    """The licence fields of a card whose rows state these texts, with the number of rows of each.
 
-    One licence that the Hub has a name for: `license`. Otherwise `other`, with the words in `license_name`, the most frequent first; and
+    One licence that the Hub has a name for: `license`. Otherwise `other`, with the names in `license_name`, the most frequent first; and
     `license_link` if they are a single address. Several licences are `other`, too: each name of a list would be taken for a licence of all
     rows. Rows that state none count as `not stated`."""
     words: dict[str, str] = {}
@@ -141,7 +141,7 @@ def front_matter(stated: Mapping[str, int]) -> dict[str, str]:
 
 
 def _key(text: str) -> str:
-    """A name without case, punctuation, and the words that people add."""
+    """A name in lower case, without punctuation and filler words."""
     name = re.sub(r"\([^)]*\)\s*$", " ", text)
     name = re.sub(r"\b(?:(?:the|a|gnu|licen[cs]e[ds]?|version|under|family)\b|v(?=\d))", " ", name)
     return re.sub(r"[^a-z0-9.+]+", "-", name).strip("-.")
@@ -172,7 +172,7 @@ def _llama(name: str) -> str:
 
 
 def _of_page(address: str) -> str | None:
-    """The Hub's name of the licence that an address is the page of."""
+    """The Hub's name of the licence whose page is at an address."""
     if _CREATIVE.search(address):
         name = normal(address)
         return name if name in HUB else None

@@ -1,4 +1,4 @@
-"""When the frames of a video are shown: by decoding all of them, or by its packets alone where those are proven to tell the same. Runs in the
+"""When the frames of a video are shown: by decoding all of them, or by its packets alone where those provably say the same. Runs in the
 decoder process (see decode.py)."""
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from pipeline.media.container import decoded, not_too_long
 from pipeline.media.limits import MAX_FRAMES
 from pipeline.media.sniff import Format, too_large
 
-_CONTAINERS = ("mp4", "mov", "matroska")  # formats whose packets have times, each of a whole picture
+_CONTAINERS = ("mp4", "mov", "matroska")  # formats whose packets have times and hold one whole picture each
 _ROUNDED = 2  # units by which a length may differ from the distance to the next frame
 
 
@@ -28,7 +28,7 @@ class Timeline(NamedTuple):
 
 
 def by_decoding(container: av.container.InputContainer, stream: av.VideoStream, name: str) -> Timeline:
-    """Decodes the whole stream, without filters that change no more than how its pictures look. RowError if it exceeds a limit."""
+    """Decodes the whole stream, without filters that only change what its frames look like. RowError if it exceeds a limit."""
     first, stamps, lengths = None, [], []
     stream.codec_context.options = {"skip_loop_filter": "all"}
     for frame in decoded(container, stream):
@@ -42,10 +42,10 @@ def by_decoding(container: av.container.InputContainer, stream: av.VideoStream, 
 def by_packets(
     container: av.container.InputContainer, stream: av.VideoStream, form: Format, name: str
 ) -> Timeline | None:
-    """The same from the packets and the first frame alone, in a small part of the time; None where packets do not prove what is shown.
+    """The same from the packets and the first frame alone, in a fraction of the time; None where packets do not prove what is shown.
 
     They do in MP4 and Matroska files of H.264, HEVC, VP8, VP9 and AV1 if the first packet needs no earlier picture, none is shown before it,
-    each has a time of its own and holds one whole picture, and those that are not shown say so: by a mark of the container (edit lists) or
+    each has its own time and holds one whole picture, and those that are not shown are marked: by the container (edit lists) or
     in their header (VP8, VP9)."""
     codec = stream.codec_context.name
     if form.name not in _CONTAINERS or codec not in _SHOWN:
@@ -83,7 +83,7 @@ def _timeline(
 ) -> Timeline:
     base = stream.time_base
     distances = [later - earlier for earlier, later in pairwise(stamps)] if None not in stamps else []
-    if not distances or min(distances) <= 0:  # a single frame, or times that start anew: one length after the other
+    if not distances or min(distances) <= 0:  # a single frame, or times that restart: one length after the other
         usual = median([length for length in lengths if length] or [0]) or (
             1 / (stream.average_rate * base) if stream.average_rate and len(stamps) > 1 else 0
         )
@@ -91,7 +91,7 @@ def _timeline(
         seconds = round(float(len(stamps) * usual * base), 6)
         stamps = stamps if len(stamps) == 1 and None not in stamps else []
     else:
-        # the last frame's length is believed if those of the others are true: MP4 has distances of decoding, WebM often a guess
+        # the last frame's length is trusted if those of the others are right: MP4 has decoding distances, WebM often a guess
         told = all(abs(length - distance) <= _ROUNDED for length, distance in zip(lengths, distances))
         last = lengths[-1] if told and lengths[-1] else median(distances)
         times = [round(float((stamp - stamps[0]) * base), 6) for stamp in stamps]
@@ -132,7 +132,7 @@ def _hevc(stream: av.VideoStream, packet: av.Packet, first: bool) -> int | None:
 
 
 def _units(data: memoryview, prefix: int) -> Iterator[int]:
-    """Offsets of the units of a packet, each behind its length of `prefix` bytes."""
+    """Offsets of the units of a packet, each after its length of `prefix` bytes."""
     at = 0
     while at + prefix + 1 < len(data):
         yield at + prefix

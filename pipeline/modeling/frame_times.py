@@ -1,8 +1,8 @@
-"""When the frames of a video stand, told in the form that each model family reads.
+"""The times of a video's frames, in the form that each model family reads.
 
 Most families read a video's metadata: the number of each frame, divided by frames per second, is its time. Frames are numbered in
-milliseconds, so that any time can be told. Families of EVEN know of one distance between frames only: they are shown what is on the screen
-at even moments. To families of ARGUMENT that distance is told as an argument of their processor, because they do not read the metadata."""
+milliseconds, so that any time can be expressed. Families in EVEN support only one distance between frames: they get what is on the screen
+at even intervals. Families in ARGUMENT get that distance as an argument of their processor, because they do not read the metadata."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from pipeline.media.decode import Clip
 if TYPE_CHECKING:
     import numpy as np
 
-CLOCK = 1000  # frame numbers a second
+CLOCK = 1000  # frame numbers per second
 ARGUMENT = frozenset({"qwen2_5_omni", "qwen2_5_omni_thinker", "qwen3_omni_moe", "qwen3_omni_moe_thinker"})
 EVEN = ARGUMENT | {"qwen2_vl", "qwen2_5_vl"}
 """`model_type` of families whose positions count frames"""
@@ -32,5 +32,5 @@ def with_times(clip: Clip, family: str) -> "tuple[np.ndarray, dict[str, Any]]":
 
 
 def rate(metadata: dict[str, Any]) -> float:
-    """Frames per second of the frames shown: what a family that knows of one distance is told, in all processors by this formula."""
+    """Frames per second of the frames shown: what a family that supports one distance gets, by the formula of all processors."""
     return len(metadata["frames_indices"]) / metadata["total_num_frames"] * metadata["fps"]

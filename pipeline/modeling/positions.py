@@ -1,7 +1,7 @@
 """Positions of tokens in prompts with videos, as vLLM numbers them.
 
 Qwen2-VL, Qwen2.5-VL and Qwen2.5-Omni give each token three positions: time, row and column; a text has the same three. Their authors and
-vLLM let the text behind a medium begin behind its largest position. transformers from 5.4 to at least 5.19 lets it begin inside a video of
+vLLM let the text after a media item begin after its largest position. transformers from 5.4 to at least 5.19 lets it begin inside a video of
 more frames than rows and columns, and Qwen2.5-Omni's times are rounded in float32 there, in float64 in vLLM. A model trained on
 other positions than it answers with would be trained on another prompt."""
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 A_SECOND = {"qwen2_vl": 1.0, "qwen2_5_vl": 1.0, "qwen2_5_omni_thinker": 25.0}
-"""positions a second of each family, where its configuration does not say `tokens_per_second`"""
+"""positions per second of each family whose configuration does not set `tokens_per_second`"""
 SECONDS = (
     "second_per_grid_ts",
     "second_per_grids",
@@ -23,7 +23,7 @@ SECONDS = (
 
 
 def number_as_vllm(model) -> None:
-    """Replaces the function by which a model of these families numbers positions; other models are left alone."""
+    """Replaces the function by which a model of these families numbers positions; other models are unchanged."""
     if model.config.model_type not in A_SECOND:
         return
     owner = next(module for module in model.modules() if hasattr(module, "get_rope_index"))
@@ -68,7 +68,7 @@ def numbered_by_transformers(model) -> Generator[bool]:
 
 def _number(tokens: np.ndarray, config, shapes: tuple[Iterator, Iterator], steps: Iterator[float]) -> np.ndarray:
     """[3, tokens] time, row and column of each token. `shapes`: grids of the next images and videos; `steps`: positions between the
-    grids of the next videos. A grid's time is cut to a whole number."""
+    grids of the next videos. A grid's time is truncated to a whole number."""
     images, videos = shapes
     out = np.empty((3, len(tokens)), np.int64)
     is_media = np.isin(tokens, (config.image_token_id, config.video_token_id))
@@ -88,13 +88,13 @@ def _number(tokens: np.ndarray, config, shapes: tuple[Iterator, Iterator], steps
 
 
 def _shapes(config, grids: torch.Tensor | None) -> Iterator[tuple[int, int, int]]:
-    """(time, rows, columns) of each medium in tokens."""
+    """(time, rows, columns) of each media item in tokens."""
     side = config.vision_config.spatial_merge_size
     return ((t, h // side, w // side) for t, h, w in ([] if grids is None else grids.tolist()))
 
 
 def _steps(config, seconds: Any, videos: int) -> list[float]:
-    """Positions between two grids of each video. Those of Qwen2-VL count grids: it knows no times."""
+    """Positions between two grids of each video. Those of Qwen2-VL count grids: it has no times."""
     a_second = getattr(config.vision_config, "tokens_per_second", A_SECOND[config.model_type])
     if seconds is None or config.model_type == "qwen2_vl":
         return [float(a_second)] * videos

@@ -1,4 +1,4 @@
-"""data-juicer: two answers of which people chose one, and its own texts of conversations, with <__dj__image> where media belong."""
+"""data-juicer: two answers of which people chose one, and its own conversation texts, with <__dj__image> in place of media."""
 
 import re
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ def read(row: Row) -> Draft:
     spoken = [(_role(speaker), said) for speaker, said in zip(rest[::2], rest[1::2], strict=True)]
     if not spoken or spoken[0][0] != "user":
         raise bad_row(
-            "text has no [[human]]: turn, so nothing is asked; write the question as one, or import it with source.rows"
+            "text has no [[human]] turn, so it asks nothing; write the question as one, or import it with source.rows"
         )
     talk = [Turn(role, split_at_tags(f"{before}{said}" if i == 0 else said)) for i, (role, said) in enumerate(spoken)]
     known = {}
@@ -51,10 +51,10 @@ def read(row: Row) -> Draft:
 
 
 def _words(row: Row, name: str) -> str:
-    """An answer without data-juicer's end of a chunk."""
+    """An answer without data-juicer's end-of-chunk token."""
     pieces = split_at_tags(text(row.get(name), name))
     if any(kind != "text" for kind, _ in pieces):
-        raise bad_row(f"{name} contains a place for media; only texts can be answers")
+        raise bad_row(f"{name} contains media; only texts can be answers")
     return pieces[0][1]
 
 
@@ -70,5 +70,5 @@ def _better(row: Row, answers: tuple[str, str]) -> int:
 
 def _role(speaker: str) -> str:
     if speaker not in _ROLES:
-        raise bad_row(f"text has a turn of [[{speaker:.40}]]; use {', '.join(_ROLES)}")
+        raise bad_row(f"text has a turn of the unknown speaker [[{speaker:.40}]]; use {', '.join(_ROLES)}")
     return _ROLES[speaker]

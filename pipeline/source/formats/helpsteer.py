@@ -34,7 +34,7 @@ def fits(columns: Collection[str]) -> str | None:
 
 
 def read(row: Row) -> Draft:
-    """A Draft. Ratings (0 to 4) are judgements on the five axes: complexity and verbosity say how an answer is, not how good. A preference
+    """A Draft. Ratings (0 to 4) are judgements on the five axes: complexity and verbosity describe an answer, not its quality. A preference
     (-3: the first is much better, 3: the second) is a judgement on `preference` and the pair's margin; 0 is a tie, without a pair.
     RowError if a field is missing or invalid."""
     names = next((names for names in PAIRS if names[1] in row), None)

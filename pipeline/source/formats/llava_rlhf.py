@@ -20,8 +20,8 @@ def fits(columns: Collection[str]) -> str | None:
 
 
 def read(row: Row) -> Draft:
-    """A Draft: a judgement on `preference` and its pair. An assistant's message at the end of the conversation is a stub in whose place the
-    outputs belong. RowError if a field is missing or invalid."""
+    """A Draft: a judgement on `preference` and its pair. An assistant's message at the end of the conversation is a placeholder for the
+    outputs. RowError if a field is missing or invalid."""
     talk: Any = row.get("conversations")
     if isinstance(talk, list) and len(talk) == 1 and isinstance(talk[0], list):
         (talk,) = talk

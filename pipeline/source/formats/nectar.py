@@ -62,5 +62,7 @@ def transcript(words: str, name: str, answered: bool = False) -> tuple[Turn, ...
     expected = [("Human", "Assistant")[i % 2] for i in range(len(spoken))]
     if before.strip() or [speaker for speaker, _ in spoken] != expected or not spoken or len(spoken) % 2 == answered:
         end = "Assistant" if answered else "Human"
-        raise bad_row(f"{name} is not a transcript of Human and Assistant in turn that ends with {end}; correct it")
+        raise bad_row(
+            f"{name} is not a transcript in which Human and Assistant alternate and {end} is last; correct it"
+        )
     return tuple(Turn(_ROLES[speaker], as_text_piece(said)) for speaker, said in spoken)

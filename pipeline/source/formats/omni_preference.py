@@ -14,7 +14,7 @@ from schemas.errors import bad_row
 
 TEACHERS = "omni_preference"
 SCORES = ("solution.score_A", "solution.score_B")
-ROOT = "/data/"  # what the published paths begin with
+ROOT = "/data/"  # prefix of the published paths
 
 READS = ("messages[]", "solution", *MEDIA)
 

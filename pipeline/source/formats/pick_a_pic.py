@@ -1,4 +1,4 @@
-"""Pick-a-Pic: two pictures of one caption, of which a person liked one better."""
+"""Pick-a-Pic: two images for one caption, of which a person preferred one."""
 
 from collections.abc import Collection
 from typing import Any
@@ -21,14 +21,14 @@ def fits(columns: Collection[str]) -> str | None:
 
 
 def read(row: Row) -> Draft:
-    """A Draft: a pair of media. Answers are texts, so a picture cannot be one: the caption is the answer on both sides, to the picture that
-    was liked better and, on the rejected side, to the other. RowError if a field is missing or invalid, or it is a tie."""
+    """A Draft: a pair of media. Answers are texts, so an image cannot be one: the caption is the answer on both sides, to the image that
+    was preferred and, on the rejected side, to the other. RowError if a field is missing or invalid, or it is a tie."""
     first, second = (number(row.get(name), name) for name in ("label_0", "label_1"))
     if row.get("has_label") is False or first is None or second is None:
         raise bad_row("the row has no label; remove the row")
     if first == second:
         raise RowError(
-            Reason.NO_VERDICT, "label_0 and label_1 are equal: neither picture was preferred; remove the row"
+            Reason.NO_VERDICT, "label_0 and label_1 are equal, so neither image was preferred; remove the row"
         )
     pictures = [_picture(row, place) for place in range(2)]
     better = 0 if first > second else 1
@@ -37,7 +37,7 @@ def read(row: Row) -> Draft:
 
 
 def picture_pair(caption: str, better: Any, worse: Any, **known) -> Draft:
-    """A Draft that prefers a caption to one picture over the same caption to another."""
+    """A Draft that prefers a caption for one image over the same caption for another."""
     prompt = (Turn("user", (("image", better), ("text", QUESTION))),)
     return pair_draft(prompt, Answer(caption), Answer(caption), instead=(worse,), **known)
 
@@ -46,5 +46,5 @@ def _picture(row: Row, place: int) -> Any:
     names = [names[place] for names in PICTURES]
     name = next((name for name in names if row.get(name)), None)
     if name is None:
-        raise bad_row(f"{' and '.join(names)} are missing; give the picture or its URL")
+        raise bad_row(f"{' and '.join(names)} are missing; give the image or its URL")
     return media_reference(row[name], name)

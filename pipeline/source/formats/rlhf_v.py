@@ -31,7 +31,7 @@ def fits(columns: Collection[str]) -> str | None:
 
 
 def read(row: Row) -> Draft:
-    """A Draft. `chosen` is `rejected`, a model's answer, as a person corrected it. `image_path` is read if there is no `image`.
+    """A Draft. `chosen` is `rejected`, a model's answer, after a person's corrections. `image_path` is read if there is no `image`.
     RowError if a field is missing or invalid."""
     said, origin = _object(row.get("text"), "text"), row.get("origin_split")
     question, chosen, rejected = (text(said.get(name), f"text.{name}") for name in ("question", "chosen", "rejected"))

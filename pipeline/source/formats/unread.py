@@ -1,7 +1,7 @@
-"""What rows hold that no one reads: it is counted by its name, and it rejects the row if it is known to change the question or the answers.
+"""Content of rows that is not read: it is counted by its name, and it rejects the row if it is known to change the question or the answers.
 
 A format names the columns and keys that it reads in its READS: `chosen`, or `completions.model` for the key `model` of the objects in
-`completions`, in lists or not; `*` stands for any key, `prompt[]` for a text or messages. A name without keys below it is read whole."""
+`completions`, in lists or not; `*` stands for any key, `prompt[]` for a text or messages. A name without keys below it is read completely."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
@@ -65,7 +65,7 @@ def tree(names: Collection[str]) -> Tree:
 
 
 def names(row: Mapping[str, Any], reads: Tree) -> Iterator[str]:
-    """The names of what a row holds beside `reads`, in order, possibly repeated; what is missing, empty or false is not held."""
+    """The names of a row's content outside of `reads`, in order, possibly repeated; missing, empty and false values do not count."""
     for name, value in row.items():
         below = reads.get(name)
         if below is None:
@@ -100,8 +100,8 @@ def check(found: Iterable[str], what: str, of_answers: bool = True) -> None:
     if changing := [name for name in dict.fromkeys(found) if _changes(name, of_answers)]:
         raise RowError(
             Reason.NOT_READ,
-            f"{' and '.join(changing[:SHOWN])} would change the question or the answers, but {what} rows are read without; remove that from "
-            "the row if it does not matter, else remove the row",
+            f"{' and '.join(changing[:SHOWN])} would change the question or the answers, but is not read from {what} rows; remove it from "
+            "the row if it does not matter, otherwise remove the row",
         )
 
 
@@ -111,12 +111,12 @@ def _changes(name: str, of_answers: bool) -> bool:
 
 
 def check_media(row: Mapping[str, Any], found: Iterable[str], what: str) -> None:
-    """RowError NOT_READ if a column of those names seems to hold media: for rows of which no medium is read."""
+    """RowError NOT_READ if a column with one of these names seems to contain media: for rows from which no media are read."""
     for name in found:
         if seems_medium(name) and _refers(row.get(name)):
             raise RowError(
                 Reason.NOT_READ,
-                f"{name} seems to hold media, and {what} rows are read without it; name it in `columns`, as in {{image: {name}}}, or "
+                f"{name} seems to contain media, but is not read from {what} rows; name it in `columns`, as in {{image: {name}}}, or "
                 "remove it from the row",
             )
 
@@ -146,5 +146,5 @@ def count(unread: Unread, file: str, found: Iterable[str]) -> None:
 
 
 def answers_in(columns: Iterable[str]) -> list[str]:
-    """The columns that look like answers, or like a choice between them: rows with these are not prompts alone."""
+    """The columns that look like answers, or like a choice between them: rows with these are more than prompts."""
     return [name for name in columns if _ANSWER.fullmatch(name.lower())]

@@ -1,4 +1,4 @@
-"""verl's RL data: a prompt with its media, and what the reward function compares an answer with."""
+"""verl's RL data: a prompt with its media, and the known answer for the reward function."""
 
 import json
 from collections.abc import Collection
@@ -28,7 +28,7 @@ def read(row: Row) -> Draft:
     """A Draft: a sample. `reward_model.ground_truth` is its answer, `data_source` its source. RowError if a field is missing or invalid."""
     judged, more = (_object(row.get(name), name) for name in ("reward_model", "extra_info"))
     if any(more.get(name) for name in TOOLS):
-        raise RowError(Reason.NOT_READ, "extra_info has tools, but models are asked without tools here; remove the row")
+        raise RowError(Reason.NOT_READ, "extra_info has tools, which are not supported; remove the row")
     truth = judged.get("ground_truth")
     if not isinstance(truth, str | None):
         check_exact([truth], "reward_model.ground_truth")

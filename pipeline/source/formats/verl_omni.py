@@ -1,4 +1,4 @@
-"""verl-omni's offline DPO data: a prompt with its media and two scored answers, or two generated pictures."""
+"""verl-omni's offline DPO data: a prompt with its media and two scored answers, or two generated images."""
 
 from collections.abc import Collection
 
@@ -28,7 +28,7 @@ def fits(columns: Collection[str]) -> str | None:
 
 
 def read(row: Row) -> Draft:
-    """A Draft. The scores go to the axis `score`, their difference is the margin. Two pictures are a pair of media, as in Pick-a-Pic.
+    """A Draft. The scores go to the axis `score`, their difference is the margin. Two images are a pair of media, as in Pick-a-Pic.
     RowError if a field is missing or invalid."""
     scores = both_or_neither(*(number(row.get(name), name) for name in SCORES), SCORES)
     if any(row.get(name) is not None for name in PICTURES):
@@ -43,8 +43,10 @@ def read(row: Row) -> Draft:
 
 
 def _caption(prompt: tuple[Turn, ...]) -> str:
-    """What the pictures were to show: the user's only message."""
+    """The caption of the images: the user's only message."""
     asked = [turn for turn in prompt if turn.role == "user"]
     if len(asked) != 1 or any(kind != "text" for kind, _ in asked[0].pieces):
-        raise bad_row("prompt is not one text of the user, so it is no caption of the two pictures; remove the row")
+        raise bad_row(
+            "prompt is not a single text by the user, so it is not a caption of the two images; remove the row"
+        )
     return "".join(value for _, value in asked[0].pieces)

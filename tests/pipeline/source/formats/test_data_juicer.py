@@ -53,9 +53,9 @@ REFUSED = {
     "no answer": (without(ROW, "answer2"), BAD, "answer2 is missing"),
     "an empty answer": (ROW | {"answer1": "", "rejected": ""}, EMPTY, "answer 1 is empty"),
     "equal answers": (ROW | {"answer1": "A cat.", "rejected": "A cat."}, EQUAL, "the same text"),
-    "a picture in an answer": (ROW | {"answer1": "<__dj__image>"}, BAD, "answer1 contains a place for media"),
-    "a caption": ({"text": "<__dj__image> A cat. <|__dj__eoc|>", "images": ["a.jpg"]}, BAD, "nothing is asked"),
-    "another speaker": ({"text": "[[human]]: a\n[[robot]]: b"}, BAD, "a turn of [[robot]]"),
+    "a picture in an answer": (ROW | {"answer1": "<__dj__image>"}, BAD, "answer1 contains media"),
+    "a caption": ({"text": "<__dj__image> A cat. <|__dj__eoc|>", "images": ["a.jpg"]}, BAD, "asks nothing"),
+    "another speaker": ({"text": "[[human]]: a\n[[robot]]: b"}, BAD, "the unknown speaker [[robot]]"),
     "a picture too few": (TALK | {"images": []}, BAD, "1 places for image files"),
 }  # fmt: skip
 

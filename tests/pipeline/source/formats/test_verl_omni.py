@@ -68,7 +68,7 @@ REFUSED = {
     "equal answers": (ROW | {"rejected": "A cat."}, EQUAL, "the same text"),
     "a tag without a file": (ROW | {"prompt": "<image>What?"}, BAD, "1 places for image files"),
     "one picture": (without(PICTURES, "img_lose"), BAD, "img_lose is missing"),
-    "a caption with a picture": (PICTURES | {"prompt": [{"role": "user", "content": [part("image", "c.png")]}]}, BAD, "no caption"),
+    "a caption with a picture": (PICTURES | {"prompt": [{"role": "user", "content": [part("image", "c.png")]}]}, BAD, "not a caption"),
 }  # fmt: skip
 
 
