@@ -176,7 +176,11 @@ def test_all_names_that_would_change_a_row_are_in_the_message():
     ],
 )
 def test_a_column_with_media_is_refused_if_no_medium_is_read(row, refused):
-    with pytest.raises(RowError, match=f"{next(iter(row))} seems to contain media.*columns") if refused else nullcontext():
+    with (
+        pytest.raises(RowError, match=f"{next(iter(row))} seems to contain media.*columns")
+        if refused
+        else nullcontext()
+    ):
         unread.check_media(row, list(row), "trl")
 
 
