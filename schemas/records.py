@@ -97,6 +97,7 @@ class Reason(StrEnum):
     CONTRADICTION = "contradiction"
     NO_VERDICT = "no_verdict"
     NO_MARGIN = "no_margin"
+    UNSAFE_ANSWER = "unsafe_answer"
     OVER_CAP = "over_cap"
     LENGTH = "length"
     SUPERSEDED = "superseded"
@@ -147,6 +148,7 @@ REMEDIES = {
     Reason.CONTRADICTION: "decide which of the two answers is better and remove the other pair, or set `contradictions: keep`",
     Reason.NO_VERDICT: "put a judge before the step, or check why its verdicts could not be parsed",
     Reason.NO_MARGIN: "lower min_margin, or sample more answers: the judges see too little difference",
+    Reason.UNSAFE_ANSWER: "add a pair rule on an axis of safety, such as `safer`, or remove the row: the preferred answer is unsafe",
     Reason.OVER_CAP: "raise the maximum number of pairs per prompt",
     Reason.LENGTH: "ask for answers of similar length: the pair was dropped to balance lengths",
     Reason.SUPERSEDED: "nothing is lost: a newer row replaces it",

@@ -278,6 +278,9 @@ def _records(draft: Draft, place: str, settings: Settings, lookup: MediaLookup, 
         if not answer.text.strip():
             detail = f"{place}: answer {i + 1} of {len(answers)} is empty; add its text or remove it"
             out.append(Rejection(f"{place}~{i + 1}", "candidates", context.step, Reason.EMPTY_ANSWER, detail, made.id))
+    if draft.no_pair is not None:
+        reason, why = draft.no_pair
+        out.append(Rejection(place, "pairs", context.step, reason, f"{place}: {why}", made.id))
     filled = {answer.id for answer in answers if answer.text.strip()}
     judgements = [
         judgement(

@@ -47,9 +47,9 @@ def read(row: Row) -> Draft:
     source = maybe_text(row.get("source"), "source") or maybe_text(row.get("dataset"), "dataset")
     return compared_draft(
         place_media(prompt, media_of(row)), (Answer(chosen, models[0]), Answer(rejected, models[1])),
-        None if row.get("status") == "tie" else 1,
+        0 if row.get("status") == "tie" else 1,
         tuple(DraftJudgement((i,), RATING, score, judge) for i, score in enumerate(scores or ())),
-        pair=reward_fields(scores), known={"source": source} if source else {},
+        names=SIDES, pair=reward_fields(scores), known={"source": source} if source else {},
     )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def read(row: Row) -> Draft:
         value = _better(row, (first, second))
         prompt = place_media(turns(row.get("prompt"), "prompt", tags=True), media_of(row))
         return compared_draft(
-            prompt, (Answer(first), Answer(second)), value, (preference(value, "data_juicer"),), id=name
+            prompt, (Answer(first), Answer(second)), value, (preference(value, "data_juicer"),), names=ANSWERS, id=name
         )
     before, *rest = _SPEAKER.split(text(row.get("text"), "text"))
     spoken = [(_role(speaker), said) for speaker, said in zip(rest[::2], rest[1::2], strict=True)]

@@ -51,6 +51,9 @@ class DraftPair(NamedTuple):
     ] = ()  # (kind, reference) of media that replace the prompt's only one, best first
 
 
+TIED = (Reason.NO_MARGIN, "neither answer was preferred to the other")
+
+
 class Draft(NamedTuple):
     prompt: tuple[Turn, ...]
     answers: tuple[Answer, ...] = ()
@@ -58,6 +61,7 @@ class Draft(NamedTuple):
     pairs: tuple[DraftPair, ...] = ()
     known: Mapping[str, Any] = {}  # fields of a Sample given by the row: answer, reference, source, licence, split ...
     id: str | None = None
+    no_pair: tuple[Reason, str] | None = None  # why a row that compares two answers makes no pair, and in words
 
 
 def pair_draft(
@@ -74,14 +78,13 @@ def pair_draft(
 
 
 def compared_draft(
-    prompt: tuple[Turn, ...], answers: tuple[Answer, Answer], value: float | None, said: tuple[DraftJudgement, ...] = (), *,
-    pair: Mapping[str, Any] = {}, known: Mapping[str, Any] = {}, id: str | None = None,
+    prompt: tuple[Turn, ...], answers: tuple[Answer, Answer], value: float, said: tuple[DraftJudgement, ...] = (), *,
+    names: tuple[str, str] = ("answer 1", "answer 2"), pair: Mapping[str, Any] = {}, known: Mapping[str, Any] = {}, id: str | None = None,
 ) -> Draft:  # fmt: skip
-    """A Draft of two answers that an annotator compared: a `value` above 0 prefers the first, below 0 the second; 0 (a tie) and None (no
-    decision) make no pair. `pair`: fields of the Pair, None if unknown. RowError if an answer is empty, or both are equal."""
-    _check(((answers[0], "answer 1"), (answers[1], "answer 2")))
+    """A Draft of two answers that an annotator compared: a `value` above 0 prefers the first, below 0 the second; 0, a tie, makes no pair. `names` of the answers in the row; `pair`: fields of the Pair, None if unknown. RowError if an answer is empty, or both are equal."""
+    _check(((answers[0], names[0]), (answers[1], names[1])))
     if not value:
-        return Draft(prompt, answers, said, (), known, id)
+        return Draft(prompt, answers, said, (), known, id, TIED)
     better = 0 if value > 0 else 1
     roles = ("chosen", "rejected") if value > 0 else ("rejected", "chosen")
     first, second = (answer._replace(role=role) for answer, role in zip(answers, roles, strict=True))

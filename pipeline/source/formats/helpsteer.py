@@ -63,7 +63,7 @@ def _compared(row: Row, asked: str, first: str, second: str, preferred: str) -> 
     answers = Answer(text(row.get(first), first)), Answer(text(row.get(second), second))
     domain = maybe_text(row.get("domain"), "domain")
     return compared_draft(
-        _prompt(row.get(asked), asked), answers, -strength, (preference(-strength, PEOPLE, raw),),
+        _prompt(row.get(asked), asked), answers, -strength, (preference(-strength, PEOPLE, raw),), names=(first, second),
         pair={"margin": abs(strength)}, known={"split": domain} if domain else {},
     )  # fmt: skip
 

@@ -9,9 +9,10 @@ from pipeline.source.formats.turns import place_media, turns
 from pipeline.source.formats.unread import MEDIA
 from schemas.errors import bad_row
 
-OWN = ("conversations", "output_1", "output_2", "preference")
+OUTPUTS = ("output_1", "output_2")
+OWN = ("conversations", *OUTPUTS, "preference")
 
-READS = ("conversations[]", "output_1", "output_2", "preference", "id", *MEDIA)
+READS = ("conversations[]", *OUTPUTS, "preference", "id", *MEDIA)
 
 
 def fits(columns: Collection[str]) -> str | None:
@@ -30,13 +31,12 @@ def read(row: Row) -> Draft:
         prompt = prompt[:-1]
     better = number(row.get("preference"), "preference")
     if better not in (1, 2):
-        raise bad_row(
-            f"preference is {str(row.get('preference'))[:40]!r}; use 1 if output_1 is better, 2 if output_2 is"
-        )
-    first, second = (_output(row.get(name), name) for name in ("output_1", "output_2"))
+        given = "missing" if better is None else f"{better:g}"
+        raise bad_row(f"preference is {given}; use 1 if output_1 is better, 2 if output_2 is")
+    first, second = (_output(row.get(name), name) for name in OUTPUTS)
     value = 3 - 2 * better
     return compared_draft(
-        place_media(prompt, media_of(row)), (first, second), value, (preference(value, "llava_rlhf"),),
+        place_media(prompt, media_of(row)), (first, second), value, (preference(value, "llava_rlhf"),), names=OUTPUTS,
         id=maybe_text(row.get("id"), "id"),
     )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from pipeline.source.formats.draft import Answer, Draft, DraftJudgement, pair_draft
+from pipeline.source.formats.draft import TIED, Answer, Draft, DraftJudgement, pair_draft
 from pipeline.source.formats.fields import (
     Row,
     both_or_neither,
@@ -59,7 +59,7 @@ def read(row: Row) -> Draft:
     )  # fmt: skip
     if not tie:
         return draft
-    return draft._replace(answers=tuple(answer._replace(role=None) for answer in draft.answers), pairs=())
+    return draft._replace(answers=tuple(answer._replace(role=None) for answer in draft.answers), pairs=(), no_pair=TIED)
 
 
 def _category(row: Row) -> dict[str, str]:

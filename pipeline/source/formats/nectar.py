@@ -31,7 +31,9 @@ def read(row: Row) -> Draft:
     A rank that is missing becomes a judgement without a value. RowError if a field is missing or invalid."""
     entries = row.get("answers")
     if not isinstance(entries, list) or not entries:
-        raise bad_row(f"answers are {type_name(entries)}; use a list of {{answer, model, rank}}")
+        raise bad_row(
+            f"answers are {'empty' if entries == [] else type_name(entries)}; use a list of {{answer, model, rank}}"
+        )
     answers, said = [], []
     for place, entry in enumerate(entries):
         where = f"answers[{place}]"

@@ -26,14 +26,22 @@ def read(row: Row) -> Draft:
     prompt = place_media(turns(row.get("context"), "context", tags=True), media_of(row))
     entries = row.get("completions")
     if not isinstance(entries, list) or len(entries) < 2:
-        raise bad_row(f"completions are {type_name(entries)}; use a list of two or more {{rank, completion}}")
+        given = f"a list of {len(entries)}" if isinstance(entries, list) else type_name(entries)
+        raise bad_row(f"completions are {given}; use a list of two or more {{rank, completion}}")
     found = [_completion(entry, f"completions[{i}]") for i, entry in enumerate(entries)]
     answers = tuple(Answer(words) for words, _ in found)
     said = tuple(DraftJudgement((i,), RANK, 0.0 - rank, "nemo_rl") for i, (_, rank) in enumerate(found))
     name = maybe_text(row.get("id"), "id")
     if len(answers) > 2:
         return Draft(prompt, answers, said, id=name)
-    return compared_draft(prompt, (answers[0], answers[1]), found[1][1] - found[0][1], said, id=name)
+    return compared_draft(
+        prompt,
+        (answers[0], answers[1]),
+        found[1][1] - found[0][1],
+        said,
+        names=("completions[0]", "completions[1]"),
+        id=name,
+    )
 
 
 def _completion(entry: Any, name: str) -> tuple[str, float]:

@@ -49,7 +49,7 @@ def read(row: Row) -> Draft:
     said = [DraftJudgement((i,), SCORE, score, TEACHERS) for i, score in enumerate(scores or ())]
     return compared_draft(
         place_media(turns(question, "the question"), _media(row)), (Answer(answers[0]), Answer(answers[1])), better,
-        (*said, preference(better, TEACHERS, raw)), pair={"margin": scores and better * (scores[0] - scores[1])},
+        (*said, preference(better, TEACHERS, raw)), names=("Candidate A", "Candidate B"), pair={"margin": scores and better * (scores[0] - scores[1])},
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def read(row: Row) -> Draft:
         raise bad_row("the row has no label; remove the row")
     if first == second:
         raise RowError(
-            Reason.NO_VERDICT, "label_0 and label_1 are equal, so neither image was preferred; remove the row"
+            Reason.NO_MARGIN, "label_0 and label_1 are equal, so neither image was preferred; remove the row"
         )
     pictures = [_picture(row, place) for place in range(2)]
     better = 0 if first > second else 1

@@ -9,6 +9,7 @@ from pipeline.source.formats.turns import place_media, turns
 from pipeline.source.formats.unread import MEDIA
 from schemas.axes import HARM, SAFE, SEVERITY
 from schemas.errors import bad_row
+from schemas.records import Reason
 
 OWN = ("response_0", "response_1")
 BY = ("better_response_id", "safer_response_id")
@@ -47,10 +48,15 @@ def read(row: Row) -> Draft:
     for place, name in enumerate(OWN):
         said += _harm(row, place, name, safe[place])
     chosen = better if better is not None else safer or 0
-    return compared_draft(
-        place_media(turns(text(row.get("prompt"), "prompt"), "prompt", tags=True), media_of(row)), (answers[0], answers[1]),
-        None if safe[chosen] is False else 1 - 2 * chosen, tuple(said),
+    draft = compared_draft(
+        place_media(turns(text(row.get("prompt"), "prompt"), "prompt", tags=True), media_of(row)), (answers[0], answers[1]), 1 - 2 * chosen,
+        tuple(said), names=OWN,
     )  # fmt: skip
+    if safe[chosen] is not False:
+        return draft
+    detail = f"people preferred {OWN[chosen]}, and found it unsafe, so it is not chosen"
+    plain = tuple(answer._replace(role=None) for answer in draft.answers)
+    return draft._replace(answers=plain, pairs=(), no_pair=(Reason.UNSAFE_ANSWER, detail))
 
 
 def _choice(value: Any, name: str) -> int | None:

@@ -134,6 +134,10 @@ def _media(value: Any, name: str) -> Any:
     """The media reference of a part. An object with `data` is base64, as in OpenAI's `input_audio` and Anthropic's `source`."""
     if value is None:
         return None
+    if isinstance(value, dict) and value.get("file_id") is not None:
+        raise RowError(
+            Reason.UNSUPPORTED_MEDIA, f"{name} is a file of another server, by its id; give its path, URL or bytes"
+        )
     if isinstance(value, dict) and value.get("data") is not None:
         data = text(value["data"], f"{name}.data")
         return media_reference(data, name) if data.startswith("data:") else decode_base64(data, name)

@@ -39,7 +39,14 @@ COUNTS = {
     },  # two rows show two images, the last has no answer
     "rlaif_v": {"Media": 2, "Sample": 2, "Candidate": 4, "Judgement": 2, "Pair": 2},  # the scores of the pair stage
     "vlfeedback": {"Media": 2, "Sample": 2, "Candidate": 4, "Judgement": 12},  # 2 rows, 2 answers, 3 axes
-    "mm_rlhf": {"Media": 5, "Sample": 4, "Candidate": 8, "Judgement": 4, "Pair": 3},  # a tie; a mixed-up image
+    "mm_rlhf": {
+        "Media": 5,
+        "Sample": 4,
+        "Candidate": 8,
+        "Judgement": 4,
+        "Pair": 3,
+        "Rejection": 1,
+    },  # a tie; a mixed-up image
     "mmpr": {"Media": 3, "Sample": 3, "Candidate": 6, "Pair": 3},
     "llava": {"Media": 2, "Sample": 2, "Candidate": 4, "Pair": 2},
     "ultrafeedback": {"Sample": 1, "Candidate": 2, "Judgement": 2, "Pair": 1},
@@ -59,7 +66,7 @@ COUNTS = {
     "openai": {"Media": 2, "Sample": 3, "Candidate": 6, "Pair": 3},
     "argilla": {"Sample": 1, "Candidate": 2, "Judgement": 2, "Pair": 1},
     # a preference, the safer one, and two safeties in each row; an unsafe answer is not chosen
-    "pku_saferlhf": {"Sample": 2, "Candidate": 4, "Judgement": 8, "Pair": 1},
+    "pku_saferlhf": {"Sample": 2, "Candidate": 4, "Judgement": 8, "Pair": 1, "Rejection": 1},
     "nectar": {"Sample": 1, "Candidate": 3, "Judgement": 3},
     "helpsteer": {"Sample": 3, "Candidate": 4, "Judgement": 11, "Pair": 1},  # 2 rows of 5 axes, and a preference
     "hh_rlhf": {"Sample": 1, "Candidate": 2, "Pair": 1},
@@ -271,6 +278,20 @@ def test_anthropics_system_blocks_and_data_juicers_ends_of_chunks_in_any_format(
     assert [(part.type, part.text) for part in made.prompt[0].parts] == [("text", "Be short."), ("text", "Be true.")]
     assert (pair.chosen, pair.rejected) == ("A cat.", "A dog.")
     assert [left.id for left in of(Rejection, found)] == ["rows.jsonl#2", "rows.jsonl#3"]
+
+
+def test_two_answers_that_make_no_pair_are_kept_and_counted_with_the_reason(home, read):
+    answers = {"response_1": "Because.", "response_2": "So."}
+    jsonl(home / "helpsteer.jsonl", {"prompt": "Why?", **answers, "preference_strength": 0})
+    SETS["mm_rlhf"](home)
+    MORE["pku_saferlhf"](home)
+    lost = [(left.id, left.table, left.reason, left.detail.partition(": ")[2]) for left in of(Rejection, read())]
+    unsafe = "people preferred response_0, and found it unsafe, so it is not chosen"
+    assert lost == [
+        ("dpo_pairs.jsonl#3", "pairs", "no_margin", "neither answer was preferred to the other"),
+        ("helpsteer.jsonl#1", "pairs", "no_margin", "neither answer was preferred to the other"),
+        ("train.jsonl#2", "pairs", "unsafe_answer", unsafe),
+    ]
 
 
 def test_ties_skips_and_ratings_that_are_none(home, read):

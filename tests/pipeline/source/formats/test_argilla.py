@@ -4,7 +4,7 @@ dpo-mix-7k and distilabel-intel-orca-dpo-pairs on the Hub (their cards)."""
 import pytest
 
 from pipeline.source.formats import argilla
-from pipeline.source.formats.draft import Answer, DraftJudgement, Turn
+from pipeline.source.formats.draft import TIED, Answer, DraftJudgement, Turn
 from tests.support.dialects import BAD, EMPTY, EQUAL, asked, refused, texts, without
 
 
@@ -74,6 +74,7 @@ def test_a_tie_is_rated_and_makes_no_pair():
         (),
         [("Because.", None), ("So.", None)],
     )
+    assert draft.no_pair == TIED
 
 
 def test_a_row_may_have_no_ratings():
@@ -88,7 +89,7 @@ REFUSED = {
     "no instruction": (without(PLAIN, "instruction"), BAD, "prompt is missing"),
     "no answer": (without(CLEANED, "chosen"), BAD, "chosen is missing"),
     "conversations that differ": (CAPYBARA | {"rejected": talk("Hi", "Hm.", "Why?", "So.")}, BAD, "differ before their last message"),
-    "an empty answer": (PLAIN | {"chosen_response": " "}, EMPTY, "answer 1 is empty"),
+    "an empty answer": (PLAIN | {"chosen_response": " "}, EMPTY, "chosen is empty"),
     "equal answers": (PLAIN | {"chosen_response": "So."}, EQUAL, "the same text"),
 }  # fmt: skip
 

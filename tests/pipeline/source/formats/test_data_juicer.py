@@ -51,7 +51,7 @@ REFUSED = {
     "no choice": (ROW | {"chosen": "Unanswered", "rejected": "Unanswered"}, BAD, "chosen and rejected are not answer1 and answer2"),
     "the same choice twice": (ROW | {"rejected": "A cat."}, BAD, "are not answer1 and answer2"),
     "no answer": (without(ROW, "answer2"), BAD, "answer2 is missing"),
-    "an empty answer": (ROW | {"answer1": "", "rejected": ""}, EMPTY, "answer 1 is empty"),
+    "an empty answer": (ROW | {"answer1": "", "rejected": ""}, EMPTY, "answer1 is empty"),
     "equal answers": (ROW | {"answer1": "A cat.", "rejected": "A cat."}, EQUAL, "the same text"),
     "a picture in an answer": (ROW | {"answer1": "<__dj__image>"}, BAD, "answer1 contains media"),
     "a caption": ({"text": "<__dj__image> A cat. <|__dj__eoc|>", "images": ["a.jpg"]}, BAD, "asks nothing"),

@@ -76,7 +76,7 @@ REFUSED = {
     "too strong": (TWO | {"preference_strength": -4}, BAD, "preference_strength is -4"),
     "no prompt": (without(TWO, "prompt"), BAD, "prompt is missing"),
     "no response": (TWO | {"response_2": None}, BAD, "response_2 is missing"),
-    "an empty answer": (THREE | {"response2": ""}, EMPTY, "answer 2 is empty"),
+    "an empty answer": (THREE | {"response2": ""}, EMPTY, "response2 is empty"),
     "equal answers": (THREE | {"response2": "Because."}, EQUAL, "the same text"),
     "no context": (without(THREE, "context"), BAD, "context is missing"),
 }  # fmt: skip

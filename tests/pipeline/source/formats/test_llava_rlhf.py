@@ -41,12 +41,12 @@ def test_earlier_turns_are_the_prompt_and_the_stub_is_not(talk):
 
 
 REFUSED = {
-    "no preference": (without(ROW, "preference"), BAD, "preference is 'None'"),
-    "a third output": (ROW | {"preference": 3}, BAD, "preference is '3'"),
+    "no preference": (without(ROW, "preference"), BAD, "preference is missing"),
+    "a third output": (ROW | {"preference": 3}, BAD, "preference is 3"),
     "a preference in words": (ROW | {"preference": "first"}, BAD, "preference is a str"),
     "no output": (ROW | {"output_1": None}, BAD, "output_1 is missing"),
     "an output without words": (ROW | {"output_1": {"from": "gpt"}}, BAD, "output_1.value is missing"),
-    "an empty output": (ROW | {"output_1": {"from": "gpt", "value": ""}}, EMPTY, "answer 1 is empty"),
+    "an empty output": (ROW | {"output_1": {"from": "gpt", "value": ""}}, EMPTY, "output_1 is empty"),
     "equal outputs": (ROW | {"output_1": ROW["output_2"]}, EQUAL, "the same text"),
     "no picture": (without(ROW, "image"), BAD, "1 places for image files"),
 }  # fmt: skip

@@ -51,7 +51,7 @@ REFUSED = {
     "a transcript that ends with an answer": (ROW | {"prompt": "\n\nHuman: a\n\nAssistant: b"}, BAD, "not a transcript"),
     "two questions in a row": (ROW | {"prompt": "\n\nHuman: a\n\nHuman: b\n\nAssistant:"}, BAD, "not a transcript"),
     "words before the first speaker": (ROW | {"prompt": "Hm\n\nHuman: a\n\nAssistant:"}, BAD, "not a transcript"),
-    "no answers": (ROW | {"answers": []}, BAD, "answers are a list"),
+    "no answers": (ROW | {"answers": []}, BAD, "answers are empty"),
     "an answer that is a text": (ROW | {"answers": ["x"]}, BAD, "answers[0] is a str"),
     "an answer without words": (ROW | {"answers": [{"rank": 1}]}, BAD, "answers[0].answer is missing"),
     "a rank in words": (ROW | {"answers": [answer("x", "best")]}, BAD, "answers[0].rank is a str"),

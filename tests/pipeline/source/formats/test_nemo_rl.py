@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.source.formats import nemo_rl
-from pipeline.source.formats.draft import DraftJudgement, DraftPair, Turn
+from pipeline.source.formats.draft import TIED, DraftJudgement, DraftPair, Turn
 from tests.support.dialects import BAD, EMPTY, EQUAL, MEDIA, asked, refused, texts, without
 
 
@@ -33,6 +33,7 @@ def test_equal_ranks_are_a_tie_without_a_pair():
         (),
         [("One.", None), ("Two.", None)],
     )
+    assert draft.no_pair == TIED
 
 
 def test_more_than_two_are_ranked_only():
@@ -53,7 +54,7 @@ def test_the_context_may_have_a_system_message_earlier_turns_and_pictures():
 
 REFUSED = {
     "no context": (without(ROW, "context"), BAD, "context is missing"),
-    "one completion": (ROW | {"completions": [done(0, "a")]}, BAD, "a list of two or more"),
+    "one completion": (ROW | {"completions": [done(0, "a")]}, BAD, "completions are a list of 1; use"),
     "no completions": (without(ROW, "completions"), BAD, "completions are missing"),
     "no rank": (ROW | {"completions": [done(None, "a"), done(1, "b")]}, BAD, "completions[0].rank is missing"),
     "several messages": (ROW | {"completions": [done(0, "a", "b"), done(1, "b")]}, BAD, "completions[0].completion has 2 messages"),
@@ -63,7 +64,7 @@ REFUSED = {
         ROW | {"completions": [done(1, "b"), {"rank": 0, "completion": [{"role": "assistant", "content": [{"type": "image", "image": "a.png"}]}]}]},
         MEDIA, "contains media",
     ),
-    "an empty answer": (ROW | {"completions": [done(0, ""), done(1, "b")]}, EMPTY, "answer 1 is empty"),
+    "an empty answer": (ROW | {"completions": [done(0, ""), done(1, "b")]}, EMPTY, "completions[0] is empty"),
     "equal answers": (ROW | {"completions": [done(0, "a"), done(1, "a")]}, EQUAL, "the same text"),
 }  # fmt: skip
 

@@ -68,7 +68,7 @@ REFUSED = {
     "a candidate that names a candidate": (row(f"{ASKED}\nCandidate A: again"), BAD, "does not contain one Question"),
     "a candidate that quotes one": (row(ASKED.replace("A dog runs.", "Unlike Candidate B: a dog")), BAD, "does not contain one Question"),
     "no messages": (ROW | {"messages": []}, BAD, "does not contain one Question"),
-    "an empty candidate": (row(ASKED.replace("A dog runs.", "")), EMPTY, "answer 1 is empty"),
+    "an empty candidate": (row(ASKED.replace("A dog runs.", "")), EMPTY, "Candidate A is empty"),
     "equal candidates": (row(ASKED.replace("A cat\n\nruns.", "A dog runs.")), EQUAL, "the same text"),
 }  # fmt: skip
 

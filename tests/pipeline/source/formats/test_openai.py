@@ -71,7 +71,7 @@ REFUSED = {
     "an empty output": (ROW | {"non_preferred_output": says("")}, EMPTY, "rejected is empty"),
     "equal outputs": (ROW | {"non_preferred_output": says("Not quite.")}, EQUAL, "the same text"),
     "a file by its id": (put({"type": "file", "file": {"file_id": "f"}}), MEDIA, "a part of type 'file'"),
-    "a source that is a file by its id": (put({"type": "image", "source": {"type": "file", "file_id": "f"}}), BAD, "is a dict"),
+    "a source that is a file by its id": (put({"type": "image", "source": {"type": "file", "file_id": "f"}}), MEDIA, "is a file of another server"),
     "sound that is not base64": (put({"type": "input_audio", "input_audio": {"data": "%", "format": "wav"}}), BAD, "not valid base64"),
     "a tool's result": (put({"type": "tool_result", "content": "4"}), Reason.NOT_READ, "input.messages[0].content[0] is of type tool_result"),
     "a document": (put({"type": "document", "source": {"type": "text", "data": "x"}}), MEDIA, "a part of type 'document'"),

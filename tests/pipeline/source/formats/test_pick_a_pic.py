@@ -28,7 +28,7 @@ def test_pictures_may_be_urls():
 
 
 REFUSED = {
-    "a tie": (ROW | {"label_0": 0.5, "label_1": 0.5}, Reason.NO_VERDICT, "neither image was preferred"),
+    "a tie": (ROW | {"label_0": 0.5, "label_1": 0.5}, Reason.NO_MARGIN, "neither image was preferred"),
     "no label": (ROW | {"has_label": False}, BAD, "no label"),
     "half a label": (without(ROW, "label_1"), BAD, "no label"),
     "a label in words": (ROW | {"label_0": "best"}, BAD, "label_0 is a str"),

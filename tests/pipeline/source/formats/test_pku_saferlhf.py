@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.source.formats import pku_saferlhf
 from pipeline.source.formats.draft import DraftJudgement, DraftPair
+from schemas.records import Reason
 from tests.support.dialects import BAD, EMPTY, EQUAL, asked, refused, texts, without
 
 KINDS = {"Violence": False, "Privacy Violation": True}
@@ -36,7 +37,9 @@ def test_an_unsafe_answer_is_never_chosen():
     helpful = pku_saferlhf.read(ROW | {"better_response_id": 0})  # more helpful, but harmful
     assert (helpful.pairs, said(helpful)[:2]) == ((), [((0, 1), "preference", 1.0), ((0, 1), "safer", -1.0)])
     assert texts(helpful) == [("So.", None), ("I cannot.", None)]
-    assert pku_saferlhf.read(ROW | {"is_response_1_safe": False}).pairs == ()  # both are unsafe
+    assert helpful.no_pair[0] == Reason.UNSAFE_ANSWER
+    both = pku_saferlhf.read(ROW | {"is_response_1_safe": False})
+    assert (both.pairs, both.no_pair[0]) == ((), Reason.UNSAFE_ANSWER)
 
 
 def test_of_two_safe_answers_the_more_helpful_one_is_chosen_even_if_the_other_is_safer():
@@ -58,7 +61,7 @@ REFUSED = {
     "no response": (without(ROW, "response_1"), BAD, "response_1 is missing"),
     "a safety in words": (ROW | {"is_response_0_safe": "no"}, BAD, "is_response_0_safe is a str"),
     "a list of harms": (ROW | {"response_0_harm_category": ["x"]}, BAD, "response_0_harm_category is a list"),
-    "an empty response": (ROW | {"response_0": ""}, EMPTY, "answer 1 is empty"),
+    "an empty response": (ROW | {"response_0": ""}, EMPTY, "response_0 is empty"),
     "equal responses": (ROW | {"response_0": "I cannot."}, EQUAL, "the same text"),
 }  # fmt: skip
 
