@@ -12,7 +12,7 @@ from pydantic import Field
 from pipeline.dataset import manifest
 from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
-from pipeline.source.formats import label_studio, unread
+from pipeline.source.formats import label_studio, llama_factory, unread
 from pipeline.source.formats.draft import Answer, Draft, DraftPair
 from pipeline.source.formats.fields import Cell, Row, cell, is_messages, text, type_name
 from pipeline.source.formats.label_studio import Names as LabelStudioNames
@@ -21,6 +21,7 @@ from pipeline.source.formats.turns import with_system, without_chunk_ends
 from pipeline.source.reading import bounds, json_rows, row_files
 from pipeline.source.reading.column_mapping import DATA, origin
 from pipeline.source.reading.conversation import MediaLookup, own_folders, schemes_for, to_messages
+from pipeline.storage import urls
 from pipeline.storage.local_files import kind_of
 from pipeline.storage.urls import Place
 from schemas.errors import InputError, RowError, bad_row
@@ -59,6 +60,7 @@ Format = Literal[
     "label_studio", "pairwright", "vl_rewardbench", "multimodal_rewardbench", "mllm_judge", "rlhf_v", "llava_rlhf", "nemo_rl", "openai",
     "argilla", "pku_saferlhf", "nectar", "helpsteer", "hh_rlhf", "pick_a_pic", "orpo_mix", "data_juicer", "verl", "verl_omni", "omni_preference",
 ]  # fmt: skip
+Describe = Callable[[Path], Any]  # folder -> the content of its description
 Record = Media | Sample | Candidate | Judgement | Pair | Rejection
 _TEXTS = frozenset(
     {
@@ -75,6 +77,7 @@ _TEXTS = frozenset(
     }
 )
 """Columns of CSV files in which [1, 2] is a text; messages are messages in these too."""
+_DESCRIPTION = "dataset_info.json"  # of LLaMA-Factory; that of `datasets` describes no files
 _PROBED = 64  # rows used to detect the format: optional columns may be absent from the first
 
 
@@ -104,6 +107,8 @@ class FileFormat(NamedTuple):
     label: str  # name used in rejections
     format: str | None
     why: str  # how the format was determined, or why it could not be
+    columns: Mapping[str, str] = {}  # the format's column -> the file's, if they differ
+    tags: Mapping[str, str] = llama_factory.TAGS  # the keys and roles of messages
 
 
 def read(settings: Settings, context: Context) -> Iterator[Record]:
@@ -126,7 +131,7 @@ def read(settings: Settings, context: Context) -> Iterator[Record]:
 
         for place, folder, row, found in islice(_rows(settings), settings.limit):
             try:
-                draft = _without_secrets(_draft(row, found, settings, context.unread), place, cleaned)
+                draft = _without_secrets(_draft(row, found, context.unread, settings.label_studio), place, cleaned)
                 records = _records(draft, place, settings, lookup(folder), context)
             except RowError as error:
                 detail = one_line(f"{place}: {error.detail}")
@@ -142,12 +147,13 @@ def read(settings: Settings, context: Context) -> Iterator[Record]:
 
 def detect_formats(settings: Settings) -> Iterator[FileFormat]:
     """The files of rows with their formats, in order. Raises InputError like `read`."""
+    describe = lru_cache(4)(_description)
     for path in _paths(settings):
         for file, label in row_files.list_row_files(path):
             if file != path and (strange := kind_of(file)):
                 yield FileFormat(file, label, None, f"it is {strange}, not a regular file; remove it")
             else:
-                yield FileFormat(file, label, *_format(file, settings))
+                yield _format(file, label, settings, describe)
 
 
 def _rows(settings: Settings) -> Iterator[tuple[str, str, Any, FileFormat]]:
@@ -162,15 +168,15 @@ def _rows(settings: Settings) -> Iterator[tuple[str, str, Any, FileFormat]]:
             manifest.check(dataset)
             checked.add(dataset)
         for row in row_files.read(found.file, fetch=settings.fetch):
-            yield f"{found.label}#{row.place.rpartition('#')[2]}", row.folder, _parsed(row, settings), found
+            yield f"{found.label}#{row.place.rpartition('#')[2]}", row.folder, _parsed(row, found.columns), found
 
 
-def _parsed(row: row_files.Row, settings: Settings) -> Any:
+def _parsed(row: row_files.Row, columns: Mapping[str, str]) -> Any:
     """The value of a line: bytes if it is not JSON, a RowError if it is too large. In CSV files, a cell that contains a list or an object
     in JSON's or Python's spelling is parsed, and any other cell is a text that may be read as a number."""
     raw = row.raw
     if isinstance(raw, dict):
-        texts = _TEXTS.union(settings.columns[name] for name in _TEXTS & settings.columns.keys())
+        texts = _TEXTS.union(columns[name] for name in _TEXTS & columns.keys())
         return {name: _cell(value, name, texts) for name, value in raw.items()} if row.cells else raw
     if not isinstance(raw, bytes):
         return raw
@@ -195,21 +201,46 @@ def _cell(value: str | None, name: str, texts: frozenset[str]) -> Any:
     return (value and Cell(value)) if found is value or (name in texts and not is_messages(found)) else found
 
 
-def _format(file: str, settings: Settings) -> tuple[str | None, str]:
+def _format(file: str, label: str, settings: Settings, describe: Describe) -> FileFormat:
+    if settings.format in ("auto", "llama_factory") and (described := _described(file, describe)):
+        columns, tags = described
+        why = f"{_DESCRIPTION} describes it"
+        return FileFormat(file, label, "llama_factory", why, {**columns, **settings.columns}, tags)
     if settings.format != "auto":
-        return settings.format, "set by `format`"
-    found = (_parsed(row, settings) for row in islice(row_files.read(file, fetch=settings.fetch), _PROBED))
-    rows = [_renamed(row, settings) for row in found if isinstance(row, dict)]
+        return FileFormat(file, label, settings.format, "set by `format`", settings.columns)
+    found = (_parsed(row, settings.columns) for row in islice(row_files.read(file, fetch=settings.fetch), _PROBED))
+    rows = [_renamed(row, settings.columns) for row in found if isinstance(row, dict)]
     columns: dict[str, Any] = {}  # with their first values
     for row in rows:
         columns |= {name: value for name, value in row.items() if columns.get(name) is None}
     has = f"its columns are {', '.join(columns)}" if columns else "no row has columns"
     if likely := unread.answers_in(columns):
         has += f" ({', '.join(likely)} look like answers, so its rows are not prompts alone)"
-    return detect(columns) or (None, f"{has}; set format ({', '.join(FORMATS)}) and columns, or remove the file")
+    unknown = f"{has}; set format ({', '.join(FORMATS)}) and columns, or remove the file"
+    return FileFormat(file, label, *(detect(columns) or (None, unknown)), settings.columns)
 
 
-def _draft(row: Any, found: FileFormat, settings: Settings, notes: unread.Unread) -> Draft:
+def _described(file: str, describe: Describe) -> tuple[dict[str, str], dict[str, str]] | None:
+    """What LLaMA-Factory's description in the folder of a local file, or the folder above, says of it; None if there is none."""
+    if urls.is_url(file):
+        return None
+    path = Path(file).absolute()
+    found = (llama_factory.described(describe(up), path.relative_to(up).as_posix()) for up in list(path.parents)[:2])
+    return next(filter(None, found), None)
+
+
+def _description(folder: Path) -> Any:
+    path = folder / _DESCRIPTION
+    if not path.is_file():  # a pipe would never end
+        return None
+    try:
+        with path.open("rb") as opened:
+            return json.loads(opened.read(bounds.LONGEST))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _draft(row: Any, found: FileFormat, notes: unread.Unread, names: LabelStudioNames) -> Draft:
     if found.format is None:
         raise bad_row(f"the file's format is unknown: {found.why}")
     if isinstance(row, RowError):
@@ -218,15 +249,16 @@ def _draft(row: Any, found: FileFormat, settings: Settings, notes: unread.Unread
         raise bad_row("the line is not valid JSON; correct it")
     if not isinstance(row, dict):
         raise bad_row(f"the row is {type_name(row)}, not an object; write it as {{...}}")
-    module, mapped = FORMATS[found.format], frozenset(settings.columns.values())
+    module, mapped = FORMATS[found.format], frozenset(found.columns.values())
     if module is label_studio:
-        row = label_studio.prepared(row, settings.label_studio)
-    left = [name for name in unread.names(row, _reads(found.format)) if name not in mapped]
-    covered = [name for name in settings.columns if name in row and name not in mapped]  # by the column named instead
+        row = label_studio.prepared(row, names)
+    covered = [name for name in found.columns if name in row and name not in mapped]  # by the column named instead
+    row = llama_factory.with_usual_tags(_renamed(row, found.columns), found.tags)
+    seen = {name: value for name, value in row.items() if name not in mapped or name in found.columns}
+    left = list(unread.names(seen, _reads(found.format)))
     unread.count(notes, found.label, [*left, *covered])
     unread.check(left, found.format)
-    row = _renamed(row, settings)
-    draft = label_studio.read(row, settings.label_studio) if module is label_studio else module.read(row)
+    draft = label_studio.read(row, names) if module is label_studio else module.read(row)
     draft = draft._replace(answers=tuple([a._replace(text=without_chunk_ends(a.text)) for a in draft.answers]))
     if not any(kind != "text" for turn in draft.prompt for kind, _ in turn.pieces):
         unread.check_media(row, left, found.format)
@@ -241,10 +273,8 @@ def _reads(format: str) -> unread.Tree:
     return unread.tree((*FORMATS[format].READS, *unread.COMMON))
 
 
-def _renamed(row: Row, settings: Settings) -> Row:
-    if not settings.columns:
-        return row
-    return {**row, **{name: row.get(other) for name, other in settings.columns.items()}}
+def _renamed(row: Row, columns: Mapping[str, str]) -> Row:
+    return {**row, **{name: row.get(other) for name, other in columns.items()}} if columns else row
 
 
 def _without_secrets(draft: Draft, place: str, cleaned: Callable[[str], str]) -> Draft:

@@ -12,11 +12,16 @@ from schemas.records import Outcome, Reason
 from schemas.text import same_text
 
 PEOPLE = "mllm_judge"
-FORMS = ({"answer", "human"}, {"answer1", "answer2", "human_answer"}, {"answers", "human_answer"})  # score, pair, batch
+SCORES = ("human", "Human_answer")  # the latter in the HQ and Hard subsets
+FORMS = (
+    *({"answer", name} for name in SCORES),
+    {"answer1", "answer2", "human_answer"},
+    {"answers", "human_answer"},
+)  # score, pair, batch
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 READS = (
-    "instruction", "image_path", "answer", "human", "name", "human_answer", "original_dataset", "id",
+    "instruction", "image_path", "answer", *SCORES, "name", "human_answer", "original_dataset", "id",
     *(f"{column}.{key}" for column in ("answer1", "answer2", "answers") for key in ("name", "answer")),
 )  # fmt: skip
 
@@ -37,7 +42,9 @@ def read(row: Row) -> Draft:
         {"image": [media_reference(row.get("image_path"), "image_path")]},
     )
     origin = maybe_text(row.get("original_dataset"), "original_dataset")
-    answers, said, pairs = _scored(row) if "human" in row else _chosen(row) if "answer1" in row else _ranked(row)
+    answers, said, pairs = (
+        _scored(row) if not {*SCORES}.isdisjoint(row) else _chosen(row) if "answer1" in row else _ranked(row)
+    )
     return Draft(prompt, answers, said, pairs, {"split": origin} if origin else {}, maybe_text(row.get("id"), "id"))
 
 
@@ -45,10 +52,11 @@ Parts = tuple[tuple[Answer, ...], tuple[DraftJudgement, ...], tuple[DraftPair, .
 
 
 def _scored(row: Row) -> Parts:
-    human = row["human"]
-    value = number(Cell(human) if isinstance(human, str) else human, "human")  # some files have texts
+    name = next(name for name in SCORES if name in row)
+    human = row[name]
+    value = number(Cell(human) if isinstance(human, str) else human, name)  # some files have texts
     if value is None:
-        raise bad_row("human is missing; add the human score")
+        raise bad_row(f"{name} is missing; add the human score")
     return (_answer(row, "the row"),), (DraftJudgement((0,), RATING, value, PEOPLE),), ()
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from pipeline.source.formats.draft import TIED, Answer, Draft, DraftJudgement, pair_draft
+from pipeline.source.formats.draft import TIED, Answer, Draft, DraftJudgement, DraftPair, pair_draft
 from pipeline.source.formats.fields import (
     Row,
     both_or_neither,
@@ -18,6 +18,7 @@ from pipeline.source.formats.unread import MEDIA
 from schemas.axes import PREFERENCE
 from schemas.errors import bad_row
 from schemas.records import Outcome
+from schemas.text import same_text
 
 CATEGORIES = ("mcq", "long", "short", "safety", "video")
 OWN = ("chosen_reason", "rejected_reason", "is_tie", "mixed_up_image", "ls_factor", "reference_chosen_logp")
@@ -37,9 +38,13 @@ def fits(columns: Collection[str]) -> str | None:
 
 
 def read(row: Row) -> Draft:
-    """A Draft. A tie is a judgement without a pair; `mixed_up_image` is the rejected side's image; the sample's `split` is its
-    category in MM-RLHF-RewardBench. RowError if a field is missing or invalid."""
-    prompt = place_media(turns(text(row.get("prompt"), "prompt"), "prompt", tags=True), media_of(row))
+    """A Draft. A tie is a judgement without a pair of texts. `mixed_up_image` is a pair of its own beside it: the chosen answer is better
+    with its image than with that one. <image> is also the place of a video. The sample's `split` is its category in MM-RLHF-RewardBench.
+    RowError if a field is missing or invalid."""
+    words, media = text(row.get("prompt"), "prompt"), media_of(row)
+    if "video" in media and "image" not in media:
+        words = words.replace("<image>", "<video>")
+    prompt = place_media(turns(words, "prompt", tags=True), media)
     tie = flag(row.get("is_tie"), "is_tie") or False
     logps = ("reference_chosen_logp", "reference_rejected_logp")
     reference = both_or_neither(*(number(row.get(name), name) for name in logps), logps)
@@ -48,18 +53,23 @@ def read(row: Row) -> Draft:
         if reference
         else {}
     )
+    mixed = instead(prompt, _mixed(row))
+    alone = mixed is not None and same_text(text(row.get("chosen"), "chosen"), text(row.get("rejected"), "rejected"))
     draft = pair_draft(
         prompt, Answer(text(row.get("chosen"), "chosen")), Answer(text(row.get("rejected"), "rejected")),
-        instead=instead(prompt, _mixed(row)), id=maybe_text(row.get("id"), "id"), known=_category(row),
+        instead=mixed if alone else None, id=maybe_text(row.get("id"), "id"), known=_category(row),
         said=(DraftJudgement((0, 1), PREFERENCE, 0.0 if tie else 1.0, "mm_rlhf", None, Outcome.TIE if tie else Outcome.VERDICT),),
         pair=known | {
             "critique_chosen": maybe_text(row.get("chosen_reason"), "chosen_reason"),
             "critique_rejected": maybe_text(row.get("rejected_reason"), "rejected_reason"),
         },
     )  # fmt: skip
+    beside = () if mixed is None or alone else (DraftPair(0, 0, mixed),)
     if not tie:
-        return draft
-    return draft._replace(answers=tuple(answer._replace(role=None) for answer in draft.answers), pairs=(), no_pair=TIED)
+        return draft._replace(pairs=(*draft.pairs, *beside))
+    pairs = draft.pairs if alone else beside
+    answers = tuple(answer._replace(role=None) for answer in draft.answers)
+    return draft._replace(answers=answers, pairs=pairs, no_pair=TIED)
 
 
 def _category(row: Row) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Multimodal RewardBench: `Output1`, `Output2`, and which of them is better."""
 
 from collections.abc import Collection
-from typing import Any
 
 from pipeline.source.formats.draft import Answer, Draft, pair_draft
 from pipeline.source.formats.fields import Row, as_list, maybe_text, media_reference, text
@@ -12,7 +11,7 @@ OUTPUTS = ("Output1", "Output2")
 PARTS = {"safety": ("pairs", "bias", "toxicity"), "reasoning": ("math", "math", "coding")}
 """Categories counted in two parts: id prefix of the first part, and the names of both parts."""
 
-READS = ("Text", "Image", *OUTPUTS, "Better", "Meta.Category", "ID")
+READS = ("Text", "Image", *OUTPUTS, "Better", "Category", "Meta.Category", "ID")
 
 
 def fits(columns: Collection[str]) -> str | None:
@@ -28,15 +27,17 @@ def read(row: Row) -> Draft:
     chosen, rejected = (Answer(text(row.get(name), name)) for name in sorted(OUTPUTS, key=lambda name: name != better))
     media = {"image": [media_reference(value, "Image") for value in as_list(row.get("Image"))]}
     name = maybe_text(row.get("ID"), "ID")
-    category = _category(row.get("Meta"), name or "")
+    category = _category(row, name or "")
     return pair_draft(
         place_media(turns(text(row.get("Text"), "Text"), "Text", tags=True), media), chosen, rejected,
         known={"split": category} if category else {}, id=name,
     )  # fmt: skip
 
 
-def _category(meta: Any, name: str) -> str | None:
-    found = maybe_text(meta.get("Category"), "Meta.Category") if isinstance(meta, dict) else None
+def _category(row: Row, name: str) -> str | None:
+    found = maybe_text(row.get("Category"), "Category")
+    if found is None and isinstance(meta := row.get("Meta"), dict):
+        found = maybe_text(meta.get("Category"), "Meta.Category")
     if found not in PARTS:
         return found
     begins, first, second = PARTS[found]

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.source.formats.draft import Answer, Draft, DraftJudgement, pair_draft
 from pipeline.source.formats.fields import (
+    Cell,
     Row,
     as_list,
     both_or_neither,
@@ -49,10 +50,12 @@ def read(row: Row) -> Draft:
     ratings, scores = _scores(row.get("org_infos"))
     source = maybe_text(row.get("origin_dataset"), "origin_dataset") or maybe_text(row.get("ds_name"), "ds_name")
     ids = [maybe_text(row.get(name), name) for name in ("ds_question_id", "idx")]
+    name = next(filter(None, ids), None)
+    source = f"{source}#{name}" if source and name else source
     return pair_draft(
         place_media(turns(text(row.get("question"), "question"), "question", tags=True), media),
         Answer(text(row.get("chosen"), "chosen"), model), Answer(text(row.get("rejected"), "rejected"), model),
-        said=ratings, known={"source": source} if source else {}, id=next(filter(None, ids), None), pair=reward_fields(scores),
+        said=ratings, known={"source": source} if source else {}, id=name, pair=reward_fields(scores),
     )  # fmt: skip
 
 
@@ -84,12 +87,16 @@ def _scores(infos: Any) -> tuple[tuple[DraftJudgement, ...], tuple[float, float]
         entry = (as_list(scores.get(side)) or [None])[0]
         if not isinstance(entry, dict):
             raise bad_row(f"{where} is {type_name(entry)}; use {{judge, score}}")
-        value = number(entry.get("score"), f"{where}.score")
+        score, judge, raw = entry.get("score"), entry.get("judge"), None
+        value = number(
+            Cell(score) if isinstance(score, str) else score, f"{where}.score"
+        )  # the pair stage writes texts
         values.append(value)
+        if isinstance(judge, dict):  # the verdict on each claim, by its question
+            judge, raw = None, json.dumps(judge, ensure_ascii=False, default=str)
         if value is not None:
-            ratings.append(
-                DraftJudgement((place,), SCORE, value, maybe_text(entry.get("judge"), f"{where}.judge") or "rlaif_v")
-            )
+            said = maybe_text(judge, f"{where}.judge") or "rlaif_v"
+            ratings.append(DraftJudgement((place,), SCORE, value, said, raw))
     return tuple(ratings), both_or_neither(
         *values, ("org_infos.scores.chosen.score", "org_infos.scores.rejected.score")
     )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.source.formats.draft import Piece, Turn
-from pipeline.source.formats.fields import Media, decode_base64, media_reference, text, type_name
+from pipeline.source.formats.fields import Media, as_list, decode_base64, media_reference, text, type_name
 from schemas.errors import RowError, bad_row
 from schemas.records import MEDIA_KINDS, Reason
 
@@ -65,7 +65,7 @@ def turns(value: Any, name: str, tags: bool = False) -> tuple[Turn, ...]:
 
     Content is a text or a list of parts `{type: text, text}`, `{type: image | video | audio}` with an optional media reference under its
     type's name, `path` or `url`; OpenAI's `{type: image_url, image_url: {url}}` and `{type: input_audio, input_audio: {data, format}}`;
-    Anthropic's `{type: image, source: {type: base64, media_type, data}}`. With `tags`, <image> in a text is a slot."""
+    Anthropic's `{type: image, source: {type: base64, media_type, data}}`; LLaMA-Factory's `{type, value}`. With `tags`, <image> in a text is a slot."""
     cut = split_at_tags if tags else as_text_piece
     if isinstance(value, str):
         return (Turn("user", cut(text(value, name))),)
@@ -102,7 +102,8 @@ def _role(role: Any, name: str) -> str:
 def _part(part: Any, name: str, cut) -> tuple[Piece, ...]:
     form = part.get("type") if isinstance(part, dict) else None
     if form in _TEXTS:
-        return cut(text(part.get("text"), f"{name}.text"))
+        key = "text" if part.get("text") is not None else "value"
+        return cut(text(part.get(key), f"{name}.text"))
     if (medium := medium_of(form)) is not None:
         return ((medium, _media(reference(part), name)),)
     if form in _TOOLS:
@@ -125,7 +126,7 @@ def reference(part: Mapping[str, Any]) -> Any:
 
     An object with `url` is OpenAI's and Anthropic's form of a URL."""
     medium = medium_of(part["type"]) or ""
-    keys = (medium, f"{medium}_url", f"input_{medium}", "source", "path", "url")
+    keys = (medium, f"{medium}_url", f"input_{medium}", "source", "path", "url", "value")
     value = next((part[key] for key in keys if part.get(key) not in (None, "")), None)
     return value["url"] if isinstance(value, dict) and value.get("url") is not None else value
 
@@ -197,6 +198,17 @@ class _Fill:
             return "text", value.tag
         self._placed.add((kind, value.number))
         return kind, self._media[kind][value.number - 1]
+
+
+def earlier_turns(history: Any, name: str) -> tuple[Turn, ...]:
+    """The turns of a list of `[question, answer]`, empty if there is none."""
+    found: list[Turn] = []
+    for place, entry in enumerate(as_list(history)):
+        if not isinstance(entry, list) or len(entry) != 2:
+            raise bad_row(f"{name}[{place}] is {type_name(entry)}; use [question, answer]")
+        found.append(Turn("user", split_at_tags(text(entry[0], f"{name}[{place}][0]"))))
+        found.append(Turn("assistant", (("text", text(entry[1], f"{name}[{place}][1]")),)))
+    return tuple(found)
 
 
 def with_system(prompt: Sequence[Turn], columns: Mapping[str, Any]) -> tuple[Turn, ...]:

@@ -18,7 +18,7 @@ SYSTEM = ("system", "system_prompt", "system_message")
 COMMON = ("category", *SYSTEM)
 """Columns read in every format."""
 _PART = (
-    "type", "text", *MEDIA_KINDS, *(f"{kind}_url" for kind in MEDIA_KINDS), *(f"input_{kind}" for kind in MEDIA_KINDS), "source", "path", "url",
+    "type", "text", *MEDIA_KINDS, *(f"{kind}_url" for kind in MEDIA_KINDS), *(f"input_{kind}" for kind in MEDIA_KINDS), "source", "path", "url", "value",
 )  # fmt: skip
 MESSAGE = ("role", "from", *(f"{content}.{key}" for content in ("content", "value") for key in _PART))
 """The keys of a message that `turns.turn` reads."""
@@ -37,7 +37,7 @@ _MEDIUM = re.compile(
 )
 _ANSWER = re.compile(
     r"answers|(?:answer|response|output|completion|generation|candidate|reply|replies|text)s?_?(?:\d+|[a-f])"
-    r"|(?:response|output|completion|generation|candidate)s?|(?:chosen|rejected|preferred|preference|better|best|worse|worst|winner|loser|ranking)s?(?:_.*)?"
+    r"|(?:response|output|completion|generation|candidate)s?|human_ranking|(?:chosen|rejected|preferred|preference|better|best|worse|worst|winner|loser|ranking)s?(?:_.*)?"
 )
 _NOTHING = ("", "[]", "{}", "null")
 FILES, NAMES, LETTERS, SHOWN = (

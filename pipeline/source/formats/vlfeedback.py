@@ -1,4 +1,4 @@
-"""VLFeedback: one prompt and the answers of several models, each rated on three axes; ratings are texts."""
+"""VLFeedback: one prompt and the answers of several models, each rated on three axes, in texts or numbers."""
 
 import json
 import math
@@ -48,14 +48,17 @@ def read(row: Row) -> Draft:
 
 
 def rating(place: int, axis: str, entry: Any, where: str, judge: str = "vlfeedback") -> DraftJudgement:
-    """The judgement of `{Rating, Rationale}`. A rating that is not a number becomes one without a value; its text is kept."""
+    """The judgement of `{Rating, Rationale}`. The rating is a number, or a number's text; another text becomes a judgement without a
+    value, which keeps it."""
     if not isinstance(entry, dict):
         raise bad_row(f"{where} is {type_name(entry)}; use {{Rating, Rationale}}")
-    given = text(entry.get("Rating"), f"{where}.Rating")
-    words = {"Rating": given, "Rationale": maybe_text(entry.get("Rationale"), f"{where}.Rationale")}
+    given = entry.get("Rating")
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        given = text(given, f"{where}.Rating")
+    words = {"Rating": str(given), "Rationale": maybe_text(entry.get("Rationale"), f"{where}.Rationale")}
     try:
         value = float(given)
-    except ValueError:
+    except (ValueError, OverflowError):
         value = math.nan
     known = math.isfinite(value)
     return DraftJudgement(

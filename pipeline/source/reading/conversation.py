@@ -63,6 +63,27 @@ class MediaLookup:
         except RowError:
             return None
 
+    def frames(self, value: Any) -> list[str] | None:
+        """The paths of the files in a local folder, in order of their names, with numbers by their value; None if `value` is not a folder.
+        RowError if it is empty."""
+        if not isinstance(value, str) or self._is_remote or ":" in value or len(value) > _LONGEST_PATH or "\0" in value:
+            return None
+        folder = os.path.join(self._root, self._inside(value))
+        if not os.path.isdir(folder) or (self._within is not None and not self._allowed(folder)):
+            return None
+        names = [
+            name
+            for name in os.listdir(folder)
+            if not name.startswith(".") and os.path.isfile(os.path.join(folder, name))
+        ]
+        if not names:
+            raise RowError(
+                Reason.MISSING_FILE,
+                f"{one_line(value)} is a folder without frames; give a video, or a folder of images",
+            )
+        number = lambda name: [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+        return [os.path.join(value, name) for name in sorted(names, key=number)]
+
     def find(self, value: Any, kind: str) -> Media:
         """Stores and returns the Media of a path, URL, bytes or `{bytes, path}`. RowError if it cannot be read, is not allowed, or is not of
         `kind` (a media kind, or `any`).
@@ -177,7 +198,18 @@ def to_messages(
     if found[-1].role != "user":
         raise bad_row("the last message is not from the user; end the prompt with the user's question")
     placed = place_media(found, _of_known_kind(found, columns, lookup))
-    return tuple(Message(t.role, tuple(_part(piece, lookup, media) for piece in t.pieces)) for t in placed), media
+    return tuple(
+        Message(t.role, tuple(_part(one, lookup, media) for piece in t.pieces for one in _frames(piece, lookup)))
+        for t in placed
+    ), media
+
+
+def _frames(piece: Piece, lookup: MediaLookup) -> Sequence[Piece]:
+    """A video that is given as a folder of frames as its images, in order; anything else as it is. When each was shown is unknown, so they
+    are not made into a video."""
+    kind, value = piece
+    frames = lookup.frames(value) if kind == "video" else None
+    return (piece,) if frames is None else [("image", frame) for frame in frames]
 
 
 def _of_known_kind(

@@ -15,6 +15,31 @@ from schemas.records import Reason
 
 Item = dict[str, Any] | bytes | RowError
 
+_TABLES = frozenset(
+    {
+        "data",
+        "rows",
+        "train",
+        "test",
+        "validation",
+        "dev",
+        "val",
+        "examples",
+        "items",
+        "samples",
+        "records",
+        "pairs",
+        "instances",
+        "entries",
+        "dataset",
+        "annotations",
+        "results",
+    }
+)  # names under which files hold their rows
+_ASKED = frozenset(
+    {"prompt", "question", "query", "instruction", "messages", "conversations", "chosen", "rejected"}
+)  # names of a row itself
+_NOT_ROWS = frozenset({"role", "from", "type"})  # keys of messages and their parts
 _CHUNK = 1 << 18  # bytes read at a time
 _BRACES = 64  # closing braces tried as the end of an object
 _EXACT = 2.0**63  # orjson parses integers beyond 64 bits as floats, which loses digits
@@ -51,6 +76,32 @@ def parse(data: bytes, what: str = "row", reads: Collection[str] | None = None) 
     if heavy:
         bounds.check(found)
     return found
+
+
+def is_object(data: bytes) -> bool:
+    """Whether `data` is a whole JSON object."""
+    return isinstance(_lenient(data), dict)
+
+
+def rows_of_object(data: bytes) -> list[bytes]:
+    """The rows in a JSON object: those of the list of objects under one of the names that files use for it, or under its only key; else
+    the object itself. ValueError if it is not valid JSON, or holds several such lists, with a remedy."""
+    found = json.loads(data)
+    lists = [name for name, value in found.items() if _is_table(value) and (name.lower() in _TABLES or len(found) == 1)]
+    if not lists or not _ASKED.isdisjoint(found):
+        return [data]
+    if len(lists) > 1:
+        raise ValueError(f"it holds rows under {', '.join(lists)}, so write each list to a file of its own")
+    return [json.dumps(row).encode() for row in found[lists[0]]]
+
+
+def _is_table(value: Any) -> bool:
+    """Whether a value is a list of objects that are not messages or their parts."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(row, dict) and _NOT_ROWS.isdisjoint(row) for row in value)
+    )
 
 
 def check_values(data: bytes) -> None:

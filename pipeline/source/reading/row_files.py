@@ -1,6 +1,6 @@
 """Reads row files of all formats as a stream; each row is named `file#number`.
 
-JSON Lines (`.jsonl`, `.ndjson`), JSON (`.json`: an array, or lines), CSV and TSV, Parquet, Arrow and Feather (IPC files and streams);
+JSON Lines (`.jsonl`, `.ndjson`), JSON (`.json`: an array, lines, or one object that is a row or holds the rows under a key), CSV and TSV, Parquet, Arrow and Feather (IPC files and streams);
 text formats also as `.gz`, `.zst` or `.bz2`. Files may be local or at a URL. A row's number is its line in JSON Lines, otherwise the
 row index, from 1."""
 
@@ -35,6 +35,7 @@ _BOOKKEEPING = (
     "dataset_dict.json",
     "state.json",
 )  # files of `datasets` without rows
+_LONGEST_OBJECT = 16 << 20  # bytes of a .json file that is one object: it is parsed as a whole
 _BOM = b"\xef\xbb\xbf"
 
 Raw = bytes | dict | RowError  # an unparsed line, a parsed row, or an error
@@ -195,14 +196,18 @@ Reader = Callable[[io.BufferedIOBase, str, Selection | None, str | None], Iterat
 
 
 def _jsonl(file: io.BufferedIOBase, name: str, columns, need) -> Iterator[tuple[int, Raw]]:
-    file, number = io.BufferedReader(file, 1 << 20), 0
-    while line := file.readline(_LONGEST):
+    return _lines(io.BufferedReader(file, 1 << 20).readline)
+
+
+def _lines(readline: Callable[[int], bytes]) -> Iterator[tuple[int, Raw]]:
+    number = 0
+    while line := readline(_LONGEST):
         number += 1
         if number == 1:
             line = line.removeprefix(_BOM)
         if len(line) == _LONGEST and not line.endswith(b"\n"):
             del line
-            while (more := file.readline(1 << 20)) and not more.endswith(b"\n"):
+            while (more := readline(1 << 20)) and not more.endswith(b"\n"):
                 pass
             yield number, bounds.too_long("line")
         elif line and not line.isspace():
@@ -215,7 +220,7 @@ def _json(file: io.BufferedIOBase, name: str, columns, need) -> Iterator[tuple[i
         file.read(3)
     start = file.peek(1).lstrip()[:1]
     if start == b"{":
-        yield from _jsonl(file, name, columns, need)
+        yield from _objects(file, name)
         return
     number = 0
     try:
@@ -226,6 +231,30 @@ def _json(file: io.BufferedIOBase, name: str, columns, need) -> Iterator[tuple[i
         raise InputError(
             f"cannot read {name} as a JSON array: broken after row {number}; regenerate the file"
         ) from error
+
+
+def _objects(file: Any, name: str) -> Iterator[tuple[int, Raw]]:
+    """The rows of a .json file that begins with an object: lines, or one object that is a row or holds the rows under one of its keys."""
+    held = [file.readline(_LONGEST)]
+    while held[-1].isspace():  # blank lines
+        held.append(file.readline(_LONGEST))
+    if held[-1].rstrip()[-1:] not in (b"{", b"[", b","):  # the first line is a whole object, or a broken one
+        held.append(file.readline(_LONGEST))
+        while held[-1].isspace():
+            held.append(file.readline(_LONGEST))
+        if held[-1] or not json_rows.is_object(held[-2]):
+            yield from _lines(lambda size: held.pop(0) if held else file.readline(size))
+            return
+    data = b"".join(held) + file.read(_LONGEST_OBJECT)
+    if len(data) > _LONGEST_OBJECT:
+        raise InputError(
+            f"{name} is one JSON object of more than {_LONGEST_OBJECT >> 20} MiB; write its rows as lines, or as an array"
+        )
+    try:
+        rows = json_rows.rows_of_object(data)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"cannot read {name} as JSON ({error}); write one object a line, or an array") from None
+    yield from enumerate(rows, 1)
 
 
 def _parsed(item: json_rows.Item) -> Raw:

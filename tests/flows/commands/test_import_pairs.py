@@ -25,7 +25,7 @@ PAIRS = {
     "ms_swift": {"image": 4},  # its prompt of a video has no answers
     "rlaif_v": {"image": 2},
     "vlfeedback": {"image": 2},  # on Helpfulness gpt4v has 5, llava 3
-    "mm_rlhf": {"image": 2, "video": 1},  # a tie makes none
+    "mm_rlhf": {"image": 3, "video": 1},  # a tie makes none, a mixed-up image one of its own
     "mmpr": {"image": 1, "multi_image": 1, "text": 1},
     "llava": {"image": 2},
     "ultrafeedback": {"text": 1},

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from hashlib import sha256
 from typing import get_args
 
 import pyarrow as pa
@@ -44,9 +45,9 @@ COUNTS = {
         "Sample": 4,
         "Candidate": 8,
         "Judgement": 4,
-        "Pair": 3,
+        "Pair": 4,
         "Rejection": 1,
-    },  # a tie; a mixed-up image
+    },  # a tie; a mixed-up image is a pair of its own
     "mmpr": {"Media": 3, "Sample": 3, "Candidate": 6, "Pair": 3},
     "llava": {"Media": 2, "Sample": 2, "Candidate": 4, "Pair": 2},
     "ultrafeedback": {"Sample": 1, "Candidate": 2, "Judgement": 2, "Pair": 1},
@@ -292,6 +293,60 @@ def test_two_answers_that_make_no_pair_are_kept_and_counted_with_the_reason(home
         ("helpsteer.jsonl#1", "pairs", "no_margin", "neither answer was preferred to the other"),
         ("train.jsonl#2", "pairs", "unsafe_answer", unsafe),
     ]
+
+
+def test_a_folder_of_frames_is_its_images_in_order(home, read):
+    """yfzhang114/MM-RLHF, README: `the other folders contain the image and video frames`; a row's `video` is the folder of one."""
+    frames = [make.png(i) for i in range(3)]
+    (home / "video" / "1").mkdir(parents=True)
+    for name, data in zip(("frame_10.png", "frame_2.png", "frame_1.png"), frames):  # by number: 1, 2, 10
+        (home / "video" / "1" / name).write_bytes(data)
+    (home / "video" / "1" / ".DS_Store").write_bytes(b"x")
+    (home / "video" / "empty").mkdir()
+    row = {"prompt": "<image>\nWhat happens?", "chosen": "a", "rejected": "b", "is_tie": False}
+    jsonl(home / "rows.jsonl", row | {"video": "video/1"}, row | {"video": "video/empty"})
+    found = read()
+    (made,) = of(Sample, found)
+    assert made.kind == "multi_image"
+    assert list(made.media) == [sha256(frames[i]).hexdigest() for i in (2, 1, 0)]
+    assert [part.type for part in made.prompt[0].parts] == ["image"] * 3 + ["text"]
+    (left,) = of(Rejection, found)
+    assert (left.reason, "video/empty is a folder without frames" in left.detail) == (Reason.MISSING_FILE, True)
+
+
+def test_the_description_of_llama_factory_beside_a_file_is_read(home, read):
+    dialog = [{"who": "U", "said": "<image>What?", "weight": 1}]
+    row = {"dialog": dialog, "good": {"who": "A", "said": "A cat."}, "bad": {"who": "A", "said": "A dog."}, "pics": ["cat.jpg"],
+           "brief": "Be short.", "n": 1}  # fmt: skip
+    (home / "sub").mkdir()
+    (home / "sub" / "dpo.json").write_text(
+        json.dumps([row, row | {"dialog": [*dialog, {"who": "U", "said": "?", "tool_calls": CALL}]}])
+    )
+    tags = {"role_tag": "who", "content_tag": "said", "user_tag": "U", "assistant_tag": "A"}
+    columns = {"messages": "dialog", "chosen": "good", "rejected": "bad", "images": "pics", "system": "brief"}
+    info = {
+        "mine": {
+            "file_name": "sub/dpo.json",
+            "formatting": "sharegpt",
+            "ranking": True,
+            "columns": columns,
+            "tags": tags,
+        }
+    }
+    (home / "dataset_info.json").write_text(json.dumps(info))
+    notes: dict = {}
+    settings = pairs.Settings(path=str(home / "sub" / "dpo.json"), media_root=str(home))
+    (found,) = pairs.detect_formats(settings)
+    assert (found.format, found.why) == ("llama_factory", "dataset_info.json describes it")
+    rows = list(
+        pairs.read(settings, Context(step="i", version="", media=FolderStore(home.parent / "store"), unread=notes))
+    )
+    (made,), (pair,), (left,) = of(Sample, rows), of(Pair, rows), of(Rejection, rows)
+    assert [message.role for message in made.prompt] == ["system", "user"]
+    assert [part.text or part.type for part in made.prompt[1].parts] == ["image", "What?"]
+    assert (pair.chosen, pair.rejected) == ("A cat.", "A dog.")
+    assert "conversations.tool_calls" in left.detail
+    assert notes == {"dpo.json": {"conversations.weight": 2, "n": 2, "conversations.tool_calls": 1}}
 
 
 def test_ties_skips_and_ratings_that_are_none(home, read):

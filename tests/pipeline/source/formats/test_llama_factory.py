@@ -2,6 +2,8 @@ import pytest
 
 from pipeline.source.formats import llama_factory
 from pipeline.source.formats.draft import DraftPair, Turn
+from pipeline.source.formats.registry import detect
+from schemas.records import Reason
 from tests.support.dialects import BAD, EMPTY, EQUAL, HALF, MEDIA, asked, refused, texts, without
 
 ROW = {
@@ -53,6 +55,77 @@ def test_kto():
     assert draft.pairs == (DraftPair(0, None, None, {"label": True}),)
     draft = llama_factory.read({"instruction": "Add.", "output": "3", "kto_tag": False})
     assert draft.pairs[0].known == {"label": False}
+
+
+V1 = {  # hiyouga/LLaMA-Factory, src/llamafactory/v1/plugins/data_plugins/converter.py: what its `pair` converter makes
+    f"{side}_messages": [
+        {"role": "user", "content": [{"type": "image_url", "value": "a.jpg"}, {"type": "text", "value": "What?"}], "loss_weight": 0.0},
+        {"role": "assistant", "content": [{"type": "text", "value": words}], "loss_weight": 1.0},
+    ]
+    for side, words in (("chosen", "A cat."), ("rejected", "A dog."))
+}  # fmt: skip
+
+
+def test_the_v1_form():
+    draft = llama_factory.read(V1)
+    assert draft.prompt == asked(("image", "a.jpg"), "What?")
+    assert texts(draft) == [("A cat.", "chosen"), ("A dog.", "rejected")]
+    assert detect(V1)[0] == "llama_factory"
+    refused(llama_factory, V1 | {"rejected_messages": []}, BAD, "rejected has no messages")
+    called = [V1["chosen_messages"][0], {"role": "assistant", "content": [{"type": "tool_call", "value": "{}"}]}]
+    refused(llama_factory, V1 | {"chosen_messages": called}, Reason.NOT_READ, "is of type tool_call")
+
+
+INFO = {  # hiyouga/LLaMA-Factory, data/README.md: a description of each file
+    "sft": {"file_name": "dpo.json", "columns": {"prompt": "question"}},
+    "mine": {"file_name": "dpo.json", "formatting": "sharegpt", "ranking": True,
+             "columns": {"messages": "dialog", "chosen": "good", "rejected": "bad", "images": "pics", "system": "brief"},
+             "tags": {"role_tag": "who", "content_tag": "said", "user_tag": "U", "assistant_tag": "A"}},
+    "kto": {"file_name": "kto.json", "columns": {"prompt": "question", "query": "more", "response": "reply", "kto_tag": "fine"}},
+    "hub": {"hf_hub_url": "x/y"}, "strange": 3,
+}  # fmt: skip
+
+
+def test_a_description_names_the_columns_and_the_tags():
+    columns, tags = llama_factory.described(INFO, "dpo.json")
+    assert columns == {
+        "conversations": "dialog",
+        "chosen": "good",
+        "rejected": "bad",
+        "images": "pics",
+        "system": "brief",
+    }
+    assert tags == llama_factory.TAGS | {
+        "role_tag": "who",
+        "content_tag": "said",
+        "user_tag": "U",
+        "assistant_tag": "A",
+    }
+    assert llama_factory.described(INFO, "kto.json") == (
+        {"instruction": "question", "input": "more", "output": "reply", "kto_tag": "fine"}, llama_factory.TAGS,
+    )  # fmt: skip
+    for info in (INFO, None, [INFO], {"features": {}}, {"a": {"file_name": "sft.json"}}):
+        assert llama_factory.described(info, "sft.json") is None
+
+
+def test_tags_are_replaced_by_the_usual_ones():
+    row = {
+        "conversations": [
+            {"who": "U", "said": "Hi", "n": 1},
+            {"who": "other", "said": "x"},
+            {"from": "human", "value": "y"},
+            3,
+        ]
+    }
+    _, tags = llama_factory.described(INFO, "dpo.json")
+    assert llama_factory.with_usual_tags(row, tags) == {
+        "conversations": [
+            {"from": "human", "value": "Hi", "n": 1},
+            {"from": "other", "value": "x"},
+            {"from": "human", "value": "y"},
+            3,
+        ]
+    }
 
 
 REFUSED = {

@@ -26,6 +26,18 @@ def test_a_score_is_a_rating():
     assert mllm_judge.read(SCORE | {"human": "4"}).said[0].value == 4.0  # some are texts
 
 
+def test_the_hq_subset_calls_the_score_human_answer():
+    """Dongping-Chen/MLLM-Judge, "Dataset/Hard & HQ/HQ/Score.jsonl"."""
+    row = without(SCORE, "human") | {
+        "Human_answer": 3,
+        "evaluator": {"judge_human": 1},
+        "result": {"name": "gpt4", "judge": "4"},
+    }
+    assert mllm_judge.read(row) == mllm_judge.read(SCORE)
+    assert mllm_judge.fits(row)
+    refused(mllm_judge, row | {"Human_answer": None}, BAD, "Human_answer is missing")
+
+
 def test_a_choice_is_a_preference_with_its_pair_and_c_is_a_tie():
     draft = mllm_judge.read(PAIR)
     assert draft.said == (DraftJudgement((0, 1), "preference", -1.0, "mllm_judge"),)

@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.source.formats import mm_rlhf
-from pipeline.source.formats.draft import DraftJudgement
+from pipeline.source.formats.draft import DraftJudgement, DraftPair
 from schemas.records import Outcome
 from tests.support.dialects import BAD, EMPTY, EQUAL, NAN, asked, refused, texts, without
 
@@ -32,6 +32,29 @@ def test_a_video_several_images_and_a_mixed_up_one():
     assert mm_rlhf.read(ROW | {"image": ["a", "b"]}).prompt == asked(("image", "a"), ("image", "b"), "What?")
     mixed = mm_rlhf.read(ROW | {"mixed_up_image": "b.jpg", "rejected": "A cat."})
     assert mixed.pairs[0].rejected_media == ("b.jpg",)
+
+
+def test_a_mixed_up_image_is_a_pair_beside_the_true_one():
+    """yfzhang114/MM-RLHF, llava/train/train_dpo.py and trl/trainer/dpo_trainer.py: the chosen answer with the mixed-up image is a loss of its
+    own (mDPO), the pair of answers keeps its image."""
+    draft = mm_rlhf.read(without(ROW, "reference_chosen_logp", "reference_rejected_logp") | {"mixed_up_image": "b.jpg"})
+    reasons = {"critique_chosen": "It is.", "critique_rejected": "It is not."}
+    assert draft.pairs == (DraftPair(0, 1, None, reasons), DraftPair(0, 0, ("b.jpg",)))
+    tie = mm_rlhf.read(ROW | {"mixed_up_image": "b.jpg", "is_tie": True})
+    assert tie.pairs == (DraftPair(0, 0, ("b.jpg",)),)
+
+
+def test_an_image_tag_is_the_place_of_a_video():
+    """yfzhang114/MM-RLHF, llava/train/train_dpo.py: <image> stands for whatever the row shows."""
+    row = without(ROW, "image") | {"video": "video/1", "prompt": "<image>\nWhat happens?"}
+    assert mm_rlhf.read(row).prompt == asked(("video", "video/1"), "What happens?")
+    refused(mm_rlhf, row | {"prompt": "<image> <image>?"}, BAD, "2 places for video files, but the row has 1")
+    refused(
+        mm_rlhf,
+        row | {"image": "a.jpg", "prompt": "<image> <image>?"},
+        BAD,
+        "2 places for image files, but the row has 1",
+    )
 
 
 def test_the_bench_counts_by_the_first_folder_of_the_picture_or_video():

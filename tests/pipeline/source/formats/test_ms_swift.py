@@ -1,7 +1,9 @@
 import pytest
 
 from pipeline.source.formats import ms_swift
-from pipeline.source.formats.draft import Draft, DraftPair
+from pipeline.source.formats.draft import Draft, DraftPair, Turn
+from pipeline.source.formats.registry import detect
+from schemas.records import Reason
 from tests.support.dialects import BAD, EMPTY, EQUAL, MEDIA, NAN, asked, refused, texts, without
 
 ASKED = {"role": "user", "content": "<image>What?"}
@@ -34,6 +36,89 @@ def test_rejected_media_stand_in_one_for_one():
         "rejected_images": ["d", "e"],
     }
     assert ms_swift.read(row).pairs[0].rejected_media == ("d", "c", "e")
+
+
+def test_rejected_media_alone_make_a_pair():
+    """modelscope/ms-swift, docs/source_en/Customization/Custom-dataset.md: "If only the images differ"."""
+    for kind, tag in (("images", "<image>"), ("videos", "<video>"), ("audios", "<audio>")):
+        talk = [{"role": "user", "content": f"{tag}What?"}, TALK[1]]
+        row = {"messages": talk, kind: ["a"], f"rejected_{kind}": ["b"]}
+        draft = ms_swift.read(row)
+        assert texts(draft) == [("A cat.", "chosen"), ("A cat.", "rejected")]
+        assert draft.pairs == (DraftPair(0, 1, ("b",), {}),)
+        assert ms_swift.fits(row)
+    assert ms_swift.read(ROW | {"rejected_images": []}).pairs == (DraftPair(0, 1, None, {}),)
+    refused(
+        ms_swift,
+        {"messages": TALK, "images": ["a"], "rejected_images": ["a", "b"]},
+        BAD,
+        "has 1 image files, but the rejected side has 2",
+    )
+
+
+TALKED = (*asked("Hi?"), Turn("assistant", (("text", "Ho."),)), *asked(("image", "a.jpg"), "What?"))
+BEFORE = [{"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Ho."}]
+FORMS = {  # modelscope/ms-swift, docs/source_en/Customization/Custom-dataset.md: the four forms that its AutoPreprocessor reads
+    "messages": {"messages": [*BEFORE, *TALK]},
+    "conversations, from and value": {"conversations": [{"from": ("human", "gpt")[i % 2], "value": m["content"]} for i, m in enumerate([*BEFORE, *TALK])]},
+    "conversation of questions and answers": {
+        "conversation": [{"human": "Hi?", "assistant": "Ho."}, {"human": "<image>What?", "assistant": "A cat."}]
+    },
+    "query and response": {"query": "<image>What?", "response": "A cat.", "history": [["Hi?", "Ho."]]},
+    "alpaca": {"instruction": "<image>What?", "output": "A cat.", "history": [["Hi?", "Ho."]]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_its_four_forms_are_one_conversation(name):
+    row = FORMS[name] | {"images": ["a.jpg"], "rejected_response": "A dog."}
+    draft = ms_swift.read(row)
+    assert draft.prompt == TALKED
+    assert texts(draft) == [("A cat.", "chosen"), ("A dog.", "rejected")]
+    assert detect(row)[0] == "ms_swift"
+    assert ms_swift.read(without(row, "rejected_response")).known == {"reference": "A cat."}
+
+
+def test_a_query_alone_is_a_prompt_and_the_input_follows_the_instruction():
+    assert ms_swift.read({"query": "What?", "solution": "cat"}) == Draft(asked("What?"), known={"answer": "cat"})
+    row = {"instruction": "Add.", "input": "1 + 1", "output": "2", "rejected_response": "3"}
+    assert ms_swift.read(row).prompt == asked("Add.\n1 + 1")
+
+
+GROUNDED = {  # modelscope/ms-swift, the same page: "SWIFT's grounding data format"
+    "messages": [{"role": "user", "content": "<image>Where is <ref-object>?"}, {"role": "assistant", "content": "Left of <ref-object>."}],
+    "images": ["a.jpg"], "rejected_response": "Nowhere.", "objects": {"ref": ["the sheep", "the dog"], "bbox": []},
+}  # fmt: skip
+
+
+def test_the_names_of_objects_stand_in_the_texts():
+    draft = ms_swift.read(GROUNDED)
+    assert draft.prompt == asked(("image", "a.jpg"), "Where is the sheep?")
+    assert texts(draft) == [("Left of the dog.", "chosen"), ("Nowhere.", "rejected")]
+    other = ms_swift.read(
+        GROUNDED | {"rejected_response": "Right of <ref-object>."}
+    )  # each side goes on behind the prompt
+    assert texts(other)[1] == ("Right of the dog.", "rejected")
+    assert ms_swift.read(ROW | {"objects": {"ref": [], "bbox": [[1, 2, 3, 4]]}}) == ms_swift.read(
+        ROW
+    )  # no place for it
+
+
+@pytest.mark.parametrize(
+    ("row", "reason", "word"),
+    [
+        (
+            {"rejected_response": "At <bbox>.", "objects": {"ref": ["a", "b"], "bbox": [[1, 2, 3, 4]]}},
+            Reason.NOT_READ,
+            "<bbox> in a text",
+        ),
+        ({"objects": {"ref": ["the sheep"]}}, BAD, "2 <ref-object>, but objects.ref has 1"),
+        ({"objects": ["sheep"]}, BAD, "objects are a list"),
+        ({"objects": {"ref": [3]}}, BAD, "objects.ref is an int"),
+    ],
+)
+def test_boxes_and_names_that_are_missing_are_refused(row, reason, word):
+    refused(ms_swift, GROUNDED | row, reason, word)
 
 
 def test_a_label_a_reference_and_a_prompt():

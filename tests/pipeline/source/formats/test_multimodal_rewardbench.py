@@ -29,6 +29,12 @@ def test_safety_and_reasoning_are_counted_in_two(name, category, found):
     assert draft.known == {"split": found}
 
 
+def test_the_category_may_be_at_the_top_level():
+    """facebookresearch/multimodal_rewardbench: `Category` in its README's rows, `Meta.Category` in scripts/2_get_accuracy.py."""
+    draft = multimodal_rewardbench.read(without(ROW, "Meta") | {"Category": "safety", "ID": "PAIRS-1"})
+    assert draft.known == {"split": "safety/bias"}
+
+
 def test_without_meta_there_is_no_category():
     assert multimodal_rewardbench.read(without(ROW, "Meta")).known == {}
 

@@ -24,7 +24,7 @@ def scored(**sides) -> dict:
 def test_the_hub_row():
     answers = (Answer("A cat.", "m1", "chosen"), Answer("A dog.", "m1", "rejected"))
     prompt = asked(("image", {"bytes": b"x", "path": "a.jpg"}), "What?")
-    assert rlaif_v.read(HUB) == Draft(prompt, answers, (), (DraftPair(0, 1, None, {}),), {"source": "COCO"}, "7")
+    assert rlaif_v.read(HUB) == Draft(prompt, answers, (), (DraftPair(0, 1, None, {}),), {"source": "COCO#7"}, "7")
     assert rlaif_v.read(HUB | {"origin_split": "train"}).answers[0].model is None
 
 
@@ -37,6 +37,26 @@ def test_the_pair_stage_has_scores():
     assert draft.id == "q1"
     listed = rlaif_v.read(scored(chosen=[SCORES["chosen"]]))
     assert listed.said == draft.said
+
+
+def test_the_pair_stage_writes_scores_as_texts_and_verdicts_by_question():
+    """RLHF-V/RLAIF-V, utils/get_preference_pairs.py: `score` is a text, `judge` the verdict on each question."""
+    judge = {"Is there a cat?": "1", "Is it grey?": "0"}
+    row = STAGE | {"image": "", "ds_name": "x"}
+    row["org_infos"] = {"ds_question_id": "q1", "reference": "", "origin_file": "", "chosen_infos": {"facts": []}, "rejected_infos": {},
+                        "scores": {"chosen": {"judge": judge, "score": "-1"}, "rejected": {"judge": {}, "score": "-3"}}}  # fmt: skip
+    draft = rlaif_v.read(row)
+    assert [(s.value, s.annotator, json.loads(s.raw)) for s in draft.said] == [
+        (-1.0, "rlaif_v", judge),
+        (-3.0, "rlaif_v", {}),
+    ]
+    assert draft.pairs[0].known == {"margin": 2.0, "reward_chosen": -1.0, "reward_rejected": -3.0}
+    assert (draft.prompt, draft.known) == (asked(("image", "a.jpg"), "What?"), {"source": "x#q1"})
+
+
+def test_a_tag_is_the_place_of_the_image():
+    assert rlaif_v.read(STAGE | {"question": "<image>\nWhat?"}).prompt == asked(("image", "a.jpg"), "What?")
+    refused(rlaif_v, STAGE | {"question": "<image><image>?"}, BAD, "2 places for image files, but the row has 1")
 
 
 REFUSED = {
@@ -54,7 +74,7 @@ REFUSED = {
     "infos that are a text": (STAGE | {"org_infos": "x"}, BAD, "org_infos are a str"),
     "scores that are a list": (STAGE | {"org_infos": {"scores": [1]}}, BAD, "org_infos.scores are a list"),
     "one score": (STAGE | {"org_infos": {"scores": {"chosen": SCORES["chosen"]}}}, BAD, "scores.rejected is missing"),
-    "a score that is a text": (scored(chosen={"score": "-1"}), BAD, "scores.chosen.score is a str"),
+    "a score that is a word": (scored(chosen={"score": "bad"}), BAD, "scores.chosen.score is the text 'bad'"),
     "a score that is no number": (scored(chosen={"score": NAN}), BAD, "scores.chosen.score is nan"),
     "an endless score": (scored(rejected={"score": INF}), BAD, "scores.rejected.score is inf"),
     "a score that is missing": (scored(rejected={"judge": "j"}), BAD, "scores.rejected.score is missing, but"),

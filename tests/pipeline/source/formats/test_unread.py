@@ -13,6 +13,9 @@ from schemas.records import Reason
 from tests.pipeline.source.formats import (
     test_argilla,
     test_label_studio,
+    test_llama_factory,
+    test_mllm_judge,
+    test_ms_swift,
     test_pairwright,
     test_pick_a_pic,
     test_rlhf_v,
@@ -41,7 +44,10 @@ MORE = {
     "argilla": [test_argilla.MIX],
     "rlhf_v": [{**test_rlhf_v.ROW, "image": None, "origin_dataset": None, "text": test_rlhf_v.SAID}],
     "pick_a_pic": [{**test_pick_a_pic.ROW, "jpg_0": None, "jpg_1": None}],
-    "llama_factory": [{"instruction": "?", "output": "x", "kto_tag": True}],
+    "llama_factory": [{"instruction": "?", "output": "x", "kto_tag": True}, test_llama_factory.V1],
+    "mllm_judge": [{**{k: v for k, v in test_mllm_judge.SCORE.items() if k != "human"}, "Human_answer": 3}],
+    "ms_swift": [{name: [dict.fromkeys(("user", "human", "assistant", "gpt", "bot"), "x")]} for name in ("messages", "conversation", "conversations")]
+    + [{"instruction": "?", "input": "?", "output": "x"}, test_ms_swift.GROUNDED, {"query": "?", "response": "x", "history": []}],
 }  # fmt: skip
 
 

@@ -51,6 +51,18 @@ def test_an_object_of_lists_is_the_same_at_any_depth():
     assert vlfeedback.read(ROW | {"completions": flat | {"annotations": axes}}) == vlfeedback.read(ROW)
 
 
+@pytest.mark.parametrize("rating", [4, 4.0, "4", "4.0"])
+def test_a_rating_is_a_number_or_its_text(rating):
+    """MMInstruction/VLFeedback writes texts, sets that were made with its prompts write numbers."""
+    (said,) = vlfeedback.read(rated(Rating=rating)).said
+    assert (said.value, said.outcome, json.loads(said.raw)["Rating"]) == (4.0, Outcome.VERDICT, str(rating))
+
+
+def test_a_tag_is_the_place_of_the_image():
+    assert vlfeedback.read(ROW | {"prompt": "<image>\nWhat?"}).prompt == asked(("image", "a.jpg"), "What?")
+    refused(vlfeedback, ROW | {"prompt": "<image><image>?"}, BAD, "2 places for image files, but the row has 1")
+
+
 REFUSED = {
     "no completions": (without(ROW, "completions"), BAD, "completions are missing"),
     "empty completions": (ROW | {"completions": []}, BAD, "completions are empty"),
@@ -59,7 +71,7 @@ REFUSED = {
         ROW | {"completions": {"annotations": [{}], "model": ["a", "b"], "response": ["x"]}}, BAD, "annotations 1, model 2, response 1",
     ),
     "an object of texts": (ROW | {"completions": {"model": "a"}}, BAD, "model a str"),
-    "a rating that is a number": (rated(Rating=4), BAD, "completions[0].annotations.Helpfulness.Rating is an int"),
+    "a rating that is a boolean": (rated(Rating=True), BAD, "completions[0].annotations.Helpfulness.Rating is a bool"),
     "a rating that is missing": (rated(Rating=None), BAD, "Helpfulness.Rating is missing"),
     "a rationale that is a list": (rated(Rationale=[]), BAD, "Helpfulness.Rationale is a list"),
     "annotations that are a list": (ROW | {"completions": [DONE | {"annotations": []}]}, BAD, "annotations are a list"),
@@ -76,7 +88,7 @@ def test_a_bad_row_is_refused_in_words(name):
     refused(vlfeedback, *REFUSED[name])
 
 
-@pytest.mark.parametrize("rating", ["nan", "inf", "-Infinity", "", "four", "4/5"])
+@pytest.mark.parametrize("rating", ["nan", "inf", "-Infinity", "", "four", "4/5", float("nan"), 10**400])
 def test_a_rating_that_is_no_number_is_kept_without_a_value(rating):
     (said,) = vlfeedback.read(rated(Rating=rating)).said
-    assert (said.value, said.outcome, json.loads(said.raw)["Rating"]) == (None, Outcome.UNPARSABLE, rating)
+    assert (said.value, said.outcome, json.loads(said.raw)["Rating"]) == (None, Outcome.UNPARSABLE, str(rating))

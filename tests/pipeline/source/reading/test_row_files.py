@@ -255,3 +255,62 @@ def test_broken_bytes_are_rows_or_named_errors_and_nothing_else(tmp_path, name, 
     except InputError as error:
         said.append(str(error))
     assert all("\n" not in line for line in said)
+
+
+ROW, TWO = {"prompt": "q1"}, [{"prompt": "q1"}, {"prompt": "q2", "n": 1}]
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        (json.dumps(ROW), [ROW]),
+        (json.dumps(ROW, indent=1), [ROW]),
+        ("\ufeff\n" + json.dumps(ROW, indent=4) + "\n\n", [ROW]),
+        ("\n".join(map(json.dumps, TWO)), TWO),  # lines
+        ("\n\n".join(map(json.dumps, TWO)) + "\n", TWO),
+        (json.dumps({"data": TWO}), TWO),
+        (json.dumps({"data": TWO}, indent=1), TWO),
+        (json.dumps({"version": "1.0", "train": TWO, "info": {"by": "me"}}), TWO),
+        (json.dumps({"anything": TWO}), TWO),  # its only key
+        ('{"data": [\n' + ",\n".join(map(json.dumps, TWO)) + "\n]}", TWO),
+        (json.dumps({"messages": [{"role": "user", "content": "?"}]}), [{"messages": [{"role": "user", "content": "?"}]}]),
+        (json.dumps({"id": 1, "data": {"prompt": "?"}, "annotations": []}), [{"id": 1, "data": {"prompt": "?"}, "annotations": []}]),
+        (json.dumps({"prompt": "?", "items": [{"a": 1}]}), [{"prompt": "?", "items": [{"a": 1}]}]),  # a row with a list of objects
+        (json.dumps({"data": []}), [{"data": []}]),
+    ],
+)  # fmt: skip
+def test_a_json_file_that_begins_with_an_object(tmp_path, text, rows):
+    (tmp_path / "r.json").write_text(text)
+    found = list(row_files.read(str(tmp_path / "r.json")))
+    assert [row.values() for row in found] == rows
+    if "\n\n" not in text:
+        assert [row.place for row in found] == [f"r.json#{i}" for i in range(1, len(rows) + 1)]
+
+
+def test_a_broken_first_line_costs_only_itself(tmp_path):
+    (tmp_path / "r.json").write_text('{"prompt": "q1\n{"prompt": "q2"}\n{"prompt": nope}\n{"prompt": "q3"}')
+    rows = list(row_files.read(str(tmp_path / "r.json")))
+    assert [row.place for row in rows] == ["r.json#1", "r.json#2", "r.json#3", "r.json#4"]
+    assert rows[3].values() == {"prompt": "q3"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{\n "prompt": "q1",\n "n": \n', "cannot read .*r.json as JSON .*write one object a line, or an array"),
+        (json.dumps({"train": TWO, "test": TWO}), "it holds rows under train, test, so write each list to a file of its own"),
+        ('{\n "data": "' + "x" * (16 << 20) + '"}', "is one JSON object of more than 16 MiB; write its rows as lines, or as an array"),
+    ],
+)  # fmt: skip
+def test_an_object_that_cannot_be_read_is_said_to_be_one(tmp_path, text, said):
+    (tmp_path / "r.json").write_text(text)
+    with pytest.raises(InputError, match=said):
+        list(row_files.read(str(tmp_path / "r.json")))
+
+
+def test_nan_in_the_rows_of_an_object_costs_nothing_where_nobody_reads_it(tmp_path):
+    (tmp_path / "r.json").write_text('{"data": [{"prompt": "q1", "score": NaN}]}')
+    (row,) = row_files.read(str(tmp_path / "r.json"))
+    assert row.values({"prompt"})["prompt"] == "q1"
+    with pytest.raises(RowError, match="score is nan"):
+        row.values({"score"})
