@@ -50,7 +50,14 @@ def _rows(count: int):
 
 def opened(server: local_server.LocalServer, client: Client, folder: Path, campaign: str) -> Sync:
     media = FolderStore(folder / "media")
-    return Sync(client, Ledger(folder / campaign), campaign, "benchmark", SETTINGS, LocalFiles(server.files, media))
+    return Sync(
+        client,
+        Ledger(folder / campaign),
+        campaign,
+        "benchmark",
+        SETTINGS,
+        LocalFiles(server.files, media, lambda sha, mime: (sha, mime)),
+    )
 
 
 def pushed(server, client: Client, folder: Path, count: int, round: int) -> tuple[float, float]:

@@ -135,6 +135,8 @@ class Context:
     """the exported dataset, for `train`"""
     unread: dict[str, dict[str, int]] = field(default_factory=dict)
     """where a source counts what its rows hold and it does not read: file -> column -> rows"""
+    shown: Callable[[str, str], tuple[str, str]] = lambda media, mime: (media, mime)
+    """(media id, MIME type) -> the same of the form in which people see the item"""
     progress: Callable[[int, int | None, str], None] = lambda done, total, text: None
     """called as progress(done, total, text) from time to time during long work"""
 

@@ -32,6 +32,9 @@ from schemas.requests import (
 class Engine(Protocol):
     """A loaded model. Any number of calls of `ask` may be in flight; results arrive as they finish.
 
+    An engine that sends media files elsewhere has `sends_files = True`, its module SENDS_FILES = True, and sends their portable forms (pipeline/media/portable.py), which are
+    then part of the keys of its cached answers.
+
     The overloads of `ask` give callers the result type of each request. A single implementation cannot be checked against them: an engine
     that wraps another one returns Any."""
 
@@ -109,6 +112,14 @@ class MediaStore(Protocol):
 
     def missing(self, names: Iterable[str]) -> Iterator[str]:
         """Those of `names` that the store does not have."""
+        ...
+
+    def form(self, sha: str, name: str) -> str | None:
+        """The id of an item's form that was kept under `name`; None if there is none."""
+        ...
+
+    def keep_form(self, sha: str, name: str, made: str) -> None:
+        """Keeps `made`, the id of an item that was added, as a form of the item `sha`; durable at the next `sync`."""
         ...
 
     def sync(self) -> None:

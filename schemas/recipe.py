@@ -14,7 +14,7 @@ from schemas.text import did_you_mean
 
 PREDICATES = ("right", "wrong", "has_answer", "no_answer", "best")  # allowed in `where:`; anything else must be a role
 STEP_KEYS = ("name", "from", "where", "share", "contradictions", "as")
-RECIPE_KEYS = ("name", "about", "models", "steps", "rounds")
+RECIPE_KEYS = ("name", "about", "models", "steps", "rounds", "dataset")
 
 
 class Step(BaseModel):
@@ -49,6 +49,15 @@ class Rounds(BaseModel):
         return dict(self.model_extra or {})
 
 
+class DatasetSettings(BaseModel):
+    """How the dataset is written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    media: Literal["portable", "original"] = "portable"
+    """form of the media: `portable` converts what `datasets`, Pillow, browsers or hosted models would not show as it was shown to models (see
+    docs/media.md) and leaves other files as they are; `original` are the files as they were read"""
+
+
 class Price(BaseModel):
     """The price of a model. Not part of its settings, as it does not affect any row."""
 
@@ -68,6 +77,7 @@ class Recipe(BaseModel):
     prices: dict[str, Price] = {}
     steps: tuple[Step, ...]
     rounds: Rounds | None = None
+    dataset: DatasetSettings = DatasetSettings()
 
 
 def parse(raw: Any) -> Recipe:
@@ -96,7 +106,7 @@ def parse(raw: Any) -> Recipe:
     try:
         return Recipe(
             name=clean(raw["name"]), about=clean(str(raw.get("about") or "")), models=models, prices=prices, steps=steps,
-            rounds=raw.get("rounds"),
+            rounds=raw.get("rounds"), dataset=raw.get("dataset") or {},
         )  # fmt: skip
     except ValidationError as error:
         raise RecipeError(_first_error(error, "recipe")) from None
@@ -164,8 +174,8 @@ def override(raw: dict, assignment: str, read: Callable[[str], Any]) -> None:
             raise RecipeError(f"'{assignment}': unknown model '{path[1]}'; {did_you_mean(path[1], models)}")
         models[path[1]][path[2]] = value
         return
-    if path[0] == "rounds":
-        raw["rounds"] = {**(raw.get("rounds") or {}), path[1]: value}
+    if path[0] in ("rounds", "dataset"):
+        raw[path[0]] = {**(raw.get(path[0]) or {}), path[1]: value}
         return
     steps = {}
     for place, entry in enumerate(raw.get("steps") or [], 1):

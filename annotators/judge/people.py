@@ -37,7 +37,9 @@ def fit(seen, settings: Settings, context: Context) -> Fitted:
             if not progress(ledger, settings).done or follow_ups(ledger, campaign, settings):
                 from annotators.label_studio import sync
 
-                server = sync.connect_sync(campaign, context.recipe, context.step, settings, ledger, context.media)
+                server = sync.connect_sync(
+                    campaign, context.recipe, context.step, settings, ledger, context.media, context.shown
+                )
                 server.work(context.progress)
             found = progress(ledger, settings)
             if not found.done:

@@ -8,6 +8,7 @@ import mimetypes
 import os
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +25,7 @@ ROOT = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"  # a variable of the server
 FOLDER = "pairwright"  # under ROOT
 S3_KEY, S3_SECRET, SERVE_SECRET = "PAIRWRIGHT_S3_KEY", "PAIRWRIGHT_S3_SECRET", "PAIRWRIGHT_SERVE_SECRET"
 MINUTES = 60  # validity of a link after a task was opened
+Shown = Callable[[str, str], tuple[str, str]]  # (media id, MIME type) -> the same of the form that people see
 OLD = 600  # seconds after which a temporary file is abandoned
 
 
@@ -51,25 +53,26 @@ def name_of(sha: str, mime: str) -> str:
     return sha + (mimetypes.guess_extension(mime) or "")
 
 
-def open_links(where: str, media: MediaStore) -> Links:
-    """The Links of a `media` setting. UserError for an unknown setting or a missing environment variable."""
+def open_links(where: str, media: MediaStore, shown: Shown) -> Links:
+    """The Links of a `media` setting; `shown`: the (id, MIME type) of the form in which people see an item. UserError for an unknown setting or a missing environment variable."""
     scheme, _, _ = where.partition("://")
     if where == "local":
-        return LocalFiles(Path(_needed(ROOT, "set it to the folder the server was started with")), media)
+        return LocalFiles(Path(_needed(ROOT, "set it to the folder the server was started with")), media, shown)
     if scheme == "s3":
-        return Bucket(where, media)
+        return Bucket(where, media, shown)
     if scheme in ("http", "https"):
-        return Served(where)
+        return Served(where, shown)
     raise UserError(f"media: '{where}' must be local, s3://BUCKET/PREFIX, or the http address of `pairwright serve`")
 
 
 class LocalFiles:
     """Media as files in a folder that the server serves."""
 
-    def __init__(self, root: Path, media: MediaStore):
-        self.folder, self.media, self.cleared = root / FOLDER, media, False
+    def __init__(self, root: Path, media: MediaStore, shown: Shown):
+        self.folder, self.media, self.shown, self.cleared = root / FOLDER, media, shown, False
 
     def link(self, sha: str, mime: str) -> str:
+        sha, mime = _shown(self.shown, sha, mime)
         path = self.folder / name_of(sha, mime)
         if not path.exists():
             try:
@@ -98,8 +101,8 @@ class Bucket:
     """Media as objects in a bucket. The server gets a separate, read-only key (PAIRWRIGHT_S3_KEY, PAIRWRIGHT_S3_SECRET); our own key is
     where fsspec looks for it."""
 
-    def __init__(self, where: str, media: MediaStore):
-        self.where, self.media = where.rstrip("/"), media
+    def __init__(self, where: str, media: MediaStore, shown: Shown):
+        self.where, self.media, self.shown = where.rstrip("/"), media, shown
         self.bucket, _, self.prefix = self.where.removeprefix("s3://").partition("/")
         self.key, self.secret = (
             _needed(name, "set it to a key that may read the bucket") for name in (S3_KEY, S3_SECRET)
@@ -107,6 +110,7 @@ class Bucket:
         self._system, self._root = fsspec.core.url_to_fs(self.where)
 
     def link(self, sha: str, mime: str) -> str:
+        sha, mime = _shown(self.shown, sha, mime)
         name = name_of(sha, mime)
         try:
             if not self._system.exists(f"{self._root}/{name}"):
@@ -131,12 +135,12 @@ class Bucket:
 class Served:
     """Media served by `pairwright serve` at `address`."""
 
-    def __init__(self, address: str):
-        self.address = address.rstrip("/")
+    def __init__(self, address: str, shown: Shown):
+        self.address, self.shown = address.rstrip("/"), shown
         self.key, self.hidden = signing.keys(secret())
 
     def link(self, sha: str, mime: str) -> str:
-        return f"s3://{BUCKET}/{name_of(sha, mime)}"
+        return f"s3://{BUCKET}/{name_of(*_shown(self.shown, sha, mime))}"
 
     def attach(self, client: Client, project: int) -> None:
         try:
@@ -153,13 +157,24 @@ def secret() -> str:
     return _needed(SERVE_SECRET, "create one with `openssl rand -hex 32` and keep it")
 
 
+def _shown(shown: Shown, sha: str, mime: str) -> tuple[str, str]:
+    try:
+        return shown(sha, mime)
+    except KeyError:
+        raise _missing(sha) from None
+
+
 def _read(media: MediaStore, sha: str) -> bytes:
     try:
         return media.read(sha)
     except KeyError:
-        raise StoreError(
-            f"the media item {sha} of a question is missing from the media store; build again with the original cache"
-        ) from None
+        raise _missing(sha) from None
+
+
+def _missing(sha: str) -> StoreError:
+    return StoreError(
+        f"the media item {sha} of a question is missing from the media store; build again with the original cache"
+    )
 
 
 def _needed(variable: str, what: str) -> str:

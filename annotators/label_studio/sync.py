@@ -12,7 +12,7 @@ from itertools import groupby, islice
 
 from annotators.label_studio.client import Client, NotFound, connect
 from annotators.label_studio.forms import labeling_config, results, tasks
-from annotators.label_studio.links import Links, open_links
+from annotators.label_studio.links import Links, Shown, open_links
 from annotators.people.ledger import Annotation, Ledger, Project
 from annotators.people.progress import follow_ups, progress
 from annotators.people.question import AxisVerdict, Question, Task, Unusable
@@ -353,15 +353,18 @@ class Sync:
         out.counts.update(lost=len(lost), deleted=self.ledger.delete(gone))
 
 
-def connect_sync(campaign: str, recipe: str, step: str, settings: Settings, ledger: Ledger, media: MediaStore) -> Sync:
-    """A Sync of a judging step with the server in LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY. UserError or ServerError if there is none."""
+def connect_sync(
+    campaign: str, recipe: str, step: str, settings: Settings, ledger: Ledger, media: MediaStore, shown: Shown
+) -> Sync:
+    """A Sync of a judging step with the server in LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY; `shown` as of `open_links`. UserError or
+    ServerError if there is none."""
     return Sync(
         connect(),
         ledger,
         campaign,
         " · ".join(dict.fromkeys((recipe, step))),
         settings,
-        open_links(settings.media, media),
+        open_links(settings.media, media, shown),
     )
 
 

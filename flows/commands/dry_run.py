@@ -11,6 +11,7 @@ import random
 from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from flows.planning.bind import Bound, BoundRecipe, Operator
 from flows.planning.registry import engine_of
 from flows.runs.engine_host import EngineHost
 from flows.runs.model_source import Identities, RunModel
+from pipeline.media.portable import known_sent_id
 from pipeline.modeling.checkpoint import folder_with, identity
 from pipeline.modeling.request_media import media_of_request
 from pipeline.modeling.token_count import FILES, Counter
@@ -151,8 +153,9 @@ class Observations:
 class SimulatedEngine:
     """An Engine that simulates answers. It supports every form, so that operators can parse them."""
 
-    def __init__(self, model: Model, store: MediaStore | None, known: Observations):
-        """`store` may be None if no request shows or makes media."""
+    def __init__(self, model: Model, store: MediaStore | None, known: Observations, sends_files: bool = False):
+        """`store` may be None if no request shows or makes media. `sends_files`: as the model's engine."""
+        self.sends_files = sends_files
         self.identity, self.media, self.slots, self.counter = model.identity, model.media, model.slots, model.counter
         self.can = model.can | {"Form"}
         self.model, self.store, self.known = model, store, known
@@ -180,10 +183,11 @@ class CachedSimulatedEngine:
 
     async def ask(self, request: Request) -> Any:  # a Result of the request's own type, as the port's overloads say
         engine, known = self._engine, self._engine.known
-        key = request_key(engine.identity, request)
+        sent = await self._cache.sent(request) if engine.sends_files else request
+        key = request_key(engine.identity, sent)
         found = self._cache.get(key)
-        if found is None and isinstance(request, Generate) and request.form:  # the real engine may not support forms
-            found = self._cache.get(request_key(engine.identity, request._replace(form=None)))
+        if found is None and isinstance(sent, Generate) and sent.form:  # the real engine may not support forms
+            found = self._cache.get(request_key(engine.identity, sent._replace(form=None)))
         if found is not None:
             known.learn(engine.model, request, found)
         elif (found := known.made.get(key)) is None:
@@ -211,9 +215,9 @@ class CachedSimulatedEngine:
 class ReadOnlyAnswers:
     """The answer cache, read only: nothing is added, and simulated answers are not measured."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, media: MediaStore):
         """StoreError if the file cannot be opened or created."""
-        self._cache = AnswerCache(path)
+        self._cache = AnswerCache(path, portable=partial(known_sent_id, media))
 
     @property
     def damaged(self) -> set[bytes]:
@@ -253,10 +257,11 @@ class SimulatedEngines:
         return self._identities.of(model)
 
     async def connect(self, models: Sequence[RunModel], host: EngineHost) -> dict[str, SimulatedEngine]:
-        return {model.name: SimulatedEngine(self._model(model), host.media, self.known) for model in models}
+        sends = {m.name: getattr(engine_of(m.spec, m.name)[0], "SENDS_FILES", False) for m in models}
+        return {m.name: SimulatedEngine(self._model(m), host.media, self.known, sends[m.name]) for m in models}
 
     def answers(self, path: Path, host: EngineHost) -> ReadOnlyAnswers:
-        return ReadOnlyAnswers(path)
+        return ReadOnlyAnswers(path, host.media)
 
     def _model(self, wanted: RunModel) -> Model:
         where = wanted.name, wanted.round

@@ -4,16 +4,19 @@ import time
 from urllib.parse import urlsplit
 
 from flows.runs import campaigns
+from pipeline.media.portable import known_id, portable_file
 from pipeline.storage.media_store import open_store
+from schemas.ports import MediaStore
 
 LOOK = 2.0  # least seconds between two reads of the ledgers for new questions
 
 
 class QuestionMedia:
-    """The media of a run's questions. Called with a hash, it returns the media type, or None if no question shows that medium."""
+    """The media of a run's questions. Called with a hash, it returns the media type, or None if no question shows that medium,
+    as it is or in its portable form."""
 
-    def __init__(self, run):
-        self._run, self._types, self._looked = run, {}, 0.0
+    def __init__(self, run, media: MediaStore):
+        self._run, self._media, self._types, self._looked = run, media, {}, 0.0
         self._look()
 
     def __call__(self, sha: str) -> str | None:
@@ -24,7 +27,8 @@ class QuestionMedia:
     def _look(self) -> None:
         for asking in campaigns.required_steps(self._run):
             with campaigns.open_ledger(asking) as ledger:
-                self._types.update(media for question in ledger.questions() for media in question.media)
+                for media in (media for question in ledger.questions() for media in question.media):
+                    self._types.update([media, portable_file(self._media, *media, find=known_id)])
         self._looked = time.monotonic()
 
 
@@ -39,7 +43,8 @@ def serve(run, url: str, host: str, port: int, every: float) -> None:
     from annotators.label_studio.service import signing
 
     secret = links.secret()
-    shown = QuestionMedia(run)
+    media = open_store(run.cache / "media")
+    shown = QuestionMedia(run, media)
     client = connect()
     hooked: set[int] = set()
 
@@ -54,4 +59,4 @@ def serve(run, url: str, host: str, port: int, every: float) -> None:
 
     labels = urlsplit(client.url)
     origin = f"{labels.scheme}://{labels.netloc}"
-    server.serve(server.app(open_store(run.cache / "media"), shown, pull, secret, origin, every), host, port)
+    server.serve(server.app(media, shown, pull, secret, origin, every), host, port)

@@ -17,7 +17,7 @@ from schemas import operator as operators
 from schemas.errors import RecipeError
 from schemas.operator import VERBS, Context, Fitted, OperatorModule
 from schemas.ports import EngineModule, EngineSettings
-from schemas.recipe import PREDICATES, Price, Recipe, Rounds, Step, models, settings_of
+from schemas.recipe import PREDICATES, DatasetSettings, Price, Recipe, Rounds, Step, models, settings_of
 from schemas.records import digest
 from schemas.redact import without_signature
 from schemas.text import did_you_mean
@@ -111,6 +111,7 @@ class BoundRecipe:
     """name -> engine and settings, as in the recipe"""
     prices: dict[str, Price]
     rounds: Rounds | None
+    dataset: DatasetSettings
     steps: tuple[Bound, ...]
     engines: dict[str, Loaded]
     """name -> (engine, settings) of each of `models`"""
@@ -164,7 +165,14 @@ def bind(recipe: Recipe, given: Iterable[str] = ()) -> BoundRecipe:
             if model not in recipe.models and model not in trained:
                 raise RecipeError(f"{entry.name}: unknown model '{model}'; {did_you_mean(model, recipe.models)}")
     return BoundRecipe(
-        recipe.name, recipe.about, recipe.models, recipe.prices, recipe.rounds, tuple(bound.values()), engines
+        recipe.name,
+        recipe.about,
+        recipe.models,
+        recipe.prices,
+        recipe.rounds,
+        recipe.dataset,
+        tuple(bound.values()),
+        engines,
     )
 
 

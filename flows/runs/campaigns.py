@@ -4,6 +4,7 @@ import contextlib
 import sqlite3
 from collections import Counter
 from collections.abc import Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -17,6 +18,7 @@ from annotators.people.ledger import Ledger
 from annotators.people.progress import Progress, progress
 from annotators.people.settings import Settings, campaign_of
 from flows.planning.bind import Bound, BoundRecipe
+from pipeline.media.portable import portable_file
 from pipeline.storage.media_store import open_store
 from schemas.disk import error_line
 from schemas.errors import OutputError, StoreError
@@ -87,8 +89,10 @@ def sync(run, what: str, **how) -> dict[str, Any]:
         for asking in required_steps(run):
             with open_ledger(asking) as ledger, ledger.alone():
                 campaign = campaign_of(run.recipe.name, asking.step, asking.settings)
-                server = connect_sync(campaign, run.recipe.name, asking.step, asking.settings, ledger, media)
+                shown = partial(portable_file, media)
+                server = connect_sync(campaign, run.recipe.name, asking.step, asking.settings, ledger, media, shown)
                 out[asking.step] = getattr(server, what)(**how)
+        media.sync()
     return out
 
 

@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,13 +38,14 @@ from flows.runs.notes import VERSION
 from flows.runs.stream import Pass, Resources, Used, from_sources, from_tables, seen_samples
 from flows.runs.supervisor import Supervisor
 from pipeline.dataset import manifest
+from pipeline.media.portable import portable_file
 from pipeline.storage import checksum
 from pipeline.storage.answer_cache import Usage
 from schemas import redact
 from schemas.errors import DamageError, InputError, OutputError, RecipeError
 from schemas.operator import Context
 from schemas.published import public_text
-from schemas.recipe import parse, without_prices
+from schemas.recipe import DatasetSettings, parse, without_prices
 from schemas.records import Rejection, digest
 
 CACHE = Path("data/cache")  # default
@@ -195,6 +197,8 @@ class Run:
         ]
         if self.dataset_given and unit.steps and unit.steps[0].family == "train":
             parents.append(self.contents(self.dataset_given))
+        if unit.kind == "dataset" and self.recipe.dataset != DatasetSettings():
+            parents.append(self.recipe.dataset.media)
         return digest(VERSION, unit.kind, [b.key for b in bound or self.bound(unit)], parents)
 
     def contents(self, dataset: Path) -> str:
@@ -325,7 +329,7 @@ class Run:
         """The arguments for a step's `fit`."""
         context = Context(
             bound.step.name, bound.version, media, self.recipe.name, progress=progress, tables=earlier,
-            folder=self.persistent_folder(unit, bound),
+            folder=self.persistent_folder(unit, bound), shown=partial(portable_file, media),
         )  # fmt: skip
         return seen_samples(bound, earlier), bound.settings, context
 
@@ -391,7 +395,7 @@ class Run:
         from pipeline.dataset.write import write
 
         info = {"recipe": public_text(self.recipe.name), "digest": digest(redact.document(without_prices(self.raw)))}
-        counts = write(self.tables(unit), host.media, self.dataset(unit.round), info)
+        counts = write(self.tables(unit), host.media, self.dataset(unit.round), info, self.recipe.dataset.media)
         self.unit_folder(unit).mkdir(parents=True, exist_ok=True)
         return {"key": self.key(unit), "pairs": counts}
 

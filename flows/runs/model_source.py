@@ -5,12 +5,14 @@ CachedEngines   cached replies only                          flows/commands/reju
 SimulatedEngines       cached replies, others are simulated           flows/commands/dry_run.py"""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from flows.planning.registry import engine_of
 from flows.runs import shards
 from flows.runs.engine_host import EngineHost
+from pipeline.media.portable import sent_id
 from pipeline.storage.answer_cache import AnswerCache, Usage
 from schemas.ports import Engine
 from schemas.records import digest
@@ -102,7 +104,7 @@ class RealEngines:
         return found
 
     def answers(self, path: Path, host: EngineHost) -> AnswerCache:
-        return AnswerCache(path, host.journal)
+        return AnswerCache(path, host.journal, partial(sent_id, host.media))
 
 
 def noted_engines(folder: Path) -> dict[str, dict[str, Any]]:

@@ -3,8 +3,10 @@
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,8 +14,9 @@ import pyarrow.parquet as pq
 
 from pipeline.dataset import manifest
 from pipeline.dataset.columns import BLOBS, CHAT, CONTENT, DATA_COLUMNS, MEDIA_OF, arrow_schema
+from pipeline.media.portable import portable_id
 from schemas.disk import disk
-from schemas.errors import OutputError, RunError, StoreError
+from schemas.errors import OutputError, RowError, RunError, StoreError
 from schemas.operator import Tables
 from schemas.ports import MediaStore
 from schemas.published import publisher
@@ -28,12 +31,14 @@ PLACES = r"://|^/|[\\~@=%]|\s/|localhost|\d\.\d+\.\d|\.(local|internal|intranet|
 SAMPLE_COLUMNS = ["id", "kind", "prompt", *(c.name for c in DATA_COLUMNS if c.origin == "samples")]
 
 
-def write(tables: Tables, media: MediaStore, out: Path, info: dict) -> dict[str, int]:
+def write(
+    tables: Tables, media: MediaStore, out: Path, info: dict, form: Literal["portable", "original"] = "portable"
+) -> dict[str, int]:
     """Writes the live pairs to `out/<kind>/train-<n>.parquet` and returns the number of pairs by kind (zeros left out).
 
     `info` (JSON values) is stored in each file's metadata. The same rows give the same bytes. `out` appears complete, with a manifest, or
     not at all; an earlier export there is replaced. Memory is one row group of media per kind, for any number of pairs. Without pairs
-    `out` is an empty folder.
+    `out` is an empty folder. `form`: of the media, see DatasetSettings of schemas/recipe.py.
     OutputError if `out` contains other files. StoreError if the media store lacks a file or has it damaged. RunError if a pair's sample is
     not live or out of order."""
     out = Path(out)
@@ -41,13 +46,13 @@ def write(tables: Tables, media: MediaStore, out: Path, info: dict) -> dict[str,
     with disk(out):
         _check_ours(out)
         try:
-            return _write(tables, media, out, part, info)
+            return _write(tables, _Files(media, form), out, part, info)
         except OSError:
             shutil.rmtree(part, ignore_errors=True)  # free the space if the disk is full
             raise
 
 
-def _write(tables: Tables, media: MediaStore, out: Path, part: Path, info: dict) -> dict[str, int]:
+def _write(tables: Tables, media: "_Files", out: Path, part: Path, info: dict) -> dict[str, int]:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     configs: dict[str, _Config] = {}
@@ -126,10 +131,24 @@ class _Samples:
         )
 
 
+class _Files:
+    """The files of media in the form that a dataset holds them."""
+
+    def __init__(self, media: MediaStore, form: Literal["portable", "original"]):
+        self._media, self._form = media, form
+
+    def read(self, sha: str, kind: str) -> bytes:
+        """KeyError if the store has no such item."""
+        if self._form == "portable":
+            with suppress(RowError):  # what cannot be converted stays as it is: it was accepted as a good file
+                sha = portable_id(self._media, sha, kind)
+        return self._media.read(sha)
+
+
 class _Config:
     """The files of one media type. Rows are buffered until they fill a row group."""
 
-    def __init__(self, folder: Path, kind: str, media: MediaStore, info: dict):
+    def __init__(self, folder: Path, kind: str, media: "_Files", info: dict):
         self.folder, self.media = folder, media
         self.schema = arrow_schema(kind, info)
         self.leaves = [leaf for field in self.schema for leaf in _leaves(field.name, field.type)]
@@ -144,7 +163,7 @@ class _Config:
         self.blobs: dict[str, list[list[bytes] | None]] = {
             name: [] for names in self.columns.values() for name in names
         }
-        self.read: dict[str, bytes] = {}  # pairs of a sample share its media
+        self.read: dict[tuple[str, str], bytes] = {}  # pairs of a sample share its media
         self.bytes = 0
 
     def add(self, pairs: pa.Table, samples: pa.Table) -> None:
@@ -167,14 +186,14 @@ class _Config:
         """Adds one row to the media columns and returns its size in bytes."""
         cells: dict[str, list[bytes]] = {name: [] for name in self.columns[prefix]}
         for medium, sha in shown or ():
-            if sha not in self.read:
+            if (sha, medium) not in self.read:
                 try:
-                    self.read[sha] = self.media.read(sha)
+                    self.read[sha, medium] = self.media.read(sha, medium)
                 except KeyError:
                     raise StoreError(
                         f"pair {pair}: {medium} {sha} is missing from the media store; run the source again"
                     ) from None
-            cells[f"{prefix}{medium}s"].append(self.read[sha])
+            cells[f"{prefix}{medium}s"].append(self.read[sha, medium])
         for name, cell in cells.items():
             self.blobs[name].append(None if shown is None else cell)
         return sum(len(blob) for cell in cells.values() for blob in cell)

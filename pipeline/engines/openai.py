@@ -46,6 +46,8 @@ VLLM = ANY | {"Form", "Likelihood"}
 SCORE = {"max_tokens": 1, "temperature": 0, "logprobs": True, "top_logprobs": TOP_LOGPROBS}
 RATED = {"max_tokens": 1, "temperature": 0, "return_token_ids": True}
 
+SENDS_FILES = True  # see schemas.ports.Engine
+
 
 class Settings(operator.OperatorSettings):
     base_url: str | None = None
@@ -146,6 +148,8 @@ class OpenAI:
 
     `seconds` is the time during which at least one request was in flight; `requests`, `prompt_tokens` and `answer_tokens` are totals.
     Servers report the tokens of n answers as one number; without log-probabilities each answer gets a share by its length."""
+
+    sends_files = SENDS_FILES
 
     def __init__(self, settings: Settings, media: MediaStore, servers: list[Server]):
         self.identity = identity_of(settings)

@@ -97,6 +97,12 @@ class _HashOnlyStore:
     def missing(self, names: Iterable[str]) -> Iterator[str]:
         return iter(names)
 
+    def form(self, sha: str, name: str) -> None:
+        """There are no bytes to make forms of."""
+
+    def keep_form(self, sha: str, name: str, made: str) -> None:
+        """Nothing to keep."""
+
     def sync(self) -> None:
         """Nothing to sync."""
 

@@ -10,13 +10,15 @@ import soundfile
 import soxr
 
 from pipeline.media.container import check_audio, decoded, not_too_long, opened, picture_track, sound_track
-from pipeline.media.limits import HEARD_SECONDS
-from pipeline.media.sniff import Format, broken, sniff, undecodable
+from pipeline.media.limits import HEARD_SECONDS, MAX_SECONDS
+from pipeline.media.sniff import Format, behind_id3, broken, declared_size, sniff, undecodable
 from schemas.errors import RowError
 from schemas.records import Reason
 
 _BLOCK = 1 << 16  # samples
 _SPOKEN = 16_000  # samples per second, as used by the audio encoders of common models
+_STREAMED = ("aac", "mp3", "mp3float", "opus", "libopus", "vorbis")  # codecs in MP4 and WebM that browsers play
+_PLAIN = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT")
 _LATE = 0.05  # seconds by which sound may come late unnoticed (ITU-R BT.1359: 0.045)
 # FFmpeg's names for the formats of libsndfile, for codecs in them that libsndfile does not know
 _FFMPEG = {"WAV": "wav", "AIFF": "aiff", "FLAC": "flac", "OGG": "ogg", "AU": "au", "CAF": "caf", "W64": "w64"}
@@ -58,11 +60,36 @@ def decode_audio(
     return samples if found == rate else soxr.resample(samples, found, rate)
 
 
-def as_wav(data: bytes, name: str) -> bytes:
-    """The audio of `data` as a 16-bit WAV file, for servers that accept no containers. Raises RowError like decode_audio."""
-    file = io.BytesIO()
-    soundfile.write(file, decode_audio(data, _SPOKEN, name), _SPOKEN, subtype="PCM_16", format="WAV")
+def portable(data: bytes, name: str, api: bool) -> bytes | None:
+    """The whole of its sound as a WAV of 16 bits, mono, 16 kHz, or as an MP3 if it lasts more than ten minutes. None if `data` is a WAV (PCM or
+    floating point) whose header is true, or an MP3; unless for an `api`, also FLAC, Ogg Vorbis, Opus and AAC, which browsers and `datasets` read.
+    RowError as decode_audio."""
+    if _is_plain(data, sniff(data, name), name, api):
+        return None
+    wave, file = decode_audio(data, _SPOKEN, name, MAX_SECONDS), io.BytesIO()
+    form, subtype = ("WAV", "PCM_16") if len(wave) <= HEARD_SECONDS * _SPOKEN else ("MP3", "MPEG_LAYER_III")
+    soundfile.write(file, wave, _SPOKEN, subtype=subtype, format=form)
     return file.getvalue()
+
+
+def _is_plain(data: bytes, form: Format, name: str, api: bool) -> bool:
+    if form.name == "mp3":
+        at = len(data) - len(behind_id3(data))
+        return data[at : at + 1] == b"\xff" and data[at + 1] & 0b110 == 0b010  # layer III
+    if form.name == "WAV" and _reader(data, form).library == "soundfile":
+        at = data.find(b"data") + 4
+        sized = data[:4] == b"RIFF" and declared_size(data) and int.from_bytes(data[at : at + 4], "little") <= len(data)
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            return bool(sized) and file.subtype in _PLAIN
+    if api:
+        return False
+    if form.name in ("FLAC", "OGG"):
+        return data[:3] != b"ID3" and _reader(data, form).library == "soundfile" and len(_links(data)) == 1
+    if form.name not in ("mp4", "mov", "aac") and form.mime != "webm":
+        return False
+    with opened(data, form, name) as container:
+        stream = sound_track(container, name)
+        return bool(stream) and stream.codec_context.name in _STREAMED
 
 
 def _file_facts(data: bytes, form: Format, name: str) -> tuple[int, int, float]:

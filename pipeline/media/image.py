@@ -13,6 +13,9 @@ from schemas.errors import RowError
 from schemas.records import Reason
 
 _ORIENTATION = 0x0112
+_LOSSY = ("JPEG", "HEIF", "AVIF", "WEBP")
+_SMALL = 1 << 20  # pixels up to which a photograph becomes a PNG
+_LARGE = 4 << 20  # bytes above which a PNG becomes a JPEG: hosted APIs take 5 MB in base64
 _FOREIGN = (OSError, SyntaxError, ValueError, RuntimeError, EOFError, struct.error)
 
 # Pillow warns about large images, which `_open` checks itself, and about odd metadata, once per process and without the file's name
@@ -45,6 +48,38 @@ def decode_image(data: bytes, name: str = "the image", edge: int | None = None) 
             image.draft("RGB", (edge, edge))
         image.load()
         return _rgb(ImageOps.exif_transpose(image))
+
+
+def portable(data: bytes, name: str) -> bytes | None:
+    """The picture of `decode_image` as a PNG, or as a JPEG where that would be too large for servers; None if `data` shows it to every decoder
+    as it is: JPEG, PNG and WebP with 8 bits per channel, upright, opaque and not animated. RowError as decode_image."""
+    form = sniff(data, name)
+    if form.library == "pillow":
+        with undecodable(name, *_FOREIGN):
+            if _is_plain(_open(data, form, name), data):
+                return None
+    picture, file = decode_image(data, name), io.BytesIO()
+    if form.name not in _LOSSY or picture.width * picture.height <= _SMALL:
+        picture.save(file, "PNG")
+    if not 0 < file.tell() <= _LARGE:
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=95, subsampling=0)
+    return file.getvalue()
+
+
+def _is_plain(image: Image.Image, data: bytes) -> bool:
+    if image.format not in ("JPEG", "MPO", "PNG", "WEBP") or image.mode not in ("1", "L", "P", "RGB", "LA", "RGBA"):
+        return False
+    deep = image.format == "PNG" and data[24] > 8  # bits per sample of IHDR
+    animated = image.format != "MPO" and getattr(image, "is_animated", False)
+    if deep or animated:
+        return False
+    told = image.format != "PNG" or any(
+        word in data for word in (b"eXIf", b"rientation", b"Raw profile")
+    )  # in a PNG it may come last
+    if told and image.getexif().get(_ORIENTATION, 1) != 1:
+        return False
+    return not image.has_transparency_data or image.convert("RGBA").getchannel("A").getextrema()[0] == 255
 
 
 def _open(data: bytes, form: Format, name: str) -> Image.Image:

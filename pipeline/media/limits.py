@@ -13,5 +13,6 @@ HEARD_SECONDS = 600  # of an audio clip, as passed to a model; the rest is cut o
 # of the decoder process, for one file
 PROBE_SECONDS = 20  # CPU seconds to read a picture's metadata
 DECODE_SECONDS = 120  # CPU seconds to decode, and to read the metadata of a video or sound
+PORTABLE_SECONDS = 400  # CPU seconds to decode and encode again
 WALL_SECONDS = 600  # wall-clock seconds, for a busy machine
 MEMORY = 4 << 30  # bytes of address space

@@ -93,7 +93,7 @@ def undecodable(name: str, *foreign: type[Exception]) -> Generator[None]:
 
 def _format(data: bytes) -> Format | None:
     if data.startswith(b"ID3"):
-        behind = _behind_id3(data)
+        behind = behind_id3(data)
         found = None if behind.startswith(b"ID3") else _format(behind)
         return found if found and found.name in ("AAC", "aac", "FLAC") else Format("av", "mp3", "mpeg")
     for start, found in _STARTS:
@@ -117,13 +117,13 @@ def _format(data: bytes) -> Format | None:
     return None
 
 
-def _behind_id3(data: bytes) -> bytes:
-    """The start of what follows the ID3v2 tags at the start (id3.org, ID3v2.4.0 structure, 3.1)."""
+def behind_id3(data: bytes) -> bytes:
+    """What follows the ID3v2 tags at the start (id3.org, ID3v2.4.0 structure, 3.1)."""
     at = 0
     while data[at : at + 3] == b"ID3" and at + 10 <= len(data):
         footer = 10 if data[at + 5] & 16 else 0
         at += 10 + footer + sum((byte & 127) << 7 * (3 - i) for i, byte in enumerate(data[at + 6 : at + 10]))
-    return data[at : at + 4096]
+    return data[at:]
 
 
 def declared_size(data: bytes) -> int:

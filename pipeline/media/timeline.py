@@ -25,6 +25,7 @@ class Timeline(NamedTuple):
     ]  # time stamp of each frame in units of its stream, ascending; empty if some are missing or out of order
     times: list[float]  # seconds of each frame from the first one on
     seconds: float | None  # from the first frame to the end of the last; None if unknown
+    proven: bool = False  # by packets, all of which are shown
 
 
 def by_decoding(container: av.container.InputContainer, stream: av.VideoStream, name: str) -> Timeline:
@@ -50,7 +51,7 @@ def by_packets(
     codec = stream.codec_context.name
     if form.name not in _CONTAINERS or codec not in _SHOWN:
         return None
-    first, start = None, None
+    first, start, hidden = None, None, False
     found: list[tuple[int, int]] = []
     try:
         for packet in container.demux(stream):
@@ -62,6 +63,7 @@ def by_packets(
             start = packet.pts if start is None else start
             if shown not in (0, 1) or packet.pts is None or packet.pts < start or packet.is_corrupt:
                 return None
+            hidden |= packet.is_discard
             if shown and not packet.is_discard:
                 found.append((packet.pts, packet.duration or 0))
                 _check(found, name)
@@ -70,7 +72,7 @@ def by_packets(
     stamps, lengths = ([one[i] for one in sorted(found)] for i in (0, 1))
     if first is None or first.interlaced_frame or first.pts != stamps[0] or len(set(stamps)) < len(stamps):
         return None
-    return _timeline(first, stamps, lengths, stream, name)
+    return _timeline(first, stamps, lengths, stream, name)._replace(proven=not hidden)
 
 
 def _check(found: list, name: str) -> None:

@@ -1,7 +1,9 @@
 """Videos: metadata and frames. Runs in the decoder process (see decode.py)."""
 
+import io
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
@@ -10,12 +12,18 @@ import av
 import numpy as np
 from av.sidedata.sidedata import Type
 
+from pipeline.media import audio
 from pipeline.media.container import check_audio, decoded, opened, picture_track, sound_track
-from pipeline.media.limits import FRAME_SIDE
+from pipeline.media.limits import FRAME_SIDE, MAX_SECONDS
 from pipeline.media.sniff import Format, broken, sniff
 from pipeline.media.timeline import Timeline, by_decoding, by_packets
 from schemas.errors import RowError
 from schemas.records import Reason
+
+_CODECS = ("h264", "vp8", "vp9", "av1", "libdav1d")  # of videos that servers, `datasets` and browsers decode
+_FRAMES = 3600  # of a portable video: two minutes at 30 per second
+_SOUND = 48_000  # samples per second of its sound
+_TICKS = 90_000  # units of its times per second
 
 
 def facts(data: bytes, form: Format, name: str) -> dict | None:
@@ -69,6 +77,74 @@ def decode_clip(
     raise broken(name)
 
 
+def portable(data: bytes, name: str) -> bytes | None:
+    """The video as an MP4 of H.264 (4:2:0, 8 bits, sides of at most FRAME_SIDE pixels, padded to even ones) and AAC, with its frames at their
+    times: all of them, or _FRAMES at even moments if there are more. None if `data` is such an MP4 or a WebM, upright and not trimmed.
+    RowError as decode_clip."""
+    form = sniff(data, name)
+    if form.library != "av":
+        raise RowError(Reason.UNSUPPORTED_MEDIA, f"{name} is not a video; remove the row")
+    line, heard = _look(data, form, name)
+    if line is None or line.first is None:
+        raise _without_frames(name)
+    if _is_plain(data, form, line, name):
+        return None
+    chosen = (
+        sorted(set(_spread(line.times, _FRAMES).tolist())) if len(line.times) > _FRAMES else [*range(len(line.times))]
+    )
+    sound = audio.decode_audio(data, _SOUND, name, MAX_SECONDS) if heard else None
+    with opened(data, form, name) as container:
+        stream = picture_track(container, name)
+        frames = _pixels(_at(decoded(container, stream), line.stamps, chosen), FRAME_SIDE)
+        return _mp4(frames, [line.times[i] for i in chosen], line.seconds or 1.0, sound)
+
+
+def _is_plain(data: bytes, form: Format, line: Timeline, name: str) -> bool:
+    if not (form.name in ("mp4", "mov") or form.mime == "webm") or not line.proven or _turn(line.first) != _Turn():
+        return False
+    with opened(data, form, name) as container:
+        stream = picture_track(container, name)
+        context = stream and stream.codec_context
+        return bool(context) and context.name in _CODECS and context.pix_fmt in ("yuv420p", "yuvj420p")
+
+
+def _mp4(frames: Iterable[np.ndarray], times: list[float], seconds: float, sound: np.ndarray | None) -> bytes:
+    """Encoded by one thread, without the macroblock tree, so that the same frames give the same bytes."""
+    file = io.BytesIO()
+    ends = {round(at * _TICKS): round(end * _TICKS) for at, end in zip(times, [*times[1:], seconds], strict=True)}
+    with av.open(file, "w", format="mp4", options={"fflags": "+bitexact"}) as out:
+        options = {"preset": "veryfast", "crf": "18", "bf": "0", "x264-params": "mbtree=0"}
+        stream = out.add_stream("libx264", rate=Fraction(len(times) / seconds).limit_denominator(1001), options=options)
+        stream.codec_context.thread_count, stream.codec_context.time_base = 1, Fraction(1, _TICKS)
+        stream.pix_fmt = "yuv420p"
+        track = out.add_stream("aac", rate=_SOUND, layout="mono") if sound is not None else None
+        started = False
+        for pixels, at in zip(frames, ends, strict=True):
+            height, width = pixels.shape[:2]
+            if not started:
+                stream.height, stream.width, started = height + height % 2, width + width % 2, True
+            even = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+            frame = av.VideoFrame.from_ndarray(even, format="rgb24")
+            frame.pts, frame.time_base = at, Fraction(1, _TICKS)
+            out.mux(_lasting(stream.encode(frame), ends))
+        out.mux(_lasting(stream.encode(None), ends))
+        if track and sound is not None:
+            frame = av.AudioFrame.from_ndarray(
+                np.ascontiguousarray(sound[None], np.float32), format="fltp", layout="mono"
+            )
+            frame.sample_rate, frame.pts = _SOUND, 0
+            out.mux(track.encode(frame))
+            out.mux(track.encode(None))
+    return file.getvalue()
+
+
+def _lasting(packets: list[av.Packet], ends: dict[int, int]) -> list[av.Packet]:
+    """The packets with their lengths, of which an MP4 needs the last one."""
+    for packet in packets:
+        packet.duration = ends[packet.pts] - packet.pts
+    return packets
+
+
 def _look(data: bytes, form: Format, name: str, whole: bool = False) -> tuple[Timeline | None, dict | None]:
     """(when its frames are shown, rate and channels of its audio); None if it has no video stream, or no audio. `whole`: by decoding all of it in
     any case."""
@@ -117,15 +193,19 @@ def _at(frames: Iterable[av.VideoFrame], stamps: list[int], chosen: list[int]) -
 
 
 def _upright(frames: Iterable[av.VideoFrame], max_side: int) -> np.ndarray:
+    pictures = list(_pixels(frames, max_side))
+    return np.stack(pictures) if pictures else np.empty((0, 0, 0, 3), np.uint8)
+
+
+def _pixels(frames: Iterable[av.VideoFrame], max_side: int) -> Iterator[np.ndarray]:
     """Frames as RGB, all in the size of the first one: a stream may change its size."""
-    pictures, size = [], {}
+    size = {}
     convert = (
         av.video.reformatter.VideoReformatter()
     )  # a frame's own is set up again for each frame, which takes milliseconds
     for frame in frames:
         size = size or _within(frame.width, frame.height, max_side)
-        pictures.append(_turn(frame).apply(convert.reformat(frame, format="rgb24", **size).to_ndarray()))
-    return np.stack(pictures) if pictures else np.empty((0, 0, 0, 3), np.uint8)
+        yield _turn(frame).apply(convert.reformat(frame, format="rgb24", **size).to_ndarray())
 
 
 def _within(width: int, height: int, side: int) -> dict[str, int]:

@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import av
@@ -109,15 +110,28 @@ def _audio(data: bytes, name: str, **options: Any) -> tuple[dict, memoryview]:
     return {}, _bytes(audio.decode_audio(data, name=name, **options))
 
 
-def _wav(data: bytes, name: str) -> tuple[dict, bytes]:
-    return {}, audio.as_wav(data, name)
+def _portable(data: bytes, name: str, kind: str) -> tuple[dict, bytes]:
+    made = _FORMS[kind](data, name)
+    return {"plain": made is None}, made or b""
 
 
 def _bytes(array: np.ndarray) -> memoryview:
     return np.ascontiguousarray(array).data.cast("B")
 
 
-_DO: dict[str, Callable] = {"facts": _facts, "image": _image, "video": _video, "audio": _audio, "wav": _wav}
+_FORMS: dict[str, Callable[[bytes, str], bytes | None]] = {
+    "image": image.portable,
+    "video": video.portable,
+    "audio": partial(audio.portable, api=False),
+    "input_audio": partial(audio.portable, api=True),
+}
+_DO: dict[str, Callable] = {
+    "facts": _facts,
+    "image": _image,
+    "video": _video,
+    "audio": _audio,
+    "portable": _portable,
+}
 
 if __name__ == "__main__":
     main(int(sys.argv[1]))

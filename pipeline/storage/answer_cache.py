@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import orjson
+from cachetools import LRUCache
 
 from pipeline.storage import checksum
 from pipeline.storage.claims import Claims
 from pipeline.storage.in_flight import Journal
 from pipeline.storage.refusals import Refusals
 from schemas.disk import error_line, open_database
-from schemas.errors import NeverAnswered, NotAsked, StoreError
+from schemas.errors import NeverAnswered, NotAsked, RowError, StoreError
 from schemas.finish import finish_name
 from schemas.ports import Engine, Proven
 from schemas.records import OPEN, Reason, digest, media_parts
@@ -54,6 +55,8 @@ from schemas.requests import (
 BATCH = 256  # answers per commit
 DELAY = 0.1  # seconds until a smaller batch is committed
 AWAY = "move it away, together with its -wal and -shm files: its answers are requested again"
+FORMS_KEPT = 1 << 16  # media items whose sent form is remembered
+Portable = Callable[[str, str], str]  # (id, kind) -> id
 P = ParamSpec("P")
 T = TypeVar("T")
 PAUSE = 0.05  # seconds, roughly, between two checks for another build's answer
@@ -111,9 +114,12 @@ class AnswerCache:
     Tokens and seconds are recorded too, so that the next run can be estimated. `journal` records the requests in flight of engines in this
     process, which may crash."""
 
-    def __init__(self, path: Path, journal: Journal | None = None):
-        """StoreError if the file cannot be opened or created."""
+    def __init__(self, path: Path, journal: Journal | None = None, portable: Portable | None = None):
+        """`portable`: the id of the form in which a media item is sent to servers; without it, items are sent as they are. StoreError if the file
+        cannot be opened or created."""
         self.path = path
+        self._portable = portable
+        self._forms: LRUCache[tuple[str, str], asyncio.Future[str]] = LRUCache(FORMS_KEPT)
         self._open()
         self._new: dict[bytes, bytes] = {}
         self._failed: dict[bytes, Failure] = {}
@@ -127,6 +133,28 @@ class AnswerCache:
         self.asked = 0  # requests that were sent to engines
         self._refusals: dict[tuple[str, str], Refusals] = {}
         self.claims = Claims(path.with_name("asking"))
+
+    async def sent(self, request: Request) -> Request:
+        """The request with the media as they are sent to a server: what its answer is kept under. RowError if one cannot be decoded."""
+        if self._portable is None or isinstance(request, Perturb):
+            return request
+        ids = {(p.media, p.type): p.media for p in media_parts(request.messages) if p.media}
+        for key in ids:
+            if (made := self._forms.get(key)) is None:
+                made = self._forms[key] = asyncio.ensure_future(asyncio.to_thread(self._portable, *key))
+            try:
+                ids[key] = await asyncio.shield(made)
+            except KeyError:  # the store lacks the item, as the engine will say
+                pass
+            except BaseException:
+                self._forms.pop(key, None)
+                raise
+        if all(made == sha for (sha, _), made in ids.items()):
+            return request
+        return request._replace(messages=tuple(
+            m._replace(parts=tuple(p._replace(media=ids[p.media, p.type]) if p.media else p for p in m.parts))
+            for m in request.messages
+        ))  # fmt: skip
 
     @_translated
     def _open(self) -> None:
@@ -475,13 +503,16 @@ def media_count(request: Request) -> int:
 class CacheOnlyEngine:
     """An Engine without a model, for use behind the cache: it repeats recorded failures and answers nothing else."""
 
+    sends_files = True  # perhaps
+
     def __init__(self, cache: AnswerCache, identity: str, can: Iterable[str], media: Iterable[str], slots: int):
         self.identity, self.can, self.media, self.slots = identity, frozenset(can), frozenset(media), slots
         self._cache = cache
 
     async def ask(self, request: Request) -> Result:
         """The recorded Failure of this request. NotAsked if there is none."""
-        found = self._cache.failure(request_key(self.identity, request))
+        keys = [request_key(self.identity, asked) for asked in (await self._cache.sent(request), request)]
+        found = next(filter(None, map(self._cache.failure, keys)), None)
         if found is None:
             raise NotAsked(f"this request was never sent to {self.identity}: `pairwright build` sends it")
         return found
@@ -497,13 +528,21 @@ class CachedEngine:
         self, engine: Engine, cache: AnswerCache, usage: Usage, unanswered: set[bytes] | None = None, step: str = ""
     ):
         self._engine, self._cache, self._usage = engine, cache, usage
+        self._remembers = isinstance(
+            engine, CacheOnlyEngine
+        )  # a run of an older version kept its answers under the stored media
         self._refusals = cache.refusals(engine, step)
         self._unanswered = set() if unanswered is None else unanswered
         self.identity, self.can, self.media, self.slots = engine.identity, engine.can, engine.media, engine.slots
 
     async def ask(self, request: Request) -> Any:  # a Result of the request's type, as in the port's overloads
         cache = self._cache
-        key = request_key(self.identity, request)
+        try:
+            key = await self._key(request)
+        except RowError as error:
+            failure = Failure(error.reason, error.detail)
+            cache.record_failure(request_key(self.identity, request), failure)
+            return failure
         found = cache.get(key)
         if found is not None:
             self._refusals.proof = request
@@ -539,6 +578,15 @@ class CachedEngine:
             cache.put(key, result)
         future.set_result(result)
         return result
+
+    async def _key(self, request: Request) -> bytes:
+        """The key of a request. It names the media as a server gets them, so that an answer to a picture that was once sent as another one shows
+        it is not taken for this one's."""
+        plain = request_key(self.identity, request)
+        if not getattr(self._engine, "sends_files", False):
+            return plain
+        sent = request_key(self.identity, await self._cache.sent(request))
+        return plain if self._remembers and self._cache.get(sent) is None else sent
 
     async def _answer(self, key: bytes, request: Request) -> Result:
         """The engine's result. EngineError if it refuses this request like all others."""

@@ -26,6 +26,7 @@ BUFFER, MEDIA = 2 << 20, 1000  # bytes and items per write; a system call takes 
 SUMMED = ".sum.pack"  # suffix of packs with a checksum after each item; those of older versions have none
 TAIL = 8  # bytes of that checksum, XXH3
 _PLACE = "select pack, at, size from media where sha = ?"
+_FORM = "select made from forms where sha = ? and name = ?"
 _BROKEN = ("SQLITE_CORRUPT", "SQLITE_NOTADB")  # prefixes of SQLite error names that mean a damaged file
 
 
@@ -65,6 +66,7 @@ class FolderStore:
         self._buffer = memoryview(b"")  # one buffer: separate objects needed new memory pages each time
         self._filled = 0
         self._written: dict[bytes, Place] = {}  # by key; written but not in the index yet
+        self._forms: dict[tuple[bytes, str], bytes] = {}  # not in the index yet
         self._damaged: set[bytes] = set()  # keys of damaged items that were not added again
         self.again = 0
         """number of items that were found lost or damaged when they were added, and stored again"""
@@ -108,6 +110,23 @@ class FolderStore:
                 if sha not in self._new and self._find(_key(sha)) is None:
                     yield sha
 
+    def form(self, sha: str, name: str) -> str | None:
+        """The id of an item's form that was kept under `name`; None if there is none, or the store no longer has it."""
+        key = _key(sha), name
+        with self._lock, _translated(self.root):
+            made = self._forms.get(key)
+            if made is None and (self._db or os.path.exists(self._index)):
+                row = self._open_index().execute(_FORM, key).fetchone()
+                made = row and row[0]
+            if made is None or (made.hex() not in self._new and self._find(made) is None):
+                return None
+        return made.hex()
+
+    def keep_form(self, sha: str, name: str, made: str) -> None:
+        """Keeps `made`, the id of an item that was added, as a form of the item `sha`; durable at the next `sync`."""
+        with self._lock:
+            self._forms[_key(sha), name] = _key(made)
+
     def sync(self) -> None:
         """Makes everything added since the last sync durable and visible to other processes."""
         with self._lock, _translated(self.root):
@@ -125,6 +144,14 @@ class FolderStore:
                     rows = ((key, *place) for key, place in self._written.items())
                     db.executemany("insert or ignore into media values (?, ?, ?, ?)", rows)
                 self._written = {}
+            if self._forms:
+                db = self._open_index()
+                db.rollback()
+                with db:
+                    db.execute("begin immediate")
+                    forms = ((*key, made) for key, made in self._forms.items())
+                    db.executemany("insert or replace into forms values (?, ?, ?)", forms)
+                self._forms = {}
 
     def close(self) -> None:
         """Closes its files. What was not synced is lost."""
@@ -190,6 +217,9 @@ class FolderStore:
             db = open_database(self._index, "full")
             db.execute(
                 "create table if not exists media (sha blob primary key, pack text, at integer, size integer) without rowid"
+            )
+            db.execute(
+                "create table if not exists forms (sha blob, name text, made blob, primary key (sha, name)) without rowid"
             )
             self._db = db
         return self._db
@@ -302,6 +332,20 @@ class UrlStore:
         """Those of `names` that the store does not have. Their bytes are not verified."""
         with _answering(self.url):
             yield from (sha for sha in names if not self._system.exists(self._object(sha)))
+
+    def form(self, sha: str, name: str) -> str | None:
+        """As FolderStore.form."""
+        with _answering(self.url):
+            try:
+                made = self._system.cat_file(f"{self._root}/forms/{name}/{_key(sha).hex()}").decode()
+            except FileNotFoundError:
+                return None
+            return made if self._system.exists(self._object(made)) else None
+
+    def keep_form(self, sha: str, name: str, made: str) -> None:
+        """As FolderStore.keep_form, durable at once."""
+        with _answering(self.url):
+            self._system.pipe_file(f"{self._root}/forms/{name}/{_key(sha).hex()}", made.encode())
 
     def sync(self) -> None:
         """Nothing to do: objects are durable once written."""

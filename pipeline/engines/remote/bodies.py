@@ -8,7 +8,7 @@ import orjson
 import pybase64
 from cachetools import LRUCache
 
-from pipeline.media.decode import as_wav
+from pipeline.media.portable import sent_id
 from pipeline.media.sniff import sniff
 from pipeline.modeling.request_media import media_of_request, merge_texts, read
 from schemas.errors import RowError
@@ -60,10 +60,16 @@ class Bodies:
     def _medium(self, part: Part) -> tuple[bytes, ...]:
         key = part.type, part.media
         if (made := self._parts.get(key)) is None:
-            made = _encode(part, read(self._store, part))
+            made = _encode(part, self._portable(part))
             if sum(map(len, made)) <= PARTS_BYTES:
                 self._parts[key] = made
         return made
+
+    def _portable(self, part: Part) -> bytes:
+        try:
+            return self._store.read(sent_id(self._store, part.media or "", part.type))
+        except KeyError:
+            return read(self._store, part)
 
 
 def _text(text: str) -> bytes:
@@ -74,17 +80,12 @@ def _text(text: str) -> bytes:
 
 
 def _encode(part: Part, data: bytes) -> tuple[bytes, bytes, bytes]:
-    """The part of the body for a media item, in pieces."""
+    """The part of the body for a media item in its portable form, in pieces."""
     name = f"{part.type} {part.media}"
     form = sniff(data, name)
-    if (
-        part.type == "audio" and form.library == "av" and form.name != "mp3"
-    ):  # the audio of a video, or audio in a container
-        data = as_wav(data, name)
-        form = sniff(data, name)
     encoded = pybase64.b64encode(data)
     if part.type == "audio":
-        kind = form.name.lower().encode()  # wav, flac, mp3 ...
+        kind = form.name.lower().encode()  # wav or mp3
         return b'{"type":"input_audio","input_audio":{"format":"%b","data":"' % kind, encoded, b'"}}'
     mime = form.mime if "/" in form.mime else f"{part.type}/{form.mime}"
     kind = part.type.encode()

@@ -40,7 +40,12 @@ class Bench:
         self.ledger = Ledger(folder / "people")
         self.client = connect(server.url, server.key)
         self.sync = Sync(
-            self.client, self.ledger, self.campaign, "test", self.settings, LocalFiles(server.files, self.media)
+            self.client,
+            self.ledger,
+            self.campaign,
+            "test",
+            self.settings,
+            LocalFiles(server.files, self.media, lambda sha, mime: (sha, mime)),
         )
 
     def plan(self, count: int) -> list[Question]:

@@ -19,6 +19,7 @@ from annotators.label_studio.service import signing
 from annotators.people.ledger import Ledger
 from flows.commands.serve import QuestionMedia
 from flows.runs import campaigns, executor, shards
+from pipeline.storage.media_store import open_store
 from tests.support.asked import environment_of, label, pairwright, preference, write_recipe
 from tests.support.endpoint import Endpoint, served
 from tests.support.serving import SECRET, wait_for
@@ -211,7 +212,8 @@ def test_media_are_seen_in_a_page_of_label_studio_through_a_link_signed_for_the_
 
 def test_media_of_what_a_build_asks_meanwhile_are_shown(serve, tmp_path):
     shutil.copytree(serve.out, tmp_path / "run")
-    shown = QuestionMedia(executor.reopen(tmp_path / "run"))
+    run = executor.reopen(tmp_path / "run")
+    shown = QuestionMedia(run, open_store(run.cache / "media"))
     with closing(Ledger(tmp_path / "run" / "people" / "people")) as ledger:
         question = next(ledger.questions())
         assert shown(question.media[0][0]) == "image/png"

@@ -234,7 +234,7 @@ class Tables:
             return sample
         return records.pair(sample.id, "pair", *(records.candidate(sample.id, "make", t) for t in ("good", "bad")))
 
-write(Tables(), Media(), sys.argv[2], {})
+write(Tables(), Media(), sys.argv[2], {}, "original")
 # not ru_maxrss: that begins with what the parent held when it forked
 print(next(int(line.split()[1]) >> 10 for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """

@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipeline.engines import hf
 from pipeline.engines.local import forward
-from pipeline.media.decode import as_wav, decode_image
+from pipeline.media.decode import decode_image, portable
 from schemas import messages
 from schemas.errors import EngineError
 from schemas.records import Part, Reason
@@ -46,7 +46,7 @@ def ask_vllm(runner, vllm_engine):
 
 @pytest.fixture(scope="module")
 def clip_with_sound(media_store):
-    clip, wave = media_store.add(mp4(sound=True)), media_store.add(as_wav(mp4(sound=True), "x"))
+    clip, wave = media_store.add(mp4(sound=True)), media_store.add(portable(mp4(sound=True), "input_audio", "x"))
     return (messages.user(Part("video", media=clip), Part("audio", media=wave), "what moves ?"),)
 
 

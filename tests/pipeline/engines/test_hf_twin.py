@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from pipeline.engines import hf
-from pipeline.media.decode import as_wav, decode_image, decode_video
+from pipeline.media.decode import decode_image, decode_video, portable
 from schemas import messages
 from schemas.records import Part, Reason
 from schemas.requests import Embed, Generate
@@ -78,7 +78,7 @@ def test_one_thing_at_a_time_and_nothing_else(runner, clip, media_store):
 def test_sounds_and_texts(runner, media_store, tmp_path):
     engine = runner.run(hf.connect(hf.Settings(model=str(clap_model(tmp_path))), media_store))
     assert engine.media == {"audio"}
-    sound = media_store.add(as_wav(mp4(sound=True), "x"))
+    sound = media_store.add(portable(mp4(sound=True), "input_audio", "x"))
     found = [runner.run(engine.ask(Embed((messages.user(x),)))) for x in (Part("audio", media=sound), "a low tone")]
     assert all(np.linalg.norm(f.vector) == pytest.approx(1, abs=1e-4) for f in found)
     assert len(found[0].vector) == len(found[1].vector)

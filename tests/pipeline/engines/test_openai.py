@@ -2,24 +2,30 @@
 
 import asyncio
 import base64
+import io
 import json
 import math
 import socket
 import time
 
+import numpy as np
 import pytest
+import soundfile
 from aiohttp import web
+from PIL import Image
 from pydantic import ValidationError
 
 from pipeline.engines import openai
 from pipeline.engines.remote import bodies, endpoints, http
+from pipeline.media.decode import decode_image
+from pipeline.media.portable import sent_id
 from schemas import messages
 from schemas.errors import EngineError, RecipeError
 from schemas.records import Message, Part, Reason
 from schemas.requests import Answer, Embed, Failure, Form, Generate, Generated, Likelihood, Score, Scored
 from tests.support import endpoint as endpoint_module
 from tests.support.endpoint import NO_FAULTS, Endpoint, served, unit
-from tests.support.media_files import flac, jpeg, mp4, png, wav
+from tests.support.media_files import flac, image_file, jpeg, mp3, mp4, png, tone, wav
 
 KEY = "sk-very-secret"
 
@@ -90,17 +96,58 @@ def test_a_body_is_what_the_protocol_says(ask, endpoint, media_store):
     }]  # fmt: skip
 
 
-def test_sounds_and_videos_are_sent_as_what_their_bytes_are(ask, endpoint, media_store):
+def test_sounds_and_videos_are_sent_as_wav_or_mp3_and_mp4(ask, endpoint, media_store):
     endpoint.keep_bodies = True
-    sounds = [media_store.add(data) for data in (wav(), flac())]
+    sounds = [media_store.add(data) for data in (wav(), mp3(), flac())]
     prompt = (
         messages.user(*(Part("audio", media=sha) for sha in sounds), Part("video", media=media_store.add(mp4()))),
     )
     ask(Generate(prompt))
-    first, second, third = endpoint.bodies[0]["messages"][0]["content"]
-    assert [part["input_audio"]["format"] for part in (first, second)] == ["wav", "flac"]
-    assert base64.b64decode(second["input_audio"]["data"]) == flac()
-    assert third["video_url"]["url"].startswith("data:video/mp4;base64,")
+    *heard, shown = endpoint.bodies[0]["messages"][0]["content"]
+    assert [part["input_audio"]["format"] for part in heard] == ["wav", "mp3", "wav"]
+    first, second, third = (base64.b64decode(part["input_audio"]["data"]) for part in heard)
+    assert (first, second) == (wav(), mp3())
+    # FLAC becomes 16 kHz, 16 bits: the same second of the tone, with a step of 1 / 32768
+    assert np.abs(soundfile.read(io.BytesIO(third))[0] - tone(1, 16000)).max() < 1e-4
+    assert shown["video_url"]["url"] == "data:video/mp4;base64," + base64.b64encode(mp4()).decode()
+
+
+def test_pictures_are_sent_as_every_model_is_to_see_them(ask, endpoint, media_store):
+    """A server that decodes stored pixels, without EXIF, transparency or 16 bits, sees what `decode_image` shows."""
+    endpoint.keep_bodies = True
+    upright = [media_store.add(data) for data in TURNED.values()]
+    ask(Generate((messages.user(*(Part("image", media=sha) for sha in upright), "which ?"),)))
+    *sent, _ = endpoint.bodies[0]["messages"][0]["content"]
+    for data, part in zip(TURNED.values(), sent, strict=True):
+        kind, _, body = part["image_url"]["url"].partition(";base64,")
+        assert kind == "data:image/png"
+        seen = Image.open(io.BytesIO(base64.b64decode(body)))
+        assert seen.mode == "RGB"
+        assert np.array_equal(np.asarray(seen), np.asarray(decode_image(data)))
+
+
+def halves(mode: str = "RGB", left=(200, 0, 0), right=(0, 0, 200)) -> Image.Image:
+    picture = Image.new(mode, (96, 64), right)
+    picture.paste(left, (0, 0, 48, 64))
+    return picture
+
+
+def turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+TURNED = {
+    "EXIF": image_file(halves(), "JPEG", exif=turned()),
+    "transparent": image_file(halves("RGBA", (0, 0, 0, 0), (0, 0, 200, 128)), "PNG"),
+    "16 bits": image_file(Image.fromarray(np.full((8, 8), 0x4080, np.uint16)), "PNG"),
+    "ink": image_file(halves().convert("CMYK"), "JPEG"),
+    "TIFF": image_file(halves(), "TIFF"),
+    "GIF": image_file(halves(), "GIF"),
+    "BMP": image_file(halves(), "BMP"),
+    "AVIF": image_file(halves(), "AVIF"),
+}
 
 
 def test_the_sound_of_a_video_is_sent_as_a_wav(ask, endpoint, media_store):
@@ -115,18 +162,20 @@ def test_the_sound_of_a_video_is_sent_as_a_wav(ask, endpoint, media_store):
 
 def test_a_clip_is_read_and_encoded_once_for_all_its_requests(ask, endpoint, media_store, monkeypatch):
     endpoint.keep_bodies = True
+    clip, picture = media_store.add(mp4(sound=True)), media_store.add(png(3))
+    wave = sent_id(media_store, clip, "audio")
+    assert (sent_id(media_store, clip, "video"), sent_id(media_store, picture, "image")) == (clip, picture)
     encoded, reads = [], []
     b64encode, of = bodies.pybase64.b64encode, type(media_store).read
     monkeypatch.setattr(bodies.pybase64, "b64encode", lambda data: encoded.append(1) or b64encode(data))
     monkeypatch.setattr(type(media_store), "read", lambda store, sha: reads.append(sha) or of(store, sha))
-    clip, picture = media_store.add(mp4(sound=True)), media_store.add(png(3))
     heard = Part("video", media=clip), Part("audio", media=clip)
     ask(*(Generate((messages.user(*heard, f"question {i}"),)) for i in range(20)),
         *(Score((messages.user(Part("image", media=picture), f"question {i}"),), ("yes", "no")) for i in range(20)))  # fmt: skip
     assert len(endpoint.bodies) == 40
     # the video, its sound, the picture
     assert len(encoded) == 3
-    assert sorted(reads) == sorted([clip, clip, picture])
+    assert sorted(reads) == sorted([clip, wave, picture])
 
 
 def test_what_is_asked_beside_the_usual_is_sent_only_when_it_is_asked(ask, endpoint):

@@ -18,7 +18,7 @@ from PIL import Image
 
 from pipeline.engines import vllm
 from pipeline.media import limits
-from pipeline.media.decode import as_wav, decode_audio, decode_image, decode_video
+from pipeline.media.decode import decode_audio, decode_image, decode_video, portable
 from pipeline.storage.media_store import FolderStore
 from schemas import messages
 from schemas.errors import EngineError, RowError
@@ -209,7 +209,7 @@ def test_greedy_answers_and_scores_are_those_of_transformers(ask, asked, media_s
 
 
 def test_a_video_and_its_own_sound_both_reach_the_model(ask, media_store):
-    clip, wave = media_store.add(mp4(sound=True)), media_store.add(as_wav(mp4(sound=True), "x"))
+    clip, wave = media_store.add(mp4(sound=True)), media_store.add(portable(mp4(sound=True), "input_audio", "x"))
     silence = media_store.add(wav_of_silence())
 
     def asked(video: str, sound: str):

@@ -233,7 +233,7 @@ def test_a_video_tells_of_its_sound():
 
 
 def test_the_sound_of_a_video_becomes_a_wav():
-    wave, rate = soundfile.read(io.BytesIO(decode.as_wav(make.mp4(sound=True), "x")))
+    wave, rate = soundfile.read(io.BytesIO(decode.portable(make.mp4(sound=True), "input_audio", "x")))
     assert rate == 16000
     assert np.abs(np.fft.rfft(wave[:16000])).argmax() == 440
 

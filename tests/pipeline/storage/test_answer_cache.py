@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.storage.answer_cache import AnswerCache, Clock, Measured, RequestKind, Usage, total_usage
-from schemas.errors import StoreError
+from pipeline.storage.answer_cache import AnswerCache, CacheOnlyEngine, Clock, Measured, RequestKind, Usage, total_usage
+from schemas.errors import RowError, StoreError
 from schemas.messages import assistant, user
 from schemas.records import MEDIA_KINDS, Part, Reason
 from schemas.requests import Answer, Failure, Generate, Generated, Likelihood, Likely, Score, Scored
@@ -250,3 +250,54 @@ def test_how_an_answer_ended_and_what_was_thought_before_it_are_kept(cache, tmp_
     with closing(AnswerCache(tmp_path / "answers.sqlite")) as other:
         for word, name in old:
             assert other.get(word.encode()).answers[0].finish == name
+
+
+class Sender(Slow):
+    sends_files = True
+
+
+def test_an_answer_is_kept_under_the_media_as_they_were_sent(tmp_path):
+    """A picture that is sent in another form than it is stored in: what an older version, which sent it as it is stored, was answered is not
+    taken for the answer to it. A picture that is sent as it is stored keeps its answers."""
+    turned, plain = "a" * 64, "c" * 64
+    forms = {(turned, "image"): "b" * 64, (plain, "image"): plain}
+    requests = [Generate((user(Part("image", media=sha), "what ?"),), n=2, max_tokens=10) for sha in (turned, plain)]
+
+    async def ask(cache, usage):
+        engine = cache.engine(Sender(), usage)
+        return [await engine.ask(request) for request in requests]
+
+    usages = []
+    for portable in (None, lambda *part: forms[part], lambda *part: forms[part]):
+        with closing(AnswerCache(tmp_path / "answers.sqlite", portable=portable)) as cache:
+            usages.append(Usage())
+            asyncio.run(ask(cache, usages[-1]))
+    # an older version asks both; now the turned one is asked again, the plain one is not; then none
+    assert [usage.asked for usage in usages] == [2, 1, 0]
+
+
+def test_an_engine_in_this_process_keeps_its_answers_under_the_stored_media(tmp_path):
+    with closing(AnswerCache(tmp_path / "answers.sqlite", portable=lambda sha, kind: "b" * 64)) as cache:
+        asked(cache, ASKED)
+    with closing(AnswerCache(tmp_path / "answers.sqlite")) as cache:
+        assert asked(cache, ASKED).asked == 0
+
+
+def test_a_picture_that_cannot_be_sent_is_a_failure_of_its_requests(tmp_path):
+    def broken(sha, kind):
+        raise RowError(Reason.UNDECODABLE, "the image is broken")
+
+    with closing(AnswerCache(tmp_path / "answers.sqlite", portable=broken)) as cache:
+        engine = cache.engine(Sender(), Usage())
+        assert asyncio.run(engine.ask(ASKED)) == Failure(Reason.UNDECODABLE, "the image is broken")
+
+
+def test_a_run_is_judged_again_from_what_it_was_answered_under_either_name(tmp_path):
+    """Cached replies: those of an older version under the stored media, those of this one under the media as sent."""
+    for portable in (None, lambda sha, kind: "b" * 64):
+        path = tmp_path / ("old.sqlite" if portable is None else "new.sqlite")
+        with closing(AnswerCache(path, portable=portable)) as cache:
+            asyncio.run(cache.engine(Sender(), Usage()).ask(ASKED))
+        with closing(AnswerCache(path, portable=lambda sha, kind: "b" * 64)) as cache:
+            engine = cache.engine(CacheOnlyEngine(cache, "slow@1", {"Generate"}, MEDIA_KINDS, 4), Usage())
+            assert asyncio.run(engine.ask(ASKED)).answers[0].text == "one"
