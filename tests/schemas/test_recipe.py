@@ -7,7 +7,7 @@ from flows.planning import load, registry
 from flows.runs import executor
 from schemas.errors import RecipeError
 from schemas.operator import VERBS
-from schemas.recipe import STEP_KEYS, parse, without_prices
+from schemas.recipe import STEP_KEYS, override, parse, without_prices
 
 GOOD = """
 name: good
@@ -168,3 +168,12 @@ def test_a_price_is_the_recipes_and_no_setting_of_the_engine():
 def test_a_price_that_is_none_is_refused_in_a_line(price):
     with pytest.raises(RecipeError, match=r"^models.policy.price: .*write it like price: \{prompt: 2.5"):
         parse(priced(price))
+
+
+def test_a_dataset_holds_portable_media_unless_the_recipe_says_original():
+    raw = {"name": "x", "steps": ["make.sample"]}
+    assert parse(raw).dataset.media == "portable"
+    override(raw, "dataset.media=original", str)
+    assert parse(raw).dataset.media == "original"
+    with pytest.raises(RecipeError, match=r"dataset\.media: Input should be 'portable' or 'original'"):
+        parse({**raw, "dataset": {"media": "small"}})

@@ -1,15 +1,20 @@
+import io
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
+import pillow_heif
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from pipeline.dataset.columns import columns
 from pipeline.dataset.read import read_examples
 from pipeline.dataset.write import write
+from pipeline.media.decode import decode_image
 from pipeline.storage.media_store import FolderStore
 from schemas import messages, records
 from schemas.errors import InputError, OutputError, RunError, StoreError
@@ -253,3 +258,42 @@ def test_memory_does_not_grow_with_the_number_of_pairs(tmp_path):
     small, large = (peak(n, tmp_path / str(n)) for n in (4_000, 20_000))  # 88 and 440 MB of pictures
     assert large - small < 60
     assert large < 300
+
+
+def test_every_picture_can_be_opened_by_pillow_and_is_the_one_that_models_saw(tmp_path, hub_cache):
+    """A row whose picture a reader cannot open would end every iteration over its config."""
+    from datasets import load_dataset
+
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    heic = io.BytesIO()
+    pillow_heif.from_pillow(media_files.picture(1, 96, 64)).save(heic)
+    files = [
+        media_files.jpeg(1, exif=turned), heic.getvalue(), media_files.jpeg(2),
+        media_files.image_file(Image.fromarray(np.full((8, 8), 0x4080, np.uint16)), "PNG"),
+        media_files.image_file(Image.new("RGBA", (8, 8), (200, 0, 0, 0)), "PNG"),
+    ]  # fmt: skip
+    media = FolderStore(tmp_path / "media")
+    samples = [records.sample((messages.user(Part("image", media=media.add(data)), "what ?"),)) for data in files]
+    pairs = [pair_of(sample) for sample in samples]
+    for form in ("portable", "original"):
+        tables = ListTables({"samples": samples, "pairs": pairs})
+        write(tables, media, tmp_path / form, {}, form)
+    shown = load_dataset(str(tmp_path / "portable" / "image"), split="train")
+    for row, data in zip(shown, files, strict=True):
+        assert np.array_equal(np.asarray(row["images"][0].convert("RGB")), np.asarray(decode_image(data)))
+    (path,) = (tmp_path / "portable" / "image").glob("*.parquet")
+    stored = [row[0]["bytes"] for row in pq.read_table(path)["images"].to_pylist()]
+    assert stored[2] == files[2]  # a plain JPEG
+    assert stored[0] != files[0]
+    (path,) = (tmp_path / "original" / "image").glob("*.parquet")
+    assert [row[0]["bytes"] for row in pq.read_table(path)["images"].to_pylist()] == files
+
+
+def test_a_file_that_cannot_be_converted_is_exported_as_it_is(tmp_path):
+    media = FolderStore(tmp_path / "media")
+    broken = media_files.image_file(media_files.picture(1, 64, 48), "GIF")[:-20]
+    sample = records.sample((messages.user(Part("image", media=media.add(broken)), "what ?"),))
+    write(ListTables({"samples": [sample], "pairs": [pair_of(sample)]}), media, tmp_path / "out", {})
+    (example,) = read_examples(tmp_path / "out")
+    assert example.media == (("image", broken),)
