@@ -19,7 +19,7 @@ from flows.planning.bind import Bound, BoundRecipe, Operator
 from flows.planning.registry import engine_of
 from flows.runs.engine_host import EngineHost
 from flows.runs.model_source import Identities, RunModel
-from pipeline.media.portable import known_sent_id
+from pipeline.media.portable import known_id
 from pipeline.modeling.checkpoint import folder_with, identity
 from pipeline.modeling.request_media import media_of_request
 from pipeline.modeling.token_count import FILES, Counter
@@ -217,7 +217,7 @@ class ReadOnlyAnswers:
 
     def __init__(self, path: Path, media: MediaStore):
         """StoreError if the file cannot be opened or created."""
-        self._cache = AnswerCache(path, portable=partial(known_sent_id, media))
+        self._cache = AnswerCache(path, portable=partial(known_id, media))
 
     @property
     def damaged(self) -> set[bytes]:

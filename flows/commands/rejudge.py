@@ -19,7 +19,7 @@ from flows.planning.plan import Unit
 from flows.runs import executor, shards
 from flows.runs.engine_host import EngineHost
 from flows.runs.model_source import RunModel, noted_engines
-from pipeline.media.portable import known_sent_id
+from pipeline.media.portable import known_id
 from pipeline.storage.answer_cache import AnswerCache, CacheOnlyEngine
 from schemas.errors import NotAsked, OutputError, Waiting
 from schemas.records import digest
@@ -55,7 +55,7 @@ class CachedEngines:
         return {model.name: CacheOnlyEngine(self._memory, **self._known(model)) for model in models}
 
     def answers(self, path: Path, host: EngineHost) -> AnswerCache:
-        return AnswerCache(path, host.journal, partial(known_sent_id, host.media))
+        return AnswerCache(path, host.journal, partial(known_id, host.media))
 
     def _known(self, model: RunModel) -> dict[str, Any]:
         found = noted_engines(self._folder).get(digest(model.spec))

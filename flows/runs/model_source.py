@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from flows.planning.registry import engine_of
 from flows.runs import shards
 from flows.runs.engine_host import EngineHost
-from pipeline.media.portable import sent_id
+from pipeline.media.portable import portable_id
 from pipeline.storage.answer_cache import AnswerCache, Usage
 from schemas.ports import Engine
 from schemas.records import digest
@@ -104,7 +104,7 @@ class RealEngines:
         return found
 
     def answers(self, path: Path, host: EngineHost) -> AnswerCache:
-        return AnswerCache(path, host.journal, partial(sent_id, host.media))
+        return AnswerCache(path, host.journal, partial(portable_id, host.media))
 
 
 def noted_engines(folder: Path) -> dict[str, dict[str, Any]]:

@@ -50,8 +50,3 @@ def portable_file(
 def sent_id(store: MediaStore, sha: str, kind: str) -> str:
     """`portable_id` of an item as a part of a request to an API."""
     return portable_id(store, sha, "input_audio" if kind == "audio" else kind)
-
-
-def known_sent_id(store: MediaStore, sha: str, kind: str) -> str:
-    """`known_id` of an item as a part of a request to an API."""
-    return known_id(store, sha, "input_audio" if kind == "audio" else kind)

@@ -135,10 +135,12 @@ class AnswerCache:
         self.claims = Claims(path.with_name("asking"))
 
     async def sent(self, request: Request) -> Request:
-        """The request with the media as they are sent to a server: what its answer is kept under. RowError if one cannot be decoded."""
+        """The request with the images and videos as they are sent to a server: what its answer is kept under. RowError if one cannot be decoded.
+
+        Audio keeps its id: whatever it was sent as, it was heard as it is."""
         if self._portable is None or isinstance(request, Perturb):
             return request
-        ids = {(p.media, p.type): p.media for p in media_parts(request.messages) if p.media}
+        ids = {(p.media, p.type): p.media for p in media_parts(request.messages) if p.media and p.type != "audio"}
         for key in ids:
             if (made := self._forms.get(key)) is None:
                 made = self._forms[key] = asyncio.ensure_future(asyncio.to_thread(self._portable, *key))
@@ -152,7 +154,7 @@ class AnswerCache:
         if all(made == sha for (sha, _), made in ids.items()):
             return request
         return request._replace(messages=tuple(
-            m._replace(parts=tuple(p._replace(media=ids[p.media, p.type]) if p.media else p for p in m.parts))
+            m._replace(parts=tuple(p._replace(media=ids.get((p.media, p.type), p.media)) for p in m.parts))
             for m in request.messages
         ))  # fmt: skip
 

@@ -154,7 +154,6 @@ def test_nothing_is_made_where_only_what_is_known_is_looked_up(tmp_path):
     store = FolderStore(tmp_path)
     sha = store.add(CHANGED["HEIC"])
     assert portable.known_id(store, sha, "image") == sha
-    assert portable.known_sent_id(store, sha, "image") == sha
 
 
 def test_a_file_that_cannot_be_converted_says_so(tmp_path):
