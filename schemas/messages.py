@@ -88,7 +88,7 @@ def readable(messages, between: str = "\n") -> str:
 def media_with_question(prompt: tuple[Message, ...], question: str) -> tuple[Message, ...]:
     """One user turn: the prompt's last user turn, with `question` at its end instead of its own question.
 
-    The question of a turn is its last text; one that stands between media is kept as well, as are all other texts and the media."""
+    The question of a turn is its last text; one between media is kept as well, as are all other texts and the media."""
     parts = [m for m in prompt if m.role == "user"][-1].parts
     media = [place for place, part in enumerate(parts) if part.type != "text"]
     own = max((place for place, part in enumerate(parts) if part.type == "text"), default=None)

@@ -51,7 +51,7 @@ class Reason(StrEnum):
 
     # sources and media
     BAD_ROW = "bad_row"
-    NOT_READ = "not_read"  # it holds what would change its meaning and is not read
+    NOT_READ = "not_read"  # it contains something that would change its meaning and is not read
     MISSING_FILE = "missing_file"
     UNDECODABLE = "undecodable"
     UNSUPPORTED_MEDIA = "unsupported_media"

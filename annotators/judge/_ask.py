@@ -44,7 +44,7 @@ class JudgeReply(NamedTuple):
     """The final reply of a judge to one request."""
 
     reply: ParsedReply[Any]
-    raw: str  # the reply's text, behind the reason if it is not whole; or the reason of the failure
+    raw: str  # the reply's text, after the reason if it is incomplete; or the reason of the failure
     attempt: int = 0  # 1 if this is the retry
     prob: float | None = None  # 0..1, from token probabilities; None for a reply parsed from text
 
@@ -73,7 +73,7 @@ def template(settings: JudgeSettings, beside: str, name: str) -> str:
 def judge_messages(
     text: str, rows: SampleRows, settings: JudgeSettings, answers: str = "", **words: str
 ) -> tuple[Message, ...]:
-    """The request of a judge: the sample's whole prompt (its media unless `media` is off) and `text` with its placeholders filled.
+    """The request of a judge: the sample's complete prompt (its media unless `media` is off) and `text` with its placeholders filled.
 
     {question}, {known} and `words` are escaped so that they cannot close their fences; {answers} must be fenced already."""
     sample = rows.sample

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from annotators.judge._reply import QUOTE, is_shown_only, strip_marked_quotes
 
 MAX_FAILED_STARTS = 64  # opening braces that lead to no JSON value: each may cost the whole length of the text
-MAX_VALUES = 256  # a reply with more of them runs in circles
+MAX_VALUES = 256  # a reply with more of them is repetitive
 DEEPEST = 12
 _TICKED = re.compile(r"(?<!`)`(?!``)[^`\n]*`(?!`)")
 _START = re.compile(r"[{\[]")
@@ -21,7 +21,7 @@ _CONSTANTS = {"true": True, "True": True, "false": False, "False": False, "null"
 
 
 class Found(NamedTuple):
-    """A JSON value in a text, and where it stands."""
+    """A JSON value in a text, and its position."""
 
     value: Any
     start: int
@@ -35,7 +35,7 @@ def own_words(text: str) -> str:
 
 
 def values_in(text: str) -> list[Found]:
-    """The outermost JSON objects and lists in `text` that its author does not report as another's. Truncated ones and those with a
+    """The outermost JSON objects and lists in `text` that are not reported as someone else's. Truncated ones and those with a
     duplicate key are skipped. Stops after MAX_FAILED_STARTS; [] if there are more than MAX_VALUES."""
     found: list[Found] = []
     end = failed = 0

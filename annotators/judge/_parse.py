@@ -1,7 +1,7 @@
 """Parsers of judge replies. Each is a pure function of the text, runs in linear time, and never raises.
 
-A reply is untrusted: the judge has read hostile answers. Thoughts are cut first; quoted text (fences, double quotes, backticks, lines after
-`>`) and what is reported of an answer is never taken as its verdict. Two different verdicts are `unparsable`, never a score."""
+A reply is untrusted: the judge has read hostile answers. Thoughts are removed first; quoted text (fences, double quotes, backticks, lines after
+`>`) and what is reported about an answer are never taken as its verdict. Two different verdicts are `unparsable`, never a score."""
 
 import math
 from collections.abc import Sequence

@@ -88,7 +88,7 @@ def ranking(text: str, count: int) -> ParsedReply[tuple[int, ...]]:
 
 
 def _without(text: str, values: list[_objects.Found]) -> str:
-    """`text` without its objects; lists stay, as brackets in order are one each."""
+    """`text` without its objects; lists are kept, since brackets in order are lists too."""
     pieces, at = [], 0
     for one in values:
         if isinstance(one.value, dict):
@@ -98,7 +98,7 @@ def _without(text: str, values: list[_objects.Found]) -> str:
 
 
 def _of_value(value: Any) -> Iterator[list[int] | None]:
-    """The orders in a JSON object; None for one that is no order of answers."""
+    """The orders in a JSON object; None for an object without one."""
     if not isinstance(value, dict):
         return
     for key, inner in value.items():
@@ -112,7 +112,7 @@ def _of_value(value: Any) -> Iterator[list[int] | None]:
 
 
 def _numbers(value: Any) -> list[int] | None:
-    """The numbers of the answers in a list, or in a text "2 > 1 > 3"; None if an item is no answer."""
+    """The numbers of the answers in a list, or in a text "2 > 1 > 3"; None if an item is not an answer."""
     if isinstance(value, str):
         return _of_chain(value) if _CHAIN.fullmatch(value.strip(" .")) or _COMMAS.fullmatch(value.strip(" .")) else None
     if not isinstance(value, list):
@@ -154,7 +154,7 @@ def _of_chain(chain: str) -> list[int] | None:
 
 
 def _in_words(text: str, count: int) -> Iterator[list[int] | None]:
-    """The orders that stand in lines or sentences of their own."""
+    """The orders in separate lines or sentences."""
     placed: list[tuple[int, int]] = []
     for line in _MARKUP.sub("", text).splitlines():
         line = line.strip(" \t#.-*|}")

@@ -114,7 +114,7 @@ def _has_any(named: dict[str, Any], axes: Sequence[str], count: int) -> bool:
 
 
 def _merged(objects: list[dict[str, Any]]) -> dict[str, Any]:
-    """Objects of an axis each as one; empty if a key is in two of them."""
+    """Objects with one axis each, merged; empty if two of them have the same key."""
     keys = [key for one in objects for key in one]
     return {} if len(keys) != len(set(keys)) else {key: value for one in objects for key, value in one.items()}
 
@@ -262,7 +262,7 @@ def _marked(text: str, axes: Sequence[str], count: int, low: int, high: int) -> 
 
 
 def _read(found: re.Match, low: int, high: int) -> float | None:
-    """The rating of a match; None if it is off the scale or of another one."""
+    """The rating of a match; None if it is outside the scale or on another one."""
     of = found["of"] or found["of2"] if "of" in found.groupdict() else None
     if of and str({"five": 5, "ten": 10, "hundred": 100}.get(of.lower(), of)) != str(high):
         return None
@@ -272,7 +272,7 @@ def _read(found: re.Match, low: int, high: int) -> float | None:
 
 
 def _one(lines: list[str], low: int, high: int) -> list[float] | None:
-    """The rating of a single answer; [] if there are several, or one off the scale; None without any."""
+    """The rating of a single answer; [] if there are several, or one outside the scale; None without any."""
     if len(lines) == 1 and (found := _BARE.fullmatch(lines[0])):
         number = _read(found, low, high)
         return [] if number is None else [number]
@@ -290,7 +290,7 @@ def _one(lines: list[str], low: int, high: int) -> list[float] | None:
 
 
 def _in_sentence(sentence: str, low: int, high: int) -> Iterator[float | None]:
-    """What a sentence of its author's own gives: behind a marker, by a verb, or in [[ ]]."""
+    """The rating in a sentence by the judge itself: after a marker, after a verb, or in [[ ]]."""
     if len(sentence) > LONGEST or is_conditional(sentence):
         return
     starts = [0, *(m.end() for m in re.finditer(r"[,;:]\s|\s-\s|\s(?=(?:so|therefore|thus)\s)|\.\s", sentence))]

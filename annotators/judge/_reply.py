@@ -1,5 +1,5 @@
-"""What every parser of judge replies begins with: the reply without its thoughts, without what it quotes, as sentences; and what a reply
-without a verdict says."""
+"""Shared by all parsers of judge replies: the reply without thoughts and quotations, as sentences; and the outcome of a reply
+without a verdict."""
 
 import re
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ from schemas.records import Outcome
 from schemas.thinking import without_thinking
 
 T = TypeVar("T")
-QUOTE = "\ufffc"  # stands where a quoted passage stood: no pattern reads across it
+QUOTE = "\ufffc"  # replaces a quoted passage, so that no pattern matches across it
 LONGEST = 400  # characters of a sentence in which a verdict is looked for
-MOST = 100_000  # characters of a reply without its thoughts; a longer one runs in circles
+MOST = 100_000  # characters of a reply without its thoughts; a longer one is repetitive
 
 
 class ParsedReply(NamedTuple, Generic[T]):
@@ -42,12 +42,12 @@ def folded(text: str) -> str | None:
 
 
 def strip_quotes(text: str) -> str:
-    """`text` with QUOTE in the place of every quoted passage."""
+    """`text` with QUOTE in place of every quoted passage."""
     return _SPEECH.sub(QUOTE, _TICKED.sub(QUOTE, _BLOCK.sub(QUOTE, strip_marked_quotes(text))))
 
 
 def strip_marked_quotes(text: str) -> str:
-    """`text` with QUOTE in the place of what nobody's own words stand in: `<<< >>>`, lines after `>`, tags of quotations."""
+    """`text` with QUOTE in place of everything that is certainly a quotation: `<<< >>>`, lines after `>`, quotation tags."""
     return _LINES.sub(QUOTE, _TAGGED_QUOTE.sub(QUOTE, _FENCED.sub(QUOTE, text)))
 
 
@@ -85,12 +85,12 @@ _DOUBTLESS = re.compile(
 
 
 def is_conditional(sentence: str) -> bool:
-    """Whether a sentence says what would be so under a condition."""
+    """Whether a sentence states something under a condition."""
     return bool(_IF.search(sentence))
 
 
 def is_hedged(clause: str) -> bool:
-    """Whether a clause says what may be or seemed to be so."""
+    """Whether a clause states a possibility or an impression."""
     return bool(_HEDGES.search(clause))
 
 
@@ -100,7 +100,7 @@ def is_denied(clause: str) -> bool:
 
 
 def is_order(clause: str) -> bool:
-    """Whether a clause is an order, as injections are."""
+    """Whether a clause is an instruction, like an injection."""
     return bool(_ORDERS.match(clause))
 
 
@@ -122,7 +122,7 @@ _GIVES = re.compile(
 
 
 def is_shown_only(text: str, at: int) -> bool:
-    """Whether the JSON value at `at` is only spoken of: by the words before it in its sentence, or in the line before if that ends with a
+    """Whether the JSON value at `at` is only mentioned: by the words before it in its sentence, or in the line before if that ends with a
     colon. "Answer two says:", "I will not output", "the format is"."""
     head = text[max(0, at - 200) : at]
     body = head.rstrip(_LEAD).removesuffix("json").rstrip(_LEAD)
@@ -147,7 +147,7 @@ _ABSTAINS = re.compile(
     r"|(?:无法|不能|难以|没法|不好)(?:\w{0,4})(?:判断|确定|决定|判定|分辨|评判|得出|区分)|(?:没有|未|看不到|没看到|未看到|未提供)\w{0,8}(?:图片|图像|图|照片|视频)|弃权|不确定",
     re.IGNORECASE,
 )
-_SORRY_THAT_NOT = re.compile(  # of which answer is better it says nothing
+_SORRY_THAT_NOT = re.compile(  # says nothing about which answer is better
     rf"\W*(?:(?:i'm|i am) (?:really |very |so )?sorry|sorry|i apologi[sz]e|as an? [\w ]{{2,40}}(?:model|ai|assistant))\W+(?:but )?(?:i )?{_CANNOT} \w+(?: (?:this|that|it|these|them|here))?\W*$",
     re.IGNORECASE,
 )

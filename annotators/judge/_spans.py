@@ -50,7 +50,7 @@ def error_spans(text: str, answer: str, classes: Sequence[str], worst: int) -> P
 
 
 def _faults(reply: str) -> Any:
-    """What the reply marks: the list of its only object with one, or the only list that is the whole reply; None if there is none, () if
+    """What the reply marks: the list of its only object with one, or the only list if it is the complete reply; None if there is none, () if
     there are several."""
     own = _objects.own_words(reply)
     found = _objects.values_in(own)
@@ -73,7 +73,7 @@ def _first(named: dict[str, Any], keys: Sequence[str]) -> Any:
 
 
 def _place(answer: str, words: str, after: dict[str, int]) -> tuple[int, int] | None:
-    """Where the next occurrence of `words` stands in the answer: exactly, else whatever its case and typography."""
+    """The position of the next occurrence of `words` in the answer: exact, else ignoring case and typography."""
     for whole, part in (
         (answer, words),
         (_alike(answer), _alike(words)),

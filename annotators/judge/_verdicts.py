@@ -2,7 +2,7 @@
 
 A reply is a list of statements: brackets, marked values ("Verdict: B"), lines that are nothing but a label, and plain sentences ("so answer
 one is better"). A statement stands at the beginning of its clause, behind words that only connect; what is quoted, reported, ordered,
-denied, hedged or conditional is none. The verdict is what all statements agree on; one that revises drops those before it."""
+denied, hedged or conditional does not count. The verdict is what all statements agree on; one that revises drops those before it."""
 
 import itertools
 import re
@@ -28,7 +28,7 @@ from schemas.records import Outcome
 STRENGTHS = {
     str(n): 4.0 - n for n in range(1, 8)
 }  # 1 the first answer is much better, 4 equally good, 7 the second is much better
-_ABSTAIN, _UNKNOWN = "abstain", "unknown"  # values of statements that are no side
+_ABSTAIN, _UNKNOWN = "abstain", "unknown"  # values of statements for neither side
 Value = float | str
 
 # labels ------------------------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def _compiled(pattern: str) -> re.Pattern:
 
 
 def _named(pattern: str, suffix: str) -> str:
-    """`pattern` with its groups renamed, so that it may stand twice in an expression."""
+    """`pattern` with its groups renamed, so that it can occur twice in an expression."""
     return re.sub(r"\(\?P<(\w+)>", rf"(?P<\g<1>{suffix}>", pattern)
 
 
@@ -157,7 +157,7 @@ def _bare(content: str) -> str:
 
 
 def preference_value(content: str) -> Value:
-    """What a bracket, a tag or a JSON value says: 1 the first, -1 the second, 0 a tie, `abstain`, or `unknown`."""
+    """The value of a bracket, a tag or a JSON value: 1 the first, -1 the second, 0 a tie, `abstain`, or `unknown`."""
     words = _bare(content)
     if words.lower() in ("abstain", "cannot decide"):
         return _ABSTAIN
@@ -181,7 +181,7 @@ _STEPS = {"one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six":
 
 
 def strength_value(content: str) -> Value:
-    """The strength that a bracket, a tag or a JSON value says, 3 to -3, `abstain`, or `unknown`."""
+    """The strength in a bracket, a tag or a JSON value, 3 to -3, `abstain`, or `unknown`."""
     words = _bare(content)
     if words.lower() == _ABSTAIN:
         return _ABSTAIN
@@ -190,7 +190,7 @@ def strength_value(content: str) -> Value:
 
 
 class Statement(NamedTuple):
-    """What a part of a reply says."""
+    """The statement of one part of a reply."""
 
     value: Value
     revises: bool = False
@@ -237,14 +237,14 @@ def _prepared(reply: str) -> str:
 
 
 def _unquoted(match: re.Match) -> str:
-    """A quoted label behind a marker at the beginning of its line is the judge's own; another stays quoted."""
+    """A quoted label after a marker at the beginning of its line is the judge's own; any other stays quoted."""
     line = match.string[match.string.rfind("\n", 0, match.start()) + 1 : match.start()]
     bare = _MARKUP.sub("", line).strip(" #:=")
     return f"{match[1]}{match['value']}" if len(bare) < 60 and re.fullmatch(_MARKER, bare, re.IGNORECASE) else match[0]
 
 
 def _lines(text: str) -> list[str]:
-    """The lines, stripped, without blank ones; a heading that is only a marker is joined with the line below it, a table's row is
+    """The lines, stripped, without blank ones; a heading that is only a marker is joined with the line after it, a table's row is
     "first cell: second cell" if it has no others."""
     found: list[str] = []
     waiting = ""
@@ -268,7 +268,7 @@ def _whole_label(line: str) -> bool:
 
 
 def _row(line: str) -> str:
-    """A table's row of two cells as a marked value; others as they are, so that no label in them stands alone."""
+    """A table's row of two cells as a marked value; others unchanged, so that no label in them is alone on its line."""
     if line.count("|") < 1 or len(line) > LONGEST or not _ROW.fullmatch(line):
         return line
     cells = [cell.strip() for cell in line.strip("| ").split("|")]
@@ -307,7 +307,7 @@ _BARE_MARKS = re.compile(
 
 
 def _marked(clause: str, read: "_Form") -> Value | None:
-    """What stands behind a marker at the beginning of a clause ("Final verdict: B", "the better answer is B"); None without one."""
+    """The text after a marker at the beginning of a clause ("Final verdict: B", "the better answer is B"); None without one."""
     found = _MARKED.match(clause)
     if not found:
         return None
@@ -328,7 +328,7 @@ class _Form(NamedTuple):
     """How the values of a form are read."""
 
     value: Reading  # of a bracket, a tag, a JSON value, a line
-    marked: Callable[[str], Value | None]  # at the beginning of what stands behind a marker
+    marked: Callable[[str], Value | None]  # at the beginning of the text after a marker
     spoken: bool  # whether plain sentences give a value
     scale: bool  # whether values are numbers
 
@@ -386,14 +386,14 @@ _LEADING = re.compile(r"^[^\w(\[|]+")
 
 
 def _clauses(sentence: str) -> Iterator[tuple[str, str]]:
-    """(from the beginning of a clause on, all before it) of each clause."""
+    """(the text from the beginning of a clause on, the text before it) of each clause."""
     starts = [0, *(m.end() for m in _CLAUSE.finditer(sentence))]
     for start in dict.fromkeys(starts):
         yield _LEADING.sub("", sentence[start:]), sentence[:start]
 
 
 def _spoken(clause: str, before: str) -> Value | None:
-    """What a clause of plain words says."""
+    """The value that a clause of plain words states."""
     for pattern in _PLAIN:
         if found := pattern.match(clause):
             side = _side(found)
@@ -426,7 +426,7 @@ _WRONG_AFTER = re.compile(
 )
 
 
-MANY = 64  # brackets in a sentence: a reply that runs in circles
+MANY = 64  # brackets in a sentence: more are a repetitive reply
 _OF_SEVERAL = re.compile(
     r"\b(?:one|another|each|any) of\b|\beither\b|如果|要求|声称|不是|并非|不应|可能", re.IGNORECASE
 )
@@ -473,7 +473,7 @@ _ONE_IS = re.compile(
 
 
 def _alone(lines: list[str], form: _Form) -> Iterator[Statement]:
-    """Lines that are nothing but a value; of labels of both sides, which head what is said of each, none. The first line may go on with a
+    """Lines that are nothing but a value; lines with the labels of both sides are headings and have none. The first line may continue with a
     reason ("A) because it is true")."""
     labels = [
         (line, form.value(line)) for line in lines if len(line) < 60 and "[[" not in line and not line.endswith(":")

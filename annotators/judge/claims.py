@@ -87,7 +87,7 @@ def _rows(c: Candidate, split, answers, identity: str, context: Context) -> list
 
 
 def _told(splitter, before: str, settings: Settings, context: Context):
-    """The splitter, told what the conversation was `before` the question. RecipeError if it takes no conversation."""
+    """The splitter, with the conversation `before` the question. RecipeError if it does not accept a conversation."""
     if not before:
         return splitter
     if "before" not in inspect.signature(splitter).parameters:

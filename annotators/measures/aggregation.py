@@ -71,7 +71,7 @@ def mean(item: np.ndarray, value: np.ndarray) -> np.ndarray:
 
 
 def identifiable(votes: Votes) -> np.ndarray:
-    """[annotator]: whether the votes can tell how reliable this annotator is, however many there are.
+    """[annotator]: whether the votes determine how reliable this annotator is, regardless of their number.
 
     Votes without known truth show only how often annotators agree. Agreement of two is the product of their reliabilities, so these follow
     from it only where annotators, linked if they voted on a common item, form a connected graph with an odd cycle: three who have items in

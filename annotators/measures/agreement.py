@@ -179,7 +179,7 @@ def _two_by_two(votes: list[Vote]) -> float | None:
 
 def _skills(votes: list[Vote]) -> tuple[dict[str, float], float]:
     """({judge: estimated skill}, chance level: accuracy of always choosing the most frequent label), without judges whose skill the votes
-    cannot tell (`aggregation.identifiable`); ({}, 1) if there are no others."""
+    do not determine it (`aggregation.identifiable`); ({}, 1) if there are no others."""
     labels = [v.label for v in votes]
     coded, _, names, values = aggregation.encode_votes([v.item for v in votes], [v.annotator for v in votes], labels)
     told = aggregation.identifiable(coded)

@@ -18,11 +18,11 @@ _ENDS = (".", "!", "?", "。", "！", "？")
 
 
 def list_items(text: str) -> list[str]:
-    """The items of a list, behind any thought: lines with a mark ("- ", "* ", "1. ", "(1) "), else the texts of a JSON list, else sentences,
-    one of which at least ends with a point, or the word none.
+    """The items of a list, after any thought: lines with a mark ("- ", "* ", "1. ", "(1) "), else the texts of a JSON list, else sentences,
+    at least one of which ends with a full stop, or the word none.
 
     NoVerdict if there is none (`refused` or `abstain` if the reply says so), if a thought is not closed, or if the last item is cut off: the
-    beginning of an earlier one, or a marked line without a point where all others end with one."""
+    beginning of an earlier one, or a marked line without a full stop if all others end with one."""
     reply = (without_thinking(text) or "").strip()
     lines = [line.strip() for line in reply.splitlines()]
     items = [
@@ -55,7 +55,7 @@ def _of_json(reply: str) -> list[str]:
 
 
 def _sentences(lines: list[str]) -> list[str]:
-    """The sentences of lines without marks; a first line that only introduces the list is none, one that ends with a colon goes on."""
+    """The sentences of lines without marks; a first line that only introduces the list is left out, one that ends with a colon is joined with the next."""
     if len(lines) > 1 and _INTRODUCES.fullmatch(lines[0]):
         lines = lines[1:]
     joined = ""
@@ -65,7 +65,7 @@ def _sentences(lines: list[str]) -> list[str]:
 
 
 def _whole(line: str) -> list[str]:
-    """The sentences of a line; the point in 3.5 and in an initial ends none."""
+    """The sentences of a line; the point in 3.5 or after an initial does not end one."""
     found: list[str] = []
     for sentence in sentences(line):
         if found and (

@@ -56,7 +56,7 @@ CPU_KV_BYTES = 128 << 20
 MIN_SIDE = 4  # pixels; vLLM silently enlarges a smaller image
 # share of the slots: answers handed out together while the model is busy, which makes their processing cheaper; as many requests wait in vLLM
 BURST = 1 / 4
-EQUAL = 1e-3  # relative difference of frame rates that are told as one: at most 0.1 s after 100 s
+EQUAL = 1e-3  # relative difference of frame rates that are treated as equal: at most 0.1 s after 100 s
 BAN = -100.0  # logit bias of a token that must not be generated
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # LoRA ranks that vLLM supports
 
@@ -511,7 +511,7 @@ def _one(rates: set[float], family: str) -> float:
     """The frames per second of all videos of a request. RowError if they differ."""
     if max(rates) - min(rates) > EQUAL * max(rates):
         detail = (
-            f"vLLM tells {family} one frame rate for all videos of a request, but these show {min(rates):.2f} to {max(rates):.2f} frames per "
+            f"vLLM gives {family} one frame rate for all videos of a request, but these have {min(rates):.2f} to {max(rates):.2f} frames per "
             "second; show videos of the same length, or use the engine hf"
         )
         raise RowError(Reason.ENGINE_REFUSED, detail)

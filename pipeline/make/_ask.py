@@ -37,7 +37,7 @@ class AnswerSettings(SamplingSettings):
     """SamplingSettings of makers whose replies are the answers themselves."""
 
     on_cut: Literal["reject", "keep"] = "reject"
-    """what becomes of an answer that `max_tokens` cut off: it is rejected (`truncated`), or kept with `finish: length`"""
+    """what happens to an answer that `max_tokens` cut off: it is rejected (`truncated`), or kept with `finish: length`"""
 
     @model_serializer(mode="wrap")
     def _without_default(self, dump):

@@ -58,7 +58,7 @@ class Clip(NamedTuple):
 
     @property
     def even(self) -> "np.ndarray":
-        """The frames at even moments, number k at k / fps: `frames`, but that one is repeated for as long as it stands still."""
+        """The frames at even intervals, number k at k / fps: `frames`, with a still frame repeated for as long as it is shown."""
         whole = self.shown == tuple(range(len(self.frames)))
         return self.frames if whole else self.frames[list(self.shown)]
 

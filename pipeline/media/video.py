@@ -53,7 +53,7 @@ def decode_clip(
 
     The moments are `fps` times the length many (None: as many as frames), at least 1 and at most `max_frames` and the number of frames, at
     even distances from the first frame to the last. For each there is the index of its frame among those returned: the nearest one, or
-    the one before where that one would come early (see `_spread`); a frame that stands for several moments is returned once. Times are
+    the one before where that one would come early (see `_spread`); a frame that is shown at several of these times is returned once. Times are
     counted from the video's first frame, so they begin with 0; the last value is the length of the video. Frames whose longer side exceeds
     `max_side` pixels are scaled down to it.
     RowError if it is not a video, cannot be decoded or has no frames."""

@@ -113,7 +113,7 @@ class Encoder:
         types = {k: inputs.pop(k)[0].tolist() for k in [*inputs] if k.endswith("token_type_ids")}
         if (
             given["video"] and self._family in ARGUMENT
-        ):  # the argument itself could tell all videos of a prompt one rate only
+        ):  # the argument itself can only give one rate for all videos of a prompt
             frames = self.processor.video_processor.temporal_patch_size  # of a grid
             inputs["video_second_per_grid"] = torch.tensor([frames / rate(told) for told in options["video_metadata"]])
         self._count(ids, {kind: len(data) for kind, data in given.items()}, inputs, row)

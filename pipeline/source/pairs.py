@@ -114,7 +114,7 @@ class FileFormat(NamedTuple):
 def read(settings: Settings, context: Context) -> Iterator[Record]:
     """Yields for each row its Media and Sample, then its Candidates (ordered by id), Judgements and Pairs.
 
-    In any format, a `category` column becomes the Sample's `split`, and a `system` column the prompt's first message. What a row holds
+    In any format, a `category` column becomes the Sample's `split`, and a `system` column the prompt's first message. What a row contains
     beside the format's READS is counted in the context, and rejects the row if it is known to change its meaning. A bad row is a Rejection named `file#number` (from 1), and so is a
     file of unknown format. An empty answer among several is a Rejection of its own, and its judgements are dropped. Rows with the same
     prompt are yielded as read, each with its own Sample; the caller merges them.

@@ -73,7 +73,7 @@ def flag(value: Any, name: str) -> bool | None:
 
 
 def cell(value: Any) -> Any:
-    """A cell of a CSV file: the list or object that it holds in JSON's or Python's spelling, otherwise the value as it is."""
+    """A cell of a CSV file: the list or object that it contains in JSON or Python notation, otherwise the value unchanged."""
     if (
         not isinstance(value, str)
         or not value

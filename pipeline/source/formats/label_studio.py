@@ -136,7 +136,7 @@ def prepared(row: Row, known: Names) -> Row:
 
 
 def _task_of_min(row: Row, known: Names) -> Row:
-    """A row of a JSON-MIN or CSV export, one annotation of a task, as a task. Its controls are told by their values; they name no object.
+    """A row of a JSON-MIN or CSV export, one annotation of a task, as a task. Its controls are recognised by their values; they name no object.
 
     RowError if a choice may be one of a region, of which these exports leave nothing but the word."""
     data, results, choices, regions = {}, [], [], False
@@ -327,7 +327,7 @@ def _main(controls: list[str], known: Names) -> str | None:
 
 
 def _of_a_region(result: dict, value: dict) -> bool:
-    """Whether a result is about a part: a region, whose place stands beside the control's own value, or one of an object's items."""
+    """Whether a result is about a part: a region, whose position is next to the control's own value, or one of an object's items."""
     own = _OWN.get(str(result.get("type")))
     return (
         result.get("item_index") is not None

@@ -116,7 +116,7 @@ def _part(part: Any, name: str, cut) -> tuple[Piece, ...]:
 
 
 def medium_of(form: Any) -> str | None:
-    """The media kind of a part of type `form`, such as `image`, `image_url` or `input_image`; None if it holds no medium."""
+    """The media kind of a part of type `form`, such as `image`, `image_url` or `input_image`; None if it contains no media."""
     medium = form.removeprefix("input_").removesuffix("_url") if isinstance(form, str) else None
     return medium if medium in MEDIA_KINDS else None
 

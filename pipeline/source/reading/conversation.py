@@ -182,7 +182,7 @@ def to_messages(
     """Converts a prompt (a text, a list of messages as in `formats.turns`, or its Turns) into Messages and their Media, in order.
 
     `columns`: values of the media columns by kind (`any`: of unknown kind). They take the places of the parts of their kind that name no
-    file, and of <image>, <video> and <audio> in a text; without such places they stand before the first user text. RowError if something is
+    file, and of <image>, <video> and <audio> in a text; without such places they are placed before the first user text. RowError if something is
     missing or of the wrong type, or if the numbers of places and files differ."""
     media: list[Media] = []
     if isinstance(prompt, str) and "<" not in prompt:  # the common case: nothing to fill

@@ -245,7 +245,7 @@ def test_two_rates_in_one_request_are_refused_where_vllm_tells_one(measured):
     assert refused == {"qwen2_5_omni"}
     failure = measured["qwen2_5_omni"].two_rates
     assert failure.reason == Reason.ENGINE_REFUSED
-    assert "one frame rate for all videos of a request, but these show 0.53 to 1.05 frames per second" in failure.detail
+    assert "one frame rate for all videos of a request, but these have 0.53 to 1.05 frames per second" in failure.detail
 
 
 def test_a_model_that_begins_text_inside_a_video_is_not_trained(folders, caplog):
@@ -255,6 +255,6 @@ def test_a_model_that_begins_text_inside_a_video_is_not_trained(folders, caplog)
     assert positions_behind_videos(model, [pair]) == "vLLM"
     (line,) = caplog.messages
     assert re.fullmatch(r"transformers \S+ numbers positions of prompts with videos otherwise than vLLM; .*", line)
-    with numbered_by_transformers(model), pytest.raises(TrainError, match="the text behind a video begins at position"):
+    with numbered_by_transformers(model), pytest.raises(TrainError, match="the text after a video begins at position"):
         positions_behind_videos(model, [pair])
     assert positions_behind_videos(model, [pair._replace(prompt=prompt._replace(media={}))]) is None
