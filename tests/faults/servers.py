@@ -290,6 +290,8 @@ def every_request_refused(dice: random.Random, folder: Path) -> None:
         dice.choice((1, 6, ROWS, 40)),
     )
     judged, first = dice.choice((True, False)), dice.choice((0, 0, rows // 2))
+    if judged and rows == 1:  # one refusal by a model that has answered the makers is that row's own
+        rows = 2
     answered = 0
 
     def twist(body: dict, said: dict) -> Any:
