@@ -244,7 +244,7 @@ def label_studio(folder: Path) -> None:
 
 def rlhf_v(folder: Path) -> None:
     """The Hub's Parquet: question and answers as JSON."""
-    said = json.dumps({"question": "What is it?", "chosen": "A cat.", "rejected": "A dog."})
+    said = json.dumps({"question": "What is this animal?", "chosen": "A cat.", "rejected": "A dog."})
     row = {"ds_name": "RLHF-V", "image": embedded("cat.jpg"), "text": said, "origin_dataset": "VQAv2", "origin_split": "train", "idx": 1,
            "image_path": "x/cat.jpg"}  # fmt: skip
     parquet(folder / "train.parquet", [row], dict.fromkeys(row, TEXT) | {"image": Image(), "idx": Value("int64")})
@@ -252,7 +252,7 @@ def rlhf_v(folder: Path) -> None:
 
 def llava_rlhf(folder: Path) -> None:
     """A JSON array."""
-    talk = [{"from": "human", "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": ""}]
+    talk = [{"from": "human", "value": "<image>\nWhich animal?"}, {"from": "gpt", "value": ""}]
     outputs = {"output_1": {"from": "llava", "value": "A dog."}, "output_2": {"from": "llava", "value": "A cat."}}
     row = {"id": "1", "image": "cat.jpg", "conversations": talk, **outputs, "preference": 2, "hallucination": False}
     (folder / "preference.json").write_text(json.dumps([row]))
@@ -334,7 +334,7 @@ def helpsteer(folder: Path) -> None:
         "verbosity": 1,
     }
     jsonl(folder / "train.jsonl", rated | {"helpfulness": 4}, rated | {"response": "So.", "helpfulness": 1})
-    two = {"prompt": "Why?", "response_1": "Because.", "response_2": "So.", "preference_strength": -2}
+    two = {"prompt": "Why so?", "response_1": "Because.", "response_2": "So.", "preference_strength": -2}
     jsonl(folder / "preference.jsonl", two)
 
 
@@ -400,14 +400,17 @@ def verl_omni(folder: Path) -> None:
         "win_score": 8.0, "lose_score": 6.0, "ability": "video_qa", "reward_model": {"style": "preference"}, "extra_info": {"index": 0},
     }  # fmt: skip
     Dataset.from_list([row]).to_parquet(folder / "train.parquet")
-    pictures = {"img_win": "cat.jpg", "img_lose": "dog.png", "win_score": 0.75, "lose_score": 0.25}
+    pictures = {"img_win": "dog.png", "img_lose": "cat.jpg", "win_score": 0.75, "lose_score": 0.25}
     jsonl(
-        folder / "pictures.jsonl", {"data_source": "x", "prompt": [{"role": "user", "content": "a red cat"}]} | pictures
+        folder / "pictures.jsonl",
+        {"data_source": "x", "prompt": [{"role": "user", "content": "a grey dog"}]} | pictures,
     )
 
 
 def omni_preference(folder: Path) -> None:
-    asked = "Judge.\n### Context\nVideo file: run.mp4\nQuestion: What?\nCandidate A: A dog.\nCandidate B: A cat."
+    asked = (
+        "Judge.\n### Context\nVideo file: run.mp4\nQuestion: What happens?\nCandidate A: A dog.\nCandidate B: A cat."
+    )
     verdict = json.dumps({"score_A": 6, "score_B": 8, "better": "B", "reasoning": "Clearer."})
     row = {"videos": ["/data/run.mp4"], "messages": [{"role": "user", "content": asked}], "solution": verdict}
     jsonl(folder / "final_rl_data.jsonl", row)

@@ -12,7 +12,7 @@ from pipeline.dataset.read import read_examples
 from pipeline.media.probe import probe
 from schemas.arrow import from_batch
 from tests.flows.test_cli import pairwright
-from tests.support.preference_sets import SETS, jsonl, with_media
+from tests.support.preference_sets import MORE, SETS, jsonl, with_media
 from tests.support.recipe_runs import completed
 
 pytestmark = pytest.mark.slow
@@ -67,6 +67,21 @@ def test_a_set_becomes_a_dataset(tmp_path, name):
     for example in found:
         assert example.chosen.strip()
         assert [probe(data, "a medium").kind for _, data in example.media] == [kind for kind, _ in example.media]
+
+
+def test_every_other_format_is_detected_in_one_import(tmp_path):
+    for name, fill in MORE.items():
+        fill(with_media(tmp_path / name))
+    paths = f"pairs.path=[{','.join(str(tmp_path / name) for name in MORE)}]"
+    said = pairwright(
+        "import", "auto", tmp_path / "rlhf_v", paths, "--out", tmp_path / "out", "--cache", tmp_path / "cache"
+    )
+    assert all(f"of format {name}: " in said for name in MORE)
+    # by hand from tests/support/preference_sets.py: nemo_rl, openai, argilla, pku_saferlhf, helpsteer, hh_rlhf and two of orpo_mix; rlhf_v,
+    # llava_rlhf, openai, pick_a_pic, data_juicer and verl_omni; openai; verl_omni and omni_preference
+    assert executor.reopen(tmp_path / "out").summary()["pairs"] == {"text": 8, "image": 6, "audio": 1, "video": 2}
+    lost = {left.reason for left in rows(tmp_path / "out", "rejections") if left.table != "candidates"}
+    assert lost == {"unsafe_answer", "no_margin"}
 
 
 def test_what_is_not_read_is_named_at_the_end_in_the_report_and_by_show(tmp_path):
