@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from pipeline.source.formats.draft import Answer, Draft, DraftJudgement, DraftPair
+from pipeline.source.formats.draft import TIED, Answer, Draft, DraftJudgement, DraftPair
 from pipeline.source.formats.fields import Cell, Row, maybe_text, media_reference, number, text, type_name
 from pipeline.source.formats.turns import place_media, turns
 from schemas.axes import PREFERENCE, RANK, RATING
@@ -45,7 +45,10 @@ def read(row: Row) -> Draft:
     answers, said, pairs = (
         _scored(row) if not {*SCORES}.isdisjoint(row) else _chosen(row) if "answer1" in row else _ranked(row)
     )
-    return Draft(prompt, answers, said, pairs, {"split": origin} if origin else {}, maybe_text(row.get("id"), "id"))
+    tied = TIED if said[0].outcome == Outcome.TIE else None
+    return Draft(
+        prompt, answers, said, pairs, {"split": origin} if origin else {}, maybe_text(row.get("id"), "id"), tied
+    )
 
 
 Parts = tuple[tuple[Answer, ...], tuple[DraftJudgement, ...], tuple[DraftPair, ...]]

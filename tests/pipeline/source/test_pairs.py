@@ -1,5 +1,6 @@
 """Preference sets as files with real media become records; whatever a row holds, it is records or a rejection."""
 
+import base64
 import csv
 import io
 import json
@@ -279,6 +280,72 @@ def test_anthropics_system_blocks_and_data_juicers_ends_of_chunks_in_any_format(
     assert [(part.type, part.text) for part in made.prompt[0].parts] == [("text", "Be short."), ("text", "Be true.")]
     assert (pair.chosen, pair.rejected) == ("A cat.", "A dog.")
     assert [left.id for left in of(Rejection, found)] == ["rows.jsonl#2", "rows.jsonl#3"]
+
+
+def turns_of(*words: str) -> list[dict]:
+    return [{"role": ("user", "assistant")[i % 2], "content": said} for i, said in enumerate(words)]
+
+
+BEEP = {"type": "input_audio", "input_audio": {"data": base64.b64encode(make.wav()).decode(), "format": "wav"}}
+# rows as other tools write them: the row, kinds of the prompt's parts, and the chosen and the rejected answer
+PUBLISHED = {
+    "llava_rlhf": (
+        {"id": "1", "image": "cat.jpg", "conversations": [{"from": "human", "value": "<image>\nWhat?"}], "preference": 2,
+         "output_1": {"from": "llava", "value": "x"}, "output_2": {"from": "llava", "value": "y"}},
+        "image text", "y", "x",
+    ),
+    "nemo_rl": (
+        {"context": turns_of("q"), "task_name": "t", "completions": [
+            {"rank": 0, "completion": [{"role": "assistant", "content": "good"}]}, {"rank": 1, "completion": [{"role": "assistant", "content": "bad"}]}]},
+        "text", "good", "bad",
+    ),
+    "openai": (
+        {"input": {"messages": turns_of("How cold is it?"), "tools": [], "parallel_tool_calls": True},
+         "preferred_output": turns_of("", "Not quite cold.")[1:], "non_preferred_output": turns_of("", "Not particularly cold.")[1:]},
+        "text", "Not quite cold.", "Not particularly cold.",
+    ),
+    "ms_swift": (
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "Listen"}, BEEP]}, *turns_of("", "x")[1:]], "rejected_response": "y"},
+        "text audio", "x", "y",
+    ),
+    "orpo_mix": (
+        {"source": "capybara", "chosen": turns_of("q1", "a1", "q2", "x"), "rejected": turns_of("q1", "a1", "q2", "y"), "prompt": "q1", "question": "q1"},
+        "text text text", "x", "y",
+    ),
+    "pku_saferlhf": ({"prompt": "Q?", "response_0": "x", "response_1": "y", "better_response_id": 1, "is_response_0_safe": True}, "text", "y", "x"),
+    "data_juicer": ({"prompt": "Q?", "answer1": "x", "answer2": "y", "chosen": "answer1", "rejected": "answer2"}, "text", "x", "y"),
+    "rlhf_v": (
+        {"ds_name": "RLHF-V", "image": "cat.jpg", "text": json.dumps({"question": "What?", "chosen": "x", "rejected": "y"}),
+         "origin_dataset": "VQAv2", "origin_split": "train", "idx": 1, "image_path": "cat.jpg"},
+        "image text", "x", "y",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_row_is_detected_and_is_its_pair(home, read, name):
+    row, kinds, chosen, rejected = PUBLISHED[name]
+    jsonl(home / "rows.jsonl", row)
+    assert [found.format for found in pairs.detect_formats(pairs.Settings(path=str(home / "rows.jsonl")))] == [name]
+    (made,), (pair,) = of(Sample, found := read()), of(Pair, found)
+    assert [part.type for message in made.prompt for part in message.parts] == kinds.split()
+    assert (pair.chosen, pair.rejected) == (chosen, rejected)
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "named"),
+    [
+        ("openai", {"input": {"messages": turns_of("?"), "tools": [{"type": "function"}]}}, "input.tools"),
+        ("openai", {"preferred_output": [{"role": "assistant", "content": "x", "tool_calls": [{"id": "1"}]}]}, "preferred_output.tool_calls"),
+        ("nemo_rl", {"context": [{"role": "user", "content": "q", "reasoning_content": "hm"}]}, "context.reasoning_content"),
+        ("pku_saferlhf", {"history": [["a", "b"]]}, "history"),
+    ],
+)  # fmt: skip
+def test_a_published_row_with_more_than_is_read_is_rejected_by_name(home, read, name, more, named):
+    jsonl(home / "rows.jsonl", PUBLISHED[name][0], PUBLISHED[name][0] | more)
+    (left,) = of(Rejection, read())
+    assert (left.id, left.reason) == ("rows.jsonl#2", Reason.NOT_READ)
+    assert left.detail.startswith(f"rows.jsonl#2: {named} ")
 
 
 def test_two_answers_that_make_no_pair_are_kept_and_counted_with_the_reason(home, read):

@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.source.formats import mllm_judge
-from pipeline.source.formats.draft import DraftJudgement, DraftPair
+from pipeline.source.formats.draft import TIED, DraftJudgement, DraftPair
 from schemas.records import Outcome
 from tests.support.dialects import BAD, EMPTY, EQUAL, asked, refused, texts, without
 
@@ -44,7 +44,7 @@ def test_a_choice_is_a_preference_with_its_pair_and_c_is_a_tie():
     assert draft.pairs == (DraftPair(1, 0),)
     assert mllm_judge.read(PAIR | {"human_answer": "A"}).pairs == (DraftPair(0, 1),)
     tie = mllm_judge.read(PAIR | {"human_answer": "C"})
-    assert (tie.said[0].outcome, tie.pairs) == (Outcome.TIE, ())
+    assert (tie.said[0].outcome, tie.pairs, tie.no_pair) == (Outcome.TIE, (), TIED)
 
 
 def test_a_ranking_names_the_best_first():
