@@ -3,12 +3,12 @@
 A rule returns a RuleResult: 1 right, 0 wrong, and what it extracted as the answer. A text with no answer or several different ones is wrong.
 A known answer that the rule cannot compare with is a RowError (see `bad_known_answer`)."""
 
-import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from annotators.rules import values
 from schemas.errors import RowError, bad_row
 from schemas.thinking import without_thinking
 
@@ -27,14 +27,6 @@ def bad_known_answer(answer: str, why: str) -> RowError:
 
 MARKER = re.compile(r"final answer is\b|answer\*{0,2}\s?:\*{0,2}", re.IGNORECASE)
 ARTICLES = frozenset(("a", "an", "the"))
-NUMBER = re.compile(
-    r"(?<![\w.])[-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d{1,4})?(?:\s?/\s?\d+(?:\.\d+)?)?"
-)
-NUMBERS = (
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
-    "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
-)  # fmt: skip
-WORDS = re.compile(rf"\b(?:{'|'.join(NUMBERS)})\b", re.IGNORECASE)
 
 
 def final_answer(text: str) -> tuple[str | None, bool]:
@@ -62,6 +54,9 @@ def normalised(text: str, answer: str) -> RuleResult:
     wanted = normalise_text(answer)
     if not wanted:
         raise bad_known_answer(answer, "has no letters or digits")
+    one, other = (values.value_of(side.casefold()) for side in (found or "", answer))
+    if one is not None and other is not None:
+        return RuleResult(float(values.equal(one, other)), _short(found))
     return RuleResult(float(found is not None and normalise_text(found) == wanted), _short(found))
 
 
@@ -99,34 +94,27 @@ def label(text: str, answer: str, labels: Sequence[str]) -> RuleResult:
 
 
 def number(text: str, answer: str, tolerance: float) -> RuleResult:
-    """A number with a relative error of at most `tolerance` (ChartQA's relaxed accuracy, arXiv 2203.10244: 0.05).
+    """A number with a relative error of at most `tolerance` (ChartQA's relaxed accuracy, arXiv 2203.10244: 0.05), of the same unit if both
+    have one; a percentage, a time or a ratio only if the known answer is one (see `values`).
 
-    Digits with or without thousands separators, a fraction, or a word up to twenty. A marked answer must contain a single number; in
-    free text the last one counts (as in GSM8K, arXiv 2110.14168). NaN and infinity do not count. RowError if the known answer is not
-    exactly one number."""
-    wanted = _numbers(answer)
-    if len(wanted) != 1:
+    A marked answer must contain a single value; in free text the last one counts (as in GSM8K, arXiv 2110.14168). NaN and infinity do not
+    count. RowError if the known answer is not exactly one value."""
+    wanted = _single(answer)
+    if len(wanted) != 1 or isinstance(values.value_of(answer), values.Expression | values.Group):
         raise bad_known_answer(answer, "is not a single number")
     written, marked = final_answer(text)
-    found = _numbers(written or "")
-    if not found or (marked and len(set(found)) > 1):
+    found = _single(written or "")
+    if not found or (marked and any(not values.equal(found[0], value) for value in found)):
         return RuleResult(0.0, None)
-    return RuleResult(float(abs(found[-1] - wanted[0]) <= tolerance * abs(wanted[0])), f"{found[-1]:g}")
+    return RuleResult(float(values.equal(found[-1], wanted[0], tolerance)), values.written(found[-1]))
 
 
-def _numbers(text: str) -> list[float]:
-    text = text.replace("−", "-")
-    found = [(m.start(), _value(m[0])) for m in NUMBER.finditer(text)]
-    found += [(m.start(), float(NUMBERS.index(m[0].lower()))) for m in WORDS.finditer(text)]
-    return [value for _, value in sorted(found) if math.isfinite(value)]
-
-
-def _value(written: str) -> float:
-    above, _, below = written.replace(",", "").partition("/")
-    try:
-        return float(above) / float(below or 1)
-    except (ZeroDivisionError, OverflowError):
-        return math.nan
+def _single(text: str) -> list[values.Quantity | values.Clock | values.Ratio]:
+    """The value that the whole of a text is, else those in it."""
+    whole = values.value_of(text)
+    if isinstance(whole, values.Expression) and "=" not in whole.text:  # 3x+2 is not 2
+        return []
+    return [whole] if isinstance(whole, values.Quantity | values.Clock | values.Ratio) else values.values_in(text)
 
 
 def refused(text: str, phrases: Iterable[str]) -> RuleResult:

@@ -1,7 +1,8 @@
 """The letter of a multiple-choice answer, in the various forms in which models write it.
 
 Patterns are tried from the most to the least reliable. The first that matches decides; if it finds two letters, there is no choice.
-"A man stands there" contains no choice."""
+"A man stands there" contains no choice. A choice that stands alone in the first line counts, whatever the reason below it rejects, unless a
+later line takes it back."""
 
 import re
 
@@ -39,8 +40,35 @@ def choice(text: str, answer: str, options: dict[str, str]) -> RuleResult:
     if wanted is None:
         raise bad_known_answer(answer, "is neither a letter from A to J nor one of the options in the question")
     found, _ = final_answer(text)
-    read = (_option(found, options) or chosen_letter(found)) if found else None
+    read = _chosen(found, options) if found else None
     return RuleResult(float(read == wanted), read)
+
+
+_STATED = re.compile(
+    rf"(?i:answer|option|choice)(?i:\s{{1,3}}is|\s{{1,3}}would be)[\s:=(\[*\"']{{1,6}}({L})\b(?!['’])|(?i:answer|choice)\s?:\s?\(?({L})\b"
+    rf"|\b({L})\b(?=\s{{1,3}}(?:is|was|are|would be|could be|might be|may be)\s(?:also\s|both\s|the\s){{0,2}}(?:correct|right|true|best|answer|possible))"
+)
+_TAKES_BACK = (
+    r"(?i:\b(?:or|both|either|also|too|as well|wait|actually|correction|sorry|instead|on second thought|reconsider\w*|change)\b)[^.\n]{0,60}?\b[A-J]\b"
+    r"|\b[A-J]\b[^.\n]{0,40}\b(?:too|as well|also)\b|(?i:\bnot\b|n't\b)[^.\n]{0,20}\b%s\b"
+)
+
+
+def _chosen(text: str, options: dict[str, str]) -> str | None:
+    """The letter of the whole text; of a text with a letter, or an option, alone in its first line that letter, if no line below names
+    another answer or takes it back."""
+    first, _, reasons = LATEX_MARKUP.sub(" ", text).strip().partition("\n")
+    alone = WAYS[0].fullmatch(first.strip())
+    letter = alone[1].upper() if alone else _option(first, options)
+    if letter is None and (led := WAYS[1].match(first.strip())) and options.get(led[1]):
+        letter = led[1] if normalise_text(first.strip()[led.end() :]) == normalise_text(options[led[1]]) else None
+    if letter is None or not reasons.strip():
+        return _option(text, options) or chosen_letter(text)
+    others = {word for found in _STATED.findall(reasons) for word in found if word}
+    others |= {found[1].upper() for line in reasons.splitlines() if (found := WAYS[0].fullmatch(line.strip()))}
+    if others - {letter} or re.search(_TAKES_BACK % letter, reasons):
+        return None
+    return letter
 
 
 def chosen_letter(text: str) -> str | None:

@@ -15,6 +15,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from annotators.rules import values
 from annotators.rules.answers import RuleResult, bad_known_answer, final_answer
 from schemas.errors import NoVerdict, RowError, bad_row
 from schemas.records import Outcome
@@ -26,18 +27,50 @@ TAIL = 4000  # characters at the end of an answer, where the final formula is
 
 
 def mathematics(text: str, answer: str) -> RuleResult:
-    """Whether the last formula of the answer equals the known one, by math-verify (R1-V's accuracy reward).
+    """Whether the answer equals the known one: as values (numbers with units, times, ratios, sets; see `values`), else as formulas by
+    math-verify (R1-V's accuracy reward), which reads both in the same way. In a sentence the last formula counts.
 
-    The known one may be LaTeX or plain text; RowError if math-verify cannot parse it."""
+    The known one may be LaTeX or plain text; RowError if it is neither a value nor a formula."""
     import math_verify
 
-    wanted = math_verify.parse(f"${answer.strip().strip('$')}$", parsing_timeout=None)
+    written = (final_answer(text)[0] or "")[-TAIL:]
+    known, given = values.value_of(answer), values.value_of(written)
+    if given is None and _is_special(known):  # a sentence
+        given = next(reversed(values.values_in(written)), None)
+    if known is not None and given is not None and values.equal(given, known):
+        return RuleResult(1.0, values.written(given))
+    if _is_special(known) or (_is_exact(known) and _is_exact(given)):
+        return RuleResult(0.0, None if given is None else values.written(given))
+    wanted = math_verify.parse(f"${_latex(answer)}$", parsing_timeout=None)
     if not wanted:
         raise bad_known_answer(answer, "is not a formula that math-verify can parse")
-    written = (final_answer(text)[0] or "")[-TAIL:]
-    found = math_verify.parse(written, parsing_timeout=None) or math_verify.parse(f"${written}$", parsing_timeout=None)
-    equal = bool(found) and math_verify.verify(wanted, found, timeout_seconds=None)
+    found = math_verify.parse(written, parsing_timeout=None) if given is None else []
+    found = found or math_verify.parse(f"${_latex(written)}$", parsing_timeout=None)
+    same = lambda one, other: math_verify.verify(one, other, timeout_seconds=None)
+    equal = bool(found) and not _is_special(given) and (same(wanted, found) or same(found, wanted))
     return RuleResult(float(equal), str(found[-1])[:200] if found else None)
+
+
+def _is_special(value: values.Value | None) -> bool:
+    """Whether a value says more than its numbers: a unit, a time, a ratio."""
+    return isinstance(value, values.Clock | values.Ratio) or (isinstance(value, values.Quantity) and bool(value.kind))
+
+
+def _is_exact(value: values.Value | None) -> bool:
+    """Whether a value is nothing but numbers, so that comparing them decides."""
+    match value:
+        case values.Group():
+            return all(map(_is_exact, value.parts))
+        case values.Expression() | None:
+            return False
+    return True
+
+
+def _latex(formula: str) -> str:
+    """A formula, also in plain text, as LaTeX without its dollar signs."""
+    formula = re.sub(r"(?<!\\)\bsqrt\(([^()]{1,100})\)", r"\\sqrt{\1}", formula.strip().strip("$"))
+    formula = re.sub(r"(?:\^|\*\*)\s?(-?\d{1,9})(?!\s?(?:\^|\*\*))", r"^{\1}", formula)
+    return re.sub(r"(?<![\\\w])(pi|sin|cos|tan|log|ln|infty)(?![a-z])", r"\\\1", formula)
 
 
 def pattern(text: str, regex: str) -> RuleResult:
