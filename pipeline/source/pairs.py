@@ -257,7 +257,7 @@ def _draft(row: Any, found: FileFormat, notes: unread.Unread, names: LabelStudio
     seen = {name: value for name, value in row.items() if name not in mapped or name in found.columns}
     left = list(unread.names(seen, _reads(found.format)))
     unread.count(notes, found.label, [*left, *covered])
-    unread.check(left, found.format)
+    unread.check(seen, left, found.format)
     draft = label_studio.read(row, names) if module is label_studio else module.read(row)
     draft = draft._replace(answers=tuple([a._replace(text=without_chunk_ends(a.text)) for a in draft.answers]))
     if not any(kind != "text" for turn in draft.prompt for kind, _ in turn.pieces):

@@ -30,16 +30,22 @@ CHANGES = frozenset({
 """Names of columns and keys that are known to change the question or the answers."""
 _IN_MESSAGES = frozenset({"reasoning", "reasoning_details", "thought", "thoughts", *MEDIA})  # elsewhere a judge's words
 _SIDES = re.compile(
-    r"(chosen|rejected)_(images?|videos?|audios?|media|messages?|conversations?|response|prompt|question|objects|tools)"
-)
+    r"(chosen|rejected)_(images?|videos?|audios?|media|messages?|conversations?|response|prompt|question|objects|tools|history|context|"
+    r"system(_prompt|_message)?|tool_calls|thinking|thoughts?|reasoning_content)"
+)  # columns of one side
+_OF_A_SIDE = re.compile(r"rejected_(?:\w+_)?(models?|generator|source|judge|provider|policy|score|rating|reason|rationale|critique|explanation|analysis|"
+                        r"feedback|comment|meta|metadata|infos?|ids?|idx|name|label|type|category|split|language|hash|url|spans)s?")  # fmt: skip
+"""Columns of the rejected side that describe its answer and are not part of it; so are all numbers."""
 _MEDIUM = re.compile(
     r"(?:\w+_)?(?:image|img|picture|photo|video|audio|media)s?(?:_?(?:path|url|file|name|bytes|base64)s?)?(?:_?\d+)?"
 )
+_ONE = "answer|response|output|completion|generation|candidate|reply"
 _ANSWER = re.compile(
-    r"answers|(?:answer|response|output|completion|generation|candidate|reply|replies|text)s?_?(?:\d+|[a-f])"
-    r"|(?:response|output|completion|generation|candidate)s?|human_ranking|(?:chosen|rejected|preferred|preference|better|best|worse|worst|winner|loser|ranking)s?(?:_.*)?"
+    rf"answers|replies|(?:{_ONE}|text)s?_?(?:\d+|[a-z])|(?:response|output|completion|generation|candidate)s?"
+    r"|human_ranking|(?:\w+_)?preferences?|(?:chosen|rejected|preferred|preference|better|best|worse|worst|winner|loser|ranking)s?(?:_.*)?"
+    rf"|(?:win|lose|winning|losing|positive|negative|good|bad|wrong|accepted|model|human|gpt\w*|llava\w*|qwen\w*)_(?:{_ONE})s?"
 )
-_NOTHING = ("", "[]", "{}", "null")
+_NOTHING = ("", b"", "[]", "{}", "null")
 FILES, NAMES, LETTERS, SHOWN = (
     200,
     50,
@@ -79,11 +85,13 @@ def names(row: Mapping[str, Any], reads: Tree) -> Iterator[str]:
 
 
 def _is_nothing(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_nothing, value.values()))  # as `datasets` fills the objects that a row lacks
+    if isinstance(value, list):
+        return all(map(_is_nothing, value))
     return (
-        value is None
-        or value is False
-        or (isinstance(value, str | list | dict | bytes) and (not value or value in _NOTHING))
-    )
+        value is None or value is False or value in _NOTHING or value != value
+    )  # NaN: as pandas writes what is missing
 
 
 def _objects(value: Any) -> Iterator[dict]:
@@ -94,20 +102,37 @@ def _objects(value: Any) -> Iterator[dict]:
             yield from _objects(inner)
 
 
-def check(found: Iterable[str], what: str, of_answers: bool = True) -> None:
-    """RowError NOT_READ if any of the names changes the question or, with `of_answers`, the answers; `what` names the kind of rows in the
+def check(row: Mapping[str, Any], found: Iterable[str], what: str, of_answers: bool = True) -> None:
+    """RowError NOT_READ if any of the names of a row changes the question or, with `of_answers`, the answers; `what` names the kind of rows in the
     message."""
-    if changing := [name for name in dict.fromkeys(found) if _changes(name, of_answers)]:
+    if changing := [
+        name for name in dict.fromkeys(found) if _changes(name) or (of_answers and _is_of_a_side(name, row))
+    ]:
+        shown = " and ".join(changing[:SHOWN])
+        is_, it = ("is", "it") if len(changing) == 1 else ("are", "them")
         raise RowError(
             Reason.NOT_READ,
-            f"{' and '.join(changing[:SHOWN])} would change the question or the answers, but is not read from {what} rows; remove it from "
-            "the row if it does not matter, otherwise remove the row",
+            f"{shown} would change the question or the answers, but {is_} not read from {what} rows; remove {it} from the row if "
+            f"{'it does' if len(changing) == 1 else 'they do'} not matter, otherwise remove the row",
         )
 
 
-def _changes(name: str, of_answers: bool) -> bool:
+def _changes(name: str) -> bool:
     above, _, last = name.lower().rpartition(".")
-    return last in CHANGES or bool(above and last in _IN_MESSAGES) or (of_answers and bool(_SIDES.fullmatch(last)))
+    return last in CHANGES or bool(above and last in _IN_MESSAGES)
+
+
+def _is_of_a_side(name: str, row: Mapping[str, Any]) -> bool:
+    """Whether a column or key seems to be part of what one of the two answers was given to, or of that answer."""
+    last = name.lower().rpartition(".")[2]
+    if _SIDES.fullmatch(last):
+        return True
+    plain = isinstance(row.get(name), int | float) or _is_number_list(row.get(name))
+    return last.startswith("rejected_") and "." not in name and not plain and not _OF_A_SIDE.fullmatch(last)
+
+
+def _is_number_list(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, int | float | None) for entry in value)
 
 
 def check_media(row: Mapping[str, Any], found: Iterable[str], what: str) -> None:

@@ -96,14 +96,14 @@ def read(
     missing = {names["prompt"], *source.columns.values()}
     values: dict | None = None
     count = 0
-    for row, found, shown, wanted in _ahead(source, rules, media_columns, lookup, remote):
+    for row, found, left, shown, wanted in _ahead(source, rules, media_columns, lookup, remote):
         count += 1
         try:
             if isinstance(found, RowError):
                 raise found
             values = found
             missing -= values.keys()
-            media, made = _sample(values, shown, row, lookup(row.folder), rules)
+            media, made = _sample(values, left, shown, row, lookup(row.folder), rules)
         except RowError as error:
             yield Rejection(row.place, "samples", step, error.reason, _named(row.place, error.detail))
             continue
@@ -119,6 +119,9 @@ def read(
 
 
 MediaValues = dict[str, Sequence]  # media kind, or "any" -> values that refer to media
+Found = tuple[
+    Row, dict | RowError, list[str], MediaValues, list[str]
+]  # with the names that nobody reads, the media, and their URLs
 
 
 def _ahead(
@@ -127,13 +130,14 @@ def _ahead(
     media_columns: list[tuple[str, str]],
     lookup: Callable[[str], MediaLookup],
     remote: Remote,
-) -> Iterator[tuple[Row, dict | RowError, MediaValues, list[str]]]:
+) -> Iterator[Found]:
     """Yields rows in order with the media they refer to; rows with URLs are held back until their downloads have been started."""
-    waiting: deque[tuple[Row, dict | RowError, MediaValues, list[str]]] = deque()
+    waiting: deque[Found] = deque()
     titles, prompt = {column for column, _ in media_columns}, rules.names["prompt"]
     strict = {*rules.names.values(), *unread.SYSTEM}
     for row in source.rows:
         shown: MediaValues = {}
+        left: list[str] = []
         wanted: list[str] = []
         try:
             found: dict | RowError = row.values(strict)
@@ -163,11 +167,11 @@ def _ahead(
                             wanted.append(url)
                             remote.start(url)
             if not waiting and not wanted:
-                yield row, found, shown, wanted
+                yield row, found, left, shown, wanted
                 continue
-        waiting.append((row, found, shown, wanted))
+        waiting.append((row, found, left, shown, wanted))
         while waiting and (
-            not waiting[0][3] or len(waiting) > remote.ahead
+            not waiting[0][4] or len(waiting) > remote.ahead
         ):  # limited: rows may contain their media as bytes
             yield waiting.popleft()
     yield from waiting
@@ -184,7 +188,7 @@ def _parts(prompt: list) -> list:
 
 
 def _sample(
-    values: dict, shown: MediaValues, row: Row, lookup: MediaLookup, rules: Rules
+    values: dict, left: list[str], shown: MediaValues, row: Row, lookup: MediaLookup, rules: Rules
 ) -> tuple[list[Media], Sample]:
     names, clean = rules.names, rules.clean
     known: dict[str, str | None] = {
@@ -193,10 +197,9 @@ def _sample(
         if (value := values.get(names[name])) is not None
     }
     own = known.pop("id", None)
-    left = list(unread.names(values, rules.reads))
     if left:
         placed = any(mark in str(values.get(names["prompt"])) for mark in ("<bbox>", "<ref-object>"))
-        unread.check([name for name in left if name != "objects" or placed], "prompt", of_answers=False)
+        unread.check(values, [name for name in left if name != "objects" or placed], "prompt", of_answers=False)
     if not known.get("source"):
         known["source"] = origin(row.place, own, values.get(names["id"]), clean)
     known["licence"] = known.get("licence") or rules.licence

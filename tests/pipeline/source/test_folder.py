@@ -151,3 +151,24 @@ def test_a_folder_may_be_a_bucket(tmp_path):
 def test_a_recipe_holds_no_credentials():
     with pytest.raises(ValidationError, match="must not contain credentials"):
         folder.Settings(path="s3://key:hunter2@bucket/a", prompt="?")
+
+
+def test_what_stands_beside_a_file_is_read_counted_or_refused(tmp_path):
+    for name, data in {
+        "pets/1.png": make.png(1), "pets/1.json": b'{"system": "Be short.", "score": NaN, "width": 64}',
+        "pets/2.png": make.png(2), "pets/2.json": b'{"tools": [{"name": "zoom"}], "width": 64}',
+        "more/3.png": make.png(3), "more/metadata.csv": b"file_name,prompt,width\n3.png,<image> A what?,64\n",
+    }.items():  # fmt: skip
+        (tmp_path / "clips" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "clips" / name).write_bytes(data)
+    notes: dict = {}
+    context = Context(step="clips", version="", media=FolderStore(tmp_path / "store"), unread=notes)
+    found = list(folder.read(folder.Settings(path=str(tmp_path / "clips"), prompt="What is it?"), context))
+    third, first = (row for row in found if isinstance(row, Sample))
+    assert [message.role for message in first.prompt] == ["system", "user"]
+    assert [part.text or part.type for part in third.prompt[0].parts] == ["image", " A what?"]
+    (left,) = (row for row in found if isinstance(row, Rejection))
+    assert (left.id, left.reason, "tools would change" in left.detail) == ("pets/2.png", Reason.NOT_READ, True)
+    assert notes == {
+        "more/metadata.csv": {"width": 1}, str(tmp_path / "clips"): {"width": 2, "tools": 1}
+    }  # fmt: skip

@@ -190,3 +190,21 @@ def test_rows_of_the_hub_name_files_of_their_dataset_and_of_no_other():
             shelf.find(path, "image")
         assert raised.value.reason in (Reason.UNSAFE, Reason.BAD_ROW)
         assert shelf.url(path) is None
+
+
+def test_what_else_a_row_holds_is_counted_or_refused(tmp_path):
+    rows = [{"prompt": "<image> What?", "image": make.png(1), "system": "Be short.", "tools": None, "width": 64},
+            {"prompt": "What?", "image": make.png(1), "system": None, "tools": "zoom", "width": 64}]  # fmt: skip
+    (tmp_path / "d").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "d" / "train.parquet")
+    notes: dict = {}
+    context = Context(step="in", version="", media=FolderStore(tmp_path / "store"), unread=notes)
+    found = list(hub.read(hub.Settings(path=str(tmp_path / "d")), context))
+    (sample,) = (row for row in found if isinstance(row, Sample))
+    assert [part.text or part.type for message in sample.prompt for part in message.parts] == [
+        "Be short.",
+        "image",
+        " What?",
+    ]
+    assert rejected(found) == [("d/train#2", Reason.NOT_READ)]
+    assert notes == {"d/train": {"tools": 1, "width": 2}}  # of a column that is not loaded, all rows

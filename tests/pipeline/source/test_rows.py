@@ -2,6 +2,8 @@ import base64
 import json
 import time
 from hashlib import sha256
+from pathlib import Path
+from typing import get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,6 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.source import rows
+from pipeline.source.formats import unread
+from pipeline.source.reading import column_mapping
 from pipeline.storage.media_store import FolderStore
 from schemas.errors import InputError
 from schemas.operator import Context
@@ -516,3 +520,9 @@ def test_rows_from_a_url_name_no_file_beside_a_local_media_root(home, tmp_path):
     reasons = [row.reason for row in found if isinstance(row, Rejection)]
     assert reasons == [Reason.UNSAFE, Reason.BAD_ROW, Reason.UNSAFE]
     assert len([row for row in found if isinstance(row, Sample)]) == 2  # the last lies in the folder
+
+
+def test_every_column_that_is_read_is_in_the_docs():
+    page = (Path(__file__).parents[3] / "docs" / "sources.md").read_text()
+    said = page[page.index("## Rows") : page.index("## Folders")]
+    assert [name for name in (*get_args(column_mapping.Column), *unread.SYSTEM) if f"`{name}`" not in said] == []

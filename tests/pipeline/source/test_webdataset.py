@@ -218,3 +218,20 @@ def test_what_is_not_there_is_an_input_error(tmp_path):
     }.items():
         with pytest.raises(InputError, match=line):
             read(tmp_path / path, tmp_path)
+
+
+def test_what_else_a_sample_holds_is_counted_or_refused(tmp_path):
+    members = [("1.jpg", CAT), ("1.json", b'{"prompt": "<image> What?", "score": 0.5, "system": "Be short."}'),
+               ("2.jpg", CAT), ("2.json", b'{"prompt": "What?", "history": [["Hi", "Ho"]]}')]  # fmt: skip
+    (tmp_path / "s.tar").write_bytes(tar(*members))
+    notes: dict = {}
+    context = Context(step="in", version="", media=FolderStore(tmp_path / "store"), unread=notes)
+    found = list(shards.read(shards.Settings(path=str(tmp_path / "s.tar")), context))
+    (sample,) = samples(found)
+    assert [part.text or part.type for message in sample.prompt for part in message.parts] == [
+        "Be short.",
+        "image",
+        " What?",
+    ]
+    assert rejected(found) == [("s.tar#2", Reason.NOT_READ)]
+    assert notes == {"s.tar": {"score": 1, "history": 1}}

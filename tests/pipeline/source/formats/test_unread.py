@@ -132,8 +132,9 @@ READS = unread.tree(("prompt[]", "chosen", "completions.model", "completions.ann
     ("row", "found"),
     [
         ({"prompt": "?", "chosen": "x", "image": {"bytes": b"", "path": "a"}}, []),
-        ({"prompt": "?", "tags": [1], "score": 0, "nan": float("nan")}, ["tags", "score", "nan"]),
+        ({"prompt": "?", "tags": [1], "score": 0, "n": 0.5}, ["tags", "score", "n"]),
         ({"tools": None, "a": "", "b": [], "c": {}, "d": False, "e": "[]", "f": "null"}, []),
+        ({"tools": float("nan"), "a": {"name": None, "parts": [None, {"x": ""}]}, "b": b""}, []),  # as pandas and `datasets` write nothing
         ({"prompt": [{"role": "user", "content": "?", "weight": 1}]}, ["prompt.weight"]),
         ({"prompt": [{"role": "user", "content": [{"type": "text", "text": "?", "cache": 1}]}]}, ["prompt.content.cache"]),
         ({"completions": {"model": ["m"], "seed": [1]}}, ["completions.seed"]),  # an object of lists
@@ -152,20 +153,33 @@ def test_what_is_not_read_is_named(row, found):
 )  # fmt: skip
 def test_what_would_change_the_row_is_refused_by_its_name(name):
     with pytest.raises(RowError, match=f"tags|{name}") as error:
-        unread.check(["tags", name], "trl")
+        unread.check({}, ["tags", name], "trl")
     assert error.value.reason == Reason.NOT_READ
     assert error.value.detail.startswith(f"{name} would change")
 
 
-def test_what_cannot_change_the_row_is_not_refused():
-    unread.check(
-        ["score", "reasoning", "rejected_model", "rejected_rating", "chosen_score", "prompt_id", "toolset"], "trl"
-    )
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"score": 1}, {"reasoning": "Because."}, {"chosen_score": 5}, {"prompt_id": "a"}, {"toolset": "x"}, {"rejected_model": "m"},
+        {"rejected_avg_rating": 2.0}, {"rejected_reason": "Wrong."}, {"rejected_logps": [-1.5, None]}, {"rejected_tokens": 12},
+        {"rejected_meta": {"n": 1}}, {"messages.rejected_by": "me"},
+    ],
+)  # fmt: skip
+def test_what_cannot_change_the_row_is_not_refused(row):
+    unread.check(row, list(row), "trl")
+
+
+@pytest.mark.parametrize("row", [{"rejected_context": "c"}, {"rejected_anything": ["x"]}, {"chosen_system": "s"}])
+def test_what_belongs_to_one_side_is_refused_and_does_not_matter_to_a_prompt(row):
+    with pytest.raises(RowError, match=f"^{next(iter(row))} would change"):
+        unread.check(row, list(row), "trl")
+    unread.check(row, list(row), "prompt", of_answers=False)
 
 
 def test_all_names_that_would_change_a_row_are_in_the_message():
     with pytest.raises(RowError, match=r"^tools and chosen\.tool_calls would"):
-        unread.check(["tools", "chosen.tool_calls", "chosen.tool_calls"], "trl")
+        unread.check({}, ["tools", "chosen.tool_calls", "chosen.tool_calls"], "trl")
 
 
 @pytest.mark.parametrize(
@@ -208,7 +222,9 @@ def test_names_are_counted_by_file_and_beyond_the_first_ones_together():
 @pytest.mark.parametrize(
     "columns",
     [["prompt", "answer1", "answer2", "preference"], ["prompt", "response"], ["messages", "response_0", "response_1"], ["prompt", "better"],
-     ["prompt", "output_a", "output_b"], ["prompt", "images", "preferred_answer"], ["prompt", "rejected_text"]],
+     ["prompt", "output_a", "output_b"], ["prompt", "images", "preferred_answer"], ["prompt", "rejected_text"],
+     ["prompt", "response_j", "response_k"], ["prompt", "answerA", "answerB"], ["prompt", "gpt4_response"], ["prompt", "human_preference"],
+     ["prompt", "win_response", "lose_response"], ["messages", "good_answer"]],
 )  # fmt: skip
 def test_rows_with_something_like_an_answer_are_not_prompts_alone(columns):
     assert detect(dict.fromkeys(columns)) is None
@@ -221,6 +237,7 @@ def test_rows_with_something_like_an_answer_are_not_prompts_alone(columns):
         (["prompt", "answer", "difficulty"], "trl"),
         (["prompt", "images", "solution", "choices"], "trl"),
         (["messages", "solution"], "ms_swift"),
+        (["prompt", "correct_answer", "text", "texture"], "trl"),
     ],
 )
 def test_rows_with_a_known_answer_are_prompts(columns, name):
