@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.source.formats.draft import Answer, Draft, DraftJudgement, Turn
-from pipeline.source.formats.fields import Row, maybe_text, number, text, type_name
+from pipeline.source.formats.fields import Row, maybe_text, number, text
 from pipeline.source.formats.turns import as_text_piece
+from pipeline.source.formats.vlfeedback import records
 from schemas.axes import RANK
 from schemas.errors import bad_row
 from schemas.records import Outcome
@@ -21,7 +22,8 @@ READS = ("prompt", "answers.answer", "answers.model", "answers.rank")
 def fits(columns: Mapping[str, Any]) -> str | None:
     """The columns by which rows are of this format, in words; None if they are not."""
     found = columns.get("answers") if "prompt" in columns else None
-    ranked = isinstance(found, list) and found and isinstance(found[0], dict) and {"answer", "rank"} <= set(found[0])
+    first = found[0] if isinstance(found, list) and found else found
+    ranked = isinstance(first, dict) and {"answer", "rank"} <= set(first)
     return "columns prompt, answers with ranks" if ranked else None
 
 
@@ -29,16 +31,12 @@ def read(row: Row) -> Draft:
     """A Draft: a judgement on `rank` per answer (0 the best, -1 the next ...). Answers are ranked, not paired: add a pair rule.
 
     A rank that is missing becomes a judgement without a value. RowError if a field is missing or invalid."""
-    entries = row.get("answers")
-    if not isinstance(entries, list) or not entries:
-        raise bad_row(
-            f"answers are {'empty' if entries == [] else type_name(entries)}; use a list of {{answer, model, rank}}"
-        )
+    entries = records(row.get("answers"), "answers")
+    if not entries:
+        raise bad_row("answers are empty; add at least one {answer, model, rank}")
     answers, said = [], []
     for place, entry in enumerate(entries):
         where = f"answers[{place}]"
-        if not isinstance(entry, dict):
-            raise bad_row(f"{where} is {type_name(entry)}; use {{answer, model, rank}}")
         answers.append(
             Answer(
                 text(entry.get("answer"), f"{where}.answer").strip(), maybe_text(entry.get("model"), f"{where}.model")

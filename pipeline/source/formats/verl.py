@@ -11,7 +11,7 @@ from pipeline.source.formats.unread import MEDIA
 from schemas.errors import RowError, bad_row
 from schemas.records import Reason
 
-OWN = ("prompt", "data_source", "reward_model")
+OWN = ("prompt", "reward_model")
 
 TOOLS = ("need_tools_kwargs", "tools_kwargs")
 READS = (

@@ -273,11 +273,13 @@ def test_anthropics_system_blocks_and_data_juicers_ends_of_chunks_in_any_format(
         {"type": "text", "text": "Be short."},
         {"type": "text", "text": "Be true.", "cache_control": {"type": "ephemeral"}},
     ]
-    row = {"prompt": "What?", "chosen": "A cat. <|__dj__eoc|>", "rejected": "A dog. <|__dj__eoc|>", "system": blocks}
+    row = {"prompt": "<__dj__image>\nWhat? <|__dj__eoc|>", "image": "cat.jpg", "system": blocks}
+    row |= {"chosen": "A cat. <|__dj__eoc|>", "rejected": "A dog. <|__dj__eoc|>"}
     jsonl(home / "rows.jsonl", row, row | {"prompt": "Who?", "system": [{"type": "image"}]}, row | {"system": 5})
     found = read()
     (made,), (pair,) = of(Sample, found), of(Pair, found)
     assert [(part.type, part.text) for part in made.prompt[0].parts] == [("text", "Be short."), ("text", "Be true.")]
+    assert [(part.type, part.text) for part in made.prompt[1].parts] == [("image", None), ("text", "What?")]
     assert (pair.chosen, pair.rejected) == ("A cat.", "A dog.")
     assert [left.id for left in of(Rejection, found)] == ["rows.jsonl#2", "rows.jsonl#3"]
 

@@ -27,6 +27,12 @@ def test_answers_are_ranked_and_not_paired():
     assert draft.pairs == ()
 
 
+def test_an_object_of_lists_is_the_same():
+    flat = {key: [one[key] for one in ROW["answers"]] for key in ("answer", "model", "rank")}
+    assert nectar.read(ROW | {"answers": flat}) == nectar.read(ROW)
+    assert nectar.fits(ROW | {"answers": flat}) == nectar.fits(ROW)
+
+
 def test_a_transcript_becomes_its_turns():
     draft = nectar.read(
         ROW | {"prompt": "\n\nHuman: Hi\n\nAssistant: Hello.\n\nStill here.\n\nHuman: Why?\n\nAssistant:"}
@@ -52,7 +58,7 @@ REFUSED = {
     "two questions in a row": (ROW | {"prompt": "\n\nHuman: a\n\nHuman: b\n\nAssistant:"}, BAD, "not a transcript"),
     "words before the first speaker": (ROW | {"prompt": "Hm\n\nHuman: a\n\nAssistant:"}, BAD, "not a transcript"),
     "no answers": (ROW | {"answers": []}, BAD, "answers are empty"),
-    "an answer that is a text": (ROW | {"answers": ["x"]}, BAD, "answers[0] is a str"),
+    "an answer that is a text": (ROW | {"answers": ["x"]}, BAD, "answers are a list; use a list of objects"),
     "an answer without words": (ROW | {"answers": [{"rank": 1}]}, BAD, "answers[0].answer is missing"),
     "a rank in words": (ROW | {"answers": [answer("x", "best")]}, BAD, "answers[0].rank is a str"),
 }  # fmt: skip

@@ -35,6 +35,7 @@ def test_media_may_be_wrapped_and_reward_and_extras_may_be_missing():
     row = ROW | {"images": [{"image": "a.jpg"}], "reward_model": {"style": "model"}, "extra_info": None}
     draft = verl.read(row)
     assert (draft.prompt[0].pieces[0], draft.known, draft.id) == (("image", "a.jpg"), {"source": "geo3k"}, None)
+    assert verl.read(without(ROW, "data_source")).known == {"answer": "3"}
     film = ROW | {
         "prompt": [{"role": "user", "content": "<video>What?"}],
         "images": None,
