@@ -116,7 +116,7 @@ class Encoder:
         ):  # the argument itself can only give one rate for all videos of a prompt
             frames = self.processor.video_processor.temporal_patch_size  # of a grid
             inputs["video_second_per_grid"] = torch.tensor([frames / rate(told) for told in options["video_metadata"]])
-        self._count(ids, {kind: len(data) for kind, data in given.items()}, inputs, row)
+        self._count(ids, chat, {kind: len(data) for kind, data in given.items()}, inputs, row)
         return Prompt(ids, types, dict(inputs))
 
     def _chat(self, turns: list[dict], **options) -> str:
@@ -151,20 +151,31 @@ class Encoder:
         usual, longest = getattr(self.processor.feature_extractor, "n_samples", 0), max(map(len, waves))
         return {"truncation": False, **({"max_length": longest} if longest > usual else {})}
 
-    def _count(self, ids: list[int], given: dict[str, int], features: dict[str, torch.Tensor], row: str) -> None:
+    def _count(
+        self, ids: list[int], chat: str, given: dict[str, int], features: dict[str, torch.Tensor], row: str
+    ) -> None:
         """RowError unless all media have their tokens in the prompt: a template that drops media would train a blind model."""
+        tokens = {kind: getattr(self.processor, f"{kind}_token", None) for kind in given}
+        found = {k: ids.count(self.tokenizer.convert_tokens_to_ids(t)) if t else 0 for k, t in tokens.items()}
+        wanted = {kind: self._by_grid(kind, features) for kind in given}
+        if not found["video"] and tokens["video"] and 0 < given["video"] == chat.count(tokens["video"]):
+            # InternVL's and GLM's processors put the tokens of images in the place of a video's
+            images = wanted["image"] if wanted["image"] is not None else found["image"] * bool(given["image"])
+            found |= {"image": images, "video": found["image"] - images * (wanted["image"] is not None)}
         for kind, count in given.items():
-            token = getattr(self.processor, f"{kind}_token", None)
-            found = ids.count(self.tokenizer.convert_tokens_to_ids(token)) if token else 0
-            grid = features.get(f"{kind}_grid_thw")
-            side = getattr(getattr(self.processor, f"{kind}_processor", None), "merge_size", 1)
-            wanted = found if grid is None else int(grid.prod(1).sum()) // side**2
-            if bool(found) != bool(count) or found != wanted:
+            expected = found[kind] if wanted[kind] is None else wanted[kind]
+            if bool(found[kind]) != bool(count) or found[kind] != expected:
                 raise RowError(
                     Reason.UNSUPPORTED_MEDIA,
-                    f"{row} shows {count} {kind} items, for which the prompt has {found} tokens instead of {wanted}: "
+                    f"{row} shows {count} {kind} items, for which the prompt has {found[kind]} tokens instead of {expected}: "
                     "the model or its chat template does not support them; use another model or remove the row",
                 )
+
+    def _by_grid(self, kind: str, features: dict[str, torch.Tensor]) -> int | None:
+        """Tokens of all media of a kind according to their grids; None if the processor tells none."""
+        grid = features.get(f"{kind}_grid_thw")
+        side = getattr(getattr(self.processor, f"{kind}_processor", None), "merge_size", 1)
+        return None if grid is None else int(grid.prod(1).sum()) // side**2
 
     def _end_of_turn(self) -> int:
         """Id of the token that the chat template appends to an answer."""

@@ -21,7 +21,8 @@ WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.js
 
 
 def load(folder: str):
-    """The model in float32 and eval mode (dropout off), on the GPU if there is one. TrainError if transformers cannot load it.
+    """The model in float32 and eval mode (dropout off), on the GPU if there is one. TrainError if transformers cannot load it, or it
+    writes no text.
 
     Of a full Qwen2.5-Omni only the thinker is loaded, which reads all media and writes the text."""
     try:
@@ -30,6 +31,10 @@ def load(folder: str):
         model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise TrainError(f"transformers cannot load {folder}: {error_line(error)}") from error
+    if model.get_output_embeddings() is None:
+        raise TrainError(
+            f"transformers loads {folder} as {type(model).__name__}, which writes no text; use another model"
+        )
     number_as_vllm(model)
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -84,8 +84,8 @@ def positions_behind_videos(model, pairs: Sequence[Encoded]) -> str | None:
     ours = None if video is None else _positions(model, video)
     if video is None or ours is None:
         return None
-    token = model.config.video_token_id
-    last = len(video.prompt.ids) - 1 - video.prompt.ids[::-1].index(token)
+    tokens = {getattr(model.config, f"{kind}_token_id", None) for kind in ("video", "image")}  # GLM's frames are images
+    last = max(at for at, token in enumerate(video.prompt.ids) if token in tokens)
     wanted = int(ours[:, : last + 1].max()) + 1
     if not bool((ours[:, last + 1] == wanted).all()):
         raise TrainError(

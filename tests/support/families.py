@@ -13,7 +13,12 @@ OMNI = {
     "vision_bos_token": "<|vision_bos|>", "vision_eos_token": "<|vision_eos|>",
     "audio_bos_token": "<|audio_bos|>", "audio_eos_token": "<|audio_eos|>",
 }  # fmt: skip
-SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", *VISION, *OMNI.values(), "<image>", "<video>")
+INTERN = {
+    "start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>", "video_token": "<video>",
+}  # fmt: skip
+SPECIAL = (
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", *VISION, *OMNI.values(), "<image>", *INTERN.values(),
+)  # fmt: skip
 TEMPLATE = """{%- for m in messages -%}
 <|im_start|>{{ m.role }}
 {% if m.content is string %}{{ m.content }}{% else %}{% for c in m.content %}{% if c.type == 'image' %}IMAGE{% elif c.type == 'video' %}VIDEO\
@@ -126,9 +131,24 @@ def _llava_onevision(folder: Path) -> None:
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
 
+def _internvl(folder: Path) -> None:
+    tokenizer, side = _tokenizer(INTERN), {"height": 56, "width": 56}
+    text = _text(tokenizer) | {"model_type": "qwen2", "rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}
+    vision = {
+        "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": [14, 14],
+        "image_size": [56, 56],
+    }  # fmt: skip
+    place = tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
+    config = hf.InternVLConfig(text_config=text, vision_config=vision, image_token_id=place)
+    image = hf.GotOcr2ImageProcessor(size=side, crop_to_patches=False)
+    processor = hf.InternVLProcessor(image, tokenizer, hf.InternVLVideoProcessor(size=side), image_seq_length=4)
+    template = TEMPLATE.replace("IMAGE", "<IMG_CONTEXT>\n").replace("VIDEO", "<video>\n")
+    _save(hf.InternVLForConditionalGeneration(config), processor, template, folder)
+
+
 FAMILIES = {
     "qwen2_vl": _qwen2_vl, "qwen2_5_vl": _qwen2_5_vl, "qwen2_5_omni": _qwen2_5_omni, "qwen3_vl": _qwen3_vl,
-    "llava_onevision": _llava_onevision,
+    "llava_onevision": _llava_onevision, "internvl": _internvl,
 }  # fmt: skip
 
 

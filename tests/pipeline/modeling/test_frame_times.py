@@ -26,7 +26,7 @@ from pipeline.modeling.sampling import sample
 from pipeline.storage.media_store import FolderStore
 from pipeline.train._checks import positions_behind_videos
 from schemas import messages
-from schemas.errors import TrainError
+from schemas.errors import RowError, TrainError
 from schemas.records import Part, Reason
 from schemas.requests import Failure, Generate, Likelihood
 from tests.support.families import FAMILIES, build
@@ -137,6 +137,17 @@ def test_a_single_frame_has_a_rate_too():
     assert frame_times.rate(told) > 0
 
 
+def test_a_video_whose_frames_become_images_is_not_taken_for_a_dropped_one(folders):
+    """InternVL's processor writes the tokens of images for each frame; a template that drops the video is refused as before."""
+    encoder, (asked, media) = Encoder(folders["internvl"]), prompt_of(FILMS["on the beat"])
+    ids = encoder.encode(asked, media, "row 1").ids
+    assert ids.count(encoder.processor.image_token_id) == 9 * 4  # 4 a frame
+    encoder.processor.chat_template = encoder.processor.chat_template.replace("<video>", "")
+    with pytest.raises(RowError) as refused:
+        encoder.encode(asked, media, "row 1")
+    assert refused.value.reason == Reason.UNSUPPORTED_MEDIA
+
+
 # the real engine, and transformers
 
 
@@ -231,7 +242,7 @@ def test_the_trainer_says_where_transformers_numbers_positions_otherwise(measure
     positions = {name: of.positions["two minutes"] for name, of in measured.items()}
     assert positions == {
         "qwen2_vl": "vLLM", "qwen2_5_vl": "vLLM", "qwen2_5_omni": "transformers and vLLM",
-        "qwen3_vl": "transformers and vLLM", "llava_onevision": None,
+        "qwen3_vl": "transformers and vLLM", "llava_onevision": None, "internvl": None,
     }  # fmt: skip
     assert measured["qwen2_5_omni"].positions["on the beat"] == "vLLM"  # 105 in float32, 104.99 in float64
     for name, of in measured.items():  # and what it would train on otherwise
