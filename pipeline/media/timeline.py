@@ -70,7 +70,13 @@ def by_packets(
     except av.error.InvalidDataError:
         return None
     stamps, lengths = ([one[i] for one in sorted(found)] for i in (0, 1))
-    if first is None or first.interlaced_frame or first.pts != stamps[0] or len(set(stamps)) < len(stamps):
+    if (
+        first is None
+        or not stamps
+        or first.interlaced_frame
+        or first.pts != stamps[0]
+        or len(set(stamps)) < len(stamps)
+    ):
         return None
     return _timeline(first, stamps, lengths, stream, name)._replace(proven=not hidden)
 
