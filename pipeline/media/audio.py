@@ -142,18 +142,19 @@ def _links(data: bytes) -> list[bytes]:
 
 def _stream_facts(data: bytes, form: Format, name: str) -> tuple[int, int, float]:
     """All of it is decoded: packets also hold what a coder adds at both ends."""
-    count, rate, channels = 0.0, 0, 0
-    with opened(data, form, name) as container:
-        stream = sound_track(container, name)
-        for frame in decoded(container, stream) if stream else ():
-            if not rate:
-                rate, channels = frame.sample_rate, frame.layout.nb_channels
-                check_audio(rate, channels, name)
-            count += frame.samples / frame.sample_rate
-            not_too_long(count, name)
-        if not count:
-            raise _silent(name)
-        return rate, channels, round(count, 6)
+    seconds, rate, channels = 0.0, 0, 0
+    for link in _links(data):
+        with opened(link, form, name) as container:
+            stream = sound_track(container, name)
+            for frame in decoded(container, stream) if stream else ():
+                if not rate:
+                    rate, channels = frame.sample_rate, frame.layout.nb_channels
+                    check_audio(rate, channels, name)
+                seconds += frame.samples / frame.sample_rate
+                not_too_long(seconds, name)
+    if not seconds:
+        raise _silent(name)
+    return rate, channels, round(seconds, 6)
 
 
 def _file_parts(data: bytes, form: Format, name: str) -> Iterator[tuple[np.ndarray, int]]:
@@ -169,23 +170,23 @@ def _file_parts(data: bytes, form: Format, name: str) -> Iterator[tuple[np.ndarr
 
 
 def _stream_parts(data: bytes, form: Format, name: str) -> Iterator[tuple[np.ndarray, int]]:
-    start = _start_of_picture(data, form, name)
-    with opened(data, form, name) as container:
-        stream = sound_track(container, name)
-        if stream is None:
-            raise _silent(name)
-        check_audio(stream.rate, stream.channels, name)
-        planes, shape = av.AudioResampler(format="fltp", rate=stream.rate), None
-        for frame in decoded(container, stream):
-            if start is not None and frame.time is not None and frame.time - start > _LATE:
-                yield np.zeros(round((frame.time - start) * stream.rate), np.float32), stream.rate
-            start = None
-            if shape != (
-                shape := (frame.format.name, frame.layout.name, frame.sample_rate)
-            ):  # chained files may change it
-                planes = av.AudioResampler(format="fltp", rate=stream.rate)
-            for part in planes.resample(frame):
-                yield part.to_ndarray().mean(axis=0), stream.rate
+    start, rate = _start_of_picture(data, form, name), 0
+    for link in _links(data):
+        with opened(link, form, name) as container:
+            stream = sound_track(container, name)
+            if stream is None:
+                raise _silent(name)
+            check_audio(stream.rate, stream.channels, name)
+            rate = rate or stream.rate
+            planes, shape = av.AudioResampler(format="fltp", rate=rate), None
+            for frame in decoded(container, stream):
+                if start is not None and frame.time is not None and frame.time - start > _LATE:
+                    yield np.zeros(round((frame.time - start) * rate), np.float32), rate
+                start = None
+                if shape != (shape := (frame.format.name, frame.layout.name, frame.sample_rate)):  # it may change
+                    planes = av.AudioResampler(format="fltp", rate=rate)
+                for part in planes.resample(frame):
+                    yield part.to_ndarray().mean(axis=0), rate
 
 
 def _start_of_picture(data: bytes, form: Format, name: str) -> float | None:

@@ -13,6 +13,7 @@ from pipeline.media.limits import MAX_FRAMES
 from pipeline.media.sniff import Format, too_large
 
 _CONTAINERS = ("mp4", "mov", "matroska")  # formats whose packets have times and hold one whole picture each
+_PAUSE = 1.5  # times the usual distance of frames: less than if one were missing
 _ROUNDED = 2  # units by which a length may differ from the distance to the next frame
 
 
@@ -25,7 +26,8 @@ class Timeline(NamedTuple):
     ]  # time stamp of each frame in units of its stream, ascending; empty if some are missing or out of order
     times: list[float]  # seconds of each frame from the first one on
     seconds: float | None  # from the first frame to the end of the last; None if unknown
-    proven: bool = False  # by packets, all of which are shown
+    plain: bool = False  # each packet is one of these frames
+    whole: bool = True  # False: there is a pause in which a packet may be missing
 
 
 def by_decoding(container: av.container.InputContainer, stream: av.VideoStream, name: str) -> Timeline:
@@ -78,7 +80,9 @@ def by_packets(
         or len(set(stamps)) < len(stamps)
     ):
         return None
-    return _timeline(first, stamps, lengths, stream, name)._replace(proven=not hidden)
+    line = _timeline(first, stamps, lengths, stream, name)
+    gaps = [later - earlier for earlier, later in pairwise(stamps)]
+    return line._replace(plain=not hidden, whole=not gaps or max(gaps) <= _PAUSE * median(gaps))
 
 
 def _check(found: list, name: str) -> None:

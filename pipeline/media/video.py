@@ -100,7 +100,7 @@ def portable(data: bytes, name: str) -> bytes | None:
 
 
 def _is_plain(data: bytes, form: Format, line: Timeline, name: str) -> bool:
-    if not (form.name in ("mp4", "mov") or form.mime == "webm") or not line.proven or _turn(line.first) != _Turn():
+    if not (form.name in ("mp4", "mov") or form.mime == "webm") or not line.plain or _turn(line.first) != _Turn():
         return False
     with opened(data, form, name) as container:
         stream = picture_track(container, name)
@@ -154,9 +154,10 @@ def _look(data: bytes, form: Format, name: str, whole: bool = False) -> tuple[Ti
         heard = _sound(container, name, required=shown is None)
         if shown and not whole:
             line = by_packets(container, shown, form, name)
-    if shown and line is None:
+    if shown and (line is None or not line.whole):
         with opened(data, form, name) as container:
-            line = by_decoding(container, picture_track(container, name), name)
+            found = by_decoding(container, picture_track(container, name), name)
+        line = found._replace(plain=line is not None and line.plain and line.stamps == found.stamps)
     return line, heard
 
 

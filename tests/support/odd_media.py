@@ -271,6 +271,8 @@ SOUNDS: dict[str, Callable[[], bytes]] = {
     "Ogg FLAC": lambda: spoken("ogg", "flac"),
     "Ogg Speex": speex,
     "chained Ogg Vorbis": lambda: sound("OGG", "VORBIS") + sound("OGG", "VORBIS"),
+    "chained Ogg Speex": lambda: speex() + speex(25),
+    "chained Ogg FLAC": lambda: spoken("ogg", "flac") + spoken("ogg", "flac"),
     "chained Ogg Opus": lambda: sound("OGG", "OPUS") + sound("OGG", "OPUS"),
     "MP3": lambda: spoken("mp3", "libmp3lame"),
     "MP3 behind two ID3 tags": lambda: id3() + id3(40) + spoken("mp3", "libmp3lame", options={"id3v2_version": "0"}),

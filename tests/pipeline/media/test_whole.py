@@ -107,6 +107,7 @@ HEARD = {  # samples by hand: of a second at 16 kHz where nothing else is said
     "WAV, IMA ADPCM": 16_272,  # 32 blocks of 509 samples less 16: libsndfile fills the last block
     "WAV, MP3": 17_280,  # 30 frames of 576 samples: a WAV does not say which are padding
     "WAV, GSM": 8_000, "AU, mu-law": 8_000, "Ogg Speex": 8_000,  # 8 kHz
+    "chained Ogg Speex": 12_000, "chained Ogg FLAC": 32_000,
     "chained Ogg Vorbis": 32_000, "chained Ogg Opus": 32_000,
     "MP3": 16_000, "MP3 behind two ID3 tags": 16_000, "MP3 without a header": 17_280,
     "M4A, ALAC": 16_000, "Matroska, FLAC": 16_000,
@@ -127,6 +128,14 @@ def test_a_sound_is_what_decoding_all_of_it_gives(name):
     assert len(decode.decode_audio(data, found.rate)) == samples
     wave, rate = soundfile.read(io.BytesIO(decode.portable(data, "input_audio", "x") or data))
     assert (len(wave) / rate) == pytest.approx(found.seconds, abs=1e-4)
+
+
+def test_frames_that_a_decoder_drops_behind_missing_packets_are_not_counted():
+    data = odd.film("matroska", times=range(40), keep=lambda i: i not in (10, 11, 12))
+    with av.open(io.BytesIO(data)) as file:
+        shown = sum(1 for _ in file.decode(video=0))
+    assert shown < 37  # packets
+    assert probe(data, "x").frames == shown
 
 
 def test_the_sweep_is_wide():
