@@ -25,7 +25,7 @@ READS = ()
 LEAVES = ("media", "samples")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 2
+VERSION = 3
 _SUFFIXES = tuple(TEXTS)
 _METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 

@@ -30,7 +30,7 @@ READS = ()
 LEAVES = ("media", "samples")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 1
+VERSION = 2
 _BATCH = 64  # rows per batch, with their media
 
 

@@ -109,6 +109,7 @@ class FileFormat(NamedTuple):
     why: str  # how the format was determined, or why it could not be
     columns: Mapping[str, str] = {}  # the format's column -> the file's, if they differ
     tags: Mapping[str, str] = llama_factory.TAGS  # the keys and roles of messages
+    detected: bool = False  # by its columns
 
 
 def read(settings: Settings, context: Context) -> Iterator[Record]:
@@ -217,7 +218,8 @@ def _format(file: str, label: str, settings: Settings, describe: Describe) -> Fi
     if likely := unread.answers_in(columns):
         has += f" ({', '.join(likely)} look like answers, so its rows are not prompts alone)"
     unknown = f"{has}; set format ({', '.join(FORMATS)}) and columns, or remove the file"
-    return FileFormat(file, label, *(detect(columns) or (None, unknown)), settings.columns)
+    name, why = detect(columns) or (None, unknown)
+    return FileFormat(file, label, name, why, settings.columns, detected=True)
 
 
 def _described(file: str, describe: Describe) -> tuple[dict[str, str], dict[str, str]] | None:
@@ -259,6 +261,9 @@ def _draft(row: Any, found: FileFormat, notes: unread.Unread, names: LabelStudio
     unread.count(notes, found.label, [*left, *covered])
     unread.check(seen, left, found.format)
     draft = label_studio.read(row, names) if module is label_studio else module.read(row)
+    if not draft.answers and found.detected and (likely := unread.answers_in(left)):
+        detail = f"{', '.join(likely)} look like answers, but are not read from {found.format} rows; set format and columns, or remove the row"
+        raise RowError(Reason.NOT_READ, detail)
     draft = draft._replace(answers=tuple([a._replace(text=without_chunk_ends(a.text)) for a in draft.answers]))
     if not any(kind != "text" for turn in draft.prompt for kind, _ in turn.pieces):
         unread.check_media(row, left, found.format)
@@ -274,7 +279,12 @@ def _reads(format: str) -> unread.Tree:
 
 
 def _renamed(row: Row, columns: Mapping[str, str]) -> Row:
-    return {**row, **{name: row.get(other) for name, other in columns.items()}} if columns else row
+    """The row under the format's names. Other columns stay, but media that are named by another column are not there twice."""
+    if not columns:
+        return row
+    moved = {other for name, other in columns.items() if name in unread.MEDIA and other not in columns}
+    kept = {name: value for name, value in row.items() if name not in moved} if moved else row
+    return {**kept, **{name: row.get(other) for name, other in columns.items()}}
 
 
 def _without_secrets(draft: Draft, place: str, cleaned: Callable[[str], str]) -> Draft:

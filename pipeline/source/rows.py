@@ -21,7 +21,7 @@ READS = ()
 LEAVES = ("media", "samples")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 2
+VERSION = 3
 
 
 class Settings(Base):

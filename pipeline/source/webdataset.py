@@ -33,7 +33,7 @@ READS = ()
 LEAVES = ("media", "samples")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 1
+VERSION = 2
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _SHOWN = {
     "jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "mp4", "webm", "mkv", "mov", "avi", "mpg", "mpeg", "m4v",

@@ -44,7 +44,10 @@ def described(info: Any, file: str) -> tuple[dict[str, str], dict[str, str]] | N
     are in the file; None if it describes no such file."""
     entries = info.values() if isinstance(info, dict) else ()
     for entry in entries:
-        if not isinstance(entry, dict) or entry.get("file_name") != file:
+        name = entry.get("file_name") if isinstance(entry, dict) else None
+        if not isinstance(name, str) or not (
+            name == file or file.startswith(f"{name.rstrip('/')}/")
+        ):  # a file, or a folder
             continue
         columns = entry.get("columns")
         named = {k: v for k, v in columns.items() if isinstance(v, str)} if isinstance(columns, dict) else {}

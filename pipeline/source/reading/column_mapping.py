@@ -92,7 +92,9 @@ def read(
     reads = unread.tree(tuple(dict.fromkeys([f"{names['prompt']}[]", *names.values(), *unread.SYSTEM, *source.also])))
     licence = source.licence and clean(source.licence)
     rules = Rules(names, reads, context.unread, step, licence, clean, cached_clean)
-    media_columns: list[tuple[str, str]] = [(names[column], column.removesuffix("s")) for column in MEDIA_COLUMNS]
+    media_columns: list[tuple[str, str]] = list(
+        dict.fromkeys((names[column], column.removesuffix("s")) for column in MEDIA_COLUMNS)
+    )  # one column may be named for two: {images: image}
     missing = {names["prompt"], *source.columns.values()}
     values: dict | None = None
     count = 0

@@ -245,6 +245,25 @@ def test_answers_that_no_format_reads_are_not_lost_beside_a_prompt(home, read):
         read()
 
 
+def test_an_answer_that_no_format_reads_is_not_lost_in_a_later_row(home, read):
+    odd = {"prompt": "odd?", "answer1": "x", "answer2": "y", "preference": 1}
+    jsonl(home / "rows.jsonl", *({"prompt": f"{i}?"} for i in range(70)), odd)  # the first 64 show the format
+    found = read()
+    assert len(of(Sample, found)) == 70
+    (left,) = of(Rejection, found)
+    assert (left.id, left.reason) == ("rows.jsonl#71", Reason.NOT_READ)
+    assert "answer1, answer2, preference look like answers" in left.detail
+    assert len(of(Sample, read(format="trl"))) == 71  # who names the format has prompts
+
+
+@pytest.mark.parametrize("columns", [{"images": "image"}, {"image": "images"}, {"images": "picture"}])
+def test_a_picture_under_another_name_is_one_picture(home, read, columns):
+    (other,) = columns.values()
+    row = {name: value for name, value in ROW.items() if name != "image"} | {"prompt": "<image>What?", other: "cat.jpg"}
+    jsonl(home / "rows.jsonl", row)
+    assert [len(sample.media) for sample in of(Sample, read(columns=columns))] == [1]
+
+
 def test_nan_in_a_column_that_nobody_reads_costs_nothing(home, read):
     lines = [json.dumps(ROW | {"prompt": f"{i}?"})[:-1] for i in range(3)]
     (home / "rows.json").write_text(

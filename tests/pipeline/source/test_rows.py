@@ -522,6 +522,12 @@ def test_rows_from_a_url_name_no_file_beside_a_local_media_root(home, tmp_path):
     assert len([row for row in found if isinstance(row, Sample)]) == 2  # the last lies in the folder
 
 
+@pytest.mark.parametrize("columns", [{"images": "image"}, {"image": "images"}, {"images": "picture"}])
+def test_a_picture_under_another_name_is_one_picture(home, read, columns):
+    jsonl(home, {"prompt": "<image>What?", next(iter(columns.values())): "media/cat.jpg"})
+    assert one(read(columns=columns)).media == (CAT,)
+
+
 def test_every_column_that_is_read_is_in_the_docs():
     page = (Path(__file__).parents[3] / "docs" / "sources.md").read_text()
     said = page[page.index("## Rows") : page.index("## Folders")]

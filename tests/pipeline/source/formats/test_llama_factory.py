@@ -82,7 +82,7 @@ INFO = {  # hiyouga/LLaMA-Factory, data/README.md: a description of each file
              "columns": {"messages": "dialog", "chosen": "good", "rejected": "bad", "images": "pics", "system": "brief"},
              "tags": {"role_tag": "who", "content_tag": "said", "user_tag": "U", "assistant_tag": "A"}},
     "kto": {"file_name": "kto.json", "columns": {"prompt": "question", "query": "more", "response": "reply", "kto_tag": "fine"}},
-    "hub": {"hf_hub_url": "x/y"}, "strange": 3,
+    "folder": {"file_name": "many/", "ranking": True, "columns": {"chosen": "good"}}, "hub": {"hf_hub_url": "x/y"}, "strange": 3,
 }  # fmt: skip
 
 
@@ -104,6 +104,7 @@ def test_a_description_names_the_columns_and_the_tags():
     assert llama_factory.described(INFO, "kto.json") == (
         {"instruction": "question", "input": "more", "output": "reply", "kto_tag": "fine"}, llama_factory.TAGS,
     )  # fmt: skip
+    assert llama_factory.described(INFO, "many/part-1.json") == ({"chosen": "good"}, llama_factory.TAGS)
     for info in (INFO, None, [INFO], {"features": {}}, {"a": {"file_name": "sft.json"}}):
         assert llama_factory.described(info, "sft.json") is None
 
