@@ -1,7 +1,7 @@
 """RLHF-V's dataset on the Hub: question and answers are JSON in the column `text`."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.source.formats.draft import Answer, Draft, pair_draft
@@ -10,7 +10,7 @@ from pipeline.source.formats.turns import place_media, turns
 from pipeline.source.formats.unread import MEDIA
 from schemas.errors import bad_row
 
-OWN = ("ds_name", "text")
+KEYS = ("question", "chosen", "rejected")
 
 READS = (
     "ds_name",
@@ -25,16 +25,19 @@ READS = (
 )
 
 
-def fits(columns: Collection[str]) -> str | None:
+def fits(columns: Mapping[str, Any]) -> str | None:
     """The columns by which rows are of this format, in words; None if they are not."""
-    return f"columns {', '.join(OWN)}" if set(OWN) <= set(columns) and "chosen" not in columns else None
+    said = columns.get("text")
+    found = said if isinstance(said, dict | str) else ()
+    keys = KEYS if isinstance(said, dict) else [f'"{key}"' for key in KEYS]
+    return f"column text with {', '.join(KEYS)}" if all(key in found for key in keys) else None
 
 
 def read(row: Row) -> Draft:
     """A Draft. `chosen` is `rejected`, a model's answer, after a person's corrections. `image_path` is read if there is no `image`.
     RowError if a field is missing or invalid."""
     said, origin = _object(row.get("text"), "text"), row.get("origin_split")
-    question, chosen, rejected = (text(said.get(name), f"text.{name}") for name in ("question", "chosen", "rejected"))
+    question, chosen, rejected = (text(said.get(name), f"text.{name}") for name in KEYS)
     media = media_of(row)
     if not media and (path := row.get("image_path")):
         media = {"image": [media_reference(path, "image_path")]}

@@ -33,6 +33,12 @@ def test_a_row_may_have_its_path_alone_an_object_as_text_and_no_origin():
     assert (draft.id, draft.known) == (None, {"source": "RLHF-V"})
 
 
+def test_a_text_that_is_not_such_json_is_not_of_this_format():
+    assert rlhf_v.fits({"ds_name": "corpus", "text": "A text about chosen and rejected questions."}) is None
+    assert rlhf_v.fits({"text": None}) is None
+    assert rlhf_v.fits({"text": SAID}) == rlhf_v.fits(ROW)
+
+
 def test_a_tag_places_the_picture():
     assert rlhf_v.read(said(question="Is <image> a cat?")).prompt[0].pieces[1][0] == "image"
 
