@@ -35,9 +35,8 @@ def read(row: Row) -> Draft:
     """A Draft. The ratings are judgements on `rating` by the labelling model, their difference is the margin; a row whose `status` is tie
     makes no pair. RowError if a field is missing or invalid."""
     asked = next((row[name] for name in ("prompt", "instruction", "input") if row.get(name) is not None), None)
-    prompt, chosen, rejected = answers(
-        asked, *(row.get(f"{side}_response" if f"{side}_response" in row else side) for side in SIDES)
-    )
+    media, sides = media_of(row), [row.get(f"{side}_response" if f"{side}_response" in row else side) for side in SIDES]
+    prompt, chosen, rejected = answers(asked, *sides, tags=bool(media))
     models = [
         next(filter(None, (maybe_text(row.get(form.format(side)), form.format(side)) for form in MODELS)), None)
         for side in SIDES
@@ -46,7 +45,7 @@ def read(row: Row) -> Draft:
     judge = maybe_text(row.get("labelling_model"), "labelling_model") or "argilla"
     source = maybe_text(row.get("source"), "source") or maybe_text(row.get("dataset"), "dataset")
     return compared_draft(
-        place_media(prompt, media_of(row)), (Answer(chosen, models[0]), Answer(rejected, models[1])),
+        place_media(prompt, media), (Answer(chosen, models[0]), Answer(rejected, models[1])),
         0 if row.get("status") == "tie" else 1,
         tuple(DraftJudgement((i,), RATING, score, judge) for i, score in enumerate(scores or ())),
         names=SIDES, pair=reward_fields(scores), known={"source": source} if source else {},

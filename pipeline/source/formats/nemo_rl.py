@@ -23,7 +23,8 @@ def fits(columns: Collection[str]) -> str | None:
 def read(row: Row) -> Draft:
     """A Draft: a judgement on `rank` per completion, and a pair of two; equal ranks and more than two completions make no pair.
     RowError if a field is missing or invalid."""
-    prompt = place_media(turns(row.get("context"), "context", tags=True), media_of(row))
+    media = media_of(row)
+    prompt = place_media(turns(row.get("context"), "context", tags=bool(media)), media)
     entries = row.get("completions")
     if not isinstance(entries, list) or len(entries) < 2:
         given = f"a list of {len(entries)}" if isinstance(entries, list) else type_name(entries)

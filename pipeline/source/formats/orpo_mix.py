@@ -20,6 +20,8 @@ def read(row: Row) -> Draft:
     """A Draft. The beginning that both conversations share is the prompt. RowError if a field is missing or invalid, or the conversations
     differ before their last message."""
     asked = [row.get(name) for name in ("prompt", "question")]
-    prompt, chosen, rejected = answers(next(filter(None, asked), None), row.get("chosen"), row.get("rejected"))
+    prompt, chosen, rejected = answers(
+        next(filter(None, asked), None), row.get("chosen"), row.get("rejected"), tags=False
+    )
     source = maybe_text(row.get("source"), "source")
     return pair_draft(prompt, Answer(chosen), Answer(rejected), known={"source": source} if source else {})

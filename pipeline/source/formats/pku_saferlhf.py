@@ -48,10 +48,9 @@ def read(row: Row) -> Draft:
     for place, name in enumerate(OWN):
         said += _harm(row, place, name, safe[place])
     chosen = better if better is not None else safer or 0
-    draft = compared_draft(
-        place_media(turns(text(row.get("prompt"), "prompt"), "prompt", tags=True), media_of(row)), (answers[0], answers[1]), 1 - 2 * chosen,
-        tuple(said), names=OWN,
-    )  # fmt: skip
+    media = media_of(row)
+    prompt = place_media(turns(text(row.get("prompt"), "prompt"), "prompt", tags=bool(media)), media)
+    draft = compared_draft(prompt, (answers[0], answers[1]), 1 - 2 * chosen, tuple(said), names=OWN)
     if safe[chosen] is not False:
         return draft
     detail = f"people preferred {OWN[chosen]}, and found it unsafe, so it is not chosen"

@@ -276,17 +276,18 @@ def split_answers(chosen: Sequence[Turn], rejected: Sequence[Turn]) -> tuple[tup
     return tuple(chosen[:-1]), answer_text(chosen[-1], "chosen"), answer_text(rejected[-1], "rejected")
 
 
-def answers(prompt: Any, chosen: Any, rejected: Any) -> tuple[tuple[Turn, ...], str, str]:
+def answers(prompt: Any, chosen: Any, rejected: Any, tags: bool = True) -> tuple[tuple[Turn, ...], str, str]:
     """(prompt, chosen, rejected), where each side is a text, an assistant message or the whole conversation.
 
-    The beginning that the two conversations share is the prompt; a text beside it may repeat its first or last question alone.
+    The beginning that the two conversations share is the prompt; a text beside it may repeat its first or last question alone. With `tags`,
+    <image> in a text of the prompt is a slot.
     RowError if the prompt is given both separately and in the conversations, and they differ."""
     if isinstance(chosen, str) and isinstance(rejected, str):
-        return turns(prompt, "prompt", tags=True), text(chosen, "chosen"), text(rejected, "rejected")
-    before, better, worse = split_answers(_talk(chosen, "chosen"), _talk(rejected, "rejected"))
+        return turns(prompt, "prompt", tags), text(chosen, "chosen"), text(rejected, "rejected")
+    before, better, worse = split_answers(_talk(chosen, "chosen", tags), _talk(rejected, "rejected", tags))
     if prompt is None:
         return before, better, worse
-    question = turns(prompt, "prompt", tags=True)
+    question = turns(prompt, "prompt", tags)
     users = [turn.pieces for turn in before if turn.role == "user"]
     if (
         before
@@ -297,15 +298,15 @@ def answers(prompt: Any, chosen: Any, rejected: Any) -> tuple[tuple[Turn, ...], 
     return before or question, better, worse
 
 
-def _talk(value: Any, name: str) -> tuple[Turn, ...]:
+def _talk(value: Any, name: str, tags: bool) -> tuple[Turn, ...]:
     if isinstance(value, str):
         return (Turn("assistant", as_text_piece(text(value, name))),)
-    return to_conversation([value] if isinstance(value, dict) else value, name)
+    return to_conversation([value] if isinstance(value, dict) else value, name, tags)
 
 
-def to_conversation(value: Any, name: str) -> tuple[Turn, ...]:
-    """A conversation that ends with its answer; tags are slots in all messages except the answer."""
+def to_conversation(value: Any, name: str, tags: bool = True) -> tuple[Turn, ...]:
+    """A conversation that ends with its answer; with `tags`, tags are slots in all messages except the answer."""
     if not isinstance(value, list):
         raise bad_row(f"{name} is {type_name(value)}; use a list of messages")
-    before = turns(value[:-1], name, tags=True)
+    before = turns(value[:-1], name, tags)
     return (*before, *(turn(message, f"{name}[{len(before)}]") for message in value[-1:]))

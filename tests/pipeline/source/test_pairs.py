@@ -354,6 +354,21 @@ def test_a_published_row_is_detected_and_is_its_pair(home, read, name):
 
 
 @pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("nemo_rl", {"context": turns_of("Which? <video>")}), ("pku_saferlhf", {"prompt": "Which? <video>"}),
+        ("orpo_mix", {"prompt": "Which? <video>", **{side: turns_of("Which? <video>", side) for side in ("chosen", "rejected")}}),
+        ("openai", {"input": {"messages": turns_of("Which? <video>")}}),
+    ],
+)  # fmt: skip
+def test_a_tag_in_a_set_of_texts_is_a_text(home, read, name, more):
+    """HTML's <video>, of which code is full; a row with media is of another set."""
+    jsonl(home / "rows.jsonl", PUBLISHED[name][0] | more)
+    (made,) = of(Sample, read())
+    assert [part.text for message in made.prompt for part in message.parts] == ["Which? <video>"]
+
+
+@pytest.mark.parametrize(
     ("name", "more", "named"),
     [
         ("openai", {"input": {"messages": turns_of("?"), "tools": [{"type": "function"}]}}, "input.tools"),
