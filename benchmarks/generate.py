@@ -117,7 +117,7 @@ async def prepare(folder: Path, document: dict) -> Job:
     ((name, spec),) = ((n, {k: v for k, v in m.items() if k != "engine"}) for n, m in recipe.models.items())
     drawn = {"name": "drawn", "steps": document["steps"][:1]}
     source = executor.open_document(drawn, out=folder / "source", cache=folder / "cache")
-    await asyncio.to_thread(source.do, source.units[0])
+    await asyncio.to_thread(source.complete, source.units[0])
     shards = source._shards(source.units[0])
 
     media = open_store(folder / "cache" / "media")

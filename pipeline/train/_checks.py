@@ -30,7 +30,7 @@ def encode_pairs(examples: Iterable[Example], encoder: Encoder, step: str) -> It
 
 def run_checks(model, pairs: Sequence[Encoded]) -> dict:
     """Runs the checks: {sees_media, shared_prefix, shared_prefix_difference, positions}. TrainError if the model ignores its media, or
-    numbers the text behind a video otherwise than vLLM."""
+    numbers the text after a video differently from vLLM."""
     sees = sees_media(model, pairs)
     shared, difference = shares_prefix(model, pairs)
     positions = positions_behind_videos(model, pairs)
@@ -79,7 +79,7 @@ def positions_behind_videos(model, pairs: Sequence[Encoded]) -> str | None:
     """Who numbers the positions behind a video as they are numbered here, `transformers and vLLM` or `vLLM`; None if there is no video, or
     the model's positions have no rows and columns. A line is logged if transformers' own numbers are not used.
 
-    TrainError if the text behind a video does not begin behind the video's largest position, where vLLM puts it."""
+    TrainError if the text after a video does not begin after the video's largest position, where vLLM puts it."""
     video = next((pair for pair in pairs if "video_grid_thw" in pair.prompt.media), None)
     ours = None if video is None else _positions(model, video)
     if video is None or ours is None:
@@ -89,7 +89,7 @@ def positions_behind_videos(model, pairs: Sequence[Encoded]) -> str | None:
     wanted = int(ours[:, : last + 1].max()) + 1
     if not bool((ours[:, last + 1] == wanted).all()):
         raise TrainError(
-            f"the text behind a video begins at position {int(ours[0, last + 1])} in transformers {transformers.__version__}, but at {wanted} "
+            f"the text after a video begins at position {int(ours[0, last + 1])} in transformers {transformers.__version__}, but at {wanted} "
             "in vLLM, so the model would be trained on other prompts than it answers; leave out videos, or install another transformers"
         )
     with numbered_by_transformers(model) as replaced:

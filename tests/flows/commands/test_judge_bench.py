@@ -151,11 +151,11 @@ def test_said_again_it_asks_nobody(bench, endpoint):
 def test_a_users_mistakes_are_one_line(bench, tmp_path):
     folder, _, _ = bench
     out = ("--out", tmp_path / "out", "--cache", tmp_path / "cache")
-    assert "no judge step is called 'x'" in pairwright(
+    assert "unknown judge step 'x'" in pairwright(
         "judge-bench", folder / "judge.yaml", folder / "pairs.jsonl", "--step", "x", *out, code=2
     )
     assert not (tmp_path / "out").exists()
-    assert "no such file" in pairwright("judge-bench", folder / "judge.yaml", tmp_path / "none.jsonl", *out, code=2)
+    assert "does not exist" in pairwright("judge-bench", folder / "judge.yaml", tmp_path / "none.jsonl", *out, code=2)
     assert not (tmp_path / "out").exists()  # the next try, with another file, may have the folder
 
 

@@ -98,7 +98,7 @@ def test_each_model_is_loaded_once_and_units_may_come_from_any_thread(tmp_path, 
     run, _ = opened(tmp_path, two)
     for unit in run.units:
         with ThreadPoolExecutor(1) as pool:  # Prefect may run each task on another thread
-            pool.submit(run.do, unit).result()
+            pool.submit(run.complete, unit).result()
     assert [u.name for u in run.units] == ["pass0-all_pairs", "evaluate", "dataset"]
     assert loads(run) == {"pass0-all_pairs": {"a": 1, "b": 1}}
     assert finish(run)["loads"] == {"a": 1, "b": 1}
@@ -169,7 +169,7 @@ def test_a_child_that_grows_is_followed_by_another_between_shards(tmp_path, hook
     raw = {
         "name": "leak",
         "models": {"policy": model()},
-        "steps": [texts(tmp_path, 64), {"make.sample": {"model": "policy", "n": 1, "max_tokens": 4}}],
+        "steps": [texts(tmp_path, 64), {"make.sample": {"model": "policy", "n": 1, "max_tokens": 4, "on_cut": "keep"}}],
     }
     run, said = built(tmp_path, raw)
     grown = [text for text in said if "continuing in a new process" in text]
