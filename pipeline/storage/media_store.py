@@ -27,6 +27,7 @@ SUMMED = ".sum.pack"  # suffix of packs with a checksum after each item; those o
 TAIL = 8  # bytes of that checksum, XXH3
 _PLACE = "select pack, at, size from media where sha = ?"
 _FORM = "select made from forms where sha = ? and name = ?"
+_FORMS = "create table if not exists forms (sha blob, name text, made blob, primary key (sha, name)) without rowid"
 _BROKEN = ("SQLITE_CORRUPT", "SQLITE_NOTADB")  # prefixes of SQLite error names that mean a damaged file
 
 
@@ -116,8 +117,7 @@ class FolderStore:
         with self._lock, _translated(self.root):
             made = self._forms.get(key)
             if made is None and (self._db or os.path.exists(self._index)):
-                row = self._open_index().execute(_FORM, key).fetchone()
-                made = row and row[0]
+                made = self._kept_form(key)
             if made is None or (made.hex() not in self._new and self._find(made) is None):
                 return None
         return made.hex()
@@ -126,6 +126,15 @@ class FolderStore:
         """Keeps `made`, the id of an item that was added, as a form of the item `sha`; durable at the next `sync`."""
         with self._lock:
             self._forms[_key(sha), name] = _key(made)
+
+    def _kept_form(self, key: tuple[bytes, str]) -> bytes | None:
+        try:
+            row = self._open_index().execute(_FORM, key).fetchone()
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error):  # the index of an older version
+                return None
+            raise
+        return row and row[0]
 
     def sync(self) -> None:
         """Makes everything added since the last sync durable and visible to other processes."""
@@ -149,6 +158,7 @@ class FolderStore:
                 db.rollback()
                 with db:
                     db.execute("begin immediate")
+                    db.execute(_FORMS)
                     forms = ((*key, made) for key, made in self._forms.items())
                     db.executemany("insert or replace into forms values (?, ?, ?)", forms)
                 self._forms = {}
@@ -217,9 +227,6 @@ class FolderStore:
             db = open_database(self._index, "full")
             db.execute(
                 "create table if not exists media (sha blob primary key, pack text, at integer, size integer) without rowid"
-            )
-            db.execute(
-                "create table if not exists forms (sha blob, name text, made blob, primary key (sha, name)) without rowid"
             )
             self._db = db
         return self._db

@@ -1,6 +1,8 @@
 """The form in which media go to servers, to people and into datasets: it shows what engines in this process are shown."""
 
 import io
+import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pillow_heif
@@ -33,6 +35,8 @@ PLAIN = {
     "grey JPEG": make.image_file(SMALL.convert("L"), "JPEG"),
     "progressive JPEG": make.jpeg(progressive=True),
     "JPEG, Exif says upright": make.jpeg(exif=exif(1)),
+    "JPEG, Exif is garbage": make.jpeg(exif=b"Exif\0\0" + bytes(range(7, 60))),
+    "JPEG, XMP is cut off": make.jpeg(xmp=b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF"),
     "PNG": make.png(),
     "PNG of a palette": make.image_file(SMALL.convert("P"), "PNG"),
     "PNG of one bit": make.image_file(SMALL.convert("1"), "PNG"),
@@ -162,3 +166,24 @@ def test_a_file_that_cannot_be_converted_says_so(tmp_path):
     with pytest.raises(RowError, match=f"image {sha} is truncated or corrupted; replace the file or remove the row"):
         portable.portable_id(store, sha, "image")
     assert portable.portable_file(store, sha, "image/gif") == (sha, "image/gif")
+
+
+def test_a_store_of_an_older_version_gets_its_table_of_forms_when_one_is_kept(tmp_path):
+    store = FolderStore(tmp_path)
+    sha = store.add(CHANGED["BMP"])
+    store.sync()
+    with closing(sqlite3.connect(tmp_path / "index.sqlite")) as db:
+        tables = [name for (name,) in db.execute("select name from sqlite_master")]
+    assert "forms" not in tables
+    again = FolderStore(tmp_path)
+    assert again.form(sha, "image 1") is None
+    made = portable.portable_id(again, sha, "image")
+    again.sync()
+    assert FolderStore(tmp_path).form(sha, "image 1") == made
+
+
+def test_a_form_that_was_lost_is_made_again(tmp_path):
+    store = FolderStore(tmp_path)
+    sha = store.add(CHANGED["BMP"])
+    store.keep_form(sha, f"image {portable.EDITION}", "f" * 64)
+    assert store.read(portable.portable_id(store, sha, "image")).startswith(b"\x89PNG")
