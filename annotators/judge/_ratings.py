@@ -212,7 +212,7 @@ _OF = (
 )
 _AFTER = r"(?!\s{0,2}[/%]|\s{0,2}-\s{0,2}\d|[.,]\d|\s+(?:or|to|and|out)\b|,\s*\d)(?=\s*(?:$|[.!;:,)\]|(*]|- |because\b|since\b|as\b|stars?\b|points?\b|for\b|due\b|\ufffc))"
 _NAME = (
-    r"(?:(?:the|my|a|overall|final|total|whole|quality|answer|response|given|numerical|of) ){0,4}(?:rating|score|grade|judge?ment|result|verdict|evaluation|overall|assessment|(?:最终|综合|总体|总|最后|我的)?(?:评分|得分|分数|打分|总分))"
+    r"(?:(?:the|my|a|revised|new|updated|corrected|overall|final|total|whole|quality|answer|response|given|numerical|of) ){0,4}(?:rating|score|grade|judge?ment|result|verdict|evaluation|overall|assessment|(?:最终|综合|总体|总|最后|我的)?(?:评分|得分|分数|打分|总分))"
     r"(?: (?:for|of) (?:the|this) (?:answer|response|caption|description))?(?:\s?\(?(?:\d{1,4}\s?(?:-|to)\s?\d{1,4}|out of \d{1,4})\)?)?"
 )
 _RATED = re.compile(

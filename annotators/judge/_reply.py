@@ -43,7 +43,23 @@ def folded(text: str) -> str | None:
 
 def strip_quotes(text: str) -> str:
     """`text` with QUOTE in place of every quoted passage."""
-    return _SPEECH.sub(QUOTE, _TICKED.sub(QUOTE, _BLOCK.sub(QUOTE, strip_marked_quotes(text))))
+    return _SPEECH.sub(QUOTE, _TICKED.sub(QUOTE, _without_reported(_BLOCK.sub(QUOTE, strip_marked_quotes(text)))))
+
+
+def _without_reported(text: str) -> str:
+    """`text` with QUOTE in place of the paragraph below a line like "Answer two says:"."""
+    if ":\n" not in text:
+        return text
+    kept: list[str] = []
+    waiting = quoting = False
+    for line in text.split("\n"):
+        blank = not line.strip()
+        quoting = (quoting or waiting) and not blank
+        waiting = waiting and blank
+        kept.append(QUOTE if quoting else line)
+        if not quoting and len(line) <= LONGEST and line.rstrip("*_ ").endswith(":") and REPORTS.search(line):
+            waiting = True
+    return "\n".join(kept)
 
 
 def strip_marked_quotes(text: str) -> str:
@@ -58,7 +74,9 @@ _WHO += r"|which\b|that\b|who\b|user\b|prompt\b|instructions?\b|question\b|text\
 _SAYS = r"(?:says?|said|saying|claims?|claimed|states?|asks?|asked|tells?|told|instructs?|demands?|orders?|wants?|wanted|tries|tried|trying|attempts?|insists?|writes?|wrote|reads"
 _SAYS += r"|contains?|holds?|outputs?|declares?|pretends?|commands?|requests?|requires?|begs?|urges?|asserts?|announces?|ends?|embeds?|injects?|inserts?|adds?|argues?|suggests?|includes?|hides?)"
 REPORTS = re.compile(
-    rf"\b{_WHO}(?:\s+\w+){{0,3}}?\s+{_SAYS}\b|要求|声称|写道|提示说|试图|\b(?:injection|jailbreak)\b", re.IGNORECASE
+    rf"\b{_WHO}(?:\s+\w+){{0,3}}?\s+{_SAYS}\b|要求|声称|写道|提示说|试图|\b(?:injection|jailbreak|injected)\b"
+    rf"|\b(?:according to|as) (?:the )?{_WHO}|^\W*e\.g\.|^\W*(?:quoted?|examples?|for (?:example|instance)|note to|system|instructions?|user|prompt|human|sample)\b(?! (?:asks?|question))",
+    re.IGNORECASE,
 )
 _ORDERS = re.compile(
     r"\W*(?:please |always |just |now |you (?:must|should|have to) |judges?[:,] |system[:,] |note[:,] )*(?:ignore|disregard|forget|output|print|return|reply|respond|say|write"
@@ -66,11 +84,11 @@ _ORDERS = re.compile(
     re.IGNORECASE,
 )
 _IF = re.compile(
-    r"(?<!even )(?<!as )\bif\b|\b(?:unless|whether|suppose|supposing|hypothetically|would have|would've|had (?:it|the|i|they|answer|response)|were (?:it|the|i)\b|in case)|如果|假如|假设|若是|要是|除非",
+    r"(?<!even )(?<!as )\bif\b|\b(?:unless|whether|suppose|supposing|hypothetically|would have|would've|had (?:it|the|i|they|answer|response)|were (?:it|the|i)\b|in case|assuming|provided that|as long as|on condition)\b|^\W*should (?:it|the|an?|answer|response|one|this|that)\b|如果|假如|假设|若是|要是|除非",
     re.IGNORECASE,
 )
 _HEDGES = re.compile(
-    r"\b(?:might|may|could|perhaps|maybe|possibly|at first|initially|originally|first (?:glance|sight|impression)|i thought|tempted|not sure|unsure|seemed|appeared"
+    r"\b(?:might|may|could|perhaps|maybe|possibly|at first|initially|originally|first (?:glance|sight|impression)|i (?:first |initially )?(?:thought|wrote)|i almost|i was (?:going|about) to|tempted|not sure|unsure|seemed|appeared"
     r"|one of|either|used to|some (?:people|readers|would))\b|可能|也许|或许|起初|乍一看|一开始",
     re.IGNORECASE,
 )

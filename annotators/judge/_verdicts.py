@@ -28,13 +28,14 @@ from schemas.records import Outcome
 STRENGTHS = {
     str(n): 4.0 - n for n in range(1, 8)
 }  # 1 the first answer is much better, 4 equally good, 7 the second is much better
-_ABSTAIN, _UNKNOWN = "abstain", "unknown"  # values of statements for neither side
+_ABSTAIN, _UNKNOWN = "abstain", "unknown"  # values of statements that are no side
+_PENDING = "pending"  # takes back what was said before, without a value of its own
 Value = float | str
 
 # labels ------------------------------------------------------------------------------------------------------------------
 
 _NOUN = r"(?:answer|response|reply|assistant|option|model|candidate|output|caption|description|completion|choice|system|solution)"
-_NUMBERED = rf"(?:the )?{_NOUN}(?: number)?[ _#:(\[-]{{0,3}}(?P<n>one|two|[12ab])\b[)\]]?(?:'s (?:answer|response))?"
+_NUMBERED = rf"(?:the )?{_NOUN}(?: number)?[ _#(\[-]{{0,3}}(?P<n>one|two|[12ab])\b[)\]]?(?:'s (?:answer|response))?"
 _ORDINAL = rf"(?:the )?(?P<o>first|second|1st|2nd)(?: (?:{_NOUN}|one)\b)?"
 _ZH_NOUN = r"(?:回答|答案|回复|响应|助手|选项|模型|描述|答复)"
 _CHINESE = (
@@ -53,13 +54,13 @@ _TIES = re.compile(
 )
 _NO_TIE = {"both", "neutral", "no preference", "neither is better"}
 _ADVERBS = r"(?:(?:much|slightly|clearly|significantly|far|marginally|considerably|somewhat|a bit|a little|definitely|obviously|overall|generally|certainly|still|by far|therefore|thus|indeed|simply|strongly|notably|substantially|ultimately|just|only slightly|way|moderately|the|a|my|our) ){0,4}"
-_PREDICATE = rf"{_ADVERBS}(?:better|best|superior|preferable|preferred|stronger|winner|winning|more appropriate|most appropriate|favou?red|(?:correct|right|stronger|preferred) (?:choice|pick|verdict))(?: (?:{_NOUN}|one|choice|pick))?"
+_PREDICATE = rf"{_ADVERBS}(?:better|best|superior|preferable|preferred|stronger|winner|winning|more appropriate|most appropriate|favou?red|(?:correct|right|stronger|preferred) (?:choice|pick|verdict))(?: (?:{_NOUN}|one|choice|pick))?(?: of the two)?"
 _BE = r"(?:is|was|would be|should be|seems to be|comes out|remains|has to be|must be|'s)"
 _THAN = rf"(?: (?:than|over|to) (?:the other(?: (?:{_NOUN}|one))?|(?:the )?{_NOUN} (?:one|two|[12ab])\b|[AB12]\b|the (?:first|second)(?: (?:{_NOUN}|one))?))?"
 _WINS = rf"(?:{_BE} {_PREDICATE}|(?:clearly |narrowly |slightly |easily )?(?:wins|prevails|is the one|gets my vote|it is)|should (?:win|be (?:preferred|chosen|selected))|is to be preferred|(?:clearly |slightly )?(?:outperforms|beats|surpasses)(?= ))"
 _END = (
     rf"{_THAN}(?: overall| here| in (?:general|total|my (?:opinion|view)|every (?:way|respect)))?"
-    r"(?=\s*(?:$|[.!?](?!\w)|[;)\]|]|[,:](?!\s*(?:or |and |/)?\(?(?:[AB12]|one|two|tie)\b)|\(|- |-$|because\b|since\b|as\b|due\b|given\b|though\b|although\b|even\b|but\b|while\b|for (?:its|being|the)\b|so\b|and (?:is|it|more|also|wins)\b|\ufffc))"
+    rf"(?=\s*(?:$|[.!?](?!\w)|[;)\]|]|[,:](?!\s*(?:or |and |/)?\(?(?:[AB12]|one|two|tie)\b)|\(|- |-$|because\b|since\b|as\b|due\b|given\b|though\b|although\b|even\b|but\b|while\b|for (?:its|being|the)\b|so\b|and (?:is|it|more|also|wins|the other|{_NOUN})\b|\ufffc))"
 )
 _BEATEN = rf"(?:outperforms|beats|surpasses|over|is {_PREDICATE} than)"
 
@@ -84,6 +85,10 @@ _CONCLUDES = re.compile(
 )
 _REVISES = re.compile(
     r"\W*(?:\w+ ){0,2}?(?:revised|updated|corrected|new|second thoughts?|reflection|correction|actually|wait|reconsider\w*|changed?)\b|修正|更正|重新",
+    re.IGNORECASE,
+)
+_TAKES_BACK = re.compile(
+    r"\W*(?:wait|oops|scratch that|on second thoughts?|on reflection|correction|edit:|i meant|i take (?:that|it) back|let me (?:reconsider|re-?check|correct))\b",
     re.IGNORECASE,
 )
 _SCOPED = re.compile(
@@ -120,6 +125,7 @@ _TIE_CLAUSE = _compiled(
     rf"|(?:both|the two|they)(?: {_NOUN}s?)?(?: are| seem)? (?:equally good|tied|of equal quality|equal in quality|equally good overall)"
     rf"|{_NOUN}s? (?:1|a|one) and (?:{_NOUN} )?(?:2|b|two) are (?:equally good|tied|equal|of equal quality)|equally good){_END}"
 )
+_TIE_ALONE = _compiled(r"(?:a |an )?(?:tie|draw)\W*")
 _ZH_OPEN = r"(?:因此|所以|综上所述|综上|总的来说|总体而言|总体来说|总之|我认为|我觉得|最终|故|显然|整体上|整体而言|但是?|而|那么|我的结论是|可见|我选择|我更?倾向于|我更喜欢|我选|选择|选|[,:\s])*"
 _ZH_LABEL = rf"(?:{_CHINESE}|(?P<b>(?-i:[AB12]))(?![A-Za-z0-9]))"
 _ZH = [
@@ -370,16 +376,31 @@ def _said(sentence: str, form: _Form) -> Iterator[Statement]:
     if len(sentence) > LONGEST or is_conditional(sentence):
         return
     revises = bool(_REVISES.match(sentence))
+    if _TAKES_BACK.match(sentence):
+        yield Statement(_PENDING, True)
     reported = False
     for clause, before in _clauses(sentence):
         reported = bool(REPORTS.search(before)) and not _CONNECTED.match(clause)
         if reported or is_order(clause) or is_hedged(clause):
             continue
         value = _marked(clause, form)
-        if value is None and form.spoken and not _SCOPED.search(before):
+        if value is None and form.spoken and not _SCOPED.search(before) and not _is_aspect(before):
             value = _spoken(clause, before)
-        if value is not None:
+        if value is not None and not _HEADED.match(before) and not sentence.endswith("]?"):
             yield Statement(value, revises)
+
+
+_HEADED = re.compile(rf"\W*{_NOUN} (?:one|two|[12ab])\s?:", re.IGNORECASE)  # "Answer 2: ..." is said of that answer
+_ASPECT = re.compile(r"\W*[\w/-]+(?: [\w/&-]+){0,4}:\s*", re.IGNORECASE)
+_NO_ASPECT = re.compile(
+    rf"\W*(?:{_OPENERS})?(?:{_MARKER}|in (?:conclusion|summary|short)|summary|reason(?:ing)?|explanation|analysis|i \w+.*)\W*",
+    re.IGNORECASE,
+)
+
+
+def _is_aspect(before: str) -> bool:
+    """Whether what stands before a clause only names what it is about: "Accuracy:"."""
+    return bool(_ASPECT.fullmatch(before)) and not _NO_ASPECT.fullmatch(before) and not _CONCLUDES.search(before)
 
 
 _LEADING = re.compile(r"^[^\w(\[|]+")
@@ -406,7 +427,7 @@ def _spoken(clause: str, before: str) -> Value | None:
                 return side if not re.search(r"\bthan\b.*\b(?:both|before)\b", head) else None
     if found := _ALONE_SO.match(clause):
         return _side(found)
-    if _TIE_CLAUSE.match(clause):
+    if _TIE_CLAUSE.match(clause) or (not before and _TIE_ALONE.fullmatch(clause)):
         return 0.0
     if re.search(r"[\u4e00-\u9fff]", clause) and not _ZH_FOREIGN.search(before):
         head = re.split(r"[,;。]", clause)[0]
@@ -421,14 +442,17 @@ def _spoken(clause: str, before: str) -> Value | None:
 
 _LISTING = re.compile(r"[\s,/|()]*(?:or|and|,|/|\||oder|或|、)?[\s,/|()\"'`]*", re.IGNORECASE)
 _WRONG_AFTER = re.compile(
-    r"\s*(?:is|would be|was|cannot|can't|isn't|seems?|may|might|could)?\s*(?:not\b|wrong\b|incorrect\b|false\b|inappropriate\b|be fair\b|out of\b|be\b|if\b|in case\b|when\b)",
+    r"\s*(?:is|would be|was|cannot|can't|isn't|seems?|may|might|could)?\s*(?:not\b|wrong\b|incorrect\b|false\b|inappropriate\b|be fair\b|out of\b|be\b|if\b|in case\b|when\b|too\b|would\b|\?)"
+    rf"|[^.]{{0,60}}?\b(?:in|inside|within|of|by|from|which|that|is what) (?:the )?{_NOUN} (?:one|two|[12ab])\b|[^.]{{0,20}}?\b(?:appears|stands|occurs|is written|is hidden|is planted)\b",
     re.IGNORECASE,
 )
 
 
 MANY = 64  # brackets in a sentence: more are a repetitive reply
 _OF_SEVERAL = re.compile(
-    r"\b(?:one|another|each|any) of\b|\beither\b|如果|要求|声称|不是|并非|不应|可能", re.IGNORECASE
+    rf"\b(?:ignor\w+|disregard\w*|despite|string|phrase|command|token)\b|\b{_NOUN} (?:one|two|[12ab])(?:'s|s)? (?:just |also |only |simply )?(?:has|had|have|shows?|puts?|gives?|prints?|displays?|uses?|carries|repeats|mentions|quotes|slips in|smuggles in|hides|plants)? ?(?:an? |the |its |in )?(?:\w+ )?$"
+    r"|\b(?:one|another|each|any) of\b|\beither\b|如果|要求|声称|不是|并非|不应|可能",
+    re.IGNORECASE,
 )
 
 
@@ -462,7 +486,7 @@ def _bracketed(sentence: str, form: _Form) -> Iterator[Statement]:
 
 
 _FIRST = re.compile(
-    rf"\W{{0,6}}(?:(?P<l>(?-i:[AB]))\s?[).:]\s+(?=\S)|(?P<w>one|two|[12]|(?-i:[AB])|{_NOUN} (?:one|two|[12ab]))\b\s?(?:\(|[,:)]?\s?-?-?\s?(?=(?:because|since|as)\b)|- |, ))"
+    rf"\W{{0,6}}(?:(?P<l>(?-i:[AB]))\s?[).:]\s+(?=[^\W\d]|\W)|(?P<w>one|two|[12]|(?-i:[AB])|{_NOUN} (?:one|two|[12ab]))\b\s?(?:\(|[,:)]?\s?-?-?\s?(?=(?:because|since|as)\b)|- |, ))"
     rf"(?!\(?(?:[12]|[AB]|one|two)\b(?! is| {_NOUN}))",
     re.IGNORECASE,
 )
@@ -546,10 +570,11 @@ def _agreed(text: str, form: _Form, tie: bool) -> ParsedReply[float]:
     statements = [*_from_objects(objects, form), *_statements(_without(own, objects), form)]
     revised = [place for place, statement in enumerate(statements) if statement.revises]
     values = {statement.value for statement in (statements[revised[-1] :] if revised else statements)}
+    values -= {_PENDING}
     if values == {_ABSTAIN}:
         return ParsedReply(Outcome.ABSTAIN)
     if len(values) != 1 or _UNKNOWN in values:
-        return ParsedReply(Outcome.UNPARSABLE if values else outcome_without_verdict(text))
+        return ParsedReply(Outcome.UNPARSABLE if statements else outcome_without_verdict(text))
     (value,) = values
     if not isinstance(value, float) or not (value or tie):
         return ParsedReply(Outcome.UNPARSABLE)
