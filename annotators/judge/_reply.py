@@ -47,14 +47,15 @@ def strip_quotes(text: str) -> str:
 
 
 def _without_reported(text: str) -> str:
-    """`text` with QUOTE in place of the paragraph below a line like "Answer two says:"."""
+    """`text` with QUOTE in place of the paragraph below a line like "Answer two says:", unless a quotation with marks stands there."""
     if ":\n" not in text:
         return text
     kept: list[str] = []
     waiting = quoting = False
     for line in text.split("\n"):
         blank = not line.strip()
-        quoting = (quoting or waiting) and not blank
+        is_marked = not blank and not line.strip(f" \t{QUOTE}")  # a quotation that has marks of its own ends there
+        quoting = (quoting or waiting) and not blank and not is_marked
         waiting = waiting and blank
         kept.append(QUOTE if quoting else line)
         if not quoting and len(line) <= LONGEST and line.rstrip("*_ ").endswith(":") and REPORTS.search(line):
