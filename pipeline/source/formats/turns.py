@@ -158,6 +158,13 @@ def place_media(prompt: Sequence[Turn], media: Mapping[str, Sequence]) -> tuple[
     front: list[Piece] = []
     for kind in (*MEDIA_KINDS, "any"):
         values, wanted = media.get(kind, ()), slots.get(kind, ())
+        if values and not wanted and (own := [v for turn in prompt for k, v in turn.pieces if k == kind]):
+            if [_path(value) for value in own] == [_path(value) for value in values]:
+                continue  # the columns repeat what the parts name
+            raise bad_row(
+                f"the prompt names its own {len(own)} {kind} files, and the row has {len(values)} others; keep one of them, or omit the file "
+                "in the parts that are to show those"
+            )
         if not wanted:
             front += [(kind, value) for value in values]
             continue
@@ -180,6 +187,11 @@ def place_media(prompt: Sequence[Turn], media: Mapping[str, Sequence]) -> tuple[
     if front and first is not None:
         found[first] = Turn("user", (*front, *found[first].pieces))
     return tuple(found)
+
+
+def _path(value: Any) -> Any:
+    """The path of a media reference, by which two are compared; the reference itself without one."""
+    return value.get("path") or value.get("bytes") if isinstance(value, dict) else value
 
 
 class _Fill:
@@ -217,7 +229,7 @@ def with_system(prompt: Sequence[Turn], columns: Mapping[str, Any]) -> tuple[Tur
     RowError if there are two different ones."""
     found = tuple(prompt)
     for name, value in columns.items():
-        if value is None or value in ("", []):
+        if value is None or value in ("", []) or value != value:  # NaN: as pandas writes what is missing
             continue
         blocks = value if isinstance(value, list) else [{"type": "text", "text": value}]
         own = Turn(

@@ -136,7 +136,7 @@ def _ahead(
     """Yields rows in order with the media they refer to; rows with URLs are held back until their downloads have been started."""
     waiting: deque[Found] = deque()
     titles, prompt = {column for column, _ in media_columns}, rules.names["prompt"]
-    strict = {*rules.names.values(), *unread.SYSTEM}
+    strict = set(rules.names.values()) - {rules.names["system"]}
     for row in source.rows:
         shown: MediaValues = {}
         left: list[str] = []
@@ -207,7 +207,7 @@ def _sample(
     known["licence"] = known.get("licence") or rules.licence
     facts = values.get(names["facts"])
     prompt, system = values.get(names["prompt"]), {name: values.get(name) for name in {names["system"], *unread.SYSTEM}}
-    if prompt and any(system.values()):
+    if prompt and any(value == value and value for value in system.values()):
         prompt = with_system(turns(prompt, "prompt", tags=True), system)
     messages, media = to_messages(prompt, shown, lookup)
     if left and not media:

@@ -179,6 +179,9 @@ def test_a_system_column_is_the_first_message(home, read, column):
     sample = one(read(columns={"system": "brief"} if column == "brief" else {}))
     assert [message.role for message in sample.prompt] == ["system", "user"]
     assert sample.prompt[0].parts == (Part("text", "Be short."),)
+    jsonl(home, {"prompt": "What?", column: float("nan"), "id": 1})  # as pandas writes what is missing
+    mapped = {"system": "brief"} if column == "brief" else {}
+    assert [message.role for message in one(read(columns=mapped)).prompt] == ["user"]
     jsonl(
         home,
         {"prompt": [{"role": "system", "content": "Be long."}, {"role": "user", "content": "?"}], column: "Be short."},

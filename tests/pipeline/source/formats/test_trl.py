@@ -80,6 +80,15 @@ def test_numbered_tags_are_places_where_they_first_stand():
     refused(trl, row | {"prompt": "<image_1> <image>?"}, BAD, "names image 1 and others without a number")
 
 
+def test_columns_may_repeat_the_files_that_the_parts_name_but_not_add_others():
+    parts = [{"type": "image", "image": "a.jpg"}, {"type": "text", "text": "?"}]
+    row = {"prompt": [{"role": "user", "content": parts}], "chosen": "a", "rejected": "b"}
+    for same in (["a.jpg"], [{"bytes": b"x", "path": "a.jpg"}]):
+        assert trl.read(row | {"images": same}).prompt == asked(("image", "a.jpg"), "?")
+    refused(trl, row | {"images": ["b.jpg"]}, BAD, "names its own 1 image files, and the row has 1 others")
+    refused(trl, row | {"images": ["a.jpg", "b.jpg"]}, BAD, "and the row has 2 others")
+
+
 def test_roles():
     def row(role):
         return {
