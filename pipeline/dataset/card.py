@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from pipeline.dataset import licences
+from pipeline.dataset import licences, manifest
 from pipeline.dataset.columns import columns
 from pipeline.dataset.read import dataset_files, open_dataset_file
 from schemas.arrow import word_counts
@@ -54,6 +54,7 @@ class _Facts:
     def __init__(self):
         self.numbers: dict[str, list[pd.DataFrame]] = {}
         self.origins: dict[str, Counter] = {name: Counter() for name in ORIGINS}
+        self.digests: dict[str, str] = {}  # kind -> digest of its files
 
     @property
     def kinds(self) -> list[str]:
@@ -66,6 +67,7 @@ class _Facts:
 
 def _facts(dataset: Path) -> _Facts:
     found = _Facts()
+    found.digests = manifest.digests(dataset)
     for kind, path in dataset_files(dataset):
         with open_dataset_file(path) as file:
             for batch in file.iter_batches(4096, columns=[*NUMBERS, *ORIGINS, "chosen", "rejected"]):
@@ -95,7 +97,12 @@ def _front(facts: _Facts, summary: dict) -> dict:
         **licences.front_matter(facts.origins["licence"]),
         "size_categories": [next((name for limit, name in SIZES if pairs < limit), "n>1M")],
         "tags": ["preference", "dpo", "trl", "multimodal", "pairwright", *facts.kinds],
-        "configs": [{"config_name": k, "data_files": [{"split": "train", "path": f"{k}/train-*.parquet"}]} for k in facts.kinds],
+        "configs": [
+            {"config_name": k, "data_files": [{"split": "train", "path": f"{k}/train-*.parquet"}]}
+            # `datasets` names its copy of a folder by this header, not by the files: other content has to change it
+            | ({"description": f"content {facts.digests[k]}"} if k in facts.digests else {})
+            for k in facts.kinds
+        ],
     }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipeline.storage import checksum, local_files
 from schemas.errors import DamageError
-from schemas.records import SAMPLE_KINDS
+from schemas.records import SAMPLE_KINDS, digest
 
 NAME = ".manifest.json"
 VERSION = 1
@@ -73,6 +73,17 @@ def check(folder: Path, pairs: dict[str, int] | None = None) -> None:
     """Raises DamageError if the dataset differs from what was exported."""
     if (what := damage(folder, pairs)) is not None:
         raise DamageError(f"the dataset {folder} is damaged ({what}); {REMEDY}")
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """For each kind, a digest of its files' names, rows and checksums, as the manifest has them; empty without a manifest."""
+    try:
+        known = _known(folder)
+    except DamageError:
+        known = None
+    files = (known or {}).get("files", {})
+    kinds = dict.fromkeys(name.partition("/")[0] for name in files)
+    return {kind: digest({n: entry for n, entry in files.items() if n.startswith(f"{kind}/")})[:16] for kind in kinds}
 
 
 def rows(folder: Path) -> dict[str, int]:

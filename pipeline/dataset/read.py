@@ -15,7 +15,7 @@ from schemas.disk import error_line
 from schemas.errors import DamageError, InputError
 from schemas.records import SAMPLE_KINDS, Message, Part, media_parts, one_line
 
-BATCH = 64  # rows in memory at a time, besides one row group of media
+BATCH = 64  # most rows in memory at a time, of one row group
 
 
 class Example(NamedTuple):
@@ -54,9 +54,12 @@ def _examples(kind: str, path: Path) -> Iterator[Example]:
     files = [f"{side}{m}s" for side in ("", "rejected_") for m in MEDIA_OF[kind]]
     names = ["id", "sample", "prompt", "chosen", "rejected", "margin", "media", "rejected_media", *files]
     with open_dataset_file(path) as file:
-        for batch in file.iter_batches(BATCH, columns=names):
-            for row in batch.to_pylist():
-                yield _example(kind, row)
+        for group in range(
+            file.num_row_groups
+        ):  # a row group is small or one row: batches over several would add up large files
+            for batch in file.iter_batches(BATCH, row_groups=[group], columns=names):
+                for row in batch.to_pylist():
+                    yield _example(kind, row)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from pydantic import Field
 
 from pipeline.media.fetch import Limits
@@ -24,14 +25,15 @@ from pipeline.storage.local_files import kind_of
 from schemas.errors import InputError
 from schemas.operator import Context
 from schemas.operator import OperatorSettings as Base
-from schemas.records import SAMPLE_KINDS, Media, Rejection, Sample
+from schemas.records import SAMPLE_KINDS, Media, Rejection, Sample, digest
 
 READS = ()
 LEAVES = ("media", "samples")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 2
-_BATCH = 64  # rows per batch, with their media
+_BATCH = 64  # most rows per batch
+_AT_ONCE = 32 << 20  # bytes from which a batch is complete: rows may contain their media
 
 
 class Settings(Base):
@@ -131,7 +133,7 @@ def _load(settings: Settings, commit: str | None) -> Any:
             return data[settings.split]
         data = datasets.load_dataset(
             settings.path, settings.config, split=settings.split, streaming=settings.streaming, revision=commit,
-            token=None if folder.exists() else _token(),
+            token=None if folder.exists() else _token(), cache_dir=_copies(settings),
         )  # fmt: skip
         return data.decode(False) if settings.streaming else data
     except InputError:
@@ -140,11 +142,27 @@ def _load(settings: Settings, commit: str | None) -> Any:
         raise _unreadable(settings, error) from None
 
 
+def _copies(settings: Settings) -> str | None:
+    """Where `datasets` keeps its copy of a local folder: by the names, sizes and times of its files, as the library itself takes a folder that
+    has changed for the one that it has copied. None: its usual place."""
+    import datasets
+
+    if settings.streaming or not os.path.isdir(settings.path):
+        return None
+    found = [
+        (folder, name, state.st_size, state.st_mtime_ns)
+        for folder, names in files.folders(settings.path)
+        for name in sorted(names)
+        for state in [os.stat(os.path.join(settings.path, folder, name))]
+    ]
+    return str(Path(datasets.config.HF_DATASETS_CACHE) / f"folder-{digest(sorted(found))[:16]}")
+
+
 def _rows(data: Any, label: str, selection: columns.Selection, path: str) -> Iterator[Row]:
     if data.column_names:
         data = data.select_columns(selection.of(data.column_names))
     number = 0
-    batches = data.with_format("arrow").iter(_BATCH)
+    batches = _batches(data.with_format("arrow").iter(1))
     while True:
         try:
             batch = next(batches, None)
@@ -157,6 +175,20 @@ def _rows(data: Any, label: str, selection: columns.Selection, path: str) -> Ite
         for row in columns.rows(batch):
             number += 1
             yield Row(f"{label}#{number}", path, row)
+
+
+def _batches(rows: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Tables of one row each, put together without a copy until they have enough rows or bytes."""
+    waiting: list[pa.Table] = []
+    size = 0
+    for row in rows:
+        waiting.append(row)
+        size += row.nbytes
+        if len(waiting) == _BATCH or size >= _AT_ONCE:
+            yield pa.concat_tables(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield pa.concat_tables(waiting)
 
 
 def _media(settings: Settings, commit: str | None) -> tuple[str, tuple[str, ...] | None]:

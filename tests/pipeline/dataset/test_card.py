@@ -203,3 +203,40 @@ def test_a_push_takes_the_card_as_it_is(dataset):
     before = (dataset / "README.md").read_text()
     _clean_card(dataset / "README.md")
     assert (dataset / "README.md").read_text() == before
+
+
+def test_a_dataset_that_is_exported_again_is_loaded_with_its_new_rows(exported, tmp_path, hub_cache):
+    """The copy that `datasets` keeps is named by folder and card header; the digest of the content is in the header."""
+    import datasets
+
+    folder = tmp_path / "dataset"
+
+    def loaded(rows: dict) -> list[str]:
+        tables = ListTables(rows)
+        write(tables, exported.media, folder, {})
+        write_card(folder, small_run.summarised(tables), small_run.RECIPE)
+        return datasets.load_dataset(str(folder), "image", split="train", cache_dir=str(hub_cache / "copies"))["id"][:]
+
+    first = loaded(exported.tables.rows)
+    fewer = exported.tables.rows | {"pairs": [p for p in exported.tables.rows["pairs"] if p.id != first[0]]}
+    assert loaded(fewer) == first[1:]
+    header = (folder / "README.md").read_text()
+    assert loaded(exported.tables.rows) == first
+    assert loaded(fewer) == first[1:]
+    assert (folder / "README.md").read_text() == header  # the same rows, the same card
+
+
+def test_only_the_config_whose_rows_have_changed_gets_another_digest(exported, tmp_path):
+    from pipeline.dataset import manifest
+
+    kinds = {s.id: s.kind for s in exported.tables.rows["samples"]}
+    pairs = exported.tables.rows["pairs"]
+    lost = next(p for p in pairs if kinds[p.sample] == "audio")
+    write(
+        ListTables(exported.tables.rows | {"pairs": [p for p in pairs if p is not lost]}),
+        exported.media,
+        tmp_path / "d",
+        {"recipe": "small"},
+    )
+    before, after = manifest.digests(exported.folder), manifest.digests(tmp_path / "d")
+    assert {kind for kind in before if before[kind] != after[kind]} == {"audio"}

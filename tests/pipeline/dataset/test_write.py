@@ -297,3 +297,23 @@ def test_a_file_that_cannot_be_converted_is_exported_as_it_is(tmp_path):
     write(ListTables({"samples": [sample], "pairs": [pair_of(sample)]}), media, tmp_path / "out", {})
     (example,) = read_examples(tmp_path / "out")
     assert example.media == (("image", broken),)
+
+
+def test_large_files_are_read_a_row_group_at_a_time(exported, tmp_path, monkeypatch):
+    """Four clips of 10 MB: groups are full at 8 MB, so each has a group; a reader that batched by rows would hold all four."""
+    import pipeline.dataset.read as module
+
+    shas = [f"{i:064x}" for i in range(4)]
+    store = type("Store", (), {"read": lambda self, sha: sha.encode()[:1] * (10 << 20)})()
+    samples = [records.sample((messages.user(Part("video", media=sha), "?"),), step="s") for sha in shas]
+    tables = ListTables({"samples": samples, "pairs": [pair_of(s) for s in samples]})
+    write(tables, store, tmp_path / "dataset", {})
+    sizes = []
+    real = pq.ParquetFile.iter_batches
+    monkeypatch.setattr(
+        module.pq.ParquetFile, "iter_batches",
+        lambda self, *args, **known: (sizes.append(batch.nbytes) or batch for batch in real(self, *args, **known)),
+    )  # fmt: skip
+    assert [len(e.media[0][1]) for e in read_examples(tmp_path / "dataset")] == [10 << 20] * 4
+    assert len(sizes) == 4
+    assert max(sizes) < 11 << 20

@@ -208,3 +208,29 @@ def test_what_else_a_row_holds_is_counted_or_refused(tmp_path):
     ]
     assert rejected(found) == [("d/train#2", Reason.NOT_READ)]
     assert notes == {"d/train": {"tools": 1, "width": 2}}  # of a column that is not loaded, all rows
+
+
+def test_rows_are_put_together_by_bytes(monkeypatch):
+    # 32 MB at once: rows of 20 MB two at a time, small ones 64 at a time
+    big = pa.table({"x": [b"x" * (20 << 20)]})
+    assert [t.num_rows for t in hub._batches(iter([big] * 5))] == [2, 2, 1]
+    assert [t.num_rows for t in hub._batches(iter([pa.table({"x": [1]})] * 130))] == [64, 64, 2]
+    assert list(hub._batches(iter([]))) == []
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_folder_that_has_changed_is_read_as_it_is_now(tmp_path, monkeypatch, streaming):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "set" / "data").mkdir(parents=True)
+    (tmp_path / "set" / "README.md").write_text("---\nconfigs:\n- config_name: a\n  data_files: data/*.parquet\n---\n")
+
+    def prompts(*rows: str) -> list[str]:
+        pq.write_table(pa.table({"prompt": list(rows)}), tmp_path / "set" / "data" / "0.parquet")
+        settings = hub.Settings(path=str(tmp_path / "set"), config="a", streaming=streaming)
+        found = hub.read(settings, Context("hub", "", FolderStore(tmp_path / "media")))
+        return [row.prompt[0].parts[0].text for row in found if isinstance(row, Sample)]
+
+    assert prompts("One?", "Two?") == ["One?", "Two?"]
+    assert prompts("Three?") == ["Three?"]
