@@ -307,7 +307,7 @@ def test_large_files_are_read_a_row_group_at_a_time(exported, tmp_path, monkeypa
     store = type("Store", (), {"read": lambda self, sha: sha.encode()[:1] * (10 << 20)})()
     samples = [records.sample((messages.user(Part("video", media=sha), "?"),), step="s") for sha in shas]
     tables = ListTables({"samples": samples, "pairs": [pair_of(s) for s in samples]})
-    write(tables, store, tmp_path / "dataset", {})
+    write(tables, store, tmp_path / "dataset", {}, "original")
     sizes = []
     real = pq.ParquetFile.iter_batches
     monkeypatch.setattr(
