@@ -260,3 +260,15 @@ def test_an_object_that_was_changed_is_damage_until_it_is_added_again():
 def test_what_is_missing_is_listed(store):
     store.add(b"abc")
     assert list(store.missing([SHA_OF_ABC, "0" * 64])) == ["0" * 64]
+
+
+def test_a_form_is_found_under_its_item_and_its_name(store):
+    item, made = store.add(b"item"), store.add(b"made")
+    store.sync()
+    assert store.form(item, "x") is None
+    store.keep_form(item, "x", made)
+    store.sync()
+    assert store.form(item, "x") == made
+    assert store.form(item, "y") is None
+    store.keep_form(item, "y", "f" * 64)  # which the store does not have
+    assert store.form(item, "y") is None
