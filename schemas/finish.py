@@ -2,6 +2,7 @@
 
 Only an answer with the finish `stop` is complete. Nothing is parsed from any other: no verdict, no claims, no rewritten text."""
 
+import re
 from typing import NamedTuple
 
 from schemas.records import Reason
@@ -10,11 +11,12 @@ from schemas.thinking import without_thinking
 
 STOP, LENGTH, TOOL_CALLS, CONTENT_FILTER = "stop", "length", "tool_calls", "content_filter"
 WORDS = {
-    STOP: "eos eos_token end_turn end_of_turn stop_sequence stop_string stop_token complete completed finished",
-    LENGTH: "max_tokens max_new_tokens max_output_tokens max_length model_length",
+    STOP: "eos eos_token end_turn end_of_turn stop_sequence stop_string stop_token complete completed finished eosfound stopstringfound",
+    LENGTH: "max_tokens max_new_tokens max_output_tokens max_length model_length error_limit contextlengthreached maxpredictedtokensreached",
     TOOL_CALLS: "tool_call tool_use function_call malformed_function_call unexpected_tool_call",
-    CONTENT_FILTER: "content_filtered guardrail_intervened safety image_safety recitation blocklist prohibited_content spii refusal sensitive",
+    CONTENT_FILTER: "content_filtered guardrail_intervened safety image_safety recitation blocklist prohibited_content spii refusal sensitive error_toxic",
 }  # of other servers, in lower case
+_PREFIX = re.compile(r"finish_?reason[._]")  # of an enum's member
 _NAMES = {word: name for name, words in WORDS.items() for word in (name, *words.split())}
 
 
@@ -27,7 +29,10 @@ class Unfinished(NamedTuple):
 
 def finish_name(word: str) -> str:
     """The finish that a server means by `word`; an unknown word is returned unchanged."""
-    return _NAMES.get(word.lower(), word)
+    if word == STOP:  # the common case
+        return word
+    plain = _PREFIX.sub("", word.lower()).partition(":")[0]
+    return _NAMES.get(plain.strip(), word)
 
 
 def unfinished(answer: Answer, max_tokens: int) -> Unfinished | None:

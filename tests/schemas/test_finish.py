@@ -13,7 +13,8 @@ from schemas.requests import Answer
     ("word", "name"),
     [("stop", "stop"), ("STOP", "stop"), ("eos_token", "stop"), ("end_turn", "stop"), ("COMPLETE", "stop"), ("length", "length"),
      ("MAX_TOKENS", "length"), ("model_length", "length"), ("function_call", "tool_calls"), ("tool_use", "tool_calls"),
-     ("SAFETY", "content_filter"), ("content_filter", "content_filter"), ("abort", "abort"), ("Error", "Error")],
+     ("SAFETY", "content_filter"), ("content_filter", "content_filter"), ("content_filter: PROHIBITED_CONTENT", "content_filter"), ("FinishReason.STOP", "stop"), ("FINISH_REASON_MAX_TOKENS", "length"),
+     ("abort", "abort"), ("Error", "Error"), ("", "")],
 )  # fmt: skip
 def test_words_of_servers(word, name):
     assert finish_name(word) == name
