@@ -33,7 +33,7 @@ _KEYS = {
     "best_to_worst",
 }
 _NOUN = r"(?:answer|response|reply|assistant|option|model|candidate|output|caption|description|completion)"
-_ITEM = rf"(?:(?:the )?{_NOUN}[ _#:(\[-]{{0,3}})?(?:\[\[|\[|\()?\s?(?P<i>\d{{1,3}}|[A-J]\b|one\b|two\b|three\b|four\b|five\b|six\b)\s?(?:\]\]|\]|\))?"
+_ITEM = rf"(?:(?:the )?{_NOUN}[ _#:(\[-]{{0,3}})?(?:\[\[|\[|\()?\s?(?<![^\W_])(?P<i>\d{{1,3}}|[A-J]\b|one\b|two\b|three\b|four\b|five\b|six\b)\s?(?:\]\]|\]|\))?"
 _ITEMS = re.compile(_ITEM, re.IGNORECASE)
 _WORDS = {word: n for n, word in enumerate(["zero", "one", "two", "three", "four", "five", "six"])}
 _BARE = _ITEM.replace("?P<i>", "?:")

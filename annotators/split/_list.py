@@ -17,9 +17,17 @@ _INTRODUCES = re.compile(r"[^.!?。]{0,120}[:：]")
 _ENDS = (".", "!", "?", "。", "！", "？")
 
 
+_INTERJECTION = re.compile(r"(?:sure|ok(?:ay)?|certainly|of course|yes|alright|here you go|got it)\W*", re.IGNORECASE)
+_NO_FACTS = re.compile(
+    r"(?:[\w ]{1,40} )?(?:no|not any|not state any|not contain any) (?:\w+ )?(?:facts|claims)\b[^.\n]{0,40}\.?",
+    re.IGNORECASE,
+)
+_INLINE = re.compile(r"(?<=[.!?。])\s+(\d{1,3})[.)]\s+(?=\S)")
+
+
 def list_items(text: str) -> list[str]:
     """The items of a list, after any thought: lines with a mark ("- ", "* ", "1. ", "(1) "), else the texts of a JSON list, else sentences,
-    at least one of which ends with a full stop, or the word none.
+    at least one of which ends with a full stop, or the word none (["none"] for a sentence that says so, too).
 
     NoVerdict if there is none (`refused` or `abstain` if the reply says so), if a thought is not closed, or if the last item is cut off: the
     beginning of an earlier one, or a marked line without a full stop if all others end with one."""
@@ -31,17 +39,28 @@ def list_items(text: str) -> list[str]:
         if (mark := _MARK.match(line) or _GLUED.match(line)) and not _RULE.fullmatch(line)
     ]
     is_marked = bool(items)
+    if len(items) == 1:
+        items = _numbered_in_line(items[0])
     items = items or _of_json(reply)
     if not items:
         outcome = outcome_without_verdict(text)
         if outcome in (Outcome.REFUSED, Outcome.ABSTAIN):
             raise NoVerdict(outcome, text)
         items = _sentences([line for line in lines if not _RULE.fullmatch(line)])
+        if len(items) == 1 and _NO_FACTS.fullmatch(items[0]):
+            return ["none"]
         if not any(item.endswith(_ENDS) for item in items) and reply.lower() != "none":
             items = []
     if not items or _is_cut_off(items, is_marked):
         raise NoVerdict(Outcome.UNPARSABLE, text)
     return items
+
+
+def _numbered_in_line(item: str) -> list[str]:
+    """The items of "a. 2. b. 3. c", which are numbered in one line; else the item itself."""
+    pieces = _INLINE.split(item)
+    numbers = pieces[1::2]
+    return pieces[::2] if numbers == [str(n) for n in range(2, len(numbers) + 2)] else [item]
 
 
 def _of_json(reply: str) -> list[str]:
@@ -61,7 +80,8 @@ def _sentences(lines: list[str]) -> list[str]:
     joined = ""
     for line in lines:
         joined += line + (" " if line.endswith((":", "：", ",", "，")) else "\n")
-    return [sentence.strip() for line in joined.splitlines() for sentence in _whole(line)]
+    found = [sentence.strip() for line in joined.splitlines() for sentence in _whole(line)]
+    return [sentence for sentence in found if not _INTERJECTION.fullmatch(sentence)]
 
 
 def _whole(line: str) -> list[str]:

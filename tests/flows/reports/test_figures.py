@@ -92,3 +92,16 @@ def test_an_evaluation_computes_every_figure():
 def test_of_nothing_no_figure_is_known():
     assert with_values(JUDGE, []) == []
     assert with_values(JUDGE, [{}]) == []
+
+
+def test_a_judge_whose_replies_cannot_be_parsed_is_named_with_the_command_that_shows_them(summary):
+    def said(rate: float | None) -> str:
+        summary["judges"]["judge"]["parse_rate"] = rate
+        console = Console(file=io.StringIO(), width=200)
+        terminal.print_judge_quality(summary["judges"], console)
+        return console.file.getvalue()
+
+    assert "only 62% of the replies of judge judge could be parsed" in said(0.62)
+    assert "`pairwright read-replies` (docs/judge_quality.md)" in said(0.62)
+    assert "read-replies" not in said(0.95)
+    assert "read-replies" not in said(None)
