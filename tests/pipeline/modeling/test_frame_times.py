@@ -259,6 +259,7 @@ def test_two_rates_in_one_request_are_refused_where_vllm_tells_one(measured):
     assert "one frame rate for all videos of a request, but these have 0.53 to 1.05 frames per second" in failure.detail
 
 
+@pytest.mark.engine
 def test_a_model_that_begins_text_inside_a_video_is_not_trained(folders, caplog):
     model, encoder = load(folders["qwen2_vl"]), Encoder(folders["qwen2_vl"])
     prompt = encoder.encode(*prompt_of(FILMS["two minutes"]), "row 1")
