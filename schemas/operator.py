@@ -121,6 +121,8 @@ class Context:
     """loaded engines, by their names in the recipe's `models`"""
     models: Mapping[str, str] = field(default_factory=dict)
     """paths or names of models, by their names in the recipe"""
+    media_limits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """how much of a medium a model is shown, where the recipe says so, by the model's name there: {fps, max_frames, max_seconds}"""
     built: Mapping[str, Any] = field(default_factory=dict)
     """settings that are operators themselves, built: setting's name -> callable(s)"""
     fitted: Any = None

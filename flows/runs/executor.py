@@ -14,7 +14,7 @@ import hashlib
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -49,6 +49,8 @@ from schemas.recipe import DatasetSettings, parse, without_prices
 from schemas.records import Rejection, digest
 
 CACHE = Path("data/cache")  # default
+MEDIA_LIMITS = {"fps": float, "max_frames": int, "max_seconds": float}
+"""settings of engines that say how much of a medium a model is shown"""
 Report = Callable[[str, int, int | None, str, dict], None]
 """called as report(unit, done, total, text, used): `used` is the unit's usage so far, in the form of `costs.priced`"""
 
@@ -354,6 +356,7 @@ class Run:
                 bound.step.name, bound.version, host.media, self.recipe.name,
                 engines={n: cache.engine(e, used[n], unanswered, bound.step.name) for n, e in engines.items()},
                 models={n: self.spec(n, unit.round)["model"] for n in bound.models if "model" in self.spec(n, unit.round)},
+                media_limits={n: media_limits(self.spec(n, unit.round)) for n in bound.models},
                 folder=fresh / "model" if bound.step.binds else fresh, dataset=self.dataset(unit.round),
                 progress=lambda done, total, text="": progress(done, total, text, used),
             )  # fmt: skip
@@ -406,6 +409,11 @@ class Run:
         if self.lock is not None:
             self.lock.close()
             self.lock = None
+
+
+def media_limits(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """How much of a medium the model with these settings is shown, as far as they say so; the trainer shows it the same."""
+    return {name: kind(spec[name]) for name, kind in MEDIA_LIMITS.items() if name in spec}
 
 
 def _file_damage(file: Path, done: dict) -> str | None:

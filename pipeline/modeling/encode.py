@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoProcessor
 
 from pipeline.dataset.read import Example
 from pipeline.media.decode import decode_audio, decode_clip, decode_image
+from pipeline.media.limits import HEARD_SECONDS
 from pipeline.modeling.frame_times import ARGUMENT, rate, with_times
 from pipeline.modeling.request_media import merge_texts
 from pipeline.modeling.special_tokens import markup, specials
@@ -45,7 +46,7 @@ class Encoder:
 
     TrainError if the folder has no multimodal processor."""
 
-    def __init__(self, folder: str):
+    def __init__(self, folder: str, fps: float = FPS, max_frames: int = MAX_FRAMES, max_seconds: float = HEARD_SECONDS):
         try:
             self.processor = AutoProcessor.from_pretrained(folder)
             config = AutoConfig.from_pretrained(folder)
@@ -57,6 +58,7 @@ class Encoder:
         special = specials(self.tokenizer)
         self._specials = markup(special)
         self._family = config.model_type
+        self._frames, self._seconds = (fps, max_frames), max_seconds
         self._limit = min(self.tokenizer.model_max_length, _positions(config))
         self._prompts: dict[tuple[Message, ...], Prompt] = {}
         self.end = self._end_of_turn()
@@ -135,12 +137,12 @@ class Encoder:
         if given["image"]:
             options["images"] = [decode_image(data, f"an image of {row}") for data in given["image"]]
         if given["video"]:
-            clips = [decode_clip(data, FPS, MAX_FRAMES, f"a video of {row}") for data in given["video"]]
+            clips = [decode_clip(data, *self._frames, f"a video of {row}") for data in given["video"]]
             videos, metadata = zip(*(with_times(clip, self._family) for clip in clips), strict=True)
             options |= {"videos": list(videos), "video_metadata": list(metadata), "do_sample_frames": False}
         if given["audio"]:
             hertz = self.processor.feature_extractor.sampling_rate
-            waves = [decode_audio(data, hertz, f"an audio clip of {row}") for data in given["audio"]]
+            waves = [decode_audio(data, hertz, f"an audio clip of {row}", self._seconds) for data in given["audio"]]
             options |= {"audio": waves, "audio_kwargs": {"sampling_rate": hertz, **self._uncut(waves)}}
         return options
 

@@ -23,7 +23,7 @@ def run_training(learn: Callable[[Any, Any, str], dict], settings: Training, con
         torch.set_num_threads(int(os.environ.get("TORCH_NUM_THREADS", "1")))
     torch.manual_seed(settings.seed)
     source = str(folder_of(context.models[settings.model]))
-    encoder = Encoder(source)
+    encoder = Encoder(source, **context.media_limits.get(settings.model, {}))
     model = load(source)
     freeze(model, settings.freeze)
     if settings.lora:

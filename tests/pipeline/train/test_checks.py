@@ -1,10 +1,17 @@
+from pathlib import Path
+
 import pytest
 
+from flows.runs.executor import MEDIA_LIMITS, media_limits
+from pipeline.engines import vllm
+from pipeline.modeling.encode import Encoder
 from pipeline.train._checks import encode_pairs, run_checks, sees_media
 from schemas import messages as chat
 from schemas.errors import TrainError
 from schemas.records import Part, Reason, Rejection
-from tests.support.media_files import wav
+from tests.support.media_files import mp4, wav
+
+TINY = str(Path(__file__).parents[3] / "data" / "models" / "tiny")
 
 
 def test_a_model_that_sees_its_media_passes_with_all_kinds(model, mixed):
@@ -69,3 +76,16 @@ def test_long_sounds_are_heard_to_their_end(encoder):
     # 10 ms a frame, halved twice: 1 s is 100 frames and 25 tokens, 3 s are 300 and 75
     assert prompt.ids.count(encoder.tokenizer.convert_tokens_to_ids("<|AUDIO|>")) == 25 + 75
     assert prompt.media["feature_attention_mask"].sum(-1).tolist() == [100, 300]
+
+
+def test_the_trainer_shows_as_much_of_media_as_the_recipe_lets_the_engine_show():
+    shown = media_limits({"engine": "vllm", "model": TINY, "fps": 1, "max_frames": 4, "max_seconds": 2, "slots": 8})
+    assert shown == {"fps": 1.0, "max_frames": 4, "max_seconds": 2.0}
+    assert shown.keys() == MEDIA_LIMITS.keys() <= vllm.Settings.model_fields.keys()
+    parts = [Part("video", media="v"), Part("audio", media="a")]
+    media = ("video", mp4(frames=60, seconds=6)), ("audio", wav(3.0))
+    usual, few = (Encoder(TINY, **limits).encode((chat.user(*parts, "?"),), media, "row 1") for limits in ({}, shown))
+    # two frames a grid: of 6 s 12 frames, or 4; 40 ms a token of the audio: 3 s, or 2
+    assert (usual.media["video_grid_thw"][0, 0], few.media["video_grid_thw"][0, 0]) == (6, 2)
+    token = Encoder(TINY).tokenizer.convert_tokens_to_ids("<|AUDIO|>")
+    assert (usual.ids.count(token), few.ids.count(token)) == (75, 50)

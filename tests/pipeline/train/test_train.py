@@ -177,3 +177,11 @@ def test_a_trained_model_leaves_without_secrets_local_paths_and_hidden_files(mod
         tmp_path / "trained" / "README.md"
     ).read_text() == "From tiny, asked at (a server) with (a variable): https://example.org/x"
     assert json.loads((tmp_path / "trained" / "config.json").read_text()) == config | {"_name_or_path": "tiny"}
+
+
+def test_training_is_told_how_much_of_media_is_shown(context, monkeypatch):
+    asked = []
+    monkeypatch.setattr("pipeline.modeling.encode.Encoder", lambda folder, **limits: asked.append(limits) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(None, Settings(model="policy"), context(media_limits={"policy": {"fps": 1.0}}))
+    assert asked == [{"fps": 1.0}]
