@@ -125,7 +125,7 @@ def test_grpo_trains_on_the_samples_of_the_run(small, context, tmp_path):
     assert (out["samples"], out["steps"]) == (40, 2)
     assert 0 < out["reward_first"] < 1
     assert (tmp_path / "model.safetensors").exists()
-    with pytest.raises(TrainError, match="needs `rewards`"):
+    with pytest.raises(TrainError, match="`rewards` is empty"):
         grpo.train(tables, settings, context(folder=tmp_path))
 
 
