@@ -24,11 +24,14 @@ MESSAGE = ("role", "from", *(f"{content}.{key}" for content in ("content", "valu
 """The keys of a message that `turns.turn` reads."""
 
 CHANGES = frozenset({
-    *SYSTEM, "developer", "history", "documents", "tools", "tool", "tool_calls", "tool_call", "tool_call_id", "tool_choice", "functions",
-    "function", "function_call", "thinking", "reasoning_content", "objects", "refusal",
+    *SYSTEM, "developer", "history", "documents", "tools", "tool_calls", "tool_call", "tool_call_id", "tool_choice", "functions",
+    "function_call", "thinking", "reasoning_content", "objects",
 })  # fmt: skip
 """Names of columns and keys that are known to change the question or the answers."""
-_IN_MESSAGES = frozenset({"reasoning", "reasoning_details", "thought", "thoughts", *MEDIA})  # elsewhere a judge's words
+IN_MESSAGES = frozenset(
+    {"reasoning", "reasoning_details", "thought", "thoughts", "tool", "function", "refusal", *MEDIA}
+)
+"""Further names of keys: a column of that name is often something else, such as a judge's reasoning."""
 _SIDES = re.compile(
     r"(chosen|rejected)_(images?|videos?|audios?|media|messages?|conversations?|response|prompt|question|objects|tools|history|context|"
     r"system(_prompt|_message)?|tool_calls|thinking|thoughts?|reasoning_content)"
@@ -119,7 +122,7 @@ def check(row: Mapping[str, Any], found: Iterable[str], what: str, of_answers: b
 
 def _changes(name: str) -> bool:
     above, _, last = name.lower().rpartition(".")
-    return last in CHANGES or bool(above and last in _IN_MESSAGES)
+    return last in CHANGES or bool(above and last in IN_MESSAGES)
 
 
 def _is_of_a_side(name: str, row: Mapping[str, Any]) -> bool:

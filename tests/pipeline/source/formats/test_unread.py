@@ -149,7 +149,7 @@ def test_what_is_not_read_is_named(row, found):
 @pytest.mark.parametrize(
     "name",
     ["system", "System_Prompt", "tools", "history", "thinking", "objects", "chosen.tool_calls", "prompt.reasoning_content",
-     "messages.thought", "prompt.images", "rejected_images", "rejected_messages", "rejected_tools", "chosen_response"],
+     "messages.thought", "prompt.images", "conversation.tool", "chosen.refusal", "prompt.function", "rejected_images", "rejected_messages", "rejected_tools", "chosen_response"],
 )  # fmt: skip
 def test_what_would_change_the_row_is_refused_by_its_name(name):
     with pytest.raises(RowError, match=f"tags|{name}") as error:
@@ -161,7 +161,7 @@ def test_what_would_change_the_row_is_refused_by_its_name(name):
 @pytest.mark.parametrize(
     "row",
     [
-        {"score": 1}, {"reasoning": "Because."}, {"chosen_score": 5}, {"prompt_id": "a"}, {"toolset": "x"}, {"rejected_model": "m"},
+        {"score": 1}, {"reasoning": "Because."}, {"chosen_score": 5}, {"prompt_id": "a"}, {"toolset": "x"}, {"function": "f"}, {"refusal": True}, {"rejected_model": "m"},
         {"rejected_avg_rating": 2.0}, {"rejected_reason": "Wrong."}, {"rejected_logps": [-1.5, None]}, {"rejected_tokens": 12},
         {"rejected_meta": {"n": 1}}, {"messages.rejected_by": "me"},
     ],
