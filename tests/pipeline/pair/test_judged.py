@@ -85,7 +85,7 @@ def test_a_live_pair_of_the_same_answers_is_superseded_whichever_way_round():
     gone = [r for r in found if isinstance(r, Rejection)]
     assert [(r.id, r.reason) for r in gone] == [(same.id, "superseded"), (turned.id, "superseded")]
     assert {(p.chosen, p.rejected) for p in found if isinstance(p, Pair)} == {("a", "b"), ("c", "d")}
-    stream._take(found, rows, [])
+    stream._collect(found, rows, [])
     assert [p.step for p in rows.pairs] == ["judged", "judged"]
 
 
@@ -94,7 +94,7 @@ def test_a_tie_ends_a_live_pair_and_silence_leaves_it():
     tied, kept = live(rows, "a", "b"), live(rows, "c", "d")
     (note,) = made(rows)
     assert (note.id, note.reason) == (tied.id, "no_margin")
-    stream._take([note], rows, [])
+    stream._collect([note], rows, [])
     assert rows.pairs == [kept]
 
 
