@@ -30,7 +30,7 @@ def list_items(text: str) -> list[str]:
     at least one of which ends with a full stop, or the word none (["none"] for a sentence that says so, too).
 
     NoVerdict if there is none (`refused` or `abstain` if the reply says so), if a thought is not closed, or if the last item is cut off: the
-    beginning of an earlier one, or a marked line without a full stop if all others end with one."""
+    beginning of an earlier whole one, or a marked line without a full stop if all others end with one."""
     reply = (without_thinking(text) or "").strip()
     lines = [line.strip() for line in reply.splitlines()]
     items = [
@@ -99,8 +99,8 @@ def _whole(line: str) -> list[str]:
 
 
 def _is_cut_off(items: list[str], is_marked: bool) -> bool:
-    """Whether the last item is the beginning of another, or the last marked line lacks the point that all others, two at least, have."""
+    """Whether the last item is the beginning of a whole one, or the last marked line lacks the point that all others, two at least, have."""
     *others, last = items
-    if any(len(item) > len(last) and item.startswith(last) for item in others) and not last.endswith(_ENDS):
+    if not last.endswith(_ENDS) and any(item.endswith(_ENDS) and item.startswith(last) for item in others):
         return True
     return is_marked and len(others) > 1 and not last.endswith(_ENDS) and all(item.endswith(_ENDS) for item in others)
