@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from flows.runs.contradictions import contradictory
 from schemas.arrow import TABLE_OF
 from schemas.messages import sample_label
-from schemas.records import Candidate, Judgement, Media, Pair, Reason, Rejection, Sample
+from schemas.records import Candidate, Judgement, Media, Pair, Reason, Rejection, Sample, digest
 from schemas.text import text_key
 
 
@@ -100,6 +100,12 @@ def _together(first: Arrival, others: list[Arrival], kept: Collection[str]) -> I
         for row in arrival.rows:
             key = TABLE_OF[type(row)], row.id
             before = rows.get(key)
+            if (
+                isinstance(row, Pair) and isinstance(before, Pair) and before.label != row.label
+            ):  # one answer, labelled good and bad
+                row = row._replace(id=digest(row.id, str(row.label)))
+                key = "pairs", row.id
+                before = rows.get(key)
             if before is None and isinstance(row, Pair):
                 before = said.get(_said(row))  # in other white space
             if before is None:
@@ -115,7 +121,10 @@ def _together(first: Arrival, others: list[Arrival], kept: Collection[str]) -> I
                 twins.append(Rejection(f"{row.id}~{times}", key[0], row.step, Reason.DUPLICATE, detail, row.sample))
     for pair, other in list(contradictory([row for row in rows.values() if isinstance(row, Pair)])):
         if not {pair.step, other.step} <= set(kept):
-            detail = f"{places[pair.id]}: {places[other.id]} prefers the other answer to this prompt; remove one of them, or set `contradictions: keep`"
+            says = (
+                "prefers the other answer to this prompt" if pair.rejected else "labels the same answer the other way"
+            )
+            detail = f"{places[pair.id]}: {places[other.id]} {says}; remove one of them, or set `contradictions: keep`"
             twins.append(Rejection(pair.id, "pairs", pair.step, Reason.CONTRADICTION, detail, pair.sample))
             del rows["pairs", pair.id]
     yield Arrival(list(media.values()), first.sample, sorted(rows.values(), key=lambda row: ORDER.index(type(row))))

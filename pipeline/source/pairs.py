@@ -14,10 +14,10 @@ from pipeline.media.fetch import Limits
 from pipeline.media.remote import Remote
 from pipeline.source.formats import label_studio, llama_factory, unread
 from pipeline.source.formats.draft import Answer, Draft, DraftPair
-from pipeline.source.formats.fields import Cell, Row, cell, is_messages, text, type_name
+from pipeline.source.formats.fields import Cell, Row, cell, is_messages, is_missing, text, type_name
 from pipeline.source.formats.label_studio import Names as LabelStudioNames
 from pipeline.source.formats.registry import FORMATS, detect
-from pipeline.source.formats.turns import with_system, without_chunk_ends
+from pipeline.source.formats.turns import is_slot, split_at_tags, with_system, without_chunk_ends
 from pipeline.source.reading import bounds, json_rows, row_files
 from pipeline.source.reading.column_mapping import DATA, origin
 from pipeline.source.reading.conversation import MediaLookup, own_folders, schemes_for, to_messages
@@ -209,14 +209,24 @@ def _format(file: str, label: str, settings: Settings, describe: Describe) -> Fi
         return FileFormat(file, label, "llama_factory", why, {**columns, **settings.columns}, tags)
     if settings.format != "auto":
         return FileFormat(file, label, settings.format, "set by `format`", settings.columns)
-    found = (_parsed(row, settings.columns) for row in islice(row_files.read(file, fetch=settings.fetch), _PROBED))
+    probed = islice(row_files.read(file, fetch=settings.fetch), _PROBED)
+    found = [_parsed(row, settings.columns) for row in probed]
     rows = [_renamed(row, settings.columns) for row in found if isinstance(row, dict)]
+    if not found:
+        return FileFormat(file, label, None, "it has no rows; remove the file")
+    if all(isinstance(row, bytes) for row in found):
+        return FileFormat(
+            file, label, None, "none of its first lines is a JSON object; write each row as {...} on a line of its own"
+        )
+    if not rows and (error := next((row for row in found if isinstance(row, RowError)), None)):
+        return FileFormat(file, label, None, f"its first row cannot be read: {error.detail}")
     columns: dict[str, Any] = {}  # with their first values
     for row in rows:
         columns |= {name: value for name, value in row.items() if columns.get(name) is None}
     has = f"its columns are {', '.join(columns)}" if columns else "no row has columns"
     if likely := unread.answers_in(columns):
-        has += f" ({', '.join(likely)} look like answers, so its rows are not prompts alone)"
+        look = "looks like an answer" if len(likely) == 1 else "look like answers"
+        has += f" ({', '.join(likely)} {look}, so its rows are not prompts alone)"
     unknown = f"{has}; set format ({', '.join(FORMATS)}) and columns, or remove the file"
     name, why = detect(columns) or (None, unknown)
     return FileFormat(file, label, name, why, settings.columns, detected=True)
@@ -260,15 +270,29 @@ def _draft(row: Any, found: FileFormat, notes: unread.Unread, names: LabelStudio
     left = list(unread.names(seen, _reads(found.format)))
     unread.count(notes, found.label, [*left, *covered])
     unread.check(seen, left, found.format)
-    draft = label_studio.read(row, names) if module is label_studio else module.read(row)
+    try:
+        draft = label_studio.read(row, names) if module is label_studio else module.read(row)
+    except RowError:
+        if not any(unread.seems_medium(name) and row[name] for name in row if name not in left):
+            unread.check_media(row, left, found.format)  # the cause, if the prompt has places for media
+        raise
     if not draft.answers and found.detected and (likely := unread.answers_in(left)):
-        detail = f"{', '.join(likely)} look like answers, but are not read from {found.format} rows; set format and columns, or remove the row"
+        one = len(likely) == 1
+        detail = (
+            f"{', '.join(likely)} {'looks like an answer, but is' if one else 'look like answers, but are'} not read from {found.format} rows; "
+            "set format and columns, or remove the row"
+        )
         raise RowError(Reason.NOT_READ, detail)
     draft = draft._replace(answers=tuple([a._replace(text=without_chunk_ends(a.text)) for a in draft.answers]))
     if not any(kind != "text" for turn in draft.prompt for kind, _ in turn.pieces):
         unread.check_media(row, left, found.format)
-    draft = draft._replace(prompt=with_system(draft.prompt, {name: row.get(name) for name in unread.SYSTEM}))
-    if "split" in draft.known or not row.get("category"):
+    prompt = with_system(draft.prompt, {name: row.get(name) for name in unread.SYSTEM}, split_at_tags)
+    if any(kind != "text" and is_slot(value) for turn in prompt[:1] for kind, value in turn.pieces):
+        raise bad_row(
+            f"{unread.SYSTEM[0]} contains the place of a medium; write the system prompt as the first message"
+        )
+    draft = draft._replace(prompt=prompt)
+    if "split" in draft.known or is_missing(row.get("category")):
         return draft
     return draft._replace(known={**draft.known, "split": text(row["category"], "category")})
 

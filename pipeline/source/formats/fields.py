@@ -37,8 +37,8 @@ def text(value: Any, name: str) -> str:
 
 
 def maybe_text(value: Any, name: str) -> str | None:
-    """A text, or None if missing or empty; whole numbers, common as ids, are converted to text."""
-    if value is None or value == "":
+    """A text, or None if missing, empty or NaN; whole numbers, common as ids, are converted to text."""
+    if is_missing(value):
         return None
     if isinstance(value, int) and not isinstance(value, bool):
         try:
@@ -128,19 +128,26 @@ def _cell(value: Any, name: str) -> Any:
 
 
 def as_list(value: Any) -> list:
-    """A list unchanged, a single value as a list of one, a missing or empty value as an empty list."""
-    if value is None or value == "":
+    """A list unchanged, a single value as a list of one, a missing or empty value or NaN as an empty list."""
+    if is_missing(value):
         return []
     return value if isinstance(value, list) else [value]
 
 
+def is_missing(value: Any) -> bool:
+    """Whether a value is missing, an empty text, or NaN, as pandas writes what is missing."""
+    return value is None or value == "" or (isinstance(value, float) and value != value)
+
+
 def media_of(row: Row, before: str = "") -> Media:
-    """Media references in the columns image, images, video ..., by kind; `before` is a prefix of the column names."""
+    """Media references in the columns image, images, video ..., by kind; `before` is a prefix of the column names. A kind's two columns may
+    repeat each other. RowError if they differ."""
     found: Media = {}
     for medium in MEDIA_KINDS:
         for column in (f"{before}{medium}", f"{before}{medium}s"):
-            if values := [media_reference(value, column) for value in as_list(row.get(column))]:
-                found.setdefault(medium, []).extend(values)
+            values = [media_reference(value, column) for value in as_list(row.get(column))]
+            if values and found.setdefault(medium, values) != values:
+                raise bad_row(f"{before}{medium} and {column} name different files; keep one of them")
     return found
 
 
@@ -150,6 +157,17 @@ def media_reference(value: Any, name: str) -> Any:
         return {"bytes": value.get("bytes"), "path": maybe_text(value.get("path"), f"{name}.path")}
     if isinstance(value, bytes):
         return value
+    if isinstance(value, dict) and isinstance(value.get("bytes"), str):
+        raise bad_row(f"{name}.bytes is a text; write embedded bytes as data:image/png;base64,...")
+    if isinstance(value, dict):
+        other = ", ".join([str(key) for key, inner in value.items() if inner is not None][:5])
+        raise bad_row(
+            f"{name} has {f'{other}, but ' if other else ''}no path or bytes; give a path, {{bytes, path}} or a data: URL"
+        )
+    if isinstance(value, list):
+        raise bad_row(
+            f"{name} has a list within a list; give a path for each file, and the frames of a video as images"
+        )
     if not isinstance(value, str) or not value:
         raise bad_row(f"{name} is {type_name(value)}; give a path or {{bytes, path}}")
     if value.startswith("data:"):
@@ -182,5 +200,7 @@ def type_name(value: Any) -> str:
         if value is None
         else "empty"
         if value == ""
+        else "missing (NaN)"
+        if isinstance(value, float) and value != value
         else f"{'an' if type(value) is int else 'a'} {type(value).__name__}"
     )

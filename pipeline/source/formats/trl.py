@@ -10,6 +10,10 @@ from pipeline.source.formats.unread import MEDIA, answers_in
 from schemas.errors import RowError, bad_row
 from schemas.records import MEDIA_KINDS, Message, Pair, Reason, Sample, media_parts
 
+QUESTIONS = frozenset(
+    {"question", "query", "instruction", "problem", "user", "user_prompt", "user_message", "user_input"}
+)
+"""Other names for a prompt, which rows of this format do not have."""
 READS = ("prompt[]", "chosen[]", "rejected[]", "completion[]", "label", "margin", "answer", "solution", "id", *MEDIA)
 
 
@@ -42,8 +46,18 @@ def prompt_and_answers(row: Row) -> tuple[tuple[Turn, ...], str, str]:
     """(prompt, chosen, rejected) of a row with both answers; media are not placed yet."""
     prompt, chosen, rejected = (row.get(name) for name in ("prompt", "chosen", "rejected"))
     if prompt is None and isinstance(chosen, str) and isinstance(rejected, str):
+        _check_question(row)
         prompt, chosen, rejected = _implicit_prompt(text(chosen, "chosen"), text(rejected, "rejected"))
     return answers(prompt, chosen, rejected)
+
+
+def _check_question(row: Row) -> None:
+    """RowError NOT_READ if a row without a prompt has a column that seems to be its question: the answers' common beginning is not."""
+    if name := next(
+        (name for name in row if name.lower() in QUESTIONS and isinstance(row[name], str | list) and row[name]), None
+    ):
+        detail = f"{name} seems to be the question, but is not read; name it in `columns`, as in {{prompt: {name}}}, or remove it from the row"
+        raise RowError(Reason.NOT_READ, detail)
 
 
 def _implicit_prompt(chosen: str, rejected: str) -> tuple[str, str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.source.formats.draft import Piece, Turn
-from pipeline.source.formats.fields import Media, as_list, decode_base64, media_reference, text, type_name
+from pipeline.source.formats.fields import Media, as_list, decode_base64, is_missing, media_reference, text, type_name
 from schemas.errors import RowError, bad_row
 from schemas.records import MEDIA_KINDS, Reason
 
@@ -162,7 +162,7 @@ def place_media(prompt: Sequence[Turn], media: Mapping[str, Sequence]) -> tuple[
             if [_path(value) for value in own] == [_path(value) for value in values]:
                 continue  # the columns repeat what the parts name
             raise bad_row(
-                f"the prompt names its own {len(own)} {kind} files, and the row has {len(values)} others; keep one of them, or omit the file "
+                f"the prompt names its own {len(own)} {kind} file{'s' * (len(own) != 1)}, and the row has {len(values)} others; keep one of them, or omit the file "
                 "in the parts that are to show those"
             )
         if not wanted:
@@ -177,7 +177,7 @@ def place_media(prompt: Sequence[Turn], media: Mapping[str, Sequence]) -> tuple[
             )
         if not numbers and len(wanted) != len(values):
             raise bad_row(
-                f"the prompt has {len(wanted)} places for {kind} files, but the row has {len(values)}; give one for each place"
+                f"the prompt has {len(wanted)} place{'s' * (len(wanted) != 1)} for {kind} files, but the row has {len(values)}; give one for each place"
             )
     fill = _Fill(media)
     found = [Turn(turn.role, tuple(fill.piece(kind, value) for kind, value in turn.pieces)) for turn in prompt]
@@ -223,18 +223,18 @@ def earlier_turns(history: Any, name: str) -> tuple[Turn, ...]:
     return tuple(found)
 
 
-def with_system(prompt: Sequence[Turn], columns: Mapping[str, Any]) -> tuple[Turn, ...]:
-    """The prompt after the system message in `columns`, by their names: a text, Anthropic's list of text blocks, or empty.
+def with_system(prompt: Sequence[Turn], columns: Mapping[str, Any], cut=as_text_piece) -> tuple[Turn, ...]:
+    """The prompt after the system message in `columns`, by their names: a text, cut by `cut`, Anthropic's list of text blocks, or empty.
 
     RowError if there are two different ones."""
     found = tuple(prompt)
     for name, value in columns.items():
-        if value is None or value in ("", []) or value != value:  # NaN: as pandas writes what is missing
+        if is_missing(value) or value == []:
             continue
         blocks = value if isinstance(value, list) else [{"type": "text", "text": value}]
         own = Turn(
             "system",
-            tuple(piece for i, block in enumerate(blocks) for piece in _part(block, f"{name}[{i}]", as_text_piece)),
+            tuple(piece for i, block in enumerate(blocks) for piece in _part(block, f"{name}[{i}]", cut)),
         )
         if not found or found[0].role != "system":
             found = (own, *found)
@@ -254,7 +254,7 @@ def instead(prompt: Sequence[Turn], media: Media) -> tuple[Any, ...] | None:
         count = sum(kind == medium for kind, _ in slots)
         if count != len(values):
             raise bad_row(
-                f"the prompt has {count} {medium} files, but the rejected side has {len(values)}; give one for each"
+                f"the prompt has {count} {medium} file{'s' * (count != 1)}, but the rejected side has {len(values)}; give one for each"
             )
     files = {medium: iter(values) for medium, values in media.items()}
     return tuple(next(files[kind]) if kind in files else value for kind, value in slots)
@@ -281,8 +281,9 @@ def one_answer(value: Any, name: str) -> str:
 
 def split_answers(chosen: Sequence[Turn], rejected: Sequence[Turn]) -> tuple[tuple[Turn, ...], str, str]:
     """(prompt, chosen, rejected) of two conversations that differ only in their last message, the answer. RowError if they do not."""
-    if not chosen or not rejected:
-        raise bad_row(f"{'chosen' if not chosen else 'rejected'} has no messages; add the answer or remove the row")
+    for side, name in ((chosen, "chosen"), (rejected, "rejected")):
+        if not side:
+            raise bad_row(f"{name} has no messages; add the answer or remove the row")
     if tuple(chosen[:-1]) != tuple(rejected[:-1]):
         raise bad_row("chosen and rejected differ before their last message; make a separate row of each answer")
     return tuple(chosen[:-1]), answer_text(chosen[-1], "chosen"), answer_text(rejected[-1], "rejected")
@@ -313,6 +314,8 @@ def answers(prompt: Any, chosen: Any, rejected: Any, tags: bool = True) -> tuple
 def _talk(value: Any, name: str, tags: bool) -> tuple[Turn, ...]:
     if isinstance(value, str):
         return (Turn("assistant", as_text_piece(text(value, name))),)
+    if is_missing(value):
+        raise bad_row(f"{name} is {type_name(value)}; add the answer or remove the row")
     return to_conversation([value] if isinstance(value, dict) else value, name, tags)
 
 

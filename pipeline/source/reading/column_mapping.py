@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from pipeline.media.remote import Remote
 from pipeline.source.formats import unread
 from pipeline.source.formats.fields import cell, check_exact, is_messages
-from pipeline.source.formats.turns import medium_of, reference, turns, with_system
+from pipeline.source.formats.turns import medium_of, reference, split_at_tags, turns, with_system
 from pipeline.source.reading.bounds import MEDIA_COLUMNS
 from pipeline.source.reading.columnar import Selection, missing_columns_error
 from pipeline.source.reading.conversation import MediaLookup, to_messages
@@ -63,7 +63,7 @@ def selection(columns: dict[Column, str]) -> Selection:
 
     def wanted(found: list[str]) -> set[str]:
         shown = not media.isdisjoint(found)
-        return {n for n in found if n in own or n in unread.CHANGES or (not shown and unread.seems_medium(n))}
+        return {n for n in found if n in own or n in unread.CHANGES or (not shown and unread.may_be_medium(n))}
 
     return Selection(wanted)
 
@@ -154,8 +154,8 @@ def _ahead(
                 found = {**found, prompt: listed}
             if not titles.isdisjoint(found):
                 for column, kind in media_columns:
-                    if (value := found.get(column)) is not None:
-                        shown[kind] = [*shown.get(kind, ()), *_listed(value)]
+                    if (value := found.get(column)) is not None and (listed := _listed(value)) != shown.get(kind):
+                        shown[kind] = [*shown.get(kind, ()), *listed]  # `image` may repeat `images`
             if row.media:
                 shown["any"] = row.media
             prompt_value = found.get(prompt)
@@ -208,7 +208,7 @@ def _sample(
     facts = values.get(names["facts"])
     prompt, system = values.get(names["prompt"]), {name: values.get(name) for name in {names["system"], *unread.SYSTEM}}
     if prompt and any(value == value and value for value in system.values()):
-        prompt = with_system(turns(prompt, "prompt", tags=True), system)
+        prompt = with_system(turns(prompt, "prompt", tags=True), system, split_at_tags)
     messages, media = to_messages(prompt, shown, lookup)
     if left and not media:
         unread.check_media(values, left, "prompt")

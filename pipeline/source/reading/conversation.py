@@ -13,6 +13,7 @@ from pipeline.media.fetch import Limits
 from pipeline.media.probe import probe_and_store, take
 from pipeline.media.remote import Remote
 from pipeline.source.formats.draft import Piece, Turn
+from pipeline.source.formats.fields import type_name
 from pipeline.source.formats.turns import is_slot, place_media, turns
 from pipeline.storage import urls
 from pipeline.storage.local_files import is_below
@@ -94,6 +95,8 @@ class MediaLookup:
             path, data = value.get("path"), value.get("bytes")
         elif isinstance(value, bytes):
             path, data = None, value
+        if path == "" and not isinstance(data, bytes):
+            raise RowError(Reason.MISSING_FILE, f"the path of {_label(None, kind)} is empty; add it, or write null")
         if isinstance(path, str):
             if path.startswith("data:"):
                 path, data = None, _inline(path)
@@ -106,7 +109,8 @@ class MediaLookup:
         elif isinstance(path, str):
             media = self._taken(path)
         else:
-            raise bad_row(f"{_label(path, kind)} is {type(value).__name__}; give a path or {{bytes, path}}")
+            given = "an object without a path or bytes" if isinstance(value, dict) else type_name(value)
+            raise bad_row(f"{_label(path, kind)} is {given}; give a path or {{bytes, path}}")
         if kind not in (media.kind, "any") and not (kind == "audio" and media.rate):  # a video's sound track
             detail = f"{_label(path, kind)} is {media.kind}, but {kind} is expected; put it under {media.kind}"
             raise RowError(Reason.UNSUPPORTED_MEDIA, detail)

@@ -123,3 +123,32 @@ def test_keep_is_for_steps_that_leave_pairs_and_changes_the_key_of_those_only():
 
 def test_the_reason_is_listed_with_every_step_that_leaves_pairs():
     assert Reason.CONTRADICTION in reasons_of("pair", best_worst)
+
+
+def test_rows_that_label_one_answer_good_and_bad_are_both_named(tmp_path):
+    asked = {"prompt": "What?", "completion": "A dog."}
+    rows = [
+        asked | {"label": True},
+        asked | {"label": False},
+        asked | {"label": True},
+        {"prompt": "So?", "completion": "x", "label": True},
+    ]
+    jsonl(tmp_path / "rows.jsonl", *rows)
+    for kept, left in ((False, []), (True, [False, True])):
+        source = {
+            "source.pairs": {"path": str(tmp_path / "rows.jsonl"), **({"contradictions": "keep"} if kept else {})}
+        }
+        made = executor.open_document(
+            {"name": "r", "steps": [source]}, out=tmp_path / f"out{kept}", cache=tmp_path / "cache"
+        )
+        completed(made)
+        pairs = [row for batch in made.tables().batches("pairs") for row in from_batch("pairs", batch)]
+        assert sorted(p.label for p in pairs if p.chosen == "A dog.") == left
+        dropped = [row for batch in made.tables().batches("rejections") for row in from_batch("rejections", batch)]
+        told = sorted((row.reason, row.detail.partition(";")[0]) for row in dropped)
+        again = (Reason.DUPLICATE, "rows.jsonl#3: duplicate pair")
+        turned = [
+            (Reason.CONTRADICTION, f"rows.jsonl#{a}: rows.jsonl#{b} labels the same answer the other way")
+            for a, b in ((1, 2), (2, 1))
+        ]
+        assert told == sorted([again] if kept else [again, *turned])

@@ -24,7 +24,7 @@ from pipeline.storage.media_store import FolderStore
 from schemas.arrow import TABLE_OF, to_batch
 from schemas.errors import InputError
 from schemas.operator import Context
-from schemas.records import Candidate, Judgement, Media, Outcome, Pair, Reason, Rejection, Sample
+from schemas.records import Candidate, Judgement, Media, Outcome, Pair, Reason, Rejection, Sample, media_parts
 from tests.pipeline.source.formats.test_registry import FORMATS, rows
 from tests.support import media_files as make
 from tests.support.preference_sets import MORE, SETS, jsonl, with_media
@@ -601,13 +601,15 @@ def test_what_cannot_be_read_is_an_input_error(home, read):
     (home / "broken.arrow").write_bytes(b"ARROW1 and no more")
     (home / "latin.csv").write_bytes("prompt,chosen,rejected\ncaf\xe9,a,b\n".encode("latin-1"))
     (home / "notes.txt").write_text("x")
+    (home / "pretty.jsonl").write_text(json.dumps(ROW, indent=1))
     jsonl(home / "other.jsonl", {"text": "x", "label": 1})
     jsonl(home / "bad.jsonl", ROW | {"chosen": 1}, ROW)
     (home / "media").mkdir()
     for path, line in {
         "none.jsonl": "does not exist", "notes.txt": "is not a row file", "media": "is not a row file, or a folder with one",
-        "empty.jsonl": "format is unknown: no row has columns", "cut.json": "as a JSON array: broken after row 1",
-        "broken.parquet": "cannot read .* as Parquet", "broken.arrow": "cannot read .* as Arrow", "latin.csv": "no row has columns",
+        "empty.jsonl": "format is unknown: it has no rows; remove the file", "cut.json": "as a JSON array: broken after row 1",
+        "broken.parquet": "cannot read .* as Parquet", "broken.arrow": "cannot read .* as Arrow", "latin.csv": "its first row cannot be read: .*UTF-8",
+            "pretty.jsonl": r"none of its first lines is a JSON object; write each row as {...} on a line of its own",
         "other.jsonl": "format is unknown: its columns are text, label; set format",
     }.items():  # fmt: skip
         with pytest.raises(InputError, match=line):
@@ -729,3 +731,46 @@ def test_a_label_studio_project_is_read_by_the_names_in_the_setting(tmp_path):
             ("preference", -1.0, "person:3")
         ]
         assert "data.level" in context.unread[f"{name}.json"]
+
+
+def test_nan_is_what_pandas_writes_for_a_missing_value(home, read):
+    (home / "rows.jsonl").write_text(
+        '{"prompt": "a?", "chosen": "x", "rejected": "y", "id": NaN, "image": NaN, "category": NaN, "answer": NaN, "system": NaN}\n'
+        '{"prompt": "b?", "chosen": NaN, "rejected": "y"}\n{"prompt": "c?", "chosen": "x", "rejected": null}\n'
+    )
+    found = read()
+    (made,) = of(Sample, found)
+    assert (made.source, made.answer, made.split, len(made.prompt)) == ("rows.jsonl#1", None, None, 1)
+    assert [left.detail for left in of(Rejection, found)] == [
+        "rows.jsonl#2: chosen is missing (NaN); add the answer or remove the row",
+        "rows.jsonl#3: rejected is missing; add the answer or remove the row",
+    ]
+
+
+def test_a_kind_of_media_in_both_of_its_columns_is_the_same_or_refused(home, read):
+    one = {"prompt": "<image>What?", "chosen": "a", "rejected": "b", "image": "cat.jpg"}
+    jsonl(home / "rows.jsonl", one | {"images": ["cat.jpg"]}, one | {"images": ["cat.jpg", "dog.png"]})
+    found = read()
+    assert [len(media_parts(made.prompt)) for made in of(Sample, found)] == [1]
+    assert [left.detail for left in of(Rejection, found)] == [
+        "rows.jsonl#2: image and images name different files; keep one of them"
+    ]
+
+
+def test_a_place_of_a_picture_in_the_column_of_the_system_prompt_is_not_read_as_text(home, read):
+    row = {"prompt": "What?", "chosen": "a", "rejected": "b", "image": "cat.jpg"}
+    jsonl(home / "rows.jsonl", row | {"system": "Look: <image>"}, row | {"system": "Look."})
+    found = read()
+    assert [left.id for left in of(Rejection, found)] == ["rows.jsonl#1"]
+    assert "write the system prompt as the first message" in of(Rejection, found)[0].detail
+
+
+def test_a_prompt_with_a_place_and_an_unread_picture_names_the_picture(home, read):
+    row = {"prompt": "<image>What?", "chosen": "a", "rejected": "b"}
+    jsonl(home / "rows.jsonl", row | {"photo": "cat.jpg"}, row, ROW)
+    first, second = of(Rejection, read())
+    assert (first.reason, "photo seems to contain media" in first.detail) == (Reason.NOT_READ, True)
+    assert (
+        second.detail
+        == "rows.jsonl#2: the prompt has 1 place for image files, but the row has 0; give one for each place"
+    )

@@ -535,3 +535,41 @@ def test_every_column_that_is_read_is_in_the_docs():
     page = (Path(__file__).parents[3] / "docs" / "sources.md").read_text()
     said = page[page.index("## Rows") : page.index("## Folders")]
     assert [name for name in (*get_args(column_mapping.Column), *unread.SYSTEM) if f"`{name}`" not in said] == []
+
+
+def test_a_picture_in_both_of_its_columns_is_one_picture(home, read):
+    jsonl(home, {"prompt": "<image>What?", "image": "media/cat.jpg", "images": ["media/cat.jpg"]})
+    assert one(read()).media == (CAT,)
+
+
+def test_a_place_in_the_column_of_the_system_prompt_is_filled_first(home, read):
+    jsonl(home, {"prompt": "And <image>?", "system": "Look: <image>", "images": ["media/cat.jpg", "media/dog.png"]})
+    made = one(read())
+    assert [[part.type for part in message.parts] for message in made.prompt] == [
+        ["text", "image"],
+        ["text", "image", "text"],
+    ]
+    assert made.prompt[0].parts[1].media == CAT
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ([None], "the image is missing"),
+        ({"bytes": None, "path": None}, "an object without a path or bytes"),
+        ("", "the path of the image is empty"),
+    ],
+)
+def test_an_image_of_nothing_is_refused_in_words(home, read, value, words):
+    jsonl(home, {"prompt": "What?", "image": value}, {"prompt": "So?"})
+    (left,) = [row for row in read() if isinstance(row, Rejection)]
+    assert words in left.detail
+
+
+def test_a_table_whose_column_of_another_name_holds_files_is_refused(home, read):
+    pq.write_table(
+        pa.Table.from_pylist([{"prompt": "What?", "file_name": "media/cat.jpg"}, {"prompt": "So?", "file_name": None}]),
+        home / "rows.parquet",
+    )
+    (left,) = [row for row in read("rows.parquet") if isinstance(row, Rejection)]
+    assert "file_name seems to contain media" in left.detail

@@ -56,7 +56,7 @@ REFUSED = {
     "a picture in an answer": (ROW | {"answer1": "<__dj__image>"}, BAD, "answer1 contains media"),
     "a caption": ({"text": "<__dj__image> A cat. <|__dj__eoc|>", "images": ["a.jpg"]}, BAD, "asks nothing"),
     "another speaker": ({"text": "[[human]]: a\n[[robot]]: b"}, BAD, "the unknown speaker [[robot]]"),
-    "a picture too few": (TALK | {"images": []}, BAD, "1 places for image files"),
+    "a picture too few": (TALK | {"images": []}, BAD, "1 place for image files"),
 }  # fmt: skip
 
 

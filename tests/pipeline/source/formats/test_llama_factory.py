@@ -134,7 +134,7 @@ REFUSED = {
         ROW | {"conversations": [{"from": "human", "value": "<image><image>"}]}, BAD, "2 places for image files, but the row has 1",
     ),
     "a tag and no video": (
-        ROW | {"conversations": [{"from": "human", "value": "<image><video>"}]}, BAD, "1 places for video files, but the row has 0",
+        ROW | {"conversations": [{"from": "human", "value": "<image><video>"}]}, BAD, "1 place for video files, but the row has 0",
     ),
     "no conversation": (without(ROW, "conversations"), BAD, "instruction is missing"),
     "a conversation that is an object": (ROW | {"conversations": {}}, BAD, "conversations is a dict"),

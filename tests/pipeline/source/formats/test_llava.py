@@ -48,7 +48,7 @@ REFUSED = {
     "a tag too many": (
         ROW | {name: talk("<image><image>", end) for name, end in zip(llava.NAMES, "ab")}, BAD, "2 places for image files, but the row has 1",
     ),
-    "no image": (without(ROW, "image"), BAD, "1 places for image files, but the row has 0"),
+    "no image": (without(ROW, "image"), BAD, "1 place for image files, but the row has 0"),
     "a value that is a number": (ROW | {"conversations": [{"from": "human", "value": 1}, *talk("x")]}, BAD, "value is an int"),
 }  # fmt: skip
 

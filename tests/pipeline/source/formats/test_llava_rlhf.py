@@ -48,7 +48,7 @@ REFUSED = {
     "an output without words": (ROW | {"output_1": {"from": "gpt"}}, BAD, "output_1.value is missing"),
     "an empty output": (ROW | {"output_1": {"from": "gpt", "value": ""}}, EMPTY, "output_1 is empty"),
     "equal outputs": (ROW | {"output_1": ROW["output_2"]}, EQUAL, "the same text"),
-    "no picture": (without(ROW, "image"), BAD, "1 places for image files"),
+    "no picture": (without(ROW, "image"), BAD, "1 place for image files"),
 }  # fmt: skip
 
 

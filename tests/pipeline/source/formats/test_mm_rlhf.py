@@ -77,7 +77,7 @@ REFUSED = {
     "a log-probability that is none": (ROW | {"reference_rejected_logp": NAN}, BAD, "reference_rejected_logp is nan"),
     "a mixed-up image that is true": (ROW | {"mixed_up_image": True}, BAD, "mixed_up_image is true"),
     "a mixed-up image of two": (ROW | {"image": ["a", "b"], "mixed_up_image": "c"}, BAD, "has 2 image files, but the rejected side has 1"),
-    "an image that is a list of lists": (ROW | {"image": [["a"]]}, BAD, "image is a list"),
+    "an image that is a list of lists": (ROW | {"image": [["a"]]}, BAD, "image has a list within a list"),
     "an id that is an object": (ROW | {"id": {}}, BAD, "id is a dict"),
 }  # fmt: skip
 

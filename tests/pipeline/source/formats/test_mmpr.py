@@ -22,8 +22,8 @@ def test_a_question_may_have_no_image(image):
 REFUSED = {
     "no question": (without(ROW, "question"), BAD, "question is missing"),
     "a question of messages": (ROW | {"question": [{"role": "user", "content": "x"}]}, BAD, "question is a list"),
-    "a tag and no image": (without(ROW, "image"), BAD, "1 places for image files, but the row has 0"),
-    "a tag and two images": (ROW | {"image": ["a", "b"]}, BAD, "1 places for image files, but the row has 2"),
+    "a tag and no image": (without(ROW, "image"), BAD, "1 place for image files, but the row has 0"),
+    "a tag and two images": (ROW | {"image": ["a", "b"]}, BAD, "1 place for image files, but the row has 2"),
     "no chosen": (ROW | {"chosen": None}, BAD, "chosen is missing"),
     "a number as rejected": (ROW | {"rejected": 2}, BAD, "rejected is an int"),
     "equal answers": (ROW | {"rejected": "1"}, EQUAL, "same text"),

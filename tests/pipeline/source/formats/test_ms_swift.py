@@ -52,7 +52,7 @@ def test_rejected_media_alone_make_a_pair():
         ms_swift,
         {"messages": TALK, "images": ["a"], "rejected_images": ["a", "b"]},
         BAD,
-        "has 1 image files, but the rejected side has 2",
+        "has 1 image file, but the rejected side has 2",
     )
 
 
@@ -147,9 +147,9 @@ REFUSED = {
     "no messages": (without(ROW, "messages"), BAD, "messages is missing"),
     "empty messages": (ROW | {"messages": []}, BAD, "messages are empty"),
     "a text as messages": (ROW | {"messages": "What?"}, BAD, "messages is a str"),
-    "two images, one tag": (ROW | {"images": ["a.jpg", "b.jpg"]}, BAD, "1 places for image files, but the row has 2"),
-    "no image": (without(ROW, "images"), BAD, "1 places for image files, but the row has 0"),
-    "two rejected images": (MIXED | {"rejected_images": ["b", "c"]}, BAD, "has 1 image files, but the rejected side has 2"),
+    "two images, one tag": (ROW | {"images": ["a.jpg", "b.jpg"]}, BAD, "1 place for image files, but the row has 2"),
+    "no image": (without(ROW, "images"), BAD, "1 place for image files, but the row has 0"),
+    "two rejected images": (MIXED | {"rejected_images": ["b", "c"]}, BAD, "has 1 image file, but the rejected side has 2"),
     "a rejected video": (MIXED | {"rejected_videos": ["b"]}, BAD, "has 0 video files, but the rejected side has 1"),
     "another conversation": (MIXED | {"rejected_messages": [TALK[1], OTHER[1]]}, BAD, "differ before"),
     "an empty conversation": (MIXED | {"rejected_messages": []}, BAD, "rejected has no messages"),

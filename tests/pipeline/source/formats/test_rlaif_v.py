@@ -65,7 +65,7 @@ REFUSED = {
     "messages as an answer": (HUB | {"rejected": [{"role": "assistant", "content": "x"}]}, BAD, "rejected is a list"),
     "equal answers": (HUB | {"rejected": "A cat."}, EQUAL, "same text"),
     "an empty answer": (HUB | {"rejected": "\n"}, EMPTY, "rejected is empty"),
-    "an image of nothing": (HUB | {"image": {"bytes": None, "path": None}}, BAD, "image is a dict"),
+    "an image of nothing": (HUB | {"image": {"bytes": None, "path": None}}, BAD, "image has no path or bytes"),
     "a path that is a number": (without(HUB, "image") | {"image_path": 3}, BAD, "image_path is an int"),
     "an origin that is an object": (HUB | {"origin_split": {"model": "m"}}, BAD, "origin_split is a dict"),
     "a model that is a list": (HUB | {"origin_split": '{"model": []}'}, BAD, "origin_split.model is a list"),

@@ -85,7 +85,7 @@ def test_columns_may_repeat_the_files_that_the_parts_name_but_not_add_others():
     row = {"prompt": [{"role": "user", "content": parts}], "chosen": "a", "rejected": "b"}
     for same in (["a.jpg"], [{"bytes": b"x", "path": "a.jpg"}]):
         assert trl.read(row | {"images": same}).prompt == asked(("image", "a.jpg"), "?")
-    refused(trl, row | {"images": ["b.jpg"]}, BAD, "names its own 1 image files, and the row has 1 others")
+    refused(trl, row | {"images": ["b.jpg"]}, BAD, "names its own 1 image file, and the row has 1 others")
     refused(trl, row | {"images": ["a.jpg", "b.jpg"]}, BAD, "and the row has 2 others")
 
 
@@ -142,8 +142,8 @@ REFUSED = {
     "no chosen": (without(ROW, "chosen"), BAD, "chosen is missing"),
     "an empty answer": (ROW | {"rejected": says("assistant", part("text", " "))}, EMPTY, "rejected is empty"),
     "equal answers": (ROW | {"rejected": ROW["chosen"]}, EQUAL, "the same text"),
-    "one place, two images": (ROW | {"images": ["a.jpg", "b.jpg"]}, BAD, "1 places for image files, but the row has 2"),
-    "one place, no image": (ROW | {"images": []}, BAD, "1 places for image files, but the row has 0"),
+    "one place, two images": (ROW | {"images": ["a.jpg", "b.jpg"]}, BAD, "1 place for image files, but the row has 2"),
+    "one place, no image": (ROW | {"images": []}, BAD, "1 place for image files, but the row has 0"),
     "an image that is a number": (ROW | {"images": [7]}, BAD, "images is an int"),
     "an image that is nothing": (ROW | {"images": [None]}, BAD, "images is missing"),
     "a margin that is a text": (ROW | {"margin": "2"}, BAD, "margin is a str"),
@@ -174,3 +174,15 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_bad_row_is_refused_in_words(name):
     refused(trl, *REFUSED[name])
+
+
+@pytest.mark.parametrize("name", ["question", "query", "problem", "User"])
+def test_the_beginning_of_two_answers_is_no_prompt_beside_a_question(name):
+    row = {"chosen": "The sky is blue.", "rejected": "The sky is green.", name: "Of what colour is the sky?"}
+    refused(
+        trl,
+        row,
+        Reason.NOT_READ,
+        f"{name} seems to be the question, but is not read; name it in `columns`, as in {{prompt: {name}}}",
+    )
+    assert trl.read(row | {"prompt": "What?"}).prompt == asked("What?")

@@ -148,14 +148,48 @@ def test_what_is_not_read_is_named(row, found):
 
 @pytest.mark.parametrize(
     "name",
-    ["system", "System_Prompt", "tools", "history", "thinking", "objects", "chosen.tool_calls", "prompt.reasoning_content",
-     "messages.thought", "prompt.images", "conversation.tool", "chosen.refusal", "prompt.function", "rejected_images", "rejected_messages", "rejected_tools", "chosen_response"],
+    ["system", "tools", "Tools", "toolChoice", "available_tools", "tool_definitions", "function_calls", "chosen_cot", "chosen-thinking", "history", "thinking", "objects", "chosen.tool_calls", "prompt.reasoning_content",
+     "messages.thought", "prompt.images",
+     "conversation.tool", "chosen.refusal", "prompt.function", "rejected_images", "rejected_messages", "rejected_tools", "chosen_response"],
 )  # fmt: skip
 def test_what_would_change_the_row_is_refused_by_its_name(name):
     with pytest.raises(RowError, match=f"tags|{name}") as error:
         unread.check({}, ["tags", name], "trl")
     assert error.value.reason == Reason.NOT_READ
     assert error.value.detail.startswith(f"{name} would change")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["sys", "System", "System_Prompt", "systemPrompt", "system prompt", "sys-msg", "system_instruction", "preamble"],
+)
+def test_a_system_prompt_under_another_name_is_asked_for(name):
+    with pytest.raises(RowError, match=f"^{name} seems to be a system prompt.*{{system: {name}}}") as error:
+        unread.check({name: "Be brief."}, ["tags", name], "trl")
+    assert error.value.reason == Reason.NOT_READ
+
+
+@pytest.mark.parametrize("value", ["Paris is a city.", ["a", "b"], [{"role": "user", "content": "Hello"}]])
+@pytest.mark.parametrize("name", ["input", "context", "context_messages"])
+def test_another_part_of_the_question_is_refused_unless_the_prompt_repeats_it(name, value):
+    with pytest.raises(RowError, match=f"^{name} would change"):
+        unread.check({"prompt": "Where?", name: value}, [name], "trl")
+    unread.check({"prompt": value, name: value}, [name], "trl")
+    unread.check({"prompt": "Where?", name: 3}, [name], "trl")  # a number, such as a count of tokens
+    unread.check(
+        {"prompt": "Where?", name: value}, [name], "prompt", of_answers=False
+    )  # columns of a set that a recipe picks from
+
+
+@pytest.mark.parametrize(
+    ("value", "is_one"),
+    [("cats/1.JPG", True), (["f/1.png", "f/2.png"], True), ({"bytes": b"x", "path": None}, True), ({"bytes": None, "path": None}, False),
+     ("See a.png", False), ("a.txt", False), (".png", False), (3, False), ({"path": "a"}, False)],
+)  # fmt: skip
+def test_a_column_that_holds_a_file_is_known_by_its_value(value, is_one):
+    row = {"whatever": value}
+    with pytest.raises(RowError, match="whatever seems to contain media") if is_one else nullcontext():
+        unread.check_media(row, ["whatever"], "trl")
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ REFUSED = {
     "no prompt": (without(ROW, "prompt"), BAD, "prompt is missing"),
     "an empty answer": (ROW | {"rejected": ""}, EMPTY, "rejected is empty"),
     "equal answers": (ROW | {"rejected": "A cat."}, EQUAL, "the same text"),
-    "a tag without a file": (ROW | {"prompt": "<image>What?"}, BAD, "1 places for image files"),
+    "a tag without a file": (ROW | {"prompt": "<image>What?"}, BAD, "1 place for image files"),
     "one picture": (without(PICTURES, "img_lose"), BAD, "img_lose is missing"),
     "a caption with a picture": (PICTURES | {"prompt": [{"role": "user", "content": [part("image", "c.png")]}]}, BAD, "not a caption"),
 }  # fmt: skip
