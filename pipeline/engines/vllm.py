@@ -398,7 +398,8 @@ class VLLM:
         return frames, metadata | {"video_backend": "pyav", "do_sample_frames": False}
 
     def _result(self, output, ids: list[int | None] | None) -> Result:
-        if bad := [o.finish_reason for o in output.outputs if o.finish_reason not in ("stop", "length")]:
+        bad = [o.finish_reason for o in output.outputs if o.finish_reason not in ("stop", "length")]
+        if len(bad) == len(output.outputs):  # if others are whole, only these are lost: see `schemas.finish.unfinished`
             return Failure(Reason.ENGINE_FAILED, f"vLLM ended an answer with finish reason {bad[0]}")
         length = len(output.prompt_token_ids)
         self.prompt_tokens += length

@@ -221,7 +221,21 @@ def read(row: Row, known: Names = Names()) -> Draft:  # noqa: B008 - frozen
             model = maybe_text(entry.get("model_version"), f"{where}.model_version") or "label_studio"
             said += _results(entry, names, model, where, known)
     prompt = place_media(turns(_prompt(data), "data.prompt"), _media(data))
-    return Draft(prompt, *_with_pair(answers, said), id=maybe_text(row.get("id"), "id"))
+    answers, judgements, pairs = _with_pair(answers, said)
+    no_pair = None if pairs else _unordered(said)
+    return Draft(prompt, answers, judgements, pairs, id=maybe_text(row.get("id"), "id"), no_pair=no_pair)
+
+
+def _unordered(said: list[DraftJudgement]) -> tuple[Reason, str] | None:
+    """Why items that were sorted into buckets have no ranks; None if all have."""
+    raw = next((s.raw for s in said if s.axis == RANK and s.outcome == Outcome.UNPARSABLE), None)
+    if raw is None:
+        return None
+    shown = ", ".join(name for name in json.loads(raw)["ranker"] if name != NOBODY)
+    return (
+        Reason.NO_VERDICT,
+        f"the order of the buckets {shown:.200} is unknown; name them, best first: `label_studio: {{buckets: [...]}}`",
+    )
 
 
 def _prompt(data: dict) -> Any:

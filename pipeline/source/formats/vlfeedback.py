@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -16,6 +17,10 @@ READS = (
     "prompt[]", "completions.model", "completions.response", "completions.annotations.*.Rating", "completions.annotations.*.Rationale",
     "img_path", "id", *MEDIA,
 )  # fmt: skip
+
+_OF_FIVE = re.compile(
+    r"\s*([1-4](?:\.\d{1,9})?|5(?:\.0{1,9})?)\s*/\s*5\s*"
+)  # the scale of VLFeedback and UltraFeedback is 1 to 5
 
 
 def fits(columns: Collection[str]) -> str | None:
@@ -48,16 +53,17 @@ def read(row: Row) -> Draft:
 
 
 def rating(place: int, axis: str, entry: Any, where: str, judge: str = "vlfeedback") -> DraftJudgement:
-    """The judgement of `{Rating, Rationale}`. The rating is a number, or a number's text; another text becomes a judgement without a
-    value, which keeps it."""
+    """The judgement of `{Rating, Rationale}`. The rating is a number, its text, or such a text of the scale's 5 points ("4/5"); another text
+    becomes a judgement without a value, which keeps it."""
     if not isinstance(entry, dict):
         raise bad_row(f"{where} is {type_name(entry)}; use {{Rating, Rationale}}")
     given = entry.get("Rating")
     if isinstance(given, bool) or not isinstance(given, int | float):
         given = text(given, f"{where}.Rating")
     words = {"Rating": str(given), "Rationale": maybe_text(entry.get("Rationale"), f"{where}.Rationale")}
+    of_five = _OF_FIVE.fullmatch(given) if isinstance(given, str) else None
     try:
-        value = float(given)
+        value = float(of_five[1] if of_five else given)
     except (ValueError, OverflowError):
         value = math.nan
     known = math.isfinite(value)

@@ -10,6 +10,7 @@ import shutil
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from pipeline.media.decode import decode_audio, decode_image, decode_video, port
 from pipeline.storage.media_store import FolderStore
 from schemas import messages
 from schemas.errors import EngineError, RowError
+from schemas.finish import unfinished
 from schemas.records import Part, Reason
 from schemas.requests import Embed, Failure, Form, Generate, Generated, Likelihood, Score, Scored
 from tests.support.media_files import many_scans, mp4, png
@@ -483,3 +485,30 @@ def answer_of_one_engine(settings: vllm.Settings, request: Generate, media: str)
 def test_a_folder_without_an_adapter_is_an_engine_error(runner, media_store, tmp_path):
     with pytest.raises(EngineError, match="is not a LoRA adapter"):
         runner.run(vllm.connect(vllm.Settings(model=str(TINY), adapter=str(tmp_path)), media_store))
+
+
+def ended(*finishes: str) -> SimpleNamespace:
+    """What vLLM returns for a prompt of three tokens, an answer of two tokens per finish."""
+    outputs = [
+        SimpleNamespace(index=i, text=f"answer {i}", token_ids=[5, 6], finish_reason=finish, logprobs=None)
+        for i, finish in enumerate(finishes)
+    ]
+    return SimpleNamespace(prompt_token_ids=[1, 2, 3], outputs=outputs)
+
+
+def test_of_several_answers_only_the_one_that_vllm_aborted_is_lost():
+    engine = SimpleNamespace(prompt_tokens=0, answer_tokens=0)
+    found = vllm.VLLM._result(engine, ended("stop", "abort", "length"), None)
+    assert isinstance(found, Generated)
+    assert [a.finish for a in found.answers] == ["stop", "abort", "length"]
+    assert [unfinished(a, 2) and unfinished(a, 2).reason for a in found.answers] == [
+        None,
+        Reason.UNFINISHED,
+        Reason.TRUNCATED,
+    ]
+    assert (engine.prompt_tokens, engine.answer_tokens) == (3, 6)
+
+
+def test_a_prompt_without_any_answer_is_a_failure_and_is_asked_again():
+    found = vllm.VLLM._result(SimpleNamespace(), ended("error", "error"), None)
+    assert found == Failure(Reason.ENGINE_FAILED, "vLLM ended an answer with finish reason error")

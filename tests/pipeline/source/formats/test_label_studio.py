@@ -4,7 +4,7 @@ from pipeline.source.formats import label_studio
 from pipeline.source.formats.draft import DraftPair
 from pipeline.source.formats.fields import Cell
 from schemas.errors import RowError
-from schemas.records import Outcome
+from schemas.records import Outcome, Reason
 from tests.support.dialects import BAD, EMPTY, NAN, asked, refused, texts, without
 
 DATA = {"prompt": "What?", "answer1": "A dog.", "answer2": "A cat.", "image": "/data/local-files/?d=pets/a%20b.jpg"}
@@ -165,6 +165,14 @@ def test_the_order_of_buckets_is_not_that_of_the_export():
     # nothing says that relevant is better than biased: no ranks, and koala was left unsorted
     assert ranking(STOCK) == [((1,), "rank", None), ((0,), "rank", None)]
     assert ranking(STOCK, buckets=["relevant_results", "biased_results"]) == [((0,), "rank", 0.0), ((1,), "rank", -1.0)]
+
+
+def test_buckets_in_unknown_order_name_the_setting_that_says_it():
+    sorted_once = slip(result("ranker", {"ranker": STOCK}, "rank", "answers"))
+    row = {"data": {"prompt": "Jobs?", "items": ITEMS}, "annotations": [sorted_once]}
+    why = "the order of the buckets biased_results, relevant_results is unknown; name them, best first: `label_studio: {buckets: [...]}`"
+    assert label_studio.read(row).no_pair == (Reason.NO_VERDICT, why)
+    assert label_studio.read(row, label_studio.Names(buckets=["relevant_results", "biased_results"])).no_pair is None
 
 
 def test_what_was_left_unsorted_has_no_rank():

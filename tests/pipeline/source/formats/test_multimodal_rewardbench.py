@@ -30,7 +30,8 @@ def test_safety_and_reasoning_are_counted_in_two(name, category, found):
 
 
 def test_the_category_may_be_at_the_top_level():
-    """facebookresearch/multimodal_rewardbench: `Category` in its README's rows, `Meta.Category` in scripts/2_get_accuracy.py."""
+    """README.md and scripts/2_get_accuracy.py of facebookresearch/multimodal_rewardbench write `Meta.Category` in rows of judged answers and
+    do not show where all_data.json has it; a report of users has it at the top level. The file itself was not seen."""
     draft = multimodal_rewardbench.read(without(ROW, "Meta") | {"Category": "safety", "ID": "PAIRS-1"})
     assert draft.known == {"split": "safety/bias"}
 

@@ -51,7 +51,7 @@ def test_an_object_of_lists_is_the_same_at_any_depth():
     assert vlfeedback.read(ROW | {"completions": flat | {"annotations": axes}}) == vlfeedback.read(ROW)
 
 
-@pytest.mark.parametrize("rating", [4, 4.0, "4", "4.0"])
+@pytest.mark.parametrize("rating", [4, 4.0, "4", "4.0", "4/5", "4.0 / 5"])
 def test_a_rating_is_a_number_or_its_text(rating):
     """MMInstruction/VLFeedback writes texts, sets that were made with its prompts write numbers."""
     (said,) = vlfeedback.read(rated(Rating=rating)).said
@@ -88,7 +88,10 @@ def test_a_bad_row_is_refused_in_words(name):
     refused(vlfeedback, *REFUSED[name])
 
 
-@pytest.mark.parametrize("rating", ["nan", "inf", "-Infinity", "", "four", "4/5", float("nan"), 10**400])
+@pytest.mark.parametrize(
+    "rating",
+    ["nan", "inf", "-Infinity", "", "four", "8/10", "4/6", "6/5", "0/5", "5.5/5", "4/5 or 5/5", float("nan"), 10**400],
+)
 def test_a_rating_that_is_no_number_is_kept_without_a_value(rating):
     (said,) = vlfeedback.read(rated(Rating=rating)).said
     assert (said.value, said.outcome, json.loads(said.raw)["Rating"]) == (None, Outcome.UNPARSABLE, str(rating))
