@@ -11,7 +11,7 @@ import soxr
 
 from pipeline.media.container import check_audio, decoded, not_too_long, opened, picture_track, sound_track
 from pipeline.media.limits import HEARD_SECONDS, MAX_SECONDS
-from pipeline.media.sniff import Format, behind_id3, broken, declared_size, sniff, undecodable
+from pipeline.media.sniff import Format, behind_id3, broken, samples_end, sniff, undecodable
 from schemas.errors import RowError
 from schemas.records import Reason
 
@@ -19,6 +19,7 @@ _BLOCK = 1 << 16  # samples
 _SPOKEN = 16_000  # samples per second, as used by the audio encoders of common models
 _STREAMED = ("aac", "mp3", "mp3float", "opus", "libopus", "vorbis")  # codecs in MP4 and WebM that browsers play
 _PLAIN = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT")
+_FRAME = 0.15  # seconds by which the decoders of an MP3 may differ: two frames of 8 kHz, at most
 _LATE = 0.05  # seconds by which sound may come late unnoticed (ITU-R BT.1359: 0.045)
 # FFmpeg's names for the formats of libsndfile, for codecs in them that libsndfile does not know
 _FFMPEG = {"WAV": "wav", "AIFF": "aiff", "FLAC": "flac", "OGG": "ogg", "AU": "au", "CAF": "caf", "W64": "w64"}
@@ -36,8 +37,8 @@ def facts(data: bytes, form: Format, name: str) -> dict:
 def decode_audio(
     data: bytes, rate: int = 16000, name: str = "the audio", max_seconds: float = HEARD_SECONDS
 ) -> np.ndarray:
-    """Samples [n] float32, mono (mean of the channels), about -1..1, `rate` per second. Cut off after `max_seconds`. Of a video, its audio, with
-    silence before it if it begins after the picture.
+    """Samples [n] float32, mono (mean of the channels), about -1..1, `rate` per second. Cut off after `max_seconds`. Of a video, its audio from
+    the first frame on: with silence before it if it begins later, without what is heard earlier.
 
     RowError if there is no audio, or it cannot be decoded."""
     form = sniff(data, name)
@@ -75,13 +76,20 @@ def portable(data: bytes, name: str, api: bool) -> bytes | None:
 def _is_plain(data: bytes, form: Format, name: str, api: bool) -> bool:
     if form.name == "mp3":
         at = len(data) - len(behind_id3(data))
-        return data[at : at + 1] == b"\xff" and data[at + 1] & 0b110 == 0b010  # layer III
+        if data[at : at + 1] != b"\xff" or data[at + 1] & 0b110 != 0b010:  # not layer III
+            return False
+        # of files put one behind the other many readers only hear the first, whose header has its length
+        with contextlib.suppress(soundfile.LibsndfileError), soundfile.SoundFile(io.BytesIO(data)) as file:
+            return abs(file.frames / file.samplerate - _stream_facts(data, form, name)[2]) < _FRAME
+        return False
     if form.name == "WAV" and _reader(data, form).library == "soundfile":
-        at = data.find(b"data") + 4
-        sized = data[:4] == b"RIFF" and declared_size(data) and int.from_bytes(data[at : at + 4], "little") <= len(data)
+        end, whole = samples_end(data), int.from_bytes(data[4:8], "little") + 8
+        sized = data[:4] == b"RIFF" and end and end <= whole <= len(data)
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             return bool(sized) and file.subtype in _PLAIN
     if api:
+        return False
+    if form.name == "aac" and (data[0] != 0xFF or b"ID3" in data):  # behind or between tags
         return False
     if form.name in ("FLAC", "OGG"):
         return data[:3] != b"ID3" and _reader(data, form).library == "soundfile" and len(_links(data)) == 1
@@ -170,7 +178,7 @@ def _file_parts(data: bytes, form: Format, name: str) -> Iterator[tuple[np.ndarr
 
 
 def _stream_parts(data: bytes, form: Format, name: str) -> Iterator[tuple[np.ndarray, int]]:
-    start, rate = _start_of_picture(data, form, name), 0
+    start, rate, early = _start_of_picture(data, form, name), 0, 0  # early: samples before the picture
     for link in _links(data):
         with opened(link, form, name) as container:
             stream = sound_track(container, name)
@@ -180,13 +188,17 @@ def _stream_parts(data: bytes, form: Format, name: str) -> Iterator[tuple[np.nda
             rate = rate or stream.rate
             planes, shape = av.AudioResampler(format="fltp", rate=rate), None
             for frame in decoded(container, stream):
-                if start is not None and frame.time is not None and frame.time - start > _LATE:
-                    yield np.zeros(round((frame.time - start) * rate), np.float32), rate
+                late = 0.0 if start is None or frame.time is None else frame.time - start
+                if late > _LATE:
+                    yield np.zeros(round(late * rate), np.float32), rate
+                early += round(-late * rate) if late < -_LATE else 0
                 start = None
                 if shape != (shape := (frame.format.name, frame.layout.name, frame.sample_rate)):  # it may change
                     planes = av.AudioResampler(format="fltp", rate=rate)
                 for part in planes.resample(frame):
-                    yield part.to_ndarray().mean(axis=0), rate
+                    mono = part.to_ndarray().mean(axis=0)
+                    yield mono[early:], rate
+                    early = max(0, early - len(mono))
 
 
 def _start_of_picture(data: bytes, form: Format, name: str) -> float | None:

@@ -60,7 +60,8 @@ def _is_cover(stream: av.stream.Stream) -> bool:
 
 def decoded(container: av.container.InputContainer, stream: av.stream.Stream) -> Iterator:
     """The frames of a stream, in the order shown. What cannot be decoded before the first of them is passed over: a recording that was
-    joined midway begins with references to frames that it lacks."""
+    joined midway begins with references to frames that it lacks. So are tags between the frames of MP3 and AAC, as in files that were
+    put one behind the other."""
     begun, failed = False, None
     for packet in container.demux(stream):
         try:
@@ -68,7 +69,8 @@ def decoded(container: av.container.InputContainer, stream: av.stream.Stream) ->
                 begun = True
                 yield frame
         except av.error.InvalidDataError as error:
-            if begun:
+            foreign = container.format.name in ("mp3", "aac") and bytes(packet)[:1] != b"\xff"
+            if begun and not foreign:
                 raise
             failed = failed or error
     if failed and not begun:

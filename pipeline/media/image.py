@@ -5,7 +5,7 @@ import struct
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from pipeline.media.limits import MAX_PIXELS
 from pipeline.media.sniff import Format, sniff, too_large, undecodable
@@ -88,10 +88,28 @@ def _open(data: bytes, form: Format, name: str) -> Image.Image:
 
         pillow_heif.register_heif_opener(thumbnails=False, decode_threads=1)
     # only the detected format: Pillow would otherwise pass PostScript to an interpreter
-    image = Image.open(io.BytesIO(data), formats=(form.name,))
+    try:
+        image = Image.open(io.BytesIO(data), formats=(form.name,))
+    except UnidentifiedImageError:
+        _check_kind(data, form, name)
+        raise
     if image.width * image.height > MAX_PIXELS:
         raise too_large(name, f"{image.width} x {image.height} pixels", f"{MAX_PIXELS:,}")
     return image
+
+
+def _check_kind(data: bytes, form: Format, name: str) -> None:
+    """Raises RowError if it is a TIFF of a kind that Pillow does not read: colours in floating point, 32 bits, six channels ..."""
+    if form.name != "TIFF":
+        return
+    try:
+        TiffImagePlugin.TiffImageFile(io.BytesIO(data))
+    except SyntaxError as error:
+        if "unknown pixel mode" in str(error):
+            detail = (
+                f"{name} is a TIFF of an unsupported kind of pixels, or damaged; convert it to 8 bits or remove the row"
+            )
+            raise RowError(Reason.UNSUPPORTED_MEDIA, detail) from error
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -100,6 +118,9 @@ def _rgb(image: Image.Image) -> Image.Image:
         values = np.asarray(image).astype(np.int64)
         grey = (values >> 8).clip(0, 255).astype(np.uint8)
         return Image.fromarray(np.where(values == clear, 255, grey) if isinstance(clear, int) else grey).convert("RGB")
+    if image.mode == "LAB":
+        lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return ImageCms.buildTransform(lab, rgb, "LAB", "RGB").point(image)
     if image.mode == "F":
         return Image.fromarray(_grey(np.asarray(image))).convert("RGB")
     if (

@@ -24,6 +24,8 @@ _STARTS = [
     (b"BM", Format("pillow", "BMP", "image/bmp")),
     (b"II*\0", Format("pillow", "TIFF", "image/tiff")),
     (b"MM\0*", Format("pillow", "TIFF", "image/tiff")),
+    (b"II+\0", Format("pillow", "TIFF", "image/tiff")),
+    (b"MM\0+", Format("pillow", "TIFF", "image/tiff")),
     (b"fLaC", Format("soundfile", "FLAC", "audio/flac")),
     (b"OggS", Format("soundfile", "OGG", "audio/ogg")),
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", Format("av", "asf", "x-ms-asf")),
@@ -52,6 +54,19 @@ _TRANSPORT = (
 _UNKNOWN_SIZE = (
     0x7FFF_0000  # larger sizes are placeholders of programs that could not know it: espeak, SoX, GStreamer, FFmpeg ...
 )
+_PACKETS = (
+    188,
+    192,
+    204,
+)  # sizes of those of a transport stream: plain, with times, with error correction (ETSI EN 300 429)
+_KBITS = {  # of MPEG audio, by version 1 or not, and layer (ISO/IEC 11172-3, 2.4.2.3; ISO/IEC 13818-3, 2.4.2.3)
+    (True, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 0),
+    (True, 3): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0),
+    (False, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0),
+    (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0),
+}
+_HERTZ = (44_100, 48_000, 32_000)
+_IN_A_ROW, _JOINED = 5, 8192  # packets that prove a stream; bytes in which the first of them begins
 _QUICKTIME = (b"moov", b"mdat", b"wide")  # files from before brands
 
 
@@ -114,7 +129,44 @@ def _format(data: bytes) -> Format | None:
         return Format("av", "matroska", "webm" if b"webm" in data[:64] else "x-matroska")
     if any(data[at : at + 1] == data[at + size : at + size + 1] == b"G" for at, size in _TRANSPORT):
         return Format("av", "mpegts", "mp2t")
+    return _joined_midway(data)
+
+
+def _joined_midway(data: bytes) -> Format | None:
+    """The format of a stream without a beginning whose first packet is incomplete, or behind something else: several follow each other."""
+    for size in _PACKETS:
+        for at in range(min(size, len(data) - size * (_IN_A_ROW - 1))):
+            if data[at : at + size * _IN_A_ROW : size] == b"G" * _IN_A_ROW:
+                return Format("av", "mpegts", "mp2t")
+    start = data.find(b"\xff", 0, _JOINED)
+    while start >= 0:
+        at = start
+        for _ in range(_IN_A_ROW):
+            size = _audio_frame(data[at : at + 6])
+            if not size or (data[at + 1] ^ data[start + 1]) & 0xFE:  # another version or layer
+                break
+            at += size
+        else:
+            adts = not data[start + 1] & 0b110
+            return Format("av", "aac", "aac") if adts else Format("av", "mp3", "mpeg")
+        start = data.find(b"\xff", start + 1, _JOINED)
     return None
+
+
+def _audio_frame(head: bytes) -> int:
+    """Size in bytes of the frame of MPEG audio or AAC (ADTS) that begins with `head`; 0 if none does."""
+    if len(head) < 6 or head[0] != 0xFF or head[1] < 0xE0:
+        return 0
+    version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
+    if layer == 4:  # ADTS (ISO/IEC 13818-7, 6.2)
+        size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+        return size if head[1] >= 0xF0 and size > 7 else 0
+    kbits = _KBITS.get((version == 3, layer), (0,) * 16)[head[2] >> 4]
+    if version == 1 or head[2] >> 2 & 3 == 3 or not kbits:
+        return 0
+    samples = 576 if layer == 3 and version != 3 else 1152
+    rate = _HERTZ[head[2] >> 2 & 3] >> {3: 0, 2: 1, 0: 2}[version]  # versions 1, 2 and 2.5
+    return samples * kbits * 125 // rate + (head[2] >> 1 & 1)
 
 
 def behind_id3(data: bytes) -> bytes:
@@ -132,12 +184,25 @@ def declared_size(data: bytes) -> int:
         return 0
     if data[:4] in (b"RIFF", b"FORM"):
         size = int.from_bytes(data[4:8], "little" if data[:4] == b"RIFF" else "big")
-        return size + 8 if size < _UNKNOWN_SIZE else 0
+        size = size + 8 if size < _UNKNOWN_SIZE else 0
+        samples = samples_end(data) if data[8:12] == b"WAVE" else None
+        return size if samples is None else min(size, samples)  # one of them is often wrong
     if data[4:8] in (b"ftyp", *_QUICKTIME):
         return _boxes_end(data)
     if data.startswith(b"\x1a\x45\xdf\xa3"):
         return _segment_end(data)
     return 0
+
+
+def samples_end(data: bytes) -> int | None:
+    """Where the samples of a WAV end according to the size of their chunk; 0 if that is unknown, None if there is no such chunk."""
+    at = 12
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        if data[at : at + 4] == b"data":
+            return at + 8 + size if size < _UNKNOWN_SIZE else 0
+        at += 8 + size + size % 2
+    return None
 
 
 def _boxes_end(data: bytes) -> int:

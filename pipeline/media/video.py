@@ -104,8 +104,12 @@ def _is_plain(data: bytes, form: Format, line: Timeline, name: str) -> bool:
         return False
     with opened(data, form, name) as container:
         stream = picture_track(container, name)
-        context = stream and stream.codec_context
-        return bool(context) and context.name in _CODECS and context.pix_fmt in ("yuv420p", "yuvj420p")
+        context = stream.codec_context if stream else None
+        if not stream or not context or context.name not in _CODECS or context.pix_fmt not in ("yuv420p", "yuvj420p"):
+            return False
+        # browsers stretch pixels that are not square, and show what is behind transparent ones
+        square = stream.sample_aspect_ratio in (None, 0, 1)
+        return square and stream.metadata.get("alpha_mode") != "1"
 
 
 def _mp4(frames: Iterable[np.ndarray], times: list[float], seconds: float, sound: np.ndarray | None) -> bytes:

@@ -178,6 +178,11 @@ def _page(body: bytes, granule: int, kind: int, number: int) -> bytes:
     return head[:22] + struct.pack("<I", crc) + head[26:] + body
 
 
+def with_correction(stream: bytes) -> bytes:
+    """A transport stream with 16 bytes of error correction behind each packet, as from a satellite receiver."""
+    return b"".join(stream[at : at + 188] + bytes(16) for at in range(0, len(stream), 188))
+
+
 def deep_grey(transparent: int) -> bytes:
     """A PNG of 16-bit grey, dark above, mid-grey below; the value `transparent` is transparent."""
     pixels = np.full((8, 16), 0x2040, np.uint16)
@@ -236,8 +241,13 @@ FILMS: dict[str, Callable[[], bytes]] = {
     "transport stream, HEVC, joined midway": lambda: film("mpegts", "libx265", times=range(40), options={"x265-params": HEVC + ":open-gop=1:repeat-headers=1"}, keep=lambda i: i >= 3),
     "transport stream, MPEG-2, joined midway": lambda: film("mpegts", "mpeg2video", rate=25, sound="mp2", options={"bf": "2", "g": "8"}, keep=lambda i: i >= 3),
     "transport stream, cut off": lambda: film("mpegts", times=range(40))[: 188 * 100],
+    "transport stream, joined within a packet": lambda: film("mpegts", times=range(40), options=OPEN_GOP)[188 * 9 + 77 :],
+    "transport stream, AVCHD, joined within a packet": lambda: film("mpegts", times=range(40), container={"mpegts_m2ts_mode": "1"})[100:],
+    "transport stream with error correction": lambda: with_correction(film("mpegts", times=range(40))),
     "AVCHD": lambda: film("mpegts", sound="ac3", container={"mpegts_m2ts_mode": "1"}),
     "AVCHD, interlaced": lambda: film("mpegts", options={"x264-params": "tff=1"}, container={"mpegts_m2ts_mode": "1"}),
+    "MP4, pixels twice as wide": lambda: film("mp4", options={"x264-params": "sar=2/1"}),
+    "WebM, half transparent": lambda: film("webm", "libvpx-vp9", pix_fmt="yuva420p"),
     "program stream": lambda: film("mpeg", "mpeg2video", rate=25, sound="mp2", options={"bf": "2"}),
 }  # fmt: skip
 
@@ -254,6 +264,8 @@ SOUNDS: dict[str, Callable[[], bytes]] = {
     "WAV, IMA ADPCM": lambda: sound("WAV", "IMA_ADPCM"),
     "WAV, GSM": lambda: sound("WAV", "GSM610", rate=8000),
     "WAV, MP3": lambda: spoken("wav", "libmp3lame"),
+    "WAV, size 8 too large": lambda: sized_wav(36 + 2 * RATE + 8, 2 * RATE),
+    "WAV, size 0 around true samples": lambda: sized_wav(0, 2 * RATE),
     "RF64": lambda: sound("RF64", "PCM_16"),
     "W64": lambda: sound("W64", "PCM_24"),
     "AU": lambda: sound("AU", "PCM_16"),
@@ -278,6 +290,10 @@ SOUNDS: dict[str, Callable[[], bytes]] = {
     "MP3 behind two ID3 tags": lambda: id3() + id3(40) + spoken("mp3", "libmp3lame", options={"id3v2_version": "0"}),
     "MP3 without a header": lambda: spoken("mp3", "libmp3lame", options={"write_xing": "0", "id3v2_version": "0"}),
     "MP3, joined midway": lambda: spoken("mp3", "libmp3lame", seconds=2, options={"write_xing": "0", "id3v2_version": "0"})[288 * 3 :],
+    "MP3, joined within a frame": lambda: spoken("mp3", "libmp3lame", seconds=2, options={"write_xing": "0", "id3v2_version": "0"})[100:],
+    "MP3 behind zeros": lambda: bytes(100) + spoken("mp3", "libmp3lame", options={"write_xing": "0", "id3v2_version": "0"}),
+    "MP2, joined within a frame": lambda: spoken("mp2", "mp2")[100:],
+    "AAC, joined within a frame": lambda: spoken("adts", "aac")[33:],
     "MP2": lambda: spoken("mp2", "mp2"),
     "AAC": lambda: spoken("adts", "aac"),
     "AAC behind ID3": lambda: id3() + spoken("adts", "aac"),

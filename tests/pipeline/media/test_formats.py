@@ -86,6 +86,9 @@ PICTURES = {  # a picture of one colour, and that colour as red, green, blue
     "16 bits of grey in a tiff": (tiff(np.full((8, 16), 0x8040, np.uint16)), (0x80, 0x80, 0x80)),
     "48 bits of colour": (
         tiff(np.full((8, 16, 3), (0x1E40, 0xC8F0, 0x5A00), np.uint16), photometric=2), (0x1E, 0xC8, 0x5A)),
+    # L* = 65.1, a* = -30, b* = 30 under D50, by CIE 15 and the matrix of sRGB adapted to D50 (Bradford)
+    "lab tiff": (tiff(np.full((8, 16, 3), (166, 226, 30), np.uint8), photometric=8), (114, 172, 102)),
+    "big tiff": (saved(plain("RGB", GREEN), "TIFF", big_tiff=True), GREEN),
     "floating point, 0 to 1": (tiff(np.full((8, 16), 0.4, np.float32), kind=3), (102, 102, 102)),  # .4 * 255
     "floating point, 0 to 255": (tiff(np.full((8, 16), 200.4, np.float32), kind=3), (200, 200, 200)),
     "no numbers": (tiff(np.full((8, 16), np.nan, np.float32), kind=3), (0, 0, 0)),
@@ -109,6 +112,14 @@ def test_a_picture_has_its_colour(name):
     assert (picture.mode, picture.size) == ("RGB", (16, 8))
     off = np.abs(np.asarray(picture.getpixel((8, 4)), int) - colour).max()
     assert off <= (2 if name in LOSSY else 0), (name, picture.getpixel((8, 4)))
+
+
+def test_a_tiff_of_a_kind_that_is_not_read_is_not_called_corrupted():
+    data = tiff(np.full((8, 16, 3), 0.4, np.float32), kind=3, photometric=2)
+    with pytest.raises(RowError, match="x is a TIFF of an unsupported kind of pixels, or damaged; convert it to 8"):
+        probe(data, "x")
+    with pytest.raises(RowError, match="x is truncated or corrupted"):
+        probe(data[:200], "x")
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIC"])

@@ -104,6 +104,46 @@ def test_sound_that_begins_after_the_picture_is_heard_then(form, codec, sound):
     assert np.flatnonzero(np.abs(at_once) > 0.1)[0] <= 1.5 * 1024
 
 
+@pytest.mark.parametrize("form", ["mp4", "matroska", "mpegts"])
+def test_sound_that_begins_before_the_picture_is_heard_from_the_picture_on(form):
+    # a tone from 0 to 2 s, the picture from 1 to 2 s: a second of the tone, and at most the 50 ms that do not matter and what coders add
+    data = odd.film(form, times=range(10, 20), sound="aac")
+    assert probe(data, "x").seconds == 1
+    heard = decode.decode_audio(data, odd.RATE)
+    assert len(heard) / odd.RATE == pytest.approx(1, abs=0.1)
+    assert np.abs(heard[: odd.RATE // 10]).max() > 0.1
+
+
+@pytest.mark.parametrize("form", ["mp3", "adts"])
+def test_files_put_one_behind_the_other_are_heard_whole_by_everyone(form):
+    one = odd.spoken(form, {"mp3": "libmp3lame", "adts": "aac"}[form])
+    for between in (b"", odd.id3(), b"TAG" + bytes(125)):
+        both = one + between + one
+        found = probe(both, "x")
+        # twice the tone of a second; at most what a coder adds: 3 frames of AAC (64 ms), 1105 samples of delay of MP3 and a frame (105 ms)
+        assert 2 <= found.seconds < 2.2, between[:3]
+        heard = decode.decode_audio(both, odd.RATE)
+        assert np.abs(heard[-odd.RATE // 4 : -odd.RATE // 8]).max() > 0.1
+        wave, rate = soundfile.read(io.BytesIO(decode.portable(both, "input_audio", "x")))
+        assert len(wave) / rate == pytest.approx(found.seconds, abs=1e-4)
+        assert decode.portable(both, "audio", "x") or (form, between) == ("adts", b"") or between[:3] == b"TAG"
+
+
+def test_a_damaged_frame_within_a_sound_is_still_refused():
+    data = bytearray(odd.spoken("adts", "aac"))
+    sixth = [at for at in range(len(data)) if data[at : at + 2] == data[:2]][5]
+    data[sixth + 7 : sixth + 40] = b"\xff" * 33
+    with pytest.raises(decode.RowError, match="x is truncated or corrupted"):
+        probe(bytes(data), "x")
+
+
+def test_other_bytes_are_no_joined_stream():
+    rng = np.random.default_rng(0)
+    for data in (b"G" * 3, b" \xff\xfb\x90\x40" * 3000, b"\0" + b"\xff" * 9000, rng.bytes(100_000), b"text " * 5000):
+        with pytest.raises(decode.RowError, match="is not an image, video or audio file of a known format"):
+            probe(data, "x")
+
+
 HEARD = {  # samples by hand: of a second at 16 kHz where nothing else is said
     **{name: 16_000 for name in odd.SOUNDS if name.startswith(("WAV", "AU", "CAF", "AIFF", "RF64", "W64", "FLAC", "Ogg Vorbis", "Ogg Opus", "Ogg FLAC"))},
     "WAV, IMA ADPCM": 16_272,  # 32 blocks of 509 samples less 16: libsndfile fills the last block
