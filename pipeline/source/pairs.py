@@ -1,7 +1,7 @@
 """Imports existing preference sets in the formats of trainers and papers: prompts, answers, ratings and pairs."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
@@ -265,7 +265,7 @@ def _draft(row: Any, found: FileFormat, notes: unread.Unread, names: LabelStudio
     if module is label_studio:
         row = label_studio.prepared(row, names)
     covered = [name for name in found.columns if name in row and name not in mapped]  # by the column named instead
-    row = llama_factory.with_usual_tags(_renamed(row, found.columns), found.tags)
+    row = llama_factory.with_usual_tags(_with_messages(_renamed(row, found.columns), module.READS), found.tags)
     seen = {name: value for name, value in row.items() if name not in mapped or name in found.columns}
     left = list(unread.names(seen, _reads(found.format)))
     unread.count(notes, found.label, [*left, *covered])
@@ -295,6 +295,19 @@ def _draft(row: Any, found: FileFormat, notes: unread.Unread, names: LabelStudio
     if "split" in draft.known or is_missing(row.get("category")):
         return draft
     return draft._replace(known={**draft.known, "split": text(row["category"], "category")})
+
+
+def _with_messages(row: Row, reads: Collection[str]) -> Row:
+    """The row with the messages that its columns of messages hold as JSON or Python texts. An answer may quote a conversation: both sides are
+    read so, or none."""
+    written = {
+        name: found
+        for name, value in row.items()
+        if isinstance(value, str) and f"{name}[]" in reads and is_messages(found := cell(value))
+    }
+    if written.keys() & set(ROLES) and not set(ROLES) <= written.keys():
+        written = {name: found for name, found in written.items() if name not in ROLES}
+    return {**row, **written} if written else row
 
 
 @lru_cache

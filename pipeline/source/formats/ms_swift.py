@@ -58,6 +58,8 @@ def read(row: Row) -> Draft:
     rejected_media = media_of(row, "rejected_")
     other = next((name for name in OTHER[:2] if row.get(name) is not None), None)
     paired = other is not None or bool(rejected_media)
+    if paired and label is not None:
+        raise bad_row("label is of a single answer, but the row rejects another one; remove one of them")
     if not talk:
         raise bad_row("messages are empty; add the question and the answer")
     objects = _objects(row.get("objects"))
@@ -141,8 +143,6 @@ def _objects(value: Any) -> Mapping[str, Any]:
 
 def _named(talk: Sequence[Turn], objects: Mapping[str, Any]) -> tuple[Turn, ...]:
     """The turns with each <ref-object> replaced by its name. RowError if names are missing, or for a <bbox> with coordinates."""
-    if not objects:
-        return tuple(talk)
     names = [text(name, "objects.ref") for name in as_list(objects.get("ref"))]
     boxes, used = as_list(objects.get("bbox")), 0
     found: list[Turn] = []

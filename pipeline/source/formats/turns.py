@@ -231,7 +231,7 @@ def with_system(prompt: Sequence[Turn], columns: Mapping[str, Any], cut=as_text_
     for name, value in columns.items():
         if is_missing(value) or value == []:
             continue
-        blocks = value if isinstance(value, list) else [{"type": "text", "text": value}]
+        blocks = value if isinstance(value, list) else [{"type": "text", "text": text(value, name)}]
         own = Turn(
             "system",
             tuple(piece for i, block in enumerate(blocks) for piece in _part(block, f"{name}[{i}]", cut)),
@@ -298,7 +298,7 @@ def answers(prompt: Any, chosen: Any, rejected: Any, tags: bool = True) -> tuple
     if isinstance(chosen, str) and isinstance(rejected, str):
         return turns(prompt, "prompt", tags), text(chosen, "chosen"), text(rejected, "rejected")
     before, better, worse = split_answers(_talk(chosen, "chosen", tags), _talk(rejected, "rejected", tags))
-    if prompt is None:
+    if prompt is None or prompt in ("", []):
         return before, better, worse
     question = turns(prompt, "prompt", tags)
     users = [turn.pieces for turn in before if turn.role == "user"]
@@ -316,6 +316,8 @@ def _talk(value: Any, name: str, tags: bool) -> tuple[Turn, ...]:
         return (Turn("assistant", as_text_piece(text(value, name))),)
     if is_missing(value):
         raise bad_row(f"{name} is {type_name(value)}; add the answer or remove the row")
+    if not isinstance(value, list | dict):
+        raise bad_row(f"{name} is {type_name(value)}; use a text or a list of messages")
     return to_conversation([value] if isinstance(value, dict) else value, name, tags)
 
 

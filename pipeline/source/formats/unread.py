@@ -59,6 +59,7 @@ _ANSWER = re.compile(
     rf"answers|replies|(?:{_ONE}|text)s?_?(?:\d+|[a-z])|(?:response|output|completion|generation|candidate)s?"
     r"|human_ranking|(?:\w+_)?preferences?|(?:chosen|rejected|preferred|preference|better|best|worse|worst|winner|loser|ranking)s?(?:_.*)?"
     rf"|(?:win|lose|winning|losing|positive|negative|good|bad|wrong|accepted|model|human|gpt\w*|llava\w*|qwen\w*)_(?:{_ONE})s?"
+    rf"|(?:positive|negative|win|lose|good|bad|wrong|accepted)_(?:messages?|conversations?)|model_?\w{{1,2}}_(?:{_ONE})|assistant_?(?:\d+|[a-z])|reply"
 )
 _NO_WORD = re.compile(r"[^a-z0-9]+")
 _INNER_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -231,4 +232,4 @@ def count(unread: Unread, file: str, found: Iterable[str]) -> None:
 
 def answers_in(columns: Iterable[str]) -> list[str]:
     """The columns that look like answers, or like a choice between them: rows with these are more than prompts."""
-    return [name for name in columns if _ANSWER.fullmatch(name.lower())]
+    return [name for name in columns if _ANSWER.fullmatch(name.lower()) or _ANSWER.fullmatch(_spelled(name))]

@@ -150,7 +150,7 @@ def _ahead(
             if left or (source.selection and source.selection.left):
                 file = row.place.rpartition("#")[0] or source.label
                 unread.count(rules.notes, file, [*left, *(source.selection.left if source.selection else ())])
-            if row.cells and is_messages(listed := cell(found.get(prompt))):
+            if is_messages(listed := cell(found.get(prompt))):
                 found = {**found, prompt: listed}
             if not titles.isdisjoint(found):
                 for column, kind in media_columns:

@@ -84,11 +84,22 @@ def is_object(data: bytes) -> bool:
 
 
 def rows_of_object(data: bytes) -> list[bytes]:
-    """The rows in a JSON object: those of the list of objects under one of the names that files use for it, or under its only key; else
-    the object itself. ValueError if it is not valid JSON, or holds several such lists, with a remedy."""
+    """The rows in a JSON object: those of the list of objects under one of the names that files use for it, under its only key, or that
+    have a question; else the object itself. ValueError if it is not valid JSON, or holds several such lists, a row under each key, or
+    columns, with a remedy."""
     found = json.loads(data)
-    lists = [name for name, value in found.items() if _is_table(value) and (name.lower() in _TABLES or len(found) == 1)]
-    if not lists or not _ASKED.isdisjoint(found):
+    lists = [
+        name
+        for name, value in found.items()
+        if _is_table(value) and (name.lower() in _TABLES or len(found) == 1 or not _ASKED.isdisjoint(value[0]))
+    ]
+    if not _ASKED.isdisjoint(found):
+        if all(map(_is_column, found.values())):
+            raise ValueError("it holds columns, so write each row as an object of its own")
+        return [data]
+    if len(found) > 1 and all(isinstance(value, dict) and not _ASKED.isdisjoint(value) for value in found.values()):
+        raise ValueError("it holds a row under each of its names, so write the rows as an array")
+    if not lists or isinstance(found.get("data"), dict):  # a single task of Label Studio has lists of its own
         return [data]
     if len(lists) > 1:
         raise ValueError(f"it holds rows under {', '.join(lists)}, so write each list to a file of its own")
@@ -102,6 +113,13 @@ def _is_table(value: Any) -> bool:
         and bool(value)
         and all(isinstance(row, dict) and _NOT_ROWS.isdisjoint(row) for row in value)
     )
+
+
+def _is_column(value: Any) -> bool:
+    """Whether a value holds a column as pandas writes it: a list without objects, or an object with numbers for names."""
+    if isinstance(value, dict):
+        return bool(value) and all(map(str.isdecimal, value))
+    return isinstance(value, list) and bool(value) and not any(isinstance(entry, dict) for entry in value)
 
 
 def check_values(data: bytes) -> None:

@@ -774,3 +774,33 @@ def test_a_prompt_with_a_place_and_an_unread_picture_names_the_picture(home, rea
         second.detail
         == "rows.jsonl#2: the prompt has 1 place for image files, but the row has 0; give one for each place"
     )
+
+
+def test_messages_written_as_a_text_are_messages_in_any_file(home, read):
+    says = lambda role, content: [{"role": role, "content": content}]
+    question, better, worse = (
+        says("user", "<image>What's this?"),
+        says("assistant", "A cat."),
+        says("assistant", "A dog."),
+    )
+    row = {"prompt": json.dumps(question), "chosen": json.dumps(better), "rejected": str(worse), "image": "cat.jpg"}
+    jsonl(home / "rows.jsonl", row)
+    pq.write_table(pa.Table.from_pylist([row]), home / "rows.parquet")
+    for name in ("rows.jsonl", "rows.parquet"):
+        found = read(name)
+        assert [(p.chosen, p.rejected) for p in of(Pair, found)] == [("A cat.", "A dog.")]
+        assert [[part.text for part in m.parts] for m in of(Sample, found)[0].prompt] == [[None, "What's this?"]]
+
+
+def test_an_answer_that_quotes_messages_beside_another_one_is_a_text(home, read):
+    quoted = json.dumps([{"role": "assistant", "content": "Hi"}])
+    jsonl(home / "rows.jsonl", {"prompt": "Write a chat as JSON.", "chosen": quoted, "rejected": "I cannot."})
+    assert [p.chosen for p in of(Pair, read())] == [quoted]
+
+
+@pytest.mark.parametrize("value", [5, {"role": "system", "content": "Be brief."}])
+def test_a_system_column_that_is_no_text_is_refused_in_words(home, read, value):
+    jsonl(home / "rows.jsonl", ROW, ROW | {"system": value})
+    (left,) = of(Rejection, read())
+    assert left.detail.startswith("rows.jsonl#2: system is a")
+    assert left.detail.endswith("use a text")

@@ -573,3 +573,11 @@ def test_a_table_whose_column_of_another_name_holds_files_is_refused(home, read)
     )
     (left,) = [row for row in read("rows.parquet") if isinstance(row, Rejection)]
     assert "file_name seems to contain media" in left.detail
+
+
+def test_messages_written_as_a_text_are_messages(home, read):
+    talk = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "<image>What?"}]
+    jsonl(home, {"prompt": json.dumps(talk), "image": "media/cat.jpg"})
+    assert [message.role for message in one(read()).prompt] == ["system", "user"]
+    jsonl(home, {"prompt": '[{"name": "a"}] is what?'}, name="other.jsonl")
+    assert len(one(read("other.jsonl")).prompt) == 1

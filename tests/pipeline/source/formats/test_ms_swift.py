@@ -113,7 +113,13 @@ def test_the_names_of_objects_stand_in_the_texts():
             "<bbox> in a text",
         ),
         ({"objects": {"ref": ["the sheep"]}}, BAD, "2 <ref-object>, but objects.ref has 1"),
+        ({"objects": None}, BAD, "1 <ref-object>, but objects.ref has 0"),
         ({"objects": ["sheep"]}, BAD, "objects are a list"),
+        (
+            {"objects": {"ref": ["a", "b"]}, "label": True},
+            BAD,
+            "label is of a single answer, but the row rejects another one",
+        ),
         ({"objects": {"ref": [3]}}, BAD, "objects.ref is an int"),
     ],
 )

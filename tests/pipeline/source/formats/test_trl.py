@@ -30,6 +30,7 @@ def test_a_conversation_has_its_images_in_their_places():
         {"chosen": TALK, "rejected": OTHER},
         {"prompt": "What?", "chosen": TALK, "rejected": OTHER},
         {"prompt": None, "chosen": TALK, "rejected": OTHER, "images": None},
+        {"prompt": [], "chosen": TALK, "rejected": OTHER},
     ],
 )
 def test_all_shapes_say_the_same(row):
@@ -186,3 +187,15 @@ def test_the_beginning_of_two_answers_is_no_prompt_beside_a_question(name):
         f"{name} seems to be the question, but is not read; name it in `columns`, as in {{prompt: {name}}}",
     )
     assert trl.read(row | {"prompt": "What?"}).prompt == asked("What?")
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        (True, "chosen is a bool; use a text or"),
+        (5, "chosen is an int; use a text or"),
+        (None, "chosen is missing; add"),
+    ],
+)
+def test_an_answer_that_is_none_is_refused_in_words(value, word):
+    refused(trl, {"prompt": "What?", "chosen": value, "rejected": "b"}, BAD, word)

@@ -258,7 +258,8 @@ def test_names_are_counted_by_file_and_beyond_the_first_ones_together():
     [["prompt", "answer1", "answer2", "preference"], ["prompt", "response"], ["messages", "response_0", "response_1"], ["prompt", "better"],
      ["prompt", "output_a", "output_b"], ["prompt", "images", "preferred_answer"], ["prompt", "rejected_text"],
      ["prompt", "response_j", "response_k"], ["prompt", "answerA", "answerB"], ["prompt", "gpt4_response"], ["prompt", "human_preference"],
-     ["prompt", "win_response", "lose_response"], ["messages", "good_answer"]],
+     ["prompt", "win_response", "lose_response"], ["messages", "good_answer"], ["messages", "positive_messages", "negative_messages"],
+     ["prompt", "response-1", "response-2"], ["prompt", "Response A"], ["prompt", "model_a_response", "model_b_response"], ["prompt", "reply"]],
 )  # fmt: skip
 def test_rows_with_something_like_an_answer_are_not_prompts_alone(columns):
     assert detect(dict.fromkeys(columns)) is None

@@ -299,6 +299,9 @@ def test_a_broken_first_line_costs_only_itself(tmp_path):
     [
         ('{\n "prompt": "q1",\n "n": \n', "cannot read .*r.json as JSON .*write one object a line, or an array"),
         (json.dumps({"train": TWO, "test": TWO}), "it holds rows under train, test, so write each list to a file of its own"),
+        (json.dumps({"a": {"prompt": "q1"}, "b": {"prompt": "q2"}}), "it holds a row under each of its names, so write the rows as an array"),
+        (json.dumps({"prompt": ["q1", "q2"], "score": [1, 2]}), "it holds columns, so write each row as an object of its own"),
+        (json.dumps({"prompt": {"0": "q1", "1": "q2"}, "score": {"0": 1, "1": 2}}), "it holds columns"),
         ('{\n "data": "' + "x" * (16 << 20) + '"}', "is one JSON object of more than 16 MiB; write its rows as lines, or as an array"),
     ],
 )  # fmt: skip
