@@ -64,8 +64,9 @@ def merge_repeated(stream: Stream, kept: Collection[str] = ()) -> Stream:
 
     Repeated answers and judgements are dropped; an answer that is chosen in one pair and rejected in another loses its role. A repeated
     pair, a contradicting judgement and a repeated Sample without rows become rejections that name the row; so do pairs that contradict each
-    other, unless both are of steps in `kept`."""
+    other, unless both are of steps in `kept`, also where their prompts differ in white space: these stay Samples of their own."""
     places: dict[bytes, int] = {}
+    alike: dict[bytes, list[int]] = {}  # a prompt without its white space -> the places of its Samples
     count = 0
     with closing(sqlite3.connect("", check_same_thread=False)) as spool:
         spool.execute("PRAGMA journal_mode = OFF")
@@ -75,18 +76,48 @@ def merge_repeated(stream: Stream, kept: Collection[str] = ()) -> Stream:
                 yield None
                 continue
             place = places.setdefault(bytes.fromhex(item.sample.id), count) if isinstance(item, Arrival) else count
+            if isinstance(item, Arrival) and any(isinstance(row, Pair) for row in item.rows):
+                same = alike.setdefault(bytes.fromhex(_prompt_key(item.sample)), [])
+                if place not in same:
+                    same.append(place)
             count += place == count
             spool.execute("INSERT INTO arrivals VALUES (?, ?)", (place, pickle.dumps(item, 5)))
         places.clear()
         spool.execute("CREATE INDEX by_place ON arrivals (place)")
+        elsewhere: dict[str, str] = {}
+        for several in [several for several in alike.values() if len(several) > 1]:
+            elsewhere |= _contradicted_elsewhere(spool, several, kept)
+        alike.clear()
         found = spool.execute("SELECT place, body FROM arrivals ORDER BY place, rowid")
         for _, group in groupby(found, itemgetter(0)):
             first, *others = [pickle.loads(body) for _, body in group]
-            yield from _together(first, others, kept) if isinstance(first, Arrival) else [first]
+            yield from _together(first, others, kept, elsewhere) if isinstance(first, Arrival) else [first]
 
 
-def _together(first: Arrival, others: list[Arrival], kept: Collection[str]) -> Iterator[Arrival | Rejection]:
-    """One merged arrival, then rejections of the repetitions."""
+def _prompt_key(sample: Sample) -> str:
+    """Equal for two prompts that differ in white space only."""
+    parts = [[(part.type, part.media or text_key(part.text or "")) for part in m.parts] for m in sample.prompt]
+    return digest([m.role for m in sample.prompt], parts)
+
+
+def _contradicted_elsewhere(spool: sqlite3.Connection, places: list[int], kept: Collection[str]) -> dict[str, str]:
+    """{id of a pair: where the pair is from that contradicts it}, of the Samples at these places, whose prompts differ in white space only."""
+    marks = ", ".join("?" * len(places))
+    bodies = spool.execute(f"SELECT body FROM arrivals WHERE place IN ({marks}) ORDER BY place, rowid", places)
+    arrived = [pickle.loads(body) for (body,) in bodies]
+    pairs = [(row, sample_label(a.sample)) for a in arrived for row in a.rows if isinstance(row, Pair)]
+    where = {pair.id: label for pair, label in pairs}
+    return {
+        pair.id: where[other.id]
+        for pair, other in contradictory([pair for pair, _ in pairs])
+        if pair.sample != other.sample and not {pair.step, other.step} <= set(kept)
+    }
+
+
+def _together(
+    first: Arrival, others: list[Arrival], kept: Collection[str], elsewhere: dict[str, str]
+) -> Iterator[Arrival | Rejection]:
+    """One merged arrival, then rejections of the repetitions and of pairs that are contradicted, here or `elsewhere`."""
     rows: dict[tuple[str, str], Any] = {}
     places: dict[str, str] = {}  # id of a pair -> where it is from
     said: dict[tuple, Pair] = {}  # what pairs say -> the first that says it
@@ -119,12 +150,17 @@ def _together(first: Arrival, others: list[Arrival], kept: Collection[str]) -> I
             elif not (isinstance(row, Judgement) and row == before):
                 detail = f"{where}: duplicate {key[0][:-1]}; remove one of them"
                 twins.append(Rejection(f"{row.id}~{times}", key[0], row.step, Reason.DUPLICATE, detail, row.sample))
-    for pair, other in list(contradictory([row for row in rows.values() if isinstance(row, Pair)])):
-        if not {pair.step, other.step} <= set(kept):
+    pairs = [row for row in rows.values() if isinstance(row, Pair)]
+    against = {pair.id: elsewhere[pair.id] for pair in pairs if pair.id in elsewhere}
+    against |= {
+        pair.id: places[other.id] for pair, other in contradictory(pairs) if not {pair.step, other.step} <= set(kept)
+    }
+    for pair in pairs:
+        if pair.id in against:
             says = (
                 "prefers the other answer to this prompt" if pair.rejected else "labels the same answer the other way"
             )
-            detail = f"{places[pair.id]}: {places[other.id]} {says}; remove one of them, or set `contradictions: keep`"
+            detail = f"{places[pair.id]}: {against[pair.id]} {says}; remove one of them, or set `contradictions: keep`"
             twins.append(Rejection(pair.id, "pairs", pair.step, Reason.CONTRADICTION, detail, pair.sample))
             del rows["pairs", pair.id]
     yield Arrival(list(media.values()), first.sample, sorted(rows.values(), key=lambda row: ORDER.index(type(row))))

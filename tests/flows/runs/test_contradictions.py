@@ -77,6 +77,24 @@ def test_rows_of_two_files_are_named_and_neither_is_in_the_dataset(run):
     assert told[1].startswith("two.jsonl#3: one.jsonl#1 prefers the other answer")
 
 
+@pytest.mark.parametrize("prompt", ["What is shown? ", "What  is\nshown?"])
+def test_prompts_that_differ_in_white_space_are_one_question_but_stay_samples_of_their_own(run, tmp_path, prompt):
+    jsonl(tmp_path / "two.jsonl", *OTHERS[:2], B | {"prompt": prompt})
+    made, pairs = run()
+    assert pairs == [("pairs", "a", "c")]
+    dropped = [row for batch in made.tables().batches("rejections") for row in from_batch("rejections", batch)]
+    told = sorted(row.detail.split(" prefers")[0] for row in dropped if row.reason == Reason.CONTRADICTION)
+    assert told == ["one.jsonl#1: two.jsonl#3", "two.jsonl#3: one.jsonl#1"]
+    # one.jsonl has 6 prompts, two.jsonl one more, which keeps its own white space
+    assert sum(batch.num_rows for batch in made.tables().batches("samples")) == 7
+    assert len(run(contradictions="keep", out="kept")[1]) == 3
+
+
+def test_the_same_words_about_another_question_are_no_contradiction(run, tmp_path):
+    jsonl(tmp_path / "two.jsonl", *OTHERS[:2], B | {"prompt": "What is not shown?"})
+    assert run()[1] == [("pairs", "a", "b"), ("pairs", "a", "c"), ("pairs", "b ", "a")]
+
+
 def test_contradictory_rows_stay_if_the_step_says_so(run):
     _, pairs = run(contradictions="keep")
     assert pairs == [("pairs", "a", "b"), ("pairs", "a", "c"), ("pairs", "b ", "a")]
