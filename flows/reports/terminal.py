@@ -273,10 +273,14 @@ def print_judge_quality(found: dict[str, dict], console: Console) -> None:
     _print_quality_table(found, console)
     for step, judge in found.items():
         if (rate := judge.get("parse_rate")) is not None and rate < READABLE:
+            whose, remedy = (
+                f"judge {escape(step)}",
+                ": see what they are read as with `pairwright read-replies` (docs/judge_quality.md)",
+            )
+            if judge.get("annotator") == "people":
+                whose, remedy = f"people in {escape(step)}", ""
             console.print(
-                f"  [yellow]only {rate:.0%} of the replies of judge {escape(step)} could be parsed[/yellow]: see what they are read as with "
-                "`pairwright read-replies` (docs/judge_quality.md)",
-                soft_wrap=True,
+                f"  [yellow]only {rate:.0%} of the replies of {whose} could be parsed[/yellow]{remedy}", soft_wrap=True
             )
 
 

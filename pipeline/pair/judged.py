@@ -32,7 +32,11 @@ def pair(rows: SampleRows, settings: Settings, context: Context) -> list[Pair | 
         if judgement.target == "pair" and judgement.axis == SCORE:
             scores[frozenset(judgement.items)] = judgement
     if not scores:
-        return [no_pair(rows, context, Reason.NO_VERDICT, "no pair of answers was judged")]
+        return [
+            no_pair(
+                rows, context, Reason.NO_VERDICT, "no pair of answers has a score; put score.consensus before this step"
+            )
+        ]
     live: dict[frozenset[str | None], list[Pair]] = {}
     for row in rows.pairs:
         live.setdefault(frozenset((row.chosen_id, row.rejected_id)), []).append(row)

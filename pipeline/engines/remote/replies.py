@@ -222,7 +222,9 @@ def first_tokens(choice: dict, wanted: tuple[str, ...]) -> tuple[float | None, .
 def _tokens(choice: dict) -> list[dict]:
     logprobs = choice.get("logprobs")
     if not logprobs or (type(logprobs) is dict and not logprobs.get("content")):
-        raise Refusal("the server returns no log-probabilities; use another model for this step")
+        raise Refusal(
+            "the server returns no log-probabilities; use another model for this step, or `reason: true` with judge.pairwise"
+        )
     found = logprobs.get("content") if type(logprobs) is dict else None
     if type(found) is not list or any(type(token) is not dict for token in found):
         raise MalformedReply("its logprobs are not a list of tokens")

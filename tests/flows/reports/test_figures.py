@@ -105,3 +105,11 @@ def test_a_judge_whose_replies_cannot_be_parsed_is_named_with_the_command_that_s
     assert "`pairwright read-replies` (docs/judge_quality.md)" in said(0.62)
     assert "read-replies" not in said(0.95)
     assert "read-replies" not in said(None)
+
+
+def test_people_whose_results_cannot_be_parsed_are_no_replies_of_a_model(summary):
+    summary["judges"]["judge"] |= {"parse_rate": 0.0, "annotator": "people"}
+    console = Console(file=io.StringIO(), width=200)
+    terminal.print_judge_quality(summary["judges"], console)
+    assert "only 0% of the replies of people in judge could be parsed" in console.file.getvalue()
+    assert "read-replies" not in console.file.getvalue()

@@ -69,6 +69,7 @@ def test_equal_texts_are_no_pair_and_nothing_judged_is_said_once():
     assert [n.reason for n in made(rows)] == ["equal_answers"]
     rows.judgements = []
     assert [(n.reason, n.id) for n in made(rows)] == [("no_verdict", rows.sample.id)]
+    assert made(rows)[0].detail == "no pair of answers has a score; put score.consensus before this step"
 
 
 def live(rows: SampleRows, chosen: str, rejected: str) -> Pair:

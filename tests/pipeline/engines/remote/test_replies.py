@@ -139,7 +139,9 @@ def test_a_log_probability_is_one():
 
 @pytest.mark.parametrize("said", [None, {}, {"content": None}, {"content": []}, []])
 def test_log_probabilities_that_do_not_come_are_a_refusal(said):
-    with pytest.raises(Refusal, match="returns no log-probabilities"):
+    with pytest.raises(
+        Refusal, match=r"returns no log-probabilities; use another model for this step, or `reason: true`"
+    ):
         replies.with_logprobs(choice(logprobs=said), 16)
 
 
