@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from pipeline.source.formats.draft import Answer, Draft, DraftPair, Turn, pair_draft
-from pipeline.source.formats.fields import Row, flag, maybe_text, media_of, number, text
+from pipeline.source.formats.fields import Row, flag, is_messages, maybe_text, media_of, number, text
 from pipeline.source.formats.turns import answer_text, answers, place_media, turns
 from pipeline.source.formats.unread import MEDIA, answers_in
 from schemas.errors import RowError, bad_row
@@ -52,10 +52,12 @@ def prompt_and_answers(row: Row) -> tuple[tuple[Turn, ...], str, str]:
 
 
 def _check_question(row: Row) -> None:
-    """RowError NOT_READ if a row without a prompt has a column that seems to be its question: the answers' common beginning is not."""
-    if name := next(
-        (name for name in row if name.lower() in QUESTIONS and isinstance(row[name], str | list) and row[name]), None
-    ):
+    """RowError NOT_READ if a row without a prompt has a column that seems to be its question, by its name or as it holds messages: the
+    answers' common beginning is not."""
+    asks = lambda name, value: (
+        (name.lower() in QUESTIONS and isinstance(value, str | list) and value) or is_messages(value)
+    )
+    if name := next((name for name, value in row.items() if asks(name, value)), None):
         detail = f"{name} seems to be the question, but is not read; name it in `columns`, as in {{prompt: {name}}}, or remove it from the row"
         raise RowError(Reason.NOT_READ, detail)
 

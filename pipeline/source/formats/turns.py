@@ -17,7 +17,10 @@ ROLES = {
     "developer": "system",
 }  # other names of our three roles
 _CALLS = re.compile(r"tool.*|function.*|observation|ipython")  # roles of tool calls and their results
-_TAG = re.compile(r"\n?<(?:__dj__)?(image|video|audio)(?:[ _]?(\d{1,3}))?>\n?")  # data-juicer writes <__dj__image>
+_TAG = re.compile(
+    r"<(?P<medium>img|image|video|audio)>(?P<path>[^<>\n]{1,4096})</(?P=medium)>"  # Qwen-VL writes <img>a.png</img>
+    r"|\n?<(?:__dj__)?(?P<kind>image|video|audio)(?:[ _]?(?P<number>\d{1,3}))?>\n?"  # data-juicer writes <__dj__image>
+)
 _CHUNK_END = re.compile(r"[ \n]?<\|__dj__eoc\|>")  # ends a chunk of data-juicer's texts
 _TOOLS = ("tool_use", "tool_result", "tool_call", "thinking", "redacted_thinking", "reasoning", "refusal")
 _TEXTS = ("text", "input_text", "output_text")  # part types of OpenAI's two interfaces
@@ -36,14 +39,17 @@ def is_slot(value: Any) -> bool:
 
 
 def split_at_tags(words: str) -> tuple[Piece, ...]:
-    """A text split at <image>, <video> and <audio>, also numbered as in <image_1>, or as data-juicer writes them; the line breaks around
-    them belong to a model's template and are removed, and so are data-juicer's ends of chunks."""
+    """A text split at <image>, <video> and <audio>, also numbered as in <image_1>, as data-juicer writes them, or around a path as in
+    <img>a.png</img>; the line breaks around the former belong to a model's template and are removed, and so are data-juicer's ends of chunks."""
     found: list[Piece] = []
     words, at = without_chunk_ends(words), 0
     for tag in _TAG.finditer(words):
         if words[at : tag.start()]:
             found.append(("text", words[at : tag.start()]))
-        found.append((tag[1], Numbered(int(tag[2]), tag[0]) if tag[2] else None))
+        if tag["path"]:
+            found.append(("image" if tag["medium"] == "img" else tag["medium"], tag["path"]))
+        else:
+            found.append((tag["kind"], Numbered(int(tag["number"]), tag[0]) if tag["number"] else None))
         at = tag.end()
     if words[at:]:
         found.append(("text", words[at:]))

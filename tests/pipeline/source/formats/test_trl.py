@@ -199,3 +199,26 @@ def test_the_beginning_of_two_answers_is_no_prompt_beside_a_question(name):
 )
 def test_an_answer_that_is_none_is_refused_in_words(value, word):
     refused(trl, {"prompt": "What?", "chosen": value, "rejected": "b"}, BAD, word)
+
+
+def test_the_beginning_of_two_answers_is_no_prompt_beside_a_conversation():
+    row = {
+        "trajectory": [{"from": "user", "value": "Solve it."}],
+        "chosen": "Step 1: add.",
+        "rejected": "Step 1: divide.",
+    }
+    refused(trl, row, Reason.NOT_READ, "trajectory seems to be the question")  # openbmb/UltraInteract_pair
+
+
+def test_a_path_in_a_tag_is_that_file():  # Qwen-VL: "Picture 1: <img>URL</img>"
+    row = {
+        "prompt": "Picture 1: <img>a b.jpg</img>\nAnd <audio>c.wav</audio>what?",
+        "chosen": "<img>a.jpg</img>",
+        "rejected": "b",
+    }
+    draft = trl.read(row)
+    assert draft.prompt == asked("Picture 1: ", ("image", "a b.jpg"), "\nAnd ", ("audio", "c.wav"), "what?")
+    assert texts(draft)[0] == ("<img>a.jpg</img>", "chosen")
+    assert trl.read(row | {"prompt": "An empty <img></img>?"}).prompt == asked("An empty <img></img>?")
+    long = "<img>a.jpg</img>" * 3000
+    assert len(trl.read(row | {"prompt": long}).prompt[0].pieces) == 3000
