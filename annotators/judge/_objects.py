@@ -13,6 +13,7 @@ _START = re.compile(r"[{\[]")
 _SPACE = re.compile(r"(?:[\s\ufeff]+|//[^\n]*|/\*(?:(?!\*/).)*\*/)*", re.DOTALL)
 _NUMBER = re.compile(r"[-+]?\d{1,9}(?:\.\d{1,9})?(?:[eE][-+]?\d{1,3})?(?![\w.])")
 _WORD = re.compile(r"[^\W\d][\w-]{0,79}")
+_BARE_TEXT = re.compile(r"[^\W\d][\w-]{0,20}(?: \w{1,20})?(?=\s{0,4}[,}])")  # {verdict: two}
 _TEXTS = {'"': re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL), "'": re.compile(r"'([^'\\\n]*(?:\\.[^'\\\n]*)*)'"),
           "“": re.compile(r"“([^“”]*)”")}  # fmt: skip
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
@@ -73,6 +74,8 @@ def _value(text: str, at: int, depth: int) -> tuple[Any, int]:
     word = _WORD.match(text, at)
     if word and word[0] in _CONSTANTS:
         return _CONSTANTS[word[0]], word.end()
+    if depth and (bare := _BARE_TEXT.match(text, at)):
+        return bare[0], bare.end()
     raise ValueError("no value")
 
 

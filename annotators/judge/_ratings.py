@@ -8,6 +8,8 @@ from annotators.judge import _objects
 from annotators.judge._reply import (
     LONGEST,
     REPORTS,
+    REVISES,
+    TAKES_BACK,
     ParsedReply,
     folded,
     is_conditional,
@@ -23,7 +25,7 @@ from schemas.records import Outcome
 Ratings = dict[str, tuple[float, ...]]
 _OVERALL = {"ratings", "rating", "scores", "score", "overall", "overall_rating", "overall_score", "final_score", "final_rating", "overall_ratings",
             "overall_scores", "result", "judgement", "judgment", "grade"}  # fmt: skip
-_NOUN = r"(?:answer|response|reply|assistant|option|model|candidate|output|caption|description|completion|text|no\.?)"
+_NOUN = r"(?:answer|response|reply|assistant|option|model|candidate|output|caption|description|completion|text|no\.?|回答|答案)"
 _ITEM = re.compile(
     rf"(?:{_NOUN})?[ _#]{{0,2}}(?:(\d{{1,3}})|([A-J])|(one|two|three|four|five|six|seven|eight|nine|ten))",
     re.IGNORECASE,
@@ -52,9 +54,13 @@ def ratings(text: str, axes: Sequence[str], count: int, low: int, high: int) -> 
     if having:
         rated = _of_object(having[0], axes, count, low, high) if len(having) == 1 else None
         return ParsedReply(Outcome.VERDICT, rated) if rated else ParsedReply(Outcome.UNPARSABLE)
+    if len(objects) == 1 and count > 1 and len(objects[0]) == 1:
+        rated = _of_rows(next(iter(objects[0].values())), axes, count, low, high)
+        return ParsedReply(Outcome.VERDICT, rated) if rated else ParsedReply(Outcome.UNPARSABLE)
     lists = [f.value for f in found if isinstance(f.value, list)]
+    lists = [one[0] if len(one) == 1 and isinstance(one[0], list) else one for one in lists]
     alone = re.fullmatch(
-        r"(?:```\w*\s*)?\[[^\[\]]*\](?:\s*```)?|\[\{.*\}\]",
+        r"(?:```\w*\s*)?\[{1,2}[^\[\]]*\]{1,2}(?:\s*```)?|\[\{.*\}\]",
         own.strip().strip("`").removeprefix("json").strip(),
         re.DOTALL,
     )
@@ -121,7 +127,7 @@ def _merged(objects: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _place(key: str) -> int | None:
     """The number (from 1) of the answer that a key names."""
-    found = _ITEM.fullmatch(key)
+    found = _ITEM.fullmatch(re.sub(r"^(?:score|rating)_(?:of_|for_)?|_(?:score|rating)$", "", key))
     if not found:
         return None
     return int(found[1]) if found[1] else ord(found[2].upper()) - 64 if found[2] else _WORDS[found[3].lower()]
@@ -143,7 +149,14 @@ def _of_object(named: dict[str, Any], axes: Sequence[str], count: int, low: int,
 def _numbers(value: Any, count: int, low: int, high: int) -> tuple[float, ...] | None:
     if isinstance(value, dict):
         places = {_place(_objects.name_of(key)): inner for key, inner in value.items()}
-        value = [places[n] for n in sorted(n for n in places if n)] if set(places) == set(range(1, count + 1)) else None
+        if set(places) == set(range(1, count + 1)):
+            value = [places[n] for n in sorted(n for n in places if n)]
+        else:
+            value = [value] if count == 1 else None
+        if count == 1 and value:
+            value = [_inner(value[0])]
+    if isinstance(value, str) and count > 1:
+        value = [piece.strip() for piece in value.split(",")]
     if isinstance(value, list) and all(isinstance(row, dict) for row in value):
         rows = _of_rows(value, ("ratings",), count, low, high)
         return rows["ratings"] if rows else None
@@ -210,39 +223,40 @@ _N = r"(?P<n>[-+]?\d{1,4}(?:\.\d{1,4})?|one|two|three|four|five|six|seven|eight|
 _OF = (
     r"(?:\s{0,2}/\s{0,2}(?P<of>\d{1,4})\b|\s{1,2}out of (?:a possible )?(?P<of2>\d{1,4}|five|ten|hundred)\b|\s{0,2}分)?"
 )
-_AFTER = r"(?!\s{0,2}[/%]|\s{0,2}-\s{0,2}\d|[.,]\d|\s+(?:or|to|and|out)\b|,\s*\d)(?=\s*(?:$|[.!;:,)\]|(*]|- |because\b|since\b|as\b|stars?\b|points?\b|for\b|due\b|\ufffc))"
+_AFTER = r"(?!\s{0,2}[/%]|\s{0,2}-\s{0,2}\d|[.,]\d|\s+(?:or|to|and|out)\b|,\s*\d)(?=\s*(?:$|[.!;:,)\]|(*。]|- |because\b|since\b|as\b|stars?\b|points?\b|for\b|due\b|\ufffc))"
 _NAME = (
     r"(?:(?:the|my|a|revised|new|updated|corrected|overall|final|total|whole|quality|answer|response|given|numerical|of) ){0,4}(?:rating|score|grade|judge?ment|result|verdict|evaluation|overall|assessment|(?:最终|综合|总体|总|最后|我的)?(?:评分|得分|分数|打分|总分))"
     r"(?: (?:for|of) (?:the|this) (?:answer|response|caption|description))?(?:\s?\(?(?:\d{1,4}\s?(?:-|to)\s?\d{1,4}|out of \d{1,4})\)?)?"
 )
 _RATED = re.compile(
-    rf"{_NAME}\s{{0,2}}(?::|=|is|是|为|- )+\s{{0,3}}(?:a |an )?(?:\[\[?\s?)?{_N}(?:\s?\]\]?)?{_OF}{_AFTER}",
+    rf"{_NAME}(?:\s{{0,2}}(?::|=|is|of|是|为|- )+\s{{0,3}}|(?<=score)\s|(?<=rating)\s)(?:a |an )?(?:\[\[?\s?)?{_N}(?:\s?\]\]?)?{_OF}{_AFTER}",
     re.IGNORECASE,
 )
 _GIVEN = re.compile(
     r"(?:(?:so|thus|therefore|overall|hence|in conclusion|finally|based on this)[, ]+){0,2}(?:i (?:would |will |'d |'ll )?(?:rate|give|score|assign|grade)|i'(?:d|ll) (?:rate|give|score|assign|grade)"
-    r"|(?:the|this|it|answer)(?: (?:answer|response|caption|description|one|1))? (?:deserves|earns|gets|receives|scores|merits|is rated|should be rated|would get))"
-    rf" (?:(?:it|the|this|answer|response|caption|description|one|1|a|an|as|at|with|overall|rating|score|of|solid|strong) ){{0,6}}(?:\[\[?\s?)?{_N}(?:\s?\]\]?)?{_OF}{_AFTER}",
+    r"|(?:the|this|it|answer)(?: (?:answer|response|caption|description|one|1))? (?:deserves|earns|gets|receives|scores|merits|is rated|should be rated|would get)|我(?:会)?(?:给|打|评)(?:出|它|(?:这个|该|此)?(?:回答|答案))?(?:打|评)?|(?:这个|该|此)?(?:回答|答案|描述)(?:应该?|可以?|可)?得)"
+    rf"(?: |(?<=[\u4e00-\u9fff]))(?:(?:it|the|this|answer|response|caption|description|one|1|a|an|as|at|with|overall|rating|score|of|solid|strong) ){{0,6}}(?:\[\[?\s?)?{_N}(?:\s?\]\]?)?{_OF}{_AFTER}",
     re.IGNORECASE,
 )
-_BARE = re.compile(rf"(?:\[\[?\s?)?{_N}(?:\s?\]\]?)?{_OF}(?: stars?| points?)?[.!]?", re.IGNORECASE)
-_BRACKET = re.compile(rf"\[\[\s?{_N}\s?\]\]", re.IGNORECASE)
+_BARE = re.compile(rf"(?:\[\[?\s?|\((?=[^()]*\)))?{_N}(?:\s?\]\]?|\))?{_OF}(?: stars?| points?)?[.!]?", re.IGNORECASE)
+_BRACKET = re.compile(rf"\[\[\s?{_N}{_OF}\s?\]\]", re.IGNORECASE)
 _SCALE = re.compile(
     r"\b(?:on|using|in) (?:a|the) scale (?:of|from) \d{1,4} ?(?:to|-) ?\d{1,4}(?: \([^()\n]{0,60}\))*,?|\(?\bfrom \d{1,4} (?:\(\w+\) )?to \d{1,4}\b(?: \(\w+\))?\)?,?",
     re.IGNORECASE,
 )
 _MARKUP = re.compile(r"\*{1,3}|__|~~|</?(?:b|i|strong|em|br|p)\s?/?>", re.IGNORECASE)
-_RESULT = re.compile(r"\[(?:RESULT|RATING|SCORE|VERDICT)\]:?\s{0,3}", re.IGNORECASE)
+_RESULT = re.compile(r"\[(?:RESULT|RATING|SCORE|VERDICT)\]:?\s{0,3}(?:\((?=\d{1,3}\)))?", re.IGNORECASE)
 _TAG = re.compile(
     r"<(rating|score|answer|result|final_score|judge?ment)>\s{0,20}([^<>]{1,40}?)\s{0,20}</\1>", re.IGNORECASE
 )
 _BOX = re.compile(r"\$?\\boxed\s?\{(?:\s*\\text\s?\{)?([^{}\n]{1,40})\}{1,2}\$?")
 _HEAD = re.compile(
-    rf"(?:[#>\-*+| ]{{0,6}}(?:\d{{1,2}}[.)] )?)(?:(?:rating|score|overall|ratings|scores)(?: for| of)? )?(?:{_NOUN}(?: for annotation)?|text)[ _#]{{0,2}}(?P<i>\d{{1,3}}|[A-J]\b|one\b|two\b|three\b|four\b)(?:'s)?(?: (?:rating|score))?(?P<rest>[^\n]{{0,200}})",
+    rf"(?:[#>\-*+| ]{{0,6}}(?:\d{{1,2}}[.)] )?)(?:(?:rating|score|overall|ratings|scores)(?: for| of)? )?(?:{_NOUN}(?: for annotation)?|text|rating|score)[ _#]{{0,2}}(?P<i>\d{{1,3}}|[A-J]\b|one\b|two\b|three\b|four\b)(?:'s)?(?: (?:rating|score))?(?P<rest>[^\n]{{0,200}})",
     re.IGNORECASE,
 )
+_LETTER = re.compile(r"\W{0,6}(?P<i>(?-i:[A-J]))\s?(?=[:=|])(?P<rest>[^\n]{0,200})")
 _VALUE = re.compile(
-    rf"[\s|:=()-]{{0,6}}(?:{_NAME}\s{{0,2}}(?::|=|is|- )+\s{{0,3}})?(?:\[\[?\s?)?{_N}(?:\s?\]\]?)?{_OF}{_AFTER}",
+    rf"(?:[\s|:=()-]{{0,6}}| (?:gets|receives|deserves|earns|scores|merits|is|is rated)(?: an?)? )(?:{_NAME}\s{{0,2}}(?::|=|is|- )+\s{{0,3}})?(?:\[\[?\s?)?{_N}(?:\s?\]\]?)?{_OF}{_AFTER}",
     re.IGNORECASE,
 )
 
@@ -276,17 +290,35 @@ def _one(lines: list[str], low: int, high: int) -> list[float] | None:
     if len(lines) == 1 and (found := _BARE.fullmatch(lines[0])):
         number = _read(found, low, high)
         return [] if number is None else [number]
+    lines = _with_headings(lines)
     found_numbers: list[float | None] = []
+    revised = False
     for line in lines:
         if len(lines) > 1 and (bare := _BARE.fullmatch(line)) and (bare["of"] or bare["of2"] or line.startswith("[[")):
             found_numbers.append(_read(bare, low, high))
             continue
         for sentence in sentences(line):
-            found_numbers += _in_sentence(sentence, low, high)
+            here = list(_in_sentence(sentence, low, high))
+            if revised := revised or bool(TAKES_BACK.match(sentence)):  # waits for the next rating
+                found_numbers = []
+            if here and (revised or REVISES.match(sentence)):
+                found_numbers, revised = [], False
+            found_numbers += here
     if not found_numbers:
         return None
     number = found_numbers[0]
     return [number] if len(set(found_numbers)) == 1 and number is not None else []
+
+
+def _with_headings(lines: list[str]) -> list[str]:
+    """`lines`, a heading like "Rating" joined with the number below it."""
+    joined: list[str] = []
+    for line in lines:
+        if joined and _BARE.fullmatch(line) and re.fullmatch(rf"[# ]{{0,8}}{_NAME}:?", joined[-1], re.IGNORECASE):
+            joined[-1] = f"{joined[-1].rstrip(':')}: {line}"
+        else:
+            joined.append(line)
+    return joined
 
 
 def _in_sentence(sentence: str, low: int, high: int) -> Iterator[float | None]:
@@ -317,6 +349,14 @@ def _in_sentence(sentence: str, low: int, high: int) -> Iterator[float | None]:
 
 def _several(lines: list[str], count: int, low: int, high: int) -> list[float] | None:
     """The ratings of several answers: "Answer 1: 4" for each, a rating below the heading of each, or all in one line."""
+    lines = [_NTH.sub(lambda m: f"answer {_NTHS[(m[1] or m[2]).lower()]}", line) for line in lines]
+    listed = [re.fullmatch(rf"(\d{{1,2}})[.):] (?:\[\[?)?{_N}(?:\]\]?)?{_OF}", line, re.IGNORECASE) for line in lines]
+    if len(listed) == count and [found and int(found[1]) for found in listed] == list(range(1, count + 1)):
+        values = [_read(found, low, high) for found in listed if found]
+        return [] if None in values else [n for n in values if n is not None]
+    if rows := _table(lines, count):
+        values = [_read(found, low, high) if (found := _BARE.fullmatch(row)) else None for row in rows]
+        return [] if None in values else [n for n in values if n is not None]
     rated: dict[int, float | None] = {}
     current, twice = None, False
     for line in lines:
@@ -325,14 +365,15 @@ def _several(lines: list[str], count: int, low: int, high: int) -> list[float] |
         pieces = [
             p
             for p in re.split(
-                r"[,;]\s+(?=(?:and )?(?:answer|response|assistant|model|option|output|candidate)\b)",
+                r"[,;.]\s+(?=(?:and |while |whereas |but )?(?:(?:the )?(?:answer|response|assistant|model|option|output|candidate)\b|[A-J]\s?[:=]))",
                 line,
                 flags=re.IGNORECASE,
             )
             if p
         ]
         for piece in pieces:
-            head = _HEAD.match(piece.removeprefix("and "))
+            piece = re.sub(r"^(?:and|while|whereas|but) ", "", piece)
+            head = _HEAD.match(piece) or _LETTER.match(piece)
             if head:
                 current = _place(head["i"])
                 found = _VALUE.match(head["rest"])
@@ -347,14 +388,47 @@ def _several(lines: list[str], count: int, low: int, high: int) -> list[float] |
     return _in_a_row(lines, count, low, high)
 
 
+_NTHS = {"first": 1, "second": 2, "third": 3, "fourth": 4}
+_NTH = re.compile(
+    rf"\b(?:the )?(first|second|third|fourth) {_NOUN}\b|\bthe (first|second|third|fourth)\b(?= (?:gets|receives|deserves|a|an)\b)",
+    re.IGNORECASE,
+)
+_DOUBLE = re.compile(r"\[\[(\d{1,3})\]\]")
+
+
+def _table(lines: list[str], count: int) -> list[str]:
+    """The ratings in a table of two columns, the answers and their ratings, with a row for each; [] if there is none."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.count("|") in (1, 3)]
+    rows = [row for row in rows if not re.fullmatch(r"[-: ]*", row[0])]
+    wide = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in lines if not re.fullmatch(r"[-:| ]*", line)
+    ]
+    if (
+        len(wide) == 2 == len([line for line in lines if not re.fullmatch(r"[-:| ]*", line)])
+        and len(wide[0]) == len(wide[1]) == count
+    ):
+        return wide[1] if [_place(cell) for cell in wide[0]] == list(range(1, count + 1)) else []
+    if len(rows) != count + 1 or any(len(row) != 2 for row in rows):
+        return []
+    head, *body = rows
+    if not re.fullmatch(rf"(?:{_NOUN}|#|id)?", head[0], re.IGNORECASE) or not re.fullmatch(
+        _NAME + "s?", head[1], re.IGNORECASE
+    ):
+        return []
+    return [row[1] for row in body] if [_place(row[0]) for row in body] == list(range(1, count + 1)) else []
+
+
 _ROW = re.compile(
-    r"(?:(?:the |my |final |overall )*(?:ratings|scores|评分|得分)(?: are)?\s{0,2}[:=]?\s{0,3})?\[?(?P<row>\d{1,4}(?:\.0)?(?:\s{0,2}(?:,|\band\b|\s|、)\s{0,2}\d{1,4}(?:\.0)?){1,20})\]?\.?",
+    r"(?:(?:the |my |final |overall )*(?:ratings?|scores?|评分|得分)(?: are)?\s{0,2}[:=]?\s{0,3})?[\[(]?(?P<row>\d{1,4}(?:\.0)?(?:/\d{1,4})?(?:\s{0,2}(?:,|\band\b|\s|、)\s{0,2}\d{1,4}(?:\.0)?(?:/\d{1,4})?){1,20})[\])]?\.?",
     re.IGNORECASE,
 )
 
 
 def _in_a_row(lines: list[str], count: int, low: int, high: int) -> list[float] | None:
-    """Exactly `count` numbers that are a line of their own ("8 6", "Ratings: 4, 2"), the first line or marked."""
+    """Exactly `count` numbers that are a line of their own ("8 6", "Ratings: 4, 2"), the first line or marked, or the only lines."""
+    lines = [_DOUBLE.sub(r"\1", line) for line in lines]
+    if len(lines) == count and all(re.fullmatch(r"\d{1,3}(?:/\d{1,3})?", line) for line in lines):
+        lines = [" ".join(lines)]
     rows = [(place, found) for place, line in enumerate(lines) if len(line) < 200 and (found := _ROW.fullmatch(line))]
     rows = [(place, found) for place, found in rows if place == 0 or found.start("row") > 1]
     if not rows:
@@ -371,6 +445,8 @@ def _by_axis(lines: list[str], axes: Sequence[str], count: int, low: int, high: 
     out: Ratings = {}
     named = {_objects.name_of(axis): axis for axis in axes}
     for line in lines:
+        cells = [cell.strip() for cell in line.strip("| ").split("|")]
+        line = ": ".join(cells) if len(cells) == 2 else line
         key, colon, rest = line.lstrip("#->*+| 0123456789.)").partition(":")
         axis = (
             named.get(re.sub(r"_(?:score|rating)s?$", "", _objects.name_of(key))) if colon and len(key) < 80 else None

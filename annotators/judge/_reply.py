@@ -31,6 +31,7 @@ _LINES = re.compile(r"^[ \t]*>[^\n]*", re.MULTILINE)  # Markdown's quoted lines
 _BLOCK = re.compile(r"```(?:(?!```).)*```", re.DOTALL)
 _TICKED = re.compile(r"`[^`\n]*`")
 _SPEECH = re.compile(r"\"[^\"\n]*\"|“[^“”]*”|「[^「」]*」|『[^『』]*』|«[^«»]*»|(?<![\w\"])'[^'\n]*'(?!\w)")
+_LONE_QUOTE = re.compile(r"\s*([\"'`]|```)(?:\w*\n)?([\w .]{1,16})\n?\1\.?\s*")
 _TAGGED_QUOTE = re.compile(r"<(quote\w{0,20}|blockquote|cite)>(?:(?!</?\1>).)*</\1>", re.DOTALL | re.IGNORECASE)
 
 
@@ -38,7 +39,11 @@ def folded(text: str) -> str | None:
     """The reply without thoughts and with full-width characters as ASCII; None if its thought is not closed, or it has more than MOST
     characters."""
     reply = without_thinking(text)
-    return None if reply is None or len(reply) > MOST else reply.translate(_FOLD)
+    if reply is None or len(reply) > MOST:
+        return None
+    folded_reply = reply.translate(_FOLD)
+    alone = _LONE_QUOTE.fullmatch(folded_reply)  # nobody is quoted by a reply that is one quoted label
+    return alone[2] if alone else folded_reply
 
 
 def strip_quotes(text: str) -> str:
@@ -70,13 +75,13 @@ def strip_marked_quotes(text: str) -> str:
 
 # who speaks ---------------------------------------------------------------------------------------------------------------
 
-_WHO = r"(?:(?:answer|response|assistant|option|model|candidate|output)s?\W{0,2}(?:one|two|1|2|a|b|\d)\b|first\b|second\b|former\b|latter\b|it\b|they\b|one\b"
+_WHO = r"(?:both\b|each\b|(?:answer|response|assistant|option|model|candidate|output)s?\W{0,2}(?:one|two|1|2|a|b|\d)\b|first\b|second\b|former\b|latter\b|it\b|they\b|one\b"
 _WHO += r"|which\b|that\b|who\b|user\b|prompt\b|instructions?\b|question\b|text\b|injection\b|author\b|someone\b|answers?\b|responses?\b|caption\b|description\b)"
 _SAYS = r"(?:says?|said|saying|claims?|claimed|states?|asks?|asked|tells?|told|instructs?|demands?|orders?|wants?|wanted|tries|tried|trying|attempts?|insists?|writes?|wrote|reads"
 _SAYS += r"|contains?|holds?|outputs?|declares?|pretends?|commands?|requests?|requires?|begs?|urges?|asserts?|announces?|ends?|embeds?|injects?|inserts?|adds?|argues?|suggests?|includes?|hides?)"
 REPORTS = re.compile(
     rf"\b{_WHO}(?:\s+\w+){{0,3}}?\s+{_SAYS}\b|要求|声称|写道|提示说|试图|\b(?:injection|jailbreak|injected)\b"
-    rf"|\b(?:according to|as) (?:the )?{_WHO}|^\W*e\.g\.|^\W*(?:quoted?|examples?|for (?:example|instance)|note to|system|instructions?|user|prompt|human|sample)\b(?! (?:asks?|question))",
+    rf"|\b(?:according to) (?:the )?{_WHO}|(?:^\W*|[,;(] ?)as (?!it\b|they\b)(?:the )?{_WHO}|^\W*e\.g\.|^\W*(?:quoted?|examples?|for (?:example|instance)|note to|system|instructions?|user|prompt|human|sample)\b(?! (?:asks?|question))",
     re.IGNORECASE,
 )
 _ORDERS = re.compile(
@@ -94,11 +99,22 @@ _HEDGES = re.compile(
     re.IGNORECASE,
 )
 _DENIES = re.compile(
-    r"\b(?:not|never|no longer|cannot|hardly|neither|nor|nobody|far from|rather than|instead of|anything but|refuse|reject|avoid|wrong|incorrect|doubt)\b|n't\b|不是|并非|不会|不该|不应|不能|而非|绝不",
+    r"\b(?:under no circumstances?|by no means|in no way|not|never|no longer|cannot|hardly|neither|nor|nobody|far from|rather than|instead of|anything but|refuse|reject|avoid|wrong|incorrect|doubt)\b|n't\b|不是|并非|不会|不该|不应|不能|而非|绝不",
     re.IGNORECASE,
 )
 _DOUBTLESS = re.compile(
     r"\b(?:no|without (?:a |any )?|not? much|little) (?:doubt|question)\b|\bnot only\b|\b(?:is|'s) not close\b|\bisn't close\b|\bnot surprisingly\b|毫无疑问|不仅|不但",
+    re.IGNORECASE,
+)
+
+
+REVISES = re.compile(
+    r"\W*(?:\w+ ){0,2}?(?:revised|updated|corrected|new|second thoughts?|reflection|correction|actually|wait|reconsider\w*|changed?)\b|修正|更正|重新",
+    re.IGNORECASE,
+)
+TAKES_BACK = re.compile(
+    r"\W*(?:wait|actually|oops|scratch that|hold on|on second thoughts?|on reflection|correction|edit:|i meant|i take (?:that|it) back|let me (?:reconsider|re-?check|correct)"
+    r"|i (?:overlooked|misread|was wrong|made a mistake)|(?:on|after) (?:a )?(?:closer|second) (?:look|inspection|reading)|looking (?:again|closer|more closely)|my mistake)\b",
     re.IGNORECASE,
 )
 
@@ -158,9 +174,9 @@ def is_shown_only(text: str, at: int) -> bool:
 
 _CANNOT = r"(?:can(?:no|')?t|can not|could(?: not|n't)|unable to|not able to|impossible (?:for me )?to|not possible (?:for me )?to|(?:hard|difficult) to|no way to|won't be able to)"
 _ABSTAINS = re.compile(
-    rf"\babstain(?:s|ed)?\b|\b{_CANNOT} (?:\w+ly |really |fully )?(?:determine|decide|tell|judge|conclude|choose|pick|say|make|assess|know|distinguish|discern)(?: a| an| the)?"
+    rf"\babstain(?:s|ed)?\b|^\W*i {_CANNOT} (?:rank|rate|score|compare) (?:them|it|the answers?|the responses?|this answer|these answers)\b|\b{_CANNOT} (?:\w+ly |really |fully )?(?:determine|decide|tell|judge|conclude|choose|pick|say|make|assess|know|distinguish|discern)(?: a| an| the)?"
     r"(?:$|\W*$| (?:which|who|whether|if|between|winner|better|preference|judge?ment|decision|determination|verdict|it\b|this\b|here\b|from\b|without\b|based\b|because\b|as\b|since\b))"
-    r"|^\W*(?:i am |i'm )?(?:unsure|undecided|uncertain)\b|\b(?:not enough|insufficient|too little) (?:information|context|evidence|detail)"
+    rf"|^\W*i {_CANNOT} (?:see|view|access|open) (?:any|the|an|this|these|that) (?:image|picture|photo|video|attachment)s?\b|\bi (?:don't|do not) know (?:which|who)\b|^\W*(?:i am |i'm )?(?:unsure|undecided|uncertain)\b|\b(?:not enough|insufficient|too little) (?:information|context|evidence|detail)"
     r"|\b(?:don't|do not|didn't|did not) see (?:any |an |the |a )?(?:image|picture|photo|video|attachment)|\bno (?:image|picture|photo|video|audio)\b[^.\n]{0,40}\b(?:provided|attached|shown|given|included|visible|uploaded)"
     r"|\b(?:image|picture|photo|video|audio)\b[^.\n]{0,30}\b(?:is|was|are) (?:missing|not (?:provided|attached|visible|shown|given|included))"
     r"|(?:无法|不能|难以|没法|不好)(?:\w{0,4})(?:判断|确定|决定|判定|分辨|评判|得出|区分)|(?:没有|未|看不到|没看到|未看到|未提供)\w{0,8}(?:图片|图像|图|照片|视频)|弃权|不确定",
@@ -170,13 +186,22 @@ _SORRY_THAT_NOT = re.compile(  # says nothing about which answer is better
     rf"\W*(?:(?:i'm|i am) (?:really |very |so )?sorry|sorry|i apologi[sz]e|as an? [\w ]{{2,40}}(?:model|ai|assistant))\W+(?:but )?(?:i )?{_CANNOT} \w+(?: (?:this|that|it|these|them|here))?\W*$",
     re.IGNORECASE,
 )
+_CANNOT_SEE = re.compile(
+    rf"\W*as an? [\w ]{{2,40}}(?:model|ai|assistant)\W+(?:i )?(?:am )?{_CANNOT} (?:see|view|access|process|perceive)\b|作为.{{0,12}}(?:AI|人工智能|语言模型|大?模型).{{0,4}}(?:无法|不能|没法)",
+    re.IGNORECASE,
+)
 _REFUSES = re.compile(
     r"\W*(?:(?:unfortunately|sorry|regrettably|i apologi[sz]e|apologies|however|but|as an? [\w ]{2,40}(?:model|ai|assistant))\W{1,3}(?:but )?)*"
     r"(?:(?:i'm|i am|we are) (?:really |very |so )?(?:sorry|unable|not able)|sorry\b|i apologi[sz]e|apologies\b|as an? (?:ai|(?:large )?language model)"
-    r"|(?:i|we) (?:can(?:no|')?t|can not|won't|will not|must (?:respectfully )?decline|decline|refuse|am not able|do not feel comfortable)\b(?! (?:find|see|spot|identify|detect|say that|think|fault|help but)))"
+    r"|(?:i|we) (?:can(?:no|')?t|can not|won't|will not|must (?:respectfully )?decline|decline|refuse|am not able|do not feel comfortable)\b(?! (?:find|see|spot|identify|detect|say that|think|fault|help but|output|print|follow)))"
     r"|\W*(?:非常|很|十分|真的)?(?:抱歉|对不起|遗憾)|\W*(?:作为(?:一个|一名)?(?:AI|人工智能|语言模型|大?模型)|我(?:无法|不能|没法|不会|拒绝|看不到|没有能力)|无法(?:查看|提供|协助|回答|完成|评价|处理))",
     re.IGNORECASE,
 )
+
+
+def abstains(text: str) -> bool:
+    """Whether a text says that it cannot decide."""
+    return bool(_ABSTAINS.search(text))
 
 
 def outcome_without_verdict(text: str) -> Outcome:
@@ -184,6 +209,8 @@ def outcome_without_verdict(text: str) -> Outcome:
     `unparsable`."""
     plain = strip_quotes(folded(text) or "")[:4000]
     said = [sentence.strip("*_#- ") for sentence in sentences(plain) if len(sentence) <= LONGEST]
-    if any(_ABSTAINS.search(sentence) for sentence in said) and not (said and _SORRY_THAT_NOT.match(said[0])):
+    if any(_ABSTAINS.search(sentence) for sentence in said) and not (
+        said and (_SORRY_THAT_NOT.match(said[0]) or _CANNOT_SEE.match(said[0]))
+    ):
         return Outcome.ABSTAIN
     return Outcome.REFUSED if said and _REFUSES.match(said[0]) else Outcome.UNPARSABLE

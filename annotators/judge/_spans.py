@@ -11,6 +11,11 @@ from schemas.records import Outcome, Span
 _KEYS = ("faults", "fault", "errors", "error", "hallucinations", "mistakes", "issues")
 _TEXT = ("text", "span", "words", "phrase", "quote", "segment", "sentence")
 _CLASS = ("class", "type", "category", "label", "error_type", "kind")
+_NO_FAULTS = re.compile(
+    r"(?:\*\*)?(?:(?:there (?:are|is)|i (?:see|find|found)|(?:the|this) answer (?:has|contains)) )?(?:no|not any) (?:faults?|errors?|mistakes?|hallucinations?|issues?)"
+    r"(?: (?:found|in (?:the|this) answer|were found|are found|to mark|detected))?[.!]?(?:\*\*)?[.!]?|没有错误。?|无错误。?",
+    re.IGNORECASE,
+)
 _ALIKE = str.maketrans(
     {"’": "'", "‘": "'", "“": '"', "”": '"', "\u00a0": " ", "\n": " ", "\t": " ", "–": "-", "—": "-"}
 )
@@ -52,6 +57,8 @@ def error_spans(text: str, answer: str, classes: Sequence[str], worst: int) -> P
 def _faults(reply: str) -> Any:
     """What the reply marks: the list of its only object with one, or the only list if it is the complete reply; None if there is none, () if
     there are several."""
+    if _NO_FAULTS.fullmatch(reply.strip()):
+        return []
     own = _objects.own_words(reply)
     found = _objects.values_in(own)
     having = []
@@ -62,7 +69,8 @@ def _faults(reply: str) -> Any:
             (inner,) = named.values()
             having += [inner[key] for key in _KEYS if isinstance(inner, dict) and key in inner]
     if having:
-        return having[0] if len(having) == 1 else ()
+        marked = having[0] if len(having) == 1 else ()
+        return [marked] if isinstance(marked, dict) else marked
     lists = [f for f in found if isinstance(f.value, list)]
     rest = own[: lists[0].start] + own[lists[0].end :] if len(lists) == 1 else "x"
     return lists[0].value if not re.search(r"\w", rest.replace("json", "")) else None
@@ -77,7 +85,7 @@ def _place(answer: str, words: str, after: dict[str, int]) -> tuple[int, int] | 
     for whole, part in (
         (answer, words),
         (_alike(answer), _alike(words)),
-        (_alike(answer), _alike(words).strip().rstrip(".,;")),
+        (_alike(answer), _alike(words).strip(" .,;'\"")),
     ):
         start = whole.find(part, after.get(part, 0)) if part and len(whole) == len(answer) else -1
         if start >= 0:

@@ -10,8 +10,10 @@ from schemas.records import Outcome
 from schemas.text import sentences
 from schemas.thinking import without_thinking
 
-_MARK = re.compile(r"(?:[-*+•–·]|\(?\d{1,3}[.):、]|\(?[a-z][.)])\s{1,8}(?=\S)")
-_GLUED = re.compile(r"(?:•|\(\d{1,3}\)|\d{1,3}、)(?=\S)|-(?=[^\W\d])")
+_MARK = re.compile(
+    r"(?:[-*+•–·①-⑳]|\[\d{1,3}\]|(?:fact|claim|Fact|Claim) \d{1,3}[.:]|[(（]?\d{1,3}[.)）:、]|\(?[a-z][.)])\s{1,8}(?=\S)"
+)
+_GLUED = re.compile(r"(?:[•①-⑳]|[(（]\d{1,3}[)）]|\d{1,3}、)(?=\S)|-(?=[^\W\d])")
 _RULE = re.compile(r"[-*_=#`\s]*(?:json|text|markdown)?")
 _INTRODUCES = re.compile(r"[^.!?。]{0,120}[:：]")
 _ENDS = (".", "!", "?", "。", "！", "？")
@@ -22,7 +24,7 @@ _NO_FACTS = re.compile(
     r"(?:[\w ]{1,40} )?(?:no|not any|not state any|not contain any) (?:\w+ )?(?:facts|claims)\b[^.\n]{0,40}\.?",
     re.IGNORECASE,
 )
-_INLINE = re.compile(r"(?<=[.!?。])\s+(\d{1,3})[.)]\s+(?=\S)")
+_INLINE = re.compile(r"(?:(?<=[.!?;])\s+|(?<=[。；])\s*)[(（]?(\d{1,3})[.)）、]\s*(?=[^\W\d])")
 
 
 def list_items(text: str) -> list[str]:

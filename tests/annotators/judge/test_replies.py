@@ -1,5 +1,5 @@
 """Replies of judges, each with what a careful person reads in it: `handed` of many models and prompts, `real` of one small model, `own`
-written after the prompts of MT-Bench, Arena-Hard, Prometheus, LLaVA-Critic, VLFeedback, RewardBench and others.
+written after the prompts of MT-Bench, Arena-Hard, Prometheus, LLaVA-Critic, VLFeedback, RewardBench and others, `fresh` by a second reader, who labelled each batch before it was read.
 
 A verdict that a person does not read is wrong, which is worse than one that is lost."""
 
@@ -14,7 +14,8 @@ import pytest
 from flows.commands.read_replies import FORMS, read_replies
 
 HERE = Path(__file__).parent / "replies"
-FILES = ("handed", "real", "own")
+FILES = ("handed", "real", "own", "fresh")
+LEAST = {"handed": 0.99, "real": 0.99, "own": 0.99, "fresh": 0.96}  # share of the clear ones that is read
 READ = ("verdict", "tie")
 DOCS = Path(__file__).parents[3] / "docs" / "judge_quality.md"
 
@@ -43,7 +44,7 @@ def test_no_verdict_is_read_that_a_person_does_not_read(name):
 @pytest.mark.parametrize("name", FILES)
 def test_clear_verdicts_are_read(name):
     clear = [kind(wanted, found) for wanted, found in rows(name) if wanted["outcome"] in READ]
-    assert clear.count("read") >= 0.99 * len(clear)
+    assert clear.count("read") >= LEAST[name] * len(clear)
 
 
 def test_the_files_hold_every_form_and_every_outcome():
