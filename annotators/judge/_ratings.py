@@ -220,9 +220,7 @@ def _number_of(row: Any) -> int | None:
 # marked numbers ----------------------------------------------------------------------------------------------------------
 
 _N = r"(?P<n>[-+]?\d{1,4}(?:\.\d{1,4})?|one|two|three|four|five|six|seven|eight|nine|ten|zero)"
-_OF = (
-    r"(?:\s{0,2}/\s{0,2}(?P<of>\d{1,4})\b|\s{1,2}out of (?:a possible )?(?P<of2>\d{1,4}|five|ten|hundred)\b|\s{0,2}分)?"
-)
+_OF = r"(?:\s{0,2}/\s{0,2}(?P<of>\d{1,4})\b|\s{1,2}(?:out )?of (?:a possible )?(?P<of2>\d{1,4}|five|ten|hundred)\b|\s{0,2}分)?"
 _AFTER = r"(?!\s{0,2}[/%]|\s{0,2}-\s{0,2}\d|[.,]\d|\s+(?:or|to|and|out)\b|,\s*\d)(?=\s*(?:$|[.!;:,)\]|(*。]|- |because\b|since\b|as\b|stars?\b|points?\b|for\b|due\b|\ufffc))"
 _NAME = (
     r"(?:(?:the|my|a|revised|new|updated|corrected|overall|final|total|whole|quality|answer|response|given|numerical|of) ){0,4}(?:rating|score|grade|judge?ment|result|verdict|evaluation|overall|assessment|(?:最终|综合|总体|总|最后|我的)?(?:评分|得分|分数|打分|总分))"

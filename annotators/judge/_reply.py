@@ -174,7 +174,7 @@ def is_shown_only(text: str, at: int) -> bool:
 
 _CANNOT = r"(?:can(?:no|')?t|can not|could(?: not|n't)|unable to|not able to|impossible (?:for me )?to|not possible (?:for me )?to|(?:hard|difficult) to|no way to|won't be able to)"
 _ABSTAINS = re.compile(
-    rf"\babstain(?:s|ed)?\b|^\W*i {_CANNOT} (?:rank|rate|score|compare) (?:them|it|the answers?|the responses?|this answer|these answers)\b|\b{_CANNOT} (?:\w+ly |really |fully )?(?:determine|decide|tell|judge|conclude|choose|pick|say|make|assess|know|distinguish|discern)(?: a| an| the)?"
+    rf"\babstain(?:s|ed)?\b|\b(?:cannot|can't|can not) be (?:determined|decided|judged)\b|^\W*i {_CANNOT} (?:rank|rate|score|compare) (?:them|it|the answers?|the responses?|this answer|these answers)\b|\b{_CANNOT} (?:\w+ly |really |fully )?(?:determine|decide|tell|judge|conclude|choose|pick|say|make|assess|know|distinguish|discern)(?: a| an| the)?"
     r"(?:$|\W*$| (?:which|who|whether|if|between|winner|better|preference|judge?ment|decision|determination|verdict|it\b|this\b|here\b|from\b|without\b|based\b|because\b|as\b|since\b))"
     rf"|^\W*i {_CANNOT} (?:see|view|access|open) (?:any|the|an|this|these|that) (?:image|picture|photo|video|attachment)s?\b|\bi (?:don't|do not) know (?:which|who)\b|^\W*(?:i am |i'm )?(?:unsure|undecided|uncertain)\b|\b(?:not enough|insufficient|too little) (?:information|context|evidence|detail)"
     r"|\b(?:don't|do not|didn't|did not) see (?:any |an |the |a )?(?:image|picture|photo|video|attachment)|\bno (?:image|picture|photo|video|audio)\b[^.\n]{0,40}\b(?:provided|attached|shown|given|included|visible|uploaded)"
@@ -191,7 +191,7 @@ _CANNOT_SEE = re.compile(
     re.IGNORECASE,
 )
 _REFUSES = re.compile(
-    r"\W*(?:(?:unfortunately|sorry|regrettably|i apologi[sz]e|apologies|however|but|as an? [\w ]{2,40}(?:model|ai|assistant))\W{1,3}(?:but )?)*"
+    r"\W*(?:(?:unfortunately|i'm afraid|i am afraid|sorry|regrettably|i apologi[sz]e|apologies|however|but|as an? [\w ]{2,40}(?:model|ai|assistant))\W{1,3}(?:but )?)*"
     r"(?:(?:i'm|i am|we are) (?:really |very |so )?(?:sorry|unable|not able)|sorry\b|i apologi[sz]e|apologies\b|as an? (?:ai|(?:large )?language model)"
     r"|(?:i|we) (?:can(?:no|')?t|can not|won't|will not|must (?:respectfully )?decline|decline|refuse|am not able|do not feel comfortable)\b(?! (?:find|see|spot|identify|detect|say that|think|fault|help but|output|print|follow)))"
     r"|\W*(?:非常|很|十分|真的)?(?:抱歉|对不起|遗憾)|\W*(?:作为(?:一个|一名)?(?:AI|人工智能|语言模型|大?模型)|我(?:无法|不能|没法|不会|拒绝|看不到|没有能力)|无法(?:查看|提供|协助|回答|完成|评价|处理))",

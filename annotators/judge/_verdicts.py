@@ -61,15 +61,15 @@ _ADVERBS = r"(?:(?:much|slightly|clearly|significantly|far|marginally|considerab
 _PREDICATE = rf"{_ADVERBS}(?:better|best|superior|preferable|preferred|stronger|winner|winning|more appropriate|most appropriate|favou?red|(?:correct|right|stronger|preferred) (?:choice|pick|verdict))(?: (?:{_NOUN}|one|choice|pick))?(?: of the two)?"
 _BE = r"(?:is|was|would be|should be|seems|seems to be|comes out|remains|has to be|must be|'s)"
 _THAN = rf"(?: (?:than|over|to) (?:the other(?: (?:{_NOUN}|one))?|(?:the )?{_NOUN} (?:one|two|[12ab])\b|[AB12]\b|the (?:first|second)(?: (?:{_NOUN}|one))?))?"
-_WINS = rf"(?:{_BE} {_PREDICATE}|(?:clearly |narrowly |slightly |easily )?(?:wins|prevails|has (?:a |the )?(?:slight |clear |small )?edge|is the one|gets my vote|it is)|should (?:win|be (?:preferred|chosen|selected))|is to be preferred|(?:clearly |slightly )?(?:outperforms|beats|surpasses)(?= ))"
+_WINS = rf"(?:{_BE} {_PREDICATE}|(?:clearly |narrowly |slightly |easily )?(?:wins|prevails|has (?:a |the )?(?:slight |clear |small )?edge|is the one|takes (?:it|the win)|(?:is|would be) my (?:pick|choice|winner|preference)|gets my vote|it is)|should (?:win|be (?:preferred|chosen|selected))|is to be preferred|(?:clearly |slightly )?(?:outperforms|beats|surpasses)(?= ))"
 _END = (
     rf"(?!\s?[:=(-]\s?\(?\d){_THAN}(?: overall| here| by far| by a (?:wide|large|clear) margin| in (?:general|total|my (?:opinion|view)|every (?:way|respect)))?"
-    rf"(?=\s*(?:$|[.!?](?!\w)|[;)\]|]|[,:](?!\s*(?:or |and |/)?\(?(?:[AB12]|one|two|tie)\b)|\(|- |-$|because\b|since\b|as\b|due\b|given\b|though\b|although\b|even\b|but\b|while\b|for (?:its|being|the)\b|so\b|and (?:is|it|more|also|wins|the other|{_NOUN})\b|\ufffc))"
+    rf"(?=\s*(?:$|[.!](?!\w)|[;)\]|]|[,:](?!\s*(?:or |and |/)?\(?(?:[AB12]|one|two|tie)\b)|\(|- |-$|because\b|since\b|as\b|due\b|given\b|though\b|although\b|even\b|but\b|while\b|for (?:its|being|the)\b|so\b|and (?:is|it|more|also|wins|the other|{_NOUN})\b|\ufffc))"
 )
 _BEATEN = rf"(?:outperforms|beats|surpasses|over|is {_PREDICATE} than)"
 
 _MARKER = (
-    r"(?:(?:the|my|our|a|final|overall|revised|updated|corrected|new|ultimate|last|definitive|overall final|conclusive|pairwise|best|better|preferred|correct|winning|superior|stronger|chosen|selected"
+    r"(?:(?:the|my|our|a|final|overall|revised|updated|corrected|new|ultimate|last|definitive|overall final|conclusive|pairwise|best|better|preferred|correct|right|winning|superior|stronger|chosen|selected"
     r"|more accurate|more helpful) ){0,4}"
     rf"(?:verdict|judge?ment|decision|conclusion|choice|preference|winner|result|rating|score|ranking|selection|vote|pick|evaluation|assessment|determination|preferred|chosen|selected|final|overall|better|best|correction|strength|(?:我的|最终|总体|综合)?(?:评分|得分|评级)|answer|{_NOUN}|one)"
     r"(?: (?:of the two|here|overall|is as follows|number|\(?1 ?(?:-|to) ?7\)?|\(?from 1 to 7\)?|on a scale (?:of|from) 1 (?:-|to) 7|verdict|judge?ment|between the two))?"
@@ -103,7 +103,7 @@ def _named(pattern: str, suffix: str) -> str:
     return re.sub(r"\(\?P<(\w+)>", rf"(?P<\g<1>{suffix}>", pattern)
 
 
-_I_PREFER = r"i (?:would |will |do |clearly |strongly |slightly |therefore |thus |still |would still |have to |'d |'ll )?(?:slightly )?(?:choose|pick|select|prefer|favou?r|go with|vote for|opt for|side with|lean (?:towards?|to)|judge|rate|declare|am going with|give it to|consider)|i'm going with|i'(?:d|ll) (?:choose|pick|select|prefer|favou?r|go with|vote for|opt for|lean (?:towards?|to)|rate|judge|consider)|slightly prefer|(?:a )?(?:slight |clear |strong |mild |small )?(?:preference (?:for|goes to)|edge (?:to|for|goes to))|(?:choosing|my vote goes to|the nod goes to|the win goes to|the edge goes to)"
+_I_PREFER = r"i (?:would |will |do |clearly |strongly |slightly |therefore |thus |still |would still |have to |'d |'ll )?(?:slightly )?(?:choose|pick|select|prefer|favou?r|go with|vote for|opt for|side with|lean (?:towards?|to)|judge|rate|declare|am going with|give it to|give the (?:win|edge|nod|victory) to|consider)|i'm going with|i'(?:d|ll) (?:choose|pick|select|prefer|favou?r|go with|vote for|opt for|lean (?:towards?|to)|rate|judge|consider)|slightly prefer|(?:a )?(?:slight |clear |strong |mild |small )?(?:preference (?:for|goes to)|edge (?:to|for|goes to))|(?:choosing|my vote goes to|the nod goes to|the win goes to|the edge goes to)"
 _PLAIN = [
     _compiled(rf"{_OPENERS}{_REF}(?:,? (?:therefore|thus|overall|clearly),?)? ?{_WINS}{_END}"),
     _compiled(rf"{_OPENERS}(?:{_I_PREFER}) {_REF}(?: (?:as |to be |to come out )?{_PREDICATE}| higher| as the winner| the winner)?{_END}"),
@@ -139,7 +139,7 @@ _ZH_WORSE = _compiled(
     rf"{_ZH_OPEN}{_ZH_LABEL}(?:的)?(?:质量|整体|总体)?(?:明显|显然|略|稍)?(?:不如|不及|劣于|差于|逊于|比(?={_named(_ZH_LABEL, '3')}(?:更|要)?差)){_named(_ZH_LABEL, '2')}(?:更|要)?差?(?:好)?(?=\s*(?:$|[,.。!;:(]))"
 )
 _ZH_TIE = _compiled(
-    rf"{_ZH_OPEN}(?:两个?{_ZH_NOUN}?|两者|二者|它们|都|结果|最终|结论|是|为|[:\s])*(?:一样好|同样好|不分上下|不相上下|没有(?:明显)?(?:差别|区别)|不分伯仲|平局|打平|平手|旗鼓相当|难分高下|质量相当)(?=\s*(?:$|[,.。!;:]))"
+    rf"{_ZH_OPEN}(?:两个?{_ZH_NOUN}?|两者|二者|它们|都|结果|最终|结论|是|为|[:\s])*(?:一样好?|同样好|不分上下|不相上下|没有(?:明显)?(?:差别|区别)|不分伯仲|平局|打平|平手|旗鼓相当|难分高下|质量相当)(?=\s*(?:$|[,.。!;:]))"
 )
 _ZH_FOREIGN = re.compile(r"如果|若|假如|假设|要求|声称|说[:,“]|除非")
 _ZH_DENIES = re.compile(rf"不|没|并非|可能|也许|或许|{_ZH_FOREIGN.pattern}")
@@ -350,7 +350,7 @@ _CONNECTED = re.compile(
 )
 _MARKED = re.compile(rf"{_OPENERS}(?P<mark>{_MARKER})(?P<sep>{_MARK_SEP})(?P<rest>[^\n]{{0,120}})", re.IGNORECASE)
 _VALUE = re.compile(
-    rf"(?:clearly |therefore |that |i (?:choose|pick|prefer) |(?:i )?go with |is )?(?:not {_named(_NUMBERED, '8')},? but (?:rather )?|not \(?(?:one|two|[12ab])\)?,? but (?:rather )?)?(?P<value>{_NUMBERED}|{_named(_ORDINAL, '1')}|{_CHINESE}|\(?(?P<b>one|two|[12ab])\b\)?)(?: ?{_WINS})?{_END}",
+    rf"(?:clearly |therefore |that |i (?:choose|pick|prefer) |(?:i )?go with |is )?(?:not {_named(_NUMBERED, '8')},? but (?:rather )?|not \(?(?:one|two|[12ab])\)?,? but (?:rather )?)?(?P<value>{_NUMBERED}|{_named(_ORDINAL, '1')}|{_CHINESE}|[\[(]?(?P<b>one|two|[12ab])\b[\])]?)(?: ?{_WINS})?{_END}",
     re.IGNORECASE,
 )
 _TIE_VALUE = re.compile(
@@ -359,7 +359,7 @@ _TIE_VALUE = re.compile(
 )
 _COMPARED_VALUE = re.compile(rf"{_COMPARED.pattern}{_END}", re.IGNORECASE)
 _STEP_VALUE = re.compile(
-    r"(?P<s>[1-7]|one|two|three|four|five|six|seven)(?![A-Za-z0-9])(?:\.0{1,2}\b)?(?:\s?分|\s{0,2}/\s{0,2}7\b| out of (?:7|seven)\b)?(?!\s{0,2}[/%]|\s{0,2}-\s{0,2}\d|[.,]\d|\s+(?:or|to|and|out)\b|,\s*\d)"
+    r"(?P<s>[1-7]|one|two|three|four|five|six|seven)(?![A-Za-z0-9])(?:\.0{1,2}\b)?(?:\s?分|\s{0,2}/\s{0,2}7\b| (?:out )?of (?:7|seven)\b)?(?!\s{0,2}[/%]|\s{0,2}-\s{0,2}\d|[.,]\d|\s+(?:or|to|and|out)\b|,\s*\d)"
     r"(?=\s*(?:$|[.!;:,)\]|(]|- |because\b|since\b|as\b))",
     re.IGNORECASE,
 )
@@ -527,7 +527,7 @@ _OF_SEVERAL = re.compile(
 def _bracketed(sentence: str, form: _Form) -> Iterator[Statement]:
     """The brackets of a sentence that are its author's verdict; a list of them is the format."""
     found = list(_BRACKETS.finditer(sentence))
-    if len(found) > MANY:
+    if len(found) > MANY or sentence.endswith("?"):
         return
     values = [form.value(bracket[1]) for bracket in found]
     if len(set(values)) > 1 and all(
@@ -546,6 +546,8 @@ def _bracketed(sentence: str, form: _Form) -> Iterator[Statement]:
         connected = bool(_CONNECTED.match(clause.strip())) or bool(re.search(r"(?:所以|因此|我认为)[^,]*$", before))
         tail = re.split(r"[;.]\s", before)[-1]
         connected = connected or (bool(_CONNECTED.match(tail.strip())) and not REPORTS.search(tail))
+        if _IDEAL.match(tail):
+            continue
         if is_conditional(before) or is_conditional(after.split(". ")[0]) or _WRONG_AFTER.match(after):
             continue
         if (REPORTS.search(before) and not connected) or is_order(clause) or is_denied(clause) or is_hedged(clause):
@@ -559,10 +561,15 @@ def _bracketed(sentence: str, form: _Form) -> Iterator[Statement]:
             yield Statement(value, revises)
 
 
+_IDEAL = re.compile(r"\W*(?:better|best|ideal|perfect) would be\b", re.IGNORECASE)  # "Better would be: ..."
 _NAMED = re.compile(rf"\b{_NUMBERED}", re.IGNORECASE)
 _FIRST = re.compile(
     rf"\W{{0,6}}(?:(?P<l>(?-i:[AB]))\s?[).]\s+(?=[^\W\d]|\W)|(?P<w>one|two|[12]|(?-i:[AB])|{_NOUN} (?:one|two|[12ab]))\b\s?(?:\(|[,:)]?\s?-?-?\s?(?=(?:because|since|as)\b)|- |, ))"
     rf"(?!\(?(?:[12]|[AB]|one|two)\b(?! is| {_NOUN}))",
+    re.IGNORECASE,
+)
+_FIRST_TIE = re.compile(
+    r"\W{0,6}(?:a )?(?:tie|draw)(?:\s?\(|, (?=both|they|the two|because|since|as\b)| - |,? (?=because|since)\b)",
     re.IGNORECASE,
 )
 _ONE_IS = re.compile(
@@ -590,6 +597,8 @@ def _alone(lines: list[str], form: _Form) -> Iterator[Statement]:
         first = lines[0][:LONGEST]
         if found := _ONE_IS.match(first):
             yield Statement(_SIDES[found["w"].lower()])
+        elif _FIRST_TIE.match(first):
+            yield Statement(0.0)
         elif (found := _FIRST.match(first)) and not is_conditional(first):
             label = (found["l"] or found["w"]).lower().split()[-1]
             others = [line for line in lines[1:] if re.match(r"\W{0,4}[A-J]\s?[).:]\s", line)] if found["l"] else []
