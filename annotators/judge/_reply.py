@@ -86,7 +86,7 @@ REPORTS = re.compile(
 )
 _ORDERS = re.compile(
     r"\W*(?:please |always |just |now |you (?:must|should|have to) |judges?[:,] |system[:,] |note[:,] )*(?:ignore|disregard|forget|output|print|return|reply|respond|say|write"
-    r"|choose|select|rate|rank|give|vote|declare|answer with|end with|finish with|use)\b(?! (?:that|which))",
+    r"|choose|select|rate|rank|give|vote(?!:)|declare|answer with|end with|finish with|use)\b(?! (?:that|which))",
     re.IGNORECASE,
 )
 _IF = re.compile(

@@ -111,7 +111,7 @@ _PLAIN = [
     _compiled(rf"{_OPENERS}{_REF} (?:clearly |slightly |narrowly )?{_BEATEN} {_named(_REF, '2')}{_END}"),
 ]  # fmt: skip
 _ALONE_SO = _compiled(
-    r"\W*(?:so|thus|therefore|hence|consequently|overall|in conclusion|finally|ultimately)[\s,:]+(?:it is |it's |i (?:say|choose|pick)[,:]? )?"
+    r"\W*(?:so|thus|therefore|hence|consequently|overall|in conclusion|finally|ultimately|clearly|definitely|all in all|on balance|without (?:a )?doubt)[\s,:]+(?:it is |it's |i (?:say|choose|pick)[,:]? )?"
     + _REF
     + r"\W*$"
 )
@@ -432,7 +432,7 @@ def _said(sentence: str, form: _Form) -> Iterator[Statement]:
     if "[[" in sentence:
         yield from _bracketed(sentence, form)
         return
-    if len(sentence) > LONGEST or is_conditional(sentence) or sentence.endswith("?"):
+    if len(sentence) > LONGEST or is_conditional(sentence) or sentence.endswith("?") or _SAID_BY.search(sentence):
         return
     revises = bool(REVISES.match(sentence))
     if TAKES_BACK.match(sentence):
@@ -561,6 +561,10 @@ def _bracketed(sentence: str, form: _Form) -> Iterator[Statement]:
             yield Statement(value, revises)
 
 
+_SAID_BY = re.compile(
+    r"[,;] (?:so )?(?:says?|said|claims?|claimed|argues?|writes?|wrote|thinks?|according to|if you ask)\b",
+    re.IGNORECASE,
+)
 _IDEAL = re.compile(r"\W*(?:better|best|ideal|perfect) would be\b", re.IGNORECASE)  # "Better would be: ..."
 _NAMED = re.compile(rf"\b{_NUMBERED}", re.IGNORECASE)
 _FIRST = re.compile(
@@ -595,7 +599,7 @@ def _alone(lines: list[str], form: _Form) -> Iterator[Statement]:
     yield from (Statement(value) for _, value in labels)
     if not form.scale and lines:
         first = lines[0][:LONGEST]
-        if found := _ONE_IS.match(first):
+        if (found := _ONE_IS.match(first)) and not _SAID_BY.search(first):
             yield Statement(_SIDES[found["w"].lower()])
         elif _FIRST_TIE.match(first):
             yield Statement(0.0)
