@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from pipeline.source.formats.draft import Answer, Draft, DraftPair, Turn, pair_draft
-from pipeline.source.formats.fields import Row, flag, is_messages, maybe_text, media_of, number, text
+from pipeline.source.formats.fields import Row, flag, is_messages, is_missing, maybe_text, media_of, number, text
 from pipeline.source.formats.turns import answer_text, answers, place_media, turns
 from pipeline.source.formats.unread import MEDIA, answers_in
 from schemas.errors import RowError, bad_row
@@ -35,6 +35,11 @@ def read(row: Row) -> Draft:
     if "chosen" not in row and "rejected" not in row:
         prompt = place_media(turns(row.get("prompt"), "prompt", tags=True), media)
         return Draft(prompt, *_unpaired_parts(row), known=known, id=name)
+    if beside := [name for name in ("completion", "label") if not is_missing(row.get(name))]:
+        detail = (
+            f"{beside[0]} is of a single answer, and is not read beside chosen and rejected; remove it from the row"
+        )
+        raise RowError(Reason.NOT_READ, detail)
     prompt, chosen, rejected = prompt_and_answers(row)
     return pair_draft(
         place_media(prompt, media), Answer(chosen), Answer(rejected),

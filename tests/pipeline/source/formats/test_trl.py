@@ -222,3 +222,10 @@ def test_a_path_in_a_tag_is_that_file():  # Qwen-VL: "Picture 1: <img>URL</img>"
     assert trl.read(row | {"prompt": "An empty <img></img>?"}).prompt == asked("An empty <img></img>?")
     long = "<img>a.jpg</img>" * 3000
     assert len(trl.read(row | {"prompt": long}).prompt[0].pieces) == 3000
+
+
+@pytest.mark.parametrize("beside", [{"label": False}, {"label": "5"}, {"completion": "A cow."}])
+def test_what_is_of_a_single_answer_is_refused_beside_two(beside):
+    row = {"prompt": "What?", "chosen": "a", "rejected": "b"}
+    refused(trl, row | beside, Reason.NOT_READ, f"{next(iter(beside))} is of a single answer")
+    assert texts(trl.read(row | {"label": None, "completion": ""})) == texts(trl.read(row))
