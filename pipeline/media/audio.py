@@ -10,7 +10,7 @@ import soundfile
 import soxr
 
 from pipeline.media.container import check_audio, decoded, not_too_long, opened, picture_track, sound_track
-from pipeline.media.limits import HEARD_SECONDS, MAX_SECONDS
+from pipeline.media.limits import HEARD_SECONDS, MAX_SECONDS, RATES
 from pipeline.media.sniff import Format, behind_id3, broken, samples_end, sniff, undecodable
 from schemas.errors import RowError
 from schemas.records import Reason
@@ -125,11 +125,11 @@ def _file_facts(data: bytes, form: Format, name: str) -> tuple[int, int, float]:
 
 def _reader(data: bytes, form: Format) -> Format:
     """The format with the library that reads this file: FFmpeg where libsndfile does not know the codec, cannot tell how many samples there are
-    (MP3 and GSM in a WAV), or sees none since their size is given as 0."""
+    (MP3 and GSM in a WAV, a FLAC written into a pipe), or sees none since their size is given as 0."""
     if form.library != "soundfile":
         return form
     with contextlib.suppress(soundfile.LibsndfileError), soundfile.SoundFile(io.BytesIO(data)) as file:
-        if file.frames and file.seekable() and not file.subtype.startswith("MPEG"):
+        if 0 < file.frames <= MAX_SECONDS * RATES[1] and file.seekable() and not file.subtype.startswith("MPEG"):
             return form
     return Format("av", _FFMPEG[form.name], form.mime)
 

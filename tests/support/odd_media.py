@@ -178,6 +178,11 @@ def _page(body: bytes, granule: int, kind: int, number: int) -> bytes:
     return head[:22] + struct.pack("<I", crc) + head[26:] + body
 
 
+def without_length(flac: bytes) -> bytes:
+    """The FLAC with 0 samples in its header, which stands for unknown (RFC 9639, 8.2): the lower half of byte 21, and four bytes more."""
+    return flac[:21] + bytes([flac[21] & 0xF0]) + bytes(4) + flac[26:]
+
+
 def with_correction(stream: bytes) -> bytes:
     """A transport stream with 16 bytes of error correction behind each packet, as from a satellite receiver."""
     return b"".join(stream[at : at + 188] + bytes(16) for at in range(0, len(stream), 188))
@@ -276,7 +281,8 @@ SOUNDS: dict[str, Callable[[], bytes]] = {
     "AIFF": lambda: sound("AIFF", "PCM_16"),
     "AIFF-C, little-endian": lambda: sound("AIFF", "PCM_16", endian="LITTLE"),
     "FLAC": lambda: sound("FLAC"),
-    "FLAC of unknown length": lambda: spoken("flac", "flac", options={"write_header": "1"}),
+    "FLAC written into a pipe": lambda: without_length(sound("FLAC")),
+    "FLAC by FFmpeg": lambda: spoken("flac", "flac", options={"write_header": "1"}),
     "FLAC behind ID3": lambda: id3() + sound("FLAC"),
     "Ogg Vorbis": lambda: sound("OGG", "VORBIS"),
     "Ogg Opus": lambda: sound("OGG", "OPUS"),
