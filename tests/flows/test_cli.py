@@ -160,7 +160,7 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path, words, said):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"stepps": []}, "unknown key 'stepps' in the recipe: did you mean 'steps'"),
+        ({"stepps": []}, "unknown key 'stepps' in the recipe; did you mean 'steps'"),
         ({"steps": [{"source.scenes": {"n": 4}}, {"make.smaple": {"model": "policy"}}]}, "did you mean 'sample'"),
         ({"steps": [{"source.scenes": {"n": 4}}, {"judge.pointwise": {"model": "policy"}}]}, "needs candidates"),
         ({"steps": [{"source.scenes": {"n": 4, "m": 5}}]}, "scenes: unknown setting 'm'"),
