@@ -85,7 +85,7 @@ def recipe(model: Path, rows: Path) -> dict:
         "models": {"policy": {"engine": "vllm", "model": str(model), "max_model_len": 2048, "limit_mm_per_prompt": {"image": 1}}},
         "steps": [
             {"source.rows": {"path": str(rows)}},
-            {"make.sample": {"model": "policy", "n": 4, "max_tokens": 128}},
+            {"make.sample": {"model": "policy", "n": 4, "max_tokens": 128, "on_cut": "keep"}},
             {"judge.pointwise": {"model": "policy", "max_tokens": 32}},
             {"pair.best_worst": {"axis": "rating"}},
         ],
