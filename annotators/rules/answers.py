@@ -30,7 +30,7 @@ ARTICLES = frozenset(("a", "an", "the"))
 
 
 def final_answer(text: str) -> tuple[str | None, bool]:
-    """(the final answer in a text, whether it was marked), behind any thought: the content of <answer></answer> (R1-V), else what follows the
+    """(the final answer in a text, whether it was marked), without any thinking: the content of <answer></answer> (R1-V), else what follows the
     last "Final Answer:" (MPO) or "Answer:", else everything. None if several tags have different contents, or a thought is not closed."""
     rest = without_thinking(text)
     if rest is None:

@@ -227,7 +227,7 @@ def example(asked: str, settings: Settings, text: str, draw: float) -> str:
 
 
 def parse(text: str) -> dict[str, float] | None:
-    """Objects and share of writing (0..1) from the only JSON object in `text` behind any thought; None if there is not exactly one, or a value is
+    """Objects and share of writing (0..1) from the only JSON object in `text`, without any thinking; None if there is not exactly one, or a value is
     invalid."""
     found = re.findall(r"\{[^{}]*\}", without_thinking(text) or "")
     try:

@@ -112,6 +112,6 @@ def example(asked: str, settings: Settings, text: str, draw: float) -> str:
 
 
 def parse(text: str) -> str | None:
-    """The answer between <<< and >>>, behind any thought; None if there is none, several, or an empty one."""
+    """The answer between <<< and >>>, without any thinking; None if there is none, several, or an empty one."""
     found = _FENCED.findall(without_thinking(text) or "")
     return found[0] if len(found) == 1 and found[0] else None

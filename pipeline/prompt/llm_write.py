@@ -132,7 +132,7 @@ def example(asked: str, settings: Settings, text: str, draw: float) -> str:
 
 def parse(text: str, names: tuple[str, ...]) -> dict[str, str] | None:
     """The texts with these names in a model's reply: from the first JSON object that has them, with any text around it, or from lines
-    such as "Question: ...", behind any thought. None if one is missing, empty or not a text."""
+    such as "Question: ...", without any thinking. None if one is missing, empty or not a text."""
     text = without_thinking(text) or ""
     for at in (m.start() for m in re.finditer(r"\{", text)):
         try:
