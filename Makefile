@@ -29,7 +29,7 @@ test: install label-studio prefect ## run all tests; lists the ten slowest
 	@environment/browser
 	.venv/bin/pytest -q --durations=10 --durations-min=1
 
-quick: install ## run the tests that need no engine, server or browser, in 90 seconds
+quick: install ## run the tests that need no engine, server or browser, in two to three minutes
 	@$(MAKE) --no-print-directory -k -j2 -O quick-rooms quick-others
 
 quick-rooms: # half of `quick`: one process for each of two cores
