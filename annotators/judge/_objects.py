@@ -151,3 +151,14 @@ def whole(value: Any, low: int, high: int) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
         return None
     return int(value) if low <= value <= high else None
+
+
+def without_objects(text: str, values: list[Found], between: str) -> str:
+    """`text` with `between` in place of each object among `values`, which are in the order of the text; lists are kept, since brackets in order
+    are lists too."""
+    pieces, at = [], 0
+    for found in values:
+        if isinstance(found.value, dict):
+            pieces.append(text[at : found.start])
+            at = found.end
+    return between.join([*pieces, text[at:]])

@@ -92,7 +92,7 @@ def ranking(text: str, count: int) -> ParsedReply[tuple[int, ...]]:
     own = _objects.own_words(reply)
     values = _objects.values_in(own)
     found = [order for value in values for order in _of_value(value.value)]
-    prose = strip_quotes(_without(own, values))
+    prose = strip_quotes(_objects.without_objects(own, values, " "))
     found += _last(_in_words(prose, count))
     if not found:
         lists = [v for v in values if isinstance(v.value, list)]
@@ -105,16 +105,6 @@ def ranking(text: str, count: int) -> ParsedReply[tuple[int, ...]]:
     if orders or order is None or sorted(order) != list(range(1, count + 1)):
         return ParsedReply(Outcome.UNPARSABLE)
     return ParsedReply(Outcome.VERDICT, tuple(n - 1 for n in order))
-
-
-def _without(text: str, values: list[_objects.Found]) -> str:
-    """`text` without its objects; lists are kept, since brackets in order are lists too."""
-    pieces, at = [], 0
-    for one in values:
-        if isinstance(one.value, dict):
-            pieces.append(text[at : one.start])
-            at = one.end
-    return " ".join([*pieces, text[at:]])
 
 
 def _of_value(value: Any) -> Iterator[list[int] | None]:

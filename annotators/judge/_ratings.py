@@ -71,19 +71,10 @@ def ratings(text: str, axes: Sequence[str], count: int, low: int, high: int) -> 
             else _of_rows(lists[0], axes, count, low, high)
         )
         return ParsedReply(Outcome.VERDICT, rated) if rated else ParsedReply(Outcome.UNPARSABLE)
-    marked = _marked(strip_quotes(_without_objects(own, found)), axes, count, low, high)
+    marked = _marked(strip_quotes(_objects.without_objects(own, found, " ")), axes, count, low, high)
     if marked is None:
         return ParsedReply(outcome_without_verdict(text))
     return ParsedReply(Outcome.VERDICT, marked) if marked else ParsedReply(Outcome.UNPARSABLE)
-
-
-def _without_objects(text: str, found: list[_objects.Found]) -> str:
-    pieces, at = [], 0
-    for one in found:
-        if isinstance(one.value, dict):
-            pieces.append(text[at : one.start])
-            at = one.end
-    return " ".join([*pieces, text[at:]])
 
 
 # JSON --------------------------------------------------------------------------------------------------------------------

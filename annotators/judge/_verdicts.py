@@ -744,7 +744,7 @@ def _agreed(text: str, form: _Form, tie: bool) -> ParsedReply[float]:
         return ParsedReply(Outcome.UNPARSABLE)
     own = _objects.own_words(_QUOTED_LABEL.sub(_unquoted, reply))
     objects = [found for found in map(_single, _objects.values_in(own)) if isinstance(found.value, dict)]
-    statements = [*_from_objects(objects, form), *_statements(_without(own, objects), form)]
+    statements = [*_from_objects(objects, form), *_statements(_objects.without_objects(own, objects, "\n"), form)]
     revised = [place for place, statement in enumerate(statements) if statement.revises]
     values = {statement.value for statement in (statements[revised[-1] :] if revised else statements)}
     values -= {_PENDING}
@@ -754,7 +754,7 @@ def _agreed(text: str, form: _Form, tie: bool) -> ParsedReply[float]:
         outcome = outcome_without_verdict(text)
         compared = None
         if form.spoken and outcome is Outcome.UNPARSABLE:
-            rest = _prepared(_without(own, objects))
+            rest = _prepared(_objects.without_objects(own, objects, "\n"))
             compared = (
                 _of_scores(objects[0].value) if len(objects) == 1 and not re.search(r"\d", rest) else _compared(rest)
             )
@@ -773,12 +773,3 @@ def _single(found: _objects.Found) -> _objects.Found:
     """The object in a list of one."""
     value = found.value
     return found._replace(value=value[0]) if isinstance(value, list) and len(value) == 1 else found
-
-
-def _without(text: str, objects: list[_objects.Found]) -> str:
-    """`text` without these values."""
-    pieces, at = [], 0
-    for found in objects:
-        pieces.append(text[at : found.start])
-        at = found.end
-    return "\n".join([*pieces, text[at:]])
