@@ -88,11 +88,12 @@ class Fitted(NamedTuple):
 class SampleRows:
     """One sample's live rows, as visible to one step."""
 
-    __slots__ = ("candidates", "claims", "judgements", "origin", "pairs", "sample")
+    __slots__ = ("candidates", "claims", "judgements", "origin", "pairs", "sample", "steps")
 
-    def __init__(self, sample: Sample, origin: str | None = None):
+    def __init__(self, sample: Sample, origin: str | None = None, steps: Iterable[str] = ()):
         self.sample = sample
         self.origin = origin or sample.id  # id of the source's Sample from which prompt steps derived this one
+        self.steps = {*steps, sample.step}  # the source and the prompt steps that made it what it is
         self.candidates: list[Candidate] = []
         self.claims: list[Claim] = []
         self.judgements: list[Judgement] = []

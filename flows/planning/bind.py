@@ -92,6 +92,8 @@ class Bound(Operator):
         own: list[Any] = [self.fitted.key] if self.fitted else []
         if self.step.contradictions == "keep":  # the default is not in it: keys from before stay
             own.append("contradictions")
+        if "samples" in self.sources:  # likewise, for a step whose `from:` names no source
+            own.append("samples")
         if edition := getattr(self.module, "EDITION", 0):
             own.append(edition)
         return digest(self.step.name, self.version, self.step.sources, self.step.where, self.step.share, *own)
@@ -132,7 +134,8 @@ def bind(recipe: Recipe, given: Iterable[str] = ()) -> BoundRecipe:
     bound: dict[str, Bound] = {}
     taken = 0.0  # the latest share; `share: rest` takes what it leaves
     for step in recipe.steps:
-        current = replace(bound_step(step), sources=_sources(step, bound), share=_share(step, taken))
+        current = bound_step(step)
+        current = replace(current, sources=_sources(current, bound), share=_share(step, taken))
         _check_rows(current, left, roles)
         for model in models(current.settings):
             if model not in known:
@@ -190,11 +193,22 @@ def bound_step(step: Step) -> Bound:
     )  # fmt: skip
 
 
-def _sources(step: Step, before: Mapping[str, Bound]) -> dict[str, frozenset[str]]:
+def _sources(bound: Bound, before: Mapping[str, Bound]) -> dict[str, frozenset[str]]:
+    """Table -> the steps of `from:` that leave rows in it. RecipeError if one of them leaves nothing that the step looks at."""
     found: dict[str, frozenset[str]] = {}
-    for source in step.sources:
+    seen = bound.sees | {"samples"}
+    for source in bound.step.sources:
         if source not in before:
-            raise RecipeError(f"{step.name}: `from: {source}` is not an earlier step; {did_you_mean(source, before)}")
+            raise RecipeError(f"{bound.name}: `from: {source}` is not an earlier step; {did_you_mean(source, before)}")
+        if bound.module.SCOPE == "table" or bound.family == "source":
+            what = "reads files" if bound.family == "source" else "takes the rows of all steps"
+            raise RecipeError(f"{bound.name}: {bound.title} {what}, so `from: {source}` selects nothing; remove it")
+        if seen.isdisjoint(before[source].leaves):
+            choice = [name for name, step in before.items() if not seen.isdisjoint(step.leaves)]
+            raise RecipeError(
+                f"{bound.name}: `from: {source}` matches nothing: {source} leaves {' and '.join(before[source].leaves) or 'no rows'}, and "
+                f"{bound.title} looks at {' and '.join(sorted(seen))}; name one of {', '.join(choice)}"
+            )
         for table in before[source].leaves:
             found[table] = found.get(table, frozenset()) | {source}
     return found

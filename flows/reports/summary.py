@@ -1,7 +1,7 @@
 """What a run did, from its records and tables: summary.json, the dataset card, report.html. Every figure is computed from this run."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import groupby
 from operator import attrgetter, itemgetter
@@ -28,6 +28,7 @@ QUOTE_LENGTH, MAX_QUOTES, MAX_DISTINCT = (
     5,
     1000,
 )  # characters of a quoted error; quoted errors; distinct errors that are counted
+DETAIL_LENGTH = 400  # characters of the reason of a dropped sample
 _OPEN = pa.array(sorted(OPEN), pa.string())
 _CUT = pa.scalar(LENGTH)
 
@@ -61,7 +62,8 @@ def summary(run) -> dict[str, Any]:
     """The summary: counts of the last round; seconds and usage of all rounds."""
     last = run.units[-1].round
     out: dict[str, Any] = {"name": run.recipe.name, "about": run.recipe.about, "recipe": run.raw, "rounds": last}
-    out |= counts(run.tables(round=last))
+    judges = [step.name for step in run.recipe.steps if step.family == "judge"]
+    out |= counts(run.tables(round=last), judges)
     out |= {"units": {}, "seconds": {}, "loads": {}, "train": {}, "evaluate": {}, "dataset": None}
     if of_people := campaigns.figures(run):
         out["people"] = of_people
@@ -106,9 +108,10 @@ def usage_summary(usages: costs.Usages, units: dict[str, str], prices: dict[str,
     }  # fmt: skip
 
 
-def counts(tables: Tables) -> dict[str, Any]:
-    """Live rows by media type, rejections by step and reason, open rows, answers and judgements that max_tokens cut off, judge quality, and
-    how many of the probed preferences survive without the media. Streams the tables: memory grows only with the ids of samples."""
+def counts(tables: Tables, judges: Sequence[str] = ()) -> dict[str, Any]:
+    """Live rows by media type, rejections by step and reason, samples that the steps `judges` dropped, open rows, answers and judgements that
+    max_tokens cut off, judge quality, and how many of the probed preferences survive without the media. Streams the tables: memory grows only
+    with the ids of samples."""
     kinds: dict[str, str] = {}
     found = {name: Counter() for name in COUNTED}
     quality, left = JudgeQuality(), OpenRows()
@@ -134,13 +137,23 @@ def counts(tables: Tables) -> dict[str, Any]:
         left.judged(judgements)
         cut["replies"].update(j.step for j in judgements if j.outcome == Outcome.UNPARSABLE and _is_cut(j.raw or ""))
         quality.add(kind, {name: answer for _, name, answer in answers}, judgements)
-    for batch in tables.batches("rejections", ["step", "reason", "detail"]):
+    dropped: dict[str, dict[str, dict[str, Any]]] = {}
+    for batch in tables.batches("rejections", ["step", "reason", "detail", "table"]):
         left.rejected(batch)
+        _count_dropped(batch, judges, dropped)
     out: dict[str, Any] = {name: {k: n[k] for k in SAMPLE_KINDS if n[k]} for name, n in found.items()}
     survived = {kind: share.figure() for kind, share in sorted(probed.items())}
     return out | {
-        "rejections": rejections.in_tables(tables), "open": left.figures(), "cut_off": {what: dict(steps) for what, steps in cut.items()}, "judges": quality.report(), "survive_without_media": survived,
+        "rejections": rejections.in_tables(tables), "dropped_by_judges": dropped, "open": left.figures(), "cut_off": {what: dict(steps) for what, steps in cut.items()}, "judges": quality.report(), "survive_without_media": survived,
     }  # fmt: skip
+
+
+def _count_dropped(batch: pa.RecordBatch, judges: Sequence[str], found: dict[str, dict[str, dict[str, Any]]]) -> None:
+    """Adds the samples that judges dropped for good to {step: {reason: {n, first (detail of the first)}}}."""
+    for row in batch.filter(pc.is_in(batch["step"], pa.array(judges, pa.string()))).to_pylist():
+        if row["table"] == "samples" and row["reason"] not in OPEN:
+            first = one_line(row["detail"])[:DETAIL_LENGTH]
+            found.setdefault(row["step"], {}).setdefault(row["reason"], {"n": 0, "first": first})["n"] += 1
 
 
 def _is_cut(raw: str) -> bool:

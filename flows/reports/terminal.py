@@ -150,7 +150,7 @@ def print_summary(summary: dict, run, console: Console) -> None:
     for line in rejections.lines(summary["rejections"]):
         console.print(f"  {escape(line)}", soft_wrap=True)
     print_dropped_rows(run.tables(), console)
-    for line in cut_lines(summary):
+    for line in (*dropped_lines(summary), *cut_lines(summary)):
         console.print(f"  [yellow]{escape(line)}[/yellow]", soft_wrap=True)
     print_unread(summary.get("unread", {}), console)
     for line in open_lines(summary):
@@ -185,6 +185,15 @@ def open_lines(summary: dict) -> list[str]:
     return [
         f"open: {what}. A server or source failed temporarily; run the same command again: only these are requested again.",
         *(f"  {n:,} x {detail}" for detail, n in left["said"].items()),
+    ]
+
+
+def dropped_lines(summary: dict) -> list[str]:
+    """Lines about samples that judges dropped, with the first reason; empty if none. Summaries of older versions do not know."""
+    return [
+        f"{step}: the judge dropped {_many(found['n'], 'sample')} as {reason}, with all answers; the first: {found['first']}"
+        for step, reasons in summary.get("dropped_by_judges", {}).items()
+        for reason, found in reasons.items()
     ]
 
 

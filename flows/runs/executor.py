@@ -301,7 +301,8 @@ class Run:
         finally:
             cache.close()
         fitted = bound[0].fitted and bound[0].fitted.key
-        records = (shards.record_of(self.unit_folder(unit) / name) for name in names)
+        records = [shards.record_of(self.unit_folder(unit) / name) for name in names]
+        self._check_from(unit, records)
         repaired = work.repaired
         if n := host.media.again - again:
             repaired.append(
@@ -320,6 +321,18 @@ class Run:
             **({"unread": unread} if unread else {}),
             "engines": {spec: engines[spec] for spec in specs & engines.keys()},
         }  # fmt: skip
+
+    def _check_from(self, unit: Unit, records: Sequence[dict]) -> None:
+        """RecipeError if samples reached a step and none of them is of the sources in its `from:`."""
+        for step in unit.steps:
+            notes = [record["steps"].get(step.name, {}) for record in records]
+            reached, matched = (sum(note.get(name, 0) for note in notes) for name in ("reached", "matched"))
+            if reached and not matched:
+                others = [s.name for s in self.recipe.steps[: self.recipe.steps.index(step)] if "samples" in s.leaves]
+                raise RecipeError(
+                    f"{step.name}: `from: {', '.join(step.step.sources)}` matches none of the {reached:,} samples that reach it; samples "
+                    f"are of {', '.join(others)}; `pairwright show {self.folder}` names the rows that were dropped"
+                )
 
     def _order(self, unit: Unit) -> list[str]:
         """The recipe's step names if an earlier unit ran steps that follow this unit's in the recipe; else empty."""

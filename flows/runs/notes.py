@@ -68,9 +68,11 @@ class PassDone(Done):
 
 
 class StepNote(_Note):
-    """A step in record.json: its usage by model."""
+    """A step in record.json: its usage by model; with a source in its `from:`, the samples that reached it and those of that source."""
 
     models: dict[str, Figures]
+    reached: int = 0
+    matched: int = 0
 
 
 class Record(_Note):

@@ -262,13 +262,20 @@ class RunTables:
             shard.dropped = self.dropped  # read once for all shards
             yield folders, shard
 
-    def successors(self) -> Iterator[tuple[str, str]]:
-        """(old, new) ids of samples superseded by prompt steps, in order."""
+    def successors(self) -> Iterator[tuple[str, str, str]]:
+        """(old id, new id, step of the old one) of samples superseded by prompt steps, in order."""
         for folders in zip(*self.passes, strict=True):
-            for folder in folders:
-                for row in rows(folder / "rejections.arrow", "rejections"):
-                    if row.reason == Reason.SUPERSEDED and row.table == "samples":
-                        yield row.id, row.sample
+            found = [
+                (row.id, row.sample)
+                for folder in folders
+                for row in rows(folder / "rejections.arrow", "rejections")
+                if row.reason == Reason.SUPERSEDED and row.table == "samples"
+            ]
+            stored = (batch for folder in folders for batch in batches(folder / "samples.arrow")) if found else ()
+            steps = {
+                id: step for b in stored for id, step in zip(b["id"].to_pylist(), b["step"].to_pylist(), strict=True)
+            }
+            yield from ((old, new, steps[old]) for old, new in found)
 
     def batches(self, table: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The live rows of a table in sample order, as record batches with all columns or those given. DamageError, OutputError."""
@@ -324,7 +331,7 @@ class RunTables:
 
         if not found:
             return found
-        before = {new: old for old, new in RunTables([[f] for f in folders]).successors()}
+        before = {new: old for old, new, _ in RunTables([[f] for f in folders]).successors()}
         places: dict[str, int] = {}
         for folder in folders:
             for batch in batches(folder / "samples.arrow"):

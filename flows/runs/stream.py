@@ -8,7 +8,7 @@ import contextlib
 import gc
 import inspect
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -37,9 +37,19 @@ Used = dict[str, Usage]  # by the recipe's name of the model
 Progress = Callable[[int, int | None, str, Used], None]
 
 
+def is_from(bound: Bound, rows: SampleRows) -> bool:
+    """Whether a sample is of the step's `from:`: left or rewritten by a step named there, or with rows that a source named there brought."""
+    wanted = bound.sources.get("samples")
+    if not wanted or not wanted.isdisjoint(rows.steps):
+        return True
+    return any(row.step in wanted for table in ROW_TABLES for row in getattr(rows, table))
+
+
 def visible_rows(bound: Bound, rows: SampleRows) -> SampleRows | None:
     """What the step sees of a sample; None if the sample is not for this step."""
     step = bound.step
+    if not is_from(bound, rows):
+        return None
     if bound.share != (0.0, 1.0):
         place = int(digest("share", rows.origin)[:8], 16) / 2**32
         if not bound.share[0] <= place < bound.share[1]:
@@ -91,6 +101,10 @@ class Shard:
     left: int = 0
     usage: dict[str, Used] = field(default_factory=dict)
     """usage by step"""
+    reached: Counter[str] = field(default_factory=Counter)
+    """samples that reached a step with a source in its `from:`, by step"""
+    matched: Counter[str] = field(default_factory=Counter)
+    """those of them that are of a source named there"""
     unanswered: set[bytes] = field(default_factory=set)
     """keys of the requests that are open: they may be answered another time"""
     place: int = 0
@@ -177,13 +191,15 @@ def _given(tables: shards.RunTables) -> list[SampleRows]:
     """The live samples of one shard with their live rows."""
     given: dict[str, SampleRows] = {}
     origins: dict[str, str] = {}
-    for old, new in tables.successors():
+    steps: dict[str, set[str]] = {}  # of a sample -> those that made it what it is
+    for old, new, step in tables.successors():
         origins[new] = origins.get(old, old)
+        steps[new] = {*steps.get(old, ()), step}
     for name in ("samples", *ROW_TABLES):
         for batch in tables.batches(name):
             for row in from_batch(name, batch):
                 if name == "samples":
-                    given[row.id] = SampleRows(row, origins.get(row.id))
+                    given[row.id] = SampleRows(row, origins.get(row.id), steps.get(row.id, ()))
                 else:
                     getattr(given[row.sample], name).append(row)
     return list(given.values())
@@ -355,6 +371,9 @@ class Pass:
                     )
                 )
                 break
+            if "samples" in bound.sources:
+                shard.reached[bound.step.name] += 1
+                shard.matched[bound.step.name] += is_from(bound, rows)
             seen = visible_rows(bound, rows)
             if seen is None:
                 continue
@@ -431,6 +450,11 @@ class Pass:
                     "operator": b.step.title,
                     "version": b.version,
                     "models": {name: model_usage.figures() for name, model_usage in usage[b.step.name].items()},
+                    **(
+                        {"reached": shard.reached[b.step.name], "matched": shard.matched[b.step.name]}
+                        if "samples" in b.sources
+                        else {}
+                    ),
                 }
                 for b in self.steps
             },
@@ -459,6 +483,7 @@ def _collect(out, rows: SampleRows, made: list) -> bool:
         if isinstance(row, Sample):
             made.append(_superseded(rows.sample, row))
             rows.sample = row
+            rows.steps.add(row.step)
             for name in ROW_TABLES:
                 setattr(rows, name, [])
         elif table in ROW_TABLES:

@@ -3,7 +3,7 @@
 from operator import itemgetter
 
 from flows.reports.summary import counts, grouped_by_sample
-from flows.reports.terminal import cut_lines
+from flows.reports.terminal import cut_lines, dropped_lines
 from schemas import records
 from schemas.records import Finding, Outcome, Provenance, judgement
 from tests.support.rows import Held, rows_of
@@ -87,3 +87,20 @@ def test_what_max_tokens_cut_off_is_counted_by_step_with_the_remedy():
         "mark: 1 judgement cut off and unparsable; raise its max_tokens",
     ]
     assert cut_lines({"rejections": {}}) == []  # of an older version
+
+
+def test_samples_that_a_judge_dropped_are_named_with_the_first_reason():
+    gone = lambda n, step, reason, table="samples": records.Rejection(
+        f"{n}", table, step, reason, f"rows.jsonl#{n}: the known answer '?' has no letters", f"{n}"
+    )
+    rejections = [
+        gone(1, "rows", records.Reason.BAD_ROW), gone(2, "truth", records.Reason.BAD_ROW), gone(3, "truth", records.Reason.BAD_ROW),
+        gone(4, "truth", records.Reason.UNSUPPORTED_MEDIA), gone(5, "truth", records.Reason.TOO_LONG, "candidates"),
+        gone(6, "truth", records.Reason.UNREACHABLE),  # open: asked again
+    ]  # fmt: skip
+    found = counts(Held(rejections=rejections), ["truth"])
+    assert dropped_lines(found) == [
+        "truth: the judge dropped 2 samples as bad_row, with all answers; the first: rows.jsonl#2: the known answer '?' has no letters",
+        "truth: the judge dropped 1 sample as unsupported_media, with all answers; the first: rows.jsonl#4: the known answer '?' has no letters",
+    ]
+    assert dropped_lines(counts(Held(rejections=rejections))) == dropped_lines({"rejections": {}}) == []
