@@ -19,12 +19,14 @@ SPEAKERS = {
 }
 
 
-def request_about(prompt: tuple[Message, ...], text: str, media: bool = True) -> tuple[Message, ...]:
-    """One user turn that asks `text` about a complete prompt; `media`: False to show its texts only.
+def request_about(
+    prompt: tuple[Message, ...], text: str, media: bool = True, quote: bool = False
+) -> tuple[Message, ...]:
+    """One user turn that asks `text` about a complete prompt; `media`: False to show its texts only; `quote`: quote any prompt.
 
     A single question is not quoted: what precedes it in its turn precedes `text`, which contains the question itself. Any other
     prompt (several turns, a system prompt, several texts without media between them) is quoted before `text`, see `quoted`."""
-    if not _is_single_question(prompt, media):
+    if quote or not _is_single_question(prompt, media):
         return (Message("user", (*quoted(prompt, media), Part("text", text))),)
     return media_with_question(prompt, text) if media else (Message("user", (Part("text", text),)),)
 

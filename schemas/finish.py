@@ -63,6 +63,14 @@ def only_thought(answer: Answer) -> bool:
     return spoken is None or (not spoken.strip() and (answer.thought is not None or bool(answer.text.strip())))
 
 
+FIRST = "\n\n[the first reply, which could not be read]\n"
+
+
+def with_first(reply: str, first: str) -> str:
+    """A second reply, and after it the first one, for people to see; nothing is read from what follows FIRST."""
+    return f"{reply}{FIRST}{first}"
+
+
 def with_thought(answer: Answer) -> str:
     """The answer's text after its thought, if the server moved the thought into a separate field: the reply as far as it is known."""
     return f"<think>\n{answer.thought}\n</think>\n{answer.text}" if answer.thought else answer.text

@@ -3,7 +3,8 @@
     READS   tables it needs         LEAVES  tables it appends to
     MEDIA   kinds of samples it supports        SCOPE   "sample" (one sample's rows in, rows out) or "table" (all rows)
     VERSION raised when its output changes for the same settings
-    EDITION (optional) raised instead when it only leaves more or fewer of the same rows: keys change, the ids of its rows stay
+    EDITION (optional) raised instead when it only leaves more or fewer of the same rows, or others for few samples: keys change, the ids of its
+            rows stay
 
 Its folder is its family, its file name is its name in recipes, and its verb is its family's (VERBS). A verb of scope `sample`
 is called as `verb(rows, settings, context)` and returns records (as a coroutine if it uses an engine); one of scope `table`

@@ -6,6 +6,24 @@ from pathlib import Path
 
 from schemas.disk import read_text
 
+# phrases of bundled prompts about media, and what they say about a sample without any; tests/schemas/test_prompts.py finds those missing here
+OF_TEXTS = {
+    "a question about a picture, a video or a sound": "a question",
+    "a question about what is shown": "a question",
+    "anything that is not about what can be seen or heard": "anything that is not a fact",
+    "What is known of what is shown": "What is known of what is asked",
+    "Look at what is shown and replace": "Replace",
+    "that one must see to know": "that one must know",
+    "a careless viewer": "a careless reader",
+    "who looked at it": "who read it",
+    "Look closely at what is shown and write one question about it that cannot be answered without it.": "Write one question that can be"
+    " answered by itself.",
+    "Look closely at what is shown and write one short sentence about it that is false but sounds as if somebody had seen it": "Write one"
+    " short sentence about the question below that is false but sounds true",
+    "that is not what is shown": "that is not so",
+    "what is shown": "the facts and any text in the question",
+}
+
 FENCE = re.compile(r"<<<|>>>")
 NAME = re.compile(r"\{(\w+)\}")
 
@@ -19,6 +37,16 @@ def fill(template: str, **words: str) -> str:
     """`template` with each {name} replaced by its word, made safe by `guard`. Unknown names and other braces are kept."""
     safe = {name: guard(word) for name, word in words.items()}
     return NAME.sub(lambda m: safe.get(m[1], m[0]), template)
+
+
+def for_kind(template: str, kind: str, own: object = None) -> str:
+    """A bundled prompt in words for a sample of this kind: what it says of media, it says of a text (`text`). The user's `own` prompt, and what
+    is said of media, is as it is written."""
+    if own or kind != "text":
+        return template
+    for phrase, said in OF_TEXTS.items():
+        template = template.replace(phrase, said)
+    return template
 
 
 def words_of(template: str, text: str) -> dict[str, str] | None:

@@ -10,7 +10,7 @@ from schemas import messages as chat
 from schemas import prompts
 from schemas.conversation import request_about
 from schemas.errors import NotAsked, RecipeError
-from schemas.finish import unfinished, with_thought
+from schemas.finish import unfinished, with_first, with_thought
 from schemas.operator import Context, SampleRows
 from schemas.operator import OperatorSettings as Base
 from schemas.ports import Engine
@@ -77,6 +77,7 @@ def judge_messages(
 
     {question}, {known} and `words` are escaped so that they cannot close their fences; {answers} must be fenced already."""
     sample = rows.sample
+    text = prompts.for_kind(text, sample.kind, settings.prompt)
     known = sample.facts or sample.reference or sample.answer or "nothing"
     words |= {"question": chat.question_of(sample.prompt), "known": known}
     head, place, tail = text.partition("{answers}")
@@ -98,7 +99,7 @@ async def ask_with_retry(
     form: Form | None = None,
 ) -> JudgeReply:
     """Requests a reply and parses it with `read`; an unparsable or refused reply is requested once more with another seed, and the
-    second reply then counts. A reply that did not end by itself is not parsed: it is refused if a filter ended it, else unparsable.
+    second reply then counts; `raw` holds both. A reply that did not end by itself is not parsed: it is refused if a filter ended it, else unparsable.
 
     If the engine fails, the outcome is `failed`; if only the retry fails, the first reply counts. `form` constrains the output on
     engines that support it."""
@@ -109,7 +110,9 @@ async def ask_with_retry(
         second = await _once(engine, messages, settings, read, form, 1)
     except NotAsked:  # rejudge: no retry is cached because the parser used to accept the first reply
         return first
-    return first if second.reply.outcome == Outcome.FAILED else second
+    if second.reply.outcome == Outcome.FAILED:
+        return first
+    return second._replace(raw=with_first(second.raw, first.raw))
 
 
 async def _once(

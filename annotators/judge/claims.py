@@ -14,7 +14,18 @@ from schemas.conversation import before_question, request_about
 from schemas.errors import NoVerdict, RecipeError
 from schemas.operator import Context, SampleRows
 from schemas.operator import OperatorSettings as Base
-from schemas.records import SAMPLE_KINDS, Candidate, Claim, Finding, Judgement, Outcome, Provenance, claim, judgement
+from schemas.records import (
+    SAMPLE_KINDS,
+    Candidate,
+    Claim,
+    Finding,
+    Judgement,
+    Outcome,
+    Provenance,
+    Sample,
+    claim,
+    judgement,
+)
 from schemas.requests import Failure, Score
 
 READS = ("candidates",)
@@ -22,6 +33,7 @@ LEAVES = ("claims", "judgements")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 2
+EDITION = 1  # claims about texts are verified with the whole prompt; lists of facts that cannot be read are asked for once more
 BUILDS = {"splitter": "split"}
 CHOICES = ("yes", "Yes", "no", "No")
 
@@ -48,12 +60,17 @@ async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[
     (template,) = prompt_texts(settings)
     question = messages.question_of(sample.prompt)
     texts = list(dict.fromkeys(c.text for c in rows.candidates))
-    splitter = _told(context.built["splitter"], before_question(sample.prompt), settings, context)
+    splitter = _told(context.built["splitter"], sample, settings, context)
     found = await asyncio.gather(*[_split(splitter, question, text) for text in texts])
     splits: dict[str, Any] = dict(zip(texts, found, strict=True))
     questions = list(dict.fromkeys(q for s in splits.values() if isinstance(s, list) for q, _ in s))
     requests = [
-        engine.ask(Score(request_about(sample.prompt, prompts.fill(template, question=q)), CHOICES)) for q in questions
+        engine.ask(
+            Score(
+                request_about(sample.prompt, prompts.fill(template, question=q), quote=sample.kind == "text"), CHOICES
+            )
+        )
+        for q in questions
     ]
     answers = dict(zip(questions, await _verdicts(requests), strict=True))
     out: list[Claim | Judgement] = []
@@ -86,11 +103,15 @@ def _rows(c: Candidate, split, answers, identity: str, context: Context) -> list
     return out
 
 
-def _told(splitter, before: str, settings: Settings, context: Context):
-    """The splitter, with the conversation `before` the question. RecipeError if it does not accept a conversation."""
+def _told(splitter, sample: Sample, settings: Settings, context: Context):
+    """The splitter, with the conversation `before` the question and the sample's `kind` if it accepts that. RecipeError if it does not accept
+    a conversation."""
+    before, accepted = before_question(sample.prompt), inspect.signature(splitter).parameters
+    if "kind" in accepted:
+        splitter = partial(splitter, kind=sample.kind)
     if not before:
         return splitter
-    if "before" not in inspect.signature(splitter).parameters:
+    if "before" not in accepted:
         raise RecipeError(
             f"{context.step}: {settings.splitter} splits answers to single questions only; add the parameter `before` to its `split`"
         )

@@ -17,6 +17,7 @@ LEAVES = ("judgements",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 2
+EDITION = 1  # samples without media are asked about in other words
 
 
 class Settings(JudgeSettings):

@@ -28,6 +28,7 @@ LEAVES = ("judgements",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 2
+EDITION = 1  # samples without media are asked about in other words
 WORDS = {"one": 1.0, "One": 1.0, "two": -1.0, "Two": -1.0, "tie": 0.0, "Tie": 0.0}
 SCALE = {
     "1": "answer one is much better", "2": "better", "3": "slightly better", "4": "both are equally good",

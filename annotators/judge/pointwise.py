@@ -20,6 +20,7 @@ LEAVES = ("judgements",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 3
+EDITION = 1  # samples without media are asked about in other words
 Rubric = Literal["helpfulness", "visual_faithfulness", "ethical_considerations"]
 WHOLE = "ratings"  # key of the overall ratings in the reply
 RATINGS = "[one whole number for each answer, in their order]"
@@ -93,6 +94,8 @@ async def _rated(
 
 def _messages(candidates: list[Candidate], rows: SampleRows, settings: Settings):
     text, *rubrics = prompt_texts(settings)
+    if not isinstance(settings.axes, dict):
+        rubrics = [prompts.for_kind(rubric, rows.sample.kind) for rubric in rubrics]
     keys = tuple(settings.axes) or (WHOLE,)
     form = ", ".join([f'"rationale": {RATIONALE}'] * settings.rationale + [f'"{key}": {RATINGS}' for key in keys])
     return judge_messages(

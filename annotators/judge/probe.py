@@ -136,7 +136,7 @@ def _blind(sample: Sample, settings: Settings, context: Context) -> Sample | Non
     """The sample without its media or with substitutes, under its own id; None if a kind has no substitute."""
     if settings.media == "none":
         prompt = tuple(m if m.parts else m._replace(parts=(Part("text", ""),)) for m in without_media(sample.prompt))
-        return sample._replace(prompt=prompt, media=(), kind="text")
+        return sample._replace(prompt=prompt, media=())  # of its kind still: judges ask in the same words
     new = {}
     for media, kind in media_kinds(sample.prompt).items():
         others = [other for other in context.fitted.get(kind, ()) if other not in sample.media]

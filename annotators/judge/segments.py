@@ -23,6 +23,7 @@ LEAVES = ("judgements",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 2
+EDITION = 1  # samples without media are asked about in other words
 UNITS = {"span": "the shortest words that are wrong", "sentence": "the whole sentence"}
 
 

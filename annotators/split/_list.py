@@ -4,8 +4,7 @@ import re
 from typing import Any
 
 from annotators.judge import _objects
-from annotators.judge._reply import folded, outcome_without_verdict
-from schemas.errors import NoVerdict
+from annotators.judge._reply import ParsedReply, folded, outcome_without_verdict
 from schemas.records import Outcome
 from schemas.text import sentences
 from schemas.thinking import without_thinking
@@ -27,11 +26,11 @@ _NO_FACTS = re.compile(
 _INLINE = re.compile(r"(?:(?<=[.!?;])\s+|(?<=[。；])\s*)[(（]?(\d{1,3})[.)）、]\s*(?=[^\W\d])")
 
 
-def list_items(text: str) -> list[str]:
+def list_items(text: str) -> ParsedReply[list[str]]:
     """The items of a list, after any thought: lines with a mark ("- ", "* ", "1. ", "(1) "), else the texts of a JSON list, else sentences,
     at least one of which ends with a full stop, or the word none (["none"] for a sentence that says so, too).
 
-    NoVerdict if there is none (`refused` or `abstain` if the reply says so), if a thought is not closed, or if the last item is cut off: the
+    Unparsable if there is none (`refused` or `abstain` if the reply says so), if a thought is not closed, or if the last item is cut off: the
     beginning of an earlier whole one, or a marked line without a full stop if all others end with one."""
     reply = (without_thinking(text) or "").strip()
     lines = [line.strip() for line in reply.splitlines()]
@@ -47,15 +46,15 @@ def list_items(text: str) -> list[str]:
     if not items:
         outcome = outcome_without_verdict(text)
         if outcome in (Outcome.REFUSED, Outcome.ABSTAIN):
-            raise NoVerdict(outcome, text)
+            return ParsedReply(outcome)
         items = _sentences([line for line in lines if not _RULE.fullmatch(line)])
         if len(items) == 1 and _NO_FACTS.fullmatch(items[0]):
-            return ["none"]
+            return ParsedReply(Outcome.VERDICT, ["none"])
         if not any(item.endswith(_ENDS) for item in items) and reply.lower() != "none":
             items = []
     if not items or _is_cut_off(items, is_marked):
-        raise NoVerdict(Outcome.UNPARSABLE, text)
-    return items
+        return ParsedReply(Outcome.UNPARSABLE)
+    return ParsedReply(Outcome.VERDICT, items)
 
 
 def _numbered_in_line(item: str) -> list[str]:

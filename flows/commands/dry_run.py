@@ -354,7 +354,7 @@ def _answers(engine: SimulatedEngine, request: Generate | Beams, known: Observat
         seed = f"{getattr(request, 'seed', 0)}/{i}"
         draw = _unit(request, seed)
         words = round(length * PLAIN) or 1
-        if form:
+        if form and not (form.regex and example):
             text = _formed(form, draw)
         elif example:
             text = example(question_of(request.messages), _words(words, draw), draw)
@@ -383,7 +383,7 @@ def _words(count: int, draw: float) -> str:
 
 
 def _formed(form: Form, draw: float) -> str:
-    """An answer in the form; for a regular expression arbitrary words, which will not parse."""
+    """An answer in the form; for a regular expression, unless the operator has an `example`, arbitrary words, which will not parse."""
     if form.choice:
         return form.choice[int(draw * len(form.choice))]
     return json.dumps(instance(json.loads(form.schema), draw)) if form.schema else _words(3, draw)

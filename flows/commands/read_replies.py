@@ -8,7 +8,7 @@ from annotators.judge import _parse, segments
 from annotators.judge._parse import ParsedReply
 from annotators.split._list import list_items
 from pipeline.source.reading import row_files
-from schemas.errors import NoVerdict, RowError, bad_row
+from schemas.errors import RowError, bad_row
 from schemas.finish import CONTENT_FILTER, STOP, finish_name
 from schemas.records import Outcome
 from schemas.text import did_you_mean
@@ -120,18 +120,9 @@ def _segments(row: dict[str, Any]) -> Parser:
     return read
 
 
-def _claims(row: dict[str, Any]) -> Parser:
-    def read(text: str) -> ParsedReply[Any]:
-        try:
-            return ParsedReply(Outcome.VERDICT, list_items(text))
-        except NoVerdict as error:
-            return ParsedReply(error.outcome)
-
-    return read
-
-
 FORMS: dict[str, Callable[[dict[str, Any]], Parser]] = {
-    "pairwise": _pairwise, "strength": _strength, "pointwise": _pointwise, "listwise": _listwise, "segments": _segments, "claims": _claims,
+    "pairwise": _pairwise, "strength": _strength, "pointwise": _pointwise, "listwise": _listwise, "segments": _segments,
+    "claims": lambda row: list_items,
 }  # fmt: skip
 """the forms of a reply and what makes their parser from a row, which names the fields that are missing"""
 

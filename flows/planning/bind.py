@@ -45,6 +45,14 @@ class Part:
     operator: Operator
 
 
+def _editions(operator: Operator) -> Iterator[int]:
+    """The EDITIONs of an operator and its parts that are not 0."""
+    if edition := getattr(operator.module, "EDITION", 0):
+        yield edition
+    for part in operator.parts:
+        yield from _editions(part.operator)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bound(Operator):
     """A step with everything needed to run it, except the engines. `version` is set by `of`, when the models are known."""
@@ -94,8 +102,7 @@ class Bound(Operator):
             own.append("contradictions")
         if "samples" in self.sources:  # likewise, for a step whose `from:` names no source
             own.append("samples")
-        if edition := getattr(self.module, "EDITION", 0):
-            own.append(edition)
+        own += _editions(self)
         return digest(self.step.name, self.version, self.step.sources, self.step.where, self.step.share, *own)
 
     def of(self, identities: Mapping[str, str]) -> "Bound":

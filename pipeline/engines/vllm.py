@@ -22,6 +22,7 @@ import jinja2
 from cachetools import LRUCache
 from pydantic import Field
 
+from pipeline.engines._structured_output import constraint
 from pipeline.engines.local.device import has_gpu, share_of
 from pipeline.media.decode import decode_audio, decode_clip, decode_image
 from pipeline.media.limits import HEARD_SECONDS
@@ -492,9 +493,7 @@ def _structure(form: Form | None):
         return None
     from vllm.sampling_params import StructuredOutputsParams
 
-    if form.choice:
-        return StructuredOutputsParams(choice=list(form.choice))
-    return StructuredOutputsParams(json=form.schema) if form.schema else StructuredOutputsParams(regex=form.regex)
+    return StructuredOutputsParams(**constraint(form))
 
 
 def _answer(output) -> Answer:

@@ -30,6 +30,7 @@ LEAVES = ("media", "candidates")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 2
+EDITION = 1  # samples without media are asked about in other words
 
 _FENCED = re.compile(r"<<<\s*(.*?)\s*>>>", re.DOTALL)
 
@@ -67,6 +68,7 @@ async def _rewritten(
     sample, engine = rows.sample, context.engines[settings.model]
     (template,) = prompt_texts(settings)
     known = (sample.facts or sample.reference or sample.answer or "nothing") if settings.facts else "not told"
+    template = prompts.for_kind(template, sample.kind, settings.prompt)
     text = prompts.fill(template, question=question_of(sample.prompt), answer=c.text, facts=known)
     messages = request_about(prompt, text)
     found = await _reply(engine, messages, settings, seed_of(settings.seed, c.id))

@@ -23,6 +23,7 @@ LEAVES = ("samples", "candidates")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 3
+EDITION = 1  # samples without media are asked about in other words
 
 _LABEL = re.compile(
     r"^\W*(question|right|wrong|context|q)(?:\s+answer)?\W*:\W*(.+?)[\s*_]*$", re.IGNORECASE | re.MULTILINE
@@ -79,7 +80,7 @@ async def write(rows: SampleRows, settings: Settings, context: Context) -> list[
     Rejected are samples whose reply is not whole or cannot be parsed (UNPARSABLE, with the reply) or has equal answers (EQUAL_ANSWERS)."""
     sample, engine = rows.sample, context.engines[settings.model]
     seed = int(digest(settings.seed, sample.id)[:8], 16) & 0x7FFFFFFF
-    (template,) = prompt_texts(settings)
+    template = prompts.for_kind(*prompt_texts(settings), sample.kind, settings.prompt)
     messages = request_about(sample.prompt, prompts.fill(template, prompt=question_of(sample.prompt)))
     result = await engine.ask(Generate(messages, 1, settings.temperature, settings.top_p, settings.max_tokens, seed))
     if isinstance(result, Failure):

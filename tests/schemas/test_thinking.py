@@ -6,7 +6,6 @@ from annotators.judge import _parse
 from annotators.rules.answers import final_answer
 from annotators.split._list import list_items
 from pipeline.make import rewrite
-from schemas.errors import NoVerdict
 from schemas.records import Outcome
 from schemas.thinking import without_thinking
 
@@ -76,11 +75,10 @@ def test_a_draft_in_a_thought_is_nobodys_verdict():
         assert _parse.ranking(f'{cut}{close}{{"ranking": [2, 1]}}', 2).value == (1, 0)
         assert _parse.error_spans(f'{cut}{close}{{"faults": []}}', "a", (), 1).value == ()
         assert rewrite.parse(f"{cut}{close}<<<the answer>>>") == "the answer"
-        assert list_items(f"{cut}{close}- another") == ["another"]
+        assert list_items(f"{cut}{close}- another").value == ["another"]
         assert final_answer(f"{cut}{close}<answer>B</answer>") == ("B", True)
         assert _parse.preference(cut) == _parse.ranking(cut, 2) == (Outcome.UNPARSABLE, None)
         assert _parse.ratings(cut, ("ratings",), 2, 1, 5) == (Outcome.UNPARSABLE, None)
         assert rewrite.parse(cut) is None
         assert final_answer(cut) == (None, False)
-        with pytest.raises(NoVerdict):
-            list_items(cut)
+        assert list_items(cut) == (Outcome.UNPARSABLE, None)

@@ -84,7 +84,7 @@ def _held_to(form: Form, model, encoder: Encoder):
     compiler = xgrammar.GrammarCompiler(known)
     try:
         if form.schema:
-            grammar = compiler.compile_json_schema(form.schema)
+            grammar = compiler.compile_json_schema(form.schema, any_whitespace=False)
         else:
             grammar = compiler.compile_regex(form.regex or "|".join(map(re.escape, form.choice)))
     except RuntimeError as error:

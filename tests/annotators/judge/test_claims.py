@@ -6,14 +6,14 @@ import pytest
 
 from annotators.judge import claims, rule
 from annotators.score import refuted_claims
-from annotators.split import model as split_model
 from annotators.split import patterns
+from annotators.split._list import list_items
 from schemas import prompts
-from schemas.conversation import before_question
-from schemas.errors import NoVerdict, RecipeError
+from schemas.conversation import before_question, quoted
+from schemas.errors import RecipeError
 from schemas.messages import assistant, user
 from schemas.operator import SampleRows
-from schemas.records import Claim, Judgement, Outcome, Reason, sample
+from schemas.records import Claim, Judgement, Outcome, Reason, candidate, sample
 from schemas.requests import Failure, Score, Scored
 from tests.support.rows import context, rows_of
 
@@ -130,7 +130,7 @@ def test_a_brace_or_a_fence_in_an_answer_changes_no_prompt():
     ("text", "items"), [("- a\n- b", ["a", "b"]), ("1. a\n2) b", ["a", "b"]), ("Facts:\n* a c", ["a c"])]
 )
 def test_lists_are_read_in_the_usual_marks(text, items):
-    assert split_model.list_items(text) == items
+    assert list_items(text) == (Outcome.VERDICT, items)
 
 
 @pytest.mark.parametrize(
@@ -142,10 +142,8 @@ def test_lists_are_read_in_the_usual_marks(text, items):
         ("I cannot help with that.", Outcome.REFUSED),
     ],
 )
-def test_what_is_no_list_has_no_items_and_its_words_are_kept(text, outcome):
-    with pytest.raises(NoVerdict) as error:
-        split_model.list_items(text)
-    assert (error.value.outcome, error.value.raw) == (outcome, text)
+def test_what_is_no_list_has_no_items(text, outcome):
+    assert list_items(text) == (outcome, None)
 
 
 def test_yes_and_no_are_summed_over_their_spellings():
@@ -168,6 +166,41 @@ def test_a_patterns_file_that_cannot_be_read_is_one_line(tmp_path, text, why):
     with pytest.raises(RecipeError, match=f"cannot read the patterns file .*patterns.yaml: .*{why}") as told:
         patterns.compiled(str(path))
     assert str(told.value).isprintable()
+
+
+def test_claims_about_a_text_are_verified_with_the_whole_prompt():
+    """A passage and a question in one text, which the claim alone does not hold."""
+    passage = "Nora sold 34 roses. How many did she sell?"
+    asked = []
+
+    class Reader:
+        identity, slots = "reader@1", 4
+
+        async def ask(self, request: Score):
+            asked.append(request.messages)
+            return Scored((-0.1, None, -2.4, None), 9)
+
+    rows = SampleRows(sample((user(passage),)))
+    rows.candidates = [candidate(rows.sample.id, "sample", "34", index=0)]
+    kinds = []
+
+    def splitter(question, answer, kind):
+        kinds.append((question, kind))
+        return [("Did Nora sell 34 roses?", True)]
+
+    step = context("claims", engines={"policy": Reader()}, built={"splitter": splitter})
+    asyncio.run(claims.judge(rows, claims.Settings(model="policy"), step))
+    assert kinds == [(passage, "text")]
+    ((turn,),) = asked
+    assert [part.text for part in turn.parts] == [before_question_of(passage), "Did Nora sell 34 roses?"]
+    asked.clear()
+    pictured = rows_of(["34"])
+    asyncio.run(claims.judge(pictured, claims.Settings(model="policy"), step))
+    assert [part.text for part in asked[0][0].parts] == [None, "Did Nora sell 34 roses?"]  # as ever
+
+
+def before_question_of(text: str) -> str:
+    return "".join(part.text for part in quoted((user(text),)))
 
 
 def test_a_splitter_is_told_what_was_said_before_the_question():

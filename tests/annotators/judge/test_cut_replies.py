@@ -8,6 +8,7 @@ import pytest
 from annotators.judge import listwise, pairwise, pointwise, segments
 from annotators.split import model as split_model
 from schemas.errors import NoVerdict
+from schemas.finish import FIRST
 from schemas.records import Judgement, Outcome
 from schemas.requests import Answer, Generated
 from tests.support.rows import context, rows_of
@@ -64,7 +65,9 @@ def test_the_second_reply_counts_if_the_first_one_was_cut_off():
     text = "[[2]]"
     engine = Says(Answer("[[1]] or", 20, "length"), Answer(text, 9, "stop"))
     (row,) = judged("pairwise", engine, order="fixed")
-    assert (row.outcome, row.value, row.raw, row.attempt) == (Outcome.VERDICT, -1.0, text, 1)
+    assert (row.outcome, row.value, row.attempt) == (Outcome.VERDICT, -1.0, 1)
+    second, first = row.raw.split(FIRST)
+    assert (second, first) == (text, "truncated: max_tokens (20) cut it off; raise max_tokens: [[1]] or")
 
 
 def test_a_judge_that_only_thought_says_which_setting_to_raise():
@@ -89,6 +92,6 @@ def test_a_list_of_claims_is_whole_or_none(finish, broken):
     assert asyncio.run(split(lists)) == [("is there a dog ?", True)]
     lists[broken] = lists[broken]._replace(finish=finish)
     with pytest.raises(NoVerdict) as caught:
-        asyncio.run(split(lists))
-    assert caught.value.outcome == Outcome.UNPARSABLE
+        asyncio.run(split(lists[: broken + 1]))  # as it is said the second time, too
+    assert caught.value.outcome == CUT[finish]
     assert lists[broken].text in caught.value.raw

@@ -65,7 +65,7 @@ def test_a_preference_that_survives_does_not_need_the_media(runner, cat, dog, ne
     assert (sample.id, sample.media, sample.kind, messages.question_of(sample.prompt)) == (
         rows.sample.id,
         (),
-        "text",
+        "image",  # a judge asks in the words of pictures still
         "what is there ?",
     )
 

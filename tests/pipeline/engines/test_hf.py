@@ -93,15 +93,18 @@ def test_probabilities_of_drawn_tokens_are_those_of_the_same_text(ask, asked):
 
 def test_an_answer_ends_before_a_stop_and_keeps_its_form(ask, asked):
     prompt = asked["image"][0].prompt
-    plain, stopped, held = ask(
+    schema = '{"type": "object", "properties": {"seen": {"enum": ["red", "blue"]}}, "required": ["seen"], "additionalProperties": false}'
+    plain, stopped, held, formed = ask(
         Generate(prompt, temperature=0.0, max_tokens=32),
         Generate(prompt, temperature=0.0, max_tokens=32, stop=(" a",)),
         Generate(prompt, temperature=0.0, max_tokens=32, form=Form(choice=("both", "none"))),
+        Generate(prompt, temperature=0.0, max_tokens=32, form=Form(schema=schema)),
     )
     text = plain.answers[0].text
     assert " a" in text
     assert (stopped.answers[0].text, stopped.answers[0].finish) == (text.partition(" a")[0], "stop")
     assert held.answers[0].text in ("both", "none")
+    assert formed.answers[0].text in ('{"seen": "red"}', '{"seen": "blue"}')  # no white space between tokens
     assert text not in ("both", "none")
 
 

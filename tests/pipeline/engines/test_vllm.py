@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import json
 import math
 import multiprocessing
 import re
@@ -118,9 +117,7 @@ def test_answers_keep_their_form(ask, asked):
     )  # fmt: skip
     assert chosen.answers[0].text in ("both", "none")
     assert re.fullmatch("a (red|blue) circle", matched.answers[0].text)
-    if formed.answers[0].finish == "stop":  # the tiny model may fill what is left with spaces
-        assert json.loads(formed.answers[0].text)["seen"] in ("red", "blue")
-    assert formed.answers[0].text.lstrip().startswith("{")
+    assert formed.answers[0].text in ('{"seen": "red"}', '{"seen": "blue"}')  # with free white space it never ended
     assert broken.reason == Reason.ENGINE_REFUSED
 
 
