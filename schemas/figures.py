@@ -6,7 +6,7 @@ READABLE = 0.95  # a judge whose parse rate is lower is named
 
 
 class Figure(NamedTuple):
-    """One metric, in 0..1: `name` is its key in the summary, `title` the heading of its row or column, `sentence` its definition."""
+    """One metric, in 0..1 (`words` is a number of words): `name` is its key in the summary, `title` the heading of its row or column, `sentence` its definition."""
 
     name: str
     title: str
@@ -33,7 +33,14 @@ EVALUATION = (
     Figure("accuracy", "accuracy", "share of answers that are entirely true and complete"),
     Figure("yes_no_accuracy", "yes/no accuracy", "share of yes/no questions answered correctly (POPE, Li et al. 2023)"),
     Figure("yes_no_f1", "yes/no F1", "F1 of yes/no questions, positive class yes (POPE, Li et al. 2023)"),
+    Figure("words", "words", "mean number of words of an answer"),
 )  # fmt: skip
+
+ROWS = (
+    Figure("right", "right answers", "share of the answers that the rule judged right, of those that it judged"),
+    Figure("words", "words", "mean number of words of an answer"),
+)  # fmt: skip
+"""of an evaluation on rows, which also has the mean of each other axis of its judge, under the name of the axis"""
 
 
 def with_values(figures: tuple[Figure, ...], found: list[dict]) -> list[Figure]:

@@ -20,10 +20,11 @@ NEAR = 0.1  # lengths are equal if they differ by at most this share of the long
 
 
 class Answer(NamedTuple):
-    """An answer as far as biases depend on it."""
+    """An answer as far as figures depend on it."""
 
     text: str
     model: str | None = None  # identity of the model that wrote it
+    step: str | None = None  # the step that made it
 
 
 class JudgeQuality:

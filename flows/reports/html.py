@@ -11,15 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from flows.reports import plots
+from flows.reports import evaluations, plots
 from flows.reports.previews import preview
-from flows.reports.terminal import cut_lines, dropped_lines, open_lines, unread_lines, verdict
+from flows.reports.terminal import cut_lines, dropped_lines, open_lines, rule_of, short, unread_lines
 from flows.runs import costs
 from schemas import messages
 from schemas.arrow import from_batch, word_counts
 from schemas.axes import CLAIM, FORM
 from schemas.disk import disk
-from schemas.figures import EVALUATION, JUDGE, READABLE, with_values
+from schemas.figures import JUDGE, READABLE, with_values
 from schemas.operator import Tables
 from schemas.ports import MediaStore
 from schemas.records import COUNTED, SAMPLE_KINDS, Candidate, Claim, Judgement, Outcome, Pair, Sample, media_parts
@@ -49,10 +49,10 @@ def write_report(folder: Path, summary: dict, tables: Tables, media: MediaStore)
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     page = environment.get_template("report.html.j2").render(
-        summary=summary, kinds=kinds, stages=stages, figures=with_values(EVALUATION, [entry["mean"] for entry in summary["evaluate"].values()]),
-        habits=with_values(JUDGE, list(summary["judges"].values())), known=KNOWN, verdict=verdict(summary["evaluate"]),
+        summary=summary, kinds=kinds, stages=stages, evaluated=_evaluated(summary),
+        habits=with_values(JUDGE, list(summary["judges"].values())), known=KNOWN, verdict=" ".join(evaluations.verdicts(summary)),
         amount=costs.amount, amounts=costs.amounts,
-        notes=list(_notes(summary, sides)), plots=_plots(summary, stages, sides), sides=sides, asked=_asked(summary),
+        notes=list(_notes(summary, sides)), plots=_plots(summary, stages, sides), sides=sides, asked=_asked(summary), right=summary.get("right", ()), rule_of=rule_of, short=short,
         pairs=_shown(tables, media), recipe=yaml.safe_dump(recipe, sort_keys=False, width=100),
     )  # fmt: skip
     path = folder / "report.html"
@@ -129,6 +129,8 @@ def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
             f"Lengths differ in {differ:,} pairs; in these the longer answer is chosen {share:.0%} of the time"
             + ("." if fair else ": a model could learn to prefer length."),
         )
+    for line in evaluations.warnings(summary):
+        yield False, line
     for line in (*dropped_lines(summary), *cut_lines(summary)):
         yield False, f"{line}."
     if failed := summary["questions_failed"]:
@@ -170,10 +172,26 @@ def _plots(summary: dict, stages: dict, sides: Sides) -> dict[str, str]:
             name: entry for name, entry in most if entry["skill"] is not None or entry["agreement"] is not None
         }:
             out[f"people {step}"] = plots.people(most)
-    if summary["evaluate"]:
-        order = (*SAMPLE_KINDS, "mean")
-        found = {name: {k: entry[k] for k in order if k in entry} for name, entry in summary["evaluate"].items()}
-        out["evaluation"] = plots.intervals(found, "hallucination", "answers with a false claim")
+    return out
+
+
+def _evaluated(summary: dict) -> list[dict[str, Any]]:
+    """A section for each table of evaluations: its metrics, their values, a plot of the first metric by media type."""
+    out = []
+    for part in evaluations.tables(summary["evaluate"]):
+        shown = evaluations.figures(part)
+        whole = {name: evaluations.overall(found) for name, found in part.items()}
+        kinds = [kind for kind in SAMPLE_KINDS if all(shown[0].name in found.get(kind, {}) for found in part.values())]
+        scenes = "mean" in next(iter(part.values()))
+        points = {
+            name: {**{k: part[name][k] for k in kinds}, ("mean" if scenes else "all"): whole[name]} for name in part
+        }
+        label = "answers with a false claim" if shown[0].name == "hallucination" else shown[0].title
+        drawn = shown[0].name in evaluations.WHAT and all(shown[0].name in found for found in whole.values())
+        out.append({
+            "scenes": scenes, "figures": shown, "values": whole, "label": label,
+            "plot": plots.intervals(points, shown[0].name, label) if drawn else "",
+        })  # fmt: skip
     return out
 
 

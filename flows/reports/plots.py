@@ -96,7 +96,7 @@ def histogram(chosen: dict[float, int], rejected: dict[float, int], label: str) 
 
 
 def intervals(evaluations: dict[str, dict], figure: str, label: str) -> str:
-    """One figure of each evaluation by media type, as points with their intervals."""
+    """One figure of each evaluation by media type, as points with their intervals; the last is all of them, in bold."""
     kinds = list(next(iter(evaluations.values())))
     apart = min(BAR, 0.8 / len(evaluations))
     with _drawing(0.9 + max(0.42, 0.14 * len(evaluations)) * len(kinds)) as (_, (axes,), svg):
@@ -116,7 +116,7 @@ def intervals(evaluations: dict[str, dict], figure: str, label: str) -> str:
                 color=EVALUATED.get(name, f"C{i}"),  # matplotlib's own colours
             )
         axes.set_yticks(range(len(kinds)), kinds)
-        axes.get_yticklabels()[kinds.index("mean")].set_fontweight("bold")
+        axes.get_yticklabels()[-1].set_fontweight("bold")
         axes.invert_yaxis()
         axes.set_xlim(left=0)
         axes.set_xlabel(label)

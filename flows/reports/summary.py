@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from annotators.measures.judge_quality import Answer, JudgeQuality
+from annotators.measures.right_answers import RightAnswers
 from annotators.measures.streaming_stats import Share
+from flows.reports import evaluations
 from flows.runs import campaigns, costs, rejections, shards
 from flows.runs.folder import disk_errors_translated
 from pipeline.storage import checksum
@@ -85,6 +87,8 @@ def summary(run) -> dict[str, Any]:
             out["dataset"] = str(run.dataset(unit.round).relative_to(run.folder))
         elif unit.kind == "table" and unit.steps[0].family in ("train", "evaluate"):
             out[unit.steps[0].family][unit.name] = done["result"]
+    if found := evaluations.paired(run):
+        out["differences"] = found
     if repaired:
         out["repaired"] = repaired
     if unread:
@@ -110,11 +114,11 @@ def usage_summary(usages: costs.Usages, units: dict[str, str], prices: dict[str,
 
 def counts(tables: Tables, judges: Sequence[str] = ()) -> dict[str, Any]:
     """Live rows by media type, rejections by step and reason, samples that the steps `judges` dropped, open rows, answers and judgements that
-    max_tokens cut off, judge quality, and how many of the probed preferences survive without the media. Streams the tables: memory grows only
+    max_tokens cut off, judge quality, the shares of right answers, and how many of the probed preferences survive without the media. Streams the tables: memory grows only
     with the ids of samples."""
     kinds: dict[str, str] = {}
     found = {name: Counter() for name in COUNTED}
-    quality, left = JudgeQuality(), OpenRows()
+    quality, right, left = JudgeQuality(), RightAnswers(), OpenRows()
     for batch in tables.batches("samples", ["id", "kind"]):
         new = dict(zip(batch.column("id").to_pylist(), batch.column("kind").to_pylist(), strict=True))
         kinds |= new
@@ -136,7 +140,9 @@ def counts(tables: Tables, judges: Sequence[str] = ()) -> dict[str, Any]:
         found["judgements"][kind] += len(judgements)
         left.judged(judgements)
         cut["replies"].update(j.step for j in judgements if j.outcome == Outcome.UNPARSABLE and _is_cut(j.raw or ""))
-        quality.add(kind, {name: answer for _, name, answer in answers}, judgements)
+        by_name = {name: answer for _, name, answer in answers}
+        quality.add(kind, by_name, judgements)
+        right.add(kind, by_name, judgements)
     dropped: dict[str, dict[str, dict[str, Any]]] = {}
     for batch in tables.batches("rejections", ["step", "reason", "detail", "table"]):
         left.rejected(batch)
@@ -144,7 +150,7 @@ def counts(tables: Tables, judges: Sequence[str] = ()) -> dict[str, Any]:
     out: dict[str, Any] = {name: {k: n[k] for k in SAMPLE_KINDS if n[k]} for name, n in found.items()}
     survived = {kind: share.figure() for kind, share in sorted(probed.items())}
     return out | {
-        "rejections": rejections.in_tables(tables), "dropped_by_judges": dropped, "open": left.figures(), "cut_off": {what: dict(steps) for what, steps in cut.items()}, "judges": quality.report(), "survive_without_media": survived,
+        "rejections": rejections.in_tables(tables), "dropped_by_judges": dropped, "open": left.figures(), "cut_off": {what: dict(steps) for what, steps in cut.items()}, "judges": quality.report(), "right": right.report(), "survive_without_media": survived,
     }  # fmt: skip
 
 
@@ -230,7 +236,7 @@ def _pairs(tables: Tables) -> Iterator[tuple[str, list[bool | None]]]:
 
 def _answers(tables: Tables) -> Iterator[tuple[str, str, Answer]]:
     """(sample, id, answer) of all candidates."""
-    columns = ["sample", "id", "text", "model"]
+    columns = ["sample", "id", "text", "model", "step"]
     for batch in tables.batches("candidates", columns):
-        for sample, name, text, model in zip(*(batch[c].to_pylist() for c in columns), strict=True):
-            yield sample, name, Answer(text, model)
+        for sample, name, *about in zip(*(batch[c].to_pylist() for c in columns), strict=True):
+            yield sample, name, Answer(*about)

@@ -10,10 +10,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from flows.reports.evaluations import figures, overall, tables, verdicts, warnings
 from flows.runs import costs, rejections
-from schemas.figures import EVALUATION, JUDGE, READABLE, with_values
+from schemas.figures import JUDGE, READABLE, with_values
 from schemas.operator import Tables
-from schemas.records import COUNTED, Reason
+from schemas.records import COUNTED, SAMPLE_KINDS, Reason
 from schemas.redact import clean
 
 NAMED = 20  # dropped rows printed one by one
@@ -160,11 +161,15 @@ def print_summary(summary: dict, run, console: Console) -> None:
     if summary["models"]:
         console.print(usage_table(summary["models"], "model usage"))
     print_judge_quality(summary["judges"], console)
+    print_right_answers(summary, console)
     if probed := summary["survive_without_media"].get("all"):
         console.print(f"  {share(probed)} of {probed['n']:,} preferences survive without the media")
     if summary["evaluate"]:
         print_evaluations(summary["evaluate"], console)
-        console.print(verdict(summary["evaluate"]))
+        for line in verdicts(summary):
+            console.print(escape(line), soft_wrap=True)
+        for line in warnings(summary):
+            console.print(f"[yellow]{escape(line)}[/yellow]", soft_wrap=True)
     if summary["dataset"]:
         console.print(f"dataset  [bold]{escape(str(run.folder / summary['dataset']))}[/bold]")
     if (run.folder / "report.html").exists():
@@ -311,41 +316,58 @@ def _print_quality_table(found: dict[str, dict], console: Console) -> None:
     console.print(table)
 
 
+def print_right_answers(summary: dict, console: Console) -> None:
+    """Prints the share of right answers by rule, step, model and media kind; nothing without a rule. Summaries of older versions lack them."""
+    if not (groups := summary.get("right")):
+        return
+    table = Table(title="right answers (95 % interval)", title_justify="left")
+    kinds = [kind for kind in SAMPLE_KINDS if any(kind in group["shares"] for group in groups)]
+    for name in ("rule", "answers of", "n", "all", *(kinds if len(kinds) > 1 else ())):
+        table.add_column(name, justify="left" if name in ("rule", "answers of") else "right")
+    for group in groups:
+        shares = [share(group["shares"].get(name)) for name in ("all", *(kinds if len(kinds) > 1 else ()))]
+        who = " · ".join(short(text) for text in (group["step"], group["model"]) if text)
+        table.add_row(escape(rule_of(group)), escape(who), f"{group['shares']['all']['n']:,}", *shares)
+    console.print(table)
+
+
+def rule_of(group: dict) -> str:
+    """The rule of a group of answers and the step that applied it, such as `truth (rule.number)`."""
+    return f"{group['judge']} ({short(group['rule'])})"
+
+
+def short(text: str) -> str:
+    """At most 28 characters of a text, such as the identity of a model."""
+    return text if len(text) <= 28 else text[:27] + "\u2026"
+
+
 def share(figure: dict | None) -> str:
     """A share with its 95 % interval; empty for None."""
     return f"{figure['share']:.3f} [dim]({figure['low']:.3f}-{figure['high']:.3f})[/dim]" if figure else ""
 
 
 def print_evaluations(evaluations: dict[str, dict], console: Console) -> None:
-    """Prints the mean figures of all evaluations side by side, with 95 % intervals, and hallucination by media type."""
-    table = Table(title="on held-out prompts (mean over media types, 95 % interval)", title_justify="left")
-    for name in ("", *evaluations):
-        table.add_column(name, justify="right" if name else "left")
-    for figure in with_values(EVALUATION, [e["mean"] for e in evaluations.values()]):
-        table.add_row(figure.title, *(_value(e["mean"].get(figure.name)) for e in evaluations.values()))
-    for kind in next(iter(evaluations.values())):
-        if kind != "mean":
-            table.add_row(
-                f"[dim]hallucination, {kind}[/dim]", *(_value(e[kind]["hallucination"]) for e in evaluations.values())
-            )
-    console.print(table)
+    """Prints the metrics of all evaluations side by side, with 95 % intervals, and the first of them by media type."""
+    for part in tables(evaluations):
+        scenes = "mean" in next(iter(part.values()))
+        title = (
+            "on held-out scenes (mean over media types, 95 % interval)"
+            if scenes
+            else "on held-out rows (95 % interval)"
+        )
+        table = Table(title=title, title_justify="left")
+        for name in ("", *part):
+            table.add_column(name, justify="right" if name else "left")
+        shown = figures(part)
+        for figure in shown:
+            table.add_row(figure.title, *(_value(overall(found).get(figure.name)) for found in part.values()))
+        for kind in (kind for kind in SAMPLE_KINDS if any(kind in found for found in part.values())):
+            values = (_value(found.get(kind, {}).get(shown[0].name)) for found in part.values())
+            table.add_row(f"[dim]{shown[0].title}, {kind}[/dim]", *values)
+        if not scenes:
+            table.add_row("[dim]rows[/dim]", *(f"{found['all']['rows']:,}" for found in part.values()))
+        console.print(table)
 
 
 def _value(figure: dict | None) -> str:
     return f"{figure['value']:.3f} [dim]({figure['low']:.3f}-{figure['high']:.3f})[/dim]" if figure else ""
-
-
-def verdict(evaluations: dict[str, dict]) -> str:
-    """Whether training helped, in a sentence; empty unless there is an evaluation `before` and one `after`."""
-    if not {"before", "after"} <= evaluations.keys():
-        return ""
-    before, after = (evaluations[k]["mean"]["hallucination"] for k in ("before", "after"))
-    if after["high"] < before["low"]:
-        text = f"Training helped: hallucinated answers fell from {before['value']:.1%} to {after['value']:.1%}."
-    elif after["low"] > before["high"]:
-        text = f"Training HARMED: hallucinated answers rose from {before['value']:.1%} to {after['value']:.1%}."
-    else:
-        text = f"Training did not help measurably: hallucinated answers {before['value']:.1%} before, {after['value']:.1%} after."
-    if "control" in evaluations:
-        text += f" The control (chosen and rejected shuffled): {evaluations['control']['mean']['hallucination']['value']:.1%}."
-    return text

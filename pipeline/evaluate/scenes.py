@@ -3,13 +3,13 @@
 import asyncio
 import random
 from collections.abc import Iterator
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from pipeline.evaluate._bootstrap import interval, replicates
-from pipeline.scenes.world import SCENES, Scene, Task, World, draw, load_world, store_scene
+from pipeline.evaluate._bootstrap import interval, keep, replicates
+from pipeline.scenes.world import SCENES, SHARES, Kind, Scene, Task, World, draw, load_world, store_scene
 from schemas.claim_patterns import Patterns, split, truth_of
 from schemas.errors import EngineError
 from schemas.figures import EVALUATION
@@ -17,8 +17,9 @@ from schemas.messages import user
 from schemas.operator import Context, Tables
 from schemas.operator import OperatorSettings as Base
 from schemas.ports import Engine
-from schemas.records import Message
+from schemas.records import Message, digest
 from schemas.requests import Failure, Generate, Score, Scored
+from schemas.text import word_count
 
 READS = ()
 LEAVES = ()
@@ -32,6 +33,8 @@ T = TypeVar("T")
 class Settings(Base):
     model: str
     """name of the recipe's model to evaluate"""
+    media: tuple[Kind, ...] = Field(tuple(SHARES), min_length=1)
+    """kinds of scenes that are asked about; those that the model takes, if it does not take all"""
     n: int = Field(400, ge=2, le=1_000_000)
     """held-out prompts of each media type"""
     questions: int = Field(3, ge=1, le=100)
@@ -40,6 +43,18 @@ class Settings(Base):
     """maximum length of an answer, in tokens"""
     seed: int = 999
     """random seed of the prompts"""
+
+    @model_validator(mode="after")
+    def _each_once(self):
+        if len(set(self.media)) < len(self.media):
+            raise ValueError("`media` names a kind twice; name each once")
+        return self
+
+
+def digested(settings: Settings) -> dict[str, Any]:
+    """The settings that enter digests: `media` only if it is not the default, so that keys from before stay."""
+    found = settings.model_dump(mode="json")
+    return found if set(settings.media) != set(SCENES) else {k: v for k, v in found.items() if k != "media"}
 
 
 class Counts(NamedTuple):
@@ -50,6 +65,7 @@ class Counts(NamedTuple):
     false_claims: float
     claims: float
     recall: float  # 0..1
+    words: float
     exact: float  # 1 if the answer is entirely true and complete
     right: float  # yes/no questions answered correctly
     true_yes: float  # of these, those whose true answer is yes
@@ -72,12 +88,15 @@ async def evaluate(tables: Tables, settings: Settings, context: Context) -> dict
     """{media type: {metric: {value, low, high}}}, and `mean` with the unweighted mean over media types; 95 % bootstrap intervals.
 
     The metrics are those of `schemas.figures.EVALUATION`; a media type also has `held_out`, the hallucination on combinations that
-    training never showed, if at least two prompts have one. EngineError if a request fails."""
+    training never showed, if at least two prompts have one. Writes the resamples to `context.folder`, for the difference from another
+    evaluation. EngineError if the model does not take a kind of media, or a request fails."""
     engine = context.engines[settings.model]
+    _check_media(engine, settings)
     world = load_world()
     out, replicas, done = {}, [], 0
-    total = len(SCENES) * settings.n
-    for kind in SCENES:
+    kinds = [kind for kind in SCENES if kind in settings.media]
+    total = len(kinds) * settings.n
+    for kind in kinds:
         counts = []
         for batch in _batches(kind, world, settings, context):
             counts += await asyncio.gather(*(_counts(item, engine, world.patterns, settings) for item in batch))
@@ -92,7 +111,18 @@ async def evaluate(tables: Tables, settings: Settings, context: Context) -> dict
             out[kind]["held_out"] = interval(replicates(held, _figures, settings.seed)[:, 0]) | {"prompts": len(held)}
     mean = np.mean(replicas, 0)
     out["mean"] = {name: interval(mean[:, i]) for i, (name, *_) in enumerate(EVALUATION)}
+    prompts = digest("scenes", kinds, settings.n, settings.questions, settings.seed)
+    keep(context.folder, [name for name, *_ in EVALUATION], mean, prompts)
     return out
+
+
+def _check_media(engine: Engine, settings: Settings) -> None:
+    """EngineError if the model does not take the media of some kinds."""
+    fits = [kind for kind in settings.media if kind.removeprefix("multi_") in engine.media]
+    if len(fits) < len(settings.media):
+        remedy = f"set `media: [{', '.join(fits)}]`" if fits else "evaluate it on rows of yours, with evaluate.rows"
+        left = " or ".join(kind for kind in settings.media if kind not in fits)
+        raise EngineError(f"cannot evaluate {settings.model}: it takes no {left}; {remedy}")
 
 
 def _batches(kind: str, world: World, settings: Settings, context: Context) -> Iterator[list[Item]]:
@@ -124,7 +154,7 @@ async def _counts(item: Item, engine: Engine, patterns: Patterns, settings: Sett
     truth = truth_of(facts, split(patterns, item.task.question, text))
     pairs = [(_yes(_checked(score)), truth) for score, (_, truth) in zip(scores, item.questions, strict=True)]
     return Counts(
-        answers=1, hallucinated=truth.false > 0, false_claims=truth.false, claims=truth.claims, recall=truth.recall, exact=truth.exact,
+        answers=1, hallucinated=truth.false > 0, false_claims=truth.false, claims=truth.claims, recall=truth.recall, words=word_count(text), exact=truth.exact,
         right=sum(yes == truth for yes, truth in pairs), true_yes=sum(yes and truth for yes, truth in pairs),
         false_yes=sum(yes and not truth for yes, truth in pairs), false_no=sum(truth and not yes for yes, truth in pairs),
         questions=len(pairs), held_out=item.scene.held_out,
@@ -144,7 +174,7 @@ def _yes(score: Scored) -> bool:
 
 
 def _figures(sums: np.ndarray) -> np.ndarray:
-    """[r, fields of Counts] sums -> [r, 6] metrics in the order of EVALUATION. chair is 0 without claims, F1 is 0 without any yes."""
+    """[r, fields of Counts] sums -> [r, 7] metrics in the order of EVALUATION. chair is 0 without claims, F1 is 0 without any yes."""
     s = Counts(*sums.T)
     figures = {
         "hallucination": s.hallucinated / s.answers,
@@ -153,5 +183,6 @@ def _figures(sums: np.ndarray) -> np.ndarray:
         "accuracy": s.exact / s.answers,
         "yes_no_accuracy": s.right / s.questions,
         "yes_no_f1": 2 * s.true_yes / np.maximum(2 * s.true_yes + s.false_yes + s.false_no, 1),
+        "words": s.words / s.answers,
     }
     return np.stack([figures[name] for name, *_ in EVALUATION], 1)

@@ -123,6 +123,7 @@ def _figures(hallucination: float) -> dict:
         kind: {
             name: {"value": value, "low": max(0, value - 0.03), "high": min(1, value + 0.03)}
             for name, value in {
+                "words": 1 - hallucination / 9,
                 "hallucination": hallucination * by, "chair": hallucination * by / 2, "recall": 0.95 - hallucination / 5,
                 "accuracy": 1 - hallucination * by, "yes_no_accuracy": 0.98, "yes_no_f1": 0.98,
             }.items()

@@ -15,7 +15,7 @@ from pipeline.dataset.write import write
 from pipeline.evaluate import scenes
 from pipeline.storage.media_store import open_store
 from schemas import records
-from schemas.figures import EVALUATION, JUDGE, with_values
+from schemas.figures import EVALUATION, JUDGE, ROWS, with_values
 from schemas.messages import user
 from schemas.records import Finding, Outcome
 from tests.support import small_run
@@ -53,6 +53,7 @@ def shown(summary: dict, media, folder, by: str) -> str:
         return write_card(folder, summary, small_run.RECIPE).read_text()
     console = Console(file=io.StringIO(), width=200)
     terminal.print_judge_quality(summary["judges"], console)
+    terminal.print_right_answers(summary, console)
     terminal.print_evaluations(summary["evaluate"], console)
     return console.file.getvalue()
 
@@ -79,13 +80,43 @@ def test_every_figure_of_an_evaluation_is_shown(summary, media, tmp_path, by):
     assert [figure.name for figure in EVALUATION if figure.title not in page] == []
 
 
+@pytest.mark.parametrize("by", ["console", "report"])
+def test_an_evaluation_on_rows_has_a_table_of_its_own(summary, media, tmp_path, by):
+    found = {name: {"value": 0.625, "low": 0.5, "high": 0.75} for name in ("right", "words", "rating_of_mine")}
+    summary["evaluate"] |= {
+        f"rows_{role}": {"all": found | {"rows": 64}, "text": found | {"rows": 64}} for role in ("before", "after")
+    }
+    page = shown(summary, media, tmp_path, by)
+    for text in (*(figure.title for figure in ROWS), "rating of mine", "0.625", "64", "rows_after", "hallucination"):
+        assert text in page
+
+
+@pytest.mark.parametrize("by", ["console", "report"])
+def test_the_share_of_right_answers_is_shown_with_its_interval(summary, media, tmp_path, by):
+    shares = {
+        "text": {"n": 300, "share": 0.625, "low": 0.5, "high": 0.75},
+        "all": {"n": 400, "share": 0.25, "low": 0.2, "high": 0.3},
+    }
+    model = "a-model-with-a-very-long-identity@1234567890"
+    summary["right"] = [
+        {"judge": "truth", "rule": "rule.number", "axis": "truth", "step": "sample", "model": model, "shares": shares}
+    ]
+    page = shown(summary, media, tmp_path, by)
+    numbers = ("0.250 (0.200-0.300)", "400") if by == "console" else ("25.0 %", "(20–30, 400)", "62.5 %")
+    for text in ("truth (rule.number)", "sample", "a-model-with-a-very-long-id…", *numbers):
+        assert text in page
+    del summary["right"]  # of an older version
+    assert "truth (rule.number)" not in shown(summary, media, tmp_path, by)
+
+
 def test_an_evaluation_computes_every_figure():
-    # one prompt, 12 sums: one answer with 1 false of 2 claims, recall 0.5, not exact; of 4 questions 3 right, tp 1, fp 1, fn 0
-    sums = np.array([[1, 1, 1, 2, 0.5, 0, 3, 1, 1, 0, 4, 0]], float)
+    # one prompt, 13 sums: one answer with 1 false of 2 claims, recall 0.5, 9 words, not exact; of 4 questions 3 right, tp 1, fp 1, fn 0
+    sums = np.array([[1, 1, 1, 2, 0.5, 9, 0, 3, 1, 1, 0, 4, 0]], float)
     computed = dict(zip((figure.name for figure in EVALUATION), scenes._figures(sums)[0], strict=True))
     assert computed == {
         "hallucination": 1, "chair": 0.5, "recall": 0.5, "accuracy": 0, "yes_no_accuracy": 0.75,
         "yes_no_f1": 2 / 3,  # 2 tp / (2 tp + fp + fn)
+        "words": 9,
     }  # fmt: skip
 
 
