@@ -175,17 +175,20 @@ def train(dataset: Annotated[Path, typer.Argument(help="folder of a finished run
 @app.command()
 def evaluate(model: Annotated[str, typer.Argument(help="model to evaluate: a folder or the name of a Hub repository")],
              settings: Annotated[list[str] | None, typer.Argument(help="evaluate.setting=value", metavar="[KEY=VALUE]...")] = None,
+             rows: Annotated[str | None, typer.Option(help="held-out rows of your own: a file that source.rows reads, a folder or a URL", metavar="FILE")] = None,
              out: Out = Path("data/runs/evaluate"), cache: Cache = None) -> None:  # fmt: skip
-    """Measure how much a model hallucinates on held-out scenes whose ground truth is known.
+    """Measure how often a model answers held-out rows of your own right (--rows), or how much it hallucinates on held-out scenes.
 
-    Example: pairwright evaluate data/models/tiny evaluate.n=100 --out data/runs/tiny"""
-    from flows.reports.terminal import console_reporter, print_evaluations
+    The answers to rows are judged by the rule that fits each row's answer, or as evaluate.rule or evaluate.judge says.
+
+    Example: pairwright evaluate data/models/tiny evaluate.n=100 --out data/runs/tiny
+
+    Example: pairwright evaluate data/models/tiny --rows test.jsonl evaluate.rule=normalised --out data/runs/mine"""
+    from flows.reports.terminal import console_reporter, print_done_evaluation
     from flows.runs import executor
 
-    print_evaluations(
-        {"evaluate": executor.evaluate_model(model, out, settings or [], cache=cache, report=console_reporter(say))},
-        say,
-    )
+    executor.evaluate_model(model, out, settings or [], rows=rows, cache=cache, report=console_reporter(say))
+    print_done_evaluation(executor.reopen(out), say)
 
 
 @app.command("judge-bench")

@@ -85,7 +85,9 @@ def _asked(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Disclosure]:
             media = getattr(settings, "media", ())
             kinds = f"media ({', '.join(media)})" if shows and media else ""
             last = max(map(steps.index, asking))
-            sources = [_source(bound) for bound in steps[:last] if bound.step.family == "source"]
+            reading = [bound for bound in steps[:last] if bound.step.family == "source"]
+            reading += [bound for bound in asking if bound.step.title == "evaluate.rows"]
+            sources = [_source(bound) for bound in reading]
             data = " and ".join(filter(None, ("texts", kinds)))
             yield Disclosure(
                 to,
@@ -93,7 +95,8 @@ def _asked(recipe: BoundRecipe, steps: Sequence[Bound]) -> Iterator[Disclosure]:
             )
             for bound in asking:
                 for file in _files(bound):
-                    yield Disclosure(to, f"the text of the file {file}, for {bound.step.name}")
+                    if bound not in reading or file != getattr(bound.settings, "path", None):
+                        yield Disclosure(to, f"the text of the file {file}, for {bound.step.name}")
 
 
 def _shows(bound: Bound) -> bool:

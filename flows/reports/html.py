@@ -13,7 +13,7 @@ import yaml
 
 from flows.reports import evaluations, plots
 from flows.reports.previews import preview
-from flows.reports.terminal import cut_lines, dropped_lines, open_lines, rule_of, short, unread_lines
+from flows.reports.terminal import cut_lines, dropped_lines, evaluation_lines, open_lines, rule_of, short, unread_lines
 from flows.runs import costs
 from schemas import messages
 from schemas.arrow import from_batch, word_counts
@@ -129,7 +129,7 @@ def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
             f"Lengths differ in {differ:,} pairs; in these the longer answer is chosen {share:.0%} of the time"
             + ("." if fair else ": a model could learn to prefer length."),
         )
-    for line in evaluations.warnings(summary):
+    for line in (*evaluations.warnings(summary), *(f"{line}." for line in evaluation_lines(summary["evaluate"]))):
         yield False, line
     for line in (*dropped_lines(summary), *cut_lines(summary)):
         yield False, f"{line}."

@@ -168,7 +168,7 @@ def print_summary(summary: dict, run, console: Console) -> None:
         print_evaluations(summary["evaluate"], console)
         for line in verdicts(summary):
             console.print(escape(line), soft_wrap=True)
-        for line in warnings(summary):
+        for line in (*warnings(summary), *evaluation_lines(summary["evaluate"])):
             console.print(f"[yellow]{escape(line)}[/yellow]", soft_wrap=True)
     if summary["dataset"]:
         console.print(f"dataset  [bold]{escape(str(run.folder / summary['dataset']))}[/bold]")
@@ -344,6 +344,35 @@ def short(text: str) -> str:
 def share(figure: dict | None) -> str:
     """A share with its 95 % interval; empty for None."""
     return f"{figure['share']:.3f} [dim]({figure['low']:.3f}-{figure['high']:.3f})[/dim]" if figure else ""
+
+
+def print_done_evaluation(run, console: Console) -> None:
+    """Prints the evaluation of a run that is one: rows that are not in it, its metrics and notes, and the file of answers."""
+    (unit,) = run.units
+    done = run.done(unit)
+    for line in rejections.lines(done["rejections"]):
+        console.print(f"  {escape(line)}", soft_wrap=True)
+    print_dropped_rows(run.tables(), console)
+    print_unread(done.get("unread", {}), console)
+    print_evaluations({unit.name: done["result"]}, console)
+    for line in evaluation_lines({unit.name: done["result"]}):
+        console.print(f"  [yellow]{escape(line)}[/yellow]", soft_wrap=True)
+    if (answers := run.unit_folder(unit) / "answers.jsonl").exists():
+        console.print(f"answers  [bold]{escape(str(answers))}[/bold]")
+
+
+def evaluation_lines(evaluations: dict[str, dict]) -> list[str]:
+    """What to know about evaluations on rows: answers that were cut off, rows that are prompts of the run."""
+    lines = []
+    for name, found in evaluations.items():
+        cut, seen = (found.get("all", {}).get(key, 0) for key in ("cut_off", "seen"))
+        if cut:
+            lines.append(f"{name}: {_many(cut, 'answer')} cut off, and judged as they are; raise its max_tokens")
+        if seen:
+            lines.append(
+                f"{name}: {_many(seen, 'row')} not held out: prompts of this run too; leave them out of one of the two"
+            )
+    return lines
 
 
 def print_evaluations(evaluations: dict[str, dict], console: Console) -> None:

@@ -39,7 +39,8 @@ from flows.runs.stream import Pass, Resources, Used, from_sources, from_tables, 
 from flows.runs.supervisor import Supervisor
 from pipeline.dataset import manifest
 from pipeline.media.portable import portable_file
-from pipeline.storage import checksum
+from pipeline.source.reading import row_files
+from pipeline.storage import checksum, urls
 from pipeline.storage.answer_cache import Usage
 from schemas import redact
 from schemas.errors import DamageError, InputError, OutputError, RecipeError
@@ -361,6 +362,7 @@ class Run:
         cache = self.answers(host)
         used: Used = defaultdict(Usage)
         unanswered: set[bytes] = set()
+        unread: dict[str, dict[str, int]] = {}
         needs_engine = bound.step.family != "train"
 
         async def work():
@@ -370,7 +372,7 @@ class Run:
                 engines={n: cache.engine(e, used[n], unanswered, bound.step.name) for n, e in engines.items()},
                 models={n: self.spec(n, unit.round)["model"] for n in bound.models if "model" in self.spec(n, unit.round)},
                 media_limits={n: media_limits(self.spec(n, unit.round)) for n in bound.models},
-                folder=fresh / "model" if bound.step.binds else fresh, dataset=self.dataset(unit.round),
+                folder=fresh / "model" if bound.step.binds else fresh, dataset=self.dataset(unit.round), unread=unread,
                 progress=lambda done, total, text="": progress(done, total, text, used),
             )  # fmt: skip
             context = build(bound, context)
@@ -395,6 +397,8 @@ class Run:
         rows = [Rejection(*row) for row in (out.pop("rejections", ()) if isinstance(out, dict) else out)]
         shards.write_table(fresh / "rejections.arrow", "rejections", rows)
         record["rejections"] = rejections.count_rows(rows)
+        if unread:
+            record["unread"] = {bound.step.name: unread}
         record["files"] = checksum.file_checksums(
             fresh, [p.relative_to(fresh).as_posix() for p in fresh.rglob("*") if p.is_file()]
         )
@@ -489,6 +493,7 @@ class Opening(NamedTuple):
 def _open(asked: Opening, out: Path, cache: Path | None) -> Run:
     raw, dataset = asked.raw, asked.dataset
     checked = load.checked(raw, given=("samples", "pairs") if dataset else ())
+    _check_held_out(checked)
     out, cache = make_folder(out, "--out"), make_folder(cache_of(out, cache), "--cache")
     lock, known = lock_folder(out, lambda note: _check_recipe(note, out, raw, dataset))
     try:
@@ -497,6 +502,13 @@ def _open(asked: Opening, out: Path, cache: Path | None) -> Run:
     except BaseException:
         lock.close()
         raise
+
+
+def _check_held_out(recipe: BoundRecipe) -> None:
+    """InputError if rows that a step evaluates on do not exist: it would be found after the training."""
+    for step in recipe.steps:
+        if step.title == "evaluate.rows" and not urls.is_url(path := urls.fill_variables(step.settings).path):
+            row_files.list_row_files(row_files.limited(path)[0])
 
 
 def _planned(asked: Opening, checked: BoundRecipe, out: Path, cache: Path, lock: Any, known: dict | None) -> Run:
@@ -634,7 +646,7 @@ def train_dataset(dataset: Path, out: Path, settings: Sequence[str] = (), *, mod
         "models": {"policy": {"engine": "vllm", "model": model}},
         "steps": [{"train": {"model": "policy", "as": "trained"}}],
     }
-    return _single(raw, settings, out, cache, folder.absolute(), report)
+    return _single(raw, settings, out, cache, folder.absolute(), report)["result"]
 
 
 def evaluate_model(
@@ -642,25 +654,29 @@ def evaluate_model(
     out: Path,
     settings: Sequence[str] = (),
     *,
+    rows: str | None = None,
     cache: Path | None = None,
     report: Report | None = None,
 ) -> dict:
-    """Evaluates a model on the held-out scenes; returns the figures. `settings`: evaluate.setting=value."""
+    """Evaluates a model on held-out scenes, or on `rows`, a file or folder of rows or a URL; returns the step's done.json. `settings`:
+    evaluate.setting=value."""
+    step = {"model": "model", "name": "evaluate"}
     raw = {
         "name": "evaluate",
         "models": {"model": {"engine": "vllm", "model": model}},
-        "steps": [{"evaluate.scenes": {"model": "model", "name": "evaluate"}}],
+        "steps": [{"evaluate.scenes": step} if rows is None else {"evaluate.rows": {**step, "path": rows}}],
     }
     return _single(raw, settings, out, cache, None, report)
 
 
 def _single(raw: dict, settings, out: Path, cache: Path | None, dataset: Path | None, report: Report | None) -> dict:
+    """The done.json of the last unit of a recipe, once all are finished."""
     for assignment in settings:
         load.override(raw, assignment)
     run = _open(Opening(load.comparable(raw), dataset, report), Path(out), cache)
     try:
         for _ in run_all(run):
             pass
-        return run.done(run.units[-1])["result"]
+        return run.done(run.units[-1])
     finally:
         run.close()

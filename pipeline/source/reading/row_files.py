@@ -87,7 +87,7 @@ def read(
     not; `sample` draws from these. `below`: a folder that the files must be in, after resolving links. In a folder, a file that is not
     regular becomes one row with a RowError.
     InputError if a file does not exist, has an unknown format, is unreadable as a whole, or lacks the needed column."""
-    path, first = _limited(path)
+    path, first = limited(path)
     max_rows = min((n for n in (first, limit) if n), default=None)
     return draw_sample(lambda: islice(_rows(path, columns, need, fetch or Limits(), below), max_rows), sample)
 
@@ -115,7 +115,8 @@ def readable(name: str) -> bool:
     return _format(name) is not None and files.base(name) not in _BOOKKEEPING
 
 
-def _limited(path: str) -> tuple[str, int | None]:
+def limited(path: str) -> tuple[str, int | None]:
+    """The path, and n of `path#n`, the first n rows of it; None if it names no number."""
     found = re.fullmatch(r"(.+)#([1-9]\d*)", path, re.DOTALL)
     return (found[1], int(found[2])) if found and not os.path.exists(path) else (path, None)
 

@@ -68,6 +68,20 @@ def test_a_server_gets_texts_and_media_of_the_sources_before_the_step_that_asks_
     ]
 
 
+def test_a_server_gets_the_rows_that_its_model_is_evaluated_on(tmp_path):
+    (held := tmp_path / "held.jsonl").write_text("{}")
+    found = told(
+        tmp_path,
+        {"source.scenes": {"n": 3}},
+        {"evaluate.rows": {"name": "before", "model": "tested", "path": str(held)}},
+        tested=REMOTE,
+    )
+    assert [one.what for one in found if "models.example" in one.to] == [
+        f"texts and media (image, video, audio) of scenes, before ({held}), and answers to them, for before (model tested)",
+        "the text of the file data/scenes/patterns.yaml, for before",  # of the splitter that a rule has
+    ]
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost:8000", "[::1]:8000", "127.8.8.8"])
 def test_loopback_is_this_machine(tmp_path, host):
     found = told(tmp_path, {"source.scenes": {"n": 3}}, policy={**REMOTE, "base_url": f"http://{host}/v1"})
