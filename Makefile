@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # if it is set, every process recompiles what it imports: 7 s of CPU for vLLM
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help install install-gpu label-studio prefect demo annotate-demo test quick quick-rooms quick-others faults lint bench gpu-check model lock
+.PHONY: help install install-gpu label-studio prefect demo annotate-demo test quick faults lint bench gpu-check model lock
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -27,16 +27,10 @@ annotate-demo: install label-studio ## try human annotation: Label Studio on thi
 
 test: install label-studio prefect ## run all tests; lists the ten slowest
 	@environment/browser
-	.venv/bin/pytest -q --durations=10 --durations-min=1
+	.venv/bin/pytest -q -n 2 --dist loadfile --durations=10 --durations-min=1
 
-quick: install ## run the tests that need no engine, server or browser, in two to three minutes
-	@$(MAKE) --no-print-directory -k -j2 -O quick-rooms quick-others
-
-quick-rooms: # half of `quick`: one process for each of two cores
-	.venv/bin/pytest -q --quick --durations=10 --durations-min=1 tests/annotators tests/pipeline
-
-quick-others:
-	.venv/bin/pytest -q --quick --durations=10 --durations-min=1 --ignore=tests/annotators --ignore=tests/pipeline
+quick: install ## run the tests that need no engine, server or browser, in about two minutes
+	.venv/bin/pytest -q --quick -n 2 --dist loadfile --durations=10 --durations-min=1
 
 faults: install ## run many seeded trials of every fault and update their table in docs/operations.md (an hour)
 	.venv/bin/python -m tests.faults

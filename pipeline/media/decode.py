@@ -132,7 +132,12 @@ class _Worker:
             )
         ours.settimeout(limits.WALL_SECONDS)
         self._socket, self._stream = ours, ours.makefile("rwb")
-        if self._stream.readline() != b"ready\n":
+        try:
+            ready = self._stream.readline() == b"ready\n"
+        except TimeoutError:
+            ready = False
+        if not ready:
+            self.end(kill=True)
             raise RunError("the media decoder process does not start; reinstall Pairwright (make install)")
 
     def ask(self, asked: dict, data: bytes) -> tuple[dict, bytearray]:

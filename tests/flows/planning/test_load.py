@@ -40,11 +40,11 @@ def test_a_file_that_is_no_recipe_is_one_line_that_names_it(tmp_path, name):
     data, said = WRONG[name]
     path = tmp_path / "mine.yaml"
     path.write_bytes(data)
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(RecipeError, match=f"mine.yaml.*{said}") as told:
         load.document(str(path))
     assert str(told.value).isprintable()
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_a_file_with_the_mark_of_utf_8_is_read(tmp_path):

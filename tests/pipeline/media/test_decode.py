@@ -1,5 +1,6 @@
 """The process that decodes may die, hang or fill the memory: that costs one row, and the next one finds a new process."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from pipeline.media import decode, limits
 from pipeline.media.probe import probe, probe_and_store
 from pipeline.media.sniff import Format
 from pipeline.storage.media_store import FolderStore
-from schemas.errors import RowError
+from schemas.errors import RowError, RunError
 from schemas.records import Reason
 from tests.support import media_files as make
 
@@ -32,7 +33,12 @@ def fresh():
 
 
 def workers() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children() if "pipeline.media.worker" in p.cmdline()]
+    """Those that live: one that has just ended has no command any more."""
+    found = []
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # ZombieProcess is one
+            found += [process] if "pipeline.media.worker" in process.cmdline() else []
+    return found
 
 
 def large(mode: str = "RGB", side: int = 9400) -> bytes:
@@ -92,7 +98,7 @@ def test_a_file_that_takes_too_long_is_one_rejection(monkeypatch):
 
 
 def test_a_worker_that_stands_still_is_given_up(monkeypatch):
-    monkeypatch.setattr(limits, "WALL_SECONDS", 1)
+    monkeypatch.setattr(limits, "WALL_SECONDS", 5)  # more than a start takes on a busy machine
     probe(make.png(), "x.png")
     (first,) = workers()
     first.suspend()
@@ -100,6 +106,15 @@ def test_a_worker_that_stands_still_is_given_up(monkeypatch):
         probe(make.png(), "x.png")
     assert caught.value.reason == Reason.TOO_SLOW
     assert probe(make.png(), "x.png").width == 64
+
+
+def test_a_worker_that_never_gets_ready_is_ended(monkeypatch, tmp_path):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(60)\n")
+    monkeypatch.setattr(limits, "WALL_SECONDS", 0.5)
+    with pytest.raises(RunError, match="decoder process does not start"):
+        decode.facts(make.png(), PNG, "x.png")
+    assert workers() == []
 
 
 def test_memory_is_bounded(monkeypatch, tmp_path):
