@@ -165,11 +165,7 @@ def print_summary(summary: dict, run, console: Console) -> None:
     if probed := summary["survive_without_media"].get("all"):
         console.print(f"  {share(probed)} of {probed['n']:,} preferences survive without the media")
     if summary["evaluate"]:
-        print_evaluations(summary["evaluate"], console)
-        for line in verdicts(summary):
-            console.print(escape(line), soft_wrap=True)
-        for line in (*warnings(summary), *evaluation_lines(summary["evaluate"])):
-            console.print(f"[yellow]{escape(line)}[/yellow]", soft_wrap=True)
+        print_evaluations(summary, console)
     if summary["dataset"]:
         console.print(f"dataset  [bold]{escape(str(run.folder / summary['dataset']))}[/bold]")
     if (run.folder / "report.html").exists():
@@ -354,9 +350,7 @@ def print_done_evaluation(run, console: Console) -> None:
         console.print(f"  {escape(line)}", soft_wrap=True)
     print_dropped_rows(run.tables(), console)
     print_unread(done.get("unread", {}), console)
-    print_evaluations({unit.name: done["result"]}, console)
-    for line in evaluation_lines({unit.name: done["result"]}):
-        console.print(f"  [yellow]{escape(line)}[/yellow]", soft_wrap=True)
+    print_evaluations({"evaluate": {unit.name: done["result"]}}, console)
     if (answers := run.unit_folder(unit) / "answers.jsonl").exists():
         console.print(f"answers  [bold]{escape(str(answers))}[/bold]")
 
@@ -375,9 +369,9 @@ def evaluation_lines(evaluations: dict[str, dict]) -> list[str]:
     return lines
 
 
-def print_evaluations(evaluations: dict[str, dict], console: Console) -> None:
-    """Prints the metrics of all evaluations side by side, with 95 % intervals, and the first of them by media type."""
-    for part in tables(evaluations):
+def print_evaluations(summary: dict, console: Console) -> None:
+    """Prints the metrics of all evaluations side by side, with 95 % intervals, the first of them by media type, and what they say together."""
+    for part in tables(summary["evaluate"]):
         scenes = "mean" in next(iter(part.values()))
         title = (
             "on held-out scenes (mean over media types, 95 % interval)"
@@ -396,6 +390,10 @@ def print_evaluations(evaluations: dict[str, dict], console: Console) -> None:
         if not scenes:
             table.add_row("[dim]rows[/dim]", *(f"{found['all']['rows']:,}" for found in part.values()))
         console.print(table)
+    for line in verdicts(summary):
+        console.print(escape(line), soft_wrap=True)
+    for line in (*warnings(summary), *evaluation_lines(summary["evaluate"])):
+        console.print(f"[yellow]{escape(line)}[/yellow]", soft_wrap=True)
 
 
 def _value(figure: dict | None) -> str:

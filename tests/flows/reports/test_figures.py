@@ -54,7 +54,7 @@ def shown(summary: dict, media, folder, by: str) -> str:
     console = Console(file=io.StringIO(), width=200)
     terminal.print_judge_quality(summary["judges"], console)
     terminal.print_right_answers(summary, console)
-    terminal.print_evaluations(summary["evaluate"], console)
+    terminal.print_evaluations(summary, console)
     return console.file.getvalue()
 
 
@@ -88,6 +88,21 @@ def test_an_evaluation_on_rows_has_a_table_of_its_own(summary, media, tmp_path, 
     }
     page = shown(summary, media, tmp_path, by)
     for text in (*(figure.title for figure in ROWS), "rating of mine", "0.625", "64", "rows_after", "hallucination"):
+        assert text in page
+
+
+@pytest.mark.parametrize("by", ["console", "report"])
+def test_what_to_know_of_evaluations_is_said_beside_them(summary, media, tmp_path, by):
+    at = lambda value: {"value": value, "low": value - 0.02, "high": value + 0.02}
+    summary["evaluate"]["before"]["mean"]["recall"], summary["evaluate"]["after"]["mean"]["recall"] = at(0.93), at(0.68)
+    summary["evaluate"]["rows"] = {"all": {"right": at(0.5), "rows": 64, "cut_off": 1, "seen": 2}}
+    page = shown(summary, media, tmp_path, by)
+    for text in (
+        "Training helped: hallucinated answers fell from 37.0% to 4.0%",
+        "It learnt to say less: answers with a false claim fell by 33.0 points, but recall (0.93 to 0.68,",
+        "rows: 1 answer cut off, and judged as they are; raise its max_tokens",
+        "rows: 2 rows not held out: prompts of this run too",
+    ):
         assert text in page
 
 

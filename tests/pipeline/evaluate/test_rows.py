@@ -193,6 +193,24 @@ def test_before_after_and_control_are_paired_in_a_run_on_rows(tmp_path):
     assert told.startswith("Training helped: right answers rose from 0.0% to 50.0%")
 
 
+def test_a_model_that_judges_each_answer_by_itself_leaves_its_mean(tmp_path):
+    path = tmp_path / "held.jsonl"
+    path.write_text("\n".join(json.dumps(row(f"{i} and more ?")) for i in range(6)))
+    with served(Endpoint()) as url:
+        models = {"m": {"engine": "openai", "model": "scripted", "base_url": url, "slots": 8}}
+        judge = {"judge.pointwise": {"model": "m", "media": False}}
+        steps = [{"evaluate.rows": {"name": "before", "model": "m", "path": str(path), "judge": judge}}]
+        run = executor.open_document(
+            {"name": "x", "models": models, "steps": steps}, out=tmp_path / "out", cache=tmp_path / "cache"
+        )
+        found = completed(run)["evaluate"]["before"]
+    lines = [json.loads(line) for line in (tmp_path / "out/steps/before/answers.jsonl").read_text().splitlines()]
+    ratings = [line["rating"] for line in lines]
+    assert len(ratings) == 6
+    assert found["all"]["rating"]["value"] == pytest.approx(sum(ratings) / 6, abs=1e-4)
+    assert "right" not in found["all"]
+
+
 def test_rows_that_do_not_exist_are_refused_before_anything_runs(tmp_path):
     raw = {
         "name": "x",
