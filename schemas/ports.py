@@ -64,6 +64,13 @@ class Engine(Protocol):
 
 
 @runtime_checkable
+class Loadable(Protocol):
+    """An engine whose model is loaded when it is first needed. `load` before a request keeps the time it takes out of the request's own."""
+
+    async def load(self) -> None: ...
+
+
+@runtime_checkable
 class Proven(Protocol):
     """An engine that may repeat a request that the model has answered before, to tell a failing server from failing requests."""
 
@@ -78,9 +85,7 @@ class EngineSettings(Protocol):
 
 
 class EngineModule(Protocol):
-    """The module of an engine; `settings` are of its own `Settings`, which are EngineSettings. Checked by flows/planning/contracts.py.
-
-    One that runs in process also has `share(settings)`: its share of the device's memory, 0 to 1."""
+    """The module of an engine; `settings` are of its own `Settings`, which are EngineSettings. Checked by flows/planning/contracts.py."""
 
     __name__: str
     Settings: type[BaseModel]
@@ -96,6 +101,23 @@ class EngineModule(Protocol):
 
     async def connect(self, settings: Any, media: "MediaStore") -> Engine:
         """The loaded model. EngineError if it cannot be loaded."""
+        ...
+
+
+@runtime_checkable
+class LocalEngineModule(EngineModule, Protocol):
+    """The module of an engine that runs in this process, whose model is loaded by the first request."""
+
+    def share(self, settings: Any) -> float:
+        """The share of the device's memory that it needs, 0 to 1."""
+        ...
+
+    def features(self, settings: Any) -> tuple[frozenset[str], frozenset[str], int]:
+        """(names of supported requests, accepted media kinds, slots) of the engine that `connect` will return; weights are not read."""
+        ...
+
+    async def connect(self, settings: Any, media: "MediaStore", longest: int = 0) -> Engine:
+        """Also told the maximum tokens of an answer in the run."""
         ...
 
 

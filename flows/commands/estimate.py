@@ -101,7 +101,7 @@ def _begun(out: Path | None, raw: dict) -> Path | None:
     """The folder of the real run, if there is one."""
     if out is None or (run := read_run_note(out, "--out")) is None:
         return None
-    if unlike := executor.recipe_difference(run, raw):
+    if unlike := executor.recipe_difference(run, raw, out):
         raise OutputError(f"{out} holds a run of another recipe ({unlike}); choose another --out, or omit it")
     return out.absolute()
 

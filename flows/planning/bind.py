@@ -34,6 +34,11 @@ class Operator:
     settings: operators.OperatorSettings
     parts: tuple["Part", ...] = ()
 
+    @property
+    def longest(self) -> int:
+        """Maximum tokens of an answer that it or one of its parts asks for; 0 if it asks for none."""
+        return max([getattr(self.settings, "max_tokens", 0), *(part.operator.longest for part in self.parts)])
+
 
 @dataclass(frozen=True)
 class Part:

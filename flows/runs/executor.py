@@ -33,6 +33,7 @@ from flows.runs.folder import (
     read_run_note,
     require_run_note,
 )
+from flows.runs.heartbeat import Heartbeat
 from flows.runs.model_source import Answers, ModelSource, RealEngines, RunModel, note_engines
 from flows.runs.notes import VERSION
 from flows.runs.stream import Pass, Resources, Used, from_sources, from_tables, seen_samples
@@ -264,11 +265,14 @@ class Run:
         started, loads = time.monotonic(), host.loads.copy()
 
         def progress(done: int, total: int | None, text: str = "", used: Used | None = None) -> None:
+            if done:
+                heartbeat.stop()
             figures = {name: usage.figures() for name, usage in (used or {}).items()}
             self.report(unit.name, done, total, text, costs.priced(figures, self.recipe.prices))
 
         work = {"pass": self._pass, "table": self._table, "dataset": self._write}[unit.kind]
-        result = work(unit, host, progress)
+        with Heartbeat(host.waiting, lambda text: self.report(unit.name, 0, None, text, {})) as heartbeat:
+            result = work(unit, host, progress)
         cost = {"seconds": round(time.monotonic() - started, 3), "loads": dict(host.loads - loads)}
         before = shards.read_json_or_none(self.unit_folder(unit) / "done.json") or {}
         if before.get("key") == result["key"]:
@@ -515,7 +519,8 @@ def _planned(asked: Opening, checked: BoundRecipe, out: Path, cache: Path, lock:
     """The run of a locked folder; writes its run.json."""
     raw, dataset = asked.raw, asked.dataset
     ingested = asked.ingest or bool(known and known.get("ingested"))
-    units = plan(checked, dataset is not None, ingested, known.get("passes", ()) if known else ())
+    same = known and not _recipe_differs(known, raw)
+    units = plan(checked, dataset is not None, ingested, known.get("passes", ()) if same else ())
     if not passes_fit_memory(units, checked):  # the passes were decided on a larger machine
         units = plan(checked, dataset is not None, ingested)
     redacted = redact.document(raw)
@@ -534,10 +539,10 @@ def _planned(asked: Opening, checked: BoundRecipe, out: Path, cache: Path, lock:
 
 
 def _check_recipe(known: dict | None, out: Path, raw: dict, dataset: Path | None) -> None:
-    """OutputError if a folder's run.json belongs to another recipe or dataset."""
+    """OutputError if a folder's run.json belongs to another recipe or dataset. A corrected recipe may go on where nothing was made."""
     if not known:
         return
-    found = recipe_difference(known, raw)
+    found = recipe_difference(known, raw, out)
     if found or known.get("dataset") != (dataset and str(dataset)):
         raise OutputError(
             f"{out} holds a run of another recipe ({found or 'another dataset'}); choose another --out "
@@ -545,8 +550,16 @@ def _check_recipe(known: dict | None, out: Path, raw: dict, dataset: Path | None
         )
 
 
-def recipe_difference(known: dict, raw: dict) -> str:
-    """The first difference between the recipe of a run.json and `raw`, in a few words, ignoring prices; empty if they are the same."""
+def recipe_difference(known: dict, raw: dict, out: Path) -> str:
+    """The first difference between the recipe of a run.json in `out` and `raw`, in a few words, ignoring prices; empty if they are the same, or
+    have the same name and the run has made nothing."""
+    found = _recipe_differs(known, raw)
+    if not found or (known["recipe"].get("name") == raw.get("name") and not shards.made_anything(out)):
+        return ""
+    return found
+
+
+def _recipe_differs(known: dict, raw: dict) -> str:
     # run.json contains no secrets, but one of an older version may
     old, new = load.comparable(redact.document(known["recipe"])), load.comparable(redact.document(raw))
     return _difference(old, new) if old != new else ""

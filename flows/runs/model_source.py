@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from flows.planning.registry import engine_of
 from flows.runs import shards
-from flows.runs.engine_host import EngineHost
+from flows.runs.engine_host import EngineHost, LocalEngine
 from pipeline.media.portable import portable_id
 from pipeline.storage.answer_cache import AnswerCache, Usage
 from schemas.ports import Engine
@@ -96,15 +96,28 @@ class RealEngines:
 
     async def connect(self, models: Sequence[RunModel], host: EngineHost) -> dict[str, Engine]:
         found = await host.connect({m.name: (m.spec, self.identity(m)) for m in models})
-        new = {digest(m.spec): found[m.name] for m in models}
-        note_engines(self._folder, {
-            spec: {"identity": e.identity, "can": sorted(e.can), "media": sorted(e.media), "slots": e.slots}
-            for spec, e in new.items()
-        })  # fmt: skip
+        known = shards.read_json_or_none(self._folder / "engines.json") or {}
+        for model in models:
+            engine, spec = found[model.name], digest(model.spec)
+            if isinstance(engine, LocalEngine):
+                engine.loaded = partial(self._note, spec, engine)
+            if not isinstance(engine, LocalEngine) or known.get(spec, {}).get("identity") != engine.identity:
+                self._note(spec, engine)
         return found
 
+    def _note(self, spec: str, engine: Engine) -> None:
+        known = {
+            "identity": engine.identity,
+            "can": sorted(engine.can),
+            "media": sorted(engine.media),
+            "slots": engine.slots,
+        }
+        note_engines(self._folder, {spec: known})
+
     def answers(self, path: Path, host: EngineHost) -> AnswerCache:
-        return AnswerCache(path, host.journal, partial(portable_id, host.media))
+        cache = AnswerCache(path, host.journal, partial(portable_id, host.media))
+        host.in_flight = lambda: len(cache.in_flight)
+        return cache
 
 
 def noted_engines(folder: Path) -> dict[str, dict[str, Any]]:

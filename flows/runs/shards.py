@@ -41,6 +41,7 @@ __all__ = [
 ]  # fmt: skip
 
 SIZE = 512  # samples per shard
+MADE = ("candidates", "claims", "judgements", "pairs")  # tables of rows that steps make from samples
 REDACTED_COLUMNS = {
     "media": ("source",),
     "rejections": ("id", "detail"),
@@ -184,6 +185,18 @@ def _intact_record(path: Path) -> dict | None:
         return notes.parsed(path)
     except DamageError:
         return None
+
+
+def made_anything(folder: Path) -> bool:
+    """Whether the steps of a run have left rows, a model, figures or people's votes in its folder, besides samples and rejections."""
+    if (folder / "people").exists():
+        return True
+    for path in folder.glob("steps/*/done.json"):
+        done = read_json_or_none(path)
+        if done is None or done.get("result") or any(done.get("pairs", {}).values()):
+            return True
+    records = (read_json_or_none(path) for path in folder.glob("passes/*/[!.]*/record.json"))
+    return any(record is None or any(record["counts"].get(table) for table in MADE) for record in records)
 
 
 def published_shards(place: Path) -> list[str]:

@@ -347,7 +347,7 @@ class Pass:
             self.done += 1
             if shard.left == 0:
                 await self._close(shard)
-            if self.done % 8 == 0 or shard.left == 0:
+            if self.done % 8 == 0 or self.done == 1 or shard.left == 0:
                 self.progress(self.done, self.total, "", self.used())
 
     def used(self) -> Used:

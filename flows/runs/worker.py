@@ -48,7 +48,7 @@ def main(folder: Path) -> int:
                 if run is None or host is None:
                     run, crashes = executor.reopen(folder, report, raw), Crashes(folder)
                     notes = in_flight.Journal(folder / "in_flight", crashes.suspects, crashes.culprits)
-                    host = engine_host.EngineHost(run.cache, notes)
+                    host = engine_host.EngineHost(run.cache, notes, max(step.longest for step in run.recipe.steps))
             with disk_errors_translated(folder, run.cache):
                 run.work(next(u for u in run.units if u.name == name), host)
             say({"finished": name})
@@ -76,7 +76,7 @@ def _only_json():
     """Reserves the real standard output for progress; other output goes to the log."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    return lambda message: print(json.dumps(message), file=out)
+    return lambda message: out.write(json.dumps(message) + "\n")  # in one piece, as two threads report
 
 
 def _log_to(log: Path) -> None:

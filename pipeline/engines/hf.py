@@ -11,7 +11,7 @@ from pydantic import Field
 
 from pipeline.engines.local.device import has_gpu, share_of
 from pipeline.media.decode import decode_audio, decode_image, decode_video
-from pipeline.modeling.checkpoint import folder_of, identity
+from pipeline.modeling.checkpoint import folder_of, folder_with, identity
 from pipeline.modeling.request_media import media_of_request, read
 from pipeline.modeling.special_tokens import first_tokens, markup, specials
 from schemas import operator
@@ -72,8 +72,15 @@ def capabilities(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
     return ANSWERS | RATES, frozenset(MEDIA_KINDS)
 
 
-async def connect(settings: Settings, media: MediaStore) -> "HF":
-    """Loads the model; blocks. EngineError if transformers cannot load it."""
+def features(settings: Settings) -> tuple[frozenset[str], frozenset[str], int]:
+    """(names of supported requests, accepted media kinds as far as the class of the model tells, slots) of the engine; reads the model's
+    configuration. EngineError if that is not possible."""
+    folder = folder_with(("config.json",), settings.model, settings.revision)
+    return _class_of(str(folder)).can, frozenset(MEDIA_KINDS), settings.slots
+
+
+async def connect(settings: Settings, media: MediaStore, longest: int = 0) -> "HF":
+    """Loads the model; blocks. It needs no memory set aside for the `longest` answer. EngineError if transformers cannot load it."""
     folder = str(folder_of(settings.model, settings.revision))
     try:
         return _class_of(folder)(settings, media, folder)

@@ -12,6 +12,7 @@ import itertools
 import json
 import math
 import os
+import re
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -23,10 +24,11 @@ from cachetools import LRUCache
 from pydantic import Field
 
 from pipeline.engines._structured_output import constraint
-from pipeline.engines.local.device import has_gpu, share_of
+from pipeline.engines.local import context, load_errors
+from pipeline.engines.local.device import computes_bfloat16, has_gpu, share_of, weight_bytes
 from pipeline.media.decode import decode_audio, decode_clip, decode_image
 from pipeline.media.limits import HEARD_SECONDS
-from pipeline.modeling.checkpoint import identity
+from pipeline.modeling.checkpoint import folder_with, identity, stored_dtype
 from pipeline.modeling.frame_times import ARGUMENT, rate, with_times
 from pipeline.modeling.request_media import media_of_request, merge_texts, read
 from pipeline.modeling.special_tokens import first_tokens, markup, rounded, specials
@@ -53,12 +55,12 @@ from schemas.text import error_line
 AUDIO_RATE = 16000  # samples per second, as the audio towers of the known families expect
 DECODED_BYTES = 256 << 20  # decoded media cached for the next request that shows them
 DECODERS = 16  # maximum decoder threads; at most one per core
-CPU_KV_BYTES = 128 << 20
 MIN_SIDE = 4  # pixels; vLLM silently enlarges a smaller image
 # share of the slots: answers handed out together while the model is busy, which makes their processing cheaper; as many requests wait in vLLM
 BURST = 1 / 4
 EQUAL = 1e-3  # relative difference of frame rates that are treated as equal: at most 0.1 s after 100 s
 BAN = -100.0  # logit bias of a token that must not be generated
+TOO_LONG = re.compile(r"prompt \(length (\d+)\).* is longer than the maximum model length")  # vLLM's words
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # LoRA ranks that vLLM supports
 
 
@@ -70,11 +72,12 @@ class Settings(operator.OperatorSettings):
     adapter: str | None = None
     """folder of a LoRA adapter to apply to the model"""
     dtype: str = "auto"
-    """data type of the weights; auto: the checkpoint's own on a GPU, float32 on a CPU"""
+    """data type of the weights; auto: the checkpoint's own on a GPU; on a CPU float32, or bfloat16 if the checkpoint is stored in it and the
+    processor computes it (avx512_bf16, amx_bf16)"""
     slots: int = Field(128, ge=1, le=4_096)
     """answers computed at a time; a quarter more requests are in flight, so that the model never waits for the next"""
     max_model_len: int | None = Field(None, ge=1, le=100_000_000)
-    """maximum tokens of prompt and answer together; the model's own limit by default"""
+    """maximum tokens of prompt and answer together; the model's own limit by default, on a CPU what kv_cache_memory_bytes can hold of it"""
     limit_mm_per_prompt: dict[MediaKind, Annotated[int, Field(ge=0, le=1_000)]] = Field(
         {"image": 8, "video": 1, "audio": 1}
     )
@@ -90,7 +93,8 @@ class Settings(operator.OperatorSettings):
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
     """share of the GPU's memory that vLLM may use"""
     kv_cache_memory_bytes: int | None = Field(None, ge=1, le=1 << 50)
-    """size of the key-value cache in bytes, instead of that share; 128 MiB by default on a CPU"""
+    """size of the key-value cache in bytes, instead of that share; on a CPU by default enough for 8,192 tokens of prompt and the longest answer of
+    the recipe, at least 128 MiB, at most half of the free memory beside the weights"""
     mm_processor_cache_gb: float = Field(1.0, ge=0, le=10_000)
     """gigabytes of processed media to cache, so that a clip is encoded once for all its requests"""
     enable_prefix_caching: bool = True
@@ -103,9 +107,21 @@ def identity_of(settings: Settings) -> str:
     """The model's identity, followed by those settings that change its answers and are not the default."""
     name, _ = identity(settings.model, settings.revision)
     changed = settings.model_dump(include={"dtype", "fps", "max_frames", "max_seconds"}, exclude_defaults=True)
+    if (
+        dtype := dtype_of(settings)
+    ) == "bfloat16":  # `auto` in float32, or on a GPU, keeps the name of older runs' answers
+        changed = {"dtype": dtype, **changed}
     if settings.adapter:
         changed["adapter"], _ = identity(settings.adapter)
     return " ".join([name, *(f"{key}={value}" for key, value in changed.items())])
+
+
+def dtype_of(settings: Settings) -> str:
+    """The data type that the weights have on this machine; `auto` on a GPU, where the checkpoint decides."""
+    if settings.dtype != "auto" or has_gpu():
+        return settings.dtype
+    folder = folder_with(("config.json",), settings.model, settings.revision) if computes_bfloat16() else None
+    return "bfloat16" if folder and stored_dtype(folder) == "bfloat16" else "float32"
 
 
 def share(settings: Settings) -> float:
@@ -113,7 +129,7 @@ def share(settings: Settings) -> float:
     if has_gpu():
         return settings.gpu_memory_utilization
     kept = (
-        (settings.kv_cache_memory_bytes or CPU_KV_BYTES) + int(settings.mm_processor_cache_gb * 2**30) + DECODED_BYTES
+        (settings.kv_cache_memory_bytes or context.LEAST) + int(settings.mm_processor_cache_gb * 2**30) + DECODED_BYTES
     )
     return share_of(settings.model, settings.revision, kept)
 
@@ -123,15 +139,26 @@ def capabilities(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
     return VLLM.can, frozenset(kind for kind, most in settings.limit_mm_per_prompt.items() if most)
 
 
-async def connect(settings: Settings, media: MediaStore) -> "VLLM":
-    """Loads the model; blocks for seconds to minutes. EngineError if it cannot be loaded, or its adapter has no effect."""
-    engine = VLLM(settings, media, _load(settings))
+def features(settings: Settings) -> tuple[frozenset[str], frozenset[str], int]:
+    """(names of supported requests, accepted media kinds as far as the settings tell, slots) of the engine."""
+    return *capabilities(settings), settings.slots + _burst(settings)
+
+
+async def connect(settings: Settings, media: MediaStore, longest: int = 0) -> "VLLM":
+    """Loads the model; blocks for seconds to minutes. `longest`: maximum tokens of an answer in the run. EngineError, with the setting that helps,
+    if it cannot be loaded, or its adapter has no effect."""
+    engine = VLLM(settings, media, *_load(settings, longest))
     if settings.adapter:
         await engine.check_adapter()
     return engine
 
 
-def _load(settings: Settings):
+def _burst(settings: Settings) -> int:
+    return math.ceil(BURST * settings.slots)
+
+
+def _load(settings: Settings, longest: int):
+    """(vLLM's engine, its context on a CPU)."""
     import torch
 
     cpu = not torch.cuda.is_available()
@@ -144,35 +171,50 @@ def _load(settings: Settings):
     from vllm import EngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
 
+    dtype = dtype_of(settings)
     options: dict[str, Any] = {
-        "dtype": settings.dtype,
+        "dtype": dtype,
+        "max_model_len": settings.max_model_len,
         "enforce_eager": settings.enforce_eager,
         "gpu_memory_utilization": settings.gpu_memory_utilization,
         "kv_cache_memory_bytes": settings.kv_cache_memory_bytes,
     }
     if cpu:
         options |= {
-            "dtype": "float32" if settings.dtype == "auto" else settings.dtype,
+            "dtype": "float32" if dtype == "auto" else dtype,
             "enforce_eager": True,
-            "kv_cache_memory_bytes": settings.kv_cache_memory_bytes or CPU_KV_BYTES,
             "enable_chunked_prefill": False,  # with seeds it crashes on a CPU: "Generator does not use offset"
         }
         del options["gpu_memory_utilization"]
     if settings.adapter:
         options |= {"enable_lora": True, "max_lora_rank": _rank(settings.adapter)}
+    args = EngineArgs(
+        model=settings.model, revision=settings.revision, tokenizer_revision=settings.revision, max_num_seqs=settings.slots,
+        limit_mm_per_prompt=dict(settings.limit_mm_per_prompt), mm_processor_cache_gb=settings.mm_processor_cache_gb,
+        enable_prefix_caching=settings.enable_prefix_caching, tensor_parallel_size=settings.tensor_parallel_size,
+        disable_log_stats=True, use_tqdm_on_load=False, **options,
+    )  # fmt: skip
+    found = None
     try:
-        return LLMEngine.from_engine_args(
-            EngineArgs(
-                model=settings.model, revision=settings.revision, tokenizer_revision=settings.revision,
-                max_model_len=settings.max_model_len, max_num_seqs=settings.slots,
-                limit_mm_per_prompt=dict(settings.limit_mm_per_prompt),
-                mm_processor_cache_gb=settings.mm_processor_cache_gb, enable_prefix_caching=settings.enable_prefix_caching,
-                tensor_parallel_size=settings.tensor_parallel_size, disable_log_stats=True, use_tqdm_on_load=False,
-                **options,
-            )
-        )  # fmt: skip
+        if cpu:
+            found = _context(args.create_engine_config(), settings, longest)
+            args.max_model_len, args.kv_cache_memory_bytes = found.tokens, found.kv_bytes
+        return LLMEngine.from_engine_args(args), found
+    except EngineError:
+        raise
     except Exception as error:  # a model's code, its files and the device raise anything
-        raise EngineError(f"vLLM cannot load {settings.model}: {error_line(error, named=True)}") from error
+        raise EngineError(f"vLLM cannot load {settings.model}: {load_errors.explained(error, settings)}") from error
+
+
+def _context(config, settings: Settings, longest: int) -> context.Context:
+    """The context for vLLM's configuration of the model on a CPU. EngineError if it does not fit into memory."""
+    model, parallel = config.model_config, config.parallel_config
+    heads, layers = model.get_num_kv_heads(parallel), model.get_num_layers(parallel)
+    sizes = context.Sizes(
+        model.max_model_len, 2 * layers * heads * model.get_head_size() * model.dtype.itemsize,
+        2 * weight_bytes(settings.model, settings.revision),
+    )  # fmt: skip
+    return context.fitted(sizes, settings, longest)
 
 
 def _rank(adapter: str) -> int:
@@ -191,15 +233,17 @@ class VLLM:
 
     can = frozenset({"Generate", "Form", "Score", "Likelihood"})
 
-    def __init__(self, settings: Settings, media: MediaStore, llm):
+    def __init__(self, settings: Settings, media: MediaStore, llm, sized: context.Context | None = None):
+        """`sized`: the context that was chosen for it."""
         self.identity = identity_of(settings)
-        self._burst = math.ceil(BURST * settings.slots)
+        self._burst = _burst(settings)
         self.slots = settings.slots + self._burst
         self.seconds = 0.0
         self.requests = self.prompt_tokens = self.answer_tokens = 0
         self._settings = settings
         self._store = media
         self._llm: Any = llm
+        self._sized = sized
         self._limits = dict(llm.renderer.mm_processor.info.allowed_mm_limits) if llm.renderer.mm_processor else {}
         self._family = llm.model_config.hf_config.model_type
         self._tokens = _Tokens(llm.get_tokenizer(), llm.model_config)
@@ -228,6 +272,7 @@ class VLLM:
                 messages, answer = self._asked(request)
                 media = [(part, await self._media(part)) for part in self._shown(messages)]
                 output = await self._submit(self._prompt(messages, answer, media), params)
+                self._check_whole(output, request)
             except RowError as error:
                 return Failure(error.reason, error.detail)
         return self._likely(output, answer) if answer else self._result(output, ids)
@@ -275,6 +320,9 @@ class VLLM:
         try:
             self._llm.add_request(number, prompt, params, lora_request=self._lora)
         except Exception as error:  # vLLM refuses a request with any of a dozen error types
+            if found := TOO_LONG.search(str(error)):
+                length = int(found[1])
+                raise self._too_long(length + params.max_tokens, f"the prompt has {length:,} tokens") from error
             raise RowError(_reason(error), f"vLLM refused the request: {error_line(error, named=True)}") from error
         future = self._flying[number] = asyncio.get_running_loop().create_future()
         if self._stepper is None or self._stepper.done():
@@ -397,6 +445,30 @@ class VLLM:
         clip = decode_clip(data, self._settings.fps, self._settings.max_frames, name)
         frames, metadata = with_times(clip, self._family)
         return frames, metadata | {"video_backend": "pyav", "do_sample_frames": False}
+
+    def _too_long(self, tokens: int, what: str) -> RowError:
+        """The error of a request that needs `tokens` of context; `what`: why, in a few words."""
+        limit, model, sized = self._llm.model_config.max_model_len, self._settings.model, self._sized
+        if sized is None or limit >= sized.sizes.own:
+            return RowError(Reason.TOO_LONG, f"{what}, and {model} takes {limit:,}, the answer included")
+        tokens = min(tokens, sized.sizes.own)
+        remedy = f"set max_model_len: {tokens}"
+        if self._settings.kv_cache_memory_bytes:
+            remedy += f" and kv_cache_memory_bytes: {sized.sizes.kv_bytes(tokens)}"
+        return RowError(
+            Reason.TOO_LONG, f"{what}, and {model} was given {limit:,} of its {sized.sizes.own:,}; {remedy}"
+        )
+
+    def _check_whole(self, output, request: Request) -> None:
+        """RowError if a context that was chosen here, shorter than the model's own, cut off an answer: that is not the model's answer."""
+        if not isinstance(request, Generate) or self._settings.max_model_len or not self._sized:
+            return
+        if self._sized.tokens < self._sized.sizes.own and any(
+            o.finish_reason == "length" and len(o.token_ids) < request.max_tokens for o in output.outputs
+        ):
+            length = len(output.prompt_token_ids)
+            what = f"a prompt of {length:,} tokens leaves no room for an answer of {request.max_tokens:,}"
+            raise self._too_long(length + request.max_tokens, what)
 
     def _result(self, output, ids: list[int | None] | None) -> Result:
         bad = [o.finish_reason for o in output.outputs if o.finish_reason not in ("stop", "length")]

@@ -4,11 +4,13 @@ The identity depends on the weights, not on their location. Only this module dow
 Hub client are translated."""
 
 import hashlib
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from schemas.errors import EngineError
 
+TEXT_PARTS = ("text_config", "thinker_config", "llm_config")  # keys of the language model in a configuration
 SUFFIXES = {".safetensors", ".bin", ".pt", ".json", ".jinja", ".txt", ".model"}  # weights, configuration, tokenizer
 
 
@@ -64,6 +66,16 @@ def cached_folder(model: str, revision: str | None = None) -> Path | None:
     except _hub_errors():
         return None
     return Path(config).parent if isinstance(config, str) else None
+
+
+def stored_dtype(folder: Path) -> str | None:
+    """The data type of the weights that the configuration in a folder names, such as `bfloat16`; None if it names none."""
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        parts = [config, *(config.get(part) or {} for part in TEXT_PARTS)]
+        return next((found for part in parts for name in ("dtype", "torch_dtype") if (found := part.get(name))), None)
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def _digest(folder: Path) -> str:

@@ -30,7 +30,7 @@ from pipeline.storage.refusals import Refusals
 from schemas.disk import error_line, open_database
 from schemas.errors import NeverAnswered, NotAsked, RowError, StoreError
 from schemas.finish import finish_name
-from schemas.ports import Engine, Proven
+from schemas.ports import Engine, Loadable, Proven
 from schemas.records import OPEN, Reason, digest, media_parts
 from schemas.requests import (
     Answer,
@@ -559,19 +559,18 @@ class CachedEngine:
         future = cache.in_flight[key] = asyncio.get_running_loop().create_future()
         if not alone and (found := await self._await_other_build(key, future)) is not None:
             return self._count_cached(found)
-        clock = cache.clocks[self.identity]
-        since = clock.change(+1)
         try:
-            result = await self._answer(key, request)
+            if isinstance(self._engine, Loadable):
+                await self._engine.load()
+            result, seconds = await self._timed(key, request)
         except BaseException as error:
             future.set_exception(error)
             future.exception()  # marks it as retrieved: the error is raised below
             cache.claims.release((key,))
             raise
         finally:
-            until = clock.change(-1)
             del cache.in_flight[key]
-        self._asked(request, result, until - since)
+        self._asked(request, result, seconds)
         if isinstance(result, Failure):
             cache.record_failure(key, result)
             self._failed(key, result)
@@ -589,6 +588,16 @@ class CachedEngine:
             return plain
         sent = request_key(self.identity, await self._cache.sent(request))
         return plain if self._remembers and self._cache.get(sent) is None else sent
+
+    async def _timed(self, key: bytes, request: Request) -> tuple[Result, float]:
+        """The engine's result, and the engine time that is charged to the request."""
+        clock = self._cache.clocks[self.identity]
+        since = clock.change(+1)
+        try:
+            result = await self._answer(key, request)
+        finally:
+            until = clock.change(-1)
+        return result, until - since
 
     async def _answer(self, key: bytes, request: Request) -> Result:
         """The engine's result. EngineError if it refuses this request like all others."""

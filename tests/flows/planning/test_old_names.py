@@ -7,6 +7,7 @@ import pytest
 
 from flows.planning import bind, load
 from flows.runs import executor
+from flows.runs.shards import write_json
 from schemas.errors import OutputError
 
 MODELS = {"policy": {"engine": "vllm", "model": "data/models/tiny"}}
@@ -51,6 +52,11 @@ def test_a_run_that_was_begun_under_the_old_name_goes_on_under_the_new_one(train
         units.append([unit.name for unit in run.units])
         run.close()
     assert units[0] == units[1] == units[2]
+    made = tmp_path / "out" / "steps" / "train"
+    made.mkdir(parents=True)
+    write_json(
+        made / "done.json", {"key": "k", "seconds": 1.0, "result": {"steps": 1}}
+    )  # a run that made nothing may be corrected
     with pytest.raises(OutputError, match="another recipe"):
         executor.open_document(
             recipe({"train.dpo": {"name": "train", **DPO, "beta": 2}}), out=tmp_path / "out", cache=tmp_path / "cache"

@@ -1,12 +1,16 @@
-"""What decides that a unit is finished."""
+"""What decides that a unit is finished, and which recipe a folder takes."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from flows.commands.estimate import estimate
 from flows.runs import executor
 from flows.runs.shards import write_json
-from schemas.errors import OutputError
+from schemas.errors import EngineError, OutputError
+from tests.support.endpoint import Endpoint, served
+from tests.support.recipe_runs import completed
 
 TINY = str(Path(__file__).parents[3] / "data" / "models" / "tiny")
 
@@ -48,3 +52,35 @@ def test_a_run_keeps_its_cache_whatever_is_said_until_that_is_gone(tmp_path):
     kept.rename(other)
     assert executor.cache_of(out, other) == other
     assert executor.cache_of(out) == kept  # made again there
+
+
+def test_a_corrected_recipe_goes_on_where_nothing_was_made(tmp_path):
+    """First the server is wrong, then every row; what is made at last is guarded as ever."""
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"prompt": " ", "question": f"what is {n} ?"}) + "\n" for n in range(3)))
+
+    def recipe(url: str, column: str, name: str = "mine") -> dict:
+        return {
+            "name": name,
+            "models": {"policy": {"engine": "openai", "model": "scripted", "base_url": url}},
+            "steps": [
+                {"source.rows": {"path": str(rows), "columns": {"prompt": column}}},
+                {"make.sample": {"model": "policy", "n": 2, "max_tokens": 32}},
+            ],
+        }
+
+    def build(raw: dict) -> dict:
+        return completed(executor.open_document(raw, out=tmp_path / "out", cache=tmp_path / "cache"))
+
+    with served(Endpoint()) as url:
+        with pytest.raises(EngineError, match="no server answers at"):
+            build(recipe("http://127.0.0.1:9/v1", "question"))
+        assert not build(recipe(url, "prompt"))["samples"]
+        with pytest.raises(OutputError, match="name: mine in the run, other now"):
+            build(recipe(url, "question", "other"))
+        path = tmp_path / "mine.yaml"
+        path.write_text(json.dumps(recipe(url, "question")))
+        assert estimate(path, cache=tmp_path / "cache", out=tmp_path / "out").rows
+        assert sum(build(recipe(url, "question"))["candidates"].values()) == 6
+        with pytest.raises(OutputError, match="prompt: question in the run, prompt now"):
+            build(recipe(url, "prompt"))

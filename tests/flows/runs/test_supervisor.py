@@ -103,6 +103,12 @@ def test_each_model_is_loaded_once_and_units_may_come_from_any_thread(tmp_path, 
     assert loads(run) == {"pass0-all_pairs": {"a": 1, "b": 1}}
     assert finish(run)["loads"] == {"a": 1, "b": 1}
     run.close()
+    again = executor.open_document(two, out=tmp_path / "again", cache=tmp_path / "cache")
+    assert all(executor.run_all(again))
+    again.close()
+    assert loads(again) == {}  # every answer is cached
+    assert verdicts(again.folder) == verdicts(run.folder)
+    assert again.done(again.units[0])["engines"] == run.done(run.units[0])["engines"]
 
 
 def test_models_that_do_not_fit_follow_each_other_and_leave_the_same_rows(tmp_path, two, hooked, monkeypatch):

@@ -403,6 +403,87 @@ def one_after_the_other(folder: str, request: Generate, media: str) -> tuple[lis
     return asyncio.run(live()), errors
 
 
+def test_a_model_of_131_072_positions_loads_by_default_and_says_what_a_longer_context_needs(media_store, tmp_path):
+    """1 KiB a token: 2 x 1 head x 64 numbers x 4 bytes x 2 layers. The full context would take 128 MiB and vLLM's own block of 128 KiB."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        found = pool.submit(of_a_long_model, long_model(tmp_path), media_store.root).result()
+    default, small, enough, refused, *others = found
+    # 1,024 blocks of 128 tokens in 128 MiB, one of them vLLM's own
+    assert default["context"] == 1_023 * 128
+    # 8 blocks in 1 MiB
+    assert small["context"] == 7 * 128
+    assert small["short"] == default["short"] == enough["short"]
+    assert default["long"].answers
+    assert small["long"] == Failure(Reason.TOO_LONG, small["long"].detail)
+    whole = re.fullmatch(
+        r"the prompt has (1,\d\d\d) tokens, and \S+ was given 896 of its 131,072; set max_model_len: (\d+) and kv_cache_memory_bytes: (\d+)",
+        small["long"].detail,
+    )
+    assert whole
+    assert int(whole[2]) == int(whole[1].replace(",", "")) + 4
+    assert int(whole[3]) == (-(-int(whole[2]) // 128) + 1) * 128 * 1024
+    assert re.fullmatch(
+        r"a prompt of 8\d\d tokens leaves no room for an answer of 200, and \S+ was given 896 of its 131,072; "
+        r"set max_model_len: 10\d\d and kv_cache_memory_bytes: 1\d+",
+        small["cut off"].detail,
+    )
+    said = r"vLLM cannot load \S+: a request of 4,096 tokens needs 0\.\d+ GiB of key-value cache, and it has 0\.0 GiB; "
+    assert re.fullmatch(said + r"set kv_cache_memory_bytes: \d+ or max_model_len: 896", refused)
+    assert enough["context"] == 4_096
+    assert [other.removeprefix(f"vLLM cannot load {tmp_path / 'long'}: ") for other in others] == [
+        "max_model_len: 200000 is more than the model's own limit; set max_model_len: 131072, or remove it",
+        "slots: 4096 is more than the 2048 tokens that vLLM computes at a time; set slots: 2048",
+        "dtype: float17 is unknown; set dtype: auto, float32, bfloat16 or float16",
+        "its 1 attention heads cannot be split over tensor_parallel_size: 2; set tensor_parallel_size: 1",
+    ]
+
+
+def long_model(folder: Path) -> str:
+    """A random language model with a long context, and the tiny model's tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=8_448, hidden_size=64, intermediate_size=64, num_hidden_layers=2, num_attention_heads=1, num_key_value_heads=1,
+        max_position_embeddings=131_072,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder / "long")
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(TINY / name, folder / "long")
+    return str(folder / "long")
+
+
+def of_a_long_model(folder: str, media: str) -> list:
+    """Engines one after the other: by default, with a small cache, with the cache that a refusal names; then that refusal, and others."""
+    words = {"short": ("red", 4), "cut off": ("red " * 840, 200), "long": ("red " * 1_500, 4)}
+
+    async def one(**settings):
+        try:
+            engine = await vllm.connect(vllm.Settings(model=folder, **{"slots": 4, **settings}), FolderStore(media))
+        except EngineError as error:
+            return str(error)
+        asked = {name: greedy((messages.user(text),))._replace(max_tokens=most) for name, (text, most) in words.items()}
+        answers = {name: await engine.ask(request) for name, request in asked.items()}
+        await engine.close()
+        return {"context": engine._sized.tokens, **answers}
+
+    async def each():
+        first, small = await one(), await one(kv_cache_memory_bytes=1 << 20)
+        refused = await one(kv_cache_memory_bytes=1 << 20, max_model_len=4_096)
+        value = int(re.search(r"kv_cache_memory_bytes: (\d+)", refused)[1])
+        enough = await one(kv_cache_memory_bytes=value, max_model_len=4_096)
+        wrong = [
+            {"max_model_len": 200_000},
+            {"slots": 4_096, "max_model_len": 1_024},
+            {"dtype": "float17"},
+            {"tensor_parallel_size": 2},
+        ]
+        return [first, small, enough, refused, *[await one(**settings) for settings in wrong]]
+
+    return asyncio.run(each())
+
+
 def test_a_folder_that_holds_no_model_is_an_engine_error_of_one_line(runner, media_store, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "nothing"}')
     with pytest.raises(EngineError, match="vLLM cannot load") as raised:
