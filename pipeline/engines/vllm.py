@@ -60,7 +60,10 @@ MIN_SIDE = 4  # pixels; vLLM silently enlarges a smaller image
 BURST = 1 / 4
 EQUAL = 1e-3  # relative difference of frame rates that are treated as equal: at most 0.1 s after 100 s
 BAN = -100.0  # logit bias of a token that must not be generated
-TOO_LONG = re.compile(r"prompt \(length (\d+)\).* is longer than the maximum model length")  # vLLM's words
+# vLLM's words for a prompt of too many tokens: of its processor, and of its renderer, which sees no media
+TOO_LONG = re.compile(
+    r"prompt (?:\(length (?P<all>\d+)\).* is longer than the maximum|contains (?P<text>\d+) input tokens)"
+)
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # LoRA ranks that vLLM supports
 
 
@@ -321,7 +324,7 @@ class VLLM:
             self._llm.add_request(number, prompt, params, lora_request=self._lora)
         except Exception as error:  # vLLM refuses a request with any of a dozen error types
             if found := TOO_LONG.search(str(error)):
-                length = int(found[1])
+                length = int(found["all"] or found["text"])
                 raise self._too_long(length + params.max_tokens, f"the prompt has {length:,} tokens") from error
             raise RowError(_reason(error), f"vLLM refused the request: {error_line(error, named=True)}") from error
         future = self._flying[number] = asyncio.get_running_loop().create_future()
