@@ -463,7 +463,10 @@ def of_a_long_model(folder: str, media: str) -> list:
             engine = await vllm.connect(vllm.Settings(model=folder, **{"slots": 4, **settings}), FolderStore(media))
         except EngineError as error:
             return str(error)
-        asked = {name: greedy((messages.user(text),))._replace(max_tokens=most) for name, (text, most) in words.items()}
+        asked = {
+            name: greedy((messages.user(text),))._replace(max_tokens=most, logprobs=True)
+            for name, (text, most) in words.items()
+        }
         answers = {name: await engine.ask(request) for name, request in asked.items()}
         await engine.close()
         return {"context": engine._sized.tokens, **answers}
