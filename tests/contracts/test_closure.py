@@ -37,7 +37,7 @@ from pipeline.train.losses._side import Side
 from schemas import axes, messages, records
 from schemas.figures import JUDGE
 from schemas.operator import Context
-from schemas.ports import Engine
+from schemas.ports import Engine, EngineModule, LocalEngineModule
 from schemas.records import Pair, Part, Reason, Sample, Span
 from tests.contracts.test_readme import PAGES, ROOMS, ROOT, files, remarks
 from tests.support import media_files, small_run
@@ -424,20 +424,17 @@ def used_of_engines() -> set[str]:
     return {name for text in asking for name in re.findall(r"\bmodule\.([a-z_]+)\(settings\b", text)}
 
 
-def optional_of_engines() -> set[str]:
-    """Of these, what `flows` asks for first whether the engine has it."""
-    return {
-        name
-        for path in (ROOT / "flows").rglob("*.py")
-        for name in re.findall(r"hasattr\(module, \"([a-z_]+)\"\)", path.read_text())
-    }
+def of_local_engines() -> set[str]:
+    """Of these, what only engines in this process have."""
+    return set(vars(LocalEngineModule)) - set(vars(EngineModule))
 
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_an_engine_has_what_flows_uses(name):
-    wanted = {"Settings", *used_of_engines()} - optional_of_engines()
-    assert {"identity_of", "connect", "capabilities"} <= wanted
     module = registry.engine(name)
+    wanted = {"Settings", *used_of_engines()} - (set() if isinstance(module, LocalEngineModule) else of_local_engines())
+    assert {"identity_of", "connect", "capabilities"} <= wanted
+    assert isinstance(module, LocalEngineModule) == (name in ("hf", "vllm"))
     assert {what for what in wanted if not callable(getattr(module, what, None))} == set()
 
 
