@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # if it is set, every process recompiles what it imports: 7 s of CPU for vLLM
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help install install-gpu label-studio prefect demo annotate-demo test quick faults lint bench gpu-check model lock
+.PHONY: help install install-gpu label-studio prefect demo annotate-demo test quick faults lint bench gpu-check model model-real lock
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -50,6 +50,10 @@ gpu-check: ## on a CUDA GPU: throughput of a pass relative to bare vLLM, with a 
 
 model: install ## retrain the demo's tiny model
 	.venv/bin/python -m pipeline.scenes.model --out data/models/tiny
+
+model-real: install ## retrain what makes the pretrained model see: tower and adapter, data/models/seeing (an hour of CPU)
+	@environment/real base
+	.venv/bin/python -m pipeline.scenes.seeing train --out data/models/seeing
 
 lock: ## update environment/*.lock
 	@environment/lock
