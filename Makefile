@@ -26,6 +26,7 @@ annotate-demo: install label-studio ## try human annotation: Label Studio on thi
 	.venv/bin/pairwright annotate demo
 
 test: install label-studio prefect ## run all tests; lists the ten slowest
+	@environment/real
 	@environment/browser
 	.venv/bin/pytest -q -n 2 --dist loadfile --durations=10 --durations-min=1
 
