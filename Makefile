@@ -43,6 +43,7 @@ lint: install ## check style, formatting and types
 
 bench: install ## run the measurements of docs/benchmarks.md (an hour)
 	for name in overhead generate ingest near_duplicates aggregate label_studio does_it_help; do .venv/bin/python -m benchmarks.$$name || exit 1; done
+	.venv/bin/python -m benchmarks.first_token
 
 gpu-check: ## on a CUDA GPU: throughput of a pass relative to bare vLLM, with a model of 3 billion parameters
 	@nvidia-smi -L >/dev/null 2>&1 || { echo "gpu-check needs a CUDA GPU, but none was found" >&2; exit 2; }

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from schemas.records import Candidate, Claim, Judgement, Media, Message, Pair, Part, Rejection, Sample, Span
 
-VERSION = 2  # 2: candidates have token_logprobs
+VERSION = 3  # 2: candidates have token_logprobs; 3: judgements have mass
 
 PART = pa.struct([("type", pa.string()), ("text", pa.string()), ("media", pa.string())])
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("parts", pa.list_(PART))]))
@@ -99,6 +99,7 @@ JUDGEMENT = _schema(
     ("value", pa.float64()),
     ("prob", pa.float64()),
     ("raw", pa.string()),
+    ("mass", pa.float64()),
     ("annotator", pa.string()),
     ("version", pa.string()),
     ("order", pa.int32()),

@@ -17,7 +17,7 @@ JUDGE = (
     Figure("decided", "decided", "share of the pairs with a known better answer on which the judge prefers one"),
     Figure("agreement_with_people", "agreement with people", "share of the judge's preferences, on pairs judged by people, that match the majority"),
     Figure("consistency", "self-consistency", "share of the questions repeated in the same order that got the same verdict"),
-    Figure("shown_first", "chose the first shown", "share of preferences for the answer that was shown first"),
+    Figure("shown_first", "chose the first shown", "share of preferences for the answer that was shown before the other, in lists too"),
     Figure("contradicted", "position inconsistency", "share of the pairs judged in both orders on which the preferred answer changed"),
     Figure("longer", "length bias", "share of preferences for the answer with more words: a bias if higher than `longer is better`"),
     Figure("longer_truth", "longer is better", "how often the longer answer is the better one, where this is known"),

@@ -13,7 +13,7 @@ from schemas.redact import clean
 from schemas.text import did_you_mean
 
 PREDICATES = ("right", "wrong", "has_answer", "no_answer", "best")  # allowed in `where:`; anything else must be a role
-STEP_KEYS = ("name", "from", "where", "share", "contradictions", "as")
+STEP_KEYS = ("name", "from", "where", "share", "contradictions", "same_reply", "as")
 RECIPE_KEYS = ("name", "about", "models", "steps", "rounds", "dataset")
 
 
@@ -29,6 +29,9 @@ class Step(BaseModel):
     where: tuple[str, ...] = ()
     share: Annotated[float, Field(gt=0, le=1)] | Literal["rest"] | None = None
     contradictions: Literal["drop", "keep"] = "drop"  # pairs that contradict one of this step
+    same_reply: Literal["drop", "keep"] = (
+        "drop"  # pairs that rest on this judge alone, if it gives one reply to nearly every question
+    )
     binds: str | None = None  # `as:` name of the model that it leaves
 
     @property
@@ -130,7 +133,8 @@ def _step(entry: Any, place: int) -> Step:
             name=own.get("name") or operator or family, family=family, operator=operator or family, settings=settings,
             sources=(sources,) if isinstance(sources, str) else tuple(sources),
             where=(where,) if isinstance(where, str) else tuple(where),
-            share=own.get("share"), contradictions=own.get("contradictions", "drop"), binds=own.get("as"),
+            share=own.get("share"), contradictions=own.get("contradictions", "drop"),
+            same_reply=own.get("same_reply", "drop"), binds=own.get("as"),
         )  # fmt: skip
     except (ValidationError, TypeError) as error:
         cause = _first_error(error, str(title)) if isinstance(error, ValidationError) else str(error)

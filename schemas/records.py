@@ -97,6 +97,7 @@ class Reason(StrEnum):
     CONTRADICTION = "contradiction"
     NO_VERDICT = "no_verdict"
     NO_MARGIN = "no_margin"
+    SAME_REPLY = "same_reply"
     UNSAFE_ANSWER = "unsafe_answer"
     OVER_CAP = "over_cap"
     LENGTH = "length"
@@ -148,6 +149,7 @@ REMEDIES = {
     Reason.CONTRADICTION: "decide which of the two answers is better and remove the other pair, or set `contradictions: keep`",
     Reason.NO_VERDICT: "put a judge before the step, or check why its verdicts could not be parsed",
     Reason.NO_MARGIN: "lower min_margin, or sample more answers: the judges see too little difference",
+    Reason.SAME_REPLY: "use another judge or prompt: it gave the same reply to nearly every question; or set `same_reply: keep` on the judge's step",
     Reason.UNSAFE_ANSWER: "add a pair rule on an axis of safety, such as `safer`, or remove the row: the preferred answer is unsafe",
     Reason.OVER_CAP: "raise the maximum number of pairs per prompt",
     Reason.LENGTH: "ask for answers of similar length: the pair was dropped to balance lengths",
@@ -258,6 +260,9 @@ class Judgement(NamedTuple):
     value: float | None = None
     prob: float | None = None  # 0..1, probability of the verdict's positive side
     raw: str | None = None  # the judge's reply, kept so that it can be parsed again
+    mass: float | None = (
+        None  # 0..1, probability that the allowed words had as the reply's first token, if this was asked for
+    )
     annotator: str | None = None
     version: str | None = None
     order: int = 0
@@ -273,6 +278,7 @@ class Finding(NamedTuple):
     value: float | None = None
     prob: float | None = None
     raw: str | None = None
+    mass: float | None = None
 
 
 class Provenance(NamedTuple):

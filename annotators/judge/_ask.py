@@ -47,10 +47,11 @@ class JudgeReply(NamedTuple):
     raw: str  # the reply's text, after the reason if it is incomplete; or the reason of the failure
     attempt: int = 0  # 1 if this is the retry
     prob: float | None = None  # 0..1, from token probabilities; None for a reply parsed from text
+    mass: float | None = None  # 0..1, probability of the allowed words as the first token, if this was asked for
 
     def finding(self, value: float | None) -> Finding:
-        """The Finding of a Judgement with this outcome, probability and raw reply, and the given `value`."""
-        return Finding(self.reply.outcome, value, self.prob, self.raw)
+        """The Finding of a Judgement with this outcome, probability, raw reply and mass, and the given `value`."""
+        return Finding(self.reply.outcome, value, self.prob, self.raw, self.mass)
 
     def by(self, engine: Engine, context: Context, order: int = 0) -> Provenance:
         """The Provenance of that Judgement; `order` is the position at which the judged item was shown, from 0."""

@@ -1,6 +1,7 @@
 """Claim by claim (RLAIF-V): an answer is split into claims, and a model verifies each against the media.
 
-The verdict comes from the first token: p(yes) = p("yes") + p("Yes"), p(no) likewise; a claim holds if p(yes) > p(no)."""
+The verdict comes from the first token: p(yes) = p("yes") + p("Yes"), p(no) likewise; a claim holds if p(yes) > p(no). Where all of
+them have less than `min_mass`, the model wants to say something else: there is no verdict."""
 
 import asyncio
 import inspect
@@ -8,12 +9,13 @@ import math
 from functools import partial
 from typing import Any
 
+from annotators.judge import _first_token
+from annotators.judge._first_token import FirstTokenSettings, mass_of, raw_of
 from schemas import messages, prompts
 from schemas.axes import CLAIM, FORM
 from schemas.conversation import before_question, request_about
 from schemas.errors import NoVerdict, RecipeError
 from schemas.operator import Context, SampleRows
-from schemas.operator import OperatorSettings as Base
 from schemas.records import (
     SAMPLE_KINDS,
     Candidate,
@@ -26,19 +28,20 @@ from schemas.records import (
     claim,
     judgement,
 )
-from schemas.requests import Failure, Score
+from schemas.requests import Failure, Score, Scored
 
 READS = ("candidates",)
 LEAVES = ("claims", "judgements")
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 2
-EDITION = 1  # claims about texts are verified with the whole prompt; lists of facts that cannot be read are asked for once more
+EDITION = 2  # 1: claims about texts are verified with the whole prompt; 2: verdicts have their mass; with too little of it there is none
+digested = _first_token.digested
 BUILDS = {"splitter": "split"}
 CHOICES = ("yes", "Yes", "no", "No")
 
 
-class Settings(Base):
+class Settings(FirstTokenSettings):
     model: str
     """the recipe's model that verifies the claims, by name"""
     splitter: str | dict[str, Any] = "split.patterns"
@@ -72,7 +75,8 @@ async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[
         )
         for q in questions
     ]
-    answers = dict(zip(questions, await _verdicts(requests), strict=True))
+    results = await asyncio.gather(*requests)
+    answers = {q: verdict(result, settings.min_mass) for q, result in zip(questions, results, strict=True)}
     out: list[Claim | Judgement] = []
     for c in rows.candidates:
         out += _rows(c, splits[c.text], answers, engine.identity, context)
@@ -91,15 +95,11 @@ def _rows(c: Candidate, split, answers, identity: str, context: Context) -> list
     ]
     for index, (question, wanted) in enumerate(split or ()):
         row = claim(c, context.step, index, question, wanted)
-        outcome, prob, raw = answers[question]
-        value = None
-        if prob is not None:
-            prob = prob if wanted else round(1 - prob, 4)
-            value = float(prob > 0.5)
-        out += [
-            row,
-            judgement(c.sample, context.step, "claim", (row.id,), CLAIM, Finding(outcome, value, prob, raw), by),
-        ]
+        found = answers[question]
+        if found.prob is not None:
+            prob = found.prob if wanted else round(1 - found.prob, 4)
+            found = found._replace(value=float(prob > 0.5), prob=prob)
+        out += [row, judgement(c.sample, context.step, "claim", (row.id,), CLAIM, found, by)]
     return out
 
 
@@ -126,18 +126,14 @@ async def _split(splitter, question: str, answer: str):
         return error
 
 
-async def _verdicts(requests) -> list[tuple[str, float | None, str | None]]:
-    return [verdict(r) for r in await asyncio.gather(*requests)]
+def verdict(result: Scored | Failure, min_mass: float) -> Finding:
+    """The Finding of a first-token Score, without `value`; `prob` is that of yes, 0..1 among yes and no, rounded to 4 digits.
 
-
-def verdict(result) -> tuple[str, float | None, str | None]:
-    """(outcome, probability of yes, raw) of a first-token Score; the probability is 0..1 among yes and no, rounded to 4 digits.
-
-    If neither yes nor no has any probability, the outcome is unparsable and the probability None."""
+    If yes and no have no probability, or less than `min_mass`, the outcome is unparsable and `prob` None."""
     if isinstance(result, Failure):
-        return Outcome.FAILED, None, f"{result.reason}: {result.detail}"
+        return Finding(Outcome.FAILED, raw=f"{result.reason}: {result.detail}")
     yes, no = (sum(math.exp(p) for p in pair if p is not None) for pair in (result.logprobs[:2], result.logprobs[2:]))
-    raw = " ".join(f"{c}={'-' if p is None else f'{p:.4f}'}" for c, p in zip(CHOICES, result.logprobs, strict=True))
-    if yes + no == 0:
-        return Outcome.UNPARSABLE, None, raw
-    return Outcome.VERDICT, round(yes / (yes + no), 4), raw
+    raw, mass = raw_of(CHOICES, result.logprobs), mass_of(result.logprobs)
+    if yes + no == 0 or mass < min_mass:
+        return Finding(Outcome.UNPARSABLE, raw=raw, mass=mass)
+    return Finding(Outcome.VERDICT, prob=round(yes / (yes + no), 4), raw=raw, mass=mass)

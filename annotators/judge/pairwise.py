@@ -1,6 +1,7 @@
 """A model decides which of two answers is better, in both orders because models have a position bias (arXiv 2305.17926).
 
-The verdict comes from the first token's probabilities if the engine returns them, and from the text with `reason` or without them.
+The verdict comes from the first token's probabilities if the engine returns them; from the text with `reason`, without them, or where the
+allowed words have less than `min_mass` of the probability: the judge then wants to say something else.
 All pairs in both orders are the K(K-1) ordered pairs of LLaVA-Critic (arXiv 2410.02712). A judge that contradicts itself has not
 declared a tie: both Judgements are kept, and `annotators.measures.ballots` counts them as no vote."""
 
@@ -12,11 +13,13 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from annotators.judge import _parse
+from annotators.judge import _first_token, _parse
 from annotators.judge._ask import JudgeReply, JudgeSettings, ask_with_retry, judge_messages, template
+from annotators.judge._first_token import FirstTokenSettings, mass_of, raw_of
 from annotators.judge._parse import ParsedReply
 from schemas import prompts
 from schemas.axes import PREFERENCE
+from schemas.errors import NotAsked
 from schemas.operator import Context, SampleRows
 from schemas.ports import Engine
 from schemas.records import SAMPLE_KINDS, Candidate, Judgement, Message, Outcome, digest, judgement
@@ -28,7 +31,8 @@ LEAVES = ("judgements",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
 VERSION = 2
-EDITION = 1  # samples without media are asked about in other words
+EDITION = 2  # 1: samples without media are asked about in other words; 2: verdicts have their mass, with too little of it words are asked for
+digested = _first_token.digested
 WORDS = {"one": 1.0, "One": 1.0, "two": -1.0, "Two": -1.0, "tie": 0.0, "Tie": 0.0}
 SCALE = {
     "1": "answer one is much better", "2": "better", "3": "slightly better", "4": "both are equally good",
@@ -36,7 +40,7 @@ SCALE = {
 }  # fmt: skip
 
 
-class Settings(JudgeSettings):
+class Settings(JudgeSettings, FirstTokenSettings):
     of: Literal["candidates", "pairs"] = "candidates"
     """compare all pairs of a prompt's answers, or only the pairs that an earlier step made"""
     per_prompt: int | None = Field(None, ge=1, le=1_000_000)
@@ -146,15 +150,24 @@ def _words(settings: Settings) -> str:
 async def _reply(engine: Engine, messages: tuple[Message, ...], settings: Settings) -> JudgeReply:
     """The judge's reply on the answer shown first against the one shown second."""
     if settings.reason or "Score" not in engine.can:
-        read = _parse.strength if settings.strength else _parse.preference
-        return await ask_with_retry(engine, messages, settings, lambda text: read(text, settings.tie))
+        return await _in_words(engine, messages, settings)
     values = {c: v for c, v in (_parse.STRENGTHS if settings.strength else WORDS).items() if v or settings.tie}
     result = await engine.ask(Score(messages, tuple(values)))
     if isinstance(result, Failure):
         return JudgeReply(ParsedReply(Outcome.FAILED), f"{result.reason}: {result.detail}")
     reply, prob = _parse.verdict_from_logprobs(result.logprobs, tuple(values.values()))
-    raw = " ".join(f"{c}={'-' if p is None else f'{p:.4f}'}" for c, p in zip(values, result.logprobs, strict=True))
-    return JudgeReply(reply, raw, prob=prob)
+    raw, mass = raw_of(tuple(values), result.logprobs), mass_of(result.logprobs)
+    if mass >= settings.min_mass:
+        return JudgeReply(reply, raw, prob=prob, mass=mass)
+    try:
+        return (await _in_words(engine, messages, settings))._replace(mass=mass)
+    except NotAsked:  # rejudge: an earlier version took the verdict from the first token
+        return JudgeReply(ParsedReply(Outcome.UNPARSABLE), raw, mass=mass)
+
+
+async def _in_words(engine: Engine, messages: tuple[Message, ...], settings: Settings) -> JudgeReply:
+    read = _parse.strength if settings.strength else _parse.preference
+    return await ask_with_retry(engine, messages, settings, lambda text: read(text, settings.tie))
 
 
 def _judgement(shown: OrderedPair, reply: JudgeReply, rows: SampleRows, context: Context, engine: Engine) -> Judgement:

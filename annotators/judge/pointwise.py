@@ -1,25 +1,34 @@
 """A model rates answers, all of a prompt in one call (VLFeedback, arXiv 2312.10665) or one per call, overall or on axes with rubrics."""
 
 import json
+import random
 from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from annotators.judge import _parse
-from annotators.judge._ask import JudgeSettings, ask_with_retry, judge_messages, numbered_answers, template
+from annotators.judge._ask import (
+    JudgeReply,
+    JudgeSettings,
+    ask_with_retry,
+    judge_messages,
+    numbered_answers,
+    template,
+)
 from schemas import prompts
 from schemas.axes import RATING
+from schemas.errors import NotAsked
 from schemas.operator import Context, SampleRows, gather
 from schemas.ports import Engine
-from schemas.records import SAMPLE_KINDS, Candidate, Judgement, judgement
+from schemas.records import SAMPLE_KINDS, Candidate, Judgement, digest, judgement
 from schemas.requests import Form
 
 READS = ("candidates",)
 LEAVES = ("judgements",)
 MEDIA = SAMPLE_KINDS
 SCOPE = "sample"
-VERSION = 3
+VERSION = 4
 EDITION = 1  # samples without media are asked about in other words
 Rubric = Literal["helpfulness", "visual_faithfulness", "ethical_considerations"]
 WHOLE = "ratings"  # key of the overall ratings in the reply
@@ -39,6 +48,8 @@ class Settings(JudgeSettings):
     visual_faithfulness, ethical_considerations"""
     together: bool = True
     """rate all answers in one call; false: one call per answer, so that they are not compared with each other"""
+    order: Literal["random", "fixed"] = "random"
+    """show the answers of one call in random order (drawn by the seed, against position bias) or in their given order"""
     max_tokens: int = Field(256, ge=1, le=1_000_000)
     """maximum length of a reply, in tokens"""
     rationale: bool = False
@@ -63,7 +74,7 @@ def prompt_texts(settings: Settings) -> tuple[str, ...]:
 
 
 async def judge(rows: SampleRows, settings: Settings, context: Context) -> list[Judgement]:
-    """One Judgement per candidate and axis, valued `low` to `high`.
+    """One Judgement per candidate and axis, valued `low` to `high`; `order` is the place at which it was shown, from 0.
 
     If the reply cannot be parsed, all candidates of the call are `unparsable`, with the reply in `raw`. Without candidates nothing is asked."""
     engine = context.engines[settings.model]
@@ -76,18 +87,30 @@ async def _rated(
     candidates: list[Candidate], rows: SampleRows, settings: Settings, context: Context, engine: Engine
 ) -> list[Judgement]:
     keys, count = tuple(settings.axes) or (WHOLE,), len(candidates)
-    reply = await ask_with_retry(
-        engine, _messages(candidates, rows, settings), settings,
-        lambda text: _parse.ratings(text, keys, count, settings.low, settings.high),
-        _form(keys, count, settings.low, settings.high, settings.rationale),
-    )  # fmt: skip
+
+    async def ask(shown: list[Candidate]) -> JudgeReply:
+        return await ask_with_retry(
+            engine, _messages(shown, rows, settings), settings,
+            lambda text: _parse.ratings(text, keys, count, settings.low, settings.high),
+            _form(keys, count, settings.low, settings.high, settings.rationale),
+        )  # fmt: skip
+
+    shown = list(candidates)
+    if settings.order == "random":
+        random.Random(digest("order", settings.seed, rows.sample.id)).shuffle(shown)
+    try:
+        reply = await ask(shown)
+    except NotAsked:  # rejudge: up to version 3 they were shown in their given order
+        shown = candidates
+        reply = await ask(shown)
     ratings: Any = reply.reply.value
     return [
         judgement(
             rows.sample.id, context.step, "candidate", (c.id,), key if settings.axes else settings.axis,
-            reply.finding(ratings and ratings[key][i]), reply.by(engine, context),
+            reply.finding(ratings and ratings[key][place]), reply.by(engine, context, place),
         )
-        for i, c in enumerate(candidates)
+        for c in candidates
+        for place in (shown.index(c),)
         for key in keys
     ]  # fmt: skip
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from annotators.measures.ballots import PairKey, value_of
 from annotators.measures.preferences import Preference, preferences
-from annotators.measures.streaming_stats import Calibration, Share
+from annotators.measures.same_reply import SameReplies
+from annotators.measures.streaming_stats import Calibration, Quantiles, Share
 from annotators.people.question import PERSON
 from schemas import figures
 from schemas.axes import TRUTH
@@ -39,6 +40,9 @@ class JudgeQuality:
         self._annotators: dict[str, str] = {}
         self._shares: dict[str, dict[str, Share]] = defaultdict(lambda: defaultdict(Share))
         self._calibrations: dict[str, Calibration] = defaultdict(Calibration)
+        self._masses: dict[str, Quantiles] = defaultdict(Quantiles)
+        self._taken: Counter[str] = Counter()
+        self._same = SameReplies()
 
     def add(self, kind: str, answers: Mapping[str, Answer], judgements: Iterable[Judgement]) -> None:
         """Adds one sample: its media kind, its answers by id, and its Judgements."""
@@ -46,8 +50,12 @@ class JudgeQuality:
         counts: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0, 0])
         for s in judgements:
             self._outcomes[s.step][s.outcome] += 1
+            if s.mass is not None:
+                self._masses[s.step].add(s.mass)
+                self._taken[s.step] += s.prob is not None
             if s.annotator:
                 self._annotators[s.step] = "people" if _person(s.annotator) else s.annotator
+        self._same.add(judgements)
         self._claims(judgements, kind, counts)
         self._repeats(judgements, counts)
         self._orders(judgements, kind, answers, counts)
@@ -56,9 +64,11 @@ class JudgeQuality:
 
     def report(self) -> dict[str, dict]:
         """{step: {annotator, judgements, outcomes, parse_rate, tie_rate, agreement_with_truth: {kind or `all`: share}, calibration,
-        and a share under the name of each of `schemas.figures.JUDGE`}}.
+        and a share under the name of each of `schemas.figures.JUDGE`, mass, same_reply}}.
 
-        Rates are 0..1. Shares are as from `streaming_stats.Share.figure` and the calibration as from `Calibration.figure`; None without data."""
+        Rates are 0..1. Shares are as from `streaming_stats.Share.figure` and the calibration as from `Calibration.figure`; None without data.
+        `mass`: the probability that the allowed words had as the first token, as from `Quantiles.figure`, and the share `taken` of the verdicts
+        that was taken from it. `same_reply` is as from `SameReplies.figure`."""
         out = {}
         for step, outcomes in sorted(self._outcomes.items()):
             total = sum(outcomes.values())
@@ -77,8 +87,14 @@ class JudgeQuality:
                 "agreement_with_truth": {name: share.figure() for name, share in agreed.items()},
                 **{f.name: shares[f.name].figure() if f.name in shares else None for f in figures.JUDGE},
                 "calibration": self._calibrations[step].figure() if step in self._calibrations else None,
+                "mass": self._mass(step),
+                "same_reply": self._same.figure(step),
             }
         return out
+
+    def _mass(self, step: str) -> dict | None:
+        found = self._masses[step].figure() if step in self._masses else None
+        return found and found | {"taken": round(self._taken[step] / found["n"], 4)}
 
     def _claims(self, judgements: list[Judgement], kind: str, counts) -> None:
         known = {s.items[0]: value_of(s) for s in judgements if s.axis == TRUTH and s.target == "claim"}

@@ -18,7 +18,9 @@ class Preference(NamedTuple):
     axis: str
     value: float  # above 0 the first of the pair is better, 0 is a tie
     prob: float | None = None  # 0..1, probability that the first of the pair is better
-    shown: str | None = None  # id of the answer shown first; None for scores, imported and blind judgements
+    shown: str | None = (
+        None  # id of the answer shown before the other; None for scores, imported and blind judgements, and apart
+    )
 
     @property
     def sign(self) -> int:
@@ -31,7 +33,7 @@ def preferences(judgements: Iterable[Judgement]) -> Iterator[Preference]:
 
     Only verdicts and ties on axes of quality (`schemas.axes.is_quality`) count. Of several ratings of an answer by one judge on an axis,
     the last counts."""
-    rated: dict[tuple[str, str | None, str], dict[str, float]] = {}
+    rated: dict[tuple[str, str | None, str], dict[str, Judgement]] = {}
     for s in judgements:
         value = value_of(s)
         if value is None or not is_quality(s.axis):
@@ -40,11 +42,20 @@ def preferences(judgements: Iterable[Judgement]) -> Iterator[Preference]:
             pair = pair_key(*s.items)
             turned = pair != s.items
             prob = None if s.prob is None else 1 - s.prob if turned else s.prob
-            no_order = s.parents or s.version is None or s.axis == BLIND or s.order > 1
-            shown = None if no_order else s.items[s.order]
+            shown = s.items[s.order] if _was_shown(s) and s.order <= 1 else None
             yield Preference(pair, s.step, s.annotator, s.axis, -value if turned else value, prob, shown)
         elif s.target == "candidate":
-            rated.setdefault((s.step, s.annotator, s.axis), {})[s.items[0]] = value
-    for (step, annotator, axis), values in rated.items():
-        for a, b in combinations(sorted(values), 2):
-            yield Preference((a, b), step, annotator, axis, values[a] - values[b])
+            rated.setdefault((s.step, s.annotator, s.axis), {})[s.items[0]] = s
+    for (step, annotator, axis), found in rated.items():
+        for a, b in combinations(sorted(found), 2):
+            first, second = found[a], found[b]
+            shown = None
+            if first.order != second.order and _was_shown(first) and _was_shown(second):
+                shown = a if first.order < second.order else b
+            value = (value_of(first) or 0.0) - (value_of(second) or 0.0)
+            yield Preference((a, b), step, annotator, axis, value, shown=shown)
+
+
+def _was_shown(s: Judgement) -> bool:
+    """Whether its `order` is a place at which the item was shown to a judge; answers that were judged alone all have 0."""
+    return not s.parents and s.version is not None and s.axis != BLIND

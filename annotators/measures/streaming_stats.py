@@ -1,5 +1,7 @@
 """Streaming statistics in constant memory. A statistic without data is None, never zero."""
 
+import bisect
+import itertools
 import math
 from typing import Any
 
@@ -11,16 +13,17 @@ BINS = 10  # of a calibration curve, for confidences from 0.5 to 1
 class Share:
     """A share with its 95 % Wilson interval. Counts of one sample are correlated, so the interval uses the effective sample size
     n / design effect (L. Kish, "Survey Sampling", 1965): the variance between samples divided by that of independent draws. A design
-    effect below 1 counts as 1."""
+    effect below 1 counts as 1. Where all hit or none, nothing tells how alike those of a sample are, and each sample counts once."""
 
     def __init__(self):
-        self.hits, self.n = 0.0, 0
+        self.hits, self.n, self._samples = 0.0, 0, 0
         self._hits2 = self._both = self._n2 = 0.0
 
     def add(self, hits: float, n: int = 1) -> None:
         """Adds `hits` of `n` (at least 1) for one sample."""
         self.hits += hits
         self.n += n
+        self._samples += 1
         self._hits2 += hits * hits
         self._both += hits * n
         self._n2 += n * n
@@ -32,7 +35,7 @@ class Share:
         share = self.hits / self.n
         independent = share * (1 - share) * self.n
         between = self._hits2 - 2 * share * self._both + share * share * self._n2
-        effective_n = self.n / max(1.0, between / independent) if independent > 0 else self.n
+        effective_n = self.n / max(1.0, between / independent) if independent > 0 else self._samples
         low, high = wilson_interval(share * effective_n, effective_n)
         return {"n": self.n, "share": round(share, 4), "low": round(low, 4), "high": round(high, 4)}
 
@@ -62,6 +65,26 @@ class Calibration:
         error = sum(abs(sure - right) for _, sure, right in self._bins) / total
         bins = [{"n": n, "sure": round(s / n, 4), "right": round(r / n, 4)} for n, s, r in self._bins if n]
         return {"n": total, "error": round(error, 4), "bins": bins}
+
+
+class Quantiles:
+    """Quantiles of numbers from 0 to 1, to a hundredth."""
+
+    def __init__(self):
+        self._counts = [0] * 101
+
+    def add(self, value: float) -> None:
+        """Adds a number, 0..1; it counts as rounded to two digits."""
+        self._counts[round(100 * value)] += 1
+
+    def figure(self) -> dict[str, Any] | None:
+        """{n, median, lowest (the 5 % quantile)}; None without data. A quantile q is the least number that a share q does not exceed."""
+        total = sum(self._counts)
+        if not total:
+            return None
+        sums = list(itertools.accumulate(self._counts))
+        median, lowest = (bisect.bisect_left(sums, q * total) / 100 for q in (0.5, 0.05))
+        return {"n": total, "median": median, "lowest": lowest}
 
 
 class Correlation:

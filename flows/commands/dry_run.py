@@ -7,6 +7,7 @@ references, else arbitrary ones."""
 import dataclasses
 import hashlib
 import json
+import math
 import random
 from collections import Counter as Tally
 from collections import defaultdict
@@ -332,7 +333,10 @@ def simulate(engine: SimulatedEngine, request: Request, example: Example | None 
         case Generate() | Beams():
             return Generated(tuple(_answers(engine, request, known, example)), prompt)
         case Score():
-            return Scored(tuple(-10 * _unit(request, choice) for choice in request.choices), prompt)
+            weights = [
+                1 - _unit(request, choice) for choice in request.choices
+            ]  # the judge says nothing but its choices
+            return Scored(tuple(math.log(weight / math.fsum(weights)) for weight in weights), prompt)
         case Likelihood():
             count = engine.counter.text(text_of(request.messages[-1:]))
             return Likely(tuple(-3 * _unit(request, str(i)) for i in range(count)), prompt)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from flows.planning.plan import Unit
+from flows.reports import judge_notes
 from flows.runs import executor, shards
 from flows.runs.folder import check_path
 from pipeline.dataset import manifest
@@ -202,6 +203,9 @@ def show(folder: Path, areas: list[Area], console: Console) -> bool:
             console.print(f"  [red]damaged[/red]: {escape(what)}; {escape(remedy)}", soft_wrap=True)
         if (more := len(area.damages) - NAMED) > 0:
             console.print(f"  and {more:,} more damaged in {area.name}")
+    summary = shards.read_json_or_none(folder / "summary.json") or {}
+    for line in judge_notes.same_replies(summary.get("judges", {})):
+        console.print(f"  [yellow]{escape(line)}[/yellow]", soft_wrap=True)
     damaged = sum(len(area.damages) for area in areas)
     console.print(f"{damaged:,} damaged" if damaged else "everything is intact")
     return not damaged

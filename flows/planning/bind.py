@@ -81,6 +81,8 @@ class Bound(Operator):
     """digest of everything that determines its rows"""
     fitted: Fitted | None = None
     """the result of the operator's `fit`"""
+    ignored: frozenset[str] = frozenset()
+    """judging steps whose judgements it does not see"""
 
     @property
     def name(self) -> str:
@@ -108,6 +110,8 @@ class Bound(Operator):
         if "samples" in self.sources:  # likewise, for a step whose `from:` names no source
             own.append("samples")
         own += _editions(self)
+        if self.ignored:
+            own.append(sorted(self.ignored))
         return digest(self.step.name, self.version, self.step.sources, self.step.where, self.step.share, *own)
 
     def of(self, identities: Mapping[str, str]) -> "Bound":
@@ -156,6 +160,8 @@ def bind(recipe: Recipe, given: Iterable[str] = ()) -> BoundRecipe:
                 )
         if step.contradictions == "keep" and "pairs" not in current.leaves:
             raise RecipeError(f"{step.name}: `contradictions: keep` needs a step that leaves pairs; remove it")
+        if step.same_reply == "keep" and (step.family != "judge" or not current.models):
+            raise RecipeError(f"{step.name}: `same_reply: keep` needs a judge that asks a model; remove it")
         if step.binds:
             if step.family != "train":
                 raise RecipeError(f"{step.name}: only a `train` step can have `as: {step.binds}`; remove it")

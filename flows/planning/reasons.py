@@ -26,6 +26,8 @@ def reasons_of(family: str, module: OperatorModule) -> list[Reason]:
         found.add(Reason.SUPERSEDED)
     if "pairs" in getattr(module, "LEAVES", ()):
         found.add(Reason.CONTRADICTION)  # pairs that contradict one of its own: flows/runs/contradictions.py
+    if family == "pair":
+        found.add(Reason.SAME_REPLY)  # pairs by judges that reply by place: flows/runs/same_replies.py
     if set(getattr(module, "MEDIA", SAMPLE_KINDS)) != set(SAMPLE_KINDS):
         found.add(Reason.UNSUPPORTED_MEDIA)  # samples of other kinds: flows/runs/stream.py
     return [reason for reason in Reason if reason in found]

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from flows.reports import evaluations, plots
+from annotators.measures.agreement import wilson_interval
+from flows.reports import evaluations, judge_notes, plots
 from flows.reports.previews import preview
 from flows.reports.terminal import cut_lines, dropped_lines, evaluation_lines, open_lines, rule_of, short, unread_lines
 from flows.runs import costs
@@ -31,7 +32,7 @@ ENOUGH_WORDS = 0.8  # warn if more preferences than this survive without the med
 UNLIKE, LONGER = (
     0.1,
     (0.35, 0.65),
-)  # warn about length if at least this share of pairs differs and the longer one wins outside this range
+)  # warn about length if at least this share of pairs differs and the interval of the longer one's wins is outside this range
 KNOWN = {"text": "text", "image": "images", "multi_image": "multiple images", "video": "video", "audio": "audio"}
 
 
@@ -51,6 +52,7 @@ def write_report(folder: Path, summary: dict, tables: Tables, media: MediaStore)
     page = environment.get_template("report.html.j2").render(
         summary=summary, kinds=kinds, stages=stages, evaluated=_evaluated(summary),
         habits=with_values(JUDGE, list(summary["judges"].values())), known=KNOWN, verdict=" ".join(evaluations.verdicts(summary)),
+        masses=any(judge.get("mass") for judge in summary["judges"].values()),
         amount=costs.amount, amounts=costs.amounts,
         notes=list(_notes(summary, sides)), plots=_plots(summary, stages, sides), sides=sides, asked=_asked(summary), right=summary.get("right", ()), rule_of=rule_of, short=short,
         pairs=_shown(tables, media), recipe=yaml.safe_dump(recipe, sort_keys=False, width=100),
@@ -104,9 +106,14 @@ def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
                     f"judgements, least on {KNOWN[worst]}: {agreement[worst]['share']:.0%}."
                 ),
             )
-        yield from ((False, f"The judge \u201c{step}\u201d {bias}.") for bias in _biases(judge))
+        yield from ((False, f"The judge \u201c{step}\u201d {bias}.") for bias in judge_notes.biases(judge))
         if (rate := judge["parse_rate"]) is not None and rate < READABLE:
             yield False, f"Only {rate:.0%} of the replies of judge \u201c{step}\u201d could be parsed."
+    yield from (
+        (False, f"{line}.")
+        for find in (judge_notes.same_replies, judge_notes.unsure)
+        for line in find(summary["judges"])
+    )
     if probed := summary["survive_without_media"].get("all"):
         yield (
             probed["low"] <= ENOUGH_WORDS,
@@ -122,11 +129,11 @@ def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
             f"The annotators of \u201c{step}\u201d{agreed or ':'} {flagged} of {len(found['annotators'])} are flagged.",
         )
     if differ := sides.longer + sides.shorter:
-        share = sides.longer / differ
-        fair = differ < total * UNLIKE or LONGER[0] <= share <= LONGER[1]
+        share, (low, high) = sides.longer / differ, wilson_interval(sides.longer, differ)
+        fair = differ < total * UNLIKE or (low <= LONGER[1] and high >= LONGER[0])
         yield (
             fair,
-            f"Lengths differ in {differ:,} pairs; in these the longer answer is chosen {share:.0%} of the time"
+            f"Lengths differ in {differ:,} pairs; in these the longer answer is chosen {share:.0%} of the time ({low:.0%}\u2013{high:.0%})"
             + ("." if fair else ": a model could learn to prefer length."),
         )
     for line in (*evaluations.warnings(summary), *(f"{line}." for line in evaluation_lines(summary["evaluate"]))):
@@ -139,16 +146,6 @@ def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
         yield False, f"{line}."
     for line in open_lines(summary):
         yield False, line.strip()
-
-
-def _biases(judge: dict) -> Iterator[str]:
-    """Statistically significant biases of a judge, in words."""
-    if (first := judge.get("shown_first")) and not first["low"] <= 0.5 <= first["high"]:
-        yield f"chose the first answer {first['share']:.0%} of {first['n']:,} times (position bias)"
-    for habit, answer in (("longer", "the longer answer"), ("own", "its own model\u2019s answer")):
-        chosen, truth = judge.get(habit), judge.get(f"{habit}_truth")
-        if chosen and truth and not chosen["low"] <= truth["share"] <= chosen["high"]:
-            yield f"chose {answer} {chosen['share']:.0%} of the time; it is better {truth['share']:.0%} of the time"
 
 
 def _measured(summary: dict) -> dict[str, dict]:

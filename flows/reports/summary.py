@@ -1,7 +1,7 @@
 """What a run did, from its records and tables: summary.json, the dataset card, report.html. Every figure is computed from this run."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import groupby
 from operator import attrgetter, itemgetter
@@ -16,10 +16,10 @@ from annotators.measures.streaming_stats import Share
 from flows.reports import evaluations
 from flows.runs import campaigns, costs, rejections, shards
 from flows.runs.folder import disk_errors_translated
+from flows.runs.same_replies import grouped_by_sample, records
 from pipeline.storage import checksum
 from pipeline.storage.answer_cache import total_usage
 from schemas import redact
-from schemas.arrow import from_batch
 from schemas.finish import LENGTH
 from schemas.operator import Tables
 from schemas.recipe import Price
@@ -198,28 +198,6 @@ class OpenRows:
             **{table: dict(steps) for table, steps in self._rows.items()},
             "said": dict(self._said.most_common(MAX_QUOTES)),
         }
-
-
-def grouped_by_sample(rows: Iterable, sample: Callable[[Any], str]) -> Callable[[str], list]:
-    """Groups rows that are in sample order: the result gives the rows of each sample and must be called in that order. Holds one sample
-    in memory."""
-    groups = groupby(rows, key=sample)
-    head = next(groups, None)
-
-    def rows_of(name: str) -> list:
-        nonlocal head
-        if head is None or head[0] != name:
-            return []
-        found = list(head[1])
-        head = next(groups, None)
-        return found
-
-    return rows_of
-
-
-def records(tables: Tables, table: str) -> Iterator:
-    """All rows of a table."""
-    return (row for batch in tables.batches(table) for row in from_batch(table, batch))
 
 
 def _pairs(tables: Tables) -> Iterator[tuple[str, list[bool | None]]]:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Generator, Iterator
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from flows.reports import judge_notes
 from flows.reports.evaluations import figures, overall, tables, verdicts, warnings
 from flows.runs import costs, rejections
 from schemas.figures import JUDGE, READABLE, with_values
@@ -279,9 +281,14 @@ def print_dropped_rows(tables: Tables, console: Console, table: str = "samples")
 
 
 def print_judge_quality(found: dict[str, dict], console: Console) -> None:
-    """Prints judge quality, and the judges whose replies often cannot be parsed; no table if none of its figures could be measured."""
-    _print_quality_table(found, console)
+    """Prints judge quality, and what must be known of the judges before their scores are used."""
+    for table in _quality_tables(found, console):
+        console.print(table)
+    for line in (*judge_notes.same_replies(found), *judge_notes.unsure(found)):
+        console.print(f"  [yellow]{escape(line)}[/yellow]", soft_wrap=True)
     for step, judge in found.items():
+        for bias in judge_notes.biases(judge):
+            console.print(f"  [yellow]judge {escape(step)} {escape(bias)}[/yellow]", soft_wrap=True)
         if (rate := judge.get("parse_rate")) is not None and rate < READABLE:
             whose, remedy = (
                 f"judge {escape(step)}",
@@ -294,22 +301,55 @@ def print_judge_quality(found: dict[str, dict], console: Console) -> None:
             )
 
 
-def _print_quality_table(found: dict[str, dict], console: Console) -> None:
-    agreed = {step: judge["agreement_with_truth"].get("all") for step, judge in found.items()}
-    rows = {step: judge for step, judge in found.items() if agreed[step] or with_values(JUDGE, [judge])}
-    if not rows:
-        return
-    table = Table(title="judge quality (95 % interval)", title_justify="left")
-    for name in ("", *rows):
-        table.add_column(name, justify="right" if name else "left")
-    if any(agreed.values()):
-        table.add_row("agreement with ground truth", *(share(agreed[step]) for step in rows))
-    for figure in with_values(JUDGE, list(rows.values())):
-        table.add_row(figure.title, *(share(judge.get(figure.name)) for judge in rows.values()))
-    errors = [judge["calibration"] for judge in rows.values()]
-    if any(errors):
-        table.add_row("calibration error", *(f"{figure['error']:.3f}" if figure else "" for figure in errors))
-    console.print(table)
+def _quality_tables(found: dict[str, dict], console: Console) -> Iterator[Table]:
+    """Judge quality, as many judges beside each other as the console is wide."""
+    judges = list(found)
+    while judges:
+        table = _quality_table({step: found[step] for step in judges[:1]})
+        taken = 1
+        while taken < len(judges):
+            wider = _quality_table({step: found[step] for step in judges[: taken + 1]})
+            if Measurement.get(console, console.options.update(max_width=10_000), wider).maximum > console.width:
+                break
+            table, taken = wider, taken + 1
+        yield table
+        judges = judges[taken:]
+
+
+def _quality_table(judges: dict[str, dict]) -> Table:
+    table = Table(title="judge quality, % (95 % interval)", title_justify="left")
+    for name in ("", *map(escape, judges)):
+        table.add_column(name, justify="right" if name else "left", overflow="fold")
+    rows: dict[str, list[str]] = {
+        "judgements": [f"{judge['judgements']:,}" for judge in judges.values()],
+        "parsed": [_percentage(judge["parse_rate"]) for judge in judges.values()],
+        "ties": [_percentage(judge["tie_rate"] or None) for judge in judges.values()],
+        "first token (median)": [_percentage((judge.get("mass") or {}).get("median")) for judge in judges.values()],
+        "agreement with truth": [_interval(judge["agreement_with_truth"].get("all")) for judge in judges.values()],
+        **{
+            figure.title: [_interval(judge.get(figure.name)) for judge in judges.values()]
+            for figure in with_values(JUDGE, list(judges.values()))
+        },
+        "calibration error": [
+            _percentage(c["error"] if (c := judge["calibration"]) else None) for judge in judges.values()
+        ],
+    }
+    for title, cells in rows.items():
+        if any(cells):
+            table.add_row(title, *cells)
+    return table
+
+
+def _percentage(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f}"
+
+
+def _interval(figure: dict | None) -> str:
+    return (
+        f"{100 * figure['share']:.1f} [dim]({100 * figure['low']:.0f}-{100 * figure['high']:.0f})[/dim]"
+        if figure
+        else ""
+    )
 
 
 def print_right_answers(summary: dict, console: Console) -> None:

@@ -36,6 +36,7 @@ from flows.runs.folder import (
 from flows.runs.heartbeat import Heartbeat
 from flows.runs.model_source import Answers, ModelSource, RealEngines, RunModel, note_engines
 from flows.runs.notes import VERSION
+from flows.runs.same_replies import judges_by_place, rejected_pairs
 from flows.runs.stream import Pass, Resources, Used, from_sources, from_tables, seen_samples
 from flows.runs.supervisor import Supervisor
 from pipeline.dataset import manifest
@@ -104,7 +105,7 @@ class Run:
             self.earlier_units(unit) if unit else [u for u in self.units if u.round == (round or self.units[-1].round)]
         )
         passes = [found for u in units if u.kind == "pass" and (found := self._shards(u))]
-        found = [self._dropped(u) for u in units if u.kind == "table"]
+        found = [self._dropped(u) for u in units if u.kind in ("table", "dataset")]
         dropped = [*(p for p in found if p.exists()), *self.left_out]
         return shards.RunTables(passes, dropped, [s.name for s in self.recipe.steps])
 
@@ -151,6 +152,8 @@ class Run:
         done, place = self.done(unit), self.unit_folder(unit)
         if unit.kind == "dataset":
             yield from manifest.damages(self.dataset(unit.round), done["pairs"], quick)
+            if what := _file_damage(place / "rejections.arrow", done):
+                yield what
         elif unit.kind == "pass":
             yield from (f"{name}: {what}" for name in done["shards"] for what in shards.damages(place / name))
         elif "files" in done:
@@ -203,6 +206,8 @@ class Run:
             parents.append(self.contents(self.dataset_given))
         if unit.kind == "dataset" and self.recipe.dataset != DatasetSettings():
             parents.append(self.recipe.dataset.media)
+        if unit.kind == "dataset" and (kept := [s.name for s in self.recipe.steps if s.step.same_reply == "keep"]):
+            parents.append(kept)  # the default is not in it: keys from before stay
         return digest(VERSION, unit.kind, [b.key for b in bound or self.bound(unit)], parents)
 
     def contents(self, dataset: Path) -> str:
@@ -285,6 +290,9 @@ class Run:
 
     def _pass(self, unit: Unit, host: EngineHost, progress) -> dict:
         bound, earlier = self.bound(unit), self.tables(unit)
+        if earlier.passes and any(b.family == "score" for b in bound):
+            ignored = self._by_place(earlier)
+            bound = [replace(b, ignored=ignored) if b.family == "score" else b for b in bound]
         if fit := bound[0].fit:
             bound[0] = replace(bound[0], fitted=fit(*self._fitting(unit, bound[0], earlier, host.media, progress)))
         cache = self.answers(host)
@@ -338,6 +346,16 @@ class Run:
                     f"{step.name}: `from: {', '.join(step.step.sources)}` matches none of the {reached:,} samples that reach it; samples "
                     f"are of {', '.join(others)}; `pairwright show {self.folder}` names the rows that were dropped"
                 )
+
+    def _by_place(self, earlier: shards.RunTables) -> frozenset[str]:
+        """The judging steps that a score leaves out as they reply by place; none if there is no other judge."""
+        found = frozenset(judges_by_place(earlier, self._droppable()))
+        judging = {s.name for s in self.recipe.steps if s.family == "judge" and (s.models or s.title == "judge.people")}
+        return found if judging - found else frozenset()
+
+    def _droppable(self) -> list[str]:
+        """The judging steps that ask a model, except those whose scores are used whatever they reply."""
+        return [s.name for s in self.recipe.steps if s.family == "judge" and s.models and s.step.same_reply == "drop"]
 
     def _order(self, unit: Unit) -> list[str]:
         """The recipe's step names if an earlier unit ran steps that follow this unit's in the recipe; else empty."""
@@ -419,9 +437,21 @@ class Run:
         from pipeline.dataset.write import write
 
         info = {"recipe": public_text(self.recipe.name), "digest": digest(redact.document(without_prices(self.raw)))}
-        counts = write(self.tables(unit), host.media, self.dataset(unit.round), info, self.recipe.dataset.media)
-        self.unit_folder(unit).mkdir(parents=True, exist_ok=True)
-        return {"key": self.key(unit), "pairs": counts}
+        tables, place = self.tables(unit), self.unit_folder(unit)
+        replies = judges_by_place(tables, self._droppable())
+        rejected = list(rejected_pairs(tables, replies)) if replies else []
+        place.mkdir(parents=True, exist_ok=True)
+        file = place / "rejections.arrow"
+        file.unlink(missing_ok=True)
+        if rejected:
+            shards.write_table(file, "rejections", rejected)
+            tables = replace(tables, filters=[*tables.filters, file])
+        counts = write(tables, host.media, self.dataset(unit.round), info, self.recipe.dataset.media)
+        return {
+            "key": self.key(unit),
+            "pairs": counts,
+            **({"rejections": rejections.count_rows(rejected)} if rejected else {}),
+        }
 
     def close(self) -> None:
         """Ends the child process and releases the lock of the folder."""

@@ -54,12 +54,13 @@ def visible_rows(bound: Bound, rows: SampleRows) -> SampleRows | None:
         place = int(digest("share", rows.origin)[:8], 16) / 2**32
         if not bound.share[0] <= place < bound.share[1]:
             return None
-    if not step.where and not bound.sources:
+    if not step.where and not bound.sources and not bound.ignored:
         return rows
     seen = SampleRows(rows.sample)
     for table in ROW_TABLES:
         wanted = bound.sources.get(table)
         setattr(seen, table, [r for r in getattr(rows, table) if not wanted or r.step in wanted])
+    seen.judgements = [r for r in seen.judgements if r.step not in bound.ignored]
     for predicate in step.where:
         if predicate in ("has_answer", "no_answer"):
             if (rows.sample.answer is None) == (predicate == "has_answer"):

@@ -136,7 +136,8 @@ def _body(facts: _Facts, summary: dict, recipe: dict) -> Iterator[str]:
         )
     if summary["judges"]:
         yield (
-            "## Judges\n\nParse rate: share of replies that could be parsed. Agreement: with the ground truth, where it is known.\n\n"
+            "## Judges\n\nParse rate: share of replies that could be parsed. Agreement: with the ground truth, where it is known. First token: "
+            "probability of the words that the judge may say, as the first token of its reply (median).\n\n"
             + "".join(
                 f"- {figure.title}: {figure.sentence}\n"
                 for figure in with_values(JUDGE, list(summary["judges"].values()))
@@ -222,7 +223,8 @@ def _judges(judges: dict) -> pd.DataFrame:
         {"step": step, "annotator": judge["annotator"], "judgements": judge["judgements"], "parse rate": judge["parse_rate"],
          "tie rate": judge["tie_rate"], **{f"agreement, {k}": share(v) for k, v in judge["agreement_with_truth"].items()},
          **{figure.title: share(judge.get(figure.name)) for figure in JUDGE},
-         "calibration error": judge["calibration"] and judge["calibration"]["error"]}
+         "calibration error": judge["calibration"] and judge["calibration"]["error"],
+         "first token": judge["mass"]["median"] if judge.get("mass") else None}
         for step, judge in judges.items()
     ]).dropna(axis=1, how="all")  # fmt: skip
 

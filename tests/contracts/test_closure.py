@@ -350,7 +350,10 @@ def pages(tmp_path_factory) -> tuple[dict[str, float], dict[str, str]]:
 @pytest.mark.parametrize("page", UNSEEN)
 def test_every_figure_of_a_judge_is_shown(pages, page):
     shares, texts = pages
-    digits = {figure: {f"{share:.3f}", f"{share:.4f}", f"{100 * share:.1f} %"} for figure, share in shares.items()}
+    digits = {
+        figure: {f"{share:.3f}", f"{share:.4f}", f"{100 * share:.1f} (", f"{100 * share:.1f} %"}
+        for figure, share in shares.items()
+    }
     assert {figure for figure, any_of in digits.items() if not any(d in texts[page] for d in any_of)} == UNSEEN[page]
 
 

@@ -13,7 +13,7 @@ from schemas.conversation import before_question, quoted
 from schemas.errors import RecipeError
 from schemas.messages import assistant, user
 from schemas.operator import SampleRows
-from schemas.records import Claim, Judgement, Outcome, Reason, candidate, sample
+from schemas.records import Claim, Outcome, Reason, candidate, sample
 from schemas.requests import Failure, Score, Scored
 from tests.support.rows import context, rows_of
 
@@ -147,9 +147,27 @@ def test_what_is_no_list_has_no_items(text, outcome):
 
 
 def test_yes_and_no_are_summed_over_their_spellings():
-    outcome, prob, _ = claims.verdict(Scored((math.log(0.2), math.log(0.3), math.log(0.4), None), 1))
-    assert (outcome, prob) == (Outcome.VERDICT, pytest.approx(0.5556, abs=1e-4))  # .5 / .9
-    assert isinstance(Judgement._fields, tuple)
+    found = claims.verdict(Scored((math.log(0.2), math.log(0.3), math.log(0.4), None), 1), 0.5)
+    assert (found.outcome, found.prob, found.mass) == (Outcome.VERDICT, pytest.approx(0.5556, abs=1e-4), 0.9)  # .5 / .9
+
+
+def test_no_verdict_is_taken_where_other_words_than_yes_and_no_are_likely():
+    # .04 + .02 + .1 = .16, as SmolLM2-135M-Instruct has it
+    scored = Scored((math.log(0.04), math.log(0.02), math.log(0.1), None), 1)
+    found = claims.verdict(scored, 0.5)
+    assert (found.outcome, found.value, found.prob, found.mass) == (Outcome.UNPARSABLE, None, None, 0.16)
+    assert found.raw.startswith("yes=-3.2189 Yes=-3.9120 no=-2.3026 No=-")
+    assert claims.verdict(scored, 0.16).outcome == Outcome.VERDICT
+    assert claims.verdict(scored, 0).prob == 0.375  # .06 / .16
+
+
+def test_a_claim_without_verdict_leaves_its_answer_without_score():
+    rows = judged(
+        rows_of([TRUE, BOTH], question="describe the picture ."),
+        Verifier({RED: (-0.1, None, -2.4, None), BLUE: (-3.0, None, -2.0, None)}),
+    )
+    assert scores(rows) == [0.0, None]
+    assert [s.mass for s in rows.judgements if s.axis == "claim"] == [0.9956, 0.9956, 0.1851]  # e^-3 + e^-2
 
 
 @pytest.mark.parametrize(("text", "why"), [

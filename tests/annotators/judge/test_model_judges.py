@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import math
 
 import pytest
 
-from annotators.judge import listwise, pairwise, pointwise, segments
+from annotators.judge import claims, listwise, pairwise, pointwise, segments
 from annotators.measures.ballots import pair_ballots, pair_key
 from pipeline.engines import openai
 from pipeline.pair import with_parent
@@ -94,6 +95,39 @@ def test_who_prefers_a_place_contradicts_itself_and_has_no_vote(scripted, monkey
 def compared_by_place() -> dict:
     top = [{"token": "one", "logprob": -0.1, "bytes": None}, {"token": "two", "logprob": -3.0, "bytes": None}]
     return {"token": "one", "logprob": -0.1, "bytes": None, "top_logprobs": top}
+
+
+def unsure(words: tuple[str, ...] = ("one", "two", "tie"), each: float = 0.05) -> dict:
+    """Most of the probability on another word."""
+    top = [{"token": word, "logprob": math.log(each), "bytes": None} for word in words]
+    top.append({"token": "The", "logprob": math.log(1 - each * len(words)), "bytes": None})
+    return {"token": "The", "logprob": math.log(1 - each * len(words)), "bytes": None, "top_logprobs": top}
+
+
+def test_where_the_first_token_is_mostly_another_word_the_judge_is_asked_for_words(scripted, monkeypatch):
+    monkeypatch.setattr("tests.support.endpoint.compared", lambda first, second: unsure())
+    slips, asked = scripted(pairwise, rows_of(TEXTS[:2]), order="fixed")
+    (slip,) = slips
+    assert slip.mass == 0.15  # 3 x .05
+    assert slip.prob is None
+    assert slip.raw
+    assert "=" not in slip.raw  # the words, not log-probabilities
+    assert ["top_logprobs" in body for body in asked][:2] == [True, False]
+    (taken,), asked = scripted(pairwise, rows_of(TEXTS[:2]), order="fixed", min_mass=0.1)
+    assert (taken.outcome, taken.mass, len(asked)) == ("abstain", 0.15, 1)  # one and two are as probable
+
+
+def test_a_first_token_with_enough_on_the_verdicts_needs_no_words(scripted):
+    slips, asked = scripted(pairwise, rows_of(TEXTS[:2]))
+    assert len(asked) == len(slips) == 2
+    assert [s.mass for s in slips] == [1.0, 1.0]
+
+
+def test_a_threshold_at_its_default_is_in_no_version_and_another_one_is():
+    default, other = (pairwise.digested(pairwise.Settings(model="m", **given)) for given in ({}, {"min_mass": 0.2}))
+    assert "min_mass" not in default
+    assert other == {**default, "min_mass": 0.2}
+    assert claims.digested(claims.Settings(model="m")) == {"model": "m", "splitter": "split.patterns", "prompt": None}
 
 
 def test_one_order_is_drawn_by_the_seed(scripted):
@@ -246,7 +280,7 @@ def test_an_order_to_the_judge_moves_no_verdict(scripted):
 def test_axes_are_rated_with_their_rubrics_in_one_call(scripted):
     rows = rows_of()
     axes = ("helpfulness", "visual_faithfulness", "ethical_considerations")
-    slips, asked = scripted(pointwise, rows, axes=axes, rationale=True)
+    slips, asked = scripted(pointwise, rows, axes=axes, rationale=True, order="fixed")
     assert len(asked) == 1
     assert [(s.items[0], s.axis) for s in slips] == [(c.id, axis) for c in rows.candidates for axis in axes]
     assert {s.outcome for s in slips} == {"verdict"}

@@ -196,3 +196,25 @@ def test_memory_stays_flat_as_samples_grow():
     tracemalloc.stop()
     assert grown < 20_000  # bytes
     assert worth.report()["pairwise"]["agreement_with_truth"]["all"]["n"] == 5500
+
+
+def test_position_bias_is_of_lists_too_where_the_places_are_known():
+    a, b, c = answers("one", "two", "three")
+    shown = [
+        rated(c, value, axis="rank", step="list", order=place)
+        for place, (c, value) in enumerate(((b, 0), (a, -1), (c, -2)))
+    ]
+    # b, a, c in this order, ranked 1, 2, 3: of three preferences all are for the one shown before the other
+    assert shares(measured(([a, b, c], shown), step="list"), "shown_first") == [(3, 1.0)]
+    turned = [s._replace(value=-2 - s.value) for s in shown]
+    assert shares(measured(([a, b, c], turned), step="list"), "shown_first") == [(3, 0.0)]
+    apart = [s._replace(order=0) for s in shown]
+    assert shares(measured(([a, b, c], apart), step="list"), "shown_first") == [None]
+
+
+def test_the_mass_of_first_tokens_and_what_was_taken_from_them():
+    a, b = answers("one", "two")
+    taken = compared(a, b, 1, prob=0.9)._replace(mass=0.9)
+    in_words = compared(a, b, 1, order=1)._replace(mass=0.14)
+    assert measured(([a, b], [taken, in_words]))["mass"] == {"n": 2, "median": 0.14, "lowest": 0.14, "taken": 0.5}
+    assert measured(([a, b], [compared(a, b, 1)]))["mass"] is None

@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from annotators.measures.agreement import wilson_interval
-from annotators.measures.streaming_stats import Calibration, Correlation, Share
+from annotators.measures.streaming_stats import Calibration, Correlation, Quantiles, Share
 
 
 def share_of(*samples: tuple[float, int]) -> dict:
@@ -33,8 +33,10 @@ def test_samples_that_are_all_alike_count_no_more_than_their_things():
     assert share_of(*[(2, 4)] * 5) == {"n": 20, "share": 0.5, "low": round(low, 4), "high": round(high, 4)}
 
 
-def test_all_right_is_as_many_looks_as_things_and_nothing_is_none():
-    assert share_of((3, 3), (2, 2))["low"] == pytest.approx(wilson_interval(5, 5)[0], abs=1e-4)
+def test_all_right_is_as_many_looks_as_samples_and_nothing_is_none():
+    # six preferences about one prompt, all for the first: one prompt shows nothing
+    assert share_of((6, 6))["low"] == pytest.approx(wilson_interval(1, 1)[0], abs=1e-4)
+    assert share_of((3, 3), (2, 2))["low"] == pytest.approx(wilson_interval(2, 2)[0], abs=1e-4)
     assert share_of() is None
 
 
@@ -99,3 +101,13 @@ def test_a_correlation_needs_four_things_that_change():
     for x in range(9):
         same.add(x, 7)
     assert same.figure() is None
+
+
+def test_quantiles_are_those_of_the_numbers_to_a_hundredth():
+    found = Quantiles()
+    assert found.figure() is None
+    for value in (0.041, *[0.14] * 18, 0.251):  # the 5 % quantile of 20 is the lowest, the median is the tenth
+        found.add(value)
+    assert found.figure() == {"n": 20, "median": 0.14, "lowest": 0.04}
+    found.add(1.0)
+    assert found.figure()["n"] == 21

@@ -78,9 +78,9 @@ def test_every_setting_of_every_operator_has_a_sentence(family, name):
 
 
 @pytest.mark.parametrize(("title", "found"), [
-    # its own three, and none of the helpers that it does not call (over_cap of pair/_scores.py); contradiction: of all that leave pairs
-    ("pair.best_worst", {"equal_answers", "no_verdict", "no_margin", "contradiction"}),
-    ("pair.all_pairs", {"no_verdict", "no_margin", "over_cap", "contradiction"}),  # over_cap is pair/_scores.py's, which it calls
+    # its own three, and none of the helpers that it does not call (over_cap of pair/_scores.py); contradiction: of all that leave pairs; same_reply: of all pair rules
+    ("pair.best_worst", {"equal_answers", "no_verdict", "no_margin", "contradiction", "same_reply"}),
+    ("pair.all_pairs", {"no_verdict", "no_margin", "over_cap", "contradiction", "same_reply"}),  # over_cap is pair/_scores.py's, which it calls
     ("prompt.template", {"bad_row", "superseded"}),  # it leaves samples, so it supersedes those it was given
     ("judge.rule", {"bad_row"}),  # an answer that cannot be parsed: rules/answers.py, rules/sandbox.py
     ("judge.claims", set()),

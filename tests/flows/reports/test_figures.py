@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from annotators.measures.judge_quality import JudgeQuality
-from flows.reports import terminal
+from flows.reports import judge_notes, terminal
 from flows.reports.html import write_report
 from pipeline.dataset.card import write_card
 from pipeline.dataset.write import write
@@ -159,3 +159,47 @@ def test_people_whose_results_cannot_be_parsed_are_no_replies_of_a_model(summary
     terminal.print_judge_quality(summary["judges"], console)
     assert "only 0% of the replies of people in judge could be parsed" in console.file.getvalue()
     assert "read-replies" not in console.file.getvalue()
+
+
+def share(n: int, value: float, low: float, high: float) -> dict:
+    return {"n": n, "share": value, "low": low, "high": high}
+
+
+def test_a_bias_is_named_where_both_intervals_say_so_with_its_numbers():
+    judge = {"longer": share(60, 0.8, 0.68, 0.88), "longer_truth": share(20, 0.65, 0.43, 0.82)}
+    assert list(judge_notes.biases(judge)) == []  # the truth may be as high: its interval reaches .82
+    judge["longer_truth"] = share(200, 0.5, 0.43, 0.57)
+    assert list(judge_notes.biases(judge)) == [
+        "chose the longer answer 80% of 60 times (68\u201388 %); it is better 50% of 200 times (43\u201357 %)"
+    ]
+    assert list(judge_notes.biases({"shown_first": share(9, 0.78, 0.45, 0.94)})) == []
+    later = list(judge_notes.biases({"shown_first": share(39, 0.03, 0.0, 0.13)}))
+    assert later == ["chose the answer shown later 97% of 39 times (87\u2013100 %; position bias)"]
+
+
+def test_a_judge_whose_first_tokens_are_other_words_is_named():
+    mass = {"n": 192, "median": 0.14, "lowest": 0.04, "taken": 0.03}
+    (line,) = judge_notes.unsure({"pairwise": {"mass": mass}, "claims": {"mass": mass | {"taken": 1.0}}, "rule": {}})
+    assert line.startswith(
+        "judge pairwise: the words that it may say had 14% of the first token's probability (median of 192); only 3% of"
+    )
+
+
+def test_the_table_of_judges_fits_80_columns_and_has_those_without_figures(summary):
+    full = summary["judges"]["judge"]
+    bare = {
+        "annotator": "m",
+        "judgements": 28,
+        "outcomes": {},
+        "parse_rate": 0.107,
+        "tie_rate": 0.0,
+        "agreement_with_truth": {},
+        "calibration": None,
+    }
+    console = Console(file=io.StringIO(), width=80)
+    terminal.print_judge_quality({"claims": full, "segments": bare, "pairwise": full, "pointwise": full}, console)
+    tables = console.file.getvalue().partition("  judge ")[0]
+    assert max(map(len, tables.splitlines())) <= 80
+    assert all(f"\u2503 {step}" in " ".join(tables.split()) for step in ("segments", "pairwise", "pointwise"))
+    assert "10.7" in tables
+    assert "\u2026" not in tables

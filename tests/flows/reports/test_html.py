@@ -239,8 +239,10 @@ def test_what_judges_are_worth_is_told_with_intervals_and_biases_are_named(run, 
         "own_truth": truth,
     }
     page = write_report(tmp_path, summary, tables, media).read_text()
-    assert "chose the first answer 70% of 400 times (position bias)" in page
-    assert "chose the longer answer 70% of the time; it is better 50% of the time" in page
+    assert "chose the answer shown first 70% of 400 times (65\u201375 %; position bias)" in page
+    assert (
+        "chose the longer answer 70% of 400 times (65\u201375 %); it is better 50% of 200 times (43\u201357 %)" in page
+    )
     assert "its own model\u2019s answer" not in page  # 50 % of its own are better, and 50 % are chosen
     assert page.count("70.0 % <small>(65–75, 400)</small>") == 2
     assert page.count("50.0 % <small>(43–57, 200)</small>") == 4
