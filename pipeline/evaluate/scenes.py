@@ -17,7 +17,7 @@ from schemas.messages import user
 from schemas.operator import Context, Tables
 from schemas.operator import OperatorSettings as Base
 from schemas.ports import Engine
-from schemas.records import Message, digest
+from schemas.records import Message, Reason, digest
 from schemas.requests import Failure, Generate, Score, Scored
 from schemas.text import word_count
 
@@ -164,7 +164,10 @@ async def _counts(item: Item, engine: Engine, patterns: Patterns, settings: Sett
 def _checked(result: T | Failure) -> T:
     """The result. EngineError if it is a Failure: metrics over the remaining prompts would not be comparable."""
     if isinstance(result, Failure):
-        raise EngineError(f"cannot evaluate the model: a held-out prompt failed: {result.reason}: {result.detail}")
+        detail = f"{result.reason}: {result.detail}"
+        if result.reason == Reason.UNSUPPORTED_MEDIA:  # a model that was not loaded yet was known by its settings alone
+            detail = f"{detail.partition('; ')[0]}; set `media:` to the kinds of scenes that it takes"
+        raise EngineError(f"cannot evaluate the model: a held-out prompt failed: {detail}")
     return result
 
 

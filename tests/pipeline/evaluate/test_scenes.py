@@ -13,8 +13,8 @@ from pipeline.storage.media_store import open_store
 from schemas.errors import EngineError
 from schemas.operator import Context
 from schemas.recipe import parse
-from schemas.records import media_parts
-from schemas.requests import Answer, Generate, Generated, Scored
+from schemas.records import Reason, media_parts
+from schemas.requests import Answer, Failure, Generate, Generated, Scored
 
 
 class Silent:
@@ -64,6 +64,19 @@ def test_a_model_that_does_not_take_a_kind_is_refused_with_those_it_takes(tmp_pa
         evaluated(tmp_path, Silent())
     with pytest.raises(EngineError, match="it takes no audio; evaluate it on rows of yours"):
         evaluated(tmp_path, Silent(frozenset()), media=("audio",))
+
+
+def test_a_model_that_shows_only_once_loaded_what_it_does_not_take_is_told_the_setting_too(tmp_path):
+    class Late(Silent):
+        async def ask(self, request):
+            return Failure(
+                Reason.UNSUPPORTED_MEDIA, "late@1 does not accept audio; use another model or remove the row"
+            )
+
+    with pytest.raises(
+        EngineError, match=r"late@1 does not accept audio; set `media:` to the kinds of scenes that it takes"
+    ):
+        evaluated(tmp_path, Late(frozenset({"image", "video", "audio"})), media=("audio",))
 
 
 def test_the_kinds_enter_the_key_only_if_they_are_not_all():
