@@ -5,6 +5,7 @@ A known answer that the rule cannot compare with is a RowError (see `bad_known_a
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -75,6 +76,16 @@ def normalise_text(text: str) -> str:
     return " ".join([word for word in words if word not in ARTICLES] or words)
 
 
+def token_f1(text: str, answer: str) -> RuleResult:
+    """SQuAD's F1 (arXiv 1606.05250): 2PR / (P + R), where P and R are the shares of the answer's and of the known answer's normalised words that the
+    other has too, each as often as it occurs there; 0..1. RowError if the known answer has no letters or digits."""
+    given, wanted = (Counter(normalise_text(side or "").split()) for side in (final_answer(text)[0], answer))
+    if not wanted:
+        raise bad_known_answer(answer, "has no letters or digits")
+    shared = (given & wanted).total()
+    return RuleResult(round(2 * shared / (given.total() + wanted.total()), 4), _short(final_answer(text)[0]))
+
+
 def label(text: str, answer: str, labels: Sequence[str]) -> RuleResult:
     """The right one of a set of labels is named, and no other (R1-Omni's emotions). Whole words; "hot dog" does not name "dog".
 
@@ -99,14 +110,20 @@ def number(text: str, answer: str, tolerance: float) -> RuleResult:
 
     A marked answer must contain a single value; in free text the last one counts (as in GSM8K, arXiv 2110.14168). NaN and infinity do not
     count. RowError if the known answer is not exactly one value."""
-    wanted = _single(answer)
-    if len(wanted) != 1 or isinstance(values.value_of(answer), values.Expression | values.Group):
-        raise bad_known_answer(answer, "is not a single number")
+    wanted = check_number(answer)
     written, marked = final_answer(text)
     found = _single(written or "")
     if not found or (marked and any(not values.equal(found[0], value) for value in found)):
         return RuleResult(0.0, None)
-    return RuleResult(float(values.equal(found[-1], wanted[0], tolerance)), values.written(found[-1]))
+    return RuleResult(float(values.equal(found[-1], wanted, tolerance)), values.written(found[-1]))
+
+
+def check_number(answer: str) -> values.Quantity | values.Clock | values.Ratio:
+    """The one value of a known answer. RowError if it is not exactly one."""
+    wanted = _single(answer)
+    if len(wanted) != 1 or isinstance(values.value_of(answer), values.Expression | values.Group):
+        raise bad_known_answer(answer, "is not a single number")
+    return wanted[0]
 
 
 def _single(text: str) -> list[values.Quantity | values.Clock | values.Ratio]:

@@ -22,6 +22,9 @@ WAYS = tuple(
     )
 )
 LATEX_MARKUP = re.compile(r"\\(?:boxed|text|textbf|mathrm|mathbf)\b|[{}$]")
+DENIED = re.compile(
+    rf"(?i:\bnot|n't|\bneither|\bnor)\s(?i:be\s)?(?i:(?:the\s)?(?:option|answer|choice)\s)?[(*]{{0,3}}{L}\b(?!['’])[)*]{{0,3}}"
+)
 OPTION = re.compile(rf"(?:^|\s)\(?({L})[).:]\s+([^\n]*?)(?=\s\(?{L}[).:]\s|\n|$)")
 
 
@@ -73,7 +76,7 @@ def _chosen(text: str, options: dict[str, str]) -> str | None:
 
 def chosen_letter(text: str) -> str | None:
     """The letter (A to J) that a text chooses; None if there is none or more than one."""
-    text = LATEX_MARKUP.sub(" ", text).strip()
+    text = DENIED.sub(" ", LATEX_MARKUP.sub(" ", text)).strip()
     for way in WAYS:
         found = {match.upper() for match in way.findall(text)}
         if found:

@@ -74,20 +74,37 @@ def _latex(formula: str) -> str:
 
 
 def pattern(text: str, regex: str) -> RuleResult:
-    """Whether the whole answer matches a regular expression in which `.` also matches line ends (R1-V's format reward)."""
-    return RuleResult(float(re.fullmatch(regex, text, re.DOTALL) is not None), None)
+    """Whether the whole answer matches a regular expression in which `.` also matches line ends (R1-V's format reward).
+
+    RowError if it does not compile."""
+    try:
+        compiled = re.compile(regex, re.DOTALL)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise bad_row(f"the regular expression {regex[:80]!r} does not compile ({error})") from None
+    return RuleResult(float(compiled.fullmatch(text) is not None), None)
 
 
 def schema(text: str, wanted: dict) -> RuleResult:
-    """Whether the answer is JSON that follows a JSON Schema: the whole text, or its only fenced block. `read` is the first error."""
-    import jsonschema
+    """Whether the answer is JSON that follows a JSON Schema: the whole text, or its only fenced block. `read` is the first error.
 
+    RowError if it is not a schema, or refers to another one elsewhere: none is fetched."""
+    import jsonschema
+    import referencing.exceptions
+
+    kind = jsonschema.validators.validator_for(wanted)
+    try:
+        kind.check_schema(wanted)
+    except jsonschema.SchemaError as error:
+        raise bad_row(f"the JSON Schema is not valid ({error.message[:120]})") from None
     blocks = re.findall(r"```(?:json)?\n(.*?)\n?```", text, re.DOTALL)
     try:
         found = json.loads(blocks[0] if len(blocks) == 1 else text, parse_constant=_strange)
     except (ValueError, RecursionError) as error:
         return RuleResult(0.0, f"no JSON: {error}"[:200])
-    error = next(iter(jsonschema.validators.validator_for(wanted)(wanted).iter_errors(found)), None)
+    try:
+        error = next(iter(kind(wanted, registry=referencing.Registry()).iter_errors(found)), None)
+    except referencing.exceptions.Unresolvable as unknown:
+        raise bad_row(f"the JSON Schema refers to {unknown.ref[:100]!r}, which is not in it") from None
     return RuleResult(float(error is None), None if error is None else error.message[:200])
 
 

@@ -125,13 +125,20 @@ def value_of(text: str) -> Value | None:
 
 def values_in(text: str) -> list[Quantity | Clock | Ratio]:
     """The numbers, times and ratios in a text, in order."""
+    return [value for value, _, _ in places_in(text)]
+
+
+def places_in(text: str) -> list[tuple[Quantity | Clock | Ratio, str, str]]:
+    """The numbers, times and ratios in a text, in order, each with up to 40 characters before and after it."""
     plain = unicodedata.normalize("NFKC", text.replace("°", "\u0001")).replace("\u0001", "°").translate(_DASHES)
     plain = _FRAC.sub(r"\1/\2", plain).replace("\\%", "%").replace("\\$", "$")
     found = []
     for match in _IN_TEXT.finditer(plain):
         value = _matched(match, plain)
         if value is not None:
-            found.append(value)
+            found.append(
+                (value, plain[max(0, match.start() - 40) : match.start()], plain[match.end() : match.end() + 40])
+            )
     return found
 
 

@@ -12,13 +12,23 @@ import pyarrow.compute as pc
 import yaml
 
 from annotators.measures.agreement import wilson_interval
+from annotators.measures.rule_use import PREFIX
 from flows.reports import evaluations, judge_notes, plots
 from flows.reports.previews import preview
-from flows.reports.terminal import cut_lines, dropped_lines, evaluation_lines, open_lines, rule_of, short, unread_lines
+from flows.reports.terminal import (
+    cut_lines,
+    dropped_lines,
+    evaluation_lines,
+    open_lines,
+    rule_lines,
+    rule_of,
+    short,
+    unread_lines,
+)
 from flows.runs import costs
 from schemas import messages
 from schemas.arrow import from_batch, word_counts
-from schemas.axes import CLAIM, FORM
+from schemas.axes import CLAIM, FORM, TRUTH
 from schemas.disk import disk
 from schemas.figures import JUDGE, READABLE, with_values
 from schemas.operator import Tables
@@ -138,7 +148,7 @@ def _notes(summary: dict, sides: Sides) -> Iterator[tuple[bool, str]]:
         )
     for line in (*evaluations.warnings(summary), *(f"{line}." for line in evaluation_lines(summary["evaluate"]))):
         yield False, line
-    for line in (*dropped_lines(summary), *cut_lines(summary)):
+    for line in (*dropped_lines(summary), *rule_lines(summary), *cut_lines(summary)):
         yield False, f"{line}."
     if failed := summary["questions_failed"]:
         yield False, f"Requests that failed in the engine: {failed:,}."
@@ -225,7 +235,7 @@ def _shown(tables: Tables, media: MediaStore) -> dict[str, list[dict]]:
             if text is not None:
                 model = written[answer].model if answer in written else None
                 about = {"side": side, "text": text, "score": score, "model": model}
-                shown["sides"].append(about | _judged(answer, claims, judgements))
+                shown["sides"].append(about | _judged(answer, sample.answer, claims, judgements))
         out.setdefault(sample.kind, []).append(shown)
     return {kind: out[kind] for kind in SAMPLE_KINDS if kind in out}
 
@@ -269,8 +279,17 @@ def _previews(sample: Sample, pair: Pair, media: MediaStore) -> dict[str, list[s
     }
 
 
-def _judged(answer: str | None, claims: list[Claim], judgements: list[Judgement]) -> dict:
-    """Judgements of an answer: its claims with their verdicts, and the replies of judges that rated it as a whole."""
+def _said(judgement: Judgement, known: str | None) -> str | None:
+    """What a judge replied; of a rule that knows the right answer: that answer, and what was read of this one."""
+    if known is None or judgement.axis != TRUTH or not (judgement.annotator or "").startswith(PREFIX):
+        return judgement.raw and f"{judgement.axis}: {judgement.raw}"
+    found = "not read" if judgement.value is None else "right" if judgement.value >= 0 else "wrong"
+    return f"truth: {known} ({found}{f', read: {judgement.raw}' if judgement.raw else ''})"
+
+
+def _judged(answer: str | None, known: str | None, claims: list[Claim], judgements: list[Judgement]) -> dict:
+    """Judgements of an answer: its claims with their verdicts, and the replies of judges that rated it as a whole. `known`: the right answer as it
+    was given, which stands beside what a rule read."""
     verdicts = {j.items[0]: j for j in judgements if j.target == "claim" and j.axis == CLAIM}
     checked = [(claim, verdicts.get(claim.id)) for claim in claims if claim.candidate == answer]
     whole = [j for j in judgements if j.target == "candidate" and answer in j.items and not j.parents]
@@ -281,5 +300,5 @@ def _judged(answer: str | None, claims: list[Claim], judgements: list[Judgement]
             for c, v in checked
         ],
         "malformed": any(j.axis == FORM and j.value == 0 for j in whole),
-        "said": [f"{j.axis}: {j.raw}" for j in whole if j.raw],
+        "said": [text for j in whole if (text := _said(j, known))],
     }  # fmt: skip

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from annotators.measures.judge_quality import Answer, JudgeQuality
 from annotators.measures.right_answers import RightAnswers
+from annotators.measures.rule_use import MOST, Known, RuleUse
 from annotators.measures.streaming_stats import Share
 from flows.reports import evaluations
 from flows.runs import campaigns, costs, rejections, shards
@@ -118,7 +119,8 @@ def counts(tables: Tables, judges: Sequence[str] = ()) -> dict[str, Any]:
     with the ids of samples."""
     kinds: dict[str, str] = {}
     found = {name: Counter() for name in COUNTED}
-    quality, right, left = JudgeQuality(), RightAnswers(), OpenRows()
+    quality, right, left, use = JudgeQuality(), RightAnswers(), OpenRows(), RuleUse()
+    known = _known_answers(tables)
     for batch in tables.batches("samples", ["id", "kind"]):
         new = dict(zip(batch.column("id").to_pylist(), batch.column("kind").to_pylist(), strict=True))
         kinds |= new
@@ -143,6 +145,8 @@ def counts(tables: Tables, judges: Sequence[str] = ()) -> dict[str, Any]:
         by_name = {name: answer for _, name, answer in answers}
         quality.add(kind, by_name, judgements)
         right.add(kind, by_name, judgements)
+        if sample in known:
+            use.add(known[sample], {name: answer.text for name, answer in by_name.items()}, judgements)
     dropped: dict[str, dict[str, dict[str, Any]]] = {}
     for batch in tables.batches("rejections", ["step", "reason", "detail", "table"]):
         left.rejected(batch)
@@ -150,8 +154,21 @@ def counts(tables: Tables, judges: Sequence[str] = ()) -> dict[str, Any]:
     out: dict[str, Any] = {name: {k: n[k] for k in SAMPLE_KINDS if n[k]} for name, n in found.items()}
     survived = {kind: share.figure() for kind, share in sorted(probed.items())}
     return out | {
-        "rejections": rejections.in_tables(tables), "dropped_by_judges": dropped, "open": left.figures(), "cut_off": {what: dict(steps) for what, steps in cut.items()}, "judges": quality.report(), "right": right.report(), "survive_without_media": survived,
+        "rejections": rejections.in_tables(tables), "dropped_by_judges": dropped, "open": left.figures(), "cut_off": {what: dict(steps) for what, steps in cut.items()}, "judges": quality.report(), "right": right.report(), "rules": use.report(),
+        "survive_without_media": survived,
     }  # fmt: skip
+
+
+def _known_answers(tables: Tables) -> dict[str, Known]:
+    """What is known of the first samples that have an answer."""
+    found: dict[str, Known] = {}
+    for batch in tables.batches("samples", ["id", "answer", "prompt"]):
+        for row in batch.filter(pc.is_valid(batch["answer"])).to_pylist():
+            texts = [p["text"] for m in row["prompt"] if m["role"] == "user" for p in m["parts"] if p["text"]]
+            found[row["id"]] = Known(row["answer"], texts[-1] if texts else "")
+            if len(found) == MOST:
+                return found
+    return found
 
 
 def _count_dropped(batch: pa.RecordBatch, judges: Sequence[str], found: dict[str, dict[str, dict[str, Any]]]) -> None:

@@ -11,6 +11,7 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from annotators.measures.rule_use import PREFIX
 from flows.reports import judge_notes
 from flows.reports.evaluations import figures, overall, tables, verdicts, warnings
 from flows.runs import costs, rejections
@@ -153,7 +154,7 @@ def print_summary(summary: dict, run, console: Console) -> None:
     for line in rejections.lines(summary["rejections"]):
         console.print(f"  {escape(line)}", soft_wrap=True)
     print_dropped_rows(run.tables(), console)
-    for line in (*dropped_lines(summary), *cut_lines(summary)):
+    for line in (*dropped_lines(summary), *rule_lines(summary), *cut_lines(summary)):
         console.print(f"  [yellow]{escape(line)}[/yellow]", soft_wrap=True)
     print_unread(summary.get("unread", {}), console)
     for line in open_lines(summary):
@@ -188,6 +189,20 @@ def open_lines(summary: dict) -> list[str]:
     return [
         f"open: {what}. A server or source failed temporarily; run the same command again: only these are requested again.",
         *(f"  {n:,} x {detail}" for detail, n in left["said"].items()),
+    ]
+
+
+def rule_lines(summary: dict) -> list[str]:
+    """Lines about rules that do not suit the answers, and which one to take; empty if all do. Summaries of older versions do not know."""
+    return [
+        f"{step}: the rule {found['rule']} takes {found['wrong']:,} of {found['contain']:,} answers that contain the known answer for wrong; "
+        f"set `kind: {found['take']}`"
+        + (
+            f", by which {found['final']:,} of them are right"
+            if found["take"] == "final"
+            else ": they say more than one answer"
+        )
+        for step, found in summary.get("rules", {}).items()
     ]
 
 
@@ -294,7 +309,12 @@ def print_judge_quality(found: dict[str, dict], console: Console) -> None:
                 f"judge {escape(step)}",
                 ": see what they are read as with `pairwright read-replies` (docs/judge_quality.md)",
             )
-            if judge.get("annotator") == "people":
+            if (judge.get("annotator") or "").startswith(PREFIX):
+                whose, remedy = (
+                    f"the rule in {escape(step)}",
+                    ": the others state several answers, or none (docs/rules.md)",
+                )
+            elif judge.get("annotator") == "people":
                 whose, remedy = f"people in {escape(step)}", ""
             console.print(
                 f"  [yellow]only {rate:.0%} of the replies of {whose} could be parsed[/yellow]{remedy}", soft_wrap=True

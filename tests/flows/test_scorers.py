@@ -34,6 +34,11 @@ ROWS = {
         {"prompt": "how many ?", "reference": "cups: 3"}, {"prompt": "how many, as JSON ?", "reference": '{"answer": 3}'},
         {"prompt": "who is it ?", "reference": "I'm sorry, I cannot say who that is."},
     ],
+    "rule_instructions": [
+        {"prompt": "Name two rivers.", "instruction_id_list": ["startend:end_checker", "punctuation:no_comma"],
+         "kwargs": [{"end_phrase": "That is all.", "num_words": None}, {}], "reference": "Rhine and Danube. That is all."},
+        {"prompt": "Name a lake.", "instruction_id_list": ["startend:end"], "kwargs": [{}], "reference": "Como"},
+    ],
     "scorer_reward": [{"prompt": f"what is on page {i} ?", "image": f"{i}.jpg"} for i in range(4)],
     "scorer_clip": [{"prompt": f"what is on page {i} ?", "image": f"{i}.jpg"} for i in range(4)],
 }  # fmt: skip
@@ -76,7 +81,7 @@ def test_each_answer_type_has_its_rule_and_an_answer_of_another_kind_is_a_reject
     run = build("rule_answers")
     kinds = {s.id: s.answer_type for s in rows(run, "samples")}
     told = {(kinds[s.sample], s.annotator) for s in rows(run, "judgements")}
-    assert told == {(kind, f"rule.{kind}") for kind in FORMS}
+    assert told == {(kind, f"rule.{'final' if kind in ('choice', 'number') else kind}") for kind in FORMS}
     pairs = rows(run, "pairs")
     assert {kinds[p.sample] for p in pairs} == set(FORMS)
     assert {p.chosen for p in pairs} == {said for _, said in FORMS.values()}
@@ -95,6 +100,16 @@ def test_forms_make_pairs_and_refusals_are_counted(build):
     chosen = {(p.step, p.chosen) for p in rows(run, "pairs")}
     assert chosen == {("right_wrong", "cups: 3"), ("of_json", '{"answer": 3}')}
     assert values(run, "refusal") == {("verdict", 1.0): 1, ("verdict", 0.0): 8}
+
+
+def test_the_instructions_of_a_row_make_pairs_and_a_bad_one_is_named_while_the_rest_goes_on(build):
+    run = build("rule_instructions")
+    pairs = rows(run, "pairs")
+    assert {p.chosen for p in pairs} == {"Rhine and Danube. That is all."}
+    assert values(run, "instructions")["verdict", 1.0] == 1
+    (bad,) = [r for r in rows(run, "rejections") if r.reason == "bad_row"]
+    assert bad.detail.endswith("correct it, or remove it from instruction_id_list")
+    assert "the instruction 'startend:end' is not known; did you mean 'startend:end_checker'?" in bad.detail
 
 
 @pytest.mark.parametrize("name", ["scorer_reward", "scorer_clip", "scorer_likelihood"])

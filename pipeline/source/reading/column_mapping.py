@@ -23,7 +23,7 @@ from schemas.redact import Cleaner, bare_url, cleaner
 
 Column = Literal[
     "id", "prompt", "system", "image", "images", "video", "videos", "audio", "audios",
-    "answer", "answer_type", "facts", "reference", "source", "licence", "split",
+    "answer", "answer_type", "facts", "instruction_id_list", "kwargs", "reference", "source", "licence", "split",
 ]  # fmt: skip
 
 
@@ -205,7 +205,7 @@ def _sample(
     if not known.get("source"):
         known["source"] = origin(row.place, own, values.get(names["id"]), clean)
     known["licence"] = known.get("licence") or rules.licence
-    facts = values.get(names["facts"])
+    facts = _with_instructions(values, names)
     prompt, system = values.get(names["prompt"]), {name: values.get(name) for name in {names["system"], *unread.SYSTEM}}
     if prompt and any(value == value and value for value in system.values()):
         prompt = with_system(turns(prompt, "prompt", tags=True), system, split_at_tags)
@@ -242,6 +242,18 @@ def _text(name: str, value: Any, clean: Callable[[str], str]) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise bad_row(f"{name} is {type(value).__name__}; use a text")
+
+
+def _with_instructions(values: dict, names: dict[str, str]) -> Any:
+    """The row's facts, to which its instructions are added (google/IFEval: `instruction_id_list`, and `kwargs` whose nulls mean nothing)."""
+    facts, listed = values.get(names["facts"]), cell(values.get(names["instruction_id_list"]))
+    if listed is None:
+        return facts
+    given = cell(values.get(names["kwargs"]))
+    if isinstance(given, list):
+        given = [{k: v for k, v in of.items() if v is not None} if isinstance(of, dict) else of for of in given]
+    known = json.loads(_facts(facts)) if facts is not None else {}
+    return known | {"instruction_id_list": listed} | ({} if given is None else {"kwargs": given})
 
 
 def _facts(value: Any) -> str:

@@ -3,7 +3,7 @@
 from operator import itemgetter
 
 from flows.reports.summary import counts, grouped_by_sample
-from flows.reports.terminal import cut_lines, dropped_lines
+from flows.reports.terminal import cut_lines, dropped_lines, rule_lines
 from schemas import records
 from schemas.records import Finding, Outcome, Provenance, judgement
 from tests.support.rows import Held, rows_of
@@ -104,3 +104,19 @@ def test_samples_that_a_judge_dropped_are_named_with_the_first_reason():
         "truth: the judge dropped 1 sample as unsupported_media, with all answers; the first: rows.jsonl#4: the known answer '?' has no letters",
     ]
     assert dropped_lines(counts(Held(rejections=rejections))) == dropped_lines({"rejections": {}}) == []
+
+
+def test_a_rule_that_does_not_suit_the_answers_is_named_with_counts_and_the_rule_to_take():
+    rows = rows_of([f"It is 42{'.' * n}" for n in range(12)], question="How many ?", answer="42")
+    rows.judgements = [
+        judgement(
+            rows.sample.id, "truth", "candidate", (c.id,), "truth", Finding(Outcome.VERDICT, -1.0, raw=c.text),
+            Provenance("rule.exact"),
+        )
+        for c in rows.candidates
+    ]  # fmt: skip
+    found = counts(Held(samples=[rows.sample], candidates=rows.candidates, judgements=rows.judgements))
+    assert rule_lines(found) == [
+        "truth: the rule exact takes 12 of 12 answers that contain the known answer for wrong; set `kind: final`, by which 12 of them are right"
+    ]
+    assert rule_lines({}) == []

@@ -275,6 +275,27 @@ def test_what_is_known_travels_with_the_sample(home, read):
     assert (sample.facts, sample.answer, sample.source) == ('{"a":[2],"b":1}', "3", "rows.jsonl#7")
 
 
+def test_the_instructions_of_a_row_are_kept_with_its_facts_as_google_ifeval_has_them(home, read):
+    row = {
+        "prompt": "Name two rivers.",
+        "key": 1,
+        "instruction_id_list": ["punctuation:no_comma", "startend:end_checker"],
+    }
+    given = [{"num_words": None, "end_phrase": None}, {"num_words": None, "end_phrase": "Done."}]
+    wanted = (
+        '{"instruction_id_list":["punctuation:no_comma","startend:end_checker"],"kwargs":[{},{"end_phrase":"Done."}]}'
+    )
+    pq.write_table(pa.Table.from_pylist([row | {"kwargs": given}]), home / "rows.parquet")
+    assert one(read("rows.parquet")).facts == wanted
+    jsonl(home, row | {"kwargs": [{}, {"end_phrase": "Done."}]})
+    assert one(read()).facts == wanted
+    jsonl(home, {"prompt": "?", "ids": ["punctuation:no_comma"], "facts": {"a": 1}})
+    assert (
+        one(read(columns={"instruction_id_list": "ids"})).facts
+        == '{"a":1,"instruction_id_list":["punctuation:no_comma"]}'
+    )
+
+
 def test_columns_may_have_other_names(home, read):
     jsonl(home, {"question": "What is it?", "img": "media/cat.jpg", "prompt": "not this"})
     sample = one(read(columns={"prompt": "question", "image": "img"}))
