@@ -81,9 +81,9 @@ def test_rows_with_and_without_media_are_answered_greedily_and_judged_by_the_rul
     answers = {"one ?": "it is 4", "two ?": "The cat.", "three ?": "6", "four ?": "no it is not ...", "five ?": "so"}
     found, engine, lines = evaluated(tmp_path, given, answers)
     assert all((request.temperature, request.n, request.max_tokens) == (0.0, 1, 512) for request in engine.asked)
-    # right: 4 and the cat of four that have an answer; words 3, 2, 1, 5, 1
-    assert (found["all"]["right"]["value"], found["all"]["words"]["value"]) == (0.5, 2.4)
-    assert (found["text"]["right"]["value"], found["image"]["right"]["value"]) == (0.6667, 0.0)
+    # right: 4, the cat and no, of four that have an answer; words 3, 2, 1, 5, 1
+    assert (found["all"]["right"]["value"], found["all"]["words"]["value"]) == (0.75, 2.4)
+    assert (found["text"]["right"]["value"], found["image"]["right"]["value"]) == (1.0, 0.0)
     assert {kind: found[kind]["rows"] for kind in ("all", "text", "image")} == {"all": 5, "text": 4, "image": 1}
     assert (found["all"]["cut_off"], found["all"]["seen"]) == (1, 0)
     assert [(line["answer"], line.get("right"), line["kind"]) for line in lines][:3] == [
