@@ -23,7 +23,8 @@ class Group(NamedTuple):
 class RightAnswers:
     """Streaming shares, fed one sample at a time; memory grows with the groups and media kinds, not with rows.
 
-    An answer is right if its value on the axis `truth`, or `format`, is 0; below it is wrong. Answers without a verdict are not counted."""
+    An answer is right if its value on the axis `truth`, or `format`, is 0; below it is wrong. One that a rule cannot read, since it states
+    several answers or none, is not right; other answers without a verdict are not counted."""
 
     def __init__(self):
         self._shares: dict[Group, dict[str, Share]] = defaultdict(lambda: defaultdict(Share))
@@ -35,13 +36,12 @@ class RightAnswers:
             if (
                 j.target != "candidate"
                 or j.axis not in (TRUTH, FORMAT)
-                or j.outcome != Outcome.VERDICT
-                or j.value is None
+                or j.outcome not in (Outcome.VERDICT, Outcome.UNPARSABLE)
             ):
                 continue
             if answer := answers.get(j.items[0]):
                 count = counts[Group(j.step, j.annotator or j.step, j.axis, answer.step, answer.model)]
-                count[0] += j.value >= 0
+                count[0] += j.value is not None and j.value >= 0
                 count[1] += 1
         for group, (right, n) in counts.items():
             for name in (kind, "all"):

@@ -179,9 +179,11 @@ async def _answered(
 
 
 def _values(judgements: list[Judgement]) -> dict[str, float]:
-    """What is said of one answer: `right`, 1 or 0, and the mean of each other axis that says how good it is."""
+    """What is said of one answer: `right`, 1 or 0 (also of one that the rule cannot read), and the mean of each other axis that says how good it is."""
     found: defaultdict[str, list[float]] = defaultdict(list)
     for j in judgements:
+        if j.axis == TRUTH and j.target == "candidate" and j.outcome == Outcome.UNPARSABLE:
+            found["right"].append(0.0)
         if j.value is None or j.outcome not in (Outcome.VERDICT, Outcome.TIE) or not is_quality(j.axis):
             continue
         known = j.axis in (TRUTH, FORMAT) and j.target == "candidate"

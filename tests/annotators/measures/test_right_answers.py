@@ -40,3 +40,12 @@ def test_right_answers_are_counted_by_rule_step_model_and_media_kind():
     # Wilson for 1 of 1: low = 1 / (1 + 1.96^2) = 0.2065
     assert groups["rule.regex", "format", "one", "m"]["all"]["low"] == pytest.approx(0.2065, abs=1e-4)
     assert RightAnswers().report() == []
+
+
+def test_an_answer_that_the_rule_cannot_read_is_not_right_and_one_on_which_it_failed_is_not_counted():
+    found = RightAnswers()
+    found.add("text", dict.fromkeys("abc", Answer("4 or 5", "m", "one")), [
+        judged("a", 0), judged("b", None, outcome=Outcome.UNPARSABLE), judged("c", None, outcome=Outcome.FAILED),
+    ])  # fmt: skip
+    (group,) = found.report()
+    assert (group["shares"]["all"]["n"], group["shares"]["all"]["share"]) == (2, 0.5)

@@ -92,6 +92,12 @@ def test_rows_with_and_without_media_are_answered_greedily_and_judged_by_the_rul
     assert lines[4]["judgements"] == [{"axis": "truth", "outcome": "abstain", "value": None, "raw": None}]
 
 
+def test_an_answer_that_the_rule_cannot_read_is_not_right(tmp_path):
+    answers = {"one ?": "it is 4 or 5", "two ?": "it is 4"}
+    found, _, lines = evaluated(tmp_path, [row("one ?", "4"), row("two ?", "4")], answers)
+    assert (found["all"]["right"]["value"], lines[0]["judgements"][0]["outcome"]) == (0.5, "unparsable")
+
+
 def test_rows_that_cannot_be_used_are_counted_with_reasons(tmp_path):
     given = [
         row("one ?", "4"), row("", "4"), row("one ?", "4"), row("two ?", "many"), row("three ?", "4", image="gone.jpg"), row("long ?", "4"),
