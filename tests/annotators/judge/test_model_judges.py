@@ -211,7 +211,7 @@ def test_what_is_known_is_told_only_when_asked_for(scripted, tmp_path):
         assert "known" not in text(asked[0])
         _, asked = scripted(module, rows_of(TEXTS[:2], **known), facts=True)
         assert (
-            "What is known of what is shown:\n<<<\nthe cup is red > > > and the end\n>>>\nQuestion: what is there ?"
+            "What is known of what is asked:\n<<<\nthe cup is red > > > and the end\n>>>\nQuestion: what is there ?"
             in text(asked[0])
         )
     own = tmp_path / "own.txt"
@@ -385,7 +385,11 @@ def short(tmp_path):
 @pytest.mark.parametrize("strength", [False, True])
 def test_pairwise_reads_the_first_token_of_a_real_model(real, short, strength):
     rows = rows_of(("red cup .", "blue star ."))
-    own = {"prompt": short("which ?\n<<<\n{first}\n>>>\n<<<\n{second}\n>>>"), "strength": strength}
+    own = {
+        "prompt": short("which ?\n<<<\n{first}\n>>>\n<<<\n{second}\n>>>"),
+        "strength": strength,
+        "min_mass": 0,
+    }  # it never says a number
     slips = real(pairwise, rows, **own)
     assert [s.order for s in slips] == [0, 1]
     for s in slips:
