@@ -20,6 +20,7 @@ from rich.table import Table
 from flows.commands.dry_run import Observations, SimulatedEngines, examples
 from flows.planning import load
 from flows.planning.plan import Unit, ingesting, plan
+from flows.planning.trainable import check_trained
 from flows.runs import costs, executor, rejections, shards
 from flows.runs.campaigns import PEOPLE
 from flows.runs.engine_host import EngineHost
@@ -83,6 +84,7 @@ def estimate(
     the smallest ids. RecipeError and InputError as in a build; OutputError if `out` holds a run of another recipe."""
     raw = load.document(recipe, list(settings))
     checked = load.checked(raw)
+    check_trained(checked)
     cache = make_folder(cache, "--cache")
     answers = AnswerCache(cache / "answers.sqlite")
     known = Observations(answers.measured(), examples(checked.steps))
@@ -138,9 +140,12 @@ def _choose(trial: Trial, samples: int) -> tuple[int, int]:
         run.left_out.append(run.folder / f"dropped-{number}.arrow")
         rows = [Rejection(name, "samples", "estimate", Reason.NOT_SAMPLED, "", name) for name in gone]
         shards.write_table(run.left_out[-1], "rejections", rows)
+    kinds: Tally[str] = Tally()
     for batch in run.tables(after).batches("samples"):
         for row in from_batch("samples", batch):
             trial.models.known.sample(row)
+            kinds[row.kind] += 1
+    check_trained(run.recipe, kinds)
     return came, len(first)
 
 

@@ -152,6 +152,18 @@ def comparable(raw: dict) -> dict:
     return {**raw, "steps": [_current(entry) for entry in raw["steps"]]} if isinstance(raw.get("steps"), list) else raw
 
 
+def without_memory(raw: dict) -> dict:
+    """A document as `comparable` returns it, without the `memory` of trainings, which does not affect what they learn."""
+    trains = lambda entry: isinstance(entry, dict) and any(title.startswith("train.") for title in entry)
+    steps = [
+        {title: {k: v for k, v in settings.items() if k != "memory"} for title, settings in entry.items()}
+        if trains(entry)
+        else entry
+        for entry in raw.get("steps") or []
+    ]
+    return {**raw, "steps": steps}
+
+
 def _current(entry: Any) -> Any:
     """A step of a recipe's document under its operator's current name, keeping the step's own name."""
     if not isinstance(entry, dict) or len(entry) != 1:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from flows.planning import load
 from flows.planning.bind import Bound, BoundRecipe, build
 from flows.planning.plan import Unit, passes_fit_memory, passes_of, plan
+from flows.planning.trainable import check_trained
 from flows.runs import costs, leftovers, rejections, shards
 from flows.runs.engine_host import EngineHost
 from flows.runs.folder import (
@@ -525,9 +526,12 @@ class Opening(NamedTuple):
 
 
 def _open(asked: Opening, out: Path, cache: Path | None) -> Run:
+    from pipeline.dataset.read import rows_by_kind
+
     raw, dataset = asked.raw, asked.dataset
     checked = load.checked(raw, given=("samples", "pairs") if dataset else ())
     _check_held_out(checked)
+    check_trained(checked, rows_by_kind(dataset) if dataset else None)
     out, cache = make_folder(out, "--out"), make_folder(cache_of(out, cache), "--cache")
     lock, known = lock_folder(out, lambda note: _check_recipe(note, out, raw, dataset))
     try:
@@ -591,7 +595,7 @@ def recipe_difference(known: dict, raw: dict, out: Path) -> str:
 
 def _recipe_differs(known: dict, raw: dict) -> str:
     # run.json contains no secrets, but one of an older version may
-    old, new = load.comparable(redact.document(known["recipe"])), load.comparable(redact.document(raw))
+    old, new = (load.without_memory(load.comparable(redact.document(document))) for document in (known["recipe"], raw))
     return _difference(old, new) if old != new else ""
 
 

@@ -165,6 +165,10 @@ class HF:
 
         model, encoder = self._model, self._encoder
         if isinstance(request, Perturb):
+            if "image" not in self.media:
+                raise RowError(
+                    Reason.ENGINE_REFUSED, f"{self.identity} does not see images; use another model for this step"
+                )
             picture = decode_image(read(self._store, Part("image", media=request.media)), f"image {request.media}")
             made = forward.perturb(
                 model,

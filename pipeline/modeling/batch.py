@@ -27,6 +27,11 @@ class Batch(NamedTuple):
     place: tuple[torch.Tensor, torch.Tensor]  # [scored] each: index of the answer, position within it
     shape: tuple[int, int]  # answers, tokens
 
+    @property
+    def size(self) -> int:
+        """Tokens that the model computes, with padding."""
+        return self.inputs["input_ids"].numel()
+
     def to(self, device: torch.device) -> "Batch":
         return Batch(
             {k: v.to(device) for k, v in self.inputs.items()},
@@ -97,6 +102,18 @@ def _sees(segment: torch.Tensor) -> torch.Tensor:
     length = segment.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool).tril()
     return (causal & ((segment[:, None, :] == 0) | (segment[:, None, :] == segment[:, :, None])))[:, None]
+
+
+def parts(rows: Sequence[int], sizes: Sequence[int], most: int) -> Iterator[list[int]]:
+    """`rows` in order of their `sizes` in tokens, in parts of at most `most` tokens with padding; a row larger than that is a part of its own."""
+    part: list[int] = []
+    for row in sorted(rows, key=lambda i: sizes[i]):
+        if part and (len(part) + 1) * sizes[row] > most:
+            yield part
+            part = []
+        part.append(row)
+    if part:
+        yield part
 
 
 def buckets(items: Sequence[T], sizes: Sequence[int], size: int, rng: random.Random) -> Iterator[list[T]]:

@@ -4,9 +4,10 @@ Needs no weights, so it also serves as a dry check: every row that cannot be use
 
 from typing import Any, NamedTuple
 
+import jinja2
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoProcessor
+from transformers import AutoConfig, AutoProcessor, PreTrainedTokenizerBase
 
 from pipeline.dataset.read import Example
 from pipeline.media.decode import decode_audio, decode_clip, decode_image
@@ -40,21 +41,28 @@ class Encoded(NamedTuple):
     prompt: Prompt
     answers: tuple[list[int], list[int]]  # chosen, rejected
 
+    def size(self, shared: bool) -> int:
+        """Tokens of its rows, as `collate` makes them."""
+        prompt, lengths = len(self.prompt.ids), [len(answer) for answer in self.answers]
+        return prompt + sum(lengths) if shared else 2 * (prompt + max(lengths))
+
 
 class Encoder:
-    """Encodes with the processor of one model folder. A prompt is encoded once for all its pairs.
+    """Encodes with the processor of one model folder, or the tokenizer of a text-only model, whose `processor` is None. A prompt is
+    encoded once for all its pairs.
 
-    TrainError if the folder has no multimodal processor."""
+    TrainError if the folder has neither, or no chat template that takes a question and its answer."""
 
     def __init__(self, folder: str, fps: float = FPS, max_frames: int = MAX_FRAMES, max_seconds: float = HEARD_SECONDS):
         try:
-            self.processor = AutoProcessor.from_pretrained(folder)
+            found: Any = AutoProcessor.from_pretrained(folder)
             config = AutoConfig.from_pretrained(folder)
         except (OSError, ValueError, KeyError) as error:
             raise TrainError(f"transformers cannot load a processor from {folder}: {error_line(error)}") from error
-        if not hasattr(self.processor, "tokenizer"):
-            raise TrainError(f"{folder} has a tokenizer but no media processor; use a multimodal model")
-        self.tokenizer = self.processor.tokenizer
+        self.tokenizer = getattr(found, "tokenizer", found)
+        if not isinstance(self.tokenizer, PreTrainedTokenizerBase):
+            raise TrainError(f"{folder} has no tokenizer; use a model that writes text")
+        self.processor: Any = None if found is self.tokenizer else found
         special = specials(self.tokenizer)
         self._specials = markup(special)
         self._family = config.model_type
@@ -103,7 +111,18 @@ class Encoder:
 
     def encode(self, messages: tuple[Message, ...], media: tuple[tuple[str, bytes], ...], row: str) -> Prompt:
         """Like `prompt`, but not cached. RowError if the media cannot be decoded or the processor or template does not accept them."""
-        chat = self._chat([{"role": m.role, "content": self._content(m)} for m in messages], add_generation_prompt=True)
+        try:
+            turns = [{"role": m.role, "content": self._content(m)} for m in messages]
+            chat = self._chat(turns, add_generation_prompt=True)
+        except jinja2.TemplateError as error:
+            raise RowError(Reason.ENGINE_REFUSED, f"{row}: the model's chat template refuses it: {error}") from error
+        if self.processor is None:
+            if media:
+                raise RowError(
+                    Reason.UNSUPPORTED_MEDIA,
+                    f"{row} shows {media[0][0]}, but the model reads only text; use a multimodal model or remove the row",
+                )
+            return Prompt(self.tokenizer.encode(chat, add_special_tokens=False), {}, {})
         given: dict[str, list[bytes]] = {kind: [data for k, data in media if k == kind] for kind in MEDIA_KINDS}
         options = self._decoded(given, row)
         try:
@@ -122,7 +141,7 @@ class Encoder:
         return Prompt(ids, types, dict(inputs))
 
     def _chat(self, turns: list[dict], **options) -> str:
-        return self.processor.apply_chat_template(turns, tokenize=False, **options)
+        return (self.processor or self.tokenizer).apply_chat_template(turns, tokenize=False, **options)
 
     def _content(self, message: Message) -> str | list[dict]:
         parts = merge_texts(message.parts)
@@ -182,7 +201,14 @@ class Encoder:
     def _end_of_turn(self) -> int:
         """Id of the token that the chat template appends to an answer."""
         asked = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "ANSWER"}]
-        tail = self.tokenizer.encode(self._chat(asked).rpartition("ANSWER")[2].strip(), add_special_tokens=False)
+        try:
+            shown = self._chat(asked)
+        except (ValueError, jinja2.TemplateError) as error:  # ValueError: there is none
+            raise TrainError(
+                f"{self.tokenizer.name_or_path} has no chat template for a question and its answer ({error_line(error)}); use a model that "
+                "was tuned to chat, or add chat_template.jinja to its folder"
+            ) from error
+        tail = self.tokenizer.encode(shown.rpartition("ANSWER")[2].strip(), add_special_tokens=False)
         return tail[0] if tail else self.tokenizer.eos_token_id
 
 

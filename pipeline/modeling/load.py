@@ -4,11 +4,19 @@ import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from transformers import AutoConfig, AutoModelForMultimodalLM, Qwen2_5OmniThinkerForConditionalGeneration
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForMultimodalLM,
+    Qwen2_5OmniThinkerForConditionalGeneration,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING
+from transformers.pytorch_utils import Conv1D
 
 from pipeline.modeling.positions import number_as_vllm
 from schemas.errors import TrainError
@@ -21,22 +29,32 @@ WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.js
 
 
 def load(folder: str):
-    """The model in float32 and eval mode (dropout off), on the GPU if there is one. TrainError if transformers cannot load it, or it
-    writes no text.
+    """The model in float32 and eval mode (dropout off), on the GPU if there is one. TrainError if transformers cannot load it, it writes no
+    text, or its files lack weights.
 
     Of a full Qwen2.5-Omni only the thinker is loaded, which reads all media and writes the text."""
     try:
         config = AutoConfig.from_pretrained(folder)
-        kind = Qwen2_5OmniThinkerForConditionalGeneration if _is_omni(config) else AutoModelForMultimodalLM
-        model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
+        model, found = _class_of(config).from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise TrainError(f"transformers cannot load {folder}: {error_line(error)}") from error
     if model.get_output_embeddings() is None:
         raise TrainError(
             f"transformers loads {folder} as {type(model).__name__}, which writes no text; use another model"
         )
+    if missing := found["missing_keys"]:
+        raise TrainError(
+            f"{folder} lacks {len(missing)} weights of {type(model).__name__}, for example {min(missing)}; use a complete language model"
+        )
     number_as_vllm(model)
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _class_of(config) -> Any:
+    """The class that loads a model for training."""
+    if _is_omni(config):
+        return Qwen2_5OmniThinkerForConditionalGeneration
+    return AutoModelForMultimodalLM if type(config) in MODEL_FOR_MULTIMODAL_LM_MAPPING else AutoModelForCausalLM
 
 
 def freeze(model, towers: Iterable[str]) -> None:
@@ -51,7 +69,8 @@ def adapt(model, rank: int):
     """The model with LoRA adapters of `rank` on all linear layers of its decoder; only the adapters are trained."""
     from peft import LoraConfig, get_peft_model
 
-    inside = {id(module) for module in model.get_decoder().modules() if isinstance(module, torch.nn.Linear)}
+    linear = torch.nn.Linear, Conv1D
+    inside = {id(module) for module in model.get_decoder().modules() if isinstance(module, linear)}
     names = [name for name, module in model.named_modules() if id(module) in inside]
     return get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names))
 

@@ -8,7 +8,7 @@ from transformers import DynamicCache
 
 from pipeline.modeling.batch import features
 from pipeline.modeling.encode import Prompt
-from pipeline.modeling.logps import autocast, replace_head_input
+from pipeline.modeling.logps import autocast, replace_head_input, takes_positions
 
 ANSWERS = 256  # maximum answers sampled at a time
 
@@ -87,7 +87,14 @@ def read(model, prompts: Sequence[Prompt], n: int) -> State:
     inputs |= {name: padded([prompt.types[name] for prompt in prompts]) for name in prompts[0].types}
     mask = padded([[1] * len(prompt.ids) for prompt in prompts])
     seen: dict = {}
-    hook = model.get_decoder().register_forward_pre_hook(lambda _, args, kwargs: seen.update(kwargs), with_kwargs=True)
+
+    def number(_, args, kwargs):  # most models leave it to the decoder, which would count the padding
+        if kwargs.get("position_ids") is None and takes_positions(model):
+            kwargs |= {"position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
+        seen.update(kwargs)
+        return args, kwargs
+
+    hook = model.get_decoder().register_forward_pre_hook(number, with_kwargs=True)
     try:
         with replace_head_input(model, lambda hidden: hidden[:, -1:]), autocast(model):
             out = model(

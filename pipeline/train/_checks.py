@@ -10,7 +10,7 @@ import transformers
 from pipeline.dataset.read import Example
 from pipeline.modeling.batch import collate
 from pipeline.modeling.encode import Encoded, Encoder, Prompt
-from pipeline.modeling.logps import token_logps
+from pipeline.modeling.logps import takes_positions, token_logps
 from pipeline.modeling.positions import numbered_by_transformers
 from schemas.errors import RowError, TrainError
 from schemas.records import Rejection
@@ -49,11 +49,11 @@ def sees_media(model, pairs: Sequence[Encoded]) -> dict[str, float]:
     TrainError if nothing changes. A kind without two prompts whose media differ but have the same size is left out."""
     changes = {}
     for kind, group in _swappable(pairs).items():
-        prompts = [pair.prompt for pair in group]
-        swapped = [p._replace(media=q.media) for p, q in zip(prompts, prompts[1:] + prompts[:1], strict=True)]
-        answers = [[pair.answers[0]] for pair in group]
-        seen, other = (token_logps(model, collate(p, answers).to(model.device)) for p in (prompts, swapped))
-        changes[kind] = float((seen - other).abs().max())
+        changes[kind] = 0.0
+        for pair, other in zip(group, group[1:] + group[:1], strict=True):
+            swapped = pair.prompt._replace(media=other.prompt.media)
+            seen, swap = (_logps(model, prompt, [pair.answers[0]]) for prompt in (pair.prompt, swapped))
+            changes[kind] = max(changes[kind], float((seen - swap).abs().max()))
         if changes[kind] <= noise(model) / 100:  # only the media differ, so even numerical noise is absent
             raise TrainError(
                 f"the model does not see its media: swapping the media of {kind} prompts changed no log-probability "
@@ -63,16 +63,23 @@ def sees_media(model, pairs: Sequence[Encoded]) -> dict[str, float]:
 
 
 @torch.no_grad()
-def shares_prefix(model, pairs: Sequence[Encoded]) -> tuple[bool, float]:
+def shares_prefix(model, pairs: Sequence[Encoded]) -> tuple[bool, float | None]:
     """Whether sharing a prompt between two answers leaves every log-probability unchanged, and the largest difference (natural log).
 
-    The reference is a row per answer. False for models with sliding windows or linear attention."""
-    few = [pair for group in _by_kind(pairs).values() for pair in group[:2]]
-    prompts, answers = [p.prompt for p in few], [p.answers for p in few]
-    plain = token_logps(model, collate(prompts, answers, shared=False).to(model.device))
-    shared = token_logps(model, collate(prompts, answers).to(model.device))
-    difference = float((plain - shared).abs().max())
+    The reference is a row per answer, of the longest pair of each kind. False for models with sliding windows or linear attention; those
+    whose decoder takes no positions have no difference."""
+    if not takes_positions(model):
+        return False, None
+    difference = 0.0
+    for group in _by_kind(pairs).values():
+        pair = max(group, key=lambda pair: pair.size(True))
+        plain, shared = (_logps(model, pair.prompt, pair.answers, way) for way in (False, True))
+        difference = max(difference, float((plain - shared).abs().max()))
     return difference <= noise(model), difference
+
+
+def _logps(model, prompt: Prompt, answers: Sequence[list[int]], shared: bool = True) -> torch.Tensor:
+    return token_logps(model, collate([prompt], [answers], shared).to(model.device))
 
 
 def positions_behind_videos(model, pairs: Sequence[Encoded]) -> str | None:
@@ -110,7 +117,7 @@ def _positions(model, pair: Encoded) -> torch.Tensor | None:
     decoder = model.get_decoder()
     hook = decoder.register_forward_pre_hook(lambda _, args, kwargs: seen.update(kwargs), with_kwargs=True)
     try:
-        token_logps(model, collate([pair.prompt], [[pair.answers[0]]]).to(model.device))
+        _logps(model, pair.prompt, [pair.answers[0]])
     finally:
         hook.remove()
     positions = seen.get("position_ids")

@@ -4,16 +4,18 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import NamedTuple
 
 import torch
 
-from pipeline.modeling.batch import collate
+from pipeline.modeling.batch import parts
 from pipeline.modeling.encode import Encoded, Encoder, Prompt
 from pipeline.modeling.logps import answer_mask, token_logps
 from pipeline.modeling.request_media import read
 from pipeline.modeling.sampling import sample
 from pipeline.train._checks import run_checks
 from pipeline.train._loop import TAIL, Optimizer
+from pipeline.train._plan import Plan, plan
 from pipeline.train.losses._policy_gradient import advantages, policy_gradient
 from schemas.errors import RowError, TrainError
 from schemas.operator import Context
@@ -66,21 +68,21 @@ def fit(
             encoder.stops, encoder.banned, generator,
         )  # fmt: skip
         if step == 0:
-            checks = run_checks(
-                model,
-                [
-                    Encoded(row.id, row.kind, prompt, (a[0], a[1]))
-                    for (row, prompt), a in zip(drawn, answers, strict=True)
-                ],
-            )
+            pairs = [
+                Encoded(row.id, row.kind, prompt, (a[0], a[1])) for (row, prompt), a in zip(drawn, answers, strict=True)
+            ]
+            checks = run_checks(model, pairs)
+            how = plan(model, pairs, checks["shared_prefix"], settings.memory)
         texts = [[encoder.text(answer) for answer in several] for several in answers]
         reward = torch.tensor([_reward(rewards, row, t) for (row, _), t in zip(drawn, texts, strict=True)])
-        loss = _loss(model, [prompt for _, prompt in drawn], answers, advantages(reward), checks["shared_prefix"])
+        rows = _rows([prompt for _, prompt in drawn], answers, advantages(reward), how)
         facts = {"reward": reward.mean().item(), "tokens": fmean(len(a) for several in answers for a in several)}
-        if loss is None:
-            optimizer.log(**facts)
+        for loss in _losses(model, rows, how):
+            optimizer.add(loss)
+        if rows:
+            optimizer.step(**facts)
         else:
-            optimizer.step(loss, **facts)
+            optimizer.log(**facts)
         progress(step + 1, settings.steps, f"reward {facts['reward']:.3f}")
     if not any("loss" in line for line in optimizer.lines):
         raise TrainError("in every step all answers to a prompt got the same reward; raise n or temperature")
@@ -96,15 +98,36 @@ def _reward(rewards: Sequence[Reward], row: Sample, texts: list[str]) -> list[fl
     return [float(sum(values)) for values in zip(*(reward(row, texts) for reward in rewards), strict=True)]
 
 
-def _loss(model, prompts: list[Prompt], answers, advantage: torch.Tensor, shared: bool) -> torch.Tensor | None:
-    """The policy gradient loss; None if every advantage is 0. Answers with advantage 0 have no gradient and are left out."""
-    kept = [
-        (prompt, [a for a, weight in zip(several, weights, strict=True) if weight], [w for w in weights if w])
-        for prompt, several, weights in zip(prompts, answers, advantage.tolist(), strict=True)
-        if any(weights)
-    ]
-    if not kept:
-        return None
-    batch = collate([prompt for prompt, *_ in kept], [several for _, several, _ in kept], shared).to(model.device)
-    weights = torch.tensor([w for *_, several in kept for w in several], device=model.device)
-    return policy_gradient(token_logps(model, batch), answer_mask(batch), weights)
+class Row(NamedTuple):
+    """Answers to a prompt that are computed in one row."""
+
+    prompt: Prompt
+    answers: list[list[int]]
+    advantages: list[float]
+
+
+def _rows(prompts: list[Prompt], answers, advantage: torch.Tensor, how: Plan) -> list[Row]:
+    """The answers that have an advantage; the others have no gradient. A prompt's answers share a row as far as the plan allows."""
+    rows: list[Row] = []
+    for prompt, several, weights in zip(prompts, answers, advantage.tolist(), strict=True):
+        row = Row(prompt, [], [])
+        for answer, weight in zip(several, weights, strict=True):
+            if not weight:
+                continue
+            full = len(prompt.ids) + sum(map(len, row.answers)) + len(answer) > how.tokens
+            if row.answers and (full or not how.shared):
+                rows.append(row)
+                row = Row(prompt, [], [])
+            row.answers.append(answer)
+            row.advantages.append(weight)
+        rows += [row] if row.answers else []
+    return rows
+
+
+def _losses(model, rows: Sequence[Row], how: Plan) -> Iterator[torch.Tensor]:
+    """Parts of the policy gradient loss, whose sum it is."""
+    tokens = sum(len(answer) for row in rows for answer in row.answers)
+    for part in parts(range(len(rows)), [len(r.prompt.ids) + sum(map(len, r.answers)) for r in rows], how.tokens):
+        batch = how.collate([rows[i].prompt for i in part], [rows[i].answers for i in part], model.device)
+        weights = torch.tensor([weight for i in part for weight in rows[i].advantages], device=model.device)
+        yield policy_gradient(token_logps(model, batch, how.recompute(batch)), answer_mask(batch), weights, tokens)

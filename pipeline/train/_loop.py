@@ -8,9 +8,10 @@ from statistics import fmean
 
 import torch
 
-from pipeline.modeling.batch import Batch, buckets, collate
+from pipeline.modeling.batch import Batch, buckets, parts
 from pipeline.modeling.encode import Encoded
 from pipeline.modeling.logps import answer_mask, token_logps
+from pipeline.train._plan import Plan
 from pipeline.train.losses import loss_of
 from pipeline.train.losses._side import Side, sft
 from schemas.errors import TrainError
@@ -36,18 +37,24 @@ class Optimizer:
         self._file.write_text("")
         self.total = total
         self.lines: list[dict] = []
+        self._loss = 0.0
 
-    def step(self, loss: torch.Tensor, **facts: float) -> None:
-        """One update; `facts` are logged with it. TrainError if the loss is not finite."""
+    def add(self, loss: torch.Tensor) -> None:
+        """Adds the gradient of a part of the step's loss, which is the sum of its parts. TrainError if it is not finite."""
         if not torch.isfinite(loss):
             raise TrainError(f"the loss became {loss.item()} at step {len(self.lines) + 1}; lower `lr`")
-        self._adam.zero_grad()
         loss.backward()
+        self._loss += loss.item()
+
+    def step(self, **facts: float) -> None:
+        """One update by what was added; `facts` are logged with it."""
         norm = torch.nn.utils.clip_grad_norm_(self._weights, CLIP)
         rate = self._schedule.get_last_lr()[0]
         self._adam.step()
         self._schedule.step()
-        self.log(loss=loss.item(), grad_norm=norm.item(), lr=rate, **facts)
+        self._adam.zero_grad()
+        self.log(loss=self._loss, grad_norm=norm.item(), lr=rate, **facts)
+        self._loss = 0.0
 
     def log(self, **facts: float) -> None:
         """Counts a step and writes its line, without an update."""
@@ -65,29 +72,35 @@ def fit(
     pairs: Sequence[Encoded],
     before: Sequence[torch.Tensor],
     settings,
-    shared: bool,
+    plan: Plan,
     folder: Path,
     progress: Callable,
 ) -> dict:
-    """Trains on pairs; `before` has their reference log-probabilities. On a CPU the same seed gives bit-identical weights.
+    """Trains on pairs; `before` has their reference log-probabilities. On a CPU the same seed and plan give bit-identical weights.
 
     Returns steps, and as means over the last TAIL steps: loss, accuracy (share of pairs whose chosen log-ratio exceeds the rejected
     one) and margin (beta times the difference of the log-ratios, natural log)."""
     rng = random.Random(settings.seed)
-    sizes = [len(pair.prompt.ids) + sum(map(len, pair.answers)) for pair in pairs]
+    lengths = [pair.size(True) for pair in pairs]
+    sizes = [pair.size(plan.shared) for pair in pairs]
+    loss_fn = loss_of(settings.loss)
     total = settings.epochs * -(-len(pairs) // settings.batch_size)
     optimizer = Optimizer(model, settings.lr, settings.betas, settings.warmup, total, folder)
     for _ in range(settings.epochs):
-        for rows in buckets(range(len(pairs)), sizes, settings.batch_size, rng):
-            batch = collate([pairs[i].prompt for i in rows], [pairs[i].answers for i in rows], shared).to(model.device)
-            chosen, rejected = chosen_and_rejected(token_logps(model, batch), [before[i] for i in rows], batch)
-            loss = loss_of(settings.loss)(chosen, rejected, settings.beta, settings.label_smoothing).mean()
-            if settings.sft:
-                loss = loss + settings.sft * sft(chosen)
-            gained = (chosen.ratio - rejected.ratio).detach()
-            optimizer.step(
-                loss, accuracy=(gained > 0).float().mean().item(), margin=settings.beta * gained.mean().item()
-            )
+        for rows in buckets(range(len(pairs)), lengths, settings.batch_size, rng):
+            tokens = sum(len(pairs[i].answers[0]) for i in rows)  # chosen ones
+            gains = []
+            for part in parts(rows, sizes, plan.tokens):
+                batch = plan.collate([pairs[i].prompt for i in part], [pairs[i].answers for i in part], model.device)
+                policy = token_logps(model, batch, plan.recompute(batch))
+                chosen, rejected = chosen_and_rejected(policy, [before[i] for i in part], batch)
+                loss = loss_fn(chosen, rejected, settings.beta, settings.label_smoothing).sum() / len(rows)
+                if settings.sft:
+                    loss = loss + settings.sft * sft(chosen, tokens)
+                optimizer.add(loss)
+                gains.append((chosen.ratio - rejected.ratio).detach())
+            gained = torch.cat(gains)
+            optimizer.step(accuracy=(gained > 0).float().mean().item(), margin=settings.beta * gained.mean().item())
             progress(len(optimizer.lines), total, f"loss {optimizer.lines[-1]['loss']:.3f}")
     return {"steps": len(optimizer.lines), **{name: optimizer.last(name) for name in ("loss", "accuracy", "margin")}}
 

@@ -29,10 +29,13 @@ class Training(operator.OperatorSettings):
     """towers that are not trained"""
     lora: int = Field(0, ge=0, le=65_536)
     """rank of low-rank adapters, merged before the model is saved; 0 trains all weights"""
+    memory: float = Field(1.0, gt=0, le=100_000)
+    """GB that a step may keep between its forward and its backward pass: a batch is computed in parts of as many tokens as fit. Of a single
+    pair or answer that needs more, less is kept and computed again. It changes speed and memory, not results"""
     seed: int = 0
     """random seed: order of the rows, sampled answers"""
 
 
 def digested(settings: Training, **own: Any) -> dict[str, Any]:
     """The settings of a trainer that enter digests, with WHEN_ONE for the other trainer; `own`: entries that name the trainer."""
-    return {**WHEN_ONE, **own, **settings.model_dump(mode="json")}
+    return {**WHEN_ONE, **own, **settings.model_dump(mode="json", exclude={"memory"})}

@@ -51,9 +51,12 @@ def train(tables: Tables, settings: Settings, context: Context) -> dict:
 
     Returns pairs, steps, loss, accuracy, margin, seconds, reference_seconds, checks, model (path of the checkpoint) and rejections
     (pairs left out, with the reason). TrainError if a check fails, the loss diverges or no pair is left to train on."""
+    from pipeline.dataset.read import rows_by_kind
+
     return run_training(
-        lambda model, encoder, source: _pairs(model, encoder, source, settings, context), settings, context
-    )
+        lambda model, encoder, source: _pairs(model, encoder, source, settings, context),
+        rows_by_kind(context.dataset), settings, context,
+    )  # fmt: skip
 
 
 def _pairs(model, encoder, source: str, settings: Settings, context: Context) -> dict:
@@ -61,6 +64,7 @@ def _pairs(model, encoder, source: str, settings: Settings, context: Context) ->
     from pipeline.modeling.checkpoint import identity
     from pipeline.train._checks import encode_pairs, noise, run_checks
     from pipeline.train._loop import fit
+    from pipeline.train._plan import plan
     from pipeline.train._reference import reference
 
     rows = list(encode_pairs(read_examples(context.dataset), encoder, context.step))
@@ -72,11 +76,11 @@ def _pairs(model, encoder, source: str, settings: Settings, context: Context) ->
     if settings.shuffle:
         pairs = shuffled(pairs, settings.seed)
     checks = run_checks(model, pairs)
-    shared = checks["shared_prefix"]
+    how = plan(model, pairs, checks["shared_prefix"], settings.memory)
     started = time.perf_counter()
-    before = reference(model, pairs, shared, noise(model), context.progress)
+    before = reference(model, pairs, how, noise(model), context.progress)
     seconds = time.perf_counter() - started
-    return fit(model, pairs, before, settings, shared, context.folder, context.progress) | {
+    return fit(model, pairs, before, settings, how, context.folder, context.progress) | {
         "pairs": len(pairs),
         "reference_seconds": seconds,
         "rejections": rejections,

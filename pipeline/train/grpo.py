@@ -1,5 +1,6 @@
 """Trains a model on its own answers to the samples: those rewarded above the others become more likely (GRPO, Shao 2024)."""
 
+from collections import Counter
 from typing import Any
 
 from pydantic import Field
@@ -8,7 +9,7 @@ from pipeline.train import _settings
 from pipeline.train._model import run_training
 from schemas.errors import TrainError
 from schemas.operator import Context, Tables
-from schemas.records import SAMPLE_KINDS
+from schemas.records import SAMPLE_KINDS, Sample
 
 READS = ("samples",)
 LEAVES = ()
@@ -43,18 +44,20 @@ def train(tables: Tables, settings: Settings, context: Context) -> dict:
 
     Returns samples, steps, loss, reward_first, reward_last, seconds, checks, model (path of the checkpoint) and rejections (samples left
     out, with the reason). TrainError if a check fails, the loss diverges or no sample is left to train on."""
-    return run_training(
-        lambda model, encoder, source: _rewards(model, encoder, tables, settings, context), settings, context
-    )
-
-
-def _rewards(model, encoder, tables: Tables, settings: Settings, context: Context) -> dict:
-    from pipeline.train._grpo import Prompts, fit
     from schemas.arrow import from_batch
+
+    samples = [row for batch in tables.batches("samples") for row in from_batch("samples", batch)]
+    return run_training(
+        lambda model, encoder, source: _rewards(model, encoder, samples, settings, context),
+        Counter(row.kind for row in samples), settings, context,
+    )  # fmt: skip
+
+
+def _rewards(model, encoder, samples: list[Sample], settings: Settings, context: Context) -> dict:
+    from pipeline.train._grpo import Prompts, fit
 
     if not context.built.get("rewards"):
         raise TrainError("`rewards` is empty; set a list of operators, for example `rewards: [judge.rule]`")
-    samples = [row for batch in tables.batches("samples") for row in from_batch("samples", batch)]
     prompts = Prompts(samples, encoder, context, settings.seed)
     result = fit(model, prompts, encoder, context.built["rewards"], settings, context.folder, context.progress)
     return result | {"samples": len(samples), "rejections": list(prompts.rejections.values())}

@@ -179,19 +179,22 @@ def embed(model, prompt: Prompt) -> tuple[float, ...]:
 def attend(model, encoder: Encoder, prompt: Prompt, ids: list[int], media: int) -> tuple[float, ...]:
     """The share of each media item in the attention that the answer's tokens pay to media (mean over layers, heads and tokens).
 
-    RowError if the prompt does not have exactly one stretch of placeholders per item, for example if two items are adjacent."""
+    RowError if the prompt shows none, or does not have exactly one stretch of placeholders per item, for example if two are adjacent."""
+    if not media:
+        raise RowError(Reason.ENGINE_REFUSED, "the prompt shows no media; attention to them needs a row with media")
     places = runs(prompt.ids, placeholders(encoder))
     if len(places) != media:
         raise RowError(
             Reason.ENGINE_REFUSED,
             f"the prompt has {media} media items but {len(places)} stretches of placeholders; show one item per prompt",
         )
+    usual = model.config._attn_implementation
     model.set_attn_implementation("eager")  # other implementations do not return attention weights
     try:
         with autocast(model):
             out = model(**_inputs(model, continued(prompt, ids)), use_cache=False, output_attentions=True)
     finally:
-        model.set_attn_implementation("sdpa")
+        model.set_attn_implementation(usual)
     paid = torch.stack([layer[0].float().mean(0) for layer in out.attentions]).mean(0)
     return shares(paid[len(prompt.ids) :].cpu().numpy(), places)
 

@@ -2,7 +2,7 @@
 
     loss(chosen: Side, rejected: Side, beta, label_smoothing) -> [pairs]
 
-A new loss is one new file; nothing else names it. Files that begin with `_` are shared by the losses.
+A pair's loss does not depend on the other pairs, since a batch may be computed in parts. A new loss is one new file; nothing else names it. Files that begin with `_` are shared by the losses.
 Log-probabilities are natural logs, [pairs, tokens], 0 after an answer's end."""
 
 import importlib

@@ -9,8 +9,9 @@ def advantages(rewards: torch.Tensor) -> torch.Tensor:
     return centred / (rewards.std(1, keepdim=True) + 1e-4)
 
 
-def policy_gradient(policy: torch.Tensor, mask: torch.Tensor, advantage: torch.Tensor) -> torch.Tensor:
+def policy_gradient(policy: torch.Tensor, mask: torch.Tensor, advantage: torch.Tensor, tokens: int) -> torch.Tensor:
     """Scalar: GRPO's loss with one update per sampling, where the ratio is 1 and nothing is clipped.
 
-    policy (log-probabilities), mask [answers, tokens], advantage [answers]; mean over all tokens."""
-    return -(policy * advantage[:, None] * mask).sum() / mask.sum()
+    policy (log-probabilities), mask [answers, tokens], advantage [answers]; as a share of the mean over the `tokens` of the whole batch, of
+    which these answers are a part."""
+    return -(policy * advantage[:, None] * mask).sum() / tokens

@@ -18,6 +18,7 @@ class Side(NamedTuple):
         return (self.policy - self.reference).sum(1)
 
 
-def sft(chosen: Side) -> torch.Tensor:
-    """Scalar: mean negative log-probability of the chosen answers' tokens; added to any loss with the weight `sft`."""
-    return -chosen.policy.sum() / chosen.mask.sum()
+def sft(chosen: Side, tokens: int) -> torch.Tensor:
+    """Scalar: negative log-probability of the chosen answers' tokens, as a share of the mean over the `tokens` chosen ones of the whole
+    batch, of which these are a part; added to any loss with the weight `sft`."""
+    return -chosen.policy.sum() / tokens

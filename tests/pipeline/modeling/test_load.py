@@ -26,6 +26,8 @@ def test_a_model_without_a_head_for_text_is_refused(monkeypatch):
         def get_output_embeddings(self):
             return None
 
-    monkeypatch.setattr(Qwen2_5OmniThinkerForConditionalGeneration, "from_pretrained", lambda *_, **__: Headless())
+    monkeypatch.setattr(
+        Qwen2_5OmniThinkerForConditionalGeneration, "from_pretrained", lambda *_, **__: (Headless(), {})
+    )
     with pytest.raises(TrainError, match="as Headless, which writes no text; use another model"):
         load(TINY)

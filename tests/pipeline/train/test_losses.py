@@ -28,7 +28,7 @@ def test_label_smoothing_weighs_in_the_loss_of_the_swapped_pair():
 def test_sft_is_the_mean_over_all_tokens_not_over_answers():
     # two answers with 2 and 1 tokens: (1 + 2 + 3) / 3
     policy = torch.tensor([[-1.0, -2.0], [-3.0, 0.0]])
-    assert float(sft(Side(policy, policy, torch.tensor([[1.0, 1.0], [1.0, 0.0]])))) == pytest.approx(2.0)
+    assert float(sft(Side(policy, policy, torch.tensor([[1.0, 1.0], [1.0, 0.0]])), 3)) == pytest.approx(2.0)
 
 
 def test_advantages_compare_the_answers_to_one_prompt_with_each_other_only():
@@ -41,7 +41,7 @@ def test_the_policy_gradient_pushes_up_what_is_better_than_its_siblings():
     # tokens: -1 * 2, -2 * 2 of the good answer, -3 * -1 of the bad one; -(-2 - 4 + 3) / 3 tokens = 1
     policy = torch.tensor([[-1.0, -2.0], [-3.0, -9.0]], requires_grad=True)
     mask = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
-    loss = policy_gradient(policy, mask, torch.tensor([2.0, -1.0]))
+    loss = policy_gradient(policy, mask, torch.tensor([2.0, -1.0]), 3)
     assert float(loss.detach()) == pytest.approx(1.0)
     loss.backward()
     # the gradient of a token is minus its advantage over 3 tokens, and nothing on padding

@@ -18,6 +18,7 @@ from pipeline.modeling.logps import token_logps
 from pipeline.storage.media_store import FolderStore
 from pipeline.train import grpo
 from pipeline.train._loop import fit
+from pipeline.train._plan import Plan
 from pipeline.train._reference import reference
 from pipeline.train.dpo import Settings, shuffled, train
 from schemas.errors import TrainError
@@ -143,7 +144,8 @@ def test_adapters_train_alone_and_end_in_the_weights(model, mixed, tmp_path):
     adapted = adapt(model, 4)
     settings = Settings(model="policy", lr=1e-2, batch_size=8, warmup=1, lora=4)
     few = mixed[:16]
-    fit(adapted, few, reference(adapted, few, True, 1e-3, silent), settings, True, tmp_path, silent)
+    how = Plan(shared=True, tokens=10_000)
+    fit(adapted, few, reference(adapted, few, how, 1e-3, silent), settings, how, tmp_path, silent)
     with torch.no_grad():
         inside = token_logps(adapted, both(few))
         merged = merge(adapted)
