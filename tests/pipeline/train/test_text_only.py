@@ -81,7 +81,7 @@ def model(folder):
 @pytest.mark.parametrize("lora", [0, 4])
 def test_dpo_trains_it_and_leaves_a_model_that_transformers_loads(run, folder, context, lora):
     tables, dataset, _ = run
-    settings = dpo.Settings(model="policy", lr=4e-2 if lora else 1e-2, warmup=1, epochs=6, batch_size=6, lora=lora)
+    settings = dpo.Settings(model="policy", beta=1, lr=1e-2, warmup=1, epochs=6, batch_size=6, lora=lora)
     its = context(dataset=dataset)
     result = dpo.train(tables, settings, its)
     assert (result["pairs"], result["steps"], result["rejections"]) == (12, 12, [])
