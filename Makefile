@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # if it is set, every process recompiles what it imports: 7 s of CPU for vLLM
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help install install-gpu label-studio prefect demo annotate-demo test quick faults lint bench gpu-check model model-real lock
+.PHONY: help install install-gpu label-studio prefect demo annotate-demo test quick faults lint bench bench-train gpu-check model model-real lock
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -44,6 +44,9 @@ lint: install ## check style, formatting and types
 bench: install ## run the measurements of docs/benchmarks.md (an hour)
 	for name in overhead generate ingest near_duplicates aggregate label_studio does_it_help; do .venv/bin/python -m benchmarks.$$name || exit 1; done
 	.venv/bin/python -m benchmarks.first_token
+
+bench-train: install ## memory and CPU time of training a language model, beside TRL: MODEL=folder of the model (half an hour)
+	.venv/bin/python -m benchmarks.train $(MODEL)
 
 gpu-check: ## on a CUDA GPU: throughput of a pass relative to bare vLLM, with a model of 3 billion parameters
 	@nvidia-smi -L >/dev/null 2>&1 || { echo "gpu-check needs a CUDA GPU, but none was found" >&2; exit 2; }

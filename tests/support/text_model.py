@@ -20,7 +20,7 @@ SMALL = {"vocab_size": len(VOCABULARY), "bos_token_id": None, "eos_token_id": 2,
 def llama(**settings) -> LlamaConfig:
     return LlamaConfig(
         hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-        max_position_embeddings=256, **SMALL, **settings,
+        max_position_embeddings=512, **SMALL, **settings,
     )  # fmt: skip
 
 
@@ -30,7 +30,7 @@ def make(folder: Path, template: str | None = TEMPLATE, config: PreTrainedConfig
     words.pre_tokenizer = WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=words, unk_token="<unk>", eos_token="<|end|>", additional_special_tokens=["<|turn|>"],
-        model_max_length=256,
+        model_max_length=512,
     )  # fmt: skip
     tokenizer.chat_template = template
     tokenizer.save_pretrained(folder)
