@@ -106,7 +106,8 @@ class Run:
             self.earlier_units(unit) if unit else [u for u in self.units if u.round == (round or self.units[-1].round)]
         )
         passes = [found for u in units if u.kind == "pass" and (found := self._shards(u))]
-        found = [self._dropped(u) for u in units if u.kind in ("table", "dataset")]
+        writes = [u for u in units if u.kind == "dataset" and (self.unit_folder(u) / "done.json").exists()]
+        found = [self._dropped(u) for u in (*(u for u in units if u.kind == "table"), *writes)]
         dropped = [*(p for p in found if p.exists()), *self.left_out]
         return shards.RunTables(passes, dropped, [s.name for s in self.recipe.steps])
 

@@ -188,7 +188,7 @@ def _values(judgements: list[Judgement]) -> dict[str, float]:
             continue
         known = j.axis in (TRUTH, FORMAT) and j.target == "candidate"
         found["right" if known else j.axis].append(float(j.value >= 0) if known else j.value)
-    return {axis: min(values) if axis == "right" else sum(values) / len(values) for axis, values in found.items()}
+    return {name: min(values) if name == "right" else sum(values) / len(values) for name, values in found.items()}
 
 
 def _figures(rows: list[Row], settings: Settings, context: Context) -> dict[str, dict[str, Any]]:

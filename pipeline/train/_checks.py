@@ -115,7 +115,10 @@ def _positions(model, pair: Encoded) -> torch.Tensor | None:
     """[3, tokens] positions of a pair's prompt and chosen answer; None if the model's positions have one number each."""
     seen: dict = {}
     decoder = model.get_decoder()
-    hook = decoder.register_forward_pre_hook(lambda _, args, kwargs: seen.update(kwargs), with_kwargs=True)
+    # of the first call: the head's are told nothing of the prompt
+    hook = decoder.register_forward_pre_hook(
+        lambda _, args, kwargs: seen.update({} if seen else kwargs), with_kwargs=True
+    )
     try:
         _logps(model, pair.prompt, [pair.answers[0]])
     finally:

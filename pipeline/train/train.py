@@ -1,6 +1,6 @@
 """The old name of `train.dpo` and `train.grpo`, which keeps working: its `loss` selects one of them."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.train import dpo, grpo, losses
 from schemas.operator import Context, Tables
@@ -22,6 +22,11 @@ else:
 class Settings(dpo.Settings, grpo.Settings):
     loss: Either = "dpo"
     """dpo trains on pairs, grpo on rewards of the model's own answers"""
+
+
+def digested(settings: Settings) -> dict[str, Any]:
+    """The settings that enter digests."""
+    return settings.model_dump(mode="json", exclude={"memory"})
 
 
 def train(tables: Tables, settings: Settings, context: Context) -> dict:

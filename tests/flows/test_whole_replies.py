@@ -52,7 +52,7 @@ def saying(*texts: str, finish: str = "stop", judge: str = RATED, judge_finish: 
 
 
 STEPS = (
-    {"judge.pointwise": {"model": "m", "name": "rate", "axis": "score"}},
+    {"judge.pointwise": {"model": "m", "name": "rate", "axis": "score", "order": "fixed"}},
     {"pair.best_worst": {"min_margin": 1}},
 )
 LONG = "The picture shows a red square on a white ground, and to the right of it there is a small"

@@ -31,7 +31,7 @@ class Asked(NamedTuple):
     """A question to the model about a scene; `form` is trained or held."""
 
     form: str
-    said: talk.Said
+    said: talk.Exchange
     messages: tuple[Message, ...]
     scene: ImageScene | None = None
 
@@ -83,7 +83,7 @@ def questions(store: FolderStore, scenes: int):
             yield Asked("two pictures", said, _messages(shown, said))
 
 
-def judged(scene: ImageScene, rng: Random, held: bool) -> list[talk.Said]:
+def judged(scene: ImageScene, rng: Random, held: bool) -> list[talk.Exchange]:
     """A judge's questions, a rewriting and a splitting; answers in other styles if `held`."""
     style = rng.choice(talk.words()["held_styles"]) if held else None
     question = rng.choice(talk.words()["held" if held else "trained"]["describe"])
@@ -96,7 +96,7 @@ def judged(scene: ImageScene, rng: Random, held: bool) -> list[talk.Said]:
     ]
 
 
-def _messages(shown: Sequence[Part], said: talk.Said) -> tuple[Message, ...]:
+def _messages(shown: Sequence[Part], said: talk.Exchange) -> tuple[Message, ...]:
     if said.before:
         return user(*shown, said.before[0]), assistant(said.before[1]), user(said.question)
     return (user(*shown, said.question),)
@@ -111,7 +111,7 @@ def answers(asked: list[Asked], texts: list[str]) -> dict[str, list[float]]:
     return {name: [round(float(np.mean(found)), 3), len(found)] for name, found in sorted(hits.items())}
 
 
-def right(said: talk.Said, text: str) -> bool:
+def right(said: talk.Exchange, text: str) -> bool:
     """Whether a free answer says what the true one says."""
     sort, want = said.sort.removeprefix("follow-up "), said.answer
     match sort:
@@ -213,7 +213,8 @@ def english(base: Path, parts: Path) -> dict[str, float]:
     adapted, tokenizer = load(base, parts), new_tokenizer(base)
     model = adapted.get_base_model()
     said = [
-        talk.Said(question, text, 1.0, "plain") for question, text in plain_answers(base, talk.plain(held=True), 0, 0)
+        talk.Exchange(question, text, 1.0, "plain")
+        for question, text in plain_answers(base, talk.plain(held=True), 0, 0)
     ]
     losses: dict[str, list[float]] = {"before": [], "after": [], "divergence": []}
     for one in said:

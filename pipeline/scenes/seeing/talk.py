@@ -24,7 +24,7 @@ SCALE = {
 REWRITES = ("fix", "inject", "mask", "refill", "restyle", "ambiguous")
 
 
-class Said(NamedTuple):
+class Exchange(NamedTuple):
     """A question with its true answer, the weight of the answer's tokens in the loss, and what sort of question it is."""
 
     question: str
@@ -56,7 +56,7 @@ def describe(things: list[Thing], style: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def questions(scene: ImageScene, rng: random.Random, held: bool = False) -> list[Said]:
+def questions(scene: ImageScene, rng: random.Random, held: bool = False) -> list[Exchange]:
     """One question of each sort that makes sense for the picture, and as many yes/no questions with yes as with no."""
     wordings = words()["held" if held else "trained"]
     things, thing, out = scene.things, rng.choice(scene.things), []
@@ -65,10 +65,10 @@ def questions(scene: ImageScene, rng: random.Random, held: bool = False) -> list
         if sort in wordings:
             slots = {"a": indefinite_article(about.colour), "c": about.colour, "s": about.shape, "p": about.cell}
             question = rng.choice(wordings[sort]).format(**slots)
-            out.append(Said(question, rng.choice(answers).format(**slots), WEIGHTS.get(sort, 2.0), sort))
+            out.append(Exchange(question, rng.choice(answers).format(**slots), WEIGHTS.get(sort, 2.0), sort))
 
     if not held and rng.random() < 0.25:
-        out.append(Said(scene.tasks()[0].question, scene.describe(things), 1.0, "describe"))
+        out.append(Exchange(scene.tasks()[0].question, scene.describe(things), 1.0, "describe"))
     else:
         ask("describe", [describe(things, rng.choice(words()["styles"]))])
     n, number = len(things), NUMBERS[len(things)]
@@ -126,10 +126,10 @@ def _changed(scene: ImageScene, thing: Thing, rng: random.Random) -> Thing:
     return thing._replace(cell=rng.choice(world.cells), colour=rng.choice(world.colours))
 
 
-def about_two(scene: MultiImageScene, rng: random.Random) -> list[Said]:
+def about_two(scene: MultiImageScene, rng: random.Random) -> list[Exchange]:
     """Two pictures: the scene's own questions, half of them written as people write."""
-    said = [Said(task.question, task.answer, 1.0, "open") for task in scene.tasks()]
-    said += [Said(question, "yes" if yes else "no", 4.0, "yes_no") for question, yes in scene.questions(rng, 6)]
+    said = [Exchange(task.question, task.answer, 1.0, "open") for task in scene.tasks()]
+    said += [Exchange(question, "yes" if yes else "no", 4.0, "yes_no") for question, yes in scene.questions(rng, 6)]
     return [
         one._replace(question=_written(one.question), answer=_written(one.answer)) if rng.random() < 0.5 else one
         for one in said
@@ -193,7 +193,7 @@ def _fenced(answers: list[Answer]) -> str:
     return "\n".join(f"Answer {i}:\n<<<\n{one.text}\n>>>" for i, one in enumerate(answers, 1))
 
 
-def pairwise(scene: ImageScene, first: Answer, second: Answer, question: str, strength: bool = False) -> Said:
+def pairwise(scene: ImageScene, first: Answer, second: Answer, question: str, strength: bool = False) -> Exchange:
     """Which of two answers is better: the one with the higher rating; or by how much, in seven steps."""
     ahead = first.rating(scene) - second.rating(scene)
     allowed = ", ".join(f"{step} ({what})" for step, what in SCALE.items()) if strength else "one, two or tie"
@@ -203,7 +203,7 @@ def pairwise(scene: ImageScene, first: Answer, second: Answer, question: str, st
     text = _prompt("annotators/judge", "pairwise.txt").replace("{facts}", "")
     text = prompts.fill(text, question=question, first=first.text, second=second.text, verdict=verdict)
     reply = str(4 - max(-3, min(3, ahead))) if strength else "one" if ahead > 0 else "two" if ahead < 0 else "tie"
-    return Said(text, reply, 6.0, "strength" if strength else "pairwise")
+    return Exchange(text, reply, 6.0, "strength" if strength else "pairwise")
 
 
 def pair(scene: ImageScene, rng: random.Random) -> tuple[Answer, Answer]:
@@ -215,29 +215,29 @@ def pair(scene: ImageScene, rng: random.Random) -> tuple[Answer, Answer]:
             return first, second
 
 
-def rating(scene: ImageScene, answers: list[Answer], question: str) -> Said:
+def rating(scene: ImageScene, answers: list[Answer], question: str) -> Exchange:
     """The rating of each answer, 1 to 5."""
     form = '{"ratings": [one whole number for each answer, in their order]}'
     text = _prompt("annotators/judge", "pointwise.txt").replace("{facts}", "")
     head, _, tail = text.partition("{answers}")
     head = prompts.fill(head, question=question, count=str(len(answers)), low="1", high="5", form=form)
-    return Said(
+    return Exchange(
         head + _fenced(answers) + tail, json.dumps({"ratings": [one.rating(scene) for one in answers]}), 3.0, "rating"
     )
 
 
-def ranking(scene: ImageScene, answers: list[Answer], question: str) -> Said:
+def ranking(scene: ImageScene, answers: list[Answer], question: str) -> Exchange:
     """The numbers of the answers, the best first."""
     text = _prompt("annotators/judge", "listwise.txt").replace("{facts}", "")
     head, _, tail = text.partition("{answers}")
     order = sorted(range(1, len(answers) + 1), key=lambda i: -answers[i - 1].rating(scene))
-    return Said(
+    return Exchange(
         prompts.fill(head, question=question, count=str(len(answers))) + _fenced(answers) + tail,
         json.dumps({"ranking": order}), 3.0, "ranking",
     )  # fmt: skip
 
 
-def segments(scene: ImageScene, one: Answer, question: str) -> Said:
+def segments(scene: ImageScene, one: Answer, question: str) -> Exchange:
     """The false things of an answer, marked as JSON."""
     faults = []
     for thing in one.things:
@@ -250,10 +250,10 @@ def segments(scene: ImageScene, one: Answer, question: str) -> Said:
         _prompt("annotators/judge", "segments.txt").replace("{facts}", ""), question=question, answer=one.text, worst="4",
         unit="the shortest words that are wrong", classes="object, attribute, relation",
     )  # fmt: skip
-    return Said(text, json.dumps({"faults": faults}), 1.5, "segments")
+    return Exchange(text, json.dumps({"faults": faults}), 1.5, "segments")
 
 
-def rewriting(scene: ImageScene, kind: str, rng: random.Random) -> Said:
+def rewriting(scene: ImageScene, kind: str, rng: random.Random) -> Exchange:
     """An answer and how it is rewritten; the new answer stands between <<< and >>>."""
     style = rng.choice(words()["styles"])
     true = answer(scene, rng, 0, style)
@@ -273,10 +273,10 @@ def rewriting(scene: ImageScene, kind: str, rng: random.Random) -> Said:
     text = prompts.fill(
         _prompt("pipeline/make", f"rewrite_{kind}.txt"), question=_asked(scene, rng), answer=old, facts=known
     )
-    return Said(text, f"<<<\n{new}\n>>>", 1.5, f"rewrite {kind}")
+    return Exchange(text, f"<<<\n{new}\n>>>", 1.5, f"rewrite {kind}")
 
 
-def judging(scene: ImageScene, rng: random.Random) -> list[Said]:
+def judging(scene: ImageScene, rng: random.Random) -> list[Exchange]:
     """A pair in both orders, or another judge's question and a rewriting."""
     question = _asked(scene, rng)
     first, second = pair(scene, rng)
@@ -295,7 +295,7 @@ def judging(scene: ImageScene, rng: random.Random) -> list[Said]:
     return [other, rewriting(scene, rng.choice(REWRITES), rng)]
 
 
-def splitting(scene: ImageScene, rng: random.Random, held: bool = False) -> list[Said]:
+def splitting(scene: ImageScene, rng: random.Random, held: bool = False) -> list[Exchange]:
     """Text alone: the facts of an answer as a list, and a list of facts as questions; about shapes or about everyday things."""
     question, facts, text = _asked(scene, rng), [], ""
     if rng.random() < 0.6:
@@ -314,7 +314,7 @@ def splitting(scene: ImageScene, rng: random.Random, held: bool = False) -> list
     listed = "\n".join(f"- {fact}" for fact in facts)
     split = prompts.fill(_prompt("annotators/split", "facts.txt"), question=question, answer=text)
     ask = prompts.fill(_prompt("annotators/split", "questions.txt"), facts=listed)
-    return [Said(split, listed, 1.5, "split"), Said(ask, "\n".join(f"- {one}" for one in asked), 1.5, "ask")]
+    return [Exchange(split, listed, 1.5, "split"), Exchange(ask, "\n".join(f"- {one}" for one in asked), 1.5, "ask")]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ class Row(NamedTuple):
     """Parts before the questions, and the questions with their answers."""
 
     parts: list[tuple[str, object]]
-    said: list[talk.Said]
+    said: list[talk.Exchange]
 
 
 class Batch(NamedTuple):
@@ -149,7 +149,7 @@ def rows_of(kind: str, world: World, rng: random.Random, name: str, plain: list[
     """The rows of one step."""
     count = ROWS[kind]
     if kind == "plain":
-        return [Row([], [talk.Said(question, said, 1.0, kind)]) for question, said in rng.sample(plain, count)]
+        return [Row([], [talk.Exchange(question, said, 1.0, kind)]) for question, said in rng.sample(plain, count)]
     if kind == "two":
         pairs = [draw_as(MultiImageScene, world, f"{name}/{i}") for i in range(count)]
         return [Row(scene.parts(), talk.about_two(scene, rng)) for scene in pairs]

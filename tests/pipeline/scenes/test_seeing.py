@@ -118,7 +118,7 @@ def test_the_number_of_false_things_is_what_was_asked_for():
     ],
 )
 def test_free_answers_are_right_by_what_they_say(sort, want, text, right):
-    assert measure.right(talk.Said("", want, 1.0, sort), text) == right
+    assert measure.right(talk.Exchange("", want, 1.0, sort), text) == right
 
 
 def test_without_an_index_one_line_says_what_to_do(tmp_path):

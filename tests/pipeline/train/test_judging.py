@@ -134,7 +134,9 @@ def test_the_judges_of_the_product_get_verdicts_from_the_tiny_model(runner, vllm
             rows.candidates += [candidate(rows.sample.id, "make", answer.text) for answer in answers]
             engine = Recorded(vllm_engine)
             context = SimpleNamespace(engines={"judge": engine}, step="rate", version="")
-            settings = judge_pointwise.Settings(model="judge", prompt=str(FOLDER / "prompts" / "rating.txt"))
+            settings = judge_pointwise.Settings(
+                model="judge", prompt=str(FOLDER / "prompts" / "rating.txt"), order="fixed"
+            )
             found = runner.run(judge_pointwise.judge(rows, settings, context))
             assert engine.asked[0].messages[0].parts[-1].text == pointwise(task, answers).question
             assert [verdict.outcome for verdict in found] == [Outcome.VERDICT] * 2
