@@ -57,7 +57,14 @@ async def split(
     if [f.strip(" .").lower() for f in facts] == ["none"]:
         return []
     asked = prompts.fill(questions_prompt, facts="\n".join(f"- {f}" for f in facts))
-    questions = await _listed(asked, partial(_questions, count=len(facts)), _one_each(len(facts)), settings, context)
+    try:
+        questions = await _listed(
+            asked, partial(_questions, count=len(facts)), _one_each(len(facts)), settings, context
+        )
+    except NoVerdict as lost:
+        if lost.outcome != Outcome.UNPARSABLE:
+            raise
+        raise NoVerdict(lost.outcome, "\n".join([*(f"- {f}" for f in facts), lost.raw])) from None
     return [(q, True) for q in dict.fromkeys(questions)]
 
 

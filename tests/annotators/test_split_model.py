@@ -47,7 +47,7 @@ def test_two_lists_that_cannot_be_read_are_no_verdict_and_both_are_kept():
         split(Says(FACTS, "- Is there a dog?", "- Is there a cat?"))
     assert (caught.value.outcome, caught.value.raw) == (
         Outcome.UNPARSABLE,
-        f"- Is there a cat?{FIRST}- Is there a dog?",
+        f"- There is a dog.\n- The dog is not red.\n- Is there a cat?{FIRST}- Is there a dog?",
     )
 
 

@@ -137,7 +137,7 @@ def test_a_list_that_was_cut_off_is_unparsable(runs):
     assert len(long) > 100
     for c in long:  # "- one two three", "- four five": more than six words with their marks
         assert forms[c.id].outcome == "unparsable"
-        second, first = forms[c.id].raw.split(FIRST)
+        _, first = forms[c.id].raw.split(FIRST)
         why, _, said = first.strip().partition("raise max_tokens: ")
         assert why == "truncated: max_tokens (6) cut it off; "
         assert len(said.split()) == 6
