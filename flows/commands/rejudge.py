@@ -70,7 +70,7 @@ def rejudge(run: executor.Run) -> Changes:
     Stops at the first unit that needs a real model (training, an evaluation), people who are not done, or a request that is not in the
     cache, as after a change of a prompt. OutputError if no pass is finished."""
     units = [replace(u, child=False) for u in run.units]
-    if not any(u.kind == "pass" and (run.unit_folder(u) / "done.json").exists() for u in units):
+    if not any(u.kind == "pass" and run.is_done(u) for u in units):
         raise OutputError(f"{run.folder} contains no finished pass; run `pairwright build` first")
     memory = AnswerCache(run.cache / "answers.sqlite")
     # a copy of the run with other engines

@@ -108,7 +108,7 @@ def _split(error: StoreError) -> tuple[str, str]:
 
 def _done(run: executor.Run, unit: Unit, finished: bool, area: Area) -> dict | None:
     """A unit's done.json; None if it is not finished or damaged."""
-    if not finished and not (run.unit_folder(unit) / "done.json").exists():
+    if not finished and not run.is_done(unit):
         return None
     try:
         done = run.done(unit)

@@ -106,10 +106,13 @@ class Run:
             self.earlier_units(unit) if unit else [u for u in self.units if u.round == (round or self.units[-1].round)]
         )
         passes = [found for u in units if u.kind == "pass" and (found := self._shards(u))]
-        writes = [u for u in units if u.kind == "dataset" and (self.unit_folder(u) / "done.json").exists()]
-        found = [self._dropped(u) for u in (*(u for u in units if u.kind == "table"), *writes)]
+        found = [self._dropped(u) for u in units if u.kind == "table" or (u.kind == "dataset" and self.is_done(u))]
         dropped = [*(p for p in found if p.exists()), *self.left_out]
         return shards.RunTables(passes, dropped, [s.name for s in self.recipe.steps])
+
+    def is_done(self, unit: Unit) -> bool:
+        """Whether a unit has finished once; its done.json may be damaged or of another key."""
+        return (self.unit_folder(unit) / "done.json").exists()
 
     def done(self, unit: Unit) -> dict:
         """The done.json of a finished unit. DamageError if it is missing or damaged."""
@@ -255,7 +258,7 @@ class Run:
 
     def finished(self, unit: Unit) -> bool:
         """Whether a unit is finished for its current key, with all files intact. Notes damage in `repaired`."""
-        if not (self.unit_folder(unit) / "done.json").exists():
+        if not self.is_done(unit):
             return False
         try:
             if self.done(unit)["key"] != self.key(unit):
@@ -670,9 +673,7 @@ def intact_dataset(folder: Path) -> Path:
     check_path(folder)
     if (folder / "run.json").exists():
         run = reopen(folder)
-        units = [
-            unit for unit in run.units if unit.kind == "dataset" and (run.unit_folder(unit) / "done.json").exists()
-        ]
+        units = [unit for unit in run.units if unit.kind == "dataset" and run.is_done(unit)]
         if units:
             dataset = run.dataset(units[-1].round)
             manifest.check(dataset, run.done(units[-1])["pairs"])

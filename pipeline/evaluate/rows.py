@@ -71,7 +71,7 @@ class Settings(source.Settings):
 
 
 def named_files(settings: Settings) -> tuple[str, ...]:
-    """The rows, if they are on this machine: other rows are evaluated anew."""
+    """The rows, if they are on this machine: when they change, the evaluation is made once more."""
     path = urls.fill_variables(settings).path
     return () if urls.is_url(path) else (row_files.limited(path)[0],)
 
