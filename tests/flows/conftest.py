@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.support.endpoint import Endpoint, served
-from tests.support.prefect_server import ROOT, SERVER, documented, healthy, running, shell, wait_for
+from tests.support.prefect_server import ROOT, SERVER, Patient, documented, healthy, running, shell, wait_for
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def prefect_api(prefect_environment):
     """A client of the server's API."""
     with (
         running("server", SERVER, prefect_environment | {"HOME": prefect_environment["PREFECT_HOME"]}),
-        httpx.Client(base_url=prefect_environment["PREFECT_API_URL"]) as api,
+        httpx.Client(base_url=prefect_environment["PREFECT_API_URL"], transport=Patient()) as api,
     ):
         wait_for(lambda: healthy(api), 180)
         yield api

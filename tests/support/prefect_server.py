@@ -61,6 +61,17 @@ def prefect(command: list[str], environment: dict[str, str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+class Patient(httpx.HTTPTransport):
+    """Asks again, as Prefect's own client does, where the server's database was locked (503)."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        end = time.monotonic() + 120
+        while (response := super().handle_request(request)).status_code == 503 and time.monotonic() < end:
+            response.close()
+            time.sleep(1)
+        return response
+
+
 def healthy(api: httpx.Client) -> bool:
     try:
         return api.get("/health").is_success

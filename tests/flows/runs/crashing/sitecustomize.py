@@ -29,7 +29,7 @@ def crash_on(word: str) -> None:
 def crash_at_load() -> None:
     from pipeline.engines import vllm
 
-    vllm._load = lambda settings: os._exit(3)
+    vllm._load = lambda *_: os._exit(3)
 
 
 def leak(size: int) -> None:
