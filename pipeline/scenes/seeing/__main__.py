@@ -12,7 +12,7 @@ from pipeline.scenes.seeing import train as course
 from pipeline.scenes.seeing.model import ADAPTER, PARTS, assemble
 from pipeline.scenes.world import load_world
 
-STEPS = {"tower": 500, "language": 250}
+STEPS = {"tower": 500, "language": 300}
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Base = Annotated[Path, typer.Option(help="folder of the base, see environment/real")]
 BASE, SEEING = Path("data/models/smollm2"), Path("data/models/seeing")

@@ -22,10 +22,10 @@ Report = Callable[[int, str], None]
 PICTURES = 48  # per step of the tower
 TOWER_RATE, RATE = 1e-3, 1e-3
 CYCLE = ("talk", "judge", "talk", "plain", "two", "talk", "judge", "split", "talk", "plain")  # kinds of steps, in turn
-ROWS = {"talk": 1, "judge": 1, "split": 1, "two": 2, "plain": 5}
+ROWS = {"talk": 3, "judge": 3, "split": 3, "two": 3, "plain": 8}
 BEFORE = "{}<|im_end|>\n<|im_start|>assistant\n{}<|im_end|>\n<|im_start|>user\n"  # an earlier question with its answer
 IGNORED = -100  # label of a position without loss
-PLAIN, ANSWER = 120, 40  # plain prompts, and tokens of an answer at most
+PLAIN, ANSWER = 320, 40  # plain prompts, and tokens of an answer at most
 SHOWN_EVERY = 20  # steps
 DECAY = 0.3  # last share of the steps, in which the rate falls to zero
 
