@@ -5,7 +5,7 @@ import os
 import pytest
 
 from annotators.judge import claims, rule
-from annotators.score import refuted_claims
+from annotators.score import claims_f1, refuted_claims
 from annotators.split import patterns
 from annotators.split._list import list_items
 from schemas import prompts
@@ -73,6 +73,27 @@ def test_an_answer_without_form_has_the_score_that_the_recipe_gives_it_or_none()
     rows = judged(rows_of(["there is an red circle .", TRUE], question="describe the picture ."), Verifier())
     assert scores(rows) == [None, 0.0]
     assert scores(rows, malformed=-3) == [-3.0, 0.0]
+
+
+def test_f1_pays_for_each_claim_that_holds_in_any_answer_and_not_for_silence():
+    green = "is there a green square at the bottom left ?"
+    told = f"{TRUE[:-2]} , a green square at the bottom left ."
+    engine = Verifier({RED: (-0.1, None, -2.4, None), BLUE: (-2.0, None, -0.2, None), green: (-0.1, None, -3.0, None)})
+    answers = [TRUE, BOTH, told, "there is a blue star at the top right .", "red ."]
+    rows = judged(rows_of(answers, question="describe the picture ."), engine)
+    found = claims_f1.score(rows, claims_f1.Settings(malformed=-1), context("score"))
+    # red and green hold somewhere: 2 are known. 2 x holding / (claimed + known): 2/(1+2), 2/(2+2), 4/(2+2), none holds
+    assert [s.value for s in found] == [0.6667, 0.5, 1.0, 0.0, -1.0]
+    assert scores(rows, malformed=-3)[:2] == [0.0, -1.0]  # refuted claims alone: saying less is as good as saying all
+
+
+def test_f1_of_a_missing_verdict_is_none_and_costs_the_others_nothing():
+    rows = judged(
+        rows_of([TRUE, BOTH], question="describe the picture ."),
+        Verifier({RED: (-0.1, None, -2.4, None), BLUE: Failure(Reason.ENGINE_FAILED, "gone")}),
+    )
+    found = claims_f1.score(rows, claims_f1.Settings(), context("score"))
+    assert [(s.outcome, s.value) for s in found] == [(Outcome.VERDICT, 1.0), (Outcome.ABSTAIN, None)]
 
 
 @pytest.mark.parametrize(
