@@ -133,15 +133,17 @@ def _less_said(summary: dict, before: str, after: str) -> str | None:
     if not fewer and "recall" in change and change.get("right", {}).get("low", 0) > 0:
         fewer = [f"right answers rose by {100 * change['right']['value']:.1f} points"]
     lost = [
-        f"{what} ({_value(summary, before, name)} to {_value(summary, after, name)}, 95 % interval of the difference "
+        f"{what} ({_values(summary, before, after, name)}, 95 % interval of the difference "
         f"{change[name]['low']:+.2f} to {change[name]['high']:+.2f})"
         for name, what in (("recall", "recall"), ("words", "words of an answer"))
         if change.get(name, {}).get("high", 0) < 0
     ]
     if not fewer or not lost:
         return None
+    if change.get("recall", {}).get("low", 0) > 0:  # what it left out was false
+        return f"Its answers became shorter: {fewer[0]}, and {' and '.join(lost)} fell; recall rose ({_values(summary, before, after, 'recall')})."
     return f"It learnt to say less: {fewer[0]}, but {' and '.join(lost)} fell."
 
 
-def _value(summary: dict, name: str, metric: str) -> str:
-    return f"{overall(summary['evaluate'][name])[metric]['value']:.2f}"
+def _values(summary: dict, before: str, after: str, metric: str) -> str:
+    return " to ".join(f"{overall(summary['evaluate'][name])[metric]['value']:.2f}" for name in (before, after))

@@ -36,6 +36,9 @@ BEFORE = scenes(0.25, 0.93, 14)
         (scenes(0.12, 0.93, 12.5), [
             "It learnt to say less: answers with a false claim fell by 13.0 points, but words of an answer (14.00 to 12.50, 95 % interval of the "
             "difference -2.50 to -0.50) fell."]),
+        (scenes(0.12, 0.98, 12.5), [
+            "Its answers became shorter: answers with a false claim fell by 13.0 points, and words of an answer (14.00 to 12.50, 95 % interval of the "
+            "difference -2.50 to -0.50) fell; recall rose (0.93 to 0.98)."]),
         (scenes(0.12, 0.90, 13.5), []),  # recall .88 to .92 against .91 to .95, words 13 to 14 against 13.5 to 14.5: within the intervals
         (scenes(0.24, 0.68, 9), []),  # no fewer false claims
         (scenes(0.12, 0.99, 20), []),
