@@ -5,7 +5,8 @@
 MODEL is the folder of a text-only model. The pairs are drawn English words: a question, and two answers of 128 to 256 tokens each. Both
 train LoRA adapters of rank 8 on all linear layers for one epoch in float32, one thread, with their other default settings, each in a fresh
 process. CPU seconds begin when the model is loaded and end after the last step, with tokenisation, checks and the reference. Memory is the
-peak above what the process has when the model is loaded. The programs alternate, and results are medians over the rounds."""
+peak above what the process has when the model is loaded. The programs alternate, and results are medians over the rounds. On stderr, ours
+says what each phase took."""
 
 import argparse
 import json
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from transformers import AutoTokenizer
@@ -36,6 +38,13 @@ class Mark:
     def __init__(self):
         Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         self._cpu, self._memory = time.process_time(), self._status("VmRSS")
+        self._told = 0.0
+
+    def tell(self, what: str) -> None:
+        """Prints CPU seconds since it was called last, and the peak so far."""
+        now = self.figures()
+        print(f"{now['cpu'] - self._told:.1f} CPU s, peak {now['memory']:.2f} GB: {what}", file=sys.stderr)
+        self._told = now["cpu"]
 
     def figures(self) -> dict[str, float]:
         """{cpu: seconds, memory: peak in GB above the beginning}."""
@@ -63,12 +72,24 @@ def rows(model: str, pairs: int) -> list[dict[str, str]]:
 def ours(model: str, folder: Path, batch: int) -> dict:
     """Our figures, in this process."""
     from pipeline.modeling import load
+    from pipeline.train import _checks, _plan
     from pipeline.train.dpo import Settings, train
     from schemas.operator import Context
 
     marks: list[Mark] = []
     figures: dict = {}
     loaded, merged = load.load, load.merge
+
+    def timed(check: Callable) -> Callable:
+        def run(*given):
+            marks[0].tell(f"before {check.__name__}")
+            began = time.process_time()
+            found = check(*given)
+            figures["checks"] = figures.get("checks", 0.0) + time.process_time() - began
+            marks[0].tell(check.__name__)
+            return found
+
+        return run
 
     def begin(source: str):
         found = loaded(source)
@@ -80,9 +101,10 @@ def ours(model: str, folder: Path, batch: int) -> dict:
         return merged(trained)
 
     load.load, load.merge = begin, end
+    _checks.run_checks, _plan.plan = timed(_checks.run_checks), timed(_plan.plan)
     context = Context(
         "train", "v", None, models={"policy": model}, dataset=folder / "run" / "dataset", folder=folder / "ours",
-        progress=lambda done, total, text: print(f"{time.process_time():.1f} {text}: {done} of {total}", file=sys.stderr),
+        progress=lambda done, total, text: marks[0].tell(f"{text}: {done} of {total}"),
     )  # fmt: skip
     result = train(None, Settings(model="policy", lora=RANK, batch_size=batch), context)
     line = (folder / "ours" / "metrics.jsonl").read_text().splitlines()[0]
@@ -114,7 +136,7 @@ def trl(model: str, folder: Path, batch: int) -> dict:
         processing_class=AutoTokenizer.from_pretrained(model),
     )  # fmt: skip
     trainer.train()
-    return {**mark.figures(), "steps": trainer.state.global_step, "first": trainer.state.log_history[0]}
+    return {**mark.figures(), "checks": 0.0, "steps": trainer.state.global_step, "first": trainer.state.log_history[0]}
 
 
 def prepare(model: str, folder: Path, pairs: int) -> None:
@@ -167,18 +189,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=asked.folder) as place:
         folder = Path(place)
         prepare(asked.model, folder, asked.pairs)
-        print("| round | program | CPU s | peak above the weights, GB | steps | first loss |")
-        print("|---|---|---|---|---|---|")
+        print("| round | program | CPU s | of these checks | peak above the weights, GB | steps | first loss |")
+        print("|---|---|---|---|---|---|---|")
         found: dict[str, list[dict]] = {name: [] for name in asked.only}
         for number in range(1, asked.rounds + 1):
             for name in asked.only:
                 one = measured(name, asked, folder)
                 found[name].append(one)
-                loss = one["first"]["loss"]
-                print(
-                    f"| {number} | {name} | {one['cpu']:.1f} | {one['memory']:.2f} | {one['steps']} | {loss:.4f} |",
-                    flush=True,
-                )
+                figures = f"{one['cpu']:.1f} | {one['checks']:.1f} | {one['memory']:.2f} | {one['steps']}"
+                print(f"| {number} | {name} | {figures} | {one['first']['loss']:.4f} |", flush=True)
     if len(found) == 2:
         middle = {
             name: {key: statistics.median(one[key] for one in many) for key in ("cpu", "memory")}

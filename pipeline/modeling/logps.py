@@ -118,11 +118,15 @@ def takes_positions(model) -> bool:
 
 @contextmanager
 def _apart(model, sees: torch.Tensor, shift: torch.Tensor) -> Generator[None]:
+    # as numbers: each layer would make and keep its own numbers of truth values
+    dtype = torch.bfloat16 if model.device.type == "cuda" else model.dtype
+    mask = torch.zeros_like(sees, dtype=dtype).masked_fill_(~sees, -torch.inf)
+
     def separate(_, args, kwargs):
         positions = kwargs.get("position_ids")
         if positions is None:
             positions = torch.arange(shift.shape[1], device=shift.device).expand_as(shift)
-        return args, kwargs | {"attention_mask": sees, "position_ids": positions - shift}
+        return args, kwargs | {"attention_mask": mask, "position_ids": positions - shift}
 
     hook = model.get_decoder().register_forward_pre_hook(separate, with_kwargs=True)
     try:

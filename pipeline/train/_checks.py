@@ -44,7 +44,7 @@ def run_checks(model, pairs: Sequence[Encoded]) -> dict:
 
 @torch.no_grad()
 def sees_media(model, pairs: Sequence[Encoded]) -> dict[str, float]:
-    """Swaps the media among prompts of each kind: kind -> largest change of a token's log-probability (natural log).
+    """Swaps the media among prompts of each kind, until one shows a change: kind -> largest change of its tokens' log-probabilities (natural log).
 
     TrainError if nothing changes. A kind without two prompts whose media differ but have the same size is left out."""
     changes = {}
@@ -54,7 +54,9 @@ def sees_media(model, pairs: Sequence[Encoded]) -> dict[str, float]:
             swapped = pair.prompt._replace(media=other.prompt.media)
             seen, swap = (_logps(model, prompt, [pair.answers[0]]) for prompt in (pair.prompt, swapped))
             changes[kind] = max(changes[kind], float((seen - swap).abs().max()))
-        if changes[kind] <= noise(model) / 100:  # only the media differ, so even numerical noise is absent
+            if changes[kind] > noise(model) / 100:  # only the media differ, so even numerical noise is absent
+                break
+        else:
             raise TrainError(
                 f"the model does not see its media: swapping the media of {kind} prompts changed no log-probability "
                 f"by more than {changes[kind]:.1g}; check that the checkpoint's processor belongs to its model"

@@ -1,6 +1,5 @@
 """The training loop over pairs, and the optimizer that GRPO shares."""
 
-import ctypes
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ import torch
 from pipeline.modeling.batch import Batch, buckets, parts
 from pipeline.modeling.encode import Encoded
 from pipeline.modeling.logps import answer_mask, token_logps
-from pipeline.train._plan import Plan
+from pipeline.train._plan import Plan, give_back_memory
 from pipeline.train.losses import loss_of
 from pipeline.train.losses._side import Side, sft
 from schemas.errors import TrainError
@@ -46,7 +45,7 @@ class Optimizer:
             raise TrainError(f"the loss became {loss.item()} at step {len(self.lines) + 1}; lower `lr`")
         loss.backward()
         self._loss += loss.item()
-        _give_back_memory()
+        give_back_memory()
 
     def step(self, **facts: float) -> None:
         """One update by what was added; `facts` are logged with it."""
@@ -67,12 +66,6 @@ class Optimizer:
     def last(self, name: str) -> float:
         """The mean of a logged value over the last TAIL steps that have it."""
         return fmean([line[name] for line in self.lines if name in line][-TAIL:])
-
-
-def _give_back_memory() -> None:
-    """Returns freed memory to the system, where glibc would keep it: parts of several sizes fill each other's holes badly, and it grew to 2 GB."""
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
-        trim(0)
 
 
 def fit(

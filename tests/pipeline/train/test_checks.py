@@ -21,6 +21,15 @@ def test_a_model_that_sees_its_media_passes_with_all_kinds(model, mixed):
     assert checks["shared_prefix"] is True
 
 
+def test_media_are_swapped_until_one_is_seen(model, mixed):
+    """With the media of the first pair of each of the four kinds, and with those of its neighbour."""
+    calls = []
+    hook = model.get_decoder().layers[0].register_forward_pre_hook(lambda *args: calls.append(1))
+    sees_media(model, mixed)
+    hook.remove()
+    assert len(calls) == 2 * 4
+
+
 @pytest.mark.parametrize(("tower", "blind"), [("audio", "audio"), ("image", "image|multi_image|video")])
 def test_a_model_whose_tower_says_the_same_of_all_media_is_caught(model, mixed, tower, blind):
     for weight in model.get_encoder(modality=tower).parameters():

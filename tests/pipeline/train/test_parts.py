@@ -130,6 +130,28 @@ def test_as_many_tokens_fit_as_the_memory_says(folder, drawn):
     assert plan(model, drawn, True, 1e-9).tokens == 1
 
 
+def test_layers_share_the_mask_of_a_row(folder):
+    """[1, 1, length, length] of 4 bytes: of 600 tokens, each keeps 4 x 300 bytes more than of 300, in two layers together."""
+    model = load(str(folder))
+    few, many = (kept_per_token(model, _pair(length), True) for length in (100, 200))
+    assert many - few == pytest.approx(1200, rel=0.1)
+
+
+def _pair(length: int) -> Encoded:
+    """A pair of three texts of `length` tokens each."""
+    ids = [6] * length
+    return Encoded("long", "text", Prompt(ids, {}, {}), (ids, ids))
+
+
+def test_memory_is_measured_on_the_beginning_of_a_long_pair(folder):
+    """64 tokens of the prompt and of each answer, in one row or in two."""
+    model, seen = load(str(folder)), []
+    model.model.layers[0].register_forward_hook(lambda module, args, out: seen.append(tuple(out.shape[:2])))
+    plan(model, [_pair(300), _pair(400)], True, 1.0)
+    plan(model, [_pair(300), _pair(400)], False, 1.0)
+    assert seen == [(1, 192), (2, 128)]
+
+
 def test_logits_are_made_a_few_at_a_time(folder, drawn, monkeypatch):
     model, made = load(str(folder)), []
     with torch.no_grad():
