@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # if it is set, every process recompiles what it imports: 7 s of CPU for vLLM
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help install install-gpu label-studio prefect demo annotate-demo test quick faults lint bench bench-train gpu-check model model-real lock
+.PHONY: help install install-gpu label-studio prefect demo annotate-demo test quick faults lint bench bench-train bench-instructions gpu-check model model-real lock
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -47,6 +47,10 @@ bench: install ## run the measurements of docs/benchmarks.md (an hour)
 
 bench-train: install ## memory and CPU time of training a language model, beside TRL: MODEL=folder of the model (half an hour)
 	.venv/bin/python -m benchmarks.train $(MODEL)
+
+bench-instructions: install ## whether training teaches a pretrained model to follow instructions (an hour of CPU)
+	@environment/real base
+	.venv/bin/python -m benchmarks.instructions data/models/smollm2
 
 gpu-check: ## on a CUDA GPU: throughput of a pass relative to bare vLLM, with a model of 3 billion parameters
 	@nvidia-smi -L >/dev/null 2>&1 || { echo "gpu-check needs a CUDA GPU, but none was found" >&2; exit 2; }

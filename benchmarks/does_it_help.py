@@ -59,17 +59,17 @@ def with_settings(entry: dict, **settings) -> dict:
     return {title: {**old, **settings}}
 
 
-def measure(seed: int, folder: Path) -> Figures:
-    """Builds the recipe of a seed, or reads a finished run, and returns its figures."""
+def built(document: dict, folder: Path, name: str) -> dict:
+    """Builds a recipe in folder/name, with the answers in folder/cache, or reads a finished run, and returns its summary."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"seed-{seed}.yaml"
-    path.write_text(yaml.safe_dump(recipe(seed), sort_keys=False))
-    say = reporter(lambda text: print(f"seed {seed}: {text}", file=sys.stderr), every=30)
-    run = executor.open_run(str(path), out=folder / f"seed-{seed}", cache=folder / "cache", report=say)
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    say = reporter(lambda text: print(f"{name}: {text}", file=sys.stderr), every=30)
+    run = executor.open_run(str(path), out=folder / name, cache=folder / "cache", report=say)
     try:
-        for unit in run.units:
-            run.complete(unit)
-        return figures(finish(run)["evaluate"])
+        for _ in executor.run_all(run):
+            pass
+        return finish(run)
     finally:
         run.close()
 
@@ -149,7 +149,7 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     arguments.add_argument("--folder", type=Path, default=Path("data/runs/does_it_help"))
     chosen = arguments.parse_args()
-    seeds = {seed: measure(seed, chosen.folder) for seed in chosen.seeds}
+    seeds = {seed: figures(built(recipe(seed), chosen.folder, f"seed-{seed}")["evaluate"]) for seed in chosen.seeds}
     print("\n".join([*table(seeds), "", *novelty(seeds), "", *verdicts(seeds)]))
 
 
