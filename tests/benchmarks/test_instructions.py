@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 from annotators.rules.instructions import followed, instructions_of
 from benchmarks import instructions as bench
 from flows.planning import load
-from tests.support.text_model import VOCABULARY, make
+from tests.support.text_model import VOCABULARY, llama, make
 
 RIGHT = {
     "title": "<<The Rain>>",
@@ -101,7 +101,7 @@ def test_a_verdict_counts_the_seeds_in_which_a_claim_holds():
 def test_the_whole_way_of_one_seed_in_small(tmp_path, monkeypatch):
     """A model that draws from 66 words says more than 12, or fewer, as it happens: both without commas, so there are pairs."""
     monkeypatch.setattr(bench, "KINDS", (bench.no_comma,))
-    of = bench.measure(str(make(tmp_path / "model")), 1, 6, 3, tmp_path / "out")
+    of = bench.measure(str(make(tmp_path / "model", config=llama(head_dim=32))), 1, 6, 3, tmp_path / "out")
     assert of.pairs > 0
     assert list(of.right) == list(of.english) == list(of.kinds) == list(bench.MODELS)
     assert of.gain["after"]["value"] == pytest.approx(
