@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # if it is set, every process recompiles what it imports: 7 s of CPU for vLLM
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help install install-gpu label-studio prefect demo annotate-demo test quick faults lint bench bench-train bench-instructions gpu-check model model-real lock
+.PHONY: help install install-gpu label-studio prefect demo annotate-demo test quick faults lint bench bench-train bench-instructions gpu-check model real model-real lock
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -59,6 +59,10 @@ gpu-check: ## on a CUDA GPU: throughput of a pass relative to bare vLLM, with a 
 
 model: install ## retrain the demo's tiny model
 	.venv/bin/python -m pipeline.scenes.model --out data/models/tiny
+
+real: install ## a pretrained model goes the whole way: set it up (once), then build, judges, training, evaluation (20 minutes)
+	@environment/real
+	.venv/bin/python -m benchmarks.real
 
 model-real: install ## retrain what makes the pretrained model see: tower and adapter, data/models/seeing (an hour of CPU)
 	@environment/real base
