@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from annotators.judge import _objects
+from annotators.judge._labels import NOUNS, NUMBER_WORDS
 from annotators.judge._reply import (
     LONGEST,
     TAKES_BACK,
@@ -35,10 +36,9 @@ _KEYS = {
     "result",
     "best_to_worst",
 }
-_NOUN = r"(?:answer|response|reply|assistant|option|model|candidate|output|caption|description|completion|回答|答案)"
+_NOUN = rf"(?:{NOUNS}|回答|答案)"
 _ITEM = rf"(?:(?:the )?{_NOUN}[ _#:(\[-]{{0,3}})?(?:\[\[|\[|\(|#)?\s?(?<![A-Za-z0-9])(?P<i>\d{{1,3}}|[A-J]\b|one\b|two\b|three\b|four\b|five\b|six\b)\s?(?:\]\]|\]|\))?"
 _ITEMS = re.compile(_ITEM, re.IGNORECASE)
-_WORDS = {word: n for n, word in enumerate(["zero", "one", "two", "three", "four", "five", "six"])}
 _BARE = _ITEM.replace("?P<i>", "?:")
 _SIGN = r"\s{0,3}(?:>{1,3}=?|<{1,3}|=|\bis better than\b|优于|好于)\s{0,3}"
 _CHAIN = re.compile(rf"{_BARE}(?:{_SIGN}{_BARE}){{1,40}}", re.IGNORECASE)
@@ -153,7 +153,13 @@ def _item(value: Any) -> int | None:
 
 
 def _place(word: str) -> int:
-    return int(word) if word.isdigit() else _WORDS[word.lower()] if word.lower() in _WORDS else ord(word.upper()) - 64
+    return (
+        int(word)
+        if word.isdigit()
+        else NUMBER_WORDS[word.lower()]
+        if word.lower() in NUMBER_WORDS
+        else ord(word.upper()) - 64
+    )
 
 
 def _of_chain(chain: str) -> list[int] | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from annotators.judge import _objects
+from annotators.judge._labels import NOUNS, NUMBER_WORDS
 from annotators.judge._reply import (
     LONGEST,
     REPORTS,
@@ -25,15 +26,11 @@ from schemas.records import Outcome
 Ratings = dict[str, tuple[float, ...]]
 _OVERALL = {"ratings", "rating", "scores", "score", "overall", "overall_rating", "overall_score", "final_score", "final_rating", "overall_ratings",
             "overall_scores", "result", "judgement", "judgment", "grade"}  # fmt: skip
-_NOUN = r"(?:answer|response|reply|assistant|option|model|candidate|output|caption|description|completion|text|no\.?|回答|答案)"
+_NOUN = rf"(?:{NOUNS}|text|no\.?|回答|答案)"
 _ITEM = re.compile(
     rf"(?:{_NOUN})?[ _#]{{0,2}}(?:(\d{{1,3}})|([A-J])|(one|two|three|four|five|six|seven|eight|nine|ten))",
     re.IGNORECASE,
 )
-_WORDS = {
-    word: n
-    for n, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"])
-}
 
 
 def ratings(text: str, axes: Sequence[str], count: int, low: int, high: int) -> ParsedReply[Ratings]:
@@ -121,7 +118,7 @@ def _place(key: str) -> int | None:
     found = _ITEM.fullmatch(re.sub(r"^(?:score|rating)_(?:of_|for_)?|_(?:score|rating)$", "", key))
     if not found:
         return None
-    return int(found[1]) if found[1] else ord(found[2].upper()) - 64 if found[2] else _WORDS[found[3].lower()]
+    return int(found[1]) if found[1] else ord(found[2].upper()) - 64 if found[2] else NUMBER_WORDS[found[3].lower()]
 
 
 def _of_object(named: dict[str, Any], axes: Sequence[str], count: int, low: int, high: int) -> Ratings | None:
@@ -270,7 +267,7 @@ def _read(found: re.Match, low: int, high: int) -> float | None:
     if of and str({"five": 5, "ten": 10, "hundred": 100}.get(of.lower(), of)) != str(high):
         return None
     word = found["n"].lower()
-    number = _objects.whole(str(_WORDS.get(word, word)), low, high)
+    number = _objects.whole(str(NUMBER_WORDS.get(word, word)), low, high)
     return None if number is None else float(number)
 
 
