@@ -26,11 +26,11 @@ from annotators.judge._reply import LONGEST, QUOTE, REPORTS, is_conditional, is_
 
 OPENERS = (
     r"(?:(?:so|thus|therefore|hence|overall|in conclusion|in summary|to conclude|to summarize|in the end|ultimately|finally|all in all|on balance|in short|in sum|in total|consequently|accordingly"
-    r"|clearly|as a result|for (?:this|these|that) reasons?|that said|still|nevertheless|nonetheless|however|but|and|then|yes|okay|ok|well|sure|actually|no|wait|this means|which means|meaning"
+    r"|clearly|as a result|for (?:this|these|that) reasons?|that said|still|nevertheless|nonetheless|however|but|and|then|yes|okay|ok|well|sure|actually|no doubt|no|wait|this means|which means|meaning"
     r"|i (?:would |'d |do |also |clearly |firmly |strongly |still |now |must |have to )?(?:think|believe|feel|say|find|judge|conclude|consider|rate|decide|determine|maintain)(?: that)?"
     r"|i'd (?:say|judge|conclude)(?: that)?|we (?:can )?conclude(?: that)?|in my (?:opinion|view|judge?ment|assessment)|it is clear(?: that)?|it's clear(?: that)?|i am confident(?: that)?|i'm confident(?: that)?"
-    r"|on reflection|on second thoughts?|correction|there is no doubt that|without (?:a )?doubt|no doubt|based on (?:this|these|the above|that|my analysis|the analysis|the image)|given (?:this|these|the above|that)|at the end"
-    r"|my|the|that|because|since|here)[\s,:]+){0,6}"
+    r"|on reflection|on second thoughts?|correction|there is no doubt that|without (?:a )?doubt|based on (?:this|these|the above|that|my analysis|the analysis|the image)|given (?:this|these|the above|that)|at the end"
+    r"|my|the|that|because|since|here)[\s,:]++){0,6}"
 )
 _I_PREFER = r"i (?:would |will |do |clearly |strongly |slightly |therefore |thus |still |would still |have to |'d |'ll )?(?:slightly )?(?:choose|pick|select|prefer|favou?r|go with|vote for|opt for|side with|lean (?:towards?|to)|judge|rate|declare|am going with|give it to|give the (?:win|edge|nod|victory) to|consider)|i'm going with|i'(?:d|ll) (?:choose|pick|select|prefer|favou?r|go with|vote for|opt for|lean (?:towards?|to)|rate|judge|consider)|slightly prefer|(?:a )?(?:slight |clear |strong |mild |small )?(?:preference (?:for|goes to)|edge (?:to|for|goes to))|(?:choosing|my vote goes to|the nod goes to|the win goes to|the edge goes to)"
 _PLAIN = [
@@ -57,7 +57,7 @@ _WORSE = compiled(
     rf"{OPENERS}{REF} {BE} {ADVERBS}(?:worse|inferior|weaker|less accurate|less faithful|less correct|less helpful)(?: {NOUN})? (?:than|to) {named(REF, '2')}(?: overall)?(?=\s*(?:$|[.!;]))"
 )
 _TIE_ALONE = compiled(r"(?:a |an )?(?:tie|draw)\W*")
-_ZH_OPEN = r"(?:因此|所以|综上所述|综上|总的来说|总体而言|总体来说|总之|我认为|我觉得|最终|故|显然|整体上|整体而言|但是?|而|那么|我的结论是|可见|我选择|我更?倾向于|我更喜欢|我选|选择|选|而?是|[,:\s])*"
+_ZH_OPEN = r"(?>因此|所以|综上所述|综上|总的来说|总体而言|总体来说|总之|我认为|我觉得|最终|故|显然|整体上|整体而言|但是?|而|那么|我的结论是|可见|我选择|我更?倾向于|我更喜欢|我选|选择|选|而?是|[,:\s])*"
 _ZH_LABEL = rf"(?:{CHINESE}|(?P<b>(?-i:[AB12]))(?![A-Za-z0-9]))"
 _ZH = [
     compiled(rf"{_ZH_OPEN}{_ZH_LABEL}\s?(?:的)?(?:质量|整体|总体)?(?:明显|略微|略|稍微|稍|显然|总体上|整体上|相对|是|更|要|比{named(_ZH_LABEL, '2')}|为){{0,4}}(?:更好|较好|最好|更优|更佳|较佳|好一些|优于.{{1,8}}|胜出|获胜|胜过.{{1,8}}|好|更胜一筹)(?:的)?(?:一个|回答|答案)?(?=\s*(?:$|[,.。!;:(]))"),
@@ -68,7 +68,7 @@ _ZH_WORSE = compiled(
     rf"{_ZH_OPEN}{_ZH_LABEL}(?:的)?(?:质量|整体|总体)?(?:明显|显然|略|稍)?(?:不如|不及|劣于|差于|逊于|比(?={named(_ZH_LABEL, '3')}(?:更|要)?差)){named(_ZH_LABEL, '2')}(?:更|要)?差?(?:好)?(?=\s*(?:$|[,.。!;:(]))"
 )
 _ZH_TIE = compiled(
-    rf"{_ZH_OPEN}(?:两个?{ZH_NOUN}?|两者|二者|它们|都|结果|最终|结论|是|为|[:\s])*(?:一样好?|同样好|不分上下|不相上下|没有(?:明显)?(?:差别|区别)|不分伯仲|平局|打平|平手|旗鼓相当|难分高下|质量相当)(?=\s*(?:$|[,.。!;:]))"
+    rf"{_ZH_OPEN}+(?:两个?{ZH_NOUN}?|两者|二者|它们|都|结果|最终|结论|是|为|[:\s])*(?:一样好?|同样好|不分上下|不相上下|没有(?:明显)?(?:差别|区别)|不分伯仲|平局|打平|平手|旗鼓相当|难分高下|质量相当)(?=\s*(?:$|[,.。!;:]))"
 )
 _ZH_FOREIGN = re.compile(r"如果|若|假如|假设|要求|声称|说[:,“]|除非")
 _ZH_DENIES = re.compile(rf"不|没|并非|可能|也许|或许|{_ZH_FOREIGN.pattern}")
@@ -146,7 +146,7 @@ _SCORE_WORD = re.compile(
     r"/|\b(?:out of|total|points?|stars?|ratings?|scores?|rated?|gets?|receives?|earns?|deserves?)\b", re.IGNORECASE
 )
 _SCORES_ONLY = re.compile(
-    rf"(?:{OPENERS}(?:(?:the )?(?:final |overall |total )?(?:(?:rating|score)s?|total)(?: are| for| of)?|i (?:would )?(?:rate|give|score)|{QUOTE})?[\s,.;:*#>|/()-]*(?:and|while|whereas|but|vs\.?|{QUOTE})?[\s,.;:*#|/()-]*){{1,6}}",
+    rf"(?>{OPENERS}(?:(?:the )?(?:final |overall |total )?(?:(?:rating|score)s?|total)(?: are| for| of)?|i (?:would )?(?:rate|give|score)|{QUOTE})?[\s,.;:*#>|/()-]*+(?:and|while|whereas|but|vs\.?|{QUOTE})?[\s,.;:*#|/()-]*+){{1,6}}",
     re.IGNORECASE,
 )
 

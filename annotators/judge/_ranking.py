@@ -37,13 +37,15 @@ _KEYS = {
     "best_to_worst",
 }
 _NOUN = rf"(?:{NOUNS}|回答|答案)"
-_ITEM = rf"(?:(?:the )?{_NOUN}[ _#:(\[-]{{0,3}})?(?:\[\[|\[|\(|#)?\s?(?<![A-Za-z0-9])(?P<i>\d{{1,3}}|[A-J]\b|one\b|two\b|three\b|four\b|five\b|six\b)\s?(?:\]\]|\]|\))?"
+# an item and a sign are atomic, and take all white space beside them: shared between both, a chain without end has 2 ** n readings
+_ITEM = rf"(?>(?:(?:the )?{_NOUN}[ _#:(\[-]{{0,3}})?(?:\[\[|\[|\(|#)?\s?(?<![A-Za-z0-9])(?P<i>\d{{1,3}}|[A-J]\b|one\b|two\b|three\b|four\b|five\b|six\b)\s?(?:\]\]|\]|\))?)"
 _ITEMS = re.compile(_ITEM, re.IGNORECASE)
 _BARE = _ITEM.replace("?P<i>", "?:")
-_SIGN = r"\s{0,3}(?:>{1,3}=?|<{1,3}|=|\bis better than\b|优于|好于)\s{0,3}"
+_SIGN = r"\s{0,3}(?:>{1,3}=?|<{1,3}|=|\bis better than\b|优于|好于)\s{0,3}+"
 _CHAIN = re.compile(rf"{_BARE}(?:{_SIGN}{_BARE}){{1,40}}", re.IGNORECASE)
 _COMMAS = re.compile(
-    rf"{_BARE}(?:\s{{0,3}}(?:,|、|;|->|(?<=\s):(?=\s))\s{{0,3}}(?:and |then |and then )?{_BARE}){{1,40}}", re.IGNORECASE
+    rf"{_BARE}(?:\s{{0,3}}(?:,|、|;|->|(?<=\s):(?=\s))\s{{0,3}}+(?:and |then |and then )?{_BARE}){{1,40}}",
+    re.IGNORECASE,
 )
 _MARK = re.compile(
     r"(?:so|thus|therefore|overall|hence|in conclusion|finally)?[, ]{0,2}(?:(?:the|my|our|final|overall|correct|full|complete) ){0,4}(?:revised |updated |corrected |new |overall )?(?:ranking|order|rank|result|verdict|answer|ranked|judge?ment|final|overall|(?:我的|最终|最后的?|综合)?(?:排名|排序|排序结果|结果|答案))"
@@ -76,7 +78,7 @@ _LISTED_LETTER = re.compile(r"(\d{1,2})(?:[.)]\s{0,3}(?=[A-J])|(?:st|nd|rd|th):?
 _NUMBERED_RANK = re.compile(r"rank \d", re.IGNORECASE)
 _PLACES = {"first": 1, "best": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5}
 _FOLLOWED = re.compile(
-    rf"(?:overall, |so |therefore, )?(?:the )?{_BARE} (?:is|was|ranks|comes) (?:clearly |the )?(?:best|first|the winner)(?: answer| one)?,? (?:and is )?(?:followed by|then|with)|(?:我认为)?最[好佳]的?是.{{1,12}}(?:其次|然后|接着)",
+    rf"(?:overall, |so |therefore, )?(?:the )?{_BARE}(?:(?<= )| )(?:is|was|ranks|comes) (?:clearly |the )?(?:best|first|the winner)(?: answer| one)?,? (?:and is )?(?:followed by|then|with)|(?:我认为)?最[好佳]的?是.{{1,12}}(?:其次|然后|接着)",
     re.IGNORECASE,
 )
 

@@ -405,7 +405,7 @@ def _table(lines: list[str], count: int) -> list[str]:
 
 
 _ROW = re.compile(
-    r"(?:(?:the |my |final |overall )*(?:ratings?|scores?|评分|得分)(?: are)?\s{0,2}[:=]?\s{0,3})?[\[(]?(?P<row>\d{1,4}(?:\.0)?(?:/\d{1,4})?(?:\s{0,2}(?:,|\band\b|\s|、)\s{0,2}\d{1,4}(?:\.0)?(?:/\d{1,4})?){1,20})[\])]?\.?",
+    r"(?:(?:the |my |final |overall )*(?:ratings?|scores?|评分|得分)(?: are)?\s{0,2}[:=]?\s{0,3})?[\[(]?(?P<row>\d{1,4}(?:\.0)?(?:/\d{1,4})?(?:(?:\s{0,2}(?:,|\band\b|、)\s{0,2}|\s{1,5})\d{1,4}(?:\.0)?(?:/\d{1,4})?){1,20})[\])]?\.?",
     re.IGNORECASE,
 )
 

@@ -191,7 +191,7 @@ _CANNOT_SEE = re.compile(
     re.IGNORECASE,
 )
 _REFUSES = re.compile(
-    r"\W*(?:(?:unfortunately|i'm afraid|i am afraid|sorry|regrettably|i apologi[sz]e|apologies|however|but|as an? [\w ]{2,40}(?:model|ai|assistant))\W{1,3}(?:but )?)*"
+    r"\W*(?:(?:unfortunately|i'm afraid|i am afraid|sorry|regrettably|i apologi[sz]e|apologies|however|but|as an? [\w ]{2,40}(?:model|ai|assistant))\W{1,3}(?:but )?){0,6}"
     r"(?:(?:i'm|i am|we are) (?:really |very |so )?(?:sorry|unable|not able)|sorry\b|i apologi[sz]e|apologies\b|as an? (?:ai|(?:large )?language model)"
     r"|(?:i|we) (?:can(?:no|')?t|can not|won't|will not|must (?:respectfully )?decline|decline|refuse|am not able|do not feel comfortable)\b(?! (?:find|see|spot|identify|detect|say that|think|fault|help but|output|print|follow)))"
     r"|\W*(?:非常|很|十分|真的)?(?:抱歉|对不起|遗憾)|\W*(?:作为(?:一个|一名)?(?:AI|人工智能|语言模型|大?模型)|我(?:无法|不能|没法|不会|拒绝|看不到|没有能力)|无法(?:查看|提供|协助|回答|完成|评价|处理))",

@@ -1,5 +1,6 @@
 import json
 import math
+import signal
 import time
 
 import pytest
@@ -13,6 +14,10 @@ TIE, VERDICT, LOST = Outcome.TIE, Outcome.VERDICT, Outcome.UNPARSABLE
 FLOODS = [
     "[[1]]", "[[1]] or ", "[[", "<<<", '"', "'", "```a", "> ", "{", '{"a":', "{}", "[1]\n", "“", "1 > ", " ", "\n", "I'm ", "Verdict: 1\n", "so answer one ",
     "answer one is better, ", "the ", "A ", "Answer 1: 4\n", "| a |\n", "**", "回答1更好", "\\boxed{", "<answer>", "<quote>", "- a\n", "a: b\n", "/*", "cannot ", "9",
+]  # fmt: skip
+RATED = "Answer 1: 4 points, answer 2: 2 points, "
+CIRCLES = [("", flood) for flood in FLOODS] + [
+    ("", "1, "), ("", "2   "), ("", "I'm afraid, but "), ("", "as a big model "), ("", "而是"), ("", "但是"), (RATED, "ok: :( "), (RATED, "and, "),
 ]  # fmt: skip
 HOPELESS = [
     "",
@@ -129,6 +134,32 @@ def test_hopeless_replies_are_unparsable_to_every_parser(text):
         assert said == (LOST, None)
 
 
+def every_reading_of(text: str):
+    return (*all_of(text), _parse.ratings(text, ("a", "b"), 1, 1, 5), list_items(text))
+
+
+@pytest.fixture
+def two_seconds():
+    """TimeoutError after two seconds of CPU time, in a regular expression too."""
+
+    def late(*_):
+        raise TimeoutError("two seconds of CPU time have passed")
+
+    before = signal.signal(signal.SIGVTALRM, late)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 2)
+    yield
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    signal.signal(signal.SIGVTALRM, before)
+
+
+@pytest.mark.parametrize(("head", "circle"), CIRCLES)
+def test_a_short_reply_that_runs_in_circles_is_read_at_once(head, circle, two_seconds):
+    """In sentences of up to 400 characters every expression is tried; one that reads a repetition in two ways takes 2 ** n steps."""
+    for size in (20, 60, 130, 390):
+        every_reading_of(head + circle * ((size - len(head)) // len(circle)) + "~")
+    every_reading_of("\n".join(head + circle * (300 // len(circle)) + end for end in ("", "!")))
+
+
 @pytest.mark.parametrize("flood", FLOODS)
 def test_a_reply_that_runs_in_circles_is_read_in_linear_time(flood):
     """Four times the length takes some four times as long (2.7 to 5.4 were measured); sixteen times would be quadratic."""
@@ -136,7 +167,7 @@ def test_a_reply_that_runs_in_circles_is_read_in_linear_time(flood):
     def seconds(size: int) -> float:
         text = flood * (size // len(flood))
         started = time.process_time()
-        said = (*all_of(text), _parse.ratings(text, ("a", "b"), 1, 1, 5), list_items(text))
+        said = every_reading_of(text)
         taken = time.process_time() - started
         assert {r.outcome for r in said} <= {LOST, Outcome.REFUSED, Outcome.ABSTAIN, VERDICT}
         return taken
