@@ -116,9 +116,11 @@ def check(recipe: Annotated[str, typer.Argument(help="a name listed by `pairwrig
     Example: pairwright check my.yaml models.judge.model=big"""
     from flows.commands import outgoing
     from flows.planning import load
+    from flows.planning.model_folders import check_folders
     from flows.planning.trainable import check_trained
 
     found = load.checked(load.document(recipe, settings or []))
+    check_folders(found)
     check_trained(found)
     console = Console(highlight=False)
     console.print(f"{escape(found.name)}: {len(found.steps)} steps, ready to run", soft_wrap=True)

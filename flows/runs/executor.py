@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from flows.planning import load
 from flows.planning.bind import Bound, BoundRecipe, build
+from flows.planning.model_folders import check_folders
 from flows.planning.plan import Unit, passes_fit_memory, passes_of, plan
 from flows.planning.trainable import check_trained
 from flows.runs import costs, leftovers, rejections, shards
@@ -535,6 +536,8 @@ def _open(asked: Opening, out: Path, cache: Path | None) -> Run:
     raw, dataset = asked.raw, asked.dataset
     checked = load.checked(raw, given=("samples", "pairs") if dataset else ())
     _check_held_out(checked)
+    if not asked.ingest:
+        check_folders(checked)
     check_trained(checked, rows_by_kind(dataset) if dataset else None)
     out, cache = make_folder(out, "--out"), make_folder(cache_of(out, cache), "--cache")
     lock, known = lock_folder(out, lambda note: _check_recipe(note, out, raw, dataset))
