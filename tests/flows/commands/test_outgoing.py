@@ -213,7 +213,8 @@ def test_check_says_it_and_runs_nothing(tmp_path):
 @pytest.mark.slow
 def test_check_of_every_recipe_that_comes_along():
     for name in load.known():
-        assert "ready to run" in pairwright("check", name)
+        instead = ["models.policy.model=data/models/tiny"] if name == "real" else []  # whose own model `make real` sets up
+        assert "ready to run" in pairwright("check", name, *instead)
 
 
 def test_build_says_it_in_short_before_it_starts(tmp_path):
