@@ -213,7 +213,9 @@ def test_check_says_it_and_runs_nothing(tmp_path):
 @pytest.mark.slow
 def test_check_of_every_recipe_that_comes_along():
     for name in load.known():
-        instead = ["models.policy.model=data/models/tiny"] if name == "real" else []  # whose own model `make real` sets up
+        instead = (
+            ["models.policy.model=data/models/tiny"] if name == "real" else []
+        )  # whose own model `make real` sets up
         assert "ready to run" in pairwright("check", name, *instead)
 
 
