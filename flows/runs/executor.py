@@ -314,7 +314,8 @@ class Run:
         if earlier.passes:
             total = sum(batch.num_rows for batch in earlier.batches("samples", ["id"]))
         else:
-            total = sum(t for b in work.sources if (t := getattr(b.module, "count", lambda s: 0)(b.settings))) or None
+            counts = [count(b.settings) for b in work.sources if (count := getattr(b.module, "count", None))]
+            total = sum(counts) if len(counts) == len(work.sources) else None
         try:
             names = host.run(work.run(stream, total))
         finally:

@@ -37,6 +37,17 @@ def test_a_dataset_that_grew_is_trained_on_again_and_one_that_did_not_is_not(tmp
     assert training_key(tmp_path, tmp_path / "dataset") != first
 
 
+def test_progress_has_a_total_only_if_every_source_knows_its_number(tmp_path):
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"prompt": f"what is {n} ?"}) + "\n" for n in range(3)))
+    scenes, rows = {"source.scenes": {"n": 4}}, {"source.rows": {"path": str(tmp_path / "rows.jsonl")}}
+    for sources, end in (([scenes], (4, 4)), ([rows], (3, None)), ([scenes, rows], (7, None))):
+        told, recipe = [], tmp_path / f"{end[0]}.yaml"
+        recipe.write_text(json.dumps({"name": "r", "models": {}, "steps": sources}))
+        report = lambda unit, done, total, text, used, told=told: told.append((done, total))
+        completed(executor.open_run(str(recipe), out=tmp_path / str(end[0]), cache=tmp_path / "cache", report=report))
+        assert told[-1] == end
+
+
 def test_a_run_keeps_its_cache_whatever_is_said_until_that_is_gone(tmp_path):
     out, kept, other = (tmp_path / name for name in ("out", "kept", "other"))
     out.mkdir()
