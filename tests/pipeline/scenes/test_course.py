@@ -15,7 +15,7 @@ pytestmark = pytest.mark.engine
 
 def test_the_course_stops_goes_on_and_leaves_what_both_engines_load(tmp_path, monkeypatch):
     """Two steps of the tower and four of the language model, stopped after two: `make model-real` in small."""
-    monkeypatch.setattr(train, "PLAIN", 5)
+    monkeypatch.setattr(train, "PLAIN", 12)  # more than the rows of a step
     monkeypatch.setattr(train, "ANSWER", 8)
     monkeypatch.setattr(train, "CYCLE", ("talk", "plain"))
     monkeypatch.setattr(train, "SHOWN_EVERY", 2)
